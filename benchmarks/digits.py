@@ -258,18 +258,26 @@ def percent(value: object) -> str:
 
 def plot(runs: Sequence[Run], path: Path) -> None:
     """Mean test accuracy along the way, with the range of the seeds."""
-    from matplotlib.figure import Figure
+    from kingyo.charts import Chart
+    from kingyo.charts.colours import SERIES
+    from kingyo.charts.draw import png
+    from kingyo.charts.marks import field, layer, layers, legend_of, rows, scale
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    shown: list[dict[str, object]] = []
     for name in dict.fromkeys(each.algorithm for each in runs):
         own = [each for each in runs if each.algorithm == name]
         tests = np.array([each.test for each in own])
-        axes.plot(own[0].evaluations, tests.mean(axis=0), label=f"{name}, {len(own)} seeds")
-        axes.fill_between(own[0].evaluations, tests.min(axis=0), tests.max(axis=0), alpha=0.15)
-    axes.set(xscale="log", xlabel="evaluations", ylabel="test accuracy", ylim=(0, 1))
-    axes.legend(loc="upper left")
-    figure.savefig(path, dpi=150)
+        for i, count in enumerate(own[0].evaluations):
+            row = {"name": f"{name}, {len(own)} seeds", "evaluations": count, "mean": tests[:, i].mean()}
+            shown.append({**row, "low": tests[:, i].min(), "high": tests[:, i].max()})
+    names = dict.fromkeys(str(row["name"]) for row in shown)
+    colour = {"field": "name", "type": "nominal", **legend_of(dict(zip(names, SERIES, strict=False)))}
+    x = field("evaluations", scale={"type": "log", "nice": False}, axis={"grid": False})
+    height = field("mean", scale=scale(0, 1))
+    range_ = {"x": x, "y": field("low"), "y2": {"field": "high"}, "color": colour}
+    drawn = [layer("area", range_, opacity=0.15), layer("line", {"x": x, "y": height, "color": colour})]
+    spec = layers("evaluations", "test accuracy", drawn, data=rows(shown))
+    path.write_bytes(png(Chart(name="digits", description="Test accuracy.", spec=spec, height=400)))
 
 
 def arguments() -> argparse.Namespace:

@@ -41,8 +41,8 @@ SPLITS: dict[Split, tuple[Item, ...]] = {
 RULES: dict[str, ScreenSettings] = {
     "none": ScreenSettings(),
     "some": ScreenSettings(items=8),
-    "racing": ScreenSettings(rule="racing", block=4, alpha=0.9, keep=0.3),
-    "some raced": ScreenSettings(rule="racing", items=12, block=3, alpha=0.9, keep=0.3),
+    "racing": ScreenSettings(rule="racing", block=8, alpha=0.9, keep=0.3),
+    "some raced": ScreenSettings(rule="racing", items=12, block=4, alpha=0.9, keep=0.3),
 }
 SMALL_GP: dict[str, object] = {"batch": 5, "initial": 5, "pool": 60}
 STRATEGIES: dict[str, dict[str, object]] = {

@@ -169,3 +169,25 @@ def test_it_is_lazy() -> None:
         "import sys, kingyo; kingyo.KingyoError; sys.exit(any(m in sys.modules for m in ('torch', 'rich')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_name_that_is_too_long_for_hidden_names_beside_it_is_one_error(models: Path) -> None:
+    for call in (
+        lambda out: kingyo.merge(RECIPE, out, folder=models),
+        lambda out: kingyo.evolve(write_demo(models), out, progress=False),
+    ):
+        with pytest.raises(kingyo.KingyoError) as error:
+            call(models / ("x" * 250))
+        assert "230" in error.value.expected
+
+
+def test_a_grader_that_changed_between_two_runs_of_one_process_is_loaded_again(tmp_path: Path) -> None:
+    file = write_demo(tmp_path)
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    config["budget"], config["task"]["grader"] = {"candidates": 3}, "own.py:grade"
+    grader, scores = file.parent / "own.py", list[float]()
+    for value in (0, 1):  # of one length, and within one second
+        grader.write_text(f"def grade(answer, item):\n    return {value}\n", encoding="utf-8")
+        run = kingyo.evolve(config, tmp_path / f"run{value}", folder=file.parent, progress=False)
+        scores.append(next(iter(kingyo.summarize(run).baselines.values())).fit.score)
+    assert scores == [0, 1]

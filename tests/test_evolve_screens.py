@@ -164,8 +164,8 @@ def test_a_lucky_point_among_bad_neighbours_is_not_believed() -> None:
     good = [known(-1 - n, GOOD, 7) for n in range(8)]
     bad = [known(-9 - n, (*LUCKY[:1], 0.8, 0.8, 0.8), 2) for n in range(8)]
     lucky = known(-17, (*LUCKY[:1], 0.8, 0.8, 0.8), 8)
-    strategy.learn([*good, *bad, lucky])
-    beliefs = strategy.appraise([good[0].trial.genome, lucky.trial.genome])
+    strategy.warm_start([*good, *bad, lucky])
+    beliefs = strategy.predict([good[0].trial.genome, lucky.trial.genome])
     assert beliefs[0] > beliefs[1] + 0.1
 
 
@@ -175,7 +175,7 @@ class Unbelieving:
     def __init__(self, strategy: Strategy) -> None:
         assert isinstance(strategy, InformedStrategy)
         self.batch, self.ask, self.tell = strategy.batch, strategy.ask, strategy.tell
-        self.learn = strategy.learn
+        self.warm_start = strategy.warm_start
 
 
 def test_a_combinator_of_what_believes_nothing_believes_nothing(tmp_path: Path) -> None:

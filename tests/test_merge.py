@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import How, Sources, compute, into, open_sources, plan, to_folder
-from kingyo.errors import KingyoError
+from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.methods import METHODS, takes_base
 from kingyo.recipe import Conditional, Recipe, Source, Value
 from tests.models_on_disk import FAMILIES, family, fine_tuned, gpt2, llama, qwen2
@@ -414,7 +414,7 @@ def test_a_source_that_changes_between_candidates_is_refused(folder: Path, tmp_p
     into(planned, live)
     tensors = load_file(changing / "model.safetensors")
     save_file(tensors, changing / "model.safetensors", metadata={"format": "pt", "again": "yes"})
-    with pytest.raises(KingyoError, match=r"changing: expected the files that it had when it was opened"):
+    with pytest.raises(ChangedSourceError, match="changing"):
         into(planned, live)
 
 

@@ -29,7 +29,7 @@ class Believing(Listed):
         super().__init__(genomes)
         self._beliefs = beliefs
 
-    def appraise(self, genomes: Sequence[Genome]) -> list[float]:
+    def predict(self, genomes: Sequence[Genome]) -> list[float]:
         return [self._beliefs.get(genome, 0.1) for genome in genomes]
 
 

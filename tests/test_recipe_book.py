@@ -44,14 +44,14 @@ def read(folder: Path, text: str) -> RecipeBook:
     return load_recipes(file)
 
 
-def test_it_reads_what_mergekit_multi_reads(tmp_path: Path) -> None:
+def test_mergekit_multi_files_are_read(tmp_path: Path) -> None:
     book = read(tmp_path, MULTI)
     assert [step.name for step in book.steps] == ["first-merge", "second-merge", None]
     assert [step.recipe.merge_method for step in book.outputs] == ["dare_ties"]
     assert read(tmp_path, book.to_yaml()) == book
 
 
-def test_steps_follow_what_they_need(tmp_path: Path) -> None:
+def test_steps_come_after_those_they_need(tmp_path: Path) -> None:
     documents = MULTI.split("---")
     book = read(tmp_path, "---".join([documents[2], documents[1], documents[0], "\n"]))
     assert [step.name for step in book.steps] == ["first-merge", "second-merge", None]
@@ -80,7 +80,7 @@ def test_any_order_of_any_chain(data: st.DataObject) -> None:
     }
 
 
-def test_a_tokenizer_may_be_that_of_another_step(tmp_path: Path) -> None:
+def test_a_tokenizer_may_come_from_another_step(tmp_path: Path) -> None:
     last = "merge_method: linear\nmodels: [{model: a}]\ntokenizer_source: other"
     book = read(tmp_path, f"{last}\n---\nname: other\nmerge_method: linear\nmodels: [{{model: b}}]")
     assert [step.name for step in book.steps] == ["other", None]
@@ -116,11 +116,11 @@ RECIPE = "merge_method: linear\nmodels: [{model: MODEL}]\n"
 @pytest.mark.parametrize(
     ("documents", "message"),
     [
-        (["name: a\n", "name: a\n"], "name: expected one name for each recipe; received two called 'a'"),
-        (["", ""], "expected one name for each recipe; received several without one"),
+        (["name: a\n", "name: a\n"], "name: .*; received two called 'a'"),
+        (["", ""], "name: .*; received several without"),
         (["name: 3\n"], "name: expected a text; received 3"),
         (["name: ' '\n"], "name: expected a text"),
-        (["name: MODEL\n"], "a circle: MODEL → MODEL"),
+        (["name: MODEL\n"], "MODEL → MODEL"),
         (["name: a\n", "nam: b\n"], r"recipe 2: expected known keys; received 'nam'"),
     ],
 )
@@ -129,15 +129,15 @@ def test_mistakes_are_named(tmp_path: Path, documents: list[str], message: str) 
         read(tmp_path, "---\n".join(document + RECIPE for document in documents))
 
 
-def test_a_circle_is_named(tmp_path: Path) -> None:
+def test_a_cycle_is_named(tmp_path: Path) -> None:
     documents = [f"name: {name}\n{RECIPE.replace('MODEL', needs)}" for name, needs in ("ab", "bc", "ca")]
-    with pytest.raises(KingyoError, match=r"book\.yaml: models: .* received a circle: a → b → c → a"):
+    with pytest.raises(KingyoError, match=r"book\.yaml: models: .* a → b → c → a"):
         read(tmp_path, "---\n".join(documents))
 
 
 def test_a_list_of_recipes_stands_alone(tmp_path: Path) -> None:
     text = "dtype: float16\nmodels:\n- {name: one, merge_method: linear, models: [{model: a}]}"
-    with pytest.raises(KingyoError, match="nothing but models: beside a list of recipes; received 'dtype'"):
+    with pytest.raises(KingyoError, match="received 'dtype'"):
         read(tmp_path, text)
     with pytest.raises(KingyoError, match="merge_method: expected a method's name"):
         read(tmp_path, "models: [{model: a}]")

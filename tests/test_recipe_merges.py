@@ -1,4 +1,4 @@
-"""Recipes whose path goes through models that are merges themselves."""
+"""Recipes with a path through models that are merges themselves."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def bred(one: str, other: str) -> Recipe:
     return Recipe(merge_method="passthrough", path=hops, base_model="bred", merges={"bred": mean(one, other)})
 
 
-def test_it_is_read_as_it_is_written_and_names_what_it_is_made_of() -> None:
+def test_round_trip_and_references() -> None:
     recipe = bred("a", "b")
     assert Recipe.from_dict(recipe.to_dict()) == recipe
     assert recipe.references == ("a", "b")
     assert recipe.hash != bred("b", "a").hash
 
 
-def test_other_references_reach_the_merges_but_not_their_names() -> None:
+def test_renaming_reaches_the_merges_but_not_their_names() -> None:
     moved = renamed(bred("a", "b"), lambda each: f"models/{each}")
     assert moved.references == ("models/a", "models/b")
     assert [hop.model for hop in moved.path] == ["bred", "models/b", "bred"]
     assert moved.base_model == "bred"
 
 
-def test_it_is_written_as_the_two_merges_one_after_the_other(tmp_path: Path) -> None:
+def test_it_equals_two_consecutive_merges(tmp_path: Path) -> None:
     a, b = (str(each) for each in family(tmp_path)[1])
     recipe = rooted(bred(a, b), tmp_path)
     once = to_folder(plan(recipe, open_sources(recipe)), tmp_path / "once")
@@ -49,21 +49,21 @@ def test_it_is_written_as_the_two_merges_one_after_the_other(tmp_path: Path) -> 
         lambda each: str(between) if each == "bred" else each,
     )
     twice = to_folder(plan(second, open_sources(second)), tmp_path / "twice")
-    found, expected = load_file(once / "model.safetensors"), load_file(twice / "model.safetensors")
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in found)
+    tensors, expected = load_file(once / "model.safetensors"), load_file(twice / "model.safetensors")
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in tensors)
 
 
-def test_as_slices_it_is_several_recipes_that_make_the_same_model(tmp_path: Path) -> None:
+def test_as_slices_it_becomes_several_recipes_of_the_same_model(tmp_path: Path) -> None:
     a, b = (str(each) for each in family(tmp_path)[1])
     book = rewritten(RecipeBook(steps=(NamedRecipe(name=None, recipe=bred(a, b)),)), "slices")
     assert [step.name for step in book.steps] == ["bred", None]
     one = to_folder(plan_book(book)[None], tmp_path / "slices")
     recipe = bred(a, b)
     other = to_folder(plan(recipe, open_sources(recipe)), tmp_path / "path")
-    found, expected = (load_file(each / "model.safetensors") for each in (one, other))
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in found)
+    tensors, expected = (load_file(each / "model.safetensors") for each in (one, other))
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in tensors)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_as_slices_it_is_several_recipes_that_make_the_same_model(tmp_path: Path
         ({**bred("a", "b").to_dict(), "merges": ["a"]}, "merges"),
     ],
 )
-def test_what_makes_no_sense_is_refused(data: dict[str, object], says: str) -> None:
+def test_contradictions_are_refused(data: dict[str, object], says: str) -> None:
     with pytest.raises(KingyoError) as refused:
         Recipe.from_dict(data)
     assert says in str(refused.value)
 
 
-def test_what_is_wrong_with_a_merge_is_said_with_its_name(tmp_path: Path) -> None:
+def test_mistakes_in_a_merge_name_it(tmp_path: Path) -> None:
     a, b = (str(each) for each in family(tmp_path)[1])
     poor = Recipe(merge_method="slerp", sources=(Source(model=a), Source(model=b)), base_model=a)
     recipe = Recipe(

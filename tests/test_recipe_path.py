@@ -35,7 +35,7 @@ def recipe(**given: Any) -> Recipe:
 
 
 @given(paths)
-def test_a_path_survives_its_yaml(path: tuple[Hop, ...]) -> None:
+def test_yaml_round_trip_of_a_path(path: tuple[Hop, ...]) -> None:
     written = recipe(path=path, base_model="ja").to_yaml()
     read = Recipe.from_dict(yaml.safe_load(written))
     assert read.path == path
@@ -43,7 +43,7 @@ def test_a_path_survives_its_yaml(path: tuple[Hop, ...]) -> None:
 
 
 @given(plain)
-def test_without_scales_it_is_mergekits_slices_and_is_read_from_them(path: tuple[Hop, ...]) -> None:
+def test_paths_without_scales_convert_to_slices_and_back(path: tuple[Hop, ...]) -> None:
     slices = path_as_slices(path)
     assert path_of_slices(slices) == path
     assert sum(each.n_layers for each in slices) == len(path)
@@ -51,7 +51,7 @@ def test_without_scales_it_is_mergekits_slices_and_is_read_from_them(path: tuple
     assert path_of_slices(Recipe.from_dict(as_yaml).slices) == path
 
 
-def test_layers_in_a_row_are_written_as_a_range() -> None:
+def test_consecutive_layers_are_written_as_a_range() -> None:
     path = tuple(Hop(model="a", layer=k) for k in (0, 1, 2, 2, 3))
     path += (Hop(model="b", layer=4), Hop(model="b", layer=5, scale=0.9), Hop(model="b", layer=6))
     assert recipe(path=path).to_dict()["path"] == [
@@ -90,29 +90,29 @@ def test_scales_add_up_along_a_path() -> None:
     [
         (
             (2, 1e300),
-            r"path\[1\]: scale of layer 0 of a: .*1/1024 and 1024; received 2e\+300, by 1e\+300 here",
+            r"path\[1\]: scale of layer 0 of a: .*1/1024 and 1024.*; received 2e\+300",
         ),
         ((1e-5,), r"path\[0\]: .* received 1e-05"),
-        ((4,) * 6, r"path\[5\]: .* received 4096, by 4 here"),
+        ((4,) * 6, r"path\[5\]: .* received 4096"),
         ((1e200, 1e200), r"path\[0\]"),
     ],
 )
-def test_products_that_nothing_can_compute_with_are_refused(scales: tuple[float, ...], says: str) -> None:
+def test_extreme_products_of_scales_are_refused(scales: tuple[float, ...], says: str) -> None:
     with pytest.raises(KingyoError, match=says):
         cumulative([Hop(model="a", layer=0, scale=scale) for scale in scales])
 
 
-def test_a_product_that_comes_back_is_fine() -> None:
+def test_products_that_return_to_the_range_are_allowed() -> None:
     assert cumulative([Hop(model="a", layer=0, scale=scale) for scale in (32, 32, 1 / 1024)])[-1] == 1
 
 
 def test_models_of_a_path_are_references_and_can_be_renamed() -> None:
-    made = recipe(path=(Hop(model="a", layer=0), Hop(model="b", layer=1)), base_model="c")
-    assert made.references == ("a", "b", "c")
-    assert renamed(made, str.upper).references == ("A", "B", "C")
+    built = recipe(path=(Hop(model="a", layer=0), Hop(model="b", layer=1)), base_model="c")
+    assert built.references == ("a", "b", "c")
+    assert renamed(built, str.upper).references == ("A", "B", "C")
 
 
-def test_scales_cannot_be_said_by_slices() -> None:
+def test_slices_cannot_express_scales() -> None:
     with pytest.raises(KingyoError, match=r"path\[0\]: expected scale 1 everywhere.*0.5 at layer 3 of a"):
         path_as_slices([Hop(model="a", layer=3, scale=0.5)])
 
@@ -127,7 +127,7 @@ def test_scales_cannot_be_said_by_slices() -> None:
         ([{"layer": 1}], r"path\[0\].model: expected a folder or a Hub name"),
         ([{"model": "a", "layer": "1"}], r"path\[0\].layer: expected a whole number"),
         ([{"model": "a", "layer": True}], r"path\[0\].layer: expected a whole number"),
-        ([{"model": "a", "layer": -1}], "of which the first is 0; received -1"),
+        ([{"model": "a", "layer": -1}], "layer of a: .*; received -1"),
         ([{"model": "a", "layer": 1, "scale": 0}], "expected a number above 0; received 0"),
         ([{"model": "a", "layer": 1, "scale": float("nan")}], "expected a number above 0; received nan"),
         ([{"model": "a", "layer": 1, "scale": -0.5}], "expected a number above 0; received -0.5"),
@@ -138,9 +138,9 @@ def test_scales_cannot_be_said_by_slices() -> None:
         ([{"model": "a", "layer_range": [0, 10**12]}], r"layer_range: expected at most 4096 layers"),
         ([{"model": "a", "layer_range": [0, 3000]}] * 2, "path: expected at most 4096 layers; received 6000"),
         ([{"model": "a", "layer": 1, "scale": "2"}], "expected a number above 0; received '2'"),
-        ([{"model": "a", "layer_range": [0, 2], "scale": 2}], "a scale beside layer"),
-        ([{"model": "a", "layer_range": [2, 2]}], "behind the last"),
-        ([{"model": "a", "layer_range": [0, 0]}], "behind the last"),
+        ([{"model": "a", "layer_range": [0, 2], "scale": 2}], "received scale with layer_range"),
+        ([{"model": "a", "layer_range": [2, 2]}], r"received \[2, 2\]"),
+        ([{"model": "a", "layer_range": [0, 0]}], r"received \[0, 0\]"),
         ([{"model": "a", "lyer": 1}], "Did you mean 'layer'"),
     ],
 )
@@ -157,18 +157,18 @@ def test_a_path_beside_models_is_an_error(tmp_path: Path) -> None:
 
 
 @given(plain, st.none() | models)
-def test_a_recipe_with_a_path_survives_as_slices(path: tuple[Hop, ...], base: str | None) -> None:
-    made = recipe(path=path, base_model=base, dtype="bfloat16")
-    sliced = as_slices(made)
+def test_a_recipe_with_a_path_converts_to_slices_and_back(path: tuple[Hop, ...], base: str | None) -> None:
+    built = recipe(path=path, base_model=base, dtype="bfloat16")
+    sliced = as_slices(built)
     assert not sliced.path
     assert sum(each.n_layers for each in sliced.slices) == len(path)
     read = Recipe.from_dict(yaml.safe_load(sliced.to_yaml()))
-    assert as_path(read) == made
+    assert as_path(read) == built
 
 
 def test_a_base_that_gives_the_ends_is_an_empty_slice_at_each() -> None:
-    made = recipe(path=(Hop(model="a", layer=1), Hop(model="b", layer=2)), base_model="a")
-    ranges = [(each.sources[0].model, each.sources[0].layers) for each in as_slices(made).slices]
+    built = recipe(path=(Hop(model="a", layer=1), Hop(model="b", layer=2)), base_model="a")
+    ranges = [(each.sources[0].model, each.sources[0].layers) for each in as_slices(built).slices]
     assert ranges == [("a", (1, 2)), ("b", (2, 3)), ("a", (0, 0))]
 
 
@@ -181,7 +181,7 @@ def test_a_base_that_gives_the_ends_is_an_empty_slice_at_each() -> None:
         ([("a", 0, 0)], None, r"slices\[0\]: expected layers"),
     ],
 )
-def test_slices_that_no_path_can_say_are_refused(
+def test_slices_that_no_path_can_express_are_refused(
     slices: list[tuple[str, int, int]], base: str | None, says: str
 ) -> None:
     listed = [{"sources": [{"model": model, "layer_range": [k, n]}]} for model, k, n in slices]

@@ -81,7 +81,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
 
 @settings(max_examples=40)
 @given(recipes())
-def test_yaml_gives_it_back(recipe: Recipe) -> None:
+def test_yaml_round_trip(recipe: Recipe) -> None:
     again = Recipe.from_dict(yaml.safe_load(recipe.to_yaml()))
     assert again == recipe and again.hash == recipe.hash and hash(again) == hash(recipe)
 
@@ -114,8 +114,8 @@ seed: 7
 """
 
 
-def test_runs_of_earlier_versions_know_their_recipes() -> None:
-    """Databases hold these hashes: a run that is resumed looks for them."""
+def test_hashes_equal_those_of_earlier_versions() -> None:
+    """Databases store these hashes, and a resumed run looks for them."""
     recipe = Recipe.from_dict(yaml.safe_load(OLD))
     assert recipe.hash == "33bcfd3ce2c63ded17260d67dd8d6bf8b027553572d16ed49416eea84cd23768"
     small = Recipe(merge_method="linear", sources=(Source(model="猫", parameters={"weight": 1.0}),))
@@ -198,11 +198,11 @@ SLICE = "{sources: [{model: a, layer_range: [0, 2]}]}"
         ("slices: [{sources: [{model: a, layer_range: [-1, 1]}]}]", r"received \[-1, 1\]"),
         (
             "slices: [{sources: [{model: a, layer_range: [0, 1]}, {model: b, layer_range: [0, 2]}]}]",
-            r"slices\[0\]: layer_range: expected 1 layer of every source of a slice, as of a; received 2 of",
+            r"slices\[0\]: layer_range: expected 1 layer of every source .*; received 2 of b",
         ),
         (
             "slices: [{sources: [{model: a, layer_range: [0, 1]}], residual_weight: 0.5}]",
-            "'residual_weight'. Leave it out: mergekit reads it and lets it change nothing",
+            "received 'residual_weight'",
         ),
         (
             "slices: [{sources: [{model: a, layer_range: [0, 1], weight: 1}]}]",
@@ -235,7 +235,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
         load_recipe(file)
 
 
-def test_yaml_that_unfolds_without_end(tmp_path: Path) -> None:
+def test_yaml_with_endless_aliases(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 40)]
@@ -259,7 +259,7 @@ def test_aliases_are_fine(tmp_path: Path) -> None:
     assert [source.parameters for source in load_recipe(file).sources] == [{"weight": 1.0}] * 2
 
 
-def test_two_recipes_are_no_recipe(tmp_path: Path) -> None:
+def test_two_recipes_are_not_one(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(f"{HEAD}models: [{{model: a}}]\n---\n{HEAD}models: [{{model: a}}]")
     with pytest.raises(KingyoError, match=r"expected one document; received 2 of them"):
@@ -275,18 +275,20 @@ scalars = (
     | st.dates()
     | st.binary(max_size=2)
 )
-known = st.sampled_from(
+known_keys = st.sampled_from(
     ["model", "sources", "layer_range", "filter", "value", "weight", "path", "lora", "name"]
 )
 anything = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(known | st.integers(0, 2), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(known_keys | st.integers(0, 2), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
 
 def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in nested data: keys and indices from the top."""
+    """Return the positions in nested data: keys and indices from the top."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in pairs:
         yield (*above, key)
@@ -305,7 +307,7 @@ def test_nonsense_is_one_clear_error_or_a_recipe(
         inner = inner[key]
     inner[last] = nonsense
     try:
-        found = Recipe.from_dict(spoilt)
+        parsed = Recipe.from_dict(spoilt)
     except KingyoError:
         return
-    assert Recipe.from_dict(yaml.safe_load(found.to_yaml())).hash == found.hash
+    assert Recipe.from_dict(yaml.safe_load(parsed.to_yaml())).hash == parsed.hash

@@ -43,7 +43,7 @@ def ours(strategy: str, settings: Mapping[str, object]) -> Search:
     def search(problem: ThreeTasks, known: list[Outcome], budget: int) -> Iterator[Found]:
         made = build(strategy, problem.space.axes, problem.seed, settings)
         assert isinstance(made, InformedStrategy), "it can begin with known points"
-        made.learn(known)
+        made.warm_start(known)
         while n := min(made.batch, _affordable(problem, budget)):
             outcomes = [problem.outcome(trial) for trial in made.ask(n)]
             made.tell(outcomes)

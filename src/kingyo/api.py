@@ -18,7 +18,7 @@ from kingyo.checkpoints import open_checkpoint as open_model
 from kingyo.cli.live import LiveDisplay, run_shown
 from kingyo.cli.progress import MergeProgress
 from kingyo.documents import read_yaml
-from kingyo.engine import rooted
+from kingyo.engine import MergeOptions, rooted
 from kingyo.errors import KingyoError
 from kingyo.export import choose, export
 from kingyo.merging import Request, finish, survey, write
@@ -58,9 +58,9 @@ def _checked(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-@with_config(ConfigDict(extra="forbid"))
-class MergeOptions(TypedDict, total=False):
-    """Options of ``merge``; see ``kingyo.merging.Request``."""
+@with_config(ConfigDict(extra="forbid", strict=True))
+class MergeKeywords(TypedDict, total=False):
+    """Options of ``merge``; see ``kingyo.engine.MergeOptions``."""
 
     seed: int
     threads: int
@@ -94,7 +94,7 @@ def merge(
     folder: AnyPath | None = None,
     max_shard_size: str | int = "5GB",
     progress: bool = True,
-    **options: Unpack[MergeOptions],
+    **options: Unpack[MergeKeywords],
 ) -> Path:
     """Merge models by a recipe into a folder that transformers or diffusers loads.
 
@@ -107,7 +107,7 @@ def merge(
         folder: where relative paths of the recipe begin; the file's folder, or the current one, when None.
         max_shard_size: where a new file of weights begins; a number is bytes.
         progress: whether a bar on standard error shows how far it is.
-        options: see ``MergeOptions``.
+        options: see ``kingyo.engine.MergeOptions``.
 
     Returns:
         ``out``.
@@ -123,8 +123,7 @@ def merge(
         recipe=_recipe(recipe),
         out=Path(out),
         folder=None if folder is None else Path(folder),
-        max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"),
-        **options,
+        options=MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
     )
     found = survey(request, fetch=False)
     if found.error is None and found.n_missing:  # weights are fetched once nothing is wrong

@@ -8,6 +8,23 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from kingyo.errors import KingyoError
+
+LONGEST_NAME = 230
+"""Bytes of a name, so that hidden names beside it fit into the 255 that file systems allow."""
+
+
+def require_short_name(path: Path) -> None:
+    """Raise a KingyoError if the name of a file or folder to be made is too long."""
+    n = len(os.fsencode(path.name))
+    if n > LONGEST_NAME:
+        raise KingyoError(
+            f"{path.name[:40]}…",
+            expected=f"a name of at most {LONGEST_NAME} bytes",
+            received=f"one of {n}",
+            remedy="Choose a shorter name.",
+        )
+
 
 def write_bytes(target: Path, content: bytes) -> None:
     """Write a file; whoever reads it sees the old one or the whole new one.

@@ -285,12 +285,14 @@ class FiniteStrategy(Strategy, Protocol):
 
 @runtime_checkable
 class InformedStrategy(Strategy, Protocol):
-    """A strategy that can begin with what was measured before: the scores of parents and uniform merge."""
+    """A strategy that can begin with points that were measured before, such as parents and their mean."""
 
-    def learn(self, known: Sequence[Outcome]) -> None:
-        """Take in points that it never asked for; called at most once, before the first ask.
+    def warm_start(self, known: Sequence[Outcome]) -> None:
+        """Begin with known points; called at most once, before the first ask.
 
-        Their trials have numbers below 0, and can be nobody's parents. None of them is a failure.
+        Args:
+            known: outcomes without failures. Their trials have numbers below 0, and no child may name them
+                as parents.
         """
         ...
 
@@ -310,28 +312,28 @@ class TaskAware(Strategy, Protocol):
 
 
 @runtime_checkable
-class AppraisingStrategy(Strategy, Protocol):
-    """A strategy that has a belief about points, which is steadier than what any one of them scored."""
+class PredictingStrategy(Strategy, Protocol):
+    """A strategy that predicts scores of points, which is steadier than what any one of them scored."""
 
-    def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
-        """Return the mean score over all items that it expects of each genome, by all that it was told.
+    def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
+        """Return the mean score over all items that it expects of each genome, by all outcomes so far.
 
-        It is averaged with what they score on validation. None where it has no belief after all, such as one
-        that asks another strategy that has none.
+        Predictions are averaged with scores on validation. None where it has none, such as a strategy around
+        another one that does not predict.
         """
         ...
 
 
 @runtime_checkable
-class Welcoming(Strategy, Protocol):
-    """A strategy that can go on with what others measured."""
+class AcceptsMigrants(Strategy, Protocol):
+    """A strategy that can go on with points that others measured."""
 
-    def welcome(self, outcomes: Sequence[Outcome]) -> None:
-        """Take in points that it never asked for, at any time; in what order they are given does not matter.
+    def inject(self, outcomes: Sequence[Outcome]) -> None:
+        """Take in migrants, at any time; their order does not matter, and failures are ignored.
 
-        Their trials have numbers below 0, each of them used once, by known points (``learn``) or by migrants.
-        A child of one names it as its parent by this number: whoever brought it knows who it is. (Known
-        points are nobody's parents, as ever.) Failures are ignored.
+        Args:
+            outcomes: their trials have numbers below 0, and each number is used once, by known points
+                (``warm_start``) or by migrants. A child may name a migrant as its parent by this number.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Adapters that peft writes, as its own merge applies them; skips the tests where peft is not installed."""
+"""Train adapters with peft, and compare with its own merge. Tests are skipped if peft is not installed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load(folder: Path) -> torch.nn.Module:
 
 
 def train(base: Path, folder: Path, **config: object) -> Path:
-    """Write an adapter whose tensors are all random."""
+    """Write an adapter with random tensors."""
     model = load(base)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

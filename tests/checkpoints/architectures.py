@@ -1,4 +1,4 @@
-"""Tiny models of many architectures, made by transformers and diffusers from their own configs.
+"""Tiny models of many architectures, built with configs of transformers and diffusers.
 
 ``build(name, folder)`` writes one as ``save_pretrained`` does: the names of its tensors and the keys of its
 config are the real ones. Nothing is downloaded.
@@ -66,8 +66,8 @@ LINEAR_ATTENTION = {
 
 
 def _model(family: str, head: str, **config: Any) -> Built:
-    made = getattr(transformers, f"{family}Config")(**config)
-    return getattr(transformers, f"{family}{head}")(made)
+    parsed = getattr(transformers, f"{family}Config")(**config)
+    return getattr(transformers, f"{family}{head}")(parsed)
 
 
 def _causal(family: str, **config: Any) -> Callable[[], Built]:
@@ -278,12 +278,12 @@ HAS_DIFFUSERS = importlib.util.find_spec("diffusers") is not None
 
 
 def build(name: str, folder: Path, *, seed: int = 0) -> Path:
-    """Write a model; every parameter is random, norms and biases too, so that no two are equal by chance."""
+    """Write a model with random parameters, including norms and biases, so that all tensors differ."""
     return write(ARCHITECTURES[name], folder, seed=seed)
 
 
 def write(make: Callable[[], Built], folder: Path, *, seed: int = 0, **saving: Any) -> Path:
-    """Write a model that is in no list, as ``build`` does."""
+    """Write another model in the same way as ``build``."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with torch.random.fork_rng(), contextlib.redirect_stderr(io.StringIO()):

@@ -1,4 +1,4 @@
-"""Models of transformers, changed on disk: other tensors, configs, vocabularies; and merges of them."""
+"""Change tensors, configs and vocabularies of models on disk, and merge them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kingyo.checkpoints import Fit
+from kingyo.checkpoints import Checkpoint, Fit, fingerprints_of
 
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
@@ -30,8 +30,13 @@ def restate(folder: Path, **keys: Any) -> Path:
     return folder
 
 
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """Return the fingerprint of one checkpoint."""
+    return fingerprints_of([checkpoint])[checkpoint.reference]
+
+
 def resized(folder: Path, rows: int, *, seed: int = 9) -> Path:
-    """Give a model of transformers another vocabulary: new rows are random."""
+    """Resize the vocabulary of a model; new rows are random."""
     generator = torch.Generator().manual_seed(seed)
 
     def change(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -45,7 +50,7 @@ def resized(folder: Path, rows: int, *, seed: int = 9) -> Path:
 
 
 def averaged(fitted: Fit, folder: Path) -> Path:
-    """The plain mean of all models, written as a merge writes it."""
+    """Write the mean of all models."""
     models = list(fitted.models.values())
     tensors = {
         name: torch.stack([model.read(name).float() for model in models]).mean(0)
@@ -58,8 +63,8 @@ def averaged(fitted: Fit, folder: Path) -> Path:
 
 
 def loaded(folder: Path) -> Any:
-    """The model as transformers loads it: complete, without a tensor too much."""
+    """Load a model with transformers, and check that no tensor is missing or left over."""
     architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
-    model, told = getattr(transformers, architecture).from_pretrained(folder, output_loading_info=True)
-    assert not told["missing_keys"] and not told["unexpected_keys"] and not told["mismatched_keys"]
+    model, report = getattr(transformers, architecture).from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
     return model.eval()

@@ -1,4 +1,4 @@
-"""A tiny pipeline as diffusers writes it, made by hand: a UNet, a text encoder, and what has no weights."""
+"""A tiny diffusers pipeline: a UNet, a text encoder, and components without weights."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ INDEX = {
 
 
 def pipeline(folder: Path, seed: int = 0) -> Path:
-    """Write one, with a card that states a licence."""
+    """Write a pipeline, with a model card that states a licence."""
     generator = torch.Generator().manual_seed(seed)
     for name, shapes, config, stem in (
         (

@@ -1,4 +1,4 @@
-"""Layout of real models: stacks, parts, kinds and depths, from the names that transformers itself writes."""
+"""Layout of real architectures: stacks, parts, kinds and depths."""
 
 from __future__ import annotations
 
@@ -106,31 +106,22 @@ def test_the_main_stack(built: Built, name: str) -> None:
     if "language" in PARTS[name]:
         assert main.part == "language"
     assert layout.n_blocks == len(main.blocks)
-    for each in main.blocks[0]:
-        other = layout.rename(each, 7)
-        assert other != each and Layout([other]).block(other) == 7
-        assert other.replace(".7.", ".0.", 1) == each
+    for number, names in main.blocks.items():
+        assert all(f"{main.prefix}.{number}.{main.rest(each)}" == each for each in names)
 
 
-def test_what_the_first_block_holds_for_all(built: Built) -> None:
+def test_tensors_of_the_first_block_for_all_blocks(built: Built) -> None:
     decoder = built("t5").layout.main
     assert decoder is not None
     assert decoder.first_only == {"layer.0.SelfAttention.relative_attention_bias.weight"}
     decoder.check_order([0, 2, 1, 2])
     for order in ([1, 2], [0, 1, 0], [1, 0]):
-        with pytest.raises(KingyoError, match=r"layer 0 first and once.*relative_attention_bias"):
+        with pytest.raises(KingyoError, match="relative_attention_bias"):
             decoder.check_order(order)
     for name in ("llama", "jamba", "deepseek_v3", "gemma2"):
         main = built(name).layout.main
         assert main is not None and not main.first_only
         main.check_order([2, 1])
-
-
-def test_names_outside_the_main_stack_have_no_other_block(built: Built) -> None:
-    layout = built("llava").layout
-    for name in ("language_model.lm_head.weight", layout.parts["vision"][0]):
-        with pytest.raises(KingyoError, match="a tensor of the blocks"):
-            layout.rename(name, 1)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in DIFFUSERS])
@@ -145,7 +136,7 @@ def test_everything_in_a_block_has_a_kind(built: Built, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mixtral", "qwen2_moe", "qwen3_moe"])
 def test_fused_experts(name: str) -> None:
-    """As transformers 5 holds them in memory, and some checkpoints on disk: one tensor for all experts."""
+    """All experts in one tensor, as in transformers 5 and some checkpoints."""
     layout = Layout(ARCHITECTURES[name]().state_dict())
     fused = [each for each in layout.names if "experts" in each and "shared" not in each]
     assert len(fused) == 2 * layout.n_blocks == 6
@@ -153,7 +144,7 @@ def test_fused_experts(name: str) -> None:
     assert [layout.block(each) for each in sorted(fused)] == [0, 0, 1, 1, 2, 2]
 
 
-def test_norms_as_berts_first_checkpoints_name_them() -> None:
+def test_norms_in_old_names_of_bert() -> None:
     norm = "bert.encoder.layer.0.output.LayerNorm.gamma"
     layout = Layout([norm, "bert.encoder.layer.0.output.dense.weight", "bert.embeddings.LayerNorm.beta"])
     assert [layout.kind(each) for each in layout.names] == ["norm", "mlp", "embedding"]
@@ -204,7 +195,7 @@ def test_groups_of_one_stack_have_plain_names(built: Built, name: str) -> None:
     assert list(layout.groups("block")) == ["embedding", *blocks, "head"]
 
 
-def test_groups_of_several_stacks_are_told_apart(built: Built) -> None:
+def test_groups_of_several_stacks_have_distinct_names(built: Built) -> None:
     assert list(built("llava").layout.groups("block")) == [
         "vision.embedding",
         "vision.block.0",
@@ -236,7 +227,7 @@ def test_groups_of_several_stacks_are_told_apart(built: Built) -> None:
     assert "vision.attention" in built("clip").layout.groups("kind")
 
 
-def test_a_tower_whose_name_tells_nothing_is_found_by_the_config() -> None:
+def test_a_tower_without_a_known_name_is_found_by_the_config() -> None:
     inner = ("self_attn.q_proj.weight", "mlp.fc1.weight", "norm.weight")
     eye = [f"vpm.encoder.layers.{i}.{name}" for i in range(5) for name in inner]
     text = [f"llm.model.layers.{i}.{name}" for i in range(2) for name in inner]
@@ -263,11 +254,11 @@ def test_select(built: Built) -> None:
     assert {layout.part(name): what for name, what in chosen.items()} == {
         "language": "merge",
         "vision": "some/tower",
-        "projector": "base",  # some part is merged by name: what nobody names stays as it is
+        "projector": "base",  # since a part is merged by name
     }
     assert set(select(layout, {"vision": "base"}).values()) == {"base", "merge"}
     assert set(select(layout, {}).values()) == {"merge"}
     with pytest.raises(KingyoError, match="Did you mean 'vision'"):
         select(layout, {"vison": "base"})
-    with pytest.raises(KingyoError, match="parts of this model: vision, projector, language"):
+    with pytest.raises(KingyoError, match="vision, projector, language"):
         select(layout, {"unet": "base"})

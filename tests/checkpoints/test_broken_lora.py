@@ -48,10 +48,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "pickle": (to_pickle, r"only a pickle \(adapter_model\.bin\)"),
     "no weights": (lambda lora: (lora / "adapter_model.safetensors").unlink(), "no such file"),
     "truncated": (lambda lora: (lora / "adapter_model.safetensors").write_bytes(b"x"), "damaged"),
-    "empty": (lambda lora: change(lora, lambda _: {}), "an adapter's tensors; received none"),
+    "empty": (lambda lora: change(lora, lambda _: {}), r"adapter_model\.safetensors: .*received none"),
     "LoHa": (config(peft_type="LOHA"), "peft_type.*expected LORA; received LOHA"),
     "no type": (config(peft_type=...), "expected LORA; received nothing"),
-    "PiSSA": (config(init_lora_weights="pissa_niter_4"), "'pissa_niter_4', which adds to a model"),
+    "PiSSA": (config(init_lora_weights="pissa_niter_4"), "'pissa_niter_4'"),
     "activated": (config(alora_invocation_tokens=[1]), "alora_invocation_tokens.*plain LoRA"),
     "parameters": (config(target_parameters=["experts.up"]), "target_parameters"),
     "replicated layers": (config(layer_replication=[[0, 2]]), "layer_replication"),
@@ -61,11 +61,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "rank 0": (config(r=0), "a number greater than 0"),
     "rank a text": (config(r="four"), "r: expected a whole number"),
     "alpha infinite": (config(lora_alpha=float("inf")), "lora_alpha"),
-    "pattern": (config(rank_pattern={"(": 2}), r"regular expressions; received '\('"),
+    "pattern": (config(rank_pattern={"(": 2}), r"received '\('"),
     "other rank": (config(r=5), r"expected A and B of rank 5.*received A \[4, 16\] and B \[16, 4\]"),
-    "unknown tensor": (with_tensor("base_model.model.ghost.weight", 2), "'ghost.weight', which it has not"),
+    "unknown tensor": (with_tensor("base_model.model.ghost.weight", 2), "'ghost.weight'"),
     "unknown module": (renamed("layers.2", "layers.7"), r"'model\.layers\.7\.self_attn"),
-    "unknown part": (with_tensor(f"{Q0}hada_w1_a", 2, 2), r"q_proj\.hada_w1_a', which it has not"),
+    "unknown part": (with_tensor(f"{Q0}hada_w1_a", 2, 2), r"q_proj\.hada_w1_a'"),
     "no B": (without(f"{Q0}lora_B.weight"), r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),
     "magnitudes of no DoRA": (with_tensor(f"{Q0}lora_magnitude_vector", 16), "lora_magnitude_vector"),
     "no magnitudes": (config(use_dora=True), "and lora_magnitude_vector; received lora_"),
@@ -85,7 +85,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "int8",
     ),
-    "no such bias": (with_tensor(f"{Q0}lora_B.bias", 16), r"q_proj\.bias', which it has not"),
+    "no such bias": (with_tensor(f"{Q0}lora_B.bias", 16), r"q_proj\.bias'"),
     "replaced twice": (
         lambda lora: change(
             lora,
@@ -125,12 +125,12 @@ def test_a_quantised_model_takes_no_adapter(sound: Path, tmp_path: Path) -> None
     shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
     name = "model.layers.0.self_attn.q_proj.weight"
     change(tmp_path / "m", lambda all_: {**all_, name: torch.ones(16, 16, dtype=torch.int8)})
-    with pytest.raises(KingyoError, match="before it was quantised"):
+    with pytest.raises(KingyoError, match=rf"m: {name}: .*int8"):
         open_checkpoint("m+lora", tmp_path)
 
 
 def test_a_head_that_is_tied(tmp_path: Path) -> None:
-    """Stored once more it may be, if it is the embedding; weights of its own it may not have."""
+    """An adapter may hold a copy of a tied head, but not other weights for it."""
     qwen2(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"], modules_to_save=["embed_tokens"])
     stored = "base_model.model.model.embed_tokens.weight"

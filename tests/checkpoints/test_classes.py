@@ -1,4 +1,4 @@
-"""Heads of classifiers: of one shape, and yet not to be merged where their rows stand for other classes."""
+"""Classifier heads of equal shapes cannot be merged if their classes differ."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def test_heads_of_other_classes_are_refused(
 
 
 @pytest.mark.parametrize("names", [("dog", "cat", "fish"), (*NAMES, "bird")])
-def test_the_head_of_the_base_is_taken_where_that_is_said(tmp_path: Path, names: Sequence[str]) -> None:
+def test_resize_base_copies_the_head(tmp_path: Path, names: Sequence[str]) -> None:
     like, other = classifier(tmp_path / "like", NAMES), classifier(tmp_path / "other", names)
     fitted = fit(like, [other], resize="base")
     assert fitted.unmerged == HEADS
     assert torch.equal(fitted.models[other.reference].read("classifier.bias"), like.read("classifier.bias"))
 
 
-def test_a_head_that_is_not_merged_may_be_any(tmp_path: Path) -> None:
+def test_a_head_that_is_not_merged_may_have_other_classes(tmp_path: Path) -> None:
     like, other = classifier(tmp_path / "like", NAMES), classifier(tmp_path / "other", ("dog", "cat", "fish"))
     assert fit(like, [other], only=like.tensors.keys() - HEADS).unmerged == frozenset()
 
 
-def test_classes_without_names_are_taken_as_the_same(tmp_path: Path) -> None:
+def test_unnamed_classes_count_as_equal(tmp_path: Path) -> None:
     like, other = (
         classifier(tmp_path / "like", NAMES),
         classifier(tmp_path / "other", ("LABEL_0", "LABEL_1", "LABEL_2")),
@@ -71,7 +71,7 @@ def test_classes_without_names_are_taken_as_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [("LABEL_0", "LABEL_1", "LABEL_2"), None])
-def test_classes_are_compared_where_the_base_names_none(tmp_path: Path, names: Sequence[str] | None) -> None:
+def test_classes_are_compared_if_the_base_has_no_names(tmp_path: Path, names: Sequence[str] | None) -> None:
     base = classifier(tmp_path / "base", names or NAMES)
     if names is None:
         base = open_checkpoint(str(restate(base.path, id2label=None)))
@@ -89,7 +89,7 @@ def test_rows_of_classes_are_no_vocabulary(tmp_path: Path) -> None:
     assert "tokenizer" not in told.value.remedy
 
 
-def test_classes_that_no_head_has_do_not_matter(tmp_path: Path) -> None:
+def test_classes_without_a_head_are_ignored(tmp_path: Path) -> None:
     opened = [
         open_checkpoint(str(restate(llama(tmp_path / name), id2label={"0": name, "1": "x"}))) for name in "ab"
     ]

@@ -1,7 +1,8 @@
-"""Components of pipelines of diffusers: ``folder/unet`` and ``org/name/unet`` are models."""
+"""Components of diffusers pipelines: ``folder/unet`` and ``org/name/unet`` are models."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,11 +15,13 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.checkpoints.reference import with_component
+from kingyo.engine import MergeOptions
 from kingyo.errors import KingyoError
 from kingyo.lineage import describe
 from kingyo.merging import Request, survey
-from tests.checkpoints.pipelines import UNET, pipeline
+from tests.checkpoints.pipelines import ENCODER, UNET, pipeline
 from tests.hub import Hub, serve
 from tests.models_on_disk import llama
 
@@ -42,7 +45,7 @@ def test_a_component_knows_its_pipeline(tmp_path: Path, monkeypatch: pytest.Monk
         ("sd/unett", "a model of the pipeline: text_encoder, unet; received 'unett'. Did you mean 'unet'"),
         ("sd/vae", "a model of the pipeline: text_encoder, unet; received 'vae'"),
         ("sd/scheduler", "a model of the pipeline: text_encoder, unet; received 'scheduler'"),
-        ("sd", "a pipeline of diffusers: text_encoder, unet. Name one of its models, such as sd/unet"),
+        ("sd", r"text_encoder, unet.*sd/unet"),
     ],
 )
 def test_a_component_that_the_pipeline_lacks_is_one_clear_error(
@@ -59,7 +62,7 @@ def test_an_index_that_is_broken_is_one_clear_error(tmp_path: Path) -> None:
         open_checkpoint("sd/vae", tmp_path)
 
 
-def test_a_component_is_named_for_whole_pipelines_alone(tmp_path: Path) -> None:
+def test_only_references_of_pipelines_get_a_component(tmp_path: Path) -> None:
     pipeline(tmp_path / "sd")
     llama(tmp_path / "m")
     for reference, expected in {
@@ -82,23 +85,23 @@ def recipe(folder: Path, *models: str) -> Path:
     return file
 
 
-def test_a_merge_takes_a_component_of_whole_pipelines(tmp_path: Path) -> None:
+def test_merging_one_component_of_pipelines(tmp_path: Path) -> None:
     for i, name in enumerate("ab"):
         pipeline(tmp_path / name, seed=i)
     file = recipe(tmp_path, "a", "b/unet")
     refused = survey(Request(recipe=file, out=tmp_path / "out")).error
     assert refused is not None and "--component unet" in str(refused)
-    found = survey(Request(recipe=file, out=tmp_path / "out", component="unet"))
-    assert found.error is None
-    assert found.targets[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
+    result = survey(Request(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unet")))
+    assert result.error is None
+    assert result.targets[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
     assert {each.name for each in tmp_path.iterdir()} == {"a", "b", "recipe.yaml"}
-    wrong = survey(Request(recipe=file, out=tmp_path / "out", component="unett")).error
+    wrong = survey(Request(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unett"))).error
     assert wrong is not None and "Did you mean 'unet'" in str(wrong)
     with pytest.raises(KingyoError, match="--component: expected the name of a pipeline's component"):
-        survey(Request(recipe=file, out=tmp_path / "out", component="../unet"))
+        survey(Request(recipe=file, out=tmp_path / "out", options=MergeOptions(component="../unet")))
 
 
-def test_the_card_and_its_licence_are_those_of_the_pipeline(tmp_path: Path) -> None:
+def test_card_and_licence_come_from_the_pipeline(tmp_path: Path) -> None:
     pipeline(tmp_path / "sd")
     origin = describe("merged", open_checkpoint("sd/unet", tmp_path), tmp_path)
     assert (origin.licence, origin.public_name) == ("openrail++", "sd/unet")
@@ -106,7 +109,7 @@ def test_the_card_and_its_licence_are_those_of_the_pipeline(tmp_path: Path) -> N
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Generator[Hub]:
-    """Two pipelines with further variants of their weights, and a language model."""
+    """A Hub with two pipelines, which have several variants of weights, and a language model."""
     root = tmp_path / "hub"
     for i, name in enumerate("ab"):
         folder = pipeline(root / "org" / name, seed=i)
@@ -138,7 +141,7 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
 
     for name, message in {
         "org/a/unett": "a model of the pipeline: text_encoder, unet; received 'unett'. Did you mean 'unet'",
-        "org/m/unet": "Leave '/unet' out",
+        "org/m/unet": "'/unet'",
     }.items():
         recipe(tmp_path, name)
         done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "other", "--dry-run")
@@ -148,6 +151,7 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
 OPEN = """
 import sys
 from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.errors import KingyoError
 for reference in sys.argv[1:]:
     try:
@@ -159,7 +163,7 @@ for reference in sys.argv[1:]:
 
 
 def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
-    """A LoRA by its usual name or by its file; pickles only where there is nothing else."""
+    """A LoRA is found by its usual name or its file; pickles are read only without safetensors."""
     base = load_file(tmp_path / "hub/org/a" / WEIGHTS)
     down, up = torch.ones(1, 4, 3, 3), torch.ones(8, 1, 1, 1)
     for name in ("pytorch_lora_weights", "style"):
@@ -171,7 +175,7 @@ def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     torch.save(base, old / "unet/diffusion_pytorch_model.bin")
     bias = repr(float(base["conv_in.bias"][0]))
     expected = {
-        "org/a/unet+org/style": "another LoRA is named by its file",
+        "org/a/unet+org/style": "lora/name.safetensors",
         "org/a/unet+org/pytorch_lora_weights": bias,
         "org/a/unet+org/style/style.safetensors": bias,
         "org/old/unet": bias,
@@ -184,3 +188,34 @@ def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
         assert says in line, f"{reference}: {line}"
     assert "org/a/unet/diffusion_pytorch_model.bin" not in hub.sent
     assert "org/old/unet/diffusion_pytorch_model.bin" in hub.sent
+
+
+def test_a_shard_that_is_missing_around_a_component_is_named(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path / "pipe")
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "vocab.json").write_text("{}")
+    whole = folder / "text_encoder" / "model.safetensors"
+    index = {"weight_map": dict.fromkeys(ENCODER, "model-00001-of-00002.safetensors")}
+    (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
+    whole.unlink()
+    with pytest.raises(KingyoError) as error:
+        whole_pipeline(open_checkpoint("pipe/unet", tmp_path), tmp_path)
+    assert "model-00001-of-00002.safetensors" in error.value.expected
+
+
+def test_the_remedy_for_a_variant_keeps_the_name_that_diffusers_reads(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path / "pipe") / "unet"
+    (folder / "diffusion_pytorch_model.safetensors").rename(
+        folder / "diffusion_pytorch_model.fp16.safetensors"
+    )
+    with pytest.raises(KingyoError) as error:
+        open_checkpoint("pipe/unet", tmp_path)
+    assert "to diffusion_pytorch_model.safetensors" in error.value.remedy
+
+
+def test_a_component_of_models_that_are_no_pipelines_is_refused(tmp_path: Path) -> None:
+    llama(tmp_path / "m")
+    options = MergeOptions(component="unet")
+    with pytest.raises(KingyoError) as error:
+        survey(Request(recipe=recipe(tmp_path, "m", "m"), out=tmp_path / "out", options=options))
+    assert error.value.argument == "--component"

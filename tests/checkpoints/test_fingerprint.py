@@ -1,4 +1,4 @@
-"""What tells one model from another: hashes of its files, and stamps that spare reading them again."""
+"""Fingerprints of models: hashes of files, and stamps that avoid hashing them again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.checkpoints import fingerprint, fingerprints_of, is_as_stamped, open_checkpoint, stamps_of
+from kingyo.checkpoints import fingerprints_of, is_as_stamped, open_checkpoint, stamps_of
 from kingyo.checkpoints.fingerprint import read_blocks
 from tests.models_on_disk import llama
 
 
-def test_the_blocks_of_a_file_are_the_file(tmp_path: Path) -> None:
+def test_blocks_cover_the_file(tmp_path: Path) -> None:
     file = llama(tmp_path / "m", dtype="bfloat16") / "model.safetensors"
     tensors = open_checkpoint("m", tmp_path).tensors
     blocks = list(read_blocks(file, list(tensors.values())))
@@ -23,35 +23,35 @@ def test_the_blocks_of_a_file_are_the_file(tmp_path: Path) -> None:
     assert len(list(read_blocks(file, []))) == 1
 
 
-def test_a_fingerprint_is_that_of_older_versions(tmp_path: Path) -> None:
-    """A run that began under one of them knows its models again."""
+def test_fingerprints_equal_those_of_older_versions(tmp_path: Path) -> None:
+    """A resumed run recognises its models."""
     folder = llama(tmp_path / "m")
     names = sorted(file.name for file in folder.iterdir())
     lines = (f"{name} {hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n" for name in names)
     deciding = {name for name in names if name != "README.md"}
     whole = hashlib.sha256("".join(line for line in lines if line.split()[0] in deciding).encode())
     checkpoint = open_checkpoint("m", tmp_path)
-    assert fingerprint(checkpoint) == whole.hexdigest()
-    assert fingerprints_of([checkpoint], check_finite=True) == {"m": whole.hexdigest()}
+    for check in (False, True):
+        assert fingerprints_of([checkpoint], check_finite=check) == {"m": whole.hexdigest()}
 
 
 @pytest.mark.parametrize("change", ["weights", "touched", "replaced", "added"])
-def test_stamps_tell_that_files_are_not_what_they_were(tmp_path: Path, change: str) -> None:
+def test_stamps_notice_changed_files(tmp_path: Path, change: str) -> None:
     folder = llama(tmp_path / "m")
     weights = folder / "model.safetensors"
     stamps = json.loads(json.dumps(stamps_of(open_checkpoint("m", tmp_path))))
     assert is_as_stamped(open_checkpoint("m", tmp_path), stamps)
-    seen = weights.stat()
+    status = weights.stat()
     if change == "weights":
         content = bytearray(weights.read_bytes())
         content[-1] ^= 1
         weights.write_bytes(content)
-        os.utime(weights, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+        os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
     elif change == "touched":
         weights.touch()
     elif change == "replaced":
         (folder / "copy").write_bytes(weights.read_bytes())
-        os.utime(folder / "copy", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+        os.utime(folder / "copy", ns=(status.st_atime_ns, status.st_mtime_ns))
         (folder / "copy").replace(weights)
     else:
         (folder / "added_tokens.json").write_text("{}")

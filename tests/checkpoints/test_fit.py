@@ -1,4 +1,4 @@
-"""Models that differ in names and parts: read as one family, or one clear error."""
+"""Models that differ in names and parts are matched, or give one clear error."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_a_plain_model_merges_into_the_language_part(tmp_path: Path) -> None:
     other = fitted.models[plain.reference]
     assert set(other.tensors) == set(chosen)
     pairs = {"language_model.model.norm.weight": "model.norm.weight", "language_model.lm_head.weight": HEAD}
-    for mine, yours in pairs.items():
-        assert torch.equal(other.read(mine), plain.read(yours))
+    for name, other_name in pairs.items():
+        assert torch.equal(other.read(name), plain.read(other_name))
     with pytest.raises(KingyoError, match="one of its tensors"):
         other.read("model.norm.weight")
 
@@ -47,13 +47,13 @@ def test_language_models_match_whatever_the_prefix(tmp_path: Path, eye: str, tex
     used = [other.read(name) for name in only]
     assert len(other.tensors) == len(only)
     assert sum(each.numel() for each in used) >= plain.n_parameters
-    # and the other way round: the language part of a VLM into a plain model
+    # and the reverse: the language part of a VLM into a language model
     back = fit(plain, [vlm]).models[vlm.reference]
     assert set(plain.tensors) <= set(back.tensors)
 
 
 def test_names_with_and_without_a_prefix(tmp_path: Path) -> None:
-    """GPT-2 as it is on the Hub (``h.0``) beside one that save_pretrained wrote (``transformer.h.0``)."""
+    """GPT-2 from the Hub (``h.0``) matches one from save_pretrained (``transformer.h.0``)."""
     like = open_checkpoint(str(build("gpt2", tmp_path / "like")))
     bare = shutil.copytree(tmp_path / "like", tmp_path / "bare")
     rewrite(bare, lambda all_: {name.removeprefix("transformer."): each for name, each in all_.items()})
@@ -74,7 +74,7 @@ def test_models_that_do_not_match_are_one_clear_error(tmp_path: Path) -> None:
         fit(vlm, [deep])
 
 
-def test_models_that_fit_are_left_as_they_are(tmp_path: Path) -> None:
+def test_models_that_fit_are_unchanged(tmp_path: Path) -> None:
     like, other = (open_checkpoint(str(llama(tmp_path / name, seed=i))) for i, name in enumerate("ab"))
     fitted = fit(like, [other, like])
     assert fitted.like is like

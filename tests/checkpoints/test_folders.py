@@ -1,4 +1,4 @@
-"""Folders of every kind: what can be merged is opened, what cannot says why and what to name instead."""
+"""Folders of many kinds: they are opened, or the error names the reason and an alternative."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_pipeline_names_its_models(tmp_path: Path) -> None:
     (tmp_path / "scheduler").mkdir()
     with pytest.raises(
         KingyoError,
-        match=r"a pipeline of diffusers: text_encoder, unet\..*such as \S+/unet;.*--component unet",
+        match=r"text_encoder, unet.* \S+/unet\b.*--component unet",
     ):
         open_checkpoint(str(tmp_path))
     for stage in ("unet", "text_encoder"):
@@ -85,7 +85,7 @@ UNFIT: dict[str, tuple[Damage, str]] = {
     "another name": (move_weights("model.fp16.safetensors"), r"Rename model\.fp16\.safetensors"),
     "bitsandbytes": (
         lambda f: config_with(f, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}),
-        r"a quantised model \(bitsandbytes\).*before it was quantised",
+        r"a quantised model \(bitsandbytes\)",
     ),
     "an inner part": (
         lambda f: config_with(f, text_config={"quantization_config": {"quant_method": "awq"}}),
@@ -105,7 +105,7 @@ UNFIT: dict[str, tuple[Damage, str]] = {
         lambda f: tensors_with(f, **{f"{Q_PROJ}_scale_inv": torch.ones(1, 1)}),
         r"weight_scale_inv: .*a quantised model",
     ),
-    "no tensors": (lambda f: save_file({}, f / "model.safetensors"), "the model is empty"),
+    "no tensors": (lambda f: save_file({}, f / "model.safetensors"), r"model\.safetensors: .*received none"),
     "a config too long": (
         lambda f: (f / "config.json").write_text(" " * 100_000_001),
         r"100,000,001 bytes",
@@ -114,14 +114,14 @@ UNFIT: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize("what", UNFIT)
-def test_what_cannot_be_merged_says_why(tmp_path: Path, what: str) -> None:
+def test_unmergeable_folders_are_one_clear_error(tmp_path: Path, what: str) -> None:
     change, message = UNFIT[what]
     change(llama(tmp_path / "m"))
     with pytest.raises(KingyoError, match=f"(?s){message}"):
         open_checkpoint("m", tmp_path)
 
 
-def test_integers_that_are_no_weights_are_read(tmp_path: Path) -> None:
+def test_integer_buffers_are_read(tmp_path: Path) -> None:
     tensors_with(
         llama(tmp_path / "m"), **{"model.position_ids": torch.arange(4)[None], "model.seen": torch.tensor(3)}
     )
@@ -129,7 +129,7 @@ def test_integers_that_are_no_weights_are_read(tmp_path: Path) -> None:
 
 
 def test_files_may_be_links_to_elsewhere(tmp_path: Path) -> None:
-    """As in the Hub's cache, whose snapshots are links to blobs."""
+    """Links are followed, as in the Hub's cache."""
     folder = llama(tmp_path / "m")
     (tmp_path / "blobs").mkdir()
     for i, file in enumerate(sorted(folder.iterdir())):
@@ -139,7 +139,7 @@ def test_files_may_be_links_to_elsewhere(tmp_path: Path) -> None:
     assert opened.read("model.norm.weight").shape == (16,)
 
 
-def test_code_that_comes_along_is_told_and_not_run(tmp_path: Path) -> None:
+def test_code_of_a_model_is_reported_and_not_run(tmp_path: Path) -> None:
     folder = llama(tmp_path / "m")
     assert not open_checkpoint("m", tmp_path).runs_code
     tokenizer = json.loads((folder / "tokenizer_config.json").read_text())

@@ -1,4 +1,4 @@
-"""Files from anywhere: whatever their bytes, they are read right or are one KingyoError; nothing crashes."""
+"""Random files are read correctly or raise a KingyoError; nothing crashes."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def file_of(header: bytes, data: bytes, length: int | None = None) -> bytes:
 
 @st.composite
 def entries(draw: st.DrawFn) -> dict[str, object]:
-    """A header that is nearly right: dtypes, shapes and offsets that mostly belong together."""
-    found: dict[str, object] = {}
+    """A nearly valid header: most dtypes, shapes and offsets are consistent."""
+    header: dict[str, object] = {}
     end = 0
     for name in draw(st.lists(st.text(max_size=3) | st.just("__metadata__"), max_size=4, unique=True)):
         dtype = draw(st.sampled_from([*DTYPES, "F4", "F31"]))
@@ -46,12 +46,12 @@ def entries(draw: st.DrawFn) -> dict[str, object]:
         start = end + draw(st.sampled_from([0, 0, 0, 0, 1, -1]))
         end = start + size
         entry: object = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-        found[name] = draw(st.just(entry) | st.just(entry) | st.just(entry) | anything)
-    return found
+        header[name] = draw(st.just(entry) | st.just(entry) | st.just(entry) | anything)
+    return header
 
 
 def check(raw: bytes) -> None:
-    """Read a file of these bytes; what is accepted must be what the safetensors library reads."""
+    """Read a file with these bytes; if it is accepted, the safetensors library must read the same."""
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as stream:
         stream.write(raw)
         stream.flush()
@@ -91,9 +91,7 @@ def test_any_header(header: bytes, data: bytes) -> None:
 
 @few
 @given(entries(), st.integers(-2, 2), st.integers(-2, 2), st.sampled_from(["utf-8", "utf-16", "utf-8-sig"]))
-def test_headers_that_are_nearly_right(
-    header: dict[str, object], longer: int, more: int, encoding: str
-) -> None:
+def test_nearly_valid_headers(header: dict[str, object], longer: int, more: int, encoding: str) -> None:
     raw = json.dumps(header, ensure_ascii=False).encode(encoding, "surrogatepass")
     ends = [
         entry["data_offsets"]
@@ -137,7 +135,7 @@ def test_odd_headers(tmp_path: Path, what: str) -> None:
         tracemalloc.stop()
 
 
-def test_a_hundred_megabytes_that_are_no_header_are_not_read(tmp_path: Path) -> None:
+def test_large_invalid_headers_are_not_read(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     with file.open("wb") as stream:
         stream.write(struct.pack("<Q", 100_000_000))

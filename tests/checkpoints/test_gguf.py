@@ -1,4 +1,4 @@
-"""A GGUF as a source: an error with the remedy, and the conversion that the documentation gives."""
+"""A GGUF as a source is an error with a remedy; the documented conversion works."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def test_the_conversion_of_the_documentation_keeps_the_weights(
     source = qwen2(tmp_path / "source", dtype="float16")
     (tmp_path / "folder").mkdir()
     _write_gguf(source, tmp_path / "folder" / "model-q8_0.gguf")
-    found = re.search(r"^```python\n(from transformers import.*?)^```", PAGE.read_text(), re.M | re.S)
-    assert found is not None
-    exec(found.group(1), {})
+    block = re.search(r"^```python\n(from transformers import.*?)^```", PAGE.read_text(), re.M | re.S)
+    assert block is not None
+    exec(block.group(1), {})
     one, other = open_checkpoint("source", tmp_path), open_checkpoint("converted", tmp_path)
     assert one.tensors.keys() == other.tensors.keys()
     assert all(torch.equal(one.read(name), other.read(name)) for name in one.tensors)
 
 
 def _write_gguf(source: Path, file: Path) -> None:
-    """Write a model of transformers as a GGUF, its weights whole, with a tokenizer of single bytes."""
+    """Write a model as an unquantised GGUF with a tokenizer of single bytes."""
     import gguf
 
     model = AutoModelForCausalLM.from_pretrained(source)
@@ -63,11 +63,11 @@ def _write_gguf(source: Path, file: Path) -> None:
     writer.add_token_types([1] * config.vocab_size)
     writer.add_token_merges(["a b"])
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config.num_hidden_layers)
-    for name, tensor in dict(model.named_parameters()).items():  # tied ones once
-        known = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        assert known is not None
+    for name, tensor in dict(model.named_parameters()).items():  # tied parameters appear once
+        gguf_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert gguf_name is not None
         writer.add_tensor(
-            known, tensor.detach().numpy() if tensor.ndim > 1 else tensor.detach().float().numpy()
+            gguf_name, tensor.detach().numpy() if tensor.ndim > 1 else tensor.detach().float().numpy()
         )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

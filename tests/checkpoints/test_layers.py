@@ -1,4 +1,4 @@
-"""Configs of models whose layers were chosen anew: transformers must build what the chosen layers need."""
+"""Configs for new sequences of layers: transformers must build the matching layers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def config_of(name: str, folder: Path) -> Config:
 
 
 def built_from(config: Mapping[str, Any]) -> Any:
-    """The model that transformers makes of a config, without weights."""
+    """Build the model of a config with transformers, without weights."""
     read = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
     with torch.device("meta"):
         return getattr(transformers, config["architectures"][0])(read)
@@ -69,7 +69,7 @@ def layer_keys(config: Config, part: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_where_the_number_of_layers_stands(folder: Path, name: str) -> None:
+def test_levels_with_the_number_of_layers(folder: Path, name: str) -> None:
     part, keys = KEYS[name]
     assert layer_keys(config_of(name, folder), part) == keys
 
@@ -88,8 +88,8 @@ def test_transformers_builds_the_chosen_layers(folder: Path, name: str, chosen: 
     assert new.main is not None and old.main is not None
     assert list(new.main.blocks) == list(range(len(chosen)))
     for place, source in enumerate(chosen):
-        assert {new.rename(each, 0): changed[each].shape for each in new.main.blocks[place]} == {
-            old.rename(each, 0): wanted[each].shape for each in old.main.blocks[source]
+        assert {new.main.rest(each): changed[each].shape for each in new.main.blocks[place]} == {
+            old.main.rest(each): wanted[each].shape for each in old.main.blocks[source]
         }
     outside = {each: tensor.shape for each, tensor in wanted.items() if old.stack(each) is not old.main}
     assert outside == {each: t.shape for each, t in changed.items() if new.stack(each) is not new.main}
@@ -101,9 +101,9 @@ def test_kinds_of_layers_follow_their_layers(folder: Path) -> None:
     assert with_layers(config, [1, 2])["layer_types"] == ["full_attention", "sliding_attention"]
     silent = {
         key: value for key, value in config.items() if key != "layer_types"
-    }  # as older versions wrote it
+    }  # the format of older versions
     assert with_layers(silent, [1, 2])["layer_types"] == ["full_attention", "sliding_attention"]
-    assert "layer_types" not in with_layers(silent, [0, 1])  # transformers makes the same of its silence
+    assert "layer_types" not in with_layers(silent, [0, 1])  # transformers' default is the same
 
 
 def test_layers_of_several_models(folder: Path) -> None:
@@ -114,7 +114,7 @@ def test_layers_of_several_models(folder: Path) -> None:
     assert mixed["num_hidden_layers"] == 4
 
 
-def test_lists_of_places_follow_their_layers() -> None:
+def test_lists_of_layer_numbers_follow_their_layers() -> None:
     config = {**_qwen_moe(6), "mlp_only_layers": [0, 3]}
     assert with_layers(config, [3, 1, 0, 3])["mlp_only_layers"] == [0, 2, 3]
 
@@ -134,7 +134,7 @@ def test_flags_and_patterns_by_layer_follow_their_layers() -> None:
     }
 
 
-def test_runs_of_kinds_are_written_out() -> None:
+def test_runs_of_kinds_are_expanded() -> None:
     config = {"num_layers": 4, "attention_types": [[["global", "local"], 2]]}
     assert with_layers(config, [1, 3, 2])["attention_types"] == [[["local", "local", "global"], 1]]
 
@@ -148,7 +148,7 @@ def test_first_dense_layers_are_counted_again(folder: Path) -> None:
         with_layers(config, [1, 0, 2])
 
 
-def test_periods_must_go_on(folder: Path) -> None:
+def test_periods_must_be_kept(folder: Path) -> None:
     config = config_of("jamba", folder)
     assert with_layers(config, [0, 1, 2, 1])["num_hidden_layers"] == 4
     with pytest.raises(KingyoError, match=r"(attn|expert)_layer_period in config\.json.*every 2"):
@@ -157,7 +157,7 @@ def test_periods_must_go_on(folder: Path) -> None:
         with_layers({**_qwen_moe(4), "decoder_sparse_step": 2}, [1, 2])
 
 
-def test_the_other_side_stays(folder: Path) -> None:
+def test_the_other_side_is_unchanged(folder: Path) -> None:
     config = {key: value for key, value in config_of("t5", folder).items() if key != "num_decoder_layers"}
     changed = with_layers(config, [0, 1], "encoder")
     assert (changed["num_layers"], changed["num_decoder_layers"]) == (2, 3)
@@ -174,7 +174,7 @@ def test_the_other_side_stays(folder: Path) -> None:
         ({"hidden_size": 2}, [0], "number of layers"),
     ],
 )
-def test_what_cannot_be(config: Config, chosen: Sequence[int], message: str) -> None:
+def test_impossible_choices_of_layers(config: Config, chosen: Sequence[int], message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         with_layers(config, chosen)
 

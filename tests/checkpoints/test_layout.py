@@ -1,4 +1,4 @@
-"""Layout: what names tell, and groups that filters express without a slip."""
+"""Layouts from tensor names, and groups that filters express exactly."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_filters_of_thousands_of_experts_are_few() -> None:
 
 @st.composite
 def odd_names(draw: st.DrawFn) -> list[str]:
-    """Names that contain one another, numbers that start alike, words that mislead."""
+    """Names that contain each other, numbers with equal first digits, and misleading words."""
     words = st.sampled_from(
         ["a", "ab", "attn", "mlp", "norm", "embed", "head", "0", "1", "10", "11", "layers"]
     )
@@ -172,7 +172,7 @@ def test_filters_resolve_to_the_group_of_each_tensor(names: list[str], how: str)
 
 
 @pytest.mark.parametrize("how", ["blocks", "layers:", "layers:0", "layers:x", ""])
-def test_unknown_ways_are_errors(how: str) -> None:
+def test_unknown_kinds_of_groups_are_errors(how: str) -> None:
     with pytest.raises(KingyoError, match="groups: expected a known name"):
         Layout(llama(2)).groups(how)
 

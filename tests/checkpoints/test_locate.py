@@ -70,14 +70,14 @@ ODD = ("a+b", "a@b", "org+x@y/name", "a+", "+", "@", "1+1=2@home")
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_folder_that_exists_wins_as_it_is(tmp_path: Path, name: str) -> None:
+def test_names_of_existing_folders_are_not_split(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir(parents=True)
     assert parse_reference(name, tmp_path) == ModelReference(model=name)
     assert parse_reference(f"{name}+org/lora", tmp_path) == ModelReference(model=name, lora="org/lora")
     assert parse_reference(f"org/name+{name}", tmp_path) == ModelReference(model="org/name", lora=name)
 
 
-def test_folders_tell_which_plus_is_meant(tmp_path: Path) -> None:
+def test_existing_folders_decide_between_plus_signs(tmp_path: Path) -> None:
     for name in ("a+b", "c+d"):
         (tmp_path / name).mkdir()
     assert parse_reference("a+b+c+d", tmp_path) == ModelReference(model="a+b", lora="c+d")
@@ -93,22 +93,22 @@ def test_folders_tell_which_plus_is_meant(tmp_path: Path) -> None:
         ("org/name+", "nothing on one side"),
         ("+org/lora", "nothing on one side"),
         ("org/name+org/one+org/two", "2 plus signs"),
-        ("org/name@", r"commit behind the '@'; received ''"),
+        ("org/name@", "received ''"),
         ("org/name@a b", "received 'a b'"),
         ("org/name@a@b", "received 'a@b'"),
     ],
 )
-def test_what_is_no_reference(text: str, message: str) -> None:
+def test_invalid_references(text: str, message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         parse_reference(text)
 
 
 class TestNamesInAFolder:
-    """Of files, as a recipe names them that may be published."""
+    """Paths of files in a recipe that may be published."""
 
     @pytest.fixture
     def run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """Of somebody, in the home folder; models beside it and below it."""
+        """A run in a home folder, with models beside it and below it."""
         home = tmp_path / "home" / "somebody"
         for each in ("run/zoo/a", "models/b"):
             (home / each).mkdir(parents=True)
@@ -118,13 +118,13 @@ class TestNamesInAFolder:
     def test_they_are_relative_to_it(self, run: Path) -> None:
         for out in (run / "out", run / "of" / "it"):
             for name in ("zoo/a", "./zoo/../zoo/a", "../models/b", str(run / "zoo" / "a"), "~/models/b"):
-                seen = path_from(out, name, run)
-                assert seen.startswith("..") and (out.parent / out.name / "x").is_absolute()
-                assert Path(os.path.normpath(out / seen)).samefile(local_path(name, run))
+                relative = path_from(out, name, run)
+                assert relative.startswith("..") and (out.parent / out.name / "x").is_absolute()
+                assert Path(os.path.normpath(out / relative)).samefile(local_path(name, run))
         assert whole_model("zoo/a+../models/b", run, run / "out") == "../zoo/a+../../models/b"
         assert whole_model("org/name@v1", run, run / "out") == "org/name@v1"
 
-    def test_they_are_as_written_where_a_relative_path_would_name_the_home(self, run: Path) -> None:
+    def test_they_are_unchanged_if_a_relative_path_would_name_the_home(self, run: Path) -> None:
         for out in (run.parent.parent / "other" / "out", Path("/out")):
             for name in ("zoo/a", "../models/b", "~/models/b"):
                 assert path_from(out, name, run) == name
@@ -155,18 +155,18 @@ def test_whole_models(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("m@main", "m@main: .*Leave '@main' out"),
+        ("m@main", "m@main: .*'@main'"),
         ("m+absent", "absent: expected a folder with an adapter"),
         ("absent+lora", "absent: expected a folder with a checkpoint"),
         ("m+m/config.json", "Name the folder that holds adapter_config.json"),
         ("m+m", r"adapter_config\.json: expected an adapter"),
-        ("lora", r"a whole model; received an adapter.*as org/base\+lora"),
+        ("lora", r"received an adapter.*as org/base\+lora"),
         ("x" * 300, "neither"),
         ("a\0b", "neither"),
         ("~nobody-has-this-name/m", "neither"),
     ],
 )
-def test_references_to_nothing(tmp_path: Path, reference: str, message: str) -> None:
+def test_references_of_missing_models(tmp_path: Path, reference: str, message: str) -> None:
     llama(tmp_path / "m")
     write_lora(tmp_path / "lora", 1.0)
     with pytest.raises(KingyoError, match=f"(?s){message}"):
@@ -184,7 +184,7 @@ def write_lora(folder: Path, value: float) -> Path:
 
 
 def on_hub(cache: Path, name: str, commit: str, **refs: str) -> Path:
-    """The folder of a snapshot in a Hub cache; ``refs`` are branches and tags."""
+    """Return the folder of a snapshot in a Hub cache; ``refs`` are branches and tags."""
     home = cache / f"models--{name.replace('/', '--')}"
     (home / "refs").mkdir(parents=True, exist_ok=True)
     for ref, target in {"main": commit, **refs}.items():

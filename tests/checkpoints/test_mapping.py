@@ -1,4 +1,4 @@
-"""Tensors mapped from their files: the right bytes, and memory that goes when they do."""
+"""Mapped tensors have the right bytes, and their memory is freed with them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_dtype_is_read_as_stored(tmp_path: Path, dtype: str) -> None:
 def test_data_may_start_at_an_odd_byte(tmp_path: Path) -> None:
     numbers = torch.tensor([1.5, -2.0, 3.25])
     header = json.dumps({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}).encode()
-    header += b" " * (1 - (8 + len(header)) % 2)  # an odd place for the data
+    header += b" " * (1 - (8 + len(header)) % 2)  # an odd offset of the data
     file = tmp_path / "odd.safetensors"
     file.write_bytes(struct.pack("<Q", len(header)) + header + numbers.numpy().tobytes())
     info = read_header(file)["a"]
@@ -50,7 +50,7 @@ def test_writing_to_a_mapped_tensor_leaves_the_file_as_it_is(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("fate", ["gone", "cut"])
-def test_a_file_that_changed_since_is_named(tmp_path: Path, fate: str) -> None:
+def test_changed_files_are_named(tmp_path: Path, fate: str) -> None:
     file = tmp_path / "model.safetensors"
     save_file({"a": torch.ones(4096)}, file)
     info = read_header(file)["a"]
@@ -97,7 +97,7 @@ print(resident() - before, total)
 
 
 def test_reading_a_large_model_takes_the_memory_of_one_tensor(tmp_path: Path) -> None:
-    """Twelve tensors of 16 MB, read twice: a process of its own grows by far less than their sum."""
+    """A process that reads twelve tensors of 16 MB twice grows by far less than their sum."""
     tensors = {f"model.layers.{i}.mlp.up_proj.weight": torch.ones(2048, 2048) for i in range(12)}
     save_file({**tensors, "model.norm.weight": torch.ones(4)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')

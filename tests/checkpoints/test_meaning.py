@@ -1,4 +1,4 @@
-"""What configs say about weights of the same shapes: the same, or an error, or a warning."""
+"""Differences between configs of models with the same shapes: none, an error, or a warning."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HARMLESS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("key", BREAKING)
-def test_what_breaks_a_merge_is_an_error(tmp_path: Path, key: str) -> None:
+def test_other_functions_of_the_same_weights_are_errors(tmp_path: Path, key: str) -> None:
     like = open_checkpoint(str(llama(tmp_path / "like")))
     other = open_checkpoint(str(restate(llama(tmp_path / "other"), **BREAKING[key])))
     for check in (lambda: fit(like, [other]), lambda: check_fit(like, other)):
@@ -70,7 +70,7 @@ def test_parts_that_are_not_merged_may_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", NOTED)
-def test_what_bends_a_merge_is_noted(tmp_path: Path, key: str) -> None:
+def test_small_differences_are_warnings(tmp_path: Path, key: str) -> None:
     like = open_checkpoint(str(llama(tmp_path / "like")))
     other = open_checkpoint(str(restate(llama(tmp_path / "other"), **NOTED[key])))
     assert any(key in warning for warning in fit(like, [other]).warnings)
@@ -79,7 +79,7 @@ def test_what_bends_a_merge_is_noted(tmp_path: Path, key: str) -> None:
 PREPARES = "preprocessor_config.json"
 
 
-def test_images_that_are_prepared_otherwise_are_noted(tmp_path: Path) -> None:
+def test_other_image_processors_are_warnings(tmp_path: Path) -> None:
     for name, mean, reader in (("like", 0.5, "ViTImageProcessor"), ("other", 0.1, "ViTImageProcessorFast")):
         stated = {"image_processor_type": reader, "image_mean": [mean] * 3, "size": {"height": 8, "width": 8}}
         (build("llava", tmp_path / name) / PREPARES).write_text(json.dumps(stated))
@@ -88,20 +88,20 @@ def test_images_that_are_prepared_otherwise_are_noted(tmp_path: Path) -> None:
     assert noted.startswith(f"image_mean in {PREPARES} is [0.5, 0.5, 0.5] in {like.reference} and [0.1, 0.1")
     assert fit(like, [other], only=like.layout.parts["language"]).warnings == ()
     (tmp_path / "other" / PREPARES).write_text("[]")
-    with pytest.raises(KingyoError, match=f"{PREPARES}: expected how images are prepared; received list"):
+    with pytest.raises(KingyoError, match=f"{PREPARES}: .*; received list"):
         fit(like, [other])
     (tmp_path / "other" / PREPARES).unlink()
     assert fit(like, [other]).warnings == ()
 
 
-def test_what_does_not_matter_is_not_noted(tmp_path: Path) -> None:
+def test_differences_without_effect_are_ignored(tmp_path: Path) -> None:
     like = open_checkpoint(str(llama(tmp_path / "like")))
     other = open_checkpoint(str(restate(llama(tmp_path / "other"), **HARMLESS)))
     assert fit(like, [other]).warnings == ()
 
 
 def test_defaults_count_as_stated(tmp_path: Path) -> None:
-    """A config of transformers 4 that leaves out what it takes for granted, beside one of transformers 5."""
+    """A config of transformers 4 without default values equals one of transformers 5."""
     like = open_checkpoint(str(llama(tmp_path / "like")))
     old = restate(
         llama(tmp_path / "old"),

@@ -1,4 +1,4 @@
-"""Models of every architecture, merged and loaded again by transformers or diffusers: nothing is missing."""
+"""transformers and diffusers load merged models of all architectures completely."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.checkpoints.architectures import ARCHITECTURES, DIFFUSERS, HAS_DIFFUS
 from tests.models_on_disk import fine_tuned
 
 QUICK = ("bert", "clip", "gemma3", "gpt2", "llava", "mamba", "qwen3_moe", "t5", "unet", "vit")
-"""One of each sort; the others are slow together."""
+"""One architecture of each sort; all others would be slow."""
 
 
 def load(folder: Path) -> Any:
@@ -25,10 +25,10 @@ def load(folder: Path) -> Any:
         import diffusers
 
         return getattr(diffusers, config["_class_name"]).from_pretrained(folder)
-    model, told = getattr(transformers, config["architectures"][0]).from_pretrained(
+    model, report = getattr(transformers, config["architectures"][0]).from_pretrained(
         folder, output_loading_info=True
     )
-    assert not any(told[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     return model
 
 

@@ -1,4 +1,4 @@
-"""Opening checkpoints: lazily, and with one clear error for every way in which files can be wrong."""
+"""Checkpoints are opened lazily; broken files give one clear error."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ HEADERS: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize("how", HEADERS)
-def test_headers_that_lie_are_one_clear_error(tmp_path: Path, how: str) -> None:
+def test_headers_that_contradict_the_file_are_one_clear_error(tmp_path: Path, how: str) -> None:
     header, message = HEADERS[how]
     raw = json.dumps(header).encode()
     (llama(tmp_path / "m") / "model.safetensors").write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(8))
@@ -167,7 +167,7 @@ def test_headers_that_lie_are_one_clear_error(tmp_path: Path, how: str) -> None:
         struct.pack("<Q", 60000) + b"[" * 60000,
     ],
 )
-def test_headers_that_are_no_header(tmp_path: Path, raw: bytes) -> None:
+def test_invalid_headers(tmp_path: Path, raw: bytes) -> None:
     (llama(tmp_path / "m") / "model.safetensors").write_bytes(raw)
     with pytest.raises(KingyoError, match="damaged"):
         open_checkpoint("m", tmp_path)
@@ -184,7 +184,7 @@ def test_headers_that_are_no_header(tmp_path: Path, raw: bytes) -> None:
         ("m+lora", "an adapter, or a name on the Hub"),
     ],
 )
-def test_names_of_nothing(tmp_path: Path, reference: str, message: str) -> None:
+def test_names_of_missing_models(tmp_path: Path, reference: str, message: str) -> None:
     llama(tmp_path / "m")
     with pytest.raises(KingyoError, match=message):
         open_checkpoint(reference, tmp_path)
@@ -202,14 +202,14 @@ except KingyoError as error:
 
 
 def open_elsewhere(reference: str, cache: Path) -> str:
-    """Open in a new process whose Hub cache is given and which has no network."""
+    """Open a reference in a new process with a given Hub cache and without a network."""
     environment = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", OPEN, reference]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_name_on_the_hub(tmp_path: Path) -> None:
-    """From the Hub's cache on disk: with a revision and without."""
+    """Models are read from the Hub's cache, with and without a revision."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     home = tmp_path / "hub" / "models--org--name"
     llama(home / "snapshots" / commit)

@@ -1,4 +1,4 @@
-"""Heads that are tied to embeddings in one model and not in another, or stored all the same."""
+"""Heads that are tied in one model but not in another, or stored although they are tied."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def test_an_untied_model_without_a_head_is_an_error(tmp_path: Path) -> None:
         open_checkpoint(str(headless)).read(HEAD)
 
 
-def test_a_tie_that_means_more_than_a_tie_stays(tmp_path: Path) -> None:
-    """T5 scales its last states when tied: untied, it would be another model."""
-    tied = restate(build("t5", tmp_path / "tied"), scale_decoder_outputs=None)  # as transformers 4 wrote it
+def test_a_tie_that_affects_other_keys_is_kept(tmp_path: Path) -> None:
+    """A tied T5 scales its last hidden states, so untying it would change the model."""
+    tied = restate(build("t5", tmp_path / "tied"), scale_decoder_outputs=None)  # the format of transformers 4
     untied = restate(shutil.copytree(tied, tmp_path / "untied"), tie_word_embeddings=False)
     rewrite(untied, lambda tensors: {**tensors, HEAD: torch.randn(64, 16)})
     with pytest.raises(KingyoError, match=r"tie_word_embeddings.*would change scale_decoder_outputs"):
@@ -73,7 +73,7 @@ def test_the_head_of_a_tied_model_is_its_embedding(tmp_path: Path) -> None:
     assert torch.equal(tied.read(HEAD), tied.read(EMBEDDING))
     silent = restate(build("gpt2", tmp_path / "gpt2"), tie_word_embeddings=None)  # transformers ties GPT-2
     assert open_checkpoint(str(silent)).home(HEAD) == "transformer.wte.weight"
-    plain = restate(llama(tmp_path / "plain"), tie_word_embeddings=None)  # and does not tie Llama
+    plain = restate(llama(tmp_path / "plain"), tie_word_embeddings=None)  # but not Llama
     rewrite(plain, lambda tensors: {name: each for name, each in tensors.items() if name != HEAD})
     assert open_checkpoint(str(plain)).home(HEAD) is None
 

@@ -1,4 +1,4 @@
-"""Writing checkpoints: complete, or not there at all."""
+"""Checkpoints are written atomically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.models_on_disk import FAMILIES, llama
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_copy_is_a_checkpoint_for_everyone(tmp_path: Path, kind: str) -> None:
+def test_a_copy_can_be_loaded(tmp_path: Path, kind: str) -> None:
     checkpoint = open_checkpoint(str(FAMILIES[kind](tmp_path / "m", dtype="bfloat16")))
     (checkpoint.path / "LICENSE").write_text("Apache-2.0")
     (checkpoint.path / "modeling_evil.py").write_text("boom")
@@ -33,16 +33,16 @@ def test_a_copy_is_a_checkpoint_for_everyone(tmp_path: Path, kind: str) -> None:
     assert json.loads((out / "config.json").read_text()) == dict(checkpoint.config)
     ours = load_file(out / "model.safetensors")
     assert all(torch.equal(tensor, ours[name]) for name, tensor in stored(checkpoint))
-    theirs = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype="auto").state_dict()
+    expected = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype="auto").state_dict()
     loaded = AutoModelForCausalLM.from_pretrained(out, dtype="auto").state_dict()
-    assert theirs.keys() == loaded.keys()
-    assert all(torch.equal(theirs[name], loaded[name]) for name in theirs)
+    assert expected.keys() == loaded.keys()
+    assert all(torch.equal(expected[name], loaded[name]) for name in expected)
     assert all(tensor.dtype == torch.bfloat16 for tensor in loaded.values())
     same = AutoTokenizer.from_pretrained(checkpoint.path)("Q: 3 + 4 A:").input_ids
     assert AutoTokenizer.from_pretrained(out)("Q: 3 + 4 A:").input_ids == same
 
 
-def test_the_config_tells_the_dtype(tmp_path: Path) -> None:
+def test_the_config_states_the_dtype(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(llama(tmp_path / "m", dtype="float32")))
     halved = ((name, tensor.half()) for name, tensor in stored(checkpoint))
     out = write_checkpoint(tmp_path / "out", halved, like=checkpoint)
@@ -68,7 +68,7 @@ shapes = st.lists(st.integers(0, 5), max_size=3)
 
 @given(st.lists(st.tuples(dtypes, shapes), min_size=1, max_size=6), st.integers(1, 300), st.integers(0, 9))
 def test_any_tensors_come_back(forms: list[tuple[torch.dtype, list[int]]], limit: int, seed: int) -> None:
-    """Names that `like` does not have only make more shards."""
+    """Names that `like` lacks only add shards."""
     import tempfile
 
     generator = torch.Generator().manual_seed(seed)
@@ -86,8 +86,8 @@ def test_any_tensors_come_back(forms: list[tuple[torch.dtype, list[int]]], limit
             assert torch.equal(again.read(name), tensor) and again.read(name).dtype == tensor.dtype
 
 
-def test_what_goes_to_disk_early_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of several threads in any order: within a block, across blocks, and one of many blocks."""
+def test_data_flushed_early_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads write spans in any order: within a block, across blocks, and of many blocks."""
     monkeypatch.setattr(writer_module, "_BLOCK", 8192)
     like = Checkpoint(reference="like", path=tmp_path, config={}, tensors={})
     generator = torch.Generator().manual_seed(1)
@@ -121,11 +121,11 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     assert open_checkpoint(str(tmp_path / "out")).n_parameters == checkpoint.n_parameters
 
 
-def test_what_is_taken_stays(tmp_path: Path) -> None:
+def test_existing_files_are_kept(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("precious")
-    with pytest.raises(KingyoError, match="one with files"):
+    with pytest.raises(KingyoError, match="--force"):
         write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint)
     with pytest.raises(KingyoError, match="a file that exists"):
         write_checkpoint(tmp_path / "out" / "thesis.txt", stored(checkpoint), like=checkpoint)
@@ -135,8 +135,9 @@ def test_what_is_taken_stays(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
     (tmp_path / "file").write_text("")
-    with pytest.raises(KingyoError, match="a folder that can be written"):
+    with pytest.raises(KingyoError) as caught:
         write_checkpoint(tmp_path / "file" / "out", stored(checkpoint), like=checkpoint)
+    assert caught.value.argument == str(tmp_path / "file" / "out")
 
 
 def test_weights_of_diffusers_keep_their_names(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_component_within_its_pipeline_is_resumed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), begin() as writer:
         write(writer, 2)
         (tmp_path / ".out.partial/content/vae").mkdir()
-        (tmp_path / ".out.partial/content/vae/config.json").touch()  # of what came last
+        (tmp_path / ".out.partial/content/vae/config.json").touch()  # of the latest write
         raise KeyboardInterrupt
     with begin() as writer:
         assert writer.n_finished == writer.n_kept == 2 < len(writer.shards)
@@ -197,7 +198,7 @@ def test_a_component_within_its_pipeline_is_resumed(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, again.read(name)) for name, tensor in weights.items())
 
 
-def test_configs_of_parts_tell_the_dtype_too(tmp_path: Path) -> None:
+def test_nested_configs_state_the_dtype(tmp_path: Path) -> None:
     config = {"torch_dtype": "float32", "text_config": {"dtype": "float32", "x": 1}, "dtype_note": "float32"}
     like = Checkpoint(reference="like", path=tmp_path, config=config, tensors={})
     out = write_checkpoint(tmp_path / "out", [("a", torch.zeros(2).half())], like=like)

@@ -1,4 +1,4 @@
-"""What tests of writing share: tensors written one after the other, and writes that fail or are stopped."""
+"""Helpers that write checkpoints tensor by tensor, and writes that fail or are interrupted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_checkpoint(
     force: bool = False,
     **more: Any,
 ) -> Path:
-    """Write whole tensors, one after the other; those that are ``FAILS`` fail."""
+    """Write tensors one after the other; those that are ``FAILS`` fail."""
     weights = dict(tensors)
     with CheckpointWriter(
         out, forms(weights), max_shard_bytes=max_shard_bytes, identity=identity, force=force
@@ -57,7 +57,7 @@ def stored(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
 
 
 def failing(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
-    """The tensors, of which the last one cannot be had, from a merge that knows only then."""
+    """Return tensors, the last of which fails only when it is computed."""
     *names, last = checkpoint.tensors
     for name in names:
         yield name, checkpoint.read(name)
@@ -65,7 +65,7 @@ def failing(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
 
 
 def stop(out: Path, checkpoint: Checkpoint, *, after: int) -> None:
-    """Write so many shards, then be interrupted."""
+    """Write some shards, then interrupt."""
     weights = dict(stored(checkpoint))
     with (
         pytest.raises(KeyboardInterrupt),
@@ -81,10 +81,10 @@ def stop(out: Path, checkpoint: Checkpoint, *, after: int) -> None:
 
 
 def finished(out: Path) -> dict[str, tuple[int, int]]:
-    """The complete shards of a write under way, and which files they are."""
+    """Return the complete shards of an interrupted write, and their inodes."""
     return inodes(out.parent / f".{out.name}.partial" / "content")
 
 
 def inodes(folder: Path) -> dict[str, tuple[int, int]]:
-    found = {file.name: file.stat() for file in folder.glob("*.safetensors")}
-    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found.items()}
+    stats = {file.name: file.stat() for file in folder.glob("*.safetensors")}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}

@@ -104,7 +104,7 @@ BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
     "an image processor that is no mapping": (
         processor("base", "[]"),
         (DRY, EVOLVE),
-        "preprocessor_config.json: expected how images are prepared; received list",
+        "preprocessor_config.json: expected an image processor's config; received list",
     ),
     "enormous pixels": (
         processor(

@@ -1,4 +1,4 @@
-"""`kingyo layers` as its users call it: matrices, JSON, a page, what is refused."""
+"""`kingyo layers` as its users call it: matrices, JSON, what is refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kingyo.compare import likeness_picture
-from kingyo.errors import KingyoError
 from tests.cli.conftest import World
 from tests.cli.path_runs import DATAFLOW, of_no_layers, of_other_tokens
 from tests.models_on_disk import llama, qwen2
@@ -115,16 +113,6 @@ def test_prompts_of_choices_and_chats_are_read_as_they_are_asked(world: World) -
     assert chat["tokens"] == plain["tokens"] + 32, "Q: and A:, two tokens more of each"
 
 
-def test_a_page_holds_both_heat_maps(world: World) -> None:
-    done = world.run("layers", "run.yaml", "--picture", "pictures/layers.html")
-    assert done.returncode == 0, done.stderr
-    assert "Drew pictures/layers.html." in done.stdout
-    page = (world.folder / "pictures" / "layers.html").read_text()
-    assert page.startswith("<!doctype html>")
-    assert page.count('"type": "heatmap"') == 2
-    assert 'src="http' not in page
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -148,7 +136,6 @@ def test_sources_that_cannot_follow_one_another_are_refused(world: World, make: 
         (("a", "b"), "--task: expected a task file beside several models"),
         (("a",), "a: expected a run.yaml, or models with --task"),
         (("absent", "--task", "task.yaml"), "absent: expected a folder with a checkpoint"),
-        (("run.yaml", "--picture", "out.png"), "--picture: expected a file that ends in .html"),
     ],
 )
 def test_mistakes_are_one_message(world: World, arguments: tuple[str, ...], says: str) -> None:
@@ -156,9 +143,3 @@ def test_mistakes_are_one_message(world: World, arguments: tuple[str, ...], says
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_what_draws_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likeness_picture, "find_spec", lambda _: None)
-    with pytest.raises(KingyoError, match=r"expected plotly to be installed.*pip install plotly"):
-        likeness_picture.check_drawable(Path("out.html"))

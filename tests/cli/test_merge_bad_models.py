@@ -54,7 +54,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "shape": (lie(shape=[64, 17]), "model.safetensors: expected"),
     "offsets": (lie(data_offsets=[0, 1 << 40]), "model.safetensors: expected"),
     "dtype": (lie(dtype="F13"), "expected a known dtype"),
-    "no tensors": (lambda file: save_file({}, file), "received none: the model is empty"),
+    "no tensors": (lambda file: save_file({}, file), "model.safetensors: expected"),
     "html": (lambda file: file.write_text("<html>not found</html>" * 9), "model.safetensors: expected"),
     "LFS pointer": (
         lambda file: file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n"),
@@ -171,15 +171,13 @@ def test_a_config_that_is_broken(command: Command, text: str) -> None:
 def test_a_folder_that_is_not_empty(command: Command) -> None:
     (command.folder / "merged").mkdir()
     (command.folder / "merged" / "thesis.txt").write_text("precious")
-    says = "expected a new or empty folder; received one with files"
-    foreseen(command, command.recipe(), "merged", says=says)
-    says = "expected the folder of a model, which --force may replace; received one without config.json"
-    foreseen(command, command.recipe(), "merged", "--force", says=says)
+    foreseen(command, command.recipe(), "merged", says="merged: expected a new or empty folder")
+    foreseen(command, command.recipe(), "merged", "--force", says="without config.json")
 
 
 def test_a_target_that_is_a_file(command: Command) -> None:
     foreseen(command, command.recipe(), "grade.py", says="received a file that exists")
-    refused(command, command.recipe(), "grade.py/merged", says="expected a folder that can be written")
+    refused(command, command.recipe(), "grade.py/merged", says="grade.py/merged: expected")
 
 
 @pytest.mark.parametrize("out", ["b", "b/merged", ".", "base/deep/down"])
@@ -253,9 +251,7 @@ class TestDisks:
             "merge", str(recipe), "disk/out",
         )  # fmt: skip
         assert done.returncode == 1 and "Traceback" not in done.stderr
-        assert (
-            "disk/out: expected a folder that can be written; received No space left on device" in done.stderr
-        )
+        assert "disk/out: expected" in done.stderr and "No space left on device" in done.stderr
 
     def test_that_cannot_be_written(self, command: Command) -> None:
         recipe = command.recipe()
@@ -265,16 +261,14 @@ class TestDisks:
                 command.folder, "mount -t tmpfs -o ro x disk", "merge", str(recipe), "disk/out", *flags
             )
             assert done.returncode == 1 and "Traceback" not in done.stderr
-            assert "disk/out: expected a folder that can be written" in done.stdout + done.stderr
+            assert "disk/out: expected a writable folder" in done.stdout + done.stderr
 
     def test_that_are_the_target_itself(self, command: Command) -> None:
         recipe = command.recipe()
         (command.folder / "disk").mkdir()
         done = in_new_world(command.folder, "mount -t tmpfs -o size=9m x disk", "merge", str(recipe), "disk")
         assert done.returncode == 1
-        assert (
-            "received a disk that is mounted there. Choose a folder on it, such as disk/model" in done.stderr
-        )
+        assert "received a mount point" in done.stderr and "disk/model" in done.stderr
 
 
 def test_a_file_that_may_not_grow(command: Command) -> None:
@@ -290,6 +284,6 @@ def test_a_file_that_may_not_grow(command: Command) -> None:
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert "out: expected a folder that can be written; received File too large" in done.stderr
+    assert "out: expected" in done.stderr and "received File too large" in done.stderr
     assert "Traceback" not in done.stderr
     assert everything(command.folder) == before

@@ -31,9 +31,9 @@ def test_it_tells_what_would_be_done(command: Command) -> None:
     assert any(re.match("with lambda 1, .*weight 0.5 0.3", line) for line in lines)
     assert "3 × model.layers.{0–2}.mlp.up_proj.weight [32, 16] float32" in lines
     assert any(line.startswith("writes 30 tensors, 9.07 k numbers, 39.") for line in lines)
-    assert any(line.startswith("reads 109 kB of 3 files") for line in lines)
+    assert any(re.match("reads 109 kB of 3 files, writes 39.* free on the disk", line) for line in lines)
     assert any(line.startswith("memory: about ") for line in lines)
-    assert any(line.startswith("time: less than a second ") and "made-up tensors" in line for line in lines)
+    assert not any(line.startswith("time:") for line in lines)
     assert lines[-1] == "Nothing was written. Leave --dry-run out to merge."
     assert contents(command.folder) == before
     assert not (command.folder / "merged").exists()
@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_read_at_all(command: Command) -> None:
     assert error["received"] == "'merge_methd'" and error["remedy"] == "Did you mean 'merge_method'?"
     assert other["argument"] == "recipe.yaml: models"
     done = command("merge", "recipe.yaml", "merged", "--dry-run")
-    assert done.code == 1 and done.err.startswith("Error: recipe.yaml: expected sound recipes; received 2")
+    assert done.code == 1 and "recipe.yaml: expected" in done.err and "received 2 mistakes" in done.err
 
 
 def test_books(command: Command, tmp_path: Path) -> None:

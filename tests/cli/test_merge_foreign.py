@@ -108,7 +108,7 @@ def test_a_path_that_begins_where_the_command_does(command: Command) -> None:
     command.recipe("recipes/one.yaml")
     error = refused(command, Path("recipes") / "one.yaml", "out", says="received 3 mistakes")
     for name in ("a", "b", "base"):
-        assert f"Relative paths begin where the recipe is: write {command.folder / name}." in error
+        assert f"Write {command.folder / name}: relative paths begin at the recipe." in error
 
 
 def test_all_unknown_keys_at_once(command: Command) -> None:
@@ -120,7 +120,7 @@ def test_all_unknown_keys_at_once(command: Command) -> None:
 
 def test_a_parameter_beside_the_model(command: Command) -> None:
     recipe = command.recipe(models=[{"model": "a", "weight": 0.5}])
-    refused(command, recipe, "out", says="models[0]: expected known keys; received 'weight'. A parameter of")
+    refused(command, recipe, "out", says="models[0]: expected known keys; received 'weight'. Move a")
 
 
 @pytest.mark.parametrize("arguments", [("missing.yaml", "out"), ("bad.yaml", "out"), ("recipe.yaml", "full")])

@@ -76,12 +76,12 @@ def test_a_pointer_in_place_of_weights(command: Command) -> None:
     (command.folder / "a" / "model.safetensors").write_text(
         "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
     )
-    foreseen(command, command.recipe(), "out", says="expected weights; received a pointer of Git LFS")
+    foreseen(command, command.recipe(), "out", says="expected weights; received a Git LFS pointer")
 
 
 def test_a_slice_without_sources(command: Command) -> None:
     recipe = command.recipe(slices=[{"model": "a", "layer_range": [0, 1]}], models=None)
-    refused(command, recipe, "out", says="It belongs to a source of the slice: `sources: [{model")
+    refused(command, recipe, "out", says="to a source of the slice: `sources: [{model")
 
 
 def test_a_tokenizer_source_that_is_misspelt(command: Command) -> None:

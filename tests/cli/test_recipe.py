@@ -68,7 +68,7 @@ class TestRecipe:
         [
             (
                 "slices",
-                "--as slices: expected a recipe with a path; received whole models by task_arithmetic",
+                "--as slices: expected a recipe with a path; received complete models by task_arithmetic",
             ),
             ("path", "--as path: expected a recipe with slices, by passthrough"),
         ],
@@ -85,7 +85,7 @@ class TestRecipe:
         )
         done = command("recipe", "s.yaml", "--as", "path")
         assert done.code == 1
-        assert "Leave them as slices" in done.err
+        assert "slices: expected" in done.err
 
 
 def test_the_recipe_of_a_run_is_that_of_its_best_model(finished: World, tmp_path: Path) -> None:
@@ -100,4 +100,4 @@ def test_the_recipe_of_a_run_is_that_of_its_best_model(finished: World, tmp_path
     assert yaml.safe_load(other.stdout)["base_model"] == found["base_model"]
     refused = finished.run("recipe", "runs/small", "--as", "slices")
     assert refused.returncode == 1
-    assert "received whole models" in refused.stderr
+    assert "received complete models" in refused.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("plotly", reason="the page needs kingyo[report]")
+pytest.importorskip("vl_convert", reason="the page needs kingyo[report]")
 
 from kingyo.compare import compare
 from kingyo.compare.picture import draw_page
@@ -27,7 +27,7 @@ def test_it_is_drawn_quietly(tmp_path: Path) -> None:
             visit = browser.open(page, width=width)
             assert visit.problems == []
             assert visit.requests == [page.as_uri()]
-            assert browser.evaluate("document.querySelectorAll('#charts > .js-plotly-plot').length") == 4
+            assert browser.evaluate("document.querySelectorAll('[data-chart] svg').length") == 8
             assert browser.evaluate("document.documentElement.scrollWidth") == width
             assert browser.evaluate("window.bad") is None
             assert names[0] in browser.evaluate("document.body.innerText")

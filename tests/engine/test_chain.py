@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.engine import How, compute, open_sources, plan, plan_book, rooted_book, to_folder
-from kingyo.engine.folder import Output, identity
+from kingyo.engine import compute, open_sources, plan, plan_book, rooted_book, to_folder
+from kingyo.engine.folder import identity
+from kingyo.engine.options import MergeOptions
 from kingyo.errors import KingyoError
 from kingyo.recipe import RecipeBook, load_recipe, load_recipes
 from tests.models_on_disk import fine_tuned, llama
@@ -77,7 +78,9 @@ def test_the_bits_are_those_of_one_merge_after_the_other(deep: Path, tmp_path: P
 def test_threads_change_no_bit_of_a_chain(deep: Path, tmp_path: Path) -> None:
     chained = book(deep, "name: first" + FIRST, SECOND.replace("NAME", "first"))
     for threads in (1, 3):
-        to_folder(plan_book(chained, deep)[None], tmp_path / f"out-{threads}", how=How(threads=threads))
+        to_folder(
+            plan_book(chained, deep)[None], tmp_path / f"out-{threads}", options=MergeOptions(threads=threads)
+        )
     one, other = (tmp_path / f"out-{threads}" / "model.safetensors" for threads in (1, 3))
     assert one.read_bytes() == other.read_bytes()
 
@@ -126,7 +129,7 @@ def test_a_rerun_of_another_chain_keeps_nothing(deep: Path) -> None:
 def test_no_model_is_overwritten_from_afar(deep: Path) -> None:
     planned = plan_book(book(deep, "name: first" + FIRST, SECOND.replace("NAME", "first")), deep)[None]
     with pytest.raises(KingyoError, match=r"expected a folder that is no source.* en\."):
-        to_folder(planned, deep / "en", output=Output(force=True))
+        to_folder(planned, deep / "en", options=MergeOptions(force=True))
 
 
 def test_a_rooted_book_keeps_its_names(deep: Path, tmp_path: Path) -> None:

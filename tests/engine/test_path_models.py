@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
     "layers that know their number": (
         gpt2(scale_attn_by_inverse_layer_idx=True),
         gpt2(scale_attn_by_inverse_layer_idx=True),
-        "each layer in its own place",
+        "a model of type gpt2",
     ),
     "layers that were built for their number": (of("DiffLlama"), of("DiffLlama"), "of type diffllama"),
 }

@@ -93,7 +93,7 @@ def test_any_architecture_can_be_stacked(tmp_path: Path, name: str) -> None:
     assert model.config.num_hidden_layers == 4
     source, stacked = open_checkpoint(str(folder)), open_checkpoint(str(out))
     for tensor in source.layout.main.blocks[1]:  # pyright: ignore[reportOptionalMemberAccess]
-        again = source.layout.rename(tensor, 2)
+        again = tensor.replace(".1.", ".2.", 1)
         assert torch.equal(source.read(tensor), stacked.read(again)), again
 
 
@@ -258,8 +258,6 @@ def test_ranges_are_checked_when_written() -> None:
     for layers in ((2, 2), (3, 1), (-1, 2)):
         with pytest.raises(KingyoError, match="layer_range of ja"):
             SliceSource(model="ja", layers=layers)
-    with pytest.raises(
-        KingyoError, match="expected 2 layers of every source of a slice, as of ja; received 3 of en"
-    ):
+    with pytest.raises(KingyoError, match=r"expected 2 layers of every source .*; received 3 of en"):
         Slice(sources=(SliceSource(model="ja", layers=(0, 2)), SliceSource(model="en", layers=(0, 3))))
     assert DEEP > LAYERS

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.engine import How, open_sources, plan, to_folder
+from kingyo.engine import MergeOptions, Writing, open_sources, plan, to_folder
 from kingyo.errors import KingyoError
 from kingyo.kernels import Blend, Term
 from kingyo.kernels.measures import gram, is_finite
@@ -88,7 +88,7 @@ def test_whoever_hands_tensors_on_imports_no_torch(folder: Path, tmp_path: Path)
     for method in HANDED_ON:
         recipe = Recipe.from_dict(written(method))
         out = tmp_path / f"{method} by reference"
-        to_folder(plan(recipe, open_sources(recipe, folder)), out, how=How(compiled=False))
+        to_folder(plan(recipe, open_sources(recipe, folder)), out, writing=Writing(compiled=False))
         assert same(out, tmp_path / method), method
 
 
@@ -122,7 +122,9 @@ def test_dtypes_that_passes_know_and_others(folder: Path, tmp_path: Path, method
     recipe = Recipe.from_dict(chosen)
     for compiled in (True, False):
         to_folder(
-            plan(recipe, open_sources(recipe, folder)), tmp_path / str(compiled), how=How(compiled=compiled)
+            plan(recipe, open_sources(recipe, folder)),
+            tmp_path / str(compiled),
+            writing=Writing(compiled=compiled),
         )
     assert same(tmp_path / "True", tmp_path / "False")
 
@@ -135,8 +137,9 @@ def test_nan_that_is_allowed_is_written_by_the_reference(folder: Path, tmp_path:
     save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
     recipe = Recipe.from_dict(written(method, models=[{"model": str(own)}, {"model": "source-1"}]))
     for compiled in (True, False):
-        how = How(compiled=compiled, nonfinite=True)
-        to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / str(compiled), how=how)
+        options, writing = MergeOptions(allow_nonfinite=True), Writing(compiled=compiled)
+        planned = plan(recipe, open_sources(recipe, folder))
+        to_folder(planned, tmp_path / str(compiled), options=options, writing=writing)
     assert same(tmp_path / "True", tmp_path / "False")
     assert load_file(tmp_path / "True" / "model.safetensors")["model.norm.weight"].isnan().sum() == 1
 
@@ -146,9 +149,13 @@ def test_where_nothing_compiles_the_reference_runs(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     recipe = Recipe.from_dict(written(method))
-    to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "compiled", how=How(compiled=True))
+    to_folder(
+        plan(recipe, open_sources(recipe, folder)), tmp_path / "compiled", writing=Writing(compiled=True)
+    )
     monkeypatch.setattr("kingyo.kernels.passes.compiler_trouble", lambda: "is not installed")
-    to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "reference", how=How(compiled=True))
+    to_folder(
+        plan(recipe, open_sources(recipe, folder)), tmp_path / "reference", writing=Writing(compiled=True)
+    )
     assert same(tmp_path / "compiled", tmp_path / "reference")
 
 
@@ -200,9 +207,9 @@ def test_a_method_that_returns_something_else_is_named(folder: Path, tmp_path: P
         to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "out")
 
 
-@pytest.mark.parametrize("how", [How(compiled=True), How(compiled=False)])
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties"])
-def test_floats_of_eight_bits_are_merged(folder: Path, tmp_path: Path, method: str, how: How) -> None:
+def test_floats_of_eight_bits_are_merged(folder: Path, tmp_path: Path, method: str, compiled: bool) -> None:
     own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
     weights = {
         name: each.to(torch.float8_e4m3fn) for name, each in load_file(own / "model.safetensors").items()
@@ -211,7 +218,7 @@ def test_floats_of_eight_bits_are_merged(folder: Path, tmp_path: Path, method: s
     chosen = written(method, models=[{"model": str(own)}, {"model": "source-1"}], dtype="float32")
     recipe = Recipe.from_dict(chosen)
     opened = open_sources(recipe, folder)
-    to_folder(plan(recipe, opened), tmp_path / "out", how=how)
+    to_folder(plan(recipe, opened), tmp_path / "out", writing=Writing(compiled=compiled))
     name = "model.layers.0.mlp.up_proj.weight"
     merged = load_file(tmp_path / "out" / "model.safetensors")[name]
     assert merged.isfinite().all() and not torch.equal(merged, opened.read("source-1", name).float())

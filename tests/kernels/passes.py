@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Band, Blend, Chance, Keep, Limit, RankedChance, Term, reference
+from kingyo.kernels import Band, Blend, Chance, Keep, Limit, RankedChance, Term
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -37,7 +37,7 @@ def make(seed: int, n: int, count: int, dtypes: list[torch.dtype]) -> tuple[list
 
 @st.composite
 def keeps(draw: st.DrawFn, n: int) -> Keep | None:
-    kind = draw(st.sampled_from(["all", "low", "band", "chance", "drawn", "ranked", "inverse"]))
+    kind = draw(st.sampled_from(["all", "low", "band", "chance", "ranked", "inverse"]))
     key = (draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 2**32 - 1)))
     if kind == "all":
         return None
@@ -51,8 +51,6 @@ def keeps(draw: st.DrawFn, n: int) -> Keep | None:
         return Band(low=draw(st.sampled_from([None, limits[0]])), high=limits[1])
     if kind == "chance":
         return Chance(key=key, density=draw(st.floats(0, 1)))
-    if kind == "drawn":
-        return reference.decided(Chance(key=key, density=draw(st.floats(0, 1))), n)
     kind = draw(st.sampled_from([torch.int32, torch.uint16] if n < 65536 else [torch.int32]))
     ranks = torch.arange(n, dtype=torch.int32).flip(0).contiguous().to(kind)
     return RankedChance(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Blend, Drawn, RankedChance, Term, whole
+from kingyo.kernels import Blend, RankedChance, Term, whole
 from kingyo.kernels.device import moved
 from kingyo.kernels.noise import hashes_by_torch, uniform
 from kingyo.kernels.passes import running
@@ -39,7 +39,7 @@ def test_a_blend_of_copies_is_the_blend(blend: Blend) -> None:
     there = moved(blend, copy)
     assert there is not None
     assert same_bits(whole(there), whole(blend))
-    tables = sum(isinstance(term.keep, RankedChance | Drawn) for term in blend.terms)
+    tables = sum(isinstance(term.keep, RankedChance) for term in blend.terms)
     assert len(copied) == len(blend.terms) + tables + (blend.base is not None)
 
 

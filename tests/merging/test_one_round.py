@@ -14,7 +14,7 @@ from kingyo.recipe import Recipe, load_recipes
 def mistakes(folder: Path, text: str) -> list[str]:
     file = folder / "recipe.yaml"
     file.write_text(text)
-    error = survey(Request(recipe=file, out=folder / "out", max_shard_bytes=10**9)).error
+    error = survey(Request(recipe=file, out=folder / "out")).error
     assert error is not None
     return [str(each) for each in error.mistakes] if isinstance(error, MistakesError) else [str(error)]
 
@@ -43,7 +43,7 @@ random_seed: 1
         "received 'random_seed'. Did you mean 'seed'?",
         "models[0]: expected known keys; received 'wieght'",
         "models[0]: parameters.weight: expected a gradient",
-        "dtype: expected a floating dtype; received 'float23'. Did you mean 'float32'?",
+        "dtype: expected a known name; received 'float23'. Did you mean 'float32'?",
         "nowhere: expected a folder with a checkpoint",
         "merge method: expected a known name; received 'tise'. Did you mean 'ties'?",
         "density of ",

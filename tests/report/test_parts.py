@@ -1,23 +1,23 @@
-"""The parts of the report: wording, markup, history, descent, genes, contrast, figures."""
+"""The parts of the report: wording, descent, genes, history, answers, sentences on paths."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kingyo.report import wording
+from kingyo import charts
+from kingyo.errors import KingyoError
+from kingyo.recipe import Hop, Recipe
+from kingyo.report import answer_cards, wording
 from kingyo.report.ancestry import trace
 from kingyo.report.composition import read_matrices
-from kingyo.report.curves import descent, progress
-from kingyo.report.evidence import render_answers
-from kingyo.report.figures import bars, heat_map
-from kingyo.report.findings import BRED, gather
-from kingyo.report.front import front_charts
+from kingyo.report.findings import read_findings
 from kingyo.report.history import Point
-from kingyo.report.markup import element, json_text, whole
+from kingyo.report.sentences import path_sentence
+from kingyo.results.importance import importance
+from kingyo.results.paths import Atlas
 from kingyo.results.summary import Comparison
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
@@ -36,16 +36,15 @@ def difference(low: float, high: float, p: float = 0.001) -> Comparison:
         (difference(-0.2, -0.01, 0.001), "worse"),
         (difference(-0.1, 0.2, 0.3), "open"),
         (difference(0.0, 0.2, 0.04), "open"),
-        (difference(0.01, 0.2), "better"),
     ],
 )
 def test_a_verdict_follows_the_interval(comparison: Comparison, expected: str) -> None:
     assert wording.verdict(comparison) == expected
 
 
-def test_sentences_join_what_was_found() -> None:
-    said = wording.compared("It", [("a", "better"), ("b", "open"), ("c", "worse")])
-    assert said == "It beats a, is worse than c and is not shown to beat b."
+def test_sentences_join_verdicts() -> None:
+    line = wording.compared("It", [("a", "better"), ("b", "open"), ("c", "worse")])
+    assert line == "It beats a, is worse than c and is not shown to beat b."
     assert wording.compared("It", [("a", "open"), ("b", "open")]) == "It is not shown to beat a or b."
     assert (
         wording.compared("It", [("a", "better"), ("b", "open")]) == "It beats a but is not shown to beat b."
@@ -62,14 +61,12 @@ def test_numbers_are_written_for_people() -> None:
     assert wording.duration(3.0) == "3.0 seconds" and wording.duration(600) == "10.0 minutes"
 
 
-def test_markup_escapes_text_attributes_and_data() -> None:
-    evil = "</script><b onclick='x'>\"&"
-    written = element("p", evil, title=evil)
-    assert "<b" not in written and "'x'" not in written
-    assert "</script>" not in json_text({"text": evil})
-    assert json.loads(json_text({"text": evil})) == {"text": evil}
-    assert whole("a<b c", "b") == 'a&lt;<span class="whole">b</span> c'
-    assert element("a", hidden=True, title=None, class_="x") == '<a hidden class="x"></a>'
+@pytest.mark.parametrize(
+    ("ns", "expected"),
+    [((), "n = 20"), ((20, 20), "n = 20"), ((4, 4), "n = 4 of 20"), ((20, 4), "n = 4 to 20 of 20")],
+)
+def test_sizes(ns: tuple[int, ...], expected: str) -> None:
+    assert wording.sizes(ns, 20) == expected
 
 
 def point(number: int, genome: Genome, parents: tuple[int, ...] = (), score: float | None = 0.5) -> Point:
@@ -95,15 +92,11 @@ def test_descent_is_traced_to_the_founders() -> None:
     ]
     family = trace(4, {each.number: each for each in points})
     assert family is not None
-    assert [each.number for each in family.members] == [0, 1, 2, 4]
+    assert family.members == (0, 1, 2, 4)
     assert set(family.edges) == {(0, 2), (1, 2), (2, 4), (0, 4)}
     assert (family.depth, family.founders) == (2, [0, 1])
-    kept = family.inheritance
-    assert (kept.parents, kept.from_each, kept.shared, kept.new) == ((2, 0), (1, 0), 1, 1)
-
-
-def test_a_trial_without_parents_has_no_family() -> None:
-    assert trace(0, {0: point(0, (1.0,))}) is None
+    assert (family.parents, family.shared, family.new) == ({2: 1, 0: 0}, 1, 1)
+    assert trace(0, {0: points[0]}) is None
 
 
 def axes(*names: str) -> dict[str, object]:
@@ -111,32 +104,38 @@ def axes(*names: str) -> dict[str, object]:
 
 
 def test_genes_are_laid_out_by_source_and_group() -> None:
-    names = ("weight/ja/block.0", "weight/ja/head", "weight/en/block.0", "lambda/all")
-    weight, scale = read_matrices(axes(*names), (0.1, 0.2, 0.3, 0.4))
-    assert (weight.rows, weight.columns) == (("ja", "en"), ("block.0", "head"))
-    assert weight.cells == ((0.1, 0.2), (0.3, None))
-    assert (scale.rows, scale.columns, scale.cells) == (("lambda",), ("all sources",), ((0.4,),))
+    names = ("weight/ja/block.0", "weight/ja/head", "weight/en/block.0", "lambda/all", "pass 1/ja.0")
+    weight, scale = read_matrices(axes(*names), (0.1, 0.2, 0.3, 0.4, 1.0))
+    assert (weight.sources, weight.groups) == (("ja", "en"), ("block.0", "head"))
+    assert weight.cells == {("ja", "block.0"): 0.1, ("ja", "head"): 0.2, ("en", "block.0"): 0.3}
+    assert (scale.sources, scale.groups) == (("all sources",), ("all",))
+    assert read_matrices(axes("weight/ja/all"), ()) == ()
 
 
-def test_one_group_is_one_row() -> None:
-    (matrix,) = read_matrices(axes("weight/ja/all", "weight/en/all"), (0.1, 0.2))
-    assert (matrix.rows, matrix.columns, matrix.grouped) == (("weight",), ("ja", "en"), False)
-    assert read_matrices(axes("weight/ja/all"), ()) == []
+def test_the_gene_that_decides_is_the_important_one() -> None:
+    genomes = [(i / 40, (i * 7 % 40) / 40) for i in range(40)]
+    scores = [1 - abs(first - 0.7) for first, _ in genomes]
+    first, second = importance(genomes, scores, [(0.0, 1.0)] * 2)
+    assert first.score > 0.8 and first.score + second.score == pytest.approx(1)
+    assert first.low <= first.score <= first.high and first.n == 40
+    assert first.low > second.high
+    assert importance(genomes[:5], scores[:5], [(0.0, 1.0)] * 2) == ()
+    assert importance(genomes, [0.5] * 40, [(0.0, 1.0)] * 2) == ()
 
 
 def test_history_keeps_records_and_batches(better: RunStore) -> None:
-    main = gather(better).main
+    main = read_findings(better).main
     assert main is not None
     scores = [record.score for record in main.records]
     assert [fit.score for fit in main.measured_records] == scores
     assert scores == sorted(set(scores))
-    assert scores[-1] == max(each.score for each in main.points if each.score is not None)
+    assert scores[-1] == max(score for _, score in main.scored)
     assert len(main.batches()) == 3
     assert sum(main.failures.values()) == sum(each.score is None for each in main.points)
 
 
 def test_contrast_counts_every_item_once(better: RunStore) -> None:
-    found = gather(better)
+    found = read_findings(better)
     contrast, winner = found.contrast, found.summary.winner
     assert contrast is not None and winner is not None and winner.test is not None
     both = winner.test.score * contrast.n - len(contrast.gained)
@@ -146,63 +145,54 @@ def test_contrast_counts_every_item_once(better: RunStore) -> None:
     assert all(any(row.answers[name].score == 1.0 for name in contrast.parents) for row in contrast.lost)
 
 
-def test_an_answer_that_was_cut_is_marked_where_it_stands(better: RunStore) -> None:
-    found = gather(better)
-    assert found.contrast is not None
-    row = found.contrast.gained[0]
-    answers = {name: each._replace(is_cut=name == BRED) for name, each in row.answers.items()}
-    contrast = replace(found.contrast, gained=(replace(row, answers=answers, limit=16),))
-    shown = str(render_answers(replace(found, contrast=contrast)))
-    assert shown.count("(cut at 16 tokens)") == 1
-
-
-def test_images_of_items_and_answers_stand_in_the_page(better: RunStore, tmp_path: Path) -> None:
-    found = gather(better)
-    assert found.contrast is not None
-    row, (small, large, lost) = found.contrast.gained[0], (tmp_path / f"{name}.png" for name in "abc")
+def test_small_images_are_in_the_page_and_others_are_named(tmp_path: Path) -> None:
+    small, large, lost = (tmp_path / f"{name}.png" for name in "abc")
     small.write_bytes(b"small")
     large.write_bytes(bytes(40_000))
-    asked, drawn, gone = (
-        Media(sha256=each.stem, type="image/png", path=each) for each in (small, large, lost)
-    )
-    answers = {name: each._replace(answer="", media=drawn) for name, each in row.answers.items()}
-    item = replace(row.item, prompt="", media=(asked, gone))
-    contrast = replace(found.contrast, gained=(replace(row, item=item, answers=answers),), lost=())
-    shown = str(render_answers(replace(found, contrast=contrast)))
-    assert '<img src="data:image/png;base64,c21hbGw=" alt="a.png" class="item">' in shown
-    assert shown.count("b.png") == len(answers) and "c.png" in shown  # by name: too large, or lost
-    assert "(nothing)" not in shown and 'class="prompt"' not in shown
-
-
-def test_bars_begin_with_the_child(runs: dict[str, Path], better: RunStore) -> None:
-    shown = gather(better).bars()
-    assert (shown[0].name, shown[0].role) == ("bred", "bred")
-    rest = [bar.score.score for bar in shown[1:]]
-    assert rest == sorted(rest, reverse=True)
-    assert {"uniform", "random search", "grid search", "base", "ja"} <= {bar.name for bar in shown}
-    with RunStore.read(runs["searching"]) as store:
-        assert gather(store).bars()[0].name == "best so far"
-
-
-def test_plotly_accepts_every_figure(better: RunStore, runs: dict[str, Path]) -> None:
-    graph_objects = pytest.importorskip("plotly.graph_objects", reason="figures are plotly's")
-    found = gather(better)
-    assert found.main is not None and found.family is not None
-    figures = [
-        bars(found.bars(), "test"),
-        progress(found.main, found.controls, {"uniform": 0.4}),
-        descent(found.main, {1: "ancestor"}, found.family.edges, found.family.child),
-        *(heat_map(matrix, "genes") for matrix in found.matrices),
+    urls = [
+        answer_cards.image_url(Media(sha256=each.stem, type="image/png", path=each))
+        for each in (small, large, lost)
     ]
-    with RunStore.read(runs["front"]) as store:
-        figures += front_charts(gather(store))
-    for figure in figures:
-        plain = json.loads(json.dumps(figure.to_json()).replace('"@accent-text"', '"red"'))
-        graph_objects.Figure(json.loads(_with_colours(json.dumps(plain))))
-        assert figure.description
+    assert urls == ["data:image/png;base64,c21hbGw=", "", ""]
 
 
-def _with_colours(text: str) -> str:
-    import re
+def test_a_text_has_a_language(better: RunStore) -> None:
+    contrast = read_findings(better).contrast
+    assert contrast is not None
+    kanji = answer_cards.language_of_kanji(contrast)
+    assert kanji == "ja"
+    texts = ("りんご", "金魚", "금붕어", "goldfish")
+    assert [answer_cards.language(text, kanji) for text in texts] == ["ja", "ja", "ko", ""]
 
-    return re.sub(r'"@[a-z-]+"', '"#123456"', text)
+
+def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:
+    pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
+    from kingyo.report.page import render_page
+
+    found = read_findings(better)
+    assert found.contrast is not None
+    row = found.contrast.gained[0]
+    answers = {name: each._replace(is_cut=name == "bred", answer="") for name, each in row.answers.items()}
+    contrast = replace(found.contrast, gained=(replace(row, answers=answers, limit=16),), lost=())
+    page = render_page(replace(found, contrast=contrast)).decode()
+    assert page.count("(cut at 16 tokens)") == 1
+    assert page.count("(nothing)") == len(answers)
+
+
+def test_a_sentence_says_what_a_path_is() -> None:
+    def line(*hops: tuple[str, int]) -> str:
+        path = tuple(Hop(model=model, layer=layer) for model, layer in hops)
+        found = Atlas(names={}, layers={}).read(Recipe(merge_method="passthrough", path=path, base_model="a"))
+        assert found is not None
+        return path_sentence(found)
+
+    ends = "Embeddings, norm and head of a."
+    assert line(("a", 0), ("b", 1)) == f"2 hops: 1 through a and 1 through b, no layer twice. {ends}"
+    assert line(("a", 0), ("a", 0), ("a", 1)) == f"3 hops: 3 through a, a 0 more than once. {ends}"
+    many = [("a", k) for k in range(7)] * 2
+    assert line(*many) == f"14 hops: 14 through a, 7 layers more than once. {ends}"
+
+
+def test_missing_packages_are_named_with_the_command() -> None:
+    with pytest.raises(KingyoError, match=r"report: .*no no-such-package.*pip install '\.\[report\]'"):
+        charts.require("report", {"no_such_module": "no-such-package"})

@@ -10,8 +10,9 @@ import pytest
 
 from kingyo.cli.tables import print_summary
 from kingyo.evolution import MAIN
-from kingyo.report.findings import gather
-from kingyo.report.sections import render_progress, render_selection
+from kingyo.report.findings import read_findings
+from kingyo.report.sentences import search_note, selection_sentences
+from kingyo.report.tables import scores_table
 from kingyo.results.summary import summarize
 from tests.screened_runs import Model, begun, journey
 
@@ -28,10 +29,11 @@ def test_n_is_what_was_scored(tmp_path: Path, rule: str, capsys: pytest.CaptureF
     met, printed = SIZES[rule]
     with begun(tmp_path / "run") as store:
         journey(store, Model(), "ga", rule).run()
-        found = gather(store)
+        found = read_findings(store)
         print_summary(summarize(store))
-    assert f"({met})" in str(render_progress(found))
-    assert re.search(r"validation, n = (10 to 20 of )?20<", str(render_selection(found)))
+    assert f"({met})" in search_note(found)
+    head, _ = scores_table(found)
+    assert re.fullmatch(r"n = (10 to 20 of )?20", head[2][1])
     shown = " ".join(capsys.readouterr().out.split())
     assert f"fit ({printed})" in shown
     assert "validation minus test " in shown
@@ -46,7 +48,7 @@ def test_what_was_estimated_of_the_winner_is_set_beside_test(
         assert winner is not None
         told = next(each.value for each in store.outcomes(MAIN) if each.trial == winner.id)
         found = summarize(store)
-        claim = str(render_selection(gather(store)))
+        claim = " ".join(selection_sentences(read_findings(store)))
         print_summary(found)
     assert told is not None and found.told == told
     assert found.winner is not None and found.winner.test is not None

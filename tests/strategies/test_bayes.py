@@ -14,7 +14,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
-from kingyo.strategies.history import Told
+from kingyo.strategies.history import Observation
 from kingyo.strategies.optuna_study import Memory
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Strategy, Trial
@@ -96,7 +96,7 @@ def test_what_is_known_makes_the_start_unnecessary() -> None:
     ]
     strategy = build("tpe", floats(3), 0, {})
     assert isinstance(strategy, InformedStrategy)
-    strategy.learn(known)
+    strategy.warm_start(known)
     asked = strategy.ask(4)
     assert max(sphere(trial.genome) for trial in asked) > -0.07  # a ball of a twelfth of the space
     assert all(trial.parents == () for trial in asked)
@@ -122,8 +122,8 @@ def test_scores_that_strain_the_arithmetic() -> None:
 # ---- what it remembers
 
 
-def told(number: int, score: float | None) -> Told:
-    return Told(number=number, genome=(0.0,), score=score)
+def told(number: int, score: float | None) -> Observation:
+    return Observation(number=number, genome=(0.0,), score=score)
 
 
 def test_the_best_and_the_most_recent_are_remembered() -> None:

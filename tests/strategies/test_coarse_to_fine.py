@@ -94,7 +94,7 @@ class Recorder(RandomSearch):
     def __init__(self, axes: Sequence[Axis], seed: int) -> None:
         super().__init__(axes, seed, RandomSearch.Settings())
 
-    def learn(self, known: Sequence[Outcome]) -> None:
+    def warm_start(self, known: Sequence[Outcome]) -> None:
         self.learned.append(list(known))
 
 

@@ -45,7 +45,7 @@ def informed(
 ) -> Strategy:
     strategy = build(name, axes, seed, options)
     assert isinstance(strategy, InformedStrategy)
-    strategy.learn(points)
+    strategy.warm_start(points)
     return strategy
 
 

@@ -10,7 +10,7 @@ from kingyo.errors import KingyoError
 from kingyo.strategies import build
 from kingyo.strategies.islands import Islands
 from kingyo.testing.strategies import FLOAT_AXES, StrategyContract, failed, scored
-from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial, Welcoming
+from kingyo.types import AcceptsMigrants, Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 from tests.strategies.hypervolume import hypervolume
 from tests.strategies.problems import best, floats, sphere, work
 
@@ -116,7 +116,7 @@ def test_known_points_and_migrants_have_different_numbers() -> None:
     strategy = islands()
     assert isinstance(strategy, InformedStrategy)
     known = [scored(Trial(number=-1 - i, genome=(0.7, 0.7, 0.7, 0.1 * i)), 5.0) for i in range(3)]
-    strategy.learn(known)
+    strategy.warm_start(known)
     log = [trial for trial, _ in work(strategy, sphere, 240)]
     assert all(0 <= parent < trial.number for trial in log for parent in trial.parents)
     assert not {trial.genome for trial in log} & {each.trial.genome for each in known}
@@ -125,11 +125,11 @@ def test_known_points_and_migrants_have_different_numbers() -> None:
 
 def test_who_welcomes_and_who_does_not() -> None:
     for name, welcomes in {"ga": True, "nsga2": True, "random": False, "cma-es": False}.items():
-        assert isinstance(build(name, FLOAT_AXES, 0, {}), Welcoming) == welcomes
+        assert isinstance(build(name, FLOAT_AXES, 0, {}), AcceptsMigrants) == welcomes
 
 
 def test_islands_that_could_never_meet_have_to_be_wanted() -> None:
-    with pytest.raises(KingyoError, match=r"migrants: expected 0, since cma-es can take in nobody"):
+    with pytest.raises(KingyoError, match=r"migrants: expected 0, since cma-es takes no migrants"):
         build("islands", FLOAT_AXES, 0, {"strategy": "cma-es"})
 
 

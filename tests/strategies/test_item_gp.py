@@ -13,12 +13,12 @@ from kingyo.errors import KingyoError
 from kingyo.strategies import build, item_gp
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
 from kingyo.types import (
-    AppraisingStrategy,
     Axis,
     Genome,
     InformedStrategy,
     ItemScore,
     Outcome,
+    PredictingStrategy,
     Strategy,
     TaskAware,
     Trial,
@@ -150,7 +150,7 @@ def test_it_looks_elsewhere_while_nothing_is_better_than_the_best_known_model() 
         strategy, rng = build("item-gp", WEIGHTS, seed, {}), np.random.default_rng(seed)
         assert isinstance(strategy, InformedStrategy)
         known = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
-        strategy.learn([deceived(Trial(number=-1 - n, genome=each)) for n, each in enumerate(known)])
+        strategy.warm_start([deceived(Trial(number=-1 - n, genome=each)) for n, each in enumerate(known)])
         found.append(best_found(strategy, deceived, rng, asks=12, met=32))
     assert min(found) > 0.5, "the parent solves 25 %"
 
@@ -161,7 +161,7 @@ def test_points_that_are_known_are_not_proposed_again_but_as_the_best() -> None:
         strategy, told = build("item-gp", axes, 3, {}), list[Trial]()
         assert isinstance(strategy, InformedStrategy)
         alone = (1.0,) + (0.0,) * (len(axes) - 1)
-        strategy.learn([solved_by_the_first(Trial(number=-1, genome=alone))])
+        strategy.warm_start([solved_by_the_first(Trial(number=-1, genome=alone))])
         for _ in range(20):
             told += strategy.ask(3)
             items = sorted(map(int, rng.choice(60, 32, replace=False)))
@@ -183,7 +183,7 @@ def solved_by_the_first(trial: Trial, items: Sequence[int] = range(60)) -> Outco
 def test_asked_for_few_at_a_time_it_does_all_in_turn_while_nothing_is_gained(n: int) -> None:
     strategy, told = build("item-gp", WEIGHTS, 5, {"batch": n}), list[Trial]()
     assert isinstance(strategy, InformedStrategy)
-    strategy.learn([solved_by_the_first(Trial(number=-1, genome=(1.0, 0.0, 0.0)))])
+    strategy.warm_start([solved_by_the_first(Trial(number=-1, genome=(1.0, 0.0, 0.0)))])
     for _ in range(36 // n):
         told += strategy.ask(n)
         strategy.tell([solved_by_the_first(trial) for trial in told[-n:]])
@@ -204,7 +204,7 @@ def _answer(name: str, seed: int) -> float:
     """How able the point is that the search would answer: by its belief, or by its best mean."""
     trials, strategy, scores = search(name, seed, 60, 8)
     genomes = [trial.genome for trial in trials]
-    beliefs = strategy.appraise(genomes) if isinstance(strategy, AppraisingStrategy) else scores
+    beliefs = strategy.predict(genomes) if isinstance(strategy, PredictingStrategy) else scores
     assert beliefs is not None
     return ability(genomes[int(np.argmax(beliefs))])
 
@@ -249,8 +249,8 @@ def test_tasks_count_by_their_weight_and_not_by_their_items(
         trials += asked
     latest = [trial.genome[0] for trial in trials[-12:]]
     assert abs(float(np.median(latest)) - wanted) < 0.2
-    if isinstance(strategy, AppraisingStrategy):
-        there, other = strategy.appraise([(wanted,), (1.0 - wanted,)]) or []
+    if isinstance(strategy, PredictingStrategy):
+        there, other = strategy.predict([(wanted,), (1.0 - wanted,)]) or []
         assert there == pytest.approx(10 / 11, abs=0.1)
         assert other < 0.5
 
@@ -269,7 +269,7 @@ def test_points_that_are_known_are_not_spread_again() -> None:
     start = (1.0,) * 8
     assert plain.ask(1)[0].genome == start
     assert isinstance(knows, InformedStrategy)
-    knows.learn([scored(Trial(number=-1, genome=start), 1.0, 0.0)])
+    knows.warm_start([scored(Trial(number=-1, genome=start), 1.0, 0.0)])
     first = knows.ask(7)
     assert start not in {trial.genome for trial in first}
     assert [trial.genome for trial in first] == [trial.genome for trial in plain.ask(7)]
@@ -321,8 +321,8 @@ def test_graded_scores_that_differ_by_rounding_are_one_level() -> None:
     for _ in range(3):
         trials = strategy.ask(4)
         strategy.tell([scored(trial, *levels) for trial in trials])
-    assert isinstance(strategy, AppraisingStrategy)
-    assert np.isfinite(strategy.appraise([tuple(PEAK)])).all()
+    assert isinstance(strategy, PredictingStrategy)
+    assert np.isfinite(strategy.predict([tuple(PEAK)])).all()
 
 
 PARTS = [
@@ -350,7 +350,9 @@ def best_of_halves(seed: int, *, is_told: bool) -> float:
     if is_told:
         assert isinstance(strategy, InformedStrategy)
         alone = [(1.0,) * 4 + (0.0,) * 4, (0.0,) * 4 + (1.0,) * 4, (0.5,) * 8]
-        strategy.learn([of_two_halves(Trial(number=-1 - n, genome=each)) for n, each in enumerate(alone)])
+        strategy.warm_start(
+            [of_two_halves(Trial(number=-1 - n, genome=each)) for n, each in enumerate(alone)]
+        )
     return best_found(strategy, of_two_halves, rng, asks=15, met=24)
 
 
@@ -372,13 +374,13 @@ def test_trials_of_an_earlier_search_do_not_divide_items(monkeypatch: pytest.Mon
     known = [of_two_halves(Trial(number=-1 - n, genome=(1.0 - n,) * 4 + (float(n),) * 4)) for n in range(2)]
     tried = [of_two_halves(Trial(number=-3 - n, genome=(0.1 * n,) * 8), range(n, n + 24)) for n in range(3)]
     assert isinstance(strategy, InformedStrategy)
-    strategy.learn([*tried, *known])
+    strategy.warm_start([*tried, *known])
     strategy.ask(10)
     assert models == [2]
 
 
 def test_it_believes_nothing_before_a_score() -> None:
     strategy = build("item-gp", FLOAT_AXES, 0, {})
-    assert isinstance(strategy, AppraisingStrategy)
+    assert isinstance(strategy, PredictingStrategy)
     genomes = [trial.genome for trial in strategy.ask(2)]
-    assert strategy.appraise(genomes) is None
+    assert strategy.predict(genomes) is None

@@ -119,7 +119,9 @@ def test_children_of_known_parents_lie_on_arcs_with_one_split_in_place_space() -
     """Axes are listed from the output to the input; places, not the order, decide what is left."""
     axes = [Axis(name=f"x{i}", low=0, high=1, place=1 - i / 3) for i in range(4)]
     strategy = M2N2(axes, 0, Settings(mutation_step=0.0))
-    strategy.learn([known(-1, (0.0, 0.0, 0.0, 0.0), a=1, b=0), known(-2, (1.0, 1.0, 1.0, 1.0), a=0, b=1)])
+    strategy.warm_start(
+        [known(-1, (0.0, 0.0, 0.0, 0.0), a=1, b=0), known(-2, (1.0, 1.0, 1.0, 1.0), a=0, b=1)]
+    )
     splits: set[int] = set()
     for trial in strategy.ask(200):
         changes = [i for i in range(3) if abs(trial.genome[i] - trial.genome[i + 1]) > 1e-5]
@@ -202,7 +204,7 @@ def test_items_that_were_not_scored_count_as_the_value() -> None:
 
 def informed(*outcomes: Outcome, seed: int = 0) -> M2N2:
     strategy = M2N2(floats(2), seed, Settings())
-    strategy.learn(outcomes)
+    strategy.warm_start(outcomes)
     return strategy
 
 
@@ -348,8 +350,8 @@ def test_bad_settings_are_named(setting: str, value: float) -> None:
 def test_learning_after_the_first_ask_is_refused() -> None:
     strategy = M2N2(floats(2), 0, Settings())
     strategy.ask(1)
-    with pytest.raises(KingyoError, match="learn"):
-        strategy.learn([known(-1, (0.0, 0.0), a=1)])
+    with pytest.raises(KingyoError, match="warm_start"):
+        strategy.warm_start([known(-1, (0.0, 0.0), a=1)])
 
 
 def test_tasks_feed_by_their_weight_and_not_by_their_items() -> None:
@@ -358,7 +360,7 @@ def test_tasks_feed_by_their_weight_and_not_by_their_items() -> None:
     strategy.learn_tasks(task_of, {"a": 1.0, "b": 3.0})
     for number, good in enumerate("ab"):
         items = tuple(ItemScore(item=i, score=float(t == good), answer="") for i, t in task_of.items())
-        strategy.learn([Outcome(trial=Trial(number=-1 - number, genome=(0.5 * number,)), scores=items)])
+        strategy.warm_start([Outcome(trial=Trial(number=-1 - number, genome=(0.5 * number,)), scores=items)])
     of_a, of_b = strategy.breeder.niches.fitness()
     assert of_a + of_b == pytest.approx(len(task_of))
     assert of_b == pytest.approx(3 * of_a)

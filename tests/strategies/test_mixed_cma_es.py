@@ -127,7 +127,7 @@ def test_categories_begin_equally_likely_whatever_is_known() -> None:
     strategy = build("mixed-cma-es", RECIPE, 0, {})
     assert isinstance(strategy, InformedStrategy)
     points = [(0.2, 10.0, 1.0, 1.0), (0.9, 30.0, 0.0, 1.0)]
-    strategy.learn([scored(Trial(number=-1 - i, genome=g), recipe(g)) for i, g in enumerate(points)])
+    strategy.warm_start([scored(Trial(number=-1 - i, genome=g), recipe(g)) for i, g in enumerate(points)])
     genomes = np.array([trial.genome for trial in strategy.ask(4000)])
     assert genomes[:, :2].mean(axis=0) == pytest.approx([0.25, 10], abs=0.5)
     assert genomes[:, 2].mean() == pytest.approx(0.5, abs=0.05)

@@ -165,7 +165,7 @@ def test_a_different_number_of_objectives_is_refused_and_leaves_no_trace() -> No
 def test_known_points_join_the_first_parents_without_a_name() -> None:
     strategy = Nsga2(floats(3), 0, Settings(population=4))
     known = (0.7, 0.7, 0.7)
-    strategy.learn([scored(Trial(number=-1, genome=known), 100.0)])
+    strategy.warm_start([scored(Trial(number=-1, genome=known), 100.0)])
     first = strategy.ask(4)
     assert all(trial.parents == () for trial in first)
     strategy.tell([scored(trial, 0.0) for trial in first])
@@ -178,14 +178,14 @@ def test_known_points_join_the_first_parents_without_a_name() -> None:
 def test_a_known_point_has_a_number_below_zero_and_all_genes() -> None:
     strategy = Nsga2(floats(3), 0, Settings())
     with pytest.raises(KingyoError, match="number below 0"):
-        strategy.learn([scored(Trial(number=0, genome=(0.1, 0.2, 0.3)), 1.0)])
+        strategy.warm_start([scored(Trial(number=0, genome=(0.1, 0.2, 0.3)), 1.0)])
     with pytest.raises(KingyoError, match="expected 3 genes; received 2"):
-        strategy.learn([scored(Trial(number=-1, genome=(0.1, 0.2)), 1.0)])
+        strategy.warm_start([scored(Trial(number=-1, genome=(0.1, 0.2)), 1.0)])
 
 
-def test_a_guest_is_the_parent_of_its_children_by_number() -> None:
+def test_a_migrant_is_the_parent_of_its_children_by_number() -> None:
     strategy = Nsga2(floats(3), 0, Settings(population=4))
-    strategy.welcome([scored(Trial(number=-7, genome=(0.7, 0.7, 0.7)), 100.0)])
+    strategy.inject([scored(Trial(number=-7, genome=(0.7, 0.7, 0.7)), 100.0)])
     strategy.tell([scored(trial, 0.0) for trial in strategy.ask(4)])
     assert -7 in {parent for trial in strategy.ask(40) for parent in trial.parents}
 

@@ -190,7 +190,7 @@ def test_an_estimate_has_children_but_no_niche_of_a_measured_trial(name: str) ->
 def test_known_points_are_the_first_archive_and_nobodys_parents(name: str) -> None:
     strategy = made(name)
     assert isinstance(strategy, InformedStrategy)
-    strategy.learn(known(floats(4), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5)))
+    strategy.warm_start(known(floats(4), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5)))
     assert [elite.number for elite in strategy.elites] == [-3, -2, -1]
     first = strategy.ask(4)
     assert all(trial.parents == () for trial in first)
@@ -203,7 +203,7 @@ def test_known_points_are_the_first_archive_and_nobodys_parents(name: str) -> No
 @pytest.mark.parametrize("name", NAMES)
 def test_known_points_of_another_number_of_objectives_are_left_out(name: str) -> None:
     strategy = made(name)
-    strategy.learn(known(floats(4), (0.9,), (0.1,)))
+    strategy.warm_start(known(floats(4), (0.9,), (0.1,)))
     generation(strategy, *[(0.5, 0.5)] * 4)
     assert [elite.number for elite in strategy.elites] == [0]
 
@@ -382,7 +382,7 @@ def test_an_option_of_one_of_them_is_named(name: str, options: dict[str, object]
 def test_a_grid_of_objectives_needs_two(name: str) -> None:
     strategy = made(name, behaviour="objectives")
     with pytest.raises(KingyoError, match=r"several tasks, or set search\.settings\.behaviour: genes"):
-        strategy.learn(known(floats(4), (0.5,)))
+        strategy.warm_start(known(floats(4), (0.5,)))
     trial = strategy.ask(1)[0]
     with pytest.raises(KingyoError, match=r"several tasks, or set search\.settings\.behaviour: genes"):
         strategy.tell([scored(trial, 0.5)])

@@ -44,7 +44,7 @@ def test_the_strategy_goes_on_as_if_it_had_known_the_points(name: str) -> None:
     first = strategy.ask(strategy.batch)
     strategy.tell([scored(first[0], 0.3), scored(first[1], 0.9)])
     alone = build(name, MIXED_AXES, 3, settings)
-    alone.learn(  # pyright: ignore[reportAttributeAccessIssue]
+    alone.warm_start(  # pyright: ignore[reportAttributeAccessIssue]
         [
             scored(trial.__class__(number=-1 - i, genome=trial.genome), score)
             for i, (trial, score) in enumerate(zip(first, (0.3, 0.9), strict=True))

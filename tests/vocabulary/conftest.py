@@ -1,4 +1,4 @@
-"""No progress bars of transformers among the output of tests."""
+"""Disable progress bars of transformers."""
 
 from transformers.utils import logging
 

@@ -48,7 +48,7 @@ def byte_bpe(texts: Iterable[str], size: int) -> Tokenizer:
 
 
 def metaspace_bpe(texts: Iterable[str], size: int) -> Tokenizer:
-    """BPE as converted from SentencePiece, with bytes for unknown characters (Llama 2, Mistral)."""
+    """Train a BPE tokenizer like those of Llama 2 and Mistral: from SentencePiece, with byte fallback."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     tokenizer.decoder = decoders.Sequence(
@@ -116,7 +116,7 @@ SIZES = {"byte_bpe": 330, "metaspace_bpe": 110, "unigram": 70, "word_piece": 110
 
 @cache
 def train(kind: str, texts: tuple[str, ...], size: int) -> str:
-    """Trained once: some trainers break ties at random."""
+    """Train a tokenizer once, since some trainers break ties at random."""
     return KINDS[kind](texts * 3, size).to_str()
 
 
@@ -133,7 +133,7 @@ def deutsch(kind: str) -> Tokenizer:
 
 
 def small(kind: str, leave: int = 12) -> Tokenizer:
-    """The tokenizer that ``large`` extends: without its last pieces, and with other ids."""
+    """Return the tokenizer that ``large`` extends: without its last pieces, and with other ids."""
     data = json.loads(large(kind).to_str())
     model = data["model"]
     if kind == "unigram":
@@ -162,7 +162,7 @@ def llama(
     template: str | None = None,
     named: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a Llama of one layer with this tokenizer; as many rows as tokens unless said otherwise."""
+    """Write a Llama of one layer with a tokenizer; by default it has one row per token."""
     roles = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", **(named or {})}
     outer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles)
     outer.add_tokens(list(added))
@@ -189,7 +189,7 @@ def llama(
 
 
 def words(*more: str) -> Tokenizer:
-    """A tokenizer of whole words: the special ones, and these."""
+    """Return a tokenizer of words: special tokens and the given ones."""
     return word_level([" ".join(more)], 1000)
 
 
@@ -198,7 +198,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 
 def models_of(*folders: Path, base: int | None = None, others: Iterable[Path] = ()) -> Models:
-    """The models in these folders, by their folders' names."""
+    """Return the models in these folders, by the names of the folders."""
     named = {folder.name: folder for folder in folders}
     extra = {folder.name: folder for folder in others}
     rows = {name: weights(folder)[EMBEDDING].shape[0] for name, folder in {**named, **extra}.items()}
@@ -214,7 +214,7 @@ def cut(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
 
 
 class Folders:
-    """A reader of checkpoints, and of which it was asked for."""
+    """A reader of checkpoints that records its reads."""
 
     def __init__(self, *folders: Path) -> None:
         self._weights = {folder.name: weights(folder) for folder in folders}
@@ -229,7 +229,7 @@ class Folders:
 
 
 def write_files(vocabulary: Vocabulary, folder: Path) -> Path:
-    """Write the tokenizer of the output alone."""
+    """Write only the tokenizer of the output."""
     folder.mkdir(exist_ok=True)
     for name, content in vocabulary.files.items():
         (folder / name).write_bytes(content)
@@ -237,7 +237,7 @@ def write_files(vocabulary: Vocabulary, folder: Path) -> Path:
 
 
 def merge(vocabulary: Vocabulary, out: Path, shares: Mapping[Path, float]) -> Path:
-    """Merge by hand, as an engine would: a weighted sum of aligned tensors, written as a checkpoint."""
+    """Write a weighted sum of aligned tensors as a checkpoint, like the engine."""
     folders = list(shares)
     first = folders[0]
     reads = AlignedReads(vocabulary, Folders(*folders), (EMBEDDING, HEAD))
@@ -254,7 +254,7 @@ def merge(vocabulary: Vocabulary, out: Path, shares: Mapping[Path, float]) -> Pa
 
 
 def speak(folder: Path, text: str) -> tuple[list[str], Tensor, dict[str, int]]:
-    """The tokens of a text, the logits after each, and the column of each token."""
+    """Return the tokens of a text, the logits after each, and the column of each token."""
     tokenizer = load_tokenizer(folder)
     model = LlamaForCausalLM.from_pretrained(folder)
     ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]

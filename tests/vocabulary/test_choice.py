@@ -44,11 +44,11 @@ def test_reads_every_key() -> None:
 @pytest.mark.parametrize("data", [yaml.safe_load(WHOLE), {}, "base", "path/to/model", {"source": "base"}])
 def test_round_trip(data: object) -> None:
     choice = parse_tokenizer(data)
-    assert TokenizerChoice.from_dict(choice.to_dict()) == choice
-    assert TokenizerChoice.from_dict(yaml.safe_load(yaml.safe_dump(choice.to_dict()))) == choice
+    assert parse_tokenizer(choice.to_dict()) == choice
+    assert parse_tokenizer(yaml.safe_load(yaml.safe_dump(choice.to_dict()))) == choice
 
 
-def test_a_text_is_the_source_and_nothing_means_union() -> None:
+def test_a_text_is_the_source_and_the_default_is_union() -> None:
     assert parse_tokenizer("base") == TokenizerChoice(source="base")
     assert parse_tokenizer({}) == parse_tokenizer({"source": None, "tokens": None}) == TokenizerChoice()
 
@@ -75,16 +75,16 @@ def test_references() -> None:
         ({"tokens": {"<x>": {"source": {"modle": "a"}}}}, "Did you mean 'model'"),
         ({"tokens": {"<x>": {"source": {"model": "a", "token": "b"}}}}, "kind: model_token"),
         ({"tokens": {"<x>": {"source": {"kind": "zero", "model": "a"}}}}, "received 'model'"),
-        ({"tokens": {"<x>": {"source": {"kind": "model_token", "model": "a"}}}}, "one of token and token_id"),
+        ({"tokens": {"<x>": {"source": {"kind": "model_token", "model": "a"}}}}, "token or token_id"),
         (
             {
                 "tokens": {
                     "<x>": {"source": {"kind": "model_token", "model": "a", "token": "b", "token_id": 1}}
                 }
             },
-            "one of token and token_id",
+            "token or token_id",
         ),
-        ({"tokens": {"<x>": {"source": {"kind": "model_token", "token": "b"}}}}, "a model, and one of"),
+        ({"tokens": {"<x>": {"source": {"kind": "model_token", "token": "b"}}}}, "expected a model, and"),
         ({"tokens": {"<x>": {"source": {"kind": "model_token", "model": "a", "token_id": -1}}}}, "token_id"),
         (
             {"tokens": {"<x>": {"source": {"kind": "model_token", "model": "a", "token_id": True}}}},

@@ -1,4 +1,4 @@
-"""What can be known of tokenizers before anything is merged."""
+"""Comparison of tokenizers before a merge."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class TestTheSame:
     def test_the_same_files(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         two = llama(tmp_path / "two", words("a"))
-        found = compare(folders(one, two), {"one": 4, "two": 4})
-        assert levels(found) == ["note"]
-        assert "the same files" in str(found[0])
+        findings = compare(folders(one, two), {"one": 4, "two": 4})
+        assert levels(findings) == ["note"]
+        assert "the same files" in str(findings[0])
         check_tokens(folders(one, two))
 
     def test_without_any_tokenizer(self, tmp_path: Path) -> None:
-        """As models of images have none."""
-        found = compare({"one": tmp_path, "two": tmp_path}, {"one": 4, "two": 4})
-        assert levels(found) == ["note"]
+        """Image models have no tokenizer."""
+        findings = compare({"one": tmp_path, "two": tmp_path}, {"one": 4, "two": 4})
+        assert levels(findings) == ["note"]
         check_tokens({"one": tmp_path, "two": tmp_path})
 
     def test_old_forms_are_compared_as_bytes(self, tmp_path: Path) -> None:
@@ -44,11 +44,11 @@ class TestTheSame:
         assert levels(compare(folders(one, two))) == ["note"]
         (two / "tokenizer.model").write_bytes(b"others")
         assert levels(compare(folders(one, two))) == ["warning"]
-        found = compare(folders(one, two), is_aligned=True)
-        assert levels(found) == ["error"]
-        assert "writes tokenizer.json" in str(found[0])
+        findings = compare(folders(one, two), is_aligned=True)
+        assert levels(findings) == ["error"]
+        assert "writes tokenizer.json" in str(findings[0])
 
-    def test_written_otherwise(self, tmp_path: Path) -> None:
+    def test_the_same_tokens_in_another_format(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         two = shutil.copytree(one, tmp_path / "two")
         data = json.loads((two / "tokenizer.json").read_text())
@@ -57,7 +57,7 @@ class TestTheSame:
 
 
 class TestOtherIds:
-    """The same size, other tokens: merged by position this says nonsense."""
+    """Equal sizes but different ids: a merge by position would be useless."""
 
     @pytest.fixture
     def pair(self, tmp_path: Path) -> dict[str, Path]:
@@ -70,11 +70,10 @@ class TestOtherIds:
             check_tokens(pair)
         assert str(error.value) == (
             "the vocabularies of one and two: expected one id for each token: 3 for 'a' as in one; received "
-            "4 in two, and 2 such tokens in all. Say how to bring them together: `tokenizer_source: union` "
-            "(or base, or a model)."
+            "4 in two, and 2 such tokens in all. Set `tokenizer_source: union` (or base, or a model)."
         )
 
-    def test_is_a_note_when_the_recipe_says_how(self, pair: dict[str, Path]) -> None:
+    def test_is_a_note_if_the_recipe_unites_vocabularies(self, pair: dict[str, Path]) -> None:
         assert levels(compare(pair, is_aligned=True)) == ["note"]
 
     @pytest.mark.parametrize("kind", ["byte_bpe", "unigram", "word_piece"])
@@ -86,28 +85,28 @@ class TestOtherIds:
 
 class TestOtherTokens:
     def test_a_renamed_token(self, tmp_path: Path) -> None:
-        """As fine-tuned models rename reserved tokens."""
+        """Fine-tuned models often rename reserved tokens."""
         pair = folders(
             llama(tmp_path / "one", words("a", "<|reserved|>")),
             llama(tmp_path / "two", words("a", "<|im_end|>")),
         )
-        found = [each for each in compare(pair) if "one token for each id" in each.expected]
-        assert levels(tuple(found)) == ["warning"]
-        assert "'<|reserved|>' for 4 as in one; received '<|im_end|>' in two" in str(found[0])
+        findings = [each for each in compare(pair) if "one token for each id" in each.expected]
+        assert levels(tuple(findings)) == ["warning"]
+        assert "'<|reserved|>' for 4 as in one; received '<|im_end|>' in two" in str(findings[0])
         check_tokens(pair)
 
     def test_more_tokens(self, tmp_path: Path) -> None:
         pair = folders(llama(tmp_path / "one", words("a")), llama(tmp_path / "two", words("a", "b", "c")))
-        (found,) = compare(pair)
-        assert found.level == "warning"
-        assert "'b' in two alone, and 2 such tokens in all" in str(found)
-        assert "tokenizer_source: union" in found.remedy
+        (finding,) = compare(pair)
+        assert finding.level == "warning"
+        assert "'b' only in two, and 2 such tokens in all" in str(finding)
+        assert "tokenizer_source: union" in finding.remedy
 
     def test_beyond_the_embedding(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), added=["<g>", "<h>"], rows=5)
-        found = compare(folders(one), {"one": 5})
-        assert levels(found) == ["warning"]
-        assert "5 for '<h>'" in str(found[0])
+        findings = compare(folders(one), {"one": 5})
+        assert levels(findings) == ["warning"]
+        assert "5 for '<h>'" in str(findings[0])
 
 
 class TestOtherHabits:
@@ -116,28 +115,28 @@ class TestOtherHabits:
             llama(tmp_path / "one", words("a", "<end>")),
             llama(tmp_path / "two", words("a", "<end>"), named={"eos_token": "<end>", "pad_token": "<unk>"}),
         )
-        found = {each.argument: each.level for each in compare(pair)}
-        assert found["eos_token"] == "warning"
-        assert found["pad_token"] == "note"
+        findings = {each.argument: each.level for each in compare(pair)}
+        assert findings["eos_token"] == "warning"
+        assert findings["pad_token"] == "note"
 
-    def test_ways_to_cut_and_templates(self, tmp_path: Path) -> None:
+    def test_rules_and_templates(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), template="A")
         two = llama(tmp_path / "two", words("a"), template="B")
         data = json.loads((two / "tokenizer.json").read_text())
         data["normalizer"] = {"type": "Lowercase"}
         (two / "tokenizer.json").write_text(json.dumps(data))
-        found = {each.argument for each in compare(folders(one, two))}
-        assert found == {"normalizer in tokenizer.json", "chat_template"}
+        findings = {each.argument for each in compare(folders(one, two))}
+        assert findings == {"normalizer in tokenizer.json", "chat_template"}
 
-    def test_a_template_may_be_lost_unless_the_recipe_says_which(self, tmp_path: Path) -> None:
+    def test_losing_a_template_is_a_warning_unless_the_recipe_sets_it(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         two = llama(tmp_path / "two", words("a"), template="B")
         (lost,) = [each for each in compare(folders(one, two)) if each.argument == "chat_template"]
         assert lost.level == "warning" and "as in one (none); received another in two" in str(lost)
         (kept,) = [each for each in compare(folders(two, one)) if each.argument == "chat_template"]
         assert kept.level == "note"
-        told = compare(folders(one, two), has_template=True)
-        assert not [each for each in told if each.argument == "chat_template"]
+        findings = compare(folders(one, two), has_template=True)
+        assert not [each for each in findings if each.argument == "chat_template"]
 
     def test_errors_come_first(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a", "b"), template="A")

@@ -1,4 +1,4 @@
-"""Against the real mergekit: embeddings and heads of linear merges, token by token.
+"""Compare embeddings and heads of linear merges with mergekit, token by token.
 
 mergekit orders the tokens of a union at random, so rows are compared by their tokens. Where the two differ on
 purpose, a test says so.
@@ -37,7 +37,7 @@ SHARES = {"one": 1.0, "two": 2.0, "three": 4.0}
 
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
-    """mergekit; tests skip where it is not installed."""
+    """Return mergekit; tests are skipped if it is not installed."""
     python = find_python()
     if python is None:
         pytest.skip(ABSENT)
@@ -47,7 +47,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Models that share some tokens, in other orders."""
+    """Models that share some tokens, in different orders."""
     folder = tmp_path_factory.mktemp("models")
     return [
         llama(folder / "one", words("a", "b", "c", "d"), seed=1),
@@ -57,7 +57,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def theirs(peer: Peer, folders: list[Path], tokenizer: object, key: str = "tokenizer") -> Path:
-    """mergekit's output of the linear merge."""
+    """Return Return mergekit's output of the linear merge."""
     entries = [{"model": str(each), "parameters": {"weight": SHARES[each.name]}} for each in folders]
     return peer.folder(
         {
@@ -71,7 +71,7 @@ def theirs(peer: Peer, folders: list[Path], tokenizer: object, key: str = "token
 
 
 def ours(folders: list[Path], choice: TokenizerChoice) -> tuple[Vocabulary, dict[str, Tensor]]:
-    """The same merge by hand."""
+    """Return the same merge from ``makers``."""
     built = build_vocabulary(choice, models_of(*folders, base=0))
     reads = AlignedReads(built, Folders(*folders), (EMBEDDING, HEAD))
     total = sum(SHARES[each.name] for each in folders)
@@ -83,14 +83,14 @@ def ours(folders: list[Path], choice: TokenizerChoice) -> tuple[Vocabulary, dict
 
 
 def check_parity(out: Path, built: Vocabulary, merged: dict[str, Tensor]) -> None:
-    """Every token of theirs has our rows, and the other way round."""
+    """Check that both outputs have the same tokens with the same rows."""
     vocab = load_tokenizer(out).get_vocab()
     assert vocab.keys() == built.tokens.keys()
-    found = read_tensors(out)
-    mine, yours = (torch.tensor([held[token] for token in vocab]) for held in (built.tokens, vocab))
+    tensors = read_tensors(out)
+    ids, other_ids = (torch.tensor([held[token] for token in vocab]) for held in (built.tokens, vocab))
     for tensor in (EMBEDDING, HEAD):
         torch.testing.assert_close(
-            merged[tensor][mine], found[tensor][yours].double(), atol=1e-6, rtol=0, msg=tensor
+            merged[tensor][ids], tensors[tensor][other_ids].double(), atol=1e-6, rtol=0, msg=tensor
         )
 
 
@@ -113,11 +113,11 @@ LISTED = {
     "new tokens": {"<new>": {"source": "two:a"}, "<empty>": {"source": {"kind": "zero"}}},
     "an id": {"<new>": {"source": "three:#4"}},
 }
-"""Token entries; ``model:token`` and ``model:#id`` are short for model_token."""
+"""Token entries; ``model:token`` and ``model:#id`` abbreviate model_token."""
 
 
 def spelled(entries: dict[str, dict[str, object]], folder: Path | None) -> dict[str, object]:
-    """Entries in full, with models as references: their names for us, their folders for mergekit."""
+    """Expand entries, with names of models for kingyo and folders for mergekit."""
 
     def source(value: object) -> object:
         if not isinstance(value, str):
@@ -147,19 +147,19 @@ def test_padding(multiple: int, peer: Peer, three: list[Path]) -> None:
     out = theirs(peer, three, block)
     built, merged = ours(three, parse_tokenizer(block))
     check_parity(out, built, merged)
-    found = read_tensors(out)
-    assert found[EMBEDDING].shape[0] == built.n_rows == 16
+    tensors = read_tensors(out)
+    assert tensors[EMBEDDING].shape[0] == built.n_rows == 16
     n_tokens = len(built.tokens)
     for tensor in (EMBEDDING, HEAD):
         torch.testing.assert_close(
-            merged[tensor][n_tokens:], found[tensor][n_tokens:].double(), atol=1e-6, rtol=0
+            merged[tensor][n_tokens:], tensors[tensor][n_tokens:].double(), atol=1e-6, rtol=0
         )
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "metaspace_bpe", "unigram", "word_piece"])
 @pytest.mark.parametrize("pair", [(small, large), (fish, deutsch)], ids=["extension", "others"])
 def test_kinds(kind: str, pair: tuple[object, object], peer: Peer, tmp_path: Path) -> None:
-    """Tokens and their rows agree; how text is cut does not, see below."""
+    """Tokens and rows agree; the splitting of text does not, see below."""
     one, two = (make(kind) for make in pair)  # type: ignore[operator]
     folders = [
         llama(tmp_path / "one", one, seed=1),
@@ -181,7 +181,7 @@ class TestDifferencesOnPurpose:
         assert list(built.tokens)[len(base) :] == ["e", "<|im_start|>", "<|im_end|>", "f", "<|x|>"]
 
     def test_rows_without_a_token_stay(self, peer: Peer, tmp_path: Path) -> None:
-        """mergekit cuts them off (its issue 425); a multiple of 1 does so here."""
+        """mergekit cuts them off (its issue 425), like a multiple of 1 in kingyo."""
         folders = [
             llama(tmp_path / name, words("a"), seed=i, rows=8) for i, name in enumerate(["one", "two"])
         ]
@@ -193,8 +193,8 @@ class TestDifferencesOnPurpose:
         same, _ = ours(folders, TokenizerChoice(source="base", pad_to_multiple_of=1))
         assert same.n_rows == 4
 
-    def test_tokens_are_pieces_again_and_not_found_inside_words(self, peer: Peer, tmp_path: Path) -> None:
-        """mergekit makes pieces of others added tokens, whose text then does not come back."""
+    def test_tokens_stay_pieces_and_are_not_matched_inside_words(self, peer: Peer, tmp_path: Path) -> None:
+        """mergekit turns other models' pieces into added tokens, which do not decode to their text."""
         folders = [
             llama(tmp_path / "one", fish("unigram"), seed=1),
             llama(tmp_path / "two", deutsch("unigram"), seed=2),
@@ -213,14 +213,14 @@ class TestDifferencesOnPurpose:
         config = json.loads((one / "config.json").read_text())
         assert built.config_updates(config, "one")["eos_token_id"] == built.tokens["<end>"]
 
-    def test_tokens_that_nobody_has_are_an_error_and_no_zeros(self, peer: Peer, three: list[Path]) -> None:
+    def test_tokens_without_a_row_are_an_error_and_not_zeros(self, peer: Peer, three: list[Path]) -> None:
         one, two, other = three
         out = theirs(peer, [one, two], str(other), "tokenizer_source")
         row = load_tokenizer(out).get_vocab()["f"]
-        assert not read_tensors(out)[EMBEDDING][row].any()  # ours: see TestWhoseTokens
+        assert not read_tensors(out)[EMBEDDING][row].any()  # kingyo: see TestWhoseTokens
 
     def test_a_new_token_on_the_tokenizer_of_the_base(self, peer: Peer, three: list[Path]) -> None:
-        """Its documentation promises it; it fails with a KeyError."""
+        """mergekit documents it, but fails with a KeyError."""
         entries: dict[str, dict[str, object]] = {"<|x|>": {"source": "three"}}
         folder = three[0].parent
         with pytest.raises(PeerError):

@@ -1,4 +1,4 @@
-"""What goes into the output's folder beside weights: files, ids in configs, chat template."""
+"""Files of the output besides weights: tokenizer, ids in configs, chat template."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.vocabulary.makers import cut, llama, load_tokenizer, models_of, words
 
 
 class TestFiles:
-    def test_of_a_tokenizer_that_does_not_change_are_as_they_were(self, tmp_path: Path) -> None:
+    def test_of_an_unchanged_tokenizer_are_copied(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), template="T")
         (one / "merges.txt").write_text("old")
         (one / "notes.txt").write_text("mine")
@@ -35,7 +35,7 @@ class TestFiles:
         assert built.files.keys() == names
         assert all(built.files[name] == (one / name).read_bytes() for name in names)
 
-    def test_of_one_that_changes_do_not_contradict_it(self, tmp_path: Path) -> None:
+    def test_of_a_changed_tokenizer_are_consistent(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), template="T")
         two = llama(tmp_path / "two", words("a", "b"))
         for name in ("tokenizer.model", "vocab.json", "added_tokens.json"):
@@ -82,7 +82,7 @@ class TestFiles:
     def test_classes_of_transformers_read_them(
         self, kind: str, name: str, model_type: str, tmp_path: Path
     ) -> None:
-        """Some classes build the tokenizer anew out of the pieces in tokenizer.json, and add their own."""
+        """Some classes rebuild the tokenizer from the pieces in tokenizer.json, and add their own."""
         small = llama(tmp_path / "small", makers.small(kind))
         large = llama(tmp_path / "large", makers.large(kind), added=["<|im_start|>"])
         for folder in (small, large):
@@ -103,7 +103,7 @@ class TestFiles:
 
 @pytest.fixture
 def turned(tmp_path: Path) -> Vocabulary:
-    """The tokenizer of a model whose ids, and whose end of a text, are others."""
+    """The tokenizer comes from a model with other ids and another end of text."""
     one = llama(tmp_path / "one", words("a", "<pad>"))
     two = llama(tmp_path / "two", words("<end>", "a"), named={"eos_token": "<end>"})
     return build_vocabulary(TokenizerChoice(source="two"), models_of(one, two, base=0))
@@ -146,7 +146,7 @@ class TestConfig:
         with pytest.raises(KingyoError, match=r"image_token_id .*'<pad>' of one.*tokens:"):
             turned.config_updates({"image_token_id": 4}, "one")
 
-    def test_which_can_be_added(self, tmp_path: Path) -> None:
+    def test_the_missing_token_can_be_added(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a", "<image>"))
         two = llama(tmp_path / "two", words("b"))
         choice = TokenizerChoice(source="two", tokens={"<image>": TokenEntry()})
@@ -204,7 +204,7 @@ class TestTemplates:
     def test_names_are_all_tested(self) -> None:
         assert set(KNOWN) == {"chatml", "llama3", "mistral", "alpaca", "exaone"}
 
-    def test_without_a_system_turn_or_a_prompt_to_go_on(self, tmp_path: Path) -> None:
+    def test_without_a_system_turn_or_a_generation_prompt(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         said: dict[str, str] = {}
         for name in KNOWN:
@@ -221,7 +221,7 @@ class TestTemplates:
             "mistral": "<s>[INST] Fish? [/INST] Yes.</s>",
         }
 
-    def test_auto_is_the_most_common_and_of_equals_the_first(self, tmp_path: Path) -> None:
+    def test_auto_is_the_most_common_and_ties_go_to_the_first(self, tmp_path: Path) -> None:
         assert resolve_template("auto", ["A", "B", "B\n", None, ""]) == "B"
         assert resolve_template("auto", ["A", "B"]) == "A"
         assert resolve_template("auto", [None, " "]) is None
@@ -229,7 +229,7 @@ class TestTemplates:
         built = build_vocabulary(TokenizerChoice(source="base"), models_of(*folders), chat_template="auto")
         assert load_tokenizer(write_files(built, tmp_path / "out")).chat_template == "B"
 
-    def test_what_it_writes_should_be_tokens(self, tmp_path: Path) -> None:
+    def test_control_tokens_of_a_template_should_be_in_the_vocabulary(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), added=["<|im_start|>"])
         built = build_vocabulary(TokenizerChoice(), models_of(one), chat_template="chatml")
         assert built.unknown_markers == ("<|im_end|>",)
@@ -241,7 +241,7 @@ class TestTemplates:
         assert built.template is None
         assert "chat_template.jinja" not in built.files
 
-    def test_jinja_as_it_is(self) -> None:
+    def test_jinja_is_unchanged(self) -> None:
         assert resolve_template("{{ messages[0].content }}", []) == "{{ messages[0].content }}"
         assert resolve_template("{% if a %}b{% endif %}", []) == "{% if a %}b{% endif %}"
 
@@ -249,7 +249,7 @@ class TestTemplates:
         with pytest.raises(KingyoError, match=r"chat_template: .*'chatlm'\. Did you mean 'chatml'"):
             resolve_template("chatlm", [])
 
-    def test_it_replaces_whatever_there_was(self, tmp_path: Path) -> None:
+    def test_it_replaces_other_templates(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         config = json.loads((one / "tokenizer_config.json").read_text())
         (one / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": "old"}))
@@ -269,6 +269,8 @@ class TestTemplates:
             ("tokenizer_config.json", "{", None),
         ],
     )
-    def test_where_folders_keep_it(self, file: str, content: str, wanted: str | None, tmp_path: Path) -> None:
+    def test_places_of_a_template_in_a_folder(
+        self, file: str, content: str, wanted: str | None, tmp_path: Path
+    ) -> None:
         (tmp_path / file).write_text(content)
         assert read_template(tmp_path) == wanted

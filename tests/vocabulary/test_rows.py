@@ -1,4 +1,4 @@
-"""Rows put into output order, by the rule for missing tokens and its exceptions."""
+"""Rows in output order: the rule for missing tokens, and its exceptions."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def three(tmp_path: Path) -> Path:
 
 
 def row(folder: Path, token: str, vocabulary: Vocabulary, tensor: str = EMBEDDING) -> Tensor:
-    """A model's own row of a token."""
+    """Return a model's own row of a token."""
     return weights(folder)[tensor][vocabulary.models.stored[folder.name].tokens[token]]
 
 
 class Aligned:
-    """The aligned tensors of models, by token."""
+    """Aligned tensors of models, by token."""
 
     def __init__(self, vocabulary: Vocabulary, *folders: Path) -> None:
         self.vocabulary = vocabulary
@@ -58,15 +58,17 @@ class Aligned:
 
 @pytest.mark.parametrize("tensor", [EMBEDDING, HEAD])
 class TestTheRule:
-    def test_own_base_only_and_mean(self, one: Path, two: Path, three: Path, tensor: str) -> None:
+    def test_own_row_then_base_then_mean(self, one: Path, two: Path, three: Path, tensor: str) -> None:
         built = build_vocabulary(TokenizerChoice(), models_of(one, two, three, base=0))
         aligned = Aligned(built, one, two, three)
         assert list(built.tokens) == ["<unk>", "<s>", "</s>", "a", "b", "c", "d", "<x>", "e"]
         for folder, tokens in ((one, "abc"), (two, ["c", "d", "a", "<x>"]), (three, ["d", "e", "<x>"])):
             for token in tokens:
                 assert torch.equal(aligned(folder, token, tensor), row(folder, token, built, tensor))
-        assert torch.equal(aligned(three, "a", tensor), row(one, "a", built, tensor))  # the base's
-        assert torch.equal(aligned(two, "e", tensor), row(three, "e", built, tensor))  # the only one
+        assert torch.equal(aligned(three, "a", tensor), row(one, "a", built, tensor))  # from the base
+        assert torch.equal(
+            aligned(two, "e", tensor), row(three, "e", built, tensor)
+        )  # from the only model that has it
         both = (row(two, "d", built, tensor) + row(three, "d", built, tensor)) / 2
         torch.testing.assert_close(aligned(one, "d", tensor), both)
 
@@ -88,7 +90,7 @@ class TestWhoseTokens:
         assert torch.equal(aligned(one, "a"), row(one, "a", built))
         assert torch.equal(aligned(one, "d"), row(two, "d", built))
 
-    def test_base_without_one_is_the_first(self, one: Path, two: Path) -> None:
+    def test_base_without_a_base_is_the_first(self, one: Path, two: Path) -> None:
         assert build_vocabulary(TokenizerChoice(source="base"), models_of(two, one)).start.reference == "two"
 
     def test_a_model(self, one: Path, two: Path) -> None:
@@ -97,7 +99,7 @@ class TestWhoseTokens:
 
     def test_a_model_that_is_not_merged(self, one: Path, two: Path, three: Path) -> None:
         models = models_of(one, two, base=0, others=[three])
-        with pytest.raises(KingyoError, match=r"vocabulary of three: .*'e', which none has.*kind: zero"):
+        with pytest.raises(KingyoError, match=r"vocabulary of three: .*'e'.*kind: zero"):
             build_vocabulary(TokenizerChoice(source="three"), models)
         choice = TokenizerChoice(source="three", tokens={"e": TokenEntry(source=Zero())})
         built = build_vocabulary(choice, models)
@@ -123,7 +125,7 @@ class TestListedTokens:
         assert torch.equal(aligned(one, "d"), row(three, "d", built))
         assert torch.equal(aligned(two, "d"), row(two, "d", built))
 
-    def test_or_to_all(self, one: Path, two: Path, three: Path) -> None:
+    def test_a_forced_row_goes_to_all(self, one: Path, two: Path, three: Path) -> None:
         tokens = {"d": TokenEntry(source=ModelToken(model="three"), force=True)}
         built = self.built(tokens, one, two, three)
         aligned = Aligned(built, one, two, three)
@@ -155,8 +157,8 @@ class TestListedTokens:
         choice = TokenizerChoice(tokens={"<new>": TokenEntry(source=ModelToken(model="three", token="e"))})
         built = build_vocabulary(choice, models_of(one, two, base=0, others=[three]))
         reads = AlignedReads(built, Folders(one, two, three), (EMBEDDING,))
-        found = reads.read("one", EMBEDDING)[built.tokens["<new>"]]
-        assert torch.equal(found, row(three, "e", built))
+        result = reads.read("one", EMBEDDING)[built.tokens["<new>"]]
+        assert torch.equal(result, row(three, "e", built))
 
     def test_a_token_of_the_others_added_to_the_base(self, one: Path, two: Path) -> None:
         built = self.built({"<x>": TokenEntry()}, one, two, source="base")
@@ -166,7 +168,7 @@ class TestListedTokens:
     @pytest.mark.parametrize(
         ("tokens", "message"),
         [
-            ({"<new>": TokenEntry()}, "'<new>', which none has"),
+            ({"<new>": TokenEntry()}, "received '<new>'"),
             ({"<new>": TokenEntry(source=ModelToken(model="two"))}, "a token of two; received '<new>'"),
             (
                 {"<new>": TokenEntry(source=ModelToken(model="two", token="<y>"))},
@@ -183,7 +185,7 @@ class TestListedTokens:
 
 class TestSizes:
     def test_rows_without_tokens_stay(self, tmp_path: Path) -> None:
-        """As in Qwen, whose embedding is larger than its vocabulary: the same models are not touched."""
+        """Qwen's embedding is larger than its vocabulary; equal models stay unchanged."""
         one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
         two = llama(tmp_path / "two", words("a"), rows=8, seed=2)
         for source in ("union", "base", "two"):
@@ -194,7 +196,7 @@ class TestSizes:
             read = AlignedReads(built, reader, (EMBEDDING,)).read("two", EMBEDDING)
             assert read is reader.read("two", EMBEDDING)
 
-    def test_those_that_a_model_lacks_are_the_starts(self, tmp_path: Path) -> None:
+    def test_rows_without_tokens_that_a_model_lacks_come_from_the_start(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
         two = llama(tmp_path / "two", words("a", "b"), seed=2)
         built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
@@ -240,7 +242,7 @@ class TestReads:
         AlignedReads(built, reader, (EMBEDDING,)).read("two", EMBEDDING)
         assert reader.asked == [("two", EMBEDDING), ("one", EMBEDDING)]
 
-    def test_kept_for_the_next_reading_while_there_is_room(self, one: Path, two: Path) -> None:
+    def test_aligned_tensors_are_cached_up_to_a_size(self, one: Path, two: Path) -> None:
         built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
         reads = AlignedReads(built, Folders(one, two), (EMBEDDING, HEAD), keep_bytes=8 * 16 * 4)
         assert reads.read("one", EMBEDDING) is reads.read("one", EMBEDDING)
@@ -257,9 +259,9 @@ class TestReads:
     def test_describe(self, one: Path, two: Path) -> None:
         built = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=0))
         assert built.describe() == [
-            "vocabulary: 6 tokens in 6 rows, cut as by one",
+            "vocabulary: 6 tokens in 6 rows, split with the rules of one",
             "  one: as stored",
-            "  two: 5 own rows, 1 taken, 2 left out",
+            "  two: 5 own rows, 1 filled in, 2 removed",
         ]
 
 
@@ -276,9 +278,9 @@ class TestRowMap:
             sizes={"a": 1, "b": 3, "c": 3},
             fills=(Fill(rows=index(1), sources=(("b", index(0)), ("c", index(1)))),),
         )
-        found = mapped.remap("a", "t", values[:1], lambda _: values)
-        assert found.dtype == torch.bfloat16
-        assert found[1] == torch.tensor(1 + 2**-8).to(torch.bfloat16)
+        result = mapped.remap("a", "t", values[:1], lambda _: values)
+        assert result.dtype == torch.bfloat16
+        assert result[1] == torch.tensor(1 + 2**-8).to(torch.bfloat16)
 
     def test_another_dtype_promotes(self) -> None:
         mapped = RowMap(
@@ -287,14 +289,14 @@ class TestRowMap:
             sizes={"a": 1, "b": 1},
             fills=(Fill(rows=index(1), sources=(("b", index(0)),)),),
         )
-        found = mapped.remap(
+        result = mapped.remap(
             "a", "t", torch.ones(1, 2, dtype=torch.bfloat16), lambda _: torch.full((1, 2), 0.1)
         )
-        assert found.dtype == torch.float32
-        assert found[1, 0] == torch.tensor(0.1)
+        assert result.dtype == torch.float32
+        assert result[1, 0] == torch.tensor(0.1)
 
     def test_one_axis(self) -> None:
-        """A bias of the head has a number for each token."""
+        """The head's bias has one number per token."""
         mapped = RowMap(n_rows=3, own={"a": index(1, 0, -1)}, sizes={"a": 2}, padding=index(2))
         assert mapped.remap("a", "bias", torch.tensor([1.0, 3.0]), lambda _: torch.empty(0)).tolist() == [
             3,
@@ -320,9 +322,9 @@ class TestRowMap:
         size = data.draw(st.integers(1, 12))
         own = [data.draw(st.integers(-1, size - 1)) for _ in range(n_rows)]
         lost = [i for i, each in enumerate(own) if each < 0]
-        theirs = [data.draw(st.integers(0, 4)) for _ in lost]
-        fills = (Fill(rows=index(*lost), sources=(("b", index(*theirs)),)),)
+        indices = [data.draw(st.integers(0, 4)) for _ in lost]
+        fills = (Fill(rows=index(*lost), sources=(("b", index(*indices)),)),)
         mapped = RowMap(n_rows=n_rows, own={"a": index(*own)}, sizes={"a": size, "b": 5}, fills=fills)
         rows, other = torch.arange(size).float(), 100 + torch.arange(5).float()
-        wanted = [float(other[theirs[lost.index(i)]] if i in lost else rows[own[i]]) for i in range(n_rows)]
+        wanted = [float(other[indices[lost.index(i)]] if i in lost else rows[own[i]]) for i in range(n_rows)]
         assert mapped.remap("a", "t", rows, lambda _: other).tolist() == wanted

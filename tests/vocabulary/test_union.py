@@ -1,4 +1,4 @@
-"""A union of tokenizers: every source's text still becomes tokens with the right rows, for every kind."""
+"""A union of tokenizers gives the right rows for the text of every source, for every kind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHAT = "<|im_start|>the old pond<|im_end|>"
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestAnExtension:
-    """The second model knows all pieces of the first, and more; ids differ."""
+    """The second model has all pieces of the first and more, with other ids."""
 
     @pytest.fixture
     def pair(self, kind: str, tmp_path: Path) -> tuple[Path, Path]:
@@ -54,14 +54,12 @@ class TestAnExtension:
         assert sorted(vocabulary.tokens.values()) == list(range(vocabulary.n_rows))
 
     @pytest.mark.parametrize("text", [*TEXTS, CHAT])
-    def test_cuts_text_as_the_extension_does(
-        self, pair: tuple[Path, Path], text: str, tmp_path: Path
-    ) -> None:
+    def test_splits_text_like_the_extension(self, pair: tuple[Path, Path], text: str, tmp_path: Path) -> None:
         vocabulary = build_vocabulary(UNION, models_of(*pair, base=0))
         loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
         assert cut(loaded, text) == cut(load_tokenizer(pair[1]), text)
 
-    def test_the_extension_alone_says_what_it_said(self, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    def test_the_extension_alone_gives_the_same_logits(self, pair: tuple[Path, Path], tmp_path: Path) -> None:
         small, large = pair
         vocabulary = build_vocabulary(UNION, models_of(small, large, base=0))
         out = merge(vocabulary, tmp_path / "out", {small: 0.0, large: 1.0})
@@ -72,7 +70,7 @@ class TestAnExtension:
             chosen = logits[:, [columns[token] for token in wanted_columns]]
             torch.testing.assert_close(chosen, wanted[:, list(wanted_columns.values())])
 
-    def test_the_base_alone_says_what_it_said_where_its_text_is_cut_as_before(
+    def test_the_base_alone_gives_the_same_logits_if_its_text_is_split_as_before(
         self, pair: tuple[Path, Path], tmp_path: Path
     ) -> None:
         small, large = pair
@@ -88,7 +86,7 @@ class TestAnExtension:
                 torch.testing.assert_close(logits[:, : wanted.shape[1]], wanted)
         assert same > 0
 
-    def test_the_larger_as_base_stays_as_it_is(self, pair: tuple[Path, Path]) -> None:
+    def test_the_larger_as_base_is_unchanged(self, pair: tuple[Path, Path]) -> None:
         small, large = pair
         vocabulary = build_vocabulary(UNION, models_of(small, large, base=1))
         assert vocabulary.files["tokenizer.json"] == (large / "tokenizer.json").read_bytes()
@@ -97,10 +95,10 @@ class TestAnExtension:
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestAddedTokensAlone:
-    """Models that differ in control tokens only, as nearly all fine-tuned models do."""
+    """Models that differ only in control tokens, like most fine-tuned models."""
 
     @pytest.mark.parametrize("text", TEXTS)
-    def test_every_text_is_cut_as_before(self, kind: str, text: str, tmp_path: Path) -> None:
+    def test_every_text_is_split_as_before(self, kind: str, text: str, tmp_path: Path) -> None:
         plain = llama(tmp_path / "plain", makers.large(kind))
         chat = llama(tmp_path / "chat", makers.large(kind), added=[START, END])
         tool = llama(tmp_path / "tool", makers.large(kind), added=["<|tool|>", END])
@@ -116,7 +114,7 @@ class TestAddedTokensAlone:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokenizers_of_other_texts(kind: str, tmp_path: Path) -> None:
-    """Every text of every source comes back whole, and no token is lost."""
+    """Every text of every source decodes to itself, and no token is lost."""
     fish = llama(tmp_path / "fish", makers.fish(kind))
     karpfen = llama(tmp_path / "karpfen", makers.deutsch(kind), added=[START])
     vocabulary = build_vocabulary(UNION, models_of(fish, karpfen, base=0))
@@ -129,12 +127,12 @@ def test_tokenizers_of_other_texts(kind: str, tmp_path: Path) -> None:
             ids, own = loaded(text)["input_ids"], tokenizer(text)["input_ids"]
             assert loaded.decode(ids) == tokenizer.decode(own)
             assert loaded.unk_token_id not in ids
-            assert len(ids) <= len(base(text)["input_ids"])  # pieces are joined further, none is cut
+            assert len(ids) <= len(base(text)["input_ids"])  # pieces are joined, none is split
 
 
 class TestTokensOfBoth:
-    def test_a_control_token_that_the_base_has_as_a_plain_word_is_found_in_text(self, tmp_path: Path) -> None:
-        """As in models whose vocabulary holds reserved words that a fine-tuned one made control tokens."""
+    def test_a_control_token_that_the_base_has_as_a_piece_is_matched_in_text(self, tmp_path: Path) -> None:
+        """A fine-tuned model made control tokens of reserved words."""
         plain = llama(tmp_path / "plain", words("a", "b", "<|x|>"))
         tokenizer = makers.byte_bpe(TEXTS, 320)
         data = json.loads(tokenizer.to_str())
@@ -147,7 +145,7 @@ class TestTokensOfBoth:
         assert vocabulary.tokens == load_tokenizer(hidden).get_vocab()
         assert plain.is_dir()
 
-    def test_a_word_that_the_base_writes_stays_a_word(self, tmp_path: Path) -> None:
+    def test_a_word_that_the_base_can_produce_stays_a_piece(self, tmp_path: Path) -> None:
         plain = llama(tmp_path / "plain", makers.byte_bpe(TEXTS, 330))
         added = llama(
             tmp_path / "added", makers.byte_bpe(TEXTS, 330), added=[AddedToken("the", normalized=False)]
@@ -155,7 +153,7 @@ class TestTokensOfBoth:
         vocabulary = build_vocabulary(UNION, models_of(plain, added, base=0))
         assert vocabulary.files["tokenizer.json"] == (plain / "tokenizer.json").read_bytes()
 
-    def test_flags_come_along(self, tmp_path: Path) -> None:
+    def test_flags_are_kept(self, tmp_path: Path) -> None:
         plain = llama(tmp_path / "plain", words("a", "b"))
         odd = llama(tmp_path / "odd", words("a"), added=[AddedToken("<x>", lstrip=True, special=True)])
         vocabulary = build_vocabulary(UNION, models_of(plain, odd, base=0))
@@ -179,7 +177,7 @@ class TestOddTokenizers:
         assert list(vocabulary.tokens) == ["<unk>", "<s>", "</s>", "a", "b", "<g1>"]
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_nor_does_the_base_keep_it(self, kind: str, tmp_path: Path) -> None:
+    def test_the_base_drops_a_token_beyond_its_embedding(self, kind: str, tmp_path: Path) -> None:
         n_tokens = len(makers.large(kind).get_vocab())
         ghost = llama(tmp_path / "ghost", makers.large(kind), added=["<g1>", "<g2>"], rows=n_tokens + 1)
         other = llama(tmp_path / "other", makers.large(kind), added=["<x>"])
@@ -203,7 +201,7 @@ class TestOddTokenizers:
             assert cut(loaded, text) == cut(load_tokenizer(large), text)
 
     def test_merges_written_as_text(self, tmp_path: Path) -> None:
-        """The form of tokenizers saved before 2024."""
+        """The format of tokenizers saved before 2024."""
         small = llama(tmp_path / "small", makers.small("byte_bpe"))
         large = llama(tmp_path / "large", makers.large("byte_bpe"))
         for folder in (small, large):
@@ -217,7 +215,7 @@ class TestOddTokenizers:
             assert cut(loaded, text) == cut(load_tokenizer(large), text)
 
     def test_tokens_that_only_the_config_declares(self, tmp_path: Path) -> None:
-        """transformers adds them when it loads; so they have ids, and rows."""
+        """transformers adds them when it loads a tokenizer, so they have ids and rows."""
         plain = llama(tmp_path / "plain", words("a", "b"))
         late = llama(tmp_path / "late", words("a"), rows=6)
         config = json.loads((late / "tokenizer_config.json").read_text())
@@ -233,8 +231,8 @@ class TestOddTokenizers:
         assert loaded.get_vocab() == vocabulary.tokens == {**load_tokenizer(late).get_vocab(), "b": 6}
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_a_base_alone_gets_back_what_another_has(self, kind: str, tmp_path: Path) -> None:
-        """Its last pieces have no row of its own; one of its added tokens has none anywhere."""
+    def test_base_restores_tokens_that_another_model_has(self, kind: str, tmp_path: Path) -> None:
+        """The last pieces have no row in this model; an added token has none in any model."""
         n_tokens = len(makers.large(kind).get_vocab())
         ghost = llama(tmp_path / "ghost", makers.large(kind), added=["<g1>", "<g2>"], rows=n_tokens - 2)
         other = llama(tmp_path / "other", makers.large(kind), added=["<x>", "<g2>"])
@@ -249,7 +247,7 @@ class TestOddTokenizers:
             assert cut(loaded, text) == cut(load_tokenizer(ghost), text)
 
     def test_a_word_that_was_added_does_not_become_a_piece_of_words(self, tmp_path: Path) -> None:
-        """Pieces are tried on parts of words, added tokens are not."""
+        """Pieces match parts of words, added tokens do not."""
         kind = "word_piece"
         added = [AddedToken("pondfish", single_word=True)]
         plain = llama(tmp_path / "plain", makers.large(kind), added=added)
@@ -261,7 +259,7 @@ class TestOddTokenizers:
 
 
 class TestRefusals:
-    def test_pieces_that_are_written_otherwise(self, tmp_path: Path) -> None:
+    def test_pieces_of_another_spelling(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", makers.large("byte_bpe"))
         two = llama(tmp_path / "two", makers.large("metaspace_bpe"))
         with pytest.raises(KingyoError, match=r"one and two: .*BPE with 'Ġ' .* BPE with '▁'.*source: base"):

@@ -1,20 +1,18 @@
-"""Checkpoints: read lazily and checked, written atomically, and the layout that their names tell."""
+"""Read checkpoints lazily, check them, infer their layout from tensor names, and write them atomically."""
 
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.fingerprint import (
     deciding_files,
-    fingerprint,
     fingerprints_of,
     is_as_stamped,
     stamps_of,
 )
 from kingyo.checkpoints.fit import Fit, check_fit, fit
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.layout import Layout, Stack
+from kingyo.checkpoints.layout import Layout, Stack, select
 from kingyo.checkpoints.locate import open_checkpoint
 from kingyo.checkpoints.passing import check_passing, check_places
 from kingyo.checkpoints.relayered import with_layers
-from kingyo.checkpoints.selection import select
 from kingyo.checkpoints.writer import CheckpointWriter
 
 __all__ = [
@@ -28,7 +26,6 @@ __all__ = [
     "check_passing",
     "check_places",
     "deciding_files",
-    "fingerprint",
     "fingerprints_of",
     "fit",
     "is_as_stamped",

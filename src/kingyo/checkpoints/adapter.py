@@ -1,7 +1,7 @@
-"""A LoRA adapter on disk: what its config says and which tensors it holds.
+"""Open a LoRA adapter on disk.
 
-It is in peft's format (``adapter_config.json`` and ``adapter_model.safetensors``), or a file as diffusers and
-kohya's scripts write it. What it does to a model is not known here.
+It is in peft's format (``adapter_config.json`` and ``adapter_model.safetensors``), or a single file in the
+format of diffusers or kohya's scripts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kingyo.checkpoints.checkpoint import Checkpoint, read_json
+from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.files import read_json
 from kingyo.checkpoints.header import TensorInfo, read_header, read_header_and_metadata
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.checkpoints.stamps import FileStamp, file_stamps
@@ -25,7 +26,7 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PICKLE = "adapter_model.bin"
 LOOSE = "pytorch_lora_weights.safetensors"
-"""The name that diffusers gives to a LoRA, which has no config."""
+"""diffusers' file name of a LoRA without a config."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +35,12 @@ class Adapter:
 
     Attributes:
         reference: what the user wrote to name it.
-        path: its folder; its file where it has none of its own.
-        config: what its config says, or its tensors where it has none.
-        tensors: what it holds for the model, by the names that peft gives them.
-        files: the files that decide what it does.
-        others: components of the pipeline for which it holds LoRAs as well.
-        seen: its files as they were when it was opened.
+        path: its folder, or its file if it has no config.
+        config: the parsed config, or the equivalent from its tensors.
+        tensors: its tensors for the model, under peft's names.
+        files: the files that it was read from.
+        others: other components of the pipeline that it holds LoRAs for.
+        seen: stamps of its files from when it was opened.
     """
 
     reference: str
@@ -56,12 +57,12 @@ def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle:
 
     Args:
         reference: what the user wrote to name it.
-        path: its folder, or a file of safetensors.
-        model: what it is for: a file may hold LoRAs of several components of a pipeline.
+        path: its folder, or a safetensors file.
+        model: the model that it is for, since a file may hold LoRAs of several components of a pipeline.
         allow_pickle: see ``open_checkpoint``.
 
     Raises:
-        KingyoError: no config, no safetensors, not a LoRA, or a variant of LoRA that is not known here.
+        KingyoError: the adapter has no config or no safetensors, or it is not a supported variant of LoRA.
     """
     file = _loose_file(path)
     if file is not None:
@@ -71,7 +72,7 @@ def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle:
     weights = pickle if is_pickle else path / WEIGHTS
     files = path / CONFIG, weights
     seen = file_stamps(files)
-    what = "an adapter in peft's format (another LoRA is named by its file: lora/name.safetensors)"
+    what = "an adapter in peft's format (for another LoRA, name its file: lora/name.safetensors)"
     written = read_json(path / CONFIG, what)
     from kingyo.checkpoints.lora_config import read_config
 
@@ -81,8 +82,8 @@ def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle:
             reference,
             expected=f"an adapter's weights in {WEIGHTS}",
             received=f"only a pickle ({PICKLE})" if pickle.exists() else "no such file",
-            remedy="Let a pickle be read by --allow-pickle, in run.yaml `allow_pickle: true`, or save the "
-            "adapter with peft's save_pretrained, as safetensors.",
+            remedy="Pass --allow-pickle (run.yaml: `allow_pickle: true`), or save the adapter as safetensors "
+            "with peft's save_pretrained.",
         )
     tensors = read_pickle(weights) if is_pickle else read_header(weights)
     _require_tensors(weights, tensors)
@@ -90,7 +91,7 @@ def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle:
 
 
 def _loose_file(path: Path) -> Path | None:
-    """The file of a LoRA without a config; None for a folder in peft's format, or of anything else."""
+    """Return the file of a LoRA without a config; None for any other folder."""
     if path.is_file() or (path / CONFIG).is_file():
         return path if path.is_file() else None
     if (path / LOOSE).is_file():
@@ -105,14 +106,14 @@ def _read_loose(reference: str, path: Path, file: Path, model: Checkpoint) -> Ad
     seen = file_stamps([file])
     tensors, metadata = read_header_and_metadata(file)
     _require_tensors(file, tensors)
-    found = read_loose(reference, tensors, metadata, model)
+    lora = read_loose(reference, tensors, metadata, model)
     return Adapter(
         reference=reference,
         path=path,
-        config=found.config,
-        tensors=found.tensors,
+        config=lora.config,
+        tensors=lora.tensors,
         files=(file,),
-        others=found.others,
+        others=lora.others,
         seen=seen,
     )
 
@@ -121,7 +122,7 @@ def _require_tensors(file: Path, tensors: Mapping[str, TensorInfo]) -> None:
     if not tensors:
         raise KingyoError(
             str(file),
-            expected="an adapter's tensors",
+            expected="at least one tensor",
             received="none",
             remedy="Save or fetch the adapter again.",
         )

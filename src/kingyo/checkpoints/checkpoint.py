@@ -1,7 +1,6 @@
-"""A checkpoint on disk: what it holds is known at once, weights are mapped into memory when they are read.
+"""An opened checkpoint: headers are read at once, weights are mapped into memory on demand.
 
-It reads safetensors, and pickles of weights where the user allows it; it executes nothing that a checkpoint
-brings along, and never writes to one.
+Nothing here runs code from a checkpoint or writes to it.
 """
 
 from __future__ import annotations
@@ -27,51 +26,47 @@ from kingyo.late import Tensor
 if TYPE_CHECKING:
     from kingyo.checkpoints.adapter import Adapter
 
-__all__ = ["Checkpoint", "read_checkpoint", "read_json"]
 
-KEPT_BELOW = 1 << 20  # bytes; mapping a small tensor again costs more than keeping it
+KEPT_BELOW = 1 << 20  # bytes; smaller tensors stay in memory, since mapping them again costs more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What reading a tensor takes.
+    """The inputs from which a tensor is read.
 
     Attributes:
         stored: tensors in files.
-        others: tensors of other checkpoints, by their names in these.
-        is_merge: whether all that is merged, and not only put together.
+        others: other checkpoints and the names of their tensors.
     """
 
     stored: tuple[TensorInfo, ...] = ()
     others: tuple[tuple[Checkpoint, str], ...] = ()
-    is_merge: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """An opened checkpoint, or one whose tensors are computed from those of others as they are read.
+    """A checkpoint on disk, or a virtual one whose tensors are computed as they are read.
 
-    A subclass of the second kind defines ``read`` and ``needs``.
+    A virtual checkpoint is a subclass that defines ``read`` and ``needs``.
 
     Attributes:
         reference: what the user wrote to name it.
         path: its folder.
         config: its ``config.json``.
-        tensors: what it holds, by name; a stored copy of tied weights is not counted.
-        copies: stored copies of tied weights -> the tensor that they are copies of.
-        stem: how the names of its files with weights begin: ``model``, or ``diffusion_pytorch_model``.
-        seen: its files with weights as they were when it was opened.
+        tensors: its tensors by name, without stored copies of tied weights.
+        copies: stored copies of tied weights -> the original tensor.
+        stem: prefix of its weight files: ``model`` or ``diffusion_pytorch_model``.
+        seen: stamps of its weight files from when it was opened.
         n_missing: bytes of its weights that are still on the Hub; they read as zeros.
-        around: files of the pipeline that it is a component of, by their names in it, that belong to it: a
-            live model is loaded with them.
+        around: other files of its pipeline, by their names in it, that a live model is loaded with.
         adapter: a LoRA that is merged into it as it is read.
-        made_of: the checkpoints that it is computed from; none for one on disk.
-        made_by: what tells it from all else that could be made of them.
-        notes: what a user may want to know; none of it is an error.
+        made_of: the checkpoints that it is computed from; empty on disk.
+        made_by: identifies it among all that could be computed from ``made_of``.
+        notes: remarks for the user that are not errors.
     """
 
     has_same_bits: ClassVar[bool] = True
-    """Whether ``read`` gives the same bits on every machine."""
+    """Whether ``read`` returns the same bits on every machine."""
 
     reference: str
     path: Path
@@ -90,99 +85,96 @@ class Checkpoint:
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers its tensors hold."""
+        """Number of parameters."""
         return sum(info.n_elements for info in self.tensors.values())
 
     @cached_property
     def pipeline(self) -> Path | None:
-        """The folder of the pipeline of diffusers that it is a component of; None when it is of none.
+        """Folder of the diffusers pipeline that it is a component of, or None.
 
-        Of one on the Hub that folder holds the component, ``model_index.json`` and what else was asked for.
+        For a pipeline on the Hub, the folder has the component, ``model_index.json`` and the requested files.
         """
         around = self.path.absolute().parent
         return around if (around / PIPELINE).is_file() else None
 
     @cached_property
     def pipeline_index(self) -> Mapping[str, object]:
-        """The ``model_index.json`` of that pipeline; empty where there is none.
+        """The ``model_index.json`` of its pipeline; empty without one.
 
         Raises:
-            KingyoError: it is broken.
+            KingyoError: the file is broken.
         """
         return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
 
     @cached_property
     def layout(self) -> Layout:
-        """Where each tensor sits in the model."""
+        """The parts, stacks and blocks that its tensors belong to."""
         return Layout(self.tensors, self.config)
 
     @cached_property
     def runs_code(self) -> bool:
-        """Whether it brings Python code that transformers runs when told to trust it (``auto_map``)."""
-        tokenizer = self.path / "tokenizer_config.json"
-        told = read_json(tokenizer, "a tokenizer's config") if tokenizer.is_file() else {}
-        return any("auto_map" in level for level in (told, *_levels(self.config)))
+        """Whether it has Python code that transformers runs with ``trust_remote_code`` (``auto_map``)."""
+        file = self.path / "tokenizer_config.json"
+        tokenizer = read_json(file, "a tokenizer's config") if file.is_file() else {}
+        return any("auto_map" in level for level in (tokenizer, *_levels(self.config)))
 
     def home(self, name: str) -> str | None:
-        """The tensor that holds the weights of a name: its own, or the one that it is tied to.
+        """Return the name in ``tensors`` that holds the weights of a tensor, or None.
 
-        The head of a tied model is its embedding, whether the file holds a copy of it or not.
-
-        Returns:
-            The name of one of ``tensors``; None when it has no such weights.
+        It is the name itself, or the tensor that it is tied to: for the head of a tied model, the embedding.
         """
         if name in self.tensors:
             return name
         return self.copies.get(name) or stand_in(self, name)
 
     def needs(self, name: str) -> Needs:
-        """Return what ``read`` takes, for one of ``tensors`` or a tensor that is tied to one."""
+        """Return the inputs of ``read`` for one of ``tensors`` or a tensor that is tied to one."""
         return Needs(stored=(self.tensors[self.home(name) or name],))
 
     def on_disk(self) -> tuple[Checkpoint | Adapter, ...]:
-        """Return what of it lies on disk, beside what ``made_of`` has there."""
+        """Return its own checkpoints and adapters on disk, without those of ``made_of``."""
         return () if self.made_of else (self,)
 
     def load_into(self, weights: Mapping[str, Tensor]) -> None:
-        """Write into a live model, which was loaded from ``path``, what it has otherwise, in place.
+        """Write the tensors that differ from ``path`` into a live model that was loaded from there, in place.
 
         Args:
-            weights: of the live model, by the names of ``tensors``.
+            weights: weights of the live model, by the names of ``tensors``.
         """
 
     def stored_tensors(self) -> tuple[TensorInfo, ...]:
-        """The tensors in its files; of a computed checkpoint, those in the files of its parts."""
+        """Return the tensors in its files; for a virtual checkpoint, in the files of ``made_of``."""
         return tuple(self.tensors.values())
 
     def deciding_files(self) -> dict[str, Path]:
-        """The files that decide what it says (weights, config, tokenizer, adapter), by their names in it.
+        """Return the files that its answers depend on (weights, config, tokenizer, adapter), by name.
 
-        Those of the pipeline around it (``around``) begin with ``../``.
+        Names of files of its pipeline (``around``) begin with ``../``.
         """
-        beside = (file for pattern in ("config.json", *SPEAKING, *SEEING) for file in self.path.glob(pattern))
-        files = self.files.union(file for file in beside if file.is_file())
+        others = (file for pattern in ("config.json", *SPEAKING, *SEEING) for file in self.path.glob(pattern))
+        files = self.files.union(file for file in others if file.is_file())
         around = {f"../{name}": file for name, file in self.around.items()}
         return around | {str(file.relative_to(self.path)): file for file in files}
 
     @cached_property
     def files(self) -> frozenset[Path]:
-        """The files that hold its weights."""
+        """Its weight files."""
         return frozenset(info.file for info in self.tensors.values())
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor as stored; a large one is mapped from its file. It is shared: never write to it.
+        """Return a tensor as stored. It is shared: never write to it.
 
         Raises:
-            KingyoError: it has no such tensor, and none that is tied to it.
+            KingyoError: the checkpoint has no such tensor, nor one that it is tied to.
         """
         return self._read(name, map_tensor)
 
     def read_raw(self, name: str) -> Tensor:
-        """``read``, for who only hands a tensor on to compiled passes: without torch where that can be.
+        """Return a tensor for compiled passes, without torch if possible.
 
         Returns:
-            A ``RawTensor``; what ``read`` returns of a dtype that compiled passes do not know, or where
-            reading is more than to map a file.
+            A ``RawTensor``; the result of ``read`` if compiled passes do not support the dtype, or if the
+            tensor is computed.
 
         Raises:
             KingyoError: see ``read``.
@@ -196,7 +188,7 @@ class Checkpoint:
         return raw_tensor(map_bytes(info), info.dtype, info.shape)
 
     def read_from(self, name: str, files: MappedFiles) -> Tensor:
-        """The same, of files that stay mapped."""
+        """Return what ``read`` returns, from files that stay mapped."""
         return self._read(name, files.tensor)
 
     def _read(self, name: str, map_large: Callable[[TensorInfo], Tensor]) -> Tensor:
@@ -211,7 +203,7 @@ class Checkpoint:
         info = self.tensors[name]
         if info.n_bytes >= KEPT_BELOW:
             return map_large(info)
-        self._kept[name] = map_tensor(info).clone()  # a mapping would keep its file open
+        self._kept[name] = map_tensor(info).clone()  # a map would keep the file open
         return self._kept[name]
 
 
@@ -229,16 +221,17 @@ def read_checkpoint(reference: str, path: Path, *, allow_pickle: bool = False) -
         allow_pickle: see ``open_checkpoint``.
 
     Raises:
-        KingyoError: no weights, no config, files that contradict one another, or a quantised model.
+        KingyoError: the folder has no weights or config, its files contradict one another, or the model is
+            quantised.
     """
     config = read_config(reference, path)
     weights = (file for pattern in ("*.safetensors", "*.bin") for file in path.rglob(pattern))
-    before = file_stamps(weights)  # what is replaced while it is read has changed since
+    before = file_stamps(weights)  # before reading, so that a file replaced meanwhile counts as changed
     stem, tensors = read_weights(path, allow_pickle=allow_pickle)
     refuse_quantised(reference, config, tensors)
     files = {info.file for info in tensors.values()}
     seen = file_stamps(files) | {file: stamp for file, stamp in before.items() if file in files}
-    whole = Checkpoint(reference=reference, path=path, config=config, tensors=tensors, stem=stem, seen=seen)
-    copies = find_copies(whole)
-    kept = {name: info for name, info in tensors.items() if name not in copies}
-    return replace(whole, tensors=kept, copies=copies, _kept={}) if copies else whole
+    stored = Checkpoint(reference=reference, path=path, config=config, tensors=tensors, stem=stem, seen=seen)
+    copies = find_copies(stored)
+    originals = {name: info for name, info in tensors.items() if name not in copies}
+    return replace(stored, tensors=originals, copies=copies, _kept={}) if copies else stored

@@ -1,6 +1,6 @@
-"""Heads of classifiers: which tensors have one row for each class, and whether two models mean the same ones.
+"""Classifier heads: find the tensors with one row per class, and compare the classes of models.
 
-Shapes do not tell: the mean of two heads whose classes stand in another order is a head of none.
+Equal shapes are not enough: averaging two heads with different orders of classes gives a useless head.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from kingyo.errors import KingyoError
 
 
 def has_classes(model: Checkpoint, name: str) -> bool:
-    """Whether a tensor has one row for each class of a model, as its config counts them."""
+    """Return whether a tensor has one row per class of a model's config."""
     return _is_head(model, name) and model.tensors[name].shape[0] == _n_classes(model.config)
 
 
 def heads_of_others(models: Sequence[Checkpoint]) -> list[str]:
-    """Return the heads of the first of some models whose classes not all of them name alike.
+    """Return the heads of the first model if the models' names of classes differ; else none.
 
-    A model that names none says nothing against those of others.
+    Models without names of classes are ignored.
     """
     named = [names for model in models if (names := _names(model.config)) is not None]
     if all(names == named[0] for names in named):
@@ -34,16 +34,16 @@ def heads_of_others(models: Sequence[Checkpoint]) -> list[str]:
 
 
 def other_classes(models: Sequence[Checkpoint]) -> KingyoError:
-    """Return the error for heads of models that name their classes otherwise: with the first that differs."""
+    """Return the error for models with different classes; it names the first difference."""
     named = [(model, names) for model in models if (names := _names(model.config)) is not None]
-    like, mine = named[0]
-    other, yours = next((model, names) for model, names in named if names != mine)
-    key = next(each for each in (*mine, *yours) if mine.get(each) != yours.get(each))
+    like, labels = named[0]
+    other, other_labels = next((model, names) for model, names in named if names != labels)
+    key = next(each for each in (*labels, *other_labels) if labels.get(each) != other_labels.get(each))
     return KingyoError(
         f"id2label.{key} in config.json",
-        expected=f"{_told(mine, key)} as in {like.reference}, since rows of a head stand for classes",
-        received=f"{_told(yours, key)} in {other.reference}",
-        remedy="Train the models on one list of classes, or say resize: base, which takes the head from "
+        expected=f"{_label(labels, key)} as in {like.reference}, since each row of a head is a class",
+        received=f"{_label(other_labels, key)} in {other.reference}",
+        remedy="Train the models on one list of classes, or set resize: base, which copies the head from "
         "the base.",
     )
 
@@ -52,7 +52,7 @@ def _is_head(model: Checkpoint, name: str) -> bool:
     return bool(model.tensors[name].shape) and model.layout.kind(name) == "head"
 
 
-def _told(names: Mapping[str, object], key: str) -> str:
+def _label(names: Mapping[str, object], key: str) -> str:
     return f"{names[key]!r:.80}" if key in names else "no such class"
 
 
@@ -65,7 +65,7 @@ def _n_classes(config: Mapping[str, object]) -> int | None:
 
 
 def _names(config: Mapping[str, object]) -> dict[str, object] | None:
-    """The names of the classes by their numbers; None where a config has none but LABEL_0, LABEL_1, …"""
+    """Return the names of classes by number; None if a config has only LABEL_0, LABEL_1, …"""
     named = config.get("id2label")
     if not isinstance(named, Mapping):
         return None

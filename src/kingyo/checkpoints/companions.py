@@ -1,7 +1,4 @@
-"""What a checkpoint has beside its weights: config, tokenizer, licence. Which of it a new one takes over.
-
-Code is never among it unless it is asked for, and never run.
-"""
+"""Copy config, tokenizer and licence from one checkpoint to a new one. Code is copied only on request."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ COPIED = (
     "LICENSE*",
     "NOTICE*",
 )
-"""What a new checkpoint takes over from the one that it is like, beside its config. No code."""
+"""Patterns of the files that are copied besides the config."""
 
 CODE = ("*.py",)
-"""What its config may name as code (``auto_map``)."""
+"""Patterns of the code that a config may refer to (``auto_map``)."""
 
 _DTYPE_KEYS = ("dtype", "torch_dtype")
 
@@ -31,42 +28,42 @@ _DTYPE_KEYS = ("dtype", "torch_dtype")
 def copy_companions(
     folder: Path, like: Checkpoint, without: Collection[str] = (), more: Collection[str] = ()
 ) -> None:
-    """Copy the files that a new checkpoint takes over.
+    """Copy tokenizer, licence and similar files to a new checkpoint.
 
     Args:
-        folder: of the new one.
-        like: the one that it is like.
-        without: patterns of names that are left out.
+        folder: folder of the new checkpoint.
+        like: the checkpoint to copy from.
+        without: patterns of names to leave out.
         more: patterns of further files.
 
     Raises:
-        OSError: one cannot be read or written.
+        OSError: a file cannot be read or written.
     """
     for pattern in (*COPIED, *more):
         for file in sorted(like.path.glob(pattern)):
             name = file.relative_to(like.path)
-            if file.is_file() and not any(PurePath(name).match(left_out) for left_out in without):
+            if file.is_file() and not any(PurePath(name).match(each) for each in without):
                 (folder / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(file, folder / name)
 
 
 def config_of(like: Checkpoint, dtype: str | None) -> dict[str, object]:
-    """The ``config.json`` of a checkpoint that is like another, with weights of this dtype."""
+    """Return the ``config.json`` of a checkpoint, changed to weights of a dtype."""
     config = dict(like.config)
     if dtype is None:
         return config
-    if "_class_name" not in config and not any(key in config for key in _DTYPE_KEYS):  # not diffusers'
+    if "_class_name" not in config and not any(key in config for key in _DTYPE_KEYS):  # not a diffusers model
         config["torch_dtype"] = dtype
     return _with_dtype(config, dtype)
 
 
 def write_json(file: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON file as transformers does."""
+    """Write a JSON file in the format of transformers."""
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _with_dtype(config: Mapping[str, object], dtype: str) -> dict[str, object]:
-    """The config, and those of parts in it, with another dtype where they state one."""
+    """Replace the dtype wherever a config or a nested config states one."""
     return {
         key: dtype
         if key in _DTYPE_KEYS and isinstance(value, str)

@@ -1,6 +1,6 @@
-"""What transformers takes for the keys that a config.json does not state.
+"""Fill in transformers' defaults for keys that a config.json lacks.
 
-It imports transformers, which takes a while: ask only where a config is silent and its silence matters.
+This imports transformers, which is slow: call it only when a missing key matters.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import cast
 
 
 def complete(config: Mapping[str, object]) -> Mapping[str, object]:
-    """The config with transformers' defaults for its type; as it is when transformers does not know that."""
+    """Return a config with transformers' defaults; unchanged if transformers does not know its type."""
     return _complete(json.dumps(config, sort_keys=True)) or config
 
 
 def default_of(config: Mapping[str, object], key: str) -> object:
-    """What transformers takes for a key; None when it knows neither the key nor the type."""
+    """Return the value that transformers uses for a key; None if it does not know the key or the type."""
     return complete(config).get(key)
 
 
@@ -27,24 +27,24 @@ def _complete(written: str) -> Mapping[str, object] | None:
     config = cast("dict[str, object]", json.loads(written))
     try:
         return build(config)
-    except Exception:  # noqa: BLE001 - a config that transformers refuses has no defaults; others say why
+    except Exception:  # noqa: BLE001 - loading the model reports a config that transformers refuses
         return None
 
 
 def build(config: Mapping[str, object]) -> Mapping[str, object] | None:
-    """Let transformers read a config; None when it does not know the type. It raises what it raises."""
+    """Return a config as transformers reads it, with all errors of its own; None for an unknown type."""
     from transformers import CONFIG_MAPPING, PretrainedConfig
     from transformers.utils import logging
 
     kind = config.get("model_type")
-    known = cast("Mapping[str, type[PretrainedConfig]]", CONFIG_MAPPING)
-    if not isinstance(kind, str) or kind not in known:
+    classes = cast("Mapping[str, type[PretrainedConfig]]", CONFIG_MAPPING)
+    if not isinstance(kind, str) or kind not in classes:
         return None
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
         with warnings.catch_warnings(action="ignore"):
-            read = known[kind].from_dict(dict(config))  # pyright: ignore[reportUnknownMemberType]
-            return cast("dict[str, object]", read.to_dict())
+            parsed = classes[kind].from_dict(dict(config))  # pyright: ignore[reportUnknownMemberType]
+            return cast("dict[str, object]", parsed.to_dict())
     finally:
         logging.set_verbosity(level)

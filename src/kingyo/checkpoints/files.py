@@ -1,7 +1,4 @@
-"""The files of a checkpoint's folder: which of them hold its weights, and one clear error when none do.
-
-It knows what transformers and diffusers name their files; what is in them is checked elsewhere.
-"""
+"""Find the files of a checkpoint's folder, by the names that transformers and diffusers give them."""
 
 from __future__ import annotations
 
@@ -16,10 +13,10 @@ from kingyo.checkpoints.reference import PIPELINE, with_component
 from kingyo.errors import KingyoError, suggest
 
 STEMS = ("model", "diffusion_pytorch_model")
-"""How files with weights begin: those of transformers, those of diffusers."""
+"""Prefixes of weight files: of transformers, of diffusers."""
 
 PICKLES = {"model": "pytorch_model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
-"""The stems -> how their files begin where they are pickles (.bin)."""
+"""Stem -> prefix of weight files that are pickles (.bin)."""
 
 SPEAKING = (
     "generation_config.json",
@@ -37,14 +34,14 @@ SPEAKING = (
     "chat_template.*",
     "additional_chat_templates/*.jinja",
 )
-"""The files, beside weights and config, that change what a model says."""
+"""Files besides weights and config that change a model's text output."""
 SEEING = (
     "preprocessor_config.json",
     "processor_config.json",
     "image_processor_config.json",
     "video_preprocessor_config.json",
 )
-"""The files that say how a model sees images."""
+"""Files that configure how a model's images are processed."""
 
 COMPONENT = (
     *(f"{stem}{end}" for stem in STEMS for end in (".safetensors", "-*.safetensors")),
@@ -54,53 +51,42 @@ COMPONENT = (
     "*.model",
     "*.tiktoken",
 )
-"""The files of a component of a pipeline of diffusers: of its weights one variant."""
+"""Files of a component of a diffusers pipeline, with one variant of its weights."""
 PICKLED = tuple(f"{name}{end}" for name in PICKLES.values() for end in (".bin", "-*.bin"))
-"""Files of weights that are pickles."""
+"""Weight files that are pickles."""
 
 _LONGEST = 100_000_000  # bytes of a config or an index
-_MEND_INDEX = "Fetch or save the model again: its index and its shards do not belong together."
+
 _WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Processor")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def read_json(file: Path, what: str) -> dict[str, object]:
-    """Read a JSON file that holds a mapping.
+    """Read a JSON file that holds an object.
+
+    Args:
+        file: the file.
+        what: a noun phrase for it in errors, such as "a model's config.json".
 
     Raises:
-        KingyoError: it is missing, not JSON, or not a mapping.
+        KingyoError: the file is missing, is not JSON, or holds something else.
     """
+
+    def unfit(received: str, remedy: str) -> KingyoError:
+        return KingyoError(str(file), expected=what, received=received, remedy=remedy)
+
     try:
         length = file.stat().st_size
         parsed: object = json.loads(file.read_text(encoding="utf-8")) if length <= _LONGEST else None
     except OSError as error:
-        raise KingyoError(
-            str(file),
-            expected=what,
-            received=error.strerror or str(error),
-            remedy=f"Name a folder that holds {file.name}, and that you may read.",
-        ) from error
+        remedy = f"Name a folder with {file.name} that you may read."
+        raise unfit(error.strerror or str(error), remedy) from error
     except (ValueError, RecursionError) as error:
-        raise KingyoError(
-            str(file),
-            expected=what,
-            received=f"invalid JSON ({error})",
-            remedy="Correct the file, or fetch the model again.",
-        ) from error
+        raise unfit(f"invalid JSON ({error})", "Correct the file, or fetch the model again.") from error
     if length > _LONGEST:
-        raise KingyoError(
-            str(file),
-            expected=what,
-            received=f"{length:,} bytes",
-            remedy="No such file is that long: fetch the model again.",
-        )
+        raise unfit(f"{length:,} bytes", "Fetch the model again: the file is too long.")
     if not isinstance(parsed, dict):
-        raise KingyoError(
-            str(file),
-            expected=what,
-            received=type(parsed).__name__,
-            remedy="Write it as one JSON object, or fetch the model again.",
-        )
+        raise unfit(type(parsed).__name__, "Write it as one JSON object, or fetch the model again.")
     return cast("dict[str, object]", parsed)
 
 
@@ -112,7 +98,7 @@ def read_config(reference: str, path: Path) -> dict[str, object]:
         path: the folder.
 
     Raises:
-        KingyoError: there is none, or it is broken. A pipeline of diffusers, an adapter and a GGUF are named.
+        KingyoError: the file is missing or broken, or the folder is a pipeline, an adapter or a GGUF.
     """
     if not (path / "config.json").is_file():
         if (path / PIPELINE).is_file():
@@ -120,9 +106,9 @@ def read_config(reference: str, path: Path) -> dict[str, object]:
         if (path / "adapter_config.json").is_file():
             raise KingyoError(
                 str(path),
-                expected="a whole model",
+                expected="a complete model",
                 received="a LoRA (adapter_config.json)",
-                remedy="Name it behind its model: model+lora.",
+                remedy="Write it after its model: model+lora.",
             )
         if (file := next(path.glob("*.gguf"), None)) is not None:
             raise gguf(str(path), file)
@@ -132,7 +118,7 @@ def read_config(reference: str, path: Path) -> dict[str, object]:
 
 
 class _Names(NamedTuple):
-    """Names that weights in a folder may have: the stem, the single file, and what reads it."""
+    """A form of weights in a folder: the stem, the name of a single file, and the reader of its header."""
 
     stem: str
     single: str
@@ -148,29 +134,37 @@ def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[s
 
     Args:
         path: the folder.
-        allow_pickle: read pickles of torch where there is no safetensors; see ``read_pickle``.
+        allow_pickle: read pickles of torch if there is no safetensors; see ``read_pickle``.
 
     Returns:
-        The stem of its files' names, and its tensors in the order of their data.
+        The stem of the weight files, and the tensors in the order of their data.
 
     Raises:
-        KingyoError: there are none, or files that contradict one another.
+        KingyoError: the folder has no weights, or its files contradict one another.
     """
     for stem, name, read in (*_SAFE, *(_PICKLED if allow_pickle else ())):
         single, index = path / name, path / f"{name}.index.json"
-        if single.is_file():  # first, as in transformers, should both be there
+        if single.is_file():  # before the index, as in transformers
             return stem, _require_tensors(read(single), single)
         if index.is_file():
             return stem, _require_tensors(_read_shards(path, index, read), index)
     raise _no_weights(path)
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a file exists; False for an invalid file name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def has_weights(path: Path) -> bool:
     """Return whether a folder has weights in safetensors under a known name."""
-    return _is_there(path, _SAFE)
+    return _has_any(path, _SAFE)
 
 
-def _is_there(path: Path, names: Iterable[_Names]) -> bool:
+def _has_any(path: Path, names: Iterable[_Names]) -> bool:
     return any((path / f"{each.single}{end}").is_file() for each in names for end in ("", ".index.json"))
 
 
@@ -178,8 +172,8 @@ def _require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, Te
     if not tensors:
         raise KingyoError(
             str(file),
-            expected="a model's tensors",
-            received="none: the model is empty",
+            expected="at least one tensor",
+            received="none",
             remedy="Save or fetch the model again.",
         )
     return tensors
@@ -190,35 +184,32 @@ def _read_shards(
 ) -> dict[str, TensorInfo]:
     named = read_json(index, "an index of shards").get("weight_map")
     if not isinstance(named, dict) or not named:
-        raise KingyoError(
-            str(index), expected="a weight_map", received="none, or an empty one", remedy=_MEND_INDEX
-        )
+        raise _mismatch(index, "a weight_map with entries", "none")
     weight_map = cast("dict[str, object]", named)
     files = {name: _shard_file(path, index, shard) for name, shard in weight_map.items()}
-    found: dict[str, TensorInfo] = {}
+    tensors: dict[str, TensorInfo] = {}
     for file in dict.fromkeys(files.values()):
         for name, info in read(file).items():
             if files.get(name) != file:
-                raise KingyoError(
-                    str(index),
-                    expected="every tensor of every shard",
-                    received=f"{name} in {file.relative_to(path)}",
-                    remedy=_MEND_INDEX,
-                )
-            found[name] = info
-    absent = [name for name in weight_map if name not in found]
+                received = f"none for {name} in {file.relative_to(path)}"
+                raise _mismatch(index, "every tensor of every shard", received)
+            tensors[name] = info
+    absent = [name for name in weight_map if name not in tensors]
     if absent:
         received = f"'{absent[0]}', which {weight_map[absent[0]]} does not hold"
-        raise KingyoError(
-            str(index), expected="tensors that the shards hold", received=received, remedy=_MEND_INDEX
-        )
-    return found
+        raise _mismatch(index, "tensors that the shards hold", received)
+    return tensors
+
+
+def _mismatch(index: Path, expected: str, received: str) -> KingyoError:
+    remedy = "Fetch or save the model again: its index and its shards do not match."
+    return KingyoError(str(index), expected=expected, received=received, remedy=remedy)
 
 
 def _shard_file(path: Path, index: Path, shard: object) -> Path:
-    """The file of a shard: a plain name below the folder, never a way out of it.
+    """Return the file of a shard, whose name must stay below the folder.
 
-    The file itself may be a link to elsewhere: the Hub's cache is made of such links.
+    The file itself may be a link to elsewhere, as in the Hub's cache.
     """
     pure = PurePosixPath(shard) if isinstance(shard, str) else PurePosixPath("/")
     suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
@@ -227,14 +218,10 @@ def _shard_file(path: Path, index: Path, shard: object) -> Path:
             str(index),
             expected="shards inside the folder",
             received=f"{shard!r:.200}",
-            remedy=f"Correct the index: it may name {suffix} files below its own folder only.",
+            remedy=f"Correct the index: it may name only {suffix} files below its own folder.",
         )
     file = path / pure
-    try:
-        is_there = file.is_file()
-    except (OSError, ValueError):  # a name that no system allows
-        is_there = False
-    if not is_there:
+    if not is_file(file):
         raise KingyoError(
             str(index),
             expected=f"the shard {shard!r:.200}",
@@ -255,17 +242,16 @@ def _no_weights(path: Path) -> KingyoError:
             str(path),
             expected=f"{name} or its index",
             received=f"other weights ({others[0]})",
-            remedy=f"Rename {others[0]} to {name} if these are the weights you mean.",
+            remedy=f"Rename {others[0]} to {name} if you mean these weights.",
         )
     if pickles:
-        is_readable = _is_there(path, _PICKLED)
-        allow = "Let it be read by --allow-pickle, in run.yaml `allow_pickle: true`, which runs no code, or "
-        flag = allow if is_readable else ""
+        convert = "load the model where you trust it, and save it with save_pretrained"
+        allow = "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code, or "
         return KingyoError(
             str(path),
             expected="weights in safetensors",
             received=f"only pickles ({pickles[0]})",
-            remedy=f"{flag or 'Pickles can run code: '}convert it with save_pretrained of a model you trust.",
+            remedy=f"{allow if _has_any(path, _PICKLED) else 'Pickles can run code: '}{convert}.",
         )
     if file is not None:
         return gguf(str(path), file)
@@ -273,18 +259,18 @@ def _no_weights(path: Path) -> KingyoError:
         str(path),
         expected="model.safetensors or its index",
         received="neither",
-        remedy="Name the folder of a whole model, as save_pretrained writes it.",
+        remedy="Name the folder of a complete model, as save_pretrained writes it.",
     )
 
 
 def gguf(reference: str, file: Path) -> KingyoError:
-    """Return the error for a GGUF that is named as a model, by its folder or itself."""
+    """Return the error for a GGUF file, or a folder with one, in place of a model."""
     return KingyoError(
         reference,
         expected="weights in safetensors",
         received=f"a GGUF ({file.name})",
-        remedy="Name the model that it was made from: a GGUF's weights are mostly rounded. Or convert it, as "
-        "docs/recipes.md says, with the packages gguf and accelerate: AutoModelForCausalLM.from_pretrained("
+        remedy="Name the original model, since most GGUFs hold rounded weights. Or convert it, as "
+        "docs/recipes.md shows, with the packages gguf and accelerate: AutoModelForCausalLM.from_pretrained("
         f"{str(file.parent)!r}, gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True))"
         ".save_pretrained(FOLDER).",
     )
@@ -296,14 +282,14 @@ def _pipeline(reference: str, path: Path) -> KingyoError:
     return KingyoError(
         reference,
         expected="one model",
-        received=f"a pipeline of diffusers: {', '.join(names) or 'without weights in safetensors'}",
-        remedy=f"Name one of its models, such as {with_component(reference, best, path.parent)}; or say "
-        f"`kingyo merge --component {best}`.",
+        received=f"a diffusers pipeline ({', '.join(names) or 'without weights in safetensors'})",
+        remedy=f"Name one of its models, such as {with_component(reference, best, path.parent)}, or pass "
+        f"--component {best} to `kingyo merge`.",
     )
 
 
 def no_component(reference: str, path: Path) -> KingyoError:
-    """Return the error for a component that a pipeline lacks, or that is no model.
+    """Return the error for a component that a pipeline lacks, or that is not a model.
 
     Args:
         reference: what the user wrote.
@@ -314,8 +300,8 @@ def no_component(reference: str, path: Path) -> KingyoError:
         return KingyoError(
             reference,
             expected=f"a model or a LoRA called '{path.name}' in the repository",
-            received="none, and no pipeline of diffusers",
-            remedy=f"Leave '/{path.name}' out, or correct it.",
+            received="a repository without it that is not a diffusers pipeline",
+            remedy=f"Remove '/{path.name}', or correct it.",
         )
     return KingyoError(
         reference,
@@ -326,21 +312,21 @@ def no_component(reference: str, path: Path) -> KingyoError:
 
 
 def _components(pipeline: Path) -> list[str]:
-    """The models of a pipeline of diffusers: those that its index names, and folders with weights."""
+    """Return the models of a diffusers pipeline: those in its index, and folders with weights."""
     index = pipeline / PIPELINE
     stated = read_json(index, "the index of a pipeline") if index.is_file() else {}
-    named = {name for name, value in stated.items() if _is_model(value)}
+    models = {name for name, value in stated.items() if _is_model(value)}
     ends = [f"{each.single}{end}" for each in _SAFE for end in ("", ".index.json")]
-    return sorted(named | {file.parent.name for end in ends for file in pipeline.glob(f"*/{end}")})
+    return sorted(models | {file.parent.name for end in ends for file in pipeline.glob(f"*/{end}")})
 
 
 def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool) -> dict[str, Path]:
-    """Return files of the pipeline around a component, by their names in it, with its index and licence.
+    """Return files of the pipeline around a component by name, including its index and licence.
 
     Args:
-        component: its folder.
+        component: the folder of the component.
         folders: patterns of the pipeline's other folders, such as ``vae``.
-        allow_pickle: whether pickles are among them where a folder has no other weights.
+        allow_pickle: whether to include pickles of folders that have no other weights.
     """
     root = component.absolute().parent
     if not (root / PIPELINE).is_file():
@@ -354,7 +340,7 @@ def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool)
 
 
 def parts_of(index: Mapping[str, object]) -> dict[str, bool]:
-    """Return the folders that the index of a pipeline names, and whether each holds a model."""
+    """Return the folders in the index of a pipeline, and whether each holds a model."""
     pairs = {name: cast("list[object]", value) for name, value in index.items() if isinstance(value, list)}
     return {
         name: _is_model(pair) for name, pair in pairs.items() if len(pair) == 2 and isinstance(pair[1], str)

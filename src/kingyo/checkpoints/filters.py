@@ -1,7 +1,4 @@
-"""Groups of names as filters: few, short parts of names that mergekit's recipes can hold.
-
-It knows nothing of models: names are words with dots between them.
-"""
+"""Express groups of tensor names as mergekit filters: few and short substrings of dotted names."""
 
 from __future__ import annotations
 
@@ -9,29 +6,30 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-_ANY = "\N{BULLET}"  # stands for the number of an expert
+_ANY = "\N{BULLET}"  # placeholder for the number of an expert
 _LATER_NUMBERS = re.compile(r"(?<=[.])[0-9]+(?=[.])")
 _MANY = 8
 
 
 def shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> list[tuple[str | None, str]]:
-    """Cover each group by few, short parts of names.
+    """Cover each group by few, short filters.
 
     Returns:
-        Part of a name, group: the first part that a name holds is its group's. None matches every name.
+        Pairs of filter and group. A name belongs to the group of the first filter that is a substring of it;
+        None matches every name.
     """
-    few = _without_experts(groups)
-    if few is not None:
-        found = list(_cover(few))
-        if all(part is None or _ANY not in part for part, _ in found) and _is_right(found, groups):
-            return found
+    reduced = _without_experts(groups)
+    if reduced is not None:
+        filters = list(_cover(reduced))
+        if all(part is None or _ANY not in part for part, _ in filters) and _is_right(filters, groups):
+            return filters
     return list(_cover(groups))
 
 
 def _without_experts(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]] | None:
-    """The same groups with one name for all experts of a block; None without long lists within blocks.
+    """Return the groups with one name for all experts of a block; None without long lists within blocks.
 
-    Thousands of experts would take minutes, and their numbers make no good filters.
+    This avoids minutes of computing for thousands of experts, and filters with numbers of experts.
     """
     forms = {name: _form(name) for names in groups.values() for name in names}
     sizes = Counter(forms.values())
@@ -49,22 +47,22 @@ def _without_experts(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[s
 
 
 def _form(name: str) -> str:
-    """A name without its numbers, but the first."""
+    """Replace all numbers of a name but the first."""
     first = _LATER_NUMBERS.search(name)
     if first is None:
         return name
     return name[: first.end()] + _LATER_NUMBERS.sub(_ANY, name[first.end() :])
 
 
-def _is_right(found: list[tuple[str | None, str]], groups: Mapping[str, tuple[str, ...]]) -> bool:
+def _is_right(filters: list[tuple[str | None, str]], groups: Mapping[str, tuple[str, ...]]) -> bool:
     def resolve(name: str) -> str:
-        return next(group for part, group in found if part is None or part in name)
+        return next(group for part, group in filters if part is None or part in name)
 
     return all(resolve(name) == group for group, names in groups.items() for name in names)
 
 
 def _cover(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, str]]:
-    """Cover each group by parts that match nothing of the groups still to come."""
+    """Yield filters for each group that match no name of the groups after it."""
     owner = {name: group for group, names in groups.items() for name in names}
     left = set(owner)
     for group in groups:
@@ -76,26 +74,26 @@ def _cover(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, 
             later = [name for name in foreign if name in left]
             best = next((part for part in _best_parts(open_) if _is_sound(part, later, foreign)), open_[0])
             longer = [name for name in later if best in name]
-            if longer:  # a name within a longer name: that one goes first, by its whole name
+            if longer:  # the filter is a substring of other names: these come first, by their full names
                 best = max(longer, key=len)
             yield best, owner[next(name for name in left if best in name)]
             left = {name for name in left if best not in name}
 
 
 def _is_sound(part: str, later: list[str], foreign: list[str]) -> bool:
-    """A part with a number may match what earlier filters took; one without must be its group's alone."""
+    """Return whether a part is a valid filter: without a number it must match only names of its group."""
     numbered = any(word.isdigit() for word in part.split("."))
     return not any(part in name for name in (later if numbered else foreign))
 
 
 def _best_parts(names: list[str]) -> list[str]:
-    """Parts of names that may stand in a filter: those that match most names first, short before long."""
+    """Return candidates for a filter: those that match most names first, short before long."""
     parts = {part for name in names for part in _parts(name)}
     return sorted(parts, key=lambda part: (-sum(part in name for name in names), len(part), part))
 
 
 def _parts(name: str) -> Iterator[str]:
-    """Whole words of a name; a number only behind its list's name, and closed by a dot."""
+    """Yield runs of complete words of a name; numbers only after their list's name, and ending in a dot."""
     words = name.split(".")
     for start in range(len(words)):
         for end in range(start + 1, len(words) + 1):

@@ -1,7 +1,4 @@
-"""What a checkpoint is, byte for byte: whether a folder still holds the model that it held before.
-
-It reads files, hashes them, and on the way checks that weights are finite.
-"""
+"""Hash the files of checkpoints, to notice changes, and check on the way that weights are finite."""
 
 from __future__ import annotations
 
@@ -17,47 +14,43 @@ from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.errors import KingyoError
 from kingyo.late import torch
 
-_AT_ONCE = 1 << 24
-
-
-def fingerprint(checkpoint: Checkpoint) -> str:
-    """Hash weights, config, tokenizer and adapter. Paths count for nothing, nor do cards and licences.
-
-    Raises:
-        KingyoError: a file cannot be read.
-    """
-    return fingerprints_of([checkpoint])[checkpoint.reference]
+_BLOCK = 1 << 24  # bytes
 
 
 def fingerprints_of(checkpoints: Iterable[Checkpoint], *, check_finite: bool = False) -> dict[str, str]:
-    """Return the fingerprint of each checkpoint, by its reference; each file is read once.
+    """Hash weights, config, tokenizer and adapter of checkpoints, but no paths, model cards or licences.
+
+    A file that several checkpoints share is read once.
 
     Args:
-        checkpoints: some may have files in common.
-        check_finite: whether weights are checked while they are read.
+        checkpoints: the checkpoints.
+        check_finite: whether to check that weights are finite.
+
+    Returns:
+        Fingerprints by reference.
 
     Raises:
-        KingyoError: a file cannot be read, or a weight is NaN or infinite; its tensor is named.
+        KingyoError: a file cannot be read, or a tensor holds NaN or infinity.
     """
     digests: dict[Path, str] = {}
-    found: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
     for checkpoint in checkpoints:
         files = checkpoint.deciding_files()
         weights: dict[Path, list[TensorInfo]] = defaultdict(list)
         for info in checkpoint.stored_tensors() if check_finite else ():
             weights[info.file].append(info)
-        whole = hashlib.sha256()
+        total = hashlib.sha256()
         for name in sorted(files):
             place = files[name].resolve()
             if place not in digests:
                 digests[place] = _digest(checkpoint.reference, files[name], weights[files[name]])
-            whole.update(f"{name} {digests[place]}\n".encode())
-        found[checkpoint.reference] = whole.hexdigest()
-    return found
+            total.update(f"{name} {digests[place]}\n".encode())
+        fingerprints[checkpoint.reference] = total.hexdigest()
+    return fingerprints
 
 
 def _digest(reference: str, file: Path, tensors: Sequence[TensorInfo]) -> str:
-    """Hash a file, and check the tensors of it that are given."""
+    """Hash a file, and check that the given tensors in it are finite."""
     digest = hashlib.sha256()
     try:
         for block, info in read_blocks(file, tensors):
@@ -67,12 +60,12 @@ def _digest(reference: str, file: Path, tensors: Sequence[TensorInfo]) -> str:
                     f"{reference}: {info.name}",
                     expected="finite weights",
                     received="NaN or infinity",
-                    remedy="This model is broken: leave it out, or fetch it again.",
+                    remedy="Remove this model, or fetch it again: it is broken.",
                 )
     except OSError as error:
         raise KingyoError(
             reference,
-            expected="files that can be read",
+            expected="readable files",
             received=str(error),
             remedy="Make the file readable, or fetch the model again.",
         ) from error
@@ -80,20 +73,20 @@ def _digest(reference: str, file: Path, tensors: Sequence[TensorInfo]) -> str:
 
 
 def read_blocks(file: Path, tensors: Sequence[TensorInfo]) -> Iterator[tuple[bytearray, TensorInfo | None]]:
-    """Read a file from its first byte to its last, and tell which tensor each block is of, if any."""
+    """Yield a file in blocks, each with the tensor that it belongs to, if any."""
     end = 0
     with file.open("rb") as stream:
         for info in sorted(tensors, key=lambda info: info.start):
             yield from ((block, None) for block in _blocks(stream, info.start - end))
-            start, end = max(end, info.start), max(end, info.start + info.n_bytes)  # of a pickle some overlap
+            start, end = max(end, info.start), max(end, info.start + info.n_bytes)  # in pickles some overlap
             yield from ((block, info) for block in _blocks(stream, end - start))
         yield from ((block, None) for block in _blocks(stream, file.stat().st_size - end))
 
 
 def _blocks(stream: BinaryIO, n_bytes: int) -> Iterator[bytearray]:
-    """Yield the next ``n_bytes`` in blocks. Elements are not split between blocks."""
+    """Yield the next ``n_bytes`` in blocks, without splitting an element."""
     while n_bytes > 0:
-        block = bytearray(stream.read(min(n_bytes, _AT_ONCE)))
+        block = bytearray(stream.read(min(n_bytes, _BLOCK)))
         if not block:
             return
         yield block
@@ -106,14 +99,14 @@ def _is_finite(block: bytearray, dtype: str) -> bool:
 
 
 def stamps_of(checkpoint: Checkpoint) -> dict[str, FileStamp]:
-    """Return the stamps of the files that ``fingerprint`` hashes, by their names within the checkpoint."""
+    """Return the stamps of the files that ``fingerprints_of`` hashes, by name."""
     files = checkpoint.deciding_files()
     stamps = file_stamps(files.values())
     return {name: stamps[file] for name, file in sorted(files.items()) if file in stamps}
 
 
 def is_as_stamped(checkpoint: Checkpoint, stamps: object) -> bool:
-    """Return whether the files still have the stamps that ``stamps_of`` gave, stored as JSON or not."""
+    """Return whether the files still have the stamps from ``stamps_of``, directly or read from JSON."""
     if not isinstance(stamps, dict):
         return False
     before = cast("dict[str, Sequence[int]]", stamps)
@@ -121,8 +114,8 @@ def is_as_stamped(checkpoint: Checkpoint, stamps: object) -> bool:
 
 
 def deciding_files(checkpoint: Checkpoint) -> frozenset[tuple[str, Path]]:
-    """Return the files that ``fingerprint`` hashes, by name and true place; nothing is read.
+    """Return names and resolved paths of the files that ``fingerprints_of`` hashes, without reading them.
 
-    Two checkpoints of the same files are one model, under whatever names and links.
+    Two checkpoints with the same files are one model, even under different names or links.
     """
     return frozenset((name, file.resolve()) for name, file in checkpoint.deciding_files().items())

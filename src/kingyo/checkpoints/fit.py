@@ -1,7 +1,6 @@
-"""Whether checkpoints can be merged: the same tensors, the same shapes, read by the same model.
+"""Check that checkpoints can be merged: the same tensors, shapes and architecture.
 
-What differs is an error, or is resolved as the recipe says. It looks at names, shapes and configs, and reads
-no weight.
+A difference is an error, or the recipe resolves it. Only names, shapes and configs are read.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from kingyo.checkpoints.names import lacking, match_names
 from kingyo.checkpoints.roles import is_output, is_vocabulary
 from kingyo.checkpoints.tied import count_tokens, untied
 from kingyo.checkpoints.vocabulary import with_rows
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, unknown
 from kingyo.recipe import RESIZE
 
 
@@ -27,12 +26,12 @@ class Fit:
     """Models that can be merged tensor by tensor.
 
     Attributes:
-        like: the model that the merge is like, as agreed: its ``tensors`` and ``config`` are the merge's.
-        models: all models by reference, ``like`` first; each reads the tensors to be merged by the names and
-            in the shapes of ``like``.
-        views: how ``like`` reads each of its tensors, where it is not the model itself.
-        unmerged: tensors that are taken from ``like`` as they are, since their sizes differ.
-        warnings: what bends the merge and does not break it, as sentences.
+        like: the template of the merge, which has the same ``tensors`` and ``config``.
+        models: all models by reference, ``like`` first; each reads the tensors to be merged under the names
+            and in the shapes of ``like``.
+        views: views through which ``like`` reads its tensors; empty if it is the stored model.
+        unmerged: tensors copied from ``like`` because their sizes differ between models.
+        warnings: differences that do not prevent the merge, as sentences.
     """
 
     like: Checkpoint
@@ -43,10 +42,10 @@ class Fit:
 
 
 def check_fit(like: Checkpoint, other: Checkpoint) -> None:
-    """Check that two checkpoints have the same tensors, of the same shapes, and the same heads.
+    """Check that two checkpoints have the same tensors, shapes and attention heads.
 
     Raises:
-        KingyoError: they have not; the first difference is named, with both sides of it.
+        KingyoError: they differ; the message names the first difference with both values.
     """
     if other is like:
         return
@@ -70,24 +69,23 @@ def fit(
     resize: str | None = None,
     only: Collection[str] | None = None,
 ) -> Fit:
-    """Agree on the tensors of a merge.
+    """Match the tensors of the models of a merge.
 
-    Names may differ by a prefix, and a language model fits the language part of a model that sees. Where one
-    model ties its head to its embedding and another does not, the embedding is the head of the former, and
-    the merge is untied.
+    Names may differ by a prefix, and a language model matches the language part of a vision-language model.
+    If only some models tie the head to the embedding, their embedding serves as their head, and the merge is
+    untied.
 
     Args:
-        like: whose names, config and tokenizer the merge has: the base, else the first source.
+        like: the model that gives the merge its names, config and tokenizer: the base, else the first source.
         others: the other models.
-        resize: one of ``RESIZE``; None makes sizes that differ an error.
-        only: the tensors that are merged; all when None. Others need not be in the other models.
+        resize: one of ``RESIZE``; with None, sizes that differ are an error.
+        only: the tensors to merge; all if None. The other models need not have the rest.
 
     Raises:
-        KingyoError: tensors are missing, sizes differ, or weights mean something else; both sides are named.
+        KingyoError: tensors are missing, sizes differ, or the weights have different meanings.
     """
     if resize is not None and resize not in RESIZE:
-        remedy = suggest(resize, RESIZE)
-        raise KingyoError("resize", expected="a known name", received=f"'{resize}'", remedy=remedy)
+        raise unknown("resize", resize, RESIZE)
     distinct = list({id(other): other for other in others if other is not like}.values())
     merged = like.tensors.keys() if only is None else only
     heads = [name for name in heads_of_others([like, *distinct]) if name in merged]
@@ -95,14 +93,14 @@ def fit(
         raise other_classes([like, *distinct])
     if not heads and all(_is_alike(like, other) for other in distinct):
         parts = None if only is None else {like.layout.part(name) for name in only}
-        noted = [note for other in distinct for note in compare(like, other, parts)]
+        warnings = [note for other in distinct for note in compare(like, other, parts)]
         models = {model.reference: model for model in (like, *distinct)}
-        return Fit(like=like, models=models, warnings=tuple(dict.fromkeys(noted)))
+        return Fit(like=like, models=models, warnings=tuple(dict.fromkeys(warnings)))
     return _Fitting(like, distinct, resize, only, heads).run()
 
 
 class _Fitting:
-    """One agreement in the making: for each tensor and model, where its weights are."""
+    """Find, for each tensor and model, where its weights are."""
 
     def __init__(
         self,
@@ -119,7 +117,7 @@ class _Fitting:
         self._heads = heads
         self._homes: list[dict[str, str]] = [{}, *(match_names(like, other, only) for other in others)]
         self._unmerged: set[str] = set()
-        self._rows: dict[str, tuple[int, int]] = {}  # vocabulary tensor -> its rows in like, and as agreed
+        self._rows: dict[str, tuple[int, int]] = {}  # vocabulary tensor -> its rows in like, its rows resized
 
     def run(self) -> Fit:
         merged = dict.fromkeys(self._like.tensors if self._only is None else self._only)
@@ -130,8 +128,8 @@ class _Fitting:
             for own, view in zip(views, self._views(name), strict=True):
                 own[name] = view
         parts = {self._like.layout.part(name) for name in merged}
-        noted = [note for other in self._models[1:] for note in compare(self._like, other, parts)]
-        config, told = self._config((*merged, *extra))
+        notes = [note for other in self._models[1:] for note in compare(self._like, other, parts)]
+        config, changes = self._config((*merged, *extra))
         rest = {name: whole(self._like, name, name) for name in self._like.tensors if name not in merged}
         in_order = {name: views[0].get(name) or rest[name] for name in (*self._like.tensors, *extra)}
         like = fitted(self._like, in_order, config)
@@ -142,11 +140,11 @@ class _Fitting:
             models={model.reference: model for model in models},
             views=in_order,
             unmerged=frozenset(self._unmerged),
-            warnings=tuple(dict.fromkeys([*told, *noted])),
+            warnings=tuple(dict.fromkeys([*changes, *notes])),
         )
 
     def _complete(self, names: Iterable[str]) -> None:
-        """Find the weights of every tensor in every model: ties stand for what is not stored."""
+        """Find the weights of every tensor in every model, through ties if a tensor is not stored."""
         for name in names:
             for model, homes in zip(self._models, self._homes, strict=True):
                 if name in homes:
@@ -160,7 +158,7 @@ class _Fitting:
                 homes[name] = home
 
     def _views(self, name: str) -> list[View]:
-        """How each model reads a tensor."""
+        """Return the view of a tensor for each model."""
         stored = [(m, m.tensors[homes[name]]) for m, homes in zip(self._models, self._homes, strict=True)]
         for each in stored[1:]:
             _check_floating(name, stored[0], each)
@@ -179,7 +177,7 @@ class _Fitting:
         return [_resized(name, at, stored, rows, axis) for at in range(len(stored))]
 
     def _axis(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> int | None:
-        """Where tokens are counted, if a tensor has one row for each and differs nowhere else."""
+        """Return the axis of the tokens, if a tensor has one row per token and differs on no other axis."""
         shapes = [info.shape for _, info in stored]
         if any(has_classes(model, info.name) for model, info in stored):
             return None
@@ -193,20 +191,20 @@ class _Fitting:
         return axis if are_tokens else None
 
     def _remedy(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> str:
-        """What to do about sizes that differ; a way to resize only where it was not tried, and helps."""
+        """Return the remedy for sizes that differ: ``resize`` only if it helps and was not set."""
         if self._axis(name, stored) is not None:
             return (
-                "Say tokenizer_source: union, which keeps all tokens and matches them by what they mean, or "
+                "Set tokenizer_source: union, which keeps all tokens and matches their embeddings, or "
                 f"resize: {' or '.join(RESIZE)}."
             )
         one_row_each = self._like.layout.stack(name) is None and len({i.shape[1:] for _, i in stored}) == 1
         if self._resize is None and one_row_each and (is_vocabulary(name) or len(stored[0][1].shape) > 1):
-            return "Merge models of one architecture, or say resize: base, which takes it from the base."
-        return "Merge models of one architecture and size: layers of other widths cannot be merged."
+            return "Merge models of one architecture, or set resize: base, which copies it from the base."
+        return "Merge models of one architecture and size: layers of different widths cannot be merged."
 
     def _config(self, names: Iterable[str]) -> tuple[Mapping[str, object], list[str]]:
-        """The config of the merge, and what it says that not all of the models' do."""
-        config, told = self._like.config, list[str]()
+        """Return the config of the merge, and sentences about its changes."""
+        config, changes = self._like.config, list[str]()
         for name in names:
             tied = [
                 model.reference
@@ -215,29 +213,27 @@ class _Fitting:
             ]
             if tied and len(tied) < len(self._models):
                 config = untied(self._like, config)
-                told.append(
-                    f"{', '.join(tied)}: its head is its embedding; the merge is untied, as the others are."
-                )
+                changes.append(f"{', '.join(tied)}: the head is tied to the embedding; the merge is untied.")
         sizes = set(self._rows.values())
         for before, now in sorted(sizes):
             config = with_rows(config, before, now)
-            does = "padded to" if self._resize == "pad-vocab" else "cut to"
-            told.append(f"{', '.join(name for name in self._rows)}: {does} {now} rows.")
-        return config, told
+            resized = "padded to" if self._resize == "pad-vocab" else "cut to"
+            changes.append(f"{', '.join(name for name in self._rows)}: {resized} {now} rows.")
+        return config, changes
 
 
 def _is_alike(like: Checkpoint, other: Checkpoint) -> bool:
-    """Whether two models have the same tensors in the same shapes, the common case."""
+    """Return whether two models have the same tensors in the same shapes, the common case."""
     if like.tensors.keys() != other.tensors.keys():
         return False
     pairs = [(info, other.tensors[name]) for name, info in like.tensors.items()]
-    return all(mine.shape == its.shape and mine.is_floating == its.is_floating for mine, its in pairs)
+    return all(own.shape == its.shape and own.is_floating == its.is_floating for own, its in pairs)
 
 
 def _resized(
     name: str, at: int, stored: Sequence[tuple[Checkpoint, TensorInfo]], rows: int, axis: int
 ) -> View:
-    """A vocabulary's tensor with so many rows: its own first, then those of the base, then of the others."""
+    """Return a vocabulary tensor with ``rows`` rows: its own first, then the base's, then the others'."""
     model, info = stored[at]
     end = min(rows, info.shape[axis])
     pieces = [Piece(model=model, name=info.name, start=0, end=end)]
@@ -259,7 +255,7 @@ def _check_floating(
             name,
             expected=f"{one[1].dtype} as in {one[0].reference}",
             received=f"{other[1].dtype} in {other[0].reference}",
-            remedy="Merge models in floating point, not quantised ones.",
+            remedy="Merge unquantised models.",
         )
 
 

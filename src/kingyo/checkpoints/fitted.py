@@ -1,7 +1,4 @@
-"""A checkpoint read as others need it: under other names, with more or fewer rows. Nothing is copied at once.
-
-What a tensor is made of is decided elsewhere; here it is only read.
-"""
+"""Read a checkpoint under other names, or with more or fewer rows, without copying it."""
 
 from __future__ import annotations
 
@@ -19,9 +16,10 @@ class Piece:
     """Rows of a stored tensor.
 
     Attributes:
-        model: whose tensor it is.
-        name: of the tensor in that model.
-        start, end: the first row, and the one behind the last.
+        model: the checkpoint of the tensor.
+        name: name of the tensor in ``model``.
+        start: the first row.
+        end: the row after the last.
     """
 
     model: Checkpoint = field(repr=False)
@@ -32,12 +30,12 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A tensor of a fitted checkpoint: pieces of stored ones, one behind the other.
+    """A tensor of a fitted checkpoint: a concatenation of pieces of stored tensors.
 
     Attributes:
-        info: what it is; of several pieces, it is in no file.
-        pieces: in order.
-        axis: along which they are joined.
+        info: description of the tensor; several pieces are in no file.
+        pieces: the pieces in order.
+        axis: axis of the concatenation.
     """
 
     info: TensorInfo
@@ -45,7 +43,7 @@ class View:
     axis: int = 0
 
     def read(self) -> Tensor:
-        """Return the tensor: mapped from its file where that is possible. Never write to it."""
+        """Return the tensor, mapped from its file if possible. Never write to it."""
         first = self.pieces[0]
         stored = first.model.read(first.name)
         parts = [_rows(stored, first, self.axis)]
@@ -56,11 +54,11 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedCheckpoint(Checkpoint):
-    """A checkpoint as seen by the merge: ``tensors`` and ``read`` have the names and shapes agreed on.
+    """A checkpoint with the names and shapes of a merge.
 
     Attributes:
-        model: the checkpoint as it is on disk.
-        views: how each of ``tensors`` is read.
+        model: the original checkpoint.
+        views: the view of each of ``tensors``.
     """
 
     model: Checkpoint = field(repr=False)
@@ -71,14 +69,14 @@ class FittedCheckpoint(Checkpoint):
         return Needs(others=tuple((piece.model, piece.name) for piece in self.views[name].pieces))
 
     def home(self, name: str) -> str | None:
-        """The name itself; None when it is not among ``tensors``: ties are resolved already."""
+        """Return the name if it is among ``tensors``, else None, since ties are already resolved."""
         return name if name in self.views else None
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor in the shape agreed on; never write to it.
+        """Return a tensor in the shape of the merge; never write to it.
 
         Raises:
-            KingyoError: it has no such tensor.
+            KingyoError: the checkpoint has no such tensor.
         """
         if name not in self.views:
             remedy = suggest(name, self.views)
@@ -87,7 +85,7 @@ class FittedCheckpoint(Checkpoint):
 
 
 def whole(model: Checkpoint, name: str, stored: str) -> View:
-    """A tensor of a model as it is, by another name or its own."""
+    """Return the view of a complete tensor, under another name or its own."""
     info = model.tensors[stored]
     rows = info.shape[0] if info.shape else 1
     piece = Piece(model=model, name=stored, start=0, end=rows)
@@ -95,14 +93,14 @@ def whole(model: Checkpoint, name: str, stored: str) -> View:
 
 
 def joined(model: Checkpoint, info: TensorInfo, pieces: tuple[Piece, ...], axis: int) -> View:
-    """A tensor made of pieces, the first of which are the model's own."""
+    """Return the view of a tensor made of pieces, the first of which is the model's own."""
     is_start = len(pieces) == 1 and axis == 0
-    file = info.file if is_start else model.path  # to map it by hand is an error
+    file = info.file if is_start else model.path  # a folder, so that mapping it by mistake fails
     return View(info=replace(info, file=file), pieces=pieces, axis=axis)
 
 
 def fitted(model: Checkpoint, views: Mapping[str, View], config: Mapping[str, object]) -> Checkpoint:
-    """A model with these tensors; the model itself when they are its own."""
+    """Return a model with these tensors; the model itself if nothing differs."""
     is_same = views.keys() == model.tensors.keys() and all(
         view.info == model.tensors[name] and view.pieces[0].model is model for name, view in views.items()
     )

@@ -1,7 +1,4 @@
-"""What a safetensors file says it holds, checked against the file itself before anyone reads a weight.
-
-It reads headers only and knows nothing of models.
-"""
+"""Read headers of safetensors files, and check them against the size of the file."""
 
 from __future__ import annotations
 
@@ -34,24 +31,29 @@ DTYPES: Mapping[str, tuple[str, int]] = {
     "U8": ("uint8", 1),
     "BOOL": ("bool", 1),
 }
-"""The format's names of dtypes -> torch's names and bytes an element."""
+"""safetensors dtype -> (torch dtype, bytes per element)."""
 
 WIDTHS: Mapping[str, int] = dict(DTYPES.values())
-"""torch's names of dtypes -> bytes an element."""
-_LONGEST = 100_000_000  # the format's own bound on headers
+"""torch dtype -> bytes per element."""
+_LONGEST = 100_000_000  # bytes of a header, the limit of the format
 _LARGEST = 1 << 63
-_MOST_AXES = 64  # torch's own bound
+_MOST_AXES = 64  # the limit of torch
 _FIELDS = ("dtype", "shape", "data_offsets")
 _CODES = ("F4", "F6_E2M3", "F6_E3M2", "F8_E8M0")
-"""Dtypes of the format that only quantised models have."""
+"""Dtypes of the format that only quantised models use."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """One tensor of a checkpoint: name, shape, dtype (torch's name), and in which file and byte it starts.
+    """A tensor of a checkpoint.
 
-    One that is computed when it is read (a LoRA merged on the fly) is in no file, and ``stored_as`` is the
-    dtype that its model keeps it in: ``dtype`` is always that of what ``read`` returns.
+    Attributes:
+        name: its name.
+        shape: its shape.
+        dtype: torch's name of the dtype that ``read`` returns.
+        file: the file that holds it; a folder if the tensor is computed (a LoRA merged on the fly).
+        start: offset of its first byte in the file.
+        stored_as: dtype on disk of a computed tensor, where it differs.
     """
 
     name: str
@@ -63,27 +65,27 @@ class TensorInfo:
 
     @property
     def stored_dtype(self) -> str:
-        """The dtype that its model keeps it in; a merge is rounded to it unless the recipe says else."""
+        """The dtype on disk; a merge is rounded to it unless the recipe sets another."""
         return self.stored_as or self.dtype
 
     @property
     def n_elements(self) -> int:
-        """How many numbers it holds."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def n_bytes(self) -> int:
-        """How many bytes they take in the file."""
+        """Size in bytes."""
         return self.n_elements * WIDTHS[self.dtype]
 
     @property
     def element_size(self) -> int:
-        """How many bytes one of them takes."""
+        """Bytes per element."""
         return WIDTHS[self.dtype]
 
     @property
     def is_floating(self) -> bool:
-        """Whether it holds floating-point numbers (and so can be merged)."""
+        """Whether it has a floating-point dtype, and so can be merged."""
         return "float" in self.dtype
 
 
@@ -97,13 +99,13 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
         Tensors by name, in the order of their data.
 
     Raises:
-        KingyoError: the file is truncated or its header is not true of it.
+        KingyoError: the file is truncated or its header does not match it.
     """
     return read_header_and_metadata(file)[0]
 
 
 def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
-    """Read what ``read_header`` reads, and the texts that the header holds beside it."""
+    """Read the tensors of ``read_header``, and the texts in the header's ``__metadata__``."""
     try:
         with file.open("rb") as stream:
             size = file.stat().st_size
@@ -114,7 +116,7 @@ def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[st
             if not 0 < length <= min(size - 8, _LONGEST):
                 raise _broken(file, "a header within the file", f"{length:,} bytes of it in {size:,}")
             raw = stream.read(1)
-            if raw != b"{":  # before a hundred megabytes are read
+            if raw != b"{":  # checked before reading up to 100 MB
                 raise _broken(file, "a header that maps names to tensors, which begins with '{'", repr(raw))
             raw += stream.read(length - 1)
     except OSError as error:
@@ -147,16 +149,16 @@ def _parse(file: Path, raw: bytes) -> dict[str, object]:
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
         raise ValueError("a name occurs twice")
-    for name in found:
-        name.encode("utf-8")  # half a surrogate is no text: nobody could print it
-    return found
+    for name in entries:
+        name.encode("utf-8")  # raises on half a surrogate, which cannot be printed
+    return entries
 
 
 def _no_number(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _metadata(file: Path, metadata: object) -> dict[str, str]:
@@ -167,27 +169,27 @@ def _metadata(file: Path, metadata: object) -> dict[str, str]:
 
 
 def _span(file: Path, name: str, entry: object) -> tuple[int, int]:
-    """First and last byte + 1 of a tensor within the data, after checking its entry."""
-    told = f"{name!r:.200}"
+    """Check the entry of a tensor, and return its first byte in the data and the one after its last."""
+    quoted = f"{name!r:.200}"
     if not isinstance(entry, dict):
-        raise _broken(file, f"dtype, shape and data_offsets of {told}", type(entry).__name__)
+        raise _broken(file, f"dtype, shape and data_offsets of {quoted}", type(entry).__name__)
     fields = cast("dict[str, object]", entry)
     dtype = fields.get("dtype")
     if dtype in _CODES:
         raise KingyoError(
-            f"{file}: {told}",
+            f"{file}: {quoted}",
             expected="weights that can be merged",
             received=f"a quantised model ({dtype})",
-            remedy="Name the model as it was before it was quantised.",
+            remedy="Name the original, unquantised model.",
         )
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise _broken(file, f"a known dtype of {told}", f"{dtype!r:.200}")
+        raise _broken(file, f"a known dtype of {quoted}", f"{dtype!r:.200}")
     shape, offsets = _sizes(fields.get("shape")), _sizes(fields.get("data_offsets"))
     if shape is None or offsets is None or len(offsets) != 2 or len(fields) != len(_FIELDS):
-        raise _broken(file, f"shape and data_offsets of {told}", f"{fields!r:.200}")
+        raise _broken(file, f"shape and data_offsets of {quoted}", f"{fields!r:.200}")
     wanted = math.prod(shape) * DTYPES[dtype][1]
     if offsets[1] - offsets[0] != wanted or math.prod(filter(None, shape)) >= _LARGEST:
-        raise _broken(file, f"{wanted:,} bytes for {told} {list(shape)}", f"{offsets[1] - offsets[0]:,}")
+        raise _broken(file, f"{wanted:,} bytes for {quoted} {list(shape)}", f"{offsets[1] - offsets[0]:,}")
     return offsets[0], offsets[1]
 
 
@@ -206,19 +208,19 @@ def _info(file: Path, name: str, entry: object, start: int) -> TensorInfo:
 
 
 def check_no_pointer(file: Path) -> None:
-    """Refuse what Git LFS leaves in place of a large file.
+    """Check that a file is not a pointer of Git LFS.
 
     Raises:
-        KingyoError: the file is that.
-        OSError: it cannot be read.
+        KingyoError: the file is a pointer.
+        OSError: the file cannot be read.
     """
     with file.open("rb") as stream:
         if stream.read(len(_POINTER)) == _POINTER:
             raise KingyoError(
                 str(file),
                 expected="weights",
-                received="a pointer of Git LFS to them",
-                remedy="Fetch them: `git lfs install`, then `git lfs pull` in this folder.",
+                received="a Git LFS pointer",
+                remedy="Run `git lfs install`, then `git lfs pull` in this folder.",
             )
 
 
@@ -227,5 +229,5 @@ def _broken(file: Path, expected: str, received: str) -> KingyoError:
         str(file),
         expected=expected,
         received=received,
-        remedy="The file is damaged: fetch or write it again.",
+        remedy="Fetch or write the file again: it is damaged.",
     )

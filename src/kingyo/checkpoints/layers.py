@@ -1,7 +1,4 @@
-"""Where a config.json says how many layers a model has: in which level of it, under which keys.
-
-Keys are recognised by their names and values, in any architecture.
-"""
+"""Find the levels and keys of a config.json that state the number of layers, in any architecture."""
 
 from __future__ import annotations
 
@@ -30,13 +27,13 @@ _INNER: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """A level of a config that speaks of a part's layers.
+    """A level of a config that describes a part's layers.
 
     Attributes:
-        path: of keys, from the top.
-        stated: what stands there, with transformers' defaults where it is silent.
-        keys: those that hold the number of layers.
-        n: that number.
+        path: keys from the top of the config to the level.
+        stated: its values, with transformers' defaults for missing keys.
+        keys: the keys that state the number of layers.
+        n: the number of layers.
     """
 
     path: tuple[str, ...]
@@ -46,7 +43,7 @@ class Level:
 
     @property
     def sides(self) -> dict[str, object]:
-        """The layers of an encoder and of its decoder: a config that is silent on one means the other's."""
+        """Numbers of layers of encoder and decoder; a missing one defaults to the other."""
         return {
             key: value
             for key, value in self.stated.items()
@@ -55,16 +52,16 @@ class Level:
 
 
 def count_layers(config: Config) -> int | None:
-    """The number of layers that one level of a config states; None when it states none."""
+    """Return the number of layers that a level of a config states, or None."""
     keys = _count_keys(config, "")
     return cast("int", config[keys[0]]) if keys else None
 
 
 def find_levels(config: Config, part: str) -> list[Level]:
-    """The levels of a config that speak of a part's layers; the innermost is last.
+    """Return the levels of a config that describe a part's layers; the innermost is last.
 
     Raises:
-        KingyoError: none does.
+        KingyoError: there is no such level.
     """
     full = complete(config)
     inner = [
@@ -74,16 +71,16 @@ def find_levels(config: Config, part: str) -> list[Level]:
     ]
     outer = _level((), config, full, part) if part == "language" or not inner else None
     if inner and outer is not None and outer.n != inner[0].n:
-        outer = None  # what it counts is another part's
-    found = [outer, *inner] if outer is not None else inner
-    if not found:
+        outer = None  # it describes another part
+    levels = [outer, *inner] if outer is not None else inner
+    if not levels:
         raise KingyoError(
             "config.json",
             expected=f"the number of layers of its {part} part",
-            received="none of the keys that hold it, such as num_hidden_layers",
-            remedy="Merge whole models: layers of this one cannot be chosen.",
+            received="no key for it, such as num_hidden_layers",
+            remedy="Merge complete models: layers of this one cannot be chosen.",
         )
-    return found
+    return levels
 
 
 def _level(path: tuple[str, ...], written: object, filled: object, part: str) -> Level | None:
@@ -96,7 +93,7 @@ def _level(path: tuple[str, ...], written: object, filled: object, part: str) ->
 
 
 def _count_keys(config: Config, part: str) -> tuple[str, ...]:
-    """The keys that hold the number of layers; the first that is found decides which number it is."""
+    """Return the keys that state the number of layers: the first match, and all keys with its value."""
     for pattern in _patterns(part):
         counts = {key: value for key, value in config.items() if pattern.fullmatch(key) and _is_count(value)}
         if counts:

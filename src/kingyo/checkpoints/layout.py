@@ -1,7 +1,7 @@
-"""Where each tensor sits in a model, inferred from the names of its tensors and its config.
+"""Infer where each tensor sits in a model, from tensor names and the config.
 
-There is no table of architectures: blocks are the numbered lists among the names, kinds and parts follow from
-the words of a name. It reads no file and no weight.
+There is no table of architectures: blocks are numbered lists among the names; kinds and parts follow from the
+words of a name.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from kingyo.checkpoints.filters import shortest_filters
 from kingyo.checkpoints.parts import find_parts, rank
 from kingyo.checkpoints.roles import KINDS, Kind, find_kind, is_after
 from kingyo.checkpoints.stacks import Stack, find_stacks, name_stacks, stack_rank
-from kingyo.errors import KingyoError, unknown
-from kingyo.recipe import Conditional
+from kingyo.errors import KingyoError, suggest, unknown
+from kingyo.recipe import BASE, MERGE, Conditional
 
 __all__ = ["KINDS", "Kind", "Layout", "Stack"]
 
@@ -23,24 +23,24 @@ class Layout:
     """The structure of a model.
 
     Args:
-        names: the names of its tensors.
-        config: its ``config.json``, which tells parts apart where names do not.
+        names: names of its tensors.
+        config: its ``config.json``, used to distinguish parts where names do not.
 
     Attributes:
         stacks: its stacks of blocks, from input to output.
-        main: the stack whose blocks are *the* layers: the language model's, else the largest; None without
-            any numbered list.
+        main: the stack whose blocks count as the model's layers: the language model's, else the largest; None
+            without any numbered list.
         parts: its parts and their tensors, from input to output: ``language``, ``vision``, ``audio``,
             ``projector``; ``encoder``, ``decoder``, ``shared``; ``unet``; ``model``; ``other``.
     """
 
     def __init__(self, names: Iterable[str], config: Mapping[str, object] | None = None) -> None:
         self.names = tuple(names)
-        found = find_stacks(self.names)
-        inside = {name for stack in found for names in stack.blocks.values() for name in names}
+        unnamed = find_stacks(self.names)
+        inside = {name for stack in unnamed for names in stack.blocks.values() for name in names}
         outer = [name for name in self.names if name not in inside]
-        placed, outer_parts = find_parts(found, outer, config or {})
-        self.stacks = tuple(sorted(name_stacks(placed), key=_stack_order))
+        stacks, outer_parts = find_parts(unnamed, outer, config or {})
+        self.stacks = tuple(sorted(name_stacks(stacks), key=_stack_order))
         self.main = _main_stack(self.stacks)
         self._where = {
             name: (stack, number, place)
@@ -61,51 +61,34 @@ class Layout:
 
     @property
     def n_blocks(self) -> int:
-        """How many blocks (layers) the main stack has."""
+        """Number of blocks (layers) of the main stack."""
         return 0 if self.main is None else len(self.main.blocks)
 
     def stack(self, name: str) -> Stack | None:
-        """The stack that a tensor is in, or None outside of all blocks."""
+        """Return the stack of a tensor, or None outside all blocks."""
         where = self._where.get(name)
         return None if where is None else where[0]
 
     def block(self, name: str) -> int | None:
-        """The number of a tensor's block in its stack, or None outside of all blocks."""
+        """Return the number of a tensor's block, or None outside all blocks."""
         where = self._where.get(name)
         return None if where is None else where[1]
 
     def kind(self, name: str) -> Kind:
-        """What a tensor is part of: attention (or whatever mixes tokens in its place), mlp, norm, …"""
+        """Return the kind of a tensor: attention (or another mixer of tokens), mlp, norm, …"""
         return self._kind[name]
 
     def part(self, name: str) -> str:
-        """The part of the model that a tensor belongs to; see ``parts``."""
+        """Return the part that a tensor belongs to; see ``parts``."""
         return self._part[name]
 
     def depth(self, name: str) -> float:
-        """Where a tensor sits in its stack or part: 0 (embeddings, first block) to 1 (last block, head)."""
+        """Return the relative depth of a tensor: 0 (embeddings, first block) to 1 (last block, head)."""
         where = self._where.get(name)
         if where is None:
             return 1.0 if name in self._after else 0.0
         stack, _, place = where
         return place / max(1, len(stack.blocks) - 1)
-
-    def rename(self, name: str, block: int) -> str:
-        """The name of the same tensor in another block of the main stack; there need not be such a block.
-
-        Raises:
-            KingyoError: the tensor is in no block of the main stack.
-        """
-        stack = self.stack(name)
-        if stack is None or stack is not self.main or not stack.is_numbered:
-            where = "none" if self.main is None else self.main.prefix
-            raise KingyoError(
-                name,
-                expected=f"a tensor of the blocks that are moved ({where})",
-                received="a tensor outside of them",
-                remedy="Move blocks of the main stack only; all else stays as it is in one model.",
-            )
-        return f"{stack.prefix}.{block}.{stack.rest(name)}"
 
     def groups(self, how: str) -> Mapping[str, tuple[str, ...]]:
         """Split the tensors into named groups; every tensor is in exactly one.
@@ -114,23 +97,23 @@ class Layout:
             how: ``one`` group; by ``kind``; by ``block``; ``block+kind`` (attention and mlp of each block,
                 norms with the mlp); or ``layers:N``, N spans of blocks, embeddings with the first and head
                 with the last. By block, tensors before the blocks are ``embedding``, those after ``head``.
-                Where there are several stacks or parts, names begin with the stack's or the part's.
+                With several stacks or parts, names begin with the name of the stack or part.
 
         Raises:
-            KingyoError: an unknown way, or more spans than blocks.
+            KingyoError: ``how`` is unknown, or there are more spans than blocks.
         """
         if how not in self._groups:
-            found: dict[str, list[str]] = {}
+            groups: dict[str, list[str]] = {}
             for name in sorted(self.names, key=self._order):
-                found.setdefault(self._group(name, how), []).append(name)
-            self._groups[how] = {group: tuple(names) for group, names in found.items()}
+                groups.setdefault(self._group(name, how), []).append(name)
+            self._groups[how] = {group: tuple(names) for group, names in groups.items()}
         return self._groups[how]
 
     def conditionals(self, how: str, values: Mapping[str, float]) -> tuple[Conditional, ...]:
-        """Express one value per group as filters on names, the first match of which is the tensor's group's.
+        """Express one value per group as filters on names; a tensor has the value of the first that matches.
 
         Raises:
-            KingyoError: the groups of ``values`` are not those of ``how``.
+            KingyoError: the keys of ``values`` are not the groups of ``how``.
         """
         groups = self.groups(how)
         if values.keys() != groups.keys():
@@ -139,7 +122,7 @@ class Layout:
                 "groups",
                 expected=f"a value for each of {', '.join(groups)}",
                 received=received,
-                remedy="Give each of these groups one value, and no others.",
+                remedy="Give one value to each of these groups, and to no others.",
             )
         if how not in self._filters:
             self._filters[how] = tuple(shortest_filters(groups))
@@ -155,7 +138,7 @@ class Layout:
         return find_kind(rest if "." in rest else name, in_block=True)
 
     def _order(self, name: str) -> tuple[int, str, int, tuple[int, str], int, bool, str]:
-        """From input to output; in a block attention comes first."""
+        """Return the sort key of a tensor: from input to output, attention first within a block."""
         part = self._part[name]
         where = self._where.get(name)
         if where is None:
@@ -213,8 +196,34 @@ class Layout:
         return f"{self._of_stack(stack)}layers.{place * spans // len(stack.blocks)}"
 
 
+def select(layout: Layout, parts: Mapping[str, str]) -> dict[str, str]:
+    """Decide for each tensor whether it is merged, or from which model it is copied.
+
+    Args:
+        layout: layout of the model.
+        parts: part -> ``merge``, ``base`` or a model's reference. If any part is ``merge``, all unnamed parts
+            are copied from the base; else they are merged.
+
+    Returns:
+        Tensor -> ``merge``, ``base`` or a model's reference.
+
+    Raises:
+        KingyoError: the model lacks a part.
+    """
+    for part in parts:
+        if part not in layout.parts:
+            raise KingyoError(
+                "parts",
+                expected=f"parts of this model ({', '.join(layout.parts)})",
+                received=f"'{part}'",
+                remedy=suggest(part, layout.parts),
+            )
+    unnamed = BASE if MERGE in parts.values() else MERGE
+    return {name: parts.get(layout.part(name), unnamed) for name in layout.names}
+
+
 def _main_stack(stacks: Iterable[Stack]) -> Stack | None:
-    """The language model's largest stack, else the largest; of equals the first by name."""
+    """Return the language model's largest stack, else the largest; ties go to the first name."""
 
     def key(stack: Stack) -> tuple[bool, int, str]:
         return stack.part != "language", -stack.n_tensors, stack.prefix

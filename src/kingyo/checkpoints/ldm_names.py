@@ -1,4 +1,4 @@
-"""The names of a UNet's modules in Stability's own code (latent diffusion), which LoRAs of SDXL use."""
+"""Names of a UNet's modules in Stability's own code (latent diffusion), which LoRAs of SDXL use."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ _MIDDLE = re.compile(r"mid_block\.(?P<what>resnets|attentions)\.(?P<layer>\d+)\.
 
 
 def ldm_names(module: str, modules: Collection[str], config: Mapping[str, object]) -> Iterator[str]:
-    """Yield the other name of a module, if it has one.
+    """Yield the latent diffusion name of a module, if it has one.
 
-    There layers are numbered through all blocks, and a down- or upsampler is a layer, or part of one.
+    Latent diffusion numbers layers through all blocks; a down- or upsampler is a layer or part of one.
 
     Args:
-        module: its name in diffusers.
-        modules: all of the UNet.
-        config: its ``config.json``.
+        module: the module's name in diffusers.
+        modules: all modules of the UNet.
+        config: the UNet's ``config.json``.
     """
     if module in _ALONE:
         yield _ALONE[module]
-    if found := _MIDDLE.fullmatch(module):
-        is_resnet, layer = found["what"] == "resnets", int(found["layer"])
-        rest = _RESNET.get(found["rest"], found["rest"]) if is_resnet else found["rest"]
+    if middle := _MIDDLE.fullmatch(module):
+        is_resnet, layer = middle["what"] == "resnets", int(middle["layer"])
+        rest = _RESNET.get(middle["rest"], middle["rest"]) if is_resnet else middle["rest"]
         yield f"middle_block.{2 * layer if is_resnet else 2 * layer + 1}.{rest}"
-    found, depth = _BLOCK.fullmatch(module), config.get("layers_per_block")
-    if not found or not isinstance(depth, int):
+    block, depth = _BLOCK.fullmatch(module), config.get("layers_per_block")
+    if not block or not isinstance(depth, int):
         return
-    side, what, rest = found["side"], found["what"], found["rest"]
-    first, layer = int(found["block"]) * (depth + 1), int(found["layer"])
+    side, what, rest = block["side"], block["what"], block["rest"]
+    first, layer = int(block["block"]) * (depth + 1), int(block["layer"])
     if what == "downsamplers":
         yield f"input_blocks.{first + depth + 1}.0.op"
     elif what == "upsamplers":
-        beside = f"up_blocks.{found['block']}.attentions."
-        inner = 2 if any(each.startswith(beside) for each in modules) else 1
+        attentions = f"up_blocks.{block['block']}.attentions."
+        inner = 2 if any(each.startswith(attentions) for each in modules) else 1
         yield f"output_blocks.{first + depth}.{inner}.{rest}"
     elif what in ("resnets", "attentions"):
         name, begin = ("input_blocks", first + 1) if side == "down" else ("output_blocks", first)

@@ -1,6 +1,6 @@
-"""A LoRA as diffusers and kohya's scripts write it: one file, no config. Its tensors under the names of peft.
+"""Read a LoRA in the format of diffusers or kohya's scripts (one file, no config) under peft's names.
 
-Such a file may hold LoRAs of several components of a pipeline, of which one is merged at a time.
+Such a file may hold LoRAs of several components of a pipeline; one is read at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kingyo.checkpoints.lora_config import LoraConfig
 
 METADATA = "lora_adapter_metadata"
-"""Where diffusers keeps the configs of peft: JSON in the header."""
+"""diffusers' key for peft's configs: JSON in the header."""
 
 _DIFFUSERS = re.compile(r"(?P<component>unet|prior|(?:transformer|text_encoder)(?:_\d)?)\.(?P<rest>.+)")
 _KOHYA = re.compile(r"lora_(?P<component>unet|transformer|te\d?)_(?P<rest>.+)")
@@ -45,21 +45,22 @@ _ENDS = {
     ".lora_magnitude_vector.weight": _MAGNITUDE,
     ".alpha": _ALPHA,
 }
-"""How the names of tensors end -> what they are to peft."""
+"""Suffix of a tensor's name -> peft's name of the part."""
 
-_OTHER_TOOL = "Only plain LoRA and DoRA are read: merge it with the tool that made it, and name the result."
+_OTHER_TOOL = "Merge it with the tool that wrote it, and name the result: kingyo reads only LoRA and DoRA."
+_AGAIN = "Save or fetch the file again."
 
 Modules = dict[str, dict[str, TensorInfo]]
-"""Module -> part, as peft calls it -> tensor."""
+"""Module -> peft's name of a part -> tensor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatedScales:
-    """What decides how the tensors are added where no config says it; see ``LoraConfig``.
+    """The substitute for a ``LoraConfig`` that follows from the tensors.
 
     Attributes:
-        ranks: of each module.
-        alphas: of modules that state one; elsewhere it is the rank, and the scale is 1.
+        ranks: rank of each module.
+        alphas: alpha of modules that state one; elsewhere it equals the rank.
         use_dora: whether there are magnitudes.
     """
 
@@ -70,11 +71,11 @@ class StatedScales:
     base_model_name_or_path: str = field(default="", init=False)
 
     def rank(self, module: str) -> int:
-        """The rank of a module's update."""
+        """Return the rank of a module's update."""
         return self.ranks[module]
 
     def scale(self, module: str) -> float:
-        """What B @ A is multiplied by: alpha / rank."""
+        """Return the factor of B @ A: alpha / rank."""
         return self.alphas.get(module, self.ranks[module]) / self.ranks[module]
 
 
@@ -83,9 +84,9 @@ class LooseLora:
     """The LoRA of one component.
 
     Attributes:
-        tensors: by the names that peft would give them.
-        config: how they are added.
-        others: the components of which the file holds LoRAs as well.
+        tensors: its tensors under peft's names.
+        config: ranks and scales.
+        others: other components that the file holds LoRAs for.
     """
 
     tensors: Mapping[str, TensorInfo]
@@ -96,16 +97,16 @@ class LooseLora:
 def read_loose(
     reference: str, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str], model: Checkpoint
 ) -> LooseLora:
-    """Find what a file of LoRAs holds for a model.
+    """Find the LoRA for a model in a file.
 
     Args:
         reference: what the user wrote to name the file.
-        tensors: what it holds.
-        metadata: the texts in its header.
-        model: a component of a pipeline, or a model by itself.
+        tensors: the tensors in the file.
+        metadata: the metadata in its header.
+        model: the model, which may be a component of a pipeline.
 
     Raises:
-        KingyoError: it holds nothing for the model, or what is neither LoRA nor DoRA.
+        KingyoError: the file has no LoRA for the model, or holds other tensors than LoRA and DoRA.
     """
     groups = _by_component(reference, tensors, model)
     component = _choose(reference, groups, model)
@@ -119,15 +120,13 @@ def read_loose(
             reference,
             expected=f"alphas as tensors or in {METADATA}",
             received="both",
-            remedy="Save or fetch it again.",
+            remedy=_AGAIN,
         )
-    if not (
-        stated or alphas or component or "_class_name" in model.config
-    ):  # peft's names, without its config
+    if not (stated or alphas or component or "_class_name" in model.config):  # peft's names, without a config
         raise KingyoError(
             reference,
-            expected="an adapter_config.json beside it, which says lora_alpha",
-            received="a file alone",
+            expected="an adapter_config.json with lora_alpha beside it",
+            received="a file without one",
             remedy="Name the folder that peft has written.",
         )
     return LooseLora(
@@ -138,7 +137,7 @@ def read_loose(
 
 
 def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Checkpoint) -> dict[str, Modules]:
-    """What the file holds, by component; "" where names begin with none."""
+    """Return the modules of a file by component; "" if names begin with none."""
     flat = _flat_names(model)
     groups: dict[str, Modules] = {}
     for name, info in tensors.items():
@@ -156,46 +155,46 @@ def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Chec
                 f"{reference}: {name}",
                 expected="one tensor for each part of a LoRA",
                 received=f"a second one for {module}",
-                remedy="Two of its names mean the same: save or fetch it again.",
+                remedy=f"{_AGAIN} Two of its names mean the same tensor.",
             )
     return groups
 
 
 def _split(name: str, flat: Mapping[str, str]) -> tuple[str, str]:
-    """The component and the module that a name speaks of."""
+    """Return the component and the module in a name."""
     if kohya := _KOHYA.fullmatch(name):
         rest = kohya["rest"]
         module = flat.get(rest) or flat.get(rest.removeprefix("text_model_")) or rest
         return _ENCODERS.get(kohya["component"], kohya["component"]), module
-    found = _DIFFUSERS.fullmatch(name)
-    component, module = (found["component"], found["rest"]) if found else ("", name)
-    if ".processor." in module:  # of diffusers before 0.22
+    diffusers = _DIFFUSERS.fullmatch(name)
+    component, module = (diffusers["component"], diffusers["rest"]) if diffusers else ("", name)
+    if ".processor." in module:  # diffusers before 0.22
         module = module.replace(".processor.", ".")
         module = f"{module}.0" if module.endswith(".to_out") else module
     return component, module
 
 
 def _choose(reference: str, groups: Mapping[str, Modules], model: Checkpoint) -> str:
-    """The component that the model is: by its folder in a pipeline, else the one whose modules it has."""
-    n_found = {
+    """Return the component of the model: by its folder in a pipeline, else the one with its modules."""
+    n_matched = {
         name: sum(find_tensor(model, f"{module}.weight") is not None for module in modules)
         for name, modules in groups.items()
     }
-    known = {model.path.name, ""} if model.pipeline is not None else set(groups)
-    fits = [name for name, n in n_found.items() if n and name in known]
+    possible = {model.path.name, ""} if model.pipeline is not None else set(groups)
+    fits = [name for name, n in n_matched.items() if n and name in possible]
     if len(fits) > 1:
-        fits = [name for name in fits if n_found[name] == len(groups[name])]
+        fits = [name for name in fits if n_matched[name] == len(groups[name])]
     if len(fits) == 1:
         return fits[0]
     parts = next(iter(next(iter(groups.values())).values()))
     components = sorted(filter(None, groups))
-    named = f"a LoRA of {told(components, 3)}, with names" if components else "names"
-    behind = f": of pipelines name the component, as sdxl/{components[0]}+lora" if components else ""
+    contents = f"a LoRA of {told(components, 3)}, with names" if components else "names"
+    hint = f"; for a pipeline, name the component, as in sdxl/{components[0]}+lora" if components else ""
     raise KingyoError(
         reference,
         expected=f"a LoRA of {model.reference}",
-        received=f"{named} such as '{next(iter(parts.values())).name}'",
-        remedy=f"Name the model that it was made for{behind}.",
+        received=f"{contents} such as '{next(iter(parts.values())).name}'",
+        remedy=f"Name the model that it was trained on{hint}.",
     )
 
 
@@ -205,8 +204,8 @@ def _alpha(reference: str, info: TensorInfo) -> float:
         raise KingyoError(
             f"{reference}: {info.name}",
             expected="one finite number",
-            received=f"{list(info.shape)}" if info.n_elements != 1 else f"{value}",
-            remedy="Save or fetch it again.",
+            received=f"a tensor of shape {list(info.shape)}" if info.n_elements != 1 else f"{value}",
+            remedy=_AGAIN,
         )
     return value
 
@@ -224,13 +223,13 @@ def _rank(where: str, parts: Mapping[str, TensorInfo]) -> int:
             where,
             expected=f"{_A} and {_B} of a rank above 0",
             received=", ".join(f"{part} {list(info.shape)}" for part, info in parts.items()) or _ALPHA,
-            remedy="Save or fetch it again.",
+            remedy=_AGAIN,
         )
     return down.shape[0]
 
 
 def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapping[str, object]:
-    """What the header says of a component's LoRA, in peft's words; nothing where it says nothing."""
+    """Return peft's config of a component's LoRA from the header; empty if it has none."""
     text = metadata.get(METADATA, "{}")
     try:
         parsed: object = json.loads(text)
@@ -241,7 +240,7 @@ def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapp
             f"{reference}: {METADATA}",
             expected="JSON that maps keys to values",
             received=f"{text!r:.80}",
-            remedy="Save or fetch it again.",
+            remedy=_AGAIN,
         )
     begin = f"{component}." if component else ""
     keys = cast("dict[str, object]", parsed).items()
@@ -255,7 +254,7 @@ def _config(reference: str, stated: Mapping[str, object]) -> LoraConfig:
 
 
 def _flat_names(model: Checkpoint) -> dict[str, str]:
-    """The names of modules as kohya writes them, dots as underscores -> the names in the model."""
+    """Return kohya's names of modules, with underscores for dots -> the names in the model."""
     modules = [name.removesuffix(".weight") for name in model.tensors if name.endswith(".weight")]
     aliases = ((alias, module) for module in modules for alias in ldm_names(module, modules, model.config))
     every = [*aliases, *((module, module) for module in modules)]

@@ -1,34 +1,35 @@
-"""A model with an adapter merged into it while it is read: one tensor in memory, nothing on disk."""
+"""Merge an adapter into a model while it is read: one tensor in memory, nothing on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from kingyo.checkpoints.adapter import Adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, Needs
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.matching import match
+from kingyo.checkpoints.tied import is_tied
 from kingyo.checkpoints.update import Change, wide
 from kingyo.late import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptedCheckpoint(Checkpoint):
-    """A checkpoint with an adapter. Config, tokenizer and folder are the model's own.
+    """A checkpoint with an adapter, and with the model's own config, tokenizer and folder.
 
-    Tensors that the adapter changes are float32 (their ``stored_dtype`` is still the model's); they are in no
-    file: ``read`` computes them every time.
+    Tensors that the adapter changes are float32, and ``read`` computes them every time. Their
+    ``stored_dtype`` is still the model's.
 
     Attributes:
         model: the checkpoint without the adapter.
-        adapter: what is merged into it.
-        changes: what that does, by tensor.
+        adapter: the adapter.
+        changes: changes by the adapter, by tensor.
     """
 
-    has_same_bits: ClassVar[bool] = False  # libraries round matrix products as they do
+    has_same_bits: ClassVar[bool] = False  # the rounding of matrix products depends on the library
 
     model: Checkpoint = field(repr=False)
     adapter: Adapter = field(repr=False)
@@ -38,14 +39,14 @@ class AdaptedCheckpoint(Checkpoint):
         """Return a tensor with the adapter merged into it; never write to it.
 
         Raises:
-            KingyoError: it has no such tensor, and none that is tied to it.
+            KingyoError: the model has no such tensor, nor one that it is tied to.
         """
         stored = self.model.read(name)
         change = self.changes.get(self.home(name) or name)
         return stored if change is None else change.apply(stored)
 
     def needs(self, name: str) -> Needs:
-        """Return the model's tensor, and what of the adapter changes it."""
+        """Return the model's tensor and the adapter's tensors that change it."""
         change = self.changes.get(self.home(name) or name)
         return Needs(stored=() if change is None else change.tensors, others=((self.model, name),))
 
@@ -54,15 +55,15 @@ class AdaptedCheckpoint(Checkpoint):
         return (self.adapter,)
 
     def stored_tensors(self) -> tuple[TensorInfo, ...]:
-        """The tensors of the model, and those of the adapter."""
+        """Return the tensors of the model and of the adapter."""
         return *self.model.stored_tensors(), *self.adapter.tensors.values()
 
     def deciding_files(self) -> dict[str, Path]:
-        """The files of the model, and those of the adapter behind a plus sign."""
+        """Return the files of the model, and those of the adapter with a plus sign before their names."""
         return self.model.deciding_files() | {f"+{file.name}": file for file in self.adapter.files}
 
     def load_into(self, weights: Mapping[str, Tensor]) -> None:
-        """Write what the adapter changes."""
+        """Write the tensors that the adapter changes."""
         with torch.no_grad():
             for name in self.changes:
                 weights[name].copy_(self.read(name))
@@ -72,12 +73,12 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
     """Merge an adapter into a model, tensor by tensor as they are read.
 
     Args:
-        model: what the adapter was trained on.
+        model: the model that the adapter was trained on.
         adapter: the opened adapter.
         reference: what the user wrote to name both.
 
     Raises:
-        KingyoError: a tensor of the adapter belongs to none of the model's, or its shape does not fit.
+        KingyoError: a tensor of the adapter matches none of the model's, or has the wrong shape.
     """
     changes = match(model, adapter)
     return AdaptedCheckpoint(
@@ -100,29 +101,21 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
 
 
 def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
-    """A tensor that is in no file: to map it by hand is an error, and does not give the model's own bytes."""
+    """Describe a computed tensor; its ``file`` is a folder, so that mapping it by mistake fails."""
     dtype = str(wide(getattr(torch, info.dtype))).removeprefix("torch.")
     return replace(info, dtype=dtype, stored_as=info.dtype, file=model.path, start=0)
 
 
 def _notes(model: Checkpoint, adapter: Adapter, changes: Mapping[str, Change]) -> Iterator[str]:
-    named = adapter.config.base_model_name_or_path
-    if named and _last(named) != _last(model.reference.partition("@")[0]):
-        yield f"{adapter.reference} was trained on {named}, and is merged into {model.reference}."
+    base = adapter.config.base_model_name_or_path
+    if base and _last(base) != _last(model.reference.partition("@")[0]):
+        yield f"{adapter.reference} was trained on {base}, and is merged into {model.reference}."
     if adapter.others:
-        yield f"{adapter.reference} holds LoRAs of {', '.join(adapter.others)} too, which are left out."
+        yield f"{adapter.reference} also holds LoRAs of {', '.join(adapter.others)}, which are not merged."
     kinds = {model.layout.kind(name) for name in changes}
-    if "embedding" in kinds and _is_tied(model):
-        yield f"{adapter.reference} changes the embedding; the head, tied to it, follows."
+    if "embedding" in kinds and is_tied(model.config):
+        yield f"{adapter.reference} changes the embedding, and the head that is tied to it."
 
 
 def _last(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).name.lower()
-
-
-def _is_tied(model: Checkpoint) -> bool:
-    inner = model.config.get("text_config")
-    levels = (
-        [model.config, cast("Mapping[str, object]", inner)] if isinstance(inner, dict) else [model.config]
-    )
-    return any(level.get("tie_word_embeddings") is True for level in levels)

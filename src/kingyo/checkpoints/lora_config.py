@@ -1,7 +1,6 @@
-"""What the config of a LoRA adapter says, in peft's words.
+"""Parse peft's adapter_config.json, and refuse keys whose effect is not supported.
 
-Whatever in it would change the result in a way that is not computed is refused. Only what opens an adapter
-imports this: pydantic takes long to load.
+Import this only to open an adapter: pydantic is slow to load.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _MERGE_FIRST = "Merge it into its model with peft (merge_and_unload), and name t
 _INERT = frozenset(
     {
         "auto_mapping",
-        "bias",  # biases that were trained are among its tensors, as modules_to_save are
+        "bias",  # trained biases are among the tensors, like modules_to_save
         "corda_config",
         "ensure_weight_tying",
         "eva_config",
@@ -45,18 +44,18 @@ _INERT = frozenset(
         "runtime_config",
         "target_modules",
         "task_type",
-        "velora_config",  # how gradients are kept
+        "velora_config",  # storage of gradients
     }
 )
-"""Keys that say how an adapter was trained, and nothing about what it adds."""
+"""Keys that affect only training, not the merge."""
 
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Initialisations that take something away from the model before they train: B @ A adds to what was left."""
+"""Initialisations that change the model before training, so that B @ A belongs to the changed model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """What decides how an adapter's tensors are added; names as in peft's ``LoraConfig``."""
+    """The keys of peft's ``LoraConfig`` that affect the merge, under the same names."""
 
     r: Annotated[int, Field(gt=0)]
     lora_alpha: Annotated[float, Field(allow_inf_nan=False)] = 8.0
@@ -70,21 +69,25 @@ class LoraConfig:
     base_model_name_or_path: str = ""
 
     def rank(self, module: str) -> int:
-        """The rank of a module's update."""
+        """Return the rank of a module's update."""
         return self.rank_pattern.get(_pattern(self.rank_pattern, module), self.r)
 
     def scale(self, module: str) -> float:
-        """What B @ A is multiplied by: alpha / r, or alpha / √r (rsLoRA, arXiv:2312.03732)."""
+        """Return the factor of B @ A: alpha / r, or alpha / √r (rsLoRA, arXiv:2312.03732)."""
         alpha = self.alpha_pattern.get(_pattern(self.alpha_pattern, module), self.lora_alpha)
         rank = self.rank(module)
         return alpha / math.sqrt(rank) if self.use_rslora else alpha / rank
 
 
 def read_config(written: Mapping[str, object], reference: str) -> LoraConfig:
-    """Check what an adapter's config says.
+    """Parse an adapter's config.
+
+    Args:
+        written: the config as in the file.
+        reference: what the user wrote to name the adapter.
 
     Raises:
-        KingyoError: not a LoRA, or a variant of it that is not known here.
+        KingyoError: the adapter is not a LoRA, or an unsupported variant of it.
     """
     kind = written.get("peft_type")
     if kind != "LORA":
@@ -98,8 +101,8 @@ def read_config(written: Mapping[str, object], reference: str) -> LoraConfig:
     if isinstance(start, str) and start.lower().startswith(_CHANGES_BASE):
         raise KingyoError(
             f"{reference}: init_lora_weights in {CONFIG}",
-            expected="an adapter of the model as it is",
-            received=f"'{start}', which adds to a model that it changed before",
+            expected="an adapter of the unchanged model",
+            received=f"'{start}', which changes the model before training",
             remedy="Save it as a plain LoRA (peft: path_initial_model_for_weight_conversion).",
         )
     known = {each.name for each in fields(LoraConfig)}
@@ -119,7 +122,7 @@ def read_config(written: Mapping[str, object], reference: str) -> LoraConfig:
 
 
 def _pattern(patterns: Mapping[str, object], module: str) -> str:
-    """The first pattern that the end of a module's name matches, as in peft; "" when none does."""
+    """Return the first pattern that matches the end of a module's name, as in peft, or ""."""
     return next((each for each in patterns if re.fullmatch(rf"(.*\.)?({each})", module)), "")
 
 
@@ -129,7 +132,7 @@ def _check_pattern(pattern: str, reference: str) -> None:
     except re.error as error:
         raise KingyoError(
             f"{reference}: {CONFIG}",
-            expected="patterns that are regular expressions",
+            expected="regular expressions in rank_pattern and alpha_pattern",
             received=f"'{pattern}' ({error})",
-            remedy="Correct rank_pattern and alpha_pattern, or fetch the adapter again.",
+            remedy="Correct the pattern, or fetch the adapter again.",
         ) from error

@@ -1,9 +1,8 @@
-"""A tensor's bytes, mapped from its file: for as long as somebody holds the tensor, or for good.
+"""Map the bytes of tensors from their files.
 
-Mapping tensors one by one is what keeps a merge of large models small: a tensor that was read leaves the
-process's memory when it is dropped, and the system's file cache still has it. A search, which reads every
-tensor for every candidate, maps whole files, once: each mapping keeps a file open, and of files there are
-few.
+A merge maps tensors one by one, so that their memory is freed when they are dropped. A search, which reads
+all tensors for every candidate, maps each file once: every map keeps a file open, and systems limit their
+number.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from kingyo.late import Tensor, torch
 
 
 class MappedFiles:
-    """Files that stay mapped."""
+    """Files that stay mapped for repeated reads."""
 
     def __init__(self) -> None:
         self._pages: dict[Path, mmap.mmap] = {}
 
     def tensor(self, info: TensorInfo) -> Tensor:
-        """``map_tensor``, from the whole file.
+        """Return what ``map_tensor`` returns, from the map of its file.
 
         Raises:
             KingyoError: see ``map_tensor``.
@@ -42,10 +41,10 @@ class MappedFiles:
 
 
 def map_tensor(info: TensorInfo) -> Tensor:
-    """Return a tensor as stored, on the CPU. Its pages are private: a write would never reach the file.
+    """Return a tensor as stored, on the CPU. Its pages are private: writes never reach the file.
 
     Raises:
-        KingyoError: the file is gone or shorter than when it was opened.
+        KingyoError: the file is gone, or shorter than when it was opened.
     """
     if info.n_elements == 0:
         return torch.empty(info.shape, dtype=getattr(torch, info.dtype))
@@ -53,7 +52,7 @@ def map_tensor(info: TensorInfo) -> Tensor:
 
 
 def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
-    """The bytes of a tensor, as ``map_tensor`` maps them: without torch, and of any dtype.
+    """Return the bytes of a tensor of any dtype, mapped without torch.
 
     Raises:
         KingyoError: see ``map_tensor``.
@@ -65,7 +64,7 @@ def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
 
 
 def _own_pages(info: TensorInfo) -> tuple[mmap.mmap, int]:
-    """The pages that hold a tensor alone, and where in them it begins."""
+    """Map only the pages of a tensor; return them and its offset in them."""
     lead = info.start % mmap.ALLOCATIONGRANULARITY
     return _map(info, lead + info.n_bytes, info.start - lead), lead
 
@@ -82,14 +81,14 @@ def _view(info: TensorInfo, pages: mmap.mmap, start: int) -> Tensor:
     dtype = getattr(torch, info.dtype)
     raw = torch.frombuffer(pages, dtype=torch.uint8, count=info.n_bytes, offset=start)
     if info.start % dtype.itemsize:
-        raw = raw.clone()  # a header of odd length: such bytes cannot be viewed as numbers
+        raw = raw.clone()  # unaligned data (a header of odd length) cannot be viewed as numbers
     return raw.view(dtype).view(info.shape)
 
 
 def _changed(info: TensorInfo, received: str) -> KingyoError:
     return KingyoError(
         f"{info.file}: {info.name}",
-        expected="the file as it was when it was opened",
+        expected="a file that has not changed since it was opened",
         received=received,
-        remedy="Leave the sources in place while they are merged; put the file back and go on.",
+        remedy="Put the file back and run the command again; do not change sources during a merge.",
     )

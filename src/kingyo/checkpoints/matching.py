@@ -1,7 +1,4 @@
-"""Which tensors of an adapter belong to which tensor of a model. None is left over: that is an error.
-
-It looks at names and shapes; weights are read only where a tied head may be stored a second time.
-"""
+"""Match the tensors of an adapter with those of a model, by names and shapes. A leftover is an error."""
 
 from __future__ import annotations
 
@@ -28,20 +25,17 @@ _OTHER_MODEL = "Name the model that the adapter was trained on (base_model_name_
 
 
 def match(model: Checkpoint, adapter: Adapter) -> dict[str, Change]:
-    """Find what an adapter does to each tensor of a model.
-
-    Returns:
-        Changes, by the names of the model's tensors.
+    """Return the change that an adapter makes to each tensor, by the names of the model's tensors.
 
     Raises:
-        KingyoError: a tensor of the adapter belongs to none of the model's, lacks its partner, or has
-            another shape.
+        KingyoError: a tensor of the adapter matches none of the model's, lacks its partner, or has the wrong
+            shape.
     """
     return _Matching(model, adapter).run()
 
 
 def find_tensor(model: Checkpoint, name: str) -> str | None:
-    """The model's tensor of this name; one side may have a prefix (``model.``, ``transformer.``) more."""
+    """Return the model's tensor of this name; either side may have one more prefix (``model.``)."""
     tensors = model.tensors
     if name in tensors:
         return name
@@ -63,11 +57,11 @@ class _Matching:
         heads: list[tuple[str, TensorInfo]] = []
         for name, info in self._adapter.tensors.items():
             plain = name.removeprefix(_PREFIX)
-            found = _PART.fullmatch(plain)
-            if found is None:
+            matched = _PART.fullmatch(plain)
+            if matched is None:
                 if not self._replace(plain.replace(".base_layer.", "."), info):
                     heads.append((plain, info))
-            elif modules.setdefault(found["module"], {}).setdefault(found["part"], info) is not info:
+            elif modules.setdefault(matched["module"], {}).setdefault(matched["part"], info) is not info:
                 raise self._twice(info.name, plain)
         for name, info in heads:
             self._check_tied(name, info)
@@ -76,12 +70,12 @@ class _Matching:
         return self._changes
 
     def _replace(self, name: str, info: TensorInfo) -> bool:
-        """Let a whole tensor take the place of the model's; False for a head that is tied."""
+        """Replace a tensor of the model; return False for a tied head."""
         target = self._find(name)
         if target is None:
             if self._is_tied_head(name):
                 return False
-            raise self._lost(info.name, name)
+            raise self._unmatched(info.name, name)
         wanted = self._floating(target)
         if info.shape != wanted.shape or not info.is_floating:
             raise self._misfit(info, wanted, f"{info.dtype} {list(info.shape)}")
@@ -94,7 +88,7 @@ class _Matching:
         if target is None:
             if self._is_tied_head(f"{module}.weight"):
                 raise self._tied(a.name, "a LoRA of the head alone")
-            raise self._lost(a.name, f"{module}.weight")
+            raise self._unmatched(a.name, f"{module}.weight")
         magnitude = parts.get("lora_magnitude_vector")
         is_turned = self._check_shapes(target, (a, b), magnitude, module)
         scale = self._adapter.config.scale(module)
@@ -104,7 +98,7 @@ class _Matching:
             self._shift(module, parts["lora_B.bias"], scale)
 
     def _pair(self, module: str, parts: Mapping[str, TensorInfo]) -> tuple[TensorInfo, TensorInfo]:
-        """A and B of a module, after checking that nothing is missing or too much."""
+        """Return A and B of a module, after checking that no part is missing or left over."""
         names = [f"lora_embedding_{side}" for side in "AB"]
         if not any(name in parts for name in names):
             names = [f"lora_{side}.weight" for side in "AB"]
@@ -116,27 +110,27 @@ class _Matching:
                 f"{self._adapter.reference}: {module}",
                 expected=" and ".join(needed),
                 received=", ".join(parts),
-                remedy="Its tensors and its config do not belong together: save or fetch the adapter again.",
+                remedy="Save or fetch the adapter again: its tensors do not match its config.",
             )
         return parts[names[0]], parts[names[1]]
 
     def _shift(self, module: str, info: TensorInfo, scale: float) -> None:
         target = self._find(f"{module}.bias")
         if target is None:
-            raise self._lost(info.name, f"{module}.bias")
+            raise self._unmatched(info.name, f"{module}.bias")
         wanted = self._floating(target)
         if info.shape != wanted.shape:
             raise self._misfit(info, wanted, f"{list(info.shape)}")
         self._put(target, info, Change(shift=info, shift_scale=scale))
 
-    def _put(self, target: str, by: TensorInfo, change: Change) -> None:
+    def _put(self, target: str, info: TensorInfo, change: Change) -> None:
         before = self._changes.get(target, Change())
         if (
             (before.replacement and change.replacement)
             or (before.update and change.update)
             or (before.shift and change.shift)
         ):
-            raise self._twice(by.name, target)
+            raise self._twice(info.name, target)
         self._changes[target] = Change(
             replacement=before.replacement or change.replacement,
             update=before.update or change.update,
@@ -147,11 +141,11 @@ class _Matching:
     def _check_shapes(
         self, target: str, pair: tuple[TensorInfo, TensorInfo], magnitude: TensorInfo | None, module: str
     ) -> bool:
-        """Whether the model stores inputs × outputs, after checking that all shapes fit."""
+        """Check all shapes, and return whether the model stores inputs × outputs."""
         wanted, (a, b) = self._floating(target), pair
         rank = self._adapter.config.rank(module)
         if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[0] != rank or math.prod(b.shape[1:]) != rank:
-            raise self._misfit(a, wanted, _shapes(a, b), f"A and B of rank {rank}, as its config says")
+            raise self._misfit(a, wanted, _shapes(a, b), f"A and B of rank {rank}, as in its config")
         outputs, inputs = b.shape[0], a.shape[1:]
         is_embedding = a.name.endswith("lora_embedding_A")
         straight = wanted.shape == (outputs, *inputs) and not is_embedding
@@ -163,13 +157,13 @@ class _Matching:
         return self._stores_inputs_first(target) if straight and turned else turned
 
     def _stores_inputs_first(self, square: str) -> bool:
-        """How to read a square matrix: as its neighbours, whose biases tell, else as the config says."""
+        """Return the order of a square matrix: that of the other matrices of its block, else the config's."""
         votes = self._votes.get(self._model.layout.block(square), set[bool]())
         return next(iter(votes)) if len(votes) == 1 else self._adapter.config.fan_in_fan_out
 
     @cached_property
     def _votes(self) -> dict[int | None, set[bool]]:
-        """By block: whether a bias is as long as the second side of its matrix, or as the first."""
+        """Orders of the matrices by block: True if the bias has the length of the second axis (outputs)."""
         tensors = self._model.tensors
         votes: dict[int | None, set[bool]] = {}
         for name, info in tensors.items():
@@ -184,18 +178,18 @@ class _Matching:
         return find_tensor(self._model, name)
 
     def _is_tied_head(self, name: str) -> bool:
-        """Whether it is a head that the model has not, since it is its embedding."""
+        """Return whether a name is a head that the model does not store, since it is tied."""
         layout = self._model.layout
         has_head = any(layout.kind(each) == "head" for each in self._model.tensors)
         return not has_head and Layout([*self._model.tensors, name]).kind(name) == "head"
 
     def _check_tied(self, name: str, info: TensorInfo) -> None:
-        """A tied head that is stored once more must be the embedding."""
+        """Check that a stored copy of a tied head equals the embedding."""
         for each, own in self._model.tensors.items():
             if self._model.layout.kind(each) == "embedding" and own.shape == info.shape:
-                put = self._changes.get(each, Change()).replacement
-                now = self._model.read(each) if put is None else map_tensor(put)
-                if torch.equal(now.float(), map_tensor(info).float()):
+                replacement = self._changes.get(each, Change()).replacement
+                weights = self._model.read(each) if replacement is None else map_tensor(replacement)
+                if torch.equal(weights.float(), map_tensor(info).float()):
                     return
         raise self._tied(info.name, f"other weights for {name}")
 
@@ -206,15 +200,15 @@ class _Matching:
                 f"{self._model.reference}: {target}",
                 expected="floating-point weights, which an adapter can be added to",
                 received=info.dtype,
-                remedy="Name the model before it was quantised.",
+                remedy="Name the original, unquantised model.",
             )
         return info
 
-    def _lost(self, name: str, wanted: str) -> KingyoError:
+    def _unmatched(self, name: str, wanted: str) -> KingyoError:
         return KingyoError(
             f"{self._adapter.reference}: {name}",
             expected=f"a tensor of {self._model.reference}",
-            received=f"'{wanted}', which it has not",
+            received=f"'{wanted}', which the model lacks",
             remedy=_OTHER_MODEL,
         )
 
@@ -231,7 +225,7 @@ class _Matching:
             f"{self._adapter.reference}: {name}",
             expected="one tensor for each part of a change",
             received=f"a second one for {target}",
-            remedy="Two of its names mean the same: save or fetch the adapter again.",
+            remedy="Save or fetch the adapter again: two of its names mean the same tensor.",
         )
 
     def _tied(self, name: str, received: str) -> KingyoError:
@@ -239,7 +233,7 @@ class _Matching:
             f"{self._adapter.reference}: {name}",
             expected=f"the embedding's weights, since {self._model.reference} ties its head to it",
             received=received,
-            remedy="Untie the model first: store its head, set tie_word_embeddings to false in its config.",
+            remedy="Untie the model first: store its head, and set tie_word_embeddings to false.",
         )
 
 

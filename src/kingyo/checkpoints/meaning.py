@@ -1,6 +1,7 @@
-"""What configs say about weights of the same shapes: whether they mean the same in two models.
+"""Compare configs of models with the same shapes: do the same weights compute the same function?
 
-Another number of heads makes other functions of the same matrices; another rope_theta, nearly the same ones.
+A different number of attention heads gives a different function, which is an error. A different rope_theta
+gives nearly the same one, which is a warning.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.checkpoints.checkpoint import Checkpoint, read_json
+from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.defaults import complete
+from kingyo.checkpoints.files import read_json
 from kingyo.checkpoints.parts import part_in_words
 from kingyo.errors import KingyoError
 
@@ -32,18 +34,18 @@ _HARMLESS = re.compile(
 )
 _PREPARES = "preprocessor_config.json"
 _LOADERS = ("_type", "_class")
-"""How keys end that name what reads the file."""
+"""Suffixes of keys that name the class that reads the file."""
 _TEXTS = ("text_config", "llm_config", "language_config")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What two configs say of the weights, and not the same.
+    """A key that affects the weights' meaning and differs between two configs.
 
     Attributes:
-        key: with the keys of the levels above it, joined by dots.
-        mine, yours: what they say; None where one is silent and transformers has no default.
-        is_meaning: whether it makes another function of the same matrices, rather than nearly the same one.
+        key: the key, joined by dots with the keys of the levels above it.
+        mine, yours: the two values; None if a config lacks the key and transformers has no default.
+        is_meaning: whether the same matrices compute a different function, rather than nearly the same.
     """
 
     key: str
@@ -53,35 +55,35 @@ class Difference:
 
     @property
     def last(self) -> str:
-        """The key without its levels."""
+        """The key without the levels above it."""
         return self.key.rpartition(".")[2]
 
 
 def differences(
     like: Checkpoint, other: Checkpoint, parts: Collection[str] | None = None
 ) -> list[Difference]:
-    """What the configs of two models say of their weights, and not the same.
+    """Return the differences between two configs that affect the meaning of weights.
 
     Args:
         like, other: the models.
-        parts: the parts that count; all when None. What is said of others does not matter.
+        parts: the parts to compare; all if None.
     """
     mine, yours, is_cross = _levels(like, other)
     if parts is not None:
         mine, yours = _of_parts(mine, parts), _of_parts(yours, parts)
     here, there = dict(_flat(mine)), dict(_flat(yours))
     keys = _different(here, there)
-    is_silent = any(key not in here or key not in there for key in keys)
-    if is_silent:  # its defaults may be what the other states
+    has_gaps = any(key not in here or key not in there for key in keys)
+    if has_gaps:  # a default may equal the other config's value
         here, there = dict(_flat(complete(mine))), dict(_flat(complete(yours)))
         keys = _different(here, there)
-    found: list[Difference] = []
+    result: list[Difference] = []
     for key in keys:
         last = key.rpartition(".")[2]
-        is_told = here.get(key) is not None and there.get(key) is not None
-        is_meaning = bool(_BREAKS.fullmatch(last)) and is_told and not (is_cross and last == "model_type")
-        found.append(Difference(key=key, mine=here.get(key), yours=there.get(key), is_meaning=is_meaning))
-    return found
+        is_stated = here.get(key) is not None and there.get(key) is not None
+        is_meaning = bool(_BREAKS.fullmatch(last)) and is_stated and not (is_cross and last == "model_type")
+        result.append(Difference(key=key, mine=here.get(key), yours=there.get(key), is_meaning=is_meaning))
+    return result
 
 
 def compare(
@@ -91,21 +93,21 @@ def compare(
     *,
     kept: Collection[str] = (),
 ) -> list[str]:
-    """Compare what the configs of two models with the same tensors say of their weights.
+    """Compare the configs of two models with the same tensors.
 
     Args:
-        like: the model whose config the merge has.
+        like: the model that gives the merge its config.
         other: the other model.
-        parts: the parts that are merged; all when None. What is said of others does not matter.
-        kept: last keys of what each layer keeps as its own model says it.
+        parts: the parts that are merged; all if None.
+        kept: last keys of values that each layer keeps from its own model; they may differ.
 
     Returns:
-        Differences that bend a merge and do not break it (rope_theta, norms' eps, …), as sentences.
+        Warnings about differences such as rope_theta or the eps of norms, as sentences.
 
     Raises:
-        KingyoError: heads, their size, an activation or the type of the model differ.
+        KingyoError: attention heads, their size, an activation or the model type differ.
     """
-    noted: list[str] = []
+    warnings: list[str] = []
     for each in differences(like, other, parts):
         if each.last in kept:
             continue
@@ -116,36 +118,36 @@ def compare(
                 received=f"{each.yours!r:.80} in {other.reference}",
                 remedy="Merge models of one architecture.",
             )
-        said = f"{each.mine!r:.80} in {like.reference} and {each.yours!r:.80} in {other.reference}"
-        noted.append(f"{each.key} in config.json is {said}; the merge takes the former.")
-    sees = parts is None or "vision" in parts or len(like.layout.parts) == 1
-    return [*noted, *_seen_otherwise(like, other)] if sees else noted
+        values = f"{each.mine!r:.80} in {like.reference} and {each.yours!r:.80} in {other.reference}"
+        warnings.append(f"{each.key} in config.json is {values}; the merge uses the former.")
+    has_vision = parts is None or "vision" in parts or len(like.layout.parts) == 1
+    return [*warnings, *_image_warnings(like, other)] if has_vision else warnings
 
 
-def _seen_otherwise(like: Checkpoint, other: Checkpoint) -> Iterator[str]:
-    """What two models say of how images are prepared, and not the same; nothing of what one is silent on."""
+def _image_warnings(like: Checkpoint, other: Checkpoint) -> Iterator[str]:
+    """Yield warnings about image preprocessing keys that both models have with different values."""
     files = [model.path / _PREPARES for model in (like, other)]
     if not all(file.is_file() for file in files):
         return
-    here, there = (dict(_flat(read_json(file, "how images are prepared"))) for file in files)
+    here, there = (dict(_flat(read_json(file, "an image processor's config"))) for file in files)
     for key in sorted(here.keys() & there.keys()):
         if here[key] != there[key] and not _HARMLESS.fullmatch(key) and not key.endswith(_LOADERS):
             yield (
                 f"{key} in {_PREPARES} is {here[key]!r:.80} in {like.reference} and {there[key]!r:.80} in "
-                f"{other.reference}; the merge takes the former, and sees as {like.reference} does."
+                f"{other.reference}; the merge uses the former."
             )
 
 
 def _levels(like: Checkpoint, other: Checkpoint) -> tuple[Config, Config, bool]:
-    """The levels to compare: whole configs, or those of language models when only one of both is more."""
+    """Return the levels to compare, and whether only one model is multimodal: then the text configs."""
     is_cross = (len(like.layout.parts) > 1) != (len(other.layout.parts) > 1)
     if not is_cross:
         return like.config, other.config, False
-    return _speaking(like.config), _speaking(other.config), True
+    return _text_config(like.config), _text_config(other.config), True
 
 
 def _of_parts(config: Config, parts: Collection[str]) -> Config:
-    """A config without what it says of other parts."""
+    """Return a config without the nested configs of other parts."""
     return {
         key: value
         for key, value in config.items()
@@ -153,7 +155,7 @@ def _of_parts(config: Config, parts: Collection[str]) -> Config:
     }
 
 
-def _speaking(config: Config) -> Config:
+def _text_config(config: Config) -> Config:
     inner = next((config[key] for key in _TEXTS if isinstance(config.get(key), Mapping)), None)
     if inner is not None:
         return cast("Config", inner)

@@ -1,61 +1,58 @@
-"""Under which names two models have the same tensors: a prefix more or less, a language model inside another.
-
-It looks at names and parts; whether shapes fit is decided elsewhere.
-"""
+"""Match tensor names between models that differ by a prefix, or where one contains the other."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
 from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.parts import n_shared
 from kingyo.checkpoints.stacks import Stack
 from kingyo.errors import KingyoError
 
 
 def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | None = None) -> dict[str, str]:
-    """Find the names that another model has for a model's tensors.
+    """Match the tensors of two models by name.
 
-    A language model matches the language part of a model that sees. Tied weights stand for what is not
-    stored: the head of a tied model is its embedding. Tensors that one of them ties and the other keeps are
-    among the names.
+    A language model matches the language part of a vision-language model. The head of a tied model is its
+    embedding. Tensors that only one model ties are included.
 
     Args:
-        like: whose names are kept.
+        like: the model that gives the names.
         other: the other model.
-        only: the tensors that matter; all when None.
+        only: the tensors to match; all if None.
 
     Returns:
-        A name in ``like`` -> the tensor of ``other`` that holds these weights.
+        Name in ``like`` -> the tensor of ``other`` with these weights.
 
     Raises:
-        KingyoError: one of them has a tensor that the other lacks.
+        KingyoError: one model has a tensor that the other lacks.
     """
     wanted = list(like.tensors if only is None else only)
-    found = {name: name for name in wanted if name in other.tensors}
-    if len(found) != len(wanted) or len(found) != len(other.tensors):
-        taken = set(found)
+    pairs = {name: name for name in wanted if name in other.tensors}
+    if len(pairs) != len(wanted) or len(pairs) != len(other.tensors):
+        taken = set(pairs)
         for name in wanted:
-            yours = None if name in found else _counterpart(like, other, name, taken)
-            if yours is not None:
-                found[name] = yours
-                taken.add(yours)
+            counterpart = None if name in pairs else _counterpart(like, other, name, taken)
+            if counterpart is not None:
+                pairs[name] = counterpart
+                taken.add(counterpart)
     for name in wanted:
-        if name not in found:
+        if name not in pairs:
             if (home := other.home(name)) is None:
                 raise lacking(name, like, other, like)
-            found[name] = home
-    for name in sorted(_relevant(like, other, wanted) - set(found.values())):
-        mine = _in_like(like, other, name)
-        if like.home(mine) is None:
+            pairs[name] = home
+    for name in sorted(_relevant(like, other, wanted) - set(pairs.values())):
+        own = _in_like(like, other, name)
+        if like.home(own) is None:
             raise lacking(name, other, like, like)
-        found[mine] = name
-    return found
+        pairs[own] = name
+    return pairs
 
 
 def lacking(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -> KingyoError:
-    """The error for a tensor that one of two models has."""
+    """Return the error for a tensor that only one of two models has."""
     parts = like.layout.parts
-    alone = f", or one of its parts ({', '.join(parts)}) alone: parts: {{language: merge}}"
+    alone = f", or only one of the parts ({', '.join(parts)}), as in parts: {{language: merge}}"
     return KingyoError(
         f"{owner.reference} and {lacks.reference}",
         expected="models with the same tensors",
@@ -68,8 +65,8 @@ def _counterpart(like: Checkpoint, other: Checkpoint, name: str, taken: Collecti
     stack = like.layout.stack(name)
     if stack is not None:
         partner = _partner(like, other, stack)
-        yours = None if partner is None else f"{partner.prefix}{name[len(stack.prefix) :]}"
-        return yours if yours in other.tensors else None
+        counterpart = None if partner is None else f"{partner.prefix}{name[len(stack.prefix) :]}"
+        return counterpart if counterpart in other.tensors else None
     part = like.layout.part(name)
     outer = (each for each in other.tensors if other.layout.stack(each) is None and each not in taken)
     if len(other.layout.parts) > 1 and len(like.layout.parts) > 1:
@@ -89,22 +86,17 @@ def _partner(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | None:
 
 
 def _best(name: str, others: Iterable[str]) -> str | None:
-    """The name with which it shares most last words: at least two, or all of one of them."""
-    words = name.split(".")
-    shared = {each: _n_shared(words, each.split(".")) for each in others}
+    """Return the name that shares most last words: at least two, or all words of one of the names."""
+    words = name.split(".")[::-1]
+    shared = {each: n_shared(words, each.split(".")[::-1]) for each in others}
     good = {each: n for each, n in shared.items() if n >= 2 or n == min(len(words), len(each.split(".")))}
     most = max(good.values(), default=0)
     best = [each for each, n in good.items() if n == most > 0]
     return best[0] if len(best) == 1 else None
 
 
-def _n_shared(one: list[str], other: list[str]) -> int:
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return next((i for i, (mine, yours) in enumerate(pairs) if mine != yours), min(len(one), len(other)))
-
-
 def _relevant(like: Checkpoint, other: Checkpoint, wanted: Iterable[str]) -> set[str]:
-    """The tensors of the other model that must find a place: those of the parts that are wanted."""
+    """Return the tensors of the other model that need a match: those of the wanted parts."""
     if len(other.layout.parts) == 1:
         return set(other.tensors)
     if len(like.layout.parts) == 1:
@@ -119,12 +111,12 @@ def _main_part(model: Checkpoint) -> str:
 
 
 def _in_like(like: Checkpoint, other: Checkpoint, name: str) -> str:
-    """The name that a tensor of the other model would have in ``like``, which does not store it."""
-    mine, yours = like.layout.main, other.layout.main
-    if mine is None or yours is None:
+    """Return the name that a tensor of the other model would have in ``like``, which does not store it."""
+    stack, other_stack = like.layout.main, other.layout.main
+    if stack is None or other_stack is None:
         return name
-    if len(like.layout.parts) > 1 and mine.prefix.endswith(f".{yours.prefix}"):
-        return mine.prefix.removesuffix(yours.prefix) + name
-    if len(other.layout.parts) > 1 and yours.prefix.endswith(f".{mine.prefix}"):
-        return name.removeprefix(yours.prefix.removesuffix(mine.prefix))
+    if len(like.layout.parts) > 1 and stack.prefix.endswith(f".{other_stack.prefix}"):
+        return stack.prefix.removesuffix(other_stack.prefix) + name
+    if len(other.layout.parts) > 1 and other_stack.prefix.endswith(f".{stack.prefix}"):
+        return name.removeprefix(other_stack.prefix.removesuffix(stack.prefix))
     return name

@@ -1,8 +1,7 @@
-"""A folder that appears whole or not at all: made beside its target, held by one process, renamed at the end.
+"""Create a folder atomically: write beside the target under a lock, then rename.
 
-``.OUT.partial`` holds a lock, what the content depends on, and the content itself, which takes the target's
-name in one step. Once that is done and until the hidden folder goes, it says of what the target was made.
-It knows nothing of models but what tells one from another folder that may be replaced.
+``.OUT.partial`` holds a lock, the identity of the content, and the content, which is renamed to the target in
+one step. As long as the hidden folder remains after that, it records the identity of the target.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
-from kingyo.atomic import sync
+from kingyo.atomic import require_short_name, sync
 from kingyo.checkpoints.reference import PIPELINE
 from kingyo.errors import KingyoError
 
@@ -28,15 +27,15 @@ class PartialFolder:
     """The hidden folder of a target.
 
     Args:
-        out: the folder to make; it must not exist or be empty, unless ``force``.
-        identity: what the content depends on.
-        force: replace the model that ``out`` holds, once the new one is complete.
+        out: the folder to make; it must not exist or must be empty, unless ``force``.
+        identity: identifies the content.
+        force: replace the model in ``out`` once the new one is complete.
 
     Attributes:
-        is_published: whether ``out`` is there already, made of the same, by a try that ended right then.
+        is_published: whether ``out`` already has this content, and the hidden folder records it.
 
     Raises:
-        KingyoError: ``out`` is taken, or can never be replaced.
+        KingyoError: ``out`` is taken, or must not be replaced.
     """
 
     def __init__(self, out: Path, identity: str, *, force: bool = False) -> None:
@@ -46,7 +45,7 @@ class PartialFolder:
         self._target = out.resolve()
         self._folder = hidden(out)
         self._old = self._target.parent / f".{self._target.name}.old"
-        self._made: list[Path] = []
+        self._new_parents: list[Path] = []
         self._lock: IO[bytes] | None = None
         self.is_published = is_published(out) and self.is_same
         if not self.is_published:
@@ -54,27 +53,27 @@ class PartialFolder:
 
     @property
     def content(self) -> Path:
-        """Where the content goes."""
+        """The folder to write the content into."""
         return self._folder / _CONTENT
 
     def take(self, kept: Collection[str]) -> None:
-        """Make it and hold it; what an earlier try left is kept if it is of the same content.
+        """Create and lock the folder. Files of an interrupted write of the same content are kept.
 
         Args:
-            kept: names of the files that may be kept, as ``unet/model.safetensors``; all others go.
+            kept: names of the files to keep, such as ``unet/model.safetensors``; others are deleted.
 
         Raises:
-            KingyoError: another process holds it, or ``out`` was taken in the meantime.
-            OSError: it cannot be written.
+            KingyoError: another process holds the lock, or ``out`` was taken in the meantime.
+            OSError: the folder cannot be written.
         """
         self._make_parents()
         self._hold()
-        if self._old.is_dir() and not self._target.exists():  # killed between the two renames of a --force
+        if self._old.is_dir() and not self._target.exists():  # killed between the two renames of --force
             self._old.rename(self._target)
         check_free(self.out, force=self._force)
         self.content.mkdir(exist_ok=True)
         is_same = self.is_same
-        for path in sorted(self.content.rglob("*"), reverse=True):  # what is in a folder before the folder
+        for path in sorted(self.content.rglob("*"), reverse=True):  # files before their folder
             if path.is_dir():
                 if not any(path.iterdir()):
                     path.rmdir()
@@ -83,10 +82,10 @@ class PartialFolder:
         (self._folder / _IDENTITY).write_text(self._identity, encoding="utf-8")
 
     def publish(self) -> None:
-        """Give the content the target's name; what was there goes when the new one is in its place.
+        """Rename the content to the target, and delete the old target after that.
 
         Raises:
-            OSError: the system refuses; the target is as it was.
+            OSError: the rename fails; the target is unchanged.
         """
         _flush(self.content)
         self.content.chmod(0o755)
@@ -96,22 +95,22 @@ class PartialFolder:
             if has_old:
                 self._target.rename(self._old)
             self.content.rename(self._target)
-        except BaseException:  # a Ctrl-C may come between the two
+        except BaseException:  # including Ctrl-C between the two renames
             if has_old and not self._target.exists():
                 self._old.rename(self._target)
             raise
         sync(self._target.parent)
-        self._made = []
+        self._new_parents = []
         shutil.rmtree(self._old, ignore_errors=True)
 
     def release(self, *, keep: bool) -> None:
-        """Let go of it: ``keep`` it for another try, or leave nothing behind."""
+        """Unlock the folder: ``keep`` it to resume later, or delete it."""
         if not keep:
             if self._lock is not None:
-                (self._folder / _IDENTITY).unlink(missing_ok=True)  # first: alone it says that all is done
+                (self._folder / _IDENTITY).unlink(missing_ok=True)  # first: alone, it means published
                 shutil.rmtree(self._folder, ignore_errors=True)
-            for folder in reversed(self._made):
-                with contextlib.suppress(OSError):  # somebody else put something there
+            for folder in reversed(self._new_parents):
+                with contextlib.suppress(OSError):  # not empty: used by another process
                     folder.rmdir()
         if self._lock is not None:
             self._lock.close()
@@ -119,18 +118,18 @@ class PartialFolder:
 
     @property
     def is_same(self) -> bool:
-        """Whether an earlier try left something of the same content."""
-        told = self._folder / _IDENTITY
-        return told.is_file() and told.read_text(encoding="utf-8") == self._identity
+        """Whether an interrupted write left files of the same content."""
+        identity = self._folder / _IDENTITY
+        return identity.is_file() and identity.read_text(encoding="utf-8") == self._identity
 
     def _make_parents(self) -> None:
         missing = [each for each in self._target.parents if not each.exists()]
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
-            self._made.append(folder)
+            self._new_parents.append(folder)
 
     def _hold(self) -> None:
-        """Lock the file that is there now, and not one that its holder is just deleting."""
+        """Take the lock, and try again if its last holder deleted the lock file meanwhile."""
         while True:
             self._folder.mkdir(exist_ok=True)
             try:
@@ -143,9 +142,9 @@ class PartialFolder:
                 lock.close()
                 raise KingyoError(
                     str(self.out),
-                    expected="a folder that nobody else is writing",
-                    received="one that another kingyo is writing now",
-                    remedy="Wait for it, or choose another folder.",
+                    expected="a folder that no other process is writing",
+                    received="a folder that another kingyo is writing now",
+                    remedy="Wait until it is done, or choose another folder.",
                 ) from error
             except OSError:
                 lock.close()
@@ -158,28 +157,33 @@ class PartialFolder:
 
 
 def hidden(out: Path) -> Path:
-    """Where the parts of a folder are until it is whole."""
+    """Return the hidden folder that holds a folder's files until it is complete.
+
+    Raises:
+        KingyoError: the name is too long.
+    """
+    require_short_name(out)
     target = out.resolve()
     return target.parent / f".{target.name}.partial"
 
 
 def is_published(out: Path) -> bool:
-    """Whether a folder took its name, and what says of what it was made is still beside it."""
+    """Return whether a folder is complete, and the record of its identity still exists."""
     folder = hidden(out)
     return out.is_dir() and (folder / _IDENTITY).is_file() and not (folder / _CONTENT).exists()
 
 
 def forget(out: Path) -> None:
-    """Let go of what says of what a folder was made."""
+    """Delete the record of a folder's identity."""
     if is_published(out):
         shutil.rmtree(hidden(out), ignore_errors=True)
 
 
 def check_free(out: Path, *, force: bool = False) -> None:
-    """Refuse a target that holds something, unless it is a model that may be replaced.
+    """Check that a target is new or empty, or with ``force`` a model that may be replaced.
 
     Raises:
-        KingyoError: it does, or it is a disk of its own, which cannot take another's name.
+        KingyoError: it is not, or it is a mount point, which cannot be renamed.
     """
     if out.exists() and not out.is_dir():
         remedy = "Choose another path."
@@ -188,8 +192,8 @@ def check_free(out: Path, *, force: bool = False) -> None:
         raise KingyoError(
             str(out),
             expected="a new folder",
-            received="a disk that is mounted there",
-            remedy=f"Choose a folder on it, such as {out / 'model'}.",
+            received="a mount point",
+            remedy=f"Choose a folder on this disk, such as {out / 'model'}.",
         )
     if not out.is_dir() or not any(out.iterdir()):
         return
@@ -197,29 +201,31 @@ def check_free(out: Path, *, force: bool = False) -> None:
         raise KingyoError(
             str(out),
             expected="a new or empty folder",
-            received="one with files",
+            received="a folder with files",
             remedy="Choose another path, or pass --force (in Python: force=True) to replace the model in it.",
         )
     _check_replaceable(out)
 
 
 def unwritable(out: Path, error: OSError) -> KingyoError:
-    """What to say when the system refuses to write."""
+    """Return the error for a failed write."""
     return KingyoError(
         str(out),
-        expected="a folder that can be written",
+        expected="a writable folder",
         received=error.strerror or str(error),
         remedy="Choose a folder that you may write to, on a disk with enough free space.",
     )
 
 
 def _check_replaceable(out: Path) -> None:
-    """A slip of the pen must not cost a home folder, or the history of a repository."""
+    """Check that --force does not delete a home folder or a repository by mistake."""
     target = out.resolve()
     reasons = {
-        "one without config.json": not any((target / name).is_file() for name in ("config.json", PIPELINE)),
-        "one with a repository (.git)": (target / ".git").exists(),
-        "one that holds the working directory": Path.cwd().is_relative_to(target),
+        "a folder without config.json": not any(
+            (target / name).is_file() for name in ("config.json", PIPELINE)
+        ),
+        "a folder with a repository (.git)": (target / ".git").exists(),
+        "a folder that contains the working directory": Path.cwd().is_relative_to(target),
     }
     reason = next((text for text, holds in reasons.items() if holds), None)
     if reason is not None:
@@ -232,7 +238,7 @@ def _check_replaceable(out: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Force the folder's files, then its listing, to disk."""
+    """Sync the folder's files, then the folder, to disk."""
     for file in folder.iterdir():
         if file.is_dir():
             _flush(file)

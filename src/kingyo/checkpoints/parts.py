@@ -1,7 +1,7 @@
-"""Parts of a model: its language model, its eyes, what joins them; or an encoder and a decoder.
+"""Find the parts of a model: language, vision, projector; or encoder and decoder.
 
-Parts follow from the words of tensor names; where these tell nothing, from the config's own parts
-(``vision_config`` and the like) and how many layers each of them has.
+Parts follow from the words of tensor names; else from nested configs (such as ``vision_config``) and their
+numbers of layers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import cast
 
 from kingyo.checkpoints.layers import count_layers
@@ -24,20 +25,20 @@ _JOINTS = (
     *("projector", "connector", "merger", "aligner", "resampler", "perceiver", "qformer", "abstractor"),
     *("multimodal", "modal", "modality", "mm", "newline", "separator", "seperator"),
 )
-"""Words of what joins the parts of a model: its projector."""
+"""Words that mark a projector between parts."""
 _ORDER = ("shared", "vision", "audio", "encoder", "projector", "language", "decoder", "other")
-"""From input to output."""
+"""Parts from input to output."""
 
 
 def find_parts(
     stacks: Sequence[Stack], outer: Collection[str], config: Mapping[str, object]
 ) -> tuple[list[Stack], dict[str, str]]:
-    """Say to which part each stack belongs, and each tensor outside of the stacks.
+    """Assign a part to each stack and to each tensor outside the stacks.
 
     Args:
-        stacks: of the model.
-        outer: the tensors outside of them.
-        config: the model's ``config.json``, or nothing.
+        stacks: stacks of the model.
+        outer: tensors outside the stacks.
+        config: the model's ``config.json``; may be empty.
 
     Returns:
         The stacks with their parts, and the parts of the other tensors.
@@ -47,7 +48,7 @@ def find_parts(
     if any(senses):
         known = {sense for sense in senses if sense is not None}
         parts = [
-            sense or _unsaid(stack, known, config, has_vocabulary)
+            sense or _part_from_config(stack, known, config, has_vocabulary)
             for sense, stack in zip(senses, stacks, strict=True)
         ]
     else:
@@ -63,8 +64,13 @@ def find_parts(
 
 
 def rank(part: str) -> int:
-    """Where a part comes between input and output."""
+    """Return the position of a part between input and output."""
     return _ORDER.index(part) if part in _ORDER else len(_ORDER)
+
+
+def n_shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the number of equal words at the start of two lists."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _words(name: str) -> list[str]:
@@ -72,7 +78,7 @@ def _words(name: str) -> list[str]:
 
 
 def part_in_words(name: str) -> str | None:
-    """The part that a name speaks of: a projector if any of its words does, else the part of its first."""
+    """Return the part that a name refers to: a projector if any word does, else that of the first match."""
     words = _words(name)
     if any(word in _JOINTS for word in words):
         return "projector"
@@ -83,23 +89,25 @@ def _side(name: str) -> str | None:
     return next((word for word in _words(name) if word in ("encoder", "decoder")), None)
 
 
-def _unsaid(stack: Stack, known: set[str], config: Mapping[str, object], has_vocabulary: bool) -> str:
-    """The part of a stack whose name does not tell, in a model whose other stacks' names do."""
-    told = {
+def _part_from_config(
+    stack: Stack, known: set[str], config: Mapping[str, object], has_vocabulary: bool
+) -> str:
+    """Return the part of a stack whose name has no hint, in a model where other names have."""
+    senses = {
         sense
         for key, value in config.items()
         if key.endswith("_config") and isinstance(value, dict) and (sense := part_in_words(key)) is not None
         if count_layers(cast("Mapping[str, object]", value)) == len(stack.blocks)
     }
-    if len(told) == 1:
-        return told.pop()
+    if len(senses) == 1:
+        return senses.pop()
     if "language" not in known and has_vocabulary:
         return "language"
     return _side(stack.prefix) or "model"
 
 
 def _only_part(stacks: Sequence[Stack], outer: Collection[str], has_vocabulary: bool) -> str:
-    """What a model of one part is."""
+    """Return the part of a model with only one."""
     lists = {word for stack in stacks for word in _words(stack.prefix)}
     if {"down", "up"} <= lists:
         return "unet"
@@ -110,7 +118,7 @@ def _only_part(stacks: Sequence[Stack], outer: Collection[str], has_vocabulary: 
 
 
 def _outer_part(name: str, stacks: Sequence[Stack]) -> str:
-    """The part of a tensor outside of the stacks, in a model of several parts."""
+    """Return the part of a tensor outside the stacks, in a model of several parts."""
     parts = {stack.part for stack in stacks}
     sense = part_in_words(name)
     is_joint = bool(parts & {"vision", "audio"}) or "projector" in parts
@@ -128,14 +136,9 @@ def _outer_part(name: str, stacks: Sequence[Stack]) -> str:
 
 
 def _nearest(name: str, stacks: Sequence[Stack]) -> str | None:
-    """The part of the stacks that share most leading modules with a name, if they are of one part."""
+    """Return the part of the stacks that share most leading modules with a name, if all are of one part."""
     modules = name.split(".")
-    shared = {stack.prefix: _n_shared(modules, stack.prefix.split(".")) for stack in stacks}
+    shared = {stack.prefix: n_shared(modules, stack.prefix.split(".")) for stack in stacks}
     most = max(shared.values())
     parts = {stack.part for stack in stacks if shared[stack.prefix] == most}
     return parts.pop() if most > 0 and len(parts) == 1 else None
-
-
-def _n_shared(one: Sequence[str], other: Sequence[str]) -> int:
-    pairs = zip(one, other, strict=False)
-    return next((i for i, (mine, yours) in enumerate(pairs) if mine != yours), min(len(one), len(other)))

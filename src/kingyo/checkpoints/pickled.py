@@ -1,7 +1,7 @@
-"""What a pickle of torch says it holds, and where in the file the numbers of each tensor are.
+"""Read the names, shapes and file offsets of the tensors in a torch pickle.
 
-Only ``torch.load(weights_only=True)`` reads it, which builds tensors and calls nothing else. It builds them
-without numbers, so that these are mapped tensor by tensor, as those of safetensors are.
+Only ``torch.load(weights_only=True)`` reads the file, which runs no code from it. It loads tensors without
+data, which is mapped later tensor by tensor, as from safetensors.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from kingyo.errors import KingyoError
 from kingyo.late import Tensor, torch
 
 _LOCAL = 30  # bytes of a zip's local header before the name
-_SAVE_AGAIN = "Load it where you trust it, and save it again as safetensors."
+_SAVE_AGAIN = "Load the file where you trust it, and save it again as safetensors."
 
 
 def read_pickle(file: Path) -> dict[str, TensorInfo]:
-    """Read which tensors a pickle of torch holds, and no number of them.
+    """Read the descriptions of the tensors in a torch pickle, without their data.
 
     Returns:
         Tensors by name, in the order of their data.
 
     Raises:
-        KingyoError: it holds code or anything but tensors, is damaged, or is of torch before 1.6.
+        KingyoError: the file holds code or other objects, is damaged, or was written by torch before 1.6.
     """
     room = _records(file)
     infos = [_info(file, name, tensor, room) for name, tensor in _load(file).items()]
@@ -38,50 +38,50 @@ def read_pickle(file: Path) -> dict[str, TensorInfo]:
 
 def _load(file: Path) -> Mapping[object, object]:
     try:
-        found: object = torch.load(file, map_location="meta", weights_only=True, mmap=True)  # pyright: ignore[reportUnknownMemberType]
+        loaded: object = torch.load(file, map_location="meta", weights_only=True, mmap=True)  # pyright: ignore[reportUnknownMemberType]
     except UnpicklingError as error:
         reason = str(error).partition("GLOBAL ")[2].split(maxsplit=1)
-        code = f"code that it would run ({reason[0]})" if reason else "something else"
-        raise _unfit(file, "a pickle of tensors alone", code, _SAVE_AGAIN) from error
-    except Exception as error:  # whatever a damaged file makes torch raise
-        raise _unfit(file, "a sound pickle of torch", f"{type(error).__name__}: {error!s:.200}") from error
-    if not isinstance(found, Mapping) or not found:
-        received = "none" if isinstance(found, Mapping) else type(found).__name__
-        raise _unfit(file, "names and their tensors", received, _SAVE_AGAIN)
-    return cast("Mapping[object, object]", found)
+        content = f"code that it would run ({reason[0]})" if reason else "other objects"
+        raise _unfit(file, "a pickle with only tensors", content, _SAVE_AGAIN) from error
+    except Exception as error:  # torch raises errors of several types on damaged files
+        raise _unfit(file, "a valid torch pickle", f"{type(error).__name__}: {error!s:.200}") from error
+    if not isinstance(loaded, Mapping) or not loaded:
+        received = "an empty one" if isinstance(loaded, Mapping) else type(loaded).__name__
+        raise _unfit(file, "a mapping of names to tensors", received, _SAVE_AGAIN)
+    return cast("Mapping[object, object]", loaded)
 
 
 def _info(file: Path, name: object, tensor: object, room: Mapping[int, int]) -> TensorInfo:
-    """Where a tensor is, after checking that it is there.
+    """Describe a tensor, after checking that its data are within the file.
 
     Args:
         file: the pickle.
-        name, tensor: what it holds.
-        room: where in the file the data of tensors begin -> their bytes.
+        name, tensor: an entry of it.
+        room: offset in the file of each storage -> its bytes.
     """
-    told = f"{file}: {name!r:.200}"
+    entry = f"{file}: {name!r:.200}"
     if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-        raise _unfit(told, "a tensor", type(tensor).__name__, _SAVE_AGAIN)
+        raise _unfit(entry, "a tensor", type(tensor).__name__, _SAVE_AGAIN)
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout != torch.strided or dtype not in WIDTHS:
-        raise _unfit(told, "a dense tensor", f"{tensor.layout}, {tensor.dtype}", _SAVE_AGAIN)
+        raise _unfit(entry, "a dense tensor", f"{tensor.layout}, {tensor.dtype}", _SAVE_AGAIN)
     if not tensor.is_contiguous():
-        raise _unfit(told, "numbers one behind the other", f"strides {tensor.stride()}", _SAVE_AGAIN)
+        raise _unfit(entry, "a contiguous tensor", f"strides {tensor.stride()}", _SAVE_AGAIN)
     begin = _begin(tensor)
     offset = int(tensor.storage_offset()) * WIDTHS[dtype]
     info = TensorInfo(name=name, shape=tuple(tensor.shape), dtype=dtype, file=file, start=begin + offset)
     if offset + info.n_bytes > room.get(begin, -1):
-        raise _unfit(told, f"{info.n_bytes:,} bytes", f"{room.get(begin, 0) - offset:,}")
+        raise _unfit(entry, f"{info.n_bytes:,} bytes", f"{room.get(begin, 0) - offset:,}")
     return info
 
 
 def _begin(tensor: Tensor) -> int:
-    """Where the data that a tensor is a view of begin in its file."""
+    """Return the file offset of a tensor's storage."""
     begin = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
     if begin is None:
         raise KingyoError(
             "torch",
-            expected="a version that says where in a pickle its tensors are",
+            expected="a version that reports the offsets of tensors in a pickle",
             received=torch.__version__,
             remedy="Install a newer torch, or convert the model to safetensors.",
         )
@@ -89,15 +89,15 @@ def _begin(tensor: Tensor) -> int:
 
 
 def _records(file: Path) -> dict[int, int]:
-    """Where in the file the data of tensors begin -> their bytes, as the zip says it."""
+    """Return the file offset of each storage -> its bytes, from the zip's directory."""
     check_no_pointer(file)
     try:
         is_zip = is_zipfile(file)
         order, data = _directory(file) if is_zip else (b"", ())
         with file.open("rb") as stream:
             room = {_data_start(stream, each): each.file_size for each in data}
-    except Exception as error:  # whatever a damaged file makes zipfile raise
-        raise _unfit(file, "a sound pickle of torch", f"{type(error).__name__}: {error!s:.200}") from error
+    except Exception as error:  # zipfile raises errors of several types on damaged files
+        raise _unfit(file, "a valid torch pickle", f"{type(error).__name__}: {error!s:.200}") from error
     if not is_zip:
         raise _unfit(
             file,
@@ -113,7 +113,7 @@ def _records(file: Path) -> dict[int, int]:
 
 
 def _directory(file: Path) -> tuple[bytes, Sequence[ZipInfo]]:
-    """The order of bytes that a zip states, and its records with data of tensors."""
+    """Return the byte order that a zip states, and its records with tensor data."""
     with ZipFile(file) as archive:
         records = archive.infolist()
         order = next((archive.read(each) for each in records if each.filename.endswith("/byteorder")), b"")
@@ -121,7 +121,7 @@ def _directory(file: Path) -> tuple[bytes, Sequence[ZipInfo]]:
 
 
 def _data_start(stream: BinaryIO, record: ZipInfo) -> int:
-    """Where the data of a record begin: behind its own header, whose length the directory does not tell."""
+    """Return the offset of a record's data, after its local header, whose length only the header states."""
     stream.seek(record.header_offset)
     n_name, n_extra = struct.unpack("<26x2H", stream.read(_LOCAL))
     return record.header_offset + _LOCAL + n_name + n_extra
@@ -132,5 +132,5 @@ def _unfit(file: Path | str, expected: str, received: str, remedy: str | None = 
         str(file),
         expected=expected,
         received=received,
-        remedy=remedy or "The file is damaged: fetch or write it again.",
+        remedy=remedy or "Fetch or write the file again: it is damaged.",
     )

@@ -1,4 +1,4 @@
-"""The whole pipeline of diffusers around a component: what must be written for others to load it."""
+"""Find all files of the diffusers pipeline around a component, so that the result can be loaded as one."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from kingyo.errors import KingyoError
 def whole_pipeline(
     checkpoint: Checkpoint, folder: Path | None = None, *, fetch: bool = True, allow_pickle: bool = False
 ) -> Mapping[str, Path]:
-    """Return the files of the pipeline around a component, by their names in it; of the Hub they are fetched.
+    """Return the files of the pipeline around a component, by name; downloaded if it is on the Hub.
 
     Args:
-        checkpoint: the component, or what is computed from it.
-        folder: where relative paths begin.
+        checkpoint: the component, or a checkpoint computed from it.
+        folder: base of relative paths.
         fetch, allow_pickle: see ``open_checkpoint``.
 
     Raises:
-        KingyoError: it is no component, or the pipeline lacks folders or weights that its index
-            names.
+        KingyoError: the model is not a component, or the pipeline lacks folders or weights of its index.
     """
     stored = _stored(checkpoint)
     if stored.pipeline is None:
         raise KingyoError(
             stored.reference,
-            expected="a component of a pipeline of diffusers",
-            received="a model by itself",
-            remedy="Leave --pipeline out: there is nothing around it.",
+            expected="a component of a diffusers pipeline",
+            received="a model without a pipeline",
+            remedy="Remove --pipeline.",
         )
     parts = parts_of(stored.pipeline_index)
     others = {name: is_model for name, is_model in parts.items() if name != stored.path.absolute().name}
@@ -39,19 +38,19 @@ def whole_pipeline(
         stored.reference, folder, fetch=fetch, allow_pickle=allow_pickle, around=[*others]
     )
     files = opened.around
-    found = {name.partition("/")[0] for name in files}
+    folders = {name.partition("/")[0] for name in files}
     root = opened.path.absolute().parent
     missing = sorted(
         name
         for name, is_model in others.items()
-        if name not in found or (is_model and not (has_weights(root / name) or _has_pickles(files, name)))
+        if name not in folders or (is_model and not (has_weights(root / name) or _has_pickles(files, name)))
     )
     if missing:
         raise KingyoError(
             stored.reference,
-            expected=f"a whole pipeline around it: {', '.join(sorted(parts))}",
+            expected=f"a complete pipeline around it: {', '.join(sorted(parts))}",
             received=f"one without {', '.join(missing)}, or without their weights in safetensors",
-            remedy="Complete the pipeline, or write the component alone: export with --no-pipeline, merge "
+            remedy="Complete the pipeline, or write only the component: export with --no-pipeline, merge "
             "without --pipeline.",
         )
     for name, is_model in others.items():
@@ -61,7 +60,7 @@ def whole_pipeline(
 
 
 def _stored(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint on disk that gives a computed one its folder."""
+    """Return the checkpoint on disk from which a virtual one has its folder."""
     while checkpoint.made_of:
         parts = checkpoint.made_of
         checkpoint = next((each for each in parts if each.path == checkpoint.path), parts[0])

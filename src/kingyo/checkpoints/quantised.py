@@ -1,7 +1,4 @@
-"""Whether a checkpoint is quantised. Its numbers are codes then, and an average of codes means nothing.
-
-It looks at the config, names and dtypes; it reads no weight.
-"""
+"""Refuse quantised checkpoints: their numbers are codes, which cannot be averaged."""
 
 from __future__ import annotations
 
@@ -16,14 +13,14 @@ _CODES = re.compile(
     r"\.(qweight|qzeros|g_idx|SCB|absmax|quant_map|nested_absmax|weight_format|weight_packed|weight_scale"
     r"|weight_scale_inv|weight_shape)$|\.quant_state\.|_(blocks|scales)$"
 )
-_WHOLE = "Name the model as it was before it was quantised, or dequantise it (transformers: dequantize())."
+_UNQUANTISED = "Name the original model, or dequantise this one (transformers: dequantize())."
 
 
 def refuse_quantised(reference: str, config: Mapping[str, object], tensors: Mapping[str, TensorInfo]) -> None:
-    """Check that the weights of a checkpoint are numbers that can be merged.
+    """Check that a checkpoint is not quantised, from its config, names and dtypes.
 
     Raises:
-        KingyoError: they are quantised: by bitsandbytes, GPTQ, AWQ, fp8 with scales, …
+        KingyoError: it is quantised (bitsandbytes, GPTQ, AWQ, fp8 with scales, …).
     """
     for level in (config, *_inner(config)):
         stated = level.get("quantization_config")
@@ -32,7 +29,7 @@ def refuse_quantised(reference: str, config: Mapping[str, object], tensors: Mapp
                 f"{reference}: config.json",
                 expected="weights that can be merged",
                 received=f"a quantised model ({_method(stated)})",
-                remedy=_WHOLE,
+                remedy=_UNQUANTISED,
             )
     for name, info in tensors.items():
         if _CODES.search(name) and not (info.is_floating and name.endswith(("_blocks", "_scales"))):
@@ -46,7 +43,7 @@ def _quantised(reference: str, name: str, info: TensorInfo) -> KingyoError:
         f"{reference}: {name}",
         expected="weights that can be merged",
         received=f"a quantised model ({info.dtype})",
-        remedy=_WHOLE,
+        remedy=_UNQUANTISED,
     )
 
 

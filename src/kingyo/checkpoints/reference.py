@@ -1,7 +1,7 @@
-"""How a model is named: ``model``, ``model@revision``, ``model+lora``, ``model@revision+lora@revision``.
+"""Parse model references: ``model``, ``model@revision``, ``model+lora``, ``model@revision+lora@revision``.
 
 Model and LoRA are folders or names on the Hub, which may name a component (``org/name/unet``); a LoRA may be
-a file. It looks whether these exist and reads nothing else.
+a file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from kingyo.errors import KingyoError
 
 PIPELINE = "model_index.json"
-"""What diffusers writes beside the components of a pipeline."""
+"""diffusers' index of a pipeline, in the folder above its components."""
 
 HUB_NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(/(?P<component>[A-Za-z0-9][\w.-]*))?")
 _REVISION = re.compile(r"[\w./-]+")
@@ -22,12 +22,12 @@ _REVISION = re.compile(r"[\w./-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReference:
-    """A reference in its parts; ``str`` joins them again.
+    """The parts of a reference; ``str`` joins them.
 
     Attributes:
         model: a folder, or a name on the Hub, which may name a component of a pipeline (``org/name/unet``).
         revision: branch, tag or commit of a model on the Hub.
-        lora: an adapter to be merged into the model: a folder, a file, or a name on the Hub.
+        lora: an adapter to merge into the model: a folder, a file, or a name on the Hub.
         lora_revision: branch, tag or commit of an adapter on the Hub.
     """
 
@@ -37,31 +37,32 @@ class ModelReference:
     lora_revision: str | None = None
 
     def __str__(self) -> str:
-        whole = _join(self.model, self.revision)
-        return whole if self.lora is None else f"{whole}+{_join(self.lora, self.lora_revision)}"
+        model = _join(self.model, self.revision)
+        return model if self.lora is None else f"{model}+{_join(self.lora, self.lora_revision)}"
 
     @property
     def base(self) -> ModelReference:
-        """The model without its adapter."""
+        """The reference without the adapter."""
         return ModelReference(model=self.model, revision=self.revision)
 
 
 def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
-    """Read a reference. A folder or file that exists wins as it is, whichever signs its name has.
+    """Parse a reference. The name of an existing folder or file is not split at ``+`` or ``@``.
 
     Args:
         text: what the user wrote.
-        folder: where relative paths begin; the current one when None.
+        folder: base of relative paths; the current folder if None.
 
     Raises:
-        KingyoError: it is empty, a part of it is, or it has several ``+`` and no folder tells which is meant.
+        KingyoError: the text or a part of it is empty, or it is ambiguous: it has several ``+``, and no
+            folder exists that decides between them.
     """
     if not text.strip():
         raise KingyoError(
             "model",
             expected="a folder or a Hub name",
             received="an empty text",
-            remedy="Fill in the path or the name of a model.",
+            remedy="Write the path or the name of a model.",
         )
     if is_local(text, folder) or "+" not in text:
         model, revision = _split_revision(text, folder)
@@ -72,12 +73,12 @@ def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
 
 
 def whole_model(reference: str, folder: Path, out: Path | None = None) -> str:
-    """The reference with whole paths of local folders and files, so that it means the same from everywhere.
+    """Return a reference with absolute paths of local folders and files.
 
     Args:
         reference: what the user wrote.
-        folder: where its relative paths begin.
-        out: write paths as seen from this folder in their place; see ``path_from``.
+        folder: base of its relative paths.
+        out: write paths relative to this folder instead; see ``path_from``.
     """
 
     def place(name: str) -> str:
@@ -91,27 +92,27 @@ def whole_model(reference: str, folder: Path, out: Path | None = None) -> str:
 
 
 def with_component(reference: str, component: str, folder: Path | None = None) -> str:
-    """Name a component of a pipeline that a reference names whole, as ``org/name/unet@revision``.
+    """Add a component to the reference of a pipeline, as in ``org/name/unet@revision``.
 
     Args:
-        reference: what the user wrote; it stays as it is if it names a component or a folder of one model.
-        component: of the pipeline, such as ``unet``.
-        folder: where relative paths begin; the current one when None.
+        reference: what the user wrote; returned unchanged if it names a component or a single model.
+        component: the component, such as ``unet``.
+        folder: base of relative paths; the current folder if None.
 
     Raises:
         KingyoError: see ``parse_reference``.
     """
     parsed = parse_reference(reference, folder)
     if is_folder(parsed.model, folder):
-        is_whole = (local_path(parsed.model, folder) / PIPELINE).is_file()
+        is_pipeline = (local_path(parsed.model, folder) / PIPELINE).is_file()
     else:
         on_hub = HUB_NAME.fullmatch(parsed.model)
-        is_whole = on_hub is not None and on_hub["component"] is None
-    return str(replace(parsed, model=f"{parsed.model.rstrip('/')}/{component}")) if is_whole else reference
+        is_pipeline = on_hub is not None and on_hub["component"] is None
+    return str(replace(parsed, model=f"{parsed.model.rstrip('/')}/{component}")) if is_pipeline else reference
 
 
 def component_references(reference: str) -> list[str]:
-    """Name the components of a pipeline in a local folder that have a config.json; none of anything else."""
+    """Return references of a local pipeline's components that have a config.json; empty for other models."""
     root = local_path(parse_reference(reference).model)
     if not (root / PIPELINE).is_file() or (root / "config.json").is_file():
         return []
@@ -123,19 +124,19 @@ def component_references(reference: str) -> list[str]:
 
 
 def path_from(out: Path, name: str, folder: Path) -> str:
-    """Name a local file in a folder that may be published: by its relative path.
+    """Return the path of a local file relative to a folder that may be published.
 
-    Where that would lead through the root of the file system or to the name of the user's home, it would be a
-    whole path in disguise; the file is named as the user wrote it then.
+    If the relative path would pass through the root of the file system or the user's home folder, it would
+    reveal the absolute path: the function returns ``name`` then.
 
     Args:
         out: the folder; it need not exist.
-        name: of the file, as the user wrote it.
-        folder: where relative paths begin.
+        name: name of the file, as the user wrote it.
+        folder: base of relative paths.
     """
     local, start, home = local_path(name, folder.resolve()), out.resolve(), local_path("~").resolve()
     place = Path(os.path.normpath(local))
-    if not place.exists() or not place.samefile(local):  # '..' behind a link
+    if not place.exists() or not place.samefile(local):  # '..' after a link
         place = local.resolve()
     shared = next((each for each in (start, *start.parents) if place.is_relative_to(each)), None)
     if shared is None or shared == shared.parent or (place.is_relative_to(home) and shared in home.parents):
@@ -145,16 +146,16 @@ def path_from(out: Path, name: str, folder: Path) -> str:
 
 
 def local_path(name: str, folder: Path | None = None) -> Path:
-    """Where a folder of this name would be."""
+    """Return the path that a local file or folder of this name has."""
     try:
         place = Path(name).expanduser()
-    except RuntimeError:  # ~ of a user that there is not
+    except RuntimeError:  # ~ of an unknown user
         place = Path(name)
     return (folder or Path.cwd()) / place
 
 
 def is_folder(name: str, folder: Path | None = None) -> bool:
-    """Whether there is a folder of this name; a name that no system allows is none."""
+    """Return whether a folder of this name exists; False for an invalid name."""
     try:
         return local_path(name, folder).is_dir()
     except (OSError, ValueError):  # too long, a NUL
@@ -162,7 +163,7 @@ def is_folder(name: str, folder: Path | None = None) -> bool:
 
 
 def is_local(name: str, folder: Path | None = None) -> bool:
-    """Whether there is a folder or a file of this name."""
+    """Return whether a folder or a file of this name exists."""
     try:
         return local_path(name, folder).exists()
     except (OSError, ValueError):
@@ -174,37 +175,36 @@ def _join(name: str, revision: str | None) -> str:
 
 
 def _split_lora(text: str, folder: Path | None) -> tuple[str, str]:
-    """At the plus sign; of several at the one that parts existing folders."""
+    """Split at the plus sign; with several, at the one between existing folders or Hub names."""
     places = [place for place, sign in enumerate(text) if sign == "+"]
     pairs = [(text[:place], text[place + 1 :]) for place in places]
-    known = [tuple(_is_known(part, folder) for part in pair) for pair in pairs]
-    best = max(sum(each) for each in known)
-    likely = [pair for pair, each in zip(pairs, known, strict=True) if sum(each) == best]
+    n_known = [sum(_is_known(part, folder) for part in pair) for pair in pairs]
+    likely = [pair for pair, n in zip(pairs, n_known, strict=True) if n == max(n_known)]
     if len(likely) > 1:
         raise KingyoError(
             text,
             expected="one model, or model+lora",
-            received=f"{len(places)} plus signs, and no folder that tells which one is meant",
-            remedy="Correct the path, or rename the folder without '+'; one LoRA may follow a model.",
+            received=f"{len(places)} plus signs, and no existing folder that decides between them",
+            remedy="Correct the path, or rename the folder without '+'. Only one LoRA may follow a model.",
         )
     if not all(part.strip() for part in likely[0]):
         raise KingyoError(
             text,
-            expected="a model before the '+' and a LoRA behind it",
+            expected="a model before the '+' and a LoRA after it",
             received="nothing on one side",
-            remedy="Write it as model+lora, or leave the '+' out.",
+            remedy="Write it as model+lora, or remove the '+'.",
         )
     return likely[0]
 
 
 def _is_known(part: str, folder: Path | None) -> bool:
-    """Whether a part names something for sure: what exists, or a well-formed Hub name."""
+    """Return whether a part is an existing file or folder, or a well-formed Hub name."""
     name, _ = _split_revision(part, folder) if part.strip() else ("", None)
     return bool(name) and (is_local(name, folder) or HUB_NAME.fullmatch(name) is not None)
 
 
 def _split_revision(text: str, folder: Path | None) -> tuple[str, str | None]:
-    """At the first ``@``, where a name on the Hub ends; folders and odd paths stay whole."""
+    """Split a Hub name at the first ``@``; existing folders and other paths are not split."""
     name, sign, revision = text.partition("@")
     is_hub = HUB_NAME.fullmatch(name) is not None or is_local(name, folder)
     if not sign or is_local(text, folder) or not is_hub:
@@ -212,8 +212,8 @@ def _split_revision(text: str, folder: Path | None) -> tuple[str, str | None]:
     if not _REVISION.fullmatch(revision):
         raise KingyoError(
             text,
-            expected="a branch, tag or commit behind the '@'",
+            expected="a branch, tag or commit after the '@'",
             received=f"'{revision}'",
-            remedy="Write it as org/name@revision, or leave the '@' out.",
+            remedy="Write it as org/name@revision, or remove the '@'.",
         )
     return name, revision

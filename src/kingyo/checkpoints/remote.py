@@ -1,30 +1,29 @@
-"""Models on the Hub, as far as their small files and the headers of their weights tell.
+"""Preview a model on the Hub without its weights, so that a dry run need not download them.
 
-A merge of models that do not fit should not begin with fetching them. Files of weights are made here that
-have a header and their size, and no weights: what was not written of them takes no room, and reads as zeros.
+The preview is a folder with the model's small files. Its weight files have the true header and no data: they
+are sparse, take no room on the disk, and read as zeros.
 """
 
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
-from typing import BinaryIO, NamedTuple, cast
+from typing import NamedTuple
 
 _WEIGHTS = "*.safetensors"
-_AT_ONCE = 1 << 17  # bytes; most headers are shorter, and one request is enough
-_LONGEST = 100_000_000  # bytes of a header, as safetensors allows
 
 
 class Peeked(NamedTuple):
-    """A model that was looked at.
+    """A preview of a model.
 
     Attributes:
-        path: a folder as it would be, but for the weights; it is gone when the process ends.
-        n_missing: bytes of weights that are not there.
+        path: its folder, deleted when the process ends.
+        n_missing: bytes of weights that were not downloaded.
     """
 
     path: Path
@@ -32,19 +31,21 @@ class Peeked(NamedTuple):
 
 
 def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> Peeked | None:
-    """Look at a model on the Hub.
+    """Preview a model on the Hub.
 
     Args:
-        name, revision: which.
-        wanted, ignored: patterns of its files.
+        name: ``org/name``.
+        revision: branch, tag or commit.
+        wanted: patterns of the files to include.
+        ignored: pattern of the files to leave out.
 
     Returns:
-        None where there is nothing to gain, since all of its weights are in the cache; or where the Hub does
-        not let it be looked at, of which who fetches it then will hear.
+        The preview; None if the cache has all weights, or the Hub denies access (the later download reports
+        why).
     """
     try:
         return _peek(name, revision, wanted, ignored)
-    except Exception:  # noqa: BLE001 - those of any library that the Hub's own is built on
+    except Exception:  # noqa: BLE001 - huggingface_hub raises the errors of several libraries
         return None
 
 
@@ -76,8 +77,8 @@ def _peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) 
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     folder = root / f"models--{name.replace('/', '--')}" / "snapshots" / info.sha
     _link_all(Path(small), folder)
-    for file, size in missing.items():
-        _write_header(folder / _safe(file), size, _header(f"{name}@{info.sha}/{file}"))
+    for file in missing:
+        _write_header(folder / _safe(file), name, info.sha, file)
     return Peeked(folder, sum(missing.values()))
 
 
@@ -93,27 +94,24 @@ def _link_all(source: Path, target: Path) -> None:
 
 
 def _safe(file: str) -> Path:
-    """The name of a file within its model, which the Hub says."""
+    """Check that a file name from the Hub stays inside the model's folder."""
     path = PurePosixPath(file)
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(f"a file outside of the model: {file}")
     return Path(path)
 
 
-def _header(file: str) -> bytes:
-    """The first bytes of a file on the Hub: its header, as far as it is one."""
-    from huggingface_hub import HfFileSystem
+def _write_header(target: Path, name: str, commit: str, file: str) -> None:
+    """Write a sparse safetensors file with the header that a file on the Hub has."""
+    from huggingface_hub import HfApi
 
-    opened = cast("BinaryIO", HfFileSystem().open(file, "rb", cache_type="none"))  # pyright: ignore[reportUnknownMemberType]
-    with opened:
-        first = opened.read(_AT_ONCE)
-        end = 8 + int.from_bytes(first[:8], "little")
-        rest = opened.read(end - _AT_ONCE) if _AT_ONCE < end <= _LONGEST else b""
-    return (first + rest)[:end]
-
-
-def _write_header(file: Path, size: int, header: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as out:
-        out.write(header[:size])
-        out.truncate(size)
+    stored = HfApi().parse_safetensors_file_metadata(name, file, revision=commit)
+    header: dict[str, object] = {"__metadata__": stored.metadata}
+    for tensor, info in stored.tensors.items():
+        header[tensor] = {"dtype": info.dtype, "shape": info.shape, "data_offsets": info.data_offsets}
+    text = json.dumps(header).encode()
+    n_bytes = max((info.data_offsets[1] for info in stored.tensors.values()), default=0)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        out.truncate(out.tell() + n_bytes)

@@ -1,7 +1,6 @@
-"""What a tensor is part of, from the words of its name alone.
+"""Infer the kind of a tensor from the words of its name.
 
-There is no table of architectures, only words that architectures share: attn, mlp, norm, embed, head. It
-knows nothing of stacks and parts, and reads no weight.
+There is no table of architectures, only words that architectures share: attn, mlp, norm, embed, head.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Literal
 Kind = Literal["attention", "mlp", "norm", "embedding", "head", "other"]
 KINDS: tuple[Kind, ...] = ("embedding", "attention", "mlp", "norm", "head", "other")
 
-# State-space mixers and linear attention take attention's place in their blocks: they, too, mix tokens.
+# State-space mixers and linear attention replace attention in their blocks, and count as attention.
 _ATTENTION = re.compile(r"attn|attention|^mixer$|mamba|^ssm$")
 _MLP = re.compile(
     r"mlp|ffn|feed_?forward|moe|expert|dense_?relu|^fc\d?$|^w[123]$|^(gate|up|down)_proj$|^ff(_|\d|$)"
@@ -33,11 +32,11 @@ _LEAVES = ("weight", "bias", "gamma", "beta")
 
 
 def find_kind(name: str, in_block: bool) -> Kind:
-    """What a tensor is part of.
+    """Return the kind of a tensor.
 
     Args:
-        name: of the tensor; within a block, what follows the block's number is enough.
-        in_block: whether it sits in a block of a stack.
+        name: name of the tensor; within a block, the suffix after the block's number is enough.
+        in_block: whether the tensor is in a block of a stack.
     """
     modules = _modules(name)
     if not in_block:
@@ -56,7 +55,7 @@ def find_kind(name: str, in_block: bool) -> Kind:
 
 
 def is_after(name: str) -> bool:
-    """Whether a tensor outside of all blocks comes behind them: a final norm, a head."""
+    """Return whether a tensor outside the blocks comes after them, such as a final norm or a head."""
     modules = _modules(name)
     kind = _outer_kind(modules)
     if kind in ("head", "embedding"):
@@ -67,7 +66,7 @@ def is_after(name: str) -> bool:
 
 
 def is_vocabulary(name: str) -> bool:
-    """Whether a tensor outside of all blocks may have one row per token: embeddings of tokens, and heads."""
+    """Return whether a tensor outside the blocks may have one row per token: token embeddings and heads."""
     modules = _modules(name)
     kind = _outer_kind(modules)
     if kind == "head":
@@ -77,7 +76,7 @@ def is_vocabulary(name: str) -> bool:
 
 
 def is_output(name: str) -> bool:
-    """Whether a tensor outside of all blocks may be the matrix that turns the last states into tokens."""
+    """Return whether a tensor outside the blocks may be the matrix that computes logits of tokens."""
     modules = _modules(name)
     return name.endswith("weight") and bool(modules) and bool(_OUTPUT.search(modules[-1]))
 

@@ -1,7 +1,7 @@
-"""How the tensors of a checkpoint are laid out in files: known before the first is computed.
+"""Lay out the tensors of a checkpoint in files before they are computed.
 
-Sizes follow from shapes and dtypes, so every header is complete from the start, and any thread may write any
-part of any tensor at its place.
+Sizes follow from shapes and dtypes, so headers are complete from the start, and any thread may write any span
+of any tensor.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from kingyo.checkpoints.header import DTYPES
 
 _FORMAT_NAME = {torch_name: (name, width) for name, (torch_name, width) in DTYPES.items()}
-_ALIGNMENT = 64  # where the data of a shard begin; formats ask for 8, vector instructions like more
+_ALIGNMENT = 64  # bytes; safetensors requires 8, vector instructions prefer more
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutTensor:
-    """A tensor that will be written: name, shape and torch's name of its dtype."""
+    """A tensor to write: name, shape and torch's name of its dtype."""
 
     name: str
     shape: tuple[int, ...]
@@ -28,13 +28,13 @@ class OutTensor:
 
     @property
     def n_bytes(self) -> int:
-        """How many bytes it takes."""
+        """Size in bytes."""
         return math.prod(self.shape) * _FORMAT_NAME[self.dtype][1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One file: its final name, its header as bytes, and where in it each tensor begins."""
+    """One file: its final name, its header, the offset of each tensor, and its size in bytes."""
 
     file: str
     header: bytes
@@ -43,17 +43,17 @@ class Shard:
 
     @property
     def digest(self) -> str:
-        """What tells it from a shard of other tensors."""
+        """Hash of its header, which identifies its tensors."""
         return hashlib.sha256(self.header).hexdigest()
 
 
 def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "model") -> tuple[Shard, ...]:
-    """Split tensors, in order, into shards of at most so many bytes; a larger tensor has one of its own.
+    """Split tensors, in order, into shards. A tensor larger than a shard has one of its own.
 
     Args:
-        tensors: of the output.
-        max_shard_bytes: of tensors; headers come on top.
-        stem: how the names of the files begin.
+        tensors: tensors of the output.
+        max_shard_bytes: largest size of a shard without its header.
+        stem: prefix of the file names.
     """
     groups: list[list[OutTensor]] = []
     filled = 0
@@ -73,10 +73,10 @@ def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "mod
 
 
 def index_of(shards: Iterable[Shard]) -> dict[str, object]:
-    """The content of the index of shards, such as ``model.safetensors.index.json``."""
-    found = tuple(shards)
-    total = sum(shard.n_bytes - len(shard.header) for shard in found)
-    weight_map = {name: shard.file for shard in found for name in shard.starts}
+    """Return the content of an index of shards, such as ``model.safetensors.index.json``."""
+    files = tuple(shards)
+    total = sum(shard.n_bytes - len(shard.header) for shard in files)
+    weight_map = {name: shard.file for shard in files for name in shard.starts}
     return {"metadata": {"total_size": total}, "weight_map": weight_map}
 
 

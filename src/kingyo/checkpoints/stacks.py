@@ -1,8 +1,8 @@
-"""Stacks of blocks: the numbered lists among a model's tensor names that are its layers.
+"""Find stacks of blocks: the numbered lists among tensor names that are a model's layers.
 
-``model.layers.3.mlp.up_proj.weight`` sits in block 3 of the stack ``model.layers``. Lists of experts lie
-within a block and small lists (a projector of two layers) hold no blocks: neither is a stack. A block without
-a number, as the one in the middle of a UNet, is a stack of one.
+``model.layers.3.mlp.up_proj.weight`` is in block 3 of the stack ``model.layers``. Lists of experts within a
+block and small lists (a projector of two layers) are not stacks. A block without a number, such as the middle
+of a UNet, is a stack of one block.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _LONE = re.compile(r"((?:.*?\.)?mid(?:dle)?_?block)\.(.*)", re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stack:
-    """One list of blocks, through which data flow one after another.
+    """A list of blocks that data pass through in order.
 
     Attributes:
-        name: what it is called among the model's stacks: its part's name, else what sets its names apart.
-        prefix: what comes before a block's number in tensor names.
+        name: unique name among the model's stacks: its part, or the distinctive words of its prefix.
+        prefix: the prefix of tensor names before a block's number.
         part: the part of the model that it belongs to; see ``Layout.parts``.
-        blocks: the tensors of each block, by its number; in order.
+        blocks: tensors of each block by number, in order.
     """
 
     name: str
@@ -38,55 +38,55 @@ class Stack:
 
     @property
     def is_numbered(self) -> bool:
-        """Whether its blocks have numbers; a lone middle block has none."""
+        """Whether its blocks have numbers; a lone middle block does not."""
         return _LONE.fullmatch(f"{self.prefix}.") is None
 
     def rest(self, name: str) -> str:
-        """What follows the block's number in a tensor's name."""
+        """Return the suffix of a tensor's name after the block's number."""
         rest = name[len(self.prefix) + 1 :]
         return rest.partition(".")[2] if self.is_numbered else rest
 
     @property
     def first_only(self) -> frozenset[str]:
-        """What the first block has beside all that the others have, by what follows the block's number.
+        """Suffixes of tensors that only the first block has, such as T5's positions.
 
-        It is the whole stack's, such as T5's positions: the first block must stay the first.
+        All blocks use these tensors, so the first block must stay first.
         """
         own, *others = ({self.rest(name) for name in names} for names in self.blocks.values())
         shared = set[str]().union(*others)
         return frozenset(own - shared) if others and shared <= own else frozenset()
 
     def check_order(self, chosen: Sequence[int]) -> None:
-        """Check that blocks may follow one another in this order.
+        """Check that blocks may be put into this order.
 
         Args:
             chosen: numbers of blocks, in their new order.
 
         Raises:
-            KingyoError: the first block holds what is the whole stack's, and is not the first, or not alone.
+            KingyoError: block 0 holds tensors for all blocks, but is not first or occurs several times.
         """
         if self.first_only and [place for place, number in enumerate(chosen) if number == 0] != [0]:
             raise KingyoError(
                 f"layers of {self.prefix}",
-                expected=f"layer 0 first and once: it holds {min(self.first_only)} for all of them",
+                expected=f"layer 0 first and only once, since it holds {min(self.first_only)} for all layers",
                 received=", ".join(str(number) for number in chosen)[:200],
-                remedy="Begin the slices with layer 0, and leave it out of the others.",
+                remedy="Begin the slices with layer 0, and omit it later.",
             )
 
     @property
     def n_tensors(self) -> int:
-        """How many tensors its blocks hold."""
+        """Number of tensors in its blocks."""
         return sum(len(names) for names in self.blocks.values())
 
 
 def find_stacks(names: Iterable[str]) -> list[Stack]:
-    """Find the stacks; names and parts are still empty."""
+    """Find the stacks, without their names and parts."""
     lists: dict[str, dict[int, list[tuple[str, str]]]] = {}
     for name in names:
-        if (found := _place(name)) is not None:
-            prefix, number, rest = found
+        if (place := _place(name)) is not None:
+            prefix, number, rest = place
             lists.setdefault(prefix, {}).setdefault(number, []).append((name, rest))
-    sizes = {prefix: sum(len(block) for block in found.values()) for prefix, found in lists.items()}
+    sizes = {prefix: sum(len(block) for block in blocks.values()) for prefix, blocks in lists.items()}
     largest = min(sizes, key=lambda prefix: (-sizes[prefix], prefix), default=None)
     chosen = [prefix for prefix, blocks in lists.items() if _is_stack(prefix, blocks.values())]
     chosen = chosen or [prefix for prefix in lists if prefix == largest]
@@ -94,37 +94,37 @@ def find_stacks(names: Iterable[str]) -> list[Stack]:
 
 
 def name_stacks(stacks: Iterable[Stack]) -> list[Stack]:
-    """Give each stack of a model a name of its own; parts are known."""
-    found = list(stacks)
+    """Give each stack of a model a unique name, from its part and prefix."""
+    unnamed = list(stacks)
     by_part: dict[str, list[Stack]] = {}
-    for stack in found:
+    for stack in unnamed:
         by_part.setdefault(stack.part, []).append(stack)
     named: list[Stack] = []
-    for stack in found:
+    for stack in unnamed:
         others = by_part[stack.part]
         if len(others) == 1:
             named.append(replace(stack, name=stack.part))
             continue
-        own = _apart(stack.prefix, [each.prefix for each in others])
-        whole = own if len(by_part) == 1 or own.startswith(stack.part) else f"{stack.part}.{own}"
-        named.append(replace(stack, name=whole))
+        own = _distinctive_words(stack.prefix, [each.prefix for each in others])
+        name = own if len(by_part) == 1 or own.startswith(stack.part) else f"{stack.part}.{own}"
+        named.append(replace(stack, name=name))
     return named
 
 
 def stack_rank(stack: Stack) -> int:
-    """Where a stack comes among those of its part, as far as words tell: down, middle, up."""
+    """Return the position of a stack within its part, from words of its prefix: down, middle, up."""
     if _FIRST.search(stack.prefix):
         return 0
     return 2 if _LAST.search(stack.prefix) else 1
 
 
 def _place(name: str) -> tuple[str, int, str] | None:
-    """The first list that a name is in: what comes before the block's number, the number, what follows."""
-    found = _NUMBERED.match(name)
+    """Return prefix, number and suffix of the outermost list in a name, or None."""
+    numbered = _NUMBERED.match(name)
     lone = _LONE.match(name)
-    if lone is not None and (found is None or found[1].startswith(f"{lone[1]}.")):
+    if lone is not None and (numbered is None or numbered[1].startswith(f"{lone[1]}.")):
         return lone[1], 0, lone[2]
-    return (found[1], int(found[2]), found[3]) if found is not None else None
+    return (numbered[1], int(numbered[2]), numbered[3]) if numbered is not None else None
 
 
 def _is_stack(prefix: str, blocks: Iterable[list[tuple[str, str]]]) -> bool:
@@ -141,8 +141,8 @@ def _stack(prefix: str, blocks: Mapping[int, list[tuple[str, str]]]) -> Stack:
     return Stack(name="", prefix=prefix, part="", blocks=ordered)
 
 
-def _apart(prefix: str, prefixes: list[str]) -> str:
-    """What sets a prefix apart from others: without the words that all of them begin and end with."""
+def _distinctive_words(prefix: str, prefixes: list[str]) -> str:
+    """Return a prefix without the words that all prefixes begin and end with."""
     split = [each.split(".") for each in prefixes]
     shortest = min(len(words) for words in split)
     lead = next((i for i in range(shortest) if len({words[i] for words in split}) > 1), shortest)

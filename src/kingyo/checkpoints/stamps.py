@@ -1,4 +1,4 @@
-"""What tells that a file was replaced or written since it was opened."""
+"""Notice files that were replaced or changed since they were opened."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from pathlib import Path
 from kingyo.errors import ChangedSourceError
 
 FileStamp = tuple[int, int, int, int]
-"""Size, time of its content, time of its inode, and which inode: a copy may keep all but the last two."""
+"""Size, mtime (ns), ctime (ns) and inode; a copy can preserve only the first two."""
 
 
 def file_stamps(files: Iterable[Path]) -> dict[Path, FileStamp]:
-    """The stamps of files that are there."""
+    """Return the stamps of the files that exist."""
     return {file: stamp for file in sorted(files) if (stamp := _stamp(file)) is not None}
 
 
 def check_stamps(reference: str, seen: Mapping[Path, FileStamp]) -> None:
-    """Refuse files that are not what they were.
+    """Check that files have not changed.
 
     Raises:
-        ChangedSourceError: one has another stamp, or is gone.
+        ChangedSourceError: a file has another stamp, or is gone.
     """
     for file, stamp in seen.items():
-        found = _stamp(file)
-        if found != stamp:
+        now = _stamp(file)
+        if now != stamp:
             raise ChangedSourceError(
                 reference,
-                expected="the files that it had when it was opened",
-                received=f"{file.name}, which {'is gone' if found is None else 'changed'}",
-                remedy="Leave the sources alone while they are merged, then run the command again.",
+                expected="files that have not changed since it was opened",
+                received=f"{file.name}, which {'is gone' if now is None else 'changed'}",
+                remedy="Run the command again, and do not change sources during a merge.",
             )
 
 
 def _stamp(file: Path) -> FileStamp | None:
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

@@ -1,7 +1,7 @@
-"""Tied weights: tensors that a model holds once and uses under several names, the head as the embedding.
+"""Tied weights: one tensor used under several names, such as the embedding that is also the head.
 
-transformers stores them once, and ties them again when it loads what was stored. Whether they are tied stands
-in the config; where that is silent, in transformers' defaults. Some checkpoints store a copy all the same.
+transformers stores tied weights once and ties them when it loads a model, according to the config or its own
+defaults. Some checkpoints store a copy anyway.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 KEY = "tie_word_embeddings"
 _INNER = ("text_config", "llm_config")
-_AT_ONCE = 1 << 20  # bytes that are compared; numpy makes as many of its own
-_SPEAKING = ("language", "decoder", "shared", "encoder")
+_BLOCK = 1 << 20  # bytes compared at a time; numpy needs as much memory again
+_WITH_VOCABULARY = ("language", "decoder", "shared", "encoder")
 
 
 def is_tied(config: Mapping[str, object]) -> bool | None:
-    """What a config says of head and embedding; None when it says nothing."""
+    """Return whether a config ties head and embedding; None if it has no such key."""
     levels = [config, *(cast("Mapping[str, object]", inner) for inner in _texts(config))]
     stated = [level[KEY] for level in levels if KEY in level]
     return stated[0] is True if stated else None
 
 
 def untied(model: Checkpoint, config: Mapping[str, object]) -> dict[str, object]:
-    """The config of a merge that is like a model, but has a head of its own.
+    """Return the config of a model with its head untied from the embedding.
 
     Raises:
-        KingyoError: in this architecture that would change more than the tie.
+        KingyoError: in this architecture, untying changes other keys as well.
     """
     changed = dict(config)
     for key in _INNER:
@@ -50,37 +50,37 @@ def untied(model: Checkpoint, config: Mapping[str, object]) -> dict[str, object]
     if other:
         raise KingyoError(
             f"{KEY} in config.json",
-            expected="models that all tie their heads to their embeddings, or none of which does",
-            received=f"{model.reference} beside others: untying it would change {other[0]} as well",
-            remedy="Merge models that agree on it.",
+            expected="one value in all models",
+            received=f"several values, and untying {model.reference} would change {other[0]} as well",
+            remedy=f"Merge models with the same {KEY}.",
         )
     return changed
 
 
 def find_embedding(model: Checkpoint) -> str | None:
-    """The embedding of tokens: the tensor that others are tied to."""
-    found = [
+    """Return the name of the token embedding, to which other tensors are tied; None without one."""
+    embeddings = [
         name
         for name in _vocabulary(model)
         if model.layout.kind(name) == "embedding" and len(model.tensors[name].shape) == 2
     ]
-    return min(found, key=lambda name: ("shared" not in name, name.count("."), name), default=None)
+    return min(embeddings, key=lambda name: ("shared" not in name, name.count("."), name), default=None)
 
 
 def count_tokens(model: Checkpoint) -> int | None:
-    """How many tokens a model has an embedding for; None without one."""
+    """Return the number of rows of the token embedding; None without one."""
     embedding = find_embedding(model)
     return None if embedding is None else model.tensors[embedding].shape[0]
 
 
 def find_copies(model: Checkpoint) -> dict[str, str]:
-    """Find tensors that are stored a second time: a tied head, the embeddings of an encoder and its decoder.
+    """Find stored copies of tied weights: a head, or the embeddings of an encoder and its decoder.
 
     Returns:
-        The copy -> the tensor that it is a copy of.
+        Copy -> original.
 
     Raises:
-        KingyoError: the config ties a head that is stored with weights of its own.
+        KingyoError: the config ties a head whose stored weights differ from the embedding.
     """
     copies = dict(_biases(model))
     embedding = find_embedding(model)
@@ -90,8 +90,8 @@ def find_copies(model: Checkpoint) -> dict[str, str]:
     stated = is_tied(model.config)
     alike = [name for name in _vocabulary(model) if name != embedding and model.tensors[name].shape == shape]
     heads = [name for name in alike if model.layout.kind(name) == "head"]
-    asked = [name for name in alike if stated is not False or name not in heads]
-    equal = [name for name in asked if _are_equal(model.tensors[name], model.tensors[embedding])]
+    candidates = [name for name in alike if stated is not False or name not in heads]
+    equal = [name for name in candidates if _are_equal(model.tensors[name], model.tensors[embedding])]
     if heads and stated is True and not any(name in equal for name in heads):
         raise KingyoError(
             f"{model.reference}: {heads[0]}",
@@ -103,7 +103,7 @@ def find_copies(model: Checkpoint) -> dict[str, str]:
 
 
 def stand_in(model: Checkpoint, name: str) -> str | None:
-    """The tensor that stands for one that is not stored since it is tied; None when none does."""
+    """Return the stored tensor that a missing one is tied to; None if there is none."""
     if name.endswith(".bias"):
         above = _above(name)
         has_above = above in model.tensors and model.layout.kind(above) == "head"
@@ -112,19 +112,19 @@ def stand_in(model: Checkpoint, name: str) -> str | None:
     is_embedding = is_vocabulary(name) and find_kind(name, in_block=False) == "embedding"
     if not (is_head or is_embedding) or any(word.isdigit() for word in name.split(".")):
         return None
-    found = find_embedding(model)
-    if found is None and is_embedding:  # stored by the name of the head alone
-        found = next((each for each in _vocabulary(model) if is_output(each)), None)
-    return found if found is not None and _ties(model) else None
+    stored = find_embedding(model)
+    if stored is None and is_embedding:  # stored under the name of the head
+        stored = next((each for each in _vocabulary(model) if is_output(each)), None)
+    return stored if stored is not None and _ties(model) else None
 
 
 def _vocabulary(model: Checkpoint) -> list[str]:
-    """Tensors that may have one row per token."""
+    """Return the tensors that may have one row per token."""
     layout = model.layout
     return [
         name
         for name in model.tensors
-        if layout.stack(name) is None and layout.part(name) in _SPEAKING and is_vocabulary(name)
+        if layout.stack(name) is None and layout.part(name) in _WITH_VOCABULARY and is_vocabulary(name)
     ]
 
 
@@ -134,7 +134,7 @@ def _ties(model: Checkpoint) -> bool:
 
 
 def _biases(model: Checkpoint) -> Iterator[tuple[str, str]]:
-    """A head's bias that is stored as its parent's as well: ``predictions.decoder.bias``, as in BERT."""
+    """Yield biases of heads that are copies of their parent's: ``predictions.decoder.bias``, as in BERT."""
     for name, info in model.tensors.items():
         above = _above(name)
         if model.layout.kind(name) != "head" or not name.endswith(".bias") or above not in model.tensors:
@@ -144,16 +144,16 @@ def _biases(model: Checkpoint) -> Iterator[tuple[str, str]]:
 
 
 def _are_equal(one: TensorInfo, other: TensorInfo) -> bool:
-    """Whether two tensors are the same, byte by byte; two that are not are seldom read to their ends."""
+    """Compare two tensors byte by byte, up to the first block that differs."""
     if (one.shape, one.dtype) != (other.shape, other.dtype):
         return False
     first, second = map_bytes(one), map_bytes(other)
-    starts = range(0, len(first), _AT_ONCE)
-    return all(np.array_equal(first[i : i + _AT_ONCE], second[i : i + _AT_ONCE]) for i in starts)
+    starts = range(0, len(first), _BLOCK)
+    return all(np.array_equal(first[i : i + _BLOCK], second[i : i + _BLOCK]) for i in starts)
 
 
 def _above(bias: str) -> str:
-    """The bias of the module that holds a bias's module."""
+    """Return the name of the parent module's bias."""
     return f"{bias.removesuffix('.bias').rpartition('.')[0]}.bias"
 
 

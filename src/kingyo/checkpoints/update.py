@@ -1,7 +1,4 @@
-"""What an adapter does to one tensor: W + scale · B A, in float32 and not rounded to the model's dtype.
-
-Whoever writes the result rounds once. Which tensors of an adapter belong together is not known here.
-"""
+"""Apply an adapter to one tensor: W + scale · B A, in float32 and unrounded."""
 
 from __future__ import annotations
 
@@ -22,9 +19,9 @@ class Update:
     Attributes:
         a: rank × inputs.
         b: outputs × rank.
-        scale: what the product is multiplied by.
+        scale: factor of the product.
         is_turned: whether the model stores inputs × outputs (GPT-2's Conv1D, embeddings).
-        magnitude: DoRA's length of each row of outputs × inputs, if it is a DoRA.
+        magnitude: for a DoRA, the length of each row of outputs × inputs.
     """
 
     a: TensorInfo
@@ -46,12 +43,13 @@ class Update:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What an adapter does to one tensor, in this order.
+    """The changes by an adapter to one tensor, in this order.
 
     Attributes:
-        replacement: takes the place of the model's own tensor.
-        update: is added to it.
-        shift: is added to it (a bias) times ``shift_scale``.
+        replacement: replaces the model's tensor.
+        update: low-rank update to add.
+        shift: bias to add, multiplied by ``shift_scale``.
+        shift_scale: factor of ``shift``.
     """
 
     replacement: TensorInfo | None = None
@@ -61,13 +59,13 @@ class Change:
 
     @property
     def tensors(self) -> tuple[TensorInfo, ...]:
-        """The tensors of the adapter that it is made of."""
+        """The adapter's tensors in these changes."""
         low = self.update
-        found = (self.replacement, self.shift, *(() if low is None else (low.a, low.b, low.magnitude)))
-        return tuple(info for info in found if info is not None)
+        tensors = (self.replacement, self.shift, *(() if low is None else (low.a, low.b, low.magnitude)))
+        return tuple(info for info in tensors if info is not None)
 
     def apply(self, stored: Tensor) -> Tensor:
-        """Return the changed tensor, in float32 (float64 if stored so); ``stored`` stays as it is."""
+        """Return the changed tensor in float32 (float64 if stored as that); ``stored`` is not modified."""
         start = stored if self.replacement is None else map_tensor(self.replacement)
         dtype = wide(stored.dtype)
         if self.update is None and self.shift is None:
@@ -83,7 +81,7 @@ class Change:
 
 @contextmanager
 def _one_thread() -> Generator[None]:
-    """Matrix products that are shared among threads differ in their last bits by the number of threads."""
+    """Use one thread, since the last bits of matrix products depend on the number of threads."""
     before = torch.get_num_threads()
     if before == 1:
         yield
@@ -96,5 +94,5 @@ def _one_thread() -> Generator[None]:
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """The dtype that weights of this dtype are changed in."""
+    """Return the dtype for computing with weights of a dtype."""
     return torch.float64 if dtype == torch.float64 else torch.float32

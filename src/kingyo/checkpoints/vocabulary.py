@@ -1,4 +1,4 @@
-"""The config of a model whose vocabulary has another size."""
+"""Adapt a config to another size of the vocabulary."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _TOKEN = re.compile(r"\w*_token_(id|index)")
 
 
 def with_rows(config: Mapping[str, object], before: int, now: int) -> dict[str, object]:
-    """The config of a model whose vocabulary had so many rows, and has another number of them now.
+    """Return a config with ``now`` in place of ``before`` rows of the vocabulary.
 
     Raises:
-        KingyoError: it names a special token that would be cut off.
+        KingyoError: a special token of the config would be cut off.
     """
     changed: dict[str, object] = {}
     for key, value in config.items():
@@ -36,5 +36,5 @@ def _check_token(key: str, value: object, rows: int) -> None:
                 f"{key} in config.json",
                 expected=f"a token below {rows}, the smallest vocabulary",
                 received=str(number),
-                remedy="Say resize: pad-vocab, which keeps all tokens.",
+                remedy="Set resize: pad-vocab, which keeps all tokens.",
             )

@@ -1,8 +1,7 @@
-"""Writing a checkpoint: shard by shard, all or nothing, and resumed where an interrupt left it.
+"""Write a checkpoint shard by shard, atomically, and resume an interrupted write.
 
-Everything goes into a hidden folder beside the target and takes the target's name in one step at the end: a
-folder that has the name is complete. A shard that has its final name in the hidden folder is complete too; a
-rerun of the same merge keeps it.
+All files go into a hidden folder beside the target, which is renamed at the end, so a target is complete. A
+shard under its final name in the hidden folder is complete, too, and a rerun of the same merge keeps it.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from kingyo.late import Tensor
 
 MAX_SHARD_BYTES = 5_000_000_000
 NOTHING: Mapping[str, Path] = MappingProxyType({})
-_BLOCK = 1 << 26  # bytes; so many go to disk at once
+_BLOCK = 1 << 26  # bytes per flush to disk
 
 
 class CheckpointWriter:
-    """Writes one checkpoint; a context, which leaves nothing behind when it ends in an error.
+    """Context manager that writes one checkpoint, and deletes the partial files after an error.
 
     Args:
-        out: the folder to make; it must not exist or be empty, unless ``force``.
-        tensors: all of them, in the order of the output.
-        identity: what the content depends on; finished shards of an interrupted write with the same identity,
+        out: the folder to make; it must not exist or must be empty, unless ``force``.
+        tensors: all tensors, in the order of the output.
+        identity: identifies the content; finished shards of an interrupted write with the same identity,
             tensors and shard size are kept.
-        max_shard_bytes: where a new shard begins.
-        force: replace the model that ``out`` holds, once the new one is complete.
-        stem: how the names of its files with weights begin; of a component that is written with its pipeline
-            as ``unet/diffusion_pytorch_model``, and its config and the like go into that folder, too.
+        max_shard_bytes: size at which a new shard begins.
+        force: replace the model in ``out`` once the new one is complete.
+        stem: prefix of the weight files; for a component written with its pipeline, such as
+            ``unet/diffusion_pytorch_model``, its config and companions go into that folder, too.
 
     Raises:
-        KingyoError: ``out`` is taken or cannot be written, the disk is too full, or another process writes
-            it. Whatever is raised, here or later, ``out`` is as it was.
+        KingyoError: ``out`` is taken or not writable, the disk is too full, or another process writes there.
+            After any error, here or later, ``out`` is unchanged.
     """
 
     def __init__(
@@ -70,8 +69,8 @@ class CheckpointWriter:
         headers = [shard.digest for shard in self.shards]
         self._files: dict[int, int] = {}
         self._is_noted = False
-        whole = json.dumps({"identity": identity, "shards": headers})
-        self._partial = PartialFolder(out, whole, force=force)
+        content = json.dumps({"identity": identity, "shards": headers})
+        self._partial = PartialFolder(out, content, force=force)
 
     def __enter__(self) -> CheckpointWriter:
         try:
@@ -96,7 +95,7 @@ class CheckpointWriter:
 
     @property
     def is_published(self) -> bool:
-        """Whether ``out`` is there already, made of the same: nothing is left to be done."""
+        """Whether ``out`` already holds this checkpoint, complete."""
         files = {self.out / self._inside / shard.file: shard.n_bytes for shard in self.shards}
         return self._partial.is_published and all(
             file.is_file() and file.stat().st_size == n_bytes for file, n_bytes in files.items()
@@ -104,29 +103,29 @@ class CheckpointWriter:
 
     @property
     def n_finished(self) -> int:
-        """How many shards are complete."""
+        """Number of complete shards."""
         return sum(self.is_finished(i) for i in range(len(self.shards)))
 
     @property
     def n_kept(self) -> int:
-        """How many shards of an earlier try are complete and will be kept."""
+        """Number of complete shards of an interrupted write that will be kept."""
         return self.n_finished if self._partial.is_same else 0
 
     def is_finished(self, shard: int) -> bool:
-        """Whether a shard is complete, be it from an earlier try."""
+        """Return whether a shard is complete, including one from an interrupted write."""
         return (self._folder / self.shards[shard].file).is_file()
 
     def shard_of(self, name: str) -> int:
-        """The shard that a tensor belongs to."""
+        """Return the shard of a tensor."""
         return self._place[name][0]
 
     def write(self, name: str, first: int, numbers: Tensor) -> None:
-        """Write a part of a tensor; several threads may.
+        """Write a span of a tensor. Thread-safe.
 
         Args:
-            name: of the tensor.
-            first: index of the part's first element.
-            numbers: a contiguous vector in the tensor's dtype.
+            name: name of the tensor.
+            first: index of the span's first element.
+            numbers: contiguous vector in the tensor's dtype.
         """
         shard, start = self._place[name]
         view = bytes_of(numbers).data if numbers.numel() else memoryview(b"")
@@ -149,7 +148,7 @@ class CheckpointWriter:
             raise unwritable(self.out, error) from error
 
     def finish(self, shard: int) -> None:
-        """Flush a shard, all tensors of which are written, and give it its final name."""
+        """Flush a shard after all its tensors are written, and give it its final name."""
         file = self.shards[shard].file
         descriptor = self._files.pop(shard)
         try:
@@ -172,16 +171,16 @@ class CheckpointWriter:
         around: Mapping[str, Path] = NOTHING,
         is_one_of_several: bool = False,
     ) -> Path:
-        """Add all other files and give the folder its name.
+        """Add all other files, and give the folder its name.
 
         Args:
-            like: whose config, tokenizer and licence files are taken over.
-            files: further files of ``out``, name -> content; they replace files of the same name.
-            without: patterns of names that are not taken over.
-            more: patterns of further files that are.
-            around: files that are copied as they are, by their names in ``out``.
-            is_one_of_several: leave a note beside it of what it was made, so that a rerun of several writes
-                knows that this one is done; ``forget`` removes it.
+            like: the checkpoint whose config, tokenizer and licence files are copied.
+            files: content of further files by their names in ``out``; they replace files of the same name.
+            without: patterns of names that are not copied.
+            more: patterns of further files to copy.
+            around: further files to copy, by their names in ``out``.
+            is_one_of_several: keep a note beside the folder, so that a rerun of several writes skips this
+                one; ``forget`` removes the note.
         """
         folder = self._folder
         try:
@@ -221,10 +220,10 @@ class CheckpointWriter:
 
 
 def _begin_to_flush(descriptor: int, first: int, end: int) -> None:
-    """Have the blocks that a part completes written to disk while the next is computed; do not wait for it.
+    """Start writing the blocks that a span completes to disk, without waiting for it.
 
-    Linux does so when told that nobody will read them, and still keeps them in memory. Whether they arrived
-    is for ``finish`` to ask, so a refusal means nothing here.
+    On Linux, POSIX_FADV_DONTNEED starts the write and keeps dirty pages in memory. Errors are ignored, since
+    ``finish`` waits for the disk and reports them.
     """
     start, stop = first // _BLOCK * _BLOCK, end // _BLOCK * _BLOCK
     if sys.platform == "linux" and start < stop:
@@ -233,7 +232,7 @@ def _begin_to_flush(descriptor: int, first: int, end: int) -> None:
 
 
 def no_room(out: Path, needed: int, free: int) -> KingyoError:
-    """What to say of a disk that is too full."""
+    """Return the error for a disk that is too full."""
     return KingyoError(
         str(out),
         expected=f"{_size(needed)} of free disk space",

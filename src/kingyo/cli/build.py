@@ -92,12 +92,11 @@ def merge(
     with errors_beside(made) if as_json else nullcontext():
         if verbose and not dry_run:
             echo("Warning: --verbose has no effect without --dry-run.", err=True)
+        from kingyo.engine import MergeOptions
         from kingyo.merging import Request
         from kingyo.sizes import parse_size
 
-        request = Request(
-            recipe=recipe,
-            out=out,
+        options = MergeOptions(
             seed=seed,
             max_shard_bytes=parse_size(max_shard_size, "--max-shard-size"),
             threads=threads,
@@ -109,6 +108,7 @@ def merge(
             pipeline=pipeline,
             allow_pickle=allow_pickle,
         )
+        request = Request(recipe=recipe, out=out, options=options)
         if dry_run:
             _look(request, verbose=verbose, as_json=as_json)
         else:

@@ -11,7 +11,6 @@ import typer
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.models import AllowPickle, Kind
-from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 from kingyo.registry import whole_reference
 
@@ -37,19 +36,12 @@ def layers(
     ] = None,
     allow_pickle: AllowPickle = False,
     kind: Kind = None,
-    picture: Annotated[
-        Path | None, typer.Option("--picture", help="Also draw heat maps into this .html file.")
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Compare what passes through the layers of models, to see which jumps of a path are natural.
 
-    Example: `kingyo layers run.yaml --picture layers.html`
+    Example: `kingyo layers run.yaml`
     """
-    if picture is not None:
-        from kingyo.compare.likeness_picture import check_drawable
-
-        check_drawable(picture)
     with redirect_stdout(sys.stderr):  # what a task of the user's own prints is not the answer
         is_run = task is None and len(what) == 1
         named = None if kind is None else whole_reference(kind, Path.cwd())
@@ -67,8 +59,6 @@ def layers(
         from kingyo.cli.likeness import print_likeness
 
         print_likeness(found)
-    if picture is not None:
-        _draw(picture, found, as_json=as_json)
 
 
 def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> Found:
@@ -113,11 +103,3 @@ def _of_models(
         kind=kind or kind_in(task),
     )
     return models_alike(opened, open_task(task), how)
-
-
-def _draw(picture: Path, found: Found, *, as_json: bool) -> None:
-    from kingyo.cli.diff import write_picture
-    from kingyo.compare.likeness_picture import draw_likeness
-
-    write_picture(picture, draw_likeness(found.models, found.n_prompts, found.likeness))
-    echo(f"Drew {picture}.", err=as_json)

@@ -14,7 +14,7 @@ from kingyo.errors import told
 from kingyo.lineage.licences import UNKNOWN
 from kingyo.merging import Estimate, Group, Survey, Target, group, ungrouped
 from kingyo.merging.groups import shared
-from kingyo.sizes import count_text, counted, size_text, time_text
+from kingyo.sizes import count_text, counted, size_text
 from kingyo.vocabulary import Finding
 
 _MOST_FILES = 3
@@ -126,24 +126,11 @@ def _output(target: Target) -> str:
 
 def _estimate_lines(found: Estimate) -> Sequence[str]:
     memory = ", ".join(f"{name} {size_text(size)}" for name, size in found.memory.items() if size)
-    lines = [
-        f"reads {size_text(found.read)} of {counted(found.files, 'file')}, of which up to "
-        f"{size_text(found.cached)} "
-        "are in memory already",
+    return [
+        f"reads {size_text(found.read)} of {counted(found.files, 'file')}, writes "
+        f"{size_text(found.written)}; {size_text(found.free)} are free on the disk",
         f"memory: about {size_text(found.peak)} at most ({memory})",
     ]
-    if found.seconds is None or found.total_seconds is None:
-        return [*lines, f"time: unknown, since the method fails on made-up tensors: {found.trouble}"]
-    parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.seconds.items())
-    disk = (
-        f"this disk's {size_text(found.disk.write)}/s for writing and {size_text(found.disk.read)}/s for "
-        "reading, tried with 64 MB"
-        if found.disk.is_measured
-        else f"{size_text(found.disk.write)}/s for a disk that could not be tried"
-    )
-    about = f"{'about ' if found.total_seconds >= 1 else ''}{time_text(found.total_seconds)}"
-    basis = f"from {disk}, and from the method run on made-up tensors"
-    return [*lines, f"time: {about} ({parts}); {basis}"]
 
 
 def _table(first: str, *others: str) -> Table:

@@ -1,37 +1,27 @@
-"""A comparison as a picture: a PNG by matplotlib, or a page by plotly.js that needs no network."""
-
-# matplotlib's own types leave **kwargs unknown.
-# pyright: reportUnknownMemberType=false
+"""A comparison as charts, by layer and by kind: a PNG, or a page that needs no network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
-from io import BytesIO
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from kingyo.charts import Chart, Rows, Spec, require
+from kingyo.charts.colours import SERIES
+from kingyo.charts.marks import field, layer, layers, legend_of, names, rows, tips
 from kingyo.compare.advice import advise, letter
-from kingyo.compare.charts import Chart, charts, layers
-from kingyo.compare.measures import Comparison
-from kingyo.compare.page import INK, write_page
+from kingyo.compare.measures import Comparison, Measures
 from kingyo.errors import KingyoError
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-RULE = "#e6e5e2"
-COLOURS = ("#cf3a1d", "#0072b2", "#b07400", "#00795a", "#8b5fbf", "#8b8e93")
-DPI = 160
+Value = Callable[[Measures], float | None]
 
 
 def drawer(target: Path) -> Callable[[Comparison], bytes]:
-    """Find who draws a file of this name, before anything is compared.
+    """Return what draws a file of this name, before anything is compared.
 
     Raises:
-        KingyoError: the name ends neither in .png nor in .html, or what draws it is not installed.
+        KingyoError: the name ends neither in .png nor in .html, or the extra is not installed.
     """
-    known = {".png": ("matplotlib", draw_png), ".html": ("plotly", draw_page)}
+    known = {".png": draw_png, ".html": draw_page}
     if target.suffix.lower() not in known:
         raise KingyoError(
             "--picture",
@@ -39,88 +29,106 @@ def drawer(target: Path) -> Callable[[Comparison], bytes]:
             received=str(target),
             remedy="Name it such as differences.png.",
         )
-    package, draw = known[target.suffix.lower()]
-    if find_spec(package) is None:
-        raise KingyoError(
-            "--picture",
-            expected=f"{package} to be installed",
-            received=f"no {package}",
-            remedy=f"Install what draws: pip install {package}",
-        )
-    return draw
+    require("--picture")
+    return known[target.suffix.lower()]
 
 
 def draw_png(found: Comparison) -> bytes:
-    """Draw all charts, one below the other: layers as lines, kinds as bars."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    """Draw all charts below one another: layers to the left, kinds to the right."""
+    from kingyo.charts.draw import png_of_several
 
-    shown = charts(found)
-    figure = Figure(figsize=(11, 2.6 * len(shown) + 0.8), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(shown), 2, width_ratios=[3, 1.3], squeeze=False)
-    figure.suptitle(_title(found), fontsize=9, color=INK, x=0.01, ha="left")
-    for (left, right), chart in zip(grid, shown, strict=True):
-        _draw(chart, found, left, right)
-    target = BytesIO()
-    figure.savefig(target, format="png")
-    return target.getvalue()
-
-
-def _draw(chart: Chart, found: Comparison, left: Axes, right: Axes) -> None:
-    """Layers to the left, kinds to the right."""
-    width = 0.8 / len(chart.series)
-    for place, series in enumerate(chart.series):
-        colour = COLOURS[place % len(COLOURS)]
-        by_layer, by_kind = ([_number(each) for each in v] for v in (series.by_layer, series.by_kind))
-        left.plot(layers(found), by_layer, color=colour, marker="o", ms=3, lw=1.3, label=series.name)
-        spots = [kind - 0.4 + (place + 0.5) * width for kind in range(len(by_kind))]
-        right.bar(spots, by_kind, width=width, color=colour)
-    left.set_title(chart.title, fontsize=10, color=INK, loc="left")
-    left.legend(frameon=False, fontsize=8, labelcolor=INK)
-    right.set_xticks(range(len(found.kinds)), list(found.kinds))
-    for axes in (left, right):
-        axes.tick_params(length=0, labelsize=8)
-        axes.grid(axis="y", color=RULE, lw=0.7)
-        axes.set_axisbelow(True)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-    left.tick_params("x", rotation=90 if len(layers(found)) > 16 else 0)
-    right.tick_params("x", rotation=30)
+    return png_of_several(charts(found), columns=2, title=_title(found))
 
 
 def draw_page(found: Comparison) -> bytes:
     """Write all charts as one HTML file."""
-    drawn = [_figure(chart, found) for chart in charts(found)]
-    return write_page("kingyo diff", (_title(found), *found.notes, *advise(found)), drawn)
+    from kingyo.charts.page import render
 
-
-def _figure(chart: Chart, found: Comparison) -> dict[str, object]:
-    data: list[dict[str, object]] = []
-    for place, series in enumerate(chart.series):
-        look: dict[str, object] = {"name": series.name, "legendgroup": series.name}
-        colour = COLOURS[place % len(COLOURS)]
-        line = {"type": "scatter", "mode": "lines+markers", "line": {"color": colour}}
-        bars = {"type": "bar", "marker": {"color": colour}, "showlegend": False, "xaxis": "x2", "yaxis": "y2"}
-        data.append({**look, **line, "x": layers(found), "y": series.by_layer})
-        data.append({**look, **bars, "x": list(found.kinds), "y": series.by_kind})
-    layout = {
-        "title": {"text": chart.title, "font": {"size": 15}, "x": 0.01},
-        "height": 320,
-        "showlegend": True,
-        "xaxis": {"domain": [0, 0.66], "type": "category", "title": {"text": "layer", "standoff": 4}},
-        "xaxis2": {"domain": [0.74, 1], "type": "category", "anchor": "y2"},
-        "yaxis2": {"anchor": "x2"},
-        "plot_bgcolor": "#ffffff",
-        "margin": {"t": 48, "b": 48},
+    context: dict[str, object] = {
+        "title": "kingyo diff",
+        "name": "diff",
+        "datasets": {},
+        "lines": (_title(found), *found.notes, *advise(found)),
+        "charts": charts(found),
     }
-    return {"data": data, "layout": layout}
+    return render("charts", "charts", context)
 
 
 def _title(found: Comparison) -> str:
-    names = "   ".join(f"{letter(i)} = {reference}" for i, reference in enumerate(found.models))
-    return names if found.base is None else f"{names}   base = {found.base}"
+    models = " · ".join(f"{letter(i)} = {reference}" for i, reference in enumerate(found.models))
+    return models if found.base is None else f"{models} · base = {found.base}"
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+def charts(found: Comparison) -> list[Chart]:
+    """Return two charts for each measure: by layer, and by kind of tensor."""
+    return [
+        chart
+        for number, (title, values) in enumerate(_measures(found).items())
+        for chart in _charts(found, number, title, values)
+    ]
+
+
+def _measures(found: Comparison) -> dict[str, dict[str, Value]]:
+    """Return title -> model or pair of models, by their letters -> its value in a group of tensors."""
+    if found.base is None:
+        return {
+            "‖difference‖ / ‖first‖": _of_pairs(found, lambda sums, i, j: sums.relative(j, i)),
+            "cosine of weights": _of_pairs(found, Measures.cosine),
+        }
+    shared = {
+        "cosine of task vectors": _of_pairs(found, Measures.delta_cosine),
+        "opposite signs, by magnitude": _of_pairs(found, Measures.weighted_conflict),
+    }
+    return {
+        "‖task vector‖ / ‖base‖": _of_models(found, Measures.change),
+        **(shared if len(found.models) > 1 else {}),
+        "energy of the largest 10 %": _of_models(found, Measures.top_share),
+    }
+
+
+def _of_models(found: Comparison, value: Callable[[Measures, int], float | None]) -> dict[str, Value]:
+    return {letter(i): lambda sums, i=i: value(sums, i) for i in range(len(found.models))}
+
+
+def _of_pairs(found: Comparison, value: Callable[[Measures, int, int], float | None]) -> dict[str, Value]:
+    pairs = found.total.pairs()
+    return {f"{letter(i)}, {letter(j)}": lambda sums, i=i, j=j: value(sums, i, j) for i, j in pairs}
+
+
+def _charts(found: Comparison, number: int, title: str, values: dict[str, Value]) -> list[Chart]:
+    colours = {name: SERIES[place % len(SERIES)] for place, name in enumerate(values)}
+    groups = {
+        "layer": {name.removeprefix("block."): sums for name, sums in found.layers.items()},
+        "kind": found.kinds,
+    }
+    return [
+        Chart(
+            name=f"{what}-{number}",
+            description=f"{title} by {what}.",
+            spec=_drawn(what, list(own), _rows(own, values), colours) | {"title": title},
+            height=220,
+            width=640 if what == "layer" else 300,
+        )
+        for what, own in groups.items()
+    ]
+
+
+def _rows(groups: Mapping[str, Measures], values: Mapping[str, Value]) -> Rows:
+    """Return one row for each group and series that has a value."""
+    return [
+        {"group": group, "name": name, "value": number}
+        for group, sums in groups.items()
+        for name, value in values.items()
+        if (number := value(sums)) is not None
+    ]
+
+
+def _drawn(what: str, order: Sequence[str], shown: Rows, colours: dict[str, str]) -> Spec:
+    x = names("group", order, axis={"labelAngle": -90 if len(order) > 16 else 0, "labelOverlap": True})
+    colour = {"field": "name", "type": "nominal", **legend_of(colours, 4)}
+    tooltip = tips(("name", "model"), ("group", what), ("value", "value"))
+    encoding = {"x": x, "y": field("value"), "color": colour, "tooltip": tooltip}
+    if what == "kind":
+        bars = encoding | {"xOffset": {"field": "name", "sort": list(colours)}}
+        return layers(what, None, [layer("bar", bars)], data=rows(shown))
+    return layers(what, None, [layer("line", encoding, point=True)], data=rows(shown))

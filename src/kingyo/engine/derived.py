@@ -51,7 +51,7 @@ class PlannedCheckpoint(Checkpoint):
         """Return all that the merge of a tensor reads, each once."""
         each_once = dict.fromkeys((each.reference, each.tensor) for each in self.jobs[name].reads)
         others = tuple((self.sources[reference], tensor) for reference, tensor in each_once)
-        return Needs(others=others, is_merge=True)
+        return Needs(others=others)
 
 
 def stamp(checkpoint: Checkpoint) -> object:

@@ -30,7 +30,7 @@ _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code tak
 _HELD = 1 << 29  # bytes that may be computed for results before these are, in place; twice while others do
 _FIRST = 0.15  # the part of all elements that is prepared before the first are computed, where others help
 _PAST = 1 << 24  # elements; as many results are more than the caches hold, and are written past them
-_PART = 1 << 20  # elements that a thread computes before it hands them over
+PART = 1 << 20  # elements that a thread computes before it hands them over
 
 
 Prepared = tuple[Filling, int]
@@ -260,7 +260,7 @@ def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read
 
     def write_part(span: Span) -> bool:
         finite = True
-        for start, stop in spans(span[1] - span[0], _PART):
+        for start, stop in spans(span[1] - span[0], PART):
             part = span[0] + start, span[0] + stop
             place = sink.place(job, part)
             finite = _write(job, merged, part, place) and finite

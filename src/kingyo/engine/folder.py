@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import local
 from typing import Protocol
@@ -15,9 +15,10 @@ from kingyo.checkpoints.companions import CODE
 from kingyo.checkpoints.partial import hidden
 from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.stamps import file_stamps
-from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
+from kingyo.checkpoints.writer import CheckpointWriter
 from kingyo.engine.derived import leaves, stamp
 from kingyo.engine.execute import How, execute
+from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan, TensorJob
 from kingyo.errors import KingyoError
 from kingyo.kernels.blocks import Span
@@ -52,33 +53,29 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
-    """How a checkpoint is written.
+class Writing:
+    """How one folder is written, beside what the options of the merge say.
 
     Attributes:
-        max_shard_bytes: where a new file of weights begins.
-        force: replace the model that the folder holds.
         is_one_of_several: see ``CheckpointWriter.complete``.
         around: files of the pipeline that the output is a component of, by their names in it: the folder gets
             them as they are, and the checkpoint in a folder of its own. None: it is written by itself.
-        copy_code: copy the Python files of the model that the output is like; they are never run.
         watch: is told of progress.
+        compiled: see ``How``.
     """
 
-    max_shard_bytes: int = MAX_SHARD_BYTES
-    force: bool = False
     is_one_of_several: bool = False
-    copy_code: bool = False
     around: Mapping[str, Path] | None = None
     watch: Watch | None = None
+    compiled: bool | None = None
 
 
 def to_folder(
     plan: Plan,
     out: Path,
     files: Mapping[str, str | bytes] | None = None,
-    how: How | None = None,
-    output: Output | None = None,
+    options: MergeOptions | None = None,
+    writing: Writing | None = None,
 ) -> Path:
     """Write a merge as a checkpoint; all or nothing. After an interrupt the same call goes on where it was.
 
@@ -89,38 +86,39 @@ def to_folder(
         plan: what to compute.
         out: a new or empty folder.
         files: further files for it, name -> content.
-        how: threads and the like.
-        output: sizes of files, and who is told of progress.
+        options: of the merge; those of the recipe alone (seed, component) are applied already.
+        writing: what goes around the checkpoint, and who is told of progress.
 
     Raises:
         KingyoError: ``out`` is one of the sources; or see ``compute`` and ``CheckpointWriter``.
     """
     check_no_source(plan, out)
-    asked, own = output or Output(), plan.tokenizer_files or {}
-    writer = _writer(plan, out, asked)
+    chosen, asked = options or MergeOptions(), writing or Writing()
+    writer = _writer(plan, out, chosen, asked.around)
     if writer.is_published:
         return out
-    inside = _inside(plan, asked)
+    inside = _inside(plan, asked.around)
+    own = {str(Path(inside, name)): text for name, text in (plan.tokenizer_files or {}).items()}
     before = _count_complete(out, inside)
     plan.sources.check_unchanged()
     with writer:
         dropped = before - writer.n_finished
         if dropped > 0 and asked.watch is not None:
             asked.watch.drop(dropped)
-        _write_shards(plan, writer, how, asked.watch)
+        _write_shards(plan, writer, replace(chosen.how, compiled=asked.compiled), asked.watch)
         return writer.complete(
             like=plan.like,
-            files={**{str(Path(inside, name)): text for name, text in own.items()}, **(files or {})},
+            files={**own, **(files or {})},
             without=() if plan.tokenizer_files is None else TOKENIZER_FILES,
-            more=CODE if asked.copy_code else (),
+            more=CODE if chosen.copy_code else (),
             around=asked.around or {},
             is_one_of_several=asked.is_one_of_several,
         )
 
 
-def _inside(plan: Plan, asked: Output) -> str:
+def _inside(plan: Plan, around: Mapping[str, Path] | None) -> str:
     """The folder in the output that gets the checkpoint: of a component its own."""
-    return "" if asked.around is None else plan.like.path.absolute().name
+    return "" if around is None else plan.like.path.absolute().name
 
 
 def _count_complete(out: Path, inside: str) -> int:
@@ -128,18 +126,20 @@ def _count_complete(out: Path, inside: str) -> int:
     return sum(1 for _ in (hidden(out) / "content" / inside).glob("*.safetensors"))
 
 
-def _writer(plan: Plan, out: Path, asked: Output) -> CheckpointWriter:
+def _writer(
+    plan: Plan, out: Path, options: MergeOptions, around: Mapping[str, Path] | None = None
+) -> CheckpointWriter:
     return CheckpointWriter(
         out,
         out_tensors(plan),
-        identity=identity(plan, asked.around),
-        max_shard_bytes=asked.max_shard_bytes,
-        force=asked.force,
-        stem=str(Path(_inside(plan, asked), plan.like.stem)),
+        identity=identity(plan, around),
+        max_shard_bytes=options.max_shard_bytes,
+        force=options.force,
+        stem=str(Path(_inside(plan, around), plan.like.stem)),
     )
 
 
-def count_kept(plan: Plan, out: Path, max_shard_bytes: int) -> int:
+def count_kept(plan: Plan, out: Path, options: MergeOptions) -> int:
     """How many files of weights an earlier try of the same merge has finished, which another will keep.
 
     Raises:
@@ -147,7 +147,7 @@ def count_kept(plan: Plan, out: Path, max_shard_bytes: int) -> int:
     """
     if not hidden(out).is_dir():
         return 0
-    return _writer(plan, out, Output(max_shard_bytes=max_shard_bytes, force=True)).n_kept
+    return _writer(plan, out, replace(options, force=True)).n_kept
 
 
 def out_tensors(plan: Plan) -> list[OutTensor]:
@@ -155,7 +155,7 @@ def out_tensors(plan: Plan) -> list[OutTensor]:
     return [OutTensor(name=job.name, shape=job.shape, dtype=job.dtype) for job in plan.jobs]
 
 
-def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: Watch | None) -> None:
+def _write_shards(plan: Plan, writer: CheckpointWriter, how: How, watch: Watch | None) -> None:
     if watch is not None:
         sizes = [shard.n_bytes - len(shard.header) for shard in writer.shards]
         watch.start(sizes, sum(size for i, size in enumerate(sizes) if writer.is_finished(i)))

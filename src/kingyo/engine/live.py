@@ -11,7 +11,7 @@ from kingyo.engine.compute import not_finite, result
 from kingyo.engine.execute import How, Prepared, fill
 from kingyo.engine.plan import Plan, TensorJob
 from kingyo.errors import KingyoError
-from kingyo.kernels import Blend, Draft, Drawn, Lazy, RankedChance
+from kingyo.kernels import Blend, Draft, Lazy, RankedChance
 from kingyo.kernels.device import moved
 from kingyo.kernels.work import Filling, prepare
 from kingyo.late import Tensor, torch
@@ -70,9 +70,8 @@ class _Live:
             for term in blend.terms:
                 if not self._sources.lasts(term.source):  # made by the method; facts may have no room for it
                     n_bytes += term.source.nbytes
-                if isinstance(term.keep, RankedChance):  # a draft's ranks are remembered anyway
-                    is_draft = isinstance(merged, Draft)
-                    n_bytes += Drawn.n_bytes(blend.n_elements) if is_draft else term.keep.ranks.nbytes
+                if isinstance(term.keep, RankedChance):
+                    n_bytes += term.keep.ranks.nbytes
         elif isinstance(merged, torch.Tensor):
             n_bytes += merged.nbytes
         return n_bytes

@@ -22,12 +22,12 @@ from kingyo.stats import ROUNDING
 from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
 from kingyo.strategies.checks import check_strategy
 from kingyo.types import (
-    AppraisingStrategy,
     Evaluation,
     FiniteStrategy,
     InformedStrategy,
     ItemScore,
     Outcome,
+    PredictingStrategy,
     TaskAware,
     Trial,
 )
@@ -118,7 +118,7 @@ class AnySearchRun(ABC):
             if told.get(trial.id) is not None:
                 fine.setdefault(trial.recipe_hash, trial)
         trials = sorted(fine.values(), key=lambda trial: (-(told[trial.id] or 0.0), trial.id))
-        beliefs = self._appraised(trials)
+        beliefs = self._predicted(trials)
         if beliefs is None:
             trials = trials[:MOST_RANKED]
             beliefs = self._expected(trials)
@@ -133,25 +133,25 @@ class AnySearchRun(ABC):
         of an item behind the best of these trials count as equal to it. Where measures count, nothing is
         believed but what was measured.
         """
-        beliefs = self._appraised(trials)
+        beliefs = self._predicted(trials)
         if beliefs is None:
             beliefs = self._expected(trials)
         best = max(beliefs)
         return [best if belief >= best - self._equal else belief for belief in beliefs]
 
-    def _appraised(self, trials: Sequence[StoredTrial]) -> list[float] | None:
+    def _predicted(self, trials: Sequence[StoredTrial]) -> list[float] | None:
         strategy = self.search.strategy
-        if not isinstance(strategy, AppraisingStrategy) or self.search.aims.by_set:
+        if not isinstance(strategy, PredictingStrategy) or self.search.aims.by_set:
             return None
         genomes = [trial.asked.genome for trial in trials]
 
-        def appraise() -> list[float] | None:
-            beliefs = strategy.appraise(genomes)
+        def predict() -> list[float] | None:
+            beliefs = strategy.predict(genomes)
             n = len(genomes) if beliefs is None else len(beliefs)
             assert n == len(genomes), f"{n} beliefs of {len(genomes)} points"
             return beliefs
 
-        return called(self.search, "appraise", appraise)
+        return called(self.search, "predict", predict)
 
     def _expected(self, trials: Sequence[StoredTrial]) -> list[float]:
         if self.search.aims.by_set:
@@ -198,7 +198,7 @@ class AnySearchRun(ABC):
             called(self.search, "learn_tasks", lambda: strategy.learn_tasks(self._judge.task_of, aims.tasks))
         if known and isinstance(strategy, InformedStrategy):
             points = self._known(known)
-            called(self.search, "learn", lambda: strategy.learn(points))
+            called(self.search, "warm_start", lambda: strategy.warm_start(points))
 
     def _evaluation(self, trial: StoredTrial, row: Mapping[str, float]) -> Evaluation:
         """The scores of a baseline on fit; with its answers where a measure reads them."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.pipelines import whole_pipeline
-from kingyo.engine import Output, plan, rooted, to_folder
+from kingyo.engine import Writing, plan, rooted, to_folder
 from kingyo.errors import KingyoError
 from kingyo.evolution.recipes import read_recipe
 from kingyo.export.card import Card, render_card
@@ -85,7 +85,7 @@ def export(
         "recipe.yaml": rooted(recipe, folder, out=out).to_yaml(),
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
-    return to_folder(planned, out, files=files, output=Output(around=around))
+    return to_folder(planned, out, files=files, writing=Writing(around=around))
 
 
 def _around(like: Checkpoint, run: Run) -> Mapping[str, Path] | None:

@@ -6,7 +6,7 @@ its place. It knows tensors and numbers, and nothing of recipes, files or models
 
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.draft import Draft
-from kingyo.kernels.keep import Band, Chance, Drawn, Keep, Limit, RankedChance
+from kingyo.kernels.keep import Band, Chance, Keep, Limit, RankedChance
 from kingyo.kernels.lazy import Elementwise, Lazy, whole
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Blend",
     "Chance",
     "Draft",
-    "Drawn",
     "Elementwise",
     "Keep",
     "Lazy",

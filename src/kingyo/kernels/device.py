@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kingyo.kernels.blend import Blend, Term
-from kingyo.kernels.keep import KNOWN, Drawn, Keep, RankedChance
+from kingyo.kernels.keep import Compiled
 from kingyo.late import Tensor
 
 Copy = Callable[[Tensor], Tensor]
@@ -18,19 +18,12 @@ Copy = Callable[[Tensor], Tensor]
 
 
 def moved(blend: Blend, copy: Copy) -> Blend | None:
-    """The same blend of copies; None where a user's own ``Keep`` does not say how it can be moved."""
+    """Return the same blend of copies; None where a user's own ``Keep`` does not say how it can be moved."""
     terms: list[Term] = []
     for term in blend.terms:
         keep = term.keep
-        if keep is not None and type(keep) not in KNOWN:
+        if keep is not None and not isinstance(keep, Compiled):
             return None
-        terms.append(replace(term, source=copy(term.source), keep=_moved(keep, copy)))
+        kept = None if keep is None else keep.moved(copy)
+        terms.append(replace(term, source=copy(term.source), keep=kept))
     return replace(blend, terms=tuple(terms), base=None if blend.base is None else copy(blend.base))
-
-
-def _moved(keep: Keep | None, copy: Copy) -> Keep | None:
-    if isinstance(keep, Drawn):
-        return Drawn(bits=copy(keep.bits))
-    if isinstance(keep, RankedChance):
-        return replace(keep, ranks=copy(keep.ranks.int()))  # other devices know little of uint16
-    return keep

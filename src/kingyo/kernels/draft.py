@@ -1,4 +1,4 @@
-"""Blends that nobody can compute before it is drawn what they keep, since their factors follow from it."""
+"""Blends whose factors follow from what chance keeps, so that this is summed before they are computed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from functools import cached_property
 
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.keep import RankedChance
-from kingyo.kernels.measures import draw, scaled_back
+from kingyo.kernels.measures import kept_magnitude, scaled_back
 from kingyo.late import Tensor
 
 
@@ -18,7 +17,7 @@ class Draft:
 
     Attributes:
         blend: its factors are those before.
-        wholes: of each term Σ|δ|, if it is to be scaled: its keep is a ``RankedChance`` that does not.
+        wholes: of each term Σ|δ|, if it is to be scaled; None if not.
     """
 
     blend: Blend
@@ -31,7 +30,7 @@ class Draft:
 
     @cached_property
     def decided(self) -> Blend:
-        """The blend, once its terms are drawn and scaled."""
+        """Return the blend with its terms scaled."""
         terms = map(self._decided, self.blend.terms, self.wholes)
         return replace(self.blend, terms=tuple(terms))
 
@@ -39,9 +38,9 @@ class Draft:
         if whole is None:
             return term
         assert self.blend.base is not None
-        assert isinstance(term.keep, RankedChance)
-        drawn, after = draw(term.source, self.blend.base, term.keep, whole)
-        return replace(term, keep=drawn, factor=term.factor * scaled_back(whole, after))
+        assert term.keep is not None
+        kept = kept_magnitude(term.source, self.blend.base, term.keep, whole)
+        return replace(term, factor=term.factor * scaled_back(whole, kept))
 
     def block(self, span: Span) -> Tensor:
         """The entries of a span in new float32 memory."""

@@ -1,383 +1,220 @@
-"""The compiled twins of ``blend`` and ``measures``: one pass over memory, with the bits of the reference.
+"""Compiled functions that run a loop of ``loops`` over memory: blends, sums, histograms, ranks.
 
-A pass is described by a short text (how many sources, their dtypes, what is kept, what is done), and machine
-code is made for that text: every description is compiled once and cached on disk. Numbers travel in arrays.
-Nothing here checks its arguments: ``packed`` does.
-
-The text has five parts, as in ``bb/b/b/c./en``, and behind them a digest:
-
-- dtypes of the sources: ``b`` bfloat16, ``h`` float16, ``f`` float32;
-- of the base, or ``-``;
-- of the output; a capital goes past the caches;
-- what is kept of each source: ``.`` all, ``l`` the largest, ``m`` those but for the very largest, ``c`` by
-  chance, ``r`` by chance and a rank of 16 bits, ``t`` of 32, ``R`` and ``T`` the same over the chance, ``d``
-  what was drawn before;
-- switches: ``e`` elect, ``q`` by equal votes, ``n`` normalize, ``p`` by positive shares, ``s`` only what
-  varies most, ``x`` scale; of measures ``v`` the variance, ``g`` products, ``2`` squares, ``a`` magnitudes,
-  ``k`` rounded magnitudes, ``w`` writing what is drawn.
+They give the bits of ``blend`` and ``reference``. Machine code is made once for each text of a loop, and
+cached on disk. All functions take passes of one loop, as ``packed.arguments`` gives them: the text, then
+arrays with a row for each pass. Nothing here checks its arguments: ``packed`` does.
 """
 
-# pyright: basic, reportReturnType=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false, reportPrivateImportUsage=false
+# pyright: basic
 
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import overload
 
+from kingyo.kernels import memory
 from kingyo.kernels.blocks import BLOCK, LANES, SIZE_SHIFT
-from kingyo.kernels.lanes import DOUBLE, I16, I32, I64, Lanes, everywhere, store_bits
+from kingyo.kernels.keep import ENTRIES
+from kingyo.kernels.loops import ROW
 from kingyo.kernels.machine_code import Described, compiled
-from kingyo.kernels.noise import FIRST, N_CHANCES, SECOND
+from kingyo.kernels.memory import INLINE, copy_out, hashed, inline
+from kingyo.kernels.noise import N_CHANCES
 from kingyo.kernels.ordering import DIGITS, sort
-from kingyo.kernels.steps import Pass, blended, draw, is_kept, rows, variance, write
 
-WIDTH = 16
-SUMMED = 8
-"""Lanes that are summed at a time: float64 of more do not fit into registers."""
 SHIFT = np.uint32(SIZE_SHIFT)
-CHUNK = 1 << 11
-"""How many entries are drawn before they are blended: then fewer numbers are in use at a time."""
-SCRATCH = CHUNK // 8 + 16
-"""Bytes for that: ``load_bits`` reads beyond."""
+GROUP = 64
+"""How many sizes are searched at a time."""
+CHUNK = 1024
+"""Bytes that are computed before they are copied to their place; fewer let loads and stores overlap."""
+NAMES = {
+    **{name: value for name, value in vars(memory).items() if not name.startswith("_")},
+    **{name: inline(function) for name, function in ENTRIES.items()},
+    "ZERO": np.float32(0.0),
+    "f32": np.float32,
+}
+"""What the text of a loop may use."""
 
 
-_ONE = (types.uint64[::1], types.float32[::1], types.uint32[::1], types.int64, types.int64)
-"""What follows the description in most functions: addresses, numbers, keys, start and stop."""
-_MANY = (types.uint64[:, ::1], types.float32[:, ::1], types.uint32[:, ::1], types.int64[:, ::1])
-"""The same of many passes, starts and stops in one array."""
+def _loop(text, addresses, numbers, words, start, stop, to):
+    """Write the entries start..stop to the address ``to``; see ``loops.text``."""
+    raise NotImplementedError
 
 
-def _each_step(context, builder, signature, arguments, body, width, is_drawn=False) -> None:
-    """Call ``body(step, index)`` for steps of ``width`` lanes, and of one for what is left of the span."""
-    text = signature.args[0].literal_value
-    arrays = [
-        context.make_array(kind)(context, builder, value).data
-        for kind, value in zip(signature.args[1:4], arguments[1:4], strict=True)
-    ]
-    start, stop = arguments[4:6]
-    alone = Pass(text, builder, *arrays, is_drawn=is_drawn)
-    # two neighbours share a hash; what goes past the caches begins at a multiple of its bytes
-    multiple = width if alone.goes_past else 2 if alone.is_random else 1
-    even = start
-    if multiple > 1:
-        rest = ir.Constant(I64, multiple - 1)
-        even = builder.and_(builder.add(start, rest), builder.not_(rest))
-        even = builder.select(builder.icmp_signed(">", even, stop), stop, even)
-    left = builder.srem(builder.sub(stop, even), ir.Constant(I64, width))
-    wide = builder.sub(stop, left)
-    for count, first, last in ((1, start, even), (width, even, wide), (1, wide, stop)):
-        if first is last:
-            continue
-        step = Pass(text, builder, *arrays, width=count, is_drawn=is_drawn)
-        step.load_all()
-        with cgutils.for_range_slice(builder, first, last, ir.Constant(I64, count), I64) as (index, _):
-            body(step, index)
+@overload(_loop, prefer_literal=True, jit_options=INLINE)
+def _compile_loop(text, addresses, numbers, words, start, stop, to):
+    names = dict(NAMES)
+    exec(text.literal_value, names)
+    return names["loop"]
 
 
-@intrinsic(prefer_literal=True)
-def _blend(_context, text, addresses, numbers, keys, start, stop):
-    """Write a span of a blend; return the bits of the largest magnitude (NaN is larger than infinity).
+def _blends(text, addresses, numbers, words, spans, worst):
+    """Write blends; return of each pass the bits of its largest magnitude.
 
-    What is kept by chance was drawn before. Where one is NaN, what was written of it in bfloat16 is not to be
-    used.
+    Where one is NaN, what was written of it in bfloat16 is not to be used. What goes past the caches is there
+    for other threads once this thread takes the interpreter's lock.
     """
-
-    def generate(context, builder, signature, arguments):
-        worst = {}
-
-        def body(step: Pass, index: ir.Value) -> None:
-            sizes = write(step, index, blended(step, index))
-            kind = sizes.value.type
-            if kind not in worst:
-                worst[kind] = cgutils.alloca_once(builder, kind)  # filled with zeros
-            before = Lanes(builder, builder.load(worst[kind]))
-            builder.store(sizes.larger(before).value, worst[kind])
-
-        _each_step(context, builder, signature, arguments, body, WIDTH, is_drawn=True)
-        found = ir.Constant(I32, 0)
-        for kind, place in worst.items():
-            for lane in range(kind.count):
-                size = builder.extract_element(builder.load(place), ir.Constant(I32, lane))
-                if kind.element == I16:
-                    size = builder.shl(builder.zext(size, I32), ir.Constant(I32, 16))
-                found = builder.select(builder.icmp_unsigned(">", size, found), size, found)
-        return found
-
-    return types.uint32(text, addresses, numbers, keys, start, stop), generate
-
-
-@intrinsic(prefer_literal=True)
-def _n_random(_context, text):
-    """How many sources are kept by chance."""
-
-    def generate(_context, _builder, signature, _arguments):
-        return ir.Constant(I64, _kinds(signature).count("c"))
-
-    return types.int64(text), generate
-
-
-@intrinsic(prefer_literal=True)
-def _draw(_context, text, addresses, numbers, keys, start, stop, scratch):
-    """Draw a span, which begins at a multiple of 32, into scratch, an address.
-
-    The place of each source's bits is put into ``addresses``.
-    """
-
-    def generate(context, builder, signature, arguments):
-        arrays = [
-            context.make_array(kind)(context, builder, value).data
-            for kind, value in zip(signature.args[1:4], arguments[1:4], strict=True)
-        ]
-        start, stop, place = arguments[4:7]
-        random = [k for k, kind in enumerate(_kinds(signature)) if kind == "c"]
-        n = len(_kinds(signature))
-        place = builder.sub(place, builder.lshr(start, ir.Constant(I64, 3)))
-        for k in random:
-            builder.store(place, builder.gep(arrays[0], [ir.Constant(I64, 2 + n + k)]))
-            place = builder.add(place, ir.Constant(I64, SCRATCH))
-        step = Pass(signature.args[0].literal_value, builder, *arrays, width=LANES)
-        step.load_all()
-        with cgutils.for_range_slice(builder, start, stop, ir.Constant(I64, LANES), I64) as (index, _):
-            step.fetch_all(index)
-            for k in random:
-                draw(step, k, index)
-        return context.get_dummy_value()
-
-    return types.void(text, addresses, numbers, keys, start, stop, scratch), generate
-
-
-def _kinds(signature) -> str:
-    return signature.args[0].literal_value.split("/")[3]
-
-
-@intrinsic(prefer_literal=True)
-def _sizes(_context, text, addresses, numbers, keys, start, stop):
-    """Write magnitudes of the first row, or with ``v`` the variance over all, as float32."""
-
-    def generate(context, builder, signature, arguments):
-        _each_step(context, builder, signature, arguments, _write_size, WIDTH)
-        return context.get_dummy_value()
-
-    return types.void(text, addresses, numbers, keys, start, stop), generate
-
-
-def _write_size(step: Pass, index: ir.Value) -> Lanes:
-    found, _ = rows(step, index)
-    size = variance(found) if "v" in step.switches else found[0].size()
-    write(step, index, size)
-    return size
-
-
-@intrinsic(prefer_literal=True)
-def _matches(_context, text, addresses, numbers, keys, start, stop, wanted, matches):
-    """As ``_sizes``; and of each 16 one bit: whether its upper bits are ``wanted``."""
-
-    def generate(context, builder, signature, arguments):
-        start, wanted = arguments[4], arguments[6]
-        into = context.make_array(signature.args[7])(context, builder, arguments[7]).data
-
-        def body(step: Pass, index: ir.Value) -> None:
-            size = _write_size(step, index)
-            if step.width == WIDTH:
-                bins = size.bits().right(int(SHIFT))
-                same = builder.icmp_unsigned("==", bins.value, everywhere(builder, wanted, WIDTH).value)
-                group = builder.sdiv(builder.sub(index, start), ir.Constant(I64, WIDTH))
-                builder.store(builder.bitcast(same, ir.IntType(WIDTH)), builder.gep(into, [group]))
-
-        _each_step(context, builder, signature, arguments, body, WIDTH)
-        return context.get_dummy_value()
-
-    return types.void(text, addresses, numbers, keys, start, stop, wanted, matches), generate
-
-
-@intrinsic(prefer_literal=True)
-def _sums(_context, text, addresses, numbers, keys, start, stop, lanes, rounder):
-    """Add to lanes (float64, (sums, 32)): products of all pairs with ``g``, squares with ``2``, or sizes.
-
-    With ``k`` these are rounded by adding ``rounder`` and taking it away again. With ``w`` what is kept of
-    the first source is written, a bit each.
-    """
-
-    def generate(context, builder, signature, arguments):
-        into = context.make_array(signature.args[6])(context, builder, arguments[6]).data
-
-        def body(step: Pass, index: ir.Value) -> None:
-            found, _ = rows(step, index)
-            if "w" in step.switches:
-                store_bits(is_kept(step, 0, index), step.address(1), index, paired=step.paired)
-            lane = ir.Constant(I64, 0)
-            if step.width == 1:
-                lane = builder.srem(builder.sub(index, arguments[4]), ir.Constant(I64, LANES))
-            parts = min(step.width, SUMMED)
-            for first in range(0, step.width, parts):
-                some = [row.part(first, parts) for row in found]
-                for k, number in enumerate(_summed(step.switches, some, arguments[7])):
-                    place = builder.gep(into, [builder.add(lane, ir.Constant(I64, k * LANES + first))])
-                    place = builder.bitcast(place, ir.VectorType(DOUBLE, parts).as_pointer())
-                    before = builder.load(place)
-                    before.align = 8
-                    builder.store(builder.fadd(before, number.value), place).align = 8
-
-        _each_step(context, builder, signature, arguments, body, LANES)
-        return context.get_dummy_value()
-
-    return types.void(text, addresses, numbers, keys, start, stop, lanes, rounder), generate
-
-
-def _summed(switches: str, found: list[Lanes], rounder: ir.Value) -> list[Lanes]:
-    if "g" in switches:
-        wide = [row.wide() for row in found]
-        return [a * b for i, a in enumerate(wide) for b in wide[i:]]
-    if "2" in switches:
-        return [wide * wide for wide in (row.wide() for row in found)]
-    sizes = [row.size().wide() for row in found]
-    if "k" in switches:
-        rounds = everywhere(found[0].builder, rounder, found[0].width)
-        sizes = [(size + rounds) - rounds for size in sizes]
-    return sizes
-
-
-def _blend_span(text, addresses, numbers, keys, start, stop):
-    """Write the span start..stop of a blend; see ``_blend``."""
-    n = _n_random(text)
-    if n == 0:
-        return _blend(text, addresses, numbers, keys, start, stop)
-    worst, own = np.uint32(0), addresses.copy()
-    scratch = np.empty(n * SCRATCH, np.uint8)
-    for first in range(start, stop, CHUNK):
-        last = min(first + CHUNK, stop)
-        _draw(text, own, numbers, keys, first // LANES * LANES, last, np.uint64(scratch.ctypes.data))
-        worst = max(worst, _blend(text, own, numbers, keys, first, last))
-    return worst
-
-
-_one_blend = compiled(_blend_span)
-
-
-def _blends_span(text, addresses, numbers, keys, spans, worst):
-    """Many passes of one description, see ``_blend_span``; a row of each array for each.
-
-    What goes past the caches is there for other threads once this thread takes the interpreter's lock.
-    """
+    own = np.empty(CHUNK, np.uint8)
+    place = np.uint64(own.ctypes.data)
     for i in range(spans.shape[0]):
-        worst[i] = _one_blend(text, addresses[i], numbers[i], keys[i], spans[i, 0], spans[i, 1])
+        n_bytes, past = np.int64(words[i, 0]), words[i, 1] != np.uint32(0)
+        per, first, largest = CHUNK // n_bytes, spans[i, 0], np.uint32(0)
+        while first < spans[i, 1]:
+            last = min((first // per + 1) * per, spans[i, 1])
+            size = _loop(text, addresses[i], numbers[i], words[i], first, last, place)
+            largest = max(largest, size)
+            copy_out(addresses[i, 1] + np.uint64(first * n_bytes), place, (last - first) * n_bytes, past)
+            first = last
+        worst[i] = largest
 
 
-def _sums_span(text, addresses, numbers, keys, start, stop, found, rounder):
-    """Sums of each block of a span that begins with a block; ``found`` is float64, (blocks, sums)."""
-    n_sums = found.shape[1]
-    lanes = np.empty((n_sums, LANES))
-    for first in range(start, stop, BLOCK):
+def _sums(text, addresses, numbers, words, spans, what, rounder, found):
+    """Write sums of each block; the spans follow one another, and begin with a block.
+
+    Args:
+        what: 1 for magnitudes, 2 for squares of each row, 3 for products of all pairs.
+        rounder: is added to magnitudes and taken away again.
+        found: float64, (blocks, sums).
+    """
+    rows = np.empty((found.shape[1], ROW), np.float32)
+    lanes = np.empty((found.shape[1], LANES))
+    n_rows, place = (addresses.shape[1] - 2) // 2, np.uint64(rows.ctypes.data)
+    start, stop, i = spans[0, 0], spans[-1, 1], 0
+    for block in range(found.shape[0]):
         lanes[:] = 0.0
-        _sums(text, addresses, numbers, keys, first, min(first + BLOCK, stop), lanes, rounder)
-        half = LANES // 2
-        while half:
-            for k in range(n_sums):
-                for lane in range(half):
-                    lanes[k, lane] += lanes[k, lane + half]
-            half //= 2
-        for k in range(n_sums):
-            found[(first - start) // BLOCK, k] = lanes[k, 0]
+        end = min(start + (block + 1) * BLOCK, stop)
+        for first in range(start + block * BLOCK, end, ROW):
+            last = min(first + ROW, end)
+            rows[:, last - first :] = np.float32(0.0)
+            at = first
+            while at < last:
+                while spans[i, 1] <= at:
+                    i += 1
+                until = min(last, spans[i, 1])
+                _loop(
+                    text, addresses[i], numbers[i], words[i], at, until, place + np.uint64(4 * (at - first))
+                )
+                at = until
+            _add(rows[:n_rows], what, rounder, lanes)
+        for k in range(lanes.shape[0]):
+            found[block, k] = _total(lanes[k])
 
 
-def _exact_sums_span(text, addresses, numbers, keys, spans, rounders, found):
-    """The sum of each of many passes whose rounded magnitudes have one sum in any order."""
-    lanes = np.empty((1, LANES))
+def _exact_sums(text, addresses, numbers, words, spans, rounders, found):
+    """Write the sum of each pass, whose rounded magnitudes have one sum in any order."""
     for i in range(spans.shape[0]):
-        lanes[:] = 0.0
-        _sums(text, addresses[i], numbers[i], keys[i], spans[i, 0], spans[i, 1], lanes, rounders[i])
-        found[i] = lanes.sum()
+        blocks = np.zeros((-(-(spans[i, 1] - spans[i, 0]) // BLOCK), 1))
+        one = slice(i, i + 1)
+        _sums_of(text, addresses[one], numbers[one], words[one], spans[one], 1, rounders[i], blocks)
+        found[i] = blocks.sum()
 
 
-def _histogram_span(text, addresses, numbers, keys, start, stop, counts, scratch):
-    """Count sizes by their upper bits; address 1 is that of ``scratch`` (float32), less ``start``."""
-    bits = scratch.view(np.uint32)
-    own = addresses.copy()
-    for first in range(start, stop, scratch.size):
-        last = min(first + scratch.size, stop)
-        own[1] = addresses[1] - np.uint64(4 * first)
-        _sizes(text, own, numbers, keys, first, last)
+@inline
+def _add(rows, what, rounder, lanes):
+    """Add to lanes what ``_sums`` takes of some entries, as many as there are lanes at a time."""
+    k = 0
+    for a in range(rows.shape[0]):
+        for b in range(a, rows.shape[0] if what == 3 else a + 1):
+            _add_products(rows[a], rows[b], what, rounder, lanes[k])
+            k += 1
+
+
+@inline
+def _add_products(left, right, what, rounder, lanes):
+    if what == 1:
+        for first in range(0, ROW, LANES):
+            for lane in range(LANES):
+                lanes[lane] += (abs(np.float64(left[first + lane])) + rounder) - rounder
+    else:
+        for first in range(0, ROW, LANES):
+            for lane in range(LANES):
+                lanes[lane] += np.float64(left[first + lane]) * np.float64(right[first + lane])
+
+
+@inline
+def _total(lanes):
+    """Return the sum of lanes: the upper half is added to the lower, until one is left."""
+    half = LANES // 2
+    while half:
+        for lane in range(half):
+            lanes[lane] += lanes[lane + half]
+        half //= 2
+    return lanes[0]
+
+
+def _sizes(text, addresses, numbers, words, spans, found):
+    """Write sizes, from the first entry of the first span on."""
+    place = np.uint64(found.ctypes.data)
+    for i in range(spans.shape[0]):
+        to = place + np.uint64(4 * (spans[i, 0] - spans[0, 0]))
+        _loop(text, addresses[i], numbers[i], words[i], spans[i, 0], spans[i, 1], to)
+
+
+def _histogram(text, addresses, numbers, words, spans, counts, scratch):
+    """Count sizes of one pass by their upper bits."""
+    bits, place = scratch.view(np.uint32), np.uint64(scratch.ctypes.data)
+    for first in range(spans[0, 0], spans[0, 1], scratch.size):
+        last = min(first + scratch.size, spans[0, 1])
+        _loop(text, addresses[0], numbers[0], words[0], first, last, place)
         for i in range(last - first):
             counts[bits[i] >> SHIFT] += 1
 
 
-def _by_chance_span(text, addresses, numbers, keys, start, stop, rounder, scratch, bins):
-    """Add each rounded size to the bin of its random number; address 1 is as in ``_histogram_span``.
-
-    ``start`` is even, and ``keys`` are those of the random numbers, which nothing is kept by here.
-    """
-    own = addresses.copy()
-    for first in range(start, stop, scratch.size):
-        last = min(first + scratch.size, stop)
-        own[1] = addresses[1] - np.uint64(4 * first)
-        _sizes(text, own, numbers, keys, first, last)
+def _by_chance(text, addresses, numbers, words, spans, key, rounder, scratch, bins):
+    """Add each rounded size of one pass to the bin of its random number; its first entry is even."""
+    place = np.uint64(scratch.ctypes.data)
+    for first in range(spans[0, 0], spans[0, 1], scratch.size):
+        last = min(first + scratch.size, spans[0, 1])
+        _loop(text, addresses[0], numbers[0], words[0], first, last, place)
         for i in range(0, last - first, 2):
-            bits = hashed(np.uint32((first + i) >> 1), keys[0], keys[1])
+            bits = hashed((first + i) >> 1, key[0], key[1])
             bins[bits & np.uint32(N_CHANCES - 1)] += (np.float64(scratch[i]) + rounder) - rounder
             if i + 1 < last - first:
                 bins[bits >> np.uint32(16)] += (np.float64(scratch[i + 1]) + rounder) - rounder
 
 
-def _collect_span(text, addresses, numbers, keys, start, stop, wanted, scratch, found, places):
-    """Bits and indices of the sizes whose upper bits are ``wanted``, in order; returns how many."""
-    bits = scratch.view(np.uint32)
-    matches = np.empty(scratch.size // WIDTH, np.uint16)
-    own = addresses.copy()
+def _collect(text, addresses, numbers, words, spans, wanted, scratch, found, places):
+    """Write bits and indices of the sizes of one pass whose upper bits are ``wanted``; return how many."""
+    bits, place = scratch.view(np.uint32), np.uint64(scratch.ctypes.data)
     n_found = 0
-    for first in range(start, stop, scratch.size):
-        last = min(first + scratch.size, stop)
-        own[1] = addresses[1] - np.uint64(4 * first)
-        _matches(text, own, numbers, keys, first, last, wanted, matches)
-        groups = (last - first) // WIDTH
-        for group in range(groups + 1):
-            if group < groups and matches[group] == 0:
+    for first in range(spans[0, 0], spans[0, 1], scratch.size):
+        last = min(first + scratch.size, spans[0, 1])
+        _loop(text, addresses[0], numbers[0], words[0], first, last, place)
+        bits[last - first :] = ~np.uint32(0)
+        for group in range(0, last - first, GROUP):
+            n_here = np.uint32(0)
+            for i in range(group, group + GROUP):
+                n_here += np.uint32((bits[i] >> SHIFT) == wanted)
+            if not n_here:
                 continue
-            for i in range(WIDTH * group, min(WIDTH * (group + 1), last - first)):
+            for i in range(group, group + GROUP):
                 if bits[i] >> SHIFT == wanted:
-                    found[n_found] = bits[i]
-                    places[n_found] = first + i
+                    found[n_found], places[n_found] = bits[i], first + i
                     n_found += 1
     return n_found
 
 
-def _sizes_span(text, addresses, numbers, keys, start, stop):
-    """Write sizes."""
-    _sizes(text, addresses, numbers, keys, start, stop)
-
-
-def _ranks_span(text, addresses, numbers, keys, start, stop, length, scratch, found):
-    """Ranks of sizes within rows of ``length``; ``scratch`` is float32, one row."""
-    own = addresses.copy()
+def _ranks(text, addresses, numbers, words, spans, length, scratch, found):
+    """Write ranks of the sizes of one pass within rows of ``length``; ``scratch`` is float32, one row."""
+    place = np.uint64(scratch.ctypes.data)
     keyed = np.empty((2, length), np.uint64)
     counts = np.empty((3, DIGITS), np.uint32)
-    for first in range(start, stop, length):
-        own[1] = addresses[1] - np.uint64(4 * first)
-        _sizes(text, own, numbers, keys, first, first + length)
+    for first in range(spans[0, 0], spans[0, 1], length):
+        _loop(text, addresses[0], numbers[0], words[0], first, first + length, place)
         sort(scratch.view(np.uint32), keyed, counts, found[first : first + length], True)
 
 
-@compiled
-def hashed(pair, first, second):
-    """The twin of ``noise``, of one pair; numba multiplies in 64 bits."""
-    bits = np.uint32(pair ^ first)
-    bits = np.uint32((bits ^ (bits >> np.uint32(16))) * np.uint32(FIRST))
-    bits = np.uint32(bits ^ second)
-    bits = np.uint32((bits ^ (bits >> np.uint32(15))) * np.uint32(SECOND))
-    return np.uint32(bits ^ (bits >> np.uint32(16)))
+_sums_of = compiled(_sums)
 
+_MANY = (types.uint64[:, ::1], types.float32[:, ::1], types.uint32[:, ::1], types.int64[:, ::1])
+_FLOATS, _DOUBLES = types.float32[::1], types.float64[::1]
 
-blend = Described(_blend_span, *_ONE)
-blends = Described(_blends_span, *_MANY, types.uint32[::1])
-sizes = Described(_sizes_span, *_ONE)
-sums = Described(_sums_span, *_ONE, types.float64[:, ::1], types.float64)
-exact_sums = Described(_exact_sums_span, *_MANY, types.float64[::1], types.float64[::1])
-histogram = Described(_histogram_span, *_ONE, types.int64[::1], types.float32[::1])
-by_chance = Described(_by_chance_span, *_ONE, types.float64, types.float32[::1], types.float64[::1])
-collect = Described(
-    _collect_span, *_ONE, types.uint32, types.float32[::1], types.uint32[::1], types.int64[::1]
-)
-ranks = Described(_ranks_span, *_ONE, types.int64, types.float32[::1], types.uint16[::1])
-long_ranks = Described(_ranks_span, *_ONE, types.int64, types.float32[::1], types.int32[::1])
+blends = Described(_blends, *_MANY, types.uint32[::1])
+sums = Described(_sums, *_MANY, types.int64, types.float64, types.float64[:, ::1])
+exact_sums = Described(_exact_sums, *_MANY, _DOUBLES, _DOUBLES)
+sizes = Described(_sizes, *_MANY, _FLOATS)
+histogram = Described(_histogram, *_MANY, types.int64[::1], _FLOATS)
+by_chance = Described(_by_chance, *_MANY, types.uint32[::1], types.float64, _FLOATS, _DOUBLES)
+collect = Described(_collect, *_MANY, types.uint32, _FLOATS, types.uint32[::1], types.int64[::1])
+ranks = Described(_ranks, *_MANY, types.int64, _FLOATS, types.uint16[::1])
+long_ranks = Described(_ranks, *_MANY, types.int64, _FLOATS, types.int32[::1])

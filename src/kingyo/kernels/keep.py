@@ -1,10 +1,15 @@
-"""Which entries of a task vector are kept: by magnitude, by chance, or by chance that grows with it."""
+"""Masks: which entries of a task vector are kept, by magnitude, by chance, or by a chance that grows with it.
+
+Everything about a mask is here. Its class says what torch computes (``thin``). A scalar function in
+``ENTRIES`` computes the same of one entry, for compiled loops; ``mask`` gives that function its arguments.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,7 +31,7 @@ class Limit:
     before: int
 
     def excludes(self, sizes: Tensor, start: int) -> Tensor:
-        """Where an entry is not among the largest; NaN is. ``sizes`` begin at index ``start``."""
+        """Return where an entry is not among the largest; NaN is. ``sizes`` begin at index ``start``."""
         cut = max(0, self.before - start)
         return torch.cat((sizes[:cut] < self.least, sizes[cut:] <= self.least))
 
@@ -48,9 +53,85 @@ class Keep(Protocol):
         ...
 
 
+class Mask(NamedTuple):
+    """How a compiled loop computes a ``Keep``.
+
+    Attributes:
+        entry: the name of its function in ``ENTRIES``.
+        first, second: numbers for that function. Of a limit it gets the least size that is kept: entries of
+            this size and larger ones are among the largest.
+        key: of its random numbers; None draws none.
+        ranks: of all entries, uint16 or int32; None needs none.
+    """
+
+    entry: str
+    first: float | Limit = 0.0
+    second: float | Limit = 0.0
+    key: tuple[int, int] | None = None
+    ranks: Tensor | None = None
+
+
+class Compiled:
+    """A ``Keep`` that also runs in compiled loops and on other devices than the processor."""
+
+    def mask(self) -> Mask:
+        """Return how a compiled loop computes it."""
+        raise NotImplementedError
+
+    def moved(self, copy: Callable[[Tensor], Tensor]) -> Keep:
+        """Return the same with its tensors on a device, to which ``copy`` takes them."""
+        raise NotImplementedError
+
+
+Number = np.float32
+Entry = Callable[[Number, int, int, Number, Number], Number]
+"""Returns an entry, or 0. It gets the entry, its random number (0 to 65,535), its rank, and two numbers."""
+ENTRIES: dict[str, Entry] = {}
+_NONE, _SMALLEST = np.float32(0.0), np.float32(SMALLEST_CHANCE)
+_STEP = np.float32(1.0 / N_CHANCES)
+
+
+def entry(function: Entry) -> Entry:
+    """Register a function of one entry. Numba compiles it, so it uses scalars alone."""
+    ENTRIES[function.__name__] = function
+    return function
+
+
+@entry
+def largest(delta: Number, _draw: int, _rank: int, low: Number, _high: Number) -> Number:
+    """Keep what is not below a size; NaN too."""
+    return _NONE if abs(delta) < low else delta
+
+
+@entry
+def band(delta: Number, _draw: int, _rank: int, low: Number, high: Number) -> Number:
+    """Keep what is not below a size, but for what is too large."""
+    return _NONE if abs(delta) < low or abs(delta) >= high else delta
+
+
+@entry
+def by_chance(delta: Number, draw: int, _rank: int, threshold: Number, _: Number) -> Number:
+    """Keep what draws a number below a threshold."""
+    return delta if draw < np.int32(threshold) else _NONE
+
+
+@entry
+def by_rank(delta: Number, draw: int, rank: int, least: Number, step: Number) -> Number:
+    """Keep with the chance least + step · rank."""
+    return delta if np.float32(draw) * _STEP < np.float32(rank) * step + least else _NONE
+
+
+@entry
+def by_rank_scaled(delta: Number, draw: int, rank: int, least: Number, step: Number) -> Number:
+    """Keep with the chance least + step · rank, and divide by it."""
+    chance = np.float32(rank) * step + least
+    kept = delta if np.float32(draw) * _STEP < chance else _NONE
+    return kept / (_SMALLEST if chance < _SMALLEST else chance)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Band:
-    """Entries among the largest by magnitude, but for the very largest.
+class Band(Compiled):
+    """Keep entries among the largest by magnitude, but for the very largest.
 
     Attributes:
         low: what is among the largest; None for all entries.
@@ -69,10 +150,20 @@ class Band:
             others = self.high.excludes(sizes, span[0]).logical_or_(sizes.isnan())
             delta.masked_fill_(others.logical_not_(), 0.0)
 
+    def mask(self) -> Mask:
+        """See ``Compiled``."""
+        if self.high is None:
+            return Mask("largest", self.low or 0.0)
+        return Mask("band", self.low or 0.0, self.high)
+
+    def moved(self, copy: Callable[[Tensor], Tensor]) -> Band:  # noqa: ARG002
+        """See ``Compiled``."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
-class Chance:
-    """Each entry with the same probability, independently.
+class Chance(Compiled):
+    """Keep each entry with the same probability, independently.
 
     Attributes:
         key: of the random numbers, see ``noise.key_of``.
@@ -92,10 +183,18 @@ class Chance:
         numbers = uniform(self.key, *span, delta.device)
         delta.masked_fill_(numbers >= self.threshold / N_CHANCES, 0.0)
 
+    def mask(self) -> Mask:
+        """See ``Compiled``."""
+        return Mask("by_chance", self.threshold, key=self.key)
+
+    def moved(self, copy: Callable[[Tensor], Tensor]) -> Chance:  # noqa: ARG002
+        """See ``Compiled``."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RankedChance:
-    """Each entry with a probability that grows with its rank: least + step · rank, in float32.
+class RankedChance(Compiled):
+    """Keep each entry with a probability that grows with its rank: least + step · rank, in float32.
 
     Attributes:
         key: of the random numbers.
@@ -119,33 +218,11 @@ class RankedChance:
         if self.inverse:
             delta.div_(chance.clamp_(min=SMALLEST_CHANCE))
 
+    def mask(self) -> Mask:
+        """See ``Compiled``."""
+        name = "by_rank_scaled" if self.inverse else "by_rank"
+        return Mask(name, self.least, self.step, self.key, self.ranks)
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Drawn:
-    """What a random ``Keep`` decided once, to be used again.
-
-    Attributes:
-        bits: uint8; the lowest bit of the first byte is the first entry's, set where it is kept. There are
-            ``PADDING`` bytes more than entries need: compiled code reads words.
-    """
-
-    bits: Tensor
-
-    PADDING: ClassVar[int] = 8
-
-    @classmethod
-    def n_bytes(cls, n: int) -> int:
-        """How long ``bits`` are for n entries."""
-        return -(-n // 8) + cls.PADDING
-
-    def thin(self, delta: Tensor, span: Span) -> None:
-        """See ``Keep``."""
-        first = span[0] // 8
-        bytes_ = self.bits[first : -(-span[1] // 8)].unsqueeze(1)
-        bits = bytes_.bitwise_right_shift(torch.arange(8, dtype=torch.uint8, device=bytes_.device))
-        kept = bits.bitwise_and_(1).reshape(-1)[span[0] - 8 * first : span[1] - 8 * first]
-        delta.masked_fill_(kept == 0, 0.0)
-
-
-KNOWN = (Band, Chance, RankedChance, Drawn)
-"""What passes know how to compile, and how to move to another device; a user's own is neither."""
+    def moved(self, copy: Callable[[Tensor], Tensor]) -> RankedChance:
+        """See ``Compiled``; other devices know little of uint16."""
+        return replace(self, ranks=copy(self.ranks.int()))

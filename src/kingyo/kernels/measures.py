@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,28 +17,20 @@ from kingyo.kernels import reference
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span, all_finite
 from kingyo.kernels.elements import difference
-from kingyo.kernels.keep import Chance, Drawn, Keep, Limit, RankedChance
+from kingyo.kernels.keep import Chance, Keep, Limit
 from kingyo.kernels.noise import N_CHANCES
-from kingyo.kernels.packed import Passes
+from kingyo.kernels.packed import Passes, arguments
 from kingyo.kernels.passes import by_spans, compiled_passes
-from kingyo.late import Tensor, torch
+from kingyo.late import Tensor
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Ranks = reference.Ranks
 Order = reference.Order
 
-_CHUNK = 1 << 12
-_WRITTEN = {
-    "g": "f",
-    "2": "f",
-    "a": "f",
-    "k": "b",
-    "kw": "b",
-}
-"""Sums are written nowhere, but a pass that would write bfloat16 may take entries in pairs, in another order:
-what is rounded to a grain has the same sum in any.
-"""
+_CHUNK = 1 << 9
+_WHAT = {"a": 1, "k": 1, "2": 2, "g": 3}
+"""What ``fused.sums`` takes: magnitudes (``k`` rounded ones), squares, products of all pairs."""
 
 
 def gram(tensors: Sequence[Tensor], base: Tensor | None = None) -> Floats:
@@ -78,18 +71,6 @@ def kept_magnitude(source: Tensor, base: Tensor, keep: Keep, whole: float) -> fl
     return float(_sums(blend, "k", 1, reference.rounder(whole))[0])
 
 
-def draw(source: Tensor, base: Tensor, keep: RankedChance, whole: float) -> tuple[Drawn, float]:
-    """What a keep that does not scale decides, and the ``kept_magnitude``: of both together one pass."""
-    blend = _blend([source], base, keep=keep)
-    n = blend.n_elements
-    passes = _compiled(blend, _WRITTEN["kw"], "kw")
-    if passes is None:
-        return reference.decided(keep, n), kept_magnitude(source, base, keep, whole)
-    bits = np.zeros(Drawn.n_bytes(n), dtype=np.uint8)
-    after = _sums_of(passes, blend, "k", 1, reference.rounder(whole), bits.ctypes.data)
-    return Drawn(bits=torch.as_tensor(bits)), float(after[0])
-
-
 def scaled_back(whole: float, kept: float) -> float:
     """What scales a sum of magnitudes back: 1 where nothing is left to scale, NaN of what is not finite."""
     if kept > 0:
@@ -105,7 +86,7 @@ def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], who
         entries shape (2, entries): their random numbers, ascending, and the sum so far.
     """
     n = source.numel()
-    passes = _compiled(_blend([source], base)) if n > BLOCK else None
+    passes = _compiled(_blend([source], base), "size") if n > BLOCK else None
     if passes is None:
         return reference.magnitudes_by_chance(source, base, key, whole)
     from kingyo.kernels import fused
@@ -114,9 +95,7 @@ def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], who
 
     def add(span: Span) -> Floats:
         found, scratch = np.zeros(N_CHANCES), np.empty(_CHUNK, dtype=np.float32)
-        for packed, part in passes.over(span, scratch.ctypes.data):
-            text, addresses, numbers, _ = packed.arguments
-            fused.by_chance(text, addresses, numbers, words, *part, rounder, scratch, found)
+        fused.by_chance(*arguments(passes.over(span)), words, rounder, scratch, found)
         return found
 
     bins = np.sum(by_spans(n, add), axis=0)  # exact, in any order
@@ -165,15 +144,14 @@ def size_order(source: Tensor, base: Tensor) -> Order:
         uint32, as many as there are entries; NaN is the largest.
     """
     blend = _blend([source], base)
-    passes = _compiled(blend)
+    passes = _compiled(blend, "size")
     if passes is None:
         return reference.size_order(source, base)
     from kingyo.kernels import fused
     from kingyo.kernels.ordering import order
 
     keys = np.empty(blend.n_elements, dtype=np.float32)
-    for packed, span in passes.over((0, blend.n_elements), keys.ctypes.data):
-        fused.sizes(*packed.arguments, *span)
+    fused.sizes(*arguments(passes.over((0, blend.n_elements))), keys)
     return order(~keys.view(np.uint32))
 
 
@@ -193,7 +171,7 @@ def size_counts(sources: Sequence[Tensor], base: Tensor) -> Counts:
         int64: index of the first bin, then counts.
     """
     blend, what = _blend(sources, base), "v" if len(sources) > 1 else ""
-    passes = _compiled(blend, switches=what)
+    passes = _compiled(blend, _result(what))
     if passes is not None:
         return _cropped(_counts(passes, blend.n_elements))
     bins = reference.sizes(blend, what).view(np.uint32) >> np.uint32(SIZE_SHIFT)
@@ -208,8 +186,7 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
         uint16, or int32 where rows are longer than 65,536; flat.
     """
     length = row_length(source.shape)
-    blend = _blend([source], base)
-    passes = _compiled(blend)
+    passes = _compiled(_blend([source], base), "size")
     if passes is None:
         return reference.row_ranks(source, base, length)
     from kingyo.kernels import fused
@@ -219,8 +196,7 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
 
     def sort(span: Span) -> None:
         scratch = np.empty(length, dtype=np.float32)
-        for packed, (start, stop) in passes.over(span, scratch.ctypes.data):
-            sorted_into(*packed.arguments, start, stop, length, scratch, found)
+        sorted_into(*arguments(passes.over(span)), length, scratch, found)
 
     by_spans(source.numel(), sort, align=length)
     return found
@@ -231,8 +207,12 @@ def row_length(shape: Sequence[int]) -> int:
     return math.prod(shape[1:]) if len(shape) > 1 else math.prod(shape)
 
 
-def _compiled(blend: Blend, out: str = "f", switches: str = "") -> Passes | None:
-    return compiled_passes(blend, out, switches) if blend.n_elements else None
+def _compiled(blend: Blend, result: Literal["rows", "size", "variance"]) -> Passes | None:
+    return compiled_passes(blend, result=result) if blend.n_elements else None
+
+
+def _result(what: str) -> Literal["size", "variance"]:
+    return "variance" if what == "v" else "size"
 
 
 def _blend(
@@ -244,33 +224,16 @@ def _blend(
 
 def _sums(blend: Blend, what: str, n_sums: int, rounder: float = 0.0) -> Floats:
     """Sums over a blend's rows; see ``reference.sums``."""
-    passes = _compiled(blend, _WRITTEN[what], what)
+    passes = _compiled(blend, "rows")
     if passes is None:
         return np.zeros(n_sums) + reference.sums(blend, what, rounder)
-    return _sums_of(passes, blend, what, n_sums, rounder)
-
-
-def _sums_of(
-    passes: Passes, blend: Blend, what: str, n_sums: int, rounder: float, address: int = 0
-) -> Floats:
-    """Sums of blocks, added in order; ``address`` is where a pass that writes does so.
-
-    Where a limit ends within a block, the reference does that block.
-    """
     from kingyo.kernels import fused
 
     blocks = np.zeros((-(-blend.n_elements // BLOCK), n_sums))
 
     def add(span: Span) -> None:
-        split = sorted({cut // BLOCK * BLOCK for cut in passes.cuts(span) if cut % BLOCK})
-        start = span[0]
-        for odd in [*split, span[1]]:
-            for packed, (first, last) in passes.over((start, odd), address):
-                part = blocks[first // BLOCK : -(-last // BLOCK)]
-                fused.sums(*packed.arguments, first, last, part, rounder)
-            start = min(odd + BLOCK, span[1])
-            if odd < span[1]:
-                blocks[odd // BLOCK] = reference.sums_of_block(blend, (odd, start), what, rounder)
+        part = blocks[span[0] // BLOCK : -(-span[1] // BLOCK)]
+        fused.sums(*arguments(passes.over(span)), _WHAT[what], rounder, part)
 
     by_spans(blend.n_elements, add)
     return np.cumsum(blocks, axis=0)[-1]  # which adds one by one
@@ -281,8 +244,7 @@ def _counts(passes: Passes, n: int) -> Counts:
 
     def count(span: Span) -> Counts:
         found, scratch = np.zeros(1 << (31 - SIZE_SHIFT), dtype=np.int64), np.empty(_CHUNK, dtype=np.float32)
-        for packed, (start, stop) in passes.over(span, scratch.ctypes.data):
-            fused.histogram(*packed.arguments, start, stop, found, scratch)
+        fused.histogram(*arguments(passes.over(span)), found, scratch)
         return found
 
     parts = by_spans(n, count)
@@ -295,15 +257,15 @@ def _cropped(counts: Counts) -> Counts:
     return np.concatenate([np.array([first]), counts[first : last + 1]])
 
 
-def _limit(blend: Blend, switches: str, count: int, known: Callable[[], Counts] | None) -> Limit:
+def _limit(blend: Blend, what: str, count: int, known: Callable[[], Counts] | None) -> Limit:
     n = blend.n_elements
     if count >= n:
         return Limit(least=0.0, before=n)
     if count <= 0:
         return Limit(least=float("inf"), before=0)
-    passes = _compiled(blend, switches=switches)
+    passes = _compiled(blend, _result(what))
     if passes is None:
-        return reference.limit(blend, switches, count)
+        return reference.limit(blend, what, count)
     counts = _cropped(_counts(passes, n)) if known is None else known()
     above = np.cumsum(counts[:0:-1])  # from the largest bin down
     place = int(np.searchsorted(above, count))
@@ -323,9 +285,8 @@ def _collected(
         scratch = np.empty(_CHUNK, dtype=np.float32)
         most = min(n_wanted, span[1] - span[0])
         bits, places = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.int64)
-        found, bin_ = 0, np.uint32(wanted)
-        for packed, part in passes.over(span, scratch.ctypes.data):
-            found += fused.collect(*packed.arguments, *part, bin_, scratch, bits[found:], places[found:])
+        passed = arguments(passes.over(span))
+        found: int = fused.collect(*passed, np.uint32(wanted), scratch, bits, places)
         return bits[:found], places[:found]
 
     parts = by_spans(n, collect)

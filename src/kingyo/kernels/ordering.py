@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kingyo.kernels.machine_code import compiled
 
@@ -13,8 +14,8 @@ DIGITS = 1 << 12
 
 
 @compiled
-def order(numbers):
-    """The places of uint32 numbers in ascending order; of equal ones the first is first."""
+def order(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the places of uint32 numbers in ascending order; of equal ones the first is first."""
     found = np.empty(numbers.size, np.uint32)
     keyed = np.empty((2, numbers.size), np.uint64)
     sort(numbers, keyed, np.empty((3, DIGITS), np.uint32), found, False)
@@ -61,7 +62,7 @@ def sort(numbers, keyed, counts, found, ranks):
 
 @compiled
 def _count(numbers, shift, places):
-    """Where the first number of each digit goes."""
+    """Write where the first number of each digit goes."""
     places[:] = 0
     mask = np.uint32(places.size - 1)
     for number in numbers:
@@ -73,7 +74,7 @@ def _count(numbers, shift, places):
 
 @compiled
 def _scatter(before, shift, mask, places, after):
-    """One pass of the sort."""
+    """Sort by one digit."""
     for key in before:
         value = (key >> shift) & mask
         after[places[value]] = key

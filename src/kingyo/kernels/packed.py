@@ -1,238 +1,192 @@
-"""From a blend to the arguments of a compiled pass; and whether it can be compiled at all."""
+"""From a blend to the arguments of a compiled loop; and whether it can be compiled at all."""
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.kernels.blend import SMALLEST_DIVISOR, Blend
+from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.keep import KNOWN, Band, Chance, Drawn, Keep, Limit, RankedChance
+from kingyo.kernels.keep import Compiled, Keep, Limit, Mask
+from kingyo.kernels.loops import Form, Part, text
 from kingyo.kernels.raw import letter_of
 from kingyo.late import Tensor
 
 _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
+_BYTES = {"b": 2, "h": 2, "f": 4}
 MOST_SOURCES = 16
-SHARED, PER_SOURCE = 2, 4
-"""How many numbers a pass has: scale and spread; then of each source factor, share, two of what is kept."""
+_ALL = Mask("")
 
 
 class Packed(NamedTuple):
-    """One compiled pass; see ``fused``.
+    """The arguments of one compiled loop; see ``loops``.
 
     Attributes:
-        text: its description.
-        addresses, numbers, keys: its arguments, as plain numbers: many passes make their arrays together.
+        text: the loop.
+        addresses: of element 0 of base, output and sources; of the ranks of each source.
+        numbers: scale and spread; of each source factor, share, and the two of its mask.
+        words: bytes of an output's element, whether it goes past the caches; two keys of each source.
         held: tensors that must live while it runs.
     """
 
     text: str
     addresses: list[int]
     numbers: list[float]
-    keys: list[int]
+    words: list[int]
     held: list[Tensor]
 
-    @property
-    def arguments(self) -> tuple[str, NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32]]:
-        """What a function of ``fused`` takes first."""
-        return (
-            self.text,
-            np.array(self.addresses, dtype=np.uint64),
-            np.array(self.numbers, dtype=np.float32),
-            np.array(self.keys, dtype=np.uint32),
-        )
+
+Arguments = tuple[str, NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]
+
+
+def arguments(passes: Sequence[tuple[Packed, Span]]) -> Arguments:
+    """Return what functions of ``fused`` take first: passes of one loop, a row of each array for each."""
+    return (
+        passes[0][0].text,
+        np.array([packed.addresses for packed, _ in passes], dtype=np.uint64),
+        np.array([packed.numbers for packed, _ in passes], dtype=np.float32),
+        np.array([packed.words for packed, _ in passes], dtype=np.uint32),
+        np.array([span for _, span in passes], dtype=np.int64),
+    )
 
 
 def has_nan(worst: int) -> bool:
-    """Whether the bits of the largest magnitude are NaN."""
+    """Return whether the bits of the largest magnitude are NaN."""
     return worst > _LARGEST_FINITE["f"]
 
 
 def overflows(worst: int, dtype: object) -> bool:
-    """Whether the bits of the largest magnitude are NaN, infinite, or become so in a dtype."""
+    """Return whether the bits of the largest magnitude are NaN, infinite, or become so in a dtype."""
     return worst >= _LARGEST_FINITE[letter_of(dtype) or "f"]
 
 
 class Passes(NamedTuple):
-    """A blend as compiled passes read it.
+    """A blend as a compiled loop reads it.
 
     Attributes:
-        packed: their arguments, without an output, and without limits.
-        limits: of the blend, and where the least value that each keeps stands among the numbers.
+        packed: its arguments, without an output, and without limits.
+        limits: of the blend, and where the least size that each keeps stands among the numbers.
     """
 
     packed: Packed
     limits: list[tuple[int, Limit]]
 
     def over(self, span: Span, address: int = 0) -> list[tuple[Packed, Span]]:
-        """The passes over a span: a limit's comparison changes where its last equal entry is.
+        """Return the passes over a span: a limit's least size changes where its last equal entry is.
 
         Args:
             span: which elements.
             address: where element 0 of the output is, or would be.
         """
-        text, addresses, _, keys, held = self.packed
+        text, addresses, _, words, held = self.packed
         addresses = [addresses[0], address % 2**64, *addresses[2:]]
+        edges = [*span]
+        if self.limits:
+            edges = sorted(
+                {*span, *(limit.before for _, limit in self.limits if span[0] < limit.before < span[1])}
+            )
+        return [
+            (Packed(text, addresses, self._numbers(start), words, held), (start, stop))
+            for start, stop in pairwise(edges)
+        ]
+
+    def _numbers(self, start: int) -> list[float]:
+        """Return the numbers of a pass that begins at an element."""
         if not self.limits:
-            return [(Packed(text, addresses, self.packed.numbers, keys, held), span)]
-        edges = {*span, *(limit.before for _, limit in self.limits if span[0] < limit.before < span[1])}
-        passes: list[tuple[Packed, Span]] = []
-        for start, stop in pairwise(sorted(edges)):
-            numbers = self.packed.numbers.copy()
-            for place, limit in self.limits:
-                numbers[place] = limit.least if start < limit.before else _next(limit.least)
-            passes.append((Packed(text, addresses, numbers, keys, held), (start, stop)))
-        return passes
-
-    def cuts(self, span: Span) -> list[int]:
-        """The places within a span behind the last equal entry that a limit keeps."""
-        return [limit.before for _, limit in self.limits if span[0] < limit.before < span[1]]
+            return self.packed.numbers
+        numbers = self.packed.numbers.copy()
+        for place, limit in self.limits:
+            numbers[place] = limit.least if start < limit.before else _next(limit.least)
+        return numbers
 
 
-def drawn_first(passes: Passes, bits: Mapping[int, int]) -> tuple[Passes, dict[int, Packed]]:
-    """Split a blend into what draws some of its sources, and the blend of what is drawn.
-
-    Args:
-        passes: the blend; what is kept of these sources depends on chance.
-        bits: of each, where a bit of every entry goes; by the positions of the sources.
-
-    Returns:
-        The blend, which reads these bits; and of each source the pass that writes them, and sums the rounded
-        magnitudes of what is kept.
-    """
-    text, addresses, numbers, keys, held = passes.packed
-    dtypes, on, out, kinds, *switches = text.split("/")
-    n = len(dtypes)
-    first: dict[int, Packed] = {}
-    left, tables = list(kinds), addresses[2 + n :]
-    for k, address in bits.items():
-        place = SHARED + PER_SOURCE * k
-        first[k] = Packed(
-            f"{dtypes[k]}/{on}/b/{kinds[k]}/kw",
-            [addresses[0], address % 2**64, addresses[2 + k], tables[k]],
-            [1.0, 0.0, 1.0, 1.0, *numbers[place + 2 : place + 4]],
-            keys[2 * k : 2 * k + 2],
-            held,
-        )
-        left[k], tables[k] = "d", address
-    text = "/".join([dtypes, on, out, "".join(left), *switches])
-    return Passes(Packed(text, [*addresses[: 2 + n], *tables], numbers, keys, held), passes.limits), first
-
-
-def pack(blend: Blend, out: str = "f", switches: str = "") -> Passes | None:
-    """Describe a blend to compiled passes.
+def pack(
+    blend: Blend,
+    out: str = "f",
+    result: Literal["blend", "rows", "size", "variance"] = "blend",
+    *,
+    past: bool = False,
+) -> Passes | None:
+    """Describe a blend to a compiled loop.
 
     Args:
         blend: what to compute or to measure.
-        out: the letter of the output's dtype; a capital writes past the caches.
-        switches: further ones, see ``fused``.
+        out: the letter of the output's dtype.
+        result: see ``Form``.
+        past: whether to write past the caches.
 
     Returns:
-        None where a compiled pass cannot read this blend.
+        None where no compiled loop can read this blend.
     """
-    packed = _pack(blend, out, switches)
-    return None if packed is None else Passes(packed, _limits(blend))
+    base, base_letter = blend.base, "" if blend.base is None else _letter(blend.base)
+    letters, masks = (
+        [_letter(term.source) for term in blend.terms],
+        [_mask(term.keep) for term in blend.terms],
+    )
+    if not 0 < len(masks) <= MOST_SOURCES or base_letter is None or None in letters or None in masks:
+        return None
+    numbers: list[float | Limit] = [blend.scale, blend.spread or 0.0]
+    words: list[int] = [_BYTES[out], past]
+    parts: list[Part] = []
+    held: list[Tensor | None] = [None if base is None else base.contiguous(), None]
+    tables: list[Tensor | None] = []
+    for term, letter, mask in zip(blend.terms, letters, masks, strict=True):
+        assert letter is not None and mask is not None
+        numbers += (term.factor, term.share, mask.first, mask.second)
+        words += mask.key or (0, 0)
+        parts.append(_part(letter, mask))
+        held.append(term.source.contiguous())
+        tables.append(mask.ranks)
+    form = Form(tuple(parts), base_letter, out, result, _elect(blend), *_switches(blend))
+    return _passes(text(form), [*held, *tables], numbers, words)
+
+
+def _letter(tensor: Tensor) -> str | None:
+    """Return the letter of a dtype; None where no compiled loop can read the tensor."""
+    return letter_of(tensor.dtype) if tensor.is_cpu else None
+
+
+def _mask(keep: Keep | None) -> Mask | None:
+    """Return how a loop computes what is kept; None of a user's own ``Keep``."""
+    if keep is None:
+        return _ALL
+    return keep.mask() if isinstance(keep, Compiled) else None
+
+
+def _part(letter: str, mask: Mask) -> Part:
+    ranks = "" if mask.ranks is None else "r" if mask.ranks.element_size() == 2 else "t"
+    return Part(letter, mask.entry, mask.key is not None, ranks)
+
+
+def _elect(blend: Blend) -> Literal["", "weighted", "equal"]:
+    if not blend.elect:
+        return ""
+    return "equal" if blend.equal_votes else "weighted"
+
+
+def _switches(blend: Blend) -> tuple[bool, bool, bool]:
+    """Return the last three of a ``Form``."""
+    return blend.elect and blend.normalize, blend.spread is not None, blend.scale != 1.0
+
+
+def _passes(
+    text: str, read: Sequence[Tensor | None], numbers: Sequence[float | Limit], words: list[int]
+) -> Passes:
+    limits = [(place, number) for place, number in enumerate(numbers) if isinstance(number, Limit)]
+    least = [number.least if isinstance(number, Limit) else number for number in numbers]
+    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in read]
+    return Passes(Packed(text, addresses, least, words, [each for each in read if each is not None]), limits)
 
 
 def _next(number: float) -> float:
-    """The next larger float32; infinity has none."""
+    """Return the next larger float32; infinity has none."""
     if number == math.inf:
         return number
     return struct.unpack("=f", struct.pack("=I", struct.unpack("=I", struct.pack("=f", number))[0] + 1))[0]
-
-
-def _limits(blend: Blend) -> list[tuple[int, Limit]]:
-    """The limits of a blend, and where the least value that each keeps stands among the numbers."""
-    found = [] if blend.spread is None else [(1, blend.spread)]
-    for k, term in enumerate(blend.terms):
-        if isinstance(term.keep, Band):
-            place = SHARED + PER_SOURCE * k + 2
-            found += [] if term.keep.low is None else [(place, term.keep.low)]
-            found += [] if term.keep.high is None else [(place + 1, term.keep.high)]
-    return found
-
-
-def _pack(blend: Blend, out: str, switches: str) -> Packed | None:
-    base, on = blend.base, "-"
-    held: list[Tensor] = []
-    addresses = [0, 0]  # the output comes later
-    if not 0 < len(blend.terms) <= MOST_SOURCES:
-        return None
-    if base is not None:
-        letter = letter_of(base.dtype)
-        if letter is None or not base.is_cpu:
-            return None
-        base, on = base.contiguous(), letter
-        held.append(base)
-        addresses[0] = base.data_ptr()
-    numbers = [blend.scale, 0.0]  # limits come later
-    dtypes, kinds = "", ""
-    keys: list[int] = []
-    tables: list[int] = []
-    for term in blend.terms:
-        source, keep = term.source, term.keep
-        letter = letter_of(source.dtype)
-        if letter is None or not source.is_cpu or not (keep is None or type(keep) in KNOWN):
-            return None
-        source = source.contiguous()
-        held.append(source)
-        addresses.append(source.data_ptr())
-        dtypes += letter
-        kind, first, second, key, table = _ALL if keep is None else _kept(keep)
-        kinds += kind
-        numbers += (term.factor, term.share, first, second)
-        keys += key
-        tables.append(0 if table is None else table.data_ptr())
-        if table is not None:
-            held.append(table)
-    text = f"{dtypes}/{on}/{out}/{kinds}/{switches}{_switches(blend)}"
-    return Packed(text, addresses + tables, numbers, keys, held)
-
-
-def _switches(blend: Blend) -> str:
-    found = ""
-    if blend.elect:
-        found += "eq" if blend.equal_votes else "e"
-        if blend.normalize:
-            found += "np" if _all_positive(blend) else "n"
-    if blend.spread is not None:
-        found += "s"
-    return f"{found}x" if blend.scale != 1.0 else found
-
-
-def _all_positive(blend: Blend) -> bool:
-    return all(term.share >= 2 * SMALLEST_DIVISOR for term in blend.terms)
-
-
-class _Kept(NamedTuple):
-    """What a description and its arguments say of a ``Keep``."""
-
-    letter: str
-    first: float = 0.0
-    second: float = 0.0
-    key: tuple[int, int] = (0, 0)
-    table: Tensor | None = None
-
-
-_ALL, _LARGEST, _BAND = _Kept("."), _Kept("l"), _Kept("m")
-
-
-def _kept(keep: Keep) -> _Kept:
-    if isinstance(keep, Band):
-        return _LARGEST if keep.high is None else _BAND
-    if isinstance(keep, Chance):
-        return _Kept("c", keep.threshold, key=keep.key)
-    if isinstance(keep, Drawn):
-        return _Kept("d", table=keep.bits)
-    assert isinstance(keep, RankedChance)
-    letter = "r" if keep.ranks.element_size() == 2 else "t"
-    return _Kept(
-        letter.upper() if keep.inverse else letter, keep.least, keep.step, key=keep.key, table=keep.ranks
-    )

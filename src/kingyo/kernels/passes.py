@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import BLOCK, Span, spans
@@ -136,9 +136,15 @@ def here() -> Running:
     return _running.get()
 
 
-def compiled_passes(blend: Blend, out: str = "f", switches: str = "") -> Passes | None:
-    """The passes over a blend, if they run compiled here; see ``pack``."""
-    return pack(blend, out, switches) if _running.get().compiled else None
+def compiled_passes(
+    blend: Blend,
+    out: str = "f",
+    result: Literal["blend", "rows", "size", "variance"] = "blend",
+    *,
+    past: bool = False,
+) -> Passes | None:
+    """Return the passes over a blend, if they run compiled here; see ``pack``."""
+    return pack(blend, out, result, past=past) if _running.get().compiled else None
 
 
 def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from kingyo.kernels.blend import Blend, Term, variance
 from kingyo.kernels.blocks import BLOCK, Span, block_sums, rows, spans
-from kingyo.kernels.keep import Drawn, Keep, Limit
+from kingyo.kernels.keep import Limit
 from kingyo.kernels.noise import N_CHANCES, uniform
-from kingyo.late import Tensor, torch
+from kingyo.late import Tensor
 
 Floats = NDArray[np.float64]
 Ranks = NDArray[np.uint16] | NDArray[np.int32]
@@ -43,16 +43,6 @@ def sums_of_block(blend: Blend, span: Span, what: str, rounder: float = 0.0) -> 
         return block_sums(wide * wide)
     sizes = np.abs(wide)
     return block_sums((sizes + rounder) - rounder if what == "k" else sizes)
-
-
-def decided(keep: Keep, n: int) -> Drawn:
-    """What a keep that does not scale decides of n entries."""
-    kept = np.zeros(8 * Drawn.n_bytes(n), dtype=np.uint8)
-    for start, stop in spans(n):
-        ones = torch.ones(stop - start)
-        keep.thin(ones, (start, stop))
-        kept[start:stop] = ones.numpy() != 0.0
-    return Drawn(bits=torch.as_tensor(np.packbits(kept, bitorder="little")))
 
 
 def rounder(whole: float) -> float:

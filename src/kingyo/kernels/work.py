@@ -9,24 +9,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Semaphore
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import BLOCK, LINE, Span, all_finite, spans
 from kingyo.kernels.draft import Draft
-from kingyo.kernels.keep import Drawn
 from kingyo.kernels.lazy import Lazy
+from kingyo.kernels.loops import PER_SOURCE, SHARED
 from kingyo.kernels.measures import scaled_back
-from kingyo.kernels.packed import PER_SOURCE, SHARED, Packed, Passes, drawn_first, has_nan, overflows
+from kingyo.kernels.packed import Arguments, Packed, arguments, has_nan, overflows
 from kingyo.kernels.passes import compiled_passes, here
 from kingyo.kernels.raw import letter_of
 from kingyo.kernels.reference import rounder
-from kingyo.kernels.scratch import SCRATCH
 from kingyo.late import Tensor, torch
 
 _ON_DEVICE = 1 << 22
@@ -37,24 +35,18 @@ _PARTS_PER_THREAD = 4
 """In how many parts work is cut for each thread, so that they end together."""
 
 
-class Drawing(NamedTuple):
-    """A pass that draws what is kept of a source, and the numbers that its sum scales; see ``Draft``.
+class KeptSum(NamedTuple):
+    """A pass that sums what is kept of a source, and the numbers that this sum scales; see ``Draft``.
 
     Attributes:
-        packed: its description.
-        span: all entries.
-        bits: what is kept, once the pass was done; see ``Drawn``. They are of ``SCRATCH``.
+        passes: the pass over all entries.
         whole: Σ|δ|.
-        rounder: what rounds each magnitude, so that parts of the sum may be added in any order.
         scaled: the numbers of the passes that blend it.
         place: of the source's factor among them.
     """
 
-    packed: Packed
-    span: Span
-    bits: NDArray[np.uint8]
+    passes: Sequence[tuple[Packed, Span]]
     whole: float
-    rounder: float
     scaled: Sequence[list[float]]
     place: int
 
@@ -68,25 +60,18 @@ class Filling:
         span: which elements.
         out: where they go, rounded to its dtype: contiguous, as many.
         passes: what compiled code does for it; None leaves it to the reference.
-        draws: what is drawn before; then it can be computed once, since its memory is given back.
+        sums: what is summed before; then it can be computed once, since its numbers are scaled.
     """
 
     result: Tensor | Lazy
     span: Span
     out: Tensor
     passes: Sequence[tuple[Packed, Span]] | None = None
-    draws: Sequence[Drawing] = ()
+    sums: Sequence[KeptSum] = ()
 
     def run(self) -> bool:
         """Compute it; return whether all is finite."""
-        if self.passes is None:
-            return self.by_reference()
-        if self.draws:
-            return Work([self]).end()[0]
-        from kingyo.kernels import fused
-
-        worst = [(0, fused.blend(*packed.arguments, *span)) for packed, span in self.passes]
-        return _finite([self], worst)[0]
+        return Work([self]).end()[0]
 
     def by_reference(self) -> bool:
         """The same, by the reference."""
@@ -117,12 +102,16 @@ class Work:
 
     def __init__(self, fillings: Sequence[Filling], *, others_alone: bool = False) -> None:
         self._fillings = fillings
-        self._draws = [draw for filling in fillings for draw in filling.draws]
-        todo, make = (self._draws_to_do(), _sums_of) if self._draws else (self._blends_to_do(), _blends_of)
+        self._sums = [each for filling in fillings for each in filling.sums]
+        todo, make = (self._sums_to_do(), _sums_of) if self._sums else (self._blends_to_do(), _blends_of)
         self._now: _Together = _Together(todo, make, others_alone=others_alone)
 
-    def _draws_to_do(self) -> list[_Part]:
-        return [_Part(i, draw.packed, draw.span, draw.rounder) for i, draw in enumerate(self._draws)]
+    def _sums_to_do(self) -> list[_Part]:
+        return [
+            _Part(i, packed, span, rounder(each.whole))
+            for i, each in enumerate(self._sums)
+            for packed, span in each.passes
+        ]
 
     def _blends_to_do(self) -> list[_Part]:
         return [
@@ -137,18 +126,15 @@ class Work:
 
     def end(self) -> list[bool]:
         """Compute what is left; of each filling whether all is finite."""
-        if self._draws:
-            kept = [0.0] * len(self._draws)
+        if self._sums:
+            kept = [0.0] * len(self._sums)
             for i, part in self._now.end():
                 kept[i] += part  # which is exact, in any order
-            for draw, after in zip(self._draws, kept, strict=True):
-                for numbers in draw.scaled:
-                    numbers[draw.place] *= scaled_back(draw.whole, after)
+            for each, after in zip(self._sums, kept, strict=True):
+                for numbers in each.scaled:
+                    numbers[each.place] *= scaled_back(each.whole, after)
             self._now = _Together(self._blends_to_do(), _blends_of)
-        finite = _finite(self._fillings, self._now.end())
-        for draw in self._draws:
-            SCRATCH.give(draw.bits)
-        return finite
+        return _finite(self._fillings, self._now.end())
 
 
 class _Part(NamedTuple):
@@ -177,7 +163,7 @@ class _Together:
     def __init__(
         self,
         passes: Sequence[_Part],
-        make: Callable[[str, Sequence[_Part]], _Run],
+        make: Callable[[Sequence[_Part]], _Run],
         *,
         others_alone: bool = False,
     ) -> None:
@@ -243,7 +229,7 @@ def _finite(fillings: Sequence[Filling], worst: _Found) -> list[bool]:
 
 
 def _shares(passes: Sequence[_Part], n: int) -> list[list[_Part]]:
-    """n shares of about as many elements. Passes are cut at multiples of a block, where bits begin a byte."""
+    """Return n shares of about as many elements. Passes are cut at multiples of a block, where sums begin."""
     total = sum(stop - start for _, _, (start, stop), _ in passes)
     size = max(BLOCK, -(-total // n))
     shares: list[list[_Part]] = [[]]
@@ -264,50 +250,42 @@ def _shares(passes: Sequence[_Part], n: int) -> list[list[_Part]]:
     return shares
 
 
-def _ready(passes: Sequence[_Part], make: Callable[[str, Sequence[_Part]], _Run]) -> _Run:
+def _ready(passes: Sequence[_Part], make: Callable[[Sequence[_Part]], _Run]) -> _Run:
     """Make a share ready to run."""
     alike: dict[str, list[_Part]] = {}
     for each in passes:
         alike.setdefault(each.packed.text, []).append(each)
-    runs = [make(text, group) for text, group in alike.items()]
+    runs = [make(group) for group in alike.values()]
     return lambda: [pair for run in runs for pair in run()]
 
 
-_Arguments = tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]
-
-
-def _arguments(passes: Sequence[_Part]) -> _Arguments:
-    return (
-        np.array([each.packed.addresses for each in passes], dtype=np.uint64),
-        np.array([each.packed.numbers for each in passes], dtype=np.float32),
-        np.array([each.packed.keys for each in passes], dtype=np.uint32),
-        np.array([each.span for each in passes], dtype=np.int64),
-    )
-
-
-def _blends_of(text: str, passes: Sequence[_Part]) -> _Run:
+def _blends_of(passes: Sequence[_Part]) -> _Run:
     from kingyo.kernels import fused
 
-    found, arguments = np.empty(len(passes), dtype=np.uint32), _arguments(passes)
+    found, made = np.empty(len(passes), dtype=np.uint32), _arguments(passes)
 
     def run() -> _Found:
-        fused.blends(text, *arguments, found)
+        fused.blends(*made, found)
         return [(each.i, bits) for each, bits in zip(passes, found.tolist(), strict=True)]
 
     return run
 
 
-def _sums_of(text: str, passes: Sequence[_Part]) -> _Run:
+def _sums_of(passes: Sequence[_Part]) -> _Run:
     from kingyo.kernels import fused
 
-    found, arguments = np.empty(len(passes)), _arguments(passes)
+    found, made = np.empty(len(passes)), _arguments(passes)
     rounders = np.array([each.rounder for each in passes])
 
     def run() -> _Found:
-        fused.exact_sums(text, *arguments, rounders, found)
+        fused.exact_sums(*made, rounders, found)
         return [(each.i, part) for each, part in zip(passes, found.tolist(), strict=True)]
 
     return run
+
+
+def _arguments(passes: Sequence[_Part]) -> Arguments:
+    return arguments([(each.packed, each.span) for each in passes])
 
 
 def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
@@ -318,35 +296,34 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
         span: which elements.
         out: where they go.
     """
+    plain = Filling(result=result, span=span, out=out)
     letter = letter_of(out.dtype) if out.is_cpu else None
-    blend = result
-    if isinstance(result, Draft):
-        is_whole = span == (0, result.blend.n_elements)
-        blend = result.blend if is_whole and letter is not None and here().compiled else result.decided
-    if letter is None or not isinstance(blend, Blend):
-        return Filling(result=result, span=span, out=out)
+    if letter is None or not here().compiled:
+        return plain
+    is_whole_draft = isinstance(result, Draft) and span == (0, result.blend.n_elements)
+    blend = result if not isinstance(result, Draft) else result.blend if is_whole_draft else result.decided
+    if not isinstance(blend, Blend):
+        return plain
     first = out.data_ptr() - span[0] * out.element_size()
-    is_past = here().past and first % LINE == 0
-    found = compiled_passes(blend, letter.upper() if is_past else letter)
+    found = compiled_passes(blend, letter, past=here().past and first % LINE == 0)
     if found is None:
-        return Filling(result=result, span=span, out=out)
-    if isinstance(result, Draft) and blend is result.blend:
-        return _prepare_draft(result, found, first, out)
-    return Filling(result=result, span=span, out=out, passes=found.over(span, first))
+        return plain
+    over = found.over(span, first)
+    sums = _sums_before(result, over) if isinstance(result, Draft) and is_whole_draft else []
+    return Filling(result=result, span=span, out=out, passes=over, sums=sums)
 
 
-def _prepare_draft(draft: Draft, passes: Passes, first: int, out: Tensor) -> Filling:
-    span = 0, draft.blend.n_elements
-    wholes = {k: whole for k, whole in enumerate(draft.wholes) if whole is not None}
-    bits = {k: SCRATCH.take(Drawn.n_bytes(span[1])) for k in wholes}
-    blend, drawn = drawn_first(passes, {k: each.ctypes.data for k, each in bits.items()})
-    over = blend.over(span, first)
-    scaled = [packed.numbers for packed, _ in over]
-    draws = [
-        Drawing(drawn[k], span, bits[k], whole, rounder(whole), scaled, SHARED + PER_SOURCE * k)
-        for k, whole in wholes.items()
-    ]
-    return Filling(result=draft, span=span, out=out, passes=over, draws=draws)
+def _sums_before(draft: Draft, over: Sequence[tuple[Packed, Span]]) -> list[KeptSum]:
+    """Say what is summed of a draft before the passes that blend it."""
+    found: list[KeptSum] = []
+    for k, (term, whole) in enumerate(zip(draft.blend.terms, draft.wholes, strict=True)):
+        if whole is None:
+            continue
+        kept = compiled_passes(replace(draft.blend, terms=(term,)), result="rows")
+        assert kept is not None, "the blend of all terms is compiled"
+        scaled = [packed.numbers for packed, _ in over]
+        found.append(KeptSum(kept.over((0, draft.blend.n_elements)), whole, scaled, SHARED + PER_SOURCE * k))
+    return found
 
 
 def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:

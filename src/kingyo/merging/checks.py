@@ -101,7 +101,7 @@ def check_output(request: Request, targets: Sequence[tuple[Path, Plan, int]]) ->
     for out in [target for target, _, _ in targets] or [request.out]:
         try:
             if not is_published(out):  # else the writer knows whether it is the same
-                check_free(out, force=request.force)
+                check_free(out, force=request.options.force)
         except KingyoError as error:
             yield Finding.of(error)
         except OSError as error:
@@ -113,7 +113,7 @@ def check_output(request: Request, targets: Sequence[tuple[Path, Plan, int]]) ->
             yield Finding.of(error)
     yield from _room(request.out, targets)
     for like in {id(plan.like): plan.like for _, plan, _ in targets}.values():
-        yield from _code(like, is_copied=request.copy_code)
+        yield from _code(like, is_copied=request.options.copy_code)
 
 
 def existing_parent(path: Path) -> Path:

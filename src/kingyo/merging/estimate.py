@@ -1,172 +1,142 @@
-"""What a merge will take: bytes read and written, memory, time. Nothing of a model but headers is read.
+"""Estimate what a merge takes: bytes read and written, room on the disk, memory. Only headers are read.
 
-Bytes read and written are exact. Time and memory follow from runs of the method and a try of the disk, here
-and now; where these cannot be had, and for what is merely copied, from constants that are guesses.
+Bytes are exact. Memory is a formula for the peak of the resident size: the program, the small tensors, which
+are kept, the sources of the largest tensor, and what the method holds beside them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from kingyo.checkpoints import TensorInfo
+from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.checkpoint import KEPT_BELOW
-from kingyo.engine import How, Plan, TensorJob
-from kingyo.engine.execute import LARGE, compiles
-from kingyo.errors import KingyoError
-from kingyo.kernels.passes import n_threads
+from kingyo.engine import Plan, TensorJob
+from kingyo.engine.execute import LARGE, PART, is_handed_on
+from kingyo.kernels.passes import has_compiler, n_threads
 from kingyo.merging.checks import existing_parent
-from kingyo.merging.machine import Disk, cached, try_disk
-from kingyo.merging.reads import Reading, reading_of
-from kingyo.merging.samples import Cost, measure, resident
 from kingyo.merging.survey import Survey
+from kingyo.methods import reproduces
 
-_MOST_SAMPLES = 3
-_PROGRAM = 400 << 20  # bytes that the program takes where the system does not tell
-_COPY = Cost(size=1 << 20, seconds=1e-3)
-"""Tensors that are taken as they are: a guess, 1 ns a number."""
+PROGRAM, PROGRAM_WITH_TORCH = 200_000_000, 330_000_000
+"""Bytes of the process before it reads a tensor, measured on x86-64 Linux."""
+_FLOAT32, _FLOAT64 = 4, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a merge will take.
+    """What a merge takes, in bytes.
 
     Attributes:
-        read: bytes of tensors in the files of sources, each counted once.
-        files: of sources that are read.
-        cached: how many of these bytes are in memory already, at most: the system tells it of whole files.
-        written: bytes of the files of weights.
-        memory: bytes at once, by what needs them.
-        seconds: by what needs them; None when the method cannot be tried.
-        trouble: why it cannot.
-        disk: where the result goes.
+        read: of tensors in the files of sources, each counted once.
+        files: how many files these are.
+        written: of the new files of weights.
+        free: on the disk of the output.
+        memory: at the peak, by what holds it.
     """
 
     read: int
     files: int
-    cached: int
     written: int
+    free: int
     memory: Mapping[str, int]
-    seconds: Mapping[str, float] | None
-    disk: Disk
-    trouble: str | None = None
 
     @property
     def peak(self) -> int:
-        """Bytes of memory at once."""
+        """Bytes of memory at the peak."""
         return sum(self.memory.values())
-
-    @property
-    def total_seconds(self) -> float | None:
-        """Seconds from start to end."""
-        return None if self.seconds is None else sum(self.seconds.values())
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
-    """A job and what it reads."""
+class Reading:
+    """What reading a tensor takes: the tensors in files, and bytes of memory for what is computed of them."""
 
-    plan: Plan
-    job: TensorJob
-    reading: Reading
+    stored: frozenset[TensorInfo]
+    computed: int = 0
 
-    @property
-    def size(self) -> int:
-        return math.prod(self.job.shape)
 
-    @property
-    def kind(self) -> tuple[object, ...]:
-        """Jobs of one kind cost the same for each element."""
-        return (self.job.method is None, len(self.job.inputs), self.job.base is None, len(self.job.shape) > 1)
-
-    @property
-    def dtypes(self) -> list[str]:
-        return [self.plan.sources[each.reference].tensors[each.tensor].dtype for each in self.job.reads]
+_Work: TypeAlias = tuple[TensorJob, Reading]
 
 
 def estimate(survey: Survey) -> Estimate:
-    """Estimate what all targets of a survey take together; it takes a second or two."""
-    works = [
-        _Work(plan=target.plan, job=job, reading=reading_of(target.plan, job))
-        for target in survey.targets
-        for job in target.plan.jobs
-    ]
-    stored = frozenset[TensorInfo]().union(*(work.reading.stored for work in works))
-    files = {info.file for info in stored}
-    read, held = sum(info.n_bytes for info in stored), cached(files)
-    disk = try_disk(existing_parent(survey.request.out))
-    costs, trouble = _costs(works, survey.request.how)
-    written = sum(target.n_bytes for target in survey.targets)
+    """Estimate what all targets of a survey take together."""
+    works = [(job, reading_of(target.plan, job)) for target in survey.targets for job in target.plan.jobs]
+    stored = frozenset[TensorInfo]().union(*(reading.stored for _, reading in works))
     return Estimate(
-        read=read,
-        files=len(files),
-        cached=min(read, held),
-        written=written,
-        memory=_memory(works, stored, costs or {}, survey.request.how),
-        seconds=None
-        if costs is None
-        else {
-            "reading": max(0, read - held) / disk.read,
-            "merging": sum(_seconds(work, costs) for work in works),
-            "writing": written / disk.write,
+        read=sum(info.n_bytes for info in stored),
+        files=len({info.file for info in stored}),
+        written=sum(target.n_bytes for target in survey.targets),
+        free=shutil.disk_usage(existing_parent(survey.request.out)).free,
+        memory={
+            "program": PROGRAM_WITH_TORCH if _needs_torch(survey, works) else PROGRAM,
+            "small tensors": sum(info.n_bytes for info in stored if info.n_bytes < KEPT_BELOW),
+            **_of_tensors(works, survey.request.options.threads or n_threads()),
         },
-        disk=disk,
-        trouble=trouble,
     )
 
 
-def _costs(works: Sequence[_Work], how: How) -> tuple[dict[tuple[object, ...], Cost] | None, str | None]:
-    """What jobs of each kind cost; None, and why, when the method fails on made-up tensors."""
-    kinds: dict[tuple[object, ...], list[_Work]] = {}
-    for work in works:
-        if work.job.method is not None and work.size:
-            kinds.setdefault(work.kind, []).append(work)
-    chosen = How(threads=how.threads, compiled=compiles([work.job for work in works], how), nonfinite=True)
-    largest = sorted(kinds, key=lambda kind: -sum(work.size for work in kinds[kind]))[:_MOST_SAMPLES]
-    costs: dict[tuple[object, ...], Cost] = {}
-    for kind in largest:
-        work = max(kinds[kind], key=lambda each: each.size)
-        try:
-            costs[kind] = measure(work.job, work.dtypes, chosen)
-        except Exception as error:  # noqa: BLE001 - a method of the user's own may want tensors of its own
-            return None, error.received if isinstance(error, KingyoError) else str(error)
-    return costs, None
+def reading_of(plan: Plan, job: TensorJob) -> Reading:
+    """Return what a job reads."""
+    each_once = dict.fromkeys((each.reference, each.tensor) for each in job.reads)
+    return _together(_reading(plan.sources[reference], tensor) for reference, tensor in each_once)
 
 
-def _cost(work: _Work, costs: Mapping[tuple[object, ...], Cost]) -> Cost:
-    if work.job.method is None or not costs:
-        return _COPY
-    return costs.get(work.kind) or next(iter(costs.values()))
+def _reading(model: Checkpoint, name: str) -> Reading:
+    needs = model.needs(name)
+    parts = [_reading(*each) for each in needs.others]
+    if needs.stored:
+        parts.append(Reading(stored=frozenset(needs.stored)))
+    if len(parts) == 1:
+        return parts[0]
+    inner, result = _together(parts), model.tensors[model.home(name) or name]
+    return Reading(stored=inner.stored, computed=inner.computed + result.n_bytes)
 
 
-def _seconds(work: _Work, costs: Mapping[tuple[object, ...], Cost]) -> float:
-    cost = _cost(work, costs)
-    return sum(cost.time(size) for size in (work.size, *work.reading.merged))
+def _together(readings: Iterable[Reading]) -> Reading:
+    each_once = tuple(readings)
+    return Reading(
+        stored=frozenset[TensorInfo]().union(*(each.stored for each in each_once)),
+        computed=sum(each.computed for each in each_once),
+    )
 
 
-def _memory(
-    works: Sequence[_Work],
-    stored: frozenset[TensorInfo],
-    costs: Mapping[tuple[object, ...], Cost],
-    how: How,
-) -> dict[str, int]:
-    threads = how.threads or n_threads()
-    needs = [(work.size, work.reading, _cost(work, costs).memory(work.size)) for work in works]
-    whole = max((_needed(need) for need in needs if need[0] >= LARGE), key=sum, default=(0, 0))
-    small = sorted((_needed(need) for need in needs if need[0] < LARGE), key=sum)[-threads:]
-    beside = sum(sources for sources, _ in small), sum(method for _, method in small)
-    sources, method = max(whole, beside, key=sum)
-    return {
-        "program": resident() or _PROGRAM,
-        "small tensors": sum(info.n_bytes for info in stored if info.n_bytes < KEPT_BELOW),
-        "sources": sources,
-        "method": method,
-    }
+def _of_tensors(works: Sequence[_Work], threads: int) -> dict[str, int]:
+    """Return the larger of what the largest tensor takes, and as many small ones as there are threads."""
+    large, small = [(0, 0)], list[tuple[int, int]]()
+    for job, reading in works:
+        is_large = math.prod(job.shape) >= LARGE
+        (large if is_large else small).append((_mapped(reading), _held(job, threads if is_large else 1)))
+    side_by_side = sorted(small, key=sum)[-threads:]
+    beside = sum(mapped for mapped, _ in side_by_side), sum(held for _, held in side_by_side)
+    sources, method = max(*large, beside, key=sum)
+    return {"sources": sources, "method": method}
 
 
-def _needed(need: tuple[int, Reading, int]) -> tuple[int, int]:
-    """Bytes of sources and of the method that a job needs at once."""
-    _, reading, method = need
-    mapped = sum(info.n_bytes for info in reading.stored if info.n_bytes >= KEPT_BELOW)
-    return mapped + reading.computed, method
+def _needs_torch(survey: Survey, works: Sequence[_Work]) -> bool:
+    """Return whether the merge imports torch: compiled code does all where it can."""
+    is_aligned = any(target.plan.vocabulary is not None for target in survey.targets)
+    is_computed = any(reading.computed or not is_handed_on(job) for job, reading in works)
+    return is_aligned or is_computed or not has_compiler()
+
+
+def _mapped(reading: Reading) -> int:
+    """Bytes of large tensors in files, and of what is computed of any."""
+    return reading.computed + sum(info.n_bytes for info in reading.stored if info.n_bytes >= KEPT_BELOW)
+
+
+def _held(job: TensorJob, threads: int) -> int:
+    """Bytes that the method holds beside the sources of a tensor."""
+    n, k = math.prod(job.shape), len(job.inputs)
+    if job.method is None or is_handed_on(job):  # float32 parts of the sources and of the result
+        return threads * min(n, PART) * (k + 1) * _FLOAT32
+    if reproduces(job.method) == "with as many threads" and _is_decomposed(job.shape, k):
+        return n * (2 * k + 1) * _FLOAT64  # task vectors, their singular vectors, and the result
+    return n * k * _FLOAT32
+
+
+def _is_decomposed(shape: Sequence[int], n_sources: int) -> bool:
+    """Whether a method by singular values decomposes the matrix itself; see ``methods.spectral``."""
+    return len(shape) == 2 and max(shape) <= 2 * n_sources * min(shape)

@@ -98,18 +98,10 @@ def _estimate(found: Estimate) -> Json:
     return {
         "read_bytes": found.read,
         "read_files": found.files,
-        "cached_bytes": found.cached,
         "written_bytes": found.written,
+        "free_bytes": found.free,
         "peak_memory_bytes": found.peak,
         "memory_bytes": dict(found.memory),
-        "total_seconds": found.total_seconds,
-        "trouble": found.trouble,
-        "seconds": None if found.seconds is None else dict(found.seconds),
-        "disk": {
-            "read_bytes_per_second": found.disk.read,
-            "write_bytes_per_second": found.disk.write,
-            "is_measured": found.disk.is_measured,
-        },
     }
 
 

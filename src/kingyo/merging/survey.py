@@ -16,7 +16,7 @@ from kingyo.checkpoints import Checkpoint, fit
 from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.checkpoints.reference import with_component
 from kingyo.checkpoints.shards import Shard, lay_out
-from kingyo.engine import Plan
+from kingyo.engine import MergeOptions, Plan
 from kingyo.engine.chain import PlannedSteps, open_models, plan_steps
 from kingyo.engine.folder import count_kept, out_tensors
 from kingyo.engine.pieces import base_of, regions
@@ -43,7 +43,7 @@ class Target:
         book: the recipes that make it.
         plan: of the last of them.
         origins: the models that go in, the base last.
-        max_shard_bytes: where a new file of weights begins.
+        options: of the merge.
         reproduces: where the same recipes give the same bits again.
     """
 
@@ -51,13 +51,13 @@ class Target:
     book: RecipeBook
     plan: Plan
     origins: tuple[Origin, ...]
-    max_shard_bytes: int
+    options: MergeOptions
     reproduces: Reproduces
 
     @cached_property
     def shards(self) -> tuple[Shard, ...]:
         """Its files of weights."""
-        return lay_out(out_tensors(self.plan), self.max_shard_bytes, self.plan.like.stem)
+        return lay_out(out_tensors(self.plan), self.options.max_shard_bytes, self.plan.like.stem)
 
     @property
     def n_bytes(self) -> int:
@@ -71,7 +71,7 @@ class Target:
         Raises:
             KingyoError: the folder cannot be written.
         """
-        return count_kept(self.plan, self.out, self.max_shard_bytes)
+        return count_kept(self.plan, self.out, self.options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
     read = _read(request.recipe, refused.append)
     if read is None:
         raise together(request.name, refused, "sound recipes")
-    book, is_whole = _of_component(_seeded(read, request.seed), request), not refused
+    book, is_whole = _of_component(_seeded(read, request.options.seed), request), not refused
     steps = _steps(book, request, refused.append, is_whole=is_whole, fetch=fetch)
     unplanned = [step for step in book.steps if step.name not in steps.plans]
     more = [
@@ -136,7 +136,7 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
     for step in book.steps:
         findings += check_models(step.recipe, steps.models, steps.plans.get(step.name))
     origins = _origins(book.steps, steps.models, request.root)
-    findings += check_licences(origins, is_allowed=request.ignore_licences)
+    findings += check_licences(origins, is_allowed=request.options.ignore_licences)
     findings += check_output(request, [(target.out, target.plan, target.n_bytes) for target in targets])
     findings += _pipelines(targets, request, fetch=fetch)
     return Survey(request=request, steps=steps, targets=targets, findings=_in_order(findings))
@@ -144,9 +144,11 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
 
 def _pipelines(targets: Sequence[Target], request: Request, *, fetch: bool) -> Iterator[Finding]:
     """What is wrong with the pipelines that are written around the targets."""
-    for target in targets if request.pipeline else ():
+    options = request.options
+    for target in targets if options.pipeline else ():
+        like = target.plan.like
         try:
-            whole_pipeline(target.plan.like, request.root, fetch=fetch, allow_pickle=request.allow_pickle)
+            whole_pipeline(like, request.root, fetch=fetch, allow_pickle=options.allow_pickle)
         except KingyoError as error:
             yield Finding.of(error)
 
@@ -160,8 +162,8 @@ def _steps(
 ) -> PlannedSteps:
     """Plan the recipes; of those that could not be read whole, the models are opened all the same."""
     if is_whole:
-        return plan_steps(book, request.root, refuse, fetch=fetch, allow_pickle=request.allow_pickle)
-    models = open_models(book, request.root, refuse, fetch=False, allow_pickle=request.allow_pickle)
+        return plan_steps(book, request.root, refuse, fetch=fetch, allow_pickle=request.options.allow_pickle)
+    models = open_models(book, request.root, refuse, fetch=False, allow_pickle=request.options.allow_pickle)
     return PlannedSteps(models=models, plans={})
 
 
@@ -189,9 +191,9 @@ def _of_component(book: RecipeBook, request: Request) -> RecipeBook:
     """The recipes, of which pipelines that they name whole are the component that was asked for.
 
     Raises:
-        KingyoError: that is no name of a component.
+        KingyoError: that is no name of a component, or no recipe names a pipeline.
     """
-    component = request.component
+    component = request.options.component
     if component is None:
         return book
     if not _FOLDER.fullmatch(component):
@@ -206,7 +208,15 @@ def _of_component(book: RecipeBook, request: Request) -> RecipeBook:
     def place(reference: str) -> str:
         return reference if reference in names else with_component(reference, component, request.root)
 
-    return RecipeBook(steps=tuple(replace(step, recipe=replaced(step.recipe, place)) for step in book.steps))
+    found = RecipeBook(steps=tuple(replace(step, recipe=replaced(step.recipe, place)) for step in book.steps))
+    if found == book:
+        raise KingyoError(
+            "--component",
+            expected="recipes that name a whole pipeline of diffusers",
+            received="recipes that name none",
+            remedy="Leave it out.",
+        )
+    return found
 
 
 def _wrong_with(
@@ -263,7 +273,7 @@ def _targets(
                     book=own,
                     plan=steps.plans[step.name],
                     origins=_origins(own.steps, steps.models, request.root),
-                    max_shard_bytes=request.max_shard_bytes,
+                    options=request.options,
                     reproduces=_reproduces(own, steps),
                 )
             )

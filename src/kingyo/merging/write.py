@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kingyo.checkpoints.partial import forget
 from kingyo.checkpoints.pipelines import whole_pipeline
-from kingyo.engine import Output, rooted_book, to_folder
+from kingyo.engine import Writing, rooted_book, to_folder
 from kingyo.engine.folder import Watch
 from kingyo.merging.card import render_card
 from kingyo.merging.survey import Survey, Target
@@ -25,24 +25,15 @@ def write(survey: Survey, target: Target, watch: Watch | None = None) -> Path:
     """
     if survey.error is not None:
         raise survey.error
-    request = survey.request
-    like = target.plan.like
-    around = (
-        whole_pipeline(like, request.root, allow_pickle=request.allow_pickle) if request.pipeline else None
-    )
+    request, options, around = survey.request, survey.request.options, None
+    if options.pipeline:
+        around = whole_pipeline(target.plan.like, request.root, allow_pickle=options.allow_pickle)
     files = {
         "recipe.yaml": rooted_book(target.book, request.root, out=target.out).to_yaml(),
-        "README.md": render_card(target, pipeline=request.pipeline),
+        "README.md": render_card(target, pipeline=options.pipeline),
     }
-    output = Output(
-        max_shard_bytes=request.max_shard_bytes,
-        force=request.force,
-        is_one_of_several=len(survey.targets) > 1,
-        copy_code=request.copy_code,
-        around=around,
-        watch=watch,
-    )
-    return to_folder(target.plan, target.out, files, request.how, output)
+    writing = Writing(is_one_of_several=len(survey.targets) > 1, around=around, watch=watch)
+    return to_folder(target.plan, target.out, files, options, writing)
 
 
 def finish(survey: Survey) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kingyo.kernels import Blend, Draft, Keep, RankedChance
 from kingyo.kernels.facts import PASSING, Fact
-from kingyo.kernels.measures import draw, row_length, row_ranks, scaled_back
+from kingyo.kernels.measures import row_length, row_ranks
 from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -85,7 +85,7 @@ class Della:
             density = values.each("density")[i]
             if density >= 1.0 or not base.numel():
                 return None, 1.0
-            ranks, is_kept = _ranks(sources, base, i, context)
+            ranks = _ranks(sources, base, i, context)
             last = max(1, row_length(base.shape)) - 1
             reach = min(values.each("epsilon")[i], density, 1 - density) if last else 0.0
             kept = RankedChance(
@@ -97,11 +97,7 @@ class Della:
             )
             if inverse or not values.flag("rescale"):
                 return kept, 1.0
-            magnitude = whole_magnitude(sources, base, i, context)
-            if not is_kept:  # so as not to hold the ranks of all sources at once
-                drawn, after = draw(sources[i], base, kept, magnitude)
-                return drawn, scaled_back(magnitude, after)
-            magnitudes[i] = magnitude
+            magnitudes[i] = whole_magnitude(sources, base, i, context)
             return kept, 1.0
 
         magnitudes: dict[int, float] = {}
@@ -112,16 +108,15 @@ class Della:
         return Draft(blend=result, wholes=tuple(map(magnitudes.get, taking_part)))
 
 
-def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> tuple[Fact, bool]:
-    """Return the ranks of one source, and whether the cache has room for them."""
+def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> Fact:
+    """Return the ranks of one source, cached if there is room."""
     known = context.known(_RANKS, (source,))
     if known is not None:
-        return known, True
+        return known
     ranks = row_ranks(sources[source], base)
-    has_room = context.has_room(ranks.nbytes)
-    if has_room:
+    if context.has_room(ranks.nbytes):
         context.recall(_RANKS, (source,), lambda: ranks)
-    return ranks, has_room
+    return ranks
 
 
 _SOURCE = (

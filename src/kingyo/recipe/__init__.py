@@ -1,4 +1,4 @@
-"""Recipes: the inert description of merges, and their form in YAML that mergekit reads too."""
+"""Recipes: inert descriptions of merges, and their YAML, which mergekit can read, too."""
 
 from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes, read_recipes
 from kingyo.recipe.forms import as_path, as_slices, rewritten

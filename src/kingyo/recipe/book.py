@@ -1,7 +1,4 @@
-"""Several recipes in one file, of which later steps merge what earlier ones make (mergekit-multi's format).
-
-It knows no file but the recipe's own, and nothing of how merges are computed.
-"""
+"""Read several recipes from one file, where later steps merge results of earlier ones (mergekit-multi)."""
 
 from __future__ import annotations
 
@@ -18,12 +15,12 @@ from kingyo.recipe.checks import mapping, short
 from kingyo.recipe.mistaken import check_kind
 from kingyo.recipe.one import Recipe
 
-_NAME_IT = "Give it a name: of its own; one recipe, the last step, may go without."
+_NAME_IT = "Give each recipe a unique `name:`; only the last step may omit it."
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedRecipe:
-    """A recipe, and the name by which others of its book use what it makes; the final one may lack it."""
+    """A recipe, and the name under which other recipes use its result; None for the final step."""
 
     name: str | None
     recipe: Recipe
@@ -31,13 +28,13 @@ class NamedRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeBook:
-    """Recipes of which some merge what others make.
+    """Recipes, some of which merge the results of others.
 
     Attributes:
-        steps: in an order in which each follows those that it needs; otherwise as they were given.
+        steps: the recipes, each after those that it needs, otherwise in the given order.
 
     Raises:
-        KingyoError: none, two of one name, several without a name, or a circle.
+        KingyoError: there are no recipes, two have the same name or none, or they depend on each other.
     """
 
     steps: tuple[NamedRecipe, ...]
@@ -45,26 +42,26 @@ class RecipeBook:
     def __post_init__(self) -> None:
         if not self.steps:
             raise KingyoError(
-                "recipes", expected="at least one recipe", received="none", remedy="Write one into the file."
+                "recipes", expected="at least one recipe", received="none", remedy="Add one to the file."
             )
         names = [step.name for step in self.steps]
         for name in names:
             if names.count(name) > 1:
-                received = "several without one" if name is None else f"two called '{name}'"
+                received = "several without a name" if name is None else f"two called '{name}'"
                 raise KingyoError(
-                    "name", expected="one name for each recipe", received=received, remedy=_NAME_IT
+                    "name", expected="a unique name for each recipe", received=received, remedy=_NAME_IT
                 )
         object.__setattr__(self, "steps", tuple(_in_order(self.steps)))
 
     @property
     def outputs(self) -> tuple[NamedRecipe, ...]:
-        """What the book is for: the recipe without a name; without one, all that no other needs."""
+        """The results to write: the recipe without a name, else all that no other recipe needs."""
         nameless = tuple(step for step in self.steps if step.name is None)
         needed = {reference for step in self.steps for reference in _mentions(step.recipe)}
         return nameless or tuple(step for step in self.steps if step.name not in needed)
 
     def to_yaml(self) -> str:
-        """The book as YAML of several documents, as mergekit-multi reads it."""
+        """Return the recipes as YAML of several documents, in mergekit-multi's format."""
         return yaml.safe_dump_all([_dump(step) for step in self.steps], sort_keys=False, allow_unicode=True)
 
 
@@ -75,7 +72,7 @@ def load_recipe(path: str | Path) -> Recipe:
         path: the file. Relative paths in the recipe begin at its folder.
 
     Raises:
-        KingyoError: the file cannot be read, or see ``Recipe.from_dict``.
+        KingyoError: the file cannot be read; or see ``Recipe.from_dict``.
     """
     return Recipe.from_dict(read_yaml(Path(path)), str(path))
 
@@ -83,24 +80,31 @@ def load_recipe(path: str | Path) -> Recipe:
 def load_recipes(path: Path) -> RecipeBook:
     """Read a YAML file of one or several recipes.
 
-    Several are documents parted by ``---``, or one list below ``models:``; each has a ``name:``, by which
-    others use what it makes as a model; one, the final step, may go without.
+    Several recipes are documents separated by ``---``, or a list below ``models:``. Other recipes use the
+    result of one under its ``name:``, which only the final step may omit.
 
     Raises:
-        KingyoError: the file cannot be read, or see ``Recipe.from_dict`` and ``RecipeBook``.
+        KingyoError: the file cannot be read; or see ``Recipe.from_dict`` and ``RecipeBook``.
     """
     mistakes: list[KingyoError] = []
-    found = read_recipes(path, mistakes.append)
-    if found is None or mistakes:
-        raise together(str(path), mistakes, "sound recipes")
-    return found
+    book = read_recipes(path, mistakes.append)
+    if book is None or mistakes:
+        raise together(str(path), mistakes, "valid recipes")
+    return book
 
 
 def read_recipes(path: Path, refuse: Refuse) -> RecipeBook | None:
-    """Read what is sound of such a file; see ``Recipe.read``. None where too little of some recipe is left.
+    """Read the valid parts of a file of recipes; see ``Recipe.read``.
+
+    Args:
+        path: the file.
+        refuse: called with every mistake.
+
+    Returns:
+        The recipes; None if too little of one of them is valid.
 
     Raises:
-        KingyoError: the file cannot be read, or is none of recipes.
+        KingyoError: the file cannot be read, or does not hold recipes.
     """
     documents = read_yaml_documents(path)
     if len(documents) == 1:
@@ -112,18 +116,18 @@ def read_recipes(path: Path, refuse: Refuse) -> RecipeBook | None:
         _read_step(document, f"{path}: recipe {i + 1}" if several else str(path), refuse)
         for i, document in enumerate(documents)
     ]
-    whole = tuple(step for step in steps if step is not None)
-    if len(whole) < len(steps):
+    valid = tuple(step for step in steps if step is not None)
+    if len(valid) < len(steps):
         return None
     try:
-        return RecipeBook(steps=whole)
+        return RecipeBook(steps=valid)
     except KingyoError as error:
         refuse(error.placed(str(path)))
         return None
 
 
 def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, object]]:
-    """The recipes of ``models: [{name: …, merge_method: …}, …]`` or ``models: {name: {merge_method: …}}``."""
+    """Return the recipes of ``models: [{name: …, merge_method: …}]`` or ``{name: {merge_method: …}}``."""
     listed = document["models"]
     if isinstance(listed, Mapping):
         named = cast("Mapping[str, object]", listed)
@@ -145,9 +149,9 @@ def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, obj
         if key != "models":
             raise KingyoError(
                 where,
-                expected="nothing but models: beside a list of recipes",
+                expected="only the key models: with a list of recipes",
                 received=f"'{key}'",
-                remedy="Move it into each recipe that it is meant for.",
+                remedy="Move it into each recipe that should have it.",
             )
     return list(entries)
 
@@ -175,7 +179,7 @@ def _dump(step: NamedRecipe) -> dict[str, object]:
 
 
 def _mentions(recipe: Recipe) -> Iterator[str]:
-    """The models that it names, and every text of its tokenizer, some of which are models."""
+    """Yield the models that a recipe names, and all texts of its tokenizer, which may be models."""
     yield from recipe.references
     yield from _texts((recipe.tokenizer_source, recipe.tokenizer))
 
@@ -191,7 +195,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _in_order(steps: Sequence[NamedRecipe]) -> Iterator[NamedRecipe]:
-    """Each behind those that it needs; otherwise as they stand."""
+    """Yield each step after those that it needs, otherwise in the given order."""
     by_name = {step.name: step for step in steps if step.name is not None}
     done: set[int] = set()
 
@@ -200,12 +204,12 @@ def _in_order(steps: Sequence[NamedRecipe]) -> Iterator[NamedRecipe]:
             return
         name = step.name
         if name is not None and name in above:
-            circle = " → ".join((*above[above.index(name) :], name))
+            cycle = " → ".join((*above[above.index(name) :], name))
             raise KingyoError(
                 "models",
-                expected="recipes that merge what earlier ones make",
-                received=f"a circle: {circle}",
-                remedy="Rename one of them, or correct the model that it names.",
+                expected="recipes that merge results of earlier ones",
+                received=f"a cycle: {cycle}",
+                remedy="Rename one of the recipes, or correct the model that it names.",
             )
         for reference in _mentions(step.recipe):
             if reference in by_name:

@@ -1,24 +1,21 @@
-"""What every part of a recipe's reading needs: known keys, texts, mappings and lists, or one clear error.
-
-It knows no key of its own.
-"""
+"""Checks that all parsers of recipes share: known keys, texts, mappings and lists."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
-from kingyo.errors import KingyoError, nearest, suggest
+from kingyo.errors import KingyoError, nearest, suggest, unknown
 
 _NUMBERS = frozenset({"seed", "layer_range"})
-"""The keys that stand beside ``parameters`` and hold numbers."""
+"""Keys on the level of ``parameters`` that hold numbers."""
 
 
 def mapping(value: object, where: str, remedy: str) -> Mapping[str, object]:
-    """The value as a mapping.
+    """Return a value that is a mapping.
 
     Raises:
-        KingyoError: it is none.
+        KingyoError: the value is not a mapping.
     """
     if not isinstance(value, Mapping):
         raise KingyoError(where, expected="a mapping", received=short(value), remedy=remedy)
@@ -26,10 +23,10 @@ def mapping(value: object, where: str, remedy: str) -> Mapping[str, object]:
 
 
 def items(value: object, where: str, what: str, remedy: str) -> Sequence[object]:
-    """The value as a list that is not empty.
+    """Return a value that is a non-empty list.
 
     Raises:
-        KingyoError: it is none, or empty.
+        KingyoError: the value is not a list, or is empty.
     """
     if not isinstance(value, list | tuple) or not value:
         raise KingyoError(
@@ -39,18 +36,18 @@ def items(value: object, where: str, what: str, remedy: str) -> Sequence[object]
 
 
 def check_keys(data: Mapping[str, object], known: Sequence[str], where: str) -> None:
-    """Refuse keys that nobody knows; the nearest known ones are suggested.
+    """Check that all keys are known.
 
     Raises:
-        KingyoError: such keys, all of them.
+        KingyoError: some keys are unknown; the message names all of them and suggests the nearest known ones.
     """
-    odd = [str(key) for key in data if key not in known]
-    if not odd:
+    strange = [str(key) for key in data if key not in known]
+    if not strange:
         return
     remedies = [_remedy(key, data[key], known) for key in data if key not in known]
     if len(set(remedies)) > 1:
-        remedies = [f"'{key}': {remedy}" for key, remedy in zip(odd, remedies, strict=True)]
-    received = ", ".join(f"'{key}'" for key in odd)
+        remedies = [f"'{key}': {remedy}" for key, remedy in zip(strange, remedies, strict=True)]
+    received = ", ".join(f"'{key}'" for key in strange)
     remedy = " ".join(dict.fromkeys(remedies))
     raise KingyoError(where, expected="known keys", received=received, remedy=remedy)
 
@@ -58,34 +55,36 @@ def check_keys(data: Mapping[str, object], known: Sequence[str], where: str) -> 
 def with_meant(
     data: Mapping[str, object], needed: Collection[str], known: Collection[str]
 ) -> Mapping[str, object]:
-    """Add keys that are needed and stand there misspelt, so that what is below them is looked at too."""
-    odd = {str(key): value for key, value in data.items() if key not in known}
-    meant = {near: value for key, value in odd.items() if (near := nearest(key, known)) in needed and near}
+    """Add needed keys that are misspelt under their right names, so that their values are checked, too."""
+    misspelt = {str(key): value for key, value in data.items() if key not in known}
+    meant = {
+        near: value for key, value in misspelt.items() if (near := nearest(key, known)) in needed and near
+    }
     return {**meant, **data}
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is one, or a gradient of them."""
+    """Return whether a value is a number or a gradient of numbers."""
     listed = cast("list[object]", value) if isinstance(value, list) else [value]
     return bool(listed) and all(isinstance(each, int | float) for each in listed)
 
 
 def _remedy(key: object, value: object, known: Sequence[str]) -> str:
-    """A number beside ``parameters:`` is most often meant to be one of them."""
+    """Return the remedy for an unknown key; a number on the level of ``parameters`` is probably one."""
     if "sources" in known and key in {"model", "layer_range"}:
-        return "It belongs to a source of the slice: `sources: [{model: …, layer_range: […]}]`."
+        return "Move it to a source of the slice: `sources: [{model: …, layer_range: […]}]`."
     if "parameters" not in known or not _is_number(value):
         return suggest(str(key), known)
-    near = suggest(str(key), _NUMBERS.intersection(known))  # keys of other kinds were not meant
-    advice = f"A parameter of the method belongs below parameters:, as `parameters: {{{key}: …}}`."
+    near = suggest(str(key), _NUMBERS.intersection(known))  # other keys do not hold numbers
+    advice = f"Move a parameter of the method below parameters:, as `parameters: {{{key}: …}}`."
     return near if near.startswith("Did you mean") else advice
 
 
 def text(data: Mapping[str, object], key: str, where: str) -> str | None:
-    """The text under a key, or None.
+    """Return the text under a key, or None.
 
     Raises:
-        KingyoError: something else than text.
+        KingyoError: the value is not a text.
     """
     value = data.get(key)
     if value is not None and not isinstance(value, str):
@@ -93,23 +92,23 @@ def text(data: Mapping[str, object], key: str, where: str) -> str | None:
             f"{where}: {key}",
             expected="text",
             received=short(value),
-            remedy=f"Write one text after {key}:, in quotes if it looks like a number.",
+            remedy=f"Write a text after {key}:, in quotes if it looks like a number.",
         )
     return value
 
 
-def check_word(value: str | None, known: Collection[str], key: str, what: str) -> None:
-    """Refuse a word that is none of these; None is fine.
+def check_word(value: str | None, known: Collection[str], key: str) -> None:
+    """Check that a word is known; None is allowed.
 
     Raises:
-        KingyoError: another word; the nearest is suggested.
+        KingyoError: the word is unknown; the message suggests the nearest.
     """
     if value is not None and value not in known:
-        raise KingyoError(key, expected=what, received=f"'{value}'", remedy=suggest(value, known))
+        raise unknown(key, value, known)
 
 
 def short(value: object, limit: int = 80) -> str:
-    """A value as messages show it."""
+    """Format a value for messages, cut to ``limit`` characters."""
     if value is None:
         return "nothing"
     shown = repr(value)

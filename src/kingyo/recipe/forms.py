@@ -1,8 +1,8 @@
-"""A recipe with a path as mergekit's slices, and slices that merge nothing as a path: the same model.
+"""Convert a recipe with a path to mergekit's slices and back, for the same model.
 
-Slices take what comes before the layers from the first of them, and what comes behind from the last; a path
-takes both from its base. Where these differ, an empty slice of the base (``layer_range: [0, 0]``) stands at
-that end, which mergekit reads so too. It knows no file.
+With slices, tensors before the layers come from the first slice and those after them from the last. With a
+path, both come from the base. Where these differ, an empty slice of the base (``layer_range: [0, 0]``) stands
+at that end, with the same meaning in mergekit.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Form = Literal["path", "slices"]
 
 
 def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
-    """The recipes with every path written as slices, or all slices that merge nothing as a path.
+    """Convert every path to slices, or all slices of passthrough to paths.
 
-    Merges within a path become recipes of their own, with names.
+    Merges within a path become separate named recipes.
 
     Raises:
-        KingyoError: there is nothing to rewrite, or see ``as_slices`` and ``as_path``.
+        KingyoError: there is nothing to convert; or see ``as_slices`` and ``as_path``.
     """
     write = as_slices if form == "slices" else as_path
     chosen = [step for step in book.steps if (step.recipe.path if form == "slices" else _stacks(step.recipe))]
@@ -35,7 +35,7 @@ def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
             f"--as {form}",
             expected=f"a recipe with {'a path' if form == 'slices' else 'slices, by passthrough'}",
             received=", ".join(dict.fromkeys(_kind(step.recipe) for step in book.steps)),
-            remedy="Leave --as out to print the recipe as it is.",
+            remedy="Remove --as to print the recipe unchanged.",
         )
     steps: list[NamedRecipe] = []
     for step in book.steps:
@@ -48,10 +48,10 @@ def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
 
 
 def as_slices(recipe: Recipe) -> Recipe:
-    """Write a path as slices, which mergekit stacks to the same model.
+    """Convert a path to slices of the same model.
 
     Raises:
-        KingyoError: a hop has a scale, or a model is a merge, which slices cannot say.
+        KingyoError: a hop has a scale, or a model is a merge, which slices cannot express.
     """
     slices = list(path_as_slices(recipe.path))
     base = recipe.base_model
@@ -63,25 +63,25 @@ def as_slices(recipe: Recipe) -> Recipe:
 
 
 def as_path(recipe: Recipe) -> Recipe:
-    """Write slices as a path that is the same model.
+    """Convert slices to a path of the same model.
 
     Raises:
-        KingyoError: slices that merge several models or have parameters, or whose embeddings and head are
-            those of models that no path could take them from.
+        KingyoError: slices merge several models or have parameters, or embeddings and head come from models
+            that a path cannot take them from.
     """
     hops = path_of_slices(recipe.slices)
     if not hops or recipe.parameters:
         raise KingyoError(
             "slices",
-            expected="slices of one source each, without parameters, as a path merges nothing",
-            received="others",
-            remedy="Leave them as slices: `kingyo merge` reads them.",
+            expected="slices of one source each, without parameters, since a path cannot merge layers",
+            received="other slices",
+            remedy="Keep the slices: `kingyo merge` reads them.",
         )
     return replace(recipe, slices=(), path=hops, base_model=_frame(recipe, hops))
 
 
 def _frame(recipe: Recipe, hops: Sequence[Hop]) -> str | None:
-    """The base of the path: the model of both ends; None where they are those of its outer layers."""
+    """Return the base of the path: the model of both ends; None if these are the models of its end layers."""
     first, last = (recipe.slices[at].sources[0].model for at in (0, -1))
     is_own = (first, last) == (hops[0].model, hops[-1].model)
     if recipe.base_model is None and is_own:
@@ -93,9 +93,9 @@ def _frame(recipe: Recipe, hops: Sequence[Hop]) -> str | None:
         expected="embeddings, final norm and head of one model, which is base_model if there is one",
         received=f"embeddings of {first}, final norm and head of {last}"
         + ("" if recipe.base_model is None else f", base_model {recipe.base_model}"),
-        remedy="Leave them as slices: `kingyo merge` reads them."
+        remedy="Keep the slices: `kingyo merge` reads them."
         if recipe.base_model is None
-        else "Leave base_model out, if its config and tokenizer are those of the first slice's model.",
+        else "Remove base_model, if its config and tokenizer equal those of the first slice's model.",
     )
 
 
@@ -110,5 +110,5 @@ def _stacks(recipe: Recipe) -> bool:
 def _kind(recipe: Recipe) -> str:
     if recipe.path:
         return "a path"
-    what = "slices" if recipe.slices else "modules" if recipe.modules else "whole models"
+    what = "slices" if recipe.slices else "modules" if recipe.modules else "complete models"
     return f"{what} by {recipe.merge_method}"

@@ -1,7 +1,4 @@
-"""A recipe: the inert description of one merge. Its hash is its identity.
-
-It knows no merge method, no tensor and no file.
-"""
+"""A recipe: the inert description of one merge. Its hash is its identity."""
 
 from __future__ import annotations
 
@@ -37,22 +34,17 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 Resize = Literal["pad-vocab", "truncate", "base"]
 RESIZE: tuple[str, ...] = get_args(Resize)
-"""What may be done about sizes that differ.
+"""Ways to resolve sizes that differ.
 
-- ``pad-vocab``: the largest vocabulary. Rows that a model lacks are the base's, else those of the first model
-  that has them, so that only models that know a token have a say in it.
-- ``truncate``: the smallest vocabulary. Rows behind it are cut off.
-- ``base``: tensors whose sizes differ are the base's, unmerged.
+- ``pad-vocab``: use the largest vocabulary. Rows that a model lacks come from the base, else from the first
+  model that has them.
+- ``truncate``: use the smallest vocabulary, and cut off further rows.
+- ``base``: copy tensors whose sizes differ from the base.
 """
 MERGE, BASE = "merge", "base"
-"""What may happen to a part of the model, beside being taken from a model that is named."""
+"""Values of ``parts`` besides references of models."""
 
-_WORDS = {
-    "dtype": (DTYPES, "dtype", "a floating dtype"),
-    "out_dtype": (DTYPES, "out_dtype", "a floating dtype"),
-    "resize": (RESIZE, "resize", "a way to resize"),
-}
-"""Keys that take one of a few words: these, the key, and what they are."""
+_WORDS = {"dtype": DTYPES, "out_dtype": DTYPES, "resize": RESIZE}
 _TEXTS = ("tokenizer_source", "chat_template")
 CONTENTS = ("models", "slices", "modules", "path")
 KEYS = (
@@ -74,29 +66,32 @@ KEYS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Which models, which layers of them, which method, which parameters.
+    """A merge: models, layers, method and parameters.
+
+    Exactly one of ``sources``, ``slices``, ``modules`` and ``path`` is not empty.
 
     Attributes:
         merge_method: name of a registered method.
-        sources: whole models, in order; random methods draw by position.
-        slices: in place of ``sources``: the layers of the output, slice by slice.
-        modules: in place of both: the parts of models that have several stacks of layers, by name.
-        path: in place of all: the layers that the tokens pass through, one after the other. The base gives
-            all that is no layer: embeddings, norm, head, tokenizer. Without one it is as with slices: the
-            first model gives what comes before the layers, the last what comes behind them.
-        base_model: reference of the common ancestor, when the method needs one or the output should take
-            its configuration, tokenizer and dtype.
-        parameters: for all; those of a module, a slice, a source come first, the last before the others.
-        dtype: of the merged weights; None keeps the dtype of the base, else of the first source.
-        out_dtype: the same, and comes first. (All is computed in float32 and rounded once.)
-        tokenizer_source: whose tokenizer goes into the output: ``base``, ``union`` or a model; None is base.
-        tokenizer: in place of it: source, tokens and padding in detail. The vocabulary room reads it.
-        chat_template: for the output: ``auto``, the name of a template, or a template.
-        resize: what to do about sizes that differ, see ``RESIZE``; None is an error.
-        parts: part of the model -> ``merge``, ``base`` (it is taken from there) or the reference of the model
-            from which it is taken. If some part is named to be merged, those not named are the base's.
-        merges: beside ``path``: models that it names and that are merges themselves, name -> recipe.
-        seed: of random methods.
+        sources: complete models in order; random methods draw by position.
+        slices: the layers of the output, slice by slice.
+        modules: by name, the parts of models with several stacks of layers.
+        path: the sequence of layers that the tokens pass through. The base gives everything else:
+            embeddings, norm, head, tokenizer. Without a base, the first model gives the tensors before the
+            layers, and the last those after them.
+        base_model: reference of the common ancestor, if the method needs one or the output should have its
+            config, tokenizer and dtype.
+        parameters: parameters for all models; those of a source take precedence, then of a slice, then of a
+            module.
+        dtype: dtype of the merged weights; None keeps that of the base, else of the first source.
+        out_dtype: the same, with precedence over ``dtype``. (All is computed in float32 and rounded once.)
+        tokenizer_source: tokenizer of the output: ``base`` (the default), ``union`` or a model.
+        tokenizer: alternative to ``tokenizer_source`` with more details, parsed by ``parse_tokenizer``.
+        chat_template: chat template of the output: ``auto``, the name of a template, or a template.
+        resize: way to resolve sizes that differ, see ``RESIZE``; with None they are an error.
+        parts: part of the model -> ``merge``, ``base`` or a model's reference to copy it from. If any part is
+            ``merge``, all unnamed parts are copied from the base.
+        merges: with ``path``: recipes by name of models in the path that are merges themselves.
+        seed: seed of random methods.
     """
 
     merge_method: str
@@ -132,8 +127,8 @@ class Recipe:
         check_one_of(dict(zip(CONTENTS, contents, strict=True)))
         check_empty(self.slices)
         check_length(self.path)
-        for key, word in _WORDS.items():
-            check_word(getattr(self, key), *word)
+        for key, words in _WORDS.items():
+            check_word(getattr(self, key), words, key)
         self._check_tokenizer()
         self._check_merges()
 
@@ -142,20 +137,20 @@ class Recipe:
 
     @cached_property
     def hash(self) -> str:
-        """The recipe's identity: SHA-256 of its canonical JSON, in hexadecimal."""
+        """SHA-256 of its canonical JSON, in hexadecimal."""
         canonical_json = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical_json.encode()).hexdigest()
 
     @property
     def result_dtype(self) -> str | None:
-        """The dtype of the output's floating weights; None keeps that of the models."""
+        """Dtype of the output's floating-point weights; None keeps that of the models."""
         return self.out_dtype or self.dtype
 
     @property
     def references(self) -> tuple[str, ...]:
-        """All models that it names, each once; the base, if it has one of its own, comes last.
+        """All models without duplicates; a base that is not merged comes last.
 
-        In place of a model that is a merge of ``merges`` stand those that it is made of.
+        A merge from ``merges`` is replaced by its own models.
         """
         named = dict.fromkeys(references(self.sources, self.slices, self.modules))
         named |= dict.fromkeys(hop.model for hop in self.path)
@@ -166,61 +161,61 @@ class Recipe:
         return tuple(dict.fromkeys(chain.from_iterable(own)))
 
     def to_dict(self) -> dict[str, object]:
-        """The recipe as the mapping that its YAML holds; ``from_dict`` reads it back equal."""
-        found: dict[str, object] = {"merge_method": self.merge_method}
+        """Return the mapping for YAML; the inverse of ``from_dict``."""
+        data: dict[str, object] = {"merge_method": self.merge_method}
         if self.base_model is not None:
-            found["base_model"] = self.base_model
-        found |= dump_contents(self.sources, self.slices)
+            data["base_model"] = self.base_model
+        data |= dump_contents(self.sources, self.slices)
         if self.modules:
-            found["modules"] = {name: module.to_dict() for name, module in self.modules.items()}
+            data["modules"] = {name: module.to_dict() for name, module in self.modules.items()}
         if self.path:
-            found["path"] = dump_path(self.path)
+            data["path"] = dump_path(self.path)
         if self.parameters:
-            found["parameters"] = dump_values(self.parameters)
+            data["parameters"] = dump_values(self.parameters)
         for key in ("dtype", "out_dtype", "tokenizer_source", "tokenizer", "chat_template", "resize"):
             if getattr(self, key) is not None:
-                found[key] = copy.deepcopy(getattr(self, key))
+                data[key] = copy.deepcopy(getattr(self, key))
         if self.parts:
-            found["parts"] = dict(self.parts)
+            data["parts"] = dict(self.parts)
         if self.merges:
-            found["merges"] = {name: recipe.to_dict() for name, recipe in self.merges.items()}
+            data["merges"] = {name: recipe.to_dict() for name, recipe in self.merges.items()}
         if self.seed:
-            found["seed"] = self.seed
-        return found
+            data["seed"] = self.seed
+        return data
 
     def to_yaml(self) -> str:
-        """The recipe as YAML; mergekit reads it where it has the method, and ignores the keys of ours."""
+        """Return the recipe as YAML, which mergekit reads if it has the method; it ignores other keys."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
     @staticmethod
     def from_dict(data: Mapping[str, object], where: str = "recipe") -> Recipe:
-        """Read the mapping of a YAML recipe strictly.
+        """Parse a recipe.
 
         Args:
-            data: what the YAML holds.
+            data: the mapping from the YAML.
             where: the file, for messages.
 
         Raises:
-            KingyoError: unknown keys (the nearest are suggested), and values that are not sound, all of them.
+            KingyoError: keys are unknown or values invalid; the message names all of them.
         """
         mistakes: list[KingyoError] = []
-        found = Recipe.read(data, where, mistakes.append)
-        if found is None or mistakes:
-            raise together(where, mistakes, "a sound recipe")
-        return found
+        recipe = Recipe.read(data, where, mistakes.append)
+        if recipe is None or mistakes:
+            raise together(where, mistakes, "a valid recipe")
+        return recipe
 
     @staticmethod
     def read(data: Mapping[str, object], where: str, refuse: Refuse) -> Recipe | None:
-        """Read what is sound of a YAML recipe.
+        """Parse the valid parts of a recipe.
 
         Args:
-            data: what the YAML holds.
+            data: the mapping from the YAML.
             where: the file, for messages.
-            refuse: is told of everything that ``from_dict`` raises.
+            refuse: called with every mistake that ``from_dict`` would raise.
 
         Returns:
-            A recipe of the method, the base and the models that are written, without the entries in which
-            something is wrong; None where too little is left. It is whole only if ``refuse`` was not called.
+            The recipe without its invalid entries, complete only if ``refuse`` was not called; None if too
+            little is valid.
         """
         mistakes: list[KingyoError] = []
         recipe = attempt(lambda: _read(data, where, mistakes.append), mistakes.append, None)
@@ -232,7 +227,7 @@ class Recipe:
         if self.tokenizer_source is not None and self.tokenizer is not None:
             raise KingyoError(
                 "tokenizer",
-                expected="tokenizer_source or tokenizer",
+                expected="either tokenizer_source or tokenizer",
                 received="both",
                 remedy="Keep tokenizer, with source: in it.",
             )
@@ -241,26 +236,26 @@ class Recipe:
         if self.merges and not self.path:
             raise KingyoError(
                 "merges",
-                expected="a path beside it, whose models these are",
-                received="none",
-                remedy="Write each recipe as a document of its own with a name, parted by `---`.",
+                expected="a path that uses these models",
+                received="no path",
+                remedy="Write each recipe as a separate document with a name, separated by `---`.",
             )
         named = {*(hop.model for hop in self.path), self.base_model}
         for name, recipe in self.merges.items():
             if name not in named or recipe.merges:
                 raise KingyoError(
                     f"merges.{name}",
-                    expected="a model that the path or base_model names, merged of models that are there",
-                    received="merges within it" if recipe.merges else "a name that occurs in neither",
-                    remedy="Write one of them to a folder first." if recipe.merges else "Leave it out.",
+                    expected="a merge of existing models that the path or base_model uses",
+                    received="merges within it" if recipe.merges else "an unused name",
+                    remedy="Write one of them to a folder first." if recipe.merges else "Remove the entry.",
                 )
 
 
 def _read(data: Mapping[str, object], where: str, refuse: Refuse) -> Recipe | None:
-    """Read what is sound.
+    """Parse the valid parts of a recipe.
 
     Raises:
-        KingyoError: it is no recipe, or one whose values do not agree.
+        KingyoError: the data are not a recipe, or values contradict one another.
     """
     check_kind(data, where)
     attempt(lambda: check_keys(data, KEYS, where), refuse, None)
@@ -311,7 +306,7 @@ def _read(data: Mapping[str, object], where: str, refuse: Refuse) -> Recipe | No
 def _method(data: Mapping[str, object], where: str) -> str:
     method = text(data, "merge_method", where)
     if not method:
-        remedy = "`kingyo list methods` names them."
+        remedy = "Choose one from `kingyo list methods`."
         raise KingyoError(
             f"{where}: merge_method", expected="a method's name", received="nothing", remedy=remedy
         )
@@ -333,17 +328,17 @@ def _parse_tokenizer(data: object, where: str) -> Mapping[str, object] | None:
     if data is None:
         return None
     remedy = "Write it as lines below tokenizer:, such as source: union; or write tokenizer_source: union."
-    found = mapping(data, f"{where}: tokenizer", remedy)
+    pairs = mapping(data, f"{where}: tokenizer", remedy)
     try:
-        json.dumps(found, sort_keys=True, allow_nan=False)
+        json.dumps(pairs, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise KingyoError(
             f"{where}: tokenizer",
-            expected="texts, numbers and mappings of them",
+            expected="a mapping of texts and numbers",
             received=str(error),
             remedy="Put names and tokens that look like dates or numbers in quotes.",
         ) from error
-    return found
+    return pairs
 
 
 def _parse_parts(data: object, where: str) -> dict[str, str]:
@@ -366,29 +361,29 @@ def _parse_merges(data: object, where: str) -> dict[str, Recipe]:
     if data is None:
         return {}
     remedy = "Write a recipe below each name, as `merges: {bred: {merge_method: linear, models: …}}`."
-    found = mapping(data, f"{where}: merges", remedy)
+    pairs = mapping(data, f"{where}: merges", remedy)
     return {
         str(name): Recipe.from_dict(
             mapping(each, f"{where}: merges.{name}", remedy), f"{where}: merges.{name}"
         )
-        for name, each in found.items()
+        for name, each in pairs.items()
     }
 
 
 def _word(data: Mapping[str, object], key: str, where: str) -> str | None:
-    """One of a few words; a dtype may be written as torch writes it."""
-    found = text(data, key, where)
-    if found is not None and key != "resize":
-        found = found.removeprefix("torch.")
-    if found == "float64" and key != "resize":
+    """Parse one of a few words; a dtype may begin with ``torch.``."""
+    word = text(data, key, where)
+    if word is not None and key != "resize":
+        word = word.removeprefix("torch.")
+    if word == "float64" and key != "resize":
         raise KingyoError(
             f"{where}: {key}",
             expected=f"one of {', '.join(DTYPES)}",
             received="float64",
-            remedy="Say float32, which is the widest that a merge is rounded to.",
+            remedy="Write float32, the widest dtype for a merge.",
         )
-    check_word(found, *_WORDS[key])
-    return found
+    check_word(word, _WORDS[key], key)
+    return word
 
 
 def _parse_seed(value: object, where: str) -> int:
@@ -397,6 +392,6 @@ def _parse_seed(value: object, where: str) -> int:
             f"{where}: seed",
             expected="a whole number",
             received=short(value),
-            remedy="Write it without quotes, such as seed: 1, or leave it out.",
+            remedy="Write it without quotes, such as seed: 1, or remove the key.",
         )
     return value

@@ -1,7 +1,6 @@
-"""A path: which layers of which models the tokens pass through, in which order, with which scales.
+"""A path: the sequence of layers, from several models, that the tokens pass through, with their scales.
 
-It knows no file and no tensor. Without scales a path is what mergekit calls slices of one source each, and is
-read from them and written as them.
+Without scales, a path equals mergekit slices of one source each, and can be converted from and to them.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from kingyo.recipe.pieces import Slice, SliceSource
 from kingyo.recipe.reading import parse_layers, parse_model
 
 PASSTHROUGH = "passthrough"
-"""The method of a recipe that merges nothing along its layers."""
+"""The merge method of recipes that only stack layers."""
 MOST_HOPS = 4096
-"""Layers of a path: far more than any model has, and few enough that a slip of the pen fills no memory."""
+"""Limit of layers in a path, so that a typing error does not fill the memory."""
 MERGED = "merged"
-"""What a merge is called that is itself one of the models of a path, where nobody named it."""
+"""Default name of a merge that is one of the models of a path."""
 FARTHEST = 1024.0
-"""Products of scales lie between 1 / FARTHEST and FARTHEST: beyond, half precision overflows, and the numbers
-that keep norms from dividing by nothing are no longer small beside the stream."""
+"""Products of scales are between 1 / FARTHEST and FARTHEST. Outside, half precision overflows, or the eps of
+norms is no longer small compared to the hidden states."""
 LIST_HOPS = "List the layers below path:, each as `- {model: path/to, layer: 3}` or with layer_range: [0, 8]."
 
 
@@ -34,10 +33,9 @@ class Hop:
     """One step of a path: a layer of a model.
 
     Attributes:
-        model: its reference as written.
-        layer: its number in that model; the first is 0.
-        scale: what the stream that enters the layer is multiplied by, above 0. Whatever follows sees the
-            product, the layer's own skip connection too.
+        model: reference of the model, as written.
+        layer: number of the layer in that model, from 0.
+        scale: factor above 0 of the hidden states that enter the layer, including its skip connection.
     """
 
     model: str
@@ -48,16 +46,16 @@ class Hop:
         if self.layer < 0:
             raise KingyoError(
                 f"layer of {self.model}",
-                expected="the number of a layer, of which the first is 0",
+                expected="a layer's number of at least 0",
                 received=str(self.layer),
-                remedy="Count from the first layer.",
+                remedy="Count layers from 0.",
             )
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise KingyoError(
                 f"scale of layer {self.layer} of {self.model}",
                 expected="a number above 0",
                 received=str(self.scale),
-                remedy="Leave the layer out to switch it off; 1 changes nothing.",
+                remedy="Write 1 for no change, or remove the layer to switch it off.",
             )
         object.__setattr__(self, "scale", float(self.scale))
 
@@ -66,47 +64,47 @@ Path = tuple[Hop, ...]
 
 
 def cumulative(path: Sequence[Hop]) -> tuple[float, ...]:
-    """Return C_k of every hop: the product of the scales up to its own.
+    """Return C_k of every hop k: the product of the scales up to its own.
 
     Raises:
-        KingyoError: one is too large or too small to compute with.
+        KingyoError: a product is too large or too small; see ``FARTHEST``.
     """
-    found: list[float] = []
+    products: list[float] = []
     for k, hop in enumerate(path):
-        product = hop.scale * (found[-1] if found else 1.0)
+        product = hop.scale * (products[-1] if products else 1.0)
         if not 1 / FARTHEST <= product <= FARTHEST:
             raise KingyoError(
                 f"path[{k}]: scale of layer {hop.layer} of {hop.model}",
-                expected=f"scales whose product so far is between 1/{FARTHEST:g} and {FARTHEST:g}",
-                received=f"{product:.4g}, by {hop.scale:g} here",
-                remedy="Take scales nearer to 1, or fewer of them.",
+                expected=f"scales with a product between 1/{FARTHEST:g} and {FARTHEST:g} up to here",
+                received=f"{product:.4g}, after {hop.scale:g} here",
+                remedy="Choose scales closer to 1, or fewer of them.",
             )
-        found.append(product)
-    return tuple(found)
+        products.append(product)
+    return tuple(products)
 
 
 def check_length(path: Sequence[Hop]) -> None:
-    """Refuse a path of more than ``MOST_HOPS``.
+    """Check that a path has at most ``MOST_HOPS`` layers.
 
     Raises:
-        KingyoError: it has more.
+        KingyoError: the path is longer.
     """
     if len(path) > MOST_HOPS:
         raise _too_long(len(path), "path")
 
 
 def _too_long(length: int, where: str) -> KingyoError:
-    """What is wrong with a path of so many layers."""
+    """Return the error for a path that is too long."""
     return KingyoError(
         where,
         expected=f"at most {MOST_HOPS} layers",
         received=str(length),
-        remedy="Pass through fewer layers: layer_range is [first, the one behind the last].",
+        remedy="Choose fewer layers; layer_range is [first, last + 1].",
     )
 
 
 def parse_path(data: object, where: str, refuse: Refuse) -> Path:
-    """Read the list below ``path:``; ``refuse`` is told of all that is wrong with it."""
+    """Parse the list below ``path:``, and call ``refuse`` with every mistake."""
     entries = attempt(lambda: items(data, f"{where}: path", "hops", LIST_HOPS), refuse, ())
     hops = (
         attempt(lambda i=i, entry=entry: _parse_hops(entry, f"{where}: path[{i}]"), refuse, ())
@@ -116,28 +114,28 @@ def parse_path(data: object, where: str, refuse: Refuse) -> Path:
 
 
 def dump_path(path: Sequence[Hop]) -> list[dict[str, object]]:
-    """The list below ``path:``; layers without a scale that follow one another are written as a range."""
-    found: list[dict[str, object]] = []
+    """Return the list below ``path:``; consecutive layers without a scale become a range."""
+    entries: list[dict[str, object]] = []
     for model, first, end, scale in _runs(path):
-        where = {"layer": first} if end == first + 1 else {"layer_range": [first, end]}
-        found.append({"model": model, **where, **({} if scale == 1 else {"scale": scale})})
-    return found
+        layers = {"layer": first} if end == first + 1 else {"layer_range": [first, end]}
+        entries.append({"model": model, **layers, **({} if scale == 1 else {"scale": scale})})
+    return entries
 
 
 def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
-    """Write a path as slices of one source each, which mergekit's passthrough stacks.
+    """Convert a path to slices of one source each, for mergekit's passthrough.
 
     Raises:
-        KingyoError: a hop has a scale, which slices cannot say.
+        KingyoError: a hop has a scale, which slices cannot express.
     """
     for k, hop in enumerate(path):
         if hop.scale != 1:
             raise KingyoError(
                 f"path[{k}]",
-                expected="scale 1 everywhere, as slices know no scale of what enters a layer",
+                expected="scale 1 everywhere, since slices cannot express scales",
                 received=f"{hop.scale:g} at layer {hop.layer} of {hop.model}",
-                remedy="Write the model itself: `kingyo merge` and `kingyo export` fold scales into weights. "
-                "In a run.yaml say scales: none.",
+                remedy="Write the model with `kingyo merge` or `kingyo export`, which fold scales into "
+                "weights. In a run.yaml, set scales: none.",
             )
     return tuple(
         Slice(sources=(SliceSource(model=model, layers=(first, end)),))
@@ -146,10 +144,10 @@ def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
 
 
 def path_of_slices(slices: Sequence[Slice]) -> Path | None:
-    """Read slices as a path; None where one merges several sources or has parameters.
+    """Convert slices to a path; None if a slice merges several sources or has parameters.
 
     Raises:
-        KingyoError: they have more layers than a path may have.
+        KingyoError: the slices have more than ``MOST_HOPS`` layers.
     """
     hops: list[Hop] = []
     if (length := sum(each.n_layers for each in slices)) > MOST_HOPS:
@@ -163,7 +161,7 @@ def path_of_slices(slices: Sequence[Slice]) -> Path | None:
 
 
 def _runs(path: Sequence[Hop]) -> list[tuple[str, int, int, float]]:
-    """Model, first layer, the one behind the last, scale; hops with a scale stand alone."""
+    """Return runs of layers as (model, first, last + 1, scale); hops with a scale are not joined."""
     runs: list[tuple[str, int, int, float]] = []
     for hop in path:
         if runs and hop.scale == 1:
@@ -191,17 +189,17 @@ def _parse_hops(entry: object, where: str) -> Path:
     if "scale" in pairs:
         raise KingyoError(
             where,
-            expected="a scale beside layer, since each layer has one of its own",
-            received="scale beside layer_range",
-            remedy="Write each layer that has a scale as an entry of its own.",
+            expected="a scale only with layer, since each layer has its own",
+            received="scale with layer_range",
+            remedy="Write each layer with a scale as a separate entry.",
         )
     source = SliceSource(model=model, layers=parse_layers(pairs["layer_range"], f"{where}.layer_range"))
     if not source.n_layers:
         raise KingyoError(
             f"{where}.layer_range",
-            expected="the first layer and the one behind the last, such as [0, 8]",
+            expected="the first layer and the one after the last, such as [0, 8]",
             received="[0, 0]",
-            remedy="Leave the entry out; embeddings and head are those of base_model.",
+            remedy="Remove the entry; embeddings and head come from base_model.",
         )
     first, end = source.layers
     if end - first > MOST_HOPS:

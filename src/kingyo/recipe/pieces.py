@@ -1,6 +1,6 @@
-"""What a recipe is made of: models as wholes, slices of their layers, and modules that hold either.
+"""The contents of a recipe: complete models, slices of their layers, and modules with either.
 
-It knows no file and no tensor: whether a model has these layers shows when it is opened.
+Whether a model has these layers is checked when it is opened.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LIST_SLICES = "List slices below slices:, each with sources: of `{model: path/to
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One model that is merged: its reference as written, and the parameters that are its own."""
+    """A model to merge: its reference as written, and its own parameters."""
 
     model: str
     parameters: Mapping[str, Value] = field(default_factory=dict[str, Value])
@@ -27,9 +27,9 @@ class Source:
         object.__setattr__(self, "parameters", canonical(self.parameters, self.model))
 
     def to_dict(self) -> dict[str, object]:
-        """The entry of the YAML."""
-        found: dict[str, object] = {"model": self.model}
-        return found | _dump_parameters(self.parameters)
+        """Return the entry for the YAML."""
+        data: dict[str, object] = {"model": self.model}
+        return data | _dump_parameters(self.parameters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,10 @@ class SliceSource:
     """Some layers of one model.
 
     Attributes:
-        model: its reference as written.
-        layers: the first layer, and the one behind the last; (0, 0): none, but what lies before all layers
-            where it is of the first slice, and behind them of the last.
-        parameters: those that are its own.
+        model: reference of the model, as written.
+        layers: the first layer, and the one after the last. (0, 0) in the first slice selects only the
+            tensors before the layers, in the last slice those after them.
+        parameters: its own parameters.
     """
 
     model: str
@@ -52,32 +52,32 @@ class SliceSource:
         if first < 0 or end < first or (end == first and first > 0):
             raise KingyoError(
                 f"layer_range of {self.model}",
-                expected="the first layer and the one behind the last, such as [0, 8]",
+                expected="the first layer and the one after the last, such as [0, 8]",
                 received=f"[{first}, {end}]",
-                remedy="Count layers from 0, and end behind the first; a slice without layers is [0, 0].",
+                remedy="Count layers from 0, and end after the first; a slice without layers is [0, 0].",
             )
         object.__setattr__(self, "layers", (first, end))
         object.__setattr__(self, "parameters", canonical(self.parameters, self.model))
 
     @property
     def n_layers(self) -> int:
-        """How many layers it takes."""
+        """Number of layers."""
         return self.layers[1] - self.layers[0]
 
     def to_dict(self) -> dict[str, object]:
-        """The entry of the YAML."""
-        found: dict[str, object] = {"model": self.model, "layer_range": list(self.layers)}
-        return found | _dump_parameters(self.parameters)
+        """Return the entry for the YAML."""
+        data: dict[str, object] = {"model": self.model, "layer_range": list(self.layers)}
+        return data | _dump_parameters(self.parameters)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """Some layers of the output: merged from as many layers of each source.
+    """Some layers of the output, merged from the same number of layers of each source.
 
     Attributes:
-        sources: in order; random methods draw by position.
-        base_model: one of the sources; the recipe's base when None.
-        parameters: for all sources; those of a source come first.
+        sources: the sources in order; random methods draw by position.
+        base_model: one of the sources; the recipe's base if None.
+        parameters: parameters for all sources; a source's own take precedence.
     """
 
     sources: tuple[SliceSource, ...]
@@ -95,7 +95,7 @@ class Slice:
             if source.n_layers != self.n_layers:
                 raise KingyoError(
                     "layer_range",
-                    expected=f"{counted(self.n_layers, 'layer')} of every source of a slice, as of "
+                    expected=f"{counted(self.n_layers, 'layer')} of every source of a slice, as for "
                     f"{self.sources[0].model}",
                     received=f"{source.n_layers} of {source.model}",
                     remedy="Give all sources of one slice ranges of the same length.",
@@ -103,24 +103,24 @@ class Slice:
 
     @property
     def n_layers(self) -> int:
-        """How many layers it adds to the output."""
+        """Number of layers that it adds to the output."""
         return self.sources[0].n_layers
 
     def to_dict(self) -> dict[str, object]:
-        """The entry of the YAML."""
-        found: dict[str, object] = {"sources": [source.to_dict() for source in self.sources]}
+        """Return the entry for the YAML."""
+        data: dict[str, object] = {"sources": [source.to_dict() for source in self.sources]}
         if self.base_model is not None:
-            found["base_model"] = self.base_model
-        return found | _dump_parameters(self.parameters)
+            data["base_model"] = self.base_model
+        return data | _dump_parameters(self.parameters)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """One part of models that have several stacks of layers: merged from whole models, or in slices.
+    """One part of models with several stacks of layers, merged from complete models or in slices.
 
     Attributes:
         sources, slices: one of them; the other is empty.
-        parameters: for all of them; those of a slice or a source come first.
+        parameters: parameters for all of them; those of a slice or a source take precedence.
     """
 
     sources: tuple[Source, ...] = ()
@@ -135,15 +135,15 @@ class Module:
         check_empty(self.slices)
 
     def to_dict(self) -> dict[str, object]:
-        """The entry of the YAML."""
+        """Return the entry for the YAML."""
         return dump_contents(self.sources, self.slices) | _dump_parameters(self.parameters)
 
 
 def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
-    """Refuse a recipe or a module that says twice, or not at all, what it is made of.
+    """Check that a recipe or a module has exactly one kind of contents.
 
     Args:
-        given: what it may be made of, by key; exactly one should not be empty.
+        given: possible contents by key; exactly one must not be empty.
 
     Raises:
         KingyoError: all are empty, or several are not.
@@ -160,25 +160,25 @@ def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
 
 
 def check_empty(slices: Sequence[Slice]) -> None:
-    """Refuse slices without layers where they mean nothing.
+    """Check that only the first and the last slice have no layers.
 
     Raises:
-        KingyoError: one stands between others, or no slice has layers.
+        KingyoError: a slice between others has no layers, or no slice has any.
     """
     inner = [i for i in range(1, len(slices) - 1) if not slices[i].n_layers]
     if inner or (slices and not any(each.n_layers for each in slices)):
         raise KingyoError(
             f"slices[{inner[0] if inner else 0}]",
-            expected="layers; the first slice and the last may have none, and give what lies around them",
+            expected="layers (only the first and the last slice may have none)",
             received="layer_range: [0, 0]",
-            remedy="Leave it out, or name its layers.",
+            remedy="Remove the slice, or name its layers.",
         )
 
 
 def references(
     sources: Sequence[Source], slices: Sequence[Slice], modules: Mapping[str, Module]
 ) -> Iterator[str]:
-    """The models that are named, as often as they are."""
+    """Yield the models that these name, with duplicates."""
     for source in sources:
         yield source.model
     for each in slices:
@@ -190,7 +190,7 @@ def references(
 
 
 def dump_contents(sources: Sequence[Source], slices: Sequence[Slice]) -> dict[str, object]:
-    """The part of the YAML that lists models or slices."""
+    """Return the part of the YAML that lists models or slices."""
     if sources:
         return {"models": [source.to_dict() for source in sources]}
     return {"slices": [each.to_dict() for each in slices]} if slices else {}

@@ -1,7 +1,7 @@
-"""Reading the models, slices and modules of a recipe, strictly.
+"""Parse the models, slices and modules of a recipe, with mergekit's keys.
 
-It knows the keys of mergekit's YAML, and no file. Errors name the place: ``slices[0].sources[1]``. A function
-that takes ``refuse`` tells it of all that is wrong, and returns what is sound.
+Errors name the place, such as ``slices[0].sources[1]``. Functions with an argument ``refuse`` call it with
+every mistake, and return the valid entries.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from kingyo.recipe.values import parse_values
 
 T = TypeVar("T")
 
-_IGNORED = {"residual_weight": "Leave it out: mergekit reads it and lets it change nothing."}
-_NAME_MODULES = "Write it as lines of `name of a part:`, each with models: or slices: below."
+_IGNORED = {"residual_weight": "Remove it: it has no effect in mergekit, either."}
+_NAME_MODULES = "Write lines of `name of a part:`, each with models: or slices: below."
 
 
 def parse_sources(data: object, where: str, refuse: Refuse) -> tuple[Source, ...]:
-    """Read the list below ``models:``."""
+    """Parse the list below ``models:``."""
     entries = attempt(lambda: items(data, f"{where}: models", "models", LIST_MODELS), refuse, ())
     return _each(entries, f"{where}: models", _parse_source, refuse)
 
 
 def parse_slices(data: object, where: str, refuse: Refuse) -> tuple[Slice, ...]:
-    """Read the list below ``slices:``."""
+    """Parse the list below ``slices:``."""
     entries = attempt(lambda: items(data, f"{where}: slices", "slices", LIST_SLICES), refuse, ())
     return _each(entries, f"{where}: slices", _parse_slice, refuse)
 
 
 def parse_modules(data: object, where: str, refuse: Refuse) -> dict[str, Module]:
-    """Read the mapping below ``modules:``."""
+    """Parse the mapping below ``modules:``."""
     entries = attempt(lambda: mapping(data, f"{where}: modules", _NAME_MODULES), refuse, None)
     if entries is not None and not entries:
         refuse(
@@ -41,7 +41,7 @@ def parse_modules(data: object, where: str, refuse: Refuse) -> dict[str, Module]
                 f"{where}: modules", expected="at least one part", received="none", remedy=_NAME_MODULES
             )
         )
-    found = {
+    modules = {
         str(name): attempt(
             lambda name=name, entry=entry: _parse_module(entry, f"{where}: modules.{name}", refuse),
             refuse,
@@ -49,25 +49,25 @@ def parse_modules(data: object, where: str, refuse: Refuse) -> dict[str, Module]
         )
         for name, entry in (entries or {}).items()
     }
-    return {name: module for name, module in found.items() if module is not None}
+    return {name: module for name, module in modules.items() if module is not None}
 
 
 def _each(
     entries: Sequence[object], where: str, parse: Callable[[object, str, Refuse], T | None], refuse: Refuse
 ) -> tuple[T, ...]:
-    """Those entries of a list that can be read."""
-    found = [
+    """Parse the entries of a list, and return those that are valid."""
+    parsed = [
         attempt(lambda i=i, entry=entry: parse(entry, f"{where}[{i}]", refuse), refuse, None)
         for i, entry in enumerate(entries)
     ]
-    return tuple(each for each in found if each is not None)
+    return tuple(each for each in parsed if each is not None)
 
 
 def parse_reference(value: object, where: str) -> str | None:
-    """Read the name of a model: a text, or mergekit's mapping of its parts, which becomes that text.
+    """Parse a model reference: a text, or mergekit's mapping of its parts, which is converted to text.
 
     Raises:
-        KingyoError: neither.
+        KingyoError: the value is neither.
     """
     if isinstance(value, Mapping):
         parts = cast("Mapping[str, object]", value)
@@ -81,13 +81,13 @@ def parse_reference(value: object, where: str) -> str | None:
             where,
             expected="text",
             received=short(value),
-            remedy="Write one text, in quotes if it looks like a number.",
+            remedy="Write a text, in quotes if it looks like a number.",
         )
     return value or None
 
 
 def _parse_path(value: object, where: str) -> str | None:
-    """``path`` or ``path@revision`` from its parts."""
+    """Return ``path`` or ``path@revision`` from its parts."""
     if not isinstance(value, Mapping):
         return parse_reference(value, where)
     parts = cast("Mapping[str, object]", value)
@@ -103,9 +103,9 @@ def _parse_source(entry: object, where: str, refuse: Refuse) -> Source:
     if "layer_range" in pairs:
         raise KingyoError(
             where,
-            expected="a whole model",
+            expected="a complete model",
             received="'layer_range'",
-            remedy="Layers are chosen below slices:, each with its sources.",
+            remedy="Choose layers below slices:, each with its sources.",
         )
     known = ("model", "parameters")
     attempt(lambda: check_keys(pairs, known, where), refuse, None)
@@ -121,11 +121,11 @@ def _parse_slice(entry: object, where: str, refuse: Refuse) -> Slice | None:
     sources = items(listed, f"{where}.sources", "sources", LIST_SLICES)
     base = attempt(lambda: parse_reference(pairs.get("base_model"), f"{where}.base_model"), refuse, None)
     parameters = parse_values(pairs.get("parameters"), where, refuse)
-    found = _each(sources, f"{where}.sources", _parse_slice_source, refuse)
-    if not found:
+    valid = _each(sources, f"{where}.sources", _parse_slice_source, refuse)
+    if not valid:
         return None
     try:
-        return Slice(sources=found, base_model=base, parameters=parameters)
+        return Slice(sources=valid, base_model=base, parameters=parameters)
     except KingyoError as error:
         raise _placed(error, where) from error
 
@@ -159,28 +159,28 @@ def _parse_module(entry: object, where: str, refuse: Refuse) -> Module | None:
 
 
 def parse_layers(value: object, where: str) -> tuple[int, int]:
-    """Read a ``layer_range``: the first layer, and the one behind the last.
+    """Parse a ``layer_range``: the first layer, and the one after the last.
 
     Raises:
-        KingyoError: it is no list of two whole numbers.
+        KingyoError: the value is not a list of two whole numbers.
     """
     numbers = cast("list[object]", value) if isinstance(value, list | tuple) else []
     if len(numbers) != 2 or not all(type(number) is int for number in numbers):
         raise KingyoError(
             where,
-            expected="two whole numbers: the first layer and the one behind the last",
+            expected="two whole numbers (the first layer and the one after the last)",
             received=short(cast("object", value)),
-            remedy="Write it as layer_range: [0, 8], which takes layers 0 to 7.",
+            remedy="Write it as layer_range: [0, 8] for layers 0 to 7.",
         )
     first, end = cast("list[int]", numbers)
     return first, end
 
 
 def parse_model(pairs: Mapping[str, object], where: str) -> str:
-    """Read the model of an entry.
+    """Parse the model of an entry.
 
     Raises:
-        KingyoError: none is named.
+        KingyoError: the entry names no model.
     """
     model = parse_reference(pairs.get("model"), f"{where}.model")
     if model is None:
@@ -200,10 +200,10 @@ def _no_model(where: str) -> KingyoError:
 def _check_keys(pairs: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
     for key, remedy in _IGNORED.items():
         if key in pairs:
-            raise KingyoError(where, expected="keys that do something", received=f"'{key}'", remedy=remedy)
+            raise KingyoError(where, expected="keys with an effect", received=f"'{key}'", remedy=remedy)
     check_keys(pairs, known, where)
 
 
 def _placed(error: KingyoError, where: str) -> KingyoError:
-    """The error with its place in the file, unless it has one."""
+    """Add the place in the file to an error, unless it has one."""
     return error if error.argument.startswith(where) else error.placed(where)

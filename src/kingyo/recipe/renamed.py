@@ -1,4 +1,4 @@
-"""The same recipe with other references of its models: whole paths, or names that a reader knows."""
+"""Replace the model references of a recipe, for example by absolute paths."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ Place = Callable[[str], str]
 
 
 def renamed(recipe: Recipe, place: Place) -> Recipe:
-    """Replace every model that it merges or takes parts from by ``place(reference)``.
+    """Replace every reference of a model that is merged or gives parts by ``place(reference)``.
 
-    Models that only its tokenizer names stay: only the vocabulary room reads that. So do the names of its own
-    ``merges``.
+    References in ``tokenizer`` and names of the recipe's own ``merges`` are unchanged.
     """
 
     def put(reference: str) -> str:

@@ -1,7 +1,4 @@
-"""The values of a recipe's parameters: constants, gradients over the layers, and filters on tensor names.
-
-It knows no parameter by name, and no level of a recipe but the order in which they are asked.
-"""
+"""Values of a recipe's parameters: constants, gradients over the layers, and filters on tensor names."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ from kingyo.errors import KingyoError, Refuse, attempt
 from kingyo.recipe.checks import check_keys, mapping, short
 
 Word = float | bool | str
-"""One value: a number, a switch, or the name of a choice."""
+"""A number, a switch, or the name of a choice."""
 
 Plain = Word | tuple[float, ...] | tuple[bool, ...] | tuple[str, ...]
-"""A value, or a gradient of them over the layers: numbers are interpolated, the others change in steps."""
+"""A value, or a gradient of values over the layers: numbers are interpolated, others change in steps."""
 
 WITHOUT_EFFECT = ("int8_mask",)
-"""Parameters in mergekit's recipes that change how much memory it needs, and no result."""
+"""Parameters of mergekit that do not affect the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +32,7 @@ class Conditional:
         object.__setattr__(self, "value", _plain(self.value, f"filter {self.filter}"))
 
     def matches(self, tensor: str) -> bool:
-        """Whether it speaks about this tensor."""
+        """Return whether the filter matches a tensor."""
         return self.filter is None or self.filter == "*" or self.filter in tensor
 
 
@@ -45,19 +42,19 @@ Values = Mapping[str, Value]
 
 
 def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float | None) -> Word | None:
-    """Resolve a parameter for one tensor: the first level that says something about it decides.
+    """Resolve a parameter for one tensor: the first level with a value for it decides.
 
     Args:
         levels: parameters, the most specific first.
-        parameter: its name.
-        tensor: name of the tensor, which filters look at.
-        depth: where the tensor sits, 0 (first layer) to 1 (last), for gradients.
+        parameter: name of the parameter.
+        tensor: name of the tensor, for filters.
+        depth: depth of the tensor from 0 (first layer) to 1 (last), for gradients.
 
     Returns:
-        The value, or None when nobody gives one.
+        The value, or None if no level has one.
 
     Raises:
-        KingyoError: a gradient for a tensor without depth.
+        KingyoError: the value is a gradient, but the tensor has no depth.
     """
     for level in levels:
         value = level.get(parameter)
@@ -69,10 +66,10 @@ def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float 
 
 
 def canonical(values: Values, where: str) -> dict[str, Value]:
-    """A private copy in canonical types: whole numbers become floats, lists tuples.
+    """Copy values in canonical types: integers become floats, lists become tuples.
 
     Raises:
-        KingyoError: a value that is none.
+        KingyoError: a value has the wrong type.
     """
     return {
         name: cast("tuple[Conditional, ...]", tuple(value))
@@ -83,26 +80,23 @@ def canonical(values: Values, where: str) -> dict[str, Value]:
 
 
 def parse_values(data: object, where: str, refuse: Refuse) -> dict[str, Value]:
-    """Read the mapping below ``parameters:``; nothing is no parameters.
-
-    ``refuse`` is told if it is no mapping, and of every value that is none.
-    """
+    """Parse the mapping below ``parameters:``, and call ``refuse`` with every mistake; empty for None."""
     if data is None:
         return {}
-    remedy = "Write lines of `name: value` below parameters:, or leave it out."
+    remedy = "Write lines of `name: value` below parameters:, or remove the key."
     pairs = attempt(lambda: mapping(data, f"{where}: parameters", remedy), refuse, {})
-    found = {
+    values = {
         str(name): attempt(
             lambda name=name, value=value: _parse_value(value, f"{where}: parameters.{name}"), refuse, None
         )
         for name, value in pairs.items()
         if name not in WITHOUT_EFFECT
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def dump_values(values: Values) -> dict[str, object]:
-    """The mapping that ``parse_values`` reads back equal."""
+    """Return the mapping for YAML; the inverse of ``parse_values``."""
     return {name: _dump(value) for name, value in values.items()}
 
 
@@ -114,7 +108,7 @@ def _first_match(value: Value, tensor: str) -> Plain | None:
 
 
 def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) -> Word:
-    """A gradient's value: its points lie evenly over [0, 1], numbers on straight lines between."""
+    """Return the value of a gradient, whose points are evenly spaced on [0, 1], by linear interpolation."""
     if not isinstance(value, tuple):
         return value
     if depth is None:
@@ -122,7 +116,7 @@ def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) ->
             parameter,
             expected="one value",
             received=f"a gradient for '{tensor}', which has no depth",
-            remedy="Give one number in place of the list, or a filter for this tensor.",
+            remedy="Write one number instead of the list, or a filter for this tensor.",
         )
     position = depth * (len(value) - 1)
     below = min(int(position), len(value) - 1)
@@ -143,13 +137,13 @@ def _plain(value: object, where: str) -> Plain:
             where,
             expected="a gradient of at least one number, or of values of one kind",
             received=short(cast("object", value)) if points else "an empty list",
-            remedy="Write numbers into the list, or leave the parameter out.",
+            remedy="Write numbers into the list, or remove the parameter.",
         )
     return cast("tuple[float, ...]", points)
 
 
 def _word(value: object, where: str) -> Word:
-    """A finite float, a switch or a word. YAML 1.1 reads ``1e-5`` (no dot) as text: that is a number here."""
+    """Check a finite number, a switch or a word. YAML 1.1 reads ``1e-5`` (no dot) as text; it is a number."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -170,7 +164,7 @@ def _word(value: object, where: str) -> Word:
 def _is_finite(number: float) -> bool:
     try:
         return math.isfinite(number)
-    except OverflowError:  # a whole number beyond all floats
+    except OverflowError:  # an integer too large for a float
         return False
 
 
@@ -188,7 +182,7 @@ def _parse_conditional(entry: object, where: str) -> Conditional:
             where,
             expected="filter and value in every entry",
             received=short(entry),
-            remedy="Write every entry as `- {filter: mlp, value: 0.5}`; the last may go without filter.",
+            remedy="Write every entry as `- {filter: mlp, value: 0.5}`; the last may omit the filter.",
         )
     pairs = cast("Mapping[str, object]", entry)
     check_keys(pairs, ("filter", "value"), where)

@@ -1,22 +1,21 @@
-"""The report of a run: one HTML file that needs no network, and pictures of its main charts.
+"""The report of a run: one HTML file that needs no network, and its charts as pictures.
 
-It reads the store and writes beside it; it evaluates nothing and loads no model.
+``read_findings`` reads the store, ``*_charts`` and ``tables`` make charts and rows of what it returns, and
+templates put them on a page. Nothing is evaluated and no model is loaded.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from kingyo.atomic import write_together
+from kingyo.charts import require
 from kingyo.errors import KingyoError
-from kingyo.report.findings import gather
-from kingyo.report.page import render_page
+from kingyo.report.findings import read_findings
 from kingyo.store import RunStore
 
-__all__ = ["require", "write_report"]
+__all__ = ["write_report"]
 
-NEEDED = ("plotly", "matplotlib")
 BEGINS = b"<!doctype html>"
 
 
@@ -32,20 +31,16 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
         The HTML file.
 
     Raises:
-        KingyoError: plotly or matplotlib is missing, the file is something else, or cannot be written.
+        KingyoError: the extra is missing, the file is something else, or cannot be written.
     """
-    require(NEEDED)
-    from plotly.offline import get_plotlyjs  # pyright: ignore[reportMissingTypeStubs]
-
-    from kingyo.report.pictures import draw_pictures
+    require("report")
+    from kingyo.report.page import draw_pictures, render_page
 
     target = out or store.folder / "report.html"
     _require_free(target)
-    found = gather(store)
-    page = render_page(found, str(get_plotlyjs()))
-    pictures = draw_pictures(found)
-    files = {target.parent / "pictures" / name: content for name, content in pictures.items()}
-    files[target] = page.encode(errors="backslashreplace")  # a path may be no UTF-8
+    findings = read_findings(store)
+    files = {target.parent / "pictures" / name: content for name, content in draw_pictures(findings).items()}
+    files[target] = render_page(findings)
     try:
         write_together(files)
     except OSError as error:
@@ -54,7 +49,7 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
 
 
 def _require_free(target: Path) -> None:
-    """A slip of the pen must not cost a run's database, or a run.yaml."""
+    """Refuse a file that is no report: a wrong --out must not cost a run's database, or a run.yaml."""
     try:
         if not target.exists():
             return
@@ -79,19 +74,3 @@ def _unwritable(target: Path, error: OSError) -> KingyoError:
         received=error.strerror or str(error),
         remedy="Name another with --out.",
     )
-
-
-def require(packages: tuple[str, ...]) -> None:
-    """Check that the packages of the extra are there.
-
-    Raises:
-        KingyoError: one is missing.
-    """
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise KingyoError(
-            "report",
-            expected="plotly and matplotlib to be installed",
-            received=f"no {' and no '.join(missing)}",
-            remedy="In a clone of kingyo: pip install -e '.[report]'",
-        )

@@ -1,4 +1,4 @@
-"""Where a winner came from: its ancestors, where a strategy records parents, and whose genes it carries."""
+"""The ancestors of a trial, where its strategy records parents, and the origin of its genes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kingyo.report.history import Point
-from kingyo.types import Genome
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inheritance:
-    """The genes of a child by where they came from; those that both parents share count for ``shared``."""
-
-    parents: tuple[int, ...]
-    from_each: tuple[int, ...]
-    shared: int
-    new: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,23 +14,27 @@ class Family:
 
     Attributes:
         child: the trial's number.
-        members: ancestors and the child itself, by number.
+        members: the numbers of its ancestors and its own.
         edges: parent and child, of all members.
         depth: length of the longest line of descent, in steps.
-        inheritance: whose genes the child carries.
+        parents: number of each parent -> how many genes come from it alone.
+        shared: how many genes are equal in several parents.
+        new: how many genes are in none.
     """
 
     child: int
-    members: tuple[Point, ...]
+    members: tuple[int, ...]
     edges: tuple[tuple[int, int], ...]
     depth: int
-    inheritance: Inheritance
+    parents: Mapping[int, int]
+    shared: int
+    new: int
 
     @property
     def founders(self) -> list[int]:
         """Ancestors without parents."""
-        born = {child for _, child in self.edges}
-        return [point.number for point in self.members if point.number not in born]
+        children = {child for _, child in self.edges}
+        return [number for number in self.members if number not in children]
 
 
 def trace(child: int, points: Mapping[int, Point]) -> Family | None:
@@ -50,16 +43,20 @@ def trace(child: int, points: Mapping[int, Point]) -> Family | None:
         return None
     depths: dict[int, int] = {child: 0}
     edges: list[tuple[int, int]] = []
-    for number in range(child, -1, -1):  # parents are earlier trials: each is reached after all its children
+    for number in range(child, -1, -1):  # parents are earlier trials, so each comes after all its children
         for parent in _parents(points, number) if number in depths else ():
             edges.append((parent, number))
             depths[parent] = max(depths.get(parent, 0), depths[number] + 1)
+    parents = _parents(points, child)
+    carriers = _carriers(child, parents, points)
     return Family(
         child=child,
-        members=tuple(points[number] for number in sorted(depths)),
+        members=tuple(sorted(depths)),
         edges=tuple(dict.fromkeys(edges)),
         depth=max(depths.values()),
-        inheritance=_inherit(child, points),
+        parents={parent: sum(each == [parent] for each in carriers) for parent in parents},
+        shared=sum(len(each) > 1 for each in carriers),
+        new=sum(not each for each in carriers),
     )
 
 
@@ -67,20 +64,10 @@ def _parents(points: Mapping[int, Point], number: int) -> list[int]:
     return [parent for parent in points[number].trial.asked.parents if parent in points and parent < number]
 
 
-def _inherit(child: int, points: Mapping[int, Point]) -> Inheritance:
-    parents = _parents(points, child)
-    genome = points[child].trial.asked.genome
-    carriers = [_carriers(place, gene, parents, points) for place, gene in enumerate(genome)]
-    return Inheritance(
-        parents=tuple(parents),
-        from_each=tuple(sum(found == [parent] for found in carriers) for parent in parents),
-        shared=sum(len(found) > 1 for found in carriers),
-        new=sum(not found for found in carriers),
-    )
-
-
-def _carriers(place: int, gene: float, parents: list[int], points: Mapping[int, Point]) -> list[int]:
-    def genome(number: int) -> Genome:
-        return points[number].trial.asked.genome
-
-    return [parent for parent in parents if genome(parent)[place] == gene]
+def _carriers(child: int, parents: list[int], points: Mapping[int, Point]) -> list[list[int]]:
+    """Return, for each gene of the child, the parents that have the same."""
+    genomes = {number: points[number].trial.asked.genome for number in (child, *parents)}
+    return [
+        [parent for parent in parents if genomes[parent][place] == gene]
+        for place, gene in enumerate(genomes[child])
+    ]

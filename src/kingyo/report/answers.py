@@ -1,4 +1,4 @@
-"""Item by item on the test split: what the bred model solves and no parent does, and the other way round."""
+"""The test items that the bred model solves and no parent does, and the reverse."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ SOLVED = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class SideBySide:
-    """One item with the answers of all models to it, by the models' names; the bred model's comes first.
+    """One item with the answers of all models.
 
-    ``limit``: the most tokens that an answer could have.
+    Attributes:
+        item: of the test split.
+        answers: name of a model -> its answer; the bred model's comes first.
+        limit: tokens that an answer could have, at most.
     """
 
     item: Item
@@ -31,9 +34,9 @@ class Contrast:
 
     Attributes:
         n: items of the test split.
-        gained: the bred model solves them, and no parent does.
-        lost: a parent solves them, and the bred model does not.
-        best_of_parents: mean score of the best parent for each item, which nobody can know beforehand.
+        gained: items that the bred model solves and no parent does.
+        lost: items that a parent solves and the bred model does not.
+        best_of_parents: mean score of the best parent for each item, which cannot be known beforehand.
         parents: the names of the parents.
     """
 
@@ -50,15 +53,15 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> Contrast | None
     Args:
         store: the run.
         summary: of the same run.
-        bred: what the winner is called.
+        bred: the winner's name.
     """
     parents = tuple(name for name in summary.baselines if name not in MIXTURES)
     entries = {**({bred: summary.winner} if summary.winner else {}), **summary.baselines}
     tested = {name: store.evaluation(entry.trial.id, "test") for name, entry in entries.items()}
-    found = {name: each for name, each in tested.items() if each is not None and each.failure is None}
-    if bred not in found or not parents or not all(name in found for name in parents):
+    evaluations = {name: each for name, each in tested.items() if each is not None and not each.failure}
+    if bred not in evaluations or not parents or not all(name in evaluations for name in parents):
         return None
-    rows = _side_by_side(store.items()["test"], found, token_limits(store))
+    rows = _side_by_side(store.items()["test"], evaluations, token_limits(store))
     by_parents = [_any_solves(row, parents) for row in rows]
     by_bred = [_any_solves(row, (bred,)) for row in rows]
     return Contrast(
@@ -73,9 +76,11 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> Contrast | None
 
 
 def _side_by_side(
-    items: Sequence[Item], found: Mapping[str, Evaluation], limits: Mapping[str, int]
+    items: Sequence[Item], evaluations: Mapping[str, Evaluation], limits: Mapping[str, int]
 ) -> list[SideBySide]:
-    scores = {name: {each.item: each for each in evaluation.scores} for name, evaluation in found.items()}
+    scores = {
+        name: {each.item: each for each in evaluation.scores} for name, evaluation in evaluations.items()
+    }
     return [
         SideBySide(
             item=item,

@@ -1,85 +1,118 @@
-"""What a genome is made of, as matrices: one per parameter, sources down, groups of layers across.
+"""The genes of a search: their names and ranges, their importance, and one genome laid out as matrices.
 
-It reads the axes that a search stores of itself, named ``weight/ja/block.3``; it knows no merge method. Genes
-of a path through layers, named ``pass 1/ja.3``, say nothing in such a picture: paths have their own.
+It reads the axes that a search stores, named such as ``weight/ja/block.3``, and knows no merge method.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from kingyo.report.history import History
+from kingyo.results.importance import importance
+from kingyo.stats import Interval
 from kingyo.types import Genome
 
 EVERY = "all sources"
+SHOWN = 6  # genes that have charts of their own
 OF_PATHS = re.compile(r"(pass \d+|log2 scale|network)/[^/]*")
+"""Genes of a path through layers, which has its own picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gene:
+    """One axis of a search.
+
+    Attributes:
+        place: in a genome.
+        name: as stored, without a group that is the only one.
+        low, high: its bounds.
+        importance: its share of what decides between good and bad trials; None where it is not known.
+    """
+
+    place: int
+    name: str
+    low: float
+    high: float
+    importance: Interval | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """The genes of one parameter.
+    """The genes of one parameter in one genome.
 
     Attributes:
         parameter: its name.
-        rows, columns: sources and groups of layers; or the parameter and the sources when there is one group.
-        cells: one row of genes per source; None where the space has no such axis.
+        sources, groups: of layers; there may be one of either.
+        cells: source and group -> gene.
         low, high: bounds of the axes.
-        grouped: whether the columns are groups of layers.
     """
 
     parameter: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    cells: tuple[tuple[float | None, ...], ...]
+    sources: tuple[str, ...]
+    groups: tuple[str, ...]
+    cells: Mapping[tuple[str, str], float]
     low: float
     high: float
-    grouped: bool
-
-    @property
-    def is_signed(self) -> bool:
-        """Whether zero lies inside the bounds."""
-        return self.low < 0 < self.high
 
 
-def read_matrices(description: Mapping[str, object], genome: Genome) -> list[Matrix]:
-    """Lay a genome out by the axes of its search; an empty list when they do not fit together."""
-    axes = cast("list[Mapping[str, object]]", description.get("axes", []))
+def read_genes(history: History | None) -> tuple[Gene, ...]:
+    """Return the genes of a search, the most important first."""
+    axes = [] if history is None else axes_of(history.description)
+    scored = [] if history is None else history.scored
+    scored = [(point, score) for point, score in scored if len(point.trial.asked.genome) == len(axes)]
+    bounds = [(cast(float, axis["low"]), cast(float, axis["high"])) for axis in axes]
+    shares = importance(
+        [point.trial.asked.genome for point, _ in scored], [score for _, score in scored], bounds
+    )
+    genes = [
+        Gene(
+            place=place,
+            name=str(axis["name"]).removesuffix("/all"),
+            low=low,
+            high=high,
+            importance=shares[place] if shares else None,
+        )
+        for place, (axis, (low, high)) in enumerate(zip(axes, bounds, strict=True))
+    ]
+    return tuple(sorted(genes, key=lambda gene: -(gene.importance.score if gene.importance else 0.0)))
+
+
+def read_matrices(description: Mapping[str, object], genome: Genome) -> tuple[Matrix, ...]:
+    """Lay a genome out by the axes of its search; nothing when they do not fit together."""
+    axes = axes_of(description)
     if not genome or len(axes) != len(genome):
-        return []
-    genes: dict[str, dict[tuple[str, str], float]] = {}
+        return ()
+    cells: dict[str, dict[tuple[str, str], float]] = {}
     bounds: dict[str, list[float]] = {}
     for axis, gene in zip(axes, genome, strict=True):
         if OF_PATHS.fullmatch(str(axis["name"])):
             continue
         parameter, source, group = _parts(str(axis["name"]))
-        genes.setdefault(parameter, {})[source, group] = gene
+        cells.setdefault(parameter, {})[source, group] = gene
         bounds.setdefault(parameter, []).extend(cast(float, axis[bound]) for bound in ("low", "high"))
-    return [_matrix(name, found, bounds[name]) for name, found in genes.items()]
-
-
-def _matrix(parameter: str, genes: Mapping[tuple[str, str], float], bounds: Sequence[float]) -> Matrix:
-    sources = tuple(dict.fromkeys(source for source, _ in genes))
-    groups = tuple(dict.fromkeys(group for _, group in genes))
-    rows, columns = sources, groups
-    cells = tuple(tuple(genes.get((source, group)) for group in groups) for source in sources)
-    if len(groups) == 1:
-        rows, columns = (parameter,), sources
-        cells = (tuple(genes.values()),)
-    return Matrix(
-        parameter=parameter,
-        rows=rows,
-        columns=columns,
-        cells=cells,
-        low=min(bounds),
-        high=max(bounds),
-        grouped=len(groups) > 1,
+    return tuple(
+        Matrix(
+            parameter=name,
+            sources=tuple(dict.fromkeys(source for source, _ in own)),
+            groups=tuple(dict.fromkeys(group for _, group in own)),
+            cells=own,
+            low=min(bounds[name]),
+            high=max(bounds[name]),
+        )
+        for name, own in cells.items()
     )
 
 
+def axes_of(description: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """Return the axes that a search stored."""
+    return cast("list[Mapping[str, object]]", description.get("axes", []))
+
+
 def _parts(axis: str) -> tuple[str, str, str]:
-    """Parameter, source and group of an axis; a space with other names gets rows of its own."""
+    """Return parameter, source and group of an axis; a space with other names gets rows of its own."""
     parts = axis.split("/", 2)
     if len(parts) == 3:
         return parts[0], parts[1], parts[2]

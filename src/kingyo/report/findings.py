@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from kingyo.advice import Advice, advise
+from kingyo.engine import rooted
 from kingyo.evolution import MAIN, FrontPoint, stored_aims
+from kingyo.evolution.recipes import read_recipe
 from kingyo.report import wording
 from kingyo.report.ancestry import Family, trace
 from kingyo.report.answers import Contrast, contrast
-from kingyo.report.composition import Matrix, read_matrices
+from kingyo.report.composition import Gene, Matrix, read_genes, read_matrices
 from kingyo.report.history import History, read_histories
 from kingyo.report.routes import Routes, read_routes
+from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.summary import (
     MIXTURES,
     STATISTICS_SEED,
@@ -23,6 +27,7 @@ from kingyo.results.summary import (
     read_entry,
     summarize,
 )
+from kingyo.space.measures import MEASURES
 from kingyo.stats import Interval, selection_bias
 from kingyo.store import RunStore
 from kingyo.types import Split
@@ -33,11 +38,32 @@ BIAS_SPLITS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One model's score on one split. ``role`` says what it is: bred, parent, mixture or control."""
+    """One model's score on one split.
+
+    Attributes:
+        name: of the model.
+        role: bred, parent, mixture or control.
+        score: with its interval.
+        is_estimate: it is for all items, estimated from some of them.
+    """
 
     name: str
     role: str
     score: Interval
+    is_estimate: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """A parent, a mixture or the winner of a control, among the points of a front.
+
+    Attributes:
+        name: of the model.
+        objectives: in the order of the run's; None for a number that is read off recipes of the search.
+    """
+
+    name: str
+    objectives: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,28 +73,36 @@ class Findings:
     Attributes:
         summary: in numbers.
         child: the winner; before one is picked, the trial that is best on fit so far.
-        split: the farthest split on which the child was scored.
+        recipe: of the child as YAML, with whole paths; empty without a child.
+        split: the last split on which the child was scored.
         main: the search that bred it; None before the search began.
         controls: the other searches.
+        estimates: name of a model -> its score for all of fit, where it was scored on some items.
+        genes: of the main search, the most important first.
         matrices, family: of the child.
         routes: paths through layers, of the child and of the search; None where there are none.
         front: the points of the front with all their scores; empty where there is one objective.
+        rivals: models that are compared with the front.
         contrast: answers on the test split, once it was read.
         advice: what to know of the run, and what to do about it.
-        expected_bias: what picking the best of all trials on fit overrates it by, estimated on fit alone.
+        expected_bias: by how much picking the best trial on fit overrates it, estimated on fit alone.
         facts: what the run stores of itself.
         items: number of items of each split.
     """
 
     summary: RunSummary
     child: Entry | None
+    recipe: str
     split: Split
     main: History | None
     controls: Mapping[str, History]
+    estimates: Mapping[str, FitEstimate]
+    genes: tuple[Gene, ...]
     matrices: tuple[Matrix, ...]
     family: Family | None
     routes: Routes | None
     front: tuple[tuple[FrontPoint, Entry], ...]
+    rivals: tuple[Rival, ...]
     contrast: Contrast | None
     advice: tuple[Advice, ...]
     expected_bias: float | None
@@ -82,12 +116,12 @@ class Findings:
 
     @property
     def unit(self) -> wording.Unit:
-        """In what the numbers are written that the run chose by."""
+        """The unit of the numbers that the run chose by."""
         return wording.Unit(measure=self.summary.decided_by)
 
     @property
     def child_name(self) -> str:
-        """What the child may be called: it is bred once it is picked."""
+        """What the child is called: it is bred once it is picked."""
         return BRED if self.summary.winner is not None else "best so far"
 
     @property
@@ -95,42 +129,59 @@ class Findings:
         """The run.yaml, as stored."""
         return cast(Mapping[str, object], self.facts.get("config") or {})
 
+    @property
+    def models(self) -> dict[str, Entry]:
+        """All models that are compared: the child, the baselines, the winners of the controls."""
+        child = {} if self.child is None else {self.child_name: self.child}
+        controls = {wording.search(name): entry for name, entry in self.summary.controls.items()}
+        return {**child, **self.summary.baselines, **controls}
+
     def comparison(self, name: str) -> Comparison | None:
-        """The winner against a baseline or a control, on test."""
+        """Return the winner against a baseline or a control, on test."""
         return next((each for each in self.summary.comparisons if each.other == name), None)
 
+    def on_fit(self, name: str) -> Interval | None:
+        """Return what counts of a model on fit, for all items: an estimate where it was scored on some."""
+        found = self.estimates.get(name)
+        return self.models[name].counts_on("fit") if found is None else found.score
+
     def bars(self) -> list[Bar]:
-        """All models that were scored on ``split``: the child first, then the best first."""
-        entries = [(name, entry) for name, entry in self.summary.baselines.items()]
-        others = [(name, "mixture" if name in MIXTURES else "parent", entry) for name, entry in entries]
-        others += [(wording.search(name), "control", entry) for name, entry in self.summary.controls.items()]
-        found = [
-            Bar(name=name, role=role, score=score)
-            for name, role, entry in others
-            if (score := entry.on(self.split)) is not None
-        ]
-        found.sort(key=lambda bar: -bar.score.score)
-        mine = None if self.child is None else self.child.on(self.split)
-        return [*([Bar(name=self.child_name, role="bred", score=mine)] if mine else []), *found]
+        """Return all models that were scored on ``split``: the child first, then the best first."""
+        first, *others = [*self._bars()] or [None]
+        return [] if first is None else [first, *sorted(filter(None, others), key=lambda b: -b.score.score)]
+
+    def _bars(self) -> Iterator[Bar]:
+        baselines = self.summary.baselines
+        for name, entry in self.models.items():
+            score = entry.on(self.split)
+            guess = self.estimates.get(name) if self.split == "fit" else None
+            role = "bred" if entry is self.child else "parent" if name in baselines else "control"
+            role = "mixture" if name in MIXTURES else role
+            if score is not None:
+                own = score if guess is None else guess.score
+                yield Bar(name=name, role=role, score=own, is_estimate=guess is not None)
 
 
-def gather(store: RunStore) -> Findings:
+def read_findings(store: RunStore) -> Findings:
     """Read a run: finished, under way or interrupted."""
     summary = summarize(store)
     histories = read_histories(store)
     main = histories.pop(MAIN, None)
     child = summary.winner or _leader(store, main)
-    known = None if child is None or main is None else (child.trial.asked, main)
     return Findings(
         summary=summary,
         child=child,
-        split=_farthest(child),
+        recipe="" if child is None else _yaml(store, child),
+        split=_last_split(child),
         main=main,
         controls=histories,
+        estimates=_estimates(store, summary, child),
+        genes=read_genes(main),
         matrices=_matrices(child, main),
-        family=trace(known[0].number, known[1].by_number) if known else None,
+        family=None if child is None or main is None else trace(child.trial.asked.number, main.by_number),
         routes=read_routes(store, main, summary.path),
         front=tuple((point, read_entry(store, MAIN, point.trial)) for point in summary.front.points),
+        rivals=tuple(_rivals(store, summary)) if summary.objectives else (),
         contrast=contrast(store, summary, BRED),
         advice=advise(store, summary),
         expected_bias=None if main is None else _expected_bias(store, main),
@@ -142,35 +193,65 @@ def gather(store: RunStore) -> Findings:
     )
 
 
+def _yaml(store: RunStore, child: Entry) -> str:
+    return rooted(read_recipe(child.trial), Path(str(store.fact("folder")))).to_yaml()
+
+
+def _estimates(store: RunStore, summary: RunSummary, child: Entry | None) -> dict[str, FitEstimate]:
+    name = "best so far" if summary.winner is None else BRED
+    models = {**({} if child is None else {name: child}), **summary.baselines}
+    models |= {wording.search(search): entry for search, entry in summary.controls.items()}
+    estimates = {name: estimate(store, entry.trial) for name, entry in models.items() if entry.fit}
+    return {name: each for name, each in estimates.items() if each is not None}
+
+
 def _matrices(child: Entry | None, main: History | None) -> tuple[Matrix, ...]:
-    """The genes of a merge; none of a path where nothing is merged, or through no layer of the merge."""
+    """Return the genes of a merge; nothing for a path where nothing is merged."""
     if child is None or main is None or ("path" in child.recipe and "merges" not in child.recipe):
         return ()
-    return tuple(read_matrices(main.description, child.genome))
+    return read_matrices(main.description, child.genome)
 
 
 def _leader(store: RunStore, main: History | None) -> Entry | None:
     if main is None or not main.records:
         return None
-    return read_entry(store, MAIN, main.by_number[main.records[-1].number].trial)
+    return read_entry(store, MAIN, main.records[-1].point.trial)
 
 
-def _farthest(child: Entry | None) -> Split:
+def _last_split(child: Entry | None) -> Split:
     if child is not None and child.test is not None:
         return "test"
     return "validation" if child is not None and child.validation is not None else "fit"
 
 
-def _expected_bias(store: RunStore, main: History) -> float | None:
-    """Trials with one recipe are one candidate: their copies would be drawn as if they were independent.
+def _rivals(store: RunStore, summary: RunSummary) -> Iterator[Rival]:
+    """Return the baselines, with what their scores say, and the controls, with what their search stored."""
+    for name, entry in summary.baselines.items():
+        scores = (_task_score(entry, objective) for objective in summary.objectives)
+        yield Rival(name=name, objectives=tuple(scores))
+    for search, entry in summary.controls.items():
+        for outcome in store.outcomes(search):
+            if outcome.trial == entry.trial.id and outcome.objectives:
+                yield Rival(name=wording.search(search), objectives=outcome.objectives)
 
-    Only what was scored on the same items can be compared: nothing where the search used some of them. Nor
-    is anything known of the mean of several tasks, which counts items unequally.
+
+def _task_score(entry: Entry, objective: str) -> float | None:
+    if objective in MEASURES:
+        return None
+    found = entry.tasks[objective].get("fit") if entry.tasks else entry.fit
+    return None if found is None else found.score
+
+
+def _expected_bias(store: RunStore, main: History) -> float | None:
+    """Estimate by how much the best trial on fit is overrated; trials with one recipe are one candidate.
+
+    None where the search used some of the items, since scores on different items cannot be compared, and for
+    the mean of several tasks, which counts items unequally.
     """
     aims = stored_aims(store)
     if len(aims.tasks) > 1 or aims.by_set or any(point.is_partial for point in main.points):
         return None
-    recipes = {point.trial.recipe_hash: point for point in main.points if point.score is not None}
+    recipes = {point.trial.recipe_hash: point for point, _ in main.scored}
     evaluations = [store.evaluation(point.trial.id, "fit") for point in recipes.values()]
     scores = [[each.score for each in found.scores] for found in evaluations if found is not None]
     lengths = {len(row) for row in scores}

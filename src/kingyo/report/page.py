@@ -1,116 +1,79 @@
-"""The page: sections in the order in which a sceptical reader wants them, style, script, and nothing else.
-
-It is one file that needs no network, and may not use any: its content policy allows only the scripts that
-it was written with.
-"""
+"""The page of a run: its findings, charts and tables, filled into a template; and the charts as pictures."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
-
-from kingyo.report.evidence import render_answers, render_basis, render_failures
+from kingyo.charts import Chart
+from kingyo.charts.draw import png
+from kingyo.charts.page import render
+from kingyo.report import answer_cards, sentences, tables, wording
 from kingyo.report.findings import Findings
-from kingyo.report.front import render_front
-from kingyo.report.known import headline, render_known
-from kingyo.report.markup import Html, element, own
-from kingyo.report.path_section import render_path
-from kingyo.report.sections import (
-    render_advice,
-    render_composition,
-    render_descent,
-    render_progress,
-    render_scores,
-    render_selection,
-    render_sets,
-)
+from kingyo.report.front_charts import front_charts
+from kingyo.report.path_charts import path_chart, usage_chart
+from kingyo.report.score_charts import gene_chart, importance_chart, score_chart
+from kingyo.report.trial_charts import family_chart, pair_chart, progress_chart, slice_charts, trial_rows
+from kingyo.sizes import counted
 
-PARTS = (
-    (render_scores, "scores", "Scores"),
-    (render_front, "front", "Front"),
-    (render_progress, "progress", "Search"),
-    (render_advice, "advice", "Advice"),
-    (render_path, "path", "Path"),
-    (render_composition, "genes", "Genes"),
-    (render_descent, "family", "Family"),
-    (render_selection, "selection", "Selection"),
-    (render_sets, "sets", "Sets"),
-    (render_answers, "answers", "Answers"),
-    (render_basis, "basis", "Basis"),
-    (render_failures, "failures", "Failures"),
-)
+Context = dict[str, object]
+Charts = dict[str, Chart]
+PICTURES = ("bars", "progress", "genes-", "path")
+"""Charts that are written as PNG beside the page: how their names begin."""
 
 
-def render_page(found: Findings, plotly_js: str) -> str:
-    """Render the whole HTML file.
-
-    Args:
-        found: what is to be shown.
-        plotly_js: the source of plotly.js.
-    """
-    first_js, theme_js = _shipped("first.js"), _shipped("theme.js")
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_policy(first_js, plotly_js, theme_js)),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{found.summary.run}: {headline(found)}"),
-        element("script", own(first_js)),
-        element("style", own(_shipped("style.css"))),
-    )
-    scripts = [element("script", own(source)) for source in (plotly_js, theme_js)]
-    body = element("body", _top(found), _main(found), _foot(), *scripts)
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+def render_page(findings: Findings) -> bytes:
+    """Return the whole HTML file."""
+    context: Context = {
+        "title": f"{findings.summary.run}: {sentences.headline(findings)}",
+        "name": findings.summary.run,
+        "findings": findings,
+        "datasets": {"trials": trial_rows(findings)},
+        "charts": charts(findings),
+        "say": sentences,
+        "tables": tables,
+        "wording": wording,
+        "cards": answer_cards,
+        "sizes": _sizes(findings),
+        "counted": counted,
+    }
+    return render("report", "report", context)
 
 
-def _main(found: Findings) -> Html:
-    rendered = [(render(found), anchor, title) for render, anchor, title in PARTS]
-    links = (
-        element("a", title, href=f"#{anchor}") for content, anchor, title in rendered if content is not None
-    )
-    return element(
-        "main",
-        render_known(found),
-        element("nav", *links, aria_label="Sections"),
-        element(
-            "noscript", element("p", "Charts need JavaScript; tables hold their numbers.", class_="note")
-        ),
-        *(content for content, _, _ in rendered),
-        id="main",
-    )
+def draw_pictures(findings: Findings) -> dict[str, bytes]:
+    """Draw the charts for slides and READMEs: file name -> PNG."""
+    datasets = {"trials": trial_rows(findings)}
+    shown = {name: chart for name, chart in charts(findings).items() if name.startswith(PICTURES)}
+    return {f"{name}.png": png(chart, datasets) for name, chart in shown.items()}
 
 
-def _top(found: Findings) -> Html:
-    return element(
-        "header",
-        element("a", "Skip to the content", href="#main", class_="skip"),
-        element("span", own(_shipped("fish.svg")), "kingyo", class_="mark"),
-        element("span", found.summary.run, class_="run"),
-        element("button", "Theme", type="button", id="theme", aria_label="Change the colour theme"),
-    )
+def charts(findings: Findings) -> Charts:
+    """Return all charts for which there are numbers, by name."""
+    made = [*_of_scores(findings), *_of_trials(findings), *_of_paths(findings)]
+    made += front_charts(findings) if findings.summary.front.points else []
+    return {chart.name: chart for chart in made}
 
 
-def _foot() -> Html:
-    return element(
-        "footer",
-        element("p", "Every number on this page comes from the run's database, run.db in its folder."),
-    )
+def _of_scores(findings: Findings) -> list[Chart]:
+    bars = findings.bars()
+    made = [score_chart(bars, findings.split, _sizes(findings))] if bars else []
+    made += [importance_chart(findings.genes)] if any(gene.importance for gene in findings.genes) else []
+    return [*made, *(gene_chart(matrix, matrix.parameter) for matrix in findings.matrices)]
 
 
-def _policy(*scripts: str) -> str:
-    """No network, and no script but these: one in a model's answer stays text, whatever happens."""
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+def _of_trials(findings: Findings) -> list[Chart]:
+    main = findings.main
+    if main is None or not main.scored:
+        return []
+    made = [progress_chart(findings, main), *(chart for _, chart in slice_charts(findings))]
+    made += [pair_chart(findings)] if len(findings.genes) > 1 else []
+    return made if findings.family is None else [*made, family_chart(findings, findings.family)]
 
 
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def _of_paths(findings: Findings) -> list[Chart]:
+    routes = findings.routes
+    if routes is None:
+        return []
+    made = [] if routes.path is None else [path_chart(routes.path)]
+    return [*made, usage_chart(routes, findings.child_name)] if routes.groups else made
 
 
-def _shipped(name: str) -> str:
-    return resources.files("kingyo.report").joinpath(name).read_text(encoding="utf-8")
+def _sizes(findings: Findings) -> str:
+    return wording.sizes([bar.score.n for bar in findings.bars()], findings.items[findings.split])

@@ -1,154 +1,167 @@
-"""The chart of a path, hop by hop."""
+"""Charts of paths: the child's, hop by hop, and the layers that the paths of the search pass."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from kingyo.report.bands import Band, Bands, stack
-from kingyo.report.chart import Figure, Json, axis, plain
-from kingyo.report.layer_look import (
-    COLUMN,
-    MANY_COLUMNS,
-    MANY_ROWS,
-    MARGIN,
-    ROW,
-    TITLE,
-    band_name,
-    colour_bar,
-    colour_of,
-    hop_ticks,
-    returns,
-    role,
-    rows_axis,
-    scale_colours,
-    scale_ticks,
-)
-from kingyo.report.routes import Routes
+from kingyo.charts import Chart, Rows, Spec
+from kingyo.charts.colours import SOURCES
+from kingyo.charts.marks import ACCENT, GREY, INK, as_stored, field, layer, layers, names, rows, scale, tips
+from kingyo.report.routes import Group, Routes
 from kingyo.results.paths import NamedPath, Step
 from kingyo.sizes import counted
 
+MANY = 24  # rows, beyond which they are lower
+HIGH, LOW = 20, 12  # pixels of a row: of few, of many
+COLUMN = 14  # pixels of a hop or group, at least
 
-def path_chart(routes: Routes, path: NamedPath) -> Figure:
-    """Draw a path: hops across, layers up, a band for each source, scales as colour."""
+
+def path_chart(path: NamedPath) -> Chart:
+    """Draw a path: hops across, layers up, the last on top; scales as colour."""
+    order = list(_places(path.layers, path))
     hops = len(path.steps)
-    row = ROW[sum(path.layers.values()) > MANY_ROWS]
-    column = COLUMN[hops > MANY_COLUMNS]
-    bands = stack(path.layers, TITLE / row, path)
-    layout: Json = {
-        "xaxis": axis("hop") | {"range": [-0.6, hops + 1.6], "tickvals": hop_ticks(hops), "showgrid": False},
-        "yaxis": rows_axis(bands, row),
-        "shapes": [_tint(band) for band in bands.bands.values()],
-        "annotations": [band_name(band, role(path, band.source), row) for band in bands.bands.values()],
-        "hovermode": "closest",
-        "margin": MARGIN,
-    }
-    return Figure(
+    x = field("hop", scale=scale(-0.6, hops + 1.6), axis={"grid": False, "tickMinStep": 1})
+    y = _rows_of(order)
+    ends = [
+        {"hop": 0, "place": f"{path.embeddings} embeddings"},
+        {"hop": hops + 1, "place": f"{path.head} norm, head"},
+    ]
+    steps = list(_steps(path))
+    line = [ends[0], *steps, ends[1]]
+    drawn = [
+        _tint(path.layers, order),
+        layer("line", {"x": x, "y": y, "order": field("hop")}, data=rows(line), color=GREY, strokeWidth=1.4),
+        layer("point", {"x": x, "y": y}, data=rows(ends), filled=True, color=INK, opacity=1, size=55),
+        _returns(path.steps),
+        _marks(steps, is_low=len(order) > MANY),
+    ]
+    return Chart(
         name="path",
         description=f"The path of {counted(hops, 'hop')}: {path.line}; {path.ends}.",
-        data=[
-            *_returns(bands, path.steps),
-            _line(bands, path.steps),
-            _ends(bands, path),
-            _squares(bands, path.steps, min(row, column) - 3, routes.reach),
-        ],
-        layout=layout,
-        height=round(bands.height * row) + 56,
-        min_width=80 + column * (hops + 2),
+        spec=layers("hop", None, drawn),
+        height=_height(order),
+        min_width=120 + COLUMN * (hops + 2),
     )
 
 
-def _squares(bands: Bands, steps: Sequence[Step], size: int, reach: float) -> Json:
-    colours = [colour_of(bands.bands[step.source]) for step in steps]
-    fill: Json = {"color": colours}
-    if reach:
-        fill = {"color": [math.log2(step.scale) for step in steps], **scale_colours(reach, "c")}
-        fill["colorbar"] = (
-            colour_bar()
-            | scale_ticks(reach)
-            | {"title": {"text": "scale", "font": {"size": 11, "color": "@muted"}}}
-        )
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [place + 1 for place in range(len(steps))],
-        "y": [bands.bands[step.source].row(step.layer) for step in steps],
-        "marker": {
-            "symbol": ["square" if step.time == 1 else "diamond" for step in steps],
-            "size": size,
-            "opacity": 1,
-            "line": {"color": colours, "width": 1.6 if size > ROW[1] else 1.1},
-            **fill,
-        },
-        "hovertext": [_said_of_step(place + 1, step) for place, step in enumerate(steps)],
-        "hoverinfo": "text",
-        "cliponaxis": False,
-    }
-
-
-def _said_of_step(number: int, step: Step) -> str:
-    again = "" if step.time == 1 else f"<br>passed for the {ordinal(step.time)} time"
-    return (
-        f"hop {number}: <b>{plain(step.source)}</b>, layer {step.layer}<br>"
-        f"scale ×{step.scale:.3g}, cumulative ×{step.cumulative:.3g}{again}"
+def usage_chart(routes: Routes, child: str) -> Chart:
+    """Draw how many paths of each group pass each layer: groups across, layers up."""
+    order = list(_places(routes.layers, None))
+    columns = [group.label for group in routes.groups] + ([child] if routes.path else [])
+    y = _rows_of(order)
+    title = "generation" if routes.by_generation else "trials from"
+    x = names("group", columns, axis={"labelAngle": 0, "labelOverlap": True})
+    shown = [row for group in routes.groups for row in _shares(group, routes.layers)]
+    tooltip = tips(("place", "layer"), ("title", "paths"), ("text", "passed by"))
+    share = {"field": "share", "type": "quantitative", "scale": None}
+    cells = {"x": x, "y": y, "fillOpacity": share, "tooltip": tooltip}
+    own = (
+        {_place(step): {"group": child, "place": _place(step)} for step in routes.path.steps}
+        if routes.path
+        else {}
+    )
+    drawn = [
+        layer("rect", cells, data=rows(shown), fill=ACCENT, stroke="var(--page)"),
+        layer("point", {"x": x, "y": y}, data=rows([*own.values()]), **_square(len(order) > MANY)),
+    ]
+    return Chart(
+        name="path-layers",
+        description=f"Share of paths that pass a layer, by {counted(len(routes.groups), 'group')} of trials.",
+        spec=layers(title, None, drawn),
+        height=_height(order),
+        min_width=120 + COLUMN * len(columns),
     )
 
 
-def ordinal(n: int) -> str:
-    """Write 2nd, 3rd, 11th."""
-    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
-    return f"{n}{ending}"
+def _places(layers: Mapping[str, int], path: NamedPath | None) -> Iterator[str]:
+    """Yield the rows from the top: source by source, the last layer first."""
+    for source, n in layers.items():
+        if path is not None and source == path.head:
+            yield f"{source} norm, head"
+        yield from (f"{source} {k}" for k in reversed(range(n)))
+        if path is not None and source == path.embeddings:
+            yield f"{source} embeddings"
 
 
-def _line(bands: Bands, steps: Sequence[Step]) -> Json:
-    rows = [bands.bands[step.source].row(step.layer) for step in steps]
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": list(range(len(steps) + 2)),
-        "y": [bands.begin, *rows, bands.end],
-        "line": {"color": "@grey", "width": 1.4},
-        "hoverinfo": "skip",
-    }
+def _place(step: Step) -> str:
+    return f"{step.source} {step.layer}"
 
 
-def _ends(bands: Bands, path: NamedPath) -> Json:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [0, len(path.steps) + 1],
-        "y": [bands.begin, bands.end],
-        "marker": {"symbol": "circle", "size": 8, "color": "@ink"},
-        "hovertext": [f"embeddings of {plain(path.embeddings)}", f"norm and head of {plain(path.head)}"],
-        "hoverinfo": "text",
-        "cliponaxis": False,
-    }
+def _rows_of(order: Sequence[str]) -> Spec:
+    return names(
+        "place", order, scale={"domain": list(order)}, axis={"labelOverlap": True, "labelFontSize": 11}
+    )
 
 
-def _returns(bands: Bands, steps: Sequence[Step]) -> Iterator[Json]:
-    """A dotted line between the first and the last pass of a layer."""
-    for (source, layer), ends in returns(steps).items():
-        band = bands.bands[source]
+def _height(order: Sequence[str]) -> int:
+    return (LOW if len(order) > MANY else HIGH) * len(order) + 50
+
+
+def _tint(layers: Mapping[str, int], order: Sequence[str]) -> Spec:
+    """Return a faint band behind the rows of each source, in its colour."""
+    values = [
+        {"place": place, "fill": SOURCES[number % len(SOURCES)]}
+        for number, source in enumerate(layers)
+        for place in order
+        if place.rpartition(" ")[0] in (source, f"{source} norm,")
+    ]
+    return layer("rect", {"y": _rows_of(order), "fill": as_stored("fill")}, data=rows(values), opacity=0.1)
+
+
+def _steps(path: NamedPath) -> Iterator[dict[str, object]]:
+    colours = {source: SOURCES[number % len(SOURCES)] for number, source in enumerate(path.layers)}
+    reach = max((abs(math.log2(step.scale)) for step in path.steps), default=0.0)
+    for number, step in enumerate(path.steps):
+        power = math.log2(step.scale)
+        scaled = ACCENT if power > 0 else "var(--blue)"
         yield {
-            "type": "scatter",
-            "mode": "lines",
-            "x": list(ends),
-            "y": [band.row(layer)] * 2,
-            "line": {"color": colour_of(band), "width": 1.2, "dash": "dot"},
-            "hoverinfo": "skip",
+            "hop": number + 1,
+            "place": _place(step),
+            "edge": colours[step.source],
+            "fill": scaled if reach else colours[step.source],
+            "strength": abs(power) / reach if reach else 0.9,
+            "shape": "square" if step.time == 1 else "diamond",
+            "scale": f"×{step.scale:.3g}",
+            "cumulative": f"×{step.cumulative:.3g}",
+            "time": step.time,
         }
 
 
-def _tint(band: Band) -> Json:
-    return {
-        "type": "rect",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": band.low,
-        "y1": band.high,
-        "fillcolor": colour_of(band),
-        "opacity": 0.09,
-        "line": {"width": 0},
-        "layer": "below",
+def _marks(steps: Rows, *, is_low: bool) -> Spec:
+    tooltip = tips(
+        ("hop", "hop"), ("place", "layer"), ("scale", "scale"), ("cumulative", "product"), ("time", "pass")
+    )
+    encoding = {
+        "x": field("hop"),
+        "y": field("place", "nominal"),
+        "stroke": as_stored("edge"),
+        "fill": as_stored("fill"),
+        "fillOpacity": {"field": "strength", "type": "quantitative", "scale": None},
+        "shape": as_stored("shape"),
+        "tooltip": tooltip,
     }
+    return layer("point", encoding, data=rows(steps), size=50 if is_low else 130, strokeWidth=1.4, opacity=1)
+
+
+def _returns(steps: Sequence[Step]) -> Spec:
+    """Return a dotted line between the first and the last pass of each layer that is passed again."""
+    hops: dict[str, list[int]] = {}
+    for number, step in enumerate(steps):
+        hops.setdefault(_place(step), []).append(number + 1)
+    values = [{"place": place, "hop": own[0], "to": own[-1]} for place, own in hops.items() if len(own) > 1]
+    encoding = {"x": field("hop"), "x2": {"field": "to"}, "y": field("place", "nominal")}
+    return layer("rule", encoding, data=rows(values), color=INK, strokeDash=[2, 3])
+
+
+def _shares(group: Group, layers: Mapping[str, int]) -> Iterator[dict[str, object]]:
+    for source, n in layers.items():
+        for k in range(n):
+            passing = group.passing.get((source, k), 0)
+            text = f"{passing} of {group.n}"
+            place = {"group": group.label, "place": f"{source} {k}", "title": group.title}
+            yield {**place, "share": passing / group.n, "text": text}
+
+
+def _square(is_low: bool) -> Spec:
+    return {"shape": "square", "filled": True, "color": INK, "opacity": 1, "size": 40 if is_low else 90}

@@ -1,4 +1,4 @@
-"""How numbers are written and what may be said of them: the words follow the intervals, never hopes."""
+"""How the report writes numbers and comparisons: the words follow the intervals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def score(value: Interval | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """How the numbers that a run chooses by are written and drawn: scores in percent, a measure as it is.
+    """How to write and draw the numbers that a run chooses by: scores in percent, a measure unchanged.
 
     Attributes:
         measure: what to call it; None for scores.
@@ -45,23 +45,13 @@ class Unit:
 
     @property
     def title(self) -> str:
-        """What stands beside an axis."""
+        """The name of the number."""
         return "score" if self.measure is None else self.measure
 
     @property
     def factor(self) -> float:
-        """By which numbers are multiplied to be drawn."""
+        """The factor of numbers in charts."""
         return 100.0 if self.measure is None else 1.0
-
-    @property
-    def suffix(self) -> str:
-        """What follows a number that is drawn."""
-        return "%" if self.measure is None else ""
-
-    @property
-    def hover(self) -> str:
-        """How a chart writes the height of a point."""
-        return "%{y:.1f}%" if self.measure is None else "%{y:.4g}"
 
     def text(self, value: float) -> str:
         """Write a number."""
@@ -88,8 +78,8 @@ def estimated(value: float, raw: float, n: int) -> str:
 
 def sizes(ns: Iterable[int], total: int) -> str:
     """Write how many of all items scores rest on: ``n = 120``, ``n = 16 of 120``, ``n = 4 to 16 of 120``."""
-    found = [*ns] or [total]
-    low, high = min(found), max(found)
+    numbers = [*ns] or [total]
+    low, high = min(numbers), max(numbers)
     if low == total:
         return f"n = {total:,}"
     return f"n = {low:,} of {total:,}" if low == high else f"n = {low:,} to {high:,} of {total:,}"
@@ -119,19 +109,19 @@ def compared(bred: str, others: Sequence[tuple[str, Verdict]]) -> str:
 
     Args:
         bred: its name in the sentence.
-        others: name in the sentence, and what was found.
+        others: name in the sentence, and the verdict.
     """
     beaten, unclear, ahead = (
-        [name for name, found in others if found == wanted] for wanted in ("better", "open", "worse")
+        [name for name, verdict in others if verdict == wanted] for wanted in ("better", "open", "worse")
     )
-    said: list[str] = []
+    verbs: list[str] = []
     if beaten:
-        said.append(f"beats {listed(beaten)}")
+        verbs.append(f"beats {listed(beaten)}")
     if ahead:
-        said.append(f"is worse than {listed(ahead)}")
+        verbs.append(f"is worse than {listed(ahead)}")
     if unclear:
-        said.append(f"is not shown to beat {listed(unclear, last='or')}")
-    return f"{bred} {listed(said, last='but' if len(said) == 2 else 'and')}."
+        verbs.append(f"is not shown to beat {listed(unclear, last='or')}")
+    return f"{bred} {listed(verbs, last='but' if len(verbs) == 2 else 'and')}."
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:

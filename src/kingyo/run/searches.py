@@ -31,9 +31,8 @@ from kingyo.space import (
     uniform_recipe,
     values_of,
 )
-from kingyo.strategies import STRATEGIES, build
+from kingyo.strategies import STRATEGIES, build, derived_seed
 from kingyo.strategies.seeded import Seeded
-from kingyo.strategies.seeds import derived
 from kingyo.types import Genome, Strategy
 
 GRID_POINTS = (5, 4, 3, 2)
@@ -121,7 +120,7 @@ def _random(setup: Setup, _: tuple[str, ...]) -> Search:
     wanted = setup.settings.controls
     space = space_of(setup, wanted)
     # With the seed of the main search, it would draw the same points as many a first population.
-    seed = setup.config.seed if setup.is_exact else derived(setup.config.seed, 1)
+    seed = setup.config.seed if setup.is_exact else derived_seed(setup.config.seed, 1)
     strategy = build("random", space.axes, seed, {})
     return _search("random", space, strategy, setup, replace(wanted, strategy="random", settings={}))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kingyo.engine import Output, Sources, to_folder
+from kingyo.engine import Sources, Writing, to_folder
 from kingyo.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
@@ -100,7 +100,7 @@ def _filled(run: Run, sources: Sources) -> Filled:
         return Filled(load_live(run.kind, skeleton.path, options), sources)
     with TemporaryDirectory(prefix="live-", dir=run.begun.folder) as made:
         around = skeleton.around or None
-        written = to_folder(run.plan, Path(made) / "model", output=Output(around=around))
+        written = to_folder(run.plan, Path(made) / "model", writing=Writing(around=around))
         model = written if around is None else written / skeleton.path.absolute().name
         return Filled(load_live(run.kind, model, options), sources)
 

@@ -15,6 +15,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar, cast
 
+from kingyo.atomic import require_short_name
 from kingyo.errors import KingyoError
 from kingyo.store.lock import LOCK
 from kingyo.store.sums import SUMS, changed, seal, writes
@@ -148,6 +149,7 @@ def _what_is_there(folder: Path) -> str:
 
 def require_new(folder: Path) -> None:
     """Raise unless a run folder can be made there: nothing is, or an empty folder."""
+    require_short_name(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     is_run = (folder / DATABASE).is_file()

@@ -18,7 +18,15 @@ from kingyo.strategies.checks import FIX, check_strategy
 from kingyo.strict import parse_settings
 from kingyo.types import Axis, Strategy
 
-__all__ = ["MEAN_ALONE", "STRATEGIES", "StrategyFactory", "build", "reads_items"]
+__all__ = [
+    "MEAN_ALONE",
+    "STRATEGIES",
+    "StrategyFactory",
+    "build",
+    "build_within",
+    "derived_seed",
+    "reads_items",
+]
 
 MEAN_ALONE = (
     "cma-es",
@@ -51,6 +59,8 @@ class _Make(Protocol):
 
     def __call__(self, axes: Sequence[Axis], seed: int, settings: object) -> Strategy: ...
 
+
+_OUTER, _INNER = "search.settings", "search.settings.settings"
 
 STRATEGIES: Registry[StrategyFactory] = Registry("strategy", "kingyo.strategies", "kingyo.strategies")
 
@@ -114,3 +124,43 @@ def build(
             remedy=f"Change search.settings. Is it your own? {FIX}",
         ) from error
     return strategy
+
+
+def build_within(
+    name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object] | None
+) -> Strategy:
+    """Make the strategy within another one: ``search.settings.strategy``, with ``search.settings.settings``.
+
+    Raises:
+        KingyoError: as ``build`` does, naming these two keys.
+    """
+    try:
+        return build(name, axes, seed, options or {})
+    except KingyoError as error:
+        raise KingyoError(
+            _place(error.argument),
+            expected=error.expected,
+            received=error.received,
+            remedy=error.remedy.replace(_OUTER, _INNER),
+        ) from error
+
+
+def _place(argument: str) -> str:
+    if argument == "strategy":
+        return f"{_OUTER}.strategy"
+    if argument.startswith(_OUTER):
+        return argument.replace(_OUTER, _INNER)
+    is_setting = argument.isidentifier() and argument not in ("axes", "seed")
+    return f"{_INNER}.{argument}" if is_setting else argument
+
+
+def derived_seed(seed: int, part: int) -> int:
+    """Return the seed, of 32 bits, of one part of a search, such as an island, a restart or a control.
+
+    Args:
+        seed: of the search, 0 or more.
+        part: number of the part, 0 or more.
+    """
+    import numpy as np  # here, so that names and presets are read without it
+
+    return int(np.random.SeedSequence([seed, part]).generate_state(1)[0])

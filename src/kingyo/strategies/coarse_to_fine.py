@@ -15,16 +15,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kingyo.strategies import STRATEGIES
+from kingyo.strategies import STRATEGIES, build_within
 from kingyo.strategies.checks import check_search, require
 from kingyo.strategies.history import History, check_count
-from kingyo.strategies.within import build_within
 from kingyo.types import (
-    AppraisingStrategy,
     Axis,
     Genome,
     InformedStrategy,
     Outcome,
+    PredictingStrategy,
     Strategy,
     TaskAware,
     Trial,
@@ -71,7 +70,7 @@ class CoarseToFine:
         self._history = History()
         self._stages = stages(self._axes)
         self._known: list[Outcome] = []
-        self._told: dict[int, Outcome] = {}
+        self._outcomes: dict[int, Outcome] = {}
         self._tasks: tuple[Mapping[str, str], Mapping[str, float]] | None = None
         self._begin(0, 0)
 
@@ -85,31 +84,31 @@ class CoarseToFine:
         self._tasks = (task_of, weights)
         self._begin(0, 0)
 
-    def learn(self, known: Sequence[Outcome]) -> None:
+    def warm_start(self, known: Sequence[Outcome]) -> None:
         """Begin with points that were measured before; each stage takes those that are points of its own."""
         self._known = sorted(known, key=lambda outcome: -outcome.trial.number)
-        self._inner_learns(self._known)
+        self._warm_start_inner(self._known)
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials of the stage, or of the next one when it has had its share."""
         check_count(n)
         if n and self._history.count - self._first >= self._share() and self._level + 1 < len(self._stages):
             self._begin(self._level + 1, self._history.count)
-            self._inner_learns([*self._known, *self._best_and_latest()])
+            self._warm_start_inner([*self._known, *self._best_and_latest()])
         trials = self._inner.ask(n)
         return [self._outer(trial) for trial in trials]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Learn how trials ended; of earlier stages too, for the next one."""
         self._history.tell(outcomes)
-        self._told |= {each.trial.number: _without_answers(each) for each in outcomes}
+        self._outcomes |= {each.trial.number: _without_answers(each) for each in outcomes}
         self._inner.tell(self._mine(outcomes))
 
-    def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
+    def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
         """What the strategy of the stage expects of genomes, by the mean of genes that it ties."""
-        if not isinstance(self._inner, AppraisingStrategy):
+        if not isinstance(self._inner, PredictingStrategy):
             return None
-        return self._inner.appraise([self._stage.coarse(genome) for genome in genomes])
+        return self._inner.predict([self._stage.coarse(genome) for genome in genomes])
 
     def _share(self) -> float:
         return math.ceil(self._settings.per_gene * len(self._stage.axes))
@@ -125,11 +124,11 @@ class CoarseToFine:
         if self._tasks is not None and isinstance(self._inner, TaskAware):
             self._inner.learn_tasks(*self._tasks)
 
-    def _inner_learns(self, outcomes: Sequence[Outcome]) -> None:
+    def _warm_start_inner(self, outcomes: Sequence[Outcome]) -> None:
         inside = [each for each in outcomes if self._stage.holds(each.trial.genome)]
         fine = [each for each in inside if each.failure is None]
         if fine and isinstance(self._inner, InformedStrategy):
-            self._inner.learn(
+            self._inner.warm_start(
                 [
                     replace(
                         each, trial=Trial(number=-1 - index, genome=self._stage.coarse(each.trial.genome))
@@ -140,10 +139,10 @@ class CoarseToFine:
 
     def _best_and_latest(self) -> list[Outcome]:
         """Those of the trials that did not fail: a failure teaches no strategy before its first ask."""
-        scores = {number: each.score for number, each in sorted(self._told.items())}
-        told = [(score, -number) for number, score in scores.items() if score is not None]
-        best, latest = sorted(told, reverse=True)[: MOST_KNOWN // 2], told[-MOST_KNOWN // 2 :]
-        return [self._told[number] for number in sorted({-number for _, number in [*best, *latest]})]
+        scores = {number: each.score for number, each in sorted(self._outcomes.items())}
+        ranked = [(score, -number) for number, score in scores.items() if score is not None]
+        best, latest = sorted(ranked, reverse=True)[: MOST_KNOWN // 2], ranked[-MOST_KNOWN // 2 :]
+        return [self._outcomes[number] for number in sorted({-number for _, number in [*best, *latest]})]
 
     def _mine(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Those of the stage, as its strategy knows them."""

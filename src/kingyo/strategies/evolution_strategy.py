@@ -16,10 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.strategies import genes
+from kingyo.strategies import derived_seed, genes
 from kingyo.strategies.checks import require, require_size
-from kingyo.strategies.history import History, Told, check_count
-from kingyo.strategies.seeds import derived
+from kingyo.strategies.history import History, Observation, check_count
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 SMALLEST_POPULATION = 4  # below it, the library's rank-μ learning rate (eq. 58) is zero and it divides by it
@@ -116,7 +115,7 @@ class EvolutionStrategy(ABC):
         """The size of a generation: λ."""
         return self._population
 
-    def learn(self, known: Sequence[Outcome]) -> None:
+    def warm_start(self, known: Sequence[Outcome]) -> None:
         """Move the first mean to what scored well before, if the settings allow it and the scores differ."""
         scored = [(outcome.score, outcome.trial) for outcome in known if outcome.score is not None]
         says_nothing = len({score for score, _ in scored}) < 2
@@ -164,14 +163,17 @@ class EvolutionStrategy(ABC):
         self._drawn[trial.number] = drawn
         return trial
 
-    def _update(self, generation: Sequence[Told]) -> None:
-        costs = [-told.score for told in generation if told.score is not None]
+    def _update(self, generation: Sequence[Observation]) -> None:
+        costs = [-observation.score for observation in generation if observation.score is not None]
         self._worst = max([self._worst, *costs])
         failure = self._worst + 1 if math.isfinite(self._worst) else 0.0
         # The library sorts the list that it is given: this one is ours.
         solutions = [
-            (self._drawn.pop(told.number), failure if told.score is None else -told.score)
-            for told in generation
+            (
+                self._drawn.pop(observation.number),
+                failure if observation.score is None else -observation.score,
+            )
+            for observation in generation
         ]
         if self._spends(solutions):
             self._restart()
@@ -200,7 +202,7 @@ class EvolutionStrategy(ABC):
         return (np.array([axis.first for axis in self._axes]) - self._low) / (self._high - self._low)
 
     def _derived_seed(self) -> int:
-        return derived(self._seed, self._restarts)
+        return derived_seed(self._seed, self._restarts)
 
 
 def recombined(places: NDArray[np.float64]) -> Point:

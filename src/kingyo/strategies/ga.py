@@ -19,7 +19,7 @@ from typing import Literal
 from kingyo.strategies import STRATEGIES, genes, selection
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.generations import Generations
-from kingyo.strategies.history import Told
+from kingyo.strategies.history import Observation
 from kingyo.types import Axis, Genome
 
 
@@ -97,10 +97,10 @@ class GeneticAlgorithm(Generations):
             "tournament": selection.tournament(settings.tournament_size),
         }[settings.selection]
 
-    def _turn(self, generation: Sequence[Told]) -> None:
-        """Next generation: its members, guests and the best ever are the parents from now on."""
-        born = _scored([*self._guests, *generation])
-        self._guests = []
+    def _turn(self, generation: Sequence[Observation]) -> None:
+        """Next generation: its members, migrants and the best ever are the parents from now on."""
+        born = _scored([*self._migrants, *generation])
+        self._migrants = []
         ranked = sorted([*self._elites, *born], key=lambda parent: (-parent.score, parent.number))
         self._elites = ranked[: self._settings.elites]
         older = [elite for elite in self._elites if elite not in born]
@@ -115,7 +115,7 @@ class GeneticAlgorithm(Generations):
     def _child(self) -> tuple[Genome, tuple[int, ...]] | None:
         if not self._parents and not self._begins_with_known():
             return None
-        parents = self._parents or _scored(self._guests)
+        parents = self._parents or _scored(self._migrants)
         scores = [parent.score for parent in parents]
         if len(scores) < 2 or self._rng.random() >= self._settings.crossover_rate:
             parent = parents[self._select(scores, self._rng)]
@@ -126,16 +126,16 @@ class GeneticAlgorithm(Generations):
 
     def _begins_with_known(self) -> bool:
         share = self._settings.from_known
-        return share > 0 and bool(_scored(self._guests)) and self._rng.random() < share
+        return share > 0 and bool(_scored(self._migrants)) and self._rng.random() < share
 
     def _mutate(self, place: int, gene: float) -> float:
         return genes.mutate_gene(self._axes[place], gene, self._settings.mutation_step, self._rng)
 
 
-def _scored(told: Sequence[Told]) -> list[Parent]:
+def _scored(observations: Sequence[Observation]) -> list[Parent]:
     return [
         Parent(number=each.number, genome=each.genome, score=each.score)
-        for each in told
+        for each in observations
         if each.score is not None
     ]
 

@@ -1,4 +1,4 @@
-"""What genetic algorithms share: complete generations, guests among the parents, children that are new.
+"""What genetic algorithms share: complete generations, migrants among the parents, children that are new.
 
 It knows no way to choose parents, to cross them or to mutate a gene.
 """
@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from random import Random
 
 from kingyo.strategies import genes
-from kingyo.strategies.history import History, Told, check_count
-from kingyo.strategies.welcome import strangers
+from kingyo.strategies.history import History, Observation, check_count, foreign_observations
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 
@@ -36,7 +35,7 @@ class Generations(ABC):
         self._history = History()
         self._seen: set[Genome] = set()
         self._known: set[int] = set()
-        self._guests: list[Told] = []
+        self._migrants: list[Observation] = []
 
     @property
     def batch(self) -> int:
@@ -56,20 +55,20 @@ class Generations(ABC):
         """Learn how trials ended; a generation turns at the next ask."""
         self._history.tell(outcomes)
 
-    def learn(self, known: Sequence[Outcome]) -> None:
-        """Take in what was measured before, as from others; it is nobody's parent by name."""
-        self.welcome(known)
+    def warm_start(self, known: Sequence[Outcome]) -> None:
+        """Begin with points that were measured before; children do not name them as parents."""
+        self.inject(known)
         self._known = {outcome.trial.number for outcome in known}
 
-    def welcome(self, outcomes: Sequence[Outcome]) -> None:
-        """Take in what others measured: it may be among the parents from the next complete generation on."""
-        told = strangers(outcomes, len(self._axes))
-        self._guests += told
-        self._seen.update(each.genome for each in told)
+    def inject(self, outcomes: Sequence[Outcome]) -> None:
+        """Take in migrants, which may be parents from the next complete generation on."""
+        observations = foreign_observations(outcomes, len(self._axes))
+        self._migrants += observations
+        self._seen.update(each.genome for each in observations)
 
     @abstractmethod
-    def _turn(self, generation: Sequence[Told]) -> None:
-        """Choose who are the parents from now on, the guests among them."""
+    def _turn(self, generation: Sequence[Observation]) -> None:
+        """Choose the parents from now on, migrants among them."""
 
     @abstractmethod
     def _child(self) -> tuple[Genome, tuple[int, ...]] | None:

@@ -1,6 +1,6 @@
-"""What was asked and told so far: the bookkeeping that strategies share, so that each is only its algorithm.
+"""Keep the log of one search in memory: the bookkeeping that strategies share.
 
-It numbers trials, refuses tells that cannot be true, ignores repeated ones, and hands outcomes on in the
+It numbers trials, refuses outcomes that cannot be true, ignores repeated ones, and hands outcomes on in the
 order of their numbers, however they came. It knows no algorithm.
 """
 
@@ -16,8 +16,8 @@ from kingyo.types import Genome, Outcome, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """An outcome as strategies see it.
+class Observation:
+    """The outcome of a trial as strategies see it.
 
     Attributes:
         number, genome: of the trial.
@@ -35,10 +35,10 @@ class Told:
     is_partial: bool = False
 
     @staticmethod
-    def of(outcome: Outcome) -> Told:
+    def of(outcome: Outcome) -> Observation:
         """Leave out what no strategy needs: the answers."""
         score = outcome.score
-        return Told(
+        return Observation(
             number=outcome.trial.number,
             genome=outcome.trial.genome,
             score=score,
@@ -55,7 +55,7 @@ class History:
         self._trials: list[Trial] = []
         # A hash instead of the outcome: the answers of all items of all trials need not stay in memory.
         self._fingerprints: dict[int, int] = {}
-        self._fresh: dict[int, Told] = {}
+        self._fresh: dict[int, Observation] = {}
 
     @property
     def count(self) -> int:
@@ -75,13 +75,13 @@ class History:
             KingyoError: a trial that was never asked, another genome than was asked, a score that is not
                 finite, or a second outcome that differs from the first.
         """
-        new: dict[int, tuple[int, Told]] = {}
+        new: dict[int, tuple[int, Observation]] = {}
         for outcome in outcomes:
             self._check(outcome)
             number, fingerprint = outcome.trial.number, hash(outcome)
             known = new[number][0] if number in new else self._fingerprints.get(number)
             if known is None:
-                new[number] = (fingerprint, Told.of(outcome))
+                new[number] = (fingerprint, Observation.of(outcome))
             elif known != fingerprint:
                 raise KingyoError(
                     f"outcome of trial {number}",
@@ -89,22 +89,22 @@ class History:
                     received="a different one",
                     remedy="A trial ends once; ask for a new trial to evaluate its genome again.",
                 )
-        for number, (fingerprint, told) in new.items():
+        for number, (fingerprint, observation) in new.items():
             self._fingerprints[number] = fingerprint
-            self._fresh[number] = told
+            self._fresh[number] = observation
 
-    def take(self, n: int, since: int = 0) -> list[Told]:
+    def take(self, n: int, since: int = 0) -> list[Observation]:
         """Hand over the n lowest-numbered outcomes not yet taken, or none while fewer are in.
 
         Outcomes of trials before number ``since`` are dropped. Call it from ``ask``, not from ``tell``: then
         the order of the tells in between cannot matter.
         """
-        self._fresh = {number: told for number, told in self._fresh.items() if number >= since}
+        self._fresh = {number: observation for number, observation in self._fresh.items() if number >= since}
         if len(self._fresh) < n:
             return []
         return [self._fresh.pop(number) for number in sorted(self._fresh)[:n]]
 
-    def take_all(self) -> list[Told]:
+    def take_all(self) -> list[Observation]:
         """Hand over all outcomes not yet taken, in the order of their numbers. Call it from ``ask``."""
         return self.take(len(self._fresh)) if self._fresh else []
 
@@ -134,6 +134,22 @@ class History:
                 received=", ".join(map(str, numbers)),
                 remedy="Tell an evaluation without a score as a failure, with its reason.",
             )
+
+
+def foreign_observations(outcomes: Sequence[Outcome], n_axes: int) -> list[Observation]:
+    """Return what others measured, known points or migrants, by number and without failures.
+
+    Raises:
+        KingyoError: the number of a trial that the strategy could have asked for, or another number of genes.
+    """
+    for outcome in outcomes:
+        number, genes = outcome.trial.number, len(outcome.trial.genome)
+        where, remedy = f"known point {number}", "Give points from elsewhere numbers below 0."
+        require(where, number, "a number below 0", holds=number < 0, remedy=remedy)
+        remedy = "Give points of the same space."
+        require(where, genes, f"{n_axes} genes", holds=genes == n_axes, remedy=remedy)
+    observations = sorted(map(Observation.of, outcomes), key=lambda each: -each.number)
+    return [each for each in observations if each.score is not None]
 
 
 def check_count(n: int) -> None:

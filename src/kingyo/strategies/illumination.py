@@ -20,7 +20,7 @@ from kingyo.errors import unknown
 from kingyo.strategies import genes
 from kingyo.strategies.archive import Archive, Elite, Side
 from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Told, check_count, count_objectives
+from kingyo.strategies.history import History, Observation, check_count, count_objectives
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 NOVELTY_ATTEMPTS = 100
@@ -104,16 +104,18 @@ class Illumination(ABC):
         self._objectives = objectives
         self._begin(objectives)
 
-    def learn(self, known: Sequence[Outcome]) -> None:
+    def warm_start(self, known: Sequence[Outcome]) -> None:
         """Fill the archives with known points before the first ask: they have children, who do not name them.
 
         Raises:
             KingyoError: fewer objectives than the settings can work with.
         """
-        told = [(Told.of(outcome), outcome.is_partial) for outcome in known if outcome.failure is None]
-        if not told:
+        observations = [
+            (Observation.of(outcome), outcome.is_partial) for outcome in known if outcome.failure is None
+        ]
+        if not observations:
             return
-        self._known = tuple(_elite(each, is_estimate=partial) for each, partial in told)
+        self._known = tuple(_elite(each, is_estimate=partial) for each, partial in observations)
         objectives = max(len(elite.objectives) for elite in self._known)
         self._check_objectives(objectives)
         self._begin(objectives)
@@ -169,9 +171,9 @@ class Illumination(ABC):
                 self._offer(elite)
 
     def _take_in(self) -> None:
-        for told in self._history.take_all():
-            if told.score is not None:
-                self._offer(_elite(told, is_estimate=told.is_partial))
+        for observation in self._history.take_all():
+            if observation.score is not None:
+                self._offer(_elite(observation, is_estimate=observation.is_partial))
 
     def _propose(self) -> Trial:
         child = self._child() if self._history.count >= self._initial() else None
@@ -196,12 +198,12 @@ def with_quality(elite: Elite, quality: float) -> Elite:
     return replace(elite, quality=quality)
 
 
-def _elite(told: Told, *, is_estimate: bool) -> Elite:
+def _elite(observation: Observation, *, is_estimate: bool) -> Elite:
     return Elite(
-        number=told.number,
-        genome=told.genome,
-        objectives=told.objectives,
-        quality=told.score or 0.0,
+        number=observation.number,
+        genome=observation.genome,
+        objectives=observation.objectives,
+        quality=observation.score or 0.0,
         is_estimate=is_estimate,
     )
 

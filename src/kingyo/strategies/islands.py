@@ -4,9 +4,9 @@
     migration   after N generations of its own, island i shows its best to island i + 1
 
 Cohoon et al. 1987 (Punctuated equilibria: a parallel genetic algorithm); Whitley et al. 1999 (The island
-model genetic algorithm). An island is told of its own trials only; migrants come by ``Welcoming.welcome``.
-Without migrants, as islands of a strategy without it must be, they are independent searches in turn. It knows
-no algorithm.
+model genetic algorithm). An island learns of its own trials alone; migrants come by ``inject``
+(``AcceptsMigrants``). Islands of a strategy without it have no migrants: they are independent searches in
+turn.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kingyo.errors import KingyoError
-from kingyo.strategies import STRATEGIES, pareto
+from kingyo.strategies import STRATEGIES, build_within, derived_seed, pareto
 from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Told, check_count, count_objectives
-from kingyo.strategies.seeds import derived
-from kingyo.strategies.within import build_within
+from kingyo.strategies.history import History, Observation, check_count, count_objectives
 from kingyo.types import (
+    AcceptsMigrants,
     Axis,
     Genome,
     InformedStrategy,
@@ -29,7 +28,6 @@ from kingyo.types import (
     Strategy,
     TaskAware,
     Trial,
-    Welcoming,
 )
 
 MOST_ISLANDS = 100
@@ -68,7 +66,7 @@ class Islands:
         migrants: int = field(
             default=1,
             metadata={
-                "doc": "how many go at once; 0, and islands never meet, where the strategy has no `welcome`"
+                "doc": "how many go at once; 0, and islands never meet, where the strategy has no `inject`"
             },
         )
 
@@ -78,10 +76,10 @@ class Islands:
         self._settings = settings
         self._history = History()
         self._islands = [
-            _Island(_population(self._axes, derived(seed, index), settings))
+            _Island(_population(self._axes, derived_seed(seed, index), settings))
             for index in range(settings.islands)
         ]
-        _check_guests(settings, self._islands[0].strategy)
+        _check_migrants(settings, self._islands[0].strategy)
         self._homes: list[_Island] = []  # where each trial was asked
         self._turn = 0
         self._n_objectives: int | None = None
@@ -121,17 +119,17 @@ class Islands:
             if isinstance(island.strategy, TaskAware):
                 island.strategy.learn_tasks(task_of, weights)
 
-    def learn(self, known: Sequence[Outcome]) -> None:
+    def warm_start(self, known: Sequence[Outcome]) -> None:
         """Let every island know what was measured before, if its strategy can learn."""
         self._n_objectives = count_objectives(known, self._n_objectives)
         for island in self._islands:
-            island.learn(known)
+            island.warm_start(known)
 
     def _take_in(self) -> None:
         """Sort what was told into islands. Here and not in ``tell``: its order must not matter."""
-        fresh: dict[int, list[Told]] = {}
-        for told in self._history.take_all():
-            fresh.setdefault(id(self._homes[told.number]), []).append(told)
+        fresh: dict[int, list[Observation]] = {}
+        for observation in self._history.take_all():
+            fresh.setdefault(id(self._homes[observation.number]), []).append(observation)
         for island in self._islands:
             island.take_in(fresh.get(id(island), []))
 
@@ -140,7 +138,7 @@ class Islands:
         due = [island.is_due(self._settings.migration_every) for island in self._islands]
         leaving = [island.best if is_due else [] for island, is_due in zip(self._islands, due, strict=True)]
         for index, crowd in enumerate(leaving):
-            self._islands[(index + 1) % len(self._islands)].welcome(crowd, k)
+            self._islands[(index + 1) % len(self._islands)].inject(crowd, k)
 
     def _round(self, n: int) -> list[Trial]:
         """Ask for n trials in all, of every island the same number, and put them in turn."""
@@ -165,12 +163,12 @@ class _Island:
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
-        self.best: list[Told] = []
+        self.best: list[Observation] = []
         self._ended = 0
         self._inner: dict[int, Trial] = {}  # by outer number
         self._outer: dict[int, int] = {}  # by inner number, trials and migrants
         self._met: set[Genome] = set()
-        self._next_guest = -1
+        self._next_migrant = -1
 
     def asked(self, inner: Trial, number: int) -> None:
         self._inner[number] = inner
@@ -184,17 +182,17 @@ class _Island:
         # A migrant and a trial of the island can be the same trial when a genome has been around the ring.
         return tuple(dict.fromkeys(self._outer[parent] for parent in parents))
 
-    def learn(self, known: Sequence[Outcome]) -> None:
+    def warm_start(self, known: Sequence[Outcome]) -> None:
         if isinstance(self.strategy, InformedStrategy):
-            self.strategy.learn(known)
+            self.strategy.warm_start(known)
         self._met.update(each.trial.genome for each in known)
-        self._next_guest = min([0, *(each.trial.number for each in known)]) - 1
+        self._next_migrant = min([0, *(each.trial.number for each in known)]) - 1
 
-    def take_in(self, fresh: Sequence[Told]) -> None:
+    def take_in(self, fresh: Sequence[Observation]) -> None:
         self._ended += len(fresh)
-        pool = [*self.best, *(told for told in fresh if told.score is not None)]
+        pool = [*self.best, *(observation for observation in fresh if observation.score is not None)]
         if pool:
-            order, _ = pareto.best_first([told.objectives for told in pool])
+            order, _ = pareto.best_first([observation.objectives for observation in pool])
             self.best = [pool[index] for index in order[: self.strategy.batch]]
 
     def is_due(self, generations: int) -> bool:
@@ -202,28 +200,30 @@ class _Island:
         due, self._ended = self._ended >= period, self._ended % period
         return due
 
-    def welcome(self, crowd: Sequence[Told], most: int) -> None:
-        """Let in the first of a crowd that the island has not met."""
-        if not isinstance(self.strategy, Welcoming):
+    def inject(self, crowd: Sequence[Observation], most: int) -> None:
+        """Inject the first of a crowd that the island has not met."""
+        if not isinstance(self.strategy, AcceptsMigrants):
             return
-        new = [told for told in crowd if told.genome not in self._met][:most]
-        self._met.update(told.genome for told in new)
-        guests: list[Outcome] = []
-        for told in new:
-            guests.append(_migrant(told, self._next_guest))
-            self._outer[self._next_guest] = told.number
-            self._next_guest -= 1
-        if guests:
-            self.strategy.welcome(guests)
+        new = [observation for observation in crowd if observation.genome not in self._met][:most]
+        self._met.update(observation.genome for observation in new)
+        migrants: list[Outcome] = []
+        for observation in new:
+            migrants.append(_migrant(observation, self._next_migrant))
+            self._outer[self._next_migrant] = observation.number
+            self._next_migrant -= 1
+        if migrants:
+            self.strategy.inject(migrants)
 
 
-def _migrant(told: Told, number: int) -> Outcome:
-    """The outcome again, under the number of a guest; the answers to its items are not kept."""
+def _migrant(observation: Observation, number: int) -> Outcome:
+    """Return the outcome under the number of a migrant; the answers to its items are not kept."""
     return Outcome(
-        trial=Trial(number=number, genome=told.genome),
-        scores=tuple(ItemScore(item=item, score=score, answer="") for item, score in told.items.items()),
-        value=told.score,
-        objectives=told.objectives if len(told.objectives) > 1 else (),
+        trial=Trial(number=number, genome=observation.genome),
+        scores=tuple(
+            ItemScore(item=item, score=score, answer="") for item, score in observation.items.items()
+        ),
+        value=observation.score,
+        objectives=observation.objectives if len(observation.objectives) > 1 else (),
     )
 
 
@@ -240,11 +240,11 @@ def _check_settings(settings: Islands.Settings) -> None:
     require("migrants", settings.migrants, "0 or more", holds=settings.migrants >= 0)
 
 
-def _check_guests(settings: Islands.Settings, strategy: Strategy) -> None:
-    if settings.migrants and not isinstance(strategy, Welcoming):
+def _check_migrants(settings: Islands.Settings, strategy: Strategy) -> None:
+    if settings.migrants and not isinstance(strategy, AcceptsMigrants):
         raise KingyoError(
             "migrants",
-            expected=f"0, since {settings.strategy} can take in nobody: it has no `welcome`",
+            expected=f"0, since {settings.strategy} takes no migrants: it has no `inject`",
             received=f"{settings.migrants}",
             remedy="Set search.settings.migrants to 0 for islands that never meet, or take ga or nsga2.",
         )

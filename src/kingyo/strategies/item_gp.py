@@ -32,7 +32,7 @@ from kingyo.abilities.groups import divided
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.box import Box
 from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.history import History, Observation, check_count
 from kingyo.strategies.item_tasks import TaskItems
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -101,7 +101,7 @@ class ItemGp:
         self._seed = seed
         self._box = Box(self._axes)
         self._history = History()
-        self._known: list[Told] = []
+        self._known: list[Observation] = []
         self._models: set[int] = set()
         self._tasks = [TaskItems()]
         self._task_of: Mapping[str, TaskItems] = {}
@@ -131,19 +131,19 @@ class ItemGp:
         self._tasks = list(tasks.values())
         self._task_of = {item: tasks[name] for item, name in task_of.items()}
 
-    def learn(self, known: Sequence[Outcome]) -> None:
+    def warm_start(self, known: Sequence[Outcome]) -> None:
         """Begin with points that were measured before; those that were to be tried first need not be.
 
         Those that were scored on most items are the known models: trials of an earlier search have fewer.
         """
-        told = sorted(map(Told.of, known), key=lambda told: -told.number)
-        most = max((len(each.items) for each in told), default=0)
-        models = [each for each in told if each.items and len(each.items) == most]
+        observations = sorted(map(Observation.of, known), key=lambda observation: -observation.number)
+        most = max((len(each.items) for each in observations), default=0)
+        models = [each for each in observations if each.items and len(each.items) == most]
         self._models |= {each.number for each in models}
         if len(self._tasks) == 1:  # of several tasks each has a process already
             self._divide(models)
-        self._add(told)
-        met = {told.genome for told in self._known}
+        self._add(observations)
+        met = {observation.genome for observation in self._known}
         fresh = [point for point in self._spread if self._box.genome(point) not in met]
         self._spread = np.array(fresh).reshape(-1, len(self._axes))
 
@@ -168,7 +168,7 @@ class ItemGp:
         """Learn how trials ended; the process is fitted at the next ask."""
         self._history.tell(outcomes)
 
-    def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
+    def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
         """Return the mean score over all items that the process expects of each genome; None before any."""
         self._catch_up()
         belief = self._belief
@@ -184,13 +184,15 @@ class ItemGp:
 
     def _sees_no_difference(self) -> bool:
         """Whether all scored points have about the same mean."""
-        means = [statistics.fmean(told.items.values()) for told in self._known if told.items]
+        means = [
+            statistics.fmean(observation.items.values()) for observation in self._known if observation.items
+        ]
         return bool(means) and max(means) - min(means) < EQUAL
 
     def _features(self) -> Matrix:
-        return self._box.features(self._box.points([told.genome for told in self._known]))
+        return self._box.features(self._box.points([observation.genome for observation in self._known]))
 
-    def _divide(self, models: Sequence[Told]) -> None:
+    def _divide(self, models: Sequence[Observation]) -> None:
         """Give the items that only one known model solves, or else those that the best does, a process."""
         groups = divided([model.items for model in models])
         if groups:
@@ -198,11 +200,11 @@ class ItemGp:
             self._tasks += own
             self._task_of = {item: task for task, group in zip(own, groups, strict=True) for item in group}
 
-    def _add(self, told: Sequence[Told]) -> None:
-        for each in told:
+    def _add(self, observations: Sequence[Observation]) -> None:
+        for each in observations:
             for item in each.items:
                 self._task_of.get(item, self._tasks[0]).meet(item)
-        self._known += told
+        self._known += observations
 
     def _catch_up(self) -> None:
         """Take in what was told, and fit the process to it; its shape only when enough is new."""
@@ -243,7 +245,7 @@ class ItemGp:
 
     def _gains_nothing(self, belief: Belief) -> bool:
         """Whether no trial is believed to be better than the best of the known models."""
-        is_model = np.array([told.number in self._models for told in self._known])
+        is_model = np.array([observation.number in self._models for observation in self._known])
         scores = belief.expected(self._features())
         return bool(is_model.any()) and scores.max() < scores[is_model].max() + EQUAL
 
@@ -255,7 +257,7 @@ class ItemGp:
 
     def _able(self, belief: Belief) -> Matrix:
         """The most able of the known points."""
-        points = self._box.points([told.genome for told in self._known])
+        points = self._box.points([observation.genome for observation in self._known])
         return points[np.argsort(-belief.known, kind="stable")[:TOP]]
 
     def _best(self, belief: Belief, able: Matrix, rng: np.random.Generator) -> Vector:
@@ -289,7 +291,9 @@ class ItemGp:
         return new if len(new) else pool
 
     def _is_new(self, points: Matrix, least: float) -> NDArray[np.bool_]:
-        return self._box.apart(points, self._box.points([told.genome for told in self._known]), least)
+        return self._box.apart(
+            points, self._box.points([observation.genome for observation in self._known]), least
+        )
 
     def _forget(self) -> None:
         """Keep as many points as there is room for: half the most able by the last fit, half the latest."""

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from kingyo.abilities.belief import LevelBelief, TaskBelief
 from kingyo.abilities.field import Observed, Prior, first_prior, fit_field
-from kingyo.strategies.history import Told
+from kingyo.strategies.history import Observation
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -58,7 +58,7 @@ class TaskItems:
         self._columns.setdefault(item, len(self._columns))
 
     def fit(
-        self, points: Matrix, known: Sequence[Told], is_weight: NDArray[np.bool_], *, learn_shape: bool
+        self, points: Matrix, known: Sequence[Observation], is_weight: NDArray[np.bool_], *, learn_shape: bool
     ) -> None:
         """Fit the processes to all that is known of this task, from where the last fit ended.
 
@@ -73,7 +73,7 @@ class TaskItems:
         if len(priors) != len(scale.cuts):
             priors = [first_prior(is_weight, len(self._columns))] * len(scale.cuts)
             learn_shape = True
-        failures = np.array([FAILURE_WEIGHT if told.score is None else 0.0 for told in known])
+        failures = np.array([FAILURE_WEIGHT if observation.score is None else 0.0 for observation in known])
         levels: list[LevelBelief] = []
         for cut, step, prior in zip(scale.cuts, scale.steps, priors, strict=True):
             reached = np.where(scores >= cut, 1.0, 0.0)
@@ -88,13 +88,15 @@ class TaskItems:
         new = np.zeros(len(self._columns) - len(found[0].difficulty)) if found else np.zeros(0)
         return [replace(prior, difficulty=np.append(prior.difficulty, new)) for prior in found]
 
-    def _matrix(self, known: Sequence[Told]) -> tuple[Matrix, Matrix]:
+    def _matrix(self, known: Sequence[Observation]) -> tuple[Matrix, Matrix]:
         """Return all scores, rounded, trials × items, and 1 where there is one, 0 in gaps."""
         shape = (len(known), len(self._columns))
         scores, seen = np.zeros(shape), np.zeros(shape)
-        for row, told in enumerate(known):
+        for row, observation in enumerate(known):
             mine = [
-                (self._columns[item], score) for item, score in told.items.items() if item in self._columns
+                (self._columns[item], score)
+                for item, score in observation.items.items()
+                if item in self._columns
             ]
             columns = [column for column, _ in mine]
             scores[row, columns] = np.round([score for _, score in mine], DECIMALS)

@@ -24,7 +24,7 @@ from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.box import rounded
 from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.history import History, Observation, check_count
 from kingyo.strategies.niches import Member, Niches, attraction
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -119,17 +119,17 @@ class M2N2:
         each = {task: len(task_of) * weights[task] / (total * size) for task, size in sizes.items()}
         self.breeder.niches.weigh({item: each[task] for item, task in task_of.items()})
 
-    def learn(self, known: Sequence[Outcome]) -> None:
+    def warm_start(self, known: Sequence[Outcome]) -> None:
         """Begin with known points in the archive, as the paper does with its source models."""
         if self._history.count:
             raise KingyoError(
-                "learn",
+                "warm_start",
                 expected="known points before the first ask",
                 received=f"{self._history.count} trials asked",
                 remedy="Tell what is known first.",
             )
         for outcome in sorted(known, key=lambda outcome: -outcome.trial.number):
-            self._enter(Told.of(outcome))
+            self._enter(Observation.of(outcome))
         if self._settings.initial is None and len(self.breeder.niches.members) > 1:
             self._initial = 0
 
@@ -138,22 +138,25 @@ class M2N2:
         check_count(n)
         if n == 0:
             return []
-        for told in self._history.take_all():
-            self._enter(told)
+        for observation in self._history.take_all():
+            self._enter(observation)
         return [self._propose() for _ in range(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Learn how trials ended; they enter the archive at the next ask."""
         self._history.tell(outcomes)
 
-    def _enter(self, told: Told) -> None:
-        if told.score is not None:
-            self.breeder.niches.add(self._member(told))
+    def _enter(self, observation: Observation) -> None:
+        if observation.score is not None:
+            self.breeder.niches.add(self._member(observation))
 
-    def _member(self, told: Told) -> Member:
-        assert told.score is not None, "failures never enter"
-        point, row = np.array(told.genome, dtype=np.float64), self.breeder.niches.row(told.items)
-        return Member(number=told.number, genes=point, scores=row, value=told.score)
+    def _member(self, observation: Observation) -> Member:
+        assert observation.score is not None, "failures never enter"
+        point, row = (
+            np.array(observation.genome, dtype=np.float64),
+            self.breeder.niches.row(observation.items),
+        )
+        return Member(number=observation.number, genes=point, scores=row, value=observation.score)
 
     def _propose(self) -> Trial:
         if self._history.count < self._initial or not self.breeder.niches.members:

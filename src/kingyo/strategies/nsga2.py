@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from kingyo.strategies import STRATEGIES, pareto, sbx, selection
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.generations import Generations
-from kingyo.strategies.history import Told, count_objectives
+from kingyo.strategies.history import Observation, count_objectives
 from kingyo.types import Axis, Genome, Outcome
 
 TOURNAMENT = selection.tournament(2)
@@ -62,7 +62,7 @@ class Nsga2(Generations):
         super().__init__(checked, seed, settings.population, 1 / len(checked) if rate is None else rate)
         self._settings = settings
         self._n_objectives: int | None = None
-        self._parents: list[Told] = []  # the best first
+        self._parents: list[Observation] = []  # the best first
         self._fitness: list[float] = []  # of each parent: larger is better in the crowded-comparison order
         self._unborn: tuple[Genome, tuple[int, ...]] | None = None  # a pair's second child
 
@@ -72,22 +72,22 @@ class Nsga2(Generations):
         super().tell(outcomes)
         self._n_objectives = n_objectives
 
-    def welcome(self, outcomes: Sequence[Outcome]) -> None:
+    def inject(self, outcomes: Sequence[Outcome]) -> None:
         """Take in what others measured: it competes for a place among the parents at the next generation."""
         n_objectives = count_objectives(outcomes, self._n_objectives)
-        super().welcome(outcomes)
+        super().inject(outcomes)
         self._n_objectives = n_objectives
 
-    def _turn(self, generation: Sequence[Told]) -> None:
-        """The best of parents, children and guests are the parents from now on (the paper, section III-C)."""
-        born = [told for told in generation if told.score is not None]
+    def _turn(self, generation: Sequence[Observation]) -> None:
+        """Keep the best of parents, children and migrants as parents (the paper, section III-C)."""
+        born = [observation for observation in generation if observation.score is not None]
         # Among equals the younger stays, so that a population on a plateau moves on.
-        pool = sorted([*self._guests, *self._parents, *born], key=lambda told: -told.number)
+        pool = sorted([*self._migrants, *self._parents, *born], key=lambda observation: -observation.number)
         if not pool:
             return
-        order, classes = pareto.best_first([told.objectives for told in pool])
+        order, classes = pareto.best_first([observation.objectives for observation in pool])
         kept = order[: self._settings.population]
-        self._guests, self._unborn = [], None
+        self._migrants, self._unborn = [], None
         self._parents = [pool[index] for index in kept]
         self._fitness = [-float(classes[index]) for index in kept]
 

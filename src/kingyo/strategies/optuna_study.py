@@ -18,10 +18,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from kingyo.errors import KingyoError
-from kingyo.strategies import genes
+from kingyo.strategies import derived_seed, genes
 from kingyo.strategies.checks import require
-from kingyo.strategies.history import History, Told, check_count
-from kingyo.strategies.seeds import derived
+from kingyo.strategies.history import History, Observation, check_count
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 if TYPE_CHECKING:
@@ -54,9 +53,9 @@ class Memory:
         least = f"{max(self.startup, self.best + 1)} or more (startup, and more than the best {self.best})"
         require("memory", self.size, least, holds=enough)
 
-    def keep(self, told: Sequence[Told]) -> list[Told]:
+    def keep(self, observations: Sequence[Observation]) -> list[Observation]:
         """The best and the most recent of these, by number. Failures rank last, of equals the newer first."""
-        ranked = sorted(told, key=_rank)
+        ranked = sorted(observations, key=_rank)
         recent = sorted(ranked[self.best :], key=_number)
         return sorted([*ranked[: self.best], *recent[-(self.size - self.best) :]], key=_number)
 
@@ -86,7 +85,7 @@ class OptunaSearch(ABC):
         self._batch = batch
         self._distributions = _distributions(axes)
         self._history = History()
-        self._told: list[Told] = []
+        self._observations: list[Observation] = []
         self._pending: dict[int, Genome] = {}
         self._seen: set[Genome] = set()
 
@@ -95,20 +94,20 @@ class OptunaSearch(ABC):
         """How many trials to ask for at once."""
         return self._batch
 
-    def learn(self, known: Sequence[Outcome]) -> None:
+    def warm_start(self, known: Sequence[Outcome]) -> None:
         """Remember points that were measured before, like outcomes older than all others."""
-        self._told = self._memory.keep([*self._told, *map(Told.of, known)])
-        self._seen.update(told.genome for told in self._told)
+        self._observations = self._memory.keep([*self._observations, *map(Observation.of, known)])
+        self._seen.update(observation.genome for observation in self._observations)
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: at random at the beginning, then by the sampler."""
         check_count(n)
         fresh = self._history.take_all()
-        for told in fresh:
-            self._pending.pop(told.number, None)
-        self._told = self._memory.keep([*self._told, *fresh])
-        scored = any(told.score is not None for told in self._told)
-        if len(self._told) < self._memory.startup or not scored:
+        for observation in fresh:
+            self._pending.pop(observation.number, None)
+        self._observations = self._memory.keep([*self._observations, *fresh])
+        scored = any(observation.score is not None for observation in self._observations)
+        if len(self._observations) < self._memory.startup or not scored:
             return [self._propose(genes.random_point(self._axes, self._random())) for _ in range(n)]
         return [trial for start in range(0, n, CHUNK) for trial in self._draw(min(CHUNK, n - start))]
 
@@ -131,9 +130,13 @@ class OptunaSearch(ABC):
 
         sampler = self._sampler(self._derived_seed())
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        worst = _below([told.score for told in self._told if told.score is not None])
-        for told in self._told:
-            study.add_trial(self._frozen(told.genome, worst if told.score is None else told.score))
+        worst = _below(
+            [observation.score for observation in self._observations if observation.score is not None]
+        )
+        for observation in self._observations:
+            study.add_trial(
+                self._frozen(observation.genome, worst if observation.score is None else observation.score)
+            )
         for genome in self._pending.values():
             study.add_trial(self._frozen(genome, None))
         return study
@@ -167,7 +170,7 @@ class OptunaSearch(ABC):
         return Random(self._derived_seed())
 
     def _derived_seed(self) -> int:
-        return derived(self._seed, self._history.count)
+        return derived_seed(self._seed, self._history.count)
 
 
 def require_optuna(strategy: str) -> None:
@@ -231,9 +234,9 @@ def _below(scores: Sequence[float]) -> float:
     return low - ((high - low) / 10 or 1.0)
 
 
-def _rank(told: Told) -> tuple[bool, float, int]:
-    return told.score is None, -(told.score or 0.0), -told.number
+def _rank(observation: Observation) -> tuple[bool, float, int]:
+    return observation.score is None, -(observation.score or 0.0), -observation.number
 
 
-def _number(told: Told) -> int:
-    return told.number
+def _number(observation: Observation) -> int:
+    return observation.number

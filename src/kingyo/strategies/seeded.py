@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from kingyo.strategies.history import History, check_count
 from kingyo.types import (
-    AppraisingStrategy,
     Genome,
     InformedStrategy,
     Outcome,
+    PredictingStrategy,
     Strategy,
     TaskAware,
     Trial,
@@ -60,7 +60,7 @@ class Seeded:
         if isinstance(self._inner, TaskAware):
             self._inner.learn_tasks(task_of, weights)
 
-    def learn(self, known: Sequence[Outcome]) -> None:
+    def warm_start(self, known: Sequence[Outcome]) -> None:
         """Keep what was measured before, for the strategy to learn beside the points."""
         self._known = sorted(known, key=lambda outcome: -outcome.trial.number)
 
@@ -82,9 +82,9 @@ class Seeded:
         self._first |= {each.trial.number: each for each in outcomes if each.trial.number < n}
         self._inner.tell([self._inward(each) for each in outcomes if each.trial.number >= n])
 
-    def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
+    def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
         """What the strategy expects of genomes, if it expects anything."""
-        return self._inner.appraise(genomes) if isinstance(self._inner, AppraisingStrategy) else None
+        return self._inner.predict(genomes) if isinstance(self._inner, PredictingStrategy) else None
 
     def _begin(self) -> None:
         """Let the strategy learn what was known before and how the points ended, failures left out."""
@@ -95,7 +95,7 @@ class Seeded:
             for index, each in enumerate([*self._known, *ended])
         ]
         if isinstance(self._inner, InformedStrategy) and known:
-            self._inner.learn(known)
+            self._inner.warm_start(known)
 
     def _outer(self, trial: Trial) -> Trial:
         moved = _moved(trial, len(self._points))

@@ -284,7 +284,7 @@ class StrategyContract:
             for index, trial in enumerate(self.make(self.axes, 9).ask(3))
         ]
         if isinstance(strategy, InformedStrategy):
-            strategy.learn([each for each in map(self.evaluate, trials) if each.failure is None])
+            strategy.warm_start([each for each in map(self.evaluate, trials) if each.failure is None])
         return strategy
 
     def _search(self, strategy: Strategy, generations: int) -> tuple[list[Trial], list[Event]]:

@@ -1,7 +1,4 @@
-"""The output's vocabulary: tokenizers of several models brought together, and tensors put into its order.
-
-It changes no weight but by moving rows, and knows no merge method.
-"""
+"""Unite the tokenizers of several models, and reorder the rows of their embeddings accordingly."""
 
 from kingyo.vocabulary.build import Vocabulary, build_vocabulary
 from kingyo.vocabulary.choice import ModelToken, TokenEntry, TokenizerChoice, Zero, parse_tokenizer

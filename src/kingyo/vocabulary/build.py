@@ -1,14 +1,10 @@
-"""From a recipe's choice to the output's vocabulary: its tokens, their rows in every model, its files.
-
-It reads tokenizers and no weight.
-"""
+"""Build the output's vocabulary from a recipe's choice: tokens, their rows in every model, and files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kingyo.late import Tensor
 from kingyo.sizes import counted
 from kingyo.vocabulary.choice import TokenizerChoice
 from kingyo.vocabulary.config import ConfigUpdate
@@ -17,22 +13,22 @@ from kingyo.vocabulary.files import changed_files, stored_files, with_template
 from kingyo.vocabulary.gather import gather
 from kingyo.vocabulary.models import Models
 from kingyo.vocabulary.places import place_rows
-from kingyo.vocabulary.rows import Fetch, RowMap
+from kingyo.vocabulary.rows import RowMap
 from kingyo.vocabulary.stored import StoredTokenizer
 from kingyo.vocabulary.templates import find_markers, resolve_template
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """The output's tokenizer, and how each model's rows become its rows.
+    """The output's tokenizer, and the map from each model's rows to its rows.
 
     Attributes:
-        tokens: every token and its id.
+        tokens: tokens and their ids.
         map: rows of the models to rows of the output.
-        files: the tokenizer's files, by name; of ``TOKENIZER_FILES`` the output has these and no others.
-        start: the tokenizer that it begins with.
+        files: tokenizer files by name; the output has no others of ``TOKENIZER_FILES``.
+        start: the tokenizer that it extends.
         template: the chat template, or None.
-        models: what it was built from.
+        models: the models of the merge.
     """
 
     tokens: Mapping[str, int]
@@ -44,30 +40,25 @@ class Vocabulary:
 
     @property
     def n_rows(self) -> int:
-        """How many rows the output's embedding has."""
+        """Number of rows of the output's embedding."""
         return self.map.n_rows
 
     @property
     def unknown_markers(self) -> tuple[str, ...]:
-        """Control tokens that the chat template writes and that are no tokens: they are cut like any text."""
+        """Control tokens of the chat template that are not in the vocabulary, and so are split like text."""
         return tuple(each for each in find_markers(self.template or "") if each not in self.tokens)
 
-    def remap(self, model: str, tensor: str, rows: Tensor, fetch: Fetch) -> Tensor:
-        """Put a model's tensor into output order; see ``RowMap.remap``."""
-        return self.map.remap(model, tensor, rows, fetch)
-
     def config_updates(self, config: Mapping[str, object], like: str) -> dict[str, object]:
-        """What changes in a ``config.json`` or ``generation_config.json`` of the model ``like``.
+        """Return the keys that change in a config of the model ``like``, with new values.
 
-        Returns:
-            The keys that change, with their new values: sizes of the vocabulary, and ids of tokens.
+        They are sizes of the vocabulary and ids of tokens, in ``config.json`` or ``generation_config.json``.
 
         Raises:
-            KingyoError: it names a token that the output lacks and that nothing stands in for.
+            KingyoError: the config names a token that the output lacks, and no other token replaces it.
         """
         update = ConfigUpdate(
-            self.models.stored[like],
-            self.models.rows[like],
+            like=self.models.stored[like],
+            rows=self.models.rows[like],
             start=self.start,
             tokens=self.tokens,
             n_rows=self.n_rows,
@@ -75,21 +66,21 @@ class Vocabulary:
         return update.of(config)
 
     def describe(self) -> list[str]:
-        """What it is, in lines for people: tokens, rows, and what each model brings and takes."""
+        """Describe tokens, rows, and the contribution of each model, as lines of text."""
         lines = [
-            f"vocabulary: {counted(len(self.tokens), 'token')} in {counted(self.n_rows, 'row')}, cut as "
-            f"by {self.start.reference}"
+            f"vocabulary: {counted(len(self.tokens), 'token')} in {counted(self.n_rows, 'row')}, split with "
+            f"the rules of {self.start.reference}"
         ]
         for model, own in self.map.own.items():
             n_own = int((own >= 0).sum())
-            taken = self.n_rows - n_own
-            lost = self.map.sizes[model] - n_own
-            same = (
+            n_filled = self.n_rows - n_own
+            n_removed = self.map.sizes[model] - n_own
+            change = (
                 "as stored"
                 if self.map.is_identity(model)
-                else f"{counted(n_own, 'own row')}, {taken} taken, {lost} left out"
+                else f"{counted(n_own, 'own row')}, {n_filled} filled in, {n_removed} removed"
             )
-            lines.append(f"  {model}: {same}")
+            lines.append(f"  {model}: {change}")
         return lines
 
 
@@ -97,13 +88,13 @@ def build_vocabulary(choice: TokenizerChoice, models: Models, chat_template: str
     """Build the output's vocabulary.
 
     Args:
-        choice: what the recipe says; see ``gather`` for the tokens and ``place_rows`` for their rows.
+        choice: the recipe's choice; see ``gather`` for tokens and ``place_rows`` for their rows.
         models: the models of the merge.
-        chat_template: ``auto``, a known name or Jinja; None keeps the one of the tokenizer begun with.
+        chat_template: ``auto``, a known name or Jinja; None keeps that of the extended tokenizer.
 
     Raises:
-        KingyoError: a tokenizer that cannot be read, tokenizers that cannot be united, a token that no model
-            has and the choice gives no row, or an unknown template.
+        KingyoError: a tokenizer cannot be read, tokenizers cannot be united, a token has no row in any model
+            or in the choice, or the template is unknown.
     """
     gathered = gather(choice, models)
     start = gathered.start

@@ -1,7 +1,4 @@
-"""What a recipe says about the output's tokenizer, as strict data; mergekit's keys, and no others.
-
-It knows no file and no tensor: model references are text here.
-"""
+"""Parse a recipe's ``tokenizer`` key, with mergekit's keys."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.recipe.checks import check_keys, mapping
 
 UNION: Final = "union"
 BASE: Final = "base"
@@ -28,11 +26,11 @@ class Zero:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelToken:
-    """A model's row of a token, or of an id; of the token itself when neither is given.
+    """A model's row of another token or id; of the same token if neither is given.
 
     Attributes:
-        model: reference of the model; it need not be merged.
-        token, token_id: one of them at most.
+        model: reference of the model, which need not be merged.
+        token, token_id: at most one of them.
     """
 
     model: str
@@ -42,11 +40,11 @@ class ModelToken:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenEntry:
-    """What to do about one token.
+    """The exception for one token.
 
     Attributes:
-        source: its row in models that lack it; None leaves that to the rule for all tokens.
-        force: give this row to the models that have the token, too.
+        source: its row in models that lack it; None applies the rule for missing tokens.
+        force: use this row also in models that have the token.
     """
 
     source: Zero | ModelToken | None = None
@@ -55,13 +53,13 @@ class TokenEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerChoice:
-    """Which vocabulary the output has, and where rows come from that a model lacks.
+    """The vocabulary of the output, and the source of rows that a model lacks.
 
     Attributes:
-        source: ``union``, ``base``, or the reference of the model whose tokenizer is taken.
-        tokens: exceptions, by token; a token that the vocabulary lacks is added to it.
-        pad_to_multiple_of: rows are rounded up to a multiple of this. None: as many as there are tokens, but
-            no fewer than the model had whose tokenizer the output's begins with.
+        source: ``union``, ``base``, or the reference of the model that gives the tokenizer.
+        tokens: exceptions by token; a token that the vocabulary lacks is added.
+        pad_to_multiple_of: round the number of rows up to a multiple of this. None: one row per token, but at
+            least as many as the model has whose tokenizer is extended.
     """
 
     source: str = UNION
@@ -70,13 +68,13 @@ class TokenizerChoice:
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The models that it names, each once; some of them may not be merged."""
-        named = [] if self.source in (UNION, BASE) else [self.source]
-        named += [e.source.model for e in self.tokens.values() if isinstance(e.source, ModelToken)]
-        return tuple(dict.fromkeys(named))
+        """References in ``source`` and ``tokens``, without duplicates; some may not be merged."""
+        references = [] if self.source in (UNION, BASE) else [self.source]
+        references += [e.source.model for e in self.tokens.values() if isinstance(e.source, ModelToken)]
+        return tuple(dict.fromkeys(references))
 
     def renamed(self, place: Callable[[str], str]) -> TokenizerChoice:
-        """The same choice with every model reference replaced by ``place(reference)``."""
+        """Return a copy with every model reference replaced by ``place(reference)``."""
         tokens = {
             token: replace(entry, source=replace(entry.source, model=place(entry.source.model)))
             if isinstance(entry.source, ModelToken)
@@ -87,29 +85,24 @@ class TokenizerChoice:
         return replace(self, source=source, tokens=tokens)
 
     def to_dict(self) -> dict[str, object]:
-        """The mapping that YAML holds below ``tokenizer:``; ``from_dict`` reads it back equal."""
-        found: dict[str, object] = {"source": self.source}
+        """Return the mapping for YAML's ``tokenizer`` key; the inverse of ``parse_tokenizer``."""
+        data: dict[str, object] = {"source": self.source}
         if self.tokens:
-            found["tokens"] = {token: _dump_entry(entry) for token, entry in self.tokens.items()}
+            data["tokens"] = {token: _dump_entry(entry) for token, entry in self.tokens.items()}
         if self.pad_to_multiple_of is not None:
-            found["pad_to_multiple_of"] = self.pad_to_multiple_of
-        return found
-
-    @staticmethod
-    def from_dict(data: object, where: str = "tokenizer") -> TokenizerChoice:
-        """See ``parse_tokenizer``."""
-        return parse_tokenizer(data, where)
+            data["pad_to_multiple_of"] = self.pad_to_multiple_of
+        return data
 
 
 def parse_tokenizer(data: object, where: str = "tokenizer") -> TokenizerChoice:
-    """Read what stands after ``tokenizer:`` (a mapping) or ``tokenizer_source:`` (a text), strictly.
+    """Parse the value of ``tokenizer`` (a mapping) or ``tokenizer_source`` (a text).
 
     Args:
-        data: what the YAML holds.
-        where: the file and key, for messages.
+        data: the value from the YAML.
+        where: file and key, for messages.
 
     Raises:
-        KingyoError: an unknown key (the nearest is suggested), or a value of the wrong type.
+        KingyoError: a key is unknown, or a value has the wrong type.
     """
     if isinstance(data, str):
         return TokenizerChoice(source=_text(data, where))
@@ -124,7 +117,11 @@ def parse_tokenizer(data: object, where: str = "tokenizer") -> TokenizerChoice:
 
 
 def _parse_tokens(data: object, where: str) -> dict[str, TokenEntry]:
-    pairs = _mapping(data, None, where, "Write one line for each token, such as `<|im_start|>: {...}`.")
+    pairs = mapping(data, where, "Write one line for each token, such as `<|im_start|>: {...}`.")
+    for token in pairs:
+        if not isinstance(cast("object", token), str):
+            remedy = f"Put it in quotes: '{token}'."
+            raise KingyoError(where, expected="tokens that are text", received=repr(token), remedy=remedy)
     return {token: _parse_entry(entry, f"{where}: '{token}'") for token, entry in pairs.items()}
 
 
@@ -160,18 +157,18 @@ def _parse_source(data: object, where: str) -> Zero | ModelToken:
         )
         raise KingyoError(f"{where}: kind", expected=" or ".join(_KINDS), received=repr(kind), remedy=remedy)
     if kind == "zero":
-        _mapping(pairs, ("kind",), where, "Leave {kind: zero} alone.")
+        _mapping(pairs, ("kind",), where, "Remove all other keys.")
         return Zero()
     model, token, token_id = (pairs.get(key) for key in _MODEL_TOKEN_KEYS[1:])
     if model is None or (token is None) == (token_id is None):
         raise KingyoError(
             where,
-            expected="a model, and one of token and token_id",
+            expected="a model, and either token or token_id",
             received=", ".join(f"{key} {value!r}" for key, value in pairs.items()),
             remedy="Write it as {kind: model_token, model: path/to/model, token: <token>}.",
         )
     if token_id is not None and (isinstance(token_id, bool) or not isinstance(token_id, int) or token_id < 0):
-        remedy = "Write the id as a whole number from 0 on."
+        remedy = "Write the id as a whole number of at least 0."
         raise KingyoError(f"{where}: token_id", expected="an id", received=repr(token_id), remedy=remedy)
     return ModelToken(
         model=_text(model, f"{where}: model"),
@@ -180,22 +177,11 @@ def _parse_source(data: object, where: str) -> Zero | ModelToken:
     )
 
 
-def _mapping(data: object, known: Sequence[str] | None, where: str, remedy: str) -> dict[str, object]:
-    """The pairs of a mapping whose keys are text, and known if ``known`` says so."""
-    if not isinstance(data, Mapping):
-        raise KingyoError(where, expected="a mapping", received=repr(data), remedy=remedy)
-    pairs = cast("Mapping[object, object]", data)
-    for key in pairs:
-        if not isinstance(key, str):
-            raise KingyoError(
-                where,
-                expected="keys that are text",
-                received=repr(key),
-                remedy=f"Put it in quotes: '{key}'.",
-            )
-        if known is not None and key not in known:
-            raise KingyoError(where, expected="known keys", received=f"'{key}'", remedy=suggest(key, known))
-    return cast("dict[str, object]", dict(pairs))
+def _mapping(data: object, known: Sequence[str], where: str, remedy: str) -> Mapping[str, object]:
+    """Return data that are a mapping with known keys."""
+    pairs = mapping(data, where, remedy)
+    check_keys(pairs, known, where)
+    return pairs
 
 
 def _text(value: object, where: str) -> str:
@@ -204,7 +190,7 @@ def _text(value: object, where: str) -> str:
             where,
             expected="text",
             received=repr(value),
-            remedy="Write one text here, in quotes if it looks like a number.",
+            remedy="Write a text, in quotes if it looks like a number.",
         )
     return value
 
@@ -217,20 +203,20 @@ def _multiple(value: object, where: str) -> int | None:
             where,
             expected=f"a whole number from 1 to {_LARGEST_MULTIPLE}",
             received=repr(value),
-            remedy="Write a number such as 64, or leave it out.",
+            remedy="Write a number such as 64, or remove the key.",
         )
     return value
 
 
 def _dump_entry(entry: TokenEntry) -> dict[str, object]:
-    found: dict[str, object] = {}
+    data: dict[str, object] = {}
     if isinstance(entry.source, Zero):
-        found["source"] = {"kind": "zero"}
+        data["source"] = {"kind": "zero"}
     elif entry.source is not None:
-        found["source"] = _dump_model_token(entry.source)
+        data["source"] = _dump_model_token(entry.source)
     if entry.force:
-        found["force"] = True
-    return found
+        data["force"] = True
+    return data
 
 
 def _dump_model_token(source: ModelToken) -> object:

@@ -1,7 +1,6 @@
-"""What is known of the models' tokenizers before anything is merged: the same, or where they part.
+"""Compare the tokenizers of models before a merge.
 
-The dangerous case is silent: vocabularies of equal size whose ids mean other tokens merge without complaint
-into a model that says nonsense.
+Vocabularies of equal size but with different ids would merge without an error into a useless model.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from kingyo.vocabulary.files import stored_files
 from kingyo.vocabulary.stored import NAMED, StoredTokenizer, read_tokenizer
 
 _TEMPLATE = "chat_template"
-_UNITE = "Say how to bring them together: `tokenizer_source: union` (or base, or a model)."
+_UNITE = "Set `tokenizer_source: union` (or base, or a model)."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing about the models' tokenizers that a user should know.
+    """A difference between tokenizers to report.
 
     Attributes:
-        level: ``error`` ends the merge, ``warning`` is likely to hurt, ``note`` is for information.
+        level: ``error`` ends the merge, ``warning`` is likely to harm it, ``note`` is for information.
         argument, expected, received, remedy: as in ``KingyoError``.
     """
 
@@ -40,7 +39,7 @@ class Finding:
 
     @classmethod
     def of(cls, error: KingyoError) -> Self:
-        """An error that was found and not raised."""
+        """Convert an error."""
         return cls(
             level="error",
             argument=error.argument,
@@ -51,7 +50,7 @@ class Finding:
 
     @property
     def error(self) -> KingyoError:
-        """It as an error to raise."""
+        """The finding as an error to raise."""
         return KingyoError(self.argument, expected=self.expected, received=self.received, remedy=self.remedy)
 
 
@@ -65,10 +64,10 @@ def compare(
     """Compare the tokenizers of all models with that of the first.
 
     Args:
-        folders: of the models by reference; the base first, if there is one.
-        rows: how many rows the embedding of each has; None skips what follows from it.
-        is_aligned: whether the recipe says how vocabularies are brought together, so that they may differ.
-        has_template: whether the recipe says which chat template the output has.
+        folders: folders of the models by reference; the base first, if there is one.
+        rows: number of rows of each embedding; None skips checks of ids against it.
+        is_aligned: whether the recipe unites vocabularies, so that they may differ.
+        has_template: whether the recipe sets the chat template.
 
     Returns:
         Errors first, then warnings, then notes.
@@ -87,10 +86,10 @@ def compare(
 
 
 def check_tokens(folders: Mapping[str, Path]) -> None:
-    """Check that ids mean the same tokens in all models, for merges that align nothing.
+    """Check that all models have the same ids for tokens, for merges that do not align vocabularies.
 
     Raises:
-        KingyoError: they do not; the first token that differs is named.
+        KingyoError: ids differ; the message names the first token.
     """
     for finding in compare(folders):
         if finding.level == "error":
@@ -110,7 +109,7 @@ def _compare_folders(
             argument=pair,
             expected="one vocabulary",
             received=same,
-            remedy="Nothing is to be done." if essential[0] else "Put a tokenizer into the output yourself.",
+            remedy="Nothing to do." if essential[0] else "Add a tokenizer to the output yourself.",
         )
         if files[0] == files[1] or "tokenizer.json" not in files[0]:
             return
@@ -124,7 +123,7 @@ def _compare_folders(
 
 
 def _is_essential(name: str) -> bool:
-    """Whether a file decides which id a text becomes."""
+    """Return whether a file affects the ids of a text."""
     return name not in ("tokenizer_config.json", "special_tokens_map.json") and "chat_template" not in name
 
 
@@ -132,9 +131,9 @@ def _unreadable(pair: str, lacking: str, *, is_aligned: bool) -> Finding:
     return Finding(
         level="error" if is_aligned else "warning",
         argument=pair,
-        expected="tokenizer.json in both, to compare their tokens",
+        expected="a tokenizer.json in both, to compare their tokens",
         received=f"none in {lacking}",
-        remedy=f"Load the tokenizer of {lacking} with transformers and save it: that writes tokenizer.json.",
+        remedy=f"Load and save the tokenizer of {lacking} with transformers, which writes tokenizer.json.",
     )
 
 
@@ -145,12 +144,12 @@ def _compare_tokenizers(
     yield from _renamed(first, other, is_aligned=is_aligned)
     yield from _sizes(first, other, is_aligned=is_aligned)
     yield from _roles(first, other)
-    yield from _cuts(first, other)
+    yield from _rules(first, other)
     yield from _templates(first, other)
 
 
 def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Finding]:
-    """Tokens that both have, with other ids."""
+    """Report tokens that have different ids in the two tokenizers."""
     moved = [(row, token) for token, row in first.tokens.items() if other.tokens.get(token, row) != row]
     if moved:
         row, token = min(moved)
@@ -160,25 +159,25 @@ def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
             expected=f"one id for each token: {row} for '{token}' as in {first.reference}",
             received=f"{other.tokens[token]} in {other.reference}, and "
             f"{counted(len(moved), 'such token')} in all",
-            remedy="They are brought together by text." if is_aligned else _UNITE,
+            remedy="The merge matches them by text." if is_aligned else _UNITE,
         )
 
 
 def _renamed(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Finding]:
-    """Ids that both have, with tokens that only one of them has."""
+    """Report ids whose token in each tokenizer is missing from the other."""
     renamed = [
         (row, token, other.by_id[row])
         for row, token in sorted(first.by_id.items())
         if token not in other.tokens and row in other.by_id and other.by_id[row] not in first.tokens
     ]
     if renamed:
-        row, mine, yours = renamed[0]
+        row, own, theirs = renamed[0]
         yield Finding(
             level="note" if is_aligned else "warning",
             argument=f"the vocabularies of {first.reference} and {other.reference}",
-            expected=f"one token for each id: '{mine}' for {row} as in {first.reference}",
-            received=f"'{yours}' in {other.reference}, and {counted(len(renamed), 'such id')} in all",
-            remedy="They are kept apart." if is_aligned else _UNITE,
+            expected=f"one token for each id: '{own}' for {row} as in {first.reference}",
+            received=f"'{theirs}' in {other.reference}, and {counted(len(renamed), 'such id')} in all",
+            remedy="The merge keeps them as separate tokens." if is_aligned else _UNITE,
         )
 
 
@@ -190,50 +189,50 @@ def _sizes(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
                 level="note" if is_aligned else "warning",
                 argument=f"the vocabularies of {first.reference} and {other.reference}",
                 expected="the same tokens",
-                received=f"'{only[0]}' in {here.reference} alone, and "
+                received=f"'{only[0]}' only in {here.reference}, and "
                 f"{counted(len(only), 'such token')} in all",
-                remedy="Their rows follow the rule for missing tokens." if is_aligned else _UNITE,
+                remedy="The rule for missing tokens gives their rows." if is_aligned else _UNITE,
             )
 
 
 def _roles(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
     for role in NAMED:
-        mine, yours = first.named.get(role), other.named.get(role)
-        if mine != yours:
+        own, theirs = first.named.get(role), other.named.get(role)
+        if own != theirs:
             yield Finding(
                 level="warning" if role in ("bos_token", "eos_token") else "note",
                 argument=role,
-                expected=f"{mine!r} as in {first.reference}",
-                received=f"{yours!r} in {other.reference}",
-                remedy="Choose whose tokenizer the output has with tokenizer_source.",
+                expected=f"{own!r} as in {first.reference}",
+                received=f"{theirs!r} in {other.reference}",
+                remedy="Choose the tokenizer of the output with tokenizer_source.",
             )
 
 
-def _cuts(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
+def _rules(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
     for part in ("normalizer", "pre_tokenizer", "post_processor"):
         if first.data.get(part) != other.data.get(part):
             yield Finding(
                 level="note",
                 argument=f"{part} in tokenizer.json",
-                expected=f"one way to cut text, as in {first.reference}",
-                received=f"another in {other.reference}",
-                remedy="The output cuts text as one of them: choose it with tokenizer_source.",
+                expected=f"the same rules to split text as in {first.reference}",
+                received=f"others in {other.reference}",
+                remedy="Choose the tokenizer of the output with tokenizer_source.",
             )
 
 
 def _templates(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
     if first.template != other.template:
         yield Finding(
-            level="note" if other.template is None else "warning",  # that one may be lost
+            level="note" if other.template is None else "warning",  # the merge may lose its template
             argument=_TEMPLATE,
             expected=f"one template, as in {first.reference}{' (none)' if first.template is None else ''}",
             received=f"{'none' if other.template is None else 'another'} in {other.reference}",
-            remedy="Say which one the output has with `chat_template: auto`, a known name, or Jinja.",
+            remedy="Set chat_template to auto, a known name, or a Jinja template.",
         )
 
 
 def _beyond(reference: str, folder: Path, size: int) -> Iterator[Finding]:
-    """Tokens that a model's embedding has no row for."""
+    """Report tokens that a model's embedding has no row for."""
     if not (folder / "tokenizer.json").is_file():
         return
     stored = read_tokenizer(reference, folder)
@@ -244,5 +243,5 @@ def _beyond(reference: str, folder: Path, size: int) -> Iterator[Finding]:
             argument=f"the vocabulary of {reference}",
             expected=f"ids below {size}, the rows of its embedding",
             received=f"{beyond[0][0]} for '{beyond[0][1]}', and {counted(len(beyond), 'such token')} in all",
-            remedy="They count as tokens that this model lacks.",
+            remedy="Nothing to do: they count as tokens that this model lacks.",
         )

@@ -1,12 +1,13 @@
-"""What a new vocabulary changes in ``config.json`` and ``generation_config.json``: sizes and token ids.
+"""Update ``config.json`` and ``generation_config.json`` to a new vocabulary: its size and token ids.
 
-Ids are found by their keys' names, at any depth, so it knows no architecture.
+Ids are found by the names of keys, at any depth and in any architecture.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, cast
 
 from kingyo.errors import KingyoError
@@ -19,37 +20,29 @@ _SIZE: Final = re.compile(r"vocab_size$")
 _ROLES: Final = ("bos_token", "eos_token", "pad_token")
 
 
+@dataclass(frozen=True, kw_only=True)
 class ConfigUpdate:
-    """Translates the ids of one model's configs into those of the output.
+    """Translation of the ids in a model's configs into those of the output.
 
-    Args:
-        like: the tokenizer of the model whose configs are taken over.
-        rows: how many rows that model's embedding has.
-        start: the tokenizer that the output's begins with.
-        tokens: the output's tokens.
-        n_rows: the rows of its embedding.
+    Attributes:
+        like: tokenizer of the model that the configs come from.
+        rows: number of rows of that model's embedding.
+        start: the tokenizer that the output's extends.
+        tokens: tokens of the output, with their ids.
+        n_rows: number of rows of the output's embedding.
     """
 
-    def __init__(
-        self,
-        like: StoredTokenizer,
-        rows: int,
-        *,
-        start: StoredTokenizer,
-        tokens: Mapping[str, int],
-        n_rows: int,
-    ) -> None:
-        self._like = like
-        self._rows = rows
-        self._start = start
-        self._tokens = tokens
-        self._n_rows = n_rows
+    like: StoredTokenizer
+    rows: int
+    start: StoredTokenizer
+    tokens: Mapping[str, int]
+    n_rows: int
 
     def of(self, config: Mapping[str, object]) -> dict[str, object]:
-        """The keys of a config that change, with their new values; a nested config appears whole.
+        """Return the keys of a config that change, with new values; nested configs are complete.
 
         Raises:
-            KingyoError: it names a token that the output lacks and that nothing stands in for.
+            KingyoError: the config names a token that the output lacks, and no other token replaces it.
         """
         changed: dict[str, object] = {}
         for key, value in config.items():
@@ -63,37 +56,37 @@ class ConfigUpdate:
             nested = cast("Mapping[str, object]", value)
             return {**nested, **self.of(nested)}
         if _SIZE.search(key):
-            return self._n_rows if value == self._rows else value
+            return self.n_rows if value == self.rows else value
         return self._ids(key, value) if _IDS.search(key) else value
 
     def _ids(self, key: str, value: object) -> object:
         if isinstance(value, list):
-            found = [self._ids("", each) for each in cast("list[object]", value)]
-            kept = [each for each in found if each is not None]
+            translated = [self._ids("", each) for each in cast("list[object]", value)]
+            ids = [each for each in translated if each is not None]
             new = self._new_role(key)
-            return kept if new is None or new in kept else [new, *kept]
+            return ids if new is None or new in ids else [new, *ids]
         if isinstance(value, bool) or not isinstance(value, int):
             return value
         new = self._new_role(key)
         return self._id(key, value) if new is None else new
 
     def _new_role(self, key: str) -> int | None:
-        """The id of a role's token where the new tokenizer has another token for it than the old one."""
+        """Return the new id of a role such as ``eos_token`` if its token changes, else None."""
         role = key.removesuffix("_id")
-        named = self._start.named.get(role) if role in _ROLES else None
-        return None if named is None or named == self._like.named.get(role) else self._tokens.get(named)
+        token = self.start.named.get(role) if role in _ROLES else None
+        return None if token is None or token == self.like.named.get(role) else self.tokens.get(token)
 
     def _id(self, key: str, value: int) -> int | None:
-        token = self._like.by_id.get(value)
-        if token is None:  # no token, such as -1: nothing to translate
+        token = self.like.by_id.get(value)
+        if token is None:  # not an id of a token, such as -1
             return value
-        if token in self._tokens:
-            return self._tokens[token]
-        if not key or key.removesuffix("_id") in _ROLES:  # in a list, or a role that the new tokenizer lacks
+        if token in self.tokens:
+            return self.tokens[token]
+        if not key or key.removesuffix("_id") in _ROLES:  # an entry of a list, or a role that may be absent
             return None
         raise KingyoError(
             f"{key} in config.json",
             expected="a token of the output",
-            received=f"'{token}' of {self._like.reference}, which the output lacks",
-            remedy=f"Add it below `tokenizer: tokens:`, as `'{token}': {{}}`, or take `source: union`.",
+            received=f"'{token}' of {self.like.reference}, which the output lacks",
+            remedy=f"Add it below `tokenizer: tokens:` as `'{token}': {{}}`, or set `source: union`.",
         )

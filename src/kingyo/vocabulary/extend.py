@@ -1,7 +1,7 @@
-"""A tokenizer with more tokens: its ``tokenizer.json``, changed no further than the new tokens need.
+"""Add tokens to a ``tokenizer.json``.
 
-The tokenizer keeps its own way of cutting text: merges of other tokenizers come after all of its own, so a
-text is cut as before, and then pieces are joined that another tokenizer knows as one. It touches no file.
+Merges from other tokenizers come after the tokenizer's own. So it splits text as before, and then joins
+pieces that form a token of another tokenizer.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Addition:
     """A token to add.
 
     Attributes:
-        token: its text, as pieces are written in the vocabulary.
+        token: its text, as written in the vocabulary.
         row: its id.
-        flags: of a token that is found in text before it is cut; None for a piece.
-        score: log-probability of a piece, where the kind has them.
+        flags: flags of an added token, which is matched before text is split; None for a piece.
+        score: log-probability of a piece (Unigram).
     """
 
     token: str
@@ -39,16 +39,16 @@ class Addition:
 def extend(
     stored: StoredTokenizer, keep: Mapping[str, int], additions: Sequence[Addition], merges: Sequence[Merge]
 ) -> dict[str, object]:
-    """Return the ``tokenizer.json`` with some tokens left out and others added.
+    """Return a ``tokenizer.json`` with tokens removed and added.
 
     Args:
-        stored: the tokenizer to begin with.
-        keep: its tokens that stay, with their ids.
-        additions: new tokens; one that is in ``keep`` is promoted to a token found in text before it is cut.
-        merges: of BPE, in order of rank, after those that it has; both parts and their union must be tokens.
+        stored: the tokenizer to change.
+        keep: its tokens to keep, with their ids.
+        additions: new tokens; one that is in ``keep`` becomes an added token, matched before text is split.
+        merges: further BPE merges by rank; both parts and their union must be tokens.
 
     Raises:
-        KingyoError: the tokenizers library does not read the result as meant.
+        KingyoError: the tokenizers library cannot read the result, or reads other ids.
     """
     tokens = {**keep, **{each.token: each.row for each in additions}}
     added = {token: flags for token, flags in stored.added.items() if token in keep}
@@ -68,20 +68,20 @@ def extend(
             return data
     raise KingyoError(
         f"the tokenizer of {stored.reference} with more tokens",
-        expected="one that the tokenizers library reads",
+        expected="a tokenizer that the tokenizers library can read",
         received=problem,
-        remedy="Take `tokenizer_source: base`, or fix that tokenizer: load and save it with transformers.",
+        remedy="Set `tokenizer_source: base`, or repair this tokenizer: load and save it with transformers.",
     )
 
 
 def _model(
     stored: StoredTokenizer, pieces: Mapping[str, int], tokens: Mapping[str, int], scores: Mapping[str, float]
 ) -> tuple[dict[str, object], Mapping[str, int]]:
-    """The model with these pieces, and all tokens that the tokenizer then has.
+    """Return the model with these pieces, and all tokens of the resulting tokenizer.
 
-    The library numbers the tokens that are found in text after all pieces, whatever their entries say. So
-    where pieces come after such tokens, those must be pieces as well: then their ids hold. A list of scored
-    pieces has no holes: ids without a token get a piece, too.
+    The library gives added tokens ids after all pieces and ignores the ids in their entries. An added token
+    with a smaller id must therefore also be a piece. A list of scored pieces cannot have gaps: ids without a
+    token get an unused piece.
     """
     model = {**stored.model, "type": stored.kind}
     if stored.kind != "Unigram":
@@ -89,13 +89,13 @@ def _model(
         return model, tokens
     lowest = min(scores.values(), default=0.0)
     by_id = {row: token for token, row in pieces.items()}
-    whole = {by_id.get(row, f"<unused-{row}>"): row for row in range(max(by_id, default=-1) + 1)}
-    model["vocab"] = [[token, scores.get(token, lowest)] for token in whole]
-    return model, {**whole, **tokens}
+    vocab = {by_id.get(row, f"<unused-{row}>"): row for row in range(max(by_id, default=-1) + 1)}
+    model["vocab"] = [[token, scores.get(token, lowest)] for token in vocab]
+    return model, {**vocab, **tokens}
 
 
 def merges_of(stored: StoredTokenizer) -> Iterator[Merge]:
-    """The merges of a BPE tokenizer by rank; older files write a pair as one text."""
+    """Yield the merges of a BPE tokenizer by rank; older files write a pair as one text."""
     listed = stored.model.get("merges")
     for pair in cast("list[str | list[str]]", listed or []):
         left, right = pair.split(" ", 1) if isinstance(pair, str) else pair
@@ -103,7 +103,7 @@ def merges_of(stored: StoredTokenizer) -> Iterator[Merge]:
 
 
 def scores_of(stored: StoredTokenizer) -> dict[str, float]:
-    """The log-probabilities of a Unigram tokenizer's pieces; empty for other kinds."""
+    """Return the log-probabilities of a Unigram tokenizer's pieces; empty for other kinds."""
     vocab = stored.model.get("vocab")
     return (
         {piece: float(score) for piece, score in cast("list[tuple[str, float]]", vocab)}
@@ -121,12 +121,12 @@ def _all_merges(stored: StoredTokenizer, tokens: Mapping[str, int], more: Sequen
 
 
 def _find_problem(data: Mapping[str, object], tokens: Mapping[str, int]) -> str:
-    """Let the library that will read it count: empty when every token has the id that its row has."""
+    """Load a tokenizer.json with the library; return the first problem with its ids, or an empty text."""
     try:
-        found = Tokenizer.from_str(json.dumps(data, ensure_ascii=False)).get_vocab(with_added_tokens=True)
+        ids = Tokenizer.from_str(json.dumps(data, ensure_ascii=False)).get_vocab(with_added_tokens=True)
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception
         return str(error)
-    if found == tokens:
+    if ids == tokens:
         return ""
-    wrong = min((t for t in tokens.keys() | found.keys() if tokens.get(t) != found.get(t)), key=repr)
-    return f"{wrong!r} with the id {found.get(wrong)} in place of {tokens.get(wrong)}"
+    wrong = min((t for t in tokens.keys() | ids.keys() if tokens.get(t) != ids.get(t)), key=repr)
+    return f"{wrong!r} with the id {ids.get(wrong)} in place of {tokens.get(wrong)}"

@@ -1,4 +1,4 @@
-"""The tokenizer's files of the output, as bytes by name."""
+"""Build the tokenizer files of the output, as bytes by name."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _LEGACY = "special_tokens_map.json"
 
 
 def stored_files(folder: Path) -> dict[str, bytes]:
-    """The tokenizer's files of a folder as they are."""
-    found = sorted({file for pattern in TOKENIZER_FILES for file in folder.glob(pattern) if file.is_file()})
-    return {file.name: file.read_bytes() for file in found}
+    """Read the tokenizer files of a folder."""
+    files = sorted({file for pattern in TOKENIZER_FILES for file in folder.glob(pattern) if file.is_file()})
+    return {file.name: file.read_bytes() for file in files}
 
 
 def changed_files(start: StoredTokenizer, data: Mapping[str, object]) -> dict[str, bytes]:
-    """The files of a tokenizer whose ``tokenizer.json`` changed to ``data``.
+    """Return the files of a tokenizer with another ``tokenizer.json``.
 
-    Files of older forms (tokenizer.model, vocab.json, merges.txt) are left out: they would contradict it.
+    Files in older formats (tokenizer.model, vocab.json, merges.txt) are left out, since they would contradict
+    it.
     """
     kept = stored_files(start.folder)
     files = {name: kept[name] for name in (_LEGACY, TEMPLATE_FILE, "chat_template.json") if name in kept}
@@ -38,11 +39,11 @@ def changed_files(start: StoredTokenizer, data: Mapping[str, object]) -> dict[st
 
 
 def with_template(files: Mapping[str, bytes], template: str | None) -> dict[str, bytes]:
-    """The files with another chat template, in a file of its own as transformers 5 writes it.
+    """Return tokenizer files with another chat template, in a separate file as in transformers 5.
 
     Args:
-        files: of a tokenizer, by name.
-        template: Jinja; None for no template at all.
+        files: tokenizer files by name.
+        template: Jinja template; None for no template.
     """
     kept = {name: content for name, content in files.items() if not name.startswith("chat_template.")}
     if _CONFIG in kept:

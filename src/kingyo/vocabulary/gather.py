@@ -1,7 +1,4 @@
-"""Which tokens the output has, and their ids: those of the tokenizer it begins with keep theirs.
-
-It reads no weight and writes nothing.
-"""
+"""Gather the tokens of the output and their ids. Tokens of the tokenizer that is extended keep their ids."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from kingyo.vocabulary.models import Models
 from kingyo.vocabulary.stored import StoredTokenizer
 
 _SPECIAL = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-"""The flags of a token that no model has: found in text as it stands, and left out of answers."""
+"""Flags of a token that no model has: matched exactly, and left out of decoded text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +21,10 @@ class Gathered:
     """The tokens of the output.
 
     Attributes:
-        start: the tokenizer that it begins with.
-        keep: the tokens of ``start`` that stay, with their ids.
-        additions: tokens of others, with the ids after those.
-        merges: of BPE, that make added tokens of pieces.
+        start: the tokenizer that is extended.
+        keep: tokens of ``start`` to keep, with their ids.
+        additions: tokens of other models, with ids after those.
+        merges: BPE merges that form the additions.
     """
 
     start: StoredTokenizer
@@ -37,29 +34,29 @@ class Gathered:
 
     @property
     def tokens(self) -> dict[str, int]:
-        """Every token and its id."""
+        """Tokens and their ids."""
         return {**self.keep, **{each.token: each.row for each in self.additions}}
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether the output's tokenizer is ``start`` as it is."""
+        """Whether the output's tokenizer equals ``start``."""
         return not self.additions and len(self.keep) == len(self.start.tokens)
 
 
 def gather(choice: TokenizerChoice, models: Models) -> Gathered:
     """Find the tokens of the output.
 
-    A token whose id lies beyond its model's embedding does not count: that model never could say it.
+    A token whose id is beyond its model's embedding is ignored, since the model cannot generate it.
 
     Raises:
-        KingyoError: the choice names a model that is none of the recipe's, or tokenizers that spell alike in
-            no way should be united.
+        KingyoError: the choice names a model that the recipe lacks, or tokenizers of different spelling are
+            to be united.
     """
     return _Gathering(choice, models).run()
 
 
 class _Gathering:
-    """One gathering: the tokens so far, and who brought each."""
+    """Collect tokens, and remember the tokenizer that each comes from."""
 
     def __init__(self, choice: TokenizerChoice, models: Models) -> None:
         self._choice = choice
@@ -92,15 +89,15 @@ class _Gathering:
         )
 
     def _restore(self) -> None:
-        """Bring tokens back that the start has no row for, where a merged model has one."""
+        """Add tokens that the start has no row for but a merged model has."""
         scores = scores_of(self._start)
-        lost = self._start.tokens.keys() - self._keep.keys()
-        for token in sorted(lost, key=lambda each: self._start.tokens[each]):
+        dropped = self._start.tokens.keys() - self._keep.keys()
+        for token in sorted(dropped, key=lambda each: self._start.tokens[each]):
             if self._models.holders(token):
                 self._add(token, self._start, scores.get(token))
 
     def _unite(self, other: StoredTokenizer) -> None:
-        """Add a model's tokens in the order of its ids, and the merges that make the new ones."""
+        """Add a model's tokens in the order of its ids, and the merges that form the new ones."""
         scores = scores_of(other)
         before = self._free
         for token in other.tokens:
@@ -115,7 +112,7 @@ class _Gathering:
             self._merges += [m for m in merges_of(other) if names.intersection((*m, "".join(m)))]
 
     def _add(self, token: str, other: StoredTokenizer, score: float | None) -> None:
-        """Add a token; promote a known one that its owner's own rules never make of its text."""
+        """Add a token, or make an existing one an added token if its owner's rules never produce it."""
         flags = other.added.get(token)
         owner = self._owners.get(token)
         if owner is None:
@@ -128,7 +125,7 @@ class _Gathering:
             self._owners[token] = other
 
     def _add_listed(self, token: str, model: str | None) -> None:
-        """Add a token that only the choice names: as its row's model has it, else as a special one."""
+        """Add a token that only the choice names: with the flags of its row's model, else as special."""
         holder = None if model is None else self._models.tokenizer(model, f"tokenizer: tokens: '{token}'")
         flags = dict(_SPECIAL) if holder is None else dict(holder.added.get(token, _SPECIAL))
         self._additions[token] = Addition(token=token, row=self._free, flags=flags)
@@ -138,10 +135,10 @@ class _Gathering:
         if other.spelling != self._start.spelling:
             raise KingyoError(
                 f"the tokenizers of {self._start.reference} and {other.reference}",
-                expected="tokenizers that write their pieces alike, to unite them",
+                expected="tokenizers of the same spelling, to unite them",
                 received=f"{_describe(self._start)} and {_describe(other)}, with '{pieces[0]}' and "
                 f"{counted(len(pieces) - 1, 'more piece')} that only the second has",
-                remedy="Take `tokenizer_source: base`, or leave one of the models out.",
+                remedy="Set `tokenizer_source: base`, or remove one of the models.",
             )
 
 

@@ -1,4 +1,4 @@
-"""The models of a merge, as a vocabulary sees them: folders, sizes, and the tokenizers read from them."""
+"""The models of a merge: folders, sizes of embeddings, and tokenizers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Models:
     """The models of a merge.
 
     Attributes:
-        folders: of every model that is merged and of the base, by reference, in the recipe's order.
-        rows: how many rows the embedding of each has, also of those in ``others`` that rows are taken from.
-        base: the reference of the base, one of ``folders``; None without one.
+        folders: folders of all merged models and the base by reference, in the recipe's order.
+        rows: number of rows of each embedding, including models in ``others`` that give rows.
+        base: reference of the base, one of ``folders``; None without a base.
         others: folders of models that only the tokenizer's choice names.
     """
 
@@ -30,28 +30,28 @@ class Models:
     def __post_init__(self) -> None:
         missing = [each for each in (*self.folders, self.base) if each is not None and each not in self.rows]
         if missing or not self.folders or (self.base is not None and self.base not in self.folders):
-            raise ValueError(f"folders and rows of every model, the base among them; without: {missing}")
+            raise ValueError(f"every model, including the base, needs a folder and rows; missing: {missing}")
 
     @property
     def first(self) -> str:
-        """The base, else the first model: what ``base`` means, and where a union begins."""
+        """The base, else the first model: the meaning of ``base``, and the start of a union."""
         return next(iter(self.folders)) if self.base is None else self.base
 
     @cached_property
     def stored(self) -> Mapping[str, StoredTokenizer]:
-        """The tokenizers of all of them.
+        """Tokenizers of all models.
 
         Raises:
-            KingyoError: one cannot be read.
+            KingyoError: a tokenizer cannot be read.
         """
         folders = {**self.others, **self.folders}
         return {reference: read_tokenizer(reference, folder) for reference, folder in folders.items()}
 
     def tokenizer(self, reference: str, where: str) -> StoredTokenizer:
-        """The tokenizer of a model that the recipe names at ``where``.
+        """Return the tokenizer of a model that the recipe names at ``where``.
 
         Raises:
-            KingyoError: it is none of these models.
+            KingyoError: the model is not one of these.
         """
         if reference not in self.stored:
             raise KingyoError(
@@ -63,11 +63,11 @@ class Models:
         return self.stored[reference]
 
     def row(self, reference: str, token: str) -> int | None:
-        """A model's row of a token; None when it lacks the token, or its embedding ends before the id."""
+        """Return a model's row of a token; None if the model lacks it or its embedding ends before it."""
         row = self.stored[reference].tokens.get(token)
         return None if row is None or row >= self.rows[reference] else row
 
     def holders(self, token: str) -> list[tuple[str, int]]:
-        """The merged models that have a row for a token, in order, and these rows."""
+        """Return the merged models that have a row for a token, in order, with these rows."""
         rows = ((reference, self.row(reference, token)) for reference in self.folders)
         return [(reference, row) for reference, row in rows if row is not None]

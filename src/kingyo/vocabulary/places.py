@@ -1,4 +1,4 @@
-"""Where each output row comes from in each model: the one rule for missing tokens, and its exceptions."""
+"""Find the source of each output row in each model: the rule for missing tokens, and its exceptions."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from kingyo.vocabulary.rows import Place, RowMap, group_fills
 
 
 def place_rows(choice: TokenizerChoice, models: Models, gathered: Gathered) -> RowMap:
-    """Find the rows of every token, and of ids without one.
+    """Find the rows of all tokens, and of ids without a token.
 
-    A model's own row comes first, unless the choice forces another. A row that a model lacks is what
-    ``choice.tokens`` says, else the base's, else that of the only model that has it, else the mean of those
-    that have it. Ids without a token keep the rows that the start has there; beyond those is padding.
+    A model uses its own row, unless the choice forces another. A row that a model lacks comes from
+    ``choice.tokens``, else from the base, else it is the mean over the models that have it. Ids without a
+    token keep the rows of the tokenizer that is extended; ids beyond those are padding.
 
     Raises:
-        KingyoError: no model has a token, or the choice names a token or id that a model has not.
+        KingyoError: no model has a token, or the choice names a token or id that a model lacks.
     """
     tokens = gathered.tokens
     n_rows = _count(choice, models, gathered)
     holes = sorted(set(range(n_rows)) - set(tokens.values()))
     start = gathered.start.reference
     limit = models.rows[start] if start in models.folders else 0
-    kept = [row for row in holes if row < limit]
-    own = {reference: _own_rows(models, reference, tokens, kept, n_rows) for reference in models.folders}
+    unnamed = [row for row in holes if row < limit]
+    own = {reference: _own_rows(models, reference, tokens, unnamed, n_rows) for reference in models.folders}
     forced = [tokens[token] for token, entry in choice.tokens.items() if entry.force]
     for rows in own.values():
         rows[forced] = -1
-    missing = (torch.stack(list(own.values())) < 0).any(0).nonzero().flatten()
-    lacking = {int(row) for row in missing}
-    lost = [(token, row) for token, row in tokens.items() if row in lacking]
-    places = [*_find_places(choice, models, lost, start)]
-    places += [(row, ((start, row),)) for row in kept if row in lacking]
+    is_missing = (torch.stack(list(own.values())) < 0).any(0)
+    missing = {int(row) for row in is_missing.nonzero().flatten()}
+    missing_tokens = [(token, row) for token, row in tokens.items() if row in missing]
+    places = [*_find_places(choice, models, missing_tokens, start)]
+    places += [(row, ((start, row),)) for row in unnamed if row in missing]
     return RowMap(
         n_rows=n_rows,
         own=own,
@@ -47,7 +47,7 @@ def place_rows(choice: TokenizerChoice, models: Models, gathered: Gathered) -> R
 
 
 def _count(choice: TokenizerChoice, models: Models, gathered: Gathered) -> int:
-    """The number of rows: never fewer than the start has, unless the choice says a multiple."""
+    """Return the number of rows: at least that of the start, unless the choice sets a multiple."""
     count = max(gathered.tokens.values(), default=-1) + 1
     if choice.pad_to_multiple_of is not None:
         return -(-count // choice.pad_to_multiple_of) * choice.pad_to_multiple_of
@@ -56,24 +56,24 @@ def _count(choice: TokenizerChoice, models: Models, gathered: Gathered) -> int:
 
 
 def _own_rows(
-    models: Models, reference: str, tokens: Mapping[str, int], kept: list[int], n_rows: int
+    models: Models, reference: str, tokens: Mapping[str, int], unnamed: list[int], n_rows: int
 ) -> torch.Tensor:
     rows = [-1] * n_rows
     for token, row in tokens.items():
-        found = models.row(reference, token)
-        rows[row] = -1 if found is None else found
+        own = models.row(reference, token)
+        rows[row] = -1 if own is None else own
     used = models.stored[reference].by_id
-    for row in kept:
+    for row in unnamed:
         if row < models.rows[reference] and row not in used:
             rows[row] = row
     return torch.tensor(rows, dtype=torch.int64)
 
 
 def _find_places(
-    choice: TokenizerChoice, models: Models, lost: list[tuple[str, int]], start: str
+    choice: TokenizerChoice, models: Models, missing: list[tuple[str, int]], start: str
 ) -> Iterator[tuple[int, Place]]:
     nowhere: list[str] = []
-    for token, row in lost:
+    for token, row in missing:
         entry = choice.tokens.get(token)
         holders = models.holders(token)
         if entry is not None and entry.source is not None:
@@ -81,15 +81,15 @@ def _find_places(
         elif not holders:
             nowhere.append(token)
         else:
-            based = [each for each in holders if each[0] == models.base]
-            yield row, tuple(based or holders)
+            from_base = [each for each in holders if each[0] == models.base]
+            yield row, tuple(from_base or holders)
     if nowhere:
         more = f" and {len(nowhere) - 1} more" if len(nowhere) > 1 else ""
         raise KingyoError(
             f"the vocabulary of {start}",
             expected="tokens that a merged model has a row for",
-            received=f"'{nowhere[0]}'{more}, which none has",
-            remedy="Merge that model as well, take `tokenizer_source: union`, or give the token a row: "
+            received=f"'{nowhere[0]}'{more} without a row in any of them",
+            remedy="Merge that model as well, set `tokenizer_source: union`, or give the token a row: "
             f"`tokenizer: {{tokens: {{'{nowhere[0]}': {{source: {{kind: zero}}}}}}}}`.",
         )
 
@@ -106,7 +106,7 @@ def _listed(source: Zero | ModelToken, token: str, models: Models) -> Place:
                 f"{where}: token_id",
                 expected=f"an id below {size}, the rows of {source.model}",
                 received=str(source.token_id),
-                remedy="Name an id that the model has.",
+                remedy="Choose an id of this model.",
             )
         return ((source.model, source.token_id),)
     name = token if source.token is None else source.token
@@ -117,6 +117,6 @@ def _listed(source: Zero | ModelToken, token: str, models: Models) -> Place:
             where,
             expected=f"a token of {source.model}",
             received=f"'{name}'",
-            remedy=near if near.startswith("Did") else "Name a token that the model has a row for.",
+            remedy=near if near.startswith("Did") else "Choose a token that the model has a row for.",
         )
     return ((source.model, row),)

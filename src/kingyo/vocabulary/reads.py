@@ -1,4 +1,4 @@
-"""Reading models as if they all had the output's vocabulary, so that a merge need not know of it."""
+"""Read models as if they all had the output's vocabulary."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kingyo.vocabulary.build import Vocabulary
 
 
 class Reader(Protocol):
-    """Where tensors come from."""
+    """A source of tensors."""
 
     def shape(self, model: str, tensor: str) -> tuple[int, ...]:
-        """The shape of a model's tensor."""
+        """Return the shape of a model's tensor."""
         ...
 
     def read(self, model: str, tensor: str) -> Tensor:
-        """A model's tensor as stored; never written to."""
+        """Return a model's tensor as stored; callers never write to it."""
         ...
 
 
@@ -25,10 +25,10 @@ class AlignedReads:
     """A reader whose vocabulary tensors have the output's rows.
 
     Args:
-        vocabulary: the output's.
-        reader: of the models as stored; it must also know those that only the tokenizer's choice names.
-        tensors: the tensors whose first axis is the vocabulary: embedding, head, the head's bias.
-        keep_bytes: how many bytes of aligned tensors are kept for the next reading.
+        vocabulary: vocabulary of the output.
+        reader: reader of the stored models, including those that only the tokenizer's choice names.
+        tensors: tensors with the vocabulary as first axis: embedding, head, the head's bias.
+        keep_bytes: size of the cache of aligned tensors.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class AlignedReads:
         self._kept: dict[tuple[str, str], Tensor] = {}
 
     def shape(self, model: str, tensor: str) -> tuple[int, ...]:
-        """The shape that ``read`` returns; no weight is touched."""
+        """Return the shape of the tensor that ``read`` returns."""
         shape = self._reader.shape(model, tensor)
         return (self._vocabulary.n_rows, *shape[1:]) if tensor in self._tensors else shape
 
     def read(self, model: str, tensor: str) -> Tensor:
-        """A model's tensor, in the order of the output's vocabulary where it has that axis.
+        """Return a model's tensor; vocabulary tensors are in the order of the output's vocabulary.
 
         Raises:
-            KingyoError: see ``Vocabulary.remap``.
+            KingyoError: see ``RowMap.remap``.
         """
         if tensor not in self._tensors:
             return self._reader.read(model, tensor)
@@ -57,7 +57,7 @@ class AlignedReads:
         if kept is not None:
             return kept
         stored = self._reader.read(model, tensor)
-        aligned = self._vocabulary.remap(
+        aligned = self._vocabulary.map.remap(
             model, tensor, stored, lambda other: self._reader.read(other, tensor)
         )
         size = aligned.numel() * aligned.element_size()

@@ -1,7 +1,4 @@
-"""Which row of which model each row of the output comes from, and tensors put into that order.
-
-It knows token ids as row numbers only; no tokenizer, no file.
-"""
+"""Map rows of the models to rows of the output, and reorder tensors accordingly."""
 
 from __future__ import annotations
 
@@ -14,18 +11,18 @@ from kingyo.late import Tensor, torch
 from kingyo.sizes import counted
 
 Place = tuple[tuple[str, int], ...]
-"""Rows of models whose mean fills a row; a single one is copied, none means zeros."""
+"""(model, row) pairs whose mean fills a row of the output; zeros if empty."""
 
 Fetch = Callable[[str], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fill:
-    """Where models that lack some rows take them from.
+    """The source of rows that some models lack.
 
     Attributes:
         rows: output rows, int64.
-        sources: (model, its rows), a row for each of ``rows``: their mean is taken, zero without any.
+        sources: pairs of a model and its rows, one for each of ``rows``. Their mean is used; zeros if empty.
     """
 
     rows: Tensor
@@ -34,15 +31,15 @@ class Fill:
 
 @dataclass(frozen=True, kw_only=True)
 class RowMap:
-    """From the rows of the models to the rows of the output.
+    """The map from rows of the models to rows of the output.
 
     Attributes:
-        n_rows: of the output.
-        own: by model, for each output row the model's own row, or -1 when it takes another's; int64.
-        sizes: by model, how many rows it has.
-        fills: where rows of -1 come from.
-        padding: output rows without a token or a source: they get the mean of all others, so that no head
-            ever prefers them.
+        n_rows: number of rows of the output.
+        own: by model, its own row for each output row, or -1 if it lacks that row; int64.
+        sizes: by model, its number of rows.
+        fills: sources of the rows that are -1.
+        padding: output rows without a token or source; they get the mean of all others, so that the model
+            never prefers them.
     """
 
     n_rows: int
@@ -52,7 +49,7 @@ class RowMap:
     padding: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def is_identity(self, model: str) -> bool:
-        """Whether the model's tensors are in output order as they are."""
+        """Return whether the model's tensors are already in output order."""
         own = self.own[model]
         return self.sizes[model] == self.n_rows and bool((own == torch.arange(self.n_rows)).all())
 
@@ -60,18 +57,18 @@ class RowMap:
         """Put a tensor's rows into output order.
 
         Args:
-            model: whose tensor it is.
+            model: the model of the tensor.
             tensor: its name, for messages.
-            rows: the tensor as stored, one row for each id.
-            fetch: returns the tensor of this name of another model.
+            rows: the tensor as stored, one row per id.
+            fetch: function that returns the tensor of this name in another model.
 
         Returns:
-            ``n_rows`` rows; the tensor itself when its order is the output's. Rows of models in another dtype
+            Tensor with ``n_rows`` rows; ``rows`` itself if nothing changes. Rows from models of another dtype
             promote the result.
 
         Raises:
-            KingyoError: it has another number of rows than it had when the vocabulary was built, or the rows
-                of two models differ in size.
+            KingyoError: the number of rows changed since the vocabulary was built, or rows of two models
+                differ in size.
         """
         self._check_size(model, tensor, rows)
         if self.is_identity(model):
@@ -82,24 +79,24 @@ class RowMap:
             wanted = own[fill.rows] < 0
             if not bool(wanted.any()):
                 continue
-            found = self._collect(fill, wanted, tensor, rows, lambda at: rows if at == model else fetch(at))
-            out = out.to(torch.promote_types(out.dtype, found.dtype))
-            out[fill.rows[wanted]] = found.to(out.dtype)
+            values = self._collect(fill, wanted, tensor, rows, lambda at: rows if at == model else fetch(at))
+            out = out.to(torch.promote_types(out.dtype, values.dtype))
+            out[fill.rows[wanted]] = values.to(out.dtype)
         empty = self.padding[own[self.padding] < 0]
         if empty.numel():
             out[empty] = self._mean_of_tokens(out)
         return out
 
     def _mean_of_tokens(self, out: Tensor) -> Tensor:
-        """The mean of all rows but the padding, which is at the end as a rule."""
+        """Return the mean of all rows except the padding, without a copy if the padding is at the end."""
         n_tokens = self.n_rows - len(self.padding)
         if bool((self.padding == torch.arange(n_tokens, self.n_rows)).all()):
-            held = out[:n_tokens]
+            tokens = out[:n_tokens]
         else:
-            is_held = torch.ones(self.n_rows, dtype=torch.bool)
-            is_held[self.padding] = False
-            held = out[is_held]
-        return held.mean(0, dtype=_precise(out.dtype)).to(out.dtype)
+            is_token = torch.ones(self.n_rows, dtype=torch.bool)
+            is_token[self.padding] = False
+            tokens = out[is_token]
+        return tokens.mean(0, dtype=_precise(out.dtype)).to(out.dtype)
 
     def _check_size(self, model: str, tensor: str, rows: Tensor) -> None:
         if rows.dim() == 0 or rows.shape[0] != self.sizes[model]:
@@ -107,24 +104,24 @@ class RowMap:
                 f"{model}: {tensor}",
                 expected=f"{counted(self.sizes[model], 'row')}, one for each id of its vocabulary",
                 received=f"the shape {list(rows.shape)}",
-                remedy="Name only tensors whose first axis is the vocabulary, and leave models as they are.",
+                remedy="Name only tensors whose first axis is the vocabulary, and do not change models.",
             )
 
     def _collect(self, fill: Fill, wanted: Tensor, tensor: str, like: Tensor, read: Fetch) -> Tensor:
         if not fill.sources:
             return like.new_zeros((int(wanted.sum()), *like.shape[1:]))
         parts: list[Tensor] = []
-        for model, theirs in fill.sources:
-            held = read(model)
-            self._check_size(model, tensor, held)
-            if held.shape[1:] != like.shape[1:]:
+        for model, indices in fill.sources:
+            stored = read(model)
+            self._check_size(model, tensor, stored)
+            if stored.shape[1:] != like.shape[1:]:
                 raise KingyoError(
                     tensor,
                     expected=f"rows of one shape: {list(like.shape[1:])}",
-                    received=f"{list(held.shape[1:])} in {model}",
+                    received=f"{list(stored.shape[1:])} in {model}",
                     remedy="Merge models of one architecture and size.",
                 )
-            parts.append(torch.index_select(held, 0, theirs[wanted].to(held.device)))
+            parts.append(torch.index_select(stored, 0, indices[wanted].to(stored.device)))
         if len(parts) == 1:
             return parts[0]
         dtype = parts[0].dtype
@@ -134,22 +131,22 @@ class RowMap:
 
 
 def group_fills(places: Iterable[tuple[int, Place]]) -> tuple[Fill, ...]:
-    """Gather rows that come from the same models into one fill each, in order of appearance."""
+    """Group rows that come from the same models into one fill each, in order of appearance."""
     rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    theirs: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
+    sources: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
     for row, place in places:
         models = tuple(model for model, _ in place)
         rows[models].append(row)
-        theirs[models].append([index for _, index in place])
+        sources[models].append([index for _, index in place])
     return tuple(
         Fill(
-            rows=torch.tensor(listed, dtype=torch.int64),
+            rows=torch.tensor(outputs, dtype=torch.int64),
             sources=tuple(
-                (model, torch.tensor([indices[i] for indices in theirs[models]], dtype=torch.int64))
+                (model, torch.tensor([indices[i] for indices in sources[models]], dtype=torch.int64))
                 for i, model in enumerate(models)
             ),
         )
-        for models, listed in rows.items()
+        for models, outputs in rows.items()
     )
 
 

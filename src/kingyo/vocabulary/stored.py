@@ -1,8 +1,4 @@
-"""A tokenizer as it lies in a model's folder: every token with its id, and the JSON that cuts text into them.
-
-It reads ``tokenizer.json``, which the tokenizers library checks; other forms are refused with a remedy. It
-executes nothing that a folder brings along.
-"""
+"""Read the tokenizer in a model's folder from its ``tokenizer.json``, without running code from there."""
 
 from __future__ import annotations
 
@@ -33,11 +29,11 @@ TOKENIZER_FILES = (
     "tekken.json",
     "chat_template.*",
 )
-"""The files that make a tokenizer; patterns. Those of two tokenizers must not be mixed in one folder."""
+"""Patterns of a tokenizer's files. Never mix files of two tokenizers in one folder."""
 
 KINDS = ("BPE", "Unigram", "WordPiece", "WordLevel")
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-"""The tokens that have a role, by their keys in ``tokenizer_config.json``."""
+"""Roles of tokens: keys in ``tokenizer_config.json``."""
 
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _MORE_NAMED = ("additional_special_tokens", "extra_special_tokens")
@@ -46,17 +42,17 @@ _FETCH = "Correct the file, or fetch the model again."
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTokenizer:
-    """A tokenizer that was read.
+    """A tokenizer on disk.
 
     Attributes:
-        reference: what the user calls its model.
-        folder: where it was.
-        data: its ``tokenizer.json``; shared, never to be changed.
-        config: its ``tokenizer_config.json``, empty when there is none.
-        tokens: every token and its id, added ones included; in the order of ids.
-        added: the tokens that are found in text before it is cut, and their flags.
-        named: the tokens that have a role, such as ``bos_token``.
-        template: its chat template.
+        reference: what the user wrote to name its model.
+        folder: the model's folder.
+        data: its ``tokenizer.json``; shared, never change it.
+        config: its ``tokenizer_config.json``; empty without one.
+        tokens: tokens and ids, including added tokens, in the order of ids.
+        added: tokens that are matched before text is split, and their flags.
+        named: tokens with a role, by role, such as ``bos_token``.
+        template: its chat template, or None.
     """
 
     reference: str
@@ -70,17 +66,17 @@ class StoredTokenizer:
 
     @property
     def model(self) -> Mapping[str, object]:
-        """The part of ``tokenizer.json`` that holds vocabulary and merges."""
+        """The part of ``tokenizer.json`` with vocabulary and merges."""
         return cast("Mapping[str, object]", self.data["model"])
 
     @property
     def kind(self) -> str:
-        """How it cuts words into tokens: one of ``KINDS``."""
+        """Its algorithm: one of ``KINDS``."""
         return _kind(self.model)
 
     @property
     def pieces(self) -> Collection[str]:
-        """The tokens that words are cut into."""
+        """Tokens that words are split into."""
         vocab = self.model["vocab"]
         if isinstance(vocab, list):
             return {piece for piece, _ in cast("list[tuple[str, float]]", vocab)}
@@ -88,9 +84,9 @@ class StoredTokenizer:
 
     @cached_property
     def spelling(self) -> tuple[str, ...]:
-        """How its pieces are written: the kind, the sign for a space, and marks of a word's parts.
+        """Spelling of its pieces: the kind, the character for a space, and marks of a word's parts.
 
-        Pieces mean the same in tokenizers that spell alike, and in no others.
+        Pieces can be compared only between tokenizers of equal spelling.
         """
         parts = [self.data.get(key) for key in ("normalizer", "pre_tokenizer", "decoder")]
         rules = json.dumps(parts, ensure_ascii=False)
@@ -100,11 +96,11 @@ class StoredTokenizer:
 
     @cached_property
     def by_id(self) -> Mapping[int, str]:
-        """The token of each id that has one."""
+        """Tokens by id."""
         return {row: token for token, row in self.tokens.items()}
 
     def can_write(self, token: str) -> bool:
-        """Whether the token's own text, alone, is cut into just this token."""
+        """Return whether a token's text is tokenized as exactly this token."""
         backend = _backend(self.folder / "tokenizer.json")
         return list(backend.encode(token, add_special_tokens=False).tokens) == [token]
 
@@ -113,7 +109,7 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
     """Read a folder's tokenizer.
 
     Raises:
-        KingyoError: no tokenizer.json, or one that the tokenizers library cannot read.
+        KingyoError: there is no tokenizer.json, or the tokenizers library cannot read it.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
@@ -123,7 +119,7 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
     if not isinstance(model, dict) or _kind(cast("Mapping[str, object]", model)) not in KINDS:
         received = "no model" if not isinstance(model, dict) else _kind(cast("Mapping[str, object]", model))
         raise KingyoError(
-            str(file), expected=f"a model of {', '.join(KINDS)}", received=received, remedy=_FETCH
+            str(file), expected=f"a model of type {', '.join(KINDS)}", received=received, remedy=_FETCH
         )
     config = _read_optional(folder / "tokenizer_config.json")
     legacy = _read_optional(folder / "special_tokens_map.json")
@@ -150,7 +146,7 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
 
 def _no_json(reference: str, folder: Path) -> KingyoError:
     old = [file.name for pattern in TOKENIZER_FILES[4:-1] for file in sorted(folder.glob(pattern))]
-    received = f"only {', '.join(old)}" if old else "no tokenizer at all"
+    received = f"only {', '.join(old)}" if old else "no tokenizer"
     convert = (
         f'Convert it: python -c "from transformers import AutoTokenizer as T; '
         f"T.from_pretrained('{folder}').save_pretrained('{folder}')\" (needs sentencepiece or tiktoken)."
@@ -159,15 +155,15 @@ def _no_json(reference: str, folder: Path) -> KingyoError:
         reference,
         expected=f"tokenizer.json in {folder}",
         received=received,
-        remedy=convert if old else "Put the model's tokenizer files into its folder.",
+        remedy=convert if old else "Add the model's tokenizer files to its folder.",
     )
 
 
 def _kind(model: Mapping[str, object]) -> str:
-    """The model's type; older files do not name it."""
-    named = model.get("type")
-    if named is not None:
-        return str(named)
+    """Return the model's type, inferred for older files, which do not state it."""
+    stated = model.get("type")
+    if stated is not None:
+        return str(stated)
     if "merges" in model:
         return "BPE"
     if isinstance(model.get("vocab"), list):
@@ -178,7 +174,7 @@ def _kind(model: Mapping[str, object]) -> str:
 def _declared_elsewhere(
     folder: Path, config: Mapping[str, object], legacy: Mapping[str, object]
 ) -> Iterator[tuple[str, int | None, Mapping[str, bool]]]:
-    """Tokens that transformers adds to those of tokenizer.json: (token, its id if given, flags)."""
+    """Yield tokens that transformers adds to those of tokenizer.json: token, id if given, flags."""
     decoder = config.get("added_tokens_decoder")
     if isinstance(decoder, dict):
         numbered = cast("dict[str, object]", decoder)
@@ -206,7 +202,7 @@ def _entries(value: object) -> list[object]:
 
 
 def _content(entry: object) -> str:
-    """The text of a token, which JSON holds bare or in a mapping."""
+    """Return the text of a token, which JSON states directly or in an object."""
     return str(cast("Mapping[str, object]", entry)["content"]) if isinstance(entry, Mapping) else str(entry)
 
 
@@ -226,7 +222,7 @@ def _read_json(file: Path) -> Mapping[str, object]:
 
 @lru_cache(maxsize=32)
 def _parse_json(file: Path, _changed: int, _size: int) -> Mapping[str, object]:
-    """Parse once; the time of change and the size tell a new file of the same name."""
+    """Parse a file once; its mtime and size distinguish a new file of the same name."""
     try:
         parsed: object = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -248,7 +244,7 @@ def _load_backend(file: Path, _changed: int, _size: int) -> Tokenizer:
     except Exception as error:
         raise KingyoError(
             str(file),
-            expected="a tokenizer that the tokenizers library reads",
+            expected="a tokenizer that the tokenizers library can read",
             received=str(error),
             remedy=_FETCH,
         ) from error

@@ -1,6 +1,6 @@
-"""Chat templates: the one that a folder has, those known by name, and the one that most models share.
+"""Chat templates: read from a folder, known by name, or the most common one among models.
 
-The texts are written from what the models' makers publish about their formats. It knows no vocabulary.
+The known templates follow the formats that the authors of the models publish.
 """
 
 from __future__ import annotations
@@ -75,39 +75,39 @@ KNOWN: Mapping[str, str] = {
     "llama3": _LLAMA3,
     "mistral": _MISTRAL,
 }
-"""The templates that a recipe can name."""
+"""Templates that a recipe can name."""
 
 _MARKER = re.compile(r"<\|[^|<>]+\|>|\[\|[^|\[\]]+\|\]|<(?:start|end)_of_turn>|\[/?INST\]")
 
 
 def read_template(folder: Path) -> str | None:
-    """The chat template of a folder: a file of its own, else in tokenizer_config.json; None without one."""
+    """Return the chat template of a folder: its own file, else in tokenizer_config.json; None without one."""
     file = folder / TEMPLATE_FILE
     if file.is_file():
         return file.read_text(encoding="utf-8")
     for name in ("tokenizer_config.json", "chat_template.json"):
-        held = _chat_template(folder / name)
-        if held is not None:
-            return held
+        template = _chat_template(folder / name)
+        if template is not None:
+            return template
     return None
 
 
 def resolve_template(chosen: str, templates: Sequence[str | None]) -> str | None:
-    """The template that a recipe's ``chat_template`` means.
+    """Return the template for a recipe's ``chat_template``.
 
     Args:
         chosen: ``auto``, a known name, or a Jinja template.
-        templates: those of the models, in order, for ``auto``: the most common one, of equals the first.
+        templates: templates of the models in order. ``auto`` is the most common one; ties go to the first.
 
     Returns:
-        The template; None when ``auto`` finds none.
+        The template; None if ``auto`` finds none.
 
     Raises:
-        KingyoError: neither a name nor a template.
+        KingyoError: ``chosen`` is neither a name nor a template.
     """
     if chosen == AUTO:
-        found = Counter(each.strip() for each in templates if each and each.strip())
-        return found.most_common(1)[0][0] if found else None
+        counts = Counter(each.strip() for each in templates if each and each.strip())
+        return counts.most_common(1)[0][0] if counts else None
     if chosen in KNOWN:
         return KNOWN[chosen]
     if "{{" in chosen or "{%" in chosen:
@@ -121,7 +121,7 @@ def resolve_template(chosen: str, templates: Sequence[str | None]) -> str | None
 
 
 def find_markers(template: str) -> tuple[str, ...]:
-    """The control tokens that a template writes, such as ``<|im_start|>``: a vocabulary should have them."""
+    """Return the control tokens in a template, such as ``<|im_start|>``."""
     return tuple(dict.fromkeys(_MARKER.findall(template)))
 
 
@@ -130,8 +130,8 @@ def _chat_template(file: Path) -> str | None:
         parsed: object = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    held = cast("dict[str, object]", parsed).get("chat_template") if isinstance(parsed, dict) else None
-    if isinstance(held, list):  # several, by name
-        named = [cast("dict[str, object]", e) for e in cast("list[object]", held) if isinstance(e, dict)]
-        held = next((entry.get("template") for entry in named if entry.get("name") == "default"), None)
-    return held if isinstance(held, str) else None
+    template = cast("dict[str, object]", parsed).get("chat_template") if isinstance(parsed, dict) else None
+    if isinstance(template, list):  # several named templates
+        named = [cast("dict[str, object]", e) for e in cast("list[object]", template) if isinstance(e, dict)]
+        template = next((entry.get("template") for entry in named if entry.get("name") == "default"), None)
+    return template if isinstance(template, str) else None

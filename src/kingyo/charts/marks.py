@@ -1,0 +1,87 @@
+"""Small functions that make parts of a Vega-Lite chart, as plain dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from kingyo.charts import Rows, Spec
+
+INK, MUTED, ACCENT, GREY = "var(--ink)", "var(--muted)", "var(--accent)", "var(--grey)"
+
+
+def field(name: str, kind: str = "quantitative", **more: object) -> Spec:
+    """Return an encoding by a field of the data.
+
+    Args:
+        name: of the field.
+        kind: ``quantitative`` or ``nominal``.
+        more: other keys, such as ``scale`` or ``axis``.
+    """
+    return {"field": name, "type": kind, **more}
+
+
+def layers(x: str | None, y: str | None, drawn: Sequence[Spec], **more: object) -> Spec:
+    """Return layers one above the other, with one title for each axis.
+
+    Args:
+        x, y: the titles; None for none.
+        drawn: the layers, the lowest first; those without rows are left out.
+        more: what all of them share, such as ``data``.
+    """
+    shown = [each for each in drawn if each.get("data") != rows([])]
+    return {**more, "layer": [_titled(each, {"x": x, "y": y}) for each in shown]}
+
+
+def _titled(one: Spec, titles: Mapping[str, str | None]) -> Spec:
+    encoding = cast("dict[str, Spec]", one["encoding"])
+    named = {
+        name: {**each, "title": titles[name]} if name in titles and "field" in each else each
+        for name, each in encoding.items()
+    }
+    return {**one, "encoding": named}
+
+
+def names(name: str, order: Sequence[str], **more: object) -> Spec:
+    """Return an encoding by names in a given order."""
+    return field(name, "nominal", sort=list(order), **more)
+
+
+def scale(low: float, high: float) -> Spec:
+    """Return a scale that goes from low to high and no farther."""
+    return {"domain": [low, high], "nice": False, "zero": False}
+
+
+def as_stored(name: str) -> Spec:
+    """Return an encoding by a field that holds a colour."""
+    return {"field": name, "type": "nominal", "scale": None}
+
+
+def legend_of(colours: Mapping[str, str], columns: int = 2) -> Spec:
+    """Return a scale of colours with its legend: name -> colour. A layer picks one by ``{"datum": name}``."""
+    return {
+        "scale": {"domain": list(colours), "range": list(colours.values())},
+        "legend": {"title": None, "orient": "bottom", "columns": columns, "symbolOpacity": 1},
+    }
+
+
+def tips(*shown: tuple[str, str]) -> list[Spec]:
+    """Return what stands beside the pointer: field and title of each line."""
+    return [{"field": name, "title": title} for name, title in shown]
+
+
+def layer(mark: str, encoding: Mapping[str, object], **look: object) -> Spec:
+    """Return one layer of marks.
+
+    Args:
+        mark: such as ``bar`` or ``point``.
+        encoding: channel -> what it shows.
+        look: properties that all marks have; ``data`` and ``transform`` are those of the layer.
+    """
+    own = {key: look.pop(key) for key in ("data", "transform") if key in look}
+    return {**own, "mark": {"type": mark, **look}, "encoding": dict(encoding)}
+
+
+def rows(values: Rows) -> Spec:
+    """Return data that a chart brings itself."""
+    return {"values": list(values)}

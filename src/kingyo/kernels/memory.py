@@ -1,0 +1,259 @@
+"""Reading and writing of entries by compiled loops: dtypes, random numbers, stores past the caches.
+
+Numba knows no bfloat16 and reads no address, so the small functions here are LLVM instructions; all else is
+scalar code. A pair is two neighbours, of which the first has an even index. Two bfloat16 of a pair share a
+word of memory, and their random numbers share a hash.
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from kingyo.kernels.noise import FIRST, SECOND
+
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+FLOAT, HALF = ir.FloatType(), ir.HalfType()
+LINE = ir.VectorType(I32, 16)
+"""What memory moves at a time."""
+_PLACE = (types.uint64, types.int64)
+"""An address, and the index of an entry."""
+
+u32, i32 = np.uint32, np.int32
+_LOWER, _15, _16 = u32(0xFFFF), u32(15), u32(16)
+_FIRST, _SECOND = u32(FIRST), u32(SECOND)
+
+
+INLINE: Any = {
+    "nogil": True,
+    "error_model": "numpy",
+    "forceinline": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+"""How numba compiles what only compiled code calls."""
+
+
+def inline(function: Callable[..., Any]) -> Any:
+    """Compile a function into each caller: loops of it become vector instructions."""
+    return njit(**INLINE)(function)
+
+
+def instructions(result: types.Type, *kinds: types.Type) -> Any:
+    """Make a function of compiled code of one that receives a builder of LLVM instructions and the values."""
+
+    def decorate(emit):
+        def typed(_context, *_kinds):
+            def generate(context, builder, _signature, values):
+                made = emit(builder, *values)
+                return context.get_dummy_value() if result == types.void else made
+
+            return result(*kinds), generate
+
+        typed.__signature__ = inspect.signature(emit)  # of which numba reads the number of arguments
+        return intrinsic(typed)
+
+    return decorate
+
+
+def _reader(stored, kind) -> Any:
+    """Return what reads entry i of an address. Nothing writes there meanwhile, which LLVM must know."""
+
+    @instructions(kind, *_PLACE)
+    def read(builder, address, i):
+        pointer = builder.inttoptr(address, stored.as_pointer())
+        value = builder.load(builder.gep(pointer, [i]))
+        value.align = 1
+        value.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return builder.fpext(value, FLOAT) if stored == HALF else value
+
+    return read
+
+
+def _writer(stored, kind, step=None) -> Any:
+    """Return what writes at entry i of an address; ``step`` is the type of an entry, if it is another."""
+
+    @instructions(types.void, *_PLACE, kind)
+    def write(builder, address, i, number):
+        first = builder.inttoptr(address, (step or stored).as_pointer())
+        pointer = builder.bitcast(builder.gep(first, [i]), stored.as_pointer())
+        value = builder.fptrunc(number, HALF) if stored == HALF else number
+        builder.store(value, pointer).align = 1
+
+    return write
+
+
+_read16, _write16 = _reader(I16, types.uint16), _writer(I16, types.uint16)
+_read32, _write_pair = _reader(I32, types.uint32), _writer(I32, types.uint32, step=I16)
+read_h, write_h = _reader(HALF, types.float32), _writer(HALF, types.float32)
+read_f, write_f = _reader(FLOAT, types.float32), _writer(FLOAT, types.float32)
+read_t = _reader(I32, types.int32)
+
+
+@instructions(types.float32, types.boolean, types.float32, types.float32)
+def pick(builder, condition, yes, no):
+    """Return one of two numbers, by a select: no branch keeps a loop from becoming vectors."""
+    return builder.select(condition, yes, no)
+
+
+@instructions(types.uint32, types.float32)
+def size(builder, number):
+    """Return the bits of the magnitude: NaN is larger than infinity."""
+    return builder.and_(builder.bitcast(number, I32), I32(0x7FFFFFFF))
+
+
+@instructions(types.float32, types.float32, types.float32)
+def turned(builder, number, like):
+    """Return the number, its sign turned where ``like`` is negative (-0 is)."""
+    sign = builder.and_(builder.bitcast(like, I32), I32(0x80000000))
+    return builder.bitcast(builder.xor(builder.bitcast(number, I32), sign), FLOAT)
+
+
+@instructions(types.float32, types.uint32)
+def _lower(builder, word):
+    """Return the bfloat16 in the lower half of a word."""
+    return builder.bitcast(builder.shl(word, I32(16)), FLOAT)
+
+
+@instructions(types.float32, types.uint32)
+def _upper(builder, word):
+    """Return the bfloat16 in the upper half of a word."""
+    return builder.bitcast(builder.and_(word, I32(0xFFFF0000)), FLOAT)
+
+
+@instructions(types.uint32, types.float32)
+def _rounded(builder, number):
+    """Return bits of which the upper 16 are the nearest bfloat16, of two equally near ones the even."""
+    bits = builder.bitcast(number, I32)
+    is_odd = builder.and_(builder.lshr(bits, I32(16)), I32(1))
+    return builder.add(bits, builder.add(is_odd, I32(0x7FFF)))
+
+
+@instructions(types.uint32, types.uint32, types.uint32)
+def _beside(builder, lower, upper):
+    """Return a word of the upper halves of two."""
+    return builder.or_(builder.lshr(lower, I32(16)), builder.and_(upper, I32(0xFFFF0000)))
+
+
+@inline
+def read_b(address, i):
+    return _lower(u32(_read16(address, i)))
+
+
+@inline
+def read_r(address, i):
+    return i32(_read16(address, i))
+
+
+@inline
+def pair_b(address, i):
+    word = _read32(address, i >> 1)
+    return _lower(word), _upper(word)
+
+
+@inline
+def pair_h(address, i):
+    return read_h(address, i), read_h(address, i + 1)
+
+
+@inline
+def pair_f(address, i):
+    return read_f(address, i), read_f(address, i + 1)
+
+
+@inline
+def pair_r(address, i):
+    return _halves(_read32(address, i >> 1))
+
+
+@inline
+def pair_t(address, i):
+    return read_t(address, i), read_t(address, i + 1)
+
+
+@inline
+def write_b(to, i, number):
+    _write16(to, i, np.uint16(_rounded(number) >> _16))
+
+
+@inline
+def put_b(to, i, even, odd):
+    _write_pair(to, i, _beside(_rounded(even), _rounded(odd)))
+
+
+@inline
+def put_h(to, i, even, odd):
+    write_h(to, i, even)
+    write_h(to, i + 1, odd)
+
+
+@inline
+def put_f(to, i, even, odd):
+    write_f(to, i, even)
+    write_f(to, i + 1, odd)
+
+
+@inline
+def hashed(pair, first, second):
+    """Return the 32 random bits of a pair; see ``noise``. Numba multiplies in 64 bits."""
+    bits = u32(u32(pair) ^ first)
+    bits = u32(u32(bits ^ u32(bits >> _16)) * _FIRST)
+    bits = u32(bits ^ second)
+    bits = u32(u32(bits ^ u32(bits >> _15)) * _SECOND)
+    return u32(bits ^ u32(bits >> _16))
+
+
+@inline
+def _halves(word):
+    return i32(word & _LOWER), i32(u32(word >> _16))
+
+
+@inline
+def pair_draw(pair, first, second):
+    """Return the random numbers of a pair, from 0 to 65,535."""
+    return _halves(hashed(pair, first, second))
+
+
+@inline
+def draw(i, first, second):
+    """Return the random number of one entry."""
+    even, odd = _halves(hashed(i >> 1, first, second))
+    return odd if i & 1 else even
+
+
+@instructions(types.void, types.uint64, types.uint64, types.int64)
+def _stream(builder, to, of, n_lines):
+    """Copy lines past the caches; ``to`` is a multiple of a line."""
+    with cgutils.for_range(builder, n_lines, intp=I64) as loop:
+        offset = builder.mul(loop.index, I64(64))
+        value = builder.load(builder.inttoptr(builder.add(of, offset), LINE.as_pointer()))
+        value.align = 1
+        written = builder.store(value, builder.inttoptr(builder.add(to, offset), LINE.as_pointer()))
+        written.align = 64
+        written.set_metadata("nontemporal", builder.module.add_metadata([I32(1)]))
+
+
+@instructions(types.void, types.uint64, types.uint64, types.int64)
+def _copy(builder, to, of, n_bytes):
+    to, of = (builder.inttoptr(each, I8.as_pointer()) for each in (to, of))
+    cgutils.raw_memcpy(builder, to, of, n_bytes, 1)
+
+
+@inline
+def copy_out(to, of, n_bytes, past):
+    """Copy bytes, if ``past`` as far as possible past the caches."""
+    done = 0
+    if past and not to & np.uint64(63):
+        done = n_bytes // 64 * 64
+        _stream(to, of, n_bytes // 64)
+    if done < n_bytes:
+        _copy(to + np.uint64(done), of + np.uint64(done), n_bytes - done)

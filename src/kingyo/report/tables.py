@@ -1,0 +1,257 @@
+"""The tables of the report: rows of cells, as text. A pair is a number and what stands small beside it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from kingyo import __version__
+from kingyo.evolution import FrontPoint
+from kingyo.report import wording
+from kingyo.report.findings import BRED, Findings
+from kingyo.report.history import History, Point
+from kingyo.results.measured import set_value_text
+from kingyo.results.summary import Entry
+from kingyo.results.trials import row_title
+from kingyo.run.config import TRAINED
+from kingyo.space.measures import MEASURES
+from kingyo.stats import Interval, mean_name
+from kingyo.types import SPLITS
+
+Cell = str | tuple[str, str]
+Row = tuple[Cell, ...]
+NONE = "–"
+METHODS = {
+    "wilson": "Wilson's for shares of right answers",
+    "gaffke": "Gaffke's for other scores and their differences",
+    "newcombe": "Newcombe's for differences",
+    "bootstrap": "percentiles of resampled sets for measures of all answers and importance",
+    "mover": "Zou & Donner's for means and estimates of several parts",
+}
+TESTS = {
+    "mcnemar": "McNemar's exact test",
+    "gaffke": "Gaffke's bounds",
+    "bootstrap": "paired bootstrap of 1,000 sets",
+}
+
+
+def score_cell(value: Interval | None) -> Cell:
+    """Return a score with its interval beside it; a dash where there is none."""
+    return NONE if value is None else (wording.percent(value.score), wording.bounds(value))
+
+
+def scores_table(findings: Findings) -> tuple[Row, list[Row]]:
+    """Return all models on all splits; on fit for all items, estimated where some were scored."""
+    entries = list(findings.models.values())
+    head: list[Cell] = ["model"]
+    for split in SPLITS:
+        sizes = [each.n for entry in entries if (each := entry.on(split)) is not None]
+        head.append((split, wording.sizes(sizes, findings.items[split])))
+    return tuple(head), [
+        row for name, entry in findings.models.items() for row in _scores(findings, name, entry)
+    ]
+
+
+def _scores(findings: Findings, name: str, entry: Entry) -> Iterator[Row]:
+    guess = findings.estimates.get(name)
+    fit = score_cell(entry.fit)
+    if guess is not None:
+        fit = (f"≈ {wording.percent(guess.score.score)}", wording.bounds(guess.score))
+    yield name, fit, score_cell(entry.validation), score_cell(entry.test)
+    for task, own in entry.tasks.items():
+        yield f"{name}: {task}", *(score_cell(own.get(split)) for split in SPLITS)
+
+
+def differences_table(findings: Findings) -> tuple[Row, list[Row]]:
+    """Return the bred model minus each other, on test."""
+    words = {"better": "bred is better", "worse": "bred is worse", "open": "not shown"}
+    rows: list[Row] = []
+    for each in findings.summary.comparisons:
+        name = each.other if each.other in findings.summary.baselines else wording.search(each.other)
+        score, _, bounds = findings.unit.difference(each.difference).replace(" points", "").partition(" ")
+        rows.append((name, (score, bounds), wording.p_value(each.p), words[wording.verdict(each)]))
+    n = findings.summary.comparisons[0].difference.n if rows else 0
+    unit = findings.unit.measure or "points"
+    return ("bred model minus", (unit, f"n = {n:,}"), "p", "so"), rows
+
+
+def tests_named(findings: Findings) -> str:
+    """Return the tests behind the p-values."""
+    return " or ".join(TESTS[name] for name in sorted({each.test for each in findings.summary.comparisons}))
+
+
+def front_table(findings: Findings) -> tuple[Row, list[Row]]:
+    """Return the points of the front, the best in the first objective first."""
+    names, mean = findings.summary.objectives, mean_name(findings.summary.weights.values())
+    ordered = sorted(findings.front, key=lambda each: each[0].objectives, reverse=True)
+    rows: list[Row] = []
+    for point, entry in ordered:
+        cells = [_objective(point, place, _on_task(entry, name)) for place, name in enumerate(names)]
+        rows.append((_marked(findings, point), *cells, _with_n(entry.validation)))
+    return ("trial", *names, ("validation", mean)), rows
+
+
+def _marked(findings: Findings, point: FrontPoint) -> str:
+    winner, knee = findings.summary.winner, findings.summary.front.knee
+    marks = ["knee"] if knee is not None and point.trial.id == knee.trial.id else []
+    marks += [BRED] if winner is not None and winner.trial.id == point.trial.id else []
+    return " ".join([f"trial {point.trial.asked.number}", *([f"({', '.join(marks)})"] if marks else [])])
+
+
+def _objective(point: FrontPoint, place: int, measured: Interval | None) -> Cell:
+    """Return what the strategy received; beside an estimate stands what was measured."""
+    value = wording.percent(point.objectives[place])
+    if measured is None:
+        return value
+    if point.is_partial:
+        return f"≈ {value}", f"measured {wording.score(measured)}, n = {measured.n:,}"
+    return _with_n(measured)
+
+
+def _on_task(entry: Entry, objective: str) -> Interval | None:
+    if objective in MEASURES:
+        return None
+    return entry.tasks[objective].get("fit") if entry.tasks else entry.fit
+
+
+def _with_n(value: Interval | None) -> Cell:
+    return (
+        NONE if value is None else (wording.percent(value.score), f"{wording.bounds(value)}, n = {value.n:,}")
+    )
+
+
+def sets_table(findings: Findings) -> tuple[Row, list[Row]]:
+    """Return measures of sets of answers, which are no mean of item scores."""
+    splits = findings.summary.set_splits
+    rows: list[Row] = [
+        (row.measure, row.model, *(set_value_text(row.values.get(split)) for split in splits))
+        for row in findings.summary.set_rows()
+    ]
+    return ("measure", "model", *splits), rows
+
+
+def trials_table(findings: Findings) -> list[dict[str, object]]:
+    """Return all trials of the main search: numbers to sort by, and texts to show."""
+    main, winner = findings.main, findings.summary.winner
+    finalists = {each.trial: each.together for each in findings.summary.finalists}
+    return [
+        {
+            "number": point.number,
+            "is_bred": winner is not None and point.trial.id == winner.trial.id,
+            "score": point.score,
+            "text": NONE if point.score is None else _score_text(main, point),
+            "raw": point.raw if point.is_partial else None,
+            "raw_text": wording.percent(point.raw) if point.is_partial and point.raw is not None else "",
+            "n": point.n,
+            "batch": point.trial.batch + 1,
+            "together": finalists.get(point.number),
+            "together_text": findings.unit.text(finalists[point.number]) if point.number in finalists else "",
+            "genes": [point.trial.asked.genome[gene.place] for gene in findings.genes[:6]],
+            "failure": point.failure,
+        }
+        for point in (main.points if main else ())
+    ]
+
+
+def _score_text(main: History | None, point: Point) -> str:
+    unit = wording.PERCENT if main is None else main.unit
+    return f"{'≈ ' if point.is_partial else ''}{unit.text(point.score or 0.0)}"
+
+
+def failures_table(findings: Findings) -> list[Row]:
+    """Return how often trials failed, and why."""
+    histories = {"main": findings.main} if findings.main else {}
+    return [
+        (reason, name, f"{count:,}")
+        for name, history in {**histories, **findings.controls}.items()
+        for reason, count in history.failures.most_common()
+    ]
+
+
+def facts(findings: Findings) -> list[tuple[str, str]]:
+    """Return what the run rests on: data, seeds, cost, versions."""
+    config, stored, added = findings.config, findings.facts, findings.summary.extensions
+    near, training = findings.summary.near_duplicates, findings.summary.training
+    return [
+        ("items", wording.listed([f"{n:,} {split}" for split, n in findings.items.items()])),
+        ("duplicates dropped", _number(stored.get("duplicates_dropped"))),
+        *([("near-duplicates", str(near))] if near is not None and near.groups else []),
+        ("seed", _number(config.get("seed", 0))),
+        ("budget", "".join([_pairs(config.get("budget")), *(f", then {each}" for each in added)])),
+        ("trials", "none yet" if findings.main is None else _counted(findings.main)),
+        *(
+            (f"trials, {wording.search(name)}", _counted(history))
+            for name, history in findings.controls.items()
+        ),
+        *([] if training is None else [(row_title(TRAINED), str(training))]),
+        ("item evaluations", f"{findings.summary.item_evaluations:,}, all searches and splits"),
+        ("scores copied", f"{findings.summary.copied:,}, of trials with the same recipe"),
+        ("working time", wording.duration(findings.summary.seconds)),
+        *_costs(findings),
+        ("search", _search(findings)),
+        ("intervals", _methods(findings)),
+        ("begun", _date(stored.get("created"))),
+        ("versions", f"run by kingyo {stored.get('version')}, report by kingyo {__version__}"),
+        ("folder", findings.summary.folder),
+        *(("note", each) for each in findings.summary.notes),
+    ]
+
+
+def _counted(history: History) -> str:
+    return f"{len(history.points):,}, {history.failures.total():,} failed ({history.strategy})"
+
+
+def _costs(findings: Findings) -> Iterator[tuple[str, str]]:
+    histories = [each for each in (findings.main, *findings.controls.values()) if each is not None]
+    build = sum(each.build_seconds for each in histories)
+    score = sum(each.score_seconds for each in histories)
+    if build + score > 0:
+        share = wording.percent(build / (build + score))
+        yield "merging", f"{wording.duration(build)}, {share} of the time spent on candidates"
+
+
+def _search(findings: Findings) -> str:
+    if findings.main is None:
+        return "not begun"
+    described = findings.main.description
+    if described.get("space") == "dataflow":
+        return f"{described.get('strategy')}, paths through layers"
+    return f"{described.get('strategy')}, method {described.get('method')}, groups {described.get('groups')}"
+
+
+def _methods(findings: Findings) -> str:
+    shown = [entry.on(split) for entry in findings.models.values() for split in SPLITS]
+    shown += [each.score for each in findings.estimates.values()] + [
+        gene.importance for gene in findings.genes[:1]
+    ]
+    used = {each.method for each in shown if each is not None}
+    used |= {each.difference.method for each in findings.summary.comparisons}
+    names = [text for name, text in METHODS.items() if name in used]
+    return f"95%: {wording.listed(names)}" if names else NONE
+
+
+def sources_table(findings: Findings) -> list[Row]:
+    """Return the models that were merged: name and reference."""
+    sources = cast(Mapping[str, object], findings.config.get("sources") or {})
+    base = findings.config.get("base")
+    return [*([("base", str(base))] if base else []), *((name, str(each)) for name, each in sources.items())]
+
+
+def task_text(config: Mapping[str, object]) -> str:
+    """Return the task or tasks as stored."""
+    return json.dumps(config.get("tasks") or config.get("task"), ensure_ascii=False, indent=2)
+
+
+def _pairs(value: object) -> str:
+    pairs = cast(Mapping[str, object], value or {})
+    return ", ".join(f"{_number(each)} {name.replace('_', ' ')}" for name, each in pairs.items()) or NONE
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else NONE
+
+
+def _date(value: object) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(value)) if isinstance(value, int | float) else NONE

@@ -1,0 +1,262 @@
+"""Charts over the trials of the main search; they share the rows of ``trial_rows``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kingyo.charts import Chart, Spec
+from kingyo.charts.marks import ACCENT, GREY, INK, MUTED, field, layer, layers, legend_of, rows, scale, tips
+from kingyo.report import wording
+from kingyo.report.ancestry import Family
+from kingyo.report.composition import SHOWN, Gene
+from kingyo.report.findings import BRED, Findings
+from kingyo.report.history import History
+from kingyo.sizes import counted
+
+TRIALS: Spec = {"name": "trials"}
+LONGEST = 30  # characters of a measure beside an axis
+CLOSE = 0.06  # of scores, within which lines share a label
+CHOICES = 40  # genes to choose from in the chart of two genes
+TRIAL, MEASURED, BEST, BATCH = "trial", "its measured mean", "best so far", "mean of the batch"
+CONTROLS = (("var(--blue)", [6, 4]), ("var(--ochre)", [8, 3, 2, 3]), ("var(--green)", [2, 3]))
+POINT: Spec = {"filled": True, "size": 28, "opacity": 0.4}
+
+
+def trial_rows(findings: Findings) -> list[dict[str, object]]:
+    """Return one row for each trial of the main search that was scored; ``g`` are its genes by importance."""
+    if findings.main is None:
+        return []
+    unit, child = findings.unit, None if findings.child is None else findings.child.trial.id
+    return [
+        {
+            "trial": point.number,
+            "score": unit.factor * score,
+            "text": unit.text(score),
+            "n": point.n,
+            "raw": unit.factor * point.raw if point.is_partial and point.raw is not None else None,
+            "bred": point.trial.id == child,
+            "g": [point.trial.asked.genome[gene.place] for gene in findings.genes[:CHOICES]],
+        }
+        for point, score in findings.main.scored
+    ]
+
+
+def progress_chart(findings: Findings, main: History) -> Chart:
+    """Draw each trial, the best so far, batch means and controls, and baselines as lines."""
+    estimated = any(point.is_partial for point in main.points)
+    means = main.batches()
+    colours = {TRIAL: MUTED, **({MEASURED: INK} if estimated else {}), BEST: ACCENT}
+    colours |= {BATCH: GREY} if len(means) > 1 else {}
+    controls = list(zip(findings.controls.values(), CONTROLS, strict=False))
+    colours |= {wording.search(history.name): colour for history, (colour, _) in controls}
+    lines = [_best(main, BEST, strokeWidth=2.6)]
+    lines += [
+        _best(history, wording.search(history.name), strokeWidth=1.8, strokeDash=dash)
+        for history, (_, dash) in controls
+    ]
+    drawn = [
+        _points(findings, colours),
+        *([_measured()] if estimated else []),
+        *_band(main),
+        *([_batches(means, main.unit)] if len(means) > 1 else []),
+        *lines,
+        *_baselines(findings, main),
+    ]
+    best = f"; the best is {main.records[-1].text}" if main.records else ""
+    return Chart(
+        name="progress",
+        description=f"Scores of {counted(len(main.points), 'trial')} on fit{best}.",
+        spec=layers("trial", score_title(findings), drawn),
+        height=400,
+    )
+
+
+def _points(findings: Findings, colours: dict[str, str]) -> Spec:
+    score = _score(findings)
+    tooltip = tips(("trial", "trial"), ("text", findings.unit.title), ("n", "items"))
+    colour = {"datum": TRIAL, **legend_of(colours)}
+    x = field("trial", axis={"grid": False, "tickMinStep": 1})
+    return layer("point", {"x": x, "y": score, "color": colour, "tooltip": tooltip}, data=TRIALS, **POINT)
+
+
+def _score(findings: Findings, height: str = "score") -> Spec:
+    """Return the axis of scores on fit, which all charts of trials have."""
+    return field(height, scale=_range(findings))
+
+
+def score_title(findings: Findings) -> str:
+    """Return the title of that axis."""
+    measure = findings.unit.measure
+    if measure is None:
+        return "score on fit in %"
+    return f"{measure if len(measure) <= LONGEST else 'measure'} on fit"
+
+
+def _range(findings: Findings) -> Spec:
+    if findings.unit.measure is not None:
+        return {"zero": False}
+    scores = [point.score or 0.0 for point in (findings.main.points if findings.main else ())]
+    tops = [each.score for name in findings.models if (each := findings.on_fit(name)) is not None]
+    return scale(0, min(104.0, 112 * max([0.05, *scores, *tops])))
+
+
+def _measured() -> Spec:
+    encoding = {"x": field("trial"), "y": field("raw"), "color": {"datum": MEASURED}}
+    is_known = [{"filter": "datum.raw !== null"}]
+    return layer(
+        "tick", encoding, data=TRIALS, transform=is_known, size=7, thickness=1.4, orient="horizontal"
+    )
+
+
+def _best(history: History, name: str, **look: object) -> Spec:
+    factor = history.unit.factor
+    steps: list[dict[str, object]] = [
+        {"trial": each.point.number, "score": factor * each.score, "text": each.text, "from": name}
+        for each in history.records
+    ]
+    if steps:
+        steps.append({**steps[-1], "trial": history.points[-1].number})
+    tooltip = tips(("from", "search"), ("trial", "trial"), ("text", BEST))
+    encoding = {"x": field("trial"), "y": field("score"), "color": {"datum": name}, "tooltip": tooltip}
+    return layer("line", encoding, data=rows(steps), interpolate="step-after", **look)
+
+
+def _band(main: History) -> Iterator[Spec]:
+    """Yield the intervals of the best so far; an estimate has none here."""
+    fits = main.measured_records
+    if not fits:
+        return
+    factor = main.unit.factor
+    numbers = [record.point.number for record in main.records]
+    band = [
+        {"trial": number, "low": factor * fit.low, "high": factor * fit.high}
+        for number, fit in zip([*numbers, main.points[-1].number], [*fits, fits[-1]], strict=True)
+    ]
+    encoding = {"x": field("trial"), "y": field("low"), "y2": {"field": "high"}, "color": {"value": ACCENT}}
+    yield layer("area", encoding, data=rows(band), interpolate="step-after", opacity=0.13)
+
+
+def _batches(means: Sequence[tuple[float, float]], unit: wording.Unit) -> Spec:
+    values = [{"trial": place, "score": unit.factor * mean} for place, mean in means]
+    encoding = {"x": field("trial"), "y": field("score"), "color": {"datum": BATCH}}
+    return layer("line", encoding, data=rows(values), strokeWidth=1.4)
+
+
+def baselines_shown(findings: Findings) -> list[str]:
+    """Return the baselines that are lines in a chart: base, uniform and the best parent."""
+    best = findings.summary.best_parent()
+    wanted = ("base", "uniform", best.name if best else "")
+    return [name for name in findings.summary.baselines if name in wanted and findings.on_fit(name)]
+
+
+def _baselines(findings: Findings, main: History) -> Iterator[Spec]:
+    """Yield a line for each baseline, with its name above; lines that are close together share a label."""
+    factor = main.unit.factor
+    known = [(each.score, name) for name in baselines_shown(findings) if (each := findings.on_fit(name))]
+    labels: dict[float, list[str]] = {}
+    for score, name in sorted(known):
+        text = f"{name} {'≈ ' if name in findings.estimates else ''}{main.unit.text(score)}"
+        lower = next((height for height in labels if score - height < CLOSE), None)
+        labels[score] = [*labels.pop(lower, []), text] if lower is not None else [text]
+    look: Spec = {"align": "right", "baseline": "bottom", "dy": -3, "color": MUTED, "fontSize": 11}
+    lines = [{"score": factor * score} for score, _ in known]
+    texts = [{"score": factor * score, "text": ", ".join(own)} for score, own in labels.items()]
+    yield layer("rule", {"y": field("score")}, data=rows(lines), color=MUTED, strokeDash=[2, 3])
+    encoding = {"x": {"value": "width"}, "y": field("score"), "text": {"field": "text"}}
+    yield layer("text", encoding, data=rows(texts), **look)
+
+
+def slice_charts(findings: Findings) -> list[tuple[Gene, Chart]]:
+    """Draw the score by one gene, for each of the most important genes."""
+    return [(gene, _slice(findings, place)) for place, gene in enumerate(findings.genes[:SHOWN])]
+
+
+def _slice(findings: Findings, place: int) -> Chart:
+    gene = findings.genes[place]
+    x = field(f"g[{place}]", scale=scale(gene.low, gene.high), axis={"tickCount": 4})
+    y = {**_score(findings), "axis": {"tickCount": 4}}
+    return Chart(
+        name=f"slice-{place + 1}",
+        description=f"Scores of trials on fit by their gene {gene.name}.",
+        spec=layers(None, None, [_trials(x, y), _child(x, y)], data=TRIALS),
+        height=170,
+        width=360,
+    )
+
+
+def _trials(x: Spec, y: Spec, **more: object) -> Spec:
+    tooltip = tips(("trial", "trial"), ("text", "score"), ("n", "items"))
+    return layer("point", {"x": x, "y": y, "tooltip": tooltip, **more}, **{**POINT, "color": INK})
+
+
+def _child(x: Spec, y: Spec) -> Spec:
+    look: Spec = {"shape": "diamond", "size": 150, "filled": True, "color": ACCENT, "opacity": 1}
+    return layer("point", {"x": x, "y": y}, transform=[{"filter": "datum.bred"}], **look)
+
+
+def pair_chart(findings: Findings) -> Chart:
+    """Draw two genes against each other, the score as opacity; a page lets its reader choose the genes."""
+    genes = findings.genes[:CHOICES]
+    options = {"options": list(range(len(genes))), "labels": [gene.name for gene in genes]}
+    chosen = [
+        {"name": name, "value": value, "bind": {"input": "select", "name": name, **options}}
+        for name, value in (("across", 0), ("up", 1))
+    ]
+    at = [{"calculate": f"datum.g[{name}]", "as": name} for name in ("across", "up")]
+    x, y = (field(name, scale={"zero": False}) for name in ("across", "up"))
+    shade = field("score", title=score_title(findings), scale={"range": [0.08, 1]})
+    shade["legend"] = {
+        "orient": "top",
+        "symbolType": "circle",
+        "symbolFillColor": INK,
+        "symbolStrokeWidth": 0,
+    }
+    return Chart(
+        name="pair",
+        description=f"Trials by two genes, such as {genes[0].name} and {genes[1].name}: the better a trial, "
+        "the stronger its point.",
+        spec=layers(
+            None, None, [_trials(x, y, opacity=shade), _child(x, y)], params=chosen, data=TRIALS, transform=at
+        ),
+        height=360,
+    )
+
+
+def family_chart(findings: Findings, family: Family) -> Chart:
+    """Draw the child, its ancestors and the lines from parent to child, on the plane of the search."""
+    assert findings.main is not None, "a family is of the main search"
+    places = {
+        point.number: {"trial": point.number, "score": findings.unit.factor * score}
+        for point, score in findings.main.scored
+    }
+    edges = [
+        {**places[parent], "to": places[child]["trial"], "height": places[child]["score"]}
+        for parent, child in family.edges
+        if parent in places and child in places
+    ]
+    colours = {TRIAL: MUTED, "ancestor": INK, BRED: ACCENT}
+    groups = {"ancestor": [each for each in family.members if each != family.child], BRED: [family.child]}
+    shown = [
+        layer(
+            "point",
+            {
+                "x": field("trial"),
+                "y": _score(findings),
+                "color": {"datum": name},
+                "tooltip": tips(("trial", name)),
+            },
+            data=rows([places[number] for number in numbers if number in places]),
+            filled=True,
+            opacity=1,
+            **({"shape": "diamond", "size": 150} if name == BRED else {"size": 55}),
+        )
+        for name, numbers in groups.items()
+    ]
+    ends = {"x": field("trial"), "y": field("score"), "x2": {"field": "to"}, "y2": {"field": "height"}}
+    lines = layer("rule", ends, data=rows(edges), color=ACCENT, opacity=0.45)
+    return Chart(
+        name="family",
+        description=f"Trial {family.child} and its {len(family.members) - 1} ancestors among all trials.",
+        spec=layers("trial", score_title(findings), [_points(findings, colours), lines, *shown]),
+        height=340,
+    )

@@ -1,0 +1,201 @@
+"""The charts say what the store says, and Vega-Lite compiles each of them without a word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("vl_convert", reason="charts are compiled by vl-convert")
+
+import vl_convert
+
+from kingyo.charts import Chart
+from kingyo.charts.colours import DARK, LIGHT, painted
+from kingyo.charts.draw import full_spec
+from kingyo.evolution import MAIN
+from kingyo.recipe import Hop, Recipe
+from kingyo.report.composition import Matrix
+from kingyo.report.findings import Findings, read_findings
+from kingyo.report.page import charts
+from kingyo.report.path_charts import path_chart
+from kingyo.report.score_charts import gene_chart, score_chart
+from kingyo.report.trial_charts import trial_rows
+from kingyo.results.paths import Atlas
+from kingyo.store import RunStore, StoredTrial
+from tests.report.conftest import SHAPES
+from tests.report.reader import as_json, data_of
+
+
+def found_of(folder: Path) -> Findings:
+    with RunStore.read(folder) as store:
+        return read_findings(store)
+
+
+def rows_of(found: Findings, name: str) -> list[dict[str, Any]]:
+    return data_of(as_json(charts(found)[name].spec), {"trials": trial_rows(found)})
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_chart_compiles_and_has_words(
+    runs: dict[str, Path], name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found = found_of(runs[name])
+    for chart in charts(found).values():
+        spec = full_spec(chart, 640) | {"datasets": {"trials": trial_rows(found)}}
+        assert vl_convert.vegalite_to_vega(as_json(spec))["marks"]
+        assert chart.description
+    assert capfd.readouterr().err == ""
+
+
+def test_colours_are_variables_of_both_themes(runs: dict[str, Path]) -> None:
+    assert LIGHT.keys() == DARK.keys()
+    text = json.dumps([chart.spec for chart in charts(found_of(runs["better"])).values()])
+    assert "var(--accent)" in text and "#" not in text
+    assert "var(" not in painted(text)
+
+
+def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
+    found = found_of(runs["better"])
+    bars = found.bars()
+    assert (bars[0].name, bars[0].role) == ("bred", "bred")
+    rest = [bar.score.score for bar in bars[1:]]
+    assert rest == sorted(rest, reverse=True)
+    assert {"uniform", "random search", "grid search", "base", "ja"} <= {bar.name for bar in bars}
+    for bar, row in zip(bars, rows_of(found, "bars"), strict=False):
+        assert (row["score"], row["low"], row["high"], row["n"]) == (
+            100 * bar.score.score,
+            100 * bar.score.low,
+            100 * bar.score.high,
+            bar.score.n,
+        )
+
+
+def test_a_control_stands_apart_from_parents(runs: dict[str, Path]) -> None:
+    chart = score_chart(found_of(runs["better"]).bars(), "test", "n = 120")
+    fills = {row["name"]: row["fill"] for row in as_json(chart.spec)["data"]["values"]}
+    assert fills["bred"] == "var(--accent)" and fills["random search"] != fills["ja"]
+
+
+def test_trials_estimates_and_baselines_are_on_one_scale(runs: dict[str, Path]) -> None:
+    found = found_of(runs["screened"])
+    assert found.main is not None
+    rows = {row["trial"]: row for row in as_json(trial_rows(found))}
+    for point, score in found.main.scored:
+        row = rows[point.number]
+        assert point.raw is not None
+        assert (row["score"], row["raw"], row["n"]) == (100 * score, 100 * point.raw, 16)
+    lines = [row["text"] for row in rows_of(found, "progress") if str(row.get("text")).startswith("uniform")]
+    guess = found.estimates["uniform"]
+    assert lines and all(line == f"uniform ≈ {100 * guess.score.score:.1f}%" for line in lines)
+    assert guess.score.score != guess.raw
+
+
+def test_slices_show_the_genes_of_the_trials(runs: dict[str, Path]) -> None:
+    found = found_of(runs["better"])
+    assert found.main is not None
+    first, second = found.genes[:2]
+    assert first.importance is not None and second.importance is not None
+    assert first.importance.score >= second.importance.score
+    rows = {row["trial"]: row["g"] for row in as_json(trial_rows(found))}
+    for point, _ in found.main.scored:
+        assert rows[point.number][:2] == [point.trial.asked.genome[each.place] for each in (first, second)]
+
+
+def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
+    found = found_of(runs["front"])
+    front = found.summary.front
+    assert front.knee is not None
+    assert [name for name in charts(found) if name.startswith("front")] == [
+        "front-0-1",
+        "front-0-2",
+        "front-1-2",
+    ]
+    names = [row["name"] for row in rows_of(found, "front-0-1")]
+    trials = [f"trial {each.trial.asked.number}" for each in (*front.points, *front.beaten)]
+    assert {*trials, "random search", "grid search", "uniform"} <= set(names)
+    best = found.summary.best_parent()
+    assert best is not None and best.name in names
+    for rival in found.rivals:
+        if rival.name == "uniform":
+            fit = found.summary.baselines["uniform"].fit
+            assert fit is not None and rival.objectives == (fit.score, None, None)
+
+
+def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
+    one = Matrix(
+        parameter="weight",
+        sources=("a", "b"),
+        groups=("all",),
+        cells={("a", "all"): 0.5, ("b", "all"): -0.25},
+        low=-1.0,
+        high=1.0,
+    )
+    rows = as_json(gene_chart(one, "weight").spec)["data"]["values"]
+    assert [(row["source"], row["gene"], row["text"]) for row in rows] == [
+        ("a", 0.5, "0.50"),
+        ("b", -0.25, "−0.25"),
+    ]
+    cells = {(source, group): 0.5 for source in "ab" for group in ("block.0", "block.1")}
+    several = replace(one, groups=("block.0", "block.1"), cells=cells)
+    assert [row["group"] for row in as_json(gene_chart(several, "weight").spec)["data"]["values"]] == [
+        *"0101"
+    ]
+
+
+def visits(trial: StoredTrial) -> Iterator[tuple[str, float]]:
+    """Place and scale of each hop, from the text in the store."""
+    for entry in json.loads(trial.recipe)["path"]:
+        first, end = entry.get("layer_range") or (entry["layer"], entry["layer"] + 1)
+        source = entry["model"].removeprefix("zoo/")
+        yield from ((f"{source} {layer}", entry.get("scale", 1.0)) for layer in range(first, end))
+
+
+def test_each_hop_of_the_winner_is_a_mark_in_its_row(runs: dict[str, Path]) -> None:
+    found = found_of(runs["paths"])
+    assert found.child is not None
+    hops = [*visits(found.child.trial)]
+    marks = [row for row in rows_of(found, "path") if "shape" in row]
+    marks = marks[-len(hops) :]
+    assert [(row["hop"], row["place"], row["scale"]) for row in marks] == [
+        (number, place, f"×{scale:.3g}") for number, (place, scale) in enumerate(hops, 1)
+    ]
+    again = [place in [each for each, _ in hops[:i]] for i, (place, _) in enumerate(hops)]
+    assert any(again), "a path with a layer twice"
+    assert [row["shape"] == "diamond" for row in marks] == again
+
+
+def test_shares_are_those_of_the_recipes(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["paths"]) as store:
+        found, trials = read_findings(store), store.trials(MAIN)
+    assert found.main is not None and found.routes is not None and found.routes.by_generation
+    ended = set(found.main.by_number)
+    for row in rows_of(found, "path-layers"):
+        if "share" in row:
+            own = [t for t in trials if str(t.batch + 1) == row["group"] and t.asked.number in ended]
+            passing = sum(row["place"] in {place for place, _ in visits(trial)} for trial in own)
+            assert row["text"] == f"{passing} of {len(own)}"
+            assert row["share"] == pytest.approx(passing / len(own))
+
+
+def test_small_batches_are_put_together(runs: dict[str, Path]) -> None:
+    routes = found_of(runs["stacking"]).routes
+    assert routes is not None and not routes.by_generation
+    assert [(group.label, group.title, group.n) for group in routes.groups] == [
+        ("0", "trials 0 to 9", 10),
+        ("10", "trials 10 to 19", 10),
+        ("20", "trials 20 to 29", 10),
+    ]
+
+
+def test_many_layers_and_hops_stay_apart() -> None:
+    atlas = Atlas(names={}, layers={"a": 24, "b": 24})
+    hops = [Hop(model=model, layer=k) for model in ("a", "b", "a") for k in range(4, 24)]
+    path = atlas.read(Recipe(merge_method="passthrough", path=tuple(hops), base_model="a"))
+    assert path is not None
+    chart: Chart = path_chart(path)
+    assert chart.height / 50 >= 12 and chart.min_width / 62 >= 14

@@ -1,0 +1,258 @@
+"""The report as a file: what it says, what it must never contain, what it does with bad places."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
+
+from kingyo.cli.tables import print_summary
+from kingyo.errors import KingyoError
+from kingyo.report import wording, write_report
+from kingyo.report.findings import read_findings
+from kingyo.report.sentences import headline
+from kingyo.results.summary import summarize
+from kingyo.store import RunStore
+from tests.report.conftest import SHAPES
+from tests.report.made_up_run import ATTACK
+from tests.report.reader import Reader, plain, rendered
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_markup_is_sound(runs: dict[str, Path], name: str) -> None:
+    page = Reader(rendered(runs[name]))
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert page.tags.count("h1") == 1
+    assert ("html", "lang", "en") in page.attributes
+
+
+def test_nothing_is_fetched(runs: dict[str, Path]) -> None:
+    page = rendered(runs["better"])
+    reader = Reader(page)
+    for _, attribute, value in reader.attributes:
+        assert attribute not in ("src", "srcset", "action", "data", "poster", "background")
+        assert "http:" not in value and "https:" not in value
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert not re.search(r"url\(|@import", style)
+    policy = next(value for value in reader.values("content") if "default-src" in value)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+
+
+def test_answers_cannot_become_markup(runs: dict[str, Path]) -> None:
+    reader = Reader(rendered(runs["better"]))
+    assert all("<" not in script for script in reader.scripts[:-2]), "data"
+    assert len(reader.scripts) == reader.tags.count("script")
+    assert "img" not in reader.tags
+    assert any(ATTACK in text for text in reader.texts)
+    assert not any(name.startswith("on") for _, name, _ in reader.attributes)
+
+
+def test_texts_carry_direction_and_language(runs: dict[str, Path]) -> None:
+    attributes = Reader(rendered(runs["better"])).attributes
+    assert ("span", "dir", "auto") in attributes
+    assert ("span", "lang", "ja") in attributes
+    assert ("span", "lang", "") in attributes
+
+
+def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
+    lines = {}
+    for name, folder in runs.items():
+        with RunStore.read(folder) as store:
+            lines[name] = headline(read_findings(store))
+    assert lines["better"] == (
+        "The best model of this run is trial 35 of grid search, not the bred one. "
+        "The bred model beats its best parent (math-en) and the uniform merge "
+        "but is not shown to beat random search or grid search."
+    )
+    assert lines["worse"].startswith(
+        "The best model of this run is the uniform merge, not the bred one. The bred model is worse than "
+    )
+    assert lines["searching"] == "Not finished: 30 trials so far, nothing tested yet."
+    assert lines["picked"] == "A winner is picked, and not tested yet."
+    assert lines["empty"] == "Not finished: no trials so far, nothing tested yet."
+    assert "the frankenmerge" in lines["paths"]
+
+
+def test_three_answers_come_first_and_the_rest_is_folded(runs: dict[str, Path]) -> None:
+    page = Reader(rendered(runs["better"]))
+    first = page.text[: page.text.index("On the test split")]
+    for question in ("How good is the bred model?", "Compared with what?", "how to get it"):
+        assert question in first
+    with RunStore.read(runs["better"]) as store:
+        found = read_findings(store)
+    winner = found.summary.winner
+    assert winner is not None and winner.test is not None
+    assert wording.percent(winner.test.score) in first and "n = 120 on test" in first
+    assert f"kingyo export {runs['better']} OUT --trial" in first
+    folds = [value for tag, name, value in page.attributes if tag == "details" and name == "id"]
+    assert folds == ["advice", "genes", "model", "trials", "selection", "answers", "basis"]
+
+
+def test_the_recipe_is_the_one_in_the_store(runs: dict[str, Path]) -> None:
+    yaml = pytest.importorskip("yaml")
+    with RunStore.read(runs["better"]) as store:
+        found = read_findings(store)
+    assert found.child is not None
+    recipe = yaml.safe_load(found.recipe)
+    weights = [each["parameters"]["weight"] for each in recipe["models"]]
+    assert weights == [each["parameters"]["weight"] for each in found.child.recipe["models"]]  # type: ignore[index]
+    assert any(found.recipe in text for text in Reader(rendered(runs["better"])).texts)
+
+
+def test_every_trial_is_a_row_under_its_own_number(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["screened"]) as store:
+        found = read_findings(store)
+    page = rendered(runs["screened"])
+    assert found.main is not None
+    table = page[page.index('aria-label="Trials"') :]
+    rows = dict(re.findall(r'<th scope="row" data-value="(\d+)">.*?\n<td data-value="([0-9.e-]*)">', table))
+    assert rows == {
+        str(point.number): "" if point.score is None else str(point.score) for point in found.main.points
+    }
+
+
+def test_scores_of_some_items_are_not_shown_as_scores_of_all(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["screened"]) as store:
+        found = read_findings(store)
+    text = Reader(rendered(runs["screened"])).text
+    assert found.main is not None and found.main.measured_records == ()
+    best = found.main.records[-1]
+    assert best.fit is None and best.point.raw is not None
+    assert best.score == max(score for _, score in found.main.scored)
+    estimate = wording.estimated(best.score, best.point.raw, 16)
+    assert plain(f"the best on fit, {estimate}, is trial {best.point.number}") in text
+    assert "n = 16 of 100" in text and "n = 100" not in text
+    assert "The search scored the winner on 16 of the 100 items of fit" in text
+    assert "Fit minus test" not in text
+    guess = found.estimates["bred"].score
+    assert plain(f"≈ {wording.percent(guess.score)} {wording.bounds(guess)}") in text
+
+
+def test_scores_of_all_items_are_set_against_test(runs: dict[str, Path]) -> None:
+    text = Reader(rendered(runs["better"])).text
+    assert "fit n = 100" in text and "The band is the 95% interval of the best trial" in text
+    assert re.search(r"Fit minus test of the winner: .+ \(n = 100 and 120 different items\)", text)
+
+
+def test_counts_on_the_page_are_those_of_the_store(runs: dict[str, Path]) -> None:
+    text = Reader(rendered(runs["better"])).text
+    with RunStore.read(runs["better"]) as store:
+        failures = [row for row in store.summaries("fit") if row.search == "main" and row.failure]
+        assert f"{store.item_evaluations():,}, all searches and splits" in text
+    assert f"60, {len(failures)} failed (ga)" in text
+    assert "100 fit, 80 validation and 120 test" in text
+    for reason in {str(row.failure) for row in failures}:
+        assert " ".join(reason.split()) in text
+
+
+def test_advice_of_the_run_stands_in_the_report(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["screened"]) as store:
+        found = read_findings(store)
+    text = "".join(Reader(rendered(runs["screened"])).texts)
+    assert {"seeds", "bound"} <= {each.kind for each in found.advice}
+    for each in found.advice:
+        assert each.what in text and each.remedy.replace("`", "") in text
+
+
+def test_a_front_has_a_table_of_all_its_points(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["front"]) as store:
+        found = read_findings(store)
+        fits = {point.trial.asked.number: store.evaluation(point.trial.id, "fit") for point, _ in found.front}
+    page = Reader(rendered(runs["front"]))
+    text = page.text
+    assert "front" in page.values("id")
+    for number, evaluation in fits.items():
+        assert evaluation is not None and evaluation.mean is not None
+        assert f"trial {number}" in text
+        assert re.search(rf"{100 * evaluation.mean:.1f}% \[[0-9.]+, [0-9.]+\], n = 100", text)
+    assert "front" not in Reader(rendered(runs["better"])).values("id")
+
+
+def test_the_page_of_paths_speaks_of_layers(runs: dict[str, Path]) -> None:
+    text = Reader(rendered(runs["paths"])).text
+    assert "paths through layers" in text and "frankenmerge stacks layers" in text
+    assert "groups block" not in text
+
+
+@pytest.mark.parametrize(("name", "is_shown"), [("better", True), ("screened", False)])
+def test_show_sets_only_all_of_fit_against_test(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str], name: str, is_shown: bool
+) -> None:
+    with RunStore.read(runs[name]) as store:
+        print_summary(summarize(store))
+    text = " ".join(capsys.readouterr().out.split())
+    assert ("compared with test: fit minus test " in text) == is_shown
+    assert ("The search scored the winner on 16 of the 100 items of fit" in text) != is_shown
+
+
+def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: Path) -> None:
+    with RunStore.read(runs["better"]) as store:
+        target = write_report(store, tmp_path / "deep" / "page.html")
+    assert target.stat().st_size <= 2_000_000
+    assert target.read_bytes().startswith(b"<!doctype html>")
+    pictures = sorted(file.name for file in (tmp_path / "deep" / "pictures").iterdir())
+    assert pictures == ["bars.png", "genes-weight.png", "progress.png"]
+    for file in (tmp_path / "deep" / "pictures").iterdir():
+        assert file.read_bytes().startswith(b"\x89PNG")
+    assert sorted(file.name for file in target.parent.iterdir()) == ["page.html", "pictures"]
+
+
+def test_report_goes_into_the_run_and_may_be_written_again(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["empty"]) as store:
+        first = write_report(store)
+        assert write_report(store) == first == runs["empty"] / "report.html"
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(runs: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with RunStore.read(runs["empty"]) as store, pytest.raises(KingyoError, match="can be written"):
+        write_report(store, tmp_path / "file" / "report.html")
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Files may have 512 KiB: pictures fit, the page does not."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_leaves_an_earlier_report_or_none(runs: dict[str, Path], tmp_path: Path) -> None:
+    with RunStore.read(runs["better"]) as store:
+        with full_disk(), pytest.raises(KingyoError, match="can be written"):
+            write_report(store, tmp_path / "new" / "deep" / "report.html")
+        assert list(tmp_path.iterdir()) == []
+        write_report(store, tmp_path / "report.html")
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with full_disk(), pytest.raises(KingyoError, match="can be written"):
+            write_report(store, tmp_path / "report.html")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["run.db", ".", "run.lock"])
+def test_only_a_report_is_written_over(runs: dict[str, Path], tmp_path: Path, name: str) -> None:
+    run = Path(shutil.copytree(runs["empty"], tmp_path / "run"))
+    with RunStore.read(run) as store:
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        with pytest.raises(KingyoError, match="a new file, or an earlier report"):
+            write_report(store, run / name)
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_whose_name_is_no_utf_8(runs: dict[str, Path], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs["empty"], tmp_path / os.fsdecode(b"L\xe4uf")))
+    with RunStore.read(run) as store:
+        assert "L\\udce4uf" in write_report(store).read_text(encoding="utf-8")
