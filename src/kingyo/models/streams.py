@@ -21,7 +21,7 @@ ROOM = 1 << 28
 """Bytes for the streams of a batch, unless one prompt alone takes more. Whoever compares them copies them."""
 
 
-class Streams:
+class ModelStreams:
     """The streams of several models on the same tokens.
 
     Args:
