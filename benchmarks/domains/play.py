@@ -27,7 +27,7 @@ from kingyo.evolution.words import BASELINES, MAIN
 from kingyo.recipe import Recipe
 from kingyo.results.summary import RunSummary, summarize
 from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.models import Models
+from kingyo.run.models import RunModels
 from kingyo.run.searches import baseline_recipes, searches
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import Setup
@@ -104,13 +104,13 @@ def config_of(
     )
 
 
-def models_of(domain: Landscape) -> Models:
+def models_of(domain: Landscape) -> RunModels:
     """Stand in for opened checkpoints: names, and tensors by block."""
     layout = Layout([f"model.layers.{block}.mlp.weight" for block in range(max(2, domain.n_blocks))])
     base = SimpleNamespace(reference="base", layout=layout)
     references = {name: name for name in domain.sources}
     return cast(
-        "Models", SimpleNamespace(base=base, skeleton=base, references=references, sources=references)
+        "RunModels", SimpleNamespace(base=base, skeleton=base, references=references, sources=references)
     )
 
 

@@ -21,7 +21,7 @@ from kingyo.documents import read_yaml
 from kingyo.engine import MergeOptions, rooted
 from kingyo.errors import KingyoError
 from kingyo.export import choose, export
-from kingyo.merging import Request, finish, survey, write
+from kingyo.merging import MergeRequest, finish, survey, write
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
 from kingyo.report import write_report as write_report_of
@@ -119,7 +119,7 @@ def merge(
         >>> kingyo.merge("recipe.yaml", "merged", seed=1)  # doctest: +SKIP
         PosixPath('merged')
     """
-    request = Request(
+    request = MergeRequest(
         recipe=_recipe(recipe),
         out=Path(out),
         folder=None if folder is None else Path(folder),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.cli.lists import EXTRAS, Row
+from kingyo.cli.lists import EXTRAS, Listing
 from kingyo.strategies.presets import DEFAULTS, PRESETS
 from tests.cli.conftest import command
 
@@ -102,7 +102,7 @@ def test_what_needs_an_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         ("language", "language", has_lingua),
     }
     monkeypatch.setitem(EXTRAS, "bayes", ("no_such_library",))
-    row = Row(name="tpe", doc="It searches.", options=[], extra="bayes")
+    row = Listing(name="tpe", doc="It searches.", options=[], extra="bayes")
     assert row.line == "It searches. Extra: bayes (in a clone: pip install -e '.[bayes]')."
 
 

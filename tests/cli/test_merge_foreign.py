@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.cli.foreign import EVOLVE, MERGE, Flags, translated
+from kingyo.cli.foreign import EVOLVE, MERGE, MergekitFlags, translated
 from tests.cli.conftest import World
 from tests.cli.merging import Command, refused
 
@@ -89,7 +89,9 @@ def test_a_flag_that_neither_has_ends_the_command(command: Command, flags: list[
 
 
 @pytest.mark.parametrize(("name", "flags"), [("merge", MERGE), ("evolve", EVOLVE)])
-def test_no_flag_of_theirs_is_one_of_ours_or_in_the_help(command: Command, name: str, flags: Flags) -> None:
+def test_no_flag_of_theirs_is_one_of_ours_or_in_the_help(
+    command: Command, name: str, flags: MergekitFlags
+) -> None:
     ours = command(name, "--help").out
     assert not [flag for flag in flags.names if re.search(rf"{flag}\b(?!-)", ours)]
 

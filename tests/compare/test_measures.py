@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kingyo.compare import Comparison, compare, to_record
+from kingyo.compare import CheckpointComparison, compare, to_record
 from kingyo.compare.stream import _Sizes
 from kingyo.errors import KingyoError
 from tests.compare.worlds import NAMES, noise, plus, write
@@ -108,7 +108,7 @@ def test_layers_and_kinds_add_up(tmp_path: Path, family: str) -> None:
             np.testing.assert_allclose(added, getattr(found.total, what))
 
 
-def compare_folders(folder: Path, *models: str, base: str | None = None) -> Comparison:
+def compare_folders(folder: Path, *models: str, base: str | None = None) -> CheckpointComparison:
     from kingyo.checkpoints import open_checkpoint
 
     opened = [open_checkpoint(model, folder) for model in models]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.merging import Request
+from kingyo.merging import MergeRequest
 from tests.models_on_disk import family
 
-Ask = Callable[..., Request]
+Ask = Callable[..., MergeRequest]
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def ask(models: Path, tmp_path: Path) -> Ask:
     for each in models.iterdir():
         (tmp_path / each.name).symlink_to(each)
 
-    def write(text: str | None = None, **changes: object) -> Request:
+    def write(text: str | None = None, **changes: object) -> MergeRequest:
         values: dict[str, object] = {
             "merge_method": "ties",
             "base_model": "base",
@@ -38,6 +38,6 @@ def ask(models: Path, tmp_path: Path) -> Ask:
         values = {key: value for key, value in {**values, **changes}.items() if value is not None}
         file = tmp_path / "recipe.yaml"
         file.write_text(yaml.safe_dump(values) if text is None else text)
-        return Request(recipe=file, out=tmp_path / "out")
+        return MergeRequest(recipe=file, out=tmp_path / "out")
 
     return write

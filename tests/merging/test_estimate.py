@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.mapping import map_bytes, map_tensor
 from kingyo.engine import MergeOptions
-from kingyo.merging import Request, estimate, survey, write
+from kingyo.merging import MergeRequest, estimate, survey, write
 from kingyo.merging.estimate import reading_of
 from tests.cli.conftest import command
 from tests.merging.conftest import Ask
@@ -90,7 +90,7 @@ class TestBytes:
         assert estimate(found).read == sum(info.n_bytes for info in foretold)
 
 
-def book(ask: Ask, _: Path) -> Request:
+def book(ask: Ask, _: Path) -> MergeRequest:
     return ask(
         "name: first\nmerge_method: linear\nmodels: [{model: source-0}, {model: source-1}]\n"
         "parameters: {weight: 1}\n---\nmerge_method: slerp\nbase_model: first\n"
@@ -98,7 +98,7 @@ def book(ask: Ask, _: Path) -> Request:
     )
 
 
-def inner(ask: Ask, _: Path) -> Request:
+def inner(ask: Ask, _: Path) -> MergeRequest:
     return ask(
         "merge_method: passthrough\nbase_model: base\n"
         "path: [{model: bred, layer: 0}, {model: base, layer: 0}]\n"
@@ -122,19 +122,19 @@ def more_words(folder: Path) -> Path:
     return own
 
 
-def vocabularies(ask: Ask, folder: Path) -> Request:
+def vocabularies(ask: Ask, folder: Path) -> MergeRequest:
     request = ask(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union")
     more_words(folder)
     return request
 
 
-def sizes(ask: Ask, folder: Path) -> Request:
+def sizes(ask: Ask, folder: Path) -> MergeRequest:
     request = ask(models=[{"model": "source-0"}, {"model": "own"}], resize="pad-vocab")
     more_words(folder)
     return request
 
 
-def adapter(ask: Ask, folder: Path) -> Request:
+def adapter(ask: Ask, folder: Path) -> MergeRequest:
     pytest.importorskip("peft")
     from tests.checkpoints.adapters import train
 
@@ -143,7 +143,7 @@ def adapter(ask: Ask, folder: Path) -> Request:
     return request
 
 
-READINGS: dict[str, Callable[[Ask, Path], Request]] = {
+READINGS: dict[str, Callable[[Ask, Path], MergeRequest]] = {
     "plain": lambda ask, _: ask(),
     "book": book,
     "inner": inner,

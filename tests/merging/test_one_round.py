@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError, MistakesError
-from kingyo.merging import Request, survey
+from kingyo.merging import MergeRequest, survey
 from kingyo.recipe import Recipe, load_recipes
 
 
 def mistakes(folder: Path, text: str) -> list[str]:
     file = folder / "recipe.yaml"
     file.write_text(text)
-    error = survey(Request(recipe=file, out=folder / "out")).error
+    error = survey(MergeRequest(recipe=file, out=folder / "out")).error
     assert error is not None
     return [str(each) for each in error.mistakes] if isinstance(error, MistakesError) else [str(error)]
 

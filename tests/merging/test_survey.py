@@ -12,7 +12,7 @@ import pytest
 from kingyo.checkpoints import TensorInfo
 from kingyo.engine import MergeOptions
 from kingyo.errors import KingyoError
-from kingyo.merging import Survey, estimate, survey
+from kingyo.merging import Preflight, estimate, survey
 from kingyo.merging.checks import existing_parent
 from kingyo.merging.record import survey_record
 from kingyo.recipe import load_recipes
@@ -26,7 +26,7 @@ CHAIN = (
 )
 
 
-def told(found: Survey, level: str) -> list[str]:
+def told(found: Preflight, level: str) -> list[str]:
     return [str(each.error) for each in found.of(level)]
 
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from kingyo.compare.likeness import measure_likeness
 from kingyo.errors import KingyoError
 from kingyo.models.language import LiveModel
-from kingyo.models.streams import Streams
+from kingyo.models.streams import ModelStreams
 from kingyo.models.text import Text
 from tests.decoders import ARCHITECTURES, loud
 from tests.models.conftest import PROMPTS, fill
@@ -26,7 +26,7 @@ def live(name: str, seed: int, batch_size: int = 3) -> LiveModel:
     return LiveModel(model, Text(tokenizer()), {}, batch_size=batch_size)
 
 
-def heard(streams: Streams) -> Tensor:
+def heard(streams: ModelStreams) -> Tensor:
     return torch.cat(list(streams(PROMPTS)), dim=1)
 
 
@@ -43,7 +43,7 @@ def alone(model: LiveModel) -> Tensor:
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_streams_are_the_hidden_states_of_each_prompt_alone(name: str) -> None:
     models = {"a": live(name, 1), "b": live(name, 2)}
-    streams = Streams(models, "a")
+    streams = ModelStreams(models, "a")
     assert streams.n_layers == {"a": 4, "b": 4}
     found = heard(streams)
     assert found.shape == (2 * PLACES, sum(len(row) - 1 for row in models["a"].tokens(PROMPTS)), 32)
@@ -62,7 +62,7 @@ def test_streams_are_the_hidden_states_of_each_prompt_alone(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_a_model_is_like_itself_and_unlike_another(name: str) -> None:
     models = {"a": live(name, 1), "again": live(name, 1), "b": live(name, 2)}
-    streams = Streams(models, "a")
+    streams = ModelStreams(models, "a")
     found = measure_likeness(streams.n_layers, lambda: streams(PROMPTS))
     for k in range(PLACES):
         one, again, other = (found.place(each, k) for each in models)
@@ -74,17 +74,19 @@ def test_a_model_is_like_itself_and_unlike_another(name: str) -> None:
 
 def test_where_there_is_little_room_prompts_come_one_by_one() -> None:
     models = {"a": live("llama", 1)}
-    small = list(Streams(models, "a", room=1)(PROMPTS))
+    small = list(ModelStreams(models, "a", room=1)(PROMPTS))
     assert len(small) == len(PROMPTS)
-    assert len(list(Streams(models, "a")(PROMPTS))) == 3
-    torch.testing.assert_close(torch.cat(small, dim=1), heard(Streams(models, "a")), atol=1e-4, rtol=1e-4)
+    assert len(list(ModelStreams(models, "a")(PROMPTS))) == 3
+    torch.testing.assert_close(
+        torch.cat(small, dim=1), heard(ModelStreams(models, "a")), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_listening_leaves_no_trace(tmp_path: Path) -> None:
     model = LiveModel.load(llama(tmp_path / "model"))
     fill(model, 0)
     before = model.generate(PROMPTS, max_new_tokens=4)
-    heard(Streams({"a": model}, "a"))
+    heard(ModelStreams({"a": model}, "a"))
     assert model.generate(PROMPTS, max_new_tokens=4) == before
     assert not any(each._forward_pre_hooks or each._forward_hooks for each in model.module.modules())
 
@@ -92,4 +94,4 @@ def test_listening_leaves_no_trace(tmp_path: Path) -> None:
 def test_a_prompt_that_is_too_long_is_refused(tmp_path: Path) -> None:
     model = LiveModel.load(llama(tmp_path / "model"))
     with pytest.raises(KingyoError, match=r"prompt 0: .* 64 tokens"):
-        list(Streams({"a": model}, "a")(["1 " * 100]))
+        list(ModelStreams({"a": model}, "a")(["1 " * 100]))

@@ -18,15 +18,15 @@ from kingyo.report.history import Point
 from kingyo.report.sentences import path_sentence
 from kingyo.results.importance import importance
 from kingyo.results.paths import Atlas
-from kingyo.results.summary import Comparison
+from kingyo.results.summary import PairedComparison
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Genome, Media, Trial
 
 
-def difference(low: float, high: float, p: float = 0.001) -> Comparison:
+def difference(low: float, high: float, p: float = 0.001) -> PairedComparison:
     middle = Interval(score=(low + high) / 2, n=100, low=low, high=high, method="newcombe")
-    return Comparison(other="uniform", difference=middle, p=p, test="mcnemar")
+    return PairedComparison(other="uniform", difference=middle, p=p, test="mcnemar")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def difference(low: float, high: float, p: float = 0.001) -> Comparison:
         (difference(0.0, 0.2, 0.04), "open"),
     ],
 )
-def test_a_verdict_follows_the_interval(comparison: Comparison, expected: str) -> None:
+def test_a_verdict_follows_the_interval(comparison: PairedComparison, expected: str) -> None:
     assert wording.verdict(comparison) == expected
 
 

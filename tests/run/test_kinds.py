@@ -29,7 +29,7 @@ from kingyo.recipe import Recipe, Source
 from kingyo.run.config import load_config
 from kingyo.run.kinds import check_items, kind_of_models, load_checkpoint, require_answers
 from kingyo.run.layer_similarity import Looked, models_alike
-from kingyo.run.models import Models
+from kingyo.run.models import RunModels
 from kingyo.run.run import Run
 from kingyo.run.trained import require_trainable
 from kingyo.store import RunStore
@@ -87,12 +87,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def models(folder: Path) -> Models:
-    return Models(base=None, sources={name: open_checkpoint(name, folder) for name in ("one", "other")})
+def models(folder: Path) -> RunModels:
+    return RunModels(base=None, sources={name: open_checkpoint(name, folder) for name in ("one", "other")})
 
 
 @pytest.fixture
-def kind(models: Models) -> ModelKind:
+def kind(models: RunModels) -> ModelKind:
     return kind_of_models(models.named)
 
 
@@ -100,7 +100,7 @@ def task(kind: ModelKind, **items: list[Item]) -> RowTask:
     return RowTask(kind.provides[0], {**ITEMS, **items})
 
 
-def test_a_merge_of_its_models_is_scored(models: Models, kind: ModelKind, folder: Path) -> None:
+def test_a_merge_of_its_models_is_scored(models: RunModels, kind: ModelKind, folder: Path) -> None:
     assert kind.name == "perceptron"
     live = load_checkpoint(models.skeleton, kind, LoadOptions(dtype="float32"))
     evaluate = Evaluator(Filled(live, Sources(models.by_reference, folder)), task(kind))
@@ -111,7 +111,7 @@ def test_a_merge_of_its_models_is_scored(models: Models, kind: ModelKind, folder
     torch.testing.assert_close(live.weights["in.weight"], mean)
 
 
-def test_sources_of_two_kinds_are_one_error(models: Models, tmp_path: Path) -> None:
+def test_sources_of_two_kinds_are_one_error(models: RunModels, tmp_path: Path) -> None:
     mixed = {**models.named, "llama": open_checkpoint(str(llama(tmp_path / "llama")))}
     with pytest.raises(KingyoError) as caught:
         kind_of_models(mixed)
@@ -334,7 +334,7 @@ def test_a_run_stores_the_file_of_its_kind(unnamed: Path) -> None:
     assert done.stderr.startswith("Error: perceptron.py: expected what the run's scores were made with")
 
 
-def test_layers_and_training_are_refused_by_name(models: Models, kind: ModelKind, folder: Path) -> None:
+def test_layers_and_training_are_refused_by_name(models: RunModels, kind: ModelKind, folder: Path) -> None:
     how = Looked(frame="one", folder=folder)
     with pytest.raises(KingyoError, match=r"kingyo layers: .* received models of kind perceptron"):
         models_alike(models.sources, task(kind), how)

@@ -15,7 +15,7 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
 from kingyo.strategies.history import Observation
-from kingyo.strategies.optuna_study import Memory
+from kingyo.strategies.optuna_study import KeptTrials
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Strategy, Trial
 from tests.strategies.kinds_of_axes import EVERY_KIND, score_of_every_kind
@@ -127,7 +127,7 @@ def told(number: int, score: float | None) -> Observation:
 
 
 def test_the_best_and_the_most_recent_are_remembered() -> None:
-    memory = Memory(startup=1, size=4, best=2)
+    memory = KeptTrials(startup=1, size=4, best=2)
     log = [told(i, score) for i, score in enumerate([0.1, 0.9, None, 0.5, 0.7, 0.2, None, 0.3])]
     assert [each.number for each in memory.keep(log[::-1])] == [1, 4, 6, 7]
     assert memory.keep(log[:3]) == log[:3]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import ChangedSourceError, KingyoError
-from kingyo.tasks.grader import GRADERS, Verdict, build_verdict
+from kingyo.tasks.grader import GRADERS, CombinedGrader, build_verdict
 from kingyo.tasks.grader_process import GRADER_PROCESS
 from kingyo.types import Item
 from tests.runners.fakes import alive, until
@@ -97,7 +97,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def verdict(folder: Path, name: str, timeout: float | None = 0.3) -> Verdict:
+def verdict(folder: Path, name: str, timeout: float | None = 0.3) -> CombinedGrader:
     return build_verdict([(f"mine.py:{name}", None)], folder, timeout=timeout)
 
 

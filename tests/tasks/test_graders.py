@@ -8,7 +8,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.tasks import GRADERS, Grader
-from kingyo.tasks.grader import Verdict, build_verdict
+from kingyo.tasks.grader import CombinedGrader, build_verdict
 from kingyo.tasks.graders import Contains, Exact, Regex
 from kingyo.testing.tasks import GraderContract
 from kingyo.types import Item
@@ -56,7 +56,7 @@ class TestRegexWithoutGroup(GraderContract):
         return Regex(pattern="x")
 
 
-def verdict(*specs: tuple[str, object], folder: Path = Path()) -> Verdict:
+def verdict(*specs: tuple[str, object], folder: Path = Path()) -> CombinedGrader:
     return build_verdict(specs, folder)
 
 

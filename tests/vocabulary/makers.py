@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from kingyo.vocabulary import AlignedReads, Models, Vocabulary
+from kingyo.vocabulary import AlignedReads, TokenModels, Vocabulary
 
 SPECIAL = ("<unk>", "<s>", "</s>")
 FISH = (
@@ -197,12 +197,14 @@ def weights(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def models_of(*folders: Path, base: int | None = None, others: Iterable[Path] = ()) -> Models:
+def models_of(*folders: Path, base: int | None = None, others: Iterable[Path] = ()) -> TokenModels:
     """Return the models in these folders, by the names of the folders."""
     named = {folder.name: folder for folder in folders}
     extra = {folder.name: folder for folder in others}
     rows = {name: weights(folder)[EMBEDDING].shape[0] for name, folder in {**named, **extra}.items()}
-    return Models(folders=named, rows=rows, base=None if base is None else folders[base].name, others=extra)
+    return TokenModels(
+        folders=named, rows=rows, base=None if base is None else folders[base].name, others=extra
+    )
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.vocabulary import Finding, check_tokens, compare
+from kingyo.vocabulary import Diagnostic, check_tokens, compare
 from tests.vocabulary.makers import large, llama, small, words
 
 
-def levels(findings: tuple[Finding, ...]) -> list[str]:
+def levels(findings: tuple[Diagnostic, ...]) -> list[str]:
     return [each.level for each in findings]
 
 

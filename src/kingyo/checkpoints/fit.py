@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.classes import has_classes, heads_of_others, other_classes
-from kingyo.checkpoints.fitted import Piece, View, fitted, joined, whole
+from kingyo.checkpoints.fitted import RowRange, View, fitted, joined, whole
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.meaning import compare
 from kingyo.checkpoints.names import lacking, match_names
@@ -236,12 +236,12 @@ def _resized(
     """Return a vocabulary tensor with ``rows`` rows: its own first, then the base's, then the others'."""
     model, info = stored[at]
     end = min(rows, info.shape[axis])
-    pieces = [Piece(model=model, name=info.name, start=0, end=end)]
+    pieces = [RowRange(model=model, name=info.name, start=0, end=end)]
     for donor, its in stored:
         if its.shape[axis] > end:
             until = min(rows, its.shape[axis])
             if end < until:
-                pieces.append(Piece(model=donor, name=its.name, start=end, end=until))
+                pieces.append(RowRange(model=donor, name=its.name, start=end, end=until))
                 end = until
     shape = tuple(rows if i == axis else size for i, size in enumerate(info.shape))
     return joined(model, replace(info, name=name, shape=shape), tuple(pieces), axis)

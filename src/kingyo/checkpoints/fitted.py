@@ -12,7 +12,7 @@ from kingyo.late import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class RowRange:
     """Rows of a stored tensor.
 
     Attributes:
@@ -39,7 +39,7 @@ class View:
     """
 
     info: TensorInfo
-    pieces: tuple[Piece, ...]
+    pieces: tuple[RowRange, ...]
     axis: int = 0
 
     def read(self) -> Tensor:
@@ -88,11 +88,11 @@ def whole(model: Checkpoint, name: str, stored: str) -> View:
     """Return the view of a complete tensor, under another name or its own."""
     info = model.tensors[stored]
     rows = info.shape[0] if info.shape else 1
-    piece = Piece(model=model, name=stored, start=0, end=rows)
+    piece = RowRange(model=model, name=stored, start=0, end=rows)
     return View(info=replace(info, name=name), pieces=(piece,))
 
 
-def joined(model: Checkpoint, info: TensorInfo, pieces: tuple[Piece, ...], axis: int) -> View:
+def joined(model: Checkpoint, info: TensorInfo, pieces: tuple[RowRange, ...], axis: int) -> View:
     """Return the view of a tensor made of pieces, the first of which is the model's own."""
     is_start = len(pieces) == 1 and axis == 0
     file = info.file if is_start else model.path  # a folder, so that mapping it by mistake fails
@@ -119,7 +119,7 @@ def fitted(model: Checkpoint, views: Mapping[str, View], config: Mapping[str, ob
     )
 
 
-def _rows(tensor: Tensor, piece: Piece, axis: int) -> Tensor:
+def _rows(tensor: Tensor, piece: RowRange, axis: int) -> Tensor:
     if not tensor.ndim or piece.end - piece.start == tensor.shape[axis]:
         return tensor
     return tensor.narrow(axis, piece.start, piece.end - piece.start)

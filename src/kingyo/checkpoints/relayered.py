@@ -33,7 +33,7 @@ _FROM_LISTS = re.compile(rf"{_EVERY_LISTED.pattern}|max_window_layers|use_slidin
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Layer:
+class _ConfigLayer:
     """A layer: its number, and the level of its model's config that describes it."""
 
     level: Level
@@ -100,7 +100,7 @@ def _kept(level: Level) -> Iterator[str]:
             yield key
 
 
-def _layer(config: Config, chosen: Chosen, part: str) -> _Layer:
+def _layer(config: Config, chosen: Chosen, part: str) -> _ConfigLayer:
     source, number = (config, chosen) if isinstance(chosen, int) else chosen
     level = find_levels(source, part)[-1]
     if not 0 <= number < level.n:
@@ -110,10 +110,10 @@ def _layer(config: Config, chosen: Chosen, part: str) -> _Layer:
             received=str(number),
             remedy=f"Choose one of its {counted(level.n, 'layer')}; the first is 0.",
         )
-    return _Layer(level=level, number=number)
+    return _ConfigLayer(level=level, number=number)
 
 
-def _wanted(level: Level, layers: Sequence[_Layer]) -> dict[str, object]:
+def _wanted(level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
     """Return new values of the keys that describe single layers."""
     values: dict[str, object] = {}
     for key, value in level.stated.items():
@@ -134,7 +134,7 @@ def _wanted(level: Level, layers: Sequence[_Layer]) -> dict[str, object]:
     return values
 
 
-def _counted(key: str, value: int, level: Level, layers: Sequence[_Layer]) -> dict[str, object]:
+def _counted(key: str, value: int, level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
     """Return the new value of a key that counts layers: the first, the last, every n-th."""
     if _FIRST.fullmatch(key):
         are_first = [layer.number < cast("int", layer.level.stated.get(key, 0)) for layer in layers]
@@ -193,7 +193,7 @@ def _are_places(value: object, n: int) -> bool:
     return all(isinstance(each, int) and 0 <= each < n for each in cast("Sequence[object]", value))
 
 
-def _places(layer: _Layer, key: str) -> Sequence[object]:
+def _places(layer: _ConfigLayer, key: str) -> Sequence[object]:
     value = layer.level.stated.get(key)
     return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
 

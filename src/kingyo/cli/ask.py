@@ -33,7 +33,7 @@ WITH_OPTIONS = {"choice": "`choices:`", "language": "a code", "regex": "a patter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags:
+class InitFlags:
     """What was said by flags about the task and the search; None is not given."""
 
     prompt: str | None
@@ -44,7 +44,7 @@ class Flags:
     max_new_tokens: int | None
 
 
-def by_default(flags: Flags, task: str, folder: Path) -> Said:
+def by_default(flags: InitFlags, task: str, folder: Path) -> Said:
     """Take the defaults for what was not given, and ask for the grader alone.
 
     Args:
@@ -68,7 +68,7 @@ def by_default(flags: Flags, task: str, folder: Path) -> Said:
     )
 
 
-def ask_task(flags: Flags, task: str | None, folder: Path) -> Said:
+def ask_task(flags: InitFlags, task: str | None, folder: Path) -> Said:
     """Ask for all that was not given, beginning with the task file, whose fields are then known.
 
     Args:
@@ -181,7 +181,7 @@ def _prompt(given: str | None, task: str, fields: Sequence[str]) -> str:
 
 
 def _answer_and_grader(
-    flags: Flags, task: str, prompt: str, fields: Sequence[str], folder: Path
+    flags: InitFlags, task: str, prompt: str, fields: Sequence[str], folder: Path
 ) -> tuple[str, str]:
     """The field with the answers, and a grader that can grade them: else both are asked for again."""
     given, grader = flags.answer, flags.grader

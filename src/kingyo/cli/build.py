@@ -23,7 +23,7 @@ from kingyo.sizes import counted
 _MOST_NAMED = 3  # tensors
 
 if TYPE_CHECKING:
-    from kingyo.merging import Request, Survey, Target
+    from kingyo.merging import MergeRequest, PlannedOutput, Preflight
 
 
 def add_to(app: typer.Typer) -> None:
@@ -93,7 +93,7 @@ def merge(
         if verbose and not dry_run:
             echo("Warning: --verbose has no effect without --dry-run.", err=True)
         from kingyo.engine import MergeOptions
-        from kingyo.merging import Request
+        from kingyo.merging import MergeRequest
         from kingyo.sizes import parse_size
 
         options = MergeOptions(
@@ -108,7 +108,7 @@ def merge(
             pipeline=pipeline,
             allow_pickle=allow_pickle,
         )
-        request = Request(recipe=recipe, out=out, options=options)
+        request = MergeRequest(recipe=recipe, out=out, options=options)
         if dry_run:
             _look(request, verbose=verbose, as_json=as_json)
         else:
@@ -126,7 +126,7 @@ def errors_beside(made: Sequence[Mapping[str, object]]) -> Generator[None]:
         sys.exit(error.exit_code)  # no typer.Exit, after which `main` would tell of an interrupt again
 
 
-def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
+def _look(request: MergeRequest, *, verbose: bool, as_json: bool) -> None:
     """Say what would be done; exit code 1 when it could not be."""
     from kingyo.merging import estimate, survey
     from kingyo.merging.record import survey_record
@@ -145,12 +145,12 @@ def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _error_of(found: Survey) -> Mapping[str, object]:
+def _error_of(found: Preflight) -> Mapping[str, object]:
     """Everything wrong, as the error of a command that fails; empty when nothing is."""
     return {} if found.error is None else error_record(found.error)
 
 
-def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> None:
+def _make(request: MergeRequest, made: list[dict[str, object]], *, as_json: bool) -> None:
     """Merge; what was written is added to ``made``, target by target."""
     from kingyo.merging import finish, survey
     from kingyo.merging.record import findings_record, target_record
@@ -183,7 +183,7 @@ def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> 
         print_json(record)
 
 
-def _write(found: Survey, target: Target, *, quiet: bool) -> list[str]:
+def _write(found: Preflight, target: PlannedOutput, *, quiet: bool) -> list[str]:
     """Write a model; return its tensors that hold NaN or infinity, where these are allowed."""
     from kingyo.cli.progress import MergeProgress
     from kingyo.merging import write
@@ -225,7 +225,7 @@ def _interrupted(finished: int, shards: int) -> str:
     )
 
 
-def _told(target: Target, seconds: float) -> str:
+def _told(target: PlannedOutput, seconds: float) -> str:
     from kingyo.sizes import size_text, time_text
 
     what = f"{counted(len(target.plan.jobs), 'tensor')} by {target.plan.recipe.merge_method}"

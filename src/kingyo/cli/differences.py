@@ -14,7 +14,7 @@ from kingyo.cli.whole import Console, print_whole, say
 from kingyo.stats import percent
 
 if TYPE_CHECKING:
-    from kingyo.compare import Comparison, Measures
+    from kingyo.compare import CheckpointComparison, Measures
 
 LEGEND = (
     "opposed: of the numbers that both have changed, those with opposite signs (50 % is chance); by size: "
@@ -25,7 +25,7 @@ LEGEND = (
 Cells = Callable[["Measures"], list[str]]
 
 
-def print_comparison(found: Comparison) -> None:
+def print_comparison(found: CheckpointComparison) -> None:
     """Print a comparison to standard output."""
     from kingyo.compare import advise, letter
 
@@ -46,7 +46,7 @@ def print_comparison(found: Comparison) -> None:
         say(console, escape(line))
 
 
-def _models(found: Comparison) -> Table:
+def _models(found: CheckpointComparison) -> Table:
     """What each model adds to its base, over all tensors."""
     from kingyo.compare import TOP, letter
 
@@ -60,7 +60,7 @@ def _models(found: Comparison) -> Table:
     return table
 
 
-def _columns(found: Comparison) -> tuple[list[str], Cells]:
+def _columns(found: CheckpointComparison) -> tuple[list[str], Cells]:
     """Which columns a table of groups has, and what stands in them."""
     from kingyo.compare import letter
 
@@ -101,7 +101,7 @@ def _mean(sums: Measures, value: Callable[[int, int], float | None]) -> float | 
     return sum(known) / len(known) if known else None
 
 
-def _groups(found: Comparison, what: str, groups: Mapping[str, Measures]) -> Table:
+def _groups(found: CheckpointComparison, what: str, groups: Mapping[str, Measures]) -> Table:
     head, cells = _columns(found)
     scale = "" if found.base is None else ", ‖δ‖ as a share of ‖base‖"
     means = "" if len(found.models) < 3 else "; of pairs the mean"
@@ -111,7 +111,7 @@ def _groups(found: Comparison, what: str, groups: Mapping[str, Measures]) -> Tab
     return table
 
 
-def _matrices(found: Comparison) -> dict[str, list[list[str]]]:
+def _matrices(found: CheckpointComparison) -> dict[str, list[list[str]]]:
     """Pair by pair over all tensors: title -> rows of cells."""
     total = found.total
     shown: dict[str, Callable[[int, int], str]] = {

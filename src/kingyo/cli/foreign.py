@@ -30,7 +30,7 @@ _RUNNER = "runner: and workers: in a run.yaml say how candidates are evaluated"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags:
+class MergekitFlags:
     """The flags of one of mergekit's commands.
 
     Attributes:
@@ -50,7 +50,7 @@ class Flags:
         object.__setattr__(self, "names", frozenset({*self.same, *self.switches, *self.valued}))
 
 
-MERGE = Flags(
+MERGE = MergekitFlags(
     program="mergekit",
     same={
         "--random-seed": "--seed",
@@ -93,7 +93,7 @@ MERGE = Flags(
 )
 """Those of mergekit-yaml and mergekit-multi."""
 
-EVOLVE = Flags(
+EVOLVE = MergekitFlags(
     program="mergekit-evolve",
     same={"--random-seed": "--seed", "--storage-path": "--run"},
     switches={
@@ -126,7 +126,7 @@ EVOLVE = Flags(
 class _Command(TyperCommand):
     """A command that takes the flags of one of mergekit's too."""
 
-    flags: ClassVar[Flags]
+    flags: ClassVar[MergekitFlags]
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Translate them, let typer parse what is left, then warn of those without effect."""
@@ -164,7 +164,7 @@ class Evolve(_Command):
     flags = EVOLVE
 
 
-def translated(args: Sequence[str], flags: Flags) -> tuple[list[str], dict[str, str]]:
+def translated(args: Sequence[str], flags: MergekitFlags) -> tuple[list[str], dict[str, str]]:
     """Return the arguments with flags of ours alone, and those without effect with why."""
     ours, last, without_effect = list[str](), list[str](), dict[str, str]()
     rest = list(args)
@@ -190,7 +190,7 @@ def translated(args: Sequence[str], flags: Flags) -> tuple[list[str], dict[str, 
     return [*ours, *end, *last], without_effect
 
 
-def _parts(arg: str, flags: Flags) -> tuple[str, bool, str]:
+def _parts(arg: str, flags: MergekitFlags) -> tuple[str, bool, str]:
     """Name, whether a value follows in the same word, and the value: ``--a=1``, ``-j4``, ``-vv``."""
     if re.fullmatch(r"-v+", arg):
         return "-v", False, ""

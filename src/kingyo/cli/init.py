@@ -16,7 +16,7 @@ from kingyo.cli.ask import (
     ANSWER,
     CANDIDATES,
     MAX_NEW_TOKENS,
-    Flags,
+    InitFlags,
     ask_base,
     ask_sources,
     ask_task,
@@ -89,7 +89,7 @@ def init(
         raise KingyoError(
             str(out), expected="a new file", received="one that exists", remedy="Give another name."
         )
-    flags = Flags(
+    flags = InitFlags(
         prompt=None if prompt is None else prompt.replace("\\n", "\n"),  # shells do not
         answer=answer,
         grader=grader,

@@ -29,7 +29,7 @@ OWN_GRADER = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class Listing:
     """One thing that can be named in a run.yaml or a recipe.
 
     Attributes:
@@ -118,14 +118,14 @@ def show_list(
     echo(f"\n`kingyo list {what.value} NAME` says what one of them can {can}.")
 
 
-def _known(name: str, what: What, rows: list[Row]) -> str:
+def _known(name: str, what: What, rows: list[Listing]) -> str:
     names = [row.name for row in rows]
     if name not in names:
         raise unknown(what.value, name, names)
     return name
 
 
-def _print_one(console: Console, row: Row) -> None:
+def _print_one(console: Console, row: Listing) -> None:
     from rich.markup import escape
     from rich.padding import Padding
 
@@ -136,7 +136,7 @@ def _print_one(console: Console, row: Row) -> None:
         console.print(Padding(escape(option), (1 if option == row.options[0] else 0, 0, 0, 2)))
 
 
-def _rows(what: What) -> list[Row]:
+def _rows(what: What) -> list[Listing]:
     return {
         What.methods: _methods,
         What.strategies: _strategies,
@@ -184,12 +184,12 @@ def _page(what: What, name: str | None) -> str:
     return page()
 
 
-def _methods() -> list[Row]:
+def _methods() -> list[Listing]:
     from kingyo.methods import METHODS
     from kingyo.methods.catalogue import default, inputs, kind, ordered, searched
     from kingyo.methods.contract import guide_of
 
-    found: list[Row] = []
+    found: list[Listing] = []
     for name in ordered():
         method = METHODS.get(name)
         options = [
@@ -199,11 +199,11 @@ def _methods() -> list[Row]:
         ]
         guide = guide_of(method)
         more = f"Merges {inputs(method)}." + (f" When: {guide.when}" if guide else "")
-        found.append(Row(name=name, doc=method.doc, options=options, more=more))
+        found.append(Listing(name=name, doc=method.doc, options=options, more=more))
     return found
 
 
-def _strategies() -> list[Row]:
+def _strategies() -> list[Listing]:
     from kingyo.strategies import STRATEGIES
     from kingyo.strategies.presets import FOR_MOST, PRESETS
 
@@ -211,36 +211,36 @@ def _strategies() -> list[Row]:
     return _for_most_first(rows, [PRESETS[name].strategy for name in FOR_MOST])
 
 
-def _for_most_first(rows: dict[str, Row], names: Sequence[str]) -> list[Row]:
+def _for_most_first(rows: dict[str, Listing], names: Sequence[str]) -> list[Listing]:
     first = [dataclasses.replace(rows[name], is_for_most=True) for name in names]
     return [*first, *(row for name, row in rows.items() if name not in names)]
 
 
-def _graders() -> list[Row]:
+def _graders() -> list[Listing]:
     from kingyo.tasks import GRADERS
 
     built_in = [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
-    return [*built_in, Row(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[])]
+    return [*built_in, Listing(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[])]
 
 
-def _kinds() -> list[Row]:
+def _kinds() -> list[Listing]:
     """Kinds of models; their options are what they can do."""
     from kingyo.models.kinds import ABILITIES, MODEL_KINDS, described
 
-    found: list[Row] = []
+    found: list[Listing] = []
     for name in MODEL_KINDS.names():
         kind = MODEL_KINDS.get(name)
         abilities = [*kind.provides, *(each for each in ABILITIES if isinstance(kind, each))]
         doc = _first_sentence(inspect.getdoc(kind) or "")
-        found.append(Row(name=name, doc=doc, options=[described(each) for each in abilities]))
+        found.append(Listing(name=name, doc=doc, options=[described(each) for each in abilities]))
     return found
 
 
-def _presets() -> list[Row]:
+def _presets() -> list[Listing]:
     from kingyo.strategies import STRATEGIES
     from kingyo.strategies.presets import FOR_MOST, PRESETS
 
-    found: dict[str, Row] = {}
+    found: dict[str, Listing] = {}
     for name, preset in PRESETS.items():
         options = [f"{key}: {_shown(value)}" for key, value in preset.settings.items()]
         options += [f"screen.{key}: {_shown(value)}" for key, value in preset.screen.items()]
@@ -251,7 +251,7 @@ def _presets() -> list[Row]:
             )
         if preset.merge is not None:
             options.append(f"merge: {preset.merge.method}, groups {preset.merge.groups}")
-        found[name] = Row(
+        found[name] = Listing(
             name=name,
             doc=f"{preset.doc} ({preset.source})",
             options=[f"strategy: {preset.strategy}", *options],
@@ -264,18 +264,18 @@ def _extra(factory: object) -> str | None:
     return getattr(factory, "extra", None)
 
 
-def _described(name: str, factory: object) -> Row:
+def _described(name: str, factory: object) -> Listing:
     """Describe a class by its docstring and the fields of its settings (or its own)."""
     doc = inspect.getdoc(factory) or ""
     settings = getattr(factory, "Settings", factory)
     if not dataclasses.is_dataclass(settings):
-        return Row(name=name, doc=_first_sentence(doc), options=[], extra=_extra(factory))
+        return Listing(name=name, doc=_first_sentence(doc), options=[], extra=_extra(factory))
     said = dict(ATTRIBUTE.findall(inspect.getdoc(settings) or ""))
     options = [
         f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or said.get(field.name, '')}"
         for field in dataclasses.fields(settings)
     ]
-    return Row(name=name, doc=_first_sentence(doc), options=options, extra=_extra(factory))
+    return Listing(name=name, doc=_first_sentence(doc), options=options, extra=_extra(factory))
 
 
 def _first_sentence(doc: str) -> str:

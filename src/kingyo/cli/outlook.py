@@ -14,7 +14,7 @@ from kingyo.cli.whole import Console, print_whole, say
 from kingyo.errors import told
 from kingyo.evolution import MAIN, Search
 from kingyo.models.kinds import BatchMemory
-from kingyo.outlook import STAGES, Cost, Memory, Outlook, Part, Paths, total
+from kingyo.outlook import STAGES, Cost, MemoryForecast, Outlook, Part, Paths, total
 from kingyo.run.settings import RunSettings
 from kingyo.screens import ScreenSettings
 from kingyo.sizes import count_text, counted, size_text, time_text
@@ -196,7 +196,7 @@ def _times(times: Mapping[str, float | None]) -> str:
     return ", ".join(f"{stage} {time_text(seconds)}" for stage, seconds in times.items() if seconds)
 
 
-def _memory_lines(memory: Memory, device: str) -> Iterator[str]:
+def _memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
     yield (
         f"memory of {device}: {size_text(memory.live)} for {_live(memory.n_live)}; {_batch(memory.batch)}and "
         "what computing takes beside"

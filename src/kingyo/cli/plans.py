@@ -12,16 +12,16 @@ from kingyo.cli.whole import Console, print_whole, say
 from kingyo.engine import Plan
 from kingyo.errors import told
 from kingyo.lineage.licences import UNKNOWN
-from kingyo.merging import Estimate, Group, Survey, Target, group, ungrouped
+from kingyo.merging import MergeForecast, MergeGroup, PlannedOutput, Preflight, group, ungrouped
 from kingyo.merging.groups import shared
 from kingyo.sizes import count_text, counted, size_text
-from kingyo.vocabulary import Finding
+from kingyo.vocabulary import Diagnostic
 
 _MOST_FILES = 3
 _BROKEN, _LEAST_WIDE = "with", 16  # the column whose lines may be broken, between words
 
 
-def print_plan(survey: Survey, estimated: Estimate | None, *, verbose: bool = False) -> None:
+def print_plan(survey: Preflight, estimated: MergeForecast | None, *, verbose: bool = False) -> None:
     """Print what a merge would do, what it takes, and what is wrong, to standard output.
 
     Args:
@@ -40,7 +40,7 @@ def print_plan(survey: Survey, estimated: Estimate | None, *, verbose: bool = Fa
         say(console, "Nothing was written. Leave --dry-run out to merge.")
 
 
-def print_findings(console: Console, findings: Iterable[Finding]) -> None:
+def print_findings(console: Console, findings: Iterable[Diagnostic]) -> None:
     """Print errors, warnings and notes, each on a line."""
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for each in findings:
@@ -48,7 +48,7 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> None:
         say(console, f"{level}: {escape(str(each.error))}")
 
 
-def _print_target(console: Console, survey: Survey, target: Target, *, verbose: bool) -> None:
+def _print_target(console: Console, survey: Preflight, target: PlannedOutput, *, verbose: bool) -> None:
     plan = target.plan
     say(console, f"[bold]{escape(str(target.out))}[/bold]")
     for step in target.book.steps[:-1]:
@@ -79,12 +79,12 @@ def _print_step(console: Console, name: str, plan: Plan) -> None:
         say(console, f"[bold]{escape(name)}[/bold]: {escape(line)}")
 
 
-def _own(each: Group, everywhere: Sequence[str]) -> str:
+def _own(each: MergeGroup, everywhere: Sequence[str]) -> str:
     """What is said of a group alone."""
     return ", ".join(part for part in each.how if part not in everywhere)
 
 
-def _models(survey: Survey, target: Target) -> Table:
+def _models(survey: Preflight, target: PlannedOutput) -> Table:
     table = _table("", "model", "numbers", "dtype", "size", "licence")
     for origin in target.origins:
         model = survey.steps.models[origin.reference]
@@ -104,7 +104,7 @@ def _models(survey: Survey, target: Target) -> Table:
     return table
 
 
-def _tensors(groups: Sequence[Group], everywhere: Sequence[str]) -> Table:
+def _tensors(groups: Sequence[MergeGroup], everywhere: Sequence[str]) -> Table:
     """A line for each group; what is said of all of them stands above."""
     own = [_own(each, everywhere) for each in groups]
     table = _table("", "tensors", "shape", "dtype", *((_BROKEN,) if any(own) else ()))
@@ -115,7 +115,7 @@ def _tensors(groups: Sequence[Group], everywhere: Sequence[str]) -> Table:
     return table
 
 
-def _output(target: Target) -> str:
+def _output(target: PlannedOutput) -> str:
     names = [f"{shard.file} ({size_text(shard.n_bytes)})" for shard in target.shards]
     n_numbers = sum(each.n_elements for each in group(target.plan))
     return (
@@ -124,7 +124,7 @@ def _output(target: Target) -> str:
     )
 
 
-def _estimate_lines(found: Estimate) -> Sequence[str]:
+def _estimate_lines(found: MergeForecast) -> Sequence[str]:
     memory = ", ".join(f"{name} {size_text(size)}" for name, size in found.memory.items() if size)
     return [
         f"reads {size_text(found.read)} of {counted(found.files, 'file')}, writes "

@@ -10,7 +10,7 @@ from rich.table import Table
 from kingyo.cli.whole import Console, say
 from kingyo.results.measured import set_value_text
 from kingyo.results.paths import LEGEND, NamedPath, sketch
-from kingyo.results.summary import Comparison, Entry, RunSummary, minus_test
+from kingyo.results.summary import ModelResult, PairedComparison, RunSummary, minus_test
 from kingyo.results.trials import row_title
 from kingyo.run.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.sizes import counted
@@ -121,7 +121,7 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
         yield f"The scores that chose the winner, compared with test: {', '.join(drops)}."
 
 
-def _drop(winner: Entry, split: Split) -> str | None:
+def _drop(winner: ModelResult, split: Split) -> str | None:
     drop, score = minus_test(winner, split), winner.on(split)
     if drop is None or score is None or winner.test is None:
         return None
@@ -188,7 +188,7 @@ def _front_cell(value: float, raw: tuple[float, int] | None) -> str:
     return f"~{100 * value:.1f} ({100 * raw[0]:.1f}, n={raw[1]})"
 
 
-def _row(table: Table, name: str, entry: Entry, style: str | None = None) -> None:
+def _row(table: Table, name: str, entry: ModelResult, style: str | None = None) -> None:
     """A model; with several tasks the mean of them, then each."""
     table.add_row(
         name, score_text(entry.fit), score_text(entry.validation), score_text(entry.test), style=style
@@ -205,7 +205,7 @@ def _n(summary: RunSummary, split: Split) -> str:
     return f" (n={most})" if fewest == most else f" (n={fewest}–{most})"
 
 
-def _sentence(comparison: Comparison, decided_by: str | None) -> str:
+def _sentence(comparison: PairedComparison, decided_by: str | None) -> str:
     difference = comparison.difference
     other = comparison.other
     if other in (PARAMETERS, TRAINED):

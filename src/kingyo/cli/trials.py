@@ -13,7 +13,7 @@ from kingyo.evolution.recipes import read_recipe
 from kingyo.results.estimates import estimate
 from kingyo.results.measured import number_of
 from kingyo.results.paths import NamedPath, read_atlas
-from kingyo.results.summary import Entry, interval_json, read_entry
+from kingyo.results.summary import ModelResult, interval_json, read_entry
 from kingyo.results.trials import describe_trial, failure_of, find_trial, reference_to
 from kingyo.sizes import counted
 from kingyo.store import RunStore, StoredTrial
@@ -95,6 +95,6 @@ def trial_record(store: RunStore, reference: str, answers: int | None = None) ->
     }
 
 
-def _read(store: RunStore, reference: str) -> tuple[StoredTrial, Entry, NamedPath | None]:
+def _read(store: RunStore, reference: str) -> tuple[StoredTrial, ModelResult, NamedPath | None]:
     trial = find_trial(store, reference)
     return trial, read_entry(store, trial.search, trial), read_atlas(store).read(read_recipe(trial))

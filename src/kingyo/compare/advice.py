@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from kingyo.compare.measures import Comparison, Measures
+from kingyo.compare.measures import CheckpointComparison, Measures
 
 RELATED = 0.95
 """From this cosine of weights on, two models are plainly of one ancestor: fine-tunes are beyond 0.99."""
@@ -90,7 +90,7 @@ def letter(position: int) -> str:
     return chr(ord("A") + position % 26) + ("" if position < 26 else str(position // 26))
 
 
-def advise(found: Comparison) -> tuple[str, ...]:
+def advise(found: CheckpointComparison) -> tuple[str, ...]:
     """Say what follows for a merge."""
     total = found.total
     if not found.models or total.numbers == 0:
@@ -121,7 +121,7 @@ def _on_weights(total: Measures, matrices: Measures, others: Sequence[Pair]) -> 
         yield f"{_named(pairs)} (cosine of {whose} {_span(pairs.values(), digits=4)}) {follows}"
 
 
-def _on_task_vectors(found: Comparison, others: Sequence[Pair]) -> Iterator[str]:
+def _on_task_vectors(found: CheckpointComparison, others: Sequence[Pair]) -> Iterator[str]:
     sums = found.total
     moved = [i for i in range(sums.n_models) if sums.delta_norm(i) > 0]
     for i in range(sums.n_models):
@@ -162,7 +162,7 @@ def _independent(sums: Measures, pairs: Sequence[Pair]) -> str:
     )
 
 
-def _on_parts(found: Comparison, pairs: Sequence[Pair]) -> Iterator[str]:
+def _on_parts(found: CheckpointComparison, pairs: Sequence[Pair]) -> Iterator[str]:
     """Name kinds of tensors in which a pair is not independent, though the pair as a whole looks so."""
     for pair in pairs:
         i, j = pair
@@ -214,7 +214,7 @@ def _on_energy(sums: Measures, moved: Sequence[int]) -> Iterator[str]:
         )
 
 
-def _matrices(found: Comparison) -> Measures:
+def _matrices(found: CheckpointComparison) -> Measures:
     """Attention and MLP alone, where there are any: norms and embeddings are alike in all models."""
     chosen = [kind for kind in ("attention", "mlp") if kind in found.kinds]
     if not chosen:

@@ -140,7 +140,7 @@ class Measures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class TensorGroup:
     """The tensors of one kind in one layer.
 
     Attributes:
@@ -154,7 +154,7 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class CheckpointComparison:
     """Models compared, group by group.
 
     Attributes:
@@ -166,7 +166,7 @@ class Comparison:
 
     models: tuple[str, ...]
     base: str | None
-    groups: tuple[Group, ...]
+    groups: tuple[TensorGroup, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -186,7 +186,7 @@ class Comparison:
         kinds = dict.fromkeys(group.kind for group in self.groups)
         return {kind: self._sum(each for each in self.groups if each.kind == kind) for kind in kinds}
 
-    def _sum(self, groups: Iterable[Group]) -> Measures:
+    def _sum(self, groups: Iterable[TensorGroup]) -> Measures:
         nothing = Measures.zeros(len(self.models), has_base=self.base is not None)
         return sum((group.measures for group in groups), start=nothing)
 

@@ -9,13 +9,13 @@ from kingyo.charts import Chart, Rows, Spec, require
 from kingyo.charts.colours import SERIES
 from kingyo.charts.marks import field, layer, layers, legend_of, names, rows, tips
 from kingyo.compare.advice import advise, letter
-from kingyo.compare.measures import Comparison, Measures
+from kingyo.compare.measures import CheckpointComparison, Measures
 from kingyo.errors import KingyoError
 
 Value = Callable[[Measures], float | None]
 
 
-def drawer(target: Path) -> Callable[[Comparison], bytes]:
+def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
     """Return what draws a file of this name, before anything is compared.
 
     Raises:
@@ -33,14 +33,14 @@ def drawer(target: Path) -> Callable[[Comparison], bytes]:
     return known[target.suffix.lower()]
 
 
-def draw_png(found: Comparison) -> bytes:
+def draw_png(found: CheckpointComparison) -> bytes:
     """Draw all charts below one another: layers to the left, kinds to the right."""
     from kingyo.charts.draw import png_of_several
 
     return png_of_several(charts(found), columns=2, title=_title(found))
 
 
-def draw_page(found: Comparison) -> bytes:
+def draw_page(found: CheckpointComparison) -> bytes:
     """Write all charts as one HTML file."""
     from kingyo.charts.page import render
 
@@ -54,12 +54,12 @@ def draw_page(found: Comparison) -> bytes:
     return render("charts", "charts", context)
 
 
-def _title(found: Comparison) -> str:
+def _title(found: CheckpointComparison) -> str:
     models = " · ".join(f"{letter(i)} = {reference}" for i, reference in enumerate(found.models))
     return models if found.base is None else f"{models} · base = {found.base}"
 
 
-def charts(found: Comparison) -> list[Chart]:
+def charts(found: CheckpointComparison) -> list[Chart]:
     """Return two charts for each measure: by layer, and by kind of tensor."""
     return [
         chart
@@ -68,7 +68,7 @@ def charts(found: Comparison) -> list[Chart]:
     ]
 
 
-def _measures(found: Comparison) -> dict[str, dict[str, Value]]:
+def _measures(found: CheckpointComparison) -> dict[str, dict[str, Value]]:
     """Return title -> model or pair of models, by their letters -> its value in a group of tensors."""
     if found.base is None:
         return {
@@ -86,16 +86,20 @@ def _measures(found: Comparison) -> dict[str, dict[str, Value]]:
     }
 
 
-def _of_models(found: Comparison, value: Callable[[Measures, int], float | None]) -> dict[str, Value]:
+def _of_models(
+    found: CheckpointComparison, value: Callable[[Measures, int], float | None]
+) -> dict[str, Value]:
     return {letter(i): lambda sums, i=i: value(sums, i) for i in range(len(found.models))}
 
 
-def _of_pairs(found: Comparison, value: Callable[[Measures, int, int], float | None]) -> dict[str, Value]:
+def _of_pairs(
+    found: CheckpointComparison, value: Callable[[Measures, int, int], float | None]
+) -> dict[str, Value]:
     pairs = found.total.pairs()
     return {f"{letter(i)}, {letter(j)}": lambda sums, i=i, j=j: value(sums, i, j) for i, j in pairs}
 
 
-def _charts(found: Comparison, number: int, title: str, values: dict[str, Value]) -> list[Chart]:
+def _charts(found: CheckpointComparison, number: int, title: str, values: dict[str, Value]) -> list[Chart]:
     colours = {name: SERIES[place % len(SERIES)] for place, name in enumerate(values)}
     groups = {
         "layer": {name.removeprefix("block."): sums for name, sums in found.layers.items()},

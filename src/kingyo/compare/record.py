@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from kingyo.compare.advice import advise, letter
-from kingyo.compare.measures import Comparison, Measures
+from kingyo.compare.measures import CheckpointComparison, Measures
 
 Json = dict[str, object]
 
 
-def to_record(found: Comparison) -> Json:
+def to_record(found: CheckpointComparison) -> Json:
     """All groups, layers, kinds and the total; models go by their letters. None is what is not defined."""
     return {
         "models": {letter(i): reference for i, reference in enumerate(found.models)},

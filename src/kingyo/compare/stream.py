@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, check_fit
-from kingyo.compare.measures import TOP, Comparison, Counts, Floats, Group, Measures
+from kingyo.compare.measures import TOP, CheckpointComparison, Counts, Floats, Measures, TensorGroup
 from kingyo.errors import KingyoError
 
 _BINS = 2048  # of |δ|: the bits of a float32 but its sign and its last 20; eight between powers of two
@@ -23,7 +23,7 @@ _AT_ONCE = 1 << 15  # numbers of each model: few enough for a processor's cache,
 
 def compare(
     models: Sequence[Checkpoint], base: Checkpoint | None, done: Callable[[int], None] = lambda _: None
-) -> Comparison:
+) -> CheckpointComparison:
     """Measure how models differ from one another, and from their base.
 
     Args:
@@ -49,10 +49,12 @@ def compare(
             measured = _measure(tensors, done, has_base=base is not None)
             _check_finite(name, measured, everyone)
             groups[key] = groups[key] + measured if key in groups else measured
-    return Comparison(
+    return CheckpointComparison(
         models=tuple(each.reference for each in models),
         base=None if base is None else base.reference,
-        groups=tuple(Group(layer=layer, kind=kind, measures=each) for (layer, kind), each in groups.items()),
+        groups=tuple(
+            TensorGroup(layer=layer, kind=kind, measures=each) for (layer, kind), each in groups.items()
+        ),
         notes=tuple(dict.fromkeys(notes)),
     )
 

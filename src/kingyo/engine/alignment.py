@@ -19,8 +19,8 @@ from kingyo.late import Tensor, torch
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import (
     AlignedReads,
-    Models,
     TokenizerChoice,
+    TokenModels,
     Vocabulary,
     build_vocabulary,
     read_template,
@@ -130,7 +130,7 @@ def _align(recipe: Recipe, choice: TokenizerChoice, sources: Sources, key: str) 
     others = [reference for reference in choice.references if reference not in recipe.references]
     named = {reference: sources[reference] for reference in (*recipe.references, *others)}
     tensors = {reference: _vocabulary_tensors(model) for reference, model in named.items()}
-    seen = Models(
+    seen = TokenModels(
         folders={reference: named[reference].path for reference in recipe.references},
         rows={reference: next(iter(found.values())).shape[0] for reference, found in tensors.items()},
         base=recipe.base_model,

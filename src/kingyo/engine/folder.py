@@ -162,7 +162,7 @@ def _write_shards(plan: Plan, writer: CheckpointWriter, how: How, watch: Watch |
     for shard, jobs in _by_shard(plan, writer):
         if not writer.is_finished(shard):
             writer.begin(shard)
-            execute(jobs, plan.sources.read, _File(writer, watch), how, plan.sources.read_raw)
+            execute(jobs, plan.sources.read, _WeightFile(writer, watch), how, plan.sources.read_raw)
             plan.sources.check_unchanged()  # it may have been read from files of both
             writer.finish(shard)
         if watch is not None:
@@ -188,7 +188,7 @@ def _own_code(plan: Plan) -> str | None:
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
-class _File:
+class _WeightFile:
     """A writer as a sink: a thread fills the same memory again and again."""
 
     def __init__(self, writer: CheckpointWriter, watch: Watch | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kingyo.checkpoints import Checkpoint, Stack, TensorInfo
-from kingyo.engine.pieces import Entry, Piece
+from kingyo.engine.pieces import SliceInput, SliceMerge
 from kingyo.errors import KingyoError
 
 
@@ -80,7 +80,7 @@ class Forms:
 
 
 def layer_tensors(
-    piece: Piece, forms: Forms, first: int, opened: Mapping[str, Checkpoint]
+    piece: SliceMerge, forms: Forms, first: int, opened: Mapping[str, Checkpoint]
 ) -> Iterator[LayerTensor]:
     """The tensors of a slice.
 
@@ -98,7 +98,7 @@ def layer_tensors(
     for entry in piece.entries:
         _check_range(entry, piece, len(stacks[entry.reference].blocks))
     for k in range(piece.n_layers):
-        layers = [_Layer(entry, k, stacks[entry.reference], opened) for entry in piece.entries]
+        layers = [_PlannedLayer(entry, k, stacks[entry.reference], opened) for entry in piece.entries]
         lead = layers[0]
         for other in layers[1:]:
             lead.check_like(other, piece.where)
@@ -117,16 +117,16 @@ def layer_tensors(
             )
 
 
-class _Layer:
+class _PlannedLayer:
     """One layer of one model: its tensors by what follows the layer's number in their names."""
 
-    def __init__(self, entry: Entry, k: int, stack: Stack, opened: Mapping[str, Checkpoint]) -> None:
+    def __init__(self, entry: SliceInput, k: int, stack: Stack, opened: Mapping[str, Checkpoint]) -> None:
         self.reference = entry.reference
         self.number = entry.start + k
         tensors = opened[entry.reference].tensors
         self.infos = {stack.rest(name): tensors[name] for name in stack.blocks[self.number]}
 
-    def check_like(self, other: _Layer, where: str) -> None:
+    def check_like(self, other: _PlannedLayer, where: str) -> None:
         """Refuse a layer with other tensors, or tensors of other shapes."""
         one, two = f"layer {self.number} of {self.reference}", f"layer {other.number} of {other.reference}"
         if self.infos.keys() != other.infos.keys():
@@ -169,7 +169,7 @@ def _stack(checkpoint: Checkpoint, prefix: str) -> Stack:
     return found
 
 
-def _check_range(entry: Entry, piece: Piece, n_layers: int) -> None:
+def _check_range(entry: SliceInput, piece: SliceMerge, n_layers: int) -> None:
     assert piece.n_layers is not None
     end = entry.start + piece.n_layers
     if end > n_layers:

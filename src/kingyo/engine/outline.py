@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from kingyo.checkpoints import Checkpoint, TensorInfo, with_layers
 from kingyo.engine.agreement import Agreement
 from kingyo.engine.layers import Forms, LayerTensor, TensorInput, layer_tensors
-from kingyo.engine.pieces import Entry, Piece, Region
+from kingyo.engine.pieces import Region, SliceInput, SliceMerge
 from kingyo.errors import KingyoError
 
 Place = tuple[str, int]
@@ -32,7 +32,7 @@ class Outline:
     tensors: tuple[tuple[LayerTensor, Place | None], ...]
     output: Checkpoint
 
-    def varied(self, pieces: Mapping[Place, Piece]) -> list[tuple[Piece, list[LayerTensor]]]:
+    def varied(self, pieces: Mapping[Place, SliceMerge]) -> list[tuple[SliceMerge, list[LayerTensor]]]:
         """The pieces with gradients or filters, each with all tensors that it merges."""
         varied = {place: list[LayerTensor]() for place, piece in pieces.items() if not piece.is_constant}
         for tensor, place in self.tensors if varied else ():
@@ -51,7 +51,7 @@ def outline(agreement: Agreement, found: Sequence[Region]) -> Outline:
     return agreement.sources.once(("outline", agreement.key, key), lambda: _Outlining(agreement, found).run())
 
 
-def _form_of(piece: Piece) -> object:
+def _form_of(piece: SliceMerge) -> object:
     """All of a piece but its values; pieces of one form merge the same tensors."""
     entries = tuple((entry.reference, entry.start) for entry in piece.entries)
     return piece.n_layers, piece.base is None, entries
@@ -101,7 +101,7 @@ class _Outlining:
             )
 
     def _whole(self, info: TensorInfo, region: Region, at: int, depth: float) -> tuple[LayerTensor, Place]:
-        def read(entry: Entry) -> TensorInput:
+        def read(entry: SliceInput) -> TensorInput:
             seen = self._agreement.names[region.name, entry.reference]
             return TensorInput(reference=seen, tensor=info.name)
 

@@ -21,7 +21,7 @@ MAIN = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class SliceInput:
     """One model of a piece.
 
     Attributes:
@@ -36,7 +36,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class SliceMerge:
     """The same merge of many tensors.
 
     Attributes:
@@ -48,13 +48,13 @@ class Piece:
     """
 
     where: str
-    merged: tuple[Entry, ...]
-    base: Entry | None
+    merged: tuple[SliceInput, ...]
+    base: SliceInput | None
     levels: tuple[Values, ...]
     n_layers: int | None = None
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[SliceInput, ...]:
         """All its models, the base first."""
         return self.merged if self.base is None else (self.base, *self.merged)
 
@@ -77,8 +77,8 @@ class Region:
     """
 
     name: str
-    pieces: tuple[Piece, ...]
-    ends: Piece | None = None
+    pieces: tuple[SliceMerge, ...]
+    ends: SliceMerge | None = None
 
     @property
     def is_sliced(self) -> bool:
@@ -86,7 +86,7 @@ class Region:
         return self.pieces[0].n_layers is not None
 
     @property
-    def placed(self) -> dict[int, Piece]:
+    def placed(self) -> dict[int, SliceMerge]:
         """All pieces by their places, that of the ends if there is one."""
         found = dict(enumerate(self.pieces))
         return found if self.ends is None else {**found, ENDS: self.ends}
@@ -131,32 +131,34 @@ def _region(name: str, module: Module, recipe: Recipe, method: MergeMethod) -> R
     )
 
 
-def _as_it_is(reference: str) -> Piece:
-    return Piece(where="base_model", merged=(Entry(reference=reference, own={}),), base=None, levels=())
+def _as_it_is(reference: str) -> SliceMerge:
+    return SliceMerge(
+        where="base_model", merged=(SliceInput(reference=reference, own={}),), base=None, levels=()
+    )
 
 
 def _whole(
     label: str, sources: Sequence[Source], levels: tuple[Values, ...], recipe: Recipe, method: MergeMethod
-) -> Piece:
+) -> SliceMerge:
     base = base_of(recipe.base_model, method)
-    listed = [Entry(reference=source.model, own=source.parameters) for source in sources]
+    listed = [SliceInput(reference=source.model, own=source.parameters) for source in sources]
     merged = tuple(entry for entry in listed if entry.reference != base)
     _check_own(listed, base, method)
     _check_count(f"{label}models", len(merged), base, method)
-    return Piece(
+    return SliceMerge(
         where=f"{label}models",
         merged=merged,
-        base=None if base is None else Entry(reference=base, own={}),
+        base=None if base is None else SliceInput(reference=base, own={}),
         levels=levels,
     )
 
 
 def _slice(
     where: str, given: Slice, levels: tuple[Values, ...], recipe: Recipe, method: MergeMethod
-) -> Piece:
+) -> SliceMerge:
     base = base_of(given.base_model or recipe.base_model, method)
     listed = [
-        Entry(reference=source.model, start=source.layers[0], own=source.parameters)
+        SliceInput(reference=source.model, start=source.layers[0], own=source.parameters)
         for source in given.sources
     ]
     merged = tuple(entry for entry in listed if entry.reference != base)
@@ -171,7 +173,7 @@ def _slice(
     _check_shared(((where, given.parameters),), method)
     _check_own(listed, base, method)
     _check_count(where, len(merged), base, method)
-    return Piece(
+    return SliceMerge(
         where=where,
         merged=merged,
         base=bases[0] if bases else None,
@@ -204,7 +206,7 @@ def _check_shared(levels: Sequence[tuple[str, Values]], method: MergeMethod) -> 
             _check_known(name, where, method)
 
 
-def _check_own(entries: Sequence[Entry], base: str | None, method: MergeMethod) -> None:
+def _check_own(entries: Sequence[SliceInput], base: str | None, method: MergeMethod) -> None:
     known = {parameter.name: parameter for parameter in method.params}
     for entry in entries:
         for name in entry.own:

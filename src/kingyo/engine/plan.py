@@ -11,7 +11,7 @@ from kingyo.engine.alignment import Alignment, align, template_files
 from kingyo.engine.inner import with_merges
 from kingyo.engine.layers import LayerTensor, TensorInput
 from kingyo.engine.outline import Outline, Place, outline
-from kingyo.engine.pieces import Piece, Region, regions
+from kingyo.engine.pieces import Region, SliceMerge, regions
 from kingyo.engine.sources import Sources, all_references
 from kingyo.engine.unmatched import Unmatched, unmatched
 from kingyo.engine.unrolled import unrolled
@@ -47,7 +47,7 @@ class TensorJob:
     base: TensorInput | None
     values: MethodValues
     seed: int
-    piece: Piece | None = field(default=None, compare=False, repr=False)
+    piece: SliceMerge | None = field(default=None, compare=False, repr=False)
 
     @property
     def reads(self) -> tuple[TensorInput, ...]:
@@ -162,7 +162,7 @@ class _Values:
         self._method = method
         self._constant: dict[Place, MethodValues] = {}
 
-    def of(self, tensor: LayerTensor, place: Place, piece: Piece) -> MethodValues:
+    def of(self, tensor: LayerTensor, place: Place, piece: SliceMerge) -> MethodValues:
         if piece.is_constant and place in self._constant:
             return self._constant[place]
         values = resolve(piece, self._method, tensor)
@@ -176,7 +176,7 @@ class _Values:
 
 
 def _jobs(
-    recipe: Recipe, method: MergeMethod, pieces: Mapping[Place, Piece], made: Outline
+    recipe: Recipe, method: MergeMethod, pieces: Mapping[Place, SliceMerge], made: Outline
 ) -> Iterator[TensorJob]:
     """One job for each tensor of the output, in the order of the model that it is like."""
     values, nothing, result = _Values(method), MethodValues(), recipe.result_dtype

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from kingyo.engine.layers import LayerTensor
-from kingyo.engine.pieces import Piece
+from kingyo.engine.pieces import SliceMerge
 from kingyo.errors import suggest
 from kingyo.methods import MergeMethod
 from kingyo.recipe import Conditional, Plain, Value, Values
@@ -44,7 +44,7 @@ def filters_of(levels: Iterable[Values], parameter: str) -> tuple[str, ...]:
 
 
 def unmatched(
-    method: MergeMethod, merged: Sequence[tuple[Piece, Sequence[LayerTensor]]]
+    method: MergeMethod, merged: Sequence[tuple[SliceMerge, Sequence[LayerTensor]]]
 ) -> tuple[Unmatched, ...]:
     """Look for filters that match none of the tensors that their values could speak of.
 
@@ -66,7 +66,7 @@ def unmatched(
 
 
 def _places(
-    method: MergeMethod, piece: Piece, tensors: Sequence[LayerTensor]
+    method: MergeMethod, piece: SliceMerge, tensors: Sequence[LayerTensor]
 ) -> Iterator[tuple[str, tuple[str, ...], Sequence[str]]]:
     """Where filters stand, the filters, and the names that they look at: see ``resolve``."""
     for parameter in method.params:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kingyo.engine.layers import LayerTensor, TensorInput
-from kingyo.engine.pieces import Piece
+from kingyo.engine.pieces import SliceMerge
 from kingyo.engine.unmatched import entries, filters_of
 from kingyo.errors import KingyoError, told
 from kingyo.methods import MergeMethod, MethodValues, Parameter
@@ -14,7 +14,7 @@ from kingyo.recipe import Conditional, Values, Word, look_up
 _MOST_FILTERS = 5
 
 
-def resolve(piece: Piece, method: MergeMethod, tensor: LayerTensor) -> MethodValues:
+def resolve(piece: SliceMerge, method: MergeMethod, tensor: LayerTensor) -> MethodValues:
     """The values for one tensor.
 
     Filters look at its name: for a value of a source at the name that the source has it by (they differ where
@@ -64,7 +64,7 @@ def _left_out(parameter: Parameter, filters: Sequence[str], tensor: str, where: 
 
 
 def written(
-    piece: Piece, parameter: Parameter, name: str, inputs: Sequence[TensorInput]
+    piece: SliceMerge, parameter: Parameter, name: str, inputs: Sequence[TensorInput]
 ) -> tuple[Conditional | None, ...]:
     """What the recipe says of a parameter for one tensor: a constant or a gradient, and its filter, if any.
 

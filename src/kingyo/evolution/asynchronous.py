@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kingyo.evolution.measure import Measured, Request
+from kingyo.evolution.measure import Measured, ScoringRequest
 from kingyo.evolution.past import Past
 from kingyo.evolution.search import AnySearchRun
 from kingyo.evolution.strategist import Ask, Step
@@ -76,7 +76,7 @@ class AsynchronousRun(AnySearchRun):
         return _Open(trial=trial, items=tuple(self._items[column] for column in order))
 
     def _begin_trial(self, each: _Open, opened: dict[int, _Open]) -> None:
-        known = self._measurer.begin(Request(trial=each.trial, split="fit", items=each.items))
+        known = self._measurer.begin(ScoringRequest(trial=each.trial, split="fit", items=each.items))
         if known is not None:
             self._end_trial(opened.pop(each.trial.id), known)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kingyo.abilities import Responses
 from kingyo.evolution.asynchronous import AsynchronousRun
-from kingyo.evolution.measure import Known, Measurer, Request
+from kingyo.evolution.measure import Known, Measurer, ScoringRequest
 from kingyo.evolution.objectives import Aims, Judge
 from kingyo.evolution.picking import Picker
 from kingyo.evolution.recipes import read_recipe
@@ -155,7 +155,7 @@ class Journey:
         self.notify(Event(kind="phase", search=name, split=split, total=len(trials)))
         found: dict[int, Evaluation] = {}
         judge = Judge(self.searches[0].aims, self.store.items()[split])
-        requests = [Request(trial=trial, split=split, items=items) for trial in trials]
+        requests = [ScoringRequest(trial=trial, split=split, items=items) for trial in trials]
         for trial, measured in measurer.measure_all(requests):
             found[trial.id] = measured.evaluation
             self.notify(

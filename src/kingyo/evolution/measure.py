@@ -21,7 +21,7 @@ Known = Mapping[tuple[str, Split], Mapping[str, ItemScore]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class ScoringRequest:
     """A trial to measure on a split: on these items, or on all."""
 
     trial: StoredTrial
@@ -41,7 +41,7 @@ class Measured:
 class _Running:
     """A request that a runner has, with what it was asked for."""
 
-    request: Request
+    request: ScoringRequest
     missing: Sequence[str]
 
 
@@ -71,7 +71,7 @@ class Measurer:
         self._store = store
         self._runner = runner
         self._running: dict[int, _Running] = {}
-        self._waiting: list[Request] = []
+        self._waiting: list[ScoringRequest] = []
         self._jobs = 0
         self._reuse = reuse
         self._known = known or {}
@@ -83,7 +83,7 @@ class Measurer:
         """How many trials are measured at a time."""
         return self._runner.n_workers
 
-    def measure_all(self, requests: Iterable[Request]) -> Iterator[tuple[StoredTrial, Measured]]:
+    def measure_all(self, requests: Iterable[ScoringRequest]) -> Iterator[tuple[StoredTrial, Measured]]:
         """Yield each trial with how it did, once it has scores on its items, in order of finishing.
 
         Trials of one recipe wait for one another and copy, so what is run and stored of each does not depend
@@ -104,7 +104,7 @@ class Measurer:
         while self._running:
             yield from self.finish()
 
-    def begin(self, request: Request) -> Measured | None:
+    def begin(self, request: ScoringRequest) -> Measured | None:
         """Return how a trial did, if that is known without running it; else let it be run."""
         if self._must_wait(request):
             self._waiting.append(request)
@@ -140,7 +140,7 @@ class Measurer:
             if known is not None:
                 yield request.trial, known
 
-    def _must_wait(self, request: Request) -> bool:
+    def _must_wait(self, request: ScoringRequest) -> bool:
         """Whether a trial of the same recipe is being run, so that there will be something to copy."""
         recipe = request.trial.recipe_hash
         running = (each.request.trial.recipe_hash for each in self._running.values())
@@ -187,7 +187,7 @@ class Measurer:
         failure = self._judges[split].no_value(scores) if is_whole else None
         return new if failure is None else replace(new, scores=(), failure=failure)
 
-    def _stored(self, request: Request) -> Evaluation:
+    def _stored(self, request: ScoringRequest) -> Evaluation:
         evaluation = self._store.evaluation(request.trial.id, request.split)
         assert evaluation is not None, "it was recorded just now"
         return evaluation

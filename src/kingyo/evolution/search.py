@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kingyo.abilities import Responses
-from kingyo.evolution.measure import Measured, Measurer, Request
+from kingyo.evolution.measure import Measured, Measurer, ScoringRequest
 from kingyo.evolution.objectives import Judge
 from kingyo.evolution.own_code import called
 from kingyo.evolution.past import Past, uncollected
@@ -367,7 +367,7 @@ class SearchRun(AnySearchRun):
         failed: set[int] = set()
         while (step := rounds.next(self._responses, failed)) is not None:
             items = [self._items[column] for column in step.items]
-            requests = [Request(trial=by_number[n], split="fit", items=items) for n in step.trials]
+            requests = [ScoringRequest(trial=by_number[n], split="fit", items=items) for n in step.trials]
             new: dict[int, Measured] = {}
             for trial, measured in self._measurer.measure_all(requests):
                 self._tell_ended(trial, measured, again=trial.asked.number in found)

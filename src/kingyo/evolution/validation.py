@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kingyo.evolution.measure import Measured, Measurer, Request
+from kingyo.evolution.measure import Measured, Measurer, ScoringRequest
 from kingyo.evolution.objectives import Judge
 from kingyo.evolution.race import Race
 from kingyo.evolution.words import Event
@@ -86,7 +86,7 @@ class _Laps:
     def score(self, trials: Sequence[int], items: Sequence[str], *, is_last: bool) -> None:
         """Score trials on items that they have no scores of yet."""
         place = {self._trials[i].id: i for i in trials}
-        requests = [Request(trial=self._trials[i], split="validation", items=items) for i in trials]
+        requests = [ScoringRequest(trial=self._trials[i], split="validation", items=items) for i in trials]
         for trial, measured in self._measurer.measure_all(requests):
             i = place[trial.id]
             is_new = i not in self.found or not measured.replayed

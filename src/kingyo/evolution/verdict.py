@@ -23,7 +23,7 @@ FACT = "verdict"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class SetVerdict:
     """What measures say of the models of a finished run.
 
     Attributes:
@@ -46,7 +46,7 @@ class Verdict:
         return replace(found, interval=turned)
 
 
-def read_verdict(store: RunStore) -> Verdict | None:
+def read_verdict(store: RunStore) -> SetVerdict | None:
     """Return what a run stores; None before its end, and where no measure counts."""
     stored = cast("dict[str, Any] | None", store.fact(FACT))
     if stored is None:
@@ -55,7 +55,7 @@ def read_verdict(store: RunStore) -> Verdict | None:
     for one, other, each in stored["differences"]:
         interval = Interval(**each["interval"])
         found[one, other] = PairedDifference(interval=interval, p=each["p"], test=each["test"])
-    return Verdict(best=stored["best"], differences=found)
+    return SetVerdict(best=stored["best"], differences=found)
 
 
 def store_verdict(

@@ -25,7 +25,7 @@ from kingyo.lineage import (
 )
 from kingyo.models.kinds import ModelKind, Options, called
 from kingyo.recipe import Recipe
-from kingyo.results.summary import MIXTURES, Comparison, Entry, RunSummary
+from kingyo.results.summary import MIXTURES, ModelResult, PairedComparison, RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
 from kingyo.run.config import PARAMETERS, TRAINED, RunConfig
 from kingyo.sizes import amount_text, counted
@@ -67,8 +67,8 @@ class Card:
     """
 
     title: str
-    chosen: Entry
-    comparisons: Sequence[Comparison]
+    chosen: ModelResult
+    comparisons: Sequence[PairedComparison]
     summary: RunSummary
     searches: Mapping[str, Mapping[str, object]]
     recipe: Recipe
@@ -232,13 +232,13 @@ def _plain(value: Interval | None) -> str:
     return "–" if value is None else f"{value.plain()}, n = {value.n}"
 
 
-def _row_name(entry: Entry) -> str:
+def _row_name(entry: ModelResult) -> str:
     if entry.trial.search == MAIN:
         return f"the bred model (trial {entry.trial.asked.number})"
     return cell(entry.name if entry.trial.search == BASELINES else row_title(entry.trial.search))
 
 
-def _rows(name: str, entry: Entry, comparison: Comparison | None) -> list[tuple[str, ...]]:
+def _rows(name: str, entry: ModelResult, comparison: PairedComparison | None) -> list[tuple[str, ...]]:
     """The scores of a model; with several tasks their mean, then each of them."""
     difference = "" if comparison is None else _difference(comparison)
     mean = (name, *(_score(each) for each in (entry.fit, entry.validation, entry.test)), difference)
@@ -249,7 +249,7 @@ def _rows(name: str, entry: Entry, comparison: Comparison | None) -> list[tuple[
     return [mean, *tasks]
 
 
-def _against(card: Card, name: str) -> Comparison | None:
+def _against(card: Card, name: str) -> PairedComparison | None:
     return next((each for each in card.comparisons if each.other == name), None)
 
 
@@ -259,7 +259,7 @@ def _score(value: Interval | None) -> str:
     return f"{value.in_percent()}, n = {value.n}"
 
 
-def _difference(comparison: Comparison) -> str:
+def _difference(comparison: PairedComparison) -> str:
     p = ", p < 0.001" if comparison.p < 0.001 else f", p = {comparison.p:.3f}"
     return f"{comparison.text().replace(' points', '')}{p}".replace("<", "\\<")
 

@@ -1,6 +1,6 @@
 """The scalar Python text of a compiled loop: one for each number of sources, their dtypes and masks.
 
-A ``Form`` says what differs from one loop to another; ``text`` writes the loop, which ``fused`` has numba
+A ``LoopForm`` says what differs from one loop to another; ``text`` writes the loop, which ``fused`` has numba
 compile. To see one: ``print(text(Form(parts=(Part("b"), Part("b")), base="b", out="b")))``.
 """
 
@@ -18,7 +18,7 @@ ROW = 128
 """How many entries of a source are computed at a time where sums are taken of them."""
 
 
-class Part(NamedTuple):
+class LoopTerm(NamedTuple):
     """One source of a loop.
 
     Attributes:
@@ -34,7 +34,7 @@ class Part(NamedTuple):
     ranks: str = ""
 
 
-class Form(NamedTuple):
+class LoopForm(NamedTuple):
     """What a compiled loop does.
 
     Attributes:
@@ -49,7 +49,7 @@ class Form(NamedTuple):
         scaled: whether the sum is scaled by another number than 1.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[LoopTerm, ...]
     base: str = ""
     out: str = "f"
     result: Literal["blend", "rows", "size", "variance"] = "blend"
@@ -66,7 +66,7 @@ class Form(NamedTuple):
 
 
 @lru_cache(maxsize=1 << 12)
-def text(form: Form) -> str:
+def text(form: LoopForm) -> str:
     """Return the loop: a function that writes the entries start..stop to the address ``to``.
 
     It returns the bits of the largest magnitude that it wrote, before it was rounded.
@@ -80,7 +80,7 @@ def _indented(lines: list[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-def _arguments(form: Form) -> Iterator[str]:
+def _arguments(form: LoopForm) -> Iterator[str]:
     """Yield the lines that name the arguments."""
     n = len(form.parts)
     yield "worst = u32(0)"
@@ -93,7 +93,7 @@ def _arguments(form: Form) -> Iterator[str]:
         yield f"key{k}, other{k} = words[{2 + 2 * k}], words[{3 + 2 * k}]"
 
 
-def _entry(form: Form) -> Iterator[str]:
+def _entry(form: LoopForm) -> Iterator[str]:
     """Yield the lines of ``entry``: the result of one entry."""
     yield "@inline"
     yield f"def entry({', '.join([*_inputs(form, ''), *_numbers(form)])}):"
@@ -106,7 +106,7 @@ def _entry(form: Form) -> Iterator[str]:
     yield from _indented([*_spread(form), *_RESULTS[form.result](form)])
 
 
-def _inputs(form: Form, suffix: str) -> list[str]:
+def _inputs(form: LoopForm, suffix: str) -> list[str]:
     """Return what ``entry`` takes of each entry: base, sources, random numbers and ranks."""
     names = ["b"] if form.base else []
     for k, part in enumerate(form.parts):
@@ -114,7 +114,7 @@ def _inputs(form: Form, suffix: str) -> list[str]:
     return [f"{name}{suffix}" for name in names]
 
 
-def _numbers(form: Form) -> list[str]:
+def _numbers(form: LoopForm) -> list[str]:
     """Return what ``entry`` takes besides: the numbers of the loop."""
     names = ["scale", "spread"]
     for k in range(len(form.parts)):
@@ -122,18 +122,18 @@ def _numbers(form: Form) -> list[str]:
     return names
 
 
-def _call(form: Form, suffix: str) -> str:
+def _call(form: LoopForm, suffix: str) -> str:
     return f"entry({', '.join([*_inputs(form, suffix), *_numbers(form)])})"
 
 
-def _spread(form: Form) -> list[str]:
+def _spread(form: LoopForm) -> list[str]:
     n = range(len(form.parts))
     if not form.spread:
         return []
     return [*_variance(form), "steady = v < spread", *(f"d{k} = pick(steady, ZERO, d{k})" for k in n)]
 
 
-def _variance(form: Form) -> list[str]:
+def _variance(form: LoopForm) -> list[str]:
     """Return the lines that compute v; see ``blend.variance``."""
     n = len(form.parts)
     if n == 1:
@@ -145,11 +145,11 @@ def _variance(form: Form) -> list[str]:
     ]
 
 
-def _sum(form: Form, name: str) -> str:
+def _sum(form: LoopForm, name: str) -> str:
     return " + ".join(f"{name}{k}" for k in range(len(form.parts)))
 
 
-def _blend(form: Form) -> list[str]:
+def _blend(form: LoopForm) -> list[str]:
     """Return the lines of a blend; see ``Blend``."""
     lines = [f"t{k} = d{k} * factor{k}" for k in range(len(form.parts))]
     lines += _elected(form) if form.elect else [f"total = {_sum(form, 't')}"]
@@ -157,7 +157,7 @@ def _blend(form: Form) -> list[str]:
     return [*lines, "return total + b" if form.base else "return total"]
 
 
-def _elected(form: Form) -> list[str]:
+def _elected(form: LoopForm) -> list[str]:
     n = range(len(form.parts))
     lines = [f"vote = {_sum(form, 'd' if form.elect == 'equal' else 't')}"]
     lines += [f"t{k} = turned(t{k}, vote)" for k in n]
@@ -170,15 +170,15 @@ def _elected(form: Form) -> list[str]:
     return lines
 
 
-def _rows(form: Form) -> list[str]:
+def _rows(form: LoopForm) -> list[str]:
     return [f"return {', '.join(f'd{k}' for k in range(len(form.parts)))},"]
 
 
-def _size(_form: Form) -> list[str]:
+def _size(_form: LoopForm) -> list[str]:
     return ["return abs(d0)"]
 
 
-def _only_variance(form: Form) -> list[str]:
+def _only_variance(form: LoopForm) -> list[str]:
     return [*_variance(form), "return v"]
 
 
@@ -190,12 +190,12 @@ _RESULTS = {
 }
 
 
-def _singles(form: Form) -> Iterator[str]:
+def _singles(form: LoopForm) -> Iterator[str]:
     yield "for i in range(start, stop):"
     yield from _indented([*_single(form)])
 
 
-def _single(form: Form) -> Iterator[str]:
+def _single(form: LoopForm) -> Iterator[str]:
     """Yield the lines of one entry i, from memory to memory."""
     if form.base:
         yield f"b = read_{form.base}(base, i)"
@@ -214,7 +214,7 @@ def _single(form: Form) -> Iterator[str]:
         yield "worst = max(worst, size(made))"
 
 
-def _pairs(form: Form) -> Iterator[str]:
+def _pairs(form: LoopForm) -> Iterator[str]:
     """Yield the lines of the loop over pairs, and over an odd entry at either end."""
     yield "for side in range(2):"
     yield "    i = stop - 1 if side else start"

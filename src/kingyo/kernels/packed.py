@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.keep import Compiled, Keep, Limit, Mask
-from kingyo.kernels.loops import Form, Part, text
+from kingyo.kernels.loops import LoopForm, LoopTerm, text
 from kingyo.kernels.raw import letter_of
 from kingyo.late import Tensor
 
@@ -119,7 +119,7 @@ def pack(
     Args:
         blend: what to compute or to measure.
         out: the letter of the output's dtype.
-        result: see ``Form``.
+        result: see ``LoopForm``.
         past: whether to write past the caches.
 
     Returns:
@@ -134,7 +134,7 @@ def pack(
         return None
     numbers: list[float | Limit] = [blend.scale, blend.spread or 0.0]
     words: list[int] = [_BYTES[out], past]
-    parts: list[Part] = []
+    parts: list[LoopTerm] = []
     held: list[Tensor | None] = [None if base is None else base.contiguous(), None]
     tables: list[Tensor | None] = []
     for term, letter, mask in zip(blend.terms, letters, masks, strict=True):
@@ -144,7 +144,7 @@ def pack(
         parts.append(_part(letter, mask))
         held.append(term.source.contiguous())
         tables.append(mask.ranks)
-    form = Form(tuple(parts), base_letter, out, result, _elect(blend), *_switches(blend))
+    form = LoopForm(tuple(parts), base_letter, out, result, _elect(blend), *_switches(blend))
     return _passes(text(form), [*held, *tables], numbers, words)
 
 
@@ -160,9 +160,9 @@ def _mask(keep: Keep | None) -> Mask | None:
     return keep.mask() if isinstance(keep, Compiled) else None
 
 
-def _part(letter: str, mask: Mask) -> Part:
+def _part(letter: str, mask: Mask) -> LoopTerm:
     ranks = "" if mask.ranks is None else "r" if mask.ranks.element_size() == 2 else "t"
-    return Part(letter, mask.entry, mask.key is not None, ranks)
+    return LoopTerm(letter, mask.entry, mask.key is not None, ranks)
 
 
 def _elect(blend: Blend) -> Literal["", "weighted", "equal"]:
@@ -172,7 +172,7 @@ def _elect(blend: Blend) -> Literal["", "weighted", "equal"]:
 
 
 def _switches(blend: Blend) -> tuple[bool, bool, bool]:
-    """Return the last three of a ``Form``."""
+    """Return the last three of a ``LoopForm``."""
     return blend.elect and blend.normalize, blend.spread is not None, blend.scale != 1.0
 
 

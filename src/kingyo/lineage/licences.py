@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kingyo.lineage.origins import Origin
-from kingyo.vocabulary import Finding
+from kingyo.vocabulary import Diagnostic
 
 UNKNOWN = "not stated in its card"
 
@@ -53,7 +53,7 @@ def front_licence(origins: Sequence[Origin]) -> dict[str, object]:
     return {"license": licence or "unknown"}
 
 
-def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> Iterator[Finding]:
+def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> Iterator[Diagnostic]:
     """Yield findings on licences that forbid merges, conflict, or are unknown.
 
     Args:
@@ -78,7 +78,7 @@ def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> It
     )
     own = dict.fromkeys(licence for _, licence in stated if kind_of(licence) == "terms of its own")
     if len(own) > 1:
-        yield Finding(
+        yield Diagnostic(
             level="warning",
             argument="licences",
             expected="one set of terms",
@@ -92,13 +92,13 @@ def _stated(origins: Sequence[Origin]) -> Iterator[str]:
         yield from (licence for _, licence in origin.licences if licence is not None)
 
 
-def _mixed(stated: dict[tuple[str, str | None], None], kind: str, remedy: str) -> Iterator[Finding]:
+def _mixed(stated: dict[tuple[str, str | None], None], kind: str, remedy: str) -> Iterator[Diagnostic]:
     """Yield a warning if licences of a kind are mixed with others."""
     strict = [pair for pair in stated if kind_of(pair[1]) == kind]
     others = [pair for pair in stated if pair[1] not in {licence for _, licence in strict}]
     if strict and others:
         (one, first), (other, second) = strict[0], others[0]
-        yield Finding(
+        yield Diagnostic(
             level="warning",
             argument="licences",
             expected="licences with the same terms",
@@ -107,9 +107,9 @@ def _mixed(stated: dict[tuple[str, str | None], None], kind: str, remedy: str) -
         )
 
 
-def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Finding:
+def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:
     remedy = "Leave the model out, ask its authors, or use --ignore-licences and do not share the result."
-    return Finding(
+    return Diagnostic(
         level="warning" if is_allowed else "error",
         argument=f"the licence of {name}",
         expected="a licence that allows derivatives",
@@ -118,8 +118,8 @@ def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Finding:
     )
 
 
-def _unknown(name: str, licence: str) -> Finding:
-    return Finding(
+def _unknown(name: str, licence: str) -> Diagnostic:
+    return Diagnostic(
         level="note",
         argument=f"the licence of {name}",
         expected="a known licence",

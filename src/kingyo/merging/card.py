@@ -21,7 +21,7 @@ from kingyo.lineage import (
     passed,
     public_recipe,
 )
-from kingyo.merging.survey import Target
+from kingyo.merging.survey import PlannedOutput
 from kingyo.methods import Reproduces
 from kingyo.models.kinds import CardPart, known_kind
 from kingyo.recipe import RecipeBook
@@ -43,7 +43,7 @@ _AGAIN: dict[Reproduces, str] = {
 }
 
 
-def render_card(target: Target, *, pipeline: bool = False) -> str:
+def render_card(target: PlannedOutput, *, pipeline: bool = False) -> str:
     """Write the card: YAML that the Hub reads, then Markdown for people.
 
     Args:
@@ -62,7 +62,7 @@ def render_card(target: Target, *, pipeline: bool = False) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def front_matter(target: Target) -> dict[str, object]:
+def front_matter(target: PlannedOutput) -> dict[str, object]:
     """Return what the Hub reads."""
     languages = dict.fromkeys(language for origin in target.origins for language in origin.languages)
     is_diffusers, part = target.plan.like.stem != "model", _part(target)
@@ -76,7 +76,7 @@ def front_matter(target: Target) -> dict[str, object]:
     }
 
 
-def _summary(target: Target) -> str:
+def _summary(target: PlannedOutput) -> str:
     method, recipe = target.plan.method, target.plan.recipe
     merged = [cell(origin.public_name) for origin in target.origins if origin.name == "merged"]
     bases = [cell(origin.public_name) for origin in target.origins if origin.name == "base"]
@@ -89,20 +89,20 @@ def _summary(target: Target) -> str:
     return f"{made}, made by kingyo {__version__}{steps}. `{method.name}`: {cell(method.doc)}{drawn}"
 
 
-def _recipe(target: Target) -> str:
+def _recipe(target: PlannedOutput) -> str:
     text = _public(target).to_yaml()
     note = "`recipe.yaml` holds it with paths as seen from this folder, where it was merged: `kingyo merge`"
     return f"{fence(text, 'yaml')}\n\n{note} makes the same weights of it, {_AGAIN[target.reproduces]}"
 
 
-def _public(target: Target) -> RecipeBook:
+def _public(target: PlannedOutput) -> RecipeBook:
     steps = target.book.steps
     return RecipeBook(
         steps=tuple(replace(step, recipe=public_recipe(step.recipe, target.origins)) for step in steps)
     )
 
 
-def _use(target: Target) -> str | None:
+def _use(target: PlannedOutput) -> str | None:
     """Code that loads it with transformers."""
     like, part = target.plan.like, _part(target)
     if like.stem != "model" or (part is not None and part.library != "transformers"):
@@ -118,13 +118,13 @@ def _use(target: Target) -> str | None:
     return fence("\n".join(lines), "python")
 
 
-def _part(target: Target) -> CardPart | None:
+def _part(target: PlannedOutput) -> CardPart | None:
     """What its kind of model says in a card; None where it is of no known kind."""
     like = target.plan.like
     kind = known_kind(like.config, like.pipeline_index)
     return None if kind is None else kind.card
 
 
-def _architectures(target: Target) -> list[str]:
+def _architectures(target: PlannedOutput) -> list[str]:
     named = target.plan.like.config.get("architectures")
     return [str(each) for each in cast("list[object]", named)] if isinstance(named, list) else []

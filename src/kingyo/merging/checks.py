@@ -14,12 +14,12 @@ from kingyo.engine import Plan
 from kingyo.engine.folder import check_no_source
 from kingyo.engine.sources import tokenizer_choice
 from kingyo.errors import KingyoError
-from kingyo.merging.request import Request
+from kingyo.merging.request import MergeRequest
 from kingyo.recipe import Recipe
-from kingyo.vocabulary import TOKENIZER_FILES, Finding, compare
+from kingyo.vocabulary import TOKENIZER_FILES, Diagnostic, compare
 
 
-def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | None) -> Iterator[Finding]:
+def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | None) -> Iterator[Diagnostic]:
     """Look at the models of a recipe.
 
     Args:
@@ -36,10 +36,10 @@ def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | 
         yield from _planned(recipe, plan)
 
 
-def _planned(recipe: Recipe, plan: Plan) -> Iterator[Finding]:
+def _planned(recipe: Recipe, plan: Plan) -> Iterator[Diagnostic]:
     """What bends a merge that can be done."""
     if recipe.base_model is not None and recipe.base_model not in plan.weights_of:
-        yield Finding(
+        yield Diagnostic(
             level="warning",
             argument="base_model",
             expected=f"a model that {plan.method.name} merges, among the models",
@@ -52,7 +52,7 @@ def _planned(recipe: Recipe, plan: Plan) -> Iterator[Finding]:
     for warning in plan.differences:
         yield _bends("models", "models that differ in nothing but weights", warning)
     for each in plan.unmatched:
-        yield Finding(
+        yield Diagnostic(
             level="warning",
             argument=each.where,
             expected="filters that match a tensor",
@@ -62,7 +62,7 @@ def _planned(recipe: Recipe, plan: Plan) -> Iterator[Finding]:
             else "A filter is a part of tensors' names, such as mlp, and no pattern.",
         )
     for marker in plan.vocabulary.unknown_markers if plan.vocabulary is not None else ():
-        yield Finding(
+        yield Diagnostic(
             level="warning",
             argument="chat_template",
             expected="tokens of the output",
@@ -71,14 +71,14 @@ def _planned(recipe: Recipe, plan: Plan) -> Iterator[Finding]:
         )
 
 
-def _without_tokenizer(plan: Plan) -> Finding | None:
+def _without_tokenizer(plan: Plan) -> Diagnostic | None:
     """The output is like a model that brings no tokenizer, where another one does."""
     if plan.tokenizer_files is not None or _has_tokenizer(plan.like):
         return None
     others = [name for name in sorted(plan.weights_of) if _has_tokenizer(plan.sources[name])]
     if not others:  # models that read no text
         return None
-    return Finding(
+    return Diagnostic(
         level="warning",
         argument=plan.like.reference,
         expected="a tokenizer beside the model that the output is like",
@@ -91,7 +91,7 @@ def _has_tokenizer(model: Checkpoint) -> bool:
     return any((model.path / file).is_file() for file in TOKENIZER_FILES)
 
 
-def check_output(request: Request, targets: Sequence[tuple[Path, Plan, int]]) -> Iterator[Finding]:
+def check_output(request: MergeRequest, targets: Sequence[tuple[Path, Plan, int]]) -> Iterator[Diagnostic]:
     """Look at the places of results: taken, a source, out of reach, too small; and code beside them.
 
     Args:
@@ -103,14 +103,14 @@ def check_output(request: Request, targets: Sequence[tuple[Path, Plan, int]]) ->
             if not is_published(out):  # else the writer knows whether it is the same
                 check_free(out, force=request.options.force)
         except KingyoError as error:
-            yield Finding.of(error)
+            yield Diagnostic.of(error)
         except OSError as error:
-            yield Finding.of(unwritable(out, error))
+            yield Diagnostic.of(unwritable(out, error))
     for out, plan, _ in targets:
         try:
             check_no_source(plan, out)
         except KingyoError as error:
-            yield Finding.of(error)
+            yield Diagnostic.of(error)
     yield from _room(request.out, targets)
     for like in {id(plan.like): plan.like for _, plan, _ in targets}.values():
         yield from _code(like, is_copied=request.options.copy_code)
@@ -121,7 +121,7 @@ def existing_parent(path: Path) -> Path:
     return next(parent for parent in path.resolve().parents if parent.exists())
 
 
-def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Finding]:
+def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Diagnostic]:
     first = recipe.base_model or recipe.references[0]
     in_order = dict.fromkeys((first, *recipe.references))
     found = {reference: models[reference] for reference in in_order if reference in models}
@@ -136,19 +136,19 @@ def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Fi
             found = compare(folders, is_aligned=is_aligned, has_template=has_template)
             yield from (each for each in found if each.received != "the same files")
         except KingyoError as error:
-            yield Finding.of(error)
+            yield Diagnostic.of(error)
 
 
-def _room(out: Path, targets: Sequence[tuple[Path, Plan, int]]) -> Iterator[Finding]:
+def _room(out: Path, targets: Sequence[tuple[Path, Plan, int]]) -> Iterator[Diagnostic]:
     parent = existing_parent(out)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         reason = PermissionError(13, "Permission denied" if parent.is_dir() else f"{parent} is no folder")
-        yield Finding.of(unwritable(out, reason))
+        yield Diagnostic.of(unwritable(out, reason))
         return
     needed = sum(n_bytes - _finished(target) for target, _, n_bytes in targets)
     free = shutil.disk_usage(parent).free
     if needed > free:
-        yield Finding.of(no_room(out, needed, free))
+        yield Diagnostic.of(no_room(out, needed, free))
 
 
 def _finished(out: Path) -> int:
@@ -157,13 +157,13 @@ def _finished(out: Path) -> int:
     return sum(file.stat().st_size for file in content.glob("*.safetensors"))
 
 
-def _code(like: Checkpoint, *, is_copied: bool) -> Iterator[Finding]:
+def _code(like: Checkpoint, *, is_copied: bool) -> Iterator[Diagnostic]:
     """Code that a config names: nobody ran it, and without it the result may not load."""
     if not like.runs_code:
         return
     files = sorted(file.name for file in like.path.glob("*.py"))
     if is_copied and not files:
-        yield Finding(
+        yield Diagnostic(
             level="error",
             argument="--copy-code",
             expected=f"Python files beside the config of {like.reference}",
@@ -172,7 +172,7 @@ def _code(like: Checkpoint, *, is_copied: bool) -> Iterator[Finding]:
         )
         return
     does = "is copied" if is_copied else "is not copied"
-    yield Finding(
+    yield Diagnostic(
         level="note" if is_copied else "warning",
         argument=f"the config of {like.reference}",
         expected="a model that transformers loads by itself",
@@ -183,9 +183,9 @@ def _code(like: Checkpoint, *, is_copied: bool) -> Iterator[Finding]:
     )
 
 
-def _bends(argument: str, expected: str, received: str) -> Finding:
+def _bends(argument: str, expected: str, received: str) -> Diagnostic:
     """What goes into the result, and perhaps should not."""
-    return Finding(
+    return Diagnostic(
         level="warning",
         argument=argument,
         expected=expected,

@@ -18,7 +18,7 @@ from kingyo.engine import Plan, TensorJob
 from kingyo.engine.execute import LARGE, PART, is_handed_on
 from kingyo.kernels.passes import has_compiler, n_threads
 from kingyo.merging.checks import existing_parent
-from kingyo.merging.survey import Survey
+from kingyo.merging.survey import Preflight
 from kingyo.methods import reproduces
 
 PROGRAM, PROGRAM_WITH_TORCH = 200_000_000, 330_000_000
@@ -27,7 +27,7 @@ _FLOAT32, _FLOAT64 = 4, 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class MergeForecast:
     """What a merge takes, in bytes.
 
     Attributes:
@@ -61,11 +61,11 @@ class Reading:
 _Work: TypeAlias = tuple[TensorJob, Reading]
 
 
-def estimate(survey: Survey) -> Estimate:
+def estimate(survey: Preflight) -> MergeForecast:
     """Estimate what all targets of a survey take together."""
     works = [(job, reading_of(target.plan, job)) for target in survey.targets for job in target.plan.jobs]
     stored = frozenset[TensorInfo]().union(*(reading.stored for _, reading in works))
-    return Estimate(
+    return MergeForecast(
         read=sum(info.n_bytes for info in stored),
         files=len({info.file for info in stored}),
         written=sum(target.n_bytes for target in survey.targets),
@@ -115,7 +115,7 @@ def _of_tensors(works: Sequence[_Work], threads: int) -> dict[str, int]:
     return {"sources": sources, "method": method}
 
 
-def _needs_torch(survey: Survey, works: Sequence[_Work]) -> bool:
+def _needs_torch(survey: Preflight, works: Sequence[_Work]) -> bool:
     """Return whether the merge imports torch: compiled code does all where it can."""
     is_aligned = any(target.plan.vocabulary is not None for target in survey.targets)
     is_computed = any(reading.computed or not is_handed_on(job) for job, reading in works)

@@ -44,7 +44,7 @@ class ValueRange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class MergeGroup:
     """Tensors of one form.
 
     Attributes:
@@ -73,7 +73,7 @@ class Group:
 _Cell = tuple[float | bool, Conditional | None]
 
 
-def group(plan: Plan) -> tuple[Group, ...]:
+def group(plan: Plan) -> tuple[MergeGroup, ...]:
     """Group the tensors of a plan."""
     forms: dict[tuple[object, ...], list[TensorJob]] = {}
     for job in plan.jobs:
@@ -83,18 +83,18 @@ def group(plan: Plan) -> tuple[Group, ...]:
     return tuple(each for jobs in forms.values() for each in _split(jobs))
 
 
-def shared(groups: Sequence[Group]) -> tuple[str, ...]:
+def shared(groups: Sequence[MergeGroup]) -> tuple[str, ...]:
     """What is said of all groups that are merged."""
     merged = [each.how for each in groups if each.is_merged]
     return tuple(part for part in (merged[0] if merged else ()) if all(part in how for how in merged))
 
 
-def ungrouped(plan: Plan) -> tuple[Group, ...]:
+def ungrouped(plan: Plan) -> tuple[MergeGroup, ...]:
     """Every tensor as a group of its own."""
     return tuple(_group([job]) for job in plan.jobs)
 
 
-def _split(jobs: Sequence[TensorJob]) -> Iterator[Group]:
+def _split(jobs: Sequence[TensorJob]) -> Iterator[MergeGroup]:
     """Part a form by what the recipe says: the tensors of one gradient stay together."""
     parts: dict[object, list[TensorJob]] = {}
     for job in jobs:
@@ -103,9 +103,9 @@ def _split(jobs: Sequence[TensorJob]) -> Iterator[Group]:
     yield from (_group(same) for same in ([jobs] if len(parts) > _MOST_SPLITS else parts.values()))
 
 
-def _group(jobs: Sequence[TensorJob]) -> Group:
+def _group(jobs: Sequence[TensorJob]) -> MergeGroup:
     first, names, values = jobs[0], tuple(job.name for job in jobs), _values(jobs)
-    return Group(
+    return MergeGroup(
         names=names,
         label=_label(names),
         shape=first.shape,

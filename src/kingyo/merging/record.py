@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from kingyo.lineage import Origin
-from kingyo.merging.estimate import Estimate
-from kingyo.merging.groups import Group, ValueRange, group, ungrouped
-from kingyo.merging.survey import Survey, Target
-from kingyo.vocabulary import Finding
+from kingyo.merging.estimate import MergeForecast
+from kingyo.merging.groups import MergeGroup, ValueRange, group, ungrouped
+from kingyo.merging.survey import PlannedOutput, Preflight
+from kingyo.vocabulary import Diagnostic
 
 Json: TypeAlias = Mapping[str, object]
 
 
-def survey_record(survey: Survey, estimated: Estimate | None, *, whole: bool = False) -> Json:
+def survey_record(survey: Preflight, estimated: MergeForecast | None, *, whole: bool = False) -> Json:
     """What is known of a merge.
 
     Args:
@@ -30,7 +30,7 @@ def survey_record(survey: Survey, estimated: Estimate | None, *, whole: bool = F
     }
 
 
-def findings_record(findings: Iterable[Finding]) -> Json:
+def findings_record(findings: Iterable[Diagnostic]) -> Json:
     """Return warnings and notes; commands print the errors as ``Survey.error``."""
     found = tuple(findings)
     return {
@@ -39,7 +39,7 @@ def findings_record(findings: Iterable[Finding]) -> Json:
     }
 
 
-def target_record(target: Target) -> Json:
+def target_record(target: PlannedOutput) -> Json:
     """One model that is, or will be, written."""
     return {
         "out": str(target.out),
@@ -51,7 +51,7 @@ def target_record(target: Target) -> Json:
     }
 
 
-def _target(target: Target, survey: Survey, *, whole: bool) -> Json:
+def _target(target: PlannedOutput, survey: Preflight, *, whole: bool) -> Json:
     groups = ungrouped(target.plan) if whole else group(target.plan)
     return {
         **target_record(target),
@@ -61,7 +61,7 @@ def _target(target: Target, survey: Survey, *, whole: bool) -> Json:
     }
 
 
-def _origin(origin: Origin, survey: Survey) -> Json:
+def _origin(origin: Origin, survey: Preflight) -> Json:
     model = survey.steps.models[origin.reference]
     return {
         "role": origin.name,
@@ -75,7 +75,7 @@ def _origin(origin: Origin, survey: Survey) -> Json:
     }
 
 
-def _group(each: Group) -> Json:
+def _group(each: MergeGroup) -> Json:
     return {
         "tensors": each.label,
         "count": len(each.names),
@@ -94,7 +94,7 @@ def _value(told: ValueRange) -> object:
     return {"least": told.least, "most": told.most, "gradient": gradient, "filter": told.filter}
 
 
-def _estimate(found: Estimate) -> Json:
+def _estimate(found: MergeForecast) -> Json:
     return {
         "read_bytes": found.read,
         "read_files": found.files,
@@ -105,7 +105,7 @@ def _estimate(found: Estimate) -> Json:
     }
 
 
-def _finding(each: Finding) -> Json:
+def _finding(each: Diagnostic) -> Json:
     return {
         "argument": each.argument,
         "expected": each.expected,

@@ -10,7 +10,7 @@ from kingyo.recipe import RecipeBook
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class MergeRequest:
     """One call of ``kingyo merge``.
 
     Attributes:

@@ -25,17 +25,17 @@ from kingyo.errors import KingyoError, Refuse, attempt, nearest, together
 from kingyo.lineage import Origin, check_licences, describe
 from kingyo.merging.checks import check_models, check_output
 from kingyo.merging.parameters import missing_values, parameter_errors
-from kingyo.merging.request import Request
+from kingyo.merging.request import MergeRequest
 from kingyo.methods import METHODS, Reproduces, reproduces
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook, read_recipes
 from kingyo.sizes import size_text
-from kingyo.vocabulary import Finding
+from kingyo.vocabulary import Diagnostic
 
 _FOLDER = re.compile(r"\w[\w.+-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class PlannedOutput:
     """One model that will be written.
 
     Attributes:
@@ -75,7 +75,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
+class Preflight:
     """What is known of a merge.
 
     Attributes:
@@ -85,12 +85,12 @@ class Survey:
         findings: errors first, then warnings, then notes.
     """
 
-    request: Request
+    request: MergeRequest
     steps: PlannedSteps
-    targets: tuple[Target, ...]
-    findings: tuple[Finding, ...]
+    targets: tuple[PlannedOutput, ...]
+    findings: tuple[Diagnostic, ...]
 
-    def of(self, level: str) -> tuple[Finding, ...]:
+    def of(self, level: str) -> tuple[Diagnostic, ...]:
         """The findings of a level: ``error``, ``warning`` or ``note``."""
         return tuple(finding for finding in self.findings if finding.level == level)
 
@@ -107,7 +107,7 @@ class Survey:
         return together(self.request.name, errors, "a merge that can be done") if errors else None
 
 
-def survey(request: Request, *, fetch: bool = True) -> Survey:
+def survey(request: MergeRequest, *, fetch: bool = True) -> Preflight:
     """Look at a recipe file, its models and its place.
 
     Args:
@@ -132,17 +132,19 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
     known = {(error.expected, error.received) for error in more}
     first = [error for error in refused if (error.expected, error.received) not in known]
     targets, misnamed = _targets(book, steps, request)
-    findings = [*map(Finding.of, (*first, *more)), *misnamed, *_not_fetched(steps.models)]
+    findings = [*map(Diagnostic.of, (*first, *more)), *misnamed, *_not_fetched(steps.models)]
     for step in book.steps:
         findings += check_models(step.recipe, steps.models, steps.plans.get(step.name))
     origins = _origins(book.steps, steps.models, request.root)
     findings += check_licences(origins, is_allowed=request.options.ignore_licences)
     findings += check_output(request, [(target.out, target.plan, target.n_bytes) for target in targets])
     findings += _pipelines(targets, request, fetch=fetch)
-    return Survey(request=request, steps=steps, targets=targets, findings=_in_order(findings))
+    return Preflight(request=request, steps=steps, targets=targets, findings=_in_order(findings))
 
 
-def _pipelines(targets: Sequence[Target], request: Request, *, fetch: bool) -> Iterator[Finding]:
+def _pipelines(
+    targets: Sequence[PlannedOutput], request: MergeRequest, *, fetch: bool
+) -> Iterator[Diagnostic]:
     """What is wrong with the pipelines that are written around the targets."""
     options = request.options
     for target in targets if options.pipeline else ():
@@ -150,7 +152,7 @@ def _pipelines(targets: Sequence[Target], request: Request, *, fetch: bool) -> I
         try:
             whole_pipeline(like, request.root, fetch=fetch, allow_pickle=options.allow_pickle)
         except KingyoError as error:
-            yield Finding.of(error)
+            yield Diagnostic.of(error)
 
 
 def _read(recipe: Path | RecipeBook, refuse: Refuse) -> RecipeBook | None:
@@ -158,7 +160,7 @@ def _read(recipe: Path | RecipeBook, refuse: Refuse) -> RecipeBook | None:
 
 
 def _steps(
-    book: RecipeBook, request: Request, refuse: Refuse, *, is_whole: bool, fetch: bool
+    book: RecipeBook, request: MergeRequest, refuse: Refuse, *, is_whole: bool, fetch: bool
 ) -> PlannedSteps:
     """Plan the recipes; of those that could not be read whole, the models are opened all the same."""
     if is_whole:
@@ -167,10 +169,10 @@ def _steps(
     return PlannedSteps(models=models, plans={})
 
 
-def _not_fetched(models: Mapping[str, Checkpoint]) -> Iterator[Finding]:
+def _not_fetched(models: Mapping[str, Checkpoint]) -> Iterator[Diagnostic]:
     for reference, model in models.items():
         if model.n_missing:
-            yield Finding(
+            yield Diagnostic(
                 level="note",
                 argument=reference,
                 expected="weights on this machine",
@@ -187,7 +189,7 @@ def _seeded(book: RecipeBook, seed: int | None) -> RecipeBook:
     )
 
 
-def _of_component(book: RecipeBook, request: Request) -> RecipeBook:
+def _of_component(book: RecipeBook, request: MergeRequest) -> RecipeBook:
     """The recipes, of which pipelines that they name whole are the component that was asked for.
 
     Raises:
@@ -254,9 +256,9 @@ def _mistakes(
 
 
 def _targets(
-    book: RecipeBook, steps: PlannedSteps, request: Request
-) -> tuple[tuple[Target, ...], list[Finding]]:
-    outputs, targets, misnamed = book.outputs, list[Target](), list[Finding]()
+    book: RecipeBook, steps: PlannedSteps, request: MergeRequest
+) -> tuple[tuple[PlannedOutput, ...], list[Diagnostic]]:
+    outputs, targets, misnamed = book.outputs, list[PlannedOutput](), list[Diagnostic]()
     for step in outputs:
         out = request.out
         if len(outputs) > 1:
@@ -268,7 +270,7 @@ def _targets(
         if step.name in steps.plans:
             own = _below(book, step)
             targets.append(
-                Target(
+                PlannedOutput(
                     out=out,
                     book=own,
                     plan=steps.plans[step.name],
@@ -290,8 +292,8 @@ def _reproduces(book: RecipeBook, steps: PlannedSteps) -> Reproduces:
     return max(promises, key=get_args(Reproduces).index)
 
 
-def _misnamed(name: str) -> Finding:
-    return Finding(
+def _misnamed(name: str) -> Diagnostic:
+    return Diagnostic(
         level="error",
         argument=f"name: {name}",
         expected="a name that can be a folder, since several recipes are written",
@@ -338,7 +340,7 @@ def _references(recipe: Recipe) -> tuple[str, ...]:
         return recipe.references
 
 
-def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+def _in_order(findings: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
     """The worst first, each once."""
     order = ("error", "warning", "note")
     return tuple(sorted(dict.fromkeys(findings), key=lambda each: order.index(each.level)))

@@ -9,10 +9,10 @@ from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import Writing, rooted_book, to_folder
 from kingyo.engine.folder import Watch
 from kingyo.merging.card import render_card
-from kingyo.merging.survey import Survey, Target
+from kingyo.merging.survey import PlannedOutput, Preflight
 
 
-def write(survey: Survey, target: Target, watch: Watch | None = None) -> Path:
+def write(survey: Preflight, target: PlannedOutput, watch: Watch | None = None) -> Path:
     """Write one model; it appears whole or not at all. After an interrupt the same call goes on.
 
     Args:
@@ -36,7 +36,7 @@ def write(survey: Survey, target: Target, watch: Watch | None = None) -> Path:
     return to_folder(target.plan, target.out, files, options, writing)
 
 
-def finish(survey: Survey) -> None:
+def finish(survey: Preflight) -> None:
     """Let go of what a rerun would have needed, once all targets are written."""
     for target in survey.targets:
         forget(target.out)

@@ -18,7 +18,7 @@ ROOM = 1 << 28
 """Bytes for the hidden states of a batch, unless one prompt takes more; comparing them needs copies."""
 
 
-class Streams:
+class ModelStreams:
     """The hidden states of several models on the same tokens.
 
     Args:

@@ -5,7 +5,7 @@ Reads run.yaml, configs, headers, tokenizers and data.
 
 from kingyo.outlook.cost import STAGES, Cost, Part, Stage, cost_of, total
 from kingyo.outlook.look import Outlook, describe, foresee
-from kingyo.outlook.memory import Memory
+from kingyo.outlook.memory import MemoryForecast
 from kingyo.outlook.pace import Leg, Pace
 from kingyo.outlook.paths import Paths, foresee_paths
 from kingyo.outlook.record import outlook_record
@@ -14,7 +14,7 @@ __all__ = [
     "STAGES",
     "Cost",
     "Leg",
-    "Memory",
+    "MemoryForecast",
     "Outlook",
     "Pace",
     "Part",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kingyo.errors import KingyoError
 from kingyo.outlook.cost import Cost, count
-from kingyo.outlook.memory import Memory, foresee_memory
+from kingyo.outlook.memory import MemoryForecast, foresee_memory
 from kingyo.outlook.paths import Paths, foresee_paths, with_paths
 from kingyo.run.begin import check_all
 from kingyo.run.checks import check, check_questions
@@ -31,7 +31,7 @@ class Outlook:
     run: Run
     notes: tuple[str, ...]
     cost: Cost
-    memory: Memory
+    memory: MemoryForecast
     missing_device: str | None
     paths: Paths | None = None
 

@@ -14,7 +14,7 @@ from kingyo.types import SPLITS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class MemoryForecast:
     """Memory in bytes.
 
     Attributes:
@@ -32,7 +32,7 @@ class Memory:
     n_live: int = 1
 
 
-def foresee_memory(run: Run) -> Memory:
+def foresee_memory(run: Run) -> MemoryForecast:
     """Estimate the memory of a run.
 
     Raises:
@@ -47,7 +47,7 @@ def foresee_memory(run: Run) -> Memory:
         n_bytes=_dtype_size(planned),
     )
     path, like = models.skeleton.path, planned.like.config
-    return Memory(
+    return MemoryForecast(
         live=sum(_size(job.shape) * WIDTHS[job.dtype] for job in planned.jobs),
         batch=called(run.kind, "memory", lambda: run.kind.memory(path, like, load), BatchMemory | None),
         sources={m.reference: sum(info.n_bytes for info in m.tensors.values()) for m in opened},

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import WIDTHS
-from kingyo.outlook.memory import Memory
+from kingyo.outlook.memory import MemoryForecast
 from kingyo.run.layer_paths import dataflow_space, frame_of, path_sizes_of
 from kingyo.run.run import Run
 from kingyo.space import path_sizes
@@ -43,7 +43,7 @@ def foresee_paths(run: Run) -> Paths:
     )
 
 
-def with_paths(memory: Memory, run: Run, longest: int) -> Memory:
+def with_paths(memory: MemoryForecast, run: Run, longest: int) -> MemoryForecast:
     """Return the memory of a run of paths, where all sources are live and none is copied.
 
     Args:

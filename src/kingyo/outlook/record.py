@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from kingyo.outlook.cost import STAGES, Cost
 from kingyo.outlook.look import Outlook
-from kingyo.outlook.memory import Memory
+from kingyo.outlook.memory import MemoryForecast
 from kingyo.strategies.seeded import population
 from kingyo.types import SPLITS, Axis
 
@@ -79,7 +79,7 @@ def _cost(cost: Cost) -> Json:
     }
 
 
-def _memory(memory: Memory) -> Json:
+def _memory(memory: MemoryForecast) -> Json:
     return {
         "live_bytes": memory.live,
         "live_models": memory.n_live,

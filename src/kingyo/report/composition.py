@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.report.history import History
+from kingyo.report.history import SearchHistory
 from kingyo.results.importance import importance
 from kingyo.stats import Interval
 from kingyo.types import Genome
@@ -58,7 +58,7 @@ class Matrix:
     high: float
 
 
-def read_genes(history: History | None) -> tuple[Gene, ...]:
+def read_genes(history: SearchHistory | None) -> tuple[Gene, ...]:
     """Return the genes of a search, the most important first."""
     axes = [] if history is None else axes_of(history.description)
     scored = [] if history is None else history.scored

@@ -15,14 +15,14 @@ from kingyo.report import wording
 from kingyo.report.ancestry import Family, trace
 from kingyo.report.answers import Contrast, contrast
 from kingyo.report.composition import Gene, Matrix, read_genes, read_matrices
-from kingyo.report.history import History, read_histories
+from kingyo.report.history import SearchHistory, read_histories
 from kingyo.report.routes import Routes, read_routes
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.summary import (
     MIXTURES,
     STATISTICS_SEED,
-    Comparison,
-    Entry,
+    ModelResult,
+    PairedComparison,
     RunSummary,
     read_entry,
     summarize,
@@ -91,17 +91,17 @@ class Findings:
     """
 
     summary: RunSummary
-    child: Entry | None
+    child: ModelResult | None
     recipe: str
     split: Split
-    main: History | None
-    controls: Mapping[str, History]
+    main: SearchHistory | None
+    controls: Mapping[str, SearchHistory]
     estimates: Mapping[str, FitEstimate]
     genes: tuple[Gene, ...]
     matrices: tuple[Matrix, ...]
     family: Family | None
     routes: Routes | None
-    front: tuple[tuple[FrontPoint, Entry], ...]
+    front: tuple[tuple[FrontPoint, ModelResult], ...]
     rivals: tuple[Rival, ...]
     contrast: Contrast | None
     advice: tuple[Advice, ...]
@@ -130,13 +130,13 @@ class Findings:
         return cast(Mapping[str, object], self.facts.get("config") or {})
 
     @property
-    def models(self) -> dict[str, Entry]:
+    def models(self) -> dict[str, ModelResult]:
         """All models that are compared: the child, the baselines, the winners of the controls."""
         child = {} if self.child is None else {self.child_name: self.child}
         controls = {wording.search(name): entry for name, entry in self.summary.controls.items()}
         return {**child, **self.summary.baselines, **controls}
 
-    def comparison(self, name: str) -> Comparison | None:
+    def comparison(self, name: str) -> PairedComparison | None:
         """Return the winner against a baseline or a control, on test."""
         return next((each for each in self.summary.comparisons if each.other == name), None)
 
@@ -193,11 +193,11 @@ def read_findings(store: RunStore) -> Findings:
     )
 
 
-def _yaml(store: RunStore, child: Entry) -> str:
+def _yaml(store: RunStore, child: ModelResult) -> str:
     return rooted(read_recipe(child.trial), Path(str(store.fact("folder")))).to_yaml()
 
 
-def _estimates(store: RunStore, summary: RunSummary, child: Entry | None) -> dict[str, FitEstimate]:
+def _estimates(store: RunStore, summary: RunSummary, child: ModelResult | None) -> dict[str, FitEstimate]:
     name = "best so far" if summary.winner is None else BRED
     models = {**({} if child is None else {name: child}), **summary.baselines}
     models |= {wording.search(search): entry for search, entry in summary.controls.items()}
@@ -205,20 +205,20 @@ def _estimates(store: RunStore, summary: RunSummary, child: Entry | None) -> dic
     return {name: each for name, each in estimates.items() if each is not None}
 
 
-def _matrices(child: Entry | None, main: History | None) -> tuple[Matrix, ...]:
+def _matrices(child: ModelResult | None, main: SearchHistory | None) -> tuple[Matrix, ...]:
     """Return the genes of a merge; nothing for a path where nothing is merged."""
     if child is None or main is None or ("path" in child.recipe and "merges" not in child.recipe):
         return ()
     return read_matrices(main.description, child.genome)
 
 
-def _leader(store: RunStore, main: History | None) -> Entry | None:
+def _leader(store: RunStore, main: SearchHistory | None) -> ModelResult | None:
     if main is None or not main.records:
         return None
     return read_entry(store, MAIN, main.records[-1].point.trial)
 
 
-def _last_split(child: Entry | None) -> Split:
+def _last_split(child: ModelResult | None) -> Split:
     if child is not None and child.test is not None:
         return "test"
     return "validation" if child is not None and child.validation is not None else "fit"
@@ -235,14 +235,14 @@ def _rivals(store: RunStore, summary: RunSummary) -> Iterator[Rival]:
                 yield Rival(name=wording.search(search), objectives=outcome.objectives)
 
 
-def _task_score(entry: Entry, objective: str) -> float | None:
+def _task_score(entry: ModelResult, objective: str) -> float | None:
     if objective in MEASURES:
         return None
     found = entry.tasks[objective].get("fit") if entry.tasks else entry.fit
     return None if found is None else found.score
 
 
-def _expected_bias(store: RunStore, main: History) -> float | None:
+def _expected_bias(store: RunStore, main: SearchHistory) -> float | None:
     """Estimate by how much the best trial on fit is overrated; trials with one recipe are one candidate.
 
     None where the search used some of the items, since scores on different items cannot be compared, and for

@@ -69,7 +69,7 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class History:
+class SearchHistory:
     """One search on the fit split.
 
     Attributes:
@@ -128,7 +128,7 @@ class History:
         return [(sum(numbers) / len(numbers), sum(scores) / len(scores)) for numbers, scores in pairs]
 
 
-def read_histories(store: RunStore) -> dict[str, History]:
+def read_histories(store: RunStore) -> dict[str, SearchHistory]:
     """Read all searches but the baselines, in the order of their declaration."""
     rows = {row.trial: row for row in store.summaries("fit")}
     costs = [row for split in ("fit", "validation", "test") for row in store.summaries(split)]
@@ -145,7 +145,7 @@ def _read_history(
     description: Mapping[str, object],
     rows: Mapping[int, EvaluationRow],
     costs: Sequence[EvaluationRow],
-) -> History:
+) -> SearchHistory:
     raw, unit = raw_means(store, name), unit_of(store)
     points = tuple(
         Point(
@@ -159,7 +159,7 @@ def _read_history(
         for trial in store.trials(name)
         if trial.id in rows
     )
-    return History(
+    return SearchHistory(
         name=name,
         description=description,
         points=points,

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from kingyo.charts import Chart, Rows, Spec
 from kingyo.charts.colours import SOURCES
 from kingyo.charts.marks import ACCENT, GREY, INK, as_stored, field, layer, layers, names, rows, scale, tips
-from kingyo.report.routes import Group, Routes
-from kingyo.results.paths import NamedPath, Step
+from kingyo.report.routes import Routes, TrialGroup
+from kingyo.results.paths import NamedPath, PathStep
 from kingyo.sizes import counted
 
 MANY = 24  # rows, beyond which they are lower
@@ -84,7 +84,7 @@ def _places(layers: Mapping[str, int], path: NamedPath | None) -> Iterator[str]:
             yield f"{source} embeddings"
 
 
-def _place(step: Step) -> str:
+def _place(step: PathStep) -> str:
     return f"{step.source} {step.layer}"
 
 
@@ -144,7 +144,7 @@ def _marks(steps: Rows, *, is_low: bool) -> Spec:
     return layer("point", encoding, data=rows(steps), size=50 if is_low else 130, strokeWidth=1.4, opacity=1)
 
 
-def _returns(steps: Sequence[Step]) -> Spec:
+def _returns(steps: Sequence[PathStep]) -> Spec:
     """Return a dotted line between the first and the last pass of each layer that is passed again."""
     hops: dict[str, list[int]] = {}
     for number, step in enumerate(steps):
@@ -154,7 +154,7 @@ def _returns(steps: Sequence[Step]) -> Spec:
     return layer("rule", encoding, data=rows(values), color=INK, strokeDash=[2, 3])
 
 
-def _shares(group: Group, layers: Mapping[str, int]) -> Iterator[dict[str, object]]:
+def _shares(group: TrialGroup, layers: Mapping[str, int]) -> Iterator[dict[str, object]]:
     for source, n in layers.items():
         for k in range(n):
             passing = group.passing.get((source, k), 0)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from kingyo.evolution.recipes import read_recipe
-from kingyo.report.history import History, Point
-from kingyo.results.paths import NamedPath, Step, read_atlas, widened
+from kingyo.report.history import Point, SearchHistory
+from kingyo.results.paths import NamedPath, PathStep, read_atlas, widened
 from kingyo.store import RunStore
 
 GROUPS = 30
@@ -20,7 +20,7 @@ Place = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class TrialGroup:
     """Trials that follow one another.
 
     Attributes:
@@ -49,11 +49,11 @@ class Routes:
 
     path: NamedPath | None
     layers: Mapping[str, int]
-    groups: tuple[Group, ...]
+    groups: tuple[TrialGroup, ...]
     by_generation: bool
 
 
-def read_routes(store: RunStore, main: History | None, path: NamedPath | None) -> Routes | None:
+def read_routes(store: RunStore, main: SearchHistory | None, path: NamedPath | None) -> Routes | None:
     """Read the paths of a run's main search; None where no recipe has one.
 
     Args:
@@ -87,7 +87,7 @@ def _slices(points: Sequence[Point]) -> tuple[list[tuple[int, int]], bool]:
     return [(first, end) for first, end in pairwise(borders) if end > first], False
 
 
-def _group(paths: Sequence[tuple[Point, tuple[Step, ...]]], is_generation: bool) -> Group:
+def _group(paths: Sequence[tuple[Point, tuple[PathStep, ...]]], is_generation: bool) -> TrialGroup:
     first, last = paths[0][0], paths[-1][0]
     passing: dict[Place, int] = {}
     for _, steps in paths:
@@ -95,7 +95,7 @@ def _group(paths: Sequence[tuple[Point, tuple[Step, ...]]], is_generation: bool)
             passing[place] = passing.get(place, 0) + 1
     trials = f"trials {first.number} to {last.number}" if len(paths) > 1 else f"trial {first.number}"
     generation = first.trial.batch + 1
-    return Group(
+    return TrialGroup(
         label=str(generation if is_generation else first.number),
         title=f"generation {generation}, {trials}" if is_generation else trials,
         n=len(paths),

@@ -12,7 +12,7 @@ from kingyo.report import wording
 from kingyo.report.composition import Matrix
 from kingyo.report.findings import Findings
 from kingyo.results.paths import NamedPath
-from kingyo.results.summary import Entry, minus_test
+from kingyo.results.summary import ModelResult, minus_test
 from kingyo.results.trials import describe_trial, reference_to
 from kingyo.run.config import FRANKENMERGE
 from kingyo.sizes import counted
@@ -174,7 +174,7 @@ def _gene(is_named: bool, matrix: Matrix, source: str, group: str, gene: float) 
     return f"{' '.join(parts)} {gene:.2f}".replace(" -", f" {wording.MINUS}")
 
 
-def _method(findings: Findings, child: Entry) -> str:
+def _method(findings: Findings, child: ModelResult) -> str:
     """Say how a model was merged; within a path the merged model is one of those whose layers it passes."""
     merges = cast("Mapping[str, Mapping[str, object]]", child.recipe.get("merges") or {})
     if merges:
@@ -262,7 +262,7 @@ def selection_sentences(findings: Findings) -> list[str]:
     return [" ".join([first, *second]), *_predicted(findings), _flattered(findings)]
 
 
-def _drop(name: str, child: Entry, split: Split) -> str:
+def _drop(name: str, child: ModelResult, split: Split) -> str:
     drop, chosen = minus_test(child, split), child.on(split)
     assert drop is not None and chosen is not None and child.test is not None, "it was scored on both"
     return (

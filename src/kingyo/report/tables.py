@@ -11,9 +11,9 @@ from kingyo import __version__
 from kingyo.evolution import FrontPoint
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Findings
-from kingyo.report.history import History, Point
+from kingyo.report.history import Point, SearchHistory
 from kingyo.results.measured import set_value_text
-from kingyo.results.summary import Entry
+from kingyo.results.summary import ModelResult
 from kingyo.results.trials import row_title
 from kingyo.run.config import TRAINED
 from kingyo.space.measures import MEASURES
@@ -54,7 +54,7 @@ def scores_table(findings: Findings) -> tuple[Row, list[Row]]:
     ]
 
 
-def _scores(findings: Findings, name: str, entry: Entry) -> Iterator[Row]:
+def _scores(findings: Findings, name: str, entry: ModelResult) -> Iterator[Row]:
     guess = findings.estimates.get(name)
     fit = score_cell(entry.fit)
     if guess is not None:
@@ -110,7 +110,7 @@ def _objective(point: FrontPoint, place: int, measured: Interval | None) -> Cell
     return _with_n(measured)
 
 
-def _on_task(entry: Entry, objective: str) -> Interval | None:
+def _on_task(entry: ModelResult, objective: str) -> Interval | None:
     if objective in MEASURES:
         return None
     return entry.tasks[objective].get("fit") if entry.tasks else entry.fit
@@ -155,7 +155,7 @@ def trials_table(findings: Findings) -> list[dict[str, object]]:
     ]
 
 
-def _score_text(main: History | None, point: Point) -> str:
+def _score_text(main: SearchHistory | None, point: Point) -> str:
     unit = wording.PERCENT if main is None else main.unit
     return f"{'≈ ' if point.is_partial else ''}{unit.text(point.score or 0.0)}"
 
@@ -199,7 +199,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
     ]
 
 
-def _counted(history: History) -> str:
+def _counted(history: SearchHistory) -> str:
     return f"{len(history.points):,}, {history.failures.total():,} failed ({history.strategy})"
 
 

@@ -10,7 +10,7 @@ from kingyo.report import wording
 from kingyo.report.ancestry import Family
 from kingyo.report.composition import SHOWN, Gene
 from kingyo.report.findings import BRED, Findings
-from kingyo.report.history import History
+from kingyo.report.history import SearchHistory
 from kingyo.sizes import counted
 
 TRIALS: Spec = {"name": "trials"}
@@ -41,7 +41,7 @@ def trial_rows(findings: Findings) -> list[dict[str, object]]:
     ]
 
 
-def progress_chart(findings: Findings, main: History) -> Chart:
+def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
     """Draw each trial, the best so far, batch means and controls, and baselines as lines."""
     estimated = any(point.is_partial for point in main.points)
     means = main.batches()
@@ -108,7 +108,7 @@ def _measured() -> Spec:
     )
 
 
-def _best(history: History, name: str, **look: object) -> Spec:
+def _best(history: SearchHistory, name: str, **look: object) -> Spec:
     factor = history.unit.factor
     steps: list[dict[str, object]] = [
         {"trial": each.point.number, "score": factor * each.score, "text": each.text, "from": name}
@@ -121,7 +121,7 @@ def _best(history: History, name: str, **look: object) -> Spec:
     return layer("line", encoding, data=rows(steps), interpolate="step-after", **look)
 
 
-def _band(main: History) -> Iterator[Spec]:
+def _band(main: SearchHistory) -> Iterator[Spec]:
     """Yield the intervals of the best so far; an estimate has none here."""
     fits = main.measured_records
     if not fits:
@@ -149,7 +149,7 @@ def baselines_shown(findings: Findings) -> list[str]:
     return [name for name in findings.summary.baselines if name in wanted and findings.on_fit(name)]
 
 
-def _baselines(findings: Findings, main: History) -> Iterator[Spec]:
+def _baselines(findings: Findings, main: SearchHistory) -> Iterator[Spec]:
     """Yield a line for each baseline, with its name above; lines that are close together share a label."""
     factor = main.unit.factor
     known = [(each.score, name) for name in baselines_shown(findings) if (each := findings.on_fit(name))]

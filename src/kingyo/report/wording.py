@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kingyo.results.measured import plain
-from kingyo.results.summary import Comparison
+from kingyo.results.summary import PairedComparison
 from kingyo.results.trials import describe_search
 from kingyo.sizes import counted
 from kingyo.stats import Interval
@@ -97,7 +97,7 @@ def p_value(p: float) -> str:
     return text.replace(" ", NO_BREAK)
 
 
-def verdict(comparison: Comparison) -> Verdict:
+def verdict(comparison: PairedComparison) -> Verdict:
     """Say what a comparison shows: nothing unless its interval leaves out 0, as it does where p <= 0.05."""
     if comparison.difference.low > 0:
         return "better"

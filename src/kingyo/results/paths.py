@@ -24,7 +24,7 @@ TICKS = 5  # hops between two numbers below the picture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class PathStep:
     """One hop.
 
     Attributes:
@@ -56,7 +56,7 @@ class NamedPath:
         layers: name -> how many layers it has, of all sources of the run and all models of the path.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
     embeddings: str
     head: str
     layers: Mapping[str, int]
@@ -130,12 +130,12 @@ class Atlas:
             layers=widened(self.layers, steps),
         )
 
-    def _steps(self, path: Sequence[Hop]) -> Iterator[Step]:
+    def _steps(self, path: Sequence[Hop]) -> Iterator[PathStep]:
         passed: dict[tuple[str, int], int] = {}
         for hop, product in zip(path, cumulative(path), strict=True):
             place = hop.model, hop.layer
             passed[place] = passed.get(place, 0) + 1
-            yield Step(
+            yield PathStep(
                 source=self.name(hop.model),
                 layer=hop.layer,
                 scale=hop.scale,
@@ -158,7 +158,7 @@ def read_atlas(store: RunStore) -> Atlas:
     return Atlas(names=names, layers={**found, **of_space})
 
 
-def widened(layers: Mapping[str, int], steps: Sequence[Step]) -> dict[str, int]:
+def widened(layers: Mapping[str, int], steps: Sequence[PathStep]) -> dict[str, int]:
     """Numbers of layers, at least those that are passed."""
     found = dict(layers)
     for step in steps:
@@ -218,9 +218,9 @@ def _numbers(hops: int, pitch: int) -> str:
     return "".join(line)
 
 
-def _runs(steps: Sequence[Step]) -> list[list[Step]]:
+def _runs(steps: Sequence[PathStep]) -> list[list[PathStep]]:
     """Hops through layers of one source that follow one another there, too."""
-    runs: list[list[Step]] = []
+    runs: list[list[PathStep]] = []
     for step in steps:
         last = runs[-1][-1] if runs else None
         if last is not None and (last.source, last.layer + 1) == (step.source, step.layer):
@@ -230,7 +230,7 @@ def _runs(steps: Sequence[Step]) -> list[list[Step]]:
     return runs
 
 
-def _run(run: Sequence[Step]) -> str:
+def _run(run: Sequence[PathStep]) -> str:
     first, last = run[0], run[-1]
     said = first.written if first is last else f"{first.written}-{last.layer}"
     scales = [step.scale for step in run]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN
-from kingyo.results.summary import Entry, RunSummary, interval_json, summarize
+from kingyo.results.summary import ModelResult, RunSummary, interval_json, summarize
 from kingyo.run.seeds import PREFIX, seed_folders
 from kingyo.sizes import counted
 from kingyo.stats import ROUNDING, Interval, mean_of_runs
@@ -49,7 +49,7 @@ class Spread:
     ahead: Mapping[str, Interval]
     predicted_inside: int
     best: int
-    winner: Entry
+    winner: ModelResult
     folder: Path
     is_best: bool = True
     copied: int = 0

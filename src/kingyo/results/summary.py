@@ -61,7 +61,7 @@ MIXTURES = ("uniform", FRANKENMERGE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ModelResult:
     """A model of a run: the winner, a baseline, or the winner of a control search.
 
     Scores are None where the model was not evaluated on that split (yet). With several tasks they are the
@@ -96,7 +96,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class PairedComparison:
     """Winner minus another model, over the same test items.
 
     Attributes:
@@ -162,12 +162,12 @@ class RunSummary:
     copied: int
     seconds: float
     items: Mapping[Split, int]
-    leader: Entry | None
-    winner: Entry | None
-    baselines: Mapping[str, Entry]
-    controls: Mapping[str, Entry]
-    comparisons: tuple[Comparison, ...]
-    best: Entry | None = None
+    leader: ModelResult | None
+    winner: ModelResult | None
+    baselines: Mapping[str, ModelResult]
+    controls: Mapping[str, ModelResult]
+    comparisons: tuple[PairedComparison, ...]
+    best: ModelResult | None = None
     finalists: tuple[Finalist, ...] = ()
     predicted: Interval | None = None
     told: float | None = None
@@ -187,7 +187,7 @@ class RunSummary:
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
     training: Training | None = None
 
-    def best_parent(self) -> Entry | None:
+    def best_parent(self) -> ModelResult | None:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
         parents = [entry for name, entry in self.baselines.items() if name not in MIXTURES]
         return max(parents, key=_rank, default=None)
@@ -209,7 +209,7 @@ class RunSummary:
         return f"{mean_name(self.weights.values())}s of {len(self.weights)} tasks"
 
     @property
-    def models(self) -> tuple[Entry, ...]:
+    def models(self) -> tuple[ModelResult, ...]:
         """The bred winner where there is one, the baselines, the winners of the controls."""
         winner = () if self.winner is None else (self.winner,)
         return (*winner, *self.baselines.values(), *self.controls.values())
@@ -485,7 +485,9 @@ def _near_duplicates(store: RunStore) -> NearDuplicates | None:
     return None if fact is None else NearDuplicates(**fact)
 
 
-def _best(store: RunStore, found: Sequence[Entry], baselines: Sequence[Entry]) -> Entry | None:
+def _best(
+    store: RunStore, found: Sequence[ModelResult], baselines: Sequence[ModelResult]
+) -> ModelResult | None:
     """The best of a run, see ``best_trial``; where measures count, as the run stores it.
 
     None until it is known.
@@ -502,11 +504,11 @@ def _best(store: RunStore, found: Sequence[Entry], baselines: Sequence[Entry]) -
     return next((each for each in (*found, *baselines) if each.trial == best), None)
 
 
-def _all_met(entries: Sequence[Entry], n: int) -> bool:
+def _all_met(entries: Sequence[ModelResult], n: int) -> bool:
     return all(each.validation is not None and each.validation.n == n for each in entries)
 
 
-def _predicted(store: RunStore, winner: Entry) -> Interval | None:
+def _predicted(store: RunStore, winner: ModelResult) -> Interval | None:
     """Predict the winner's test score from the validation scores of the finalists that met all of validation.
 
     Of several tasks the weighted mean of what is predicted for each: their items are independent draws.
@@ -525,7 +527,7 @@ def _predicted(store: RunStore, winner: Entry) -> Interval | None:
     return predict_weighted_winner(scores, place, list(n_test.values()), list(weights.values()))
 
 
-def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
+def read_entry(store: RunStore, name: str, trial: StoredTrial) -> ModelResult:
     """Read what is known of one trial, on all splits, under a name of the caller's."""
 
     aims, sets = stored_aims(store), read_set_values(store, trial)
@@ -539,7 +541,7 @@ def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
         own = found[split]
         return weighted_mean(list(own.values()), list(weights.values())) if len(own) == len(weights) else None
 
-    return Entry(
+    return ModelResult(
         name=name,
         trial=trial,
         recipe=read_recipe(trial).to_dict(),
@@ -584,7 +586,9 @@ def _scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float])
     return found
 
 
-def compare(store: RunStore, entry: Entry, others: Sequence[Entry]) -> tuple[Comparison, ...]:
+def compare(
+    store: RunStore, entry: ModelResult, others: Sequence[ModelResult]
+) -> tuple[PairedComparison, ...]:
     """Compare a model with others on the test items; with none where it was not tested.
 
     By what counts: where measures do, as the run stores it.
@@ -608,12 +612,18 @@ def compare(store: RunStore, entry: Entry, others: Sequence[Entry]) -> tuple[Com
     )
 
 
-def _as_comparison(found: PairedDifference, name: str, own: Evaluation, other: Evaluation) -> Comparison:
+def _as_comparison(
+    found: PairedDifference, name: str, own: Evaluation, other: Evaluation
+) -> PairedComparison:
     is_alike = _answers(own) == _answers(other)
-    return Comparison(other=name, difference=found.interval, p=found.p, test=found.test, is_alike=is_alike)
+    return PairedComparison(
+        other=name, difference=found.interval, p=found.p, test=found.test, is_alike=is_alike
+    )
 
 
-def _comparison(own: Evaluation, other: Evaluation, weights: Mapping[str, float], name: str) -> Comparison:
+def _comparison(
+    own: Evaluation, other: Evaluation, weights: Mapping[str, float], name: str
+) -> PairedComparison:
     """Paired by item within each task; of several the weighted mean."""
     mine, theirs = (_scores_by_task(each, weights) for each in (own, other))
     found = paired_difference(
@@ -627,7 +637,7 @@ def _answers(found: Evaluation) -> dict[str, tuple[object, ...]]:
     return {each.item: each[1:] for each in found.scores}
 
 
-def minus_test(entry: Entry, split: Split) -> Interval | None:
+def minus_test(entry: ModelResult, split: Split) -> Interval | None:
     """Say by how much a model did better on fit or validation than on test, where both splits are known.
 
     The interval tells whether the draw of the items alone can explain the difference; when it lies above 0,
@@ -649,18 +659,18 @@ def minus_test(entry: Entry, split: Split) -> Interval | None:
     )
 
 
-def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> Entry | None:
+def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | None:
     """The best of the last search that has any success."""
     fine = [each for each in fits if each.value is not None]
     known = [(each.value, -each.trial) for each in fine if each.search == fine[-1].search]
     return read_entry(store, "leader", store.trial(-max(known)[1])) if known else None
 
 
-def _named(entry: Entry) -> dict[str, object]:
+def _named(entry: ModelResult) -> dict[str, object]:
     return {"name": entry.name, "search": entry.trial.search, "trial": entry.trial.asked.number}
 
 
-def _scores(entry: Entry) -> dict[str, object]:
+def _scores(entry: ModelResult) -> dict[str, object]:
     return {
         "fit": interval_json(entry.fit),
         "validation": interval_json(entry.validation),
@@ -670,12 +680,12 @@ def _scores(entry: Entry) -> dict[str, object]:
     }
 
 
-def _compared(found: Comparison) -> dict[str, object]:
+def _compared(found: PairedComparison) -> dict[str, object]:
     said = {"p": found.p, "test": found.test, "alike": found.is_alike}
     return {**_numbers(found.difference), **said}
 
 
-def _tasks_json(entry: Entry) -> dict[str, object]:
+def _tasks_json(entry: ModelResult) -> dict[str, object]:
     return {
         name: {split: interval_json(own.get(split)) for split in SPLITS} for name, own in entry.tasks.items()
     }
@@ -685,7 +695,7 @@ def _numbers(value: Interval) -> dict[str, object]:
     return {"score": value.score, "n": value.n, "low": value.low, "high": value.high}
 
 
-def _rank(entry: Entry) -> tuple[float, float, float]:
+def _rank(entry: ModelResult) -> tuple[float, float, float]:
     def score(value: Interval | None) -> float:
         return -math.inf if value is None else value.score
 

@@ -37,11 +37,11 @@ class GenomeRun:
     notes: tuple[str, ...] = ()
 
 
-class _Strict(BaseModel):
+class _StrictGenome(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Definition(_Strict):
+class _Definition(_StrictGenome):
     models: Annotated[list[str], Field(min_length=1)]
     merge_method: str
     base_model: str | None = None
@@ -65,7 +65,7 @@ class _Definition(_Strict):
         return parse_reference(model, "base_model")
 
 
-class _Task(_Strict):
+class _Task(_StrictGenome):
     name: Annotated[str, Field(min_length=1)]
     weight: Annotated[Real, Field(gt=0)] = 1.0
     metric: str = "acc,none"
@@ -76,7 +76,7 @@ class _Task(_Strict):
         return {"name": value} if isinstance(value, str) else value
 
 
-class _File(_Strict):
+class _GenomeFile(_StrictGenome):
     genome: _Definition
     tasks: Annotated[list[_Task], Field(min_length=1)]
     limit: int | None = None
@@ -105,7 +105,7 @@ def load_genome_file(
     Raises:
         KingyoError: a key or value that is not sound, or a task that kingyo does not find.
     """
-    found = parse_model(_File, read_yaml(path), str(path))
+    found = parse_model(_GenomeFile, read_yaml(path), str(path))
     specs = _specs(found.tasks, path, task_search_path)
     genome = _genome(found)
     low, high = GenomeLayout(**genome.model_dump()).bounds(found.genome.merge_method)
@@ -126,7 +126,7 @@ def load_genome_file(
     return GenomeRun(config=parse_config(data, str(path)), notes=tuple(_notes(found)))
 
 
-def _genome(found: _File) -> GenomeConfig:
+def _genome(found: _GenomeFile) -> GenomeConfig:
     given = found.genome.model_dump(exclude={"models", "merge_method", "base_model"}, exclude_unset=True)
     given["filters"] = tuple(given.get("filters") or ())
     return GenomeConfig.model_validate(given | {"random_init": found.random_init})
@@ -186,7 +186,7 @@ def _names(genome: _Definition) -> dict[str, str]:
     return found
 
 
-def _notes(found: _File) -> Iterator[str]:
+def _notes(found: _GenomeFile) -> Iterator[str]:
     given = [key for key in OF_LM_EVAL if key in found.model_fields_set]
     given += ["metric"] if any("metric" in task.model_fields_set for task in found.tasks) else []
     if given:

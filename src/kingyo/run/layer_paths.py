@@ -15,7 +15,7 @@ from kingyo.checkpoints.reference import whole_model
 from kingyo.errors import KingyoError
 from kingyo.recipe import MERGED, Hop, Recipe, load_recipe, path_of_slices
 from kingyo.run.config import FRANKENMERGE, DataflowConfig, RunConfig
-from kingyo.run.models import Models
+from kingyo.run.models import RunModels
 from kingyo.run.setup import KnownPaths, Setup
 from kingyo.space import (
     DataflowSpace,
@@ -92,7 +92,7 @@ def path_sizes_of(setup: Setup) -> PathSizes:
     return path_sizes(passed, next(iter(passed)), setup.config.merge.dtype)
 
 
-def read_known_paths(config: RunConfig, folder: Path, models: Models) -> KnownPaths:
+def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> KnownPaths:
     """Read the paths of ``dataflow.known`` from their recipes.
 
     Raises:
@@ -136,7 +136,7 @@ def first_points(setup: Setup, space: SourceSpace) -> list[Genome]:
     return [(*before, *point) for point in dict.fromkeys(points)]
 
 
-def paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:
+def paths_to_compare(space: DataflowSpace, models: RunModels, dtype: str | None) -> dict[str, Recipe]:
     """Base and every parent as they are, the uniform merge if there is one, the untuned frankenmerge."""
     sources = models.references
     alone = {
@@ -152,7 +152,7 @@ def paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) ->
     return {**alone, FRANKENMERGE: path_recipe(stacked, sources[frame], dtype)}
 
 
-def _is_of_one_shape(models: Models) -> bool:
+def _is_of_one_shape(models: RunModels) -> bool:
     """Whether sources can be merged as they are, and run in the model that merges are filled into."""
     shapes = [
         {name: info.shape for name, info in each.tensors.items()}

@@ -13,7 +13,7 @@ from kingyo.run.kinds import kind_of_models, needed_around
 
 
 @dataclass(frozen=True, kw_only=True)
-class Models:
+class RunModels:
     """The opened checkpoints of a run. Keys are the names in the run.yaml; ``base`` may be None."""
 
     base: Checkpoint | None
@@ -41,7 +41,7 @@ class Models:
         return {each.reference: each for each in every}
 
 
-def same_sources(models: Models, identity: Mapping[str, object]) -> list[list[str]]:
+def same_sources(models: RunModels, identity: Mapping[str, object]) -> list[list[str]]:
     """Return the names of sources that are one and the same model, such as ``[["a", "again"]]``.
 
     Args:
@@ -54,14 +54,14 @@ def same_sources(models: Models, identity: Mapping[str, object]) -> list[list[st
     return [names for names in found.values() if len(names) > 1]
 
 
-def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> Models:
+def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunModels:
     """Open base and sources; nothing is read but headers, and without ``fetch`` nothing else is fetched.
 
     Candidates are loaded as the skeleton is. If that is a component of a pipeline, so are the other folders
     that its kind needs, which belong to it then.
     """
     opened = partial(open_checkpoint, folder=folder, fetch=fetch, allow_pickle=config.allow_pickle)
-    models = Models(
+    models = RunModels(
         base=None if config.base is None else opened(config.base),
         sources={name: opened(reference) for name, reference in config.sources.items()},
     )

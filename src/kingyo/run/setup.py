@@ -10,7 +10,7 @@ from pathlib import Path
 from kingyo.models.kinds import ModelKind
 from kingyo.run.config import RunConfig
 from kingyo.run.kinds import kind_of_models
-from kingyo.run.models import Models
+from kingyo.run.models import RunModels
 from kingyo.run.settings import RunSettings
 
 KnownPaths = Mapping[str, Sequence[str]]
@@ -33,7 +33,7 @@ class Setup:
     config: RunConfig
     folder: Path
     settings: RunSettings
-    models: Models
+    models: RunModels
     known_paths: KnownPaths = field(default_factory=dict[str, Sequence[str]])
     is_exact: bool = False
 

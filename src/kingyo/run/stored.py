@@ -9,7 +9,7 @@ from typing import cast
 from kingyo.checkpoints import fingerprints_of, is_as_stamped
 from kingyo.errors import KingyoError
 from kingyo.run.config import CHOICE_NORMALISE, RunConfig, parse_config
-from kingyo.run.models import Models
+from kingyo.run.models import RunModels
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec
 
@@ -76,7 +76,7 @@ def _found_again(store: RunStore, folder: Path) -> Path:
     return folder
 
 
-def require_same_models(store: RunStore, models: Models) -> None:
+def require_same_models(store: RunStore, models: RunModels) -> None:
     """Check that models are what they were when a run began.
 
     Files with the stamps that they had then are not read again.

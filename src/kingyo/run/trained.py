@@ -27,7 +27,7 @@ from kingyo.models.kinds import ModelKind, TrainsLora, require_ability
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.kinds import kind_of_models
-from kingyo.run.models import Models
+from kingyo.run.models import RunModels
 from kingyo.run.stored import config_as_written
 from kingyo.sizes import counted
 from kingyo.space import SourceSpace, parent_recipe
@@ -156,7 +156,7 @@ class TrainedSpace(SourceSpace):
 
     config: RunConfig
     folder: Path
-    models: Models
+    models: RunModels
     like: tuple[str, ...]
     _references: tuple[str, ...] = field(default=(), init=False)
 

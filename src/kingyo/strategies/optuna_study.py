@@ -34,7 +34,7 @@ MOST_PENDING = 64  # older trials that were never told are taken for lost
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class KeptTrials:
     """What is remembered of a search, and how it is shown to the sampler.
 
     Attributes:
@@ -78,7 +78,7 @@ class OptunaSearch(ABC):
 
     extra = "bayes"
 
-    def __init__(self, axes: tuple[Axis, ...], seed: int, memory: Memory, batch: int) -> None:
+    def __init__(self, axes: tuple[Axis, ...], seed: int, memory: KeptTrials, batch: int) -> None:
         self._axes = axes
         self._seed = seed
         self._memory = memory

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.optuna_study import Memory, OptunaSearch, require_optuna
+from kingyo.strategies.optuna_study import KeptTrials, OptunaSearch, require_optuna
 from kingyo.types import Axis
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class TreeParzen(OptunaSearch):
         checked = check_search(axes, seed)
         require_size("batch", settings.batch, 1)
         require("candidates", settings.candidates, "1 or more", holds=settings.candidates >= 1)
-        memory = Memory(startup=settings.startup, size=settings.memory, best=BEST)
+        memory = KeptTrials(startup=settings.startup, size=settings.memory, best=BEST)
         require_optuna("tpe")
         super().__init__(checked, seed, memory, settings.batch)
         self._settings = settings

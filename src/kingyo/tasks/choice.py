@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.grader import Verdict, build_grader, register_grader
+from kingyo.tasks.grader import CombinedGrader, build_grader, register_grader
 from kingyo.tasks.kinds import TASK_KINDS, Splits
 from kingyo.tasks.split_items import SplitItems
 from kingyo.tasks.text import TextSettings
@@ -74,7 +74,7 @@ class ChoiceTask:
         self._items = SplitItems(splits)
         self._choice = choice = _choice_of(settings, folder)
         self._chat = settings.chat
-        self._verdict = Verdict(graders=(("choice", choice),))
+        self._verdict = CombinedGrader(graders=(("choice", choice),))
         self._verdict.check(self._items.all())
 
     @property

@@ -89,7 +89,7 @@ class IsolatedGrader:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class CombinedGrader:
     """The product of several graders' scores.
 
     A grader may take ``timeout`` seconds per answer; None means no limit, with all graders in this process.
@@ -145,7 +145,9 @@ class Verdict:
         ]
 
 
-def build_verdict(specs: Sequence[tuple[str, object]], folder: Path, timeout: float | None = None) -> Verdict:
+def build_verdict(
+    specs: Sequence[tuple[str, object]], folder: Path, timeout: float | None = None
+) -> CombinedGrader:
     """Build the graders of a task.
 
     Args:
@@ -156,7 +158,7 @@ def build_verdict(specs: Sequence[tuple[str, object]], folder: Path, timeout: fl
     Raises:
         KingyoError: an unknown name or option; the message suggests the nearest.
     """
-    return Verdict(
+    return CombinedGrader(
         graders=tuple((name, _isolated_if_needed(name, option, folder)) for name, option in specs),
         timeout=timeout,
     )
@@ -222,7 +224,7 @@ def _options(kind: type, name: str, option: object) -> Mapping[str, object]:
         return {}
     if isinstance(option, Mapping):
         return cast("Mapping[str, object]", option)
-    names = [field.name for field in fields(cast("type[Verdict]", kind))]
+    names = [field.name for field in fields(cast("type[CombinedGrader]", kind))]
     if not names:
         raise KingyoError(
             f"grader.{name}", expected="no option", received=repr(option), remedy=f"Write only `{name}`."

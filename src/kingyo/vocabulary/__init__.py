@@ -2,9 +2,9 @@
 
 from kingyo.vocabulary.build import Vocabulary, build_vocabulary
 from kingyo.vocabulary.choice import ModelToken, TokenEntry, TokenizerChoice, Zero, parse_tokenizer
-from kingyo.vocabulary.compare import Finding, check_tokens, compare
+from kingyo.vocabulary.compare import Diagnostic, check_tokens, compare
 from kingyo.vocabulary.files import stored_files, with_template
-from kingyo.vocabulary.models import Models
+from kingyo.vocabulary.models import TokenModels
 from kingyo.vocabulary.reads import AlignedReads, Reader
 from kingyo.vocabulary.rows import Fetch, Fill, RowMap
 from kingyo.vocabulary.stored import TOKENIZER_FILES, StoredTokenizer, read_tokenizer
@@ -14,15 +14,15 @@ __all__ = [
     "KNOWN",
     "TOKENIZER_FILES",
     "AlignedReads",
+    "Diagnostic",
     "Fetch",
     "Fill",
-    "Finding",
     "ModelToken",
-    "Models",
     "Reader",
     "RowMap",
     "StoredTokenizer",
     "TokenEntry",
+    "TokenModels",
     "TokenizerChoice",
     "Vocabulary",
     "Zero",

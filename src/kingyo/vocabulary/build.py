@@ -11,7 +11,7 @@ from kingyo.vocabulary.config import ConfigUpdate
 from kingyo.vocabulary.extend import extend
 from kingyo.vocabulary.files import changed_files, stored_files, with_template
 from kingyo.vocabulary.gather import gather
-from kingyo.vocabulary.models import Models
+from kingyo.vocabulary.models import TokenModels
 from kingyo.vocabulary.places import place_rows
 from kingyo.vocabulary.rows import RowMap
 from kingyo.vocabulary.stored import StoredTokenizer
@@ -36,7 +36,7 @@ class Vocabulary:
     files: Mapping[str, bytes]
     start: StoredTokenizer
     template: str | None
-    models: Models
+    models: TokenModels
 
     @property
     def n_rows(self) -> int:
@@ -84,7 +84,9 @@ class Vocabulary:
         return lines
 
 
-def build_vocabulary(choice: TokenizerChoice, models: Models, chat_template: str | None = None) -> Vocabulary:
+def build_vocabulary(
+    choice: TokenizerChoice, models: TokenModels, chat_template: str | None = None
+) -> Vocabulary:
     """Build the output's vocabulary.
 
     Args:

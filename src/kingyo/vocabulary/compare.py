@@ -20,7 +20,7 @@ _UNITE = "Set `tokenizer_source: union` (or base, or a model)."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Diagnostic:
     """A difference between tokenizers to report.
 
     Attributes:
@@ -60,7 +60,7 @@ def compare(
     *,
     is_aligned: bool = False,
     has_template: bool = False,
-) -> tuple[Finding, ...]:
+) -> tuple[Diagnostic, ...]:
     """Compare the tokenizers of all models with that of the first.
 
     Args:
@@ -74,7 +74,7 @@ def compare(
     """
     references = list(folders)
     first = references[0]
-    findings: list[Finding] = []
+    findings: list[Diagnostic] = []
     for other in references[1:]:
         findings += _compare_folders(first, other, folders, is_aligned=is_aligned)
     for reference in references if rows is not None else ():
@@ -98,13 +98,13 @@ def check_tokens(folders: Mapping[str, Path]) -> None:
 
 def _compare_folders(
     first: str, other: str, folders: Mapping[str, Path], *, is_aligned: bool
-) -> Iterator[Finding]:
+) -> Iterator[Diagnostic]:
     files = stored_files(folders[first]), stored_files(folders[other])
     pair = f"the tokenizers of {first} and {other}"
     essential = [{name: held[name] for name in held if _is_essential(name)} for held in files]
     if essential[0] == essential[1]:
         same = "the same files" if essential[0] else "none in either"
-        yield Finding(
+        yield Diagnostic(
             level="note",
             argument=pair,
             expected="one vocabulary",
@@ -127,8 +127,8 @@ def _is_essential(name: str) -> bool:
     return name not in ("tokenizer_config.json", "special_tokens_map.json") and "chat_template" not in name
 
 
-def _unreadable(pair: str, lacking: str, *, is_aligned: bool) -> Finding:
-    return Finding(
+def _unreadable(pair: str, lacking: str, *, is_aligned: bool) -> Diagnostic:
+    return Diagnostic(
         level="error" if is_aligned else "warning",
         argument=pair,
         expected="a tokenizer.json in both, to compare their tokens",
@@ -139,7 +139,7 @@ def _unreadable(pair: str, lacking: str, *, is_aligned: bool) -> Finding:
 
 def _compare_tokenizers(
     first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool
-) -> Iterator[Finding]:
+) -> Iterator[Diagnostic]:
     yield from _moved(first, other, is_aligned=is_aligned)
     yield from _renamed(first, other, is_aligned=is_aligned)
     yield from _sizes(first, other, is_aligned=is_aligned)
@@ -148,12 +148,12 @@ def _compare_tokenizers(
     yield from _templates(first, other)
 
 
-def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Finding]:
+def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
     """Report tokens that have different ids in the two tokenizers."""
     moved = [(row, token) for token, row in first.tokens.items() if other.tokens.get(token, row) != row]
     if moved:
         row, token = min(moved)
-        yield Finding(
+        yield Diagnostic(
             level="note" if is_aligned else "error",
             argument=f"the vocabularies of {first.reference} and {other.reference}",
             expected=f"one id for each token: {row} for '{token}' as in {first.reference}",
@@ -163,7 +163,7 @@ def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
         )
 
 
-def _renamed(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Finding]:
+def _renamed(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
     """Report ids whose token in each tokenizer is missing from the other."""
     renamed = [
         (row, token, other.by_id[row])
@@ -172,7 +172,7 @@ def _renamed(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool
     ]
     if renamed:
         row, own, theirs = renamed[0]
-        yield Finding(
+        yield Diagnostic(
             level="note" if is_aligned else "warning",
             argument=f"the vocabularies of {first.reference} and {other.reference}",
             expected=f"one token for each id: '{own}' for {row} as in {first.reference}",
@@ -181,11 +181,11 @@ def _renamed(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool
         )
 
 
-def _sizes(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Finding]:
+def _sizes(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
     for here, there in ((first, other), (other, first)):
         only = sorted(here.tokens.keys() - there.tokens.keys(), key=lambda token: here.tokens[token])
         if only:
-            yield Finding(
+            yield Diagnostic(
                 level="note" if is_aligned else "warning",
                 argument=f"the vocabularies of {first.reference} and {other.reference}",
                 expected="the same tokens",
@@ -195,11 +195,11 @@ def _sizes(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
             )
 
 
-def _roles(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
+def _roles(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnostic]:
     for role in NAMED:
         own, theirs = first.named.get(role), other.named.get(role)
         if own != theirs:
-            yield Finding(
+            yield Diagnostic(
                 level="warning" if role in ("bos_token", "eos_token") else "note",
                 argument=role,
                 expected=f"{own!r} as in {first.reference}",
@@ -208,10 +208,10 @@ def _roles(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
             )
 
 
-def _rules(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
+def _rules(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnostic]:
     for part in ("normalizer", "pre_tokenizer", "post_processor"):
         if first.data.get(part) != other.data.get(part):
-            yield Finding(
+            yield Diagnostic(
                 level="note",
                 argument=f"{part} in tokenizer.json",
                 expected=f"the same rules to split text as in {first.reference}",
@@ -220,9 +220,9 @@ def _rules(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
             )
 
 
-def _templates(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
+def _templates(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnostic]:
     if first.template != other.template:
-        yield Finding(
+        yield Diagnostic(
             level="note" if other.template is None else "warning",  # the merge may lose its template
             argument=_TEMPLATE,
             expected=f"one template, as in {first.reference}{' (none)' if first.template is None else ''}",
@@ -231,14 +231,14 @@ def _templates(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Findi
         )
 
 
-def _beyond(reference: str, folder: Path, size: int) -> Iterator[Finding]:
+def _beyond(reference: str, folder: Path, size: int) -> Iterator[Diagnostic]:
     """Report tokens that a model's embedding has no row for."""
     if not (folder / "tokenizer.json").is_file():
         return
     stored = read_tokenizer(reference, folder)
     beyond = sorted((row, token) for token, row in stored.tokens.items() if row >= size)
     if beyond:
-        yield Finding(
+        yield Diagnostic(
             level="warning",
             argument=f"the vocabulary of {reference}",
             expected=f"ids below {size}, the rows of its embedding",

@@ -9,7 +9,7 @@ from kingyo.errors import KingyoError
 from kingyo.sizes import counted
 from kingyo.vocabulary.choice import BASE, UNION, ModelToken, TokenizerChoice
 from kingyo.vocabulary.extend import Addition, Merge, merges_of, scores_of
-from kingyo.vocabulary.models import Models
+from kingyo.vocabulary.models import TokenModels
 from kingyo.vocabulary.stored import StoredTokenizer
 
 _SPECIAL = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
@@ -43,7 +43,7 @@ class Gathered:
         return not self.additions and len(self.keep) == len(self.start.tokens)
 
 
-def gather(choice: TokenizerChoice, models: Models) -> Gathered:
+def gather(choice: TokenizerChoice, models: TokenModels) -> Gathered:
     """Find the tokens of the output.
 
     A token whose id is beyond its model's embedding is ignored, since the model cannot generate it.
@@ -58,7 +58,7 @@ def gather(choice: TokenizerChoice, models: Models) -> Gathered:
 class _Gathering:
     """Collect tokens, and remember the tokenizer that each comes from."""
 
-    def __init__(self, choice: TokenizerChoice, models: Models) -> None:
+    def __init__(self, choice: TokenizerChoice, models: TokenModels) -> None:
         self._choice = choice
         self._models = models
         source = models.first if choice.source in (UNION, BASE) else choice.source

@@ -12,7 +12,7 @@ from kingyo.vocabulary.stored import StoredTokenizer, read_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Models:
+class TokenModels:
     """The models of a merge.
 
     Attributes:

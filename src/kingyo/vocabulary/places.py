@@ -8,11 +8,11 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.late import torch
 from kingyo.vocabulary.choice import ModelToken, TokenizerChoice, Zero
 from kingyo.vocabulary.gather import Gathered
-from kingyo.vocabulary.models import Models
+from kingyo.vocabulary.models import TokenModels
 from kingyo.vocabulary.rows import Place, RowMap, group_fills
 
 
-def place_rows(choice: TokenizerChoice, models: Models, gathered: Gathered) -> RowMap:
+def place_rows(choice: TokenizerChoice, models: TokenModels, gathered: Gathered) -> RowMap:
     """Find the rows of all tokens, and of ids without a token.
 
     A model uses its own row, unless the choice forces another. A row that a model lacks comes from
@@ -46,7 +46,7 @@ def place_rows(choice: TokenizerChoice, models: Models, gathered: Gathered) -> R
     )
 
 
-def _count(choice: TokenizerChoice, models: Models, gathered: Gathered) -> int:
+def _count(choice: TokenizerChoice, models: TokenModels, gathered: Gathered) -> int:
     """Return the number of rows: at least that of the start, unless the choice sets a multiple."""
     count = max(gathered.tokens.values(), default=-1) + 1
     if choice.pad_to_multiple_of is not None:
@@ -56,7 +56,7 @@ def _count(choice: TokenizerChoice, models: Models, gathered: Gathered) -> int:
 
 
 def _own_rows(
-    models: Models, reference: str, tokens: Mapping[str, int], unnamed: list[int], n_rows: int
+    models: TokenModels, reference: str, tokens: Mapping[str, int], unnamed: list[int], n_rows: int
 ) -> torch.Tensor:
     rows = [-1] * n_rows
     for token, row in tokens.items():
@@ -70,7 +70,7 @@ def _own_rows(
 
 
 def _find_places(
-    choice: TokenizerChoice, models: Models, missing: list[tuple[str, int]], start: str
+    choice: TokenizerChoice, models: TokenModels, missing: list[tuple[str, int]], start: str
 ) -> Iterator[tuple[int, Place]]:
     nowhere: list[str] = []
     for token, row in missing:
@@ -94,7 +94,7 @@ def _find_places(
         )
 
 
-def _listed(source: Zero | ModelToken, token: str, models: Models) -> Place:
+def _listed(source: Zero | ModelToken, token: str, models: TokenModels) -> Place:
     if isinstance(source, Zero):
         return ()
     where = f"tokenizer: tokens: '{token}'"

@@ -23,7 +23,7 @@ from kingyo.types import CutAware, Example, GeneratesText, Item, RatesText
 if TYPE_CHECKING:
     from kingyo.models.language import LiveModel, PathModels
     from kingyo.models.reader import PromptReader
-    from kingyo.models.streams import Streams
+    from kingyo.models.streams import ModelStreams
     from kingyo.models.training import Course, Start
 
 _ENDINGS = ("ForCausalLM", "LMHeadModel")
@@ -113,11 +113,11 @@ class CausalLM:
 
         return PathModels(live)
 
-    def streams(self, live: Mapping[str, LiveModel], frame: str) -> Streams:
+    def streams(self, live: Mapping[str, LiveModel], frame: str) -> ModelStreams:
         """Return the hidden states of the models; see ``kingyo.models.streams``."""
-        from kingyo.models.streams import Streams
+        from kingyo.models.streams import ModelStreams
 
-        return Streams(live, frame)
+        return ModelStreams(live, frame)
 
     def train_lora(
         self, start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
