@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import kingyo
 
 PACKAGE = Path(kingyo.__file__).parent
+TESTS = Path(__file__).parent
 
 # A room may import rooms of a smaller floor. Crafts (floor 1) never import one another; within the words,
 # the joints and the journeys the order below holds.
@@ -92,6 +94,26 @@ def test_imports_go_down_only(path: Path) -> None:
 
 def test_every_room_has_a_floor() -> None:
     assert {room(path) for path in MODULES} - {"__init__"} <= set(FLOORS)
+
+
+def test_every_class_has_a_name_of_its_own() -> None:
+    """But ``Settings``, which each strategy has, within its own class or module."""
+    names = Counter(
+        node.name
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.name != "Settings"
+    )
+    assert [name for name, n in names.items() if n > 1] == []
+
+
+def test_no_test_is_imported_from_another() -> None:
+    for path in TESTS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests"):
+                assert ".test_" not in node.module, (
+                    f"{path}: move what it takes from {node.module} to a helper"
+                )
 
 
 @pytest.mark.parametrize(

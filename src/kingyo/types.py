@@ -365,6 +365,20 @@ class RatesText(Protocol):
 
 
 @runtime_checkable
+class RatesClasses(Protocol):
+    """A model that classifies images."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes, in the order of the model's output."""
+        ...
+
+    def rate_classes(self, images: Sequence[Media]) -> Sequence[Sequence[float]]:
+        """Return a score per class for each image, such as its log-probability; higher is more likely."""
+        ...
+
+
+@runtime_checkable
 class LanguageModel(GeneratesText, RatesText, Protocol):
     """A model that writes text and says how likely a text is."""
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol, cast, runtime_checkable
+from typing import Annotated, cast
 
 from pydantic import Field
 
@@ -16,23 +16,9 @@ from kingyo.tasks.kinds import TASK_KINDS, Splits
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row, stringify
 from kingyo.tasks.split_items import SplitItems
-from kingyo.types import Item, ItemScore, Media, SetMeasure, Split
+from kingyo.types import Item, ItemScore, RatesClasses, SetMeasure, Split
 
 Name = Annotated[str, Field(min_length=1)]
-
-
-@runtime_checkable
-class RatesClasses(Protocol):
-    """A model that classifies images."""
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the classes, in the order of the model's output."""
-        ...
-
-    def rate_classes(self, images: Sequence[Media]) -> Sequence[Sequence[float]]:
-        """Return a score per class for each image; a higher score is more likely."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

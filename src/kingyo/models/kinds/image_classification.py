@@ -5,32 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Never, Protocol, cast, runtime_checkable
+from typing import Any, Never, cast
 
 from kingyo.errors import KingyoError
 from kingyo.late import Tensor, torch
 from kingyo.models.images import ImageProcessor, require_takes
 from kingyo.models.kinds import MODEL_KINDS, AllRead, CardPart, Config, LoadOptions, Options, Workload
-from kingyo.types import MEDIA, Item, Media
+from kingyo.types import MEDIA, Item, Media, RatesClasses
 
 NAME = "image-classification"
 _ENDING = "ForImageClassification"
 KEPT_BYTES = 1 << 30
 """Limit in bytes of the preprocessed pixels kept for later candidates."""
-
-
-@runtime_checkable
-class RatesClasses(Protocol):
-    """A model that classifies images."""
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the classes, in the order of the model's output."""
-        ...
-
-    def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
-        """Return the log-probability of each class, for each image."""
-        ...
 
 
 class LiveImageClassifier:
