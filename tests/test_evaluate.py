@@ -13,10 +13,10 @@ from torch import Tensor
 
 from kingyo.engine import open_sources
 from kingyo.errors import KingyoError
-from kingyo.evaluate import Evaluator, Filled, scores_of
 from kingyo.recipe import Recipe, Source
 from kingyo.run.config import parse_config
 from kingyo.run.worker import candidate_timeout
+from kingyo.runners.evaluate import Evaluator, Filled, scores_of
 from kingyo.tasks import TextSettings
 from kingyo.tasks.generate import GenerateTask
 from kingyo.testing.tasks import ScriptedModel

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.sizes import amount_text, count_text, counted, parse_size, size_text, time_text
+from kingyo.io.units import amount_text, count_text, counted, parse_size, size_text, time_text
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError, MistakesError, suggest
-from kingyo.strict import parse_model, parse_settings
+from kingyo.io.schema import parse_model, parse_settings
+from kingyo.io.yaml import read_yaml
 
 
 class Inner(BaseModel):

@@ -15,8 +15,8 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.tasks.grader import build_verdict
-from kingyo.timeout import TooSlowError, within
 from kingyo.types import Item
+from kingyo.user_code.timeout import TooSlowError, within
 
 ITEM = Item(id="i7", prompt="?", answer="3")
 GRADERS = """
@@ -145,7 +145,7 @@ def test_a_thread_that_is_late_ends_once_it_runs_python() -> None:
 
 SWALLOWS = """
 import sys
-from kingyo.timeout import TooSlowError, within_or_end
+from kingyo.user_code.timeout import TooSlowError, within_or_end
 
 def call():
     while True:

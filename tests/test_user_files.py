@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.user_files import files_behind, hash_own, libraries_behind, loaded_below
+from kingyo.user_code.files import files_behind, hash_own, libraries_behind, loaded_below
 
 FILES = {
     "helper.py": "import deeper\n",

@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 
 from domains.table import TableAxis
-from kingyo.evaluate import Evaluator, Filled
 from kingyo.models.language import LiveModel
 from kingyo.run.config import parse_config
 from kingyo.run.run import Run
+from kingyo.runners.evaluate import Evaluator, Filled
 from kingyo.tasks.grader import build_verdict
 from kingyo.types import Evaluation, Genome
 

@@ -11,7 +11,7 @@ import transformers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kingyo.documents import read_yaml
+from kingyo.io.yaml import read_yaml
 from kingyo.models.language import LiveModel, PathModels
 from kingyo.recipe import Hop, Recipe
 from kingyo.run.config import RunConfig, parse_config

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowing.models import DEMO, ZOO, demo, zoo_models
-from kingyo.evaluate import Evaluator, Passed
 from kingyo.recipe import Hop, Recipe
+from kingyo.runners.evaluate import Evaluator, Passed
 from kingyo.space import DataflowSpace, RoundedSpace
 from kingyo.strategies import build
 from kingyo.strategies.presets import PRESETS

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from kingyo.documents import read_yaml
-from kingyo.evaluate import Evaluator, Filled
 from kingyo.evolution import Space
+from kingyo.io.yaml import read_yaml
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.run import Run
+from kingyo.runners.evaluate import Evaluator, Filled
 from kingyo.types import Evaluation, Genome, Item, Split
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo"

@@ -17,10 +17,11 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints import open_checkpoint as open_model
 from kingyo.cli.live import LiveDisplay, run_shown
 from kingyo.cli.progress import MergeProgress
-from kingyo.documents import read_yaml
 from kingyo.engine import MergeOptions, rooted
 from kingyo.errors import KingyoError
 from kingyo.export import choose, export
+from kingyo.io.units import parse_size
+from kingyo.io.yaml import read_yaml
 from kingyo.merging import MergeRequest, finish, survey, write
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
@@ -31,7 +32,6 @@ from kingyo.run.begin import begin
 from kingyo.run.config import config_of, named_after
 from kingyo.run.journeys import require_unchanged
 from kingyo.run.run import Run
-from kingyo.sizes import parse_size
 from kingyo.store import RunStore
 
 AnyPath = str | Path

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from kingyo.errors import KingyoError, suggest, unknown
-from kingyo.user_files import files_behind, in_place, root_of
+from kingyo.user_code.files import files_behind, in_place, root_of
 
 T = TypeVar("T")
 

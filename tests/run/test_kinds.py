@@ -22,7 +22,6 @@ from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.outlook import _memory_lines
 from kingyo.engine import Sources
 from kingyo.errors import KingyoError
-from kingyo.evaluate import Evaluator, Filled
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.outlook.memory import foresee_memory
 from kingyo.recipe import Recipe, Source
@@ -32,6 +31,7 @@ from kingyo.run.layer_similarity import Looked, models_alike
 from kingyo.run.models import RunModels
 from kingyo.run.run import Run
 from kingyo.run.trained import require_trainable
+from kingyo.runners.evaluate import Evaluator, Filled
 from kingyo.store import RunStore
 from kingyo.types import SPLITS, GeneratesText, Item, ItemScore, Split
 from tests.cli.forked import run_forked

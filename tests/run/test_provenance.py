@@ -29,7 +29,7 @@ from kingyo.run.settings import settings_of
 from kingyo.run.worker import WorkOfRun
 from kingyo.store import RunStore
 from kingyo.types import Evaluation
-from kingyo.versions import PACKAGE, SCORING, hash_of_code
+from kingyo.user_code.versions import PACKAGE, SCORING, hash_of_code
 from tests.screened_runs import SPLITS, Model, facts, journey, solves
 
 CONFIG: dict[str, object] = {

@@ -91,8 +91,8 @@ def test_models_of_an_older_run_without_stamps_are_read_and_compared(
 def test_evolve_parses_the_run_yaml_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import yaml
 
-    from kingyo import documents
     from kingyo.cli import main
+    from kingyo.io import yaml as documents
 
     (folder / "run.yaml").write_text(yaml.safe_dump(config_of(folder)))
     parsed: Counter[str] = Counter()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kingyo.advice.words import Advice
+from kingyo.io.units import counted
 from kingyo.results.summary import RunSummary, token_limits
-from kingyo.sizes import counted
 from kingyo.store import RunStore
 
 NOTABLE = 0.05  # share of the answers

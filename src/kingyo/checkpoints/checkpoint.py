@@ -20,8 +20,8 @@ from kingyo.checkpoints.reference import PIPELINE
 from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.raw import letter_of, raw_tensor
-from kingyo.late import Tensor
 
 if TYPE_CHECKING:
     from kingyo.checkpoints.adapter import Adapter

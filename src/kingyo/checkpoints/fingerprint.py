@@ -12,7 +12,7 @@ from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.header import WIDTHS, TensorInfo
 from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.errors import KingyoError
-from kingyo.late import torch
+from kingyo.io.lazy_torch import torch
 
 _BLOCK = 1 << 24  # bytes
 

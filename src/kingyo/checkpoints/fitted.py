@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from kingyo.checkpoints.checkpoint import Checkpoint, Needs
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.errors import KingyoError, suggest
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)

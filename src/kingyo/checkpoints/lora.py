@@ -13,7 +13,7 @@ from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.matching import match
 from kingyo.checkpoints.tied import is_tied
 from kingyo.checkpoints.update import Change, wide
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)

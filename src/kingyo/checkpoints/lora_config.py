@@ -15,7 +15,7 @@ from pydantic import Field
 
 from kingyo.checkpoints.adapter import CONFIG
 from kingyo.errors import KingyoError
-from kingyo.strict import parse_settings
+from kingyo.io.schema import parse_settings
 
 _MERGE_FIRST = "Merge it into its model with peft (merge_and_unload), and name the folder of the result."
 

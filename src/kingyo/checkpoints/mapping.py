@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.errors import KingyoError
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 
 
 class MappedFiles:

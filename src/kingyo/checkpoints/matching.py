@@ -14,7 +14,7 @@ from kingyo.checkpoints.layout import Layout
 from kingyo.checkpoints.mapping import map_tensor
 from kingyo.checkpoints.update import Change, Update
 from kingyo.errors import KingyoError
-from kingyo.late import torch
+from kingyo.io.lazy_torch import torch
 
 _PREFIX = "base_model.model."
 _PART = re.compile(

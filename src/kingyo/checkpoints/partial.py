@@ -14,9 +14,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
-from kingyo.atomic import require_short_name, sync
 from kingyo.checkpoints.reference import PIPELINE
 from kingyo.errors import KingyoError
+from kingyo.io.files import require_short_name, sync
 
 _IDENTITY = "identity"
 _LOCK = "lock"

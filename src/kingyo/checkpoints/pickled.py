@@ -16,7 +16,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
 from kingyo.checkpoints.header import WIDTHS, TensorInfo, check_no_pointer
 from kingyo.errors import KingyoError
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 
 _LOCAL = 30  # bytes of a zip's local header before the name
 _SAVE_AGAIN = "Load the file where you trust it, and save it again as safetensors."

@@ -15,7 +15,7 @@ from typing import cast
 from kingyo.checkpoints.defaults import build, complete
 from kingyo.checkpoints.layers import Config, Level, find_levels
 from kingyo.errors import KingyoError
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 
 Chosen = int | tuple[Config, int]
 """A layer's number, or another model's config and its layer's number."""

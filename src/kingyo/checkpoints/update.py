@@ -9,7 +9,7 @@ from typing import cast
 
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.mapping import map_tensor
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from kingyo.checkpoints.companions import config_of, copy_companions, write_json
 from kingyo.checkpoints.partial import PartialFolder, unwritable
 from kingyo.checkpoints.shards import OutTensor, index_of, lay_out
 from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.raw import bytes_of
-from kingyo.late import Tensor
 
 MAX_SHARD_BYTES = 5_000_000_000
 NOTHING: Mapping[str, Path] = MappingProxyType({})

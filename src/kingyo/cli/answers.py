@@ -10,8 +10,8 @@ from rich.markup import escape
 
 from kingyo.cli.whole import Console, say
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 from kingyo.results.summary import token_limits
-from kingyo.sizes import counted
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item, ItemScore
 

@@ -18,7 +18,7 @@ from kingyo.cli.foreign import Merge
 from kingyo.cli.models import AllowPickle
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError, error_record, told
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 
 _MOST_NAMED = 3  # tensors
 
@@ -93,8 +93,8 @@ def merge(
         if verbose and not dry_run:
             echo("Warning: --verbose has no effect without --dry-run.", err=True)
         from kingyo.engine import MergeOptions
+        from kingyo.io.units import parse_size
         from kingyo.merging import MergeRequest
-        from kingyo.sizes import parse_size
 
         options = MergeOptions(
             seed=seed,
@@ -226,7 +226,7 @@ def _interrupted(finished: int, shards: int) -> str:
 
 
 def _told(target: PlannedOutput, seconds: float) -> str:
-    from kingyo.sizes import size_text, time_text
+    from kingyo.io.units import size_text, time_text
 
     what = f"{counted(len(target.plan.jobs), 'tensor')} by {target.plan.recipe.merge_method}"
     return f"Wrote {target.out}: {what}, {size_text(target.n_bytes)} in {time_text(seconds)}."

@@ -93,7 +93,7 @@ def write_picture(picture: Path, content: bytes) -> None:
     Raises:
         KingyoError: there is no writing to that place.
     """
-    from kingyo.atomic import write_bytes
+    from kingyo.io.files import write_bytes
 
     try:
         picture.parent.mkdir(parents=True, exist_ok=True)

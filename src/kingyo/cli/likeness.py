@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import Console, print_whole, say
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from kingyo.compare.likeness import Layer, Likeness, Measure

@@ -20,12 +20,12 @@ from kingyo.cli.parts import PartsTable, row_name, time_left
 from kingyo.cli.whole import Console, say
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Event, stored_aims
+from kingyo.io.units import counted
 from kingyo.outlook import Cost, Leg, Pace, cost_of
 from kingyo.results.measured import number_of
 from kingyo.run.extensions import settle, take_back, take_back_control
 from kingyo.run.journeys import journey_of
 from kingyo.run.run import Run
-from kingyo.sizes import counted
 from kingyo.store import RunStore
 
 REDRAWS_PER_SECOND = 4

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from kingyo.atomic import write_text
 from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.files import write_text
 
 if TYPE_CHECKING:
     from kingyo.models.kinds import Live, LoadOptions, ModelKind
@@ -102,9 +102,9 @@ def _scored(
 ) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
     """The task, its items of a split, and their scores."""
     from kingyo.cli.advice import tell_versions
-    from kingyo.evaluate import scores_of
     from kingyo.run.kinds import require_answers
     from kingyo.run.open_task import open_task
+    from kingyo.runners.evaluate import scores_of
     from kingyo.store import RunStore
 
     built = open_task(task)
@@ -224,7 +224,7 @@ def _require_no_run(folder: Path) -> None:
 
 def _tell_prompt_of_task(model: Path) -> None:
     """Show the prompt that an exported model was scored with, if a chat asks differently."""
-    from kingyo.documents import read_yaml
+    from kingyo.io.yaml import read_yaml
 
     file = model / "task.yaml"
     task: Mapping[str, object] | None = None

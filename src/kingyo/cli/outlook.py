@@ -13,11 +13,11 @@ from kingyo.cli.parts import row_name
 from kingyo.cli.whole import Console, print_whole, say
 from kingyo.errors import told
 from kingyo.evolution import MAIN, Search
+from kingyo.io.units import count_text, counted, size_text, time_text
 from kingyo.models.kinds import BatchMemory
 from kingyo.outlook import STAGES, Cost, MemoryForecast, Outlook, Part, Paths, total
 from kingyo.run.settings import RunSettings
 from kingyo.screens import ScreenSettings
-from kingyo.sizes import count_text, counted, size_text, time_text
 from kingyo.strategies.seeded import population
 from kingyo.types import SPLITS, Axis
 

@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kingyo.evolution import BASELINES, MAIN, Event
+from kingyo.io.units import time_text
 from kingyo.outlook import STAGES, Leg, Pace, total
 from kingyo.results.estimates import estimated
 from kingyo.run.config import PARAMETERS, WEIGHTS_ALONE
-from kingyo.sizes import time_text
 from kingyo.stats import percent
 from kingyo.types import Split
 

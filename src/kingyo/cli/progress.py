@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from kingyo.cli.terminal import echo
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -171,12 +171,12 @@ def _going_on(shards: Sequence[int], finished: int) -> str:
 
 
 def _bytes(n_bytes: float) -> str:
-    from kingyo.sizes import size_text
+    from kingyo.io.units import size_text
 
     return size_text(n_bytes)
 
 
 def _time(seconds: float) -> str:
-    from kingyo.sizes import time_text
+    from kingyo.io.units import time_text
 
     return "<1 s" if seconds < 1 else time_text(seconds)

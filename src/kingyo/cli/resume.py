@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from kingyo.store import RunStore
@@ -143,7 +143,7 @@ def differences(store: RunStore) -> str | None:
 
     None too where the file is not known, or is gone.
     """
-    from kingyo.documents import read_yaml
+    from kingyo.io.yaml import read_yaml
     from kingyo.run.config import load_config
     from kingyo.run.genome_file import is_genome_file
     from kingyo.run.stored import as_fact, config_as_written

@@ -137,7 +137,7 @@ def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, objec
 
 def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> RunConfig:
     """Read a run.yaml, or a genome file of mergekit-evolve; a typing error is answered at once."""
-    from kingyo.documents import read_yaml
+    from kingyo.io.yaml import read_yaml
     from kingyo.run.config import load_config
     from kingyo.run.genome_file import is_genome_file, load_genome_file
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from kingyo.results.seeds import Spread

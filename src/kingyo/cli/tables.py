@@ -8,12 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import Console, say
+from kingyo.io.units import counted
 from kingyo.results.measured import set_value_text
 from kingyo.results.paths import LEGEND, NamedPath, sketch
 from kingyo.results.summary import ModelResult, PairedComparison, RunSummary, minus_test
 from kingyo.results.trials import row_title
 from kingyo.run.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
-from kingyo.sizes import counted
 from kingyo.stats import Interval, percent
 from kingyo.types import SPLITS, Split
 

@@ -10,12 +10,12 @@ from kingyo.cli.tables import print_path
 from kingyo.cli.whole import Console, say
 from kingyo.evolution import BASELINES, stored_aims
 from kingyo.evolution.recipes import read_recipe
+from kingyo.io.units import counted
 from kingyo.results.estimates import estimate
 from kingyo.results.measured import number_of
 from kingyo.results.paths import NamedPath, read_atlas
 from kingyo.results.summary import ModelResult, interval_json, read_entry
 from kingyo.results.trials import describe_trial, failure_of, find_trial, reference_to
-from kingyo.sizes import counted
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS
 

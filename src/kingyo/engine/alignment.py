@@ -15,7 +15,7 @@ from kingyo.checkpoints.checkpoint import Needs
 from kingyo.checkpoints.roles import is_vocabulary
 from kingyo.engine.sources import Sources, tokenizer_choice
 from kingyo.errors import KingyoError
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import (
     AlignedReads,

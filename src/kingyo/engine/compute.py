@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Blend, Lazy
 from kingyo.kernels.blocks import all_finite
 from kingyo.kernels.facts import Facts
 from kingyo.kernels.measures import is_finite
 from kingyo.kernels.work import write
-from kingyo.late import Tensor, torch
 from kingyo.methods import TensorContext, hides_nonfinite
 
 if TYPE_CHECKING:  # a plan may hold merges that are computed as its other models are read

@@ -13,7 +13,7 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.adapter import Adapter
 from kingyo.checkpoints.checkpoint import Needs
 from kingyo.errors import KingyoError, suggest
-from kingyo.late import Tensor
+from kingyo.io.lazy_torch import Tensor
 
 if TYPE_CHECKING:
     from kingyo.engine.plan import TensorJob

@@ -17,12 +17,12 @@ from typing import Protocol
 from kingyo.engine.compute import Read, method_failed, not_finite, result
 from kingyo.engine.plan import TensorJob
 from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor, is_loaded, torch
 from kingyo.kernels import Draft, Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.packed import MOST_SOURCES
 from kingyo.kernels.passes import Running, by_spans, has_compiler, n_threads, running
 from kingyo.kernels.work import Filling, Work, write
-from kingyo.late import Tensor, is_loaded, torch
 from kingyo.methods import hands_on
 
 LARGE = 1 << 22  # elements; from here on a tensor is split between the threads

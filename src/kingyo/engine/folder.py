@@ -21,9 +21,9 @@ from kingyo.engine.execute import How, execute
 from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan, TensorJob
 from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.raw import empty_vector
-from kingyo.late import Tensor
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TOKENIZER_FILES
 

@@ -18,7 +18,7 @@ from kingyo.engine.compute import compute
 from kingyo.engine.derived import PlannedCheckpoint
 from kingyo.engine.sources import Sources
 from kingyo.errors import KingyoError
-from kingyo.late import Tensor
+from kingyo.io.lazy_torch import Tensor
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import TOKENIZER_FILES
 

@@ -11,10 +11,10 @@ from kingyo.engine.compute import not_finite, result
 from kingyo.engine.execute import How, Prepared, fill
 from kingyo.engine.plan import Plan, TensorJob
 from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Blend, Draft, Lazy, RankedChance
 from kingyo.kernels.device import moved
 from kingyo.kernels.work import Filling, prepare
-from kingyo.late import Tensor, torch
 
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
 

@@ -16,8 +16,8 @@ from kingyo.checkpoints.reference import path_from, whole_model
 from kingyo.checkpoints.stamps import check_stamps
 from kingyo.engine.derived import leaves
 from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.facts import Facts
-from kingyo.late import Tensor, torch
 from kingyo.recipe import Recipe, RecipeBook, renamed
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TokenizerChoice, parse_tokenizer

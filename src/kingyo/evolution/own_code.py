@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from kingyo.errors import KingyoError, crash
 from kingyo.evolution.words import Search
-from kingyo.timeout import TooSlowError, within_or_end
+from kingyo.user_code.timeout import TooSlowError, within_or_end
 
 T = TypeVar("T")
 FIX = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."

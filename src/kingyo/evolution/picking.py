@@ -14,7 +14,7 @@ from kingyo.evolution.objectives import Judge
 from kingyo.evolution.search import AnySearchRun
 from kingyo.evolution.validation import ValidationRace
 from kingyo.evolution.words import Event, Search
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 from kingyo.stats import ROUNDING
 from kingyo.store import RunStore, StoredTrial
 from kingyo.strategies.pareto import knee

@@ -10,6 +10,7 @@ import yaml
 
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.export.task_files import ITEMS, TASK, TASKS
+from kingyo.io.units import amount_text, counted
 from kingyo.lineage import (
     Origin,
     base_models,
@@ -28,7 +29,6 @@ from kingyo.recipe import Recipe
 from kingyo.results.summary import MIXTURES, ModelResult, PairedComparison, RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
 from kingyo.run.config import PARAMETERS, TRAINED, RunConfig
-from kingyo.sizes import amount_text, counted
 from kingyo.stats import Interval
 from kingyo.tasks import TaskSpec
 from kingyo.types import SPLITS, Item

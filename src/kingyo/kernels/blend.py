@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.blocks import Span, add_rows, column, rows
 from kingyo.kernels.keep import Keep, Limit
-from kingyo.late import Tensor, torch
 
 SMALLEST_DIVISOR = 1e-8
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 
 BLOCK = 1 << 15  # larger ones make the C library return their memory after each operation: page faults
 LANES = 32

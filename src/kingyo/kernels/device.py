@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.keep import Compiled
-from kingyo.late import Tensor
 
 Copy = Callable[[Tensor], Tensor]
 """A tensor -> the same on the device."""

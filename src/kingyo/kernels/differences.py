@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.blocks import Span, flatten, rows, spans
 from kingyo.kernels.passes import by_spans
-from kingyo.late import Tensor, torch
 
 
 def differences(tensors: Sequence[Tensor], base: Tensor | None) -> Callable[[Span], Tensor]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.measures import kept_magnitude, scaled_back
-from kingyo.late import Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

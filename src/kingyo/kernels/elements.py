@@ -6,8 +6,8 @@ import ctypes
 import struct
 from collections.abc import Callable
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.raw import letter_of
-from kingyo.late import Tensor
 
 
 def _bfloat16(address: int) -> float:

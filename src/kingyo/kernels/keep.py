@@ -13,9 +13,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.noise import N_CHANCES, uniform
-from kingyo.late import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)

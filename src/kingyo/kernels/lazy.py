@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.blocks import Span, spans
-from kingyo.late import Tensor, torch
 
 
 @runtime_checkable

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.blocks import BLOCK, Span, add_rows, block_sums, spans
 from kingyo.kernels.differences import differences
-from kingyo.late import Tensor, torch
 
 Line = Literal["row", "column"]
 Floats = NDArray[np.float64]

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import reference
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span, all_finite
@@ -21,7 +22,6 @@ from kingyo.kernels.keep import Chance, Keep, Limit
 from kingyo.kernels.noise import N_CHANCES
 from kingyo.kernels.packed import Passes, arguments
 from kingyo.kernels.passes import by_spans, compiled_passes
-from kingyo.late import Tensor
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

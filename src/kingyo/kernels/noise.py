@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 
 N_CHANCES = 1 << 16
 """How many values a random number has."""

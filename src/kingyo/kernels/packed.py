@@ -11,12 +11,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.keep import Compiled, Keep, Limit, Mask
 from kingyo.kernels.loops import LoopForm, LoopTerm, text
 from kingyo.kernels.raw import letter_of
-from kingyo.late import Tensor
 
 _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeVar
 
+from kingyo.io.lazy_torch import is_loaded, torch
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import BLOCK, Span, spans
 from kingyo.kernels.packed import Passes, pack
-from kingyo.late import is_loaded, torch
 
 T = TypeVar("T")
 _LEAST_PER_THREAD = 8 * BLOCK

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.blocks import Span, spans
-from kingyo.late import Tensor, torch
 
 _ROWS_AT_ONCE = 1 << 16
 _GRAM_ROWS = 1024

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 
 _LETTERS = {"bfloat16": "b", "float16": "h", "float32": "f"}
 _SIZES = {"b": 2, "h": 2, "f": 4}

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.blend import Blend, Term, variance
 from kingyo.kernels.blocks import BLOCK, Span, block_sums, rows, spans
 from kingyo.kernels.keep import Limit
 from kingyo.kernels.noise import N_CHANCES, uniform
-from kingyo.late import Tensor
 
 Floats = NDArray[np.float64]
 Ranks = NDArray[np.uint16] | NDArray[np.int32]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import BLOCK, LINE, Span, all_finite, spans
 from kingyo.kernels.draft import Draft
@@ -25,7 +26,6 @@ from kingyo.kernels.packed import Arguments, Packed, arguments, has_nan, overflo
 from kingyo.kernels.passes import compiled_passes, here
 from kingyo.kernels.raw import letter_of
 from kingyo.kernels.reference import rounder
-from kingyo.late import Tensor, torch
 
 _ON_DEVICE = 1 << 22
 """How many elements another device than the processor computes at once."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from kingyo.io.units import counted
 from kingyo.lineage.licences import UNKNOWN, kind_of, strictest
 from kingyo.lineage.markdown import cell, table
 from kingyo.lineage.origins import Origin
 from kingyo.recipe import Recipe
-from kingyo.sizes import counted
 
 
 def base_models(origins: Sequence[Origin]) -> dict[str, object]:

@@ -22,13 +22,13 @@ from kingyo.engine.folder import count_kept, out_tensors
 from kingyo.engine.pieces import base_of, regions
 from kingyo.engine.sources import all_references, replaced
 from kingyo.errors import KingyoError, Refuse, attempt, nearest, together
+from kingyo.io.units import size_text
 from kingyo.lineage import Origin, check_licences, describe
 from kingyo.merging.checks import check_models, check_output
 from kingyo.merging.parameters import missing_values, parameter_errors
 from kingyo.merging.request import MergeRequest
 from kingyo.methods import METHODS, Reproduces, reproduces
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook, read_recipes
-from kingyo.sizes import size_text
 from kingyo.vocabulary import Diagnostic
 
 _FOLDER = re.compile(r"\w[\w.+-]*")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Elementwise
 from kingyo.kernels.blocks import Span, row_sums, spans
 from kingyo.kernels.differences import differences
 from kingyo.kernels.lines import along_rows
 from kingyo.kernels.select import order_statistics
-from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Elementwise
 from kingyo.kernels.blocks import Span, add_rows, column
 from kingyo.kernels.differences import differences
-from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA

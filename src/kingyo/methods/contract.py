@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, cast, runtime_checkable
 
 from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import Lazy
 from kingyo.kernels.facts import Fact, Facts
 from kingyo.kernels.noise import key_of
-from kingyo.late import Tensor
 
 _LOOK_UP = "See `kingyo list methods METHOD`."
 _DECLARED = ("name", "doc", "params", "needs_base", "min_sources", "max_sources", "stochastic")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Blend, Draft, Keep, RankedChance
 from kingyo.kernels.facts import PASSING, Fact
 from kingyo.kernels.measures import row_length, row_ranks
-from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, whole_magnitude

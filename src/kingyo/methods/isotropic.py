@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.spectral import SPECTRAL, Spectral, decompose, described, nearest_orthogonal

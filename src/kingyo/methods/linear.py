@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import Blend
 from kingyo.kernels.blend import weighted_sum
-from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale

@@ -9,11 +9,11 @@ import math
 from collections.abc import Sequence
 from itertools import combinations
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Lazy
 from kingyo.kernels.blend import SMALLEST_DIVISOR, weighted_sum
 from kingyo.kernels.lines import LineBlend, line_grams
 from kingyo.kernels.measures import gram
-from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.sphere import cosine

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import Elementwise
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.differences import differences
-from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Lazy
 from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.lines import Line, LineBlend, line_grams
 from kingyo.kernels.measures import gram
-from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.linear import normalized

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import Blend, Limit, Term
 from kingyo.kernels.differences import varied
 from kingyo.kernels.facts import PASSING
 from kingyo.kernels.measures import energies, most_varied
-from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import kept_count

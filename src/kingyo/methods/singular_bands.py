@@ -13,11 +13,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Blend, Term
 from kingyo.kernels.blocks import spans
 from kingyo.kernels.facts import PASSING
 from kingyo.kernels.products import gram_of_columns, side_by_side
-from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.spectral import directions

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import Blend
 from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.measures import gram
-from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.sphere import cosine, shares

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Lazy, whole
 from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.products import RowProduct, gram_of_columns, side_by_side
-from kingyo.late import Tensor, torch
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
 

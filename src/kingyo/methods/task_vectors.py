@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import Blend, Chance, Keep, Limit, Term
 from kingyo.kernels.blend import SMALLEST_DIVISOR
 from kingyo.kernels.facts import PASSING, Fact
@@ -26,7 +27,6 @@ from kingyo.kernels.measures import (
     size_order,
 )
 from kingyo.kernels.noise import N_CHANCES
-from kingyo.late import Tensor
 from kingyo.methods.contract import MethodValues, Parameter, TensorContext
 
 WEIGHT = Parameter(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import Band, Blend, Keep
-from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, TensorContext
 from kingyo.methods.task_vectors import (

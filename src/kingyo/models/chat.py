@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Protocol
 
 from kingyo.errors import KingyoError
-from kingyo.timeout import TooSlowError, within
+from kingyo.user_code.timeout import TooSlowError, within
 
 SECONDS = 10.0
 """Time limit per prompt, in seconds."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from kingyo.errors import KingyoError
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.types import Media
 
 if TYPE_CHECKING:

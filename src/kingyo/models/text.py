@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 from kingyo.models.chat import Templated, render_chat
-from kingyo.sizes import counted
 
 
 class Tokenizer(Templated, Protocol):

@@ -23,11 +23,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 from kingyo.models.forward import Forward
 from kingyo.models.language import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
 from kingyo.models.text import Text
-from kingyo.sizes import counted
 from kingyo.types import Example
 
 RANK = 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted, size_text
 from kingyo.outlook.cost import Cost, count
 from kingyo.outlook.memory import MemoryForecast, foresee_memory
 from kingyo.outlook.paths import Paths, foresee_paths, with_paths
@@ -12,7 +13,6 @@ from kingyo.run.begin import check_all
 from kingyo.run.checks import check, check_questions
 from kingyo.run.notes import notes
 from kingyo.run.run import Run
-from kingyo.sizes import counted, size_text
 
 
 @dataclass(frozen=True, kw_only=True)

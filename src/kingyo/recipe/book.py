@@ -9,8 +9,8 @@ from typing import cast
 
 import yaml
 
-from kingyo.documents import read_yaml, read_yaml_documents
 from kingyo.errors import KingyoError, Refuse, together
+from kingyo.io.yaml import read_yaml, read_yaml_documents
 from kingyo.recipe.checks import mapping, short
 from kingyo.recipe.mistaken import check_kind
 from kingyo.recipe.one import Recipe

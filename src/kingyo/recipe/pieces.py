@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 from kingyo.recipe.values import Value, canonical, dump_values
-from kingyo.sizes import counted
 
 LIST_MODELS = "List the models below models:, each as `- model: path/to/model`."
 LIST_SLICES = "List slices below slices:, each with sources: of `{model: path/to, layer_range: [0, 8]}`."

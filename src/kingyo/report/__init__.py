@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kingyo.atomic import write_together
 from kingyo.charts import require
 from kingyo.errors import KingyoError
+from kingyo.io.files import write_together
 from kingyo.report.findings import read_findings
 from kingyo.store import RunStore
 

@@ -8,8 +8,8 @@ from itertools import combinations
 from kingyo.charts import Chart, Rows, Spec
 from kingyo.charts.marks import ACCENT, INK, MUTED, field, layer, layers, legend_of, rows, tips
 from kingyo.evolution import FrontPoint
+from kingyo.io.units import counted
 from kingyo.report.findings import BRED, Findings
-from kingyo.sizes import counted
 from kingyo.space.measures import MEASURES
 
 BEATEN, FRONT, KNEE, RIVAL = "beaten", "front", "knee", "parent or control"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from kingyo.charts import Chart
 from kingyo.charts.draw import png
 from kingyo.charts.page import render
+from kingyo.io.units import counted
 from kingyo.report import answer_cards, sentences, tables, wording
 from kingyo.report.findings import Findings
 from kingyo.report.front_charts import front_charts
 from kingyo.report.path_charts import path_chart, usage_chart
 from kingyo.report.score_charts import gene_chart, importance_chart, score_chart
 from kingyo.report.trial_charts import family_chart, pair_chart, progress_chart, slice_charts, trial_rows
-from kingyo.sizes import counted
 
 Context = dict[str, object]
 Charts = dict[str, Chart]

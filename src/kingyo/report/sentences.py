@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from kingyo.io.units import counted
 from kingyo.report import wording
 from kingyo.report.composition import Matrix
 from kingyo.report.findings import Findings
@@ -15,7 +16,6 @@ from kingyo.results.paths import NamedPath
 from kingyo.results.summary import ModelResult, minus_test
 from kingyo.results.trials import describe_trial, reference_to
 from kingyo.run.config import FRANKENMERGE
-from kingyo.sizes import counted
 from kingyo.types import Split
 
 NAMED = 6  # layers that are passed again and named in a sentence

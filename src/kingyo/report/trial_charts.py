@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from kingyo.charts import Chart, Spec
 from kingyo.charts.marks import ACCENT, GREY, INK, MUTED, field, layer, layers, legend_of, rows, scale, tips
+from kingyo.io.units import counted
 from kingyo.report import wording
 from kingyo.report.ancestry import Family
 from kingyo.report.composition import SHOWN, Gene
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import SearchHistory
-from kingyo.sizes import counted
 
 TRIALS: Spec = {"name": "trials"}
 LONGEST = 30  # characters of a measure beside an axis

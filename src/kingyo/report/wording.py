@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from kingyo.io.units import counted
 from kingyo.results.measured import plain
 from kingyo.results.summary import PairedComparison
 from kingyo.results.trials import describe_search
-from kingyo.sizes import counted
 from kingyo.stats import Interval
 
 search = describe_search

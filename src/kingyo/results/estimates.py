@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from kingyo.abilities import Estimate, Responses
 from kingyo.abilities.groups import divided
 from kingyo.evolution import BASELINES, Aims, stored_aims
+from kingyo.io.units import counted
 from kingyo.screens import appraise
-from kingyo.sizes import counted
 from kingyo.stats import NORMAL, ROUNDING, Interval, interval, percent, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item

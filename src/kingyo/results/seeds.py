@@ -13,9 +13,9 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN
+from kingyo.io.units import counted
 from kingyo.results.summary import ModelResult, RunSummary, interval_json, summarize
 from kingyo.run.seeds import PREFIX, seed_folders
-from kingyo.sizes import counted
 from kingyo.stats import ROUNDING, Interval, mean_of_runs
 from kingyo.store import RunStore
 

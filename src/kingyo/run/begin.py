@@ -10,7 +10,7 @@ from pathlib import Path
 from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolution import aims_as_facts
-from kingyo.late import torch
+from kingyo.io.lazy_torch import torch
 from kingyo.run.checks import check, check_questions
 from kingyo.run.config import CHOICE_NORMALISE
 from kingyo.run.notes import notes

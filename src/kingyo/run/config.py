@@ -14,10 +14,10 @@ from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
+from kingyo.io.schema import Number, Real, parse_model
+from kingyo.io.yaml import read_yaml
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
-from kingyo.strict import Number, Real, parse_model
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 from kingyo.tasks.text import LONGEST
 

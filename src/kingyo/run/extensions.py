@@ -16,12 +16,12 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Limits, Search
 from kingyo.evolution.spent import Spent
+from kingyo.io.schema import parse_settings
+from kingyo.io.units import amount_text, counted
 from kingyo.run.config import PARAMETERS, Budget, RunConfig
 from kingyo.run.settings import RunSettings
 from kingyo.screens import Screen, ScreenSettings
-from kingyo.sizes import amount_text, counted
 from kingyo.store import RunStore, StoredTrial
-from kingyo.strict import parse_settings
 
 FACT = "extensions"
 MOST_TIMES = 100  # the budget so far: more than this in one extension is taken for a slip

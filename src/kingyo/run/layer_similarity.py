@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kingyo.checkpoints import Checkpoint
 from kingyo.engine import Sources, plan
 from kingyo.errors import KingyoError
-from kingyo.late import torch
+from kingyo.io.lazy_torch import torch
 from kingyo.models.kinds import AllRead, Live, LoadOptions, ModelKind, ShowsStreams, require_ability
 from kingyo.run.config import RunConfig
 from kingyo.run.kinds import kind_of_models, load_checkpoint, load_options, require_answers

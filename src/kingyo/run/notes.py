@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from kingyo.checkpoints.fingerprint import deciding_files
+from kingyo.io.units import counted
 from kingyo.run.layer_paths import dataflow_space
 from kingyo.run.models import same_sources
 from kingyo.run.run import Run
 from kingyo.run.spaces import space_of
-from kingyo.sizes import counted
 from kingyo.stats import mean_name, wilson
 from kingyo.strategies import MEAN_ALONE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kingyo.documents import read_yaml
+from kingyo.io.yaml import read_yaml
 from kingyo.registry import whole_reference
 from kingyo.run.config import load_config, load_tasks
 from kingyo.run.provenance import require_same_code

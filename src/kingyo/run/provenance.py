@@ -25,8 +25,8 @@ from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.extensions import FACT as EXTENSIONS
 from kingyo.run.extensions import part_of_the_budget
 from kingyo.store import DATABASE, RunStore
-from kingyo.user_files import hash_own, in_place, libraries_behind, loaded_below, root_of
-from kingyo.versions import KINGYO, digest, scoring_versions, version_now
+from kingyo.user_code.files import hash_own, in_place, libraries_behind, loaded_below, root_of
+from kingyo.user_code.versions import KINGYO, digest, scoring_versions, version_now
 
 if TYPE_CHECKING:
     from kingyo.run.run import Run

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import Aims
+from kingyo.io.schema import parse_settings
 from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import Recipe
 from kingyo.run.config import (
@@ -39,7 +40,6 @@ from kingyo.space.measures import (
 )
 from kingyo.strategies import STRATEGIES, reads_items
 from kingyo.strategies.presets import DEFAULTS, WHOLE, Preset, preset
-from kingyo.strict import parse_settings
 
 TARGET_CANDIDATES = 100  # of a budget in item evaluations alone, if a preset can give them fewer items
 MOST_TASKS = 3  # that share the few items of such a candidate

@@ -22,17 +22,17 @@ from kingyo.checkpoints.reference import parse_reference
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Aims, stored_aims
 from kingyo.evolution.objectives import Judge
-from kingyo.late import torch
+from kingyo.io.lazy_torch import torch
+from kingyo.io.schema import parse_settings
+from kingyo.io.units import counted
 from kingyo.models.kinds import ModelKind, TrainsLora, require_ability
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.kinds import kind_of_models
 from kingyo.run.models import RunModels
 from kingyo.run.stored import config_as_written
-from kingyo.sizes import counted
 from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import RunStore
-from kingyo.strict import parse_settings
 from kingyo.tasks import build_tasks, examples_of, set_measures_of
 from kingyo.types import Axis, Example, Genome
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kingyo.engine import Sources, Writing, to_folder
-from kingyo.evaluate import Builder, Evaluator, Filled, Passed
+from kingyo.io.lazy_torch import torch
 from kingyo.kernels.facts import Facts, memory_size
-from kingyo.late import torch
 from kingyo.models.kinds import Live, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
 from kingyo.run.checks import is_like
@@ -22,6 +21,7 @@ from kingyo.run.run import Run
 from kingyo.run.stored import stored_config
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
+from kingyo.runners.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.store import RunStore
 from kingyo.tasks import TASK_KINDS
 

@@ -19,8 +19,8 @@ from itertools import product
 from typing import Literal
 
 from kingyo.errors import KingyoError, unknown
+from kingyo.io.units import counted
 from kingyo.recipe import FARTHEST, MOST_HOPS, PASSTHROUGH, Hop, Recipe
-from kingyo.sizes import counted
 from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.header import WIDTHS
 from kingyo.errors import KingyoError
-from kingyo.sizes import parse_size, size_text
+from kingyo.io.units import parse_size, size_text
 
 
 @dataclass(frozen=True, kw_only=True)

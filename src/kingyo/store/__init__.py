@@ -20,8 +20,8 @@ from typing import IO, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from kingyo.atomic import put_in_place
 from kingyo.errors import KingyoError
+from kingyo.io.files import put_in_place
 from kingyo.store.database import (
     DATABASE,
     MIGRATIONS,

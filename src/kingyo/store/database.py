@@ -15,8 +15,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar, cast
 
-from kingyo.atomic import require_short_name
 from kingyo.errors import KingyoError
+from kingyo.io.files import require_short_name
 from kingyo.store.lock import LOCK
 from kingyo.store.sums import SUMS, changed, seal, writes
 from kingyo.types import MEDIA

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from kingyo.atomic import write_bytes
 from kingyo.errors import KingyoError
+from kingyo.io.files import write_bytes
 from kingyo.types import MEDIA, Media
 
 _MEDIA = TypeAdapter(Media)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Never, Protocol, cast
 
 from kingyo.errors import KingyoError, crash
+from kingyo.io.schema import parse_settings
 from kingyo.registry import Registry
 from kingyo.strategies.checks import FIX, check_strategy
-from kingyo.strict import parse_settings
 from kingyo.types import Axis, Strategy
 
 __all__ = [

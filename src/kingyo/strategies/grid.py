@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from kingyo.errors import KingyoError
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, check_count

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from kingyo.errors import KingyoError, crash
+from kingyo.io.schema import parse_settings
 from kingyo.registry import Registry
-from kingyo.strict import parse_settings
 from kingyo.tasks.grader_process import (
     GRADER_PROCESS,
     Action,
@@ -24,8 +24,8 @@ from kingyo.tasks.grader_process import (
     UnknownThereError,
     reference_to,
 )
-from kingyo.timeout import TooSlowError, has_alarm, within
 from kingyo.types import Item
+from kingyo.user_code.timeout import TooSlowError, has_alarm, within
 
 
 class Grader(Protocol):

@@ -26,9 +26,9 @@ from typing import Literal, cast
 
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.registry import is_in_file, whole_reference
-from kingyo.timeout import TooSlowError
-from kingyo.user_files import hash_own
-from kingyo.versions import hash_of
+from kingyo.user_code.files import hash_own
+from kingyo.user_code.timeout import TooSlowError
+from kingyo.user_code.versions import hash_of
 
 BUILD_SECONDS = 600.0
 """Limit in seconds for starting the process and importing a grader."""

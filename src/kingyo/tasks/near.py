@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from math import ceil
 
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 from kingyo.types import Item, Split
 
 N_CHARACTERS = 5

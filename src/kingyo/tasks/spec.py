@@ -8,10 +8,10 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
+from kingyo.io.schema import Real, parse_model, parse_settings, validate_settings, validate_together
+from kingyo.io.yaml import read_yaml
 from kingyo.registry import whole_reference
-from kingyo.strict import Real, parse_model, parse_settings, validate_settings, validate_together
 from kingyo.tasks.kinds import TASK_KINDS, settings_class
 from kingyo.tasks.rows import DatasetSource
 from kingyo.tasks.text import Text, graders_in

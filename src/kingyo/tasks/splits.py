@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import floor
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 from kingyo.tasks.items import question
 from kingyo.tasks.near import has_media, near_groups
 from kingyo.tasks.spec import Sizes

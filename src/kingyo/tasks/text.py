@@ -10,7 +10,7 @@ from typing import Annotated, cast
 from pydantic import BeforeValidator, Field
 
 from kingyo.errors import KingyoError
-from kingyo.strict import Number
+from kingyo.io.schema import Number
 from kingyo.tasks.rows import Row, stringify
 from kingyo.tasks.template import Template
 from kingyo.types import Item

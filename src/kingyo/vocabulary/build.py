@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 from kingyo.vocabulary.choice import TokenizerChoice
 from kingyo.vocabulary.config import ConfigUpdate
 from kingyo.vocabulary.extend import extend

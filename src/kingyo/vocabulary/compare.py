@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from kingyo.errors import KingyoError
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 from kingyo.vocabulary.files import stored_files
 from kingyo.vocabulary.stored import NAMED, StoredTokenizer, read_tokenizer
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kingyo.errors import KingyoError
-from kingyo.sizes import counted
+from kingyo.io.units import counted
 from kingyo.vocabulary.choice import BASE, UNION, ModelToken, TokenizerChoice
 from kingyo.vocabulary.extend import Addition, Merge, merges_of, scores_of
 from kingyo.vocabulary.models import TokenModels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.late import torch
+from kingyo.io.lazy_torch import torch
 from kingyo.vocabulary.choice import ModelToken, TokenizerChoice, Zero
 from kingyo.vocabulary.gather import Gathered
 from kingyo.vocabulary.models import TokenModels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from kingyo.late import Tensor
+from kingyo.io.lazy_torch import Tensor
 from kingyo.vocabulary.build import Vocabulary
 
 

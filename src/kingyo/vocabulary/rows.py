@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kingyo.errors import KingyoError
-from kingyo.late import Tensor, torch
-from kingyo.sizes import counted
+from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.io.units import counted
 
 Place = tuple[tuple[str, int], ...]
 """(model, row) pairs whose mean fills a row of the output; zeros if empty."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 from kingyo.models.kinds import (
     DEFAULT,
     MODEL_KINDS,
@@ -17,7 +18,6 @@ from kingyo.models.kinds import (
     Options,
     Workload,
 )
-from kingyo.sizes import counted
 from kingyo.types import CutAware, Example, GeneratesText, Item, RatesText
 
 if TYPE_CHECKING:

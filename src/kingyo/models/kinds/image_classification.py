@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Never, cast
 
 from kingyo.errors import KingyoError
-from kingyo.late import Tensor, torch
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.models.images import ImageProcessor, require_takes
 from kingyo.models.kinds import MODEL_KINDS, AllRead, CardPart, Config, LoadOptions, Options, Workload
 from kingyo.types import MEDIA, Item, Media, RatesClasses

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from kingyo.late import Tensor
+from kingyo.io.lazy_torch import Tensor
 from kingyo.recipe import Hop
 from kingyo.types import Example, Item
 

@@ -1,7 +1,7 @@
-"""torch, imported lazily: when something of it is first used, since that takes longer than many a merge.
+"""Import torch when something of it is first used, which takes longer than many merges.
 
-``from kingyo.late import Tensor, torch`` stands for ``import torch`` in every module that a command imports
-which may do without. ``Tensor`` is for annotations only: ``isinstance`` needs ``torch.Tensor``.
+``from kingyo.io.lazy_torch import Tensor, torch`` replaces ``import torch`` in modules that may not need it.
+``Tensor`` is for annotations only; ``isinstance`` needs ``torch.Tensor``.
 """
 
 from __future__ import annotations

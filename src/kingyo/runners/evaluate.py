@@ -12,12 +12,12 @@ from typing import Any, Protocol, cast
 
 from kingyo.engine import How, Sources, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crash
-from kingyo.late import Tensor
+from kingyo.io.lazy_torch import Tensor
 from kingyo.models.kinds import PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.tasks import check_order
-from kingyo.timeout import TooSlowError, within_or_end
 from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Task
+from kingyo.user_code.timeout import TooSlowError, within_or_end
 
 
 class Builder(Protocol):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError
-from kingyo.versions import PACKAGE, digest
+from kingyo.user_code.versions import PACKAGE, digest
 
 DATA = "FILES"
 """A name in a user's file: the data files that it reads, relative to it."""

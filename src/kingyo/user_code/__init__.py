@@ -1,0 +1,1 @@
+"""Code that users bring: its time limits, the files it depends on, its versions."""
