@@ -206,7 +206,7 @@ def test_the_dry_run_says_it(world: World) -> None:
         ({"task": {**TASK, "mesure": "worst_group"}}, "Did you mean 'measure'"),
         (
             {"task": {**TASK, "kind": None, "grader": "exact", "measure": "f1"}},
-            "task words: measure: expected a kind of task that measures sets of answers",
+            "task words: measure: expected a kind of task with set measures",
         ),
         (
             {"search": {"strategy": "item-gp"}},

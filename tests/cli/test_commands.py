@@ -342,7 +342,7 @@ def test_init_asks_again_for_what_cannot_work(world: World) -> None:
     wrong = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     says = [
         "'a' twice", "missing.csv", "broken.jsonl line 2", "at least 4 rows",
-        "'prompt'", "without any", "'answer'",
+        "'prompt'", "template without fields", "'answer'",
         "'junk'", "'regex'", "'choice'", "none.py", "'evn'",
         "'jp'", "'many'", "'0'",
     ]  # fmt: skip

@@ -33,7 +33,13 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 def told(command: Command, config: Path | str = "run.yaml") -> dict[str, dict[str, object]]:
     done = command("evolve", config, "--dry-run", "--json")
     assert done.code == 0, done.out + done.err
-    return json.loads(done.out)
+    found = json.loads(done.out)
+    return {**found, "notes": without_few(found["notes"])}
+
+
+def without_few(notes: list[str]) -> list[str]:
+    """Leave out the note on splits with few items, which all runs of these tests have."""
+    return [note for note in notes if "hard to tell apart" not in note]
 
 
 def test_it_says_what_would_be_done(command: Command) -> None:
@@ -81,7 +87,7 @@ def test_a_device_that_is_elsewhere_is_said_and_is_no_mistake(command: Command, 
 
 def test_as_data(command: Command) -> None:
     found = told(command)
-    assert found["items"] == {"fit": 16, "validation": 12, "test": 12, "duplicates": 0}
+    assert found["items"] == {"fit": 16, "validation": 12, "test": 12, "duplicates": 0, "unused": 0}
     answers = found["answers"]
     assert answers["by_split"] == {
         "fit": 16 * (4 + 24 + 24 + 24),  # base, a, b and uniform; main, random, and a grid of 25 points
@@ -181,7 +187,7 @@ def test_sources_that_are_the_same_model_are_noted(command: Command, world: Worl
     assert f"note: {same}" in " ".join(done.out.split())
     config = load_config(world.config(sources={"b": "b", "copy": "copy"}))
     with begin(Run.open(config, world.folder), world.folder / "r"):
-        notes = world.show("r")["notes"]
+        notes = without_few(world.show("r")["notes"])
     assert notes == [copied]
     words = ("--base", "base", "--source", "a", "--source", "again=link", "--task", "items.jsonl")
     done = command("init", "new.yaml", *words, "--grader", "grade.py:even")
@@ -331,7 +337,7 @@ def test_a_dry_run_looks_at_one_run(command: Command, world: World) -> None:
 def test_a_prompt_without_room_for_its_answer(command: Command, world: World) -> None:
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "max_new_tokens": 61}
     done = command("evolve", world.config(task=task), "--dry-run")
-    assert done.code == 1 and "prompts of at most 3 tokens" in done.err and "one of 4" in done.err
+    assert done.code == 1 and "prompts of at most 3 tokens" in done.err and "a prompt of 4" in done.err
 
 
 def test_models_that_do_not_fit(command: Command, world: World) -> None:

@@ -299,6 +299,6 @@ def test_a_budget_for_given_paths_alone_is_noted(world: World) -> None:
     assert "Note: the search of paths has 4 of the budget's candidates" in done.stderr
     assert world.run("report", "runs/small").returncode == 0
     report = (world.folder / "runs" / "small" / "report.html").read_text()
-    assert "It was given: the search began with 4 paths, and bred none better." in report
+    assert "was given: the search began with 4 paths, and found none better." in report
     enough = world.run("evolve", world.config(**{**HYBRID, "budget": {"candidates": 14}}), "--dry-run")
     assert "none is bred" not in enough.stdout

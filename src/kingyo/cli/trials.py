@@ -35,7 +35,7 @@ def print_trial(store: RunStore, reference: str, answers: int | None = None) -> 
     name = reference_to(trial)
     shown = None if answers is None else worst_answers(store, trial, answers)
     console = Console(highlight=False)
-    title = describe_trial(trial)
+    title = describe_trial(trial) if trial.search == BASELINES else f"trial {name}"
     batch = "" if trial.search == BASELINES else f", batch {trial.batch + 1}"
     parents = f", parents {', '.join(map(str, trial.asked.parents))}" if trial.asked.parents else ""
     say(

@@ -89,6 +89,12 @@ class SearchHistory:
     unit: wording.Unit = wording.PERCENT
 
     @property
+    def given(self) -> int:
+        """How many of the first trials are paths that the search was given to begin with."""
+        n = self.description.get("given", 0)
+        return n if isinstance(n, int) else 0
+
+    @property
     def strategy(self) -> str:
         """The strategy's name, as the search describes itself."""
         return str(self.description.get("strategy", self.name))

@@ -239,7 +239,10 @@ def origin_sentence(findings: Findings) -> str | None:
     number, family = findings.child.trial.asked.number, findings.family
     if family is None:
         strategy = findings.main.strategy
-        batch = findings.child.trial.batch + 1
+        batch, given = findings.child.trial.batch + 1, findings.main.given
+        if number < given:
+            paths = counted(min(given, len(findings.main.points)), "path")
+            return f"Trial {number} was given: the search began with {paths}, and found none better."
         return f"Trial {number} is of batch {batch}; {strategy} records no parents for it."
     parents = [f"{genes} from trial {parent} alone" for parent, genes in family.parents.items()]
     return (

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kingyo import __version__
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent.parent
 KINGYO, CODE, PYTHON = "kingyo", "kingyo's code", "python"
 SCORING = (
     "checkpoints",
@@ -28,11 +28,10 @@ SCORING = (
     "space",
     "tasks",
     "vocabulary",
-    "evaluate.py",
+    "io/schema.py",
     "registry.py",
-    "strict.py",
-    "timeout.py",
     "types.py",
+    "user_code/timeout.py",
 )
 """Rooms that decode, merge, answer and grade: with other code in them a recipe may score otherwise."""
 LIBRARIES = ("torch", "numpy", "safetensors", "numba")
