@@ -115,7 +115,7 @@ def test_what_draws_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(charts, "find_spec", lambda _: None)
     for name in ("out.png", "out.html"):
         with pytest.raises(
-            KingyoError, match=r"no vl-convert-python and no jinja2.*pip install '\.\[report\]'"
+            KingyoError, match=r"no vl-convert-python and no jinja2.*pip install -e '\.\[report\]'"
         ):
             picture.drawer(Path(name))
 

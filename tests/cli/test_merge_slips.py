@@ -63,13 +63,10 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     ],
 )
 def test_a_method_of_ones_own_that_fails(command: Command, method: str, says: str) -> None:
-    """It is named with a tensor, nothing is left behind, and a dry run quotes it."""
+    """It is named with a tensor, and nothing is left behind."""
     recipe = command.recipe(merge_method=f"own.py:{method}", base_model=None, models=[{"model": "a"}])
     told = refused(command, recipe, "out", says=says)
     assert told.startswith("Error: own: ") and "weight" in told
-    dry = command("merge", recipe, "out", "--dry-run")
-    said = says.removeprefix("received ") if method != "turns" else ", 1]"
-    assert "time: unknown" in dry.out and said.split(" in ")[0] in dry.out.replace("\n", " ")
 
 
 def test_a_pointer_in_place_of_weights(command: Command) -> None:

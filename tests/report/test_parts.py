@@ -194,5 +194,5 @@ def test_a_sentence_says_what_a_path_is() -> None:
 
 
 def test_missing_packages_are_named_with_the_command() -> None:
-    with pytest.raises(KingyoError, match=r"report: .*no no-such-package.*pip install '\.\[report\]'"):
+    with pytest.raises(KingyoError, match=r"report: .*no no-such-package.*pip install -e '\.\[report\]'"):
         charts.require("report", {"no_such_module": "no-such-package"})
