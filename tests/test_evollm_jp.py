@@ -76,7 +76,7 @@ def test_the_run_of_the_paper_fits_together(hub: Hub, tmp_path: Path) -> None:
     done = run(command("evolve", config, "--dry-run", "--json"), tmp_path, env)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
-    assert told["items"] == {"fit": 869, "validation": 200, "test": 250, "duplicates": 0}
+    assert told["items"] == {"fit": 869, "validation": 200, "test": 250, "duplicates": 0, "unused": 0}
     search = told["search"]
     assert (search["strategy"], search["methods"], search["population"]) == ("cma-es", ["dare_ties"], 9)
     genes = {gene["name"]: (gene["low"], gene["high"], gene["start"]) for gene in search["genes"]}
