@@ -18,8 +18,9 @@ from kingyo.checkpoints import open_checkpoint as open_model
 from kingyo.cli.live import LiveDisplay, run_shown
 from kingyo.cli.progress import MergeProgress
 from kingyo.engine import MergeOptions, rooted
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, unknown
 from kingyo.export import choose, export
+from kingyo.io.schema import expected_words
 from kingyo.io.units import parse_size
 from kingyo.io.yaml import read_yaml
 from kingyo.merging import MergeRequest, finish, survey, write
@@ -76,11 +77,13 @@ class MergeKeywords(TypedDict, total=False):
 def _wrong_type(function: str, parameters: Sequence[str], error: ValidationError) -> KingyoError:
     first, *others = error.errors()
     place = first["loc"][0]
-    same = [each for each in others if each["loc"][:1] == (place,)]  # one for each type that is taken
-    types = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in (first, *same))
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        options = MergeKeywords.__annotations__ if function == merge.__name__ else ()
+        return unknown(f"kingyo.{function}", str(place), [*parameters, *options])
+    same = [each for each in others if each["loc"][:1] == (place,)]  # one for each accepted type
     return KingyoError(
         parameters[place] if isinstance(place, int) else place,
-        expected=" or ".join(types).lower(),
+        expected=" or ".join(dict.fromkeys(map(expected_words, (first, *same)))),
         received=repr(first["input"])[:80],
         remedy=f"See help(kingyo.{function}).",
     )

@@ -66,7 +66,7 @@ def legend_of(colours: Mapping[str, str], columns: int = 2) -> Spec:
 
 
 def tips(*shown: tuple[str, str]) -> list[Spec]:
-    """Return what stands beside the pointer: field and title of each line."""
+    """Return the tooltip: the field and the title of each line."""
     return [{"field": name, "title": title} for name, title in shown]
 
 

@@ -66,7 +66,7 @@ class Checkpoint:
     """
 
     has_same_bits: ClassVar[bool] = True
-    """Whether ``read`` returns the same bits on every machine."""
+    """True if ``read`` returns the same bits on every machine."""
 
     reference: str
     path: Path
@@ -113,7 +113,7 @@ class Checkpoint:
 
     @cached_property
     def runs_code(self) -> bool:
-        """Whether it has Python code that transformers runs with ``trust_remote_code`` (``auto_map``)."""
+        """Return whether loading it runs its own Python code (``auto_map``, ``trust_remote_code``)."""
         file = self.path / "tokenizer_config.json"
         tokenizer = read_json(file, "a tokenizer's config") if file.is_file() else {}
         return any("auto_map" in level for level in (tokenizer, *_levels(self.config)))

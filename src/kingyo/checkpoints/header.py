@@ -85,7 +85,7 @@ class TensorInfo:
 
     @property
     def is_floating(self) -> bool:
-        """Whether it has a floating-point dtype, and so can be merged."""
+        """Return whether its dtype is floating-point, so that it can be merged."""
         return "float" in self.dtype
 
 

@@ -125,7 +125,7 @@ def read_loose(
     if not (stated or alphas or component or "_class_name" in model.config):  # peft's names, without a config
         raise KingyoError(
             reference,
-            expected="an adapter_config.json with lora_alpha beside it",
+            expected="an adapter_config.json with lora_alpha in the same folder",
             received="a file without one",
             remedy="Name the folder that peft has written.",
         )

@@ -1,4 +1,4 @@
-"""Create a folder atomically: write beside the target under a lock, then rename.
+"""Create a folder atomically: write to a hidden folder next to it under a lock, then rename.
 
 ``.OUT.partial`` holds a lock, the identity of the content, and the content, which is renamed to the target in
 one step. As long as the hidden folder remains after that, it records the identity of the target.
@@ -118,7 +118,7 @@ class PartialFolder:
 
     @property
     def is_same(self) -> bool:
-        """Whether an interrupted write left files of the same content."""
+        """Return whether the files of an interrupted write have the same content."""
         identity = self._folder / _IDENTITY
         return identity.is_file() and identity.read_text(encoding="utf-8") == self._identity
 

@@ -29,7 +29,7 @@ _EVERY = re.compile(r"decoder_sparse_step|moe_layer_freq|(\w+_)?layer_(interval|
 _EVERY_LISTED = re.compile(r"_?sliding_window_pattern|full_attention_interval|no_rope_layer_interval")
 """Keys that transformers expands into a list with one entry per layer."""
 _FROM_LISTS = re.compile(rf"{_EVERY_LISTED.pattern}|max_window_layers|use_sliding_window")
-"""Keys that have no effect beside such a list."""
+"""Keys that such a list overrides."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ class Stack:
 
     @property
     def is_numbered(self) -> bool:
-        """Whether its blocks have numbers; a lone middle block does not."""
+        """Return whether its blocks are numbered; a single middle block is not."""
         return _LONE.fullmatch(f"{self.prefix}.") is None
 
     def rest(self, name: str) -> str:

@@ -1,6 +1,6 @@
 """Write a checkpoint shard by shard, atomically, and resume an interrupted write.
 
-All files go into a hidden folder beside the target, which is renamed at the end, so a target is complete. A
+All files go into a hidden folder next to the target, which is renamed at the end, so a target is complete. A
 shard under its final name in the hidden folder is complete, too, and a rerun of the same merge keeps it.
 """
 
@@ -95,7 +95,7 @@ class CheckpointWriter:
 
     @property
     def is_published(self) -> bool:
-        """Whether ``out`` already holds this checkpoint, complete."""
+        """Return whether ``out`` already holds the complete checkpoint."""
         files = {self.out / self._inside / shard.file: shard.n_bytes for shard in self.shards}
         return self._partial.is_published and all(
             file.is_file() and file.stat().st_size == n_bytes for file, n_bytes in files.items()

@@ -199,7 +199,7 @@ def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, 
             argument, expected="a value", received="nothing", remedy="Add this key: it is required."
         )
     beside = [problem] if _disagree(problem) else [each for each in problems if _place(each) == place]
-    wanted = dict.fromkeys(map(_expected, beside))
+    wanted = dict.fromkeys(map(expected_words, beside))
     remedy = _mend_value(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
     return KingyoError(argument, expected=" or ".join(wanted), received=_received(problem), remedy=remedy)
 
@@ -230,7 +230,8 @@ def _place(problem: ErrorDetails) -> list[int | str]:
     return [part for part in problem["loc"] if not _is_tag(part)]
 
 
-def _expected(problem: ErrorDetails) -> str:
+def expected_words(problem: ErrorDetails) -> str:
+    """Say what was expected in the words of those who write YAML: "a whole number", "true or false"."""
     known = _by_kind(problem, _WORDS)
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if problem["type"].startswith(("greater_than", "less_than")):
