@@ -80,11 +80,12 @@ def _wrong_type(function: str, parameters: Sequence[str], error: ValidationError
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         options = MergeKeywords.__annotations__ if function == merge.__name__ else ()
         return unknown(f"kingyo.{function}", str(place), [*parameters, *options])
+    is_missing = first["type"].startswith("missing")
     same = [each for each in others if each["loc"][:1] == (place,)]  # one for each accepted type
     return KingyoError(
         parameters[place] if isinstance(place, int) else place,
-        expected=" or ".join(dict.fromkeys(map(expected_words, (first, *same)))),
-        received=repr(first["input"])[:80],
+        expected="a value" if is_missing else " or ".join(dict.fromkeys(map(expected_words, (first, *same)))),
+        received="nothing" if is_missing else repr(first["input"])[:80],
         remedy=f"See help(kingyo.{function}).",
     )
 
