@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 from searching.zoo import DEMO, SETTINGS, run_data
 
-from kingyo.evolution.words import silent
+from kingyo.evolution.types import silent
 from kingyo.results.summary import summarize
 from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
-from kingyo.run.journeys import journey_of
+from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.stats import wilson
 

@@ -4,7 +4,7 @@
     python benchmarks/jumps.py --paths 20 --json out.json
     python benchmarks/jumps.py --again out.json      (the same tables, without running a path)
 
-For each path: how plausible its jumps are (the mean of `kingyo.compare.likeness.jumps`), simple predictors
+For each path: how plausible its jumps are (the mean of `kingyo.compare.similarity.jumps`), simple predictors
 without measurement, and two outcomes: the mean log-likelihood of the right answers, and the share of right
 answers. Rank correlations (Spearman) with 95 % intervals, by a bootstrap over the paths.
 """
@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.compare.likeness import Layer, Likeness, Measure, path_plausibility
-from kingyo.models.language import LiveModel, PathModels
+from kingyo.compare.similarity import Layer, LayerSimilarity, Measure, path_plausibility
+from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.recipe import Hop
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.layer_similarity import sources_alike
@@ -96,13 +96,13 @@ KINDS: Mapping[str, Callable[[random.Random, Mapping[str, int]], list[Layer]]] =
 }
 
 
-def plausibility(found: Likeness, path: Sequence[Layer], measure: Measure) -> float:
+def plausibility(found: LayerSimilarity, path: Sequence[Layer], measure: Measure) -> float:
     """Return the mean plausibility of a path's jumps."""
     jumps = [found.jump(one, other, measure) for one, other in pairwise(path)]
     return float(np.mean([min(1.0, max(0.0, each)) for each in jumps]))
 
 
-def depth_steps(found: Likeness, path: Sequence[Layer]) -> float:
+def depth_steps(found: LayerSimilarity, path: Sequence[Layer]) -> float:
     """Return the mean absolute difference of relative depth between the two ends of a jump."""
     pairs = pairwise(path)
     return float(
@@ -110,25 +110,25 @@ def depth_steps(found: Likeness, path: Sequence[Layer]) -> float:
     )
 
 
-def with_depth_ends(found: Likeness, path: Sequence[Layer]) -> float:
+def with_depth_ends(found: LayerSimilarity, path: Sequence[Layer]) -> float:
     n = len(path) - 1
     first, last = path[0], path[-1]
     ends = first[1] / found.n_layers[first[0]] + 1 - (last[1] + 1) / found.n_layers[last[0]]
     return (n * depth_steps(found, path) + ends) / (n + 2)
 
 
-def ends_out(found: Likeness, path: Sequence[Layer]) -> float:
+def ends_out(found: LayerSimilarity, path: Sequence[Layer]) -> float:
     """Return the number of ends that are not a first or last layer: 0, 1 or 2."""
     return float(path[0][1] != 0) + float(path[-1][1] != found.n_layers[path[-1][0]] - 1)
 
 
-def rule_of_thumb(found: Likeness, path: Sequence[Layer]) -> float:
+def rule_of_thumb(found: LayerSimilarity, path: Sequence[Layer]) -> float:
     """Return the predictor without streams; larger is better, as for the others."""
     n = len(path) - 1
     return -(n * depth_steps(found, path) + ends_out(found, path)) / (n + 2)
 
 
-def predictors(found: Likeness, path: Sequence[Layer]) -> dict[str, float]:
+def predictors(found: LayerSimilarity, path: Sequence[Layer]) -> dict[str, float]:
     """Return the predictors of a path; larger should be better."""
     return {
         "plausibility by cosine": plausibility(found, path, "cosine"),
@@ -195,7 +195,7 @@ def interval(values: np.ndarray) -> list[float]:
     return [float(each) for each in np.nanpercentile(values, [2.5, 97.5])]
 
 
-def report(found: Likeness, tried: Sequence[Tried], outcome: str) -> dict[str, Any]:
+def report(found: LayerSimilarity, tried: Sequence[Tried], outcome: str) -> dict[str, Any]:
     """Return correlations of all predictors with an outcome, and leads over depth and the rule of thumb."""
     rows = [predictors(found, each.path) for each in tried]
     columns = {name: [row[name] for row in rows] for name in rows[0]}

@@ -194,8 +194,8 @@ def _search(store: RunStore, name: str, arguments: argparse.Namespace, watch: Wa
         description={"strategy": name},
     )
     runner = LocalRunner(watch)
-    measurer = Journey(store=store, runner=runner, baselines={}, searches=[search], finalists=1).measurer()
-    SearchRun(search, store, measurer, watch.notify).run()
+    evaluator = Journey(store=store, runner=runner, baselines={}, searches=[search], finalists=1).evaluator()
+    SearchRun(search, store, evaluator, watch.notify).run()
 
 
 def _coin(recipe: Recipe, item: str) -> float:

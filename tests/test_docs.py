@@ -18,12 +18,11 @@ from pydantic import BaseModel
 
 from kingyo.advice import scores_without_differences
 from kingyo.checkpoints import open_checkpoint
-from kingyo.cli.foreign import MERGE
+from kingyo.cli.mergekit_flags import MERGE
 from kingyo.engine import Sources, compute, open_sources, plan, rooted, to_folder
 from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe, Source, load_recipes
-from kingyo.run.checks import check
 from kingyo.run.config import (
     Budget,
     Choose,
@@ -37,6 +36,7 @@ from kingyo.run.config import (
     RunConfig,
     parse_config,
 )
+from kingyo.run.preflight import check
 from kingyo.run.run import Run
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import into, open_sources, plan, rooted, to_folder
 from kingyo.engine.derived import stamp
-from kingyo.models.language import LiveModel
+from kingyo.models.language_model import LiveModel
 from kingyo.recipe import Recipe, Source
 from tests.models_on_disk import fine_tuned, llama
 

@@ -19,7 +19,7 @@ from searching.zoo import Problem
 
 from domains.landscape import Landscape
 from domains.play import Play
-from kingyo.evolution.words import BASELINE_ITEMS
+from kingyo.evolution.types import BASELINE_ITEMS
 from kingyo.run.settings import items_bought
 from kingyo.strategies.presets import preset
 from kingyo.types import Axis, Genome

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from domains.table import TableAxis
-from kingyo.models.language import LiveModel
+from kingyo.models.language_model import LiveModel
 from kingyo.run.config import parse_config
 from kingyo.run.run import Run
 from kingyo.runners.evaluate import Evaluator, Filled

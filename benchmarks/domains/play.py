@@ -20,14 +20,14 @@ from searching.ours import Watch
 
 from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
-from kingyo.evolution import Aims, Journey, Space, aims_as_facts
-from kingyo.evolution.objectives import Judge
+from kingyo.evolution import Journey, Objectives, Space, objectives_as_facts
+from kingyo.evolution.objectives import Scorer
 from kingyo.evolution.search import SearchRun
-from kingyo.evolution.words import BASELINES, MAIN
+from kingyo.evolution.types import BASELINES, MAIN
 from kingyo.recipe import Recipe
 from kingyo.results.summary import RunSummary, summarize
 from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.models import RunModels
+from kingyo.run.run_models import RunModels
 from kingyo.run.searches import baseline_recipes, searches
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import Setup
@@ -171,10 +171,12 @@ class Play:
         Peers score all items of fit, so all count here; in a run of kingyo those count that both answered.
         """
         items = [item for split in ("fit", "validation") for item in self.items()[split]]
-        judge = Judge(Aims(tasks=dict.fromkeys(self.domain.tasks or [""], 1.0)), items)
-        rows = {each: self.evaluation(each, list(judge.task_of)) for each in (bred, *self._known.values())}
-        baseline = max(self._known.values(), key=lambda each: judge.aims.value(judge.measured(rows[each])))
-        return bred if judge.outdoes(rows[bred], rows[baseline]) else baseline
+        scorer = Scorer(Objectives(tasks=dict.fromkeys(self.domain.tasks or [""], 1.0)), items)
+        rows = {each: self.evaluation(each, list(scorer.task_of)) for each in (bred, *self._known.values())}
+        baseline = max(
+            self._known.values(), key=lambda each: scorer.objectives.value(scorer.measured(rows[each]))
+        )
+        return bred if scorer.outdoes(rows[bred], rows[baseline]) else baseline
 
     def run(self, search: Mapping[str, object], budget: Mapping[str, object]) -> Result:
         """Run kingyo, and return how it ended."""
@@ -190,10 +192,10 @@ class Play:
         """
         found: list[tuple[int, float]] = []
         with self._begun(search, budget) as (journey, _):
-            measurer = journey.measurer()
-            journey.score_baselines(measurer)
+            evaluator = journey.evaluator()
+            journey.score_baselines(evaluator)
             watch = Watch(self, lambda spent, genome: found.append((spent, self.mean(genome, "test"))))
-            watch.run = SearchRun(journey.searches[0], journey.store, measurer, watch.notify)
+            watch.run = SearchRun(journey.searches[0], journey.store, evaluator, watch.notify)
             watch.run.run()
             watch.answer()
         return found
@@ -219,7 +221,10 @@ class Play:
             tempfile.TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as folder,
             RunStore.create(Path(folder) / "run") as store,
         ):
-            store.begin({"name": "benchmark", "status": "running", **aims_as_facts(main.aims)}, self.items())
+            store.begin(
+                {"name": "benchmark", "status": "running", **objectives_as_facts(main.objectives)},
+                self.items(),
+            )
             journey = Journey(
                 store=store,
                 runner=LocalRunner(evaluate),

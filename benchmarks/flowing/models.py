@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from kingyo.io.yaml import read_yaml
-from kingyo.models.language import LiveModel, PathModels
+from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.recipe import Hop, Recipe
 from kingyo.run.config import RunConfig, parse_config
 

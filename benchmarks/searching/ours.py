@@ -42,11 +42,11 @@ def search(
             searches=[main],
             finalists=1,
         )
-        measurer = journey.measurer()
-        journey.score_baselines(measurer)
+        evaluator = journey.evaluator()
+        journey.score_baselines(evaluator)
         limits = replace(main.limits, item_evaluations=budget - problem.spent)
         watch = Watch(problem, report)
-        run = SearchRun(replace(main, limits=limits), store, measurer, watch.notify)
+        run = SearchRun(replace(main, limits=limits), store, evaluator, watch.notify)
         watch.run = run
         run.run()
         watch.answer()

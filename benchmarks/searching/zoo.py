@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.evolution import Space
 from kingyo.io.yaml import read_yaml
-from kingyo.models.language import LiveModel
+from kingyo.models.language_model import LiveModel
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.run import Run

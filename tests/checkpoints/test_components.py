@@ -15,8 +15,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.model_reference import with_component
 from kingyo.checkpoints.pipelines import whole_pipeline
-from kingyo.checkpoints.reference import with_component
 from kingyo.engine import MergeOptions
 from kingyo.errors import KingyoError
 from kingyo.lineage import describe

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.header import DTYPES, read_header
-from kingyo.checkpoints.mapping import map_tensor
+from kingyo.checkpoints.mapped_tensors import map_tensor
 from kingyo.errors import KingyoError
 
 plain = st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats() | st.text(max_size=3)

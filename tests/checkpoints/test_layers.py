@@ -11,8 +11,8 @@ import pytest
 import torch
 import transformers
 
+from kingyo.checkpoints.layer_config import with_layers
 from kingyo.checkpoints.layers import find_levels
-from kingyo.checkpoints.relayered import with_layers
 from kingyo.errors import KingyoError
 from tests.checkpoints.architectures import ARCHITECTURES, build
 

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.checkpoints.reference import ModelReference, local_path, parse_reference, path_from, whole_model
+from kingyo.checkpoints.model_reference import (
+    ModelReference,
+    local_path,
+    parse_reference,
+    path_from,
+    whole_model,
+)
 from kingyo.errors import KingyoError
 from tests.models_on_disk import llama
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kingyo.checkpoints import check_fit, fingerprints_of, open_checkpoint
-from kingyo.checkpoints.mapping import map_tensor
+from kingyo.checkpoints.mapped_tensors import map_tensor
 from kingyo.errors import KingyoError
 from tests.checkpoints.adapters import (
     assert_as_peft,

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kingyo.checkpoints import CheckpointWriter, open_checkpoint
-from kingyo.checkpoints.partial import forget
+from kingyo.checkpoints.atomic_folder import forget
 from kingyo.checkpoints.shards import OutTensor
 from kingyo.errors import KingyoError
 from tests.checkpoints.writing import failing, finished, forms, inodes, stop, stored, write_checkpoint
@@ -148,7 +148,7 @@ WRITE_SLOWLY = """
 import sys, time
 from pathlib import Path
 from kingyo.checkpoints import CheckpointWriter, open_checkpoint
-from kingyo.checkpoints.partial import forget
+from kingyo.checkpoints.atomic_folder import forget
 from kingyo.checkpoints.shards import OutTensor
 like = open_checkpoint(sys.argv[1])
 forms = [OutTensor(name=i.name, shape=i.shape, dtype=i.dtype) for i in like.tensors.values()]

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from kingyo.checkpoints import fingerprints_of, open_checkpoint
-from kingyo.checkpoints.mapping import MappedFiles
-from kingyo.checkpoints.stamps import check_stamps
+from kingyo.checkpoints.file_stamps import check_stamps
+from kingyo.checkpoints.mapped_tensors import MappedFiles
 from kingyo.errors import ChangedSourceError, KingyoError
 from tests.checkpoints.pickles import Evil, pickled
 from tests.models_on_disk import llama, qwen2

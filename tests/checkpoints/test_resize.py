@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from kingyo.checkpoints import fit, open_checkpoint
-from kingyo.checkpoints.fit import check_fit
+from kingyo.checkpoints.compatibility import check_fit
 from kingyo.errors import KingyoError
 from tests.checkpoints.architectures import build
 from tests.checkpoints.fitting import EMBEDDING, HEAD, averaged, loaded, resized, restate, rewrite

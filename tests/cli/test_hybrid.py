@@ -10,9 +10,9 @@ import yaml
 from transformers import LlamaForCausalLM
 
 from kingyo.engine import rooted
-from kingyo.evolution import Aims
-from kingyo.evolution.objectives import Judge
-from kingyo.evolution.recipes import read_recipe
+from kingyo.evolution import Objectives
+from kingyo.evolution.objectives import Scorer
+from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.recipe import Recipe, load_recipe
 from kingyo.run.begin import begin
 from kingyo.run.config import load_config
@@ -76,7 +76,7 @@ def test_the_merge_itself_is_among_the_finalists(world: World) -> None:
         found = [store.winner(name) for name in ("parameters", "main")]
         (before, after) = (store.evaluation(each.id, "validation") for each in found if each is not None)
         assert before is not None and after is not None
-        is_ahead = Judge(Aims(), store.items()["validation"]).is_ahead(after, before)
+        is_ahead = Scorer(Objectives(), store.items()["validation"]).is_ahead(after, before)
     own = [(step["model"], step["layer"]) for step in winner["path"]["hops"]]
     assert is_ahead != (own == [("merged", layer) for layer in range(len(own))])
     told = world.run("show", "runs/small").stdout

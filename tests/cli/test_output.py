@@ -15,11 +15,11 @@ from rich.text import Text
 
 from kingyo import cli
 from kingyo.cli import app
-from kingyo.cli.answers import Answered, print_answers
+from kingyo.cli.answers import ItemAnswer, print_answers
 from kingyo.cli.as_json import json_alone, json_text, print_json
-from kingyo.cli.build import errors_beside
+from kingyo.cli.console import Console, say
+from kingyo.cli.merge import errors_beside
 from kingyo.cli.terminal import echo, visible
-from kingyo.cli.whole import Console, say
 from kingyo.errors import Interrupted
 from kingyo.types import Item, ItemScore
 from tests.cli.conftest import World
@@ -306,7 +306,7 @@ class TestModels:
         with console.capture() as captured:
             print_answers(
                 console,
-                [Answered(item=item, answer=answer, limit=64)],
+                [ItemAnswer(item=item, answer=answer, limit=64)],
             )
         shown = captured.get()
         assert not STEERING.search(shown.replace("\x1b[1m", "").replace("\x1b[0m", ""))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kingyo.run.begin import begin
 from kingyo.run.config import load_config
-from kingyo.run.genome_file import load_genome_file
-from kingyo.run.journeys import journey_of
+from kingyo.run.mergekit_evolve import load_genome_file
+from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.space import RoundedSpace
 from tests.cli.conftest import World, interrupted

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import TensorInfo
-from kingyo.checkpoints.mapping import map_bytes, map_tensor
+from kingyo.checkpoints.mapped_tensors import map_bytes, map_tensor
 from kingyo.engine import MergeOptions
 from kingyo.merging import MergeRequest, estimate, survey, write
 from kingyo.merging.estimate import reading_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kingyo.models.language import LiveModel
+from kingyo.models.language_model import LiveModel
 from tests.models_on_disk import FAMILIES
 
 torch.set_num_threads(1)  # threads slow down 16-wide matrices

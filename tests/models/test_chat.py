@@ -11,7 +11,7 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.models import chat
 from kingyo.models.chat import NoTemplateError
-from kingyo.models.text import Text, Tokenizer
+from kingyo.models.tokens import Text, Tokenizer
 from tests.models_on_disk import tokenizer
 
 LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = i %}{% endfor %}{% endfor %}"

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kingyo.errors import KingyoError
-from kingyo.models.language import LiveModel
+from kingyo.models.language_model import LiveModel
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import gpt2, llama, tokenizer
 
@@ -155,7 +155,7 @@ def test_arguments_are_checked(live: LiveModel, wrong: dict[str, object]) -> Non
 def test_another_process_says_the_same(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model")
     program = (
-        "import json, sys; from pathlib import Path; from kingyo.models.language import LiveModel;"
+        "import json, sys; from pathlib import Path; from kingyo.models.language_model import LiveModel;"
         "from tests.models.conftest import PROMPTS, fill;"
         "import torch; torch.set_num_threads(int(sys.argv[2]));"
         "m = LiveModel.load(Path(sys.argv[1]), batch_size=3); fill(m, 0);"

@@ -29,7 +29,7 @@ from kingyo.models.kinds import (
     require_ability,
     require_needs,
 )
-from kingyo.run.kinds import kind_of_models
+from kingyo.run.model_kind import kind_of_models
 from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import CutAware, GeneratesText, LanguageModel, RatesText
 from tests.checkpoints.pipelines import INDEX, pipeline

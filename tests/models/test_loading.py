@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
-from kingyo.models.language import LiveModel
+from kingyo.models.language_model import LiveModel
 from tests.checkpoints.pickles import Evil, pickled
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import gpt2, llama, qwen2

@@ -11,8 +11,8 @@ from tokenizers.models import BPE
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from kingyo.errors import KingyoError
-from kingyo.models.language import LiveModel
-from kingyo.models.text import Text
+from kingyo.models.language_model import LiveModel
+from kingyo.models.tokens import Text
 from tests.models_on_disk import llama, tokenizer
 
 PAIRS = [

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kingyo.compare.likeness import measure_likeness
+from kingyo.compare.similarity import measure_likeness
 from kingyo.errors import KingyoError
-from kingyo.models.language import LiveModel
-from kingyo.models.streams import ModelStreams
-from kingyo.models.text import Text
+from kingyo.models.hidden_states import ModelStreams
+from kingyo.models.language_model import LiveModel
+from kingyo.models.tokens import Text
 from tests.decoders import ARCHITECTURES, loud
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import llama, tokenizer

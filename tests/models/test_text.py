@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from kingyo.models.text import Stop, Text, by_length
+from kingyo.models.tokens import Stop, Text, by_length
 from tests.models_on_disk import tokenizer as word_level
 
 CORPUS = ["12-3=9。9+8=17。答えは17個です。", "The answer is 17.\n\nQ: how many?\n", "the end. The end"] * 5

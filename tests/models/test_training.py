@@ -11,7 +11,7 @@ import pytest
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.errors import KingyoError
-from kingyo.models.language import LiveModel
+from kingyo.models.language_model import LiveModel
 from kingyo.models.training import Course, Start, require_peft, train_lora
 from kingyo.types import Example
 from tests.models_on_disk import gpt2, llama

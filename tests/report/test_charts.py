@@ -25,7 +25,7 @@ from kingyo.report.page import charts
 from kingyo.report.path_charts import path_chart
 from kingyo.report.score_charts import gene_chart, score_chart
 from kingyo.report.trial_charts import trial_rows
-from kingyo.results.paths import Atlas
+from kingyo.results.layer_paths import RunLayers
 from kingyo.store import RunStore, StoredTrial
 from tests.report.conftest import SHAPES
 from tests.report.reader import as_json, data_of
@@ -193,7 +193,7 @@ def test_small_batches_are_put_together(runs: dict[str, Path]) -> None:
 
 
 def test_many_layers_and_hops_stay_apart() -> None:
-    atlas = Atlas(names={}, layers={"a": 24, "b": 24})
+    atlas = RunLayers(names={}, layers={"a": 24, "b": 24})
     hops = [Hop(model=model, layer=k) for model in ("a", "b", "a") for k in range(4, 24)]
     path = atlas.read(Recipe(merge_method="passthrough", path=tuple(hops), base_model="a"))
     assert path is not None

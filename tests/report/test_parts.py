@@ -14,10 +14,10 @@ from kingyo.report import answer_cards, wording
 from kingyo.report.ancestry import trace
 from kingyo.report.composition import read_matrices
 from kingyo.report.findings import read_findings
-from kingyo.report.history import Point
+from kingyo.report.search_history import Point
 from kingyo.report.sentences import path_sentence
 from kingyo.results.importance import importance
-from kingyo.results.paths import Atlas
+from kingyo.results.layer_paths import RunLayers
 from kingyo.results.summary import PairedComparison
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
@@ -182,7 +182,9 @@ def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:
 def test_a_sentence_says_what_a_path_is() -> None:
     def line(*hops: tuple[str, int]) -> str:
         path = tuple(Hop(model=model, layer=layer) for model, layer in hops)
-        found = Atlas(names={}, layers={}).read(Recipe(merge_method="passthrough", path=path, base_model="a"))
+        found = RunLayers(names={}, layers={}).read(
+            Recipe(merge_method="passthrough", path=path, base_model="a")
+        )
         assert found is not None
         return path_sentence(found)
 

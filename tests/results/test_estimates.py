@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from kingyo.cli.trials import print_trial
-from kingyo.evolution import BASELINES, MAIN, Aims, Event, aims_as_facts
-from kingyo.evolution.recipes import read_recipe
+from kingyo.evolution import BASELINES, MAIN, Event, Objectives, objectives_as_facts
 from kingyo.evolution.search import new_trial
+from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.recipe import Recipe, Source
 from kingyo.results.estimates import estimate, raw_means
 from kingyo.results.summary import read_entry, summarize
@@ -54,7 +54,7 @@ def test_items_that_baselines_tell_apart_are_estimated_apart(tmp_path: Path) -> 
     """Each of two parents solves one half of 80 items; trials are like the first, and met more of its own."""
     items = tuple(Item(id=f"i{n:02}", prompt=f"{n}", answer="!") for n in range(80))
     with RunStore.create(tmp_path / "run") as store:
-        store.begin({"name": "r", "status": "running", **aims_as_facts(Aims())}, {"fit": items})
+        store.begin({"name": "r", "status": "running", **objectives_as_facts(Objectives())}, {"fit": items})
         for search, names in ((BASELINES, ("a", "b")), (MAIN, (None,) * 9)):
             store.add_search(search, {})
             for number, name in enumerate(names):

@@ -24,9 +24,9 @@ from kingyo.results.summary import summarize
 from kingyo.run import provenance
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.extensions import extend, extended, read_extensions, settle, take_back
-from kingyo.run.seeds import require_alike, scored_elsewhere
+from kingyo.run.seed_runs import require_alike, scored_elsewhere
 from kingyo.run.settings import settings_of
-from kingyo.run.worker import WorkOfRun
+from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
 from kingyo.types import Evaluation
 from kingyo.user_code.versions import PACKAGE, SCORING, hash_of_code
@@ -385,7 +385,7 @@ def test_a_worker_with_other_versions_than_the_run_is_refused(stopped: RunStore)
     changed(stopped, "torch", "0.0.cluster")
     stopped.close()
     with pytest.raises(KingyoError, match=r"worker on .*: torch: .*0\.0\.cluster"):
-        WorkOfRun(run=stopped.folder)()
+        RunEvaluatorBuilder(run=stopped.folder)()
 
 
 def test_seeds_of_other_versions_do_not_stand_beside_each_other(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from kingyo.errors import KingyoError
 from kingyo.export import export
 from kingyo.run.begin import begin
 from kingyo.run.config import load_config, parse_config
-from kingyo.run.journeys import journey_of
+from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
-from kingyo.run.worker import WorkOfRun
+from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
 from tests.exported import config_of, make_world
 
@@ -56,7 +56,7 @@ def test_every_weight_file_is_read_once_for_hashing_and_finiteness_together(
         assert reads == {"base": 1, "ja": 1, "math": 1}
         assert all(getattr(run, name) is getattr(opened, name) for name in ("searches", "plan", "kind"))
         journey_of(run, lambda _: None).run()
-    WorkOfRun(run=folder / "run")()
+    RunEvaluatorBuilder(run=folder / "run")()
     with RunStore.open(folder / "run") as store:
         assert Run.stored(store).begun is store
         export(store, folder / "out")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.advice import advise
-from kingyo.evolution import BASELINES, MAIN, Aims, aims_as_facts, stored_aims
+from kingyo.evolution import BASELINES, MAIN, Objectives, objectives_as_facts, stored_objectives
 from kingyo.evolution.search import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize
-from kingyo.run.trained import best_parent
+from kingyo.run.trained_control import best_parent
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
 
@@ -26,7 +26,11 @@ SPLITS: dict[Split, tuple[Item, ...]] = {
 def begun(folder: Path, known: dict[str, tuple[int, int]]) -> RunStore:
     """A run of two tasks that weigh the same: baseline -> how many items of each it solves."""
     store = RunStore.create(folder)
-    facts = {"name": "r", "status": "running", **aims_as_facts(Aims(tasks={"many": 1.0, "few": 1.0}))}
+    facts = {
+        "name": "r",
+        "status": "running",
+        **objectives_as_facts(Objectives(tasks={"many": 1.0, "few": 1.0})),
+    }
     store.begin(facts, SPLITS)
     store.add_search(BASELINES, {})
     for name, (many, few) in known.items():
@@ -49,7 +53,7 @@ def add(store: RunStore, search: str, name: str | None, solved: dict[str, int]) 
 def test_the_best_parent_is_the_best_by_the_weights_of_the_tasks(tmp_path: Path) -> None:
     """By items b has more right, 7 of 12 and not 6; by tasks a is ahead, by (3/9 + 3/3) / 2 and 7/18."""
     with begun(tmp_path / "run", {"base": (0, 0), "a": (3, 3), "b": (7, 0), "uniform": (9, 3)}) as store:
-        assert best_parent(store, ("base", "a", "b"), stored_aims(store)) == "a"
+        assert best_parent(store, ("base", "a", "b"), stored_objectives(store)) == "a"
 
 
 def test_scores_are_told_by_the_weights_of_the_tasks(tmp_path: Path) -> None:

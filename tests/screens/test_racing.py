@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kingyo.abilities import Responses, sigmoid
+from kingyo.irt import Responses, sigmoid
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.screens.racing import sign_test, survivors
 

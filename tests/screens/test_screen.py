@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from kingyo.abilities import Responses, sigmoid
 from kingyo.errors import KingyoError
+from kingyo.irt import Responses, sigmoid
 from kingyo.screens import Round, Screen, ScreenSettings, appraise, check_settings
 
 ITEMS = [f"i{n}" for n in range(64)]

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from kingyo.strategies.box import Box
+from kingyo.strategies.sampling import Box
 from kingyo.types import Axis
 
 

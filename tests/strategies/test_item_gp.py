@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from kingyo.abilities.groups import divided
 from kingyo.errors import KingyoError
+from kingyo.irt.item_groups import divided
 from kingyo.strategies import build, item_gp
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
 from kingyo.types import (

@@ -146,6 +146,6 @@ def test_the_kinds_of_the_package_say_what_they_need(tmp_path: Path) -> None:
     spec = parse_task_spec(LEAST)
     task = build_task(spec, load_splits({"task": spec}, tmp_path).splits, tmp_path)
     assert task.needs is GeneratesText  # type: ignore[attr-defined]
-    from kingyo.tasks.choice import ChoiceTask
+    from kingyo.tasks.multiple_choice import ChoiceTask
 
     assert ChoiceTask.needs is RatesText

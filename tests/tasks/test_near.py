@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
 from kingyo.tasks import NearDuplicates, Sizes, TaskSpec, load_items, load_splits, make_splits, near_groups
-from kingyo.tasks.near import bare
+from kingyo.tasks.near_duplicates import bare
 from kingyo.types import SPLITS, Item
 
 DIFFERENT = """

@@ -12,8 +12,8 @@ from kingyo.advice.bounds import winners_at_bounds
 from kingyo.advice.course import course_of_search
 from kingyo.advice.cut import answers_cut
 from kingyo.advice.flat import scores_without_differences
+from kingyo.advice.message import Advice, folder_of
 from kingyo.advice.seeds import luck_of_the_seed
-from kingyo.advice.words import Advice, folder_of
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from kingyo.advice.words import ENOUGH, Advice
+from kingyo.advice.message import ENOUGH, Advice
 from kingyo.evolution import MAIN
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Parameter

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.advice.words import ENOUGH, FEW, Advice, bred_search, folder_of, is_of_paths, seeds_command
+from kingyo.advice.message import ENOUGH, FEW, Advice, bred_search, folder_of, is_of_paths, seeds_command
 from kingyo.results.estimates import estimate, estimated, raw_means
 from kingyo.results.summary import RunSummary, read_entry
 from kingyo.run.extensions import read_extensions

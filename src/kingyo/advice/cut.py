@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kingyo.advice.words import Advice
+from kingyo.advice.message import Advice
 from kingyo.io.units import counted
 from kingyo.results.summary import RunSummary, token_limits
 from kingyo.store import RunStore

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kingyo.advice.words import Advice, bred_search, folder_of, is_of_paths
-from kingyo.evolution import BASELINES, MAIN, stored_aims
+from kingyo.advice.message import Advice, bred_search, folder_of, is_of_paths
+from kingyo.evolution import BASELINES, MAIN, stored_objectives
 from kingyo.results.estimates import raw_means
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore
@@ -20,7 +20,7 @@ def scores_without_differences(store: RunStore) -> Iterator[Advice]:
     It is known as soon as the baselines are scored, and better after the first batch of the search. Nothing
     is said where measures of all answers count.
     """
-    if stored_aims(store).by_set:
+    if stored_objectives(store).by_set:
         return
     search = bred_search(store)
     rows = [each for each in store.summaries("fit") if each.mean is not None]

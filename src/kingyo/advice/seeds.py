@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from kingyo.advice.words import Advice, seeds_command
-from kingyo.evolution import MAIN, stored_aims
-from kingyo.results.seeds import read_spread
+from kingyo.advice.message import Advice, seeds_command
+from kingyo.evolution import MAIN, stored_objectives
+from kingyo.results.seed_spread import read_spread
 from kingyo.results.summary import RunSummary
-from kingyo.run.seeds import PREFIX
+from kingyo.run.seed_runs import PREFIX
 from kingyo.stats import percent
 from kingyo.store import RunStore
 
@@ -45,8 +45,8 @@ def _finalists(store: RunStore) -> str:
     rows = [each for each in store.summaries("validation") if each.search == MAIN and each.mean is not None]
     n = max((each.n for each in rows), default=0)
     means = [each.mean for each in rows if each.n == n and each.mean is not None]
-    aims = stored_aims(store)
-    if len(means) < 2 or len(aims.tasks) > 1 or aims.by_set:
+    objectives = stored_objectives(store)
+    if len(means) < 2 or len(objectives.tasks) > 1 or objectives.by_set:
         return ""
     return (
         f" The {len(means)} finalists of this run {_scoring(means)} on validation (n={n}), "

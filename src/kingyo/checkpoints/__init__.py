@@ -1,18 +1,18 @@
 """Read checkpoints lazily, check them, infer their layout from tensor names, and write them atomically."""
 
 from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.compatibility import Fit, check_fit, fit
 from kingyo.checkpoints.fingerprint import (
     deciding_files,
     fingerprints_of,
     is_as_stamped,
     stamps_of,
 )
-from kingyo.checkpoints.fit import Fit, check_fit, fit
 from kingyo.checkpoints.header import TensorInfo
+from kingyo.checkpoints.layer_compatibility import check_passing, check_places
+from kingyo.checkpoints.layer_config import with_layers
 from kingyo.checkpoints.layout import Layout, Stack, select
 from kingyo.checkpoints.locate import open_checkpoint
-from kingyo.checkpoints.passing import check_passing, check_places
-from kingyo.checkpoints.relayered import with_layers
 from kingyo.checkpoints.writer import CheckpointWriter
 
 __all__ = [

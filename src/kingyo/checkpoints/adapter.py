@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.files import read_json
+from kingyo.checkpoints.file_stamps import FileStamp, file_stamps
+from kingyo.checkpoints.folder_files import read_json
 from kingyo.checkpoints.header import TensorInfo, read_header, read_header_and_metadata
 from kingyo.checkpoints.pickled import read_pickle
-from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
-    from kingyo.checkpoints.loose_lora import StatedScales
     from kingyo.checkpoints.lora_config import LoraConfig
+    from kingyo.checkpoints.lora_formats import StatedScales
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -101,7 +101,7 @@ def _loose_file(path: Path) -> Path | None:
 
 
 def _read_loose(reference: str, path: Path, file: Path, model: Checkpoint) -> Adapter:
-    from kingyo.checkpoints.loose_lora import read_loose
+    from kingyo.checkpoints.lora_formats import read_loose
 
     seen = file_stamps([file])
     tensors, metadata = read_header_and_metadata(file)

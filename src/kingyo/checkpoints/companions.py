@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.files import SEEING, SPEAKING
+from kingyo.checkpoints.folder_files import SEEING, SPEAKING
 
 COPIED = (
     *SPEAKING,

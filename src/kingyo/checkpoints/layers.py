@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.checkpoints.defaults import complete
+from kingyo.checkpoints.config_defaults import complete
 from kingyo.errors import KingyoError
 
 Config = Mapping[str, object]

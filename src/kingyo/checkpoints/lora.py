@@ -10,9 +10,9 @@ from typing import ClassVar
 from kingyo.checkpoints.adapter import Adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, Needs
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.matching import match
-from kingyo.checkpoints.tied import is_tied
-from kingyo.checkpoints.update import Change, wide
+from kingyo.checkpoints.lora_matching import match
+from kingyo.checkpoints.lora_update import Change, wide
+from kingyo.checkpoints.tied_weights import is_tied
 from kingyo.io.lazy_torch import Tensor, torch
 
 

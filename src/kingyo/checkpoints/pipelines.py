@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.files import has_weights, parts_of, read_weights
+from kingyo.checkpoints.folder_files import has_weights, parts_of, read_weights
 from kingyo.checkpoints.locate import open_checkpoint
 from kingyo.errors import KingyoError
 

@@ -16,7 +16,7 @@ from typing import cast
 import typer
 
 from kingyo import __version__
-from kingyo.cli import build, diff, init, layers, lists, models, recipes, runs
+from kingyo.cli import diff, evaluate, init, layers, listing, merge, recipe, run
 from kingyo.cli.as_json import json_alone, print_json
 from kingyo.cli.terminal import echo, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
@@ -50,7 +50,7 @@ def kingyo(
     """Breed new models out of existing ones: evolutionary model merging with the evidence for it."""
 
 
-for module in (init, runs, build, recipes, diff, layers, models, lists):
+for module in (init, run, merge, recipe, diff, layers, evaluate, listing):
     module.add_to(app)
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from rich.markup import escape
 
 from kingyo.advice import Advice, lost_writes, scores_without_differences
-from kingyo.advice.words import FEW
+from kingyo.advice.message import FEW
+from kingyo.cli.console import Console, say
 from kingyo.cli.terminal import echo
-from kingyo.cli.whole import Console, say
 from kingyo.evolution import MAIN, Event
 from kingyo.run.config import PARAMETERS
 from kingyo.run.provenance import other_versions
@@ -42,7 +42,7 @@ def tell_versions(store: RunStore, done: str) -> None:
         echo(f"Note: {said}", err=True)
 
 
-class Watcher:
+class AdviceWatcher:
     """Listens to a run, and warns as soon as its scores leave a search nothing to climb.
 
     It looks twice: when the baselines are scored, and when the strategy was told of the first candidates.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.markup import escape
 
-from kingyo.cli.whole import Console, say
+from kingyo.cli.console import Console, say
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.results.summary import token_limits
@@ -19,7 +19,7 @@ INDENT = " " * 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class ItemAnswer:
     """An item with an answer to it. ``limit`` is the ``max_new_tokens`` of its task."""
 
     item: Item
@@ -27,7 +27,7 @@ class Answered:
     limit: int
 
 
-def worst_answers(store: RunStore, trial: StoredTrial, n: int) -> list[Answered]:
+def worst_answers(store: RunStore, trial: StoredTrial, n: int) -> list[ItemAnswer]:
     """Return the n answers of a trial with the lowest scores, or as many as there are; equals in their order.
 
     They are of fit alone: whoever chooses by answers to test items has no test any more.
@@ -48,11 +48,11 @@ def worst_answers(store: RunStore, trial: StoredTrial, n: int) -> list[Answered]
     worst = sorted(found.scores, key=lambda each: each.score)[:n]
     limits = token_limits(store)
     return [
-        Answered(item=items[each.item], answer=each, limit=limits[items[each.item].task]) for each in worst
+        ItemAnswer(item=items[each.item], answer=each, limit=limits[items[each.item].task]) for each in worst
     ]
 
 
-def print_answers(console: Console, answers: Sequence[Answered]) -> None:
+def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
     """Print items with their answers."""
     for each in answers:
         name = f"{each.item.task}: {each.item.id}" if each.item.task else each.item.id
@@ -71,7 +71,7 @@ def print_answers(console: Console, answers: Sequence[Answered]) -> None:
             _print_text(console, "drawn", each.answer.media.place)
 
 
-def answers_record(answers: Sequence[Answered]) -> list[dict[str, object]]:
+def answers_record(answers: Sequence[ItemAnswer]) -> list[dict[str, object]]:
     """Return the same as data."""
     return [
         {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.models import AllowPickle
+from kingyo.cli.evaluate import AllowPickle
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError
 
@@ -64,7 +64,7 @@ def _diff(
     if as_json:
         print_json(to_record(found))
     else:
-        from kingyo.cli.differences import print_comparison
+        from kingyo.cli.diff_tables import print_comparison
 
         print_comparison(found)
     if picture is not None and draw is not None:
@@ -77,7 +77,7 @@ def _progress(numbers: int) -> Generator[Callable[[int], None]]:
     """A bar on standard error, if that is a terminal and there is much to read."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from kingyo.cli.whole import Console
+    from kingyo.cli.console import Console
 
     console = Console(stderr=True)
     columns = (TextColumn("comparing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from kingyo.cli.ask import (
+from kingyo.cli.init_questions import (
     ANSWER,
     CANDIDATES,
     MAX_NEW_TOKENS,
@@ -22,7 +22,7 @@ from kingyo.cli.ask import (
     ask_task,
     by_default,
 )
-from kingyo.cli.run_yaml import Answers, Said, run_yaml
+from kingyo.cli.init_yaml import InitAnswers, SearchAnswers, run_yaml
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
@@ -109,10 +109,10 @@ def init(
 
 
 def _answers(
-    out: Path, base: str | None, sources: Sequence[str], said: Said, *, chat: bool, groups: str
-) -> Answers:
+    out: Path, base: str | None, sources: Sequence[str], said: SearchAnswers, *, chat: bool, groups: str
+) -> InitAnswers:
     """All that the file says, with paths as it must have them."""
-    return Answers(
+    return InitAnswers(
         name=_safe(out.stem),
         base=_relative(base, out.parent),
         sources=_named(sources, out.parent),
@@ -126,7 +126,7 @@ def _answers(
 
 def _write_checked(out: Path, text: str) -> list[str]:
     """Write the file when all that it names fits together, else nothing; return what was found."""
-    from kingyo.outlook import describe
+    from kingyo.dry_run import describe
     from kingyo.run.config import load_config
     from kingyo.run.run import Run
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.models import AllowPickle, Kind
+from kingyo.cli.evaluate import AllowPickle, Kind
 from kingyo.errors import KingyoError
 from kingyo.registry import whole_reference
 
 if TYPE_CHECKING:
-    from kingyo.run.layer_similarity import Found
+    from kingyo.run.layer_similarity import SimilarityResult
 
 
 def add_to(app: typer.Typer) -> None:
@@ -51,17 +51,17 @@ def layers(
             else _of_models(what, task, items, named, allow_pickle=allow_pickle)
         )
     if as_json:
-        from kingyo.compare.likeness_record import likeness_record
+        from kingyo.compare.similarity_record import likeness_record
 
         record = likeness_record(found.models, found.n_prompts, found.likeness)
         print_json(record)
     else:
-        from kingyo.cli.likeness import print_likeness
+        from kingyo.cli.layer_tables import print_likeness
 
         print_likeness(found)
 
 
-def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> Found:
+def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> SimilarityResult:
     from kingyo.run.config import load_config
     from kingyo.run.layer_similarity import sources_alike
 
@@ -80,7 +80,7 @@ def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: boo
 
 def _of_models(
     models: list[str], task: Path | None, items: int | None, kind: str | None, *, allow_pickle: bool
-) -> Found:
+) -> SimilarityResult:
     if task is None:
         raise KingyoError(
             "--task",
@@ -90,12 +90,12 @@ def _of_models(
         )
     from kingyo.checkpoints import open_checkpoint
     from kingyo.models.kinds import LoadOptions
-    from kingyo.run.layer_similarity import Looked, models_alike
+    from kingyo.run.layer_similarity import SimilaritySettings, models_alike
     from kingyo.run.open_task import kind_in, open_task
 
     each_opened = (open_checkpoint(model, allow_pickle=allow_pickle) for model in models)
     opened = {each.reference: each for each in each_opened}
-    how = Looked(
+    how = SimilaritySettings(
         frame=next(iter(opened)),
         folder=Path.cwd(),
         options=LoadOptions(allow_pickle=allow_pickle),

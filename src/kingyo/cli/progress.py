@@ -128,7 +128,7 @@ class MergeProgress:
     def _start_bar(self) -> Callable[[], None]:
         from rich.live import Live  # not loaded where nobody looks: it takes as long as merging 100 MB
 
-        from kingyo.cli.whole import Console
+        from kingyo.cli.console import Console
 
         console = Console(stderr=True, highlight=False)
         live = Live(

@@ -68,16 +68,16 @@ def renew(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
         KingyoError: something has changed and no flag is given, or a flag cannot be followed. The run stays
             as it was.
     """
-    from kingyo.run import journeys
+    from kingyo.run import resume
 
     with redirect_stdout(sys.stderr):
         if rescore:
-            echo(f"Note: {journeys.rescore(store)}")
+            echo(f"Note: {resume.rescore(store)}")
         elif accept_changes:
-            accepted = journeys.accept(store)
+            accepted = resume.accept(store)
             echo(f"Note: {accepted or 'Nothing has changed since the scores of this run were made.'}")
         else:
-            journeys.require_unchanged(store)
+            resume.require_unchanged(store)
 
 
 def require_one_run(run: Path, command: str, *more: str) -> None:
@@ -90,7 +90,7 @@ def require_one_run(run: Path, command: str, *more: str) -> None:
     Raises:
         KingyoError: it is one.
     """
-    from kingyo.run.seeds import seed_folders
+    from kingyo.run.seed_runs import seed_folders
 
     seeds = seed_folders(run)
     if seeds:
@@ -113,7 +113,7 @@ def require_own_database(store: RunStore) -> None:
         KingyoError: the run.yaml beside it is of another run.
     """
     from kingyo.run.config import load_config
-    from kingyo.run.stored import as_fact, config_as_written
+    from kingyo.run.stored_config import as_fact, config_as_written
     from kingyo.store import DATABASE
 
     name, way = store.fact("run_yaml"), store.fact("folder_from_run")
@@ -145,8 +145,8 @@ def differences(store: RunStore) -> str | None:
     """
     from kingyo.io.yaml import read_yaml
     from kingyo.run.config import load_config
-    from kingyo.run.genome_file import is_genome_file
-    from kingyo.run.stored import as_fact, config_as_written
+    from kingyo.run.mergekit_evolve import is_genome_file
+    from kingyo.run.stored_config import as_fact, config_as_written
 
     name = store.fact("run_yaml")
     config, folder = config_as_written(store)

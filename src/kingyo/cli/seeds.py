@@ -13,7 +13,7 @@ from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
-    from kingyo.results.seeds import Spread
+    from kingyo.results.seed_spread import SeedSummary
     from kingyo.run.config import RunConfig
     from kingyo.run.run import Run
     from kingyo.stats import Interval
@@ -39,8 +39,8 @@ def breed_seeds(
     Raises:
         KingyoError: the folder holds something else, or runs that differ in more than the seed.
     """
-    from kingyo.run.seeds import PREFIX, require_alike
-    from kingyo.run.stored import as_fact
+    from kingyo.run.seed_runs import PREFIX, require_alike
+    from kingyo.run.stored_config import as_fact
     from kingyo.store import DATABASE, RunStore
 
     if (folder / DATABASE).exists():
@@ -80,7 +80,7 @@ def same_command(name: str, given: Mapping[str, object]) -> str:
 
 def print_spread(folder: Path, as_json: bool) -> None:
     """Print the spread over the runs of a folder."""
-    from kingyo.results.seeds import read_spread
+    from kingyo.results.seed_spread import read_spread
 
     found = read_spread(folder)
     if as_json:
@@ -90,7 +90,7 @@ def print_spread(folder: Path, as_json: bool) -> None:
         echo(line)
 
 
-def _lines(found: Spread) -> list[str]:
+def _lines(found: SeedSummary) -> list[str]:
     by = found.decided_by
     unit = " %" if by is None else f" of {by}"
     scores = ", ".join(f"{100 * score:.1f}" if by is None else f"{score:.4g}" for score in found.bred)
@@ -122,9 +122,9 @@ def _lines(found: Spread) -> list[str]:
     return [*lines, *missing, *_choice(found)]
 
 
-def _choice(found: Spread) -> list[str]:
+def _choice(found: SeedSummary) -> list[str]:
     """Which seed to export: the best on validation, since test must not choose."""
-    from kingyo.results.measured import interval_in_words
+    from kingyo.results.set_values import interval_in_words
 
     validation, test = (
         interval_in_words(found.winner.counts_on(split), found.decided_by) for split in ("validation", "test")
@@ -139,7 +139,7 @@ def _choice(found: Spread) -> list[str]:
 
 
 def _points(value: Interval, *, is_share: bool, sign: Literal["", "+"] = "+") -> str:
-    from kingyo.results.seeds import why_unbounded
+    from kingyo.results.seed_spread import why_unbounded
 
     why = why_unbounded(value)
     if why is not None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.whole import Console, say
+from kingyo.cli.console import Console, say
 from kingyo.io.units import counted
-from kingyo.results.measured import set_value_text
-from kingyo.results.paths import LEGEND, NamedPath, sketch
+from kingyo.results.layer_paths import LEGEND, NamedPath, sketch
+from kingyo.results.set_values import set_value_text
 from kingyo.results.summary import ModelResult, PairedComparison, RunSummary, minus_test
 from kingyo.results.trials import row_title
 from kingyo.run.config import PARAMETERS, TRAINED, WEIGHTS_ALONE

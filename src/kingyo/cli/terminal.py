@@ -1,7 +1,7 @@
 """Where text goes to a terminal: characters that would steer it are shown, not obeyed.
 
 Answers of models, names of tensors and files, and texts of exceptions may hold any. All of the command line
-prints through ``echo``, or through the console of ``kingyo.cli.whole``.
+prints through ``echo``, or through the console of ``kingyo.cli.console``.
 """
 
 from __future__ import annotations

@@ -6,14 +6,14 @@ import yaml
 from rich.markup import escape
 
 from kingyo.cli.answers import answers_record, print_answers, worst_answers
+from kingyo.cli.console import Console, say
 from kingyo.cli.tables import print_path
-from kingyo.cli.whole import Console, say
-from kingyo.evolution import BASELINES, stored_aims
-from kingyo.evolution.recipes import read_recipe
+from kingyo.evolution import BASELINES, stored_objectives
+from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.io.units import counted
 from kingyo.results.estimates import estimate
-from kingyo.results.measured import number_of
-from kingyo.results.paths import NamedPath, read_atlas
+from kingyo.results.layer_paths import NamedPath, read_atlas
+from kingyo.results.set_values import number_of
 from kingyo.results.summary import ModelResult, interval_json, read_entry
 from kingyo.results.trials import describe_trial, failure_of, find_trial, reference_to
 from kingyo.store import RunStore, StoredTrial
@@ -48,9 +48,9 @@ def print_trial(store: RunStore, reference: str, answers: int | None = None) -> 
             cut = f", {counted(entry.cut[split], 'answer')} cut" if entry.cut.get(split) else ""
             say(console, f"{split}: {score.in_percent()} %, n={score.n}{cut}")
     told = next((each.value for each in store.outcomes(trial.search) if each.trial == trial.id), None)
-    aims = stored_aims(store)
-    if aims.by_set and told is not None:
-        say(console, escape(f"what counts, {aims.title} on fit: {number_of(aims)(told)}"))
+    objectives = stored_objectives(store)
+    if objectives.by_set and told is not None:
+        say(console, escape(f"what counts, {objectives.title} on fit: {number_of(objectives)(told)}"))
     believed = estimate(store, trial)
     if believed is not None:
         n = len(store.items()["fit"])

@@ -1,14 +1,14 @@
 """Comparing models: how far apart they are, whether their task vectors agree, what follows for a merge."""
 
-from kingyo.compare.advice import advise, letter
-from kingyo.compare.measures import TOP, CheckpointComparison, Measures, TensorGroup
+from kingyo.compare.activations import compare
+from kingyo.compare.comparison_sums import TOP, CheckpointComparison, ComparisonSums, TensorGroup
+from kingyo.compare.method_advice import advise, letter
 from kingyo.compare.record import to_record
-from kingyo.compare.stream import compare
 
 __all__ = [
     "TOP",
     "CheckpointComparison",
-    "Measures",
+    "ComparisonSums",
     "TensorGroup",
     "advise",
     "compare",

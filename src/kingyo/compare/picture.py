@@ -8,11 +8,11 @@ from pathlib import Path
 from kingyo.charts import Chart, Rows, Spec, require
 from kingyo.charts.colours import SERIES
 from kingyo.charts.marks import field, layer, layers, legend_of, names, rows, tips
-from kingyo.compare.advice import advise, letter
-from kingyo.compare.measures import CheckpointComparison, Measures
+from kingyo.compare.comparison_sums import CheckpointComparison, ComparisonSums
+from kingyo.compare.method_advice import advise, letter
 from kingyo.errors import KingyoError
 
-Value = Callable[[Measures], float | None]
+Value = Callable[[ComparisonSums], float | None]
 
 
 def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
@@ -73,27 +73,27 @@ def _measures(found: CheckpointComparison) -> dict[str, dict[str, Value]]:
     if found.base is None:
         return {
             "‖difference‖ / ‖first‖": _of_pairs(found, lambda sums, i, j: sums.relative(j, i)),
-            "cosine of weights": _of_pairs(found, Measures.cosine),
+            "cosine of weights": _of_pairs(found, ComparisonSums.cosine),
         }
     shared = {
-        "cosine of task vectors": _of_pairs(found, Measures.delta_cosine),
-        "opposite signs, by magnitude": _of_pairs(found, Measures.weighted_conflict),
+        "cosine of task vectors": _of_pairs(found, ComparisonSums.delta_cosine),
+        "opposite signs, by magnitude": _of_pairs(found, ComparisonSums.weighted_conflict),
     }
     return {
-        "‖task vector‖ / ‖base‖": _of_models(found, Measures.change),
+        "‖task vector‖ / ‖base‖": _of_models(found, ComparisonSums.change),
         **(shared if len(found.models) > 1 else {}),
-        "energy of the largest 10 %": _of_models(found, Measures.top_share),
+        "energy of the largest 10 %": _of_models(found, ComparisonSums.top_share),
     }
 
 
 def _of_models(
-    found: CheckpointComparison, value: Callable[[Measures, int], float | None]
+    found: CheckpointComparison, value: Callable[[ComparisonSums, int], float | None]
 ) -> dict[str, Value]:
     return {letter(i): lambda sums, i=i: value(sums, i) for i in range(len(found.models))}
 
 
 def _of_pairs(
-    found: CheckpointComparison, value: Callable[[Measures, int, int], float | None]
+    found: CheckpointComparison, value: Callable[[ComparisonSums, int, int], float | None]
 ) -> dict[str, Value]:
     pairs = found.total.pairs()
     return {f"{letter(i)}, {letter(j)}": lambda sums, i=i, j=j: value(sums, i, j) for i, j in pairs}
@@ -117,7 +117,7 @@ def _charts(found: CheckpointComparison, number: int, title: str, values: dict[s
     ]
 
 
-def _rows(groups: Mapping[str, Measures], values: Mapping[str, Value]) -> Rows:
+def _rows(groups: Mapping[str, ComparisonSums], values: Mapping[str, Value]) -> Rows:
     """Return one row for each group and series that has a value."""
     return [
         {"group": group, "name": name, "value": number}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kingyo.compare.advice import advise, letter
-from kingyo.compare.measures import CheckpointComparison, Measures
+from kingyo.compare.comparison_sums import CheckpointComparison, ComparisonSums
+from kingyo.compare.method_advice import advise, letter
 
 Json = dict[str, object]
 
@@ -24,7 +24,7 @@ def to_record(found: CheckpointComparison) -> Json:
     }
 
 
-def _sums(sums: Measures) -> Json:
+def _sums(sums: ComparisonSums) -> Json:
     whole: Json = {"numbers": sums.numbers}
     if sums.has_base:
         whole["base_norm"] = sums.norm(-1)
@@ -33,7 +33,7 @@ def _sums(sums: Measures) -> Json:
     return whole
 
 
-def _model(sums: Measures, i: int) -> Json:
+def _model(sums: ComparisonSums, i: int) -> Json:
     found: Json = {"norm": sums.norm(i)}
     if sums.has_base:
         found |= {
@@ -47,7 +47,7 @@ def _model(sums: Measures, i: int) -> Json:
     return found
 
 
-def _pair(sums: Measures, i: int, j: int) -> Json:
+def _pair(sums: ComparisonSums, i: int, j: int) -> Json:
     found: Json = {
         "distance": sums.distance(i, j),
         "relative": sums.relative(j, i),

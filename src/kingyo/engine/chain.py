@@ -12,7 +12,7 @@ from kingyo.engine.plan import Plan, plan
 from kingyo.engine.sources import Sources, all_references
 from kingyo.errors import KingyoError, Refuse, suggest
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
-from kingyo.vocabulary.choice import BASE, UNION
+from kingyo.vocabulary.tokenizer_key import BASE, UNION
 
 _MOST_MERGES = 64
 """To read a tensor of a recipe merges that of each recipe below it, once for each way that leads there."""

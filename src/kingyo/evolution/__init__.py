@@ -7,9 +7,9 @@ strategy (or what follows its latest noted state), checks that it asks for the s
 
 from kingyo.evolution.front import Front, FrontPoint, read_front
 from kingyo.evolution.journey import Journey
-from kingyo.evolution.objectives import Aims, aims_as_facts, stored_aims
+from kingyo.evolution.objectives import Objectives, objectives_as_facts, stored_objectives
 from kingyo.evolution.picking import Finalist, finalists_fact, read_finalists
-from kingyo.evolution.words import (
+from kingyo.evolution.types import (
     BASELINES,
     MAIN,
     RACED,
@@ -24,19 +24,19 @@ __all__ = [
     "BASELINES",
     "MAIN",
     "RACED",
-    "Aims",
     "Event",
     "Finalist",
     "Front",
     "FrontPoint",
     "Journey",
     "Limits",
+    "Objectives",
     "Search",
     "Space",
-    "aims_as_facts",
     "finalists_fact",
+    "objectives_as_facts",
     "read_finalists",
     "read_front",
     "silent",
-    "stored_aims",
+    "stored_objectives",
 ]

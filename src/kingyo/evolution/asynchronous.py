@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kingyo.evolution.measure import Measured, ScoringRequest
-from kingyo.evolution.past import Past
+from kingyo.evolution.ask_tell import Ask, Step
+from kingyo.evolution.earlier_sessions import EarlierSessions
 from kingyo.evolution.search import AnySearchRun
-from kingyo.evolution.strategist import Ask, Step
-from kingyo.evolution.words import Limits
+from kingyo.evolution.trial_evaluation import ScoringRequest, TrialEvaluation
+from kingyo.evolution.types import Limits
 from kingyo.store import StoredTrial
 
 
@@ -28,7 +28,7 @@ class _Open:
 class AsynchronousRun(AnySearchRun):
     """Runs one search of a journey without generations, or the rest of it."""
 
-    def _search(self, past: Past, limits: Limits, most: int) -> None:
+    def _search(self, past: EarlierSessions, limits: Limits, most: int) -> None:
         opened = self._in_flight(past)
         for each in list(opened.values()):
             self._begin_trial(each, opened)
@@ -44,7 +44,7 @@ class AsynchronousRun(AnySearchRun):
             for trial, measured in self._measurer.finish():
                 self._end_trial(opened.pop(trial.id), measured)
 
-    def _in_flight(self, past: Past) -> dict[int, _Open]:
+    def _in_flight(self, past: EarlierSessions) -> dict[int, _Open]:
         """Ask and tell as it was done in earlier sessions; return what was in flight when they ended."""
         trials = {each.id: each for each in self._store.trials(self.search.name)}
         told = [trials[each] for each in past.outcomes]
@@ -80,7 +80,7 @@ class AsynchronousRun(AnySearchRun):
         if known is not None:
             self._end_trial(opened.pop(each.trial.id), known)
 
-    def _end_trial(self, each: _Open, measured: Measured) -> None:
+    def _end_trial(self, each: _Open, measured: TrialEvaluation) -> None:
         trial, evaluation = each.trial, measured.evaluation
         self._tell_ended(trial, measured)
         self._remember(trial.asked.number, self._store.scores_of(trial.id, "fit"))

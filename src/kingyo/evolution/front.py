@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kingyo.evolution.objectives import Aims, stored_aims
-from kingyo.space.measures import MEASURES
+from kingyo.evolution.objectives import Objectives, stored_objectives
+from kingyo.space.recipe_objectives import MEASURES
 from kingyo.store import RunStore, StoredTrial
 from kingyo.strategies import pareto
 
@@ -59,7 +59,7 @@ class Front:
 def read_front(store: RunStore, search: str) -> Front:
     """Read the front of a search from what its strategy was told; empty where there is one objective."""
     trials = {trial.id: trial for trial in store.trials(search)}
-    aims, found = stored_aims(store), dict[str, FrontPoint]()
+    objectives, found = stored_objectives(store), dict[str, FrontPoint]()
     for each in store.outcomes(search):
         trial = trials[each.trial]
         if each.objectives and each.value is not None:
@@ -68,17 +68,17 @@ def read_front(store: RunStore, search: str) -> Front:
                 objectives=each.objectives,
                 value=each.value,
                 is_partial=each.is_partial,
-                raw=_raw(store, trial, aims) if each.is_partial else (),
+                raw=_raw(store, trial, objectives) if each.is_partial else (),
             )
             found.setdefault(trial.recipe_hash, point)
     return _parted(list(found.values()))
 
 
-def _raw(store: RunStore, trial: StoredTrial, aims: Aims) -> tuple[tuple[float, int] | None, ...]:
+def _raw(store: RunStore, trial: StoredTrial, objectives: Objectives) -> tuple[tuple[float, int] | None, ...]:
     """What was measured of each objective on fit."""
-    scores, is_one = store.scores_of(trial.id, "fit"), len(aims.tasks) == 1
+    scores, is_one = store.scores_of(trial.id, "fit"), len(objectives.tasks) == 1
     measured: list[tuple[float, int] | None] = []
-    for name in aims.names:
+    for name in objectives.names:
         own = [score for item, score in scores.items() if is_one or item.partition("/")[0] == name]
         is_read_off = name in MEASURES or not own
         measured.append(None if is_read_off else (sum(own) / len(own), len(own)))

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kingyo.abilities import Responses
 from kingyo.evolution.asynchronous import AsynchronousRun
-from kingyo.evolution.measure import Known, Measurer, ScoringRequest
-from kingyo.evolution.objectives import Aims, Judge
+from kingyo.evolution.objectives import Objectives, Scorer
 from kingyo.evolution.picking import Picker
-from kingyo.evolution.recipes import read_recipe
 from kingyo.evolution.search import SearchRun, new_trial
 from kingyo.evolution.set_measures import measure_sets
+from kingyo.evolution.trial_evaluation import Known, ScoringRequest, TrialEvaluator
+from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.evolution.types import BASELINES, MAIN, RACED, Event, Search, silent
 from kingyo.evolution.validation import ValidationRace
 from kingyo.evolution.verdict import store_verdict
-from kingyo.evolution.words import BASELINES, MAIN, RACED, Event, Search, silent
+from kingyo.irt import Responses
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
 from kingyo.screens import Screen
@@ -59,70 +59,74 @@ class Journey:
                 strategy does not ask for what the store says it asked for.
         """
         try:
-            self._run(self.measurer())
+            self._run(self.evaluator())
         finally:
             self.runner.close()
 
-    def _run(self, measurer: Measurer) -> None:
-        baselines, searches = self.score_baselines(measurer), list(self.searches)
+    def _run(self, evaluator: TrialEvaluator) -> None:
+        baselines, searches = self.score_baselines(evaluator), list(self.searches)
         self._measure_sets(baselines)
-        winners = self._winners(searches, measurer)
+        winners = self._winners(searches, evaluator)
         if self.then is not None:
             (first,) = winners.values()
             assert first is not None, "a first search without a winner is refused"
             searches += self.then(read_recipe(first))
-            winners |= self._winners(searches[1:], measurer)
-        self._race(measurer, baselines)
+            winners |= self._winners(searches[1:], evaluator)
+        self._race(evaluator, baselines)
         for name, winner in winners.items():
-            self._part(measurer, name, "test", [winner] if winner is not None else [])
-        self._part(measurer, BASELINES, "test", baselines)
+            self._part(evaluator, name, "test", [winner] if winner is not None else [])
+        self._part(evaluator, BASELINES, "test", baselines)
         self._measure_sets(self.store.trial(each.trial) for each in self.store.summaries("validation"))
-        if self._aims.by_set:
+        if self._objectives.by_set:
             own = [winners[each.name] for each in sorted(searches, key=lambda each: each.name != MAIN)]
             trained = {each.name for each in searches if each.learns_fit}
-            store_verdict(self.store, self._aims, [each for each in own if each is not None], trained)
+            store_verdict(self.store, self._objectives, [each for each in own if each is not None], trained)
         self.store.set_fact("status", "finished")
 
     @property
-    def _aims(self) -> Aims:
-        return self.searches[0].aims
+    def _objectives(self) -> Objectives:
+        return self.searches[0].objectives
 
     def _measure_sets(self, trials: Iterable[StoredTrial]) -> None:
-        measure_sets(self.store, self._aims, self.set_measures, trials)
+        measure_sets(self.store, self._objectives, self.set_measures, trials)
 
-    def _race(self, measurer: Measurer, baselines: Sequence[StoredTrial]) -> None:
+    def _race(self, evaluator: TrialEvaluator, baselines: Sequence[StoredTrial]) -> None:
         """Race the baselines on validation: the winner is compared with the best of them only."""
         first = self.searches[0]
-        judge = Judge(first.aims, self.store.items()["validation"])
-        ValidationRace(store=self.store, measurer=measurer, judge=judge, notify=self.notify).run(
+        scorer = Scorer(first.objectives, self.store.items()["validation"])
+        ValidationRace(store=self.store, evaluator=evaluator, scorer=scorer, notify=self.notify).run(
             BASELINES, baselines, first.seed
         )
         self.store.set_fact(RACED, True)
 
-    def _winners(self, searches: Sequence[Search], measurer: Measurer) -> dict[str, StoredTrial | None]:
+    def _winners(
+        self, searches: Sequence[Search], evaluator: TrialEvaluator
+    ) -> dict[str, StoredTrial | None]:
         """Run searches one after the other, then pick the winner of each."""
         runs = [
             (AsynchronousRun if search.is_asynchronous else SearchRun)(
-                search, self.store, measurer, self.notify
+                search, self.store, evaluator, self.notify
             )
             for search in searches
         ]
         for each in runs:
             each.run()
-        picker = Picker(store=self.store, measurer=measurer, finalists=self.finalists, notify=self.notify)
+        picker = Picker(store=self.store, evaluator=evaluator, finalists=self.finalists, notify=self.notify)
         return {each.search.name: picker.pick(each) for each in runs}
 
-    def measurer(self) -> Measurer:
+    def evaluator(self) -> TrialEvaluator:
         """Make what scores trials of this run."""
         items: dict[Split, list[str]] = {
             split: [item.id for item in items] for split, items in self.store.items().items()
         }
-        judges: dict[Split, Judge] = {}
-        if self._aims.by_set:
-            judges = {split: Judge(self._aims, self.store.items()[split]) for split in SPLITS}
-        return Measurer(self.store, self.runner, items, reuse=self.reuse, known=self.known, judges=judges)
+        scorers: dict[Split, Scorer] = {}
+        if self._objectives.by_set:
+            scorers = {split: Scorer(self._objectives, self.store.items()[split]) for split in SPLITS}
+        return TrialEvaluator(
+            self.store, self.runner, items, reuse=self.reuse, known=self.known, scorers=scorers
+        )
 
-    def score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
+    def score_baselines(self, evaluator: TrialEvaluator) -> list[StoredTrial]:
         """Score the models to compare with on fit, see ``Search.screen_of_baselines``."""
         if BASELINES not in self.store.searches():
             self.store.add_search(BASELINES, {"what": "models to compare with"})
@@ -133,19 +137,19 @@ class Journey:
                 for number, (name, recipe) in enumerate(self.baselines.items())
             ]
             stored = self.store.add_trials(BASELINES, 0, trials)
-        self._part(measurer, BASELINES, "fit", stored, self._items_of_baselines(measurer))
+        self._part(evaluator, BASELINES, "fit", stored, self._items_of_baselines(evaluator))
         return stored
 
-    def _items_of_baselines(self, measurer: Measurer) -> Sequence[str]:
+    def _items_of_baselines(self, evaluator: TrialEvaluator) -> Sequence[str]:
         """The fit items that baselines meet, chosen by chance."""
-        items, main = measurer.items["fit"], self.searches[0]
-        strata = Judge(main.aims, self.store.items()["fit"]).strata
+        items, main = evaluator.items["fit"], self.searches[0]
+        strata = Scorer(main.objectives, self.store.items()["fit"]).strata
         rounds = Screen(main.screen_of_baselines, main.seed, strata).rounds(Responses(items), [0], 0)
         return [items[column] for column in sorted(rounds.order)]
 
     def _part(
         self,
-        measurer: Measurer,
+        evaluator: TrialEvaluator,
         name: str,
         split: Split,
         trials: Sequence[StoredTrial],
@@ -154,9 +158,9 @@ class Journey:
         """Evaluate given trials on a split, or on some items of it."""
         self.notify(Event(kind="phase", search=name, split=split, total=len(trials)))
         found: dict[int, Evaluation] = {}
-        judge = Judge(self.searches[0].aims, self.store.items()[split])
+        scorer = Scorer(self.searches[0].objectives, self.store.items()[split])
         requests = [ScoringRequest(trial=trial, split=split, items=items) for trial in trials]
-        for trial, measured in measurer.measure_all(requests):
+        for trial, measured in evaluator.measure_all(requests):
             found[trial.id] = measured.evaluation
             self.notify(
                 Event(
@@ -167,7 +171,7 @@ class Journey:
                     total=len(trials),
                     trial=trial,
                     evaluation=measured.evaluation,
-                    value=judge.value(measured.evaluation),
+                    value=scorer.value(measured.evaluation),
                     replayed=measured.replayed,
                 )
             )

@@ -4,7 +4,7 @@ A task counts by its weight and not by how many items it has. Where only some it
 estimated by a Rasch model of its own: an ability at one says little about another.
 
 Where the run.yaml asks for it, a measure of the set of all answers counts of a task in place of the mean of
-its item scores (``Aims.by_set``). Nothing is estimated then: all items are scored.
+its item scores (``Objectives.by_set``). Nothing is estimated then: all items are scored.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Self, TypeVar, cast
 
 import numpy as np
 
-from kingyo.abilities import Responses
 from kingyo.errors import ChangedSourceError, crash
-from kingyo.evolution.recipes import read_recipe
+from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.irt import Responses
 from kingyo.recipe import Recipe
 from kingyo.screens import appraise
 from kingyo.stats import Array, mean_name
@@ -36,7 +36,7 @@ REMEMBERED = 16  # models whose features are kept
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aims:
+class Objectives:
     """What a run maximises.
 
     Attributes:
@@ -76,7 +76,7 @@ class Aims:
             measures: name of a task -> its measures.
         """
         found = {
-            task: Remembering(next(each for each in measures[task] if each.name == name))
+            task: CachedSetMeasure(next(each for each in measures[task] if each.name == name))
             for task, name in self.by_set.items()
         }
         return replace(self, set_measures=found)
@@ -88,7 +88,7 @@ class Aims:
         weights = list(self.tasks.values())
         return math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) / math.fsum(weights)
 
-    def objectives(self, means: Means, trial: StoredTrial) -> tuple[float, ...]:
+    def values(self, means: Means, trial: StoredTrial) -> tuple[float, ...]:
         """One number per objective; empty where there is only one."""
         return tuple(
             self.measures[name](read_recipe(trial)) if name in self.measures else means[self._place(name)]
@@ -99,7 +99,7 @@ class Aims:
         return list(self.tasks).index(task) if len(self.tasks) > 1 else 0
 
 
-class Remembering:
+class CachedSetMeasure:
     """A measure that does not compute the features of the latest models again."""
 
     def __init__(self, measure: SetMeasure) -> None:
@@ -126,11 +126,11 @@ class Remembering:
         return self._measure.value(features)
 
 
-class Judge:
+class Scorer:
     """Turns the scores on one split into what counts of a trial.
 
     Args:
-        aims: of the run.
+        objectives: of the run.
         items: of the split, in their order.
 
     Attributes:
@@ -138,15 +138,15 @@ class Judge:
         columns: the places of each task's items in that order.
     """
 
-    def __init__(self, aims: Aims, items: Sequence[Item]) -> None:
-        self.aims = aims
+    def __init__(self, objectives: Objectives, items: Sequence[Item]) -> None:
+        self.objectives = objectives
         self._items = {item.id: item for item in items}
         self.task_of = {item.id: item.task for item in items}
         tasks = [item.task for item in items]
         self.columns = (
             [list(range(len(items)))]
-            if len(aims.tasks) == 1
-            else [[i for i, task in enumerate(tasks) if task == name] for name in aims.tasks]
+            if len(objectives.tasks) == 1
+            else [[i for i, task in enumerate(tasks) if task == name] for name in objectives.tasks]
         )
 
     @property
@@ -167,7 +167,7 @@ class Judge:
 
     def measured(self, evaluation: Evaluation) -> Means:
         """Return what counts of each task; of each there is one score at least."""
-        if self.aims.by_set:
+        if self.objectives.by_set:
             return self._values(self._features(evaluation.scores))
         if len(self.columns) == 1:
             assert evaluation.mean is not None, "it did not fail"
@@ -188,10 +188,10 @@ class Judge:
         except ChangedSourceError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 (a measure of the user's own may raise anything)
-            return f"{self.aims.title}: {crash(error)}"
+            return f"{self.objectives.title}: {crash(error)}"
         if all(map(math.isfinite, means)):
             return None
-        return f"{self.aims.title}: no finite value of {len(scores)} answers"
+        return f"{self.objectives.title}: no finite value of {len(scores)} answers"
 
     def drawn(self, evaluation: Evaluation) -> Array:
         """Return what counts of an evaluation for sets of its items that are drawn anew, task by task.
@@ -205,23 +205,23 @@ class Judge:
         found = {each.item: each for each in scores}
         parts = self.by_task((item, found[item]) for item in self._items if item in found)
         features: Features = []
-        for task, own in zip(self.aims.tasks, parts, strict=True):
-            measure = self.aims.set_measures[task] if task in self.aims.by_set else None
+        for task, own in zip(self.objectives.tasks, parts, strict=True):
+            measure = self.objectives.set_measures[task] if task in self.objectives.by_set else None
             items = [self._items[each.item] for each in own]
             features.append([each.score for each in own] if measure is None else measure.features(items, own))
         return features
 
     def _values(self, features: Sequence[Sequence[object]]) -> Means:
         return tuple(
-            float(self.aims.set_measures[task].value(own))
-            if task in self.aims.by_set
+            float(self.objectives.set_measures[task].value(own))
+            if task in self.objectives.by_set
             else statistics.fmean(cast("Sequence[float]", own))
-            for task, own in zip(self.aims.tasks, features, strict=True)
+            for task, own in zip(self.objectives.tasks, features, strict=True)
         )
 
     def _value_or_nan(self, features: Sequence[Sequence[object]]) -> float:
         try:
-            value = self.aims.value(self._values(features))
+            value = self.objectives.value(self._values(features))
         except (Exception, SystemExit):  # noqa: BLE001 (a measure need not be able to take every set)
             return math.nan
         return value if math.isfinite(value) else math.nan
@@ -232,7 +232,7 @@ class Judge:
 
     def value(self, evaluation: Evaluation) -> float | None:
         """Return the weighted mean of one that was scored on some items of each task; None for a failure."""
-        return None if evaluation.failure is not None else self.aims.value(self.measured(evaluation))
+        return None if evaluation.failure is not None else self.objectives.value(self.measured(evaluation))
 
     def is_ahead(self, one: Evaluation, other: Evaluation) -> bool:
         """Whether one is better by more than a standard error of the difference, paired by item.
@@ -241,9 +241,9 @@ class Judge:
         weighted mean of their differences, whose errors are independent. Where measures count, the error is
         the deviation of sets drawn anew.
         """
-        if self.aims.by_set:
+        if self.objectives.by_set:
             one, other = self._shared(one, other), self._shared(other, one)
-            gap = self.aims.value(self.measured(one)) - self.aims.value(self.measured(other))
+            gap = self.objectives.value(self.measured(one)) - self.objectives.value(self.measured(other))
             drawn = self.drawn(one) - self.drawn(other)
             drawn = drawn[np.isfinite(drawn)]
             return len(drawn) > 0 and gap > float(drawn.std())
@@ -252,9 +252,9 @@ class Judge:
         gaps = self.by_task((each.item, each.score - theirs[each.item]) for each in both)
         means = tuple(statistics.fmean(own) for own in gaps)
         variances = [statistics.variance(own) / len(own) if len(own) > 1 else 0.0 for own in gaps]
-        weights = list(self.aims.tasks.values())
+        weights = list(self.objectives.tasks.values())
         variance = math.fsum(w * w * each for w, each in zip(weights, variances, strict=True))
-        return self.aims.value(means) > math.sqrt(variance) / math.fsum(weights)
+        return self.objectives.value(means) > math.sqrt(variance) / math.fsum(weights)
 
     def outdoes(self, found: Evaluation, baseline: Evaluation) -> bool:
         """Whether a model that a search found is better than a baseline, beyond the luck of the best of many.
@@ -269,13 +269,13 @@ class Judge:
         return all(rows[0][item] == rows[1][item] for item in both) or self.is_ahead(found, baseline)
 
     def _counted(self, score: ItemScore) -> object:
-        return score[1:] if self.aims.by_set else score.score
+        return score[1:] if self.objectives.by_set else score.score
 
     def by_task(self, values: Iterable[tuple[str, Value]]) -> list[list[Value]]:
         """Return values of items, task by task; of a task without any, an empty list."""
         if len(self.columns) == 1:
             return [[value for _, value in values]]
-        found: dict[str, list[Value]] = {name: [] for name in self.aims.tasks}
+        found: dict[str, list[Value]] = {name: [] for name in self.objectives.tasks}
         for item, value in values:
             found[self.task_of[item]].append(value)
         return list(found.values())
@@ -286,21 +286,21 @@ class Judge:
         return [tuple(each.score for each in row) for row in zip(*found, strict=True)]
 
 
-def aims_as_facts(aims: Aims) -> dict[str, object]:
+def objectives_as_facts(objectives: Objectives) -> dict[str, object]:
     """What a run stores of its aims; nothing where they are plain."""
-    if aims.is_plain:
+    if objectives.is_plain:
         return {}
-    by_set = {"by_set": dict(aims.by_set)} if aims.by_set else {}
-    return {"aims": {"tasks": dict(aims.tasks), "objectives": list(aims.names), **by_set}}
+    by_set = {"by_set": dict(objectives.by_set)} if objectives.by_set else {}
+    return {"aims": {"tasks": dict(objectives.tasks), "objectives": list(objectives.names), **by_set}}
 
 
-def stored_aims(store: RunStore) -> Aims:
+def stored_objectives(store: RunStore) -> Objectives:
     """Read the tasks and the names of the objectives of a run; without measures, whose numbers are stored."""
     fact = store.fact("aims")
     if not isinstance(fact, dict):
-        return Aims()
+        return Objectives()
     found = cast("Mapping[str, object]", fact)
     tasks = cast("Mapping[str, float]", found["tasks"])
     by_set = cast("Mapping[str, str]", found.get("by_set", {}))
     names = tuple(cast("Sequence[str]", found["objectives"]))
-    return Aims(tasks=dict(tasks), names=names, by_set=dict(by_set))
+    return Objectives(tasks=dict(tasks), names=names, by_set=dict(by_set))

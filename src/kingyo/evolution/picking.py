@@ -9,11 +9,11 @@ from typing import Any, cast
 from kingyo.errors import KingyoError
 from kingyo.evolution.finalists import spread_out
 from kingyo.evolution.front import read_front
-from kingyo.evolution.measure import Measurer
-from kingyo.evolution.objectives import Judge
+from kingyo.evolution.objectives import Scorer
 from kingyo.evolution.search import AnySearchRun
+from kingyo.evolution.trial_evaluation import TrialEvaluator
+from kingyo.evolution.types import Event, Search
 from kingyo.evolution.validation import ValidationRace
-from kingyo.evolution.words import Event, Search
 from kingyo.io.units import counted
 from kingyo.stats import ROUNDING
 from kingyo.store import RunStore, StoredTrial
@@ -55,13 +55,13 @@ class Picker:
 
     Attributes:
         store: the run's database.
-        measurer: evaluates trials.
+        evaluator: evaluates trials.
         finalists: how many of a search's best on fit, no two of them neighbours, are scored on validation.
         notify: told of every step.
     """
 
     store: RunStore
-    measurer: Measurer
+    evaluator: TrialEvaluator
     finalists: int
     notify: Callable[[Event], None]
 
@@ -84,8 +84,8 @@ class Picker:
         if chosen is not None:
             return chosen
         finalists = self._finalists(run)
-        judge = Judge(search.aims, self.store.items()["validation"])
-        race = ValidationRace(store=self.store, measurer=self.measurer, judge=judge, notify=self.notify)
+        scorer = Scorer(search.objectives, self.store.items()["validation"])
+        race = ValidationRace(store=self.store, evaluator=self.evaluator, scorer=scorer, notify=self.notify)
         kept = [trial for trial in finalists if trial.asked.genome in search.keep]
         scored = race.run(search.name, finalists, search.seed, keep=kept)
         if not scored and search.like:
@@ -98,12 +98,12 @@ class Picker:
                 received=f"failures only, the last: {reasons[-1].failure if reasons[-1] else None}",
                 remedy="Fix the cause, and start a new run.",
             )
-        winner = self._kept(search, judge, self._best(run, judge, scored), scored)
+        winner = self._kept(search, scorer, self._best(run, scorer, scored), scored)
         self.store.set_winner(search.name, winner.id)
         return winner
 
     def _best(
-        self, run: AnySearchRun, judge: Judge, scored: Sequence[tuple[StoredTrial, Evaluation]]
+        self, run: AnySearchRun, scorer: Scorer, scored: Sequence[tuple[StoredTrial, Evaluation]]
     ) -> StoredTrial:
         """The best of finalists that met all of validation, given in the order of their ranks.
 
@@ -113,18 +113,18 @@ class Picker:
         Ties, also those that rounding hides, go to rank.
         """
         search, trials = run.search, [trial for trial, _ in scored]
-        means = [judge.measured(found) for _, found in scored]
-        if search.aims.names:
+        means = [scorer.measured(found) for _, found in scored]
+        if search.objectives.names:
             pairs = zip(means, trials, strict=True)
-            return trials[knee([search.aims.objectives(each, trial) for each, trial in pairs])]
+            return trials[knee([search.objectives.values(each, trial) for each, trial in pairs])]
         n_fit = min(len(self.store.scores_of(trial.id, "fit")) for trial in trials)
-        is_blind = search.learns_fit or search.aims.by_set
-        share = 0.0 if is_blind else n_fit / (n_fit + len(judge.task_of))
+        is_blind = search.learns_fit or search.objectives.by_set
+        share = 0.0 if is_blind else n_fit / (n_fit + len(scorer.task_of))
         found = [
             Finalist(
                 trial=trial.asked.number,
                 fit=belief,
-                validation=(value := search.aims.value(each)),
+                validation=(value := search.objectives.value(each)),
                 together=share * belief + (1 - share) * value,
             )
             for trial, belief, each in zip(trials, run.believed(trials), means, strict=True)
@@ -138,16 +138,16 @@ class Picker:
     def _kept(
         self,
         search: Search,
-        judge: Judge,
+        scorer: Scorer,
         winner: StoredTrial,
         scored: Sequence[tuple[StoredTrial, Evaluation]],
     ) -> StoredTrial:
         """The point that the search keeps, unless the winner is clearly ahead of it."""
         kept = next((trial for trial, _ in scored if trial.asked.genome in search.keep), winner)
-        if search.aims.names or kept is winner:
+        if search.objectives.names or kept is winner:
             return winner
         found = {trial.id: evaluation for trial, evaluation in scored}
-        return winner if judge.is_ahead(found[winner.id], found[kept.id]) else kept
+        return winner if scorer.is_ahead(found[winner.id], found[kept.id]) else kept
 
     def _finalists(self, run: AnySearchRun) -> list[StoredTrial]:
         """The best on fit of different places, the best first, and all that validation has seen before."""
@@ -162,7 +162,7 @@ class Picker:
             )
         seen = [each.trial for each in self.store.summaries("validation") if each.search == search.name]
         trials = [trial for trial, _ in ranked]
-        if search.aims.names:
+        if search.objectives.names:
             chosen = [point.trial for point in read_front(self.store, search.name).spread(self.finalists)]
         else:
             genomes = [trial.asked.genome for trial in trials]

@@ -23,7 +23,7 @@ from functools import cached_property
 
 import numpy as np
 
-from kingyo.evolution.objectives import Judge
+from kingyo.evolution.objectives import Scorer
 from kingyo.screens import ScreenSettings
 from kingyo.screens.racing import is_beaten
 from kingyo.screens.strata import interleaved
@@ -38,13 +38,13 @@ class Race:
     """The rules of one race.
 
     Attributes:
-        judge: of the split.
+        scorer: of the split.
         n: how many trials began; those that failed count too, so that a failure drops nobody.
         seed: for the order of the items.
         has_looks: whether anybody may be out before all items are scored.
     """
 
-    judge: Judge
+    scorer: Scorer
     n: int
     seed: int
     has_looks: bool = True
@@ -52,9 +52,9 @@ class Race:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The items, the first to be scored first: a random order, in which each task has its share."""
-        names = list(self.judge.task_of)
+        names = list(self.scorer.task_of)
         rng = np.random.default_rng([self.seed, len(names)])
-        parts = [[own[int(i)] for i in rng.permutation(len(own))] for own in self.judge.columns]
+        parts = [[own[int(i)] for i in rng.permutation(len(own))] for own in self.scorer.columns]
         return tuple(names[column] for column in interleaved(parts))
 
     @property
@@ -98,10 +98,10 @@ class Race:
             return is_beaten(np.array(one[0]), np.array(leader[0]), level)
         gaps = [[x - y for x, y in zip(*pair, strict=True)] for pair in pairs]
         is_lower = self._mean([sum(own) / len(own) for own in gaps]) < 0
-        return is_lower and sign_flips(gaps, list(self.judge.aims.tasks.values())) / 2 <= level
+        return is_lower and sign_flips(gaps, list(self.scorer.objectives.tasks.values())) / 2 <= level
 
     def _by_task(self, met: Sequence[str], row: Row) -> list[list[float]]:
-        return self.judge.by_task((item, row[item]) for item in met)
+        return self.scorer.by_task((item, row[item]) for item in met)
 
     def _mean(self, means: Sequence[float]) -> float:
-        return self.judge.aims.value(tuple(means))
+        return self.scorer.objectives.value(tuple(means))

@@ -7,15 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from kingyo.abilities import Responses
-from kingyo.evolution.measure import Measured, Measurer, ScoringRequest
-from kingyo.evolution.objectives import Judge
-from kingyo.evolution.own_code import called
-from kingyo.evolution.past import Past, uncollected
-from kingyo.evolution.recipes import read_recipe
-from kingyo.evolution.spent import Spent, total
-from kingyo.evolution.strategist import Ask, Step, Strategist, Tell
-from kingyo.evolution.words import BASELINES, Event, Limits, Search
+from kingyo.evolution.ask_tell import Ask, Step, StrategyDriver, Tell
+from kingyo.evolution.budget import Spent, total
+from kingyo.evolution.earlier_sessions import EarlierSessions, uncollected
+from kingyo.evolution.objectives import Scorer
+from kingyo.evolution.trial_evaluation import ScoringRequest, TrialEvaluation, TrialEvaluator
+from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.evolution.types import BASELINES, Event, Limits, Search
+from kingyo.evolution.user_strategy import called
+from kingyo.irt import Responses
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
 from kingyo.stats import ROUNDING
@@ -46,24 +46,24 @@ class AnySearchRun(ABC):
     Args:
         search: what to run.
         store: the run's database.
-        measurer: evaluates trials.
+        evaluator: evaluates trials.
         notify: told of every step.
     """
 
     def __init__(
-        self, search: Search, store: RunStore, measurer: Measurer, notify: Callable[[Event], None]
+        self, search: Search, store: RunStore, evaluator: TrialEvaluator, notify: Callable[[Event], None]
     ) -> None:
         self.search = search
         self._store = store
-        self._measurer = measurer
+        self._measurer = evaluator
         self._notify = notify
-        self._items = list(measurer.items["fit"])
-        self._judge = Judge(search.aims, store.items()["fit"])
+        self._items = list(evaluator.items["fit"])
+        self._judge = Scorer(search.objectives, store.items()["fit"])
         self._screen = Screen(search.screen, search.seed, self._judge.strata)
-        self._equal = ROUNDING if search.aims.by_set else EQUAL / len(self._items)
+        self._equal = ROUNDING if search.objectives.by_set else EQUAL / len(self._items)
         self._responses = Responses(self._items)
         self._spent = Spent()
-        self._strategist = Strategist(search)
+        self._strategist = StrategyDriver(search)
         self._ended = 0
         self._total: int | None = None
 
@@ -73,7 +73,7 @@ class AnySearchRun(ABC):
         if search.name not in store.searches():
             store.add_search(search.name, search.description)
         with uncollected():
-            past = Past(store, search.name)
+            past = EarlierSessions(store, search.name)
         limits = self._limits()
         most = self._screen.most_items(len(self._items))
         self._total = total(limits, most)
@@ -87,7 +87,7 @@ class AnySearchRun(ABC):
         self._search(past, limits, most)
 
     @abstractmethod
-    def _search(self, past: Past, limits: Limits, most: int) -> None:
+    def _search(self, past: EarlierSessions, limits: Limits, most: int) -> None:
         """Go to where earlier sessions ended, and on from there until a limit is reached.
 
         Args:
@@ -141,7 +141,7 @@ class AnySearchRun(ABC):
 
     def _predicted(self, trials: Sequence[StoredTrial]) -> list[float] | None:
         strategy = self.search.strategy
-        if not isinstance(strategy, PredictingStrategy) or self.search.aims.by_set:
+        if not isinstance(strategy, PredictingStrategy) or self.search.objectives.by_set:
             return None
         genomes = [trial.asked.genome for trial in trials]
 
@@ -154,11 +154,11 @@ class AnySearchRun(ABC):
         return called(self.search, "predict", predict)
 
     def _expected(self, trials: Sequence[StoredTrial]) -> list[float]:
-        if self.search.aims.by_set:
+        if self.search.objectives.by_set:
             told = {each.trial: each.value for each in self._store.outcomes(self.search.name)}
             return [told[trial.id] or 0.0 for trial in trials]
         found = self._judge.expected(self._responses, [trial.asked.number for trial in trials])
-        return [self.search.aims.value(means) for means in found]
+        return [self.search.objectives.value(means) for means in found]
 
     def _simplest_first(self, ranked: list[tuple[StoredTrial, float]]) -> list[tuple[StoredTrial, float]]:
         simplicity = self.search.simplicity
@@ -193,16 +193,20 @@ class AnySearchRun(ABC):
             if genome is not None:
                 mine = self._as_point(trial, Trial(number=-1 - index, genome=genome))
                 known[-1 - index] = mine, self._evaluation(trial, row)
-        strategy, aims = self.search.strategy, self.search.aims
-        if len(aims.tasks) > 1 and isinstance(strategy, TaskAware):
-            called(self.search, "learn_tasks", lambda: strategy.learn_tasks(self._judge.task_of, aims.tasks))
+        strategy, objectives = self.search.strategy, self.search.objectives
+        if len(objectives.tasks) > 1 and isinstance(strategy, TaskAware):
+            called(
+                self.search,
+                "learn_tasks",
+                lambda: strategy.learn_tasks(self._judge.task_of, objectives.tasks),
+            )
         if known and isinstance(strategy, InformedStrategy):
             points = self._known(known)
             called(self.search, "warm_start", lambda: strategy.warm_start(points))
 
     def _evaluation(self, trial: StoredTrial, row: Mapping[str, float]) -> Evaluation:
         """The scores of a baseline on fit; with its answers where a measure reads them."""
-        whole = self._store.evaluation(trial.id, "fit") if self.search.aims.by_set else None
+        whole = self._store.evaluation(trial.id, "fit") if self.search.objectives.by_set else None
         return whole or Evaluation(scores=_item_scores(row, self._items))
 
     def _as_point(self, baseline: StoredTrial, mine: Trial) -> StoredTrial:
@@ -212,7 +216,7 @@ class AnySearchRun(ABC):
 
     def _known(self, known: Mapping[int, tuple[StoredTrial, Evaluation]]) -> list[Outcome]:
         found = {number: evaluation for number, (_, evaluation) in known.items()}
-        if self.search.aims.is_plain:
+        if self.search.objectives.is_plain:
             return [Outcome(trial=trial.asked, scores=each.scores) for trial, each in known.values()]
         stored = self._judged([trial for trial, _ in known.values()], found)
         return [
@@ -220,7 +224,7 @@ class AnySearchRun(ABC):
             for (trial, each), line in zip(known.values(), stored, strict=True)
         ]
 
-    def _told_again(self, trials: Sequence[StoredTrial], past: Past) -> Tell:
+    def _told_again(self, trials: Sequence[StoredTrial], past: EarlierSessions) -> Tell:
         """Count and remember trials that were told in an earlier session; return what was told."""
         before = self._spent.items
         outcomes: list[Outcome] = []
@@ -231,7 +235,7 @@ class AnySearchRun(ABC):
             self._remember(trial.asked.number, row)
             scores = () if stored.failure is not None else _item_scores(row, self._items)
             evaluation = Evaluation(scores=scores, failure=stored.failure)
-            self._tell_ended(trial, Measured(evaluation=evaluation, replayed=True))
+            self._tell_ended(trial, TrialEvaluation(evaluation=evaluation, replayed=True))
             outcomes.append(self._outcome(trial, scores, stored))
         self._note_idle(before, len(trials))
         self._tell_told(outcomes)
@@ -251,7 +255,7 @@ class AnySearchRun(ABC):
     def _judged(self, trials: Sequence[StoredTrial], found: Mapping[int, Evaluation]) -> list[StoredOutcome]:
         """What counts of each trial; ``found`` is by its number."""
         fine = {number: each for number, each in found.items() if each.failure is None}
-        means, aims = self._judge.means(fine, self._responses), self.search.aims
+        means, objectives = self._judge.means(fine, self._responses), self.search.objectives
         stored: list[StoredOutcome] = []
         for trial in trials:
             evaluation, mine = found[trial.asked.number], means.get(trial.asked.number)
@@ -259,8 +263,8 @@ class AnySearchRun(ABC):
                 StoredOutcome(
                     trial=trial.id,
                     failure=evaluation.failure,
-                    value=None if mine is None else aims.value(mine),
-                    objectives=() if mine is None else aims.objectives(mine, trial),
+                    value=None if mine is None else objectives.value(mine),
+                    objectives=() if mine is None else objectives.values(mine, trial),
                     is_partial=0 < len(evaluation.scores) < len(self._items),
                 )
             )
@@ -271,7 +275,7 @@ class AnySearchRun(ABC):
             trial=trial.asked,
             scores=scores,
             failure=stored.failure,
-            value=stored.value if stored.is_partial or not self.search.aims.is_plain else None,
+            value=stored.value if stored.is_partial or not self.search.objectives.is_plain else None,
             objectives=stored.objectives,
             is_partial=stored.is_partial,
         )
@@ -284,7 +288,7 @@ class AnySearchRun(ABC):
         self._spent.items += items
         self._spent.seconds += seconds
 
-    def _tell_ended(self, trial: StoredTrial, measured: Measured, *, again: bool = False) -> None:
+    def _tell_ended(self, trial: StoredTrial, measured: TrialEvaluation, *, again: bool = False) -> None:
         self._ended += not again
         self._notify(
             Event(
@@ -317,7 +321,7 @@ class AnySearchRun(ABC):
 
     def _raw(self, outcome: Outcome) -> float | None:
         """What was measured of an outcome: without answers, its items alone."""
-        if self.search.aims.by_set:
+        if self.search.objectives.by_set:
             return outcome.score
         return self._judge.value(Evaluation(scores=outcome.scores, failure=outcome.failure))
 
@@ -325,7 +329,7 @@ class AnySearchRun(ABC):
 class SearchRun(AnySearchRun):
     """Runs one search of a journey generation by generation, or the rest of it."""
 
-    def _search(self, past: Past, limits: Limits, most: int) -> None:
+    def _search(self, past: EarlierSessions, limits: Limits, most: int) -> None:
         batch, trials = self._resume(past)
         while trials := trials or self._ask(batch, limits, most):
             before = self._spent.items
@@ -334,7 +338,7 @@ class SearchRun(AnySearchRun):
             self._strategist.tell(outcomes)
             batch, trials = batch + 1, []
 
-    def _resume(self, past: Past) -> tuple[int, list[StoredTrial]]:
+    def _resume(self, past: EarlierSessions) -> tuple[int, list[StoredTrial]]:
         """Go to where earlier sessions ended; return the generation that comes next, if it was begun."""
         steps: list[Step] = []
         begun: list[StoredTrial] = []
@@ -363,12 +367,12 @@ class SearchRun(AnySearchRun):
         """Score a generation, round by round, and log what the strategy is told of it."""
         by_number = {trial.asked.number: trial for trial in trials}
         rounds = self._screen.rounds(self._responses, list(by_number), batch)
-        found: dict[int, Measured] = {}
+        found: dict[int, TrialEvaluation] = {}
         failed: set[int] = set()
         while (step := rounds.next(self._responses, failed)) is not None:
             items = [self._items[column] for column in step.items]
             requests = [ScoringRequest(trial=by_number[n], split="fit", items=items) for n in step.trials]
-            new: dict[int, Measured] = {}
+            new: dict[int, TrialEvaluation] = {}
             for trial, measured in self._measurer.measure_all(requests):
                 self._tell_ended(trial, measured, again=trial.asked.number in found)
                 new[trial.asked.number] = measured

@@ -1,7 +1,7 @@
 """Measures of sets of answers, for models that were scored on all of a split: baselines, finalists, winners.
 
-Searches see item scores alone, unless a run.yaml lets a measure count in their place (``Aims.by_set``). What
-stands here is computed once, stored, and shown beside them.
+Searches see item scores only, unless a run.yaml lets a measure count instead (``Objectives.by_set``). Each value
+is computed once, stored, and shown beside the item scores.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from kingyo.errors import crash
-from kingyo.evolution.objectives import Aims, Judge
+from kingyo.evolution.objectives import Objectives, Scorer
 from kingyo.stats.bootstrap import bootstrap_bounds, percentiles
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
@@ -54,37 +54,37 @@ def read_set_values(store: RunStore, trial: StoredTrial) -> tuple[SetValue, ...]
 
 def measure_sets(
     store: RunStore,
-    aims: Aims,
+    objectives: Objectives,
     measures: Mapping[str, Sequence[SetMeasure]],
     trials: Iterable[StoredTrial],
 ) -> None:
     """Measure and store what is not stored yet, of trials with scores on all items of a task in a split.
 
-    What counts in place of item scores, see ``Aims.title``, is measured on fit, too.
+    What counts in place of item scores, see ``Objectives.title``, is measured on fit, too.
 
     Args:
         store: the run, open for writing.
-        aims: of the run.
+        objectives: of the run.
         measures: name of a task -> its measures.
         trials: baselines, finalists and winners.
     """
     items = store.items()
-    judges = {split: Judge(aims, items[split]) for split in SPLITS}
+    scorers = {split: Scorer(objectives, items[split]) for split in SPLITS}
     for trial in trials if any(measures.values()) else ():
         values = list(read_set_values(store, trial))
         known: set[tuple[str, str, Split]] = {(each.task, each.measure, each.split) for each in values}
-        for split in SPLITS if aims.by_set else READ:
+        for split in SPLITS if objectives.by_set else READ:
             evaluation = store.evaluation(trial.id, split)
             scores = {each.item: each for each in evaluation.scores} if evaluation is not None else {}
             for task, own in measures.items():
                 asked = [item for item in items[split] if task in ("", item.task)]
                 if asked and all(item.id in scores for item in asked):
                     found = [scores[item.id] for item in asked]
-                    new = [each for each in own if _is_missing(task, each.name, split, known, aims)]
+                    new = [each for each in own if _is_missing(task, each.name, split, known, objectives)]
                     values += [_measured(each, task, split, asked, found) for each in new]
-            is_new = ("", aims.title, split) not in known
-            if aims.by_set and is_new and len(scores) == len(items[split]):
-                values.append(_counted(judges[split], Evaluation(scores=tuple(scores.values())), split))
+            is_new = ("", objectives.title, split) not in known
+            if objectives.by_set and is_new and len(scores) == len(items[split]):
+                values.append(_counted(scorers[split], Evaluation(scores=tuple(scores.values())), split))
         if len(values) > len(known):
             stored = dict(cast("Mapping[str, object]", store.fact(FACT) or {}))
             store.set_fact(FACT, {**stored, str(trial.id): [asdict(each) for each in values]})
@@ -107,19 +107,25 @@ def _measured(
 
 
 def _is_missing(
-    task: str, measure: str, split: Split, known: Collection[tuple[str, str, Split]], aims: Aims
+    task: str, measure: str, split: Split, known: Collection[tuple[str, str, Split]], objectives: Objectives
 ) -> bool:
     """Whether a measure of a task is still to be computed by itself: not if it alone counts."""
-    is_wanted = split in READ or aims.by_set.get(task) == measure
-    return is_wanted and (task, measure, split) not in known and (task, measure) != ("", aims.title)
+    is_wanted = split in READ or objectives.by_set.get(task) == measure
+    return is_wanted and (task, measure, split) not in known and (task, measure) != ("", objectives.title)
 
 
-def _counted(judge: Judge, evaluation: Evaluation, split: Split) -> SetValue:
+def _counted(scorer: Scorer, evaluation: Evaluation, split: Split) -> SetValue:
     """What counts of a model on a split. Where no set that is drawn anew has a value, bounds are infinite."""
     low, high = -math.inf, math.inf
     with suppress(ValueError):
-        low, high = percentiles(judge.drawn(evaluation))
+        low, high = percentiles(scorer.drawn(evaluation))
     n = len(evaluation.scores)
     return SetValue(
-        task="", measure=judge.aims.title, split=split, n=n, value=judge.value(evaluation), low=low, high=high
+        task="",
+        measure=scorer.objectives.title,
+        split=split,
+        n=n,
+        value=scorer.value(evaluation),
+        low=low,
+        high=high,
     )

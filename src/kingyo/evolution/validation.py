@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kingyo.evolution.measure import Measured, Measurer, ScoringRequest
-from kingyo.evolution.objectives import Judge
+from kingyo.evolution.objectives import Scorer
 from kingyo.evolution.race import Race
-from kingyo.evolution.words import Event
+from kingyo.evolution.trial_evaluation import ScoringRequest, TrialEvaluation, TrialEvaluator
+from kingyo.evolution.types import Event
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation
 
@@ -20,14 +20,14 @@ class ValidationRace:
 
     Attributes:
         store: the run's database.
-        measurer: evaluates trials.
-        judge: of validation. With several objectives nobody is dropped, nor where measures count.
+        evaluator: evaluates trials.
+        scorer: of validation. With several objectives nobody is dropped, nor where measures count.
         notify: told of every step.
     """
 
     store: RunStore
-    measurer: Measurer
-    judge: Judge
+    evaluator: TrialEvaluator
+    scorer: Scorer
     notify: Callable[[Event], None]
 
     def run(
@@ -43,10 +43,10 @@ class ValidationRace:
             seed: for the order of the items.
             keep: trials that are scored on all items in any case.
         """
-        has_looks = not (self.judge.aims.names or self.judge.aims.by_set)
-        race = Race(judge=self.judge, n=len(trials), seed=seed, has_looks=has_looks)
+        has_looks = not (self.scorer.objectives.names or self.scorer.objectives.by_set)
+        race = Race(scorer=self.scorer, n=len(trials), seed=seed, has_looks=has_looks)
         kept = {i for i, trial in enumerate(trials) if trial in keep}
-        laps = _Laps(self.judge, trials, self.measurer, self.notify)
+        laps = _Laps(self.scorer, trials, self.evaluator, self.notify)
         self.notify(Event(kind="phase", search=name, split="validation", total=len(trials)))
         while True:
             alive = laps.fine()
@@ -68,15 +68,15 @@ class _Laps:
 
     def __init__(
         self,
-        judge: Judge,
+        scorer: Scorer,
         trials: Sequence[StoredTrial],
-        measurer: Measurer,
+        evaluator: TrialEvaluator,
         notify: Callable[[Event], None],
     ) -> None:
-        self._judge, self._trials = judge, trials
-        self._measurer, self._notify = measurer, notify
+        self._judge, self._trials = scorer, trials
+        self._measurer, self._notify = evaluator, notify
         self._ended: set[int] = set()
-        self.found: dict[int, Measured] = {}
+        self.found: dict[int, TrialEvaluation] = {}
 
     def fine(self) -> list[int]:
         """Return the trials that have not failed so far."""

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, cast
 
-from kingyo.evolution.objectives import Aims, Judge
-from kingyo.evolution.words import BASELINES
+from kingyo.evolution.objectives import Objectives, Scorer
+from kingyo.evolution.types import BASELINES
 from kingyo.stats import ROUNDING, Interval, PairedDifference
 from kingyo.stats.bootstrap import bootstrap_difference
 from kingyo.store import RunStore, StoredTrial
@@ -59,36 +59,36 @@ def read_verdict(store: RunStore) -> SetVerdict | None:
 
 
 def store_verdict(
-    store: RunStore, aims: Aims, winners: Sequence[StoredTrial], trained: Collection[str]
+    store: RunStore, objectives: Objectives, winners: Sequence[StoredTrial], trained: Collection[str]
 ) -> None:
     """Compare the models of a run that is at its end, and store it.
 
     Args:
         store: the run, open for writing.
-        aims: of the run, by measures.
+        objectives: of the run, by measures.
         winners: of its searches.
         trained: searches whose candidates were trained on fit.
     """
     baselines = store.trials(BASELINES)
-    best = best_trial(store, aims, winners, baselines, trained)
+    best = best_trial(store, objectives, winners, baselines, trained)
     ids = [trial.id for trial in (*winners, *baselines)]
     tested = {each: found for each in ids if (found := store.evaluation(each, "test")) and not found.failure}
-    found = differences(Judge(aims, store.items()["test"]), tested)
+    found = differences(Scorer(objectives, store.items()["test"]), tested)
     stored = [(*pair, asdict(each)) for pair, each in found.items()]
     store.set_fact(FACT, {"best": best and best.id, "differences": stored})
 
 
-def differences(judge: Judge, tested: Mapping[int, Evaluation]) -> dict[tuple[int, int], PairedDifference]:
+def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[int, int], PairedDifference]:
     """Compare all pairs of models by what counts, on the items that all were scored on.
 
     Pairs are left out where no set of answers that is drawn anew has a value of both.
 
     Args:
-        judge: of the split.
+        scorer: of the split.
         tested: trial (its id) -> its scores on all items.
     """
-    values = {trial: judge.value(each) or 0.0 for trial, each in tested.items()}
-    drawn = {trial: judge.drawn(each) for trial, each in tested.items()}
+    values = {trial: scorer.value(each) or 0.0 for trial, each in tested.items()}
+    drawn = {trial: scorer.drawn(each) for trial, each in tested.items()}
     found: dict[tuple[int, int], PairedDifference] = {}
     for one, other in combinations(tested, 2):
         with suppress(ValueError):
@@ -99,7 +99,7 @@ def differences(judge: Judge, tested: Mapping[int, Evaluation]) -> dict[tuple[in
 
 def best_trial(
     store: RunStore,
-    aims: Aims,
+    objectives: Objectives,
     winners: Sequence[StoredTrial],
     baselines: Sequence[StoredTrial],
     trained: Collection[str],
@@ -107,28 +107,32 @@ def best_trial(
     """Return the best of a run: of the winners of its searches the best on validation, the first of equals.
 
     It is the best baseline on fit and validation together where that winner does not outdo it there: see
-    ``Judge.outdoes``. Baselines count that met all of validation. None with several objectives, and where a
+    ``Scorer.outdoes``. Baselines count that met all of validation. None with several objectives, and where a
     winner has not met all of validation.
 
     Args:
-        store, aims, trained: see ``store_verdict``; all validation is over.
+        store, objectives, trained: see ``store_verdict``; all validation is over.
         winners: of the searches, that of the main search first.
         baselines: models to compare with.
     """
     items = store.items()
     found = [store.evaluation(trial.id, "validation") for trial in winners]
     n = len(items["validation"])
-    if aims.names or not winners or not all(each is not None and len(each.scores) == n for each in found):
+    if (
+        objectives.names
+        or not winners
+        or not all(each is not None and len(each.scores) == n for each in found)
+    ):
         return None
-    judge = Judge(aims, items["validation"])
-    bred = winners[_first_of_best([judge.value(each) or 0.0 for each in found if each is not None])]
+    scorer = Scorer(objectives, items["validation"])
+    bred = winners[_first_of_best([scorer.value(each) or 0.0 for each in found if each is not None])]
     met = [trial for trial in baselines if _n_met(store, trial) == n]
     if not met:
         return bred
-    judge = Judge(aims, (*items["fit"], *items["validation"]))
+    scorer = Scorer(objectives, (*items["fit"], *items["validation"]))
     rows = [_before_test(store, each, trained) for each in met]
-    best = _first_of_best([aims.value(judge.measured(each)) for each in rows])
-    return bred if judge.outdoes(_before_test(store, bred, trained), rows[best]) else met[best]
+    best = _first_of_best([objectives.value(scorer.measured(each)) for each in rows])
+    return bred if scorer.outdoes(_before_test(store, bred, trained), rows[best]) else met[best]
 
 
 def _first_of_best(values: Sequence[float]) -> int:

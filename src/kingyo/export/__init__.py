@@ -14,19 +14,19 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import Writing, plan, rooted, to_folder
 from kingyo.errors import KingyoError
-from kingyo.evolution.recipes import read_recipe
+from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.export.card import Card, render_card
-from kingyo.export.choice import choose
 from kingyo.export.origins import read_origins
+from kingyo.export.selection import choose
 from kingyo.export.task_files import write_tasks
 from kingyo.recipe import Recipe
 from kingyo.results.summary import compare, read_entry, summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
-from kingyo.run.kinds import task_options
+from kingyo.run.model_kind import task_options
 from kingyo.run.provenance import other_versions, require_same_code
 from kingyo.run.run import Run
-from kingyo.run.stored import stored_config
-from kingyo.run.trained import read_training
+from kingyo.run.stored_config import stored_config
+from kingyo.run.trained_control import read_training
 from kingyo.store import RunStore, StoredTrial
 
 __all__ = ["choose", "export", "recipe_of"]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from kingyo.lineage import Origin, describe
 from kingyo.recipe import Recipe
-from kingyo.run.models import RunModels
-from kingyo.run.trained import Training
+from kingyo.run.run_models import RunModels
+from kingyo.run.trained_control import TrainedControl
 
 
 def read_origins(
-    recipe: Recipe, models: RunModels, folder: Path, training: Training | None = None
+    recipe: Recipe, models: RunModels, folder: Path, training: TrainedControl | None = None
 ) -> tuple[Origin, ...]:
     """Describe the models of a recipe, the base last.
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import get_args
 
 from kingyo.checkpoints import Checkpoint, fit
+from kingyo.checkpoints.model_reference import with_component
 from kingyo.checkpoints.pipelines import whole_pipeline
-from kingyo.checkpoints.reference import with_component
 from kingyo.checkpoints.shards import Shard, lay_out
 from kingyo.engine import MergeOptions, Plan
 from kingyo.engine.chain import PlannedSteps, open_models, plan_steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kingyo.checkpoints.partial import forget
+from kingyo.checkpoints.atomic_folder import forget
 from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import Writing, rooted_book, to_folder
 from kingyo.engine.folder import Watch

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.models.conversion import counterparts
-from kingyo.models.text import Tokenizer
+from kingyo.models.tokens import Tokenizer
 from kingyo.recipe import DTYPES
 
 # Buffers in old checkpoints.

@@ -8,7 +8,7 @@ from typing import Never, Self
 
 from kingyo.models.kinds import AllRead
 from kingyo.models.loading import load_context, load_tokenizer
-from kingyo.models.text import Text, require_room
+from kingyo.models.tokens import Text, require_room
 
 
 class PromptReader:

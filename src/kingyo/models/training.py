@@ -25,9 +25,9 @@ from transformers import PreTrainedModel
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.models.forward import Forward
-from kingyo.models.language import end_tokens
+from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
-from kingyo.models.text import Text
+from kingyo.models.tokens import Text
 from kingyo.types import Example
 
 RANK = 16

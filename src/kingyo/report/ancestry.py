@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kingyo.report.history import Point
+from kingyo.report.search_history import Point
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 
-from kingyo.report.answers import SOLVED, Contrast
+from kingyo.report.answers import SOLVED, AnswerContrast
 from kingyo.types import ItemScore, Media
 
 LARGEST = 1 << 15  # bytes of an image in the page
@@ -15,7 +15,7 @@ _HAN = re.compile(r"[\u3400-\u9fff]")
 _HANGUL = re.compile(r"[\uac00-\ud7a3]")
 
 
-def language_of_kanji(contrast: Contrast) -> str:
+def language_of_kanji(contrast: AnswerContrast) -> str:
     """Return the language of texts in kanji alone: Japanese where any prompt has kana, else Chinese."""
     rows = (*contrast.gained, *contrast.lost)
     return "ja" if any(_KANA.search(row.item.prompt) for row in rows) else "zh"

@@ -29,7 +29,7 @@ class SideBySide:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrast:
+class AnswerContrast:
     """The bred model against its parents, item by item.
 
     Attributes:
@@ -47,7 +47,7 @@ class Contrast:
     parents: tuple[str, ...]
 
 
-def contrast(store: RunStore, summary: RunSummary, bred: str) -> Contrast | None:
+def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast | None:
     """Compare answers where the winner and all baselines were tested; None where they were not.
 
     Args:
@@ -64,7 +64,7 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> Contrast | None
     rows = _side_by_side(store.items()["test"], evaluations, token_limits(store))
     by_parents = [_any_solves(row, parents) for row in rows]
     by_bred = [_any_solves(row, (bred,)) for row in rows]
-    return Contrast(
+    return AnswerContrast(
         n=len(rows),
         gained=tuple(row for row, p, b in zip(rows, by_parents, by_bred, strict=True) if b and not p),
         lost=tuple(row for row, p, b in zip(rows, by_parents, by_bred, strict=True) if p and not b),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.report.history import SearchHistory
+from kingyo.report.search_history import SearchHistory
 from kingyo.results.importance import importance
 from kingyo.stats import Interval
 from kingyo.types import Genome

@@ -9,14 +9,14 @@ from typing import cast
 
 from kingyo.advice import Advice, advise
 from kingyo.engine import rooted
-from kingyo.evolution import MAIN, FrontPoint, stored_aims
-from kingyo.evolution.recipes import read_recipe
+from kingyo.evolution import MAIN, FrontPoint, stored_objectives
+from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.report import wording
 from kingyo.report.ancestry import Family, trace
-from kingyo.report.answers import Contrast, contrast
+from kingyo.report.answers import AnswerContrast, contrast
 from kingyo.report.composition import Gene, Matrix, read_genes, read_matrices
-from kingyo.report.history import SearchHistory, read_histories
-from kingyo.report.routes import Routes, read_routes
+from kingyo.report.path_usage import Routes, read_routes
+from kingyo.report.search_history import SearchHistory, read_histories
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.summary import (
     MIXTURES,
@@ -27,7 +27,7 @@ from kingyo.results.summary import (
     read_entry,
     summarize,
 )
-from kingyo.space.measures import MEASURES
+from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval, selection_bias
 from kingyo.store import RunStore
 from kingyo.types import Split
@@ -103,7 +103,7 @@ class Findings:
     routes: Routes | None
     front: tuple[tuple[FrontPoint, ModelResult], ...]
     rivals: tuple[Rival, ...]
-    contrast: Contrast | None
+    contrast: AnswerContrast | None
     advice: tuple[Advice, ...]
     expected_bias: float | None
     facts: Mapping[str, object]
@@ -248,8 +248,8 @@ def _expected_bias(store: RunStore, main: SearchHistory) -> float | None:
     None where the search used some of the items, since scores on different items cannot be compared, and for
     the mean of several tasks, which counts items unequally.
     """
-    aims = stored_aims(store)
-    if len(aims.tasks) > 1 or aims.by_set or any(point.is_partial for point in main.points):
+    objectives = stored_objectives(store)
+    if len(objectives.tasks) > 1 or objectives.by_set or any(point.is_partial for point in main.points):
         return None
     recipes = {point.trial.recipe_hash: point for point, _ in main.scored}
     evaluations = [store.evaluation(point.trial.id, "fit") for point in recipes.values()]

@@ -10,7 +10,7 @@ from kingyo.charts.marks import ACCENT, INK, MUTED, field, layer, layers, legend
 from kingyo.evolution import FrontPoint
 from kingyo.io.units import counted
 from kingyo.report.findings import BRED, Findings
-from kingyo.space.measures import MEASURES
+from kingyo.space.recipe_objectives import MEASURES
 
 BEATEN, FRONT, KNEE, RIVAL = "beaten", "front", "knee", "parent or control"
 COLOURS = {BEATEN: MUTED, FRONT: INK, KNEE: ACCENT, RIVAL: "var(--blue)"}

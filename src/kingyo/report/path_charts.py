@@ -9,8 +9,8 @@ from kingyo.charts import Chart, Rows, Spec
 from kingyo.charts.colours import SOURCES
 from kingyo.charts.marks import ACCENT, GREY, INK, as_stored, field, layer, layers, names, rows, scale, tips
 from kingyo.io.units import counted
-from kingyo.report.routes import Routes, TrialGroup
-from kingyo.results.paths import NamedPath, PathStep
+from kingyo.report.path_usage import Routes, TrialGroup
+from kingyo.results.layer_paths import NamedPath, PathStep
 
 MANY = 24  # rows, beyond which they are lower
 HIGH, LOW = 20, 12  # pixels of a row: of few, of many

@@ -12,7 +12,7 @@ from kingyo.io.units import counted
 from kingyo.report import wording
 from kingyo.report.composition import Matrix
 from kingyo.report.findings import Findings
-from kingyo.results.paths import NamedPath
+from kingyo.results.layer_paths import NamedPath
 from kingyo.results.summary import ModelResult, minus_test
 from kingyo.results.trials import describe_trial, reference_to
 from kingyo.run.config import FRANKENMERGE

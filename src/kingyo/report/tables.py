@@ -11,12 +11,12 @@ from kingyo import __version__
 from kingyo.evolution import FrontPoint
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Findings
-from kingyo.report.history import Point, SearchHistory
-from kingyo.results.measured import set_value_text
+from kingyo.report.search_history import Point, SearchHistory
+from kingyo.results.set_values import set_value_text
 from kingyo.results.summary import ModelResult
 from kingyo.results.trials import row_title
 from kingyo.run.config import TRAINED
-from kingyo.space.measures import MEASURES
+from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval, mean_name
 from kingyo.types import SPLITS
 

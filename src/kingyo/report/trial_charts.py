@@ -11,7 +11,7 @@ from kingyo.report import wording
 from kingyo.report.ancestry import Family
 from kingyo.report.composition import SHOWN, Gene
 from kingyo.report.findings import BRED, Findings
-from kingyo.report.history import SearchHistory
+from kingyo.report.search_history import SearchHistory
 
 TRIALS: Spec = {"name": "trials"}
 LONGEST = 30  # characters of a measure beside an axis

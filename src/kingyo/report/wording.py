@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kingyo.io.units import counted
-from kingyo.results.measured import plain
+from kingyo.results.set_values import plain
 from kingyo.results.summary import PairedComparison
 from kingyo.results.trials import describe_search
 from kingyo.stats import Interval

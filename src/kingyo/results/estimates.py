@@ -10,10 +10,10 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kingyo.abilities import Estimate, Responses
-from kingyo.abilities.groups import divided
-from kingyo.evolution import BASELINES, Aims, stored_aims
+from kingyo.evolution import BASELINES, Objectives, stored_objectives
 from kingyo.io.units import counted
+from kingyo.irt import Estimate, Responses
+from kingyo.irt.item_groups import divided
 from kingyo.screens import appraise
 from kingyo.stats import NORMAL, ROUNDING, Interval, interval, percent, weighted_mean
 from kingyo.store import RunStore, StoredTrial
@@ -57,14 +57,14 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
 
     The interval holds with 95 % confidence, as far as the trial is like those before and after it. Where
     these trials and the baselines all score the same, it comes from the trial's own items. Items that
-    baselines tell apart (``kingyo.abilities.groups``) are estimated apart.
+    baselines tell apart (``kingyo.irt.item_groups``) are estimated apart.
 
     Returns:
         The estimate; None where the trial was scored on all items, failed, or was not scored on each task.
     """
-    items, aims = store.items()["fit"], stored_aims(store)
+    items, objectives = store.items()["fit"], stored_objectives(store)
     found = store.evaluation(trial.id, "fit")
-    columns = _columns(items, aims)
+    columns = _columns(items, objectives)
     if found is None or found.failure is not None or len(found.scores) == len(items):
         return None
     scores = {each.item: each.score for each in found.scores}
@@ -75,7 +75,7 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     responses = Responses([item.id for item in items])
     for key, row in rows.items():
         responses.add(key, row)
-    weights = list(aims.tasks.values())
+    weights = list(objectives.tasks.values())
     raw = _weighted([sum(own) / len(own) for own in met], weights)
     groups = _groups(store, items, scores) if len(columns) == 1 else []
     if groups:
@@ -94,13 +94,13 @@ def raw_means(store: RunStore, search: str) -> dict[int, float]:
 
     Of several tasks it is their weighted mean; trials without scores on each of them are left out.
     """
-    aims, items = stored_aims(store), store.items()["fit"]
-    names = [[items[i].id for i in own] for own in _columns(items, aims)]
+    objectives, items = stored_objectives(store), store.items()["fit"]
+    names = [[items[i].id for i in own] for own in _columns(items, objectives)]
     found: dict[int, float] = {}
     for trial, row in store.scores(search, "fit").items():
         met = [[row[name] for name in own if name in row] for own in names]
         if all(met):
-            found[trial] = _weighted([sum(own) / len(own) for own in met], list(aims.tasks.values()))
+            found[trial] = _weighted([sum(own) / len(own) for own in met], list(objectives.tasks.values()))
     return found
 
 
@@ -125,10 +125,10 @@ def _groups(store: RunStore, items: Sequence[Item], met: Collection[str]) -> lis
     return parts if is_met else []
 
 
-def _columns(items: Sequence[Item], aims: Aims) -> list[list[int]]:
+def _columns(items: Sequence[Item], objectives: Objectives) -> list[list[int]]:
     """The places of each task's items."""
-    is_one = len(aims.tasks) == 1
-    return [[i for i, item in enumerate(items) if is_one or item.task == name] for name in aims.tasks]
+    is_one = len(objectives.tasks) == 1
+    return [[i for i, item in enumerate(items) if is_one or item.task == name] for name in objectives.tasks]
 
 
 def _rows(store: RunStore, trial: StoredTrial) -> dict[int, Mapping[str, float]]:

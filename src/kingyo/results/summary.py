@@ -19,14 +19,14 @@ from kingyo.evolution import (
     FrontPoint,
     read_finalists,
     read_front,
-    stored_aims,
+    stored_objectives,
 )
-from kingyo.evolution.recipes import read_recipe
 from kingyo.evolution.set_measures import READ, SetValue, read_set_values
+from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.evolution.verdict import best_trial, read_verdict
 from kingyo.results.estimates import FitEstimate, estimate
-from kingyo.results.measured import SetRow, decided, interval_in_words, plain
-from kingyo.results.paths import NamedPath, read_atlas
+from kingyo.results.layer_paths import NamedPath, read_atlas
+from kingyo.results.set_values import SetRow, decided, interval_in_words, plain
 from kingyo.results.trials import describe_trial, row_title
 from kingyo.run.config import FRANKENMERGE, PARAMETERS, TRAINED
 from kingyo.run.extensions import (
@@ -39,7 +39,7 @@ from kingyo.run.extensions import (
     readings_of_test,
 )
 from kingyo.run.provenance import Renewal, renewals
-from kingyo.run.trained import Training, read_training
+from kingyo.run.trained_control import TrainedControl, read_training
 from kingyo.stats import (
     ROUNDING,
     Interval,
@@ -138,8 +138,7 @@ class RunSummary:
         leading: the same of the leader.
         weights: of each task, by its name.
         objectives: their names; empty where there is one.
-        decided_by: what the run chose by in place of mean item scores, see ``Aims.title``; None where these
-            count.
+        decided_by: the set measure that decided the run (``Objectives.title``); None if mean item scores decided.
         front: of the main search, in these objectives.
         notes: warnings about settings and data, found before the run.
         near_duplicates: among the items; None where an older kingyo began the run.
@@ -185,7 +184,7 @@ class RunSummary:
     test_note: str | None = None
     renewals: tuple[Renewal, ...] = ()
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
-    training: Training | None = None
+    training: TrainedControl | None = None
 
     def best_parent(self) -> ModelResult | None:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
@@ -435,7 +434,7 @@ def summarize(store: RunStore) -> RunSummary:
     winner = entries.pop(MAIN, None)
     leader = _leader(store, fits)
     child = winner or leader
-    aims, made = stored_aims(store), renewals(store)
+    objectives, made = stored_objectives(store), renewals(store)
     return RunSummary(
         run=str(store.fact("name")),
         folder=str(store.folder),
@@ -453,15 +452,15 @@ def summarize(store: RunStore) -> RunSummary:
         comparisons=compare(store, winner, [*baselines.values(), *entries.values()]) if winner else (),
         best=None if winner is None else _best(store, [winner, *entries.values()], [*baselines.values()]),
         finalists=() if winner is None else read_finalists(store, MAIN),
-        predicted=None if winner is None or aims.by_set else _predicted(store, winner),
+        predicted=None if winner is None or objectives.by_set else _predicted(store, winner),
         told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
         leading=next((each.value for each in fits if leader and each.trial == leader.trial.id), None),
-        weights=aims.tasks,
-        objectives=aims.names,
-        decided_by=aims.title if aims.by_set else None,
+        weights=objectives.tasks,
+        objectives=objectives.names,
+        decided_by=objectives.title if objectives.by_set else None,
         notes=tuple(cast("list[str]", store.fact("notes") or [])),
         near_duplicates=_near_duplicates(store),
-        front=read_front(store, MAIN) if aims.names else Front(),
+        front=read_front(store, MAIN) if objectives.names else Front(),
         path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
         extensions=read_extensions(store),
         readings=readings_of_test(store),
@@ -492,7 +491,7 @@ def _best(
 
     None until it is known.
     """
-    if stored_aims(store).by_set:
+    if stored_objectives(store).by_set:
         verdict = read_verdict(store) if store.status() == "finished" else None
         return next(
             (each for each in (*found, *baselines) if verdict and each.trial.id == verdict.best), None
@@ -500,7 +499,7 @@ def _best(
     if not (store.fact(RACED) or _all_met(baselines, len(store.items()["validation"]))):
         return None  # runs of older versions know no race
     winners, others = ([each.trial for each in own] for own in (found, baselines))
-    best = best_trial(store, stored_aims(store), winners, others, (TRAINED,))
+    best = best_trial(store, stored_objectives(store), winners, others, (TRAINED,))
     return next((each for each in (*found, *baselines) if each.trial == best), None)
 
 
@@ -513,7 +512,7 @@ def _predicted(store: RunStore, winner: ModelResult) -> Interval | None:
 
     Of several tasks the weighted mean of what is predicted for each: their items are independent draws.
     """
-    weights, splits = stored_aims(store).tasks, store.items()
+    weights, splits = stored_objectives(store).tasks, store.items()
     items, n_validation = splits["test"], len(splits["validation"])
     n_test = {name: sum(len(weights) == 1 or item.task == name for item in items) for name in weights}
     finalists = [each.trial for each in store.summaries("validation") if each.search == MAIN]
@@ -530,8 +529,8 @@ def _predicted(store: RunStore, winner: ModelResult) -> Interval | None:
 def read_entry(store: RunStore, name: str, trial: StoredTrial) -> ModelResult:
     """Read what is known of one trial, on all splits, under a name of the caller's."""
 
-    aims, sets = stored_aims(store), read_set_values(store, trial)
-    weights = aims.tasks
+    objectives, sets = stored_objectives(store), read_set_values(store, trial)
+    weights = objectives.tasks
     read: dict[Split, Evaluation | None] = {split: store.evaluation(trial.id, split) for split in SPLITS}
     found: dict[Split, dict[str, Interval]] = {
         split: _task_intervals(each, weights) for split, each in read.items()
@@ -554,7 +553,7 @@ def read_entry(store: RunStore, name: str, trial: StoredTrial) -> ModelResult:
         },
         cut={split: sum(one.is_cut for one in each.scores) for split, each in read.items() if each},
         sets=sets,
-        decided=decided(sets, aims.title) if aims.by_set else None,
+        decided=decided(sets, objectives.title) if objectives.by_set else None,
     )
 
 
@@ -596,12 +595,12 @@ def compare(
     own = None if entry.test is None else store.evaluation(entry.trial.id, "test")
     if own is None:
         return ()
-    aims = stored_aims(store)
+    objectives = stored_objectives(store)
     tested = [
         (each, found) for each in others if each.test and (found := store.evaluation(each.trial.id, "test"))
     ]
-    if not aims.by_set:
-        return tuple(_comparison(own, theirs, aims.tasks, each.name) for each, theirs in tested)
+    if not objectives.by_set:
+        return tuple(_comparison(own, theirs, objectives.tasks, each.name) for each, theirs in tested)
     verdict = read_verdict(store)
     pairs = [
         (each, theirs, verdict.difference(entry.trial.id, each.trial.id) if verdict else None)

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
-from kingyo.evolution import aims_as_facts
+from kingyo.evolution import objectives_as_facts
 from kingyo.io.lazy_torch import torch
-from kingyo.run.checks import check, check_questions
 from kingyo.run.config import CHOICE_NORMALISE
 from kingyo.run.notes import notes
+from kingyo.run.preflight import check, check_questions
 from kingyo.run.provenance import libraries_of, made_with
 from kingyo.run.run import Run
 from kingyo.run.searches import possible_controls
-from kingyo.run.seeds import require_alike
-from kingyo.run.stored import MODELS, STAMPS, as_fact
+from kingyo.run.seed_runs import require_alike
+from kingyo.run.stored_config import MODELS, STAMPS, as_fact
 from kingyo.space import STEPS
 from kingyo.store import RunStore
 
@@ -82,7 +82,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         STAMPS: stamps,
         "duplicates_dropped": run.data.duplicates,
         "near_duplicates": asdict(run.data.near),
-        **aims_as_facts(run.searches[0].aims),
+        **objectives_as_facts(run.searches[0].objectives),
         "notes": list(notes(run, fingerprints)),
         "threads": config.threads or _threads(run),
         "gene_steps": STEPS,

@@ -15,7 +15,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Limits, Search
-from kingyo.evolution.spent import Spent
+from kingyo.evolution.budget import Spent
 from kingyo.io.schema import parse_settings
 from kingyo.io.units import amount_text, counted
 from kingyo.run.config import PARAMETERS, Budget, RunConfig

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.reference import whole_model
+from kingyo.checkpoints.model_reference import whole_model
 from kingyo.errors import KingyoError
 from kingyo.recipe import MERGED, Hop, Recipe, load_recipe, path_of_slices
 from kingyo.run.config import FRANKENMERGE, DataflowConfig, RunConfig
-from kingyo.run.models import RunModels
+from kingyo.run.run_models import RunModels
 from kingyo.run.setup import KnownPaths, Setup
 from kingyo.space import (
     DataflowSpace,

@@ -17,8 +17,8 @@ from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
 from kingyo.models.kinds import AllRead, Live, LoadOptions, ModelKind, ShowsStreams, require_ability
 from kingyo.run.config import RunConfig
-from kingyo.run.kinds import kind_of_models, load_checkpoint, load_options, require_answers
-from kingyo.run.models import open_models
+from kingyo.run.model_kind import kind_of_models, load_checkpoint, load_options, require_answers
+from kingyo.run.run_models import open_models
 from kingyo.run.settings import settings_of
 from kingyo.space import path_recipe
 from kingyo.tasks import build_tasks, load_splits, single_tasks
@@ -26,11 +26,11 @@ from kingyo.types import Task
 from kingyo.vocabulary import check_tokens
 
 if TYPE_CHECKING:
-    from kingyo.compare.likeness import Likeness
+    from kingyo.compare.similarity import LayerSimilarity
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class SimilaritySettings:
     """How models are loaded and asked.
 
     Attributes:
@@ -49,7 +49,7 @@ class Looked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SimilarityResult:
     """What was measured, and on what.
 
     Attributes:
@@ -60,10 +60,10 @@ class Found:
 
     models: Mapping[str, str]
     n_prompts: int
-    likeness: Likeness
+    likeness: LayerSimilarity
 
 
-def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> Found:
+def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> SimilarityResult:
     """Measure the sources of a run.yaml on its fit items.
 
     Args:
@@ -82,7 +82,7 @@ def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> F
     first = next(iter(sources))
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    how = Looked(
+    how = SimilaritySettings(
         frame=wanted if wanted is not None and wanted in sources else first,
         folder=folder,
         options=load_options(config),
@@ -92,7 +92,7 @@ def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> F
     return models_alike(sources, task, how)
 
 
-def models_alike(models: Mapping[str, Checkpoint], task: Task, how: Looked) -> Found:
+def models_alike(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> SimilarityResult:
     """Measure models on the fit items of a task; raises as ``sources_alike`` does.
 
     Args:
@@ -105,17 +105,17 @@ def models_alike(models: Mapping[str, Checkpoint], task: Task, how: Looked) -> F
     require_answers(task, kind)
     _check(models, how)
     prompts = _prompts(task, kind, models[how.frame], how.most)
-    from kingyo.compare.likeness import measure_likeness  # after slips of the pen are answered
+    from kingyo.compare.similarity import measure_likeness  # after slips of the pen are answered
 
     streams = kind.streams(_live(models, kind, how), how.frame)
-    return Found(
+    return SimilarityResult(
         models={name: each.reference for name, each in models.items()},
         n_prompts=len(prompts),
         likeness=measure_likeness(streams.n_layers, lambda: streams(prompts)),
     )
 
 
-def _check(models: Mapping[str, Checkpoint], how: Looked) -> None:
+def _check(models: Mapping[str, Checkpoint], how: SimilaritySettings) -> None:
     """Refuse layers that cannot follow one another, as a path through all of them is."""
     in_order = {how.frame: models[how.frame], **models}
     layers = [(each.reference, k) for each in in_order.values() for k in range(each.layout.n_blocks)]
@@ -143,7 +143,7 @@ def _prompts(task: Task, kind: ModelKind, frame: Checkpoint, most: int | None) -
     return list(dict.fromkeys(reader.prompts))
 
 
-def _live(models: Mapping[str, Checkpoint], kind: ModelKind, how: Looked) -> dict[str, Live]:
+def _live(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySettings) -> dict[str, Live]:
     """All models, in the dtype of the frame; one that is named twice lives once."""
     made: dict[str, Live] = {}
     options = how.options

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from kingyo.checkpoints.fingerprint import deciding_files
 from kingyo.io.units import counted
 from kingyo.run.layer_paths import dataflow_space
-from kingyo.run.models import same_sources
 from kingyo.run.run import Run
+from kingyo.run.run_models import same_sources
 from kingyo.run.spaces import space_of
 from kingyo.stats import mean_name, wilson
 from kingyo.strategies import MEAN_ALONE
@@ -65,7 +65,7 @@ def _same(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
 
 def _by_set(run: Run) -> Iterator[str]:
     """Of tasks that count by a measure of all their answers."""
-    for task, measure in run.foreseen[0].aims.by_set.items():
+    for task, measure in run.foreseen[0].objectives.by_set.items():
         yield (
             f"task {task or run.task.name} counts by {measure} of all its answers, in place of the mean of "
             "its item scores: each candidate answers all items of fit, without a screen, and the strategy is "
@@ -106,9 +106,9 @@ def _short(run: Run) -> Iterator[str]:
 
 def _blind(run: Run) -> Iterator[str]:
     """Note a search that knows nothing of the objectives."""
-    aims, strategy = run.foreseen[0].aims, str(run.foreseen[0].description.get("strategy"))
-    if aims.names and strategy in MEAN_ALONE:
-        mean = mean_name(aims.tasks.values())
+    objectives, strategy = run.foreseen[0].objectives, str(run.foreseen[0].description.get("strategy"))
+    if objectives.names and strategy in MEAN_ALONE:
+        mean = mean_name(objectives.tasks.values())
         yield (
             f"{strategy} searches for the {mean} of the tasks, and the front is what it finds by the "
             "way. Say search.preset: pareto to search for the objectives"

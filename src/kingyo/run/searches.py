@@ -16,10 +16,10 @@ from kingyo.recipe import PASSTHROUGH, Recipe
 from kingyo.run.config import PARAMETERS, TRAINED, GenomeConfig
 from kingyo.run.extensions import limits_of
 from kingyo.run.layer_paths import dataflow_space, first_points, paths_to_compare
-from kingyo.run.settings import SearchSettings, aims_of, simplicity_of
+from kingyo.run.settings import SearchSettings, objectives_of, simplicity_of
 from kingyo.run.setup import Setup
 from kingyo.run.spaces import choice_of, genome_layout, parameter_space, space_of, vocabularies_of
-from kingyo.run.trained import TrainedSpace, require_trainable
+from kingyo.run.trained_control import TrainedSpace, require_trainable
 from kingyo.space import (
     Bounds,
     JoinedSpace,
@@ -166,7 +166,7 @@ def _finished(search: Search, setup: Setup, wanted: SearchSettings) -> Search:
     longest = dataflow_space(setup).most_hops if wanted.space == "dataflow" else None
     return replace(
         search,
-        aims=aims_of(config, folder, wanted, longest=longest),
+        objectives=objectives_of(config, folder, wanted, longest=longest),
         simplicity=simplicity_of(config, folder, wanted),
         space=search.space if is_exact else RoundedSpace(space=search.space),
     )
@@ -233,7 +233,7 @@ def _grid_of(setup: Setup, main: ParameterSpace, wanted: SearchSettings) -> Sear
 
 
 def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
-    """A LoRA on the best parent, trained on the fit items; see ``kingyo.run.trained``."""
+    """A LoRA on the best parent, trained on the fit items; see ``kingyo.run.trained_control``."""
     from kingyo.models.training import require_peft
 
     wanted = setup.settings.controls

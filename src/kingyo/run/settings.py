@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import Aims
+from kingyo.evolution import Objectives
 from kingyo.io.schema import parse_settings
 from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import Recipe
@@ -28,7 +28,7 @@ from kingyo.run.config import (
 )
 from kingyo.screens import ScreenSettings, check_settings
 from kingyo.space import Bounds, values_of
-from kingyo.space.measures import (
+from kingyo.space.recipe_objectives import (
     CLOSENESS,
     FEW_HOPS,
     FEW_SOURCES,
@@ -305,7 +305,9 @@ def _require_objectives(config: RunConfig, space: Space, chosen: Preset) -> None
         )
 
 
-def aims_of(config: RunConfig, folder: Path, wanted: SearchSettings, *, longest: int | None = None) -> Aims:
+def objectives_of(
+    config: RunConfig, folder: Path, wanted: SearchSettings, *, longest: int | None = None
+) -> Objectives:
     """What a run.yaml wants to be maximised.
 
     Args:
@@ -335,7 +337,7 @@ def aims_of(config: RunConfig, folder: Path, wanted: SearchSettings, *, longest:
     if FEW_HOPS in config.objectives:
         assert longest is not None, "the config refuses it in other spaces"
         measures[FEW_HOPS] = partial(few_hops, longest=longest)
-    return Aims(tasks=tasks, names=config.objectives, measures=measures, by_set=sets_of(config))
+    return Objectives(tasks=tasks, names=config.objectives, measures=measures, by_set=sets_of(config))
 
 
 def simplicity_of(

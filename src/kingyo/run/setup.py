@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kingyo.models.kinds import ModelKind
 from kingyo.run.config import RunConfig
-from kingyo.run.kinds import kind_of_models
-from kingyo.run.models import RunModels
+from kingyo.run.model_kind import kind_of_models
+from kingyo.run.run_models import RunModels
 from kingyo.run.settings import RunSettings
 
 KnownPaths = Mapping[str, Sequence[str]]

@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.abilities import Abilities, Estimate, Responses, estimates, sigmoid
 from kingyo.errors import KingyoError
+from kingyo.irt import Abilities, Estimate, Responses, estimates, sigmoid
 from kingyo.screens.racing import survivors
 from kingyo.screens.strata import interleaved, shares
 

@@ -16,7 +16,7 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter
 from kingyo.recipe import Recipe, Source, Value
 from kingyo.space.bounds import Bounds, check_value, with_start
-from kingyo.space.place import places
+from kingyo.space.gene_positions import places
 from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
 

@@ -1,6 +1,6 @@
 """Bayesian search through single items: where a few items per candidate go a long way.
 
-A Gaussian process of ability over the space (``kingyo.abilities.field``) pools all item scores of all trials:
+A Gaussian process of ability over the space (``kingyo.irt.posterior``) pools all item scores of all trials:
 how hard each item is, and how able the neighbours are. So a candidate needs a handful of items, and the best
 point is one that its neighbourhood vouches for, not the luckiest of many.
 
@@ -27,13 +27,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.abilities.belief import Belief
-from kingyo.abilities.groups import divided
+from kingyo.irt.belief import Belief
+from kingyo.irt.item_groups import divided
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.box import Box
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Observation, check_count
 from kingyo.strategies.item_tasks import TaskItems
+from kingyo.strategies.sampling import Box
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 Matrix = NDArray[np.float64]

@@ -10,7 +10,7 @@ right. Scores of more than ``MOST_LEVELS`` levels are cut at quantiles, and a le
 
 One ability does not tell which items a mixture of two models solves where each is right on items of its own,
 nor does it see a merge that solves what the best model cannot, and loses what that can. So such items are
-tasks of their own, see ``kingyo.abilities.groups``. Items that some of the known models did not meet stay
+tasks of their own, see ``kingyo.irt.item_groups``. Items that some of the known models did not meet stay
 together, and count by their number.
 
 A task also holds what was last fitted to it, from where the next fit goes on. It knows no search.
@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.abilities.belief import LevelBelief, TaskBelief
-from kingyo.abilities.field import Observed, Prior, first_prior, fit_field
+from kingyo.irt.belief import LevelBelief, TaskBelief
+from kingyo.irt.posterior import ObservedPoints, Prior, first_prior, fit_field
 from kingyo.strategies.history import Observation
 
 Vector = NDArray[np.float64]
@@ -77,7 +77,7 @@ class TaskItems:
         levels: list[LevelBelief] = []
         for cut, step, prior in zip(scale.cuts, scale.steps, priors, strict=True):
             reached = np.where(scores >= cut, 1.0, 0.0)
-            observed = Observed(points=points, scores=reached, seen=seen, failures=failures)
+            observed = ObservedPoints(points=points, scores=reached, seen=seen, failures=failures)
             levels.append(LevelBelief(field=fit_field(observed, prior, learn_shape=learn_shape), step=step))
         weight = float(len(self._columns)) if self._weight is None else self._weight
         self.belief = TaskBelief(levels=levels, floor=scale.floor, weight=weight)

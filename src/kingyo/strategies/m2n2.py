@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.box import rounded
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Observation, check_count
 from kingyo.strategies.niches import Member, Niches, attraction
+from kingyo.strategies.sampling import rounded
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 Array = NDArray[np.float64]

@@ -4,12 +4,7 @@ One task: ``load_task_spec`` -> ``load_items`` -> ``make_splits`` -> ``build_tas
 Several tasks: ``load_splits`` -> ``build_tasks``.
 """
 
-from kingyo.tasks.grader import GRADERS, Grader
-from kingyo.tasks.items import LoadedItems, load_items
-from kingyo.tasks.kinds import TASK_KINDS
-from kingyo.tasks.media import with_images
-from kingyo.tasks.near import NearDuplicates, near_groups
-from kingyo.tasks.several import (
+from kingyo.tasks.combined import (
     LoadedSplits,
     SeveralTasks,
     build_tasks,
@@ -23,9 +18,14 @@ from kingyo.tasks.several import (
     splits_of,
     weights_of,
 )
+from kingyo.tasks.grader import GRADERS, Grader
+from kingyo.tasks.items import LoadedItems, load_items
+from kingyo.tasks.media import with_images
+from kingyo.tasks.near_duplicates import NearDuplicates, near_groups
 from kingyo.tasks.spec import Sizes, TaskSpec, load_task_spec, parse_task_spec, settings_of
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import build_task
+from kingyo.tasks.task_kinds import TASK_KINDS
 from kingyo.tasks.text import TextSettings, read_text_item
 
 __all__ = [

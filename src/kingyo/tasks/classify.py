@@ -12,10 +12,10 @@ from typing import Annotated, cast
 from pydantic import Field
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.tasks.kinds import TASK_KINDS, Splits
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row, stringify
 from kingyo.tasks.split_items import SplitItems
+from kingyo.tasks.task_kinds import TASK_KINDS, Splits
 from kingyo.types import Item, ItemScore, RatesClasses, SetMeasure, Split
 
 Name = Annotated[str, Field(min_length=1)]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.tasks.grader import build_verdict
-from kingyo.tasks.kinds import TASK_KINDS, Splits
 from kingyo.tasks.split_items import SplitItems
+from kingyo.tasks.task_kinds import TASK_KINDS, Splits
 from kingyo.tasks.text import TextSettings
 from kingyo.types import CutAware, Example, GeneratesText, Item, ItemScore, Split, Written
 

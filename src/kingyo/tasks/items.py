@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.errors import KingyoError, crash
-from kingyo.tasks.kinds import ReadItem, reader_of
 from kingyo.tasks.rows import Row, read_rows
 from kingyo.tasks.spec import TaskSpec, settings_of
+from kingyo.tasks.task_kinds import ReadItem, reader_of
 from kingyo.types import Item
 
 

@@ -9,7 +9,7 @@ from math import floor
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.units import counted
 from kingyo.tasks.items import question
-from kingyo.tasks.near import has_media, near_groups
+from kingyo.tasks.near_duplicates import has_media, near_groups
 from kingyo.tasks.spec import Sizes
 from kingyo.types import SPLITS, Item, Split
 

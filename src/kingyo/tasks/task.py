@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError, crash
-from kingyo.tasks.kinds import FIX, TASK_KINDS, Splits
 from kingyo.tasks.spec import TaskSpec, settings_of
+from kingyo.tasks.task_kinds import FIX, TASK_KINDS, Splits
 from kingyo.types import Task
 
 

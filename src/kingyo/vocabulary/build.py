@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kingyo.io.units import counted
-from kingyo.vocabulary.choice import TokenizerChoice
 from kingyo.vocabulary.config import ConfigUpdate
 from kingyo.vocabulary.extend import extend
-from kingyo.vocabulary.files import changed_files, stored_files, with_template
-from kingyo.vocabulary.gather import gather
-from kingyo.vocabulary.models import TokenModels
-from kingyo.vocabulary.places import place_rows
+from kingyo.vocabulary.row_sources import place_rows
 from kingyo.vocabulary.rows import RowMap
-from kingyo.vocabulary.stored import StoredTokenizer
+from kingyo.vocabulary.source_models import TokenModels
 from kingyo.vocabulary.templates import find_markers, resolve_template
+from kingyo.vocabulary.token_union import gather
+from kingyo.vocabulary.tokenizer_files import changed_files, stored_files, with_template
+from kingyo.vocabulary.tokenizer_json import StoredTokenizer
+from kingyo.vocabulary.tokenizer_key import TokenizerChoice
 
 
 @dataclass(frozen=True, kw_only=True)

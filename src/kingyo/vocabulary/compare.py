@@ -12,8 +12,8 @@ from typing import Literal, Self
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.vocabulary.files import stored_files
-from kingyo.vocabulary.stored import NAMED, StoredTokenizer, read_tokenizer
+from kingyo.vocabulary.tokenizer_files import stored_files
+from kingyo.vocabulary.tokenizer_json import NAMED, StoredTokenizer, read_tokenizer
 
 _TEMPLATE = "chat_template"
 _UNITE = "Set `tokenizer_source: union` (or base, or a model)."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from kingyo.errors import KingyoError
-from kingyo.vocabulary.stored import StoredTokenizer
+from kingyo.vocabulary.tokenizer_json import StoredTokenizer
 
 _IDS: Final = re.compile(
     r"(_token_ids?|_token_index|^suppress_tokens|^begin_suppress_tokens|^bad_words_ids)$"

@@ -14,7 +14,7 @@ from typing import cast
 from tokenizers import Tokenizer
 
 from kingyo.errors import KingyoError
-from kingyo.vocabulary.stored import StoredTokenizer
+from kingyo.vocabulary.tokenizer_json import StoredTokenizer
 
 Merge = tuple[str, str]
 

@@ -21,9 +21,9 @@ from kingyo.models.kinds import (
 from kingyo.types import CutAware, Example, GeneratesText, Item, RatesText
 
 if TYPE_CHECKING:
-    from kingyo.models.language import LiveModel, PathModels
+    from kingyo.models.hidden_states import ModelStreams
+    from kingyo.models.language_model import LiveModel, PathModels
     from kingyo.models.reader import PromptReader
-    from kingyo.models.streams import ModelStreams
     from kingyo.models.training import Course, Start
 
 _ENDINGS = ("ForCausalLM", "LMHeadModel")
@@ -50,7 +50,7 @@ class CausalLM:
 
     def load(self, path: Path, options: LoadOptions) -> LiveModel:
         """Build a live model; see ``LiveModel.load``."""
-        from kingyo.models.language import LiveModel
+        from kingyo.models.language_model import LiveModel
 
         return LiveModel.load(
             path,
@@ -109,13 +109,13 @@ class CausalLM:
 
     def path_models(self, live: Mapping[str, LiveModel]) -> PathModels:
         """Return models whose layers can run in any order; see ``kingyo.models.path``."""
-        from kingyo.models.language import PathModels
+        from kingyo.models.language_model import PathModels
 
         return PathModels(live)
 
     def streams(self, live: Mapping[str, LiveModel], frame: str) -> ModelStreams:
-        """Return the hidden states of the models; see ``kingyo.models.streams``."""
-        from kingyo.models.streams import ModelStreams
+        """Return the hidden states of the models; see ``kingyo.models.hidden_states``."""
+        from kingyo.models.hidden_states import ModelStreams
 
         return ModelStreams(live, frame)
 

@@ -1,0 +1,270 @@
+"""Check that checkpoints can be merged: the same tensors, shapes and architecture.
+
+A difference is an error, or the recipe resolves it. Only names, shapes and configs are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.classes import has_classes, heads_of_others, other_classes
+from kingyo.checkpoints.config_comparison import compare
+from kingyo.checkpoints.header import TensorInfo
+from kingyo.checkpoints.name_matching import lacking, match_names
+from kingyo.checkpoints.roles import is_output, is_vocabulary
+from kingyo.checkpoints.tied_weights import count_tokens, untied
+from kingyo.checkpoints.views import RowRange, View, fitted, joined, whole
+from kingyo.checkpoints.vocabulary_size import with_rows
+from kingyo.errors import KingyoError, unknown
+from kingyo.recipe import RESIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Models that can be merged tensor by tensor.
+
+    Attributes:
+        like: the template of the merge, which has the same ``tensors`` and ``config``.
+        models: all models by reference, ``like`` first; each reads the tensors to be merged under the names
+            and in the shapes of ``like``.
+        views: views through which ``like`` reads its tensors; empty if it is the stored model.
+        unmerged: tensors copied from ``like`` because their sizes differ between models.
+        warnings: differences that do not prevent the merge, as sentences.
+    """
+
+    like: Checkpoint
+    models: Mapping[str, Checkpoint]
+    views: Mapping[str, View] = field(default_factory=dict[str, View])
+    unmerged: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+
+
+def check_fit(like: Checkpoint, other: Checkpoint) -> None:
+    """Check that two checkpoints have the same tensors, shapes and attention heads.
+
+    Raises:
+        KingyoError: they differ; the message names the first difference with both values.
+    """
+    if other is like:
+        return
+    here, there = like.tensors, other.tensors
+    if here.keys() != there.keys():
+        name = min(here.keys() ^ there.keys())
+        owner, lacks = (like, other) if name in here else (other, like)
+        raise lacking(name, owner, lacks, like)
+    for name, info in here.items():
+        if info.shape != there[name].shape:
+            remedy = "Compare models of one architecture and vocabulary."
+            raise _misfit(name, [(like, info), (other, there[name])], remedy)
+        _check_floating(name, (like, info), (other, there[name]))
+    compare(like, other)
+
+
+def fit(
+    like: Checkpoint,
+    others: Sequence[Checkpoint],
+    *,
+    resize: str | None = None,
+    only: Collection[str] | None = None,
+) -> Fit:
+    """Match the tensors of the models of a merge.
+
+    Names may differ by a prefix, and a language model matches the language part of a vision-language model.
+    If only some models tie the head to the embedding, their embedding serves as their head, and the merge is
+    untied.
+
+    Args:
+        like: the model that gives the merge its names, config and tokenizer: the base, else the first source.
+        others: the other models.
+        resize: one of ``RESIZE``; with None, sizes that differ are an error.
+        only: the tensors to merge; all if None. The other models need not have the rest.
+
+    Raises:
+        KingyoError: tensors are missing, sizes differ, or the weights have different meanings.
+    """
+    if resize is not None and resize not in RESIZE:
+        raise unknown("resize", resize, RESIZE)
+    distinct = list({id(other): other for other in others if other is not like}.values())
+    merged = like.tensors.keys() if only is None else only
+    heads = [name for name in heads_of_others([like, *distinct]) if name in merged]
+    if heads and resize != "base":
+        raise other_classes([like, *distinct])
+    if not heads and all(_is_alike(like, other) for other in distinct):
+        parts = None if only is None else {like.layout.part(name) for name in only}
+        warnings = [note for other in distinct for note in compare(like, other, parts)]
+        models = {model.reference: model for model in (like, *distinct)}
+        return Fit(like=like, models=models, warnings=tuple(dict.fromkeys(warnings)))
+    return _Fitting(like, distinct, resize, only, heads).run()
+
+
+class _Fitting:
+    """Find, for each tensor and model, where its weights are."""
+
+    def __init__(
+        self,
+        like: Checkpoint,
+        others: Sequence[Checkpoint],
+        resize: str | None,
+        only: Collection[str] | None,
+        heads: Collection[str],
+    ) -> None:
+        self._like = like
+        self._models = [like, *others]
+        self._resize = resize
+        self._only = only
+        self._heads = heads
+        self._homes: list[dict[str, str]] = [{}, *(match_names(like, other, only) for other in others)]
+        self._unmerged: set[str] = set()
+        self._rows: dict[str, tuple[int, int]] = {}  # vocabulary tensor -> its rows in like, its rows resized
+
+    def run(self) -> Fit:
+        merged = dict.fromkeys(self._like.tensors if self._only is None else self._only)
+        extra = {name: None for homes in self._homes for name in homes if name not in merged}
+        self._complete([*merged, *extra])
+        views: list[dict[str, View]] = [{} for _ in self._models]
+        for name in (*merged, *extra):
+            for own, view in zip(views, self._views(name), strict=True):
+                own[name] = view
+        parts = {self._like.layout.part(name) for name in merged}
+        notes = [note for other in self._models[1:] for note in compare(self._like, other, parts)]
+        config, changes = self._config((*merged, *extra))
+        rest = {name: whole(self._like, name, name) for name in self._like.tensors if name not in merged}
+        in_order = {name: views[0].get(name) or rest[name] for name in (*self._like.tensors, *extra)}
+        like = fitted(self._like, in_order, config)
+        models = [like]
+        models += [fitted(m, v, m.config) for m, v in zip(self._models[1:], views[1:], strict=True)]
+        return Fit(
+            like=like,
+            models={model.reference: model for model in models},
+            views=in_order,
+            unmerged=frozenset(self._unmerged),
+            warnings=tuple(dict.fromkeys([*changes, *notes])),
+        )
+
+    def _complete(self, names: Iterable[str]) -> None:
+        """Find the weights of every tensor in every model, through ties if a tensor is not stored."""
+        for name in names:
+            for model, homes in zip(self._models, self._homes, strict=True):
+                if name in homes:
+                    continue
+                home = model.home(name)
+                if home is None:
+                    owner = next(
+                        m for m, known in zip(self._models, self._homes, strict=True) if name in known
+                    )
+                    raise lacking(name, owner, model, self._like)
+                homes[name] = home
+
+    def _views(self, name: str) -> list[View]:
+        """Return the view of a tensor for each model."""
+        stored = [(m, m.tensors[homes[name]]) for m, homes in zip(self._models, self._homes, strict=True)]
+        for each in stored[1:]:
+            _check_floating(name, stored[0], each)
+        if len({info.shape for _, info in stored}) == 1 and name not in self._heads:
+            return [whole(model, name, info.name) for model, info in stored]
+        if self._resize == "base":
+            self._unmerged.add(name)
+            own = whole(self._like, name, stored[0][1].name)
+            return [own] * len(stored)
+        axis = self._axis(name, stored)
+        if self._resize is None or axis is None:
+            raise _misfit(name, stored, self._remedy(name, stored))
+        sizes = [info.shape[axis] for _, info in stored]
+        rows = max(sizes) if self._resize == "pad-vocab" else min(sizes)
+        self._rows[name] = sizes[0], rows
+        return [_resized(name, at, stored, rows, axis) for at in range(len(stored))]
+
+    def _axis(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> int | None:
+        """Return the axis of the tokens, if a tensor has one row per token and differs on no other axis."""
+        shapes = [info.shape for _, info in stored]
+        if any(has_classes(model, info.name) for model, info in stored):
+            return None
+        if self._like.layout.stack(name) is not None or not is_vocabulary(name):
+            return None
+        axis = 0 if name.endswith("weight") else len(shapes[0]) - 1
+        if len({(*shape[:axis], *shape[axis + 1 :], len(shape)) for shape in shapes}) > 1:
+            return None
+        tokens = [count_tokens(model) for model, _ in stored]
+        are_tokens = all(n is None or n == shape[axis] for n, shape in zip(tokens, shapes, strict=True))
+        return axis if are_tokens else None
+
+    def _remedy(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> str:
+        """Return the remedy for sizes that differ: ``resize`` only if it helps and was not set."""
+        if self._axis(name, stored) is not None:
+            return (
+                "Set tokenizer_source: union, which keeps all tokens and matches their embeddings, or "
+                f"resize: {' or '.join(RESIZE)}."
+            )
+        one_row_each = self._like.layout.stack(name) is None and len({i.shape[1:] for _, i in stored}) == 1
+        if self._resize is None and one_row_each and (is_vocabulary(name) or len(stored[0][1].shape) > 1):
+            return "Merge models of one architecture, or set resize: base, which copies it from the base."
+        return "Merge models of one architecture and size: layers of different widths cannot be merged."
+
+    def _config(self, names: Iterable[str]) -> tuple[Mapping[str, object], list[str]]:
+        """Return the config of the merge, and sentences about its changes."""
+        config, changes = self._like.config, list[str]()
+        for name in names:
+            tied = [
+                model.reference
+                for model, homes in zip(self._models, self._homes, strict=True)
+                if is_output(name) and not is_output(homes[name])
+            ]
+            if tied and len(tied) < len(self._models):
+                config = untied(self._like, config)
+                changes.append(f"{', '.join(tied)}: the head is tied to the embedding; the merge is untied.")
+        sizes = set(self._rows.values())
+        for before, now in sorted(sizes):
+            config = with_rows(config, before, now)
+            resized = "padded to" if self._resize == "pad-vocab" else "cut to"
+            changes.append(f"{', '.join(name for name in self._rows)}: {resized} {now} rows.")
+        return config, changes
+
+
+def _is_alike(like: Checkpoint, other: Checkpoint) -> bool:
+    """Return whether two models have the same tensors in the same shapes, the common case."""
+    if like.tensors.keys() != other.tensors.keys():
+        return False
+    pairs = [(info, other.tensors[name]) for name, info in like.tensors.items()]
+    return all(own.shape == its.shape and own.is_floating == its.is_floating for own, its in pairs)
+
+
+def _resized(
+    name: str, at: int, stored: Sequence[tuple[Checkpoint, TensorInfo]], rows: int, axis: int
+) -> View:
+    """Return a vocabulary tensor with ``rows`` rows: its own first, then the base's, then the others'."""
+    model, info = stored[at]
+    end = min(rows, info.shape[axis])
+    pieces = [RowRange(model=model, name=info.name, start=0, end=end)]
+    for donor, its in stored:
+        if its.shape[axis] > end:
+            until = min(rows, its.shape[axis])
+            if end < until:
+                pieces.append(RowRange(model=donor, name=its.name, start=end, end=until))
+                end = until
+    shape = tuple(rows if i == axis else size for i, size in enumerate(info.shape))
+    return joined(model, replace(info, name=name, shape=shape), tuple(pieces), axis)
+
+
+def _check_floating(
+    name: str, one: tuple[Checkpoint, TensorInfo], other: tuple[Checkpoint, TensorInfo]
+) -> None:
+    if one[1].is_floating != other[1].is_floating:
+        raise KingyoError(
+            name,
+            expected=f"{one[1].dtype} as in {one[0].reference}",
+            received=f"{other[1].dtype} in {other[0].reference}",
+            remedy="Merge unquantised models.",
+        )
+
+
+def _misfit(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: str) -> KingyoError:
+    first, info = stored[0]
+    other, its = next((m, i) for m, i in stored if i.shape != info.shape)
+    return KingyoError(
+        name,
+        expected=f"one shape in all models: {list(info.shape)} as in {first.reference}",
+        received=f"{list(its.shape)} in {other.reference}",
+        remedy=remedy,
+    )

@@ -1,0 +1,353 @@
+"""Find the files of a checkpoint's folder, by the names that transformers and diffusers give them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, cast
+
+from kingyo.checkpoints.header import TensorInfo, read_header
+from kingyo.checkpoints.model_reference import PIPELINE, with_component
+from kingyo.checkpoints.pickled import read_pickle
+from kingyo.errors import KingyoError, suggest
+
+STEMS = ("model", "diffusion_pytorch_model")
+"""Prefixes of weight files: of transformers, of diffusers."""
+
+PICKLES = {"model": "pytorch_model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
+"""Stem -> prefix of weight files that are pickles (.bin)."""
+
+SPEAKING = (
+    "generation_config.json",
+    "tokenizer*.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.tiktoken",
+    "chat_template.*",
+    "additional_chat_templates/*.jinja",
+)
+"""Files besides weights and config that change a model's text output."""
+SEEING = (
+    "preprocessor_config.json",
+    "processor_config.json",
+    "image_processor_config.json",
+    "video_preprocessor_config.json",
+)
+"""Files that configure how a model's images are processed."""
+
+COMPONENT = (
+    *(f"{stem}{end}" for stem in STEMS for end in (".safetensors", "-*.safetensors")),
+    "*.json",
+    "*.jinja",
+    "*.txt",
+    "*.model",
+    "*.tiktoken",
+)
+"""Files of a component of a diffusers pipeline, with one variant of its weights."""
+PICKLED = tuple(f"{name}{end}" for name in PICKLES.values() for end in (".bin", "-*.bin"))
+"""Weight files that are pickles."""
+
+_LONGEST = 100_000_000  # bytes of a config or an index
+
+_WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Processor")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def read_json(file: Path, what: str) -> dict[str, object]:
+    """Read a JSON file that holds an object.
+
+    Args:
+        file: the file.
+        what: a noun phrase for it in errors, such as "a model's config.json".
+
+    Raises:
+        KingyoError: the file is missing, is not JSON, or holds something else.
+    """
+
+    def unfit(received: str, remedy: str) -> KingyoError:
+        return KingyoError(str(file), expected=what, received=received, remedy=remedy)
+
+    try:
+        length = file.stat().st_size
+        parsed: object = json.loads(file.read_text(encoding="utf-8")) if length <= _LONGEST else None
+    except OSError as error:
+        remedy = f"Name a folder with {file.name} that you may read."
+        raise unfit(error.strerror or str(error), remedy) from error
+    except (ValueError, RecursionError) as error:
+        raise unfit(f"invalid JSON ({error})", "Correct the file, or fetch the model again.") from error
+    if length > _LONGEST:
+        raise unfit(f"{length:,} bytes", "Fetch the model again: the file is too long.")
+    if not isinstance(parsed, dict):
+        raise unfit(type(parsed).__name__, "Write it as one JSON object, or fetch the model again.")
+    return cast("dict[str, object]", parsed)
+
+
+def read_config(reference: str, path: Path) -> dict[str, object]:
+    """Read the config.json of a checkpoint's folder.
+
+    Args:
+        reference: what the user wrote to name it.
+        path: the folder.
+
+    Raises:
+        KingyoError: the file is missing or broken, or the folder is a pipeline, an adapter or a GGUF.
+    """
+    if not (path / "config.json").is_file():
+        if (path / PIPELINE).is_file():
+            raise _pipeline(reference, path)
+        if (path / "adapter_config.json").is_file():
+            raise KingyoError(
+                str(path),
+                expected="a complete model",
+                received="a LoRA (adapter_config.json)",
+                remedy="Write it after its model: model+lora.",
+            )
+        if (file := next(path.glob("*.gguf"), None)) is not None:
+            raise gguf(str(path), file)
+        if (path.parent / PIPELINE).is_file():
+            raise no_component(reference, path)
+    return read_json(path / "config.json", "a model's config.json")
+
+
+class _Names(NamedTuple):
+    """A form of weights in a folder: the stem, the name of a single file, and the reader of its header."""
+
+    stem: str
+    single: str
+    read: Callable[[Path], dict[str, TensorInfo]]
+
+
+_SAFE = [_Names(stem, f"{stem}.safetensors", read_header) for stem in STEMS]
+_PICKLED = [_Names(stem, f"{name}.bin", read_pickle) for stem, name in PICKLES.items()]
+
+
+def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[str, TensorInfo]]:
+    """Read the headers of a folder's weights.
+
+    Args:
+        path: the folder.
+        allow_pickle: read pickles of torch if there is no safetensors; see ``read_pickle``.
+
+    Returns:
+        The stem of the weight files, and the tensors in the order of their data.
+
+    Raises:
+        KingyoError: the folder has no weights, or its files contradict one another.
+    """
+    for stem, name, read in (*_SAFE, *(_PICKLED if allow_pickle else ())):
+        single, index = path / name, path / f"{name}.index.json"
+        if single.is_file():  # before the index, as in transformers
+            return stem, _require_tensors(read(single), single)
+        if index.is_file():
+            return stem, _require_tensors(_read_shards(path, index, read), index)
+    raise _no_weights(path)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a file exists; False for an invalid file name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def has_weights(path: Path) -> bool:
+    """Return whether a folder has weights in safetensors under a known name."""
+    return _has_any(path, _SAFE)
+
+
+def _has_any(path: Path, names: Iterable[_Names]) -> bool:
+    return any((path / f"{each.single}{end}").is_file() for each in names for end in ("", ".index.json"))
+
+
+def _require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
+    if not tensors:
+        raise KingyoError(
+            str(file),
+            expected="at least one tensor",
+            received="none",
+            remedy="Save or fetch the model again.",
+        )
+    return tensors
+
+
+def _read_shards(
+    path: Path, index: Path, read: Callable[[Path], dict[str, TensorInfo]]
+) -> dict[str, TensorInfo]:
+    named = read_json(index, "an index of shards").get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise _mismatch(index, "a weight_map with entries", "none")
+    weight_map = cast("dict[str, object]", named)
+    files = {name: _shard_file(path, index, shard) for name, shard in weight_map.items()}
+    tensors: dict[str, TensorInfo] = {}
+    for file in dict.fromkeys(files.values()):
+        for name, info in read(file).items():
+            if files.get(name) != file:
+                received = f"none for {name} in {file.relative_to(path)}"
+                raise _mismatch(index, "every tensor of every shard", received)
+            tensors[name] = info
+    absent = [name for name in weight_map if name not in tensors]
+    if absent:
+        received = f"'{absent[0]}', which {weight_map[absent[0]]} does not hold"
+        raise _mismatch(index, "tensors that the shards hold", received)
+    return tensors
+
+
+def _mismatch(index: Path, expected: str, received: str) -> KingyoError:
+    remedy = "Fetch or save the model again: its index and its shards do not match."
+    return KingyoError(str(index), expected=expected, received=received, remedy=remedy)
+
+
+def _shard_file(path: Path, index: Path, shard: object) -> Path:
+    """Return the file of a shard, whose name must stay below the folder.
+
+    The file itself may be a link to elsewhere, as in the Hub's cache.
+    """
+    pure = PurePosixPath(shard) if isinstance(shard, str) else PurePosixPath("/")
+    suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
+    if pure.is_absolute() or ".." in pure.parts or "\\" in str(pure) or pure.suffix != suffix:
+        raise KingyoError(
+            str(index),
+            expected="shards inside the folder",
+            received=f"{shard!r:.200}",
+            remedy=f"Correct the index: it may name only {suffix} files below its own folder.",
+        )
+    file = path / pure
+    if not is_file(file):
+        raise KingyoError(
+            str(index),
+            expected=f"the shard {shard!r:.200}",
+            received="no such file",
+            remedy="Put the shard into the folder, or fetch the model again.",
+        )
+    return file
+
+
+def _no_weights(path: Path) -> KingyoError:
+    pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
+    others = sorted(file.name for file in path.glob("*.safetensors"))
+    file = next(path.glob("*.gguf"), None)
+    if others:
+        first = others[0].partition(".")[0]
+        name = f"{first if first in STEMS else STEMS[0]}.safetensors"  # of a variant such as fp16
+        return KingyoError(
+            str(path),
+            expected=f"{name} or its index",
+            received=f"other weights ({others[0]})",
+            remedy=f"Rename {others[0]} to {name} if you mean these weights.",
+        )
+    if pickles:
+        convert = "load the model where you trust it, and save it with save_pretrained"
+        allow = "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code, or "
+        return KingyoError(
+            str(path),
+            expected="weights in safetensors",
+            received=f"only pickles ({pickles[0]})",
+            remedy=f"{allow if _has_any(path, _PICKLED) else 'Pickles can run code: '}{convert}.",
+        )
+    if file is not None:
+        return gguf(str(path), file)
+    return KingyoError(
+        str(path),
+        expected="model.safetensors or its index",
+        received="neither",
+        remedy="Name the folder of a complete model, as save_pretrained writes it.",
+    )
+
+
+def gguf(reference: str, file: Path) -> KingyoError:
+    """Return the error for a GGUF file, or a folder with one, in place of a model."""
+    return KingyoError(
+        reference,
+        expected="weights in safetensors",
+        received=f"a GGUF ({file.name})",
+        remedy="Name the original model, since most GGUFs hold rounded weights. Or convert it, as "
+        "docs/recipes.md shows, with the packages gguf and accelerate: AutoModelForCausalLM.from_pretrained("
+        f"{str(file.parent)!r}, gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True))"
+        ".save_pretrained(FOLDER).",
+    )
+
+
+def _pipeline(reference: str, path: Path) -> KingyoError:
+    names = _components(path)
+    best = next((name for name in ("unet", "transformer", *names) if name in names), "unet")
+    return KingyoError(
+        reference,
+        expected="one model",
+        received=f"a diffusers pipeline ({', '.join(names) or 'without weights in safetensors'})",
+        remedy=f"Name one of its models, such as {with_component(reference, best, path.parent)}, or pass "
+        f"--component {best} to `kingyo merge`.",
+    )
+
+
+def no_component(reference: str, path: Path) -> KingyoError:
+    """Return the error for a component that a pipeline lacks, or that is not a model.
+
+    Args:
+        reference: what the user wrote.
+        path: where the component's folder would be.
+    """
+    names = _components(path.parent)
+    if not names:
+        return KingyoError(
+            reference,
+            expected=f"a model or a LoRA called '{path.name}' in the repository",
+            received="a repository without it that is not a diffusers pipeline",
+            remedy=f"Remove '/{path.name}', or correct it.",
+        )
+    return KingyoError(
+        reference,
+        expected=f"a model of the pipeline: {', '.join(names)}",
+        received=f"'{path.name}'",
+        remedy=suggest(path.name, names),
+    )
+
+
+def _components(pipeline: Path) -> list[str]:
+    """Return the models of a diffusers pipeline: those in its index, and folders with weights."""
+    index = pipeline / PIPELINE
+    stated = read_json(index, "the index of a pipeline") if index.is_file() else {}
+    models = {name for name, value in stated.items() if _is_model(value)}
+    ends = [f"{each.single}{end}" for each in _SAFE for end in ("", ".index.json")]
+    return sorted(models | {file.parent.name for end in ends for file in pipeline.glob(f"*/{end}")})
+
+
+def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool) -> dict[str, Path]:
+    """Return files of the pipeline around a component by name, including its index and licence.
+
+    Args:
+        component: the folder of the component.
+        folders: patterns of the pipeline's other folders, such as ``vae``.
+        allow_pickle: whether to include pickles of folders that have no other weights.
+    """
+    root = component.absolute().parent
+    if not (root / PIPELINE).is_file():
+        return {}
+    chosen = {each for pattern in folders for each in root.glob(pattern) if each.is_dir()}
+    files = [file for pattern in (PIPELINE, "LICENSE*", "NOTICE*") for file in root.glob(pattern)]
+    for folder in chosen - {component.absolute()}:
+        more = PICKLED if allow_pickle and not has_weights(folder) else ()
+        files += [file for pattern in (*COMPONENT, *more) for file in folder.glob(pattern)]
+    return {str(file.relative_to(root)): file for file in sorted(files) if file.is_file()}
+
+
+def parts_of(index: Mapping[str, object]) -> dict[str, bool]:
+    """Return the folders in the index of a pipeline, and whether each holds a model."""
+    pairs = {name: cast("list[object]", value) for name, value in index.items() if isinstance(value, list)}
+    return {
+        name: _is_model(pair) for name, pair in pairs.items() if len(pair) == 2 and isinstance(pair[1], str)
+    }
+
+
+def _is_model(value: object) -> bool:
+    """Return whether an entry of a pipeline's index (a library and a class) is a model."""
+    pair = cast("list[object]", value) if isinstance(value, list) else []
+    return len(pair) == 2 and isinstance(pair[1], str) and not pair[1].endswith(_WITHOUT_WEIGHTS)

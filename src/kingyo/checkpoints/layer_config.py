@@ -1,0 +1,212 @@
+"""Adapt a config to a new sequence of layers, which may repeat, be reordered, or come from other models.
+
+Each layer keeps its kind (sliding attention, dense or sparse). Configs that cannot express the new sequence,
+since they state kinds by a rule (every second layer, the first three), are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import cast
+
+from kingyo.checkpoints.config_defaults import build, complete
+from kingyo.checkpoints.layers import Config, Level, find_levels
+from kingyo.errors import KingyoError
+from kingyo.io.units import counted
+
+Chosen = int | tuple[Config, int]
+"""A layer's number, or another model's config and its layer's number."""
+
+_PLACES = re.compile(r"_only_layers$|_layer_ids$|_idxs?$|_indices$|^moe_layers$|^cross_attention_layers$")
+_BY_LAYER = re.compile(r"layer|block|pattern|_types$")
+_OF_OTHERS = re.compile(r"^(mtp|vision|audio|image|visual)_|^_?out_|feature|deepstack|architectures")
+_FIRST = re.compile(r"first_k_dense_replace|num_dense_layers")
+_LAST = re.compile(r"num_kv_shared_layers")
+_EVERY = re.compile(r"decoder_sparse_step|moe_layer_freq|(\w+_)?layer_(interval|step|period)")
+_EVERY_LISTED = re.compile(r"_?sliding_window_pattern|full_attention_interval|no_rope_layer_interval")
+"""Keys that transformers expands into a list with one entry per layer."""
+_FROM_LISTS = re.compile(rf"{_EVERY_LISTED.pattern}|max_window_layers|use_sliding_window")
+"""Keys that such a list overrides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ConfigLayer:
+    """A layer: its number, and the level of its model's config that describes it."""
+
+    level: Level
+    number: int
+
+    def entry(self, key: str) -> object:
+        """Return its entry in a list with one entry per layer; None if its model has no such list."""
+        value = self.level.stated.get(key)
+        return value[self.number] if _is_by_layer(key, value, self.level.n) else None  # pyright: ignore
+
+
+def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language") -> dict[str, object]:
+    """Return the config of a model with a new sequence of layers.
+
+    Args:
+        config: config of the model that gives everything but the layers.
+        chosen: the source of each layer of the new model: a number, or another model's config and a number.
+        part: the part that the layers belong to; see ``Layout.parts``.
+
+    Raises:
+        KingyoError: the config states no number of layers, a layer does not exist, the config cannot express
+            the kinds of the chosen layers, or the model has a path with shared layers.
+    """
+    if "path_layers" in config:
+        raise KingyoError(
+            "config.json",
+            expected="a model that runs its layers in order",
+            received="a path whose layers an earlier kingyo shared",
+            remedy="Take layers of its source models, which its recipe.yaml names.",
+        )
+    levels = find_levels(config, part)
+    layers = [_layer(config, each, part) for each in chosen]
+    if not layers:
+        remedy = "Choose layers for the new model."
+        raise KingyoError("slices", expected="at least one layer", received="none", remedy=remedy)
+    changed = deepcopy(dict(config))
+    for level in levels:
+        inner = _inside(changed, level.path)
+        wanted = _wanted(level, layers)
+        inner.update(level.sides)
+        inner.update(dict.fromkeys(level.keys, len(layers)))
+        inner.update({key: value for key, value in wanted.items() if key in inner})
+        full = _inside(dict(complete(changed)), level.path)
+        inner.update({key: value for key, value in wanted.items() if key in full and full[key] != value})
+    _check_readable(changed)
+    return changed
+
+
+def kept_by_layers(config: Config, part: str = "language") -> frozenset[str]:
+    """Return the keys whose values may differ between models, since ``with_layers`` keeps them per layer.
+
+    Raises:
+        KingyoError: the config states no number of layers.
+    """
+    return frozenset(key for level in find_levels(config, part) for key in _kept(level))
+
+
+def _kept(level: Level) -> Iterator[str]:
+    for key, value in level.stated.items():
+        is_place = bool(_PLACES.search(key)) and _are_places(value, level.n)
+        is_list = _is_by_layer(key, value, level.n) or _runs(value, level.n) is not None
+        is_derived = _FIRST.fullmatch(key) or (_FROM_LISTS.fullmatch(key) and _is_listed(level))
+        if key in level.keys or is_place or is_list or is_derived:
+            yield key
+
+
+def _layer(config: Config, chosen: Chosen, part: str) -> _ConfigLayer:
+    source, number = (config, chosen) if isinstance(chosen, int) else chosen
+    level = find_levels(source, part)[-1]
+    if not 0 <= number < level.n:
+        raise KingyoError(
+            "slices",
+            expected=f"a layer from 0 to {level.n - 1}",
+            received=str(number),
+            remedy=f"Choose one of its {counted(level.n, 'layer')}; the first is 0.",
+        )
+    return _ConfigLayer(level=level, number=number)
+
+
+def _wanted(level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
+    """Return new values of the keys that describe single layers."""
+    values: dict[str, object] = {}
+    for key, value in level.stated.items():
+        if _OF_OTHERS.search(key) or key in level.keys:
+            continue
+        if _PLACES.search(key) and _are_places(value, level.n):
+            values[key] = [place for place, layer in enumerate(layers) if layer.number in _places(layer, key)]
+        elif _is_by_layer(key, value, level.n):
+            entries = [layer.entry(key) for layer in layers]
+            values[key] = "".join(cast("list[str]", entries)) if isinstance(value, str) else entries
+        elif (runs := _runs(value, level.n)) is not None:
+            kinds = [
+                (_runs(layer.level.stated.get(key), layer.level.n) or runs)[layer.number] for layer in layers
+            ]
+            values[key] = [[kinds, 1]]
+        elif isinstance(value, int) and not isinstance(value, bool):
+            values.update(_counted(key, value, level, layers))
+    return values
+
+
+def _counted(key: str, value: int, level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
+    """Return the new value of a key that counts layers: the first, the last, every n-th."""
+    if _FIRST.fullmatch(key):
+        are_first = [layer.number < cast("int", layer.level.stated.get(key, 0)) for layer in layers]
+        if are_first != sorted(are_first, reverse=True):
+            raise _inexpressible(key, f"the first {value} layers before all others")
+        return {key: sum(are_first)}
+    if _LAST.fullmatch(key) and value > 0:
+        are_last = [layer.number >= layer.level.n - value for layer in layers]
+        if are_last != [place >= len(layers) - value for place in range(len(layers))]:
+            raise _inexpressible(key, f"all of the last {value} layers after all others")
+    is_pattern = not _is_listed(level) if _EVERY_LISTED.fullmatch(key) else _EVERY.fullmatch(key)
+    if value > 1 and is_pattern and any((layer.number - i) % value for i, layer in enumerate(layers)):
+        raise _inexpressible(key, f"layers that keep their places in a pattern of every {value}")
+    return {}
+
+
+def _is_listed(level: Level) -> bool:
+    return any(_is_by_layer(key, value, level.n) for key, value in level.stated.items())
+
+
+def _inexpressible(key: str, expected: str) -> KingyoError:
+    return KingyoError(
+        f"{key} in config.json",
+        expected=expected,
+        received="another order of layers, which this key cannot express",
+        remedy="Choose layers that keep the order.",
+    )
+
+
+def _check_readable(config: Config) -> None:
+    try:
+        build(config)
+    except Exception as error:  # transformers raises errors of several types
+        raise KingyoError(
+            "config.json",
+            expected="a config with the chosen layers that transformers can load",
+            received=f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.200}",
+            remedy="Choose other slices, which this architecture allows.",
+        ) from error
+
+
+def _inside(config: dict[str, object], path: tuple[str, ...]) -> dict[str, object]:
+    for key in path:
+        config = cast("dict[str, object]", config.get(key) or {})
+    return config
+
+
+def _is_by_layer(key: str, value: object, n: int) -> bool:
+    is_list = isinstance(value, list | tuple) or (isinstance(value, str) and "pattern" in key)
+    return is_list and len(cast("Sequence[object]", value)) == n and bool(_BY_LAYER.search(key))
+
+
+def _are_places(value: object, n: int) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    return all(isinstance(each, int) and 0 <= each < n for each in cast("Sequence[object]", value))
+
+
+def _places(layer: _ConfigLayer, key: str) -> Sequence[object]:
+    value = layer.level.stated.get(key)
+    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+
+
+def _runs(value: object, n: int) -> list[object] | None:
+    """Expand runs of kinds such as ``[[["global", "local"], 6]]`` to one per layer; None for other values."""
+    if not isinstance(value, list) or not value:
+        return None
+    runs = cast("list[object]", value)
+    kinds: list[object] = []
+    for run in runs:
+        pair = cast("list[object]", run) if isinstance(run, list) else []
+        if len(pair) != 2 or not isinstance(pair[0], list) or not isinstance(pair[1], int):
+            return None
+        kinds += cast("list[object]", pair[0]) * pair[1]
+    return kinds if len(kinds) == n else None

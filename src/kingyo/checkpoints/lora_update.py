@@ -1,0 +1,98 @@
+"""Apply an adapter to one tensor: W + scale · B A, in float32 and unrounded."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+from kingyo.checkpoints.header import TensorInfo
+from kingyo.checkpoints.mapped_tensors import map_tensor
+from kingyo.io.lazy_torch import Tensor, torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """The low-rank update of a matrix, or of a convolution as a matrix: scale · B A, and DoRA's magnitudes.
+
+    Attributes:
+        a: rank × inputs.
+        b: outputs × rank.
+        scale: factor of the product.
+        is_turned: whether the model stores inputs × outputs (GPT-2's Conv1D, embeddings).
+        magnitude: for a DoRA, the length of each row of outputs × inputs.
+    """
+
+    a: TensorInfo
+    b: TensorInfo
+    scale: float
+    is_turned: bool
+    magnitude: TensorInfo | None = None
+
+    def apply_(self, weight: Tensor) -> None:
+        """Update a contiguous weight in place."""
+        matrix = weight.T if self.is_turned else weight.flatten(1)
+        low, high = (map_tensor(info).to(weight.dtype).flatten(1) for info in (self.a, self.b))
+        matrix.addmm_(high, low, alpha=self.scale)
+        if self.magnitude is not None:  # m (W + ΔW) / ‖W + ΔW‖ by row: eq. 5 of DoRA, arXiv:2402.09353
+            wanted = map_tensor(self.magnitude).to(weight.dtype).flatten()
+            lengths = cast("Tensor", torch.linalg.vector_norm(matrix, dim=1))  # pyright: ignore[reportUnknownMemberType]
+            matrix.mul_((wanted / lengths)[:, None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """The changes by an adapter to one tensor, in this order.
+
+    Attributes:
+        replacement: replaces the model's tensor.
+        update: low-rank update to add.
+        shift: bias to add, multiplied by ``shift_scale``.
+        shift_scale: factor of ``shift``.
+    """
+
+    replacement: TensorInfo | None = None
+    update: Update | None = None
+    shift: TensorInfo | None = None
+    shift_scale: float = 1.0
+
+    @property
+    def tensors(self) -> tuple[TensorInfo, ...]:
+        """The adapter's tensors in these changes."""
+        low = self.update
+        tensors = (self.replacement, self.shift, *(() if low is None else (low.a, low.b, low.magnitude)))
+        return tuple(info for info in tensors if info is not None)
+
+    def apply(self, stored: Tensor) -> Tensor:
+        """Return the changed tensor in float32 (float64 if stored as that); ``stored`` is not modified."""
+        start = stored if self.replacement is None else map_tensor(self.replacement)
+        dtype = wide(stored.dtype)
+        if self.update is None and self.shift is None:
+            return start.to(dtype)
+        result = start.to(dtype, copy=True)
+        if self.update is not None:
+            with _one_thread():
+                self.update.apply_(result)
+        if self.shift is not None:
+            result.add_(map_tensor(self.shift).to(dtype), alpha=self.shift_scale)
+        return result
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    """Use one thread, since the last bits of matrix products depend on the number of threads."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype for computing with weights of a dtype."""
+    return torch.float64 if dtype == torch.float64 else torch.float32

@@ -1,0 +1,165 @@
+"""What ``kingyo diff`` prints: tables of how far models are from one another, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.columns import Columns
+from rich.markup import escape
+from rich.table import Table
+
+from kingyo.cli.console import Console, print_whole, say
+from kingyo.stats import percent
+
+if TYPE_CHECKING:
+    from kingyo.compare import CheckpointComparison, ComparisonSums
+
+LEGEND = (
+    "opposed: of the numbers that both have changed, those with opposite signs (50 % is chance); by size: "
+    "the same, weighted by |δA·δB|; top 10 %: what the largest tenth of each tensor holds of ‖δ‖² (44 % if "
+    "it is normal)."
+)
+
+Cells = Callable[["ComparisonSums"], list[str]]
+
+
+def print_comparison(found: CheckpointComparison) -> None:
+    """Print a comparison to standard output."""
+    from kingyo.compare import advise, letter
+
+    console = Console(highlight=False)
+    for i, reference in enumerate(found.models):
+        say(console, f"[bold]{letter(i)}[/bold] = {escape(reference)}")
+    if found.base is not None:
+        say(console, f"[bold]δ[/bold] = what each adds to its base, {escape(found.base)}")
+        print_whole(console, _models(found))
+    if len(found.models) > 2:
+        matrices = [_matrix(title, cells) for title, cells in _matrices(found).items()]
+        console.print(Columns(matrices, padding=(0, 3)))
+    print_whole(console, _groups(found, "kind", {**found.kinds, "all": found.total}))
+    print_whole(console, _groups(found, "layer", found.layers))
+    if found.base is not None:
+        say(console, LEGEND, style="dim")
+    for line in (*found.notes, *advise(found)):
+        say(console, escape(line))
+
+
+def _models(found: CheckpointComparison) -> Table:
+    """What each model adds to its base, over all tensors."""
+    from kingyo.compare import TOP, letter
+
+    total = found.total
+    energy = [f"top {share:.0%}".replace("%", " %") for share in TOP]
+    table = _table("Task vectors", "", "‖δ‖", "of ‖base‖", "unchanged", *energy)
+    for i in range(len(found.models)):
+        held = [total.top_share(i, which) for which in (0, 1)]
+        shares = [total.change(i), total.unchanged(i), *held]
+        table.add_row(letter(i), f"{total.delta_norm(i):.4g}", *(_share(each) for each in shares))
+    return table
+
+
+def _columns(found: CheckpointComparison) -> tuple[list[str], Cells]:
+    """Which columns a table of groups has, and what stands in them."""
+    from kingyo.compare import letter
+
+    n = len(found.models)
+    names = [letter(i) for i in range(n)]
+    if found.base is not None:
+        head = [f"‖δ{name}‖" for name in names]
+        more = ["cosine", "opposed", "by size"] if n > 1 else ["unchanged", "top 10 %"]
+        return [*head, *more], _with_base
+    head = [f"‖{name}‖" for name in names]
+    return [*head, "‖A − B‖" if n == 2 else "gap", "relative", "cosine", "equal"], _without_base
+
+
+def _with_base(sums: ComparisonSums) -> list[str]:
+    changes = [_share(sums.change(i)) for i in range(sums.n_models)]
+    if sums.n_models == 1:
+        return [*changes, _share(sums.unchanged(0)), _share(sums.top_share(0))]
+    return [
+        *changes,
+        _number(_mean(sums, sums.delta_cosine)),
+        _share(_mean(sums, sums.conflict)),
+        _share(_mean(sums, sums.weighted_conflict)),
+    ]
+
+
+def _without_base(sums: ComparisonSums) -> list[str]:
+    return [
+        *(f"{sums.norm(i):.4g}" for i in range(sums.n_models)),
+        f"{_mean(sums, sums.distance) or 0.0:.4g}",
+        _share(_mean(sums, lambda i, j: sums.relative(j, i))),
+        _number(_mean(sums, sums.cosine)),
+        _share(_mean(sums, sums.equal_share)),
+    ]
+
+
+def _mean(sums: ComparisonSums, value: Callable[[int, int], float | None]) -> float | None:
+    known = [each for each in (value(i, j) for i, j in sums.pairs()) if each is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _groups(found: CheckpointComparison, what: str, groups: Mapping[str, ComparisonSums]) -> Table:
+    head, cells = _columns(found)
+    scale = "" if found.base is None else ", ‖δ‖ as a share of ‖base‖"
+    means = "" if len(found.models) < 3 else "; of pairs the mean"
+    table = _table(f"By {what}{scale}{means}", what, "numbers", *head)
+    for name, sums in groups.items():
+        table.add_row(escape(name.removeprefix("block.")), _count(sums.numbers), *cells(sums))
+    return table
+
+
+def _matrices(found: CheckpointComparison) -> dict[str, list[list[str]]]:
+    """Pair by pair over all tensors: title -> rows of cells."""
+    total = found.total
+    shown: dict[str, Callable[[int, int], str]] = {
+        "‖row − column‖/‖row‖": lambda i, j: _share(total.relative(j, i)),
+        "Cosine of weights": lambda i, j: _number(total.cosine(i, j)),
+    }
+    if found.base is not None:
+        shown["Cosine of task vectors"] = lambda i, j: _number(total.delta_cosine(i, j))
+        shown["Opposite signs"] = lambda i, j: _share(total.conflict(i, j))
+        shown["Opposite, by size"] = lambda i, j: _share(total.weighted_conflict(i, j))
+    places = range(len(found.models))
+    return {
+        title: [["" if i == j else cell(i, j) for j in places] for i in places]
+        for title, cell in shown.items()
+    }
+
+
+def _matrix(title: str, cells: Sequence[Sequence[str]]) -> Table:
+    from kingyo.compare import letter
+
+    names = [letter(i) for i in range(len(cells))]
+    table = _table(title, "", *names)
+    for name, row in zip(names, cells, strict=True):
+        table.add_row(name, *row)
+    return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _share(value: float | None) -> str:
+    """In percent, with two digits at least that tell something."""
+    if value is None:
+        return "–"
+    return percent(value) if value >= 0.01 or value == 0 else f"{100 * value:.2g} %"
+
+
+def _count(numbers: int) -> str:
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if numbers >= size:
+            return f"{numbers / size:.3g} {unit}"
+    return str(numbers)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,227 @@
+"""A run that was only looked at, as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.cli.console import Console, print_whole, say
+from kingyo.cli.parts_table import row_name
+from kingyo.dry_run import STAGES, Cost, CostPart, DryRun, MemoryForecast, PathCosts, total
+from kingyo.errors import told
+from kingyo.evolution import MAIN, Search
+from kingyo.io.units import count_text, counted, size_text, time_text
+from kingyo.models.kinds import BatchMemory
+from kingyo.run.settings import RunSettings
+from kingyo.screens import ScreenSettings
+from kingyo.strategies.seeded import population
+from kingyo.types import SPLITS, Axis
+
+_MOST_GENES = 12
+SPEED = 10  # answers a second, as an example: a dry run measures nothing
+
+
+def print_dry_run(found: DryRun) -> None:
+    """Print what a run would do, what it takes, and its first recipe, to standard output."""
+    console = Console(highlight=False)
+    run = found.run
+    say(console, f"[bold]{escape(found.run.config.name)}[/bold]")
+    print_whole(console, _models(found), leading=2)
+    for line in _search_lines(found):
+        say(console, escape(line))
+    print_whole(console, _genes(run.axes), leading=2)
+    if len(run.axes) > _MOST_GENES:
+        say(console, f"  and {len(run.axes) - _MOST_GENES} more; --json names all")
+    print_whole(console, _parts(found.cost), leading=2)
+    for line in (*_cost_lines(found.cost), *_memory_lines(found.memory, found.run.config.device)):
+        say(console, escape(line))
+    for note in found.notes:
+        say(console, f"[dim]note[/dim]: {escape(note)}")
+    say(console, "the recipe at the start of every gene:")
+    for line in run.first.to_yaml().splitlines():
+        say(console, escape(f"  {line}"))
+    say(console, f"All fits together. Nothing was written or run. {_next(found)}")
+
+
+def _next(found: DryRun) -> str:
+    if found.missing_device is None:
+        return "Leave --dry-run out to begin."
+    return escape(f"But it cannot begin on this machine: {found.missing_device}.")
+
+
+def _models(found: DryRun) -> Table:
+    models, table = found.run.models, _table("", "model", "numbers", "dtype", "size", "on the Hub still")
+    named = dict(models.sources)
+    if models.base is not None:
+        named = {**named, "base": models.base}
+    for name, model in named.items():
+        table.add_row(*map(escape, _model_cells(name, model)))
+    return table
+
+
+def _model_cells(name: str, model: Checkpoint) -> tuple[str, ...]:
+    dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
+    size = sum(info.n_bytes for info in model.tensors.values())
+    missing = size_text(model.n_missing) if model.n_missing else ""
+    return name, model.reference, count_text(model.n_parameters), ", ".join(dtypes), size_text(size), missing
+
+
+def _search_lines(found: DryRun) -> Iterator[str]:
+    run, config, wanted = found.run, found.run.config, found.run.settings.first
+    items = ", ".join(f"{len(run.items[split])} {split}" for split in SPLITS)
+    near = f"; {run.data.near}" if run.data.near.groups else ""
+    unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
+    yield f"items: {items}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped{near}"
+    example = run.items["fit"][0]
+    yield f"an item: {example.in_a_line()} → {example.answer!r}"
+    settings = ", ".join(
+        f"{key} {_shown(value)}" for key, value in wanted.settings.items() if value is not None
+    )
+    main = run.searches[0]
+    named = f" (preset {config.search.preset})" if config.search.preset is not None else ""
+    yield (
+        f"search: {wanted.strategy}{named}, generations of {counted(population(main.strategy), 'candidate')}"
+        f"{f', {settings}' if settings else ''}{_given(main)}"
+    )
+    if config.space != "dataflow":
+        yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
+    yield from _path_lines(run.settings, found.paths)
+    yield f"screen: {_screen(wanted.screen, len(run.items['fit']))}"
+    yield from _next_search(found) if run.settings.then is not None else ()
+    yield f"genes: {len(run.axes)}"
+
+
+def _screen(screen: ScreenSettings, n_fit: int) -> str:
+    which = "all items of fit"
+    if screen.items is not None and screen.items < n_fit:
+        which = f"{counted(screen.items, 'item')} of fit, {screen.chooses}"
+    return f"{which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
+
+
+def _next_search(found: DryRun) -> Iterator[str]:
+    """Of what follows the winner of the weights, which the table of genes says nothing of."""
+    main = next(each for each in found.run.foreseen if each.name == MAIN)
+    screen = _screen(main.screen, len(found.run.items["fit"]))
+    yield f"of paths: {counted(len(main.space.axes), 'gene')}{_given(main)}; screen: {screen}"
+
+
+def _given(search: Search) -> str:
+    return f", after {counted(search.given, 'given path')}" if search.given else ""
+
+
+def _path_lines(settings: RunSettings, paths: PathCosts | None) -> Iterator[str]:
+    wanted, then = settings.paths, settings.then
+    if paths is None or wanted is None:
+        return
+    strategy = "" if then is None else f", then searched by {then.strategy} (preset {then.preset.name})"
+    yield (
+        f"paths through layers{strategy}: order {wanted.order}, repetitions {wanted.repetitions}, "
+        f"scales {wanted.scales}"
+    )
+    yield (
+        f"the longest path: {counted(paths.longest, 'layer')}, {size_text(paths.longest_bytes)} of "
+        f"weights; the search begins at {counted(paths.own, 'layer')}, {size_text(paths.own_bytes)}"
+    )
+
+
+def _dtype(found: DryRun) -> str:
+    """What candidates are merged and run in, and what is faster where that costs time."""
+    models, own = found.run.models, found.run.config.merge.dtype
+    model = models.base or next(iter(dict(models.sources).values()))
+    dtypes = {own} if own else {info.stored_dtype for info in model.tensors.values()}
+    is_free = found.run.config.merge.genome is None  # mergekit-evolve's are bfloat16
+    slow = is_free and found.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
+    hint = "; most CPUs are faster with merge.dtype: float32" if slow else ""
+    return (own or "the models' own dtype") + hint
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _genes(axes: tuple[Axis, ...]) -> Table:
+    table = _table("", "gene", "from", "to", "start", "kind")
+    for axis in axes[:_MOST_GENES]:
+        kind = f"one of {told(axis.choices, 6)}" if axis.choices else axis.kind
+        table.add_row(
+            "", escape(axis.name), f"{axis.low:g}", f"{axis.high:g}", f"{axis.first:g}", escape(kind)
+        )
+    return table
+
+
+def _parts(cost: Cost) -> Table:
+    """What each part of the run scores; validation and test of all searches are one part each."""
+    rows: dict[str, list[CostPart]] = {}
+    for part in cost.parts:
+        rows.setdefault(row_name(part.name, part.split), []).append(part)
+    has_times = any(part.seconds is not None for part in cost.parts)
+    names = ("part", "models", "items each", "answers", "share", *(("time",) if has_times else ()))
+    table = _table(*names)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, parts in {**rows, "whole run": list(cost.parts)}.items():
+        items = "" if name == "whole run" else f"{max(part.items for part in parts):,}"
+        models, answers = total(part.models for part in parts), total(part.answers for part in parts)
+        every, seconds = cost.answers(), total(part.seconds for part in parts)
+        share = "?" if answers is None or not every else f"{100 * answers / every:.0f} %"
+        cells = [name, _counted(models), items, _counted(answers), share, _counted(seconds, time_text)]
+        table.add_row(*cells[: len(names)])
+    return table
+
+
+def _counted(number: float | None, write: Callable[[float], str] = lambda number: f"{number:,.0f}") -> str:
+    return "?" if number is None else write(number)
+
+
+def _cost_lines(cost: Cost) -> Iterator[str]:
+    every, share = cost.answers(), cost.share("search")
+    if every is None or share is None:
+        yield "answers to grade: as many as the minutes of the budget allow"
+        known = {stage: cost.seconds(stage) for stage in STAGES}
+        yield f"time: {_times(known)}; a run that has begun tells what is left of each part"
+    else:
+        yield f"answers to grade: {every:,} at most, {100 * share:.0f} % of them in the search itself"
+        times = {stage: (cost.answers(stage=stage) or 0) / SPEED for stage in STAGES}
+        yield (
+            f"time: if {SPEED} answers take a second, {time_text(every / SPEED)} ({_times(times)}); a run "
+            "that has begun measures its own speed, and tells what is left of each part"
+        )
+
+
+def _times(times: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{stage} {time_text(seconds)}" for stage, seconds in times.items() if seconds)
+
+
+def _memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
+    yield (
+        f"memory of {device}: {size_text(memory.live)} for {_live(memory.n_live)}; {_batch(memory.batch)}and "
+        "what computing takes beside"
+    )
+    sources = size_text(sum(memory.sources.values()))
+    yield f"sources: {sources} of files, mapped: the system may take that memory back"
+    if memory.missing:
+        yield (
+            f"downloads first: {size_text(sum(memory.missing.values()))} of "
+            f"{counted(len(memory.missing), 'model')}"
+        )
+
+
+def _batch(batch: BatchMemory | None) -> str:
+    if batch is None:
+        return ""
+    return f"{'unknown' if batch.bytes is None else size_text(batch.bytes)} for {batch.what}; "
+
+
+def _live(n: int) -> str:
+    return "the live model" if n == 1 else f"{n} live models"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    return table

@@ -1,0 +1,29 @@
+"""Dry runs: check a run and estimate its cost and memory, without weights and without writing.
+
+Reads run.yaml, configs, headers, tokenizers and data.
+"""
+
+from kingyo.dry_run.collect import DryRun, describe, dry_run
+from kingyo.dry_run.cost import STAGES, Cost, CostPart, Stage, cost_of, total
+from kingyo.dry_run.memory import MemoryForecast
+from kingyo.dry_run.path_costs import PathCosts, foresee_paths
+from kingyo.dry_run.record import dry_run_record
+from kingyo.dry_run.time_left import ProgressPart, TimeLeft
+
+__all__ = [
+    "STAGES",
+    "Cost",
+    "CostPart",
+    "DryRun",
+    "MemoryForecast",
+    "PathCosts",
+    "ProgressPart",
+    "Stage",
+    "TimeLeft",
+    "cost_of",
+    "describe",
+    "dry_run",
+    "dry_run_record",
+    "foresee_paths",
+    "total",
+]

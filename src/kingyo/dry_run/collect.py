@@ -1,0 +1,103 @@
+"""Collect everything known about a run before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kingyo.dry_run.cost import Cost, count
+from kingyo.dry_run.memory import MemoryForecast, foresee_memory
+from kingyo.dry_run.path_costs import PathCosts, foresee_paths, with_paths
+from kingyo.errors import KingyoError
+from kingyo.io.units import counted, size_text
+from kingyo.run.begin import check_all
+from kingyo.run.notes import notes
+from kingyo.run.preflight import check, check_questions
+from kingyo.run.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """Everything known about a run before it starts.
+
+    Attributes:
+        run: opened and checked, except for its weights.
+        notes: settings that look like mistakes.
+        cost: number of graded answers.
+        memory: memory estimate.
+        paths: length and size of its paths; None if the run merges weights.
+        missing_device: why the run's device is not available; None if it is.
+    """
+
+    run: Run
+    notes: tuple[str, ...]
+    cost: Cost
+    memory: MemoryForecast
+    missing_device: str | None
+    paths: PathCosts | None = None
+
+
+def dry_run(run: Run) -> DryRun:
+    """Check a run and estimate its cost without reading weights.
+
+    Args:
+        run: opened; models on the Hub need only configs, tokenizers and headers.
+
+    Raises:
+        KingyoError: models, data or settings are invalid.
+    """
+    check(run)
+    config, memory = run.config, foresee_memory(run)
+    if any(
+        item.media for items in run.items.values() for item in items
+    ):  # the memory estimate has read prompts
+        check_questions(run)
+    paths = None if run.settings.paths is None else foresee_paths(run)
+    if paths is not None:
+        memory = with_paths(memory, run, paths.longest)
+    return DryRun(
+        run=run,
+        notes=notes(run),
+        cost=count(run.foreseen, len(run.baselines), run.items, config.finalists),
+        memory=memory,
+        paths=paths,
+        missing_device=_missing(config.device),
+    )
+
+
+def describe(run: Run) -> list[str]:
+    """Check models, data and settings as ``begin`` does, and return a description in sentences."""
+    check_all(run)
+    shape, n = run.models.skeleton, len(run.models.sources)
+    splits = ", ".join(f"{len(items)} {split}" for split, items in run.items.items())
+    example = run.items["fit"][0]
+    near = f" {run.data.near}." if run.data.near.groups else ""
+    unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
+    paths = None if run.settings.paths is None else foresee_paths(run)
+    longest = (
+        f"The longest path has {counted(paths.longest, 'layer')} and {size_text(paths.longest_bytes)} "
+        "of weights."
+        if paths is not None
+        else None
+    )
+    return [
+        f"{counted(n, 'model')} of {shape.n_parameters:,} parameters {'fits' if n == 1 else 'fit together'}.",
+        *([longest] if longest is not None else []),
+        f"Items: {splits}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped.{near}",
+        f"An item: {example.in_a_line()} -> {example.answer!r}",
+        f"{counted(len(run.axes), 'gene')}: {', '.join(axis.name for axis in run.axes[:8])}"
+        f"{', …' if len(run.axes) > 8 else ''}",
+        *(f"Note: {note}" for note in notes(run)),
+    ]
+
+
+def _missing(device: str) -> str | None:
+    """Return why a device is not available, or None: a dry run works without it."""
+    if device == "cpu":
+        return None
+    from kingyo.models.loading import require_device  # it takes seconds
+
+    try:
+        require_device(device)
+    except KingyoError as error:
+        return f"device: expected {error.expected}; received {error.received}"
+    return None

@@ -1,0 +1,199 @@
+"""Count the answers that a run grades, by stage, before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias, overload
+
+from kingyo.evolution import BASELINES, Journey, Search, budget
+from kingyo.run.extensions import read_extensions
+from kingyo.screens import Screen
+from kingyo.store import RunStore
+from kingyo.types import FiniteStrategy, Item, Split
+
+Stage: TypeAlias = Literal["baselines", "search", "controls", "validation", "test"]
+STAGES: tuple[Stage, ...] = ("baselines", "search", "controls", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostPart:
+    """The models of a search, or the baselines, scored on one split.
+
+    Attributes:
+        stage: of the run.
+        name: name of the search, or ``baselines``.
+        split: of the items.
+        models: maximum number of models; None if the budget is in seconds.
+        items: maximum number of items per model.
+        seconds: limit from the budget, if any.
+        like: searches whose number of answers limits this control.
+    """
+
+    stage: Stage
+    name: str
+    split: Split
+    models: int | None
+    items: int
+    seconds: float | None = None
+    like: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> int | None:
+        """Maximum number of graded answers."""
+        return None if self.models is None else self.models * self.items
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Number of answers that a run grades.
+
+    Attributes:
+        parts: all parts of the run.
+        stored: items scored in earlier sessions: name and split of a part -> trial id -> items.
+        workers: number of models scored at the same time.
+    """
+
+    parts: tuple[CostPart, ...]
+    stored: Mapping[tuple[str, Split], Mapping[int, int]] = field(
+        default_factory=dict[tuple[str, Split], Mapping[int, int]]
+    )
+    workers: int = 1
+
+    def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
+        """Return the maximum number of graded answers of a split, a stage, or the run.
+
+        None if the budget is in seconds.
+        """
+        return total(
+            part.answers for part in self.parts if split in (None, part.split) and stage in (None, part.stage)
+        )
+
+    def share(self, stage: Stage) -> float | None:
+        """Return the share of a stage in all answers, 0 to 1; None if the budget is in seconds."""
+        own, every = self.answers(stage=stage), self.answers()
+        return None if own is None or not every else own / every
+
+    def seconds(self, stage: Stage) -> float | None:
+        """Return the seconds of a stage if the budget sets them, else None."""
+        seconds = [part.seconds for part in self.parts if part.stage == stage]
+        return total(seconds) if seconds else None
+
+
+@overload
+def total(numbers: Iterable[int | None]) -> int | None: ...
+@overload
+def total(numbers: Iterable[float | None]) -> float | None: ...
+def total(numbers: Iterable[float | None]) -> float | None:
+    """Return the sum of numbers; None if one of them is None."""
+    every = list(numbers)
+    known = [each for each in every if each is not None]
+    return sum(known) if len(known) == len(every) else None
+
+
+def count(
+    searches: Sequence[Search],
+    n_baselines: int,
+    splits: Mapping[Split, Sequence[Item]],
+    finalists: int,
+    n_workers: int = 1,
+) -> Cost:
+    """Count the answers that a run grades at most; repeated merges, which cost nothing, count too.
+
+    Args:
+        searches: all searches in order.
+        n_baselines: number of baselines.
+        splits: the items.
+        finalists: finalists per search on validation.
+        n_workers: workers that share the seconds of a budget.
+    """
+    n_fit = len(splits["fit"])
+    first = Screen(searches[0].screen_of_baselines, searches[0].seed).most_items(n_fit)
+    parts = [CostPart(stage="baselines", name=BASELINES, split="fit", models=n_baselines, items=first)]
+    tried: dict[str, CostPart] = {}
+    for search in searches:
+        tried[search.name] = _tried(search, tried, n_fit, n_workers)
+    parts += tried.values()
+    chosen = {each.name: _finalists(each, finalists, tried[each.name].models) for each in searches}
+    parts += _read("validation", {**chosen, BASELINES: n_baselines}, len(splits["validation"]))
+    parts += _read(
+        "test", {**{each.name: 1 for each in searches}, BASELINES: n_baselines}, len(splits["test"])
+    )
+    return Cost(parts=tuple(parts))
+
+
+def cost_of(journey: Journey) -> Cost:
+    """Count the answers that a journey grades at most, including those of earlier sessions.
+
+    Seconds are those left of the budget.
+    """
+    searches, store, workers = list(journey.searches), journey.store, journey.runner.n_workers
+    if journey.then is not None:
+        space = searches[0].space
+        searches += journey.then(space.decode(tuple(axis.first for axis in space.axes)))
+    cost = count(searches, len(journey.baselines), store.items(), journey.finalists, workers)
+    stored: dict[tuple[str, Split], dict[int, int]] = {
+        (part.name, part.split): _stored(store, part) for part in cost.parts
+    }
+    parts = (_left(store, part, len(stored[part.name, part.split]), workers) for part in cost.parts)
+    known = {key: trials for key, trials in stored.items() if trials}
+    return Cost(parts=tuple(parts), stored=known, workers=workers)
+
+
+def _stored(store: RunStore, part: CostPart) -> dict[int, int]:
+    """Return the scored items of each trial of a part; on test only those of the current winner."""
+    costs = store.costs(part.name, part.split)
+    if part.split == "test" and part.name != BASELINES:
+        winner = store.winner(part.name)
+        costs = {trial: cost for trial, cost in costs.items() if winner is not None and trial == winner.id}
+    return {trial: items for trial, (items, _) in costs.items()}
+
+
+def _left(store: RunStore, part: CostPart, n_stored: int, n_workers: int) -> CostPart:
+    """Return a part with its remaining seconds and its final number of models.
+
+    A search with a winner scores no more. In an extended run, earlier finalists race again with the new ones.
+    """
+    if part.name != BASELINES and part.split != "test" and store.winner(part.name) is not None:
+        return replace(part, models=n_stored, seconds=None if part.seconds is None else 0.0)
+    if part.seconds is not None:
+        used = sum(seconds for _, seconds in store.costs(part.name, part.split).values()) / n_workers
+        part = replace(part, seconds=max(0.0, part.seconds - used))
+    if part.split == "validation" and part.name != BASELINES and part.models and read_extensions(store):
+        part = replace(part, models=part.models + n_stored)
+    return part
+
+
+def _read(split: Literal["validation", "test"], models: Mapping[str, int], items: int) -> Iterator[CostPart]:
+    for name, n in models.items():
+        yield CostPart(stage=split, name=name, split=split, models=n, items=items)
+
+
+def _finalists(search: Search, wanted: int, n: int | None) -> int:
+    """Return the maximum number of trials on validation, including those that a search always keeps."""
+    most = wanted + len(search.keep)
+    return most if n is None else min(most, n)
+
+
+def _tried(search: Search, before: Mapping[str, CostPart], n_fit: int, n_workers: int) -> CostPart:
+    """Return the part of a search on fit; a control is limited by its searches, a finite one by its size."""
+    items = Screen(search.screen, search.seed).most_items(n_fit)
+    models, seconds = budget.total(search.limits, items), search.limits.seconds
+    if seconds is not None:
+        seconds /= n_workers
+    if search.like:
+        like = [before[name] for name in search.like]
+        models, answers = total(each.models for each in like), total(each.answers for each in like)
+        models = None if models is None or answers is None else min(models, answers // items)
+        seconds = total(each.seconds for each in like)
+    if isinstance(search.strategy, FiniteStrategy):
+        models = search.strategy.size if models is None else min(models, search.strategy.size)
+    return CostPart(
+        stage="controls" if search.like else "search",
+        name=search.name,
+        split="fit",
+        models=models,
+        items=items,
+        seconds=seconds,
+        like=search.like,
+    )

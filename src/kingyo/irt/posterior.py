@@ -1,0 +1,286 @@
+"""A Gaussian process of ability over points, seen through single items.
+
+    θ(x) = μ + f(x),   f ~ GP(0, v · k),   P(item j is solved at x) = σ(θ(x) − d_j),   d_j ~ N(0, δ²)
+
+k is Matérn's with ν = 5/2 and one length scale per column. The posterior of f at the points is Laplace's
+approximation (Rasmussen & Williams 2006, algorithms 3.1 and 3.2, with as many Bernoulli terms per point as it
+has scores); difficulties and μ are maximum a posteriori, in turn with it, but for failures, of which μ learns
+nothing; lengths and v maximise the approximate marginal likelihood times a log-normal prior, by steps along
+one of them at a time. The prior median of a length grows with the root of the number of columns, as distances
+in the box do (Hvarfner, Hellsten, Nardi 2024, arXiv:2402.02229). A trial with few scores so borrows from its
+neighbours, and a hard item excuses whoever met it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.irt.rasch import DIFFICULTY_SPREAD, LARGEST_STEP, sigmoid
+from kingyo.irt.scored import Scored
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+NEWTON_STEPS = 30
+PRECISION = 1e-5  # of f, in logits
+JITTER = 1e-6  # on the diagonal, as a share of v
+JITTER_OF_DRAWS = 1e-4  # the same, where functions are drawn at points that may lie close together
+DAMPED = 1e-9  # least information of a point
+MEAN_SPREAD = 3.0  # of μ, in logits
+USUAL_LENGTH = 0.35  # median of a length scale, times the root of the number of columns
+WEIGHT_LENGTH = 0.2  # the same for weights: good merges lie in a small part of the bounds that users give
+LENGTH_SPREAD = 0.6  # of its logarithm
+USUAL_VARIANCE, VARIANCE_SPREAD = 4.0, 1.0  # of v: median, and spread of its logarithm
+STEP = 1.6  # factor by which a length or v is tried to change
+SWEEPS = 2  # over v and all lengths, each time
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservedPoints:
+    """What is known of n points.
+
+    Attributes:
+        points: n × columns, in the unit box; an axis has one, a choice among several may have more.
+        scores: n × items in [0, 1]; what stands in a gap does not count.
+        seen: n × items, where there are scores.
+        failures: n, pseudo-scores of 0 on an item of difficulty 0, for points that failed.
+    """
+
+    points: Matrix
+    scores: Matrix
+    seen: Matrix
+    failures: Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What abilities and items are taken to be: at first a guess, after a fit what the scores made of it.
+
+    Attributes:
+        lengths: the length scale of each column, in units of the box.
+        usual: the prior median of each length.
+        variance: v, in squared logits.
+        mean: μ, in logits.
+        difficulty: d of each item, in logits.
+    """
+
+    lengths: Vector
+    usual: Vector
+    variance: float
+    mean: float
+    difficulty: Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posterior:
+    """The posterior. Abilities are in logits; an item of difficulty 0 is solved with chance σ(ability).
+
+    Attributes:
+        prior: with the difficulties and the mean that belong to these abilities.
+        points: n × columns, those that were observed.
+        ability: n, the posterior mode of θ at each of them.
+        alpha: n, the gradient of the log-likelihood there: K⁻¹ f.
+        root: n, W^½, the roots of its negative second derivatives.
+        lower: n × n, the Cholesky factor L of I + W^½ K W^½.
+        evidence: log of the approximate marginal likelihood times the prior of lengths and v.
+    """
+
+    prior: Prior
+    points: Matrix
+    ability: Vector
+    alpha: Vector
+    root: Vector
+    lower: Matrix
+    evidence: float
+
+    def predict(self, points: Matrix) -> Vector:
+        """Return the mean ability at points (m × columns)."""
+        return self.prior.mean + _kernel(points, self.points, self.prior) @ self.alpha
+
+    def variance(self, points: Matrix) -> Vector:
+        """Return the variance of the ability at points (m × columns), in squared logits (equation 3.24)."""
+        across = _kernel(points, self.points, self.prior)
+        half = np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        return np.maximum(self.prior.variance - (half**2).sum(axis=0), 0.0)
+
+    def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
+        """Draw n functions from the posterior at points (m × columns): n × m abilities, jointly."""
+        across = _kernel(points, self.points, self.prior)
+        half = np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        covariance = _kernel(points, points, self.prior) - half.T @ half
+        covariance[np.diag_indices_from(covariance)] += JITTER_OF_DRAWS * self.prior.variance
+        shape = np.linalg.cholesky(covariance)
+        mean = self.prior.mean + across @ self.alpha
+        return mean + rng.standard_normal((n, len(points))) @ shape.T
+
+
+def first_prior(is_weight: NDArray[np.bool_], n_items: int) -> Prior:
+    """Return what to believe before any score, given for each column whether it is the weight of a source."""
+    usual = np.where(is_weight, WEIGHT_LENGTH, USUAL_LENGTH) * math.sqrt(len(is_weight))
+    return Prior(lengths=usual, usual=usual, variance=USUAL_VARIANCE, mean=0.0, difficulty=np.zeros(n_items))
+
+
+def fit_field(observed: ObservedPoints, prior: Prior, *, learn_shape: bool) -> Posterior:
+    """Return the posterior; difficulties and mean are learned anew, lengths and v if the shape is.
+
+    Args:
+        observed: points and scores.
+        prior: where to start from: that of the fit before, or ``first_prior``.
+        learn_shape: whether lengths and v may change, which takes some Laplace fits for each of them.
+    """
+    known = _Known.of(observed)
+    covariance = _covariance(known, prior)
+    field = _laplace(known, prior, covariance)
+    for _ in range(2):
+        field = _laplace(known, _items_and_mean(known, field), covariance, field.ability - field.prior.mean)
+    if learn_shape:
+        field = _shaped(known, field)
+        prior = _items_and_mean(known, field)
+        field = _laplace(known, prior, _covariance(known, prior), field.ability - field.prior.mean)
+    return field
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """Observed points, with the scores that there are one after the other."""
+
+    points: Matrix
+    failures: Vector
+    scored: Scored
+
+    @staticmethod
+    def of(observed: ObservedPoints) -> _Known:
+        return _Known(
+            points=observed.points,
+            failures=observed.failures,
+            scored=Scored.of(observed.scores, observed.seen),
+        )
+
+    def logits(self, f: Vector, mean: float, difficulty: Vector) -> Vector:
+        return mean + f[self.scored.rows] - difficulty[self.scored.columns]
+
+
+def _covariance(known: _Known, prior: Prior) -> Matrix:
+    """Of f at the points; it depends on the shape of the process alone."""
+    covariance = _kernel(known.points, known.points, prior)
+    covariance[np.diag_indices_from(covariance)] += JITTER * prior.variance
+    return covariance
+
+
+def _laplace(known: _Known, prior: Prior, covariance: Matrix, start: Vector | None = None) -> Posterior:
+    """Newton's method on f (algorithm 3.1)."""
+    f = np.zeros(len(known.points)) if start is None else start
+    alpha, root, inner = np.zeros(0), np.zeros(0), np.zeros((0, 0))
+    for _ in range(NEWTON_STEPS):
+        slope, weight = _slope(known, prior, f)
+        root = np.sqrt(weight)
+        inner = root[:, None] * covariance * root[None, :]
+        inner[np.diag_indices_from(inner)] += 1.0
+        b = weight * f + slope
+        alpha = b - root * np.linalg.solve(inner, root * (covariance @ b))
+        step = covariance @ alpha - f
+        f = f + np.clip(step, -2 * LARGEST_STEP, 2 * LARGEST_STEP)
+        if np.abs(step).max(initial=0.0) < PRECISION:
+            break
+    lower = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
+    evidence = _log_likelihood(known, prior, f) - 0.5 * float(alpha @ f) - float(np.log(np.diag(lower)).sum())
+    return Posterior(
+        prior=prior,
+        points=known.points,
+        ability=prior.mean + f,
+        alpha=alpha,
+        root=root,
+        lower=lower,
+        evidence=evidence + _log_prior(prior),
+    )
+
+
+def _slope(known: _Known, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
+    """First derivative and negative second derivative of the log-likelihood by f."""
+    chance = sigmoid(known.logits(f, prior.mean, prior.difficulty))
+    at_zero = sigmoid(prior.mean + f)
+    slope = known.scored.by_row(known.scored.scores - chance) - known.failures * at_zero
+    weight = known.scored.by_row(chance * (1 - chance)) + known.failures * at_zero * (1 - at_zero)
+    return slope, weight + DAMPED
+
+
+def _log_likelihood(known: _Known, prior: Prior, f: Vector) -> float:
+    logit, scores = known.logits(f, prior.mean, prior.difficulty), known.scored.scores
+    terms = scores * -np.logaddexp(0, -logit) + (1 - scores) * -np.logaddexp(0, logit)
+    return float(terms.sum() - (known.failures * np.logaddexp(0, prior.mean + f)).sum())
+
+
+def _log_prior(prior: Prior) -> float:
+    lengths = float(((np.log(prior.lengths / prior.usual) / LENGTH_SPREAD) ** 2).sum())
+    variance = (math.log(prior.variance / USUAL_VARIANCE) / VARIANCE_SPREAD) ** 2
+    return -0.5 * (lengths + variance)
+
+
+def _items_and_mean(known: _Known, field: Posterior) -> Prior:
+    """Difficulties and mean, given the abilities: some Newton steps each."""
+    prior = field.prior
+    f, mean, difficulty = field.ability - prior.mean, prior.mean, prior.difficulty
+    for _ in range(8):
+        chance = sigmoid(known.logits(f, mean, difficulty))
+        rest, weight = known.scored.scores - chance, chance * (1 - chance)
+        pull = -known.scored.by_column(rest) - difficulty / DIFFICULTY_SPREAD**2
+        step = pull / (known.scored.by_column(weight) + 1 / DIFFICULTY_SPREAD**2)
+        difficulty = difficulty + np.clip(step, -LARGEST_STEP, LARGEST_STEP)
+        difficulty = difficulty - difficulty.sum() / max(1, len(difficulty))
+        pull = float(rest.sum()) - mean / MEAN_SPREAD**2
+        step = pull / (float(weight.sum()) + 1 / MEAN_SPREAD**2)
+        mean += min(max(step, -1.0), 1.0)
+    return replace(prior, mean=mean, difficulty=difficulty)
+
+
+def _shaped(known: _Known, field: Posterior) -> Posterior:
+    """Climb the evidence: v, then each length, one factor up or down at a time."""
+    for _ in range(SWEEPS):
+        before = field.evidence
+        for axis in range(-1, len(field.prior.lengths)):
+            field = _better_along(known, field, axis)
+        if field.evidence - before < 1e-3:
+            break
+    return field
+
+
+def _better_along(known: _Known, field: Posterior, axis: int) -> Posterior:
+    for factor in (STEP, 1 / STEP):
+        prior = _changed(field.prior, axis, factor)
+        tried = _laplace(known, prior, _covariance(known, prior), field.ability - field.prior.mean)
+        if tried.evidence > field.evidence:
+            return tried
+    return field
+
+
+def _changed(prior: Prior, axis: int, factor: float) -> Prior:
+    if axis < 0:
+        return replace(prior, variance=prior.variance * factor**2)
+    lengths = prior.lengths.copy()
+    lengths[axis] *= factor
+    return replace(prior, lengths=lengths)
+
+
+def _kernel(a: Matrix, b: Matrix, prior: Prior) -> Matrix:
+    """Matérn, ν = 5/2 (Rasmussen & Williams 2006, equation 4.17), times v."""
+    x, y = a / prior.lengths, b / prior.lengths
+    r = x @ y.T  # worked on in place: most of the time goes into memory
+    r *= -2
+    r += (x**2).sum(axis=1)[:, None]
+    r += (y**2).sum(axis=1)[None, :]
+    np.maximum(r, 0.0, out=r)
+    r *= 5
+    np.sqrt(r, out=r)
+    k = r * r
+    k /= 3
+    k += r
+    k += 1
+    np.negative(r, out=r)
+    np.exp(r, out=r)
+    k *= r
+    k *= prior.variance
+    return k

@@ -1,0 +1,194 @@
+"""The Rasch model: one ability per trial, one difficulty per item, estimated together and shrunk.
+
+    E[score of trial k on item j] = p = σ(θ_k − d_j),   θ_k ~ N(μ_k, τ²),   d_j ~ N(0, δ²)
+    Var[score] = φ · p (1 − p)
+
+Rasch 1960; maximum a posteriori by Newton steps on θ and d in turn, μ, τ and δ by expectation maximisation
+(empirical Bayes), so that a trial with few scores is drawn towards what the others did. These are the ones
+that came shortly before and after it: a search improves, and drawn towards the mean of all trials its late
+ones would be underrated.
+
+The dispersion φ is 1 for scores that are right or wrong. Graded scores vary less, so each of them tells more:
+φ is smaller then, and a trial is drawn less towards the others (quasi-likelihood, Wedderburn 1974; φ by
+Pearson's residuals, McCullagh & Nelder 1989, section 4.5).
+
+The estimated mean over all items adds what was seen to what is expected of the gaps, as the p-IRT estimator
+of tinyBenchmarks (Maia Polo et al. 2024, arXiv:2402.14992).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.irt.scored import Scored
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+DIFFICULTY_SPREAD = 2.0  # δ at first, in logits
+WIDEST, NARROWEST = 4.0, 0.1  # what τ and δ may be, in logits
+LEAST_DISPERSION = 1e-3  # what φ may be; 1 at most
+LARGEST_STEP = 2.0  # of a Newton step, in logits
+NEIGHBOURS = 16  # trials on each side whose mean, with its own, is the μ of one
+STEPS = 60
+PRECISION = 1e-4  # of abilities, in logits: far below their errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abilities:
+    """What the responses say, in logits.
+
+    Attributes:
+        ability: θ of each trial.
+        error: its standard error, given the difficulties.
+        difficulty: d of each item; 0 is the mean of the items.
+        difficulty_error: its standard error, given the abilities.
+        difficulty_spread: δ.
+        mean: μ of each trial.
+        spread: τ of the abilities.
+        dispersion: φ, without a unit.
+    """
+
+    ability: Vector
+    error: Vector
+    difficulty: Vector
+    difficulty_error: Vector
+    difficulty_spread: float
+    mean: Vector
+    spread: float
+    dispersion: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What the mean over all items is believed to be, with its standard error; n items were scored."""
+
+    score: float
+    error: float
+    n: int
+
+
+def sigmoid(x: Matrix) -> Matrix:
+    """The logistic function, for any size of x."""
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def fit(responses: Matrix) -> Abilities:
+    """Estimate abilities and difficulties.
+
+    Args:
+        responses: trials × items, scores in [0, 1], NaN where nothing was scored; the trials in the order in
+            which they came. Without trials all items are equally hard.
+    """
+    scored = Scored.of(responses, ~np.isnan(responses))
+    found = _first(responses.shape)
+    for _ in range(STEPS if len(found.ability) else 0):
+        before = found.ability
+        found = _step(scored, found)
+        if np.abs(found.ability - before).max(initial=0.0) < PRECISION:
+            break
+    return found
+
+
+def estimates(found: Abilities, responses: Matrix) -> list[Estimate]:
+    """Estimate the mean over all items of each trial that the abilities were fitted to.
+
+    The error holds what is unknown of the ability and of the difficulties, and the luck of the items that are
+    not scored yet; it is 0 where all are. Scores that are right or wrong vary as p (1 − p), however little
+    the few of a short search do.
+    """
+    seen = ~np.isnan(responses)
+    chance = sigmoid(found.ability[:, None] - found.difficulty[None, :])
+    filled = np.where(seen, np.where(seen, responses, 0.0), chance)
+    slope = np.where(seen, 0.0, chance * (1 - chance))  # dp/dθ over the gaps
+    luck = found.dispersion * slope.sum(axis=1)
+    unknown = (slope.sum(axis=1) * found.error) ** 2 + slope**2 @ found.difficulty_error**2
+    is_right_or_wrong = bool(np.isin(responses[seen], (0.0, 1.0)).all())
+    variance = (luck + unknown) / (found.dispersion if is_right_or_wrong else 1.0)
+    error = np.sqrt(variance) / responses.shape[1]
+    return [
+        Estimate(score=float(score), error=float(spread), n=int(n))
+        for score, spread, n in zip(filled.mean(axis=1), error, seen.sum(axis=1), strict=True)
+    ]
+
+
+def _first(shape: tuple[int, ...]) -> Abilities:
+    """Return what is believed before any score."""
+    n_trials, n_items = shape
+    return Abilities(
+        ability=np.zeros(n_trials),
+        error=np.ones(n_trials),
+        difficulty=np.zeros(n_items),
+        difficulty_error=np.full(n_items, DIFFICULTY_SPREAD),
+        difficulty_spread=DIFFICULTY_SPREAD,
+        mean=np.zeros(n_trials),
+        spread=1.0,
+        dispersion=1.0,
+    )
+
+
+def _step(scored: Scored, now: Abilities) -> Abilities:
+    """Return the abilities after one round: θ, d, then μ, τ, δ and φ."""
+    rest, weight = _residuals(scored, now.ability, now.difficulty, now.dispersion)
+    precision = scored.by_row(weight) + 1 / now.spread**2
+    pull = scored.by_row(rest) - (now.ability - now.mean) / now.spread**2
+    ability = now.ability + _bounded(pull / precision)
+    rest, weight = _residuals(scored, ability, now.difficulty, now.dispersion)
+    precision_of_items = scored.by_column(weight) + 1 / now.difficulty_spread**2
+    pull = -scored.by_column(rest) - now.difficulty / now.difficulty_spread**2
+    difficulty = now.difficulty + _bounded(pull / precision_of_items)
+    difficulty = difficulty - difficulty.mean()
+    mean, met = _around(ability), scored.by_column(weight) > 0
+    error, difficulty_error = np.sqrt(1 / precision), np.sqrt(1 / precision_of_items)
+    return Abilities(
+        ability=ability,
+        error=error,
+        difficulty=difficulty,
+        difficulty_error=difficulty_error,
+        difficulty_spread=_spread(difficulty[met], difficulty_error[met]),
+        mean=mean,
+        spread=_spread(ability - mean, error),
+        dispersion=_dispersion(scored, ability, difficulty, error**2, difficulty_error**2),
+    )
+
+
+def _spread(values: Vector, errors: Vector) -> float:
+    """Return the root mean square of values that are known up to errors; 1 of none."""
+    if not len(values):
+        return 1.0
+    return float(np.clip(np.sqrt((values**2 + errors**2).mean()), NARROWEST, WIDEST))
+
+
+def _dispersion(
+    scored: Scored, ability: Vector, difficulty: Vector, of_trials: Vector, of_items: Vector
+) -> float:
+    """Return φ: squared residuals, with what is unknown of their p, as a share of p (1 − p)."""
+    rest, weight = _residuals(scored, ability, difficulty, 1.0)
+    unknown = weight**2 * (of_trials[scored.rows] + of_items[scored.columns])
+    total = weight.sum()
+    share = float((rest**2 + unknown).sum() / total) if total > 0 else 1.0
+    return float(np.clip(share, LEAST_DISPERSION, 1.0))
+
+
+def _around(values: Vector) -> Vector:
+    """Of each value the mean of itself and its neighbours."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    first = np.maximum(places - NEIGHBOURS, 0)
+    after = np.minimum(places + NEIGHBOURS + 1, len(values))
+    return np.asarray((total[after] - total[first]) / (after - first), dtype=np.float64)
+
+
+def _residuals(
+    scored: Scored, ability: Vector, difficulty: Vector, dispersion: float
+) -> tuple[Vector, Vector]:
+    """Return for each score itself minus its p, and the information p (1 − p), both over φ."""
+    chance = sigmoid(ability[scored.rows] - difficulty[scored.columns])
+    return (scored.scores - chance) / dispersion, chance * (1 - chance) / dispersion
+
+
+def _bounded(step: Vector) -> Vector:
+    return np.clip(step, -LARGEST_STEP, LARGEST_STEP)

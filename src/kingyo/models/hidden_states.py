@@ -1,0 +1,94 @@
+"""The hidden states of live models: the input of each layer, and the output of the last."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from kingyo.models.forward import Forward
+from kingyo.models.language_model import LiveModel
+from kingyo.models.path import own_layers
+from kingyo.models.tokens import by_length
+
+ROOM = 1 << 28
+"""Bytes for the hidden states of a batch, unless one prompt takes more; comparing them needs copies."""
+
+
+class ModelStreams:
+    """The hidden states of several models on the same tokens.
+
+    Args:
+        models: causal language models of one width, by name, each with its own layers.
+        frame: name of the model whose tokenizer is used.
+        room: bytes for the hidden states of a batch.
+
+    Raises:
+        KingyoError: a model has no list of layers.
+    """
+
+    def __init__(self, models: Mapping[str, LiveModel], frame: str, room: int = ROOM) -> None:
+        self._models = dict(models)
+        self._frame = models[frame]
+        self._layers = {name: own_layers(name, each.module) for name, each in models.items()}
+        self._room = room
+
+    @property
+    def n_layers(self) -> dict[str, int]:
+        """Number of layers of each model, by name."""
+        return {name: len(layers) for name, layers in self._layers.items()}
+
+    @torch.inference_mode()
+    def __call__(self, prompts: Sequence[str]) -> Iterator[Tensor]:
+        """Yield batches of hidden states, float64 [places, tokens, width].
+
+        The places are, model by model, the input of each layer and the output of the last. The first token of
+        each prompt is left out: in many models its values are thousands of times larger than all others.
+
+        Raises:
+            KingyoError: a prompt does not fit the context of the frame.
+        """
+        rows = self._frame.tokens(prompts)
+        for batch in by_length(rows, self._batch_size(rows)):
+            tokens, mask = self._frame.pad([rows[position] for position in batch])
+            counted = (mask.cumsum(-1) > 1).cpu()
+            places = [stream for name in self._models for stream in self._pass(name, tokens, mask, counted)]
+            yield torch.stack(places)
+
+    def _pass(self, name: str, tokens: Tensor, mask: Tensor, counted: Tensor) -> list[Tensor]:
+        model = self._models[name]
+        with _recording(self._layers[name], counted) as recorded:
+            Forward(model.module)(tokens, mask, None, keep=1)
+        return recorded
+
+    def _batch_size(self, rows: Sequence[Sequence[int]]) -> int:
+        longest = max((len(row) for row in rows), default=1)
+        width = cast(int, self._frame.module.config.hidden_size)
+        places = sum(n + 1 for n in self.n_layers.values())
+        return max(1, min(self._frame.batch_size, self._room // (8 * places * longest * width)))
+
+
+@contextmanager
+def _recording(layers: Sequence[nn.Module], counted: Tensor) -> Generator[list[Tensor]]:
+    """Record the input of each layer and the output of the last during forward passes."""
+    recorded: list[Tensor] = []
+
+    def record(stream: Tensor) -> None:
+        recorded.append(stream.cpu()[counted].double())
+
+    def enters(_: nn.Module, given: tuple[object, ...], named: Mapping[str, object]) -> None:
+        record(cast(Tensor, given[0] if given else named["hidden_states"]))
+
+    def leaves(_: nn.Module, __: object, out: Tensor | tuple[Tensor, ...]) -> None:
+        record(out if isinstance(out, Tensor) else out[0])
+
+    hooks = [each.register_forward_pre_hook(enters, with_kwargs=True) for each in layers]
+    hooks.append(layers[-1].register_forward_hook(leaves))
+    try:
+        yield recorded
+    finally:
+        for hook in hooks:
+            hook.remove()

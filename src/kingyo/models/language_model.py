@@ -1,0 +1,212 @@
+"""A live language model: built once from a checkpoint; candidates overwrite its weights in place.
+
+It implements ``kingyo.types.LanguageModel``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kingyo.models.decoding import decode
+from kingyo.models.forward import Forward, require_numbers
+from kingyo.models.loading import context, live_weights, load_model, load_tokenizer
+from kingyo.models.path import Layers, Step
+from kingyo.models.tokens import Stop, Text, by_length, require_room
+from kingyo.types import Written
+
+
+class LiveModel:
+    """A causal language model whose weights can be overwritten in place.
+
+    Decoding is greedy and deterministic: the same weights and prompts in the same order give the same texts
+    in any process with the same libraries and number of threads. The checkpoint's sampling settings are
+    ignored.
+
+    Build it with :meth:`load`.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, text: Text, weights: Mapping[str, Tensor], *, batch_size: int
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1; received {batch_size}")
+        self._model = model
+        self._text = text
+        self._weights = MappingProxyType(dict(weights))
+        self._batch_size = batch_size
+        self._forward = Forward(model)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        dtype: str | None = None,
+        device: str = "cpu",
+        batch_size: int = 64,
+        remote_code: bool = False,
+        allow_pickle: bool = False,
+    ) -> Self:
+        """Build a model from a checkpoint's folder.
+
+        Args:
+            path: folder with config.json, safetensors and a tokenizer.
+            dtype: float32, float16 or bfloat16; None keeps the saved dtype.
+            device: torch device, such as ``cpu`` or ``cuda:0``.
+            batch_size: number of prompts per batch.
+            remote_code: allow Python files of the checkpoint to run; only at the user's request.
+            allow_pickle: read pickled weights if there are no safetensors; see ``load_model``.
+
+        Raises:
+            KingyoError: the folder is not a complete checkpoint in an allowed format.
+        """
+        path = Path(path)
+        model = load_model(
+            path, dtype=dtype, device=device, remote_code=remote_code, allow_pickle=allow_pickle
+        )
+        text = Text(load_tokenizer(path, remote_code=remote_code), end_tokens(model))
+        return cls(model, text, live_weights(model, path), batch_size=batch_size)
+
+    @property
+    def module(self) -> PreTrainedModel:
+        """The model of transformers."""
+        return self._model
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The live tensors by their names in the checkpoint; writing into one changes the model.
+
+        A tied output layer appears once, under the embedding's name. No tensor requires a gradient.
+        """
+        return self._weights
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Return a greedy continuation of each prompt, up to the first stop string; see ``write``."""
+        return [each.text for each in self.write(prompts, max_new_tokens=max_new_tokens, stop=stop)]
+
+    @torch.inference_mode()
+    def write(
+        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Written]:
+        """Return a greedy continuation of each prompt, and whether the token limit cut it.
+
+        Raises:
+            KingyoError: a prompt and its answer do not fit the model's context, or the logits are NaN.
+        """
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens: expected at least 1; received {max_new_tokens}")
+        rows = [self._text.encode(prompt) for prompt in prompts]
+        require_room(rows, max_new_tokens, context(self._model.config), prompts)
+        stopper = Stop(self._text, stop)
+        texts = [Written("", is_cut=False)] * len(rows)
+        for batch in by_length(rows, self._batch_size):
+            tokens, mask = self.pad([rows[position] for position in batch])
+            new = decode(self._forward, tokens, mask, limit=max_new_tokens, ended=stopper.ended)
+            for position, answer in zip(batch, new, strict=True):
+                is_cut = len(answer) == max_new_tokens and not stopper.ended(answer)
+                texts[position] = Written(stopper.cut(answer), is_cut)
+        return texts
+
+    @torch.inference_mode()
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Return log p(continuation | prompt) in nats, summed over the continuation's tokens.
+
+        Prompt and continuation are tokenized together and split at their boundary; if a token spans it, they
+        are tokenized separately. White space at the end of a prompt belongs to the continuation.
+
+        Raises:
+            KingyoError: a pair does not fit the model's context, or the logits are NaN.
+        """
+        split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
+        rows = [head + tail for head, tail in split]
+        require_room(rows, 0, context(self._model.config), [prompt for prompt, _ in pairs])
+        totals = [0.0] * len(rows)
+        for batch in by_length(rows, self._batch_size):
+            tokens, mask = self.pad([rows[position] for position in batch])
+            lengths = [len(split[position][1]) for position in batch]
+            for position, total in zip(batch, self._sums(tokens, mask, lengths), strict=True):
+                totals[position] = total
+        return totals
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the computation, such as ``float32``."""
+        return str(self._model.dtype).removeprefix("torch.")
+
+    @property
+    def batch_size(self) -> int:
+        """Number of prompts per batch."""
+        return self._batch_size
+
+    def tokens(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each prompt, as ``generate`` uses them.
+
+        Raises:
+            KingyoError: a prompt does not fit the model's context.
+        """
+        rows = [self._text.encode(prompt) for prompt in prompts]
+        require_room(rows, 0, context(self._model.config), prompts)
+        return rows
+
+    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Return the tokens and the mask of a batch, int64 [rows, longest], on the model's device."""
+        return self._text.pad(rows, self._model.device)
+
+    def chat_prompt(self, message: str) -> str:
+        """Apply the chat template to a user message, up to the start of the answer.
+
+        Raises:
+            KingyoError: the tokenizer has no usable chat template.
+        """
+        return self._text.chat(message)
+
+    def _sums(self, tokens: Tensor, mask: Tensor, lengths: Sequence[int]) -> list[float]:
+        """Sum the log-probabilities of the last ``lengths[row]`` tokens of each row."""
+        keep = max(lengths)
+        if keep == 0:
+            return [0.0] * len(lengths)
+        logits, _ = self._forward(tokens, mask, None, keep=keep + 1)
+        logs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
+        each = logs.gather(-1, tokens[:, -keep:, None]).squeeze(-1)
+        places = torch.arange(keep, 0, -1, device=tokens.device)
+        counted = places <= torch.tensor(lengths, device=tokens.device)[:, None]
+        sums = each.double().where(counted, 0.0).sum(dim=-1)
+        require_numbers(sums)
+        return [float(total) for total in sums]
+
+
+class PathModels:
+    """Live models whose layers can run in any order; see ``kingyo.models.path``.
+
+    Args:
+        models: models by name. They share their layers, so only the model returned last is valid.
+    """
+
+    def __init__(self, models: Mapping[str, LiveModel]) -> None:
+        self._models = dict(models)
+        self._layers = Layers({name: each.module for name, each in models.items()})
+
+    def follow(self, path: Sequence[Step], frame: str) -> LiveModel:
+        """Return the frame with the layers of a path; see ``Layers.follow``."""
+        self._layers.follow(path, frame)
+        return self._models[frame]
+
+    def whole(self, name: str) -> LiveModel:
+        """Return a model with its own layers."""
+        self._layers.restore(name)
+        return self._models[name]
+
+
+def end_tokens(model: PreTrainedModel) -> Iterable[int]:
+    """Yield the end tokens in the checkpoint's generation config and config."""
+    for config in (model.generation_config, model.config):
+        ends = cast("int | list[int] | None", getattr(config, "eos_token_id", None))
+        if ends is not None:
+            yield from [ends] if isinstance(ends, int) else ends

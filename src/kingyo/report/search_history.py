@@ -1,0 +1,193 @@
+"""How a search went, trial by trial: every score on fit, the best so far, the mean of each batch."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from kingyo.evolution import BASELINES, stored_objectives
+from kingyo.report import wording
+from kingyo.results.estimates import raw_means
+from kingyo.results.summary import read_entry
+from kingyo.stats import Interval
+from kingyo.store import EvaluationRow, RunStore, StoredTrial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One trial of a search that ended on the fit split.
+
+    Attributes:
+        trial: as stored.
+        score: what its strategy received: its mean, or an estimate where ``is_partial``; None for a failure.
+        n: items that it was scored on.
+        failure: its reason, or None.
+        is_partial: only some of the items were scored.
+        raw: the plain mean over the items that were scored; None for a failure.
+    """
+
+    trial: StoredTrial
+    score: float | None
+    n: int
+    failure: str | None
+    is_partial: bool = False
+    raw: float | None = None
+
+    @property
+    def number(self) -> int:
+        """The trial's number within its search."""
+        return self.trial.asked.number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A trial that was better than all before it.
+
+    Attributes:
+        point: the trial.
+        score: what its strategy received, as in ``Point``.
+        fit: the same with its interval; None where only some of the items were scored.
+        unit: of the score.
+    """
+
+    point: Point
+    score: float
+    fit: Interval | None
+    unit: wording.Unit
+
+    @property
+    def text(self) -> str:
+        """The score with its interval, or as an estimate; most measures have no interval on fit."""
+        if self.fit is not None:
+            return self.unit.bounded(self.fit)
+        if self.unit.measure is not None or self.point.raw is None:
+            return self.unit.text(self.score)
+        return wording.estimated(self.score, self.point.raw, self.point.n)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchHistory:
+    """One search on the fit split.
+
+    Attributes:
+        name, description: as stored.
+        points: the trials that ended, in the order of asking.
+        records: the improvements.
+        build_seconds, score_seconds: what its evaluations cost, on all splits.
+        unit: of its scores.
+    """
+
+    name: str
+    description: Mapping[str, object]
+    points: tuple[Point, ...]
+    records: tuple[Record, ...]
+    build_seconds: float
+    score_seconds: float
+    unit: wording.Unit = wording.PERCENT
+
+    @property
+    def given(self) -> int:
+        """How many of the first trials are paths that the search was given to begin with."""
+        n = self.description.get("given", 0)
+        return n if isinstance(n, int) else 0
+
+    @property
+    def strategy(self) -> str:
+        """The strategy's name, as the search describes itself."""
+        return str(self.description.get("strategy", self.name))
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How often each reason of failure occurred."""
+        return Counter(point.failure for point in self.points if point.failure is not None)
+
+    @cached_property
+    def by_number(self) -> dict[int, Point]:
+        """The trials by their number."""
+        return {point.number: point for point in self.points}
+
+    @property
+    def scored(self) -> list[tuple[Point, float]]:
+        """The trials that did not fail, each with its score."""
+        return [(point, point.score) for point in self.points if point.score is not None]
+
+    @property
+    def measured_records(self) -> tuple[Interval, ...]:
+        """The intervals of the records, where all of them were scored on all items; else none."""
+        fits = tuple(record.fit for record in self.records if record.fit is not None)
+        return fits if len(fits) == len(self.records) else ()
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many items each trial that did not fail was scored on."""
+        return [point.n for point, _ in self.scored]
+
+    def batches(self) -> list[tuple[float, float]]:
+        """Return the mean number and the mean score of each batch with several scores."""
+        groups: dict[int, list[tuple[int, float]]] = {}
+        for point, score in self.scored:
+            groups.setdefault(point.trial.batch, []).append((point.number, score))
+        pairs = [tuple(zip(*group, strict=True)) for group in groups.values() if len(group) > 1]
+        return [(sum(numbers) / len(numbers), sum(scores) / len(scores)) for numbers, scores in pairs]
+
+
+def read_histories(store: RunStore) -> dict[str, SearchHistory]:
+    """Read all searches but the baselines, in the order of their declaration."""
+    rows = {row.trial: row for row in store.summaries("fit")}
+    costs = [row for split in ("fit", "validation", "test") for row in store.summaries(split)]
+    return {
+        name: _read_history(store, name, description, rows, [each for each in costs if each.search == name])
+        for name, description in store.searches().items()
+        if name != BASELINES
+    }
+
+
+def _read_history(
+    store: RunStore,
+    name: str,
+    description: Mapping[str, object],
+    rows: Mapping[int, EvaluationRow],
+    costs: Sequence[EvaluationRow],
+) -> SearchHistory:
+    raw, unit = raw_means(store, name), unit_of(store)
+    points = tuple(
+        Point(
+            trial=trial,
+            score=rows[trial.id].value,
+            n=rows[trial.id].n,
+            failure=rows[trial.id].failure,
+            is_partial=rows[trial.id].is_partial,
+            raw=None if rows[trial.id].failure is not None else raw.get(trial.id),
+        )
+        for trial in store.trials(name)
+        if trial.id in rows
+    )
+    return SearchHistory(
+        name=name,
+        description=description,
+        points=points,
+        records=tuple(_records(store, points, unit)),
+        build_seconds=sum(cost.build_seconds for cost in costs),
+        score_seconds=sum(cost.score_seconds for cost in costs),
+        unit=unit,
+    )
+
+
+def unit_of(store: RunStore) -> wording.Unit:
+    """Return the unit of what a run chooses by."""
+    objectives = stored_objectives(store)
+    return wording.Unit(measure=objectives.title if objectives.by_set else None)
+
+
+def _records(store: RunStore, points: Sequence[Point], unit: wording.Unit) -> list[Record]:
+    records: list[Record] = []
+    best = -math.inf
+    for point in points:
+        if point.score is not None and point.score > best:
+            best = point.score
+            fit = None if point.is_partial else read_entry(store, "", point.trial).counts_on("fit")
+            records.append(Record(point=point, score=best, fit=fit, unit=unit))
+    return records

@@ -1,0 +1,197 @@
+"""Several runs that differ in their seed alone: how much of a result is the luck of its search.
+
+It reads finished runs and prints nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kingyo.errors import KingyoError
+from kingyo.evolution import MAIN
+from kingyo.io.units import counted
+from kingyo.results.summary import ModelResult, RunSummary, interval_json, summarize
+from kingyo.run.seed_runs import PREFIX, seed_folders
+from kingyo.stats import ROUNDING, Interval, mean_of_runs
+from kingyo.store import RunStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedSummary:
+    """What several runs say together. The test items are the same for all, so only the searches differ.
+
+    Attributes:
+        seeds: of the runs.
+        bred: the winner's test score in each run, or the measure that counts in its place.
+        mean: over the runs, with the interval that the luck of the search leaves.
+        ahead: other model -> winner minus it, over the runs, paired.
+        predicted_inside: in how many runs the winner's test score lay within its prediction.
+        best: the seed whose winner has the best validation score, the first of equals.
+        winner: of that seed.
+        folder: of its run.
+        is_best: whether that winner is the best of its run, which is no baseline and of no control then.
+        copied: scores of baselines that runs took over from another seed.
+        extensions: seed -> what was added to its budget, in words.
+        renewals: seed -> that its scores were made with different versions, or again, in words.
+        lost: seed -> what its run stored once and could not be found, in words.
+        not_compared: which searches of equal cost the winners were not compared with, and the command that
+            does it for all seeds; None where there are none.
+        decided_by: see ``RunSummary.decided_by``.
+    """
+
+    seeds: tuple[int, ...]
+    bred: tuple[float, ...]
+    mean: Interval
+    ahead: Mapping[str, Interval]
+    predicted_inside: int
+    best: int
+    winner: ModelResult
+    folder: Path
+    is_best: bool = True
+    copied: int = 0
+    extensions: Mapping[int, str] = field(default_factory=dict[int, str])
+    renewals: Mapping[int, str] = field(default_factory=dict[int, str])
+    lost: Mapping[int, str] = field(default_factory=dict[int, str])
+    not_compared: str | None = None
+    decided_by: str | None = None
+
+    @property
+    def command(self) -> str:
+        """What exports the best seed's winner."""
+        words = f"kingyo export {shlex.quote(str(self.folder))} OUT"
+        return words if self.is_best else f"{words} --search {MAIN}"
+
+    def to_json(self) -> dict[str, object]:
+        """The stable interface of ``kingyo evolve --seeds N --json``."""
+        return {
+            "seeds": list(self.seeds),
+            "test": list(self.bred),
+            "mean": _numbers(self.mean),
+            "ahead": {name: _numbers(each) for name, each in self.ahead.items()},
+            "predicted_inside": self.predicted_inside,
+            **({} if self.decided_by is None else {"decided_by": self.decided_by}),
+            "export": {
+                "seed": self.best,
+                "run": str(self.folder),
+                "command": self.command,
+                "validation": interval_json(self.winner.counts_on("validation")),
+                "test": interval_json(self.winner.counts_on("test")),
+            },
+            "copied_baseline_scores": self.copied,
+            "extensions": {str(seed): text for seed, text in self.extensions.items()},
+            "renewals": {str(seed): text for seed, text in self.renewals.items()},
+            "lost": {str(seed): text for seed, text in self.lost.items()},
+            "not_compared": self.not_compared,
+        }
+
+
+def read_spread(folder: Path) -> SeedSummary:
+    """Read the finished runs below a folder.
+
+    Raises:
+        KingyoError: none is finished.
+    """
+    runs: dict[int, RunSummary] = {}
+    lost: dict[int, str] = {}
+    copied = 0
+    for seed, path in sorted(seed_folders(folder).items()):
+        with RunStore.read(path) as store:
+            summary = summarize(store)
+            copied += store.copied_from_elsewhere()
+            if store.lost is not None:
+                lost[seed] = store.lost
+        winner = summary.winner
+        if summary.status == "finished" and winner is not None and winner.counts_on("test") is not None:
+            runs[seed] = summary
+    if not runs:
+        raise KingyoError(
+            str(folder),
+            expected="at least one finished run below it",
+            received=f"{counted(len(seed_folders(folder)), 'run')}, none finished",
+            remedy="Go on with the same `kingyo evolve --seeds N` command.",
+        )
+    bred = [_test(summary) for summary in runs.values()]
+    decided_by = next(iter(runs.values())).decided_by
+    best = max(runs, key=lambda seed: (_validation(runs[seed]), -seed))
+    winner = runs[best].winner
+    assert winner is not None, "only finished runs are read"
+    return SeedSummary(
+        seeds=tuple(runs),
+        bred=tuple(bred),
+        mean=mean_of_runs(bred) if decided_by else mean_of_runs(bred, within=(0, 1)),
+        ahead=_ahead(list(runs.values())),
+        predicted_inside=sum(map(_is_inside, runs.values())),
+        best=best,
+        winner=winner,
+        folder=folder / f"{PREFIX}{best}",
+        is_best=runs[best].best in (winner, None),
+        copied=copied,
+        extensions={
+            seed: " and ".join(map(str, each.extensions)) for seed, each in runs.items() if each.extensions
+        },
+        renewals={seed: " ".join(map(str, each.renewals)) for seed, each in runs.items() if each.renewals},
+        lost=lost,
+        not_compared=_not_compared(folder, list(runs.values())),
+        decided_by=decided_by,
+    )
+
+
+def _not_compared(folder: Path, runs: Sequence[RunSummary]) -> str | None:
+    """Say which controls not every seed has, and how all of them get the first."""
+    missing = list(dict.fromkeys(name for run in runs for name in run.controls_to_run))
+    if not missing:
+        return None
+    has_one = all(any(name in run.controls for name in ("random", "grid")) for run in runs)
+    is_partly = any(name in run.controls for name in missing for run in runs)
+    who = "Not all winners were" if is_partly else "The winners were not"
+    what = f"a {' or '.join(missing)} search" if has_one else "a search"
+    first, *others = missing
+    command = f'for run in {shlex.quote(str(folder))}/{PREFIX}*; do kingyo control "$run" {first}; done'
+    beside = f" (or {' or '.join(others)})" if others else ""
+    return f"{who} compared with {what} of equal cost. To do so: {command}{beside}"
+
+
+def _ahead(runs: Sequence[RunSummary]) -> dict[str, Interval]:
+    names = [each.other for each in runs[0].comparisons]
+    found: dict[str, Interval] = {}
+    for name in names:
+        values = [each.difference.score for run in runs for each in run.comparisons if each.other == name]
+        if len(values) == len(runs):  # a control that failed in one run cannot be compared over all
+            within = (-1.0, 1.0) if runs[0].decided_by is None else (-math.inf, math.inf)
+            found[name] = mean_of_runs(values, within=within)
+    return found
+
+
+def _test(summary: RunSummary) -> float:
+    found = None if summary.winner is None else summary.winner.counts_on("test")
+    assert found is not None, "only finished runs are read"
+    return found.score
+
+
+def _validation(summary: RunSummary) -> float:
+    found = None if summary.winner is None else summary.winner.counts_on("validation")
+    return 0.0 if found is None else found.score
+
+
+def _is_inside(summary: RunSummary) -> bool:
+    return summary.predicted is not None and summary.predicted.low <= _test(summary) <= summary.predicted.high
+
+
+def why_unbounded(value: Interval) -> str | None:
+    """Say why runs leave the interval of their mean open; None where they bound it.
+
+    Runs that are equal have no spread to tell it from: an interval of no width would be a certainty.
+    """
+    if value.n == 1:
+        return "one run: no interval"
+    return "all runs equal: no interval" if value.high - value.low <= ROUNDING else None
+
+
+def _numbers(value: Interval) -> dict[str, object]:
+    is_open = why_unbounded(value) is not None
+    bounds = {"low": None if is_open else value.low, "high": None if is_open else value.high}
+    return {"score": value.score, "n": value.n, **bounds}

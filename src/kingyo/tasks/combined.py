@@ -1,0 +1,298 @@
+"""Combine several tasks into one, whose items are scored by their own tasks.
+
+In a run with several tasks an item's id is ``TASK/ID`` and its ``task`` is the task's name; in a run with one
+task items keep their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from kingyo.errors import KingyoError, suggest
+from kingyo.tasks.items import load_items
+from kingyo.tasks.near_duplicates import NearDuplicates, Placed, count_near, near_groups, note_apart
+from kingyo.tasks.spec import TaskSpec
+from kingyo.tasks.splits import make_splits
+from kingyo.tasks.task import build_task
+from kingyo.tasks.task_kinds import Splits
+from kingyo.types import (
+    SPLITS,
+    Example,
+    Item,
+    ItemScore,
+    MeasuredTask,
+    SetMeasure,
+    Split,
+    Task,
+    TeachingTask,
+)
+
+_FIX = "Fix the task; kingyo.testing.tasks has tests of the contract."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedSplits:
+    """The items of all tasks by split, task by task.
+
+    Attributes:
+        splits: the items.
+        duplicates: number of duplicate rows that were dropped.
+        near: counts of near-duplicates.
+        notes: warnings about near-duplicates in different splits.
+        unused: number of items outside the splits, because of the splits' sizes.
+    """
+
+    splits: Mapping[Split, tuple[Item, ...]]
+    duplicates: int
+    near: NearDuplicates
+    notes: tuple[str, ...]
+    unused: int = 0
+
+
+class SeveralTasks:
+    """A task that combines tasks; each item is scored by the task that its ``task`` names.
+
+    Args:
+        tasks: tasks with different names.
+        weights: weight of each task's mean score, by name.
+    """
+
+    def __init__(self, tasks: Sequence[Task], weights: Mapping[str, float]) -> None:
+        self._tasks = {task.name: task for task in tasks}
+        self.weights = dict(weights)
+
+    @property
+    def name(self) -> str:
+        """The names of the tasks, joined with " + "."""
+        return " + ".join(self._tasks)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks, in the order given."""
+        return tuple(self._tasks.values())
+
+    def items(self, split: Split) -> Sequence[Item]:
+        """Return the items of a split, task by task."""
+        return tuple(item for task in self.tasks for item in task.items(split))
+
+    def score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
+        """Return the score of each item, in the order of ``items``; each task is called once.
+
+        Raises:
+            KingyoError: an item's task is unknown, or a task failed or did not score all its items.
+        """
+        by_item: dict[str, ItemScore] = {}
+        for name, own in _by_task(items).items():
+            if name not in self._tasks:
+                raise KingyoError(
+                    f"item {own[0].id}",
+                    expected=f"one of the tasks {', '.join(self._tasks)}",
+                    received=repr(name),
+                    remedy=suggest(name, self._tasks),
+                )
+            scores = self._tasks[name].score(model, own)
+            check_order(f"task {name}", own, scores)
+            by_item |= {each.item: each for each in scores}
+        return tuple(by_item[item.id] for item in items)
+
+
+def examples_of(
+    task: Task,
+    model: Any,
+    items: Sequence[Item],
+    answers: Mapping[str, Sequence[str]],
+    *,
+    prefers_given: bool,
+) -> tuple[Example, ...]:
+    """Return the training examples of a task, or of each of several tasks.
+
+    Args:
+        task, model, items, answers, prefers_given: see ``TeachingTask.examples``.
+
+    Raises:
+        KingyoError: a task has no method ``examples``.
+    """
+    require_teaching(task)
+    examples: list[Example] = []
+    for each in single_tasks(task):
+        own = [item for item in items if item.task in ("", each.name)]
+        if isinstance(each, TeachingTask):
+            examples += each.examples(model, own, answers, prefers_given=prefers_given)
+    return tuple(examples)
+
+
+def require_teaching(task: Task) -> None:
+    """Check that a model can be trained on a task.
+
+    Raises:
+        KingyoError: a task has no method ``examples``.
+    """
+    for each in single_tasks(task):
+        if not isinstance(each, TeachingTask):
+            raise KingyoError(
+                f"control trained: task {each.name}",
+                expected="a task of kind generate or choice, or one with a method `examples`",
+                received=type(each).__name__,
+                remedy="Turn the control off (controls: {trained: false}), or add `examples`, as in "
+                "kingyo.types.TeachingTask.",
+            )
+
+
+def single_tasks(task: Task) -> tuple[Task, ...]:
+    """Return the tasks of a combined task, or the task itself."""
+    return task.tasks if isinstance(task, SeveralTasks) else (task,)
+
+
+def set_measures_of(task: Task) -> dict[str, Sequence[SetMeasure]]:
+    """Return the set measures of each task, by the value of ``task`` in its items ("" for a single task).
+
+    Raises:
+        KingyoError: two measures of a task have the same name.
+    """
+    by_task: dict[str, Sequence[SetMeasure]] = {}
+    for each in single_tasks(task):
+        measures = each.set_measures if isinstance(each, MeasuredTask) else ()
+        names = [measure.name for measure in measures]
+        if len(set(names)) < len(names):
+            raise KingyoError(
+                f"task {each.name}: set_measures",
+                expected="distinct names of measures",
+                received=", ".join(names),
+                remedy="Rename one of them.",
+            )
+        by_task["" if each is task else each.name] = measures
+    return by_task
+
+
+def require_measures(task: Task, wanted: Mapping[str, str]) -> None:
+    """Check that tasks have the set measures that a run uses.
+
+    Args:
+        task: a single or combined task.
+        wanted: names of measures, with the keys of ``set_measures_of``.
+
+    Raises:
+        KingyoError: a task does not have the measure.
+    """
+    measures = set_measures_of(task)
+    for name, measure in wanted.items():
+        known = [each.name for each in measures[name]]
+        if measure not in known:
+            raise KingyoError(
+                f"task {name or task.name}: measure",
+                expected=f"one of {', '.join(known)}" if known else "a kind of task with set measures",
+                received=f"'{measure}'" + ("" if known else " for a kind without set measures"),
+                remedy=suggest(measure, known)
+                if known
+                else "Remove `measure`, or add `set_measures` to the kind, as in kingyo.types.MeasuredTask.",
+            )
+
+
+def weights_of(task: Task) -> dict[str, float]:
+    """Return the weight of each task, with the keys of ``set_measures_of``."""
+    return task.weights if isinstance(task, SeveralTasks) else {"": 1.0}
+
+
+def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
+    """Load and split the items of a run's tasks, each by its own sizes.
+
+    Args:
+        specs: one or more tasks, by name.
+        folder: base of relative paths.
+
+    Raises:
+        KingyoError: see ``load_items`` and ``make_splits``.
+    """
+    by_split: dict[Split, list[Item]] = {split: [] for split in SPLITS}
+    duplicates, unused, placed = 0, 0, list[list[Placed]]()
+    notes: list[str] = []
+    for name, spec in specs.items():
+        loaded = load_items(spec, folder)
+        duplicates += loaded.duplicates
+        sizes = spec.splits
+        groups = near_groups(loaded.items, sizes.similar, share_images=sizes.share_images)
+        own: dict[str, Placed] = {}
+        for split, items in make_splits(loaded.items, sizes, groups=groups).items():
+            own |= {item.id: (split, item if len(specs) == 1 else _marked(item, name)) for item in items}
+        for split, item in own.values():
+            by_split[split].append(item)
+        unused += len(loaded.items) - len(own)
+        used = [[own[item.id] for item in group if item.id in own] for group in groups]
+        notes += note_apart(used, "", f"Correct the column {sizes.column}, or delete rows")
+        placed += used
+    notes += _notes_across(by_split, specs) if len(specs) > 1 else ()
+    return LoadedSplits(
+        splits={split: tuple(items) for split, items in by_split.items()},
+        duplicates=duplicates,
+        near=count_near(placed),
+        notes=tuple(notes),
+        unused=unused,
+    )
+
+
+def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, TaskSpec]) -> Iterator[str]:
+    """Yield a warning about questions or images that several tasks have in different splits."""
+    placed: dict[str, Placed] = {item.id: (split, item) for split, items in splits.items() for item in items}
+    shared = any(spec.splits.share_images for spec in specs.values())
+    groups: list[list[Placed]] = []
+    for group in near_groups([item for _, item in placed.values()], share_images=shared):
+        by_task = {item.task: placed[item.id] for item in reversed(group)}  # the first of each task
+        groups.append([*by_task.values()][::-1])
+    remedy = "Give these tasks the same splits, or delete rows"
+    return note_apart(groups, " across tasks", remedy)
+
+
+def build_tasks(specs: Mapping[str, TaskSpec], splits: Splits, folder: Path) -> Task:
+    """Build the task of a run; several tasks are combined.
+
+    Args:
+        specs: one or more tasks, by name.
+        splits: the items of all tasks, from ``load_splits`` or a run's store.
+        folder: base of relative paths.
+
+    Raises:
+        KingyoError: see ``build_task``.
+    """
+    built = [build_task(spec, splits_of(name, specs, splits), folder) for name, spec in specs.items()]
+    if len(built) == 1:
+        return built[0]
+    return SeveralTasks(built, {name: spec.weight for name, spec in specs.items()})
+
+
+def splits_of(name: str, specs: Mapping[str, TaskSpec], splits: Splits) -> Splits:
+    """Return the items of one of a run's tasks."""
+    if len(specs) == 1:
+        return splits
+    return {split: tuple(item for item in items if item.task == name) for split, items in splits.items()}
+
+
+def _marked(item: Item, task: str) -> Item:
+    return replace(item, id=f"{task}/{item.id}", task=task)
+
+
+def _by_task(items: Sequence[Item]) -> dict[str, list[Item]]:
+    by_task: dict[str, list[Item]] = {}
+    for item in items:
+        by_task.setdefault(item.task, []).append(item)
+    return by_task
+
+
+def check_order(where: str, items: Sequence[Item], scores: object) -> None:
+    """Raise KingyoError unless a task returned one ItemScore per item, in order; a user's task may not."""
+    results = cast("Sequence[object]", scores) if isinstance(scores, Sequence) else [scores]
+    for each in results:
+        if not isinstance(each, ItemScore):
+            raise KingyoError(
+                where, expected="an ItemScore for each item", received=repr(each)[:80], remedy=_FIX
+            )
+    given = cast("Sequence[ItemScore]", results)
+    if [each.item for each in given] != [item.id for item in items]:
+        raise KingyoError(
+            where,
+            expected=f"one score for each of {len(items)} items, in their order",
+            received=f"{len(given)} scores" if len(given) != len(items) else "another order",
+            remedy=_FIX,
+        )

@@ -1,0 +1,285 @@
+"""What is found out about runs: from stores that are written by hand, as a run would write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kingyo.advice import Advice, advise
+from kingyo.cli.answers import ItemAnswer, answers_record, print_answers, worst_answers
+from kingyo.cli.console import Console
+from kingyo.cli.trials import print_trial, trial_record
+from kingyo.errors import KingyoError
+from kingyo.evolution import BASELINES, MAIN
+from kingyo.evolution.search import new_trial
+from kingyo.recipe import Recipe, Source
+from kingyo.results.summary import summarize
+from kingyo.store import RunStore, StoredOutcome
+from kingyo.types import Evaluation, Genome, Item, ItemScore, Media, Split, Trial
+
+N_FIT = 8
+SPLITS: dict[Split, tuple[Item, ...]] = {
+    split: tuple(Item(id=f"{split}{n}", prompt="?", answer="!") for n in range(N_FIT))
+    for split in ("fit", "validation", "test")
+}
+KNOWN = {"base": 0, "a": 1, "uniform": 4}
+"""Baseline -> how many items of fit it solves."""
+
+
+def scores(solved: int, split: Split = "fit") -> Evaluation:
+    found = [ItemScore(item.id, float(n < solved), "?") for n, item in enumerate(SPLITS[split])]
+    return Evaluation(scores=tuple(found))
+
+
+def recipe(*genome: float) -> Recipe:
+    sources = tuple(Source(model=f"m{n}", parameters={"weight": gene}) for n, gene in enumerate(genome))
+    return Recipe(merge_method="linear", sources=sources)
+
+
+class Written:
+    """A run with baselines and one search, whose first batch has four trials, and each other one.
+
+    Args:
+        folder: of the run.
+        known: baseline -> items of fit that it solves.
+        description: of the search, where it is not of two weights.
+    """
+
+    def __init__(self, folder: Path, known: dict[str, int] | None = None, **description: object) -> None:
+        self.store = RunStore.create(folder)
+        config = {"budget": {"candidates": 20}}
+        facts = {"name": "r", "status": "running", "config": config, "run_yaml": "my.yaml"}
+        self.store.begin(facts, SPLITS)
+        self.store.add_search(BASELINES, {})
+        for number, (name, solved) in enumerate((known or KNOWN).items()):
+            new = new_trial(Trial(number=number, genome=()), recipe(float(number)), name)
+            trial = self.store.add_trials(BASELINES, 0, [new])[-1]
+            self.store.record(trial.id, "fit", scores(solved))
+        self.description = {"method": "task_arithmetic", "axes": AXES, **description}
+
+    def search(self, solved: Sequence[int], genomes: Sequence[Genome] | None = None) -> Written:
+        """Add the main search, of trials that solve so many items each."""
+        self.store.add_search(MAIN, self.description)
+        for number, n in enumerate(solved):
+            genome = (0.5, 0.5) if genomes is None else genomes[number]
+            new = new_trial(Trial(number=number, genome=genome), recipe(*genome, float(number)))
+            trial = self.store.add_trials(MAIN, 0 if number < 4 else number, [new])[-1]
+            self.store.record(trial.id, "fit", scores(n))
+            self.store.add_outcomes([StoredOutcome(trial=trial.id, failure=None, value=n / N_FIT)])
+        return self
+
+    def pick(self, number: int) -> Written:
+        """Let validation pick a trial, of all."""
+        for trial in self.store.trials(MAIN):
+            self.store.record(trial.id, "validation", scores(3 + trial.asked.number % 3, "validation"))
+            if trial.asked.number == number:
+                self.store.set_winner(MAIN, trial.id)
+        return self
+
+    def advice(self) -> dict[str, Advice]:
+        with self.store:
+            return {each.kind: each for each in advise(self.store, summarize(self.store))}
+
+
+AXES = [{"name": f"weight/{who}/all", "low": 0.0, "high": 1.5} for who in ("a", "b")]
+
+
+def test_zero_is_told_after_the_baselines_and_after_the_search(tmp_path: Path) -> None:
+    found = Written(tmp_path / "first", {"base": 0, "uniform": 0}).advice()
+    assert list(found) == ["zero"]
+    assert found["zero"].what == "All 2 baselines score 0 % on fit."
+    assert "--trial uniform --answers 5" in found["zero"].remedy
+    found = Written(tmp_path / "then", {"base": 0, "uniform": 0}).search([0] * 5).advice()
+    assert list(found) == ["zero"] and "All 2 baselines and 5 candidates" in found["zero"].what
+    assert "--trial 0 --answers 5" in found["zero"].remedy
+    assert "zero" not in Written(tmp_path / "works", {"base": 0, "uniform": 0}).search([0, 0, 1, 0]).advice()
+
+
+def test_bounds_are_not_doubted_after_a_few_candidates(tmp_path: Path) -> None:
+    assert "broken" not in Written(tmp_path / "run").search([0] * 5).advice()
+
+
+def test_candidates_that_all_break_are_told_beside_baselines_that_work(tmp_path: Path) -> None:
+    found = Written(tmp_path / "run").search([0] * 6).advice()
+    assert "All candidates so far (6) score 0 %" in found["broken"].what
+    assert "the best baseline 50.0 %" in found["broken"].what
+    assert "narrower" in found["broken"].remedy
+
+
+@pytest.mark.parametrize(("solved", "says"), [(8, "Take harder items"), (5, "partial credit")])
+def test_scores_that_are_all_the_same(tmp_path: Path, solved: int, says: str) -> None:
+    known = {"base": solved, "uniform": solved}
+    found = Written(tmp_path / "run", known).search([solved] * 4).advice()
+    assert list(found) == ["equal"] and says in found["equal"].remedy
+    assert f"{100 * solved / N_FIT:.1f} %" in found["equal"].what
+    assert "equal" not in Written(tmp_path / "other", known).search([solved, solved - 1]).advice()
+
+
+def test_one_model_alone_does_not_score_the_same_as_others(tmp_path: Path) -> None:
+    assert not {"equal"} & set(Written(tmp_path / "run", {"base": 5}).advice())
+
+
+def test_a_winner_at_a_bound(tmp_path: Path) -> None:
+    genomes: list[Genome] = [(0.5, 0.5)] * 4 + [(1.49, 0.0)]
+    found = Written(tmp_path / "run").search([1, 2, 3, 4, 5], genomes).pick(4).advice()["bound"]
+    assert found.level == "warning"
+    assert "trial 4" in found.what and "weight/a/all at 1.5" in found.what and "weight/b" not in found.what
+    assert "`merge.parameters.weight.to` from 1.5 to 2.25" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("method", "axis", "gene", "move"),
+    [
+        (
+            "task_arithmetic",
+            ("weight/a/all", -1.0, 1.0),
+            -1.0,
+            "`merge.parameters.weight.from` from -1 to -2",
+        ),
+        ("ties", ("density/a/all", 0.2, 0.9), 0.9, "`merge.parameters.density.to` from 0.9 to 1"),
+        ("ties", ("density/a/all", 0.1, 1.0), 1.0, None),
+        ("ties, task_arithmetic", ("weight(ties)/a", 0.0, 1.0), 1.0, "`merge.parameters.weight.to`"),
+        ("task_arithmetic", ("weight/a/all", 0.0, 1.5), 1.48, None),
+        ("passthrough", ("pass 1/a.3", 0.0, 1.0), 1.0, None),
+        ("mine.py:Mine", ("weight/a/all", 0.0, 1.0), 1.0, None),
+    ],
+)
+def test_only_bounds_that_can_be_moved_are_told(
+    tmp_path: Path, method: str, axis: tuple[str, float, float], gene: float, move: str | None
+) -> None:
+    name, low, high = axis
+    axes = [{"name": name, "low": low, "high": high}, {"name": "use/b", "low": 0, "high": 1}]
+    run = Written(tmp_path / "run", method=method, axes=axes)
+    found = run.search([1, 2], [(0.4, 1.0), (gene, 1.0)]).pick(1).advice()
+    assert move is None or move in found["bound"].remedy
+    assert (move is None) == ("bound" not in found)
+
+
+@pytest.mark.parametrize(
+    ("solved", "kind"),
+    [
+        ([1, 2, 3, 2, *[4] * 10], "start"),  # not ahead of the best baseline
+        ([5, 2, 3, 2, *[4] * 10], "start"),  # the best is in the first batch
+        ([1, 2, 3, 2, 6, *[5] * 9], "stuck"),
+        ([1, 2, 3, 2, *[5] * 8, 6, 5], "progress"),
+        ([1, 2, 3, 2, 8, *[5] * 9], "progress"),  # nothing is left to gain
+        ([1, 2, 3], "progress"),
+    ],
+)
+def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> None:
+    found = Written(tmp_path / "run").search(solved).advice()
+    assert {"start", "stuck", "progress"} & set(found) == {kind}
+    best, number = max(solved), solved.index(max(solved))
+    said = found[kind].what
+    assert "(uniform) scores 50.0 %" in said
+    assert f"best of the first {min(4, len(solved))} that could be scored has " in said
+    assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f} %." in said
+    if kind != "progress":
+        assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in found[kind].remedy
+        seeds = f"kingyo evolve my.yaml --seeds 3 --run {tmp_path / 'run-seeds'}"
+        assert seeds in found[kind].remedy
+
+
+@pytest.mark.parametrize(
+    ("budget", "flags"),
+    [
+        ({"item_evaluations": 200}, "--item-evaluations +600"),
+        ({"minutes": 0.5}, "--minutes +2"),
+        ({"candidates": 100, "minutes": 9}, "--candidates +60 --minutes +27"),
+        ({"candidates": 40, "minutes": None}, "--candidates +60"),
+    ],
+)
+def test_more_is_of_the_budget_that_the_run_has(
+    tmp_path: Path, budget: dict[str, float | None], flags: str
+) -> None:
+    written = Written(tmp_path / "run").search([1] * 20)
+    written.store.set_fact("config", {"budget": budget})
+    assert f"`kingyo resume {tmp_path / 'run'} {flags}`" in written.advice()["start"].remedy
+
+
+def test_as_much_again_is_of_the_budget_with_what_was_added(tmp_path: Path) -> None:
+    """The 20 candidates took the 3 minutes of the run.yaml and 2 more; 60 take three times as much."""
+    written = Written(tmp_path / "run").search([1] * 20)
+    written.store.set_fact("config", {"budget": {"minutes": 3}})
+    written.store.set_fact("extensions", [{"at": 0.0, "more": {"minutes": 2}, "trials": 12}])
+    assert f"`kingyo resume {tmp_path / 'run'} --minutes +15`" in written.advice()["start"].remedy
+
+
+def test_one_run_does_not_tell_how_seeds_differ(tmp_path: Path) -> None:
+    found = Written(tmp_path / "run").search([1, 2, 3]).pick(2).advice()["seeds"]
+    assert found.level == "note"
+    assert "3 finalists" in found.what
+    assert "37.5 to 62.5 % on validation (n=8)" in found.what
+
+
+def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:
+    run = Written(tmp_path / "run").search([1])
+    new = [new_trial(Trial(number=number, genome=(0.0, 0.0)), recipe(number)) for number in (1, 2)]
+    failed, asked = run.store.add_trials(MAIN, 1, new)
+    run.store.record(failed.id, "fit", Evaluation(failure="it crashed"))
+    with run.store as store:
+        for trial, received in ((failed, "one that failed"), (asked, "one without answers so far")):
+            with pytest.raises(KingyoError) as found:
+                worst_answers(store, trial, 5)
+            assert (found.value.argument, found.value.received) == ("--answers", received)
+
+
+def test_an_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    item = Item(id="i", prompt="one\ntwo [bold]", answer="", choices=("x", "y"))
+    answer = ItemScore("i", 0.25, "\x1b[2J\rgone\u202e金魚")
+    print_answers(Console(highlight=False), [ItemAnswer(item=item, answer=answer, limit=64)])
+    said = capsys.readouterr().out
+    assert said.splitlines() == [
+        "",
+        "i: 25 %",
+        "prompt    one",
+        "          two [bold]",
+        "choices   x | y",
+        "expected  (nothing)",
+        r"answered  \x1b[2J\rgone\u202e金魚",
+    ]
+
+
+def test_images_are_named_where_they_are_asked_and_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    asked, drawn = (
+        Media(sha256=name, type="image/png", path=Path(f"{name}.png")) for name in ("ask", "drew")
+    )
+    item = Item(id="i", prompt="", answer="7", media=(asked,))
+    shown = [ItemAnswer(item=item, answer=ItemScore("i", 0.0, "3", media=drawn), limit=64)]
+    print_answers(Console(highlight=False), shown)
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "image     ask.png",
+        "expected  7",
+        "answered  3",
+        "drawn     drew.png",
+    ]
+    (record,) = answers_record(shown)
+    assert (record["images"], record["media"]) == (["ask.png"], "drew.png")
+    assert item.in_a_line() == "ask.png" and replace(item, prompt="How?").in_a_line() == "'How?' ask.png"
+
+
+def test_letters_and_spaces_of_all_languages_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = "金魚\u3000が\u00a0泳ぐ 👩\u200d🚀 می\u200cخواهم ก\u200bข"
+    answer = ItemScore("i", 1.0, said + "\ue000\u2067\u200f\x9b\udc80\u0378")
+    print_answers(
+        Console(highlight=False),
+        [ItemAnswer(item=Item(id="i", prompt="", answer=""), answer=answer, limit=64)],
+    )
+    shown = capsys.readouterr().out.splitlines()[-1]
+    assert shown == f"answered  {said}" + r"\ue000\u2067\u200f\x9b\udc80\u0378"
+
+
+def test_a_trial_that_failed_on_validation_is_shown_as_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Written(tmp_path / "run").search([1]).store as store:
+        (trial,) = store.trials(MAIN)
+        store.record(trial.id, "validation", Evaluation(failure="it ran out of memory"))
+        assert trial_record(store, "0")["failure"] == "it ran out of memory"
+        print_trial(store, "0")
+    assert "failed: it ran out of memory" in capsys.readouterr().out

@@ -1,0 +1,233 @@
+"""Genome files of mergekit-evolve through the real command, on the zoo and on tiny models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kingyo.errors import KingyoError
+from kingyo.run.config import load_config
+from kingyo.run.mergekit_evolve import load_genome_file
+from kingyo.store import RunStore
+from tests.cli.conftest import World
+
+ROOT = Path(__file__).parents[2]
+GENOME: dict[str, object] = {
+    "models": ["./a", {"model": {"path": "b"}}],
+    "merge_method": "dare_ties",
+    "base_model": "./base",
+    "layer_granularity": 1,
+    "filters": ["self_attn"],
+    "allow_negative_weights": True,
+}
+
+
+def write(
+    folder: Path, *, tasks: object = "even", extra: dict[str, object] | None = None, **genome: object
+) -> Path:
+    """A genome file, with changes; a change to None removes the key."""
+    changed = {key: value for key, value in {**GENOME, **genome}.items() if value is not None}
+    named = [tasks] if isinstance(tasks, str) else tasks
+    path = folder / "genome.yaml"
+    path.write_text(yaml.safe_dump({"genome": changed, "tasks": named, **(extra or {})}))
+    return path
+
+
+def recipes(run: Path) -> list[dict[str, object]]:
+    with closing(sqlite3.connect(run / "run.db")) as connection:
+        rows = connection.execute("SELECT recipe FROM trials WHERE search = 'main'")
+        return [json.loads(row[0]) for row in rows]
+
+
+@pytest.fixture
+def tasked(world: World) -> World:
+    """The small world, with its task under the name that genome files use."""
+    (world.folder / "task.yaml").rename(world.folder / "even.yaml")
+    return world
+
+
+def test_the_zoo_is_bred_by_a_genome_file(tmp_path: Path) -> None:
+    (tmp_path / "zoo").symlink_to(ROOT / "zoo")
+    (tmp_path / "tasks").mkdir()
+    task = yaml.safe_load((ROOT / "examples" / "demo" / "run.yaml").read_text())["task"]
+    task |= {"data": str(ROOT / "zoo" / "tasks" / "ja-math.jsonl")}
+    task |= {"splits": {"fit": 24, "validation": 16, "test": 16}}
+    (tmp_path / "tasks" / "ja-math.yaml").write_text(yaml.safe_dump(task, allow_unicode=True))
+    models = ["./zoo/ja", "./zoo/math-en"]
+    file = write(
+        tmp_path,
+        tasks=[{"name": "ja-math", "weight": 1.0, "metric": "acc,none"}],
+        extra={"limit": 100, "num_fewshot": 0, "random_init": False},
+        models=models,
+        base_model="./zoo/base",
+        tokenizer_source="base",
+        layer_granularity=2,
+    )
+    world = World(folder=tmp_path)
+    done = world.run("evolve", file, "--task-search-path", "tasks", "--max-fevals", "12")
+    assert done.returncode == 0, done.stderr
+    assert "Note: limit, num_fewshot, metric: settings of lm-eval's tasks" in done.stderr
+    found = recipes(tmp_path / "runs" / "genome")
+    assert len(found) == 12
+    assert {recipe["merge_method"] for recipe in found} == {"dare_ties"}
+    assert {recipe["dtype"] for recipe in found} == {"bfloat16"}
+    shown = world.show("runs/genome")
+    baselines = shown["baselines"]
+    assert isinstance(baselines, dict)
+    assert set(baselines) == {"base", "ja", "math-en", "uniform"}
+    assert shown["trials"] == 12
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"merge_method": "slerp", "filters": None, "base_model": None},
+        {"merge_method": "linear", "smooth": True, "base_model": None},
+        {"merge_method": "ties", "smooth": True, "models": ["./a", "./b", "./base"]},
+        {"merge_method": "task_arithmetic", "filters": None, "layer_granularity": 0},
+    ],
+    ids=lambda changes: str(changes["merge_method"]),
+)
+def test_every_method_runs_reports_and_exports(tasked: World, changes: dict[str, object]) -> None:
+    file = write(tasked.folder, extra={"random_init": True}, **changes)
+    for words in (
+        ("evolve", file, "--max-fevals", "3", "--run", "r"),
+        ("resume", "r"),
+        ("report", "r"),
+        ("export", "r", "out"),
+    ):
+        done = tasked.run(*words)
+        assert done.returncode == 0, done.stderr
+    assert {recipe["merge_method"] for recipe in recipes(tasked.folder / "r")} == {changes["merge_method"]}
+
+
+def test_a_hundred_candidates_and_the_same_distribution_by_default(tasked: World) -> None:
+    config = load_genome_file(write(tasked.folder)).config
+    assert config.budget.candidates == 100
+    assert config.search.preset == "mergekit-evolve"
+    assert config.search.settings == {"sigma": pytest.approx(1 / 18)}
+    assert dict(config.sources) == {"a": "./a", "b": "b"}
+    positive = load_genome_file(write(tasked.folder, allow_negative_weights=None)).config
+    assert positive.search.settings == {"sigma": pytest.approx(1 / 12)}
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("_first.yaml", "first"), ("-a b-.yaml", "a-b"), ("実験.yaml", "genome")]
+)
+def test_a_run_is_called_as_its_file_is_as_far_as_may_be(tasked: World, file: str, name: str) -> None:
+    path = write(tasked.folder).rename(tasked.folder / file)
+    assert load_genome_file(path).config.name == name
+    shutil.copy(tasked.folder / "run.yaml", path)
+    unnamed = path.read_text().replace("name: small\n", "")
+    path.write_text(unnamed.replace("task.yaml", "even.yaml"))
+    assert load_config(path).name == name.replace("genome", "run")
+
+
+def test_models_with_the_same_last_name_are_told_apart(tasked: World) -> None:
+    models = ["x/model", "y/model@main", "z/base", "org/uniform+org/lora"]
+    config = load_genome_file(write(tasked.folder, models=models)).config
+    assert list(config.sources) == ["model", "model-2", "base-1", "uniform-1"]
+    assert list(config.sources.values()) == models
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"tasks": "gsm8k"}, "tasks: gsm8k: expected a kingyo task, as gsm8k.yaml in"),
+        ({"tasks": "lm"}, "a task of lm-eval's. kingyo does not run"),
+        ({"tasks": ["even", "odd"]}, "tasks: odd: expected a kingyo task, as odd.yaml in"),
+        ({"tasks": ["even", "even.yaml"]}, "tasks: expected different tasks; received even twice"),
+        ({"tasks": [{"name": "even", "weight": 0}]}, "weight: expected a number greater than 0"),
+        ({"tasks": []}, "tasks"),
+        ({"merge_method": "tiees"}, "Did you mean 'ties'?"),
+        ({"merge_method": "della"}, "merge_method: expected a known name; received 'della'"),
+        ({"base_model": None}, "base_model: expected a base for dare_ties"),
+        ({"layer_granularity": 2}, "0, or a divisor of 3"),
+        ({"layer_granularity": True}, "layer_granularity: expected a whole number; received True"),
+        ({"tasks": [{"name": "even", "weight": True}]}, "weight: expected a number; received True"),
+        ({"filters": ["mlp", ""]}, "filters: expected parts of tensors' names; received ''"),
+        ({"filters": ["rest"]}, "filters: expected parts of tensors' names; received 'rest'"),
+        ({"layer_granulrity": 2}, "Did you mean 'layer_granularity'?"),
+        ({"weight": {"from": 0, "to": 5}}, "genome: expected known keys; received 'weight'"),
+        ({"scales": "layer"}, "genome: expected known keys; received 'scales'"),
+        ({"merge_method": "slerp"}, "genome.filters: expected nothing for slerp"),
+        ({"filters": ["mlp", "mlp"]}, "expected different filters"),
+        ({"models": ["./a", "./gone"]}, "gone"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said_before_anything_is_written(
+    tasked: World, changes: dict[str, object], says: str
+) -> None:
+    (tasked.folder / "lm.yaml").write_text("task: lm\ndataset_path: x\n")
+    done = tasked.run("evolve", write(tasked.folder, **changes))  # pyright: ignore[reportArgumentType]
+    assert done.returncode == 1, done.stdout
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tasked.folder / "runs").exists()
+
+
+def test_several_tasks_count_by_their_weights(tasked: World) -> None:
+    """mergekit-evolve maximises the weighted sum of the metrics: the weighted mean has the same best."""
+    other = yaml.safe_load((tasked.folder / "even.yaml").read_text())
+    other |= {"name": "short", "max_new_tokens": 3, "weight": 4}
+    (tasked.folder / "short.yaml").write_text(yaml.safe_dump(other))
+    heavy: dict[str, object] = {"name": "even", "weight": 3, "metric": "acc,none"}
+    file = write(tasked.folder, tasks=[heavy, "short"])
+    config = load_genome_file(file).config
+    assert config.task is None
+    assert {name: spec.weight for name, spec in config.tasks.items()} == {"even": 3, "short": 4}
+    given: dict[str, object] = {"name": "short", "weight": 1}
+    assert load_genome_file(write(tasked.folder, tasks=["even", given])).config.tasks["short"].weight == 1
+    assert load_genome_file(write(tasked.folder, tasks=[heavy])).config.specs["even"].weight == 3
+
+    done = tasked.run("evolve", write(tasked.folder, tasks=[heavy, "short"]), "--max-fevals", "3")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Note: metric: settings of lm-eval's tasks") == 1
+    winner = tasked.show("runs/genome")["winner"]
+    assert isinstance(winner, dict)
+    scores = {name: own["fit"]["score"] for name, own in winner["tasks"].items()}
+    assert winner["fit"]["score"] == pytest.approx((3 * scores["even"] + 4 * scores["short"]) / 7)
+
+
+def test_flags_of_genome_files_are_for_genome_files(world: World) -> None:
+    done = world.run("evolve", "run.yaml", "--max-fevals", "3")
+    assert done.returncode == 1
+    assert "--max-fevals: expected a genome file of mergekit-evolve" in done.stderr
+
+
+def test_a_script_of_mergekit_evolve_with_its_flags_begins(tasked: World) -> None:
+    flags = (
+        "--storage-path",
+        "stored",
+        "--random-seed",
+        "5",
+        "--strategy",
+        "pool",
+        "--in-memory",
+        "--no-wandb",
+    )
+    done = tasked.run("evolve", write(tasked.folder), *flags, "--max-fevals=2")
+    assert done.returncode == 0, done.stderr
+    assert len(recipes(tasked.folder / "stored")) == 2
+    with RunStore.open(tasked.folder / "stored") as store:
+        config = store.fact("config")
+    assert isinstance(config, dict) and config["seed"] == 5
+    warned = [line for line in done.stderr.splitlines() if line.startswith("Warning: mergekit-evolve's")]
+    assert [line.split()[2] for line in warned] == ["--strategy", "--in-memory", "--no-wandb"]
+
+
+def test_tasks_beside_the_file_come_before_those_of_the_search_path(tasked: World) -> None:
+    other = tasked.folder / "other"
+    other.mkdir()
+    shutil.copy(tasked.folder / "even.yaml", other / "odd.yaml")
+    file = write(tasked.folder, tasks="odd")
+    with pytest.raises(KingyoError, match="none there"):
+        load_genome_file(file)
+    assert load_genome_file(file, task_search_path=[other]).config.task.name == "even"

@@ -1,0 +1,34 @@
+"""When two models are said to answer the same."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from kingyo.evolution import BASELINES, Objectives, objectives_as_facts
+from kingyo.evolution.search import new_trial
+from kingyo.recipe import Recipe, Source
+from kingyo.results.summary import compare, read_entry
+from kingyo.store import RunStore
+from kingyo.types import Evaluation, Item, ItemScore, Media, Trial
+
+
+@pytest.mark.parametrize(("drawn", "is_alike"), [((b"one", b"one"), True), ((b"one", b"other"), False)])
+def test_models_that_draw_are_alike_where_their_images_are(
+    tmp_path: Path, drawn: tuple[bytes, bytes], is_alike: bool
+) -> None:
+    with RunStore.create(tmp_path / "run") as store:
+        item = Item(id="item", prompt="a fish", answer="")
+        store.begin({"name": "r", "status": "running", **objectives_as_facts(Objectives())}, {"test": [item]})
+        store.add_search(BASELINES, {})
+        for number, content in enumerate(drawn):
+            recipe = Recipe(merge_method="linear", sources=(Source(model=f"m{number}"),))
+            asked = new_trial(Trial(number=number, genome=()), recipe, f"m{number}")
+            *_, trial = store.add_trials(BASELINES, 0, [asked])
+            image = Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+            store.record(trial.id, "test", Evaluation(scores=(ItemScore("item", 0.5, "", media=image),)))
+        own, other = (read_entry(store, str(each.name), each) for each in store.trials(BASELINES))
+        (found,) = compare(store, own, [other])
+    assert found.is_alike is is_alike

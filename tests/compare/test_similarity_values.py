@@ -1,0 +1,152 @@
+"""Likeness of streams: against a direct computation, and what CKA does not see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kingyo.compare.similarity import (
+    Floats,
+    LayerSimilarity,
+    Measure,
+    jumps,
+    measure_likeness,
+    nearest,
+    path_plausibility,
+)
+from kingyo.errors import KingyoError
+
+N, WIDTH = 37, 6
+LAYERS = {"a": 2, "b": 1}
+A0, A1, A2, B0, B1 = range(5)
+
+
+def normal(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def streams() -> Tensor:
+    """Five places of correlated streams, far from centred."""
+    own = normal(5, N, WIDTH, seed=0)
+    return own + 0.7 * own[0] + 3 * normal(5, 1, WIDTH, seed=1)
+
+
+def measured(whole: Tensor, size: int = 10, room: int = 1 << 30) -> LayerSimilarity:
+    return measure_likeness(LAYERS, lambda: whole.split(size, dim=1), room)
+
+
+def directly(x: Tensor, y: Tensor) -> float:
+    """CKA by its definition with kernels: HSIC of centred matrices of tokens × tokens."""
+    h = np.eye(N) - np.ones((N, N)) / N
+    k, m = (h @ (each @ each.T).numpy() @ h for each in (x, y))
+    return float(np.trace(k @ m) / np.sqrt(np.trace(k @ k) * np.trace(m @ m)))
+
+
+@pytest.mark.parametrize("room", [1 << 30, 8 * WIDTH**2 * 4, 1])
+@pytest.mark.parametrize("size", [1, 10, N])
+def test_it_is_the_direct_computation_however_it_is_cut(size: int, room: int) -> None:
+    whole = streams()
+    found = measured(whole, size, room)
+    assert (found.n_tokens, found.width) == (N, WIDTH)
+    for i in range(5):
+        for j in range(5):
+            assert found.cka[i, j] == pytest.approx(directly(whole[i], whole[j]), abs=1e-10)
+            cosine = torch.nn.functional.cosine_similarity(whole[i], whole[j], dim=1).mean()
+            assert found.cosine[i, j] == pytest.approx(float(cosine), abs=1e-12)
+    assert 0.05 < found.cka[A1, B1] < 0.9
+
+
+def test_memory_is_that_of_one_pair_where_there_is_no_room() -> None:
+    """No room at all: a pass for each pair, and one for the means."""
+    passes = 0
+
+    def batches() -> Iterator[Tensor]:
+        nonlocal passes
+        passes += 1
+        yield from streams().split(10, dim=1)
+
+    measure_likeness(LAYERS, batches, 1)
+    assert passes == 1 + 15
+    passes = 0
+    measure_likeness(LAYERS, batches)
+    assert passes == 2
+
+
+def test_cka_sees_neither_rotation_nor_scale_and_cosine_does() -> None:
+    whole = streams()
+    rotation, _ = torch.linalg.qr(normal(WIDTH, WIDTH, seed=2))
+    whole[B0] = 3 * whole[A1] @ rotation + normal(1, WIDTH, seed=3)
+    whole[B1] = 5 * whole[A2]
+    found = measured(whole)
+    assert found.cka[A1, B0] == pytest.approx(1, abs=1e-12)
+    assert found.cosine[A1, B0] < 0.9
+    assert found.cka[A2, B1] == pytest.approx(1, abs=1e-12)
+    assert found.cosine[A2, B1] == pytest.approx(1, abs=1e-12)
+    stretched = whole.clone()
+    stretched[B0] = whole[A1] @ torch.diag(torch.arange(1.0, WIDTH + 1, dtype=torch.float64))
+    assert measured(stretched).cka[A1, B0] < 0.99, "another map than a rotation is seen"
+    assert np.diag(found.cka) == pytest.approx(np.ones(5), abs=1e-12)
+    assert np.diag(found.cosine) == pytest.approx(np.ones(5), abs=1e-12)
+
+
+def test_streams_of_large_means_keep_their_digits() -> None:
+    whole = streams()
+    shifted = whole + 1e5 * normal(5, 1, WIDTH, seed=4)
+    assert measured(shifted).cka == pytest.approx(measured(whole).cka, abs=1e-8)
+
+
+def test_a_jump_is_from_what_leaves_to_what_enters() -> None:
+    whole = streams()
+    whole[B0] = -whole[A1]
+    found = measured(whole)
+    told = jumps(found)
+    assert len(told) == 9
+    assert all(0 <= each <= 1 for each in told.values())
+    assert told[("a", 0), ("a", 1)] == pytest.approx(1)
+    assert told[("a", 0), ("a", 0)] == pytest.approx(max(0.0, found.cosine[A1, A0]))
+    assert told[("a", 0), ("b", 0)] == 0, "opposed"
+    assert jumps(found, "cka")[("a", 0), ("b", 0)] == pytest.approx(1)
+    assert told[("b", 0), ("a", 1)] == pytest.approx(max(0.0, found.cosine[B1, A1]))
+    assert nearest(found, ("a", 0), 2, "cka")[0] == ("b", 0)
+    assert ("a", 1) not in nearest(found, ("a", 0), 9), "what follows by itself is no news"
+
+
+def test_a_path_is_as_plausible_as_its_jumps_and_its_ends() -> None:
+    found = measured(streams())
+    assert path_plausibility(found, [("a", 0), ("a", 1)], "a") == pytest.approx(1), "its own layers"
+    path = [("b", 0), ("a", 0), ("a", 1)]
+    both: dict[Measure, Floats] = {"cosine": found.cosine, "cka": found.cka}
+    for measure, values in both.items():
+        wanted = [values[A0, B0], values[B1, A0], 1, 1]
+        assert path_plausibility(found, path, "a", measure) == pytest.approx(np.clip(wanted, 0, 1).mean())
+    assert path_plausibility(found, path, "b") != path_plausibility(found, path, "a")
+    with pytest.raises(ValueError, match="at least one layer"):
+        path_plausibility(found, [], "a")
+
+
+def test_a_stream_that_never_changes_has_no_likeness_and_no_plausibility() -> None:
+    whole = streams()
+    whole[B0] = 0
+    found = measured(whole)
+    assert np.isnan(found.cka[A1, B0])
+    assert np.isnan(found.cosine[A1, B0])
+    assert jumps(found, "cka")[("a", 0), ("b", 0)] == jumps(found)[("a", 0), ("b", 0)] == 0
+    assert nearest(found, ("a", 0), 9)[-1] == ("b", 0)
+    whole[B0] = 0.1
+    assert np.isnan(measured(whole).cka[A1, B0])
+    assert not np.isnan(measured(whole).cosine[A1, B0])
+
+
+def test_what_cannot_be_measured_is_said() -> None:
+    with pytest.raises(KingyoError, match="received 1 in all"):
+        measured(streams()[:, :1])
+    whole = streams()
+    whole[A1, 3, 2] = float("nan")
+    with pytest.raises(KingyoError, match="expected finite streams"):
+        measured(whole)
+    with pytest.raises(ValueError, match="received 3 of a"):
+        measured(streams()).place("a", 3)

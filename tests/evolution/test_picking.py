@@ -1,0 +1,272 @@
+"""The winner is the best on fit and validation together; the best of a run is ahead of the best baseline.
+
+The numbers are worked out by hand: beliefs and answers are given, 20 items of validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kingyo.evolution import BASELINES, MAIN, Limits, Objectives, objectives_as_facts
+from kingyo.recipe import Recipe
+from kingyo.results.summary import RunSummary, summarize
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import Genome, Item, Split
+from tests.screened_runs import BASELINE_RECIPES, KNOWN, N_ITEMS, SPLITS, Listed, Model, journey, weights
+
+A, B, C = (0.1, 0.1, 0.1, 0.1), (0.9, 0.1, 0.1, 0.1), (0.1, 0.9, 0.1, 0.1)
+REST = [(gene / 10, 0.9, 0.9, 0.9) for gene in range(9)]
+
+
+class Believing(Listed):
+    """It believes what it is given, and of all else little."""
+
+    def __init__(self, genomes: Sequence[Genome], beliefs: Mapping[Genome, float]) -> None:
+        super().__init__(genomes)
+        self._beliefs = beliefs
+
+    def predict(self, genomes: Sequence[Genome]) -> list[float]:
+        return [self._beliefs.get(genome, 0.1) for genome in genomes]
+
+
+def answers(right: Mapping[Genome, str]) -> Model:
+    """Of validation what the digits say, by genome; of all else nothing is right."""
+    rows = {weights(*genome).hash: digits for genome, digits in right.items()}
+
+    def solves(recipe: Recipe, item: str) -> float:
+        _, is_validation, place = item.partition("validation")
+        return float(rows.get(recipe.hash, bits(0))[int(place)]) if is_validation else 0.0
+
+    return Model(solves=solves)
+
+
+def bits(right: int, n: int = 20) -> str:
+    return "1" * right + "0" * (n - right)
+
+
+def run(store: RunStore, model: Model, strategy: Listed, rule: str = "some", **changes: object) -> None:
+    made = journey(store, model, strategy, rule, limits=Limits(candidates=12))
+    replace(made, searches=[replace(made.searches[0], **changes)]).run()  # type: ignore[arg-type]
+
+
+def begun(
+    folder: Path, items: Mapping[Split, tuple[Item, ...]] = SPLITS, objectives: Objectives | None = None
+) -> RunStore:
+    store = RunStore.create(folder)
+    store.begin(
+        {"status": "running", "name": "run", **objectives_as_facts(objectives or Objectives())}, items
+    )
+    return store
+
+
+def winner_of(store: RunStore) -> StoredTrial:
+    winner = store.winner(MAIN)
+    assert winner is not None
+    return winner
+
+
+@pytest.mark.parametrize(
+    ("rule", "least", "ahead", "wins"),
+    [
+        pytest.param("some", 8, 0.12, A, id="8/28 of 0.12 is less than 20/28 of 0.05"),
+        pytest.param("some", 8, 0.13, B, id="8/28 of 0.13 is more than 20/28 of 0.05"),
+        pytest.param("none", 24, 0.04, A, id="24/44 of 0.04 is less than 20/44 of 0.05"),
+        pytest.param("none", 24, 0.05, B, id="24/44 of 0.05 is more than 20/44 of 0.05"),
+    ],
+)
+def test_fit_and_validation_pick_together_by_their_items(
+    tmp_path: Path, rule: str, least: int, ahead: float, wins: Genome
+) -> None:
+    """A scores 11/20 on validation, B 10/20 but is believed to be better; C is neither."""
+    strategy = Believing([A, B, C, *REST], {A: 0.5, B: 0.5 + ahead, C: 0.45})
+    model = answers({A: bits(11), B: bits(10), C: bits(10)})
+    with begun(tmp_path / "run") as store:
+        run(store, model, strategy, rule)
+        met = {each.trial: each.n for each in store.summaries("fit")}
+        whole = [each for each in store.summaries("validation") if each.search == MAIN]
+        assert [each.n for each in whole] == [20, 20, 20]
+        assert min(met[each.trial] for each in whole) == least
+        assert winner_of(store).asked.genome == wins
+
+
+def test_a_tie_that_rounding_hides_goes_to_rank(tmp_path: Path) -> None:
+    """8/28 of 0.75 is 20/28 of 0.3; as floating-point numbers A's sum is larger by 1.1e-16."""
+    strategy = Believing([A, B], {A: 0.1, B: 0.85})
+    assert 8 / 28 * 0.1 + 20 / 28 * 0.9 > 8 / 28 * 0.85 + 20 / 28 * 0.6
+    with begun(tmp_path / "run") as store:
+        run(store, answers({A: bits(18), B: bits(12)}), strategy)
+        assert winner_of(store).asked.genome == B
+
+
+def test_what_decided_between_the_finalists_is_told(tmp_path: Path) -> None:
+    strategy = Believing([A, B, C, *REST], {A: 0.5, B: 0.64, C: 0.45})
+    with begun(tmp_path / "run") as store:
+        run(store, answers({A: bits(11), B: bits(10), C: bits(10)}), strategy)
+        found = summarize(store)
+    together = {A: (8 * 0.5 + 20 * 0.55) / 28, B: (8 * 0.64 + 20 * 0.5) / 28, C: (8 * 0.45 + 20 * 0.5) / 28}
+    assert {each.trial: each.together for each in found.finalists} == pytest.approx(
+        dict(enumerate(together.values()))
+    )
+    how = "the search's estimate on fit and the score on validation, together 54.0 %"
+    said = f"Picked from 3 by {how}; the next is trial 0, 53.6 %."
+    assert found.how_picked() == said
+    json = found.to_json()["finalists"]
+    assert isinstance(json, list) and json[0]["validation"] == 0.5
+
+
+def test_what_was_trained_on_fit_is_picked_by_validation_alone(tmp_path: Path) -> None:
+    strategy = Believing([A, B], {A: 0.2, B: 1.0})
+    with begun(tmp_path / "run") as store:
+        run(store, answers({A: bits(11), B: bits(10)}), strategy, learns_fit=True)
+        assert winner_of(store).asked.genome == A
+
+
+def test_a_point_that_is_kept_needs_validation_to_lose(tmp_path: Path) -> None:
+    """B is ahead of A by a belief of any size, but not by more than a standard error on validation."""
+    strategy = Believing([A, B], {A: 0.1, B: 1.0})
+    with begun(tmp_path / "run") as store:
+        run(store, answers({A: bits(10), B: bits(11)}), strategy, keep=(A,))
+        assert winner_of(store).asked.genome == A
+        said = summarize(store).how_picked()
+        assert said is not None and said.endswith("; trial 1, 67.9 %, is not clearly ahead on validation.")
+
+
+TASKS = Objectives(tasks={"a": 1.0, "b": 3.0})
+
+
+def of_tasks(split: Split) -> tuple[Item, ...]:
+    """The last four items are of task b, the others of a."""
+    n, own = N_ITEMS[split], SPLITS[split]
+    tasks = ["a" if i < n - 4 else "b" for i in range(n)]
+    return tuple(
+        replace(item, id=f"{task}/{item.id}", task=task) for item, task in zip(own, tasks, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("belief", "wins"), [(0.57, A), (0.59, B)])
+def test_of_several_tasks_the_weighted_means_count(tmp_path: Path, belief: float, wins: Genome) -> None:
+    """On validation A has 8/16 of a and 2/4 of b, 0.5; B 12/16 and 1/4, (0.75 + 3 · 0.25) / 4 = 0.375.
+
+    So B is 0.125 behind, and has to be believed to be 0.125 · 20/8 = 0.3125 ahead on fit.
+    """
+    strategy = Believing([A, B], {A: 0.27, B: belief})
+    right = {A: bits(8, 16) + bits(2, 4), B: bits(12, 16) + bits(1, 4)}
+    items: dict[Split, tuple[Item, ...]] = {split: of_tasks(split) for split in SPLITS}
+    with begun(tmp_path / "run", items, TASKS) as store:
+        run(store, answers(right), strategy, objectives=TASKS)
+        assert winner_of(store).asked.genome == wins
+
+
+def test_whom_validation_saw_before_is_believed_in_however_many_are_better_on_fit(tmp_path: Path) -> None:
+    """More trials than are compared jointly come later; all are better on fit, and fail validation."""
+    genomes = [(i % 8 / 10, i // 8 % 8 / 10, i // 64 / 10, 0.0) for i in range(250)]
+    late = {weights(*genome).hash for genome in genomes[12:]}
+
+    def solves(recipe: Recipe, item: str) -> float:
+        return float((recipe.hash in late) == item.startswith("fit"))
+
+    with begun(tmp_path / "run") as store:
+        run(store, Model(solves=solves), Listed(genomes))
+        first = winner_of(store)
+        store.reopen({}, {MAIN: None})
+        made = journey(store, Model(solves=solves), Listed(genomes), limits=Limits(candidates=250))
+        replace(made, searches=made.searches[:1]).run()
+        assert len(store.trials(MAIN)) == 250
+        assert winner_of(store) == first
+
+
+def ended(folder: Path, bred: str, uniform: str, control: str = "") -> RunSummary:
+    """A run whose bred model, uniform merge and random control answer validation so."""
+    right = {B: bred, KNOWN["uniform"]: uniform, C: control or bits(0)}
+    with begun(folder) as store:
+        made = journey(store, answers(right), Listed([B]), limits=Limits(candidates=1))
+        main, random = made.searches
+        searches = [main, replace(random, strategy=Listed([C]), like=(MAIN,))]
+        replace(made, searches=searches if control else [main]).run()
+        assert len(store.trials(BASELINES)) == len(BASELINE_RECIPES)
+        return summarize(store)
+
+
+FAR, CLOSE = "0" * 2 + "1" * 13 + "0" * 5, "0" * 4 + "1" * 13 + "0" * 3
+"""Five gained and two lost, and seven gained and four lost, beside the uniform merge's ten of 20."""
+
+
+@pytest.mark.parametrize(
+    ("bred", "best", "said"),
+    [
+        pytest.param(bits(12), "main", "", id="ahead by 2/28, more than 0.0496"),
+        pytest.param(
+            bits(11),
+            "uniform",
+            ", but not clearly ahead on fit and validation together",
+            id="ahead by 1/28, as its error",
+        ),
+        pytest.param(FAR, "main", "", id="ahead by 3/28, more than 0.0940"),
+        pytest.param(
+            CLOSE,
+            "uniform",
+            ", but not clearly ahead on fit and validation together",
+            id="ahead by 3/28, less than 0.1189",
+        ),
+        pytest.param(
+            "0" * 10 + "1" * 10,
+            "uniform",
+            ", but not clearly ahead on fit and validation together",
+            id="equal means",
+        ),
+        pytest.param(bits(9), "uniform", "", id="behind"),
+        pytest.param(bits(10), "main", "", id="the same answers"),
+    ],
+)
+def test_the_best_baseline_is_the_best_unless_bred_is_ahead(
+    tmp_path: Path, bred: str, best: str, said: str
+) -> None:
+    """The uniform merge has the first ten of 20 right, and both none of 8 of fit. Gained and lost: k and m.
+
+    Ahead by (k − m) / 28. The variance of a difference is (k + m − (k − m)² / 28) / 27, and the error of the
+    mean the root of a 28th of it.
+    """
+    found = ended(tmp_path / "run", bred, bits(10))
+    assert found.best is not None and found.winner is not None and found.winner.validation is not None
+    assert found.best.name == best
+    score = 100 * bred.count("1") / 20
+    sentence = found.better_than_bred() or ""
+    assert bool(sentence) == (best == "uniform")
+    if sentence:
+        assert sentence.startswith("The best model of this run is the uniform merge (validation 50.0 % [")
+        assert f"], n = 20; the bred model {score:.1f} % [" in sentence
+        assert sentence.endswith(f"]{said}).")
+
+
+def test_a_control_that_is_better_than_bred_must_be_ahead_of_the_baseline_too(tmp_path: Path) -> None:
+    clear = ended(tmp_path / "clear", bits(9), bits(10), bits(12))
+    close = ended(tmp_path / "close", bits(9), bits(10), CLOSE)
+    assert clear.best is not None and close.best is not None
+    assert (clear.best.name, close.best.name) == ("random", "uniform")
+    assert "too close" not in str(clear.better_than_bred()) + str(close.better_than_bred())
+
+
+def test_the_best_baseline_is_so_on_fit_and_validation_together(tmp_path: Path) -> None:
+    """Of 20 and 24 items: the uniform merge has 11 and 0 right, the parent a 10 and 2."""
+    on_validation = {KNOWN["uniform"]: bits(11), KNOWN["a"]: bits(10), B: bits(11)}
+    rows = {weights(*genome).hash: digits for genome, digits in on_validation.items()}
+    parent = weights(*KNOWN["a"]).hash
+
+    def solves(recipe: Recipe, item: str) -> float:
+        _, is_validation, place = item.partition("validation")
+        if is_validation:
+            return float(rows.get(recipe.hash, bits(0))[int(place)])
+        return float(recipe.hash == parent and item in {"fit0", "fit1"})
+
+    with begun(tmp_path / "run") as store:
+        made = journey(store, Model(solves=solves), Listed([B]), limits=Limits(candidates=1))
+        replace(made, searches=[made.searches[0]]).run()
+        found = summarize(store)
+    assert found.best is not None and found.best.name == "a"
+    said = found.better_than_bred() or ""
+    assert said.startswith("The best model of this run is the parent a (validation 50.0 % [")
+    assert said.endswith("], but not clearly ahead on fit and validation together).")

@@ -1,0 +1,136 @@
+"""The example of the paper: its run.yaml on models of the real shapes, its README's commands on tiny ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import command
+from tests.hub import Hub, serve
+from tests.mistrals import mistral, n_bytes
+from tests.models_on_disk import fine_tuned, llama
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "evollm-jp"
+BASE, SHISA = "mistralai/Mistral-7B-v0.1", "augmxnt/shisa-gamma-7b-v1"
+WIZARD, ABEL = "WizardLMTeam/WizardMath-7B-V1.1", "GAIR/Abel-7B-002"
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
+    """The models of the paper, as they are on the Hub, without their weights."""
+    root = tmp_path_factory.mktemp("hub")
+    mistral(root / BASE)
+    mistral(root / SHISA, shards=4)
+    mistral(root / WIZARD)
+    mistral(root / ABEL, vocabulary=32_032, dtype="F32", shards=3)
+    with serve(root) as served:
+        yield served
+
+
+def questions(folder: Path, n_bred: int = 1069, n_tested: int = 250) -> tuple[Path, Path]:
+    """As many rows as the data sets have, with their columns."""
+    found: list[Path] = []
+    for name, n in (("gsm8k", n_bred), ("mgsm", n_tested)):
+        rows = [
+            {"question": f"りんごが{i}個あります。{name}個は何個ですか?", "answer": "…", "answer_number": i}
+            for i in range(n)
+        ]
+        found.append(folder / f"{name}.jsonl")
+        found[-1].write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+    return found[0], found[1]
+
+
+def run(words: list[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words,
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "110", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def prepared(folder: Path, *more: str, n_bred: int = 1069, n_tested: int = 250) -> Path:
+    bred, tested = questions(folder, n_bred, n_tested)
+    words = [sys.executable, str(EXAMPLE / "prepare.py"), "--out", "evollm-jp"]
+    done = run([*words, "--gsm8k", str(bred), "--mgsm", str(tested), *more], folder, {})
+    assert done.returncode == 0, done.stderr
+    return folder / "evollm-jp" / "run.yaml"
+
+
+def test_the_run_of_the_paper_fits_together(hub: Hub, tmp_path: Path) -> None:
+    config = prepared(tmp_path)
+    env = hub.environment(tmp_path / "home")
+    done = run(command("evolve", config, "--dry-run", "--json"), tmp_path, env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["items"] == {"fit": 869, "validation": 200, "test": 250, "duplicates": 0, "unused": 0}
+    search = told["search"]
+    assert (search["strategy"], search["methods"], search["population"]) == ("cma-es", ["dare_ties"], 9)
+    genes = {gene["name"]: (gene["low"], gene["high"], gene["start"]) for gene in search["genes"]}
+    assert set(genes) == {f"{kind}/{name}/all" for kind in ("weight", "density") for name in told["sources"]}
+    assert set(genes.values()) == {(0, 1, 0.5)}
+    assert search["settings"]["x0"] == 0.5 and search["settings"]["sigma"] == pytest.approx(1 / 6)
+    assert told["answers"]["by_split"]["fit"] == 1000 * 869 + 5 * 869
+    assert told["memory"]["live_bytes"] == n_bytes()
+    assert told["memory"]["to_download_bytes"][f"{ABEL}@refs/pr/2"] > n_bytes(32_032, 4)
+    recipe = told["first_recipe"]
+    assert recipe["merge_method"] == "dare_ties" and recipe["resize"] == "truncate"
+    assert not list(tmp_path.glob("runs")) and not list((tmp_path / "evollm-jp").glob("run"))
+    assert hub.n_sent(".safetensors") < 3_000_000
+
+
+def test_without_resize_the_vocabularies_do_not_fit(hub: Hub, tmp_path: Path) -> None:
+    config = prepared(tmp_path)
+    config.write_text(re.sub(r"^  resize: .*\n", "", config.read_text(), flags=re.MULTILINE))
+    env = hub.environment(tmp_path / "home")
+    done = run(command("evolve", config, "--dry-run", "--json"), tmp_path, env)
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert "[32032, 4096]" in error["received"] and "resize" in error["remedy"]
+
+
+@pytest.fixture(scope="module")
+def small_hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
+    """Tiny models under the names of the paper's."""
+    root = tmp_path_factory.mktemp("small-hub")
+    base = llama(root / BASE)
+    for seed, name in enumerate((SHISA, WIZARD, ABEL), start=1):
+        fine_tuned(base, root / name, seed=seed)
+    with serve(root) as served:
+        yield served
+
+
+def test_commands_of_the_readme_run_in_order(small_hub: Hub, tmp_path: Path) -> None:
+    text = "".join(BLOCK.findall((EXAMPLE / "README.md").read_text(encoding="utf-8")))
+    wanted = [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
+    programs = [words[:2] for words in wanted]
+    assert ["python", "examples/evollm-jp/prepare.py"] in programs and ["kingyo", "evolve"] in programs
+    env = small_hub.environment(tmp_path / "home")
+    for words in wanted:
+        if words[0] == "python":
+            _make_small(prepared(tmp_path, "--validation", "4", n_bred=12, n_tested=4))
+        elif words[0] == "kingyo":
+            done = run(command(*words[1:]), tmp_path, env)
+            assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+    assert (tmp_path / "evollm-jp" / "model" / "model.safetensors").is_file()
+
+
+def _make_small(config: Path) -> None:
+    """The same run on a processor, with a smaller budget."""
+    data = yaml.safe_load(config.read_text(encoding="utf-8"))
+    data["task"] |= {"max_new_tokens": 4, "prompt": "{question} Q: 1 + 2 = A:"}
+    data |= {"budget": {"candidates": 9}, "device": "cpu", "finalists": 2}
+    config.write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")

@@ -1,0 +1,386 @@
+"""Export: an ordinary Hugging Face folder, bit for bit the candidate that was measured."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
+
+from kingyo.checkpoints import open_checkpoint
+from kingyo.engine import into, open_sources, plan
+from kingyo.errors import KingyoError
+from kingyo.evolution import BASELINES, MAIN
+from kingyo.export import choose, export, recipe_of
+from kingyo.export.task_files import write_task
+from kingyo.lineage import cell, fence, read_front_matter
+from kingyo.models.language_model import LiveModel
+from kingyo.recipe import Recipe, load_recipe
+from kingyo.results.summary import summarize
+from kingyo.run.config import parse_config
+from kingyo.run.open_task import open_task
+from kingyo.run.run import Run
+from kingyo.store import NewTrial, RunStore
+from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
+from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
+from tests.exported import CARD, config_of, make_world
+
+
+def make_run(folder: Path, *, finished: bool = True, **changes: object) -> Path:
+    """Write a run of three trials by hand; its scores are made up, its models and recipes are real."""
+    data = config_of(folder, **changes)
+    config = parse_config(data, "run.yaml")
+    run = Run.open(config, folder)
+    search = run.searches[0]
+    splits = make_splits(load_items(config.task, folder).items, config.task.splits)
+    store = RunStore.create(folder / "run")
+    facts = {"name": "tiny", "version": "0.1.0", "status": "running", "folder": str(folder), "config": data}
+    store.begin(facts, splits)
+    store.add_search(BASELINES, {})
+    named = run.baselines
+    store.add_trials(BASELINES, 0, [_new(i, (), named[name], name) for i, name in enumerate(named)])
+    store.add_search(MAIN, search.description)
+    axes = search.description["axes"]
+    assert isinstance(axes, list)
+    genomes = [tuple(0.3 + 0.1 * n + 0.05 * i for i in range(len(axes))) for n in range(3)]
+    trials = store.add_trials(
+        MAIN, 0, [_new(n, genome, search.space.decode(genome)) for n, genome in enumerate(genomes)]
+    )
+    for trial in [*store.trials(BASELINES), *trials]:
+        for split in ("fit", "validation", "test") if finished else ("fit",):
+            scores = tuple(
+                ItemScore(item=item.id, score=float((i + trial.id) % 3 == 0), answer="7")
+                for i, item in enumerate(splits[split])
+            )
+            store.record(trial.id, split, Evaluation(scores=scores))
+    if finished:
+        store.set_winner(MAIN, trials[1].id)
+        store.set_fact("status", "finished")
+    store.close()
+    return folder / "run"
+
+
+def _new(number: int, genome: tuple[float, ...], recipe: Recipe, name: str | None = None) -> NewTrial:
+    text = json.dumps(recipe.to_dict())
+    return NewTrial(
+        asked=Trial(number=number, genome=genome), recipe=text, recipe_hash=recipe.hash, name=name
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    make_world(folder)
+    make_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with RunStore.read(world / "run") as store:
+        return export(store, tmp_path_factory.mktemp("out") / "my-model")
+
+
+def stored_recipe(world: Path, number: int) -> Recipe:
+    with RunStore.read(world / "run") as store:
+        return Recipe.from_dict(json.loads(store.trials(MAIN)[number].recipe))
+
+
+def test_weights_are_those_of_the_live_candidate(world: Path, exported: Path) -> None:
+    recipe = stored_recipe(world, 1)
+    live = LiveModel.load(world / "base")
+    into(plan(recipe, open_sources(recipe, world)), live.weights)
+    written = load_file(exported / "model.safetensors")
+    assert written
+    for name, tensor in written.items():
+        assert torch.equal(tensor, live.weights[name]), name
+
+
+def test_folder_has_all_that_a_model_needs(exported: Path) -> None:
+    names = {file.name for file in exported.iterdir()}
+    assert {
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "recipe.yaml",
+        "task.yaml",
+        "items.jsonl",
+        "mine.py",
+        "README.md",
+    } <= names
+    assert any("chat_template" in name for name in names)
+    assert not any(name.startswith(".") for name in names)
+    assert list(exported.parent.iterdir()) == [exported]
+
+
+def test_the_cards_own_code_runs_in_another_process(exported: Path) -> None:
+    card = (exported / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)\n```", card, re.DOTALL)
+    assert code is not None
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code[1]],
+        cwd=exported,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_card_is_one_that_the_hub_reads(exported: Path) -> None:
+    data = ModelCard.load(exported / "README.md").data.to_dict()
+    assert data["license"] == "apache-2.0"
+    assert "base_model" not in data, "folders of this machine are no models that the Hub could show"
+    assert data["tags"] == ["merge", "kingyo"]
+    assert data["library_name"] == "transformers"
+    assert data["language"] == ["ja", "en"]
+
+
+def test_card_tells_scores_with_interval_and_n(world: Path, exported: Path) -> None:
+    card = (exported / "README.md").read_text(encoding="utf-8")
+    for name in ("this model", "base", "ja", "math", "uniform"):
+        assert re.search(rf"\| \**{name}\** \| \d+\.\d \[\d+\.\d, \d+\.\d\], n = 8 \|", card), name
+    assert str(world) not in card
+    assert "scored with kingyo 0.1.0 with code and libraries that are not known." in card
+    lines = [line for line in card.splitlines() if line.startswith("| ")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {4, 6}
+
+
+def test_recipe_can_be_merged_again_from_anywhere(exported: Path) -> None:
+    recipe = load_recipe(exported / "recipe.yaml")
+    planned = plan(recipe, open_sources(recipe, exported))
+    weights = {name: tensor.clone() for name, tensor in load_file(exported / "model.safetensors").items()}
+    before = {name: tensor.clone() for name, tensor in weights.items()}
+    into(planned, weights)
+    assert all(torch.equal(weights[name], before[name]) for name in weights)
+
+
+def names_of_the_machine(out: Path, *folders: Path) -> list[str]:
+    """Files of an export that hold the path of one of these folders."""
+    texts = {file.name: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    return [name for name, text in texts.items() if any(str(each).encode() in text for each in folders)]
+
+
+def test_no_file_holds_a_path_of_the_machine(world: Path, exported: Path) -> None:
+    assert names_of_the_machine(exported, world, world.parent, exported.parent, Path.home()) == []
+    recipe = load_recipe(exported / "recipe.yaml")
+    assert [Path(each).parts[0] for each in recipe.references] == ["..", "..", ".."]
+
+
+def test_whole_paths_in_a_run_yaml_are_not_published(tmp_path: Path) -> None:
+    """Neither in the recipe nor in the card; the recipe is merged again from where it lies."""
+    world = tmp_path / "home" / "somebody"
+    world.mkdir(parents=True)
+    make_world(world)
+    whole = {name: str(world / name) for name in ("ja", "math")}
+    grader = f"{world}/graders/mine.py:near"
+    task = {**config_of(world)["task"], "grader": grader}  # type: ignore[dict-item]
+    with RunStore.read(make_run(world, base=str(world / "base"), sources=whole, task=task)) as store:
+        out = export(store, world / "out")
+    assert names_of_the_machine(out, world) == []
+    recipe = load_recipe(out / "recipe.yaml")
+    assert set(recipe.references) == {"../base", "../ja", "../math"}
+    assert plan(recipe, open_sources(recipe, out)).jobs
+
+
+def test_task_gives_the_very_same_splits(world: Path, exported: Path) -> None:
+    task = open_task(exported / "task.yaml")
+    with RunStore.read(world / "run") as store:
+        for split, items in store.items().items():
+            assert tuple(task.items(split)) == items
+
+
+def test_task_can_be_scored_without_the_run(exported: Path) -> None:
+    task = open_task(exported / "task.yaml")
+    model = LiveModel.load(open_checkpoint(str(exported)).path)
+    assert len(task.score(model, task.items("test"))) == 6
+
+
+def test_choices_come_back_as_lists(tmp_path: Path) -> None:
+    rows = [{"q": f"{n}?", "options": ["a|b", "c"], "a": n % 2} for n in range(6)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = TaskSpec.model_validate(
+        {"data": "rows.jsonl", "prompt": "{q}", "answer": "a", "choices": "options", "grader": "choice"}
+    )
+    splits = make_splits(load_items(spec, tmp_path).items, spec.splits)
+    (tmp_path / "out").mkdir()
+    for name, text in write_task(spec, tmp_path, splits).items():
+        (tmp_path / "out" / name).write_text(text, encoding="utf-8")
+    again = load_task_spec(tmp_path / "out" / "task.yaml")
+    found = make_splits(load_items(again, tmp_path).items, again.splits)
+    for split, items in splits.items():
+        assert [(i.id, i.prompt, i.answer, i.choices) for i in found[split]] == [
+            (i.id, i.prompt, i.answer, i.choices) for i in items
+        ]
+
+
+@pytest.mark.parametrize("splits", [{"fit": 7, "validation": 5, "test": 6}, {"similar": 0.8}])
+def test_near_duplicates_come_back_in_the_very_same_splits(tmp_path: Path, splits: dict[str, object]) -> None:
+    """Those of an older run that stood in several splits, and those that were grouped with items left out."""
+    rows = [{"prompt": f"{n}{sign}", "answer": "1"} for n in range(12) for sign in ("", " ?")]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = TaskSpec.model_validate({"data": "rows.jsonl", "grader": "exact", "splits": splits})
+    items = load_items(spec, tmp_path).items
+    old: Mapping[Split, Sequence[Item]] = {"fit": items[1::3], "validation": items[::3], "test": items[2::3]}
+    for stored in (old, make_splits(items, spec.splits)):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        for name, text in write_task(spec, tmp_path, stored).items():
+            (tmp_path / "out" / name).write_text(text, encoding="utf-8")
+        task = open_task(tmp_path / "out" / "task.yaml")
+        for split, own in stored.items():
+            assert [item.id for item in task.items(split)] == [item.id for item in own]
+
+
+def test_two_grader_files_of_one_name_are_an_error(tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "g.py").write_text(f"# {place}\n")
+    spec = TaskSpec.model_validate({"data": "x.jsonl", "grader": ["one/g.py:f", "two/g.py:f"]})
+    with pytest.raises(KingyoError, match=r"two different files called g\.py"):
+        write_task(spec, tmp_path, {})
+
+
+def test_any_trial_can_be_exported(world: Path, tmp_path: Path) -> None:
+    with RunStore.read(world / "run") as store:
+        out = export(store, tmp_path / "second", choose(store, trial="2"))
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "trial 2" in card and "not the winner of its search" in card
+    assert "n = 6" in card
+    differs = load_file(out / "model.safetensors")
+    recipe = stored_recipe(world, 2)
+    live = LiveModel.load(world / "base")
+    into(plan(recipe, open_sources(recipe, world)), live.weights)
+    assert all(torch.equal(tensor, live.weights[name]) for name, tensor in differs.items())
+
+
+def test_a_trial_that_failed_is_not_exported(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    with RunStore.open(make_run(tmp_path)) as store:
+        first = store.trials(MAIN)[0]
+        recipe = Recipe.from_dict(json.loads(first.recipe))
+        (failed,) = store.add_trials(MAIN, 1, [_new(3, first.asked.genome, recipe)])
+        store.record(failed.id, "fit", Evaluation(failure="the worker\ndied <3>"), n_items=6)
+        with pytest.raises(KingyoError, match="could be scored") as told:
+            export(store, tmp_path / "failed", choose(store, trial="3"))
+        assert recipe_of(store, failed).merge_method == "task_arithmetic"
+    assert "trial 3 of the main search, which failed: the worker" in told.value.received
+    assert "kingyo recipe" in told.value.remedy and "--trial 3" in told.value.remedy
+    assert not (tmp_path / "failed").exists()
+
+
+def test_unknown_trial_is_an_error_with_the_range(world: Path) -> None:
+    with RunStore.read(world / "run") as store, pytest.raises(KingyoError, match="0 to 2 or one of base, ja"):
+        choose(store, trial="7")
+
+
+def test_the_winner_wins_ties_and_nothing_else(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    with RunStore.open(make_run(tmp_path)) as store:
+        summary = summarize(store)
+        winner, math = summary.winner, summary.baselines["math"]
+        assert winner is not None and winner.validation == math.validation
+        assert summary.best == winner
+        assert summary.better_than_bred() is None
+        store.set_winner(MAIN, store.trials(MAIN)[0].id)
+        summary = summarize(store)
+        assert summary.best == summary.baselines["math"]
+        assert choose(store) == choose(store, best=True) == math.trial
+        assert choose(store, search="main") == store.trials(MAIN)[0]
+        said = summary.better_than_bred()
+    assert said is not None
+    assert said.startswith("The best model of this run is the parent math (validation 50.0 % [")
+    assert ", n = 4; the bred model 25.0 % [" in said
+
+
+def test_nothing_is_the_best_before_all_are_validated(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    with RunStore.open(make_run(tmp_path)) as store:
+        recipe = Recipe.from_dict(json.loads(store.trials(MAIN)[0].recipe))
+        (late,) = store.add_trials(BASELINES, 1, [_new(4, (), recipe, "late")])
+        item = store.items()["validation"][0].id
+        store.record(late.id, "validation", Evaluation(scores=(ItemScore(item=item, score=1.0, answer=""),)))
+        assert summarize(store).best is None
+        assert choose(store) == store.winner(MAIN)
+        with pytest.raises(KingyoError, match="have met validation"):
+            choose(store, best=True)
+
+
+def test_nothing_is_overwritten(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    with (
+        RunStore.read(world / "run") as store,
+        pytest.raises(KingyoError, match="new or empty folder") as told,
+    ):
+        export(store, tmp_path / "out")
+    assert "--force" not in str(told.value), "there is no such option"
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_a_place_that_cannot_be_written_is_an_error(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with RunStore.read(world / "run") as store, pytest.raises(KingyoError):
+        export(store, tmp_path / "file" / "out")
+
+
+def test_a_run_without_winner_names_the_remedy(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    run = make_run(tmp_path, finished=False)
+    with RunStore.read(run) as store, pytest.raises(KingyoError, match=r"kingyo resume .*--trial"):
+        export(store, tmp_path / "out")
+    with RunStore.read(run) as store:
+        out = export(store, tmp_path / "out", choose(store, trial="0"))
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "was not scored on the test split" in card
+    assert "no winner is picked yet" in card
+    assert "not the winner of its search" not in card
+
+
+@pytest.mark.parametrize(
+    ("licences", "expected"),
+    [
+        (("mit", "mit", "mit"), {"license": "mit"}),
+        (("mit", "apache-2.0", "mit"), {"license": "other", "license_name": "those-of-the-merged-models"}),
+        (("mit", None, "mit"), {"license": "other", "license_name": "those-of-the-merged-models"}),
+        ((None, None, None), {"license": "unknown"}),
+    ],
+)
+def test_licence_is_claimed_only_when_all_sources_agree(
+    tmp_path: Path, licences: tuple[str | None, ...], expected: dict[str, str]
+) -> None:
+    make_world(tmp_path)
+    for name, licence in zip(("base", "ja", "math"), licences, strict=True):
+        (tmp_path / name / "README.md").unlink()
+        if licence is not None:
+            (tmp_path / name / "README.md").write_text(CARD.format(licence=licence), encoding="utf-8")
+    with RunStore.read(make_run(tmp_path)) as store:
+        out = export(store, tmp_path / "out")
+    data = ModelCard.load(out / "README.md").data.to_dict()
+    assert {key: value for key, value in data.items() if key.startswith("license")} == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# no front matter", "---\n: [\n---\n", "---\n- a list\n---\n", "---\n"]
+)
+def test_a_card_that_cannot_be_read_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    assert read_front_matter(tmp_path / "README.md") == {}
+    assert read_front_matter(tmp_path / "none.md") == {}
+
+
+def test_card_text_cannot_break_out() -> None:
+    assert cell("a|b\n<b>`x`") == r"a\|b \<b\>\`x\`"
+    assert fence("a\n````\nb", "yaml").startswith("`````yaml\n")
+    assert yaml.safe_load(fence("a: 1", "yaml").split("\n", 1)[1].rsplit("\n", 1)[0]) == {"a": 1}

@@ -1,0 +1,218 @@
+"""The Rasch model against simulated answers: what is recovered, what is shrunken, and by how much it errs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kingyo.irt import Abilities, Estimate, estimates, fit, sigmoid
+from tests.irt.simulated import Truth, answering, simulated
+
+Matrix = NDArray[np.float64]
+
+
+def finite(found: Abilities, believed: list[Estimate]) -> bool:
+    numbers = [*found.ability, *found.error, *found.difficulty, *found.difficulty_error, *found.mean]
+    numbers += [found.spread, found.difficulty_spread, found.dispersion]
+    numbers += [number for each in believed for number in (each.score, each.error)]
+    return bool(np.isfinite(numbers).all())
+
+
+def test_abilities_and_difficulties_are_recovered_from_gaps() -> None:
+    truth = simulated(150, 120, seed=1)
+    found = fit(truth.with_gaps(0.4, seed=2))
+    assert np.corrcoef(found.ability, truth.ability)[0, 1] > 0.88
+    assert np.corrcoef(found.difficulty, truth.difficulty)[0, 1] > 0.95
+    assert found.difficulty.mean() == pytest.approx(0, abs=1e-9)
+    assert found.spread == pytest.approx(1.0, abs=0.2)
+    # d is relative to the mean item, so abilities are too.
+    assert found.mean.mean() == pytest.approx(0.3 - truth.difficulty.mean(), abs=0.2)
+
+
+def test_it_is_where_the_posterior_is_highest() -> None:
+    """The gradient of the log-posterior, taken numerically, is 0 at what was found."""
+    responses = simulated(12, 9, seed=3).with_gaps(0.7, seed=4)
+    found = fit(responses)
+
+    def log_posterior(ability: Matrix) -> float:
+        chance = sigmoid(ability[:, None] - found.difficulty[None, :])
+        each = np.where(np.nan_to_num(responses) > 0.5, np.log(chance), np.log(1 - chance))
+        prior = ((ability - found.mean) / found.spread) ** 2 / 2
+        return float(each[~np.isnan(responses)].sum() / found.dispersion - prior.sum())
+
+    for trial in range(12):
+        step = np.zeros(12)
+        step[trial] = 1e-4
+        slope = (log_posterior(found.ability + step) - log_posterior(found.ability - step)) / 2e-4
+        assert slope == pytest.approx(0, abs=1e-3)
+
+
+def test_a_few_lucky_scores_count_for_less_than_many_good_ones() -> None:
+    rng = np.random.default_rng(5)
+    others = (rng.random((40, 100)) < 0.5).astype(np.float64)
+    lucky, good = np.full(100, np.nan), (np.arange(100) % 5 > 0).astype(np.float64)
+    lucky[:3] = 1.0
+    responses = np.vstack([lucky, good, others])
+    found = estimates(fit(responses), responses)
+    assert found[0].score < 0.7 < found[1].score == pytest.approx(0.8)
+    assert (found[0].n, found[1].n) == (3, 100)
+    assert found[0].error > found[1].error == 0.0
+
+
+def test_right_answers_to_hard_items_count_for_more() -> None:
+    """Two trials with two of four right, one of them on the hardest items: it is the abler one."""
+    truth = simulated(80, 20, seed=6)
+    order = np.argsort(truth.difficulty)
+    easy, hard = np.full(20, np.nan), np.full(20, np.nan)
+    easy[order[:4]], hard[order[-4:]] = [1, 0, 1, 0], [1, 0, 1, 0]
+    responses = np.vstack([easy, hard, truth.answers])
+    found = fit(responses)
+    assert found.ability[1] > found.ability[0] + 1.0
+    believed = estimates(found, responses)
+    assert believed[1].score > believed[0].score + 0.15
+
+
+@pytest.mark.parametrize(
+    "responses",
+    [
+        np.ones((5, 7)),
+        np.zeros((5, 7)),
+        np.ones((6, 1)),
+        np.ones((1, 1)),
+        np.array([[0.0], [1.0], [np.nan]]),
+        np.array([[1.0, 0.0, np.nan, 1.0]]),
+        np.full((4, 6), 0.3),
+        np.full((3, 5), np.nan),
+        np.random.default_rng(0).random((8, 11)),
+        np.vstack([np.ones((1, 2000)), np.zeros((1, 2000))]),
+        np.zeros((0, 4)),
+        np.where(np.eye(5) > 0, 1.0, np.nan),
+    ],
+    ids=lambda each: f"{each.shape}",
+)
+def test_whatever_was_scored_the_numbers_are_finite(responses: Matrix) -> None:
+    found = fit(responses)
+    believed = estimates(found, responses)
+    assert finite(found, believed)
+    assert len(believed) == len(responses)
+    assert all(0 <= each.score <= 1 for each in believed)
+
+
+def test_a_whole_row_is_taken_as_it_is() -> None:
+    responses = np.random.default_rng(1).random((5, 9))
+    for row, each in zip(responses, estimates(fit(responses), responses), strict=True):
+        assert each.score == pytest.approx(row.mean())
+        assert (each.error, each.n) == (0.0, 9)
+
+
+def test_nothing_is_written_to_what_is_given() -> None:
+    responses = simulated(6, 8, seed=1).with_gaps(0.5, seed=1)
+    before = responses.copy()
+    estimates(fit(responses), responses)
+    np.testing.assert_array_equal(responses, before)
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "n_items", "share"), [(60, 16, 0.5), (60, 100, 0.3), (100, 200, 0.1), (40, 60, 0.8)]
+)
+def test_error_bars_hold_at_about_their_level(n_trials: int, n_items: int, share: float) -> None:
+    """(estimate − truth) / error over ten worlds: centred, spread near 1, 95 % within 1.96."""
+    found: list[float] = []
+    for seed in range(10):
+        truth = simulated(n_trials, n_items, seed)
+        responses = truth.with_gaps(share, seed)
+        believed = estimates(fit(responses), responses)
+        pairs = zip(believed, truth.answers.mean(axis=1), strict=True)
+        found += [(each.score - mean) / each.error for each, mean in pairs if each.error > 0]
+    z = np.array(found)
+    assert abs(z.mean()) < 0.12
+    assert 0.9 < z.std() < 1.15
+    assert 0.91 < (np.abs(z) < 1.96).mean() < 0.97
+
+
+@pytest.mark.parametrize(("generations", "most"), [(5, 1.25), (20, 1.15)])
+def test_error_bars_hold_where_generations_meet_the_same_items(generations: int, most: float) -> None:
+    found: list[float] = []
+    for seed in range(20):
+        truth = simulated(6 * generations, 100, seed)
+        responses = truth.in_generations(6, 16, seed)
+        believed = estimates(fit(responses), responses)
+        pairs = zip(believed, truth.answers.mean(axis=1), strict=True)
+        found += [(each.score - mean) / each.error for each, mean in pairs]
+    assert 0.9 < np.std(found) < most
+
+
+@pytest.mark.parametrize("rise", [0.0, 2.0, 4.0])
+@pytest.mark.parametrize("size", [10, 30])
+def test_late_trials_of_a_search_that_improves_are_not_underrated(rise: float, size: int) -> None:
+    """Drawn towards the mean of all trials, the last third would be 4 to 9 points too low where it rises."""
+    n, gaps = 390, list[float]()
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        ability = -1.5 + rise * np.arange(n) / n + rng.normal(0, 0.5, n)
+        truth = answering(ability, rng.normal(0, 1.5, 120), rng)
+        responses = truth.in_generations(size, 16, seed)
+        for end in range(n - n // 3 + size, n + 1, size):  # each generation as it is judged: the last so far
+            rows = responses[max(0, end - 200) : end]
+            believed = estimates(fit(rows), rows)[-size:]
+            gaps += [
+                each.score - mean
+                for each, mean in zip(believed, truth.answers[end - size : end].mean(axis=1), strict=True)
+            ]
+    assert abs(np.mean(gaps)) < 0.025
+
+
+@pytest.mark.parametrize("n_items", [16, 60, 200])
+def test_errors_of_abilities_hold_at_about_their_level(n_items: int) -> None:
+    """Given the difficulties, so somewhat too small where few trials share an item."""
+    found: list[float] = []
+    for seed in range(10):
+        truth = simulated(80, n_items, seed)
+        fitted = fit(truth.answers)
+        off = fitted.ability - truth.ability
+        found += list((off - off.mean()) / fitted.error)
+    assert 0.9 < np.std(found) < 1.2
+
+
+def graded(kind: str, rng: np.random.Generator, n_items: int) -> Matrix:
+    """Return 60 trials' partial credit for all items; better trials come later, but vary."""
+    ability = -1 + 1.5 * np.arange(60) / 60 + rng.normal(0, 0.7, 60)
+    logit = ability[:, None] - rng.normal(0, 1, n_items)[None, :]
+    if kind == "continuous":
+        return rng.beta(8 * sigmoid(logit) + 1e-3, 8 - 8 * sigmoid(logit) + 1e-3)
+    if kind == "in thirds":
+        luck = logit + rng.logistic(0, 1, logit.shape)
+        return ((luck > -0.8).astype(np.float64) + (luck > 0.8)) / 2
+    solved = rng.random(logit.shape) < sigmoid(logit - 2.5)  # a plateau of half the credit
+    return np.where(solved, 1.0, np.where(rng.random(logit.shape) < sigmoid(-logit - 3.5), 0.0, 0.5))
+
+
+@pytest.mark.parametrize("n_items", [60, 120])
+@pytest.mark.parametrize(("kind", "most"), [("continuous", 0.042), ("in thirds", 0.077), ("plateau", 0.037)])
+def test_partial_credit_is_estimated_better_than_by_its_mean(kind: str, most: float, n_items: int) -> None:
+    """By 16 items per trial; as right answers, continuous scores would be off by 8 to 9 points."""
+    gaps, means, inside = list[float](), list[float](), list[bool]()
+    for seed in range(8):
+        scores = graded(kind, np.random.default_rng(seed), n_items)
+        responses = Truth(ability=np.zeros(60), difficulty=np.zeros(n_items), answers=scores)
+        seen = responses.in_generations(6, 16, seed)
+        for each, row, met in zip(estimates(fit(seen), seen), scores, seen, strict=True):
+            gaps.append(each.score - row.mean())
+            means.append(float(np.nanmean(met)) - row.mean())
+            inside.append(abs(gaps[-1]) < 1.96 * each.error)
+    assert np.std(gaps) < most
+    assert np.std(gaps) < np.std(means)
+    assert 0.9 < np.mean(inside) < 0.98
+
+
+def test_right_or_wrong_answers_are_not_less_spread_than_chance() -> None:
+    assert fit(simulated(80, 60, seed=2).with_gaps(0.3, seed=2)).dispersion > 0.9
+
+
+def test_answers_that_are_all_as_foreseen_leave_room_for_the_others() -> None:
+    """Two models met all of twelve items, and the others answered half of them as these did."""
+    rows = np.full((20, 12), np.nan)
+    rows[:, :6] = [1, 1, 1, 0, 0, 0]
+    rows[:2, 6:] = [1, 1, 1, 0, 0, 0]
+    assert all(each.error > 1.5 / 12 for each in estimates(fit(rows), rows)[2:])

@@ -1,0 +1,90 @@
+"""A path for people: what its layers are called, the line that says it, the picture of characters."""
+
+from __future__ import annotations
+
+import pytest
+
+from kingyo.recipe import Hop, Recipe
+from kingyo.results.layer_paths import NamedPath, RunLayers, sketch
+
+ATLAS = RunLayers(names={"/z/ja": "ja", "/z/en": "math-en"}, layers={"ja": 6, "math-en": 4})
+
+
+def read(*hops: tuple[str, int, float], base: str | None = "/z/ja") -> NamedPath:
+    path = tuple(Hop(model=model, layer=layer, scale=scale) for model, layer, scale in hops)
+    found = ATLAS.read(Recipe(merge_method="passthrough", path=path, base_model=base))
+    assert found is not None
+    return found
+
+
+def own(model: str, *layers: int) -> list[tuple[str, int, float]]:
+    return [(model, layer, 1.0) for layer in layers]
+
+
+def test_layers_that_follow_one_another_are_a_range() -> None:
+    path = read(*own("/z/ja", 0, 1, 2, 3), ("/z/en", 2, 0.84), ("/z/en", 3, 0.84), *own("/z/ja", 5))
+    assert path.line == "ja 0-3 · math-en 2-3 (x0.84) · ja 5"
+    assert path.ends == "embeddings, norm and head of ja"
+
+
+def test_scales_that_differ_stand_one_by_one() -> None:
+    path = read(("/z/ja", 0, 1.25), ("/z/ja", 1, 1.0), ("/z/ja", 1, 0.5))
+    assert path.line == "ja 0-1 (x1.25, x1) · ja 1 (x0.5)"
+    assert [step.time for step in path.steps] == [1, 1, 2]
+    assert [step.cumulative for step in path.steps] == [1.25, 1.25, 0.625]
+
+
+def test_without_a_base_the_first_and_the_last_model_give_the_ends() -> None:
+    path = read(*own("/z/ja", 0), *own("/z/en", 3), base=None)
+    assert path.ends == "embeddings of ja, norm and head of math-en"
+
+
+def test_a_model_that_the_run_does_not_name_is_called_by_the_end_of_its_reference() -> None:
+    path = read(*own("/z/ja", 0), *own("/elsewhere/merged/", 7))
+    assert path.line == "ja 0 · merged 7"
+    assert path.layers == {"ja": 6, "math-en": 4, "merged": 8}
+
+
+def test_a_recipe_without_a_path_has_none() -> None:
+    assert ATLAS.read(Recipe.from_dict({"merge_method": "linear", "models": [{"model": "a"}]})) is None
+
+
+def test_the_picture_has_a_line_per_layer_and_a_column_per_hop() -> None:
+    path = read(*own("/z/ja", 0, 1), ("/z/en", 3, 0.84), *own("/z/ja", 1), ("/z/ja", 5, 1.5))
+    assert sketch(path, 80) == [
+        "     ja 5 |        ^",
+        "      2-4 |",
+        "        1 |  o   o",
+        "        0 |o",
+        "math-en 3 |    v",
+        "      0-2 |",
+        "           1       5",
+    ]
+
+
+@pytest.mark.parametrize(("width", "pitch"), [(80, 1), (73, 1), (133, 2)])
+def test_a_long_path_is_drawn_closer(width: int, pitch: int) -> None:
+    path = read(*own("/z/ja", *[0, 1, 2, 3, 4, 5] * 10))
+    drawn = sketch(path, width)
+    assert drawn is not None and max(map(len, drawn)) <= width
+    assert [line.count("o") for line in drawn[:6]] == [10] * 6
+    assert drawn[-1].index("10") - drawn[-1].index("1") == 9 * pitch - 1
+
+
+def test_what_is_wider_than_the_terminal_is_not_drawn() -> None:
+    path = read(*own("/z/ja", *[0, 1, 2, 3, 4, 5] * 10))
+    assert sketch(path, 72) is None
+
+
+def test_as_data() -> None:
+    path = read(*own("/z/ja", 0), ("/z/en", 3, 0.5))
+    assert path.to_json() == {
+        "text": "ja 0 · math-en 3 (x0.5)",
+        "embeddings": "ja",
+        "head": "ja",
+        "layers": {"ja": 6, "math-en": 4},
+        "hops": [
+            {"model": "ja", "layer": 0, "scale": 1.0, "cumulative": 1.0, "time": 1},
+            {"model": "math-en", "layer": 3, "scale": 0.5, "cumulative": 0.5, "time": 1},
+        ],
+    }

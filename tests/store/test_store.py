@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kingyo.cli.resume import differences
+from kingyo.errors import KingyoError
+from kingyo.run.stored_config import stored_config
+from kingyo.store import DATABASE, RunStore, StoredOutcome
+from kingyo.store.database import MIGRATIONS
+from kingyo.types import Evaluation, ItemScore
+from tests.stores import SPLITS, begun, scores, trial
+
+
+def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        (stored,) = store.add_trials("main", 0, [trial(0)])
+    with pytest.raises(KingyoError, match=r"disk is full.*stored before is safe"), filled(tmp_path) as store:
+        store.record(stored.id, "fit", Evaluation(failure="x" * 1_000_000))
+    with RunStore.read(tmp_path / "run") as store:
+        assert store.trials("main") == [stored]
+        assert store.evaluation(stored.id, "fit") is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="needs limits on the size of files")
+def test_a_full_disk_is_no_damage(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    code = (
+        "import pathlib, resource, signal, sys; from kingyo.store import RunStore\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "for opening in (RunStore.open, RunStore.read): \n"
+        "    try: opening(pathlib.Path(sys.argv[1])).close()\n"
+        "    except Exception as error: print(type(error).__name__, error)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("KingyoError") == 2
+    assert done.stdout.count("Nothing was changed now") == 2
+    assert "is safe" not in done.stdout, "nobody looked"
+    with RunStore.open(tmp_path / "run") as store:
+        assert store.items() == SPLITS
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[RunStore]:
+    """The run of the folder in a database that may not grow."""
+    with RunStore.open(folder / "run") as store:
+        store._db.execute("PRAGMA max_page_count = 1")  # pyright: ignore[reportPrivateUsage]
+        yield store
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_only_be_read_can_be_shown(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    (tmp_path / "run").chmod(0o500)
+    with RunStore.read(tmp_path / "run") as store:
+        assert store.items() == SPLITS
+        assert store.status() == "stopped"
+    (tmp_path / "run").chmod(0o700)
+
+
+def test_a_run_that_cannot_be_set_up_leaves_no_folder(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run")
+    store._db.execute("PRAGMA max_page_count = 1")  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(KingyoError, match=r"disk is full.*begin again with `kingyo evolve`"), store:
+        store.begin({"name": "x" * 1_000_000}, {})
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_stored_comes_back_the_same(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        stored = store.add_trials("main", 0, [trial(0), trial(1)])
+        store.record(
+            stored[0].id, "fit", Evaluation(scores=scores(1.0, 0.25), build_seconds=1, score_seconds=2)
+        )
+        store.record(stored[1].id, "fit", Evaluation(failure="NaN in model.norm.weight"))
+        store.set_winner("main", stored[0].id)
+    with RunStore.read(tmp_path / "run") as store:
+        assert store.items() == SPLITS
+        assert store.trials("main") == stored
+        assert stored[1].asked == trial(1).asked
+        first = store.evaluation(stored[0].id, "fit")
+        assert first == Evaluation(scores=scores(1.0, 0.25), build_seconds=1, score_seconds=2)
+        assert store.evaluation(stored[1].id, "fit") == Evaluation(failure="NaN in model.norm.weight")
+        assert store.evaluation(stored[0].id, "test") is None
+        assert store.winner("main") == stored[0]
+        assert [(each.n, each.mean) for each in store.summaries("fit")] == [(2, 0.625), (0, None)]
+        assert store.item_evaluations() == 2
+
+
+def test_same_recipe_is_found_only_when_it_succeeded_on_that_split(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        stored = store.add_trials("main", 0, [trial(0, "a"), trial(1, "b"), trial(2, "b")])
+        store.record(stored[0].id, "fit", Evaluation(failure="crash"))
+        store.record(stored[1].id, "fit", Evaluation(scores=scores(1.0)))
+        assert store.same_recipe("a", "fit", but=stored[2].id) == []
+        assert store.same_recipe("b", "fit", but=stored[2].id) == [stored[1].id]
+        assert store.same_recipe("b", "fit", but=stored[1].id) == []
+        assert store.same_recipe("b", "test", but=stored[2].id) == []
+
+
+def test_an_evaluation_may_come_in_parts(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        one, two = store.add_trials("main", 0, [trial(0), trial(1)])
+        first, second = scores(1.0, 0.25)
+        store.record(one.id, "fit", Evaluation(scores=(second,), build_seconds=1, score_seconds=2))
+        store.record(one.id, "fit", Evaluation(scores=(first,), copied_from=two.id))
+        assert store.evaluation(one.id, "fit") == Evaluation(
+            scores=(first, second), build_seconds=1, score_seconds=2
+        )
+        assert store.scores("main", "fit") == {one.id: {first.item: 1.0, second.item: 0.25}}
+        assert store.costs("main", "fit") == {one.id: (1, 3.0)}
+        assert store.costs("main", "fit", batch=1) == {}
+        with pytest.raises(sqlite3.IntegrityError):
+            store.record(one.id, "fit", Evaluation(scores=(first,)))
+        store.record(one.id, "fit", Evaluation(failure="crash"), n_items=3)
+        assert store.costs("main", "fit")[one.id][0] == 4
+        failed = store.evaluation(one.id, "fit")
+        assert failed is not None
+        assert (failed.failure, failed.scores) == ("crash", ())
+        assert [(each.n, each.mean) for each in store.summaries("fit")] == [(2, None)]
+
+
+def test_what_was_told_comes_back_in_the_order_of_telling(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        one, two = store.add_trials("main", 0, [trial(0), trial(1)])
+        store.record(one.id, "fit", Evaluation(scores=scores(1.0)))
+        told = [
+            StoredOutcome(trial=two.id, failure="crash", value=None),
+            StoredOutcome(trial=one.id, failure=None, value=0.75, objectives=(0.5, 1.0), is_partial=True),
+        ]
+        store.add_outcomes(told)
+        assert store.outcomes("main") == told
+        assert store.outcomes("other") == []
+        row = store.summaries("fit")[0]
+        assert (row.mean, row.value, row.is_partial) == (1.0, 0.75, True)
+
+
+def test_a_run_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / DATABASE)) as old:
+        old.executescript(MIGRATIONS[0])
+        old.executescript(
+            """
+            PRAGMA user_version = 1;
+            INSERT INTO facts VALUES ('status', '"running"');
+            INSERT INTO items VALUES ('i0', 'fit', 0, '{"id": "i0", "prompt": "p", "answer": "a"}'),
+                ('i1', 'fit', 1, '{"id": "i1", "prompt": "p", "answer": "a"}');
+            INSERT INTO searches VALUES ('main', 0, '{}', NULL);
+            INSERT INTO trials VALUES (1, 'main', 0, 0, NULL, '[0.5]', '[]', '{}', 'a', 0),
+                (2, 'main', 1, 0, NULL, '[0.25]', '[]', '{}', 'b', 0),
+                (3, 'main', 2, 1, NULL, '[0.75]', '[]', '{}', 'c', 0),
+                (4, 'main', 3, 1, NULL, '[0.875]', '[]', '{}', 'd', 0);
+            INSERT INTO evaluations VALUES (1, 'fit', NULL, 1, 2, 0, NULL),
+                (2, 'fit', 'crash', 1, 0, 0, NULL),
+                (3, 'fit', NULL, 1, 2, 0, NULL);
+            INSERT INTO item_scores VALUES (1, 'fit', 'i0', 1, 'x'), (1, 'fit', 'i1', 0, 'y'),
+                (3, 'fit', 'i0', 1, 'x'), (3, 'fit', 'i1', 1, 'y');
+            """
+        )
+    with RunStore.open(folder) as store:
+        assert store.evaluation(2, "fit") == Evaluation(failure="crash", build_seconds=1)
+        assert store.costs("main", "fit") == {1: (2, 3.0), 2: (2, 1.0), 3: (2, 3.0)}
+        # The second batch is not complete: nothing of it was told yet.
+        assert store.outcomes("main") == [
+            StoredOutcome(trial=1, failure=None, value=0.5),
+            StoredOutcome(trial=2, failure="crash", value=None),
+        ]
+
+
+def test_cut_answers_are_stored_and_counted_as_such(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        (one,) = store.add_trials("main", 0, [trial(0)])
+        cut = ItemScore("i0", 0.0, "and so on and", is_cut=True)
+        store.record(one.id, "fit", Evaluation(scores=(cut,)))
+        found = store.evaluation(one.id, "fit")
+        assert found is not None and found.scores == (cut,)
+
+
+@pytest.mark.parametrize(
+    ("said", "after"),
+    [
+        ("choice", {"choice": {"normalise": False}}),
+        (["choice"], {"choice": {"normalise": False}}),
+        ({"choice": {}}, {"choice": {"normalise": False}}),
+        ([{"choice": None}], {"choice": {"normalise": False}}),
+        ({"choice": {"separator": " "}}, {"choice": {"normalise": False, "separator": " "}}),
+        ({"choice": {"normalise": True}}, {"choice": {"normalise": True}}),
+        ({"choice": True}, {"choice": True}),
+        (["number", {"language": "ja"}], {"number": None, "language": "ja"}),
+    ],
+)
+@pytest.mark.parametrize("is_one", [True, False])
+def test_an_older_run_keeps_its_way_to_choose(
+    tmp_path: Path, said: object, after: object, is_one: bool
+) -> None:
+    """The default changed; what a run scored and what it goes on to score must compare."""
+    run = tmp_path / "run"
+    run.mkdir()
+    task = {"data": "x.jsonl", "choices": "c", "prompt": '"grader": "choice"', "grader": said}
+    config = {
+        "sources": {"a": "a"},
+        "budget": {"candidates": 2},
+        **({"task": task} if is_one else {"tasks": {"choice": task}}),
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"name": "run", **config}))
+    facts = {"config": config, "folder": str(tmp_path), "run_yaml": "run.yaml"}
+    with closing(sqlite3.connect(run / DATABASE)) as old:
+        for step in MIGRATIONS[:4]:
+            old.executescript(step)
+        old.executemany("INSERT INTO facts VALUES (?, ?)", [(key, json.dumps(facts[key])) for key in facts])
+        old.execute("PRAGMA user_version = 4")
+        old.commit()
+    with RunStore.open(run) as store:
+        assert store.fact("config") == config
+        (spec,) = stored_config(store)[0].specs.values()
+        assert dict(spec.graders) == after
+        assert differences(store) is None, "the run.yaml has not changed"
+
+
+def test_copies_cost_no_item_evaluation(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        stored = store.add_trials("main", 0, [trial(0), trial(1)])
+        store.record(stored[0].id, "fit", Evaluation(scores=scores(1.0)))
+        store.record(stored[1].id, "fit", Evaluation(scores=scores(1.0), copied_from=stored[0].id))
+        assert store.item_evaluations() == 1
+        assert store.copied_scores() == 1
+
+
+def test_an_evaluation_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        stored = store.add_trials("main", 0, [trial(0)])
+        broken = (*scores(1.0), ItemScore(item="no such item", score=1.0, answer=""))
+        with pytest.raises(sqlite3.IntegrityError):
+            store.record(stored[0].id, "fit", Evaluation(scores=broken))
+        assert store.evaluation(stored[0].id, "fit") is None
+
+
+def test_a_folder_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious.txt").write_text("mine")
+    with pytest.raises(KingyoError, match=r"a folder without one, which is no run\. Choose another"):
+        RunStore.create(tmp_path / "run")
+    with pytest.raises(KingyoError, match="a file, which is no run"):
+        RunStore.create(tmp_path / "run" / "precious.txt")
+    with begun(tmp_path / "my run"), pytest.raises(KingyoError, match=r"kingyo resume '\S+/my run'"):
+        RunStore.create(tmp_path / "my run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["precious.txt"]
+
+
+def test_no_run_there(tmp_path: Path) -> None:
+    for opening in (RunStore.open, RunStore.read):
+        with pytest.raises(KingyoError, match="no such folder"):
+            opening(tmp_path / "none")
+        with pytest.raises(KingyoError, match="a folder without one"):
+            opening(tmp_path)
+
+
+def test_a_second_process_is_locked_out_but_may_look(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    code = (
+        "import sys, pathlib; from kingyo.store import RunStore\n"
+        "store = RunStore.open(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(KingyoError, match="another process"):
+            RunStore.open(tmp_path / "run")
+        with RunStore.read(tmp_path / "run") as store:
+            assert store.status() == "running"
+        os.kill(other.pid, signal.SIGKILL)
+    with RunStore.read(tmp_path / "run") as store:
+        assert store.status() == "stopped"
+    RunStore.open(tmp_path / "run").close()
+
+
+def test_a_damaged_database_is_said_and_not_touched(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    path = tmp_path / "run" / DATABASE
+    path.write_bytes(b"this is no database, " * 500)
+    before = path.read_bytes()
+    for opening in (RunStore.open, RunStore.read):
+        with pytest.raises(KingyoError, match="sound SQLite database"):
+            opening(tmp_path / "run")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("tables", "received"), [("", "an empty file"), ("CREATE TABLE notes (a)", "of something else")]
+)
+def test_what_is_no_database_of_a_run_is_said_and_not_touched(
+    tmp_path: Path, tables: str, received: str
+) -> None:
+    path = tmp_path / "run.db"
+    path.touch()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(tables)
+    before = path.read_bytes()
+    for opened in (RunStore.open, RunStore.read):
+        with pytest.raises(KingyoError) as caught:
+            opened(tmp_path)
+        assert caught.value.argument == str(path) and received in caught.value.received
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
+    assert names == (["notes"] if tables else []) and bool(before) == bool(path.read_bytes())
+
+
+def test_a_database_of_a_newer_kingyo_is_refused(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    with sqlite3.connect(tmp_path / "run" / DATABASE) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    with pytest.raises(KingyoError, match="newer kingyo"):
+        RunStore.open(tmp_path / "run")
+
+
+def test_reading_changes_nothing(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    with RunStore.read(tmp_path / "run") as store, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        store.set_fact("status", "finished")
+
+
+def test_write_ahead_log_and_foreign_keys_are_on(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    with sqlite3.connect(tmp_path / "run" / DATABASE) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    connection.close()
+    with begun(tmp_path / "other") as store, pytest.raises(sqlite3.IntegrityError):
+        store.add_trials("no such search", 0, [trial(0)])
