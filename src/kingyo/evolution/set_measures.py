@@ -1,7 +1,7 @@
 """Measures of sets of answers, for models that were scored on all of a split: baselines, finalists, winners.
 
-Searches see item scores only, unless a run.yaml lets a measure count instead (``Objectives.by_set``). Each value
-is computed once, stored, and shown beside the item scores.
+Searches see item scores only, unless a run.yaml lets a measure count instead (``Objectives.by_set``).
+Each value is computed once, stored, and shown beside the item scores.
 """
 
 from __future__ import annotations

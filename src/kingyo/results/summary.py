@@ -138,7 +138,7 @@ class RunSummary:
         leading: the same of the leader.
         weights: of each task, by its name.
         objectives: their names; empty where there is one.
-        decided_by: the set measure that decided the run (``Objectives.title``); None if mean item scores decided.
+        decided_by: the set measure that decided the run (``Objectives.title``); None if item scores did.
         front: of the main search, in these objectives.
         notes: warnings about settings and data, found before the run.
         near_duplicates: among the items; None where an older kingyo began the run.
