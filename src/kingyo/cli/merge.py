@@ -17,7 +17,7 @@ from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.evaluate import AllowPickle
 from kingyo.cli.mergekit_flags import Merge
 from kingyo.cli.terminal import echo
-from kingyo.errors import Interrupted, KingyoError, error_record, told
+from kingyo.errors import Interrupted, KingyoError, error_record, listed
 from kingyo.io.units import counted
 
 _MOST_NAMED = 3  # tensors
@@ -205,7 +205,7 @@ def _write(found: Preflight, target: PlannedOutput, *, quiet: bool) -> list[str]
 
 
 def _told_broken(tensors: list[str], n: int) -> str:
-    names = told(tensors, _MOST_NAMED)
+    names = listed(tensors, _MOST_NAMED)
     verb = "holds" if n == 1 else "hold"
     return (
         f"{len(tensors)} of {counted(n, 'tensor')} {verb} NaN or infinity, as --allow-nonfinite "
