@@ -145,6 +145,21 @@ def test_a_worker_that_cannot_start_ends_it_at_once(kind: str, how: str, told: s
 
 
 @pytest.mark.parametrize("kind", CROWDS)
+def test_a_second_worker_that_cannot_start_raises_while_the_first_works(kind: str, tmp_path: Path) -> None:
+    runner = make(kind, tmp_path)
+    runner.submit(job(0, "fine"))
+    runner.next()
+    (tmp_path / "dies").touch()
+    runner.submit(job(1, "wait"))
+    runner.submit(job(2, "fine"))
+    with pytest.raises(KingyoError, match="a worker that starts"):
+        runner.next()
+    runner.close()
+    until(lambda: not alive(tmp_path))
+    assert len(list(tmp_path.glob("*.pid"))) == 2
+
+
+@pytest.mark.parametrize("kind", CROWDS)
 def test_closed_in_mid_work_nothing_stays(kind: str, tmp_path: Path) -> None:
     runner = make(kind, tmp_path)
     runner.submit(job(0, "wait"))

@@ -20,7 +20,6 @@ from kingyo.run.provenance import changed_error, differences, measures_of
 from kingyo.run.run import Run
 from kingyo.run.stored import stored_config
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
-from kingyo.runners.clusters import Place
 from kingyo.runners.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.store import RunStore
 from kingyo.tasks import TASK_KINDS
@@ -37,8 +36,8 @@ def runner_of(run: Run) -> Runner:
     if config.runner == "processes":
         return ProcessRunner(work, n_workers=config.workers, timeout=candidate_timeout(config))
     threads = run.begun.fact("threads")
-    place = Place(cpus=threads if isinstance(threads, int) else 1, gpus=int(config.device.startswith("cuda")))
-    return RayRunner(work, n_workers=config.workers, timeout=candidate_timeout(config), place=place)
+    cpus, gpus = threads if isinstance(threads, int) else 1, int(config.device.startswith("cuda"))
+    return RayRunner(work, n_workers=config.workers, timeout=candidate_timeout(config), cpus=cpus, gpus=gpus)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ long is replaced, and its job is a failure with a reason. They know no search, n
 scores a recipe is given to them.
 """
 
-from kingyo.runners.clusters import RayRunner
 from kingyo.runners.local import LocalRunner
 from kingyo.runners.processes import ProcessRunner
+from kingyo.runners.ray_actors import RayRunner
 from kingyo.runners.runner import Evaluate, Factory, Job, Runner
 
 __all__ = ["Evaluate", "Factory", "Job", "LocalRunner", "ProcessRunner", "RayRunner", "Runner"]
