@@ -47,7 +47,7 @@ class WorkerHandle(Protocol):
 
 
 class WorkerPool:
-    """A runner on several workers. Each starts when there is work for it.
+    """A runner on several workers. Each starts when there is a job for it.
 
     Args:
         launch: creates a worker, and does not wait until it is ready.
