@@ -153,7 +153,7 @@ def test_a_second_worker_that_cannot_start_raises_while_the_first_works(kind: st
     runner.next()
     (tmp_path / "dies").touch()
     runner.submit(job(1, "wait"))
-    runner.submit(job(2, "fine"))
+    runner.submit(job(2, "wait"))
     with pytest.raises(KingyoError, match="a worker that starts"):
         runner.next()
     runner.close()
