@@ -163,5 +163,5 @@ def _cannot_start(how: str) -> KingyoError:
         "workers",
         expected="a worker that starts and loads the model",
         received=how,
-        remedy="Fix the cause (is memory enough for so many workers?), then go on with `kingyo resume`.",
+        remedy="Fix the cause, often too little memory for all workers; then use `kingyo resume`.",
     )
