@@ -20,7 +20,7 @@ from domains.table import TableAxis
 from kingyo.models.language_model import LiveModel
 from kingyo.run.config import parse_config
 from kingyo.run.run import Run
-from kingyo.runners.evaluate import Evaluator, Filled
+from kingyo.runners.evaluate import Evaluator, InPlaceMerger
 from kingyo.tasks.grader import build_verdict
 from kingyo.types import Evaluation, Genome
 
@@ -96,7 +96,7 @@ class OpenedDomain:
         if self._evaluator is None:
             path, size = self._run.models.skeleton.path, self._run.config.batch_size
             live = LiveModel.load(path, dtype="float32", device="cpu", batch_size=size)
-            self._evaluator = Evaluator(Filled(live, self._run.open_sources()), self._run.task)
+            self._evaluator = Evaluator(InPlaceMerger(live, self._run.open_sources()), self._run.task)
         return self._evaluator(self._space.decode(genome), "fit")
 
     def regrade(self, grader: object, answers: Sequence[str]) -> list[float]:

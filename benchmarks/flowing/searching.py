@@ -11,7 +11,7 @@ from typing import Any
 
 from flowing.models import DEMO, ZOO, demo, zoo_models
 from kingyo.recipe import Hop, Recipe
-from kingyo.runners.evaluate import Evaluator, Passed
+from kingyo.runners.evaluate import Evaluator, LayerPathBuilder
 from kingyo.space import DataflowSpace, RoundedSpace
 from kingyo.strategies import build
 from kingyo.strategies.presets import PRESETS
@@ -105,7 +105,7 @@ class Course:
             "fit": [item.id for item in splits["fit"]][:ITEMS],
             "test": [item.id for item in splits["test"]][:TEST_ITEMS],
         }
-        self._evaluate = Evaluator(Passed(zoo_models(), _no_merges), task)
+        self._evaluate = Evaluator(LayerPathBuilder(zoo_models(), _no_merges), task)
         self._known: dict[tuple[Hop, ...], Evaluation] = {}
 
     def run(self, name: str, seed: int, evaluations: int) -> Found:
@@ -137,5 +137,5 @@ class Course:
         return Outcome(trial=trial, scores=found.scores, failure=found.failure)
 
 
-def _no_merges() -> Passed:
+def _no_merges() -> LayerPathBuilder:
     raise AssertionError("every candidate is a path")

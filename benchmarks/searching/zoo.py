@@ -19,7 +19,7 @@ from kingyo.models.language_model import LiveModel
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.run import Run
-from kingyo.runners.evaluate import Evaluator, Filled
+from kingyo.runners.evaluate import Evaluator, InPlaceMerger
 from kingyo.types import Evaluation, Genome, Item, Split
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo"
@@ -93,7 +93,7 @@ class Problem:
         self.splits, main = run.items, run.searches[0]
         self.space, self.known = main.space, main.known
         live = LiveModel.load(run.models.skeleton.path, dtype="float32", device="cpu", batch_size=512)
-        self._evaluator = Evaluator(Filled(live, run.open_sources()), run.task)
+        self._evaluator = Evaluator(InPlaceMerger(live, run.open_sources()), run.task)
 
     def _data(self) -> dict[str, object]:
         """The run.yaml; each search has a budget of its own."""

@@ -31,7 +31,7 @@ from kingyo.run.model_kind import check_items, kind_of_models, load_checkpoint, 
 from kingyo.run.run import Run
 from kingyo.run.run_models import RunModels
 from kingyo.run.trained_control import require_trainable
-from kingyo.runners.evaluate import Evaluator, Filled
+from kingyo.runners.evaluate import Evaluator, InPlaceMerger
 from kingyo.store import RunStore
 from kingyo.types import SPLITS, GeneratesText, Item, ItemScore, Split
 from tests.cli.forked import run_forked
@@ -103,7 +103,7 @@ def task(kind: ModelKind, **items: list[Item]) -> RowTask:
 def test_a_merge_of_its_models_is_scored(models: RunModels, kind: ModelKind, folder: Path) -> None:
     assert kind.name == "perceptron"
     live = load_checkpoint(models.skeleton, kind, LoadOptions(dtype="float32"))
-    evaluate = Evaluator(Filled(live, Sources(models.by_reference, folder)), task(kind))
+    evaluate = Evaluator(InPlaceMerger(live, Sources(models.by_reference, folder)), task(kind))
     sources = tuple(Source(model=each, parameters={"weight": 0.5}) for each in models.references.values())
     merged = evaluate(Recipe(merge_method="linear", sources=sources), "fit")
     assert merged.failure is None and len(merged.scores) == 8

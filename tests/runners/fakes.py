@@ -1,4 +1,4 @@
-"""What scores recipes in tests of runners: the recipe itself says what happens to its worker."""
+"""A fake evaluator for tests of runners: the recipe names what happens to its worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,25 +17,25 @@ from kingyo.runners import Evaluate, Job
 from kingyo.types import Evaluation, ItemScore, Split
 
 
-def recipe(what: str, weight: float = 1.0) -> Recipe:
+def recipe(action: str, weight: float = 1.0) -> Recipe:
     return Recipe(
         merge_method="linear",
         sources=(
-            Source(model=what, parameters={"weight": weight}),
+            Source(model=action, parameters={"weight": weight}),
             Source(model="b", parameters={"weight": 1}),
         ),
     )
 
 
-def job(number: int, what: str, weight: float = 1.0) -> Job:
-    return Job(id=number, recipe=recipe(what, weight), split="fit", items=("x", "y"))
+def job(number: int, action: str, weight: float = 1.0) -> Job:
+    return Job(id=number, recipe=recipe(action, weight), split="fit", items=("x", "y"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fake:
-    """Makes what scores recipes; the model of the first source says how.
+class FakeFactory:
+    """Builds an evaluator. The model of a recipe's first source is the action, its weight sets the score.
 
-    ``wait`` ends once the file ``go`` is there: then the order of finishing is the test's to choose.
+    The action ``wait`` ends when the file ``go`` exists, so a test chooses the order of finishing.
     """
 
     folder: Path
@@ -43,32 +43,32 @@ class Fake:
     def __call__(self) -> Evaluate:
         (self.folder / f"{os.getpid()}.pid").touch()
         if (self.folder / "broken").exists():
-            raise KingyoError("model", expected="one that loads", received="none", remedy="Mend it.")
+            raise KingyoError("model", expected="one that loads", received="none", remedy="Fix it.")
         if (self.folder / "dies").exists():
             os._exit(7)
         return self._evaluate
 
     def _evaluate(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
-        what, weight = recipe.sources[0].model, float(recipe.sources[0].parameters["weight"])  # type: ignore[arg-type]
-        if what == "kill":
+        action, weight = recipe.sources[0].model, float(recipe.sources[0].parameters["weight"])  # type: ignore[arg-type]
+        if action == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        elif what == "leave":
+        elif action == "exit":
             os._exit(3)
-        elif what == "crash":
+        elif action == "crash":
             return Evaluation(failure="it crashed")
-        elif what == "changed":
-            raise ChangedSourceError("a", expected="the old", received="a new", remedy="Bring it back.")
-        elif what == "bug":
+        elif action == "changed":
+            raise ChangedSourceError("a", expected="the old", received="a new", remedy="Restore it.")
+        elif action == "bug":
             raise UnpicklableError(lambda: None)
-        elif what == "hang":
+        elif action == "hang":
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
             (self.folder / f"{child.pid}.pid").touch()
             (self.folder / "hangs").touch()
             child.wait()
-        elif what == "wait":
-            until((self.folder / "go").exists)
-        (self.folder / f"done-{what}-{weight:g}").touch()
-        scores = tuple(ItemScore(item=item, score=weight / 10, answer=f"{what} {split}") for item in items)
+        elif action == "wait":
+            wait_until((self.folder / "go").exists)
+        (self.folder / f"done-{action}-{weight:g}").touch()
+        scores = tuple(ItemScore(item=item, score=weight / 10, answer=f"{action} {split}") for item in items)
         return Evaluation(scores=scores, build_seconds=0.25, score_seconds=0.5)
 
 
@@ -76,17 +76,16 @@ class UnpicklableError(Exception):
     pass
 
 
-def until(holds: object, seconds: float = 60) -> None:
-    """Wait for a condition."""
-    assert callable(holds)
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until a condition is true; fail after some seconds."""
     deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never happened"
+    while not condition():
+        assert time.monotonic() < deadline, f"not true within {seconds:g} s"
         time.sleep(0.01)
 
 
 def alive(folder: Path) -> list[int]:
-    """Which of the processes that left their number in the folder still run; a zombie of ours counts."""
+    """Return the processes that wrote a .pid file into the folder and still run; our zombies count."""
     return [int(file.stem) for file in folder.glob("*.pid") if _is_alive(int(file.stem))]
 
 

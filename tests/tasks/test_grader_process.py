@@ -15,7 +15,7 @@ from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.tasks.grader import GRADERS, CombinedGrader, build_verdict
 from kingyo.tasks.grader_process import GRADER_PROCESS
 from kingyo.types import Item
-from tests.runners.fakes import alive, until
+from tests.runners.fakes import alive, wait_until
 
 ITEM = Item(id="i7", prompt="?", answer="3")
 BAD = """
@@ -108,7 +108,7 @@ def test_a_grader_that_no_alarm_ends_is_killed_and_the_next_item_is_graded(folde
     answers = [("3", Item(id="i1", prompt="?", answer="")), ("bad", ITEM), ("bad", ITEM)]
     with pytest.raises(KingyoError, match=rf"{name} on item i7: expected a score within .* s; received none"):
         grade.grade(answers)
-    until(lambda: alive(folder) == [])
+    wait_until(lambda: alive(folder) == [])
     assert grade("3", ITEM) == 1
 
 
@@ -125,7 +125,7 @@ def test_a_grader_that_takes_its_process_with_it_is_one_error(folder: Path, name
     grade = verdict(folder, f"on_bad_{name}", timeout=60)
     with pytest.raises(KingyoError, match=rf"{name} on item i7: expected a score; received .*{how}"):
         grade.grade([("3", ITEM), ("bad", ITEM)])
-    until(lambda: alive(folder) == [])
+    wait_until(lambda: alive(folder) == [])
     assert grade("3", ITEM) == 1
 
 
@@ -247,7 +247,7 @@ def test_a_grader_that_hangs_dies_with_its_parent(folder: Path, sent: signal.Sig
         ],
         stderr=subprocess.DEVNULL,
     ) as process:
-        until((folder / "hangs").exists)
+        wait_until((folder / "hangs").exists)
         assert len(alive(folder)) == 2
         process.send_signal(sent)
-    until(lambda: alive(folder) == [])
+    wait_until(lambda: alive(folder) == [])

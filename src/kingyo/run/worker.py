@@ -20,8 +20,7 @@ from kingyo.run.provenance import changed_error, differences, measures_of
 from kingyo.run.run import Run
 from kingyo.run.stored_config import stored_config
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
-from kingyo.runners.clusters import Place
-from kingyo.runners.evaluate import Builder, Evaluator, Filled, Passed
+from kingyo.runners.evaluate import Builder, Evaluator, InPlaceMerger, LayerPathBuilder
 from kingyo.store import RunStore
 from kingyo.tasks import TASK_KINDS
 
@@ -37,8 +36,8 @@ def runner_of(run: Run) -> Runner:
     if config.runner == "processes":
         return ProcessRunner(work, n_workers=config.workers, timeout=candidate_timeout(config))
     threads = run.begun.fact("threads")
-    place = Place(cpus=threads if isinstance(threads, int) else 1, gpus=int(config.device.startswith("cuda")))
-    return RayRunner(work, n_workers=config.workers, timeout=candidate_timeout(config), place=place)
+    cpus, gpus = threads if isinstance(threads, int) else 1, int(config.device.startswith("cuda"))
+    return RayRunner(work, n_workers=config.workers, timeout=candidate_timeout(config), cpus=cpus, gpus=gpus)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ def evaluator_of(run: Run) -> Evaluator:
     use_threads(store)
     sources = run.open_sources(Facts(memory_size() // 4 // config.workers, measures_of(store.folder)))
     timeout = candidate_timeout(config) if config.runner == "local" else None  # other runners end the worker
-    build = _filled(run, sources) if run.settings.paths is None else _passed(run, sources)
+    build = _merger_of(run, sources) if run.settings.paths is None else _path_builder_of(run, sources)
     return Evaluator(build, run.task, timeout)
 
 
@@ -90,22 +89,22 @@ def use_threads(store: RunStore) -> None:
         torch.set_num_threads(threads)
 
 
-def _filled(run: Run, sources: Sources) -> Filled:
+def _merger_of(run: Run, sources: Sources) -> InPlaceMerger:
     """A model like base or first source, if candidates are.
 
     Where vocabularies were brought together they are not: then one candidate is written, loaded, and deleted.
     """
     skeleton, options = run.models.skeleton, load_options(run.config)
     if is_like(run.plan, skeleton):
-        return Filled(load_live(run.kind, skeleton.path, options), sources)
+        return InPlaceMerger(load_live(run.kind, skeleton.path, options), sources)
     with TemporaryDirectory(prefix="live-", dir=run.begun.folder) as made:
         around = skeleton.around or None
         written = to_folder(run.plan, Path(made) / "model", writing=Writing(around=around))
         model = written if around is None else written / skeleton.path.absolute().name
-        return Filled(load_live(run.kind, model, options), sources)
+        return InPlaceMerger(load_live(run.kind, model, options), sources)
 
 
-def _passed(run: Run, sources: Sources) -> Passed:
+def _path_builder_of(run: Run, sources: Sources) -> LayerPathBuilder:
     """All models of the paths, the merge among them if one is searched too, live at once.
 
     They have the dtype of the frame, which comes first.
@@ -113,17 +112,17 @@ def _passed(run: Run, sources: Sources) -> Passed:
     config = run.config
     kind = require_ability(f"space: {config.space}", PassesLayers, run.kind, "Say space: parameters.")
     live: dict[str, Live] = {}
-    inner: dict[str, Builder] = {}
+    mergers: dict[str, Builder] = {}
     options = load_options(config)
     for name, each in models_of_paths(run).items():
         if name == MERGED and config.space == "hybrid":
             live[MERGED] = load_live(kind, each.path, options)
-            inner[MERGED] = Filled(live[MERGED], sources)
+            mergers[MERGED] = InPlaceMerger(live[MERGED], sources)
         elif each.reference not in live:
             live[each.reference] = load_checkpoint(each, kind, options)
         options = replace(options, dtype=options.dtype or next(iter(live.values())).dtype)
 
-    def merged() -> Filled:
-        return Filled(load_live(kind, run.models.skeleton.path, load_options(config)), sources)
+    def load_merger() -> InPlaceMerger:
+        return InPlaceMerger(load_live(kind, run.models.skeleton.path, load_options(config)), sources)
 
-    return Passed(kind.path_models(live), merged, inner)
+    return LayerPathBuilder(kind.path_models(live), load_merger, mergers)

@@ -1,13 +1,12 @@
-"""Where candidates are evaluated: in this process, in several on this machine, or on a Ray cluster.
+"""Runners evaluate candidates: in this process, in processes of this machine, or on a Ray cluster.
 
-All runners do the same: take jobs, give evaluations in order of finishing. A worker that dies or takes too
-long is replaced, and its job is a failure with a reason. They know no search, no store and no model: what
-scores a recipe is given to them.
+A runner takes jobs and returns evaluations in order of finishing. If a worker dies or exceeds the timeout,
+its job fails with the reason and another worker replaces it.
 """
 
-from kingyo.runners.clusters import RayRunner
 from kingyo.runners.local import LocalRunner
 from kingyo.runners.processes import ProcessRunner
+from kingyo.runners.ray_actors import RayRunner
 from kingyo.runners.runner import Evaluate, Factory, Job, Runner
 
 __all__ = ["Evaluate", "Factory", "Job", "LocalRunner", "ProcessRunner", "RayRunner", "Runner"]

@@ -1,6 +1,6 @@
-"""A candidate to its outcome: build the recipe into the live model, score it on a split.
+"""Evaluate a candidate: build its recipe into a live model and score that on items of a split.
 
-The one place where a crash becomes a failure, a value with a reason. It does not know who asked.
+A crash becomes an evaluation with a ``failure``, here and nowhere else.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from kingyo.user_code.timeout import TooSlowError, within_or_end
 
 
 class Builder(Protocol):
-    """Makes a recipe into a model that answers what the tasks of the run ask."""
+    """Builds the model of a recipe, for the tasks of a run to score."""
 
     def __call__(self, recipe: Recipe) -> Any:
-        """Build a candidate; it lives until the next one is built."""
+        """Return the model. The next call may overwrite it."""
         ...
 
 
@@ -33,20 +33,20 @@ class FillableModel(Protocol):
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
-        """The live tensors, by their names in the checkpoint."""
+        """The live tensors by their names in the checkpoint."""
         ...
 
 
 _HOW = How(compiled=True)
-"""Loading the compiled code pays where many candidates follow."""
+"""Compiled code takes time to load, which pays off over many candidates."""
 
 
-class Filled:
-    """Builds merges into one live model, which is filled anew for every candidate.
+class InPlaceMerger:
+    """Merges each recipe into the weights of one live model.
 
     Args:
-        model: built once.
-        sources: all models that recipes may name.
+        model: receives the weights.
+        sources: the models that recipes may name.
     """
 
     def __init__(self, model: FillableModel, sources: Sources) -> None:
@@ -54,63 +54,67 @@ class Filled:
         self._sources = sources
 
     def __call__(self, recipe: Recipe) -> Any:
-        """Merge into the model; see ``kingyo.engine.into``."""
+        """Overwrite the weights of the model and return it."""
         into(plan(recipe, self._sources), self._model.weights, _HOW)
         return self._model
 
 
-class Passed:
-    """Builds paths out of the layers of live models, and merges of weights.
+class LayerPathBuilder:
+    """Builds paths through the layers of live models. A recipe without a path is merged.
 
     Args:
-        models: by the references of recipes.
-        merged: makes what builds merges, when the first one comes: it takes the memory of a model.
-        inner: what builds merges into those of the models that are named by ``merges`` of recipes. If there
-            are any, the first one also builds the merges that are no path.
+        models: the live models by the references of recipes.
+        load_merger: loads a model to merge recipes without a path into. Called for the first such recipe,
+            since it takes the memory of a model; not called if there are ``mergers``.
+        mergers: mergers into some of the live models, by the names in ``merges`` of recipes. The first also
+            merges recipes without a path.
     """
 
     def __init__(
         self,
         models: PassableModels,
-        merged: Callable[[], Builder],
-        inner: Mapping[str, Builder] | None = None,
+        load_merger: Callable[[], Builder],
+        mergers: Mapping[str, Builder] | None = None,
     ) -> None:
         self._models = models
-        self._make = merged
-        self._merged: Builder | None = None
-        self._inner = dict(inner or {})
-        self._made: dict[str, str] = {}
+        self._load_merger = load_merger
+        self._merger: Builder | None = None
+        self._mergers = dict(mergers or {})
+        self._merged_recipes: dict[str, str] = {}
 
     def __call__(self, recipe: Recipe) -> Any:
-        """Follow the path of the recipe in the frame of its base, or merge it."""
+        """Return the path of the recipe between embeddings and head of its base model, or the merge."""
         if recipe.path:
-            cumulative(recipe.path)  # a path that could not be exported fails here already
-            assert recipe.base_model is not None, "without one, other models give what is no layer"
-            for name, each in recipe.merges.items():
-                self._build_inner(name, each)
-            return self._models.follow(recipe.path, recipe.base_model)
-        if self._inner:
-            name = next(iter(self._inner))
-            self._build_inner(name, recipe)
+            return self._follow_path(recipe)
+        if self._mergers:
+            name = next(iter(self._mergers))
+            self._merge(name, recipe)
             return self._models.whole(name)
-        self._merged = self._merged or self._make()
-        return self._merged(recipe)
+        self._merger = self._merger or self._load_merger()
+        return self._merger(recipe)
 
-    def _build_inner(self, name: str, recipe: Recipe) -> None:
-        """Merge into the model of this name, unless it is that merge already."""
-        if self._made.get(name) != recipe.hash:
-            self._made.pop(name, None)  # half a merge, should it fail, is none
-            self._inner[name](recipe)
-            self._made[name] = recipe.hash
+    def _follow_path(self, recipe: Recipe) -> Any:
+        cumulative(recipe.path)  # raises for a path that could not be exported
+        assert recipe.base_model is not None, "a recipe with a path has a base model"
+        for name, each in recipe.merges.items():
+            self._merge(name, each)
+        return self._models.follow(recipe.path, recipe.base_model)
+
+    def _merge(self, name: str, recipe: Recipe) -> None:
+        """Merge into the live model of this name, unless it holds that merge already."""
+        if self._merged_recipes.get(name) != recipe.hash:
+            self._merged_recipes.pop(name, None)  # if merging fails, the model holds no merge
+            self._mergers[name](recipe)
+            self._merged_recipes[name] = recipe.hash
 
 
 class Evaluator:
-    """Scores recipes on a task.
+    """Builds and scores recipes.
 
     Args:
-        build: makes a recipe into a model.
-        task: what candidates are scored on.
-        timeout: seconds that scoring may take. The merge is not ended: threads of it write into the model.
+        build: builds the model of a recipe.
+        task: scores the model.
+        timeout: seconds for scoring. It does not limit building, whose threads write into the model.
     """
 
     def __init__(self, build: Builder, task: Task, timeout: float | None = None) -> None:
@@ -119,26 +123,26 @@ class Evaluator:
         self._timeout = timeout
 
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str] | None = None) -> Evaluation:
-        """Build and score; whatever goes wrong is in the result's ``failure``.
+        """Return the scores of a recipe, or a ``failure`` with the reason.
 
         Args:
-            recipe: of the candidate.
-            split: of the items.
-            items: their names, in the order of the scores; default: all of the split.
+            recipe: the candidate.
+            split: the split of the items.
+            items: names of items; the scores have their order. Default: all items of the split.
 
         Raises:
-            ChangedSourceError: the sources are no longer what they were: no candidate can be measured.
+            ChangedSourceError: a source model has changed, so no candidate can be measured.
         """
         started = time.perf_counter()
         built = started
         try:
             model = self._build(recipe)
             built = time.perf_counter()
-            asked = self._items(split, items)
-            scores = _checked(self._scored(model, asked), asked)
+            selected = self._select(split, items)
+            scores = _checked(self._score(model, selected), selected)
         except ChangedSourceError:
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (a candidate that crashes is a result, not an accident)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (a crash is a result of the candidate)
             return Evaluation(
                 failure=_reason(error),
                 build_seconds=built - started,
@@ -148,32 +152,32 @@ class Evaluator:
             scores=scores, build_seconds=built - started, score_seconds=time.perf_counter() - built
         )
 
-    def _scored(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
+    def _score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
         limit = f"{self._timeout or 0:g} s"
-        late = KingyoError(
+        error_of_task = KingyoError(
             f"task {self._task.name}",
             expected=f"a score within {limit} (timeout)",
-            received="none, and a task that does not let itself be ended",
-            remedy="Fix the task, or let timeout be larger. What was scored is stored.",
+            received="none, and a task that cannot be interrupted",
+            remedy="Fix the task, or set a longer timeout. Scores so far are stored.",
         )
         try:
-            return within_or_end(self._timeout, lambda: self._task.score(model, items), late)
+            return within_or_end(self._timeout, lambda: self._task.score(model, items), error_of_task)
         except TooSlowError as error:
             raise ValueError(f"took longer than {limit}") from error
 
-    def _items(self, split: Split, wanted: Sequence[str] | None) -> Sequence[Item]:
+    def _select(self, split: Split, names: Sequence[str] | None) -> Sequence[Item]:
         items = self._task.items(split)
-        if wanted is None:
+        if names is None:
             return items
         by_name = {item.id: item for item in items}
-        return [by_name[name] for name in wanted]
+        return [by_name[name] for name in names]
 
 
 def scores_of(task: Task, model: Any, items: Sequence[Item]) -> tuple[ItemScore, ...]:
-    """Score a model on items of a task, which may be of a kind of the user's own.
+    """Return the scores of a model on items of a task.
 
     Raises:
-        KingyoError: the task crashed, or its scores are not what a task promises.
+        KingyoError: the task crashed or returned invalid scores.
     """
     try:
         scores = task.score(model, items)
@@ -190,7 +194,7 @@ def scores_of(task: Task, model: Any, items: Sequence[Item]) -> tuple[ItemScore,
 
 
 def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemScore, ...]:
-    """What a task promises, whoever wrote it: a finite score for each item, in the order of the items."""
+    """Return the scores if there is a valid one for each item, in order; else raise a KingyoError."""
     check_order("task", items, scores)
     for each in scores:
         if not math.isfinite(each.score) or not 0 <= each.score <= 1:
@@ -198,14 +202,14 @@ def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemSc
                 f"task: score of item {each.item}",
                 expected="a number from 0 to 1",
                 received=str(each.score),
-                remedy="Let the task give 1 for right, 0 for wrong, and a share for what is partly right.",
+                remedy="Return 1 for a right answer, 0 for a wrong one, a fraction for a partly right one.",
             )
         if each.media is not None and not isinstance(cast(object, each.media), Media):
             raise KingyoError(
                 f"task: media of item {each.item}",
                 expected="kingyo.types.Media, or None",
                 received=repr(each.media)[:80],
-                remedy="Let the task give an image as Media, with the hash of its bytes.",
+                remedy="Return an image as Media, with the hash of its bytes.",
             )
     return tuple(scores)
 

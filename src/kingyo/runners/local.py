@@ -1,4 +1,4 @@
-"""The runner without workers: one job at a time, in this process."""
+"""The runner without workers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kingyo.types import Evaluation
 
 
 class LocalRunner:
-    """Evaluates in this process when it is waited for. It can neither end a job nor survive its crash.
+    """A runner in this process: ``next`` evaluates a job. A crash of the process ends the run.
 
     Args:
         evaluate: scores a recipe.
@@ -21,7 +21,7 @@ class LocalRunner:
 
     @property
     def n_workers(self) -> int:
-        """One: this process."""
+        """One."""
         return 1
 
     def submit(self, job: Job) -> None:

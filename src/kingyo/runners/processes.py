@@ -1,8 +1,11 @@
-"""Workers that are processes of this machine.
+"""Worker processes of this machine.
 
-They are spawned, not forked: threads and locks of torch do not survive a fork. Each is the head of a process
-group of its own, so a Ctrl-C at the terminal goes to the parent alone, and whatever a grader started ends
-with its worker. A worker whose parent is gone, however it went, ends itself.
+They are spawned, not forked: threads and locks of torch do not survive a fork. Each leads a process group, so
+a Ctrl-C at the terminal reaches the parent alone, and processes that a grader started end with their worker.
+A worker ends when its parent ends, even when the parent is killed.
+
+Workers share nothing, so one that is killed never blocks another. ``pebble.ProcessPool`` was tried: its
+workers share a lock, which a killed one may hold, and one that dies while it starts is replaced without end.
 """
 
 from __future__ import annotations
@@ -12,33 +15,33 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from threading import Thread
+from typing import Any
 
-from kingyo.runners.crew import Crew
 from kingyo.runners.runner import Factory, Job
-from kingyo.runners.worker import Gone, News, Ready, Worker
+from kingyo.runners.worker import Worker
+from kingyo.runners.worker_pool import WorkerDiedError, WorkerPool
+from kingyo.types import Evaluation
 
-MOMENT = 1.0  # seconds in which a process that has closed its connection is gone
+EXIT_SECONDS = 1.0  # within which a process that has closed its connection ends
 
 
-class ProcessRunner(Crew["_Seat"]):
-    """A runner with processes as workers.
+class ProcessRunner(WorkerPool):
+    """A runner on processes of this machine.
 
     Args:
-        factory: builds what scores recipes, once in each worker; it is pickled.
-        n_workers: how many at most.
-        timeout: seconds that a job may take; then its worker is killed and replaced. None: any time.
+        factory: builds the evaluator, once in each worker; it is pickled.
+        n_workers: the most workers at a time.
+        timeout: seconds for a job; then its worker is killed and replaced. None: no limit.
     """
 
     def __init__(self, factory: Factory, *, n_workers: int, timeout: float | None = None) -> None:
-        super().__init__(_Machine(factory), n_workers, timeout)
-        # Python joins its children before it ends: without this it would wait for workers who wait for work.
-        atexit.register(self.close)
+        super().__init__(lambda: ProcessWorker(factory), n_workers, timeout)
+        atexit.register(self.close)  # at exit Python waits for its child processes, and these wait for jobs
 
     def close(self) -> None:
         """See ``Runner``."""
@@ -46,70 +49,62 @@ class ProcessRunner(Crew["_Seat"]):
         atexit.unregister(self.close)
 
 
-class _Machine:
-    """Starts processes and listens to them."""
+class ProcessWorker:
+    """A worker process, seen from the run; see ``WorkerHandle``.
+
+    Args:
+        factory: builds the evaluator.
+    """
 
     def __init__(self, factory: Factory) -> None:
-        self._factory = factory
-        self._context = multiprocessing.get_context("spawn")
-
-    def start(self) -> _Seat:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, self._factory), name="kingyo-worker")
-        with _uninterrupted(), theirs:
-            process.start()
-        return _Seat(process, ours)
-
-    def wait(self, seats: Sequence[_Seat], seconds: float | None) -> list[_Seat]:
-        told = wait([place for seat in seats for place in seat.places], seconds)
-        return [seat for seat in seats if any(place in told for place in seat.places)]
-
-    def close(self) -> None:
-        """Nothing is its own."""
-
-
-class _Seat:
-    """One worker process, seen from its parent."""
-
-    def __init__(self, process: SpawnProcess, connection: Connection) -> None:
-        self._process = process
-        self._connection = connection
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, factory), name="kingyo-worker")
+        with _interrupts_blocked(), theirs:
+            self._process.start()
 
     @property
-    def places(self) -> tuple[Connection, int]:
-        """Where it can be heard: what it sends, and its end. (A child of it may hold the connection open.)"""
-        return self._connection, self._process.sentinel
+    def is_alive(self) -> bool:
+        """See ``WorkerHandle``."""
+        return not wait([self._process.sentinel], 0)
 
-    def give(self, job: Job) -> None:
-        self._connection.send(job)
+    def start(self) -> Exception | None:
+        """See ``WorkerHandle``."""
+        return self._receive(None)
 
-    def hear(self) -> News:
-        with suppress(EOFError, OSError):  # it has ended
-            if self._connection.poll():  # what it sent before counts
-                return self._connection.recv()
-        wait([self._process.sentinel], MOMENT)  # it may still be on its way out
-        return Gone(how=self._end())
+    def evaluate(self, job: Job, timeout: float | None) -> Evaluation | Exception:
+        """See ``WorkerHandle``."""
+        try:
+            self._connection.send(job)
+        except OSError as error:
+            raise WorkerDiedError from error
+        return self._receive(timeout)
 
-    def end(self) -> None:
-        self._end()
-        self._process.close()
-        self._connection.close()
-
-    def _end(self) -> str:
-        """Kill it and all that it started; return how it had ended, if it had."""
+    def kill(self) -> str:
+        """Kill the process group; see ``WorkerHandle``."""
         assert self._process.pid is not None, "it was started"
-        with suppress(ProcessLookupError, PermissionError):  # not yet the head of a group, or nobody is left
+        with suppress(ProcessLookupError, PermissionError):  # it leads no group yet, or all have ended
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.join()
         code = self._process.exitcode or 0
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
+    def _receive(self, timeout: float | None) -> Any:
+        # The sentinel too: a process that a grader started may hold the connection open.
+        if not wait([self._connection, self._process.sentinel], timeout):
+            raise TimeoutError
+        with suppress(EOFError, OSError):
+            if self._connection.poll():
+                return self._connection.recv()
+        wait([self._process.sentinel], EXIT_SECONDS)  # until its exit code is known
+        raise WorkerDiedError
+
 
 @contextmanager
-def _uninterrupted() -> Generator[None]:
-    """Keep a Ctrl-C back while a child is born, and from the child, which has no handler yet."""
-    resource_tracker.ensure_running()  # it would let it through again
+def _interrupts_blocked() -> Generator[None]:
+    """Block SIGINT in this thread and in a process that it starts: that has no handler yet."""
+    resource_tracker.ensure_running()  # when it starts, it unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -118,27 +113,31 @@ def _uninterrupted() -> Generator[None]:
 
 
 def _work(connection: Connection, factory: Factory) -> None:
-    """The life of a worker."""
+    """Answer the run until it ends; the body of a worker process."""
+    _prepare_process()
+    worker = Worker(factory)
+    error = worker.start()
+    connection.send(error)
+    while error is None:
+        try:
+            job = connection.recv()
+        except EOFError:  # the parent has ended
+            return
+        connection.send(worker.evaluate(job))
+
+
+def _prepare_process() -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     Thread(target=_end_with_parent, name="kingyo-parent", daemon=True).start()
-    # In a spawned process locks would by default be named semaphores, which outlive a kill.
+    # With the spawn method, locks would be named semaphores, which outlive a kill.
     multiprocessing.set_start_method(None, force=True)
-    sys.stdout = sys.stderr  # standard output is for the parent's answer alone
-    worker = Worker(factory)
-    news = worker.begin()
-    connection.send(news)
-    while isinstance(news, Ready):
-        try:
-            job = connection.recv()
-        except EOFError:  # the parent is gone
-            return
-        connection.send(worker.answer(job))
+    sys.stdout = sys.stderr  # the command alone prints results
 
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    assert parent is not None, "a worker is a child"
+    assert parent is not None, "a worker is a child process"
     wait([parent.sentinel])
     os.killpg(0, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What a runner is, and what it is given."""
+"""The protocol of runners, and their jobs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ from kingyo.types import Evaluation, Split
 
 
 class Evaluate(Protocol):
-    """Scores a recipe on some items of a split; crashes are values."""
+    """Scores a recipe on items of a split."""
 
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
-        """Return one score for each item, in the order given, or a failure."""
+        """Return a score for each item, in the order of ``items``, or a failure."""
         ...
 
 
 Factory = Callable[[], Evaluate]
-"""Builds, in a worker, what scores recipes there. Runners of several workers pickle it."""
+"""Builds the evaluator in a worker. Runners on several workers pickle it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One evaluation to do; its id is the caller's, and unique among what is not finished."""
+    """A recipe to evaluate.
+
+    Attributes:
+        id: chosen by the caller; unique among unfinished jobs.
+        recipe: the candidate.
+        split: the split of the items.
+        items: names of the items to score.
+    """
 
     id: int
     recipe: Recipe
@@ -33,29 +40,29 @@ class Job:
 
 
 class Runner(Protocol):
-    """Evaluates jobs on its workers, the first submitted first."""
+    """Evaluates jobs on its workers; the job submitted first starts first."""
 
     @property
     def n_workers(self) -> int:
-        """How many jobs it does at a time."""
+        """The most jobs at a time."""
         ...
 
     def submit(self, job: Job) -> None:
-        """Take a job; it does not wait for it."""
+        """Add a job to the queue, and return at once."""
         ...
 
     def next(self) -> tuple[int, Evaluation]:
-        """Wait for a job that finishes, and return its id with how it went.
+        """Wait until a job finishes; return its id and evaluation.
 
-        A worker that dies, or that takes longer than it may, makes a failure with its reason.
+        If the worker dies or exceeds the timeout, the evaluation is a failure with the reason.
 
         Raises:
             KingyoError: a worker cannot start.
-            Exception: whatever the evaluation itself raised; what it meant as a failure, it returned.
-            ValueError: nothing is left to wait for.
+            Exception: the evaluator raised it.
+            ValueError: no job is unfinished.
         """
         ...
 
     def close(self) -> None:
-        """End all workers and drop what is not finished; safe to call twice."""
+        """End all workers and drop unfinished jobs; safe to call twice."""
         ...

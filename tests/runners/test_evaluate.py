@@ -1,4 +1,4 @@
-"""A candidate to its evaluation: whatever goes wrong is a value, also what a task gives back."""
+"""The evaluator: crashes and invalid scores of a task become failures of the candidate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe, Source
 from kingyo.run.config import parse_config
 from kingyo.run.worker import candidate_timeout
-from kingyo.runners.evaluate import Evaluator, Filled, scores_of
+from kingyo.runners.evaluate import Evaluator, InPlaceMerger, scores_of
 from kingyo.tasks import TextSettings
 from kingyo.tasks.generate import GenerateTask
 from kingyo.testing.tasks import ScriptedModel
@@ -29,19 +29,19 @@ RECIPE = Recipe(merge_method="linear", sources=(Source(model="one", parameters={
 
 
 class Model(ScriptedModel):
-    """A model that says nothing, with weights to fill."""
+    """A scripted model with weights."""
 
-    def __init__(self, weights: Mapping[str, Tensor], says: Mapping[str, str] | None = None) -> None:
-        super().__init__(says or {})
+    def __init__(self, weights: Mapping[str, Tensor], answers: Mapping[str, str] | None = None) -> None:
+        super().__init__(answers or {})
         self.weights = weights
 
 
 @dataclass
-class GivenTask:
-    """A task that returns what it is given."""
+class FixedTask:
+    """A task that returns fixed scores."""
 
     scores: Sequence[ItemScore]
-    name: str = "given"
+    name: str = "fixed"
 
     def items(self, split: Split) -> Sequence[Item]:
         return ITEMS
@@ -51,17 +51,17 @@ class GivenTask:
 
 
 def evaluator(
-    folder: Path, task: Task, says: Mapping[str, str] | None = None, timeout: float | None = None
+    folder: Path, task: Task, answers: Mapping[str, str] | None = None, timeout: float | None = None
 ) -> Evaluator:
     if not (folder / "one").exists():
         llama(folder / "one")
     sources = open_sources(RECIPE, folder)
     weights = {name: sources.read("one", name).clone() for name in sources["one"].tensors}
-    return Evaluator(Filled(Model(weights, says), sources), task, timeout)
+    return Evaluator(InPlaceMerger(Model(weights, answers), sources), task, timeout)
 
 
 def test_scores_and_times(tmp_path: Path) -> None:
-    evaluation = evaluator(tmp_path, GivenTask(RIGHT))(RECIPE, "fit")
+    evaluation = evaluator(tmp_path, FixedTask(RIGHT))(RECIPE, "fit")
     assert evaluation.scores == RIGHT and evaluation.failure is None and evaluation.mean == 0.5
     assert evaluation.build_seconds > 0 and evaluation.score_seconds > 0
 
@@ -82,23 +82,25 @@ def hangs(answer, item):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [("raises", "received ValueError: no idea"), ("hangs", r"expected a score within 0\.2 s; received none")],
 )
-def test_a_grader_that_fails_on_one_item_costs_that_candidate_alone(
-    tmp_path: Path, name: str, says: str
+def test_a_grader_that_fails_on_an_item_fails_that_candidate_alone(
+    tmp_path: Path, name: str, message: str
 ) -> None:
     (tmp_path / "mine.py").write_text(GRADERS)
     settings = TextSettings(grader=f"mine.py:{name}", grader_timeout=0.2, max_new_tokens=4)
     task = GenerateTask("mine", settings, {"fit": ITEMS}, tmp_path)
-    found = [evaluator(tmp_path, task, {"x": "1", "y": said})(RECIPE, "fit") for said in ("1", "odd", "1")]
-    assert [each.mean for each in found] == [1.0, None, 1.0]
-    assert re.search(rf"grader mine\.py:{name} on item y: .*{says}", str(found[1].failure))
-    assert found[1].scores == ()
+    evaluations = [
+        evaluator(tmp_path, task, {"x": "1", "y": answer})(RECIPE, "fit") for answer in ("1", "odd", "1")
+    ]
+    assert [each.mean for each in evaluations] == [1.0, None, 1.0]
+    assert re.search(rf"grader mine\.py:{name} on item y: .*{message}", str(evaluations[1].failure))
+    assert evaluations[1].scores == ()
 
 
 @pytest.mark.parametrize(
-    ("scores", "says"),
+    ("scores", "message"),
     [
         ((), "one score for each of 2 items, in their order; received 0 scores"),
         (RIGHT[:1], "received 1 scores"),
@@ -111,48 +113,54 @@ def test_a_grader_that_fails_on_one_item_costs_that_candidate_alone(
     ],
     ids=["none", "too few", "shuffled", "numbers", "nothing", "NaN", "above 1", "bytes as media"],
 )
-def test_a_task_that_breaks_its_promise_is_a_failure(
-    tmp_path: Path, scores: Sequence[ItemScore], says: str
+def test_invalid_scores_of_a_task_are_a_failure(
+    tmp_path: Path, scores: Sequence[ItemScore], message: str
 ) -> None:
-    evaluation = evaluator(tmp_path, GivenTask(scores))(RECIPE, "fit")
+    evaluation = evaluator(tmp_path, FixedTask(scores))(RECIPE, "fit")
     assert evaluation.scores == () and evaluation.mean is None
     assert evaluation.failure is not None
-    assert re.search(says, evaluation.failure), evaluation.failure
+    assert re.search(message, evaluation.failure), evaluation.failure
 
 
-def test_a_task_that_blocks_costs_its_candidate_within_the_limit(tmp_path: Path) -> None:
-    class Blocks(GivenTask):
+def test_a_task_that_blocks_fails_its_candidate_at_the_timeout(tmp_path: Path) -> None:
+    class Blocks(FixedTask):
         def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
             threading.Event().wait()
             return super().score(model, items)
 
     evaluation = evaluator(tmp_path, Blocks(RIGHT), timeout=0.2)(RECIPE, "fit")
     assert evaluation.failure == "took longer than 0.2 s"
-    assert evaluator(tmp_path, GivenTask(RIGHT), timeout=60)(RECIPE, "fit").scores == RIGHT
+    assert evaluator(tmp_path, FixedTask(RIGHT), timeout=60)(RECIPE, "fit").scores == RIGHT
 
 
-def test_a_task_of_the_users_own_that_crashes_is_one_error_where_one_model_is_scored() -> None:
-    class Crashing(GivenTask):
+def test_scores_of_raises_one_error_when_a_task_crashes() -> None:
+    class Crashing(FixedTask):
         def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
             raise KeyError("lost")
 
-    with pytest.raises(KingyoError, match=r"task given: .*KeyError: 'lost' \(.*test_evaluate\.py line"):
+    with pytest.raises(KingyoError, match=r"task fixed: .*KeyError: 'lost' \(.*test_evaluate\.py line"):
         scores_of(Crashing(RIGHT), ScriptedModel({}), ITEMS)
     with pytest.raises(KingyoError, match="one score for each of 2 items"):
-        scores_of(GivenTask(RIGHT[:1]), ScriptedModel({}), ITEMS)
+        scores_of(FixedTask(RIGHT[:1]), ScriptedModel({}), ITEMS)
 
 
 @pytest.mark.parametrize(
     ("kind", "timeout", "seconds"),
     [(None, None, None), ("own.py:Kind", None, 3600), ("own.py:Kind", 5, 5), ("choice", 7, 7)],
 )
-def test_a_task_of_the_users_own_that_blocks_has_an_hour_where_no_limit_is_given(
+def test_candidates_of_a_user_task_have_an_hour_by_default(
     kind: str | None, timeout: float | None, seconds: float | None
 ) -> None:
     task = {"data": "x.jsonl", "prompt": "{q}", "answer": "a", "grader": "exact", "kind": kind}
     if kind == "choice":
         task = {"data": "x.jsonl", "prompt": "{q}", "answer": "a", "choices": "c", "grader": "choice"}
-    said = {"name": "r", "sources": {"a": "a"}, "task": task, "budget": {"candidates": 2}, "timeout": timeout}
-    given = {key: value for key, value in said.items() if value is not None}
+    settings = {
+        "name": "r",
+        "sources": {"a": "a"},
+        "task": task,
+        "budget": {"candidates": 2},
+        "timeout": timeout,
+    }
+    given = {key: value for key, value in settings.items() if value is not None}
     given["task"] = {key: value for key, value in task.items() if value is not None}
     assert candidate_timeout(parse_config(given, "run.yaml")) == seconds

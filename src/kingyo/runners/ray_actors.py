@@ -1,0 +1,158 @@
+"""Actors of a Ray cluster: the one that RAY_ADDRESS names, or one on this machine that ends with the runner.
+
+ray is an extra without complete types. It is imported when a runner is created.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+from kingyo.errors import KingyoError
+from kingyo.runners.runner import Factory, Job
+from kingyo.runners.worker import Worker
+from kingyo.runners.worker_pool import WorkerDiedError, WorkerPool
+from kingyo.types import Evaluation
+
+
+class RayRunner(WorkerPool):
+    """A runner on actors of a Ray cluster.
+
+    Args:
+        factory: builds the evaluator, once in each worker; it is pickled. On several machines, the
+            files that it reads must have the same paths everywhere.
+        n_workers: the most workers at a time.
+        timeout: seconds for a job; then its worker is killed and replaced. None: no limit.
+        cpus, gpus: of each worker.
+
+    Raises:
+        KingyoError: ray is not installed.
+    """
+
+    def __init__(
+        self, factory: Factory, *, n_workers: int, timeout: float | None = None, cpus: int = 1, gpus: int = 0
+    ) -> None:
+        self._ray = _import_ray()
+        self._resources = {"CPU": cpus, "GPU": gpus}
+        self._is_connected = False
+        self._owns_cluster = False
+        super().__init__(lambda: RayWorker(self._ray, factory, cpus, gpus), n_workers, timeout)
+
+    def submit(self, job: Job) -> None:
+        """Connect to the cluster before the first job; see ``Runner``.
+
+        Raises:
+            KingyoError: the cluster cannot be reached, or is too small.
+        """
+        if not self._is_connected:
+            self._connect()
+        super().submit(job)
+
+    def close(self) -> None:
+        """See ``Runner``."""
+        super().close()
+        if self._owns_cluster:
+            self._ray.shutdown()
+            self._owns_cluster = self._is_connected = False
+
+    def _connect(self) -> None:
+        if not self._ray.is_initialized():
+            self._init()
+            self._owns_cluster = True
+        self._require_resources()
+        self._is_connected = True
+
+    def _init(self) -> None:
+        address = os.environ.get("RAY_ADDRESS")
+        size = {"num_cpus": self.n_workers * self._resources["CPU"]}
+        where = {"address": address} if address else size
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            self._ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise KingyoError(
+                "runner: ray",
+                expected=f"a cluster at {address}" if address else "a cluster that starts on this machine",
+                received=str(error),
+                remedy="Start the cluster, or set RAY_ADDRESS to the address of one; `ray status` shows it.",
+            ) from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # ray replaces the handler of the command
+
+    def _require_resources(self) -> None:
+        """Refuse a cluster that is too small: Ray would wait forever."""
+        available = self._ray.cluster_resources()
+        for name, each in self._resources.items():
+            if available.get(name, 0) < each * self.n_workers:
+                raise KingyoError(
+                    "workers",
+                    expected=f"a Ray cluster with {each * self.n_workers} {name}s: {each} for each worker",
+                    received=f"one with {available.get(name, 0):g}",
+                    remedy="Take fewer workers (or threads), or a larger cluster.",
+                )
+
+
+class RayWorker:
+    """A Ray actor, seen from the run; see ``WorkerHandle``.
+
+    Args:
+        ray: the module.
+        factory: builds the evaluator.
+        cpus, gpus: of the actor.
+    """
+
+    def __init__(self, ray: Any, factory: Factory, cpus: int, gpus: int) -> None:
+        self._ray = ray
+        options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0}
+        self._actor = ray.remote(Worker).options(**options).remote(factory)
+        self._end = "killed"
+
+    @property
+    def is_alive(self) -> bool:
+        """True: Ray reports the end of an actor with its next job."""
+        return True
+
+    def start(self) -> Exception | None:
+        """See ``WorkerHandle``."""
+        return self._get(self._actor.start.remote(), None)
+
+    def evaluate(self, job: Job, timeout: float | None) -> Evaluation | Exception:
+        """See ``WorkerHandle``."""
+        return self._get(self._actor.evaluate.remote(job), timeout)
+
+    def kill(self) -> str:
+        """See ``WorkerHandle``."""
+        with suppress(self._ray.exceptions.RayError):  # it has ended
+            self._ray.kill(self._actor)
+        return self._end
+
+    def _get(self, reference: Any, timeout: float | None) -> Any:
+        try:
+            return self._ray.get(reference, timeout=timeout)
+        except TimeoutError:
+            raise
+        except self._ray.exceptions.RayError as error:
+            self._end = f"{type(error).__name__} of Ray: {_first_line(error)}"
+            raise WorkerDiedError from error
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics are sent
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning
+    try:
+        return import_module("ray")
+    except ImportError as error:
+        raise KingyoError(
+            "runner",
+            expected="'local' or 'processes', or ray installed",
+            received="'ray' without the package",
+            remedy="In a clone of kingyo: pip install -e '.[ray]'",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")
