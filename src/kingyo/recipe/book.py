@@ -12,8 +12,8 @@ import yaml
 from kingyo.errors import KingyoError, Refuse, together
 from kingyo.io.yaml import read_yaml, read_yaml_documents
 from kingyo.recipe.checks import mapping, short
-from kingyo.recipe.mistaken import check_kind
-from kingyo.recipe.one import Recipe
+from kingyo.recipe.file_kind import check_kind
+from kingyo.recipe.recipe import Recipe
 
 _NAME_IT = "Give each recipe a unique `name:`; only the last step may omit it."
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from kingyo.recipe.one import BASE, MERGE, Recipe
-from kingyo.recipe.pieces import Module, Slice, Source
+from kingyo.recipe.contents import Module, Slice, Source
+from kingyo.recipe.recipe import BASE, MERGE, Recipe
 
 Place = Callable[[str], str]
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Real, parse_model
 from kingyo.io.yaml import read_yaml
-from kingyo.recipe.reading import parse_reference
+from kingyo.recipe.parsing import parse_reference
 from kingyo.run.config import TAKEN, GenomeConfig, RunConfig, named_after, parse_config
 from kingyo.space import GenomeLayout
 from kingyo.tasks import TaskSpec, load_task_spec

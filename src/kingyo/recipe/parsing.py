@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 from kingyo.errors import KingyoError, Refuse, attempt
 from kingyo.recipe.checks import check_keys, items, mapping, short, text, with_meant
-from kingyo.recipe.pieces import LIST_MODELS, LIST_SLICES, Module, Slice, SliceSource, Source
+from kingyo.recipe.contents import LIST_MODELS, LIST_SLICES, Module, Slice, SliceSource, Source
 from kingyo.recipe.values import parse_values
 
 T = TypeVar("T")

@@ -15,9 +15,7 @@ import yaml
 
 from kingyo.errors import KingyoError, Refuse, attempt, together
 from kingyo.recipe.checks import check_keys, check_word, mapping, short, text, with_meant
-from kingyo.recipe.mistaken import check_kind
-from kingyo.recipe.path import Hop, check_length, dump_path, parse_path
-from kingyo.recipe.pieces import (
+from kingyo.recipe.contents import (
     Module,
     Slice,
     Source,
@@ -26,7 +24,9 @@ from kingyo.recipe.pieces import (
     dump_contents,
     references,
 )
-from kingyo.recipe.reading import parse_modules, parse_reference, parse_slices, parse_sources
+from kingyo.recipe.file_kind import check_kind
+from kingyo.recipe.layer_path import Hop, check_length, dump_path, parse_path
+from kingyo.recipe.parsing import parse_modules, parse_reference, parse_slices, parse_sources
 from kingyo.recipe.values import Value, canonical, dump_values, parse_values
 
 T = TypeVar("T")

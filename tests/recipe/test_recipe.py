@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
 from kingyo.recipe import Conditional, Recipe, Source, Value, Word, load_recipe, load_recipes, look_up
-from kingyo.recipe.one import KEYS
+from kingyo.recipe.recipe import KEYS
 
 numbers = st.floats(-3, 3)
 plain = numbers | st.booleans() | st.lists(numbers, min_size=1, max_size=4).map(tuple)
@@ -232,7 +232,7 @@ def test_parameters_without_effect_are_dropped() -> None:
 
 
 def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
-    text = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert len(examples) == 6
     for example in examples:
@@ -242,5 +242,5 @@ def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_documentation_has_every_key(key: str) -> None:
-    text = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
     assert f"`{key}`" in text

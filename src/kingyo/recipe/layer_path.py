@@ -13,8 +13,8 @@ from typing import cast
 
 from kingyo.errors import KingyoError, Refuse, attempt
 from kingyo.recipe.checks import check_keys, items, mapping, short
-from kingyo.recipe.pieces import Slice, SliceSource
-from kingyo.recipe.reading import parse_layers, parse_model
+from kingyo.recipe.contents import Slice, SliceSource
+from kingyo.recipe.parsing import parse_layers, parse_model
 
 PASSTHROUGH = "passthrough"
 """The merge method of recipes that only stack layers."""
