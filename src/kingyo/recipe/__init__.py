@@ -14,7 +14,6 @@ from kingyo.recipe.layer_path import (
     path_of_slices,
 )
 from kingyo.recipe.recipe import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
-from kingyo.recipe.renamed import renamed
 from kingyo.recipe.values import Conditional, Plain, Value, Values, Word, look_up
 
 __all__ = [
@@ -50,6 +49,5 @@ __all__ = [
     "path_as_slices",
     "path_of_slices",
     "read_recipes",
-    "renamed",
     "rewritten",
 ]

@@ -7,9 +7,20 @@ from collections.abc import Mapping
 
 from kingyo.errors import KingyoError
 
-_OF_A_RUN = ("task", "search", "sources", "budget")
-_OF_A_CONFIG = ("architectures", "model_type", "_class_name")
-_OF_EXPERTS = ("gate_mode", "experts")
+_OTHERS = (
+    (
+        ("gate_mode", "experts"),
+        "mergekit-moe",
+        "Use mergekit-moe: kingyo does not merge models into a mixture of experts.",
+    ),
+    (
+        ("architectures", "model_type", "_class_name"),
+        "a model's config",
+        "Write a recipe that names the model below models:, as in README.md.",
+    ),
+    (("task", "search", "sources", "budget"), "run.yaml", "Run `kingyo evolve {file}`."),
+)
+"""Keys of other files, their names, and what to do with them."""
 
 
 def check_kind(data: Mapping[str, object], where: str) -> None:
@@ -18,21 +29,12 @@ def check_kind(data: Mapping[str, object], where: str) -> None:
     Raises:
         KingyoError: it is a config of mergekit-moe, a model's config.json, or a run.yaml.
     """
-    experts = [key for key in _OF_EXPERTS if key in data]
-    if experts:
-        remedy = "Use mergekit-moe: kingyo does not merge models into a mixture of experts."
-        raise KingyoError(
-            where, expected="a recipe", received=f"'{experts[0]}', a key of mergekit-moe", remedy=remedy
-        )
-    of_config = [key for key in _OF_A_CONFIG if key in data]
-    if of_config and "merge_method" not in data:
-        remedy = "Write a recipe that names the model below models:, as in README.md."
-        raise KingyoError(
-            where, expected="a recipe", received=f"'{of_config[0]}', a key of a model's config", remedy=remedy
-        )
-    of_run = [key for key in _OF_A_RUN if key in data]
-    if of_run and "merge_method" not in data:
-        remedy = f"Run `kingyo evolve {shlex.quote(where)}`."
-        raise KingyoError(
-            where, expected="a recipe", received=f"'{of_run[0]}', a key of run.yaml", remedy=remedy
-        )
+    for keys, file, remedy in _OTHERS:
+        for key in keys if "merge_method" not in data else ():
+            if key in data:
+                raise KingyoError(
+                    where,
+                    expected="a recipe",
+                    received=f"'{key}', a key of {file}",
+                    remedy=remedy.format(file=shlex.quote(where)),
+                )
