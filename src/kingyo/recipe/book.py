@@ -134,7 +134,9 @@ def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, obj
     """Return the recipes of ``models: [{name: …, merge_method: …}]`` or ``{name: {merge_method: …}}``."""
     listed = document["models"]
     items = cast("list[object]", listed) if isinstance(listed, list) else []
-    entries = [cast("Mapping[str, object]", each) for each in items if isinstance(each, Mapping)]
+    entries: Sequence[Mapping[str, object]] = [
+        cast("Mapping[str, object]", each) for each in items if isinstance(each, Mapping)
+    ]
     if isinstance(listed, Mapping):
         named = cast("Mapping[object, object]", listed)
         entries = [{"name": str(name), **_pairs(entry)} for name, entry in named.items()]
@@ -148,7 +150,7 @@ def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, obj
                 received=f"'{key}'",
                 remedy="Move it into each recipe that should have it.",
             )
-    return entries
+    return list(entries)
 
 
 def _pairs(entry: object) -> Mapping[str, object]:
