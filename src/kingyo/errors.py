@@ -42,9 +42,8 @@ class KingyoError(ValueError):
 
     def placed(self, where: str) -> KingyoError:
         """Return the same error with its place in front: a file, an entry, the name of a recipe."""
-        return KingyoError(
-            f"{where}: {self.argument}", expected=self.expected, received=self.received, remedy=self.remedy
-        )
+        argument = f"{where}: {self.argument}" if self.argument else where
+        return KingyoError(argument, expected=self.expected, received=self.received, remedy=self.remedy)
 
 
 def _again(kind: type[KingyoError], argument: str, expected: str, received: str, remedy: str) -> KingyoError:

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kingyo.engine import compute, into, open_sources, plan, plan_book, rooted, to_folder
 from kingyo.errors import KingyoError
-from kingyo.recipe import Recipe, load_recipes, renamed
+from kingyo.recipe import Recipe, load_recipes
 from tests.checkpoints.architectures import build
 from tests.vocabulary.makers import EMBEDDING, HEAD, llama, weights, words
 
@@ -142,7 +142,7 @@ def test_a_merge_with_a_new_tokenizer_can_be_merged_again(folder: Path, tmp_path
     out = to_folder(plan_book(load_recipes(file), tmp_path)[None], tmp_path / "out")
     made = recipe(tokenizer_source="union")
     to_folder(plan(made, open_sources(made, folder)), tmp_path / "step")
-    after = renamed(second, lambda reference: "step" if reference == "first" else reference)
+    after = second.renamed(lambda reference: "step" if reference == "first" else reference)
     again = to_folder(plan(after, open_sources(after, tmp_path)), tmp_path / "again")
     assert tokens(out) == tokens(again) and len(tokens(out)) == 7
     assert all(torch.equal(tensor, weights(again)[name]) for name, tensor in weights(out).items())

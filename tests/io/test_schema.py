@@ -52,7 +52,7 @@ def test_unknown_key_inside_a_union_suggests_the_nearest() -> None:
 
 def test_a_key_that_is_misspelt_is_told_before_the_one_that_is_missing() -> None:
     with pytest.raises(
-        KingyoError, match=r"rooms\.0: expected a known key; received 'form'\. Did you mean 'from'"
+        KingyoError, match=r"rooms\[0\]: expected a known key; received 'form'\. Did you mean 'from'"
     ):
         parse_model(Outer, {"rooms": [{"form": 1, "to": 2}]}, "run.yaml")
 
@@ -63,7 +63,7 @@ def test_wrong_value_names_its_key() -> None:
 
 
 def test_missing_value_is_said() -> None:
-    with pytest.raises(KingyoError, match=r"rooms\.0\.to: expected a value; received nothing"):
+    with pytest.raises(KingyoError, match=r"rooms\[0\]\.to: expected a value; received nothing"):
         parse_model(Outer, {"rooms": [{"from": 1}]}, "run.yaml")
 
 
@@ -73,8 +73,8 @@ def test_all_mistakes_are_told_in_one_round_and_those_of_a_union_once() -> None:
         parse_model(Outer, data, "run.yaml")
     assert [(each.argument, each.received) for each in caught.value.mistakes] == [
         ("run.yaml: weight.ja", "'x'"),
-        ("run.yaml: rooms.0", "'form'"),
-        ("run.yaml: rooms.1.to", "nothing"),
+        ("run.yaml: rooms[0]", "'form'"),
+        ("run.yaml: rooms[1].to", "nothing"),
         ("run.yaml: count", "0"),
         ("run.yaml", "'wieght'"),
     ]

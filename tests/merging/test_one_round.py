@@ -42,7 +42,7 @@ random_seed: 1
         told,
         "received 'random_seed'. Did you mean 'seed'?",
         "models[0]: expected a known key; received 'wieght'",
-        "models[0]: parameters.weight: expected a gradient",
+        "models[0].parameters.weight: expected a gradient",
         "dtype: expected a known name; received 'float23'. Did you mean 'float32'?",
         "nowhere: expected a folder with a checkpoint",
         "merge method: expected a known name; received 'tise'. Did you mean 'ties'?",
@@ -124,7 +124,7 @@ def test_mistakes_in_several_recipes_of_a_file_are_told_in_one_round(tmp_path: P
         "recipe 1: name: expected a text",
         "recipe 1: models: expected a list of models",
         "recipe 2: expected a known key; received 'modls'",
-        "recipe 2: models[0].model: expected text",
+        "recipe 2: models[0].model: expected a text",
     )
 
 

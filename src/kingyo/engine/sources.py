@@ -18,7 +18,7 @@ from kingyo.engine.derived import leaves
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.facts import Facts
-from kingyo.recipe import Recipe, RecipeBook, renamed
+from kingyo.recipe import Recipe, RecipeBook
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TokenizerChoice, parse_tokenizer
 
@@ -225,7 +225,7 @@ def replaced(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
     choice = tokenizer_choice(recipe)
     moved = choice.renamed(place) if choice is not None else None
     return replace(
-        renamed(recipe, place),
+        recipe.renamed(place),
         merges={name: replaced(inner, place) for name, inner in recipe.merges.items()},
         tokenizer_source=moved.source if moved is not None and recipe.tokenizer is None else None,
         tokenizer=moved.to_dict() if moved is not None and recipe.tokenizer is not None else None,

@@ -74,7 +74,7 @@ def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        raise _clear(error.errors(), model, where) from error
+        raise _clear(error, model, where) from error
 
 
 def parse_settings(kind: type[S], values: Mapping[str, object], where: str, beside: Iterable[str] = ()) -> S:
@@ -89,7 +89,7 @@ def parse_settings(kind: type[S], values: Mapping[str, object], where: str, besi
     try:
         return validate_settings(kind, values, beside)
     except ValidationError as error:
-        raise _clear(error.errors(), None, where) from error
+        raise _clear(error, None, where) from error
     except KingyoError as error:
         raise error.placed(where) from error
 
@@ -137,6 +137,8 @@ def validate_together(parse: Callable[[], S], check: Callable[[], object]) -> S:
             call()
         except ValidationError as error:
             mistakes += _again(error)
+        except KingyoError as error:
+            mistakes.append(_mistake("value_error", "", (), None, {"error": error}))
     if mistakes:
         raise ValidationError.from_exception_data("values", mistakes)
     return parsed[0]
@@ -167,14 +169,39 @@ def _type_name(kind: object) -> str:
     return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
-def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
-    """Turn all problems into one error; those of the members of one union count once."""
-    groups: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
-    for problem in problems:
+def _clear(error: ValidationError, model: type[BaseModel] | None, where: str) -> KingyoError:
+    return together(where, find_mistakes(error, where, model), "valid values")
+
+
+def find_mistakes(
+    error: ValidationError, where: str, model: type[BaseModel] | None = None
+) -> list[KingyoError]:
+    """Return every mistake with its place, such as ``models[0].weight``.
+
+    Args:
+        error: what pydantic raised. A KingyoError that a validator raised is kept; the mistakes that members
+            of a union find in one value become one.
+        where: the file or key that the data came from.
+        model: the model of the data, to suggest keys.
+    """
+    groups: dict[tuple[object, ...], list[ErrorDetails]] = {}
+    problems = error.errors(include_url=False)
+    for i, problem in enumerate(problems):
         if problem["type"] != "default_factory_not_called" and not _is_misspelt(problem, problems):
-            place = tuple(takewhile(lambda part: not _is_tag(part), problem["loc"]))
-            groups.setdefault(place, []).append(problem)
-    return together(where, [_clear_one(group, model, where) for group in groups.values()], "valid values")
+            place = tuple(takewhile(lambda part: not _is_tag(part, model), problem["loc"]))
+            groups.setdefault((place, i if _cause(problem) else None), []).append(problem)
+    return [_clear_one(group, model, where) for group in groups.values()]
+
+
+def _cause(problem: ErrorDetails) -> KingyoError | None:
+    """Return the KingyoError that a validator raised."""
+    cause = problem.get("ctx", {}).get("error")
+    return cause if isinstance(cause, KingyoError) else None
+
+
+def _dotted(where: str, place: Sequence[int | str]) -> str:
+    keys = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return f"{where}: {keys.removeprefix('.')}" if keys else where
 
 
 def _is_misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> bool:
@@ -187,18 +214,19 @@ def _is_misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> boo
 
 def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
     problem = _first(problems)
-    place = _place(problem)
+    if (cause := _cause(problem)) is not None:
+        return cause.placed(_dotted(where, problem["loc"]))
+    place = _place(problem, model)
     if problem["type"] == "extra_forbidden":
-        parent = ".".join(str(part) for part in place[:-1])
         names = cast("list[str] | None", problem.get("ctx", {}).get("known"))
         known = set(names or (_keys(model, problem["loc"][:-1]) if model is not None else ()))
-        return _unknown_key(f"{where}: {parent}" if parent else where, str(place[-1]), known)
-    argument = f"{where}: {'.'.join(str(part) for part in place)}" if place else where
+        return _unknown_key(_dotted(where, place[:-1]), str(place[-1]), known)
+    argument = _dotted(where, place)
     if problem["type"] == "missing":
         return KingyoError(
             argument, expected="a value", received="nothing", remedy="Add this key: it is required."
         )
-    beside = [problem] if _disagree(problem) else [each for each in problems if _place(each) == place]
+    beside = [problem] if _disagree(problem) else [each for each in problems if _place(each, model) == place]
     wanted = dict.fromkeys(map(expected_words, beside))
     remedy = _remedy(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
     return KingyoError(argument, expected=" or ".join(wanted), received=_received(problem), remedy=remedy)
@@ -209,7 +237,7 @@ def _received(problem: ErrorDetails) -> str:
     value = cast(object, problem["input"])
     if _disagree(problem):
         return f"the keys {', '.join(map(str, cast('Mapping[object, object]', value)))}"
-    return _short(value)
+    return short(value)
 
 
 def _disagree(problem: ErrorDetails) -> bool:
@@ -225,9 +253,9 @@ def _first(problems: Sequence[ErrorDetails]) -> ErrorDetails:
     return next(unknown, first) if first["type"] == "missing" else first
 
 
-def _place(problem: ErrorDetails) -> list[int | str]:
+def _place(problem: ErrorDetails, model: type[BaseModel] | None) -> list[int | str]:
     """Return the location of a problem as keys that the user wrote."""
-    return [part for part in problem["loc"] if not _is_tag(part)]
+    return [part for part in problem["loc"] if not _is_tag(part, model)]
 
 
 def expected_words(problem: ErrorDetails) -> str:
@@ -256,15 +284,18 @@ def _remedy(problem: ErrorDetails, place: Sequence[int | str]) -> str:
     return f"Change the value of '{place[-1]}'."
 
 
-def _short(value: object, limit: int = 80) -> str:
-    text = repr(value)
+def short(value: object, limit: int = 80) -> str:
+    """Format a value for messages, cut to ``limit`` characters."""
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
-def _is_tag(part: object) -> bool:
+def _is_tag(part: object, model: type[BaseModel] | None) -> bool:
     """Return whether pydantic added this part of a location for a member of a union."""
     return isinstance(part, str) and (
-        part in {"bool", "float", "int", "str", "[key]"} or part[:1].isupper() or "[" in part
+        part in {"bool", "float", "int", "str", "[key]"}
+        or "[" in part
+        or (model is not None and part[:1].isupper())
     )
 
 

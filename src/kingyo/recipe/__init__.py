@@ -1,9 +1,9 @@
 """Recipes: inert descriptions of merges, and their YAML, which mergekit can read, too."""
 
 from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes, read_recipes
-from kingyo.recipe.forms import as_path, as_slices, rewritten
-from kingyo.recipe.one import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
-from kingyo.recipe.path import (
+from kingyo.recipe.contents import Module, Slice, SliceSource, Source
+from kingyo.recipe.conversion import as_path, as_slices, rewritten
+from kingyo.recipe.layer_path import (
     FARTHEST,
     MERGED,
     MOST_HOPS,
@@ -13,8 +13,7 @@ from kingyo.recipe.path import (
     path_as_slices,
     path_of_slices,
 )
-from kingyo.recipe.pieces import Module, Slice, SliceSource, Source
-from kingyo.recipe.renamed import renamed
+from kingyo.recipe.recipe import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
 from kingyo.recipe.values import Conditional, Plain, Value, Values, Word, look_up
 
 __all__ = [
@@ -50,6 +49,5 @@ __all__ = [
     "path_as_slices",
     "path_of_slices",
     "read_recipes",
-    "renamed",
     "rewritten",
 ]

@@ -10,12 +10,16 @@ from typing import cast
 import yaml
 
 from kingyo.errors import KingyoError, Refuse, together
+from kingyo.io.schema import short
 from kingyo.io.yaml import read_yaml, read_yaml_documents
-from kingyo.recipe.checks import mapping, short
-from kingyo.recipe.mistaken import check_kind
-from kingyo.recipe.one import Recipe
+from kingyo.recipe.file_kind import check_kind
+from kingyo.recipe.recipe import Recipe
+from kingyo.recipe.shape import read
 
 _NAME_IT = "Give each recipe a unique `name:`; only the last step may omit it."
+
+_NEEDED = ("base_model", "parts", "merges")
+"""Keys without which the rest of a recipe has another meaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +98,7 @@ def load_recipes(path: Path) -> RecipeBook:
 
 
 def read_recipes(path: Path, refuse: Refuse) -> RecipeBook | None:
-    """Read the valid parts of a file of recipes; see ``Recipe.read``.
+    """Read the valid parts of a file of recipes.
 
     Args:
         path: the file.
@@ -107,8 +111,8 @@ def read_recipes(path: Path, refuse: Refuse) -> RecipeBook | None:
         KingyoError: the file cannot be read, or does not hold recipes.
     """
     documents = read_yaml_documents(path)
-    if len(documents) == 1:
-        check_kind(documents[0], str(path))
+    for document in documents:
+        check_kind(document, str(path))
     if len(documents) == 1 and "merge_method" not in documents[0] and "models" in documents[0]:
         documents = _nested(documents[0], str(path)) or documents
     several = len(documents) > 1
@@ -129,21 +133,14 @@ def read_recipes(path: Path, refuse: Refuse) -> RecipeBook | None:
 def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, object]]:
     """Return the recipes of ``models: [{name: …, merge_method: …}]`` or ``{name: {merge_method: …}}``."""
     listed = document["models"]
+    items = cast("list[object]", listed) if isinstance(listed, list) else []
+    entries: Sequence[Mapping[str, object]] = [
+        cast("Mapping[str, object]", each) for each in items if isinstance(each, Mapping)
+    ]
     if isinstance(listed, Mapping):
-        named = cast("Mapping[str, object]", listed)
-        remedy = "Write a recipe below each name, or list models as `- model: path/to/model`."
-        entries: Sequence[Mapping[str, object]] = [
-            {"name": str(name), **mapping(entry, f"{where}: models.{name}", remedy)}
-            for name, entry in named.items()
-        ]
-    elif isinstance(listed, list):
-        items = cast("list[object]", listed)
-        entries = [cast("Mapping[str, object]", each) for each in items if isinstance(each, Mapping)]
-        if len(entries) != len(items):
-            return []
-    else:
-        return []
-    if not any("merge_method" in entry for entry in entries):
+        named = cast("Mapping[object, object]", listed)
+        entries = [{"name": str(name), **_pairs(entry)} for name, entry in named.items()]
+    if len(entries) < len(items) or not any("merge_method" in entry for entry in entries):
         return []
     for key in document:
         if key != "models":
@@ -154,6 +151,10 @@ def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, obj
                 remedy="Move it into each recipe that should have it.",
             )
     return list(entries)
+
+
+def _pairs(entry: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", entry) if isinstance(entry, Mapping) else {}
 
 
 def _read_step(document: Mapping[str, object], where: str, refuse: Refuse) -> NamedRecipe | None:
@@ -169,7 +170,7 @@ def _read_step(document: Mapping[str, object], where: str, refuse: Refuse) -> Na
         )
         name = None
     rest = {key: value for key, value in document.items() if key != "name"}
-    recipe = Recipe.read(rest, where, refuse)
+    recipe = read(Recipe, rest, where, refuse, _NEEDED)
     return None if recipe is None else NamedRecipe(name=name, recipe=recipe)
 
 

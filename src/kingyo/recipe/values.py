@@ -6,10 +6,14 @@ import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, ClassVar, cast
 
-from kingyo.errors import KingyoError, Refuse, attempt
-from kingyo.recipe.checks import check_keys, mapping, short
+from pydantic import PlainSerializer, PlainValidator, SkipValidation, ValidationInfo
+from pydantic_core import PydanticOmit
+
+from kingyo.errors import KingyoError
+from kingyo.io.schema import short
+from kingyo.recipe.shape import VALID_PARTS, Shape, Text, named, validate
 
 Word = float | bool | str
 """A number, a switch, or the name of a choice."""
@@ -22,14 +26,16 @@ WITHOUT_EFFECT = ("int8_mask",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conditional:
+class Conditional(Shape):
     """A value for the tensors whose name contains ``filter``; None and ``"*"`` match every name."""
 
-    filter: str | None
-    value: Plain
+    FORM: ClassVar[str] = "Write every entry as `- {filter: mlp, value: 0.5}`; the last may omit the filter."
+
+    filter: Text | None = None
+    value: Annotated[Plain, SkipValidation]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", _plain(self.value, f"filter {self.filter}"))
+        object.__setattr__(self, "value", _plain(self.value, "value"))
 
     def matches(self, tensor: str) -> bool:
         """Return whether the filter matches a tensor."""
@@ -79,24 +85,8 @@ def canonical(values: Values, where: str) -> dict[str, Value]:
     }
 
 
-def parse_values(data: object, where: str, refuse: Refuse) -> dict[str, Value]:
-    """Parse the mapping below ``parameters:``, and call ``refuse`` with every mistake; empty for None."""
-    if data is None:
-        return {}
-    remedy = "Write lines of `name: value` below parameters:, or remove the key."
-    pairs = attempt(lambda: mapping(data, f"{where}: parameters", remedy), refuse, {})
-    values = {
-        str(name): attempt(
-            lambda name=name, value=value: _parse_value(value, f"{where}: parameters.{name}"), refuse, None
-        )
-        for name, value in pairs.items()
-        if name not in WITHOUT_EFFECT
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def dump_values(values: Values) -> dict[str, object]:
-    """Return the mapping for YAML; the inverse of ``parse_values``."""
+    """Return the mapping for YAML."""
     return {name: _dump(value) for name, value in values.items()}
 
 
@@ -127,7 +117,9 @@ def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) ->
     return (1 - share) * low + share * high
 
 
-def _plain(value: object, where: str) -> Plain:
+def _plain(value: object, where: str = "") -> Plain:
+    if type(value) is float and math.isfinite(value):  # the most common
+        return value
     if not isinstance(value, list | tuple):
         return _word(value, where)
     points = tuple(_word(point, where) for point in cast("Sequence[object]", value))
@@ -168,40 +160,18 @@ def _is_finite(number: float) -> bool:
         return False
 
 
-def _parse_value(value: object, where: str) -> Value:
-    if isinstance(value, Mapping):
-        return (_parse_conditional(cast("object", value), where),)
-    if isinstance(value, list) and any(isinstance(each, Mapping) for each in cast("list[object]", value)):
-        return tuple(_parse_conditional(each, where) for each in cast("list[object]", value))
-    return _plain(cast("object", value), where)
-
-
-def _parse_conditional(entry: object, where: str) -> Conditional:
-    if not isinstance(entry, Mapping):
-        raise KingyoError(
-            where,
-            expected="filter and value in every entry",
-            received=short(entry),
-            remedy="Write every entry as `- {filter: mlp, value: 0.5}`; the last may omit the filter.",
-        )
-    pairs = cast("Mapping[str, object]", entry)
-    check_keys(pairs, ("filter", "value"), where)
-    chosen = pairs.get("filter")
-    if not (chosen is None or isinstance(chosen, str)):
-        raise KingyoError(
-            f"{where}.filter",
-            expected="part of a tensor's name",
-            received=short(chosen),
-            remedy="Write text such as mlp, or '*' for every tensor.",
-        )
-    if "value" not in pairs:
-        raise KingyoError(
-            f"{where}.value",
-            expected="a value",
-            received="nothing",
-            remedy="Add a value, such as value: 0.5, or delete the entry.",
-        )
-    return Conditional(filter=chosen, value=_plain(pairs["value"], f"{where}.value"))
+def _parse_value(value: object, info: ValidationInfo) -> Value:
+    try:
+        if isinstance(value, Mapping):
+            return (validate(Conditional, cast("object", value), info.context),)
+        points = cast("list[object]", value) if isinstance(value, list) else []
+        if any(isinstance(point, Mapping) for point in points):
+            return validate(tuple[Conditional, ...], points, info.context)
+        return _plain(cast("object", value))
+    except ValueError:
+        if info.context == VALID_PARTS:
+            raise PydanticOmit from None
+        raise
 
 
 def _dump(value: Value) -> object:
@@ -213,3 +183,10 @@ def _dump(value: Value) -> object:
         else each
         for each in value
     ]
+
+
+Parameters = Annotated[
+    Mapping[str, Annotated[Value, PlainValidator(_parse_value)]],
+    named("Write lines of `name: value` below parameters:, or remove the key.", without=WITHOUT_EFFECT),
+    PlainSerializer(dump_values),
+]

@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Real, parse_model
 from kingyo.io.yaml import read_yaml
-from kingyo.recipe.reading import parse_reference
+from kingyo.recipe.references import Base, Model
 from kingyo.run.config import TAKEN, GenomeConfig, RunConfig, named_after, parse_config
 from kingyo.space import GenomeLayout
 from kingyo.tasks import TaskSpec, load_task_spec
@@ -42,27 +42,15 @@ class _StrictGenome(BaseModel):
 
 
 class _Definition(_StrictGenome):
-    models: Annotated[list[str], Field(min_length=1)]
+    models: Annotated[list[Model], Field(min_length=1)]
     merge_method: str
-    base_model: str | None = None
+    base_model: Base = None
     tokenizer_source: str | None = None
     layer_granularity: Annotated[int, Field(strict=True)] = 0
     normalize: bool | None = None
     allow_negative_weights: bool = False
     filters: tuple[str, ...] | None = None
     smooth: bool = False
-
-    @field_validator("models", mode="before")
-    @classmethod
-    def _named(cls, models: object) -> object:
-        if not isinstance(models, list):
-            return models
-        return [parse_reference(model, "models") or model for model in cast("list[object]", models)]
-
-    @field_validator("base_model", mode="before")
-    @classmethod
-    def _one_named(cls, model: object) -> str | None:
-        return parse_reference(model, "base_model")
 
 
 class _Task(_StrictGenome):

@@ -5,35 +5,54 @@ Whether a model has these layers is checked when it is opened.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.recipe.values import Value, canonical, dump_values
+from kingyo.recipe.references import Base, Model
+from kingyo.recipe.shape import Shape, Whole, filled, wanted
+from kingyo.recipe.values import Parameters, Value, canonical
 
 LIST_MODELS = "List the models below models:, each as `- model: path/to/model`."
 LIST_SLICES = "List slices below slices:, each with sources: of `{model: path/to, layer_range: [0, 8]}`."
+NAME_MODULES = "Write lines of `name of a part:`, each with models: or slices: below."
+_IN_SOURCES = "Move it to a source of the slice: `sources: [{model: …, layer_range: […]}]`."
+
+Place = Callable[[str], str]
+"""From a reference of a model to another."""
+
+Layers = Annotated[
+    tuple[Whole, Whole],
+    wanted(
+        "two whole numbers (the first layer and the one after the last)",
+        "Write it as layer_range: [0, 8] for layers 0 to 7.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(Shape):
     """A model to merge: its reference as written, and its own parameters."""
 
-    model: str
-    parameters: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    FORM: ClassVar[str] = "Write it as `- model: path/to/model`."
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {
+        "layer_range": "Choose layers below slices:, each with its sources."
+    }
+    IS_ENTRY: ClassVar[bool] = True
+
+    model: Model
+    parameters: Parameters = field(default_factory=dict[str, Value])
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", canonical(self.parameters, self.model))
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the entry for the YAML."""
-        data: dict[str, object] = {"model": self.model}
-        return data | _dump_parameters(self.parameters)
-
 
 @dataclass(frozen=True, kw_only=True)
-class SliceSource:
+class SliceSource(Shape):
     """Some layers of one model.
 
     Attributes:
@@ -43,9 +62,12 @@ class SliceSource:
         parameters: its own parameters.
     """
 
-    model: str
-    layers: tuple[int, int]
-    parameters: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    FORM: ClassVar[str] = "Write it as `- {model: path/to/model, layer_range: [0, 8]}`."
+    IS_ENTRY: ClassVar[bool] = True
+
+    model: Model
+    layers: Annotated[Layers, Field(alias="layer_range")]
+    parameters: Parameters = field(default_factory=dict[str, Value])
 
     def __post_init__(self) -> None:
         first, end = self.layers
@@ -64,14 +86,9 @@ class SliceSource:
         """Number of layers."""
         return self.layers[1] - self.layers[0]
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the entry for the YAML."""
-        data: dict[str, object] = {"model": self.model, "layer_range": list(self.layers)}
-        return data | _dump_parameters(self.parameters)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Slice:
+class Slice(Shape):
     """Some layers of the output, merged from the same number of layers of each source.
 
     Attributes:
@@ -80,9 +97,17 @@ class Slice:
         parameters: parameters for all sources; a source's own take precedence.
     """
 
-    sources: tuple[SliceSource, ...]
-    base_model: str | None = None
-    parameters: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    FORM: ClassVar[str] = LIST_SLICES
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {
+        "model": _IN_SOURCES,
+        "layer_range": _IN_SOURCES,
+        "residual_weight": "Remove it: it has no effect in mergekit, either.",
+    }
+    IS_ENTRY: ClassVar[bool] = True
+
+    sources: Annotated[tuple[SliceSource, ...], filled((list, tuple), "a list of sources", LIST_SLICES)]
+    base_model: Base = None
+    parameters: Parameters = field(default_factory=dict[str, Value])
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
@@ -106,16 +131,21 @@ class Slice:
         """Number of layers that it adds to the output."""
         return self.sources[0].n_layers
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the entry for the YAML."""
-        data: dict[str, object] = {"sources": [source.to_dict() for source in self.sources]}
-        if self.base_model is not None:
-            data["base_model"] = self.base_model
-        return data | _dump_parameters(self.parameters)
+    def renamed(self, place: Place) -> Slice:
+        """Return a copy with every model replaced by ``place(model)``."""
+        return replace(
+            self,
+            sources=tuple(replace(source, model=place(source.model)) for source in self.sources),
+            base_model=None if self.base_model is None else place(self.base_model),
+        )
+
+
+Sources = Annotated[tuple[Source, ...], filled((list, tuple), "a list of models", LIST_MODELS)]
+Slices = Annotated[tuple[Slice, ...], filled((list, tuple), "a list of slices", LIST_SLICES)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Module:
+class Module(Shape):
     """One part of models with several stacks of layers, merged from complete models or in slices.
 
     Attributes:
@@ -123,9 +153,12 @@ class Module:
         parameters: parameters for all of them; those of a slice or a source take precedence.
     """
 
-    sources: tuple[Source, ...] = ()
-    slices: tuple[Slice, ...] = ()
-    parameters: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    FORM: ClassVar[str] = NAME_MODULES
+    IS_ENTRY: ClassVar[bool] = True
+
+    sources: Annotated[Sources, Field(alias="models")] = ()
+    slices: Slices = ()
+    parameters: Parameters = field(default_factory=dict[str, Value])
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
@@ -134,9 +167,13 @@ class Module:
         check_one_of({"models": self.sources, "slices": self.slices})
         check_empty(self.slices)
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the entry for the YAML."""
-        return dump_contents(self.sources, self.slices) | _dump_parameters(self.parameters)
+    def renamed(self, place: Place) -> Module:
+        """Return a copy with every model replaced by ``place(model)``."""
+        return replace(
+            self,
+            sources=tuple(replace(source, model=place(source.model)) for source in self.sources),
+            slices=tuple(each.renamed(place) for each in self.slices),
+        )
 
 
 def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
@@ -187,14 +224,3 @@ def references(
             yield each.base_model
     for module in modules.values():
         yield from references(module.sources, module.slices, {})
-
-
-def dump_contents(sources: Sequence[Source], slices: Sequence[Slice]) -> dict[str, object]:
-    """Return the part of the YAML that lists models or slices."""
-    if sources:
-        return {"models": [source.to_dict() for source in sources]}
-    return {"slices": [each.to_dict() for each in slices]} if slices else {}
-
-
-def _dump_parameters(parameters: Mapping[str, Value]) -> dict[str, object]:
-    return {"parameters": dump_values(parameters)} if parameters else {}

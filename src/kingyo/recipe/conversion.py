@@ -13,9 +13,9 @@ from typing import Literal
 
 from kingyo.errors import KingyoError
 from kingyo.recipe.book import NamedRecipe, RecipeBook
-from kingyo.recipe.one import Recipe
-from kingyo.recipe.path import PASSTHROUGH, Hop, path_as_slices, path_of_slices
-from kingyo.recipe.pieces import Slice, SliceSource
+from kingyo.recipe.contents import Slice, SliceSource
+from kingyo.recipe.layer_path import PASSTHROUGH, Hop, path_as_slices, path_of_slices
+from kingyo.recipe.recipe import Recipe
 
 Form = Literal["path", "slices"]
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from kingyo.engine import open_sources, plan, plan_book, rooted, to_folder
 from kingyo.errors import KingyoError
-from kingyo.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, renamed, rewritten
+from kingyo.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, rewritten
 from tests.models_on_disk import family
 
 
@@ -32,7 +32,7 @@ def test_round_trip_and_references() -> None:
 
 
 def test_renaming_reaches_the_merges_but_not_their_names() -> None:
-    moved = renamed(bred("a", "b"), lambda each: f"models/{each}")
+    moved = bred("a", "b").renamed(lambda each: f"models/{each}")
     assert moved.references == ("models/a", "models/b")
     assert [hop.model for hop in moved.path] == ["bred", "models/b", "bred"]
     assert moved.base_model == "bred"
@@ -44,8 +44,7 @@ def test_it_equals_two_consecutive_merges(tmp_path: Path) -> None:
     once = to_folder(plan(recipe, open_sources(recipe)), tmp_path / "once")
     first = mean(a, b)
     between = to_folder(plan(first, open_sources(first)), tmp_path / "between")
-    second = renamed(
-        Recipe(merge_method="passthrough", path=recipe.path, base_model="bred"),
+    second = Recipe(merge_method="passthrough", path=recipe.path, base_model="bred").renamed(
         lambda each: str(between) if each == "bred" else each,
     )
     twice = to_folder(plan(second, open_sources(second)), tmp_path / "twice")

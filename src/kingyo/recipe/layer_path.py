@@ -6,15 +6,17 @@ Without scales, a path equals mergekit slices of one source each, and can be con
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import cast
+from typing import Annotated, ClassVar
 
-from kingyo.errors import KingyoError, Refuse, attempt
-from kingyo.recipe.checks import check_keys, items, mapping, short
-from kingyo.recipe.pieces import Slice, SliceSource
-from kingyo.recipe.reading import parse_layers, parse_model
+from pydantic import AfterValidator, Field, GetPydanticSchema, PlainSerializer
+
+from kingyo.errors import KingyoError
+from kingyo.recipe.contents import Layers, Slice, SliceSource
+from kingyo.recipe.references import Model
+from kingyo.recipe.shape import Shape, Whole, filled
 
 PASSTHROUGH = "passthrough"
 """The merge method of recipes that only stack layers."""
@@ -90,27 +92,16 @@ def check_length(path: Sequence[Hop]) -> None:
         KingyoError: the path is longer.
     """
     if len(path) > MOST_HOPS:
-        raise _too_long(len(path), "path")
+        raise _wrong_length(len(path), "path")
 
 
-def _too_long(length: int, where: str) -> KingyoError:
-    """Return the error for a path that is too long."""
+def _wrong_length(length: int, where: str) -> KingyoError:
     return KingyoError(
         where,
-        expected=f"at most {MOST_HOPS} layers",
+        expected=f"1 to {MOST_HOPS} layers",
         received=str(length),
-        remedy="Choose fewer layers; layer_range is [first, last + 1].",
+        remedy="Choose other layers; layer_range is [first, last + 1].",
     )
-
-
-def parse_path(data: object, where: str, refuse: Refuse) -> Path:
-    """Parse the list below ``path:``, and call ``refuse`` with every mistake."""
-    entries = attempt(lambda: items(data, f"{where}: path", "hops", LIST_HOPS), refuse, ())
-    hops = (
-        attempt(lambda i=i, entry=entry: _parse_hops(entry, f"{where}: path[{i}]"), refuse, ())
-        for i, entry in enumerate(entries)
-    )
-    return tuple(chain.from_iterable(hops))
 
 
 def dump_path(path: Sequence[Hop]) -> list[dict[str, object]]:
@@ -151,7 +142,7 @@ def path_of_slices(slices: Sequence[Slice]) -> Path | None:
     """
     hops: list[Hop] = []
     if (length := sum(each.n_layers for each in slices)) > MOST_HOPS:
-        raise _too_long(length, "slices")
+        raise _wrong_length(length, "slices")
     for each in slices:
         (source, *others) = each.sources
         if others or each.parameters or source.parameters or each.base_model is not None:
@@ -173,57 +164,52 @@ def _runs(path: Sequence[Hop]) -> list[tuple[str, int, int, float]]:
     return runs
 
 
-def _parse_hops(entry: object, where: str) -> Path:
-    pairs = mapping(entry, where, LIST_HOPS)
-    check_keys(pairs, ("model", "layer", "layer_range", "scale"), where)
-    if ("layer" in pairs) == ("layer_range" in pairs):
-        raise KingyoError(
-            where,
-            expected="either layer or layer_range",
-            received="both" if "layer" in pairs else "neither",
-            remedy=LIST_HOPS,
-        )
-    model = parse_model(pairs, where)
-    if "layer" in pairs:
-        return (_parse_hop(model, pairs, where),)
-    if "scale" in pairs:
-        raise KingyoError(
-            where,
-            expected="a scale only with layer, since each layer has its own",
-            received="scale with layer_range",
-            remedy="Write each layer with a scale as a separate entry.",
-        )
-    source = SliceSource(model=model, layers=parse_layers(pairs["layer_range"], f"{where}.layer_range"))
-    if not source.n_layers:
-        raise KingyoError(
-            f"{where}.layer_range",
-            expected="the first layer and the one after the last, such as [0, 8]",
-            received="[0, 0]",
-            remedy="Remove the entry; embeddings and head come from base_model.",
-        )
-    first, end = source.layers
-    if end - first > MOST_HOPS:
-        raise _too_long(end - first, f"{where}.layer_range")
-    return tuple(Hop(model=model, layer=number) for number in range(*source.layers))
+@dataclass(frozen=True, kw_only=True)
+class _PathEntry(Shape):
+    """An entry below ``path:``: one layer, or a range of layers without scales."""
+
+    FORM: ClassVar[str] = LIST_HOPS
+    IS_ENTRY: ClassVar[bool] = True
+
+    model: Model
+    layer: Whole | None = None
+    layer_range: Layers | None = None
+    scale: Annotated[float, Field(strict=True)] | None = None
+    hops: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hops", self._hops())
+
+    def _hops(self) -> Path:
+        if (self.layer is None) == (self.layer_range is None):
+            raise KingyoError(
+                "",
+                expected="either layer or layer_range",
+                received="neither" if self.layer is None else "both",
+                remedy=LIST_HOPS,
+            )
+        if self.layer_range is None:
+            scale = 1.0 if self.scale is None else self.scale
+            return (Hop(model=self.model, layer=self.layer or 0, scale=scale),)
+        if self.scale is not None:
+            raise KingyoError(
+                "",
+                expected="a scale only with layer, since each layer has its own",
+                received="scale with layer_range",
+                remedy="Write each layer with a scale as a separate entry.",
+            )
+        source = SliceSource(model=self.model, layers=self.layer_range)
+        if not 1 <= source.n_layers <= MOST_HOPS:
+            raise _wrong_length(source.n_layers, "layer_range")
+        return tuple(Hop(model=self.model, layer=number) for number in range(*source.layers))
 
 
-def _parse_hop(model: str, pairs: Mapping[str, object], where: str) -> Hop:
-    layer, scale = pairs["layer"], pairs.get("scale", 1.0)
-    if type(layer) is not int:
-        raise KingyoError(
-            f"{where}.layer",
-            expected="a whole number",
-            received=short(layer),
-            remedy="Write it without quotes, such as layer: 3.",
-        )
-    if isinstance(scale, bool) or not isinstance(scale, int | float):
-        raise KingyoError(
-            f"{where}.scale",
-            expected="a number above 0",
-            received=short(scale),
-            remedy="Write it without quotes, such as scale: 0.9.",
-        )
-    try:
-        return Hop(model=model, layer=layer, scale=float(cast("float", scale)))
-    except KingyoError as error:
-        raise error.placed(where) from error
+def _hops(entries: Sequence[_PathEntry]) -> Path:
+    return tuple(chain.from_iterable(entry.hops for entry in entries))
+
+
+_Entries = Annotated[
+    tuple[_PathEntry, ...], filled((list, tuple), "a list of hops", LIST_HOPS), AfterValidator(_hops)
+]
+Hops = Annotated[Path, GetPydanticSchema(lambda _, handler: handler(_Entries)), PlainSerializer(dump_path)]
+"""The value of ``path:``."""

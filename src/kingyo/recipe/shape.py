@@ -1,0 +1,245 @@
+"""Read dataclasses from what users write, with pydantic: all mistakes in one round, and the valid parts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, TypeVar, cast, get_type_hints
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, PydanticOmit
+from pydantic_core.core_schema import with_info_wrap_validator_function
+
+from kingyo.errors import KingyoError, Refuse, nearest, suggest, together
+from kingyo.io.schema import find_mistakes, short, validate_together
+
+T = TypeVar("T")
+
+Text = Annotated[str, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+MISTAKES = "mistakes"
+VALID_PARTS = "valid parts"
+
+
+class Shape:
+    """Base of dataclasses that are read from a mapping.
+
+    An unknown key is a mistake, and the value of a misspelt key is checked, too. A required key that is
+    missing is checked as None.
+
+    Attributes:
+        FORM: what to write if the value is not a mapping.
+        ELSEWHERE: remedies for keys that belong elsewhere.
+        IS_ENTRY: whether it is in a list or mapping, from which ``read`` omits it if it is invalid.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    FORM: ClassVar[str] = "Write it as lines of `key: value`."
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
+    IS_ENTRY: ClassVar[bool] = False
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler.resolve_ref_schema(handler(source))
+        inner = cast("CoreSchema", {key: value for key, value in schema.items() if key != "ref"})
+        return with_info_wrap_validator_function(cls._read, inner, ref=schema.get("ref"))
+
+    @classmethod
+    def _read(cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
+        if info.context is None:
+            return handler(value)
+        if info.context == VALID_PARTS:
+            return cls._read_valid(value, handler)
+        given = mapping(value, cls.FORM)
+        data = _corrected(given, keys_of(cls))
+        return validate_together(lambda: cast("object", handler(data)), lambda: cls._check_keys(given))
+
+    @classmethod
+    def _read_valid(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        """Read a mapping without the keys whose values are invalid."""
+        try:
+            data = _corrected(mapping(value, cls.FORM), keys_of(cls))
+            try:
+                return handler(data)
+            except ValidationError as error:
+                invalid = {each["loc"][0] for each in error.errors() if each["loc"]}
+            return handler({key: each for key, each in data.items() if key not in invalid})
+        except ValueError:
+            if cls.IS_ENTRY:
+                raise PydanticOmit from None
+            raise
+
+    @classmethod
+    def _check_keys(cls, given: Mapping[str, object]) -> None:
+        known = keys_of(cls)
+        remedies = {
+            str(key): cls.ELSEWHERE.get(str(key)) or _remedy(str(key), value, known)
+            for key, value in given.items()
+            if key not in known
+        }
+        if not remedies:
+            return
+        received = ", ".join(f"'{key}'" for key in remedies)
+        texts = list(dict.fromkeys(remedies.values()))
+        if len(texts) > 1:
+            texts = [f"'{key}': {remedy}" for key, remedy in remedies.items()]
+        raise KingyoError("", expected="a known key", received=received, remedy=" ".join(texts))
+
+
+def parse(kind: type[T], data: object, where: str, expected: str) -> T:
+    """Return an object of a ``Shape``.
+
+    Args:
+        kind: its class.
+        data: what the user wrote.
+        where: the file, for messages.
+        expected: what the data should be.
+
+    Raises:
+        KingyoError: keys are unknown or values invalid; the message names all of them.
+    """
+    mistakes: list[KingyoError] = []
+    value = read(kind, data, where, mistakes.append)
+    if value is None or mistakes:
+        raise together(where, mistakes, expected)
+    return value
+
+
+def read(kind: type[T], data: object, where: str, refuse: Refuse, needed: Collection[str] = ()) -> T | None:
+    """Return an object of a ``Shape`` without its invalid entries; None if too little is valid.
+
+    Args:
+        kind: its class.
+        data: what the user wrote.
+        where: the file, for messages.
+        refuse: called with every mistake.
+        needed: keys without which the rest has another meaning.
+    """
+    with contextlib.suppress(ValidationError):
+        return validate(kind, data)
+    try:
+        return validate(kind, data, MISTAKES)
+    except ValidationError as error:
+        for mistake in find_mistakes(error, where):
+            refuse(mistake)
+        if any(str(key) in needed for each in error.errors() for key in each["loc"][:1]):
+            return None
+    with contextlib.suppress(ValidationError):
+        return validate(kind, data, VALID_PARTS)
+    return None
+
+
+def validate(kind: type[T], data: object, purpose: str | None = None) -> T:
+    """Return an object: fast by default, with all mistakes (``MISTAKES``) or without them (``VALID_PARTS``).
+
+    Raises:
+        ValidationError: the data are invalid.
+    """
+    return _adapter(kind).validate_python(data, context=purpose)
+
+
+def dump(value: Shape) -> dict[str, object]:
+    """Return the mapping for YAML: all keys whose values are not the default."""
+    adapter = _adapter(type(value))
+    return cast(
+        "dict[str, object]", adapter.dump_python(value, mode="json", by_alias=True, exclude_defaults=True)
+    )
+
+
+@cache
+def keys_of(kind: type) -> Mapping[str, bool]:
+    """Return the keys of a dataclass, and whether each is required."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        _key(each.name, hints[each.name]): each.default is MISSING and each.default_factory is MISSING
+        for each in fields(cast("Any", kind))
+        if each.init
+    }
+
+
+def wanted(expected: str, remedy: str) -> WrapValidator:
+    """Say what a simple value should be, in place of pydantic's words."""
+
+    def check(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise KingyoError("", expected=expected, received=short(value), remedy=remedy) from None
+
+    return WrapValidator(check)
+
+
+def filled(kind: type | tuple[type, ...], expected: str, remedy: str) -> BeforeValidator:
+    """Require a list or mapping with at least one entry."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, kind) or not value:
+            raise KingyoError("", expected=expected, received=short(value), remedy=remedy)
+        return value
+
+    return BeforeValidator(check)
+
+
+def named(remedy: str, without: Collection[str] = ()) -> BeforeValidator:
+    """Require a mapping; no value is an empty one, and its keys become text."""
+
+    def check(value: object) -> object:
+        pairs: Mapping[str, object] = {} if value is None else mapping(value, remedy)
+        return {str(name): each for name, each in pairs.items() if name not in without}
+
+    return BeforeValidator(check)
+
+
+def mapping(value: object, remedy: str) -> Mapping[str, object]:
+    """Return a value that is a mapping.
+
+    Raises:
+        KingyoError: the value is not a mapping.
+    """
+    if not isinstance(value, Mapping):
+        raise KingyoError("", expected="a mapping", received=short(value), remedy=remedy)
+    return cast("Mapping[str, object]", value)
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def _key(name: str, hint: object) -> str:
+    details = (each for each in getattr(hint, "__metadata__", ()) if isinstance(each, FieldInfo))
+    return next((each.alias for each in details if each.alias), name)
+
+
+def _corrected(given: Mapping[str, object], known: Mapping[str, bool]) -> dict[str, object]:
+    """Return the known keys, the required ones, and misspelt ones under their right names."""
+    data = {key: value for key, value in given.items() if key in known}
+    for key, value in given.items():
+        near = None if key in known else nearest(str(key), known)
+        if near is not None and (known[near] or type(value) in (dict, list)):
+            data.setdefault(near, value)
+    return {**{key: None for key, is_required in known.items() if is_required}, **data}
+
+
+def _remedy(key: str, value: object, known: Collection[str]) -> str:
+    """Return the remedy for an unknown key; a number beside ``parameters`` is probably a parameter."""
+    points = cast("list[object]", value) if isinstance(value, list) else [value]
+    is_number = bool(points) and all(isinstance(each, int | float) for each in points)
+    if not is_number or "parameters" not in known:
+        return suggest(key, known)
+    near = nearest(key, {"seed", "layer_range"}.intersection(known))  # other keys do not hold numbers
+    below = f"Move a parameter of the method below parameters:, as `parameters: {{{key}: …}}`."
+    return f"Did you mean '{near}'?" if near else below
