@@ -115,7 +115,7 @@ def test_layers_that_are_not_there(command: Command) -> None:
     [
         ("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
             f"{c}: &{c} [{','.join([f'*{p}'] * 9)}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)
-        ), "aliases that unfold to more than 1,000,000 values"),
+        ), "aliases that expand to more than 1,000,000 values"),
         ("a: &a [*a]", "valid YAML"),
         ("merge_method: linear\nmerge_method: ties", "given twice"),
         ("[" * 5000, "valid YAML"),

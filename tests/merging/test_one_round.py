@@ -121,10 +121,10 @@ def test_mistakes_in_several_recipes_of_a_file_are_told_in_one_round(tmp_path: P
         load_recipes(file)
     require(
         [str(each) for each in caught.value.mistakes],
-        "recipe 1: name: expected a text",
+        "recipe 1: name: expected text",
         "recipe 1: models: expected a list of models",
         "recipe 2: expected a known key; received 'modls'",
-        "recipe 2: models[0].model: expected a text",
+        "recipe 2: models[0].model: expected text",
     )
 
 

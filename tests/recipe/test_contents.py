@@ -221,11 +221,11 @@ def test_yaml_with_endless_aliases(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 40)]
     file.write_text("\n".join(lines))
-    with pytest.raises(KingyoError, match=r"aliases that unfold to more than 1,000,000 values"):
+    with pytest.raises(KingyoError, match=r"aliases that expand to more than 1,000,000 values"):
         load_recipe(file)
     merged = ["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 60))]
     file.write_text("\n".join(merged))
-    with pytest.raises(KingyoError, match=r"aliases that unfold to more than"):
+    with pytest.raises(KingyoError, match=r"aliases that expand to more than"):
         load_recipe(file)
     file.write_text(f"{HEAD}models: &a [*a]")
     with pytest.raises(KingyoError, match=r"an alias that holds itself"):
@@ -243,7 +243,7 @@ def test_aliases_are_fine(tmp_path: Path) -> None:
 def test_two_recipes_are_not_one(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(f"{HEAD}models: [{{model: a}}]\n---\n{HEAD}models: [{{model: a}}]")
-    with pytest.raises(KingyoError, match=r"expected one document; received 2 of them"):
+    with pytest.raises(KingyoError, match=r"expected one document; received 2 documents"):
         load_recipe(file)
 
 

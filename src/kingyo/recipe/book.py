@@ -163,7 +163,7 @@ def _read_step(document: Mapping[str, object], where: str, refuse: Refuse) -> Na
         refuse(
             KingyoError(
                 f"{where}: name",
-                expected="a text",
+                expected="text",
                 received=short(name),
                 remedy="Write one word, in quotes if it looks like a number.",
             )
