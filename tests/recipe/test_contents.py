@@ -228,7 +228,7 @@ def test_yaml_with_endless_aliases(tmp_path: Path) -> None:
     with pytest.raises(KingyoError, match=r"aliases that expand to more than"):
         load_recipe(file)
     file.write_text(f"{HEAD}models: &a [*a]")
-    with pytest.raises(KingyoError, match=r"an alias that holds itself"):
+    with pytest.raises(KingyoError, match=r"an alias that contains itself"):
         load_recipe(file)
 
 
