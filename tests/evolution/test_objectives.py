@@ -19,7 +19,7 @@ from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner
 from kingyo.screens import Screen, ScreenSettings
-from kingyo.screens.strata import interleaved, shares
+from kingyo.screens.strata import interleave, proportional_counts
 from kingyo.space.recipe_objectives import closeness, few_sources, require_closeness
 from kingyo.store import RunStore
 from kingyo.strategies import build
@@ -186,11 +186,11 @@ def test_each_task_is_estimated_by_itself() -> None:
 
 
 def test_a_screen_gives_each_task_its_share_in_every_stretch() -> None:
-    assert shares([12, 4], 8) == [6, 2]
-    assert shares([100, 1, 1], 3) == [1, 1, 1]
-    assert shares([30, 1], 4) == [3, 1]
-    assert shares([3, 3], 6) == [3, 3]
-    assert interleaved([[0, 1, 2, 3], [9, 8]]) == [0, 9, 1, 2, 8, 3]
+    assert proportional_counts([12, 4], 8) == [6, 2]
+    assert proportional_counts([100, 1, 1], 3) == [1, 1, 1]
+    assert proportional_counts([30, 1], 4) == [3, 1]
+    assert proportional_counts([3, 3], 6) == [3, 3]
+    assert interleave([[0, 1, 2, 3], [9, 8]]) == [0, 9, 1, 2, 8, 3]
     responses = Responses([item.id for item in ITEMS["fit"]])
     screen = Screen(ScreenSettings(items=8), 0, Scorer(AIMS, ITEMS["fit"]).strata)
     for number in range(20):

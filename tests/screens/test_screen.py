@@ -10,7 +10,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.irt import Responses, sigmoid
-from kingyo.screens import Round, Screen, ScreenSettings, appraise, check_settings
+from kingyo.screens import Round, Screen, ScreenSettings, check_settings, estimate_means
 
 ITEMS = [f"i{n}" for n in range(64)]
 RACING = ScreenSettings(rule="racing", block=8, keep=0.25)
@@ -218,14 +218,14 @@ def test_estimates_are_shrunken_towards_the_others() -> None:
     before = history()
     before.add(0, {ITEMS[31]: 1.0, ITEMS[32]: 1.0})
     before.add(1, dict.fromkeys(ITEMS, 1.0))
-    lucky, perfect = appraise(before, [0, 1])
+    lucky, perfect = estimate_means(before, [0, 1])
     assert 0.4 < lucky.score < 0.75
     assert perfect.score == 1.0
     assert [each.n for each in (lucky, perfect)] == [2, 64]
 
 
 def test_estimates_of_nobody_are_none() -> None:
-    assert appraise(Responses(ITEMS), []) == []
+    assert estimate_means(Responses(ITEMS), []) == []
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kingyo.advice.bounds import winners_at_bounds
-from kingyo.advice.course import course_of_search
-from kingyo.advice.cut import answers_cut
-from kingyo.advice.flat import scores_without_differences
+from kingyo.advice.course import search_progress
+from kingyo.advice.cut import truncated_answers
+from kingyo.advice.flat import uninformative_scores
 from kingyo.advice.message import Advice, folder_of
-from kingyo.advice.seeds import luck_of_the_seed
+from kingyo.advice.seeds import seed_variation
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 
-__all__ = ["Advice", "advise", "lost_writes", "scores_without_differences"]
+__all__ = ["Advice", "advise", "lost_writes", "uninformative_scores"]
 
 
 def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
@@ -27,12 +27,12 @@ def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
         store: the run.
         summary: of the same run.
     """
-    flat = list(scores_without_differences(store))
+    flat = list(uninformative_scores(store))
     found = [*lost_writes(store), *flat, *winners_at_bounds(store, summary)]
     if not flat:
-        found += course_of_search(store, summary)
-    found += answers_cut(store, summary)
-    found += luck_of_the_seed(store, summary)
+        found += search_progress(store, summary)
+    found += truncated_answers(store, summary)
+    found += seed_variation(store, summary)
     return tuple(sorted(found, key=lambda each: each.level == "note"))
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.advice.message import ENOUGH, FEW, Advice, bred_search, folder_of, is_of_paths, seeds_command
-from kingyo.results.estimates import estimate, estimated, raw_means
-from kingyo.results.summary import RunSummary, read_entry
+from kingyo.advice.message import ENOUGH, FEW, Advice, current_search, folder_of, is_of_paths, seeds_command
+from kingyo.results.estimates import estimate, estimate_note, raw_means
+from kingyo.results.summary import RunSummary, read_model_result
 from kingyo.run.extensions import read_extensions
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
@@ -29,7 +29,7 @@ class _Course:
     n: int
 
 
-def course_of_search(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
+def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Say how the search went on fit; warn if it did not improve on its start, or has not for long.
 
     Nothing is said of a search for several objectives, whose front may grow while its mean does not.
@@ -58,7 +58,7 @@ def course_of_search(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
 
 
 def _read(store: RunStore, summary: RunSummary) -> _Course | None:
-    search = bred_search(store)
+    search = current_search(store)
     fits = [(each.counts_on("fit"), each.trial) for each in summary.baselines.values()]
     known = [(fit.score, trial) for fit, trial in fits if fit is not None]
     mine = [each for each in store.summaries("fit") if each.search == search and each.value is not None]
@@ -87,7 +87,7 @@ def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
 def _told(summary: RunSummary, row: EvaluationRow, raw: Mapping[int, float]) -> tuple[float, str]:
     """The score on fit that the search went by, and the same in words."""
     value = row.value or 0.0
-    note = f" ({estimated(raw[row.trial], row.n)})" if row.is_partial else ""
+    note = f" ({estimate_note(raw[row.trial], row.n)})" if row.is_partial else ""
     return value, f"{summary.in_words(value)}{note}"
 
 
@@ -96,7 +96,7 @@ def _on_fit(store: RunStore, summary: RunSummary, trial: StoredTrial) -> tuple[f
     found = estimate(store, trial)
     if found is not None:
         return found.score.score, f"{percent(found.score.score)} ({found.beside})"
-    fit = read_entry(store, "", trial).counts_on("fit")
+    fit = read_model_result(store, "", trial).counts_on("fit")
     assert fit is not None, "it was scored"
     return fit.score, summary.in_words(fit.score)
 

@@ -13,7 +13,7 @@ NOTABLE = 0.05  # share of the answers
 MOST = 0.5  # from here on it is a warning
 
 
-def answers_cut(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
+def truncated_answers(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Say of each task how many answers of the winner, or of the best model so far, were cut."""
     child = summary.winner or summary.leader
     if child is None:

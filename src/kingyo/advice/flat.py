@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kingyo.advice.message import Advice, bred_search, folder_of, is_of_paths
+from kingyo.advice.message import Advice, current_search, folder_of, is_of_paths
 from kingyo.evolution import BASELINES, MAIN, stored_objectives
 from kingyo.results.estimates import raw_means
 from kingyo.stats import ROUNDING, percent
@@ -14,7 +14,7 @@ PAGE = "docs/zero.md goes through the causes."
 FEW = 6  # candidates that score nothing before bounds are doubted
 
 
-def scores_without_differences(store: RunStore) -> Iterator[Advice]:
+def uninformative_scores(store: RunStore) -> Iterator[Advice]:
     """Warn if no item of fit tells the models of a run apart, or no candidate scores anything.
 
     It is known as soon as the baselines are scored, and better after the first batch of the search. Nothing
@@ -22,7 +22,7 @@ def scores_without_differences(store: RunStore) -> Iterator[Advice]:
     """
     if stored_objectives(store).by_set:
         return
-    search = bred_search(store)
+    search = current_search(store)
     rows = [each for each in store.summaries("fit") if each.mean is not None]
     known = [each for each in rows if each.search == BASELINES]
     bred = [each for each in rows if each.search == search]

@@ -61,7 +61,7 @@ def seeds_command(store: RunStore) -> str:
     return shlex.join(("kingyo", "evolve", config, "--seeds", "3", "--run", folder))
 
 
-def bred_search(store: RunStore) -> str | None:
+def current_search(store: RunStore) -> str | None:
     """Return the search to judge: the main one; before it begins, that of weights alone; None before any."""
     begun = store.searches()
     return next((name for name in (MAIN, PARAMETERS) if name in begun and store.trials(name)), None)

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from kingyo.advice.message import Advice, seeds_command
 from kingyo.evolution import MAIN, stored_objectives
-from kingyo.results.seed_spread import read_spread
+from kingyo.results.seed_spread import read_seed_summary
 from kingyo.results.summary import RunSummary
 from kingyo.run.seed_runs import PREFIX
 from kingyo.stats import percent
 from kingyo.store import RunStore
 
 
-def luck_of_the_seed(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
+def seed_variation(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Note how much the winners of several seeds differ; of one run, that it does not tell."""
     if summary.winner is None:
         return
@@ -33,7 +33,7 @@ def _several(store: RunStore, summary: RunSummary) -> str | None:
     folder = store.folder.resolve()
     if not folder.name.startswith(PREFIX) or summary.status != "finished":
         return None
-    spread = read_spread(folder.parent)
+    spread = read_seed_summary(folder.parent)
     if len(spread.seeds) < 2:
         return None
     among = f"The winners of {len(spread.seeds)} seeds, this one among them,"

@@ -11,7 +11,7 @@ from kingyo.cli.console import Console, say
 from kingyo.io.units import counted
 from kingyo.results.layer_paths import LEGEND, NamedPath, sketch
 from kingyo.results.set_values import set_value_text
-from kingyo.results.summary import ModelResult, PairedComparison, RunSummary, minus_test
+from kingyo.results.summary import ModelResult, PairedComparison, RunSummary, gap_to_test
 from kingyo.results.trials import row_title
 from kingyo.run.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.stats import Interval, percent
@@ -122,7 +122,7 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
 
 
 def _drop(winner: ModelResult, split: Split) -> str | None:
-    drop, score = minus_test(winner, split), winner.on(split)
+    drop, score = gap_to_test(winner, split), winner.on(split)
     if drop is None or score is None or winner.test is None:
         return None
     return f"{split} minus test {drop.in_percent(' points', '+')} (n={score.n} and {winner.test.n})"

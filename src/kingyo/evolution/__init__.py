@@ -17,7 +17,7 @@ from kingyo.evolution.types import (
     Limits,
     Search,
     Space,
-    silent,
+    ignore_events,
 )
 
 __all__ = [
@@ -34,9 +34,9 @@ __all__ = [
     "Search",
     "Space",
     "finalists_fact",
+    "ignore_events",
     "objectives_as_facts",
     "read_finalists",
     "read_front",
-    "silent",
     "stored_objectives",
 ]

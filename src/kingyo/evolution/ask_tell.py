@@ -14,7 +14,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolution.types import Search
-from kingyo.evolution.user_strategy import FIX, called
+from kingyo.evolution.user_strategy import FIX_STRATEGY, call_strategy
 from kingyo.store import StoredTrial
 from kingyo.types import Axis, Outcome, Trial
 
@@ -67,12 +67,12 @@ class StrategyDriver:
         Raises:
             KingyoError: it proposed what is no point of the space, or misnumbered it.
         """
-        asked = cast(object, called(self._search, "ask", lambda: self._search.strategy.ask(n)))
+        asked = cast(object, call_strategy(self._search, "ask", lambda: self._search.strategy.ask(n)))
         return check_asked(self._search, asked, n, first)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Tell outcomes that are stored."""
-        called(self._search, "tell", lambda: self._search.strategy.tell(outcomes))
+        call_strategy(self._search, "tell", lambda: self._search.strategy.tell(outcomes))
         self.n_told += len(outcomes)
 
 
@@ -137,7 +137,7 @@ def _impossible(search: Search, number: int, expected: str, received: str) -> Ki
         f"search '{search.name}': trial {number} of {type(search.strategy).__name__}",
         expected=expected,
         received=received,
-        remedy=FIX,
+        remedy=FIX_STRATEGY,
     )
 
 

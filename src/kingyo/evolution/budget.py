@@ -11,7 +11,7 @@ MOST_IDLE = 200
 
 
 @dataclass(kw_only=True)
-class Spent:
+class BudgetSpent:
     """What a search has spent so far.
 
     A copied score costs nothing, its candidate counts; a failed one counts as if it had been run in full.
@@ -44,7 +44,7 @@ class Spent:
         return room
 
 
-def total(limits: Limits, most_items: int) -> int | None:
+def expected_trials(limits: Limits, most_items: int) -> int | None:
     """How many trials there will be, as far as the limits say; None when time decides."""
     bounds = [limits.candidates]
     if limits.item_evaluations is not None:

@@ -10,7 +10,7 @@ from kingyo.store import RunStore
 
 
 @contextmanager
-def uncollected() -> Generator[None]:
+def paused_garbage_collection() -> Generator[None]:
     """Collect no garbage while a log is read: it makes millions of objects, and none of them is garbage."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -10,9 +10,9 @@ from kingyo.evolution.objectives import Objectives, Scorer
 from kingyo.evolution.picking import Picker
 from kingyo.evolution.search import SearchRun, new_trial
 from kingyo.evolution.set_measures import measure_sets
-from kingyo.evolution.trial_evaluation import Known, ScoringRequest, TrialEvaluator
+from kingyo.evolution.trial_evaluation import KnownScores, ScoringRequest, TrialEvaluator
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.evolution.types import BASELINES, MAIN, RACED, Event, Search, silent
+from kingyo.evolution.types import BASELINES, MAIN, RACED, Event, Search, ignore_events
 from kingyo.evolution.validation import ValidationRace
 from kingyo.evolution.verdict import store_verdict
 from kingyo.irt import Responses
@@ -47,9 +47,9 @@ class Journey:
     finalists: int
     then: Callable[[Recipe], Sequence[Search]] | None = None
     reuse: bool = True
-    known: Known = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
+    known: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
     set_measures: Mapping[str, Sequence[SetMeasure]] = field(default_factory=dict[str, Sequence[SetMeasure]])
-    notify: Callable[[Event], None] = silent
+    notify: Callable[[Event], None] = ignore_events
 
     def run(self) -> None:
         """Do all that is not done yet. Safe to interrupt anywhere, and to call again.

@@ -21,7 +21,7 @@ from kingyo.errors import ChangedSourceError, crash
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.irt import Responses
 from kingyo.recipe import Recipe
-from kingyo.screens import appraise
+from kingyo.screens import estimate_means
 from kingyo.stats import Array, mean_name
 from kingyo.stats.bootstrap import bootstrap_values
 from kingyo.store import RunStore, StoredTrial
@@ -282,7 +282,7 @@ class Scorer:
 
     def expected(self, responses: Responses, trials: Sequence[int]) -> list[Means]:
         """Estimate the means over all items, task by task, shrunk towards what other trials did."""
-        found = [appraise(responses, trials, columns) for columns in self.columns]
+        found = [estimate_means(responses, trials, columns) for columns in self.columns]
         return [tuple(each.score for each in row) for row in zip(*found, strict=True)]
 
 

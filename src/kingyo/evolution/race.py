@@ -26,7 +26,7 @@ import numpy as np
 from kingyo.evolution.objectives import Scorer
 from kingyo.screens import ScreenSettings
 from kingyo.screens.racing import is_beaten
-from kingyo.screens.strata import interleaved
+from kingyo.screens.strata import interleave
 from kingyo.stats import sign_flips
 
 SETTINGS = ScreenSettings()  # block and alpha, as of a search that races
@@ -55,7 +55,7 @@ class Race:
         names = list(self.scorer.task_of)
         rng = np.random.default_rng([self.seed, len(names)])
         parts = [[own[int(i)] for i in rng.permutation(len(own))] for own in self.scorer.columns]
-        return tuple(names[column] for column in interleaved(parts))
+        return tuple(names[column] for column in interleave(parts))
 
     @property
     def stops(self) -> tuple[int, ...]:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kingyo.evolution.ask_tell import Ask, Step, StrategyDriver, Tell
-from kingyo.evolution.budget import Spent, total
-from kingyo.evolution.earlier_sessions import EarlierSessions, uncollected
+from kingyo.evolution.budget import BudgetSpent, expected_trials
+from kingyo.evolution.earlier_sessions import EarlierSessions, paused_garbage_collection
 from kingyo.evolution.objectives import Scorer
 from kingyo.evolution.trial_evaluation import ScoringRequest, TrialEvaluation, TrialEvaluator
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.evolution.types import BASELINES, Event, Limits, Search
-from kingyo.evolution.user_strategy import called
+from kingyo.evolution.user_strategy import call_strategy
 from kingyo.irt import Responses
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
@@ -62,7 +62,7 @@ class AnySearchRun(ABC):
         self._screen = Screen(search.screen, search.seed, self._judge.strata)
         self._equal = ROUNDING if search.objectives.by_set else EQUAL / len(self._items)
         self._responses = Responses(self._items)
-        self._spent = Spent()
+        self._spent = BudgetSpent()
         self._strategist = StrategyDriver(search)
         self._ended = 0
         self._total: int | None = None
@@ -72,11 +72,11 @@ class AnySearchRun(ABC):
         search, store = self.search, self._store
         if search.name not in store.searches():
             store.add_search(search.name, search.description)
-        with uncollected():
+        with paused_garbage_collection():
             past = EarlierSessions(store, search.name)
         limits = self._limits()
         most = self._screen.most_items(len(self._items))
-        self._total = total(limits, most)
+        self._total = expected_trials(limits, most)
         if isinstance(search.strategy, FiniteStrategy):
             size = search.strategy.size
             self._total = size if self._total is None else min(size, self._total)
@@ -151,7 +151,7 @@ class AnySearchRun(ABC):
             assert n == len(genomes), f"{n} beliefs of {len(genomes)} points"
             return beliefs
 
-        return called(self.search, "predict", predict)
+        return call_strategy(self.search, "predict", predict)
 
     def _expected(self, trials: Sequence[StoredTrial]) -> list[float]:
         if self.search.objectives.by_set:
@@ -195,14 +195,14 @@ class AnySearchRun(ABC):
                 known[-1 - index] = mine, self._evaluation(trial, row)
         strategy, objectives = self.search.strategy, self.search.objectives
         if len(objectives.tasks) > 1 and isinstance(strategy, TaskAware):
-            called(
+            call_strategy(
                 self.search,
                 "learn_tasks",
                 lambda: strategy.learn_tasks(self._judge.task_of, objectives.tasks),
             )
         if known and isinstance(strategy, InformedStrategy):
             points = self._known(known)
-            called(self.search, "warm_start", lambda: strategy.warm_start(points))
+            call_strategy(self.search, "warm_start", lambda: strategy.warm_start(points))
 
     def _evaluation(self, trial: StoredTrial, row: Mapping[str, float]) -> Evaluation:
         """The scores of a baseline on fit; with its answers where a measure reads them."""
@@ -342,7 +342,7 @@ class SearchRun(AnySearchRun):
         """Go to where earlier sessions ended; return the generation that comes next, if it was begun."""
         steps: list[Step] = []
         begun: list[StoredTrial] = []
-        with uncollected():
+        with paused_garbage_collection():
             logged = _by_batch(self._store.trials(self.search.name))
             for trials in logged.values():
                 steps.append(Ask(trials=trials))
@@ -355,7 +355,7 @@ class SearchRun(AnySearchRun):
 
     def _ask(self, batch: int, limits: Limits, most: int) -> list[StoredTrial]:
         """A new generation; nothing when the budget is spent, or there is no more to try."""
-        wanted = called(self.search, "batch", self._wanted)
+        wanted = call_strategy(self.search, "batch", self._wanted)
         n = self._spent.room(limits, wanted, most)
         return self._asked(batch, n, self._spent.trials) if n > 0 else []
 

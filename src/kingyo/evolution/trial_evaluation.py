@@ -16,7 +16,7 @@ from kingyo.runners import Job, Runner
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, ItemScore, Split
 
-Known = Mapping[tuple[str, Split], Mapping[str, ItemScore]]
+KnownScores = Mapping[tuple[str, Split], Mapping[str, ItemScore]]
 """Hash of a recipe and split -> item -> its score in another run, whose items and models are the same."""
 
 
@@ -65,7 +65,7 @@ class TrialEvaluator:
         items: Mapping[Split, Sequence[str]],
         *,
         reuse: bool = True,
-        known: Known | None = None,
+        known: KnownScores | None = None,
         scorers: Mapping[Split, Scorer] | None = None,
     ) -> None:
         self._store = store

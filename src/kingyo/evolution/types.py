@@ -117,5 +117,5 @@ class Event:
     replayed: bool = False
 
 
-def silent(_: Event) -> None:
+def ignore_events(_: Event) -> None:
     """An observer that looks away."""

@@ -13,10 +13,10 @@ from kingyo.evolution.types import Search
 from kingyo.user_code.timeout import TooSlowError, within_or_end
 
 T = TypeVar("T")
-FIX = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
+FIX_STRATEGY = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
 
 
-def called(search: Search, name: str, call: Callable[[], T]) -> T:
+def call_strategy(search: Search, name: str, call: Callable[[], T]) -> T:
     """Return what a call of a strategy returns; turn its crash, or its hanging, into a clear error.
 
     Args:
@@ -33,7 +33,7 @@ def called(search: Search, name: str, call: Callable[[], T]) -> T:
         where,
         expected=f"a call that returns within {search.timeout or 0:g} s (search.timeout)",
         received="none that did",
-        remedy=FIX,
+        remedy=FIX_STRATEGY,
     )
     try:
         return within_or_end(search.timeout, call, late)
@@ -46,5 +46,5 @@ def called(search: Search, name: str, call: Callable[[], T]) -> T:
             where,
             expected="a call that succeeds",
             received=crash(error),
-            remedy=FIX,
+            remedy=FIX_STRATEGY,
         ) from error

@@ -17,7 +17,7 @@ SOLVED = 0.5  # a model solves an item if its score is higher
 BEST_SHARE = 0.1  # of the common items that the best model solves, and of those that it does not, at least
 
 
-def divided(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
+def group_items(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
     """Divide items among models that are good at different ones.
 
     It begins with the two models of which each is better than the other on most items. Further models are

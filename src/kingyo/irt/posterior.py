@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.irt.rasch import DIFFICULTY_SPREAD, LARGEST_STEP, sigmoid
-from kingyo.irt.scored import Scored
+from kingyo.irt.scored import ScoredEntries
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -124,7 +124,7 @@ def first_prior(is_weight: NDArray[np.bool_], n_items: int) -> Prior:
     return Prior(lengths=usual, usual=usual, variance=USUAL_VARIANCE, mean=0.0, difficulty=np.zeros(n_items))
 
 
-def fit_field(observed: ObservedPoints, prior: Prior, *, learn_shape: bool) -> Posterior:
+def fit_posterior(observed: ObservedPoints, prior: Prior, *, learn_shape: bool) -> Posterior:
     """Return the posterior; difficulties and mean are learned anew, lengths and v if the shape is.
 
     Args:
@@ -150,14 +150,14 @@ class _Known:
 
     points: Matrix
     failures: Vector
-    scored: Scored
+    scored: ScoredEntries
 
     @staticmethod
     def of(observed: ObservedPoints) -> _Known:
         return _Known(
             points=observed.points,
             failures=observed.failures,
-            scored=Scored.of(observed.scores, observed.seen),
+            scored=ScoredEntries.of(observed.scores, observed.seen),
         )
 
     def logits(self, f: Vector, mean: float, difficulty: Vector) -> Vector:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.irt.scored import Scored
+from kingyo.irt.scored import ScoredEntries
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -83,7 +83,7 @@ def fit(responses: Matrix) -> Abilities:
         responses: trials × items, scores in [0, 1], NaN where nothing was scored; the trials in the order in
             which they came. Without trials all items are equally hard.
     """
-    scored = Scored.of(responses, ~np.isnan(responses))
+    scored = ScoredEntries.of(responses, ~np.isnan(responses))
     found = _first(responses.shape)
     for _ in range(STEPS if len(found.ability) else 0):
         before = found.ability
@@ -130,7 +130,7 @@ def _first(shape: tuple[int, ...]) -> Abilities:
     )
 
 
-def _step(scored: Scored, now: Abilities) -> Abilities:
+def _step(scored: ScoredEntries, now: Abilities) -> Abilities:
     """Return the abilities after one round: θ, d, then μ, τ, δ and φ."""
     rest, weight = _residuals(scored, now.ability, now.difficulty, now.dispersion)
     precision = scored.by_row(weight) + 1 / now.spread**2
@@ -163,7 +163,7 @@ def _spread(values: Vector, errors: Vector) -> float:
 
 
 def _dispersion(
-    scored: Scored, ability: Vector, difficulty: Vector, of_trials: Vector, of_items: Vector
+    scored: ScoredEntries, ability: Vector, difficulty: Vector, of_trials: Vector, of_items: Vector
 ) -> float:
     """Return φ: squared residuals, with what is unknown of their p, as a share of p (1 − p)."""
     rest, weight = _residuals(scored, ability, difficulty, 1.0)
@@ -183,7 +183,7 @@ def _around(values: Vector) -> Vector:
 
 
 def _residuals(
-    scored: Scored, ability: Vector, difficulty: Vector, dispersion: float
+    scored: ScoredEntries, ability: Vector, difficulty: Vector, dispersion: float
 ) -> tuple[Vector, Vector]:
     """Return for each score itself minus its p, and the information p (1 − p), both over φ."""
     chance = sigmoid(ability[scored.rows] - difficulty[scored.columns])

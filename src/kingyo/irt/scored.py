@@ -15,7 +15,7 @@ Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class ScoredEntries:
     """Scores one after the other, row by row.
 
     Attributes:
@@ -30,11 +30,11 @@ class Scored:
     scores: Vector
 
     @staticmethod
-    def of(matrix: Matrix, seen: Matrix | NDArray[np.bool_]) -> Scored:
+    def of(matrix: Matrix, seen: Matrix | NDArray[np.bool_]) -> ScoredEntries:
         """Take what a matrix holds where ``seen``, of the same shape, is not 0."""
         rows, columns = np.nonzero(seen)
         shape = (matrix.shape[0], matrix.shape[1])
-        return Scored(shape=shape, rows=rows, columns=columns, scores=matrix[rows, columns])
+        return ScoredEntries(shape=shape, rows=rows, columns=columns, scores=matrix[rows, columns])
 
     def by_row(self, values: Vector) -> Vector:
         """Add up values, one for each score, over each row."""

@@ -24,7 +24,7 @@ from kingyo.results.summary import (
     ModelResult,
     PairedComparison,
     RunSummary,
-    read_entry,
+    read_model_result,
     summarize,
 )
 from kingyo.space.recipe_objectives import MEASURES
@@ -180,7 +180,7 @@ def read_findings(store: RunStore) -> Findings:
         matrices=_matrices(child, main),
         family=None if child is None or main is None else trace(child.trial.asked.number, main.by_number),
         routes=read_routes(store, main, summary.path),
-        front=tuple((point, read_entry(store, MAIN, point.trial)) for point in summary.front.points),
+        front=tuple((point, read_model_result(store, MAIN, point.trial)) for point in summary.front.points),
         rivals=tuple(_rivals(store, summary)) if summary.objectives else (),
         contrast=contrast(store, summary, BRED),
         advice=advise(store, summary),
@@ -215,7 +215,7 @@ def _matrices(child: ModelResult | None, main: SearchHistory | None) -> tuple[Ma
 def _leader(store: RunStore, main: SearchHistory | None) -> ModelResult | None:
     if main is None or not main.records:
         return None
-    return read_entry(store, MAIN, main.records[-1].point.trial)
+    return read_model_result(store, MAIN, main.records[-1].point.trial)
 
 
 def _last_split(child: ModelResult | None) -> Split:

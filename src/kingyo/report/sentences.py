@@ -13,7 +13,7 @@ from kingyo.report import wording
 from kingyo.report.composition import Matrix
 from kingyo.report.findings import Findings
 from kingyo.results.layer_paths import NamedPath
-from kingyo.results.summary import ModelResult, minus_test
+from kingyo.results.summary import ModelResult, gap_to_test
 from kingyo.results.trials import describe_trial, reference_to
 from kingyo.run.config import FRANKENMERGE
 from kingyo.types import Split
@@ -266,7 +266,7 @@ def selection_sentences(findings: Findings) -> list[str]:
 
 
 def _drop(name: str, child: ModelResult, split: Split) -> str:
-    drop, chosen = minus_test(child, split), child.on(split)
+    drop, chosen = gap_to_test(child, split), child.on(split)
     assert drop is not None and chosen is not None and child.test is not None, "it was scored on both"
     return (
         f"{name} minus test of the winner: {wording.points(drop)} "

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from kingyo.evolution import BASELINES, Objectives, stored_objectives
 from kingyo.io.units import counted
 from kingyo.irt import Estimate, Responses
-from kingyo.irt.item_groups import divided
-from kingyo.screens import appraise
+from kingyo.irt.item_groups import group_items
+from kingyo.screens import estimate_means
 from kingyo.stats import NORMAL, ROUNDING, Interval, interval, percent, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
@@ -38,7 +38,7 @@ class FitEstimate:
     @property
     def beside(self) -> str:
         """Say what stands beside the estimate: ``estimated; 0.0 % of the 16 items it met``."""
-        return estimated(self.raw, self.score.n)
+        return estimate_note(self.raw, self.score.n)
 
     def to_json(self) -> dict[str, object]:
         """Return the estimate, and the raw mean beside it."""
@@ -47,7 +47,7 @@ class FitEstimate:
         return {"score": each.score, "n": each.n, "low": each.low, "high": each.high, "raw": raw}
 
 
-def estimated(raw: float, n: int) -> str:
+def estimate_note(raw: float, n: int) -> str:
     """Say that a score is an estimate, and what was measured."""
     return f"estimated; {percent(raw)} of the {counted(n, 'item')} it met"
 
@@ -83,7 +83,7 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     parts = [
         _of_alike([scores[items[i].id] for i in own if items[i].id in scores], len(own))
         if _are_alike(rows.values(), {items[i].id for i in own})
-        else _of_estimate(appraise(responses, [trial.id], own)[0])
+        else _of_estimate(estimate_means(responses, [trial.id], own)[0])
         for own in columns
     ]
     return FitEstimate(score=_within(weighted_mean(parts, weights)), raw=raw)
@@ -111,7 +111,7 @@ def _groups(store: RunStore, items: Sequence[Item], met: Collection[str]) -> lis
     """
     rows = list(store.scores(BASELINES, "fit").values())
     most = max(map(len, rows), default=0)
-    found = divided([row for row in rows if len(row) == most])
+    found = group_items([row for row in rows if len(row) == most])
     if not found:
         return []
     group_of = {item: number for number, group in enumerate(found) for item in group}

@@ -127,7 +127,7 @@ class RunLayers:
             steps=steps,
             embeddings=self.name(first),
             head=self.name(last),
-            layers=widened(self.layers, steps),
+            layers=with_passed_layers(self.layers, steps),
         )
 
     def _steps(self, path: Sequence[Hop]) -> Iterator[PathStep]:
@@ -144,7 +144,7 @@ class RunLayers:
             )
 
 
-def read_atlas(store: RunStore) -> RunLayers:
+def read_run_layers(store: RunStore) -> RunLayers:
     """Read what a run calls its models: by the parents that it compares with, models as they are."""
     names: dict[str, str] = {}
     found: dict[str, int] = {}
@@ -158,7 +158,7 @@ def read_atlas(store: RunStore) -> RunLayers:
     return RunLayers(names=names, layers={**found, **of_space})
 
 
-def widened(layers: Mapping[str, int], steps: Sequence[PathStep]) -> dict[str, int]:
+def with_passed_layers(layers: Mapping[str, int], steps: Sequence[PathStep]) -> dict[str, int]:
     """Numbers of layers, at least those that are passed."""
     found = dict(layers)
     for step in steps:

@@ -89,7 +89,7 @@ class SeedSummary:
         }
 
 
-def read_spread(folder: Path) -> SeedSummary:
+def read_seed_summary(folder: Path) -> SeedSummary:
     """Read the finished runs below a folder.
 
     Raises:

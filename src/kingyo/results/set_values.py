@@ -20,9 +20,9 @@ class SetRow:
     values: Mapping[Split, SetValue]
 
 
-def number_of(objectives: Objectives) -> Callable[[float], str]:
+def score_formatter(objectives: Objectives) -> Callable[[float], str]:
     """Return what writes the numbers that count in a run: scores in percent, measures as they are."""
-    return plain if objectives.by_set else percent
+    return measure_text if objectives.by_set else percent
 
 
 def interval_in_words(found: Interval | None, decided_by: str | None) -> str:
@@ -32,7 +32,7 @@ def interval_in_words(found: Interval | None, decided_by: str | None) -> str:
     return found.in_percent(" %") if decided_by is None else found.plain()
 
 
-def plain(value: float) -> str:
+def measure_text(value: float) -> str:
     """Return a measure as "0.8124"."""
     return f"{value:.4g}"
 
@@ -46,7 +46,7 @@ def set_value_text(value: SetValue | None) -> str:
     return f"{value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"
 
 
-def decided(sets: Sequence[SetValue], title: str) -> dict[Split, Interval]:
+def deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Interval]:
     """What counts in place of the scores, by split, as far as it is known."""
     found: dict[Split, Interval] = {}
     for each in sets:

@@ -25,8 +25,8 @@ from kingyo.evolution.set_measures import READ, SetValue, read_set_values
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.evolution.verdict import best_trial, read_verdict
 from kingyo.results.estimates import FitEstimate, estimate
-from kingyo.results.layer_paths import NamedPath, read_atlas
-from kingyo.results.set_values import SetRow, decided, interval_in_words, plain
+from kingyo.results.layer_paths import NamedPath, read_run_layers
+from kingyo.results.set_values import SetRow, deciding_intervals, interval_in_words, measure_text
 from kingyo.results.trials import describe_trial, row_title
 from kingyo.run.config import FRANKENMERGE, PARAMETERS, TRAINED
 from kingyo.run.extensions import (
@@ -193,7 +193,7 @@ class RunSummary:
 
     def in_words(self, value: float) -> str:
         """Return what counts of a model as text: a score in percent, a measure as a number."""
-        return percent(value) if self.decided_by is None else plain(value)
+        return percent(value) if self.decided_by is None else measure_text(value)
 
     @property
     def set_splits(self) -> tuple[Split, ...]:
@@ -427,10 +427,12 @@ def summarize(store: RunStore) -> RunSummary:
     bred = (PARAMETERS, MAIN)
     fits = [each for each in store.summaries("fit") if each.search in bred]
     baselines = {
-        str(trial.name): read_entry(store, str(trial.name), trial) for trial in store.trials(BASELINES)
+        str(trial.name): read_model_result(store, str(trial.name), trial) for trial in store.trials(BASELINES)
     }
     winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
-    entries = {name: read_entry(store, name, trial) for name, trial in winners.items() if trial is not None}
+    entries = {
+        name: read_model_result(store, name, trial) for name, trial in winners.items() if trial is not None
+    }
     winner = entries.pop(MAIN, None)
     leader = _leader(store, fits)
     child = winner or leader
@@ -449,7 +451,9 @@ def summarize(store: RunStore) -> RunSummary:
         winner=winner,
         baselines=baselines,
         controls=entries,
-        comparisons=compare(store, winner, [*baselines.values(), *entries.values()]) if winner else (),
+        comparisons=compare_on_test(store, winner, [*baselines.values(), *entries.values()])
+        if winner
+        else (),
         best=None if winner is None else _best(store, [winner, *entries.values()], [*baselines.values()]),
         finalists=() if winner is None else read_finalists(store, MAIN),
         predicted=None if winner is None or objectives.by_set else _predicted(store, winner),
@@ -461,7 +465,7 @@ def summarize(store: RunStore) -> RunSummary:
         notes=tuple(cast("list[str]", store.fact("notes") or [])),
         near_duplicates=_near_duplicates(store),
         front=read_front(store, MAIN) if objectives.names else Front(),
-        path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
+        path=None if child is None else read_run_layers(store).read(read_recipe(child.trial)),
         extensions=read_extensions(store),
         readings=readings_of_test(store),
         test_note=_note_on_test(store, made),
@@ -526,7 +530,7 @@ def _predicted(store: RunStore, winner: ModelResult) -> Interval | None:
     return predict_weighted_winner(scores, place, list(n_test.values()), list(weights.values()))
 
 
-def read_entry(store: RunStore, name: str, trial: StoredTrial) -> ModelResult:
+def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelResult:
     """Read what is known of one trial, on all splits, under a name of the caller's."""
 
     objectives, sets = stored_objectives(store), read_set_values(store, trial)
@@ -553,7 +557,7 @@ def read_entry(store: RunStore, name: str, trial: StoredTrial) -> ModelResult:
         },
         cut={split: sum(one.is_cut for one in each.scores) for split, each in read.items() if each},
         sets=sets,
-        decided=decided(sets, objectives.title) if objectives.by_set else None,
+        decided=deciding_intervals(sets, objectives.title) if objectives.by_set else None,
     )
 
 
@@ -585,7 +589,7 @@ def _scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float])
     return found
 
 
-def compare(
+def compare_on_test(
     store: RunStore, entry: ModelResult, others: Sequence[ModelResult]
 ) -> tuple[PairedComparison, ...]:
     """Compare a model with others on the test items; with none where it was not tested.
@@ -636,7 +640,7 @@ def _answers(found: Evaluation) -> dict[str, tuple[object, ...]]:
     return {each.item: each[1:] for each in found.scores}
 
 
-def minus_test(entry: ModelResult, split: Split) -> Interval | None:
+def gap_to_test(entry: ModelResult, split: Split) -> Interval | None:
     """Say by how much a model did better on fit or validation than on test, where both splits are known.
 
     The interval tells whether the draw of the items alone can explain the difference; when it lies above 0,
@@ -662,7 +666,7 @@ def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | Non
     """The best of the last search that has any success."""
     fine = [each for each in fits if each.value is not None]
     known = [(each.value, -each.trial) for each in fine if each.search == fine[-1].search]
-    return read_entry(store, "leader", store.trial(-max(known)[1])) if known else None
+    return read_model_result(store, "leader", store.trial(-max(known)[1])) if known else None
 
 
 def _named(entry: ModelResult) -> dict[str, object]:

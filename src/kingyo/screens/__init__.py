@@ -4,6 +4,6 @@ A screen reads the matrix trials × items and says what to score next. It keeps 
 is resumed gets the same rounds. It knows no strategy, no store and no model.
 """
 
-from kingyo.screens.screen import Round, Rounds, Screen, ScreenSettings, appraise, check_settings
+from kingyo.screens.screen import Round, Rounds, Screen, ScreenSettings, check_settings, estimate_means
 
-__all__ = ["Round", "Rounds", "Screen", "ScreenSettings", "appraise", "check_settings"]
+__all__ = ["Round", "Rounds", "Screen", "ScreenSettings", "check_settings", "estimate_means"]

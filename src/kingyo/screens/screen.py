@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kingyo.errors import KingyoError
 from kingyo.irt import Abilities, Estimate, Responses, estimates, sigmoid
 from kingyo.screens.racing import survivors
-from kingyo.screens.strata import interleaved, shares
+from kingyo.screens.strata import interleave, proportional_counts
 
 RECENT = 200  # of the latest trials (at first also known models), from which difficulties are estimated
 ABLE = 0.25  # of them, the share that says how able candidates are now
@@ -122,8 +122,8 @@ class Screen:
         rng = np.random.default_rng([self._seed, number])
         n = self.most_items(responses.n_items)
         strata = self._strata or [range(responses.n_items)]
-        sizes = shares([len(each) for each in strata], n)
-        return interleaved(
+        sizes = proportional_counts([len(each) for each in strata], n)
+        return interleave(
             [self._chosen(responses, each, size, rng) for each, size in zip(strata, sizes, strict=True)]
         )
 
@@ -184,7 +184,7 @@ class Rounds:
         return alive
 
 
-def appraise(
+def estimate_means(
     responses: Responses, batch: Sequence[int], columns: Sequence[int] | None = None
 ) -> list[Estimate]:
     """Estimate what trials would score on all items, or on those of some columns, shrunk towards others."""

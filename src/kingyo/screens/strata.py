@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def shares(sizes: Sequence[int], n: int) -> list[int]:
+def proportional_counts(sizes: Sequence[int], n: int) -> list[int]:
     """Divide n items in proportion to sizes, by the largest remainders; each has one at least, if n will do.
 
     Args:
@@ -24,7 +24,7 @@ def shares(sizes: Sequence[int], n: int) -> list[int]:
     return found
 
 
-def interleaved(parts: Sequence[Sequence[int]]) -> list[int]:
+def interleave(parts: Sequence[Sequence[int]]) -> list[int]:
     """Mix parts evenly, each in its own order: every stretch holds about its share of each."""
     placed = [
         ((position + 0.5) / len(part), kind, item)

@@ -146,7 +146,7 @@ def bounded_mean(
     """
     values = _array("scores", scores)
     lower, upper = _gaffke_means(values, bounds, np.random.default_rng(seed))
-    low, high = tail(lower, level), -tail(-upper, level)
+    low, high = lower_quantile(lower, level), -lower_quantile(-upper, level)
     return Interval(score=float(values.mean()), n=len(values), low=low, high=high, method="gaffke")
 
 
@@ -217,7 +217,13 @@ def paired_difference(
         np.sum([share * each[side] for share, each in zip(shares, means, strict=True)], axis=0)
         for side in (0, 1)
     )
-    found = Interval(score=mean, n=n, low=tail(lower, level), high=-tail(-upper, level), method="gaffke")
+    found = Interval(
+        score=mean,
+        n=n,
+        low=lower_quantile(lower, level),
+        high=-lower_quantile(-upper, level),
+        method="gaffke",
+    )
     beyond = min(int((lower <= 0).sum()), int((upper >= 0).sum()))
     return PairedDifference(interval=found, p=min(1.0, 2 * (1 + beyond) / (1 + RESAMPLES)), test="gaffke")
 
@@ -400,7 +406,7 @@ def _gaffke_means(
     return below, above
 
 
-def tail(drawn: Array, level: float) -> float:
+def lower_quantile(drawn: Array, level: float) -> float:
     """Return the largest drawn value that at most (1 − level)/2 of all are below or equal to."""
     _quantile(level)
     place = math.floor((1 - level) / 2 * (1 + len(drawn)) + ROUNDING) - 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kingyo.stats import Array, Interval, PairedDifference, tail
+from kingyo.stats import Array, Interval, PairedDifference, lower_quantile
 
 
 def bootstrap_values(
@@ -91,7 +91,7 @@ def bootstrap_difference(
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
         raise ValueError("no finite value of any set that was drawn anew")
-    low, high = tail(drawn, level), -tail(-drawn, level)
+    low, high = lower_quantile(drawn, level), -lower_quantile(-drawn, level)
     beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p = min(1.0, 2 * (1 + beyond) / (1 + len(drawn)))
     found = Interval(score=difference, n=n, low=low, high=high, method="bootstrap")
