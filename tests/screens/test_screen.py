@@ -229,17 +229,18 @@ def test_estimates_of_nobody_are_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "key"),
     [
-        (ScreenSettings(items=0), "search.screen.items: expected 1 or more; received 0"),
-        (ScreenSettings(block=0), "search.screen.block: expected 1 or more; received 0"),
-        (ScreenSettings(alpha=1.5), "search.screen.alpha: expected between 0 and 1; received 1.5"),
+        (ScreenSettings(items=0), "search.screen.items"),
+        (ScreenSettings(block=0), "search.screen.block"),
+        (ScreenSettings(alpha=1.5), "search.screen.alpha"),
         (ScreenSettings(alpha=0.0), "search.screen.alpha"),
         (ScreenSettings(alpha=float("nan")), "search.screen.alpha"),
-        (ScreenSettings(keep=0.0), "search.screen.keep: expected more than 0, at most 1; received 0"),
+        (ScreenSettings(keep=0.0), "search.screen.keep"),
         (ScreenSettings(keep=1.1), "search.screen.keep"),
     ],
 )
-def test_settings_that_make_no_sense(settings: ScreenSettings, says: str) -> None:
-    with pytest.raises(KingyoError, match=says):
+def test_settings_that_make_no_sense(settings: ScreenSettings, key: str) -> None:
+    with pytest.raises(KingyoError) as error:
         check_settings(settings)
+    assert error.value.argument == key
