@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.evolution import BASELINES, Objectives, objectives_as_facts
-from kingyo.evolution.search import new_trial
+from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import compare_on_test, read_model_result
 from kingyo.store import RunStore

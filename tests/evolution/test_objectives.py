@@ -12,7 +12,7 @@ import pytest
 from kingyo.cli.tables import print_summary
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Journey, Limits, Objectives, Search, objectives_as_facts, read_front
-from kingyo.evolution.objectives import Scorer
+from kingyo.evolution.scorer import Scorer
 from kingyo.irt import Responses
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
@@ -180,7 +180,7 @@ def test_each_task_is_estimated_by_itself() -> None:
         good = "a" if n % 2 else "b"
         items = [item for item in ITEMS["fit"] if item.id[-1] in "0123"]
         responses.add(n, {item.id: float(item.task == good) for item in items})
-    a, b = scorer.expected(responses, [1])[0]
+    a, b = scorer.estimated_means(responses, [1])[0]
     assert a > 0.85
     assert b == 0.0
 
@@ -247,7 +247,7 @@ def test_a_search_outdoes_a_baseline_by_a_standard_error_on_items_that_both_met(
     also = [ItemScore(item.id, 0.0, "") for item in ITEMS["fit"]]
     longer = replace(base, scores=(*base.scores, *also))
     one, two = answers(a="100000000000"), answers(a="110000000000")
-    assert not scorer.outdoes(one, longer), "1/12, as large as its error"
-    assert scorer.outdoes(two, longer), "2/12, with an error of 0.112"
-    assert not scorer.outdoes(base, replace(two, scores=(*two.scores, *also)))
-    assert scorer.outdoes(base, longer), "equal on what both met: it is a search's own find as well"
+    assert not scorer.beats_baseline(one, longer), "1/12, as large as its error"
+    assert scorer.beats_baseline(two, longer), "2/12, with an error of 0.112"
+    assert not scorer.beats_baseline(base, replace(two, scores=(*two.scores, *also)))
+    assert scorer.beats_baseline(base, longer), "equal on what both met: it is a search's own find as well"

@@ -11,8 +11,7 @@ import pytest
 
 from kingyo.cli.trials import print_trial
 from kingyo.evolution import BASELINES, MAIN, Event, Objectives, objectives_as_facts
-from kingyo.evolution.search import new_trial
-from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.recipe import Recipe, Source
 from kingyo.results.estimates import estimate, raw_means
 from kingyo.results.summary import read_model_result, summarize
