@@ -10,7 +10,8 @@ import pytest
 from kingyo.evolution import BASELINES, Objectives, objectives_as_facts
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
-from kingyo.results.summary import compare_on_test, read_model_result
+from kingyo.results.comparisons import compare_on_test
+from kingyo.results.model_result import read_model_result
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media, Trial
 

@@ -19,6 +19,7 @@ from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.set_measures import read_set_values
 from kingyo.evolution.verdict import differences, read_verdict
 from kingyo.recipe import Recipe
+from kingyo.results.remarks import better_than_bred
 from kingyo.results.summary import summarize
 from kingyo.stats.bootstrap import bootstrap_bounds
 from kingyo.store import RunStore
@@ -162,7 +163,7 @@ def test_where_no_drawn_set_has_a_value_bounds_are_open_and_the_run_ends(tmp_pat
         assert summary.winner.decided is not None
         found = summary.winner.decided["test"]
         assert (found.score, found.low, found.high) == (len(SPLITS["test"]), -math.inf, math.inf)
-        said = summary.better_than_bred()
+        said = better_than_bred(summary)
         assert said is not None and "by far, validation 5 [-inf, inf], n = 5" in said
 
 

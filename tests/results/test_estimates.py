@@ -14,7 +14,8 @@ from kingyo.evolution import BASELINES, MAIN, Event, Objectives, objectives_as_f
 from kingyo.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.recipe import Recipe, Source
 from kingyo.results.estimates import estimate, raw_means
-from kingyo.results.summary import read_model_result, summarize
+from kingyo.results.model_result import read_model_result
+from kingyo.results.summary import summarize
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Trial
 from tests.screened_runs import SPLITS, Model, begun, chance, journey, solves

@@ -9,7 +9,8 @@ from typing import cast
 
 from kingyo.advice.message import ENOUGH, FEW, Advice, current_search, folder_of, is_of_paths, seeds_command
 from kingyo.results.estimates import estimate, estimate_note, raw_means
-from kingyo.results.summary import RunSummary, read_model_result
+from kingyo.results.model_result import read_model_result
+from kingyo.results.summary import RunSummary
 from kingyo.run.extensions import read_extensions
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore, StoredTrial

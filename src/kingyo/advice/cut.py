@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from kingyo.advice.message import Advice
 from kingyo.io.units import counted
-from kingyo.results.summary import RunSummary, token_limits
+from kingyo.results.model_result import token_limits
+from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 
 NOTABLE = 0.05  # share of the answers

@@ -17,16 +17,10 @@ from kingyo.report.answers import AnswerContrast, contrast
 from kingyo.report.composition import Gene, Matrix, read_genes, read_matrices
 from kingyo.report.path_usage import Routes, read_routes
 from kingyo.report.search_history import SearchHistory, read_histories
+from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate, estimate
-from kingyo.results.summary import (
-    MIXTURES,
-    STATISTICS_SEED,
-    ModelResult,
-    PairedComparison,
-    RunSummary,
-    read_model_result,
-    summarize,
-)
+from kingyo.results.model_result import MIXTURES, STATISTICS_SEED, ModelResult, read_model_result
+from kingyo.results.summary import RunSummary, summarize
 from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval, selection_bias
 from kingyo.store import RunStore

@@ -11,7 +11,7 @@ from functools import cached_property
 from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.report import wording
 from kingyo.results.estimates import raw_means
-from kingyo.results.summary import read_model_result
+from kingyo.results.model_result import read_model_result
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 

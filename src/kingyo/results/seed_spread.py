@@ -14,7 +14,9 @@ from pathlib import Path
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN
 from kingyo.io.units import counted
-from kingyo.results.summary import ModelResult, RunSummary, interval_json, summarize
+from kingyo.results.model_result import ModelResult
+from kingyo.results.summary import RunSummary, summarize
+from kingyo.results.summary_json import interval_json
 from kingyo.run.seed_runs import PREFIX, seed_folders
 from kingyo.stats import ROUNDING, Interval, mean_of_runs
 from kingyo.store import RunStore
