@@ -68,7 +68,9 @@ def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelRe
     evaluations: dict[Split, Evaluation | None] = {
         split: store.evaluation(trial.id, split) for split in SPLITS
     }
-    by_task = {split: _task_intervals(each, weights) for split, each in evaluations.items()}
+    by_task: dict[Split, dict[str, Interval]] = {
+        split: _task_intervals(each, weights) for split, each in evaluations.items()
+    }
     means = {split: _mean(own, weights) for split, own in by_task.items()}
     return ModelResult(
         name=name,
