@@ -42,17 +42,17 @@ class _AsynchronousLoop:
         """Replay earlier sessions; return the trials without outcomes, and the items to score them on."""
         log, replay = self._log, Replay(self._log)
         trials = {trial.id: trial for trial in log.store.trials(log.search.name)}
-        told = [trials[trial] for trial in replay.outcomes]
+        finished = [trials[trial] for trial in replay.outcomes]
         unfinished: dict[StoredTrial, list[str]] = {}
         n_told = 0
         for trial in trials.values():
-            for earlier in told[n_told : trial.told]:
+            for earlier in finished[n_told : trial.told]:
                 log.driver.tell(replay.read([earlier]))
             n_told = trial.told
             log.driver.ask_again([trial])
             if trial.id not in replay.outcomes:
                 unfinished[trial] = self._items(trial)
-        for earlier in told[n_told:]:
+        for earlier in finished[n_told:]:
             log.driver.tell(replay.read([earlier]))
         self._open = {trial.id for trial in unfinished}
         return unfinished

@@ -29,12 +29,12 @@ class Ranking:
         item behind the best, because fit cannot distinguish them: the one-standard-error rule (Breiman et al.
         1984), with the resolution of fit instead of the error.
         """
-        told = self._told()
+        values = self._values()
         distinct: dict[str, StoredTrial] = {}
         for trial in self._store.trials(self._search.name):
-            if told.get(trial.id) is not None:
+            if values.get(trial.id) is not None:
                 distinct.setdefault(trial.recipe_hash, trial)
-        trials = sorted(distinct.values(), key=lambda trial: (-(told[trial.id] or 0.0), trial.id))
+        trials = sorted(distinct.values(), key=lambda trial: (-(values[trial.id] or 0.0), trial.id))
         scores = self._predicted(trials)
         if scores is None:
             trials = trials[:MOST_RANKED]
@@ -72,13 +72,13 @@ class Ranking:
     def _estimated(self, trials: Sequence[StoredTrial]) -> list[float]:
         objectives = self._search.objectives
         if objectives.by_set:
-            told = self._told()
-            return [told[trial.id] or 0.0 for trial in trials]
+            values = self._values()
+            return [values[trial.id] or 0.0 for trial in trials]
         numbers = [trial.asked.number for trial in trials]
         means = self._log.scorer.estimated_means(self._log.responses, numbers)
         return [objectives.value(own) for own in means]
 
-    def _told(self) -> dict[int, float | None]:
+    def _values(self) -> dict[int, float | None]:
         """Return the value that the strategy was told of each trial (its id)."""
         return {outcome.trial: outcome.value for outcome in self._store.outcomes(self._search.name)}
 

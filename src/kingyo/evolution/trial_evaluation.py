@@ -133,8 +133,8 @@ class TrialEvaluator:
     def _copy(self, trial: StoredTrial, split: Split, missing: list[str]) -> list[str]:
         """Copy scores of trials of the same recipe; return the items that are still missing."""
         for twin in self._store.same_recipe(trial.recipe_hash, split, but=trial.id):
-            stored, wanted = self._store.evaluation(twin, split), set(missing)
-            shared = tuple(score for score in stored.scores if score.item in wanted) if stored else ()
+            stored, needed = self._store.evaluation(twin, split), set(missing)
+            shared = tuple(score for score in stored.scores if score.item in needed) if stored else ()
             missing = self._shared(trial, split, missing, Evaluation(scores=shared, copied_from=twin))
         if trial.search != BASELINES:  # the cost of a search must not depend on other runs
             return missing

@@ -51,9 +51,7 @@ class ScreenSettings:
         default=0.05,
         metadata={"doc": "racing: chance that a given one of the best is dropped in a generation, at most"},
     )
-    keep: float = field(
-        default=0.5, metadata={"doc": "racing: share of a generation that is wanted in the end"}
-    )
+    keep: float = field(default=0.5, metadata={"doc": "racing: share of a generation to keep at the end"})
 
     @property
     def chooses(self) -> Literal["informative", "random"]:
