@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from searching.zoo import DEMO, SETTINGS, run_data
 
-from kingyo.evolution.types import silent
+from kingyo.evolution.types import ignore_events
 from kingyo.results.summary import summarize
 from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
@@ -69,7 +69,7 @@ def run(setting: str, seed: int) -> dict[str, object]:
         tempfile.TemporaryDirectory() as folder,
         begin(Run.open(config, DEMO), Path(folder) / "run") as begun,
     ):
-        journey_of(begun, silent).run()
+        journey_of(begun, ignore_events).run()
         found = summarize(begun.begun)
     winner, predicted = found.winner, found.predicted
     assert winner is not None, "a zoo run has a winner"

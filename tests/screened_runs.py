@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, silent
+from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, ignore_events
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import LocalRunner
 from kingyo.screens import ScreenSettings
@@ -143,7 +143,7 @@ def journey(
     rule: str = "some",
     *,
     limits: Limits = BUDGET,
-    notify: Callable[[Event], None] = silent,
+    notify: Callable[[Event], None] = ignore_events,
 ) -> Journey:
     made = build(strategy, AXES, 3, STRATEGIES[strategy]) if isinstance(strategy, str) else strategy
     main = Search(

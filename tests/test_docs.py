@@ -16,7 +16,7 @@ import torch
 import yaml
 from pydantic import BaseModel
 
-from kingyo.advice import scores_without_differences
+from kingyo.advice import uninformative_scores
 from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.mergekit_flags import MERGE
 from kingyo.engine import Sources, compute, open_sources, plan, rooted, to_folder
@@ -134,7 +134,7 @@ def test_commands_of_the_page_of_zeros_run_in_order(tmp_path: Path) -> None:
     scores = [json.loads(line)["score"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert len(scores) == 8 and any(scores)
     with RunStore.read(tmp_path / "runs" / "zero") as store:
-        (warning,) = scores_without_differences(store)
+        (warning,) = uninformative_scores(store)
     assert warning.kind == "zero" and "docs/zero.md" in warning.remedy
 
 

@@ -21,7 +21,7 @@ from searching.ours import Watch
 from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
 from kingyo.evolution import Journey, Objectives, Space, objectives_as_facts
-from kingyo.evolution.objectives import Scorer
+from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.search import SearchRun
 from kingyo.evolution.types import BASELINES, MAIN
 from kingyo.recipe import Recipe
@@ -174,9 +174,9 @@ class Play:
         scorer = Scorer(Objectives(tasks=dict.fromkeys(self.domain.tasks or [""], 1.0)), items)
         rows = {each: self.evaluation(each, list(scorer.task_of)) for each in (bred, *self._known.values())}
         baseline = max(
-            self._known.values(), key=lambda each: scorer.objectives.value(scorer.measured(rows[each]))
+            self._known.values(), key=lambda each: scorer.objectives.value(scorer.observed_means(rows[each]))
         )
-        return bred if scorer.outdoes(rows[bred], rows[baseline]) else baseline
+        return bred if scorer.beats_baseline(rows[bred], rows[baseline]) else baseline
 
     def run(self, search: Mapping[str, object], budget: Mapping[str, object]) -> Result:
         """Run kingyo, and return how it ended."""

@@ -85,8 +85,8 @@ class Watch:
             self.answer()
 
     def answer(self) -> None:
-        """Report the best by what the search believes."""
+        """Report the trial with the best expected score."""
         assert self.run is not None, "it watches a search"
-        ranked = self.run.ranked()
+        ranked = self.run.ranking.ranked()
         if ranked:
-            self._report(self._spent, ranked[0][0].asked.genome)
+            self._report(self._spent, ranked[0].asked.genome)

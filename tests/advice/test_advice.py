@@ -14,7 +14,7 @@ from kingyo.cli.console import Console
 from kingyo.cli.trials import print_trial, trial_record
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN
-from kingyo.evolution.search import new_trial
+from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize
 from kingyo.store import RunStore, StoredOutcome

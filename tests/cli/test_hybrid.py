@@ -11,7 +11,7 @@ from transformers import LlamaForCausalLM
 
 from kingyo.engine import rooted
 from kingyo.evolution import Objectives
-from kingyo.evolution.objectives import Scorer
+from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.recipe import Recipe, load_recipe
 from kingyo.run.begin import begin

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from kingyo.evolution import BASELINES, Objectives, objectives_as_facts
-from kingyo.evolution.search import new_trial
+from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
-from kingyo.results.summary import compare, read_entry
+from kingyo.results.comparisons import compare_on_test
+from kingyo.results.model_result import read_model_result
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media, Trial
 
@@ -29,6 +30,6 @@ def test_models_that_draw_are_alike_where_their_images_are(
             *_, trial = store.add_trials(BASELINES, 0, [asked])
             image = Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
             store.record(trial.id, "test", Evaluation(scores=(ItemScore("item", 0.5, "", media=image),)))
-        own, other = (read_entry(store, str(each.name), each) for each in store.trials(BASELINES))
-        (found,) = compare(store, own, [other])
+        own, other = (read_model_result(store, str(each.name), each) for each in store.trials(BASELINES))
+        (found,) = compare_on_test(store, own, [other])
     assert found.is_alike is is_alike

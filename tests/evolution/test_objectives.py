@@ -12,14 +12,14 @@ import pytest
 from kingyo.cli.tables import print_summary
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Journey, Limits, Objectives, Search, objectives_as_facts, read_front
-from kingyo.evolution.objectives import Scorer
+from kingyo.evolution.scorer import Scorer
 from kingyo.irt import Responses
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner
 from kingyo.screens import Screen, ScreenSettings
-from kingyo.screens.strata import interleaved, shares
+from kingyo.screens.strata import interleave, proportional_counts
 from kingyo.space.recipe_objectives import closeness, few_sources, require_closeness
 from kingyo.store import RunStore
 from kingyo.strategies import build
@@ -180,17 +180,17 @@ def test_each_task_is_estimated_by_itself() -> None:
         good = "a" if n % 2 else "b"
         items = [item for item in ITEMS["fit"] if item.id[-1] in "0123"]
         responses.add(n, {item.id: float(item.task == good) for item in items})
-    a, b = scorer.expected(responses, [1])[0]
+    a, b = scorer.estimated_means(responses, [1])[0]
     assert a > 0.85
     assert b == 0.0
 
 
 def test_a_screen_gives_each_task_its_share_in_every_stretch() -> None:
-    assert shares([12, 4], 8) == [6, 2]
-    assert shares([100, 1, 1], 3) == [1, 1, 1]
-    assert shares([30, 1], 4) == [3, 1]
-    assert shares([3, 3], 6) == [3, 3]
-    assert interleaved([[0, 1, 2, 3], [9, 8]]) == [0, 9, 1, 2, 8, 3]
+    assert proportional_counts([12, 4], 8) == [6, 2]
+    assert proportional_counts([100, 1, 1], 3) == [1, 1, 1]
+    assert proportional_counts([30, 1], 4) == [3, 1]
+    assert proportional_counts([3, 3], 6) == [3, 3]
+    assert interleave([[0, 1, 2, 3], [9, 8]]) == [0, 9, 1, 2, 8, 3]
     responses = Responses([item.id for item in ITEMS["fit"]])
     screen = Screen(ScreenSettings(items=8), 0, Scorer(AIMS, ITEMS["fit"]).strata)
     for number in range(20):
@@ -247,7 +247,7 @@ def test_a_search_outdoes_a_baseline_by_a_standard_error_on_items_that_both_met(
     also = [ItemScore(item.id, 0.0, "") for item in ITEMS["fit"]]
     longer = replace(base, scores=(*base.scores, *also))
     one, two = answers(a="100000000000"), answers(a="110000000000")
-    assert not scorer.outdoes(one, longer), "1/12, as large as its error"
-    assert scorer.outdoes(two, longer), "2/12, with an error of 0.112"
-    assert not scorer.outdoes(base, replace(two, scores=(*two.scores, *also)))
-    assert scorer.outdoes(base, longer), "equal on what both met: it is a search's own find as well"
+    assert not scorer.beats_baseline(one, longer), "1/12, as large as its error"
+    assert scorer.beats_baseline(two, longer), "2/12, with an error of 0.112"
+    assert not scorer.beats_baseline(base, replace(two, scores=(*two.scores, *also)))
+    assert scorer.beats_baseline(base, longer), "equal on what both met: it is a search's own find as well"

@@ -13,6 +13,7 @@ import pytest
 
 from kingyo.evolution import BASELINES, MAIN, Limits, Objectives, objectives_as_facts
 from kingyo.recipe import Recipe
+from kingyo.results.remarks import better_than_bred, how_picked
 from kingyo.results.summary import RunSummary, summarize
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Genome, Item, Split
@@ -113,7 +114,7 @@ def test_what_decided_between_the_finalists_is_told(tmp_path: Path) -> None:
     )
     how = "the search's estimate on fit and the score on validation, together 54.0 %"
     said = f"Picked from 3 by {how}; the next is trial 0, 53.6 %."
-    assert found.how_picked() == said
+    assert how_picked(found) == said
     json = found.to_json()["finalists"]
     assert isinstance(json, list) and json[0]["validation"] == 0.5
 
@@ -131,7 +132,7 @@ def test_a_point_that_is_kept_needs_validation_to_lose(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         run(store, answers({A: bits(10), B: bits(11)}), strategy, keep=(A,))
         assert winner_of(store).asked.genome == A
-        said = summarize(store).how_picked()
+        said = how_picked(summarize(store))
         assert said is not None and said.endswith("; trial 1, 67.9 %, is not clearly ahead on validation.")
 
 
@@ -234,7 +235,7 @@ def test_the_best_baseline_is_the_best_unless_bred_is_ahead(
     assert found.best is not None and found.winner is not None and found.winner.validation is not None
     assert found.best.name == best
     score = 100 * bred.count("1") / 20
-    sentence = found.better_than_bred() or ""
+    sentence = better_than_bred(found) or ""
     assert bool(sentence) == (best == "uniform")
     if sentence:
         assert sentence.startswith("The best model of this run is the uniform merge (validation 50.0 % [")
@@ -247,7 +248,7 @@ def test_a_control_that_is_better_than_bred_must_be_ahead_of_the_baseline_too(tm
     close = ended(tmp_path / "close", bits(9), bits(10), CLOSE)
     assert clear.best is not None and close.best is not None
     assert (clear.best.name, close.best.name) == ("random", "uniform")
-    assert "too close" not in str(clear.better_than_bred()) + str(close.better_than_bred())
+    assert "too close" not in str(better_than_bred(clear)) + str(better_than_bred(close))
 
 
 def test_the_best_baseline_is_so_on_fit_and_validation_together(tmp_path: Path) -> None:
@@ -267,6 +268,6 @@ def test_the_best_baseline_is_so_on_fit_and_validation_together(tmp_path: Path) 
         replace(made, searches=[made.searches[0]]).run()
         found = summarize(store)
     assert found.best is not None and found.best.name == "a"
-    said = found.better_than_bred() or ""
+    said = better_than_bred(found) or ""
     assert said.startswith("The best model of this run is the parent a (validation 50.0 % [")
     assert said.endswith("], but not clearly ahead on fit and validation together).")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kingyo.evolution.objectives import Objectives, Scorer
+from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.race import SETTINGS, Race
+from kingyo.evolution.scorer import Scorer
 from kingyo.stats.prediction import predict_winner
 from kingyo.types import Item
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kingyo.evolution import BASELINES, MAIN, Journey, Limits, Search
 from kingyo.recipe import Recipe, Source
+from kingyo.results.remarks import dropped_baselines
 from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore
@@ -78,7 +79,10 @@ def test_a_baseline_that_is_clearly_behind_meets_some_of_validation(tmp_path: Pa
         assert {model.asked[name, "test"] for name in SOLVES} == {N}, "the evidence is whole"
         summary = summarize(store)
         best = summary.best
-        assert summary.dropped() == "Dropped on validation, as clearly behind: base after 20 of 40 items."
+        assert (
+            dropped_baselines(summary)
+            == "Dropped on validation, as clearly behind: base after 20 of 40 items."
+        )
         assert best is not None
         assert (best.trial.search, best.name) == (BASELINES, "uniform")
 

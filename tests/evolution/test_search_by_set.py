@@ -14,10 +14,12 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Journey, Objectives, read_finalists
-from kingyo.evolution.objectives import REMEMBERED, CachedSetMeasure, Scorer
+from kingyo.evolution.objectives import CACHED, CachedSetMeasure
+from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.set_measures import read_set_values
 from kingyo.evolution.verdict import differences, read_verdict
 from kingyo.recipe import Recipe
+from kingyo.results.remarks import better_than_bred
 from kingyo.results.summary import summarize
 from kingyo.stats.bootstrap import bootstrap_bounds
 from kingyo.store import RunStore
@@ -67,7 +69,7 @@ def by_measure(store: RunStore, model: Model, measure: SetMeasure | None = None,
     measure = measure or Far()
     made = journey(store, model, **more)  # type: ignore[arg-type]
     measures: dict[str, Sequence[SetMeasure]] = {"": (measure,)}
-    objectives = Objectives(by_set={"": measure.name}).bound(measures)
+    objectives = Objectives(by_set={"": measure.name}).with_set_measures(measures)
     return replace(
         made,
         searches=[replace(search, objectives=objectives) for search in made.searches],
@@ -161,7 +163,7 @@ def test_where_no_drawn_set_has_a_value_bounds_are_open_and_the_run_ends(tmp_pat
         assert summary.winner.decided is not None
         found = summary.winner.decided["test"]
         assert (found.score, found.low, found.high) == (len(SPLITS["test"]), -math.inf, math.inf)
-        said = summary.better_than_bred()
+        said = better_than_bred(summary)
         assert said is not None and "by far, validation 5 [-inf, inf], n = 5" in said
 
 
@@ -246,10 +248,10 @@ def test_images_of_candidates_are_kept_for_the_measure(tmp_path: Path) -> None:
 def test_features_of_the_latest_models_are_kept() -> None:
     measure = FarInImages()
     kept = CachedSetMeasure(measure)
-    answers = [[ItemScore("1", 1.0, "", media=drawn(str(n)))] for n in range(REMEMBERED + 1)]
+    answers = [[ItemScore("1", 1.0, "", media=drawn(str(n)))] for n in range(CACHED + 1)]
     for own in (answers[0], answers[0], *answers, answers[0]):
         assert kept.value(kept.features([], own)) == float(own[0].media.read())  # type: ignore[union-attr]
-    assert Counter(measure.seen.values()) == {1: REMEMBERED, 2: 1}
+    assert Counter(measure.seen.values()) == {1: CACHED, 2: 1}
 
 
 TWO = [Item(id=f"{task}/{n}", prompt=f"{task} {n}", answer="", task=task) for task in "ab" for n in range(40)]
@@ -269,7 +271,7 @@ def answered(right: dict[str, float], spread: float = 0.0) -> Evaluation:
 
 
 def test_of_several_tasks_the_mean_is_of_measures_and_mean_scores(tmp_path: Path) -> None:
-    objectives = Objectives(tasks={"a": 1.0, "b": 3.0}, by_set={"b": "far"}).bound(
+    objectives = Objectives(tasks={"a": 1.0, "b": 3.0}, by_set={"b": "far"}).with_set_measures(
         {"a": (), "b": (Share(), Far())}
     )
     scorer, one, other = (
@@ -277,7 +279,7 @@ def test_of_several_tasks_the_mean_is_of_measures_and_mean_scores(tmp_path: Path
         answered({"a": 0.5, "b": 0.9}),
         answered({"a": 0.75, "b": 0.1}),
     )
-    assert scorer.measured(one) == pytest.approx((0.5, 0.9))
+    assert scorer.observed_means(one) == pytest.approx((0.5, 0.9))
     assert scorer.value(one) == pytest.approx((0.5 + 3 * 0.9) / 4)
     found = differences(scorer, {1: one, 2: other, 3: one})
     assert found[1, 3].p == 1 and found[1, 3].interval.score == 0
@@ -291,18 +293,24 @@ def test_of_several_tasks_the_mean_is_of_measures_and_mean_scores(tmp_path: Path
 
 def test_models_with_equal_scores_and_other_answers_are_not_the_same() -> None:
     scorer = Scorer(
-        Objectives(by_set={"": "far"}).bound({"": (Far(),)}), [replace(item, task="") for item in TWO]
+        Objectives(by_set={"": "far"}).with_set_measures({"": (Far(),)}),
+        [replace(item, task="") for item in TWO],
     )
     one, other = answered({"a": 0.5, "b": 0.5}), answered({"a": 0.4, "b": 0.4})
     other = replace(
         other, scores=tuple(b._replace(score=a.score) for a, b in zip(one.scores, other.scores, strict=True))
     )
-    assert scorer.outdoes(one, other) and scorer.outdoes(one, one) and not scorer.outdoes(other, one)
+    assert (
+        scorer.beats_baseline(one, other)
+        and scorer.beats_baseline(one, one)
+        and not scorer.beats_baseline(other, one)
+    )
 
 
 def test_paired_bounds_are_narrower_than_those_of_one(tmp_path: Path) -> None:
     scorer = Scorer(
-        Objectives(by_set={"": "far"}).bound({"": (Far(),)}), [replace(item, task="") for item in TWO]
+        Objectives(by_set={"": "far"}).with_set_measures({"": (Far(),)}),
+        [replace(item, task="") for item in TWO],
     )
     one, other = answered({"a": 0.5, "b": 0.9}), answered({"a": 0.45, "b": 0.85})
     paired = differences(scorer, {1: one, 2: other})[1, 2].interval

@@ -24,6 +24,7 @@ from kingyo.export.task_files import write_task
 from kingyo.lineage import cell, fence, read_front_matter
 from kingyo.models.language_model import LiveModel
 from kingyo.recipe import Recipe, load_recipe
+from kingyo.results.remarks import better_than_bred
 from kingyo.results.summary import summarize
 from kingyo.run.config import parse_config
 from kingyo.run.open_task import open_task
@@ -292,13 +293,13 @@ def test_the_winner_wins_ties_and_nothing_else(tmp_path: Path) -> None:
         winner, math = summary.winner, summary.baselines["math"]
         assert winner is not None and winner.validation == math.validation
         assert summary.best == winner
-        assert summary.better_than_bred() is None
+        assert better_than_bred(summary) is None
         store.set_winner(MAIN, store.trials(MAIN)[0].id)
         summary = summarize(store)
         assert summary.best == summary.baselines["math"]
         assert choose(store) == choose(store, best=True) == math.trial
         assert choose(store, search="main") == store.trials(MAIN)[0]
-        said = summary.better_than_bred()
+        said = better_than_bred(summary)
     assert said is not None
     assert said.startswith("The best model of this run is the parent math (validation 50.0 % [")
     assert ", n = 4; the bred model 25.0 % [" in said

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 from kingyo.evolution import BASELINES, MAIN
-from kingyo.evolution.search import new_trial
+from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Hop, Recipe, Source
 from kingyo.space import path_recipe
 from kingyo.store import RunStore, StoredOutcome, StoredTrial

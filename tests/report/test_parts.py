@@ -16,9 +16,9 @@ from kingyo.report.composition import read_matrices
 from kingyo.report.findings import read_findings
 from kingyo.report.search_history import Point
 from kingyo.report.sentences import path_sentence
+from kingyo.results.comparisons import PairedComparison
 from kingyo.results.importance import importance
 from kingyo.results.layer_paths import RunLayers
-from kingyo.results.summary import PairedComparison
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Genome, Media, Trial

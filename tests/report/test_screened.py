@@ -50,7 +50,7 @@ def test_what_was_estimated_of_the_winner_is_set_beside_test(
         found = summarize(store)
         claim = " ".join(selection_sentences(read_findings(store)))
         print_summary(found)
-    assert told is not None and found.told == told
+    assert told is not None and found.winner_score == told
     assert found.winner is not None and found.winner.test is not None
     gap = 100 * (told - found.winner.test.score)
     said = f"estimated {100 * told:.1f} % for all of them: {gap:+.1f} points from test."

@@ -11,11 +11,11 @@ import pytest
 
 from kingyo.cli.trials import print_trial
 from kingyo.evolution import BASELINES, MAIN, Event, Objectives, objectives_as_facts
-from kingyo.evolution.search import new_trial
-from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.recipe import Recipe, Source
 from kingyo.results.estimates import estimate, raw_means
-from kingyo.results.summary import read_entry, summarize
+from kingyo.results.model_result import read_model_result
+from kingyo.results.summary import summarize
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Trial
 from tests.screened_runs import SPLITS, Model, begun, chance, journey, solves
@@ -76,7 +76,7 @@ def test_scores_that_are_all_alike_leave_room_for_items_that_were_not_met(
     with begun(tmp_path / "run") as store:
         journey(store, Model(solves=lambda _, __: value)).run()
         trial = store.trials(MAIN)[0]
-        found, measured = estimate(store, trial), read_entry(store, "it", trial).fit
+        found, measured = estimate(store, trial), read_model_result(store, "it", trial).fit
         print_trial(store, "0")
     assert found is not None and measured is not None
     each, share = found.score, 1 - 8 / 24

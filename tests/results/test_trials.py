@@ -9,7 +9,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN
-from kingyo.evolution.search import new_trial
+from kingyo.evolution.trial_recipes import new_trial
 from kingyo.results.trials import describe_search, describe_trial, find_trial, reference_to, row_title
 from kingyo.store import RunStore
 from kingyo.types import Trial

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kingyo.advice import advise
 from kingyo.evolution import BASELINES, MAIN, Objectives, objectives_as_facts, stored_objectives
-from kingyo.evolution.search import new_trial
+from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize
 from kingyo.run.trained_control import best_parent

@@ -10,7 +10,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.irt import Responses, sigmoid
-from kingyo.screens import Round, Screen, ScreenSettings, appraise, check_settings
+from kingyo.screens import Round, Screen, ScreenSettings, check_settings, estimate_means
 
 ITEMS = [f"i{n}" for n in range(64)]
 RACING = ScreenSettings(rule="racing", block=8, keep=0.25)
@@ -218,28 +218,29 @@ def test_estimates_are_shrunken_towards_the_others() -> None:
     before = history()
     before.add(0, {ITEMS[31]: 1.0, ITEMS[32]: 1.0})
     before.add(1, dict.fromkeys(ITEMS, 1.0))
-    lucky, perfect = appraise(before, [0, 1])
+    lucky, perfect = estimate_means(before, [0, 1])
     assert 0.4 < lucky.score < 0.75
     assert perfect.score == 1.0
     assert [each.n for each in (lucky, perfect)] == [2, 64]
 
 
 def test_estimates_of_nobody_are_none() -> None:
-    assert appraise(Responses(ITEMS), []) == []
+    assert estimate_means(Responses(ITEMS), []) == []
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "key"),
     [
-        (ScreenSettings(items=0), "search.screen.items: expected 1 or more; received 0"),
-        (ScreenSettings(block=0), "search.screen.block: expected 1 or more; received 0"),
-        (ScreenSettings(alpha=1.5), "search.screen.alpha: expected between 0 and 1; received 1.5"),
+        (ScreenSettings(items=0), "search.screen.items"),
+        (ScreenSettings(block=0), "search.screen.block"),
+        (ScreenSettings(alpha=1.5), "search.screen.alpha"),
         (ScreenSettings(alpha=0.0), "search.screen.alpha"),
         (ScreenSettings(alpha=float("nan")), "search.screen.alpha"),
-        (ScreenSettings(keep=0.0), "search.screen.keep: expected more than 0, at most 1; received 0"),
+        (ScreenSettings(keep=0.0), "search.screen.keep"),
         (ScreenSettings(keep=1.1), "search.screen.keep"),
     ],
 )
-def test_settings_that_make_no_sense(settings: ScreenSettings, says: str) -> None:
-    with pytest.raises(KingyoError, match=says):
+def test_settings_that_make_no_sense(settings: ScreenSettings, key: str) -> None:
+    with pytest.raises(KingyoError) as error:
         check_settings(settings)
+    assert error.value.argument == key

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 
-from kingyo import stats
 from kingyo.errors import KingyoError
 from kingyo.stats import (
     PairedDifference,
@@ -17,6 +16,7 @@ from kingyo.stats import (
     mcnemar,
     mean_name,
     mean_of_runs,
+    means,
     paired_difference,
     selection_bias,
     sign_flips,
@@ -155,7 +155,7 @@ def test_paired_difference_of_graded_scores_uses_the_pairs() -> None:
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_interval_and_p_never_contradict_each_other(level: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    monkeypatch.setattr(means, "RESAMPLES", 1000)
     rng = np.random.default_rng(0)
     verdicts: set[bool] = set()
     for n in (5, 20, 60, 200):
@@ -276,7 +276,7 @@ def test_intervals_of_graded_scores_cover(
     name: str, n: int, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """BCa covered 23 % (n = 5) to 90 % (n = 50) of the first; docs/statistics.md has the whole table."""
-    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    monkeypatch.setattr(means, "RESAMPLES", 1000)
     rng, held = np.random.default_rng(n), 0
     for seed in range(runs):
         values, mean, least = _draw(name, rng, n)

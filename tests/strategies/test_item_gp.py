@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.irt.item_groups import divided
+from kingyo.irt.item_groups import group_items
 from kingyo.strategies import build, item_gp
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
 from kingyo.types import (
@@ -367,9 +367,9 @@ def test_trials_of_an_earlier_search_do_not_divide_items(monkeypatch: pytest.Mon
 
     def count(scores: Sequence[Mapping[str, float]]) -> list[list[str]]:
         models.append(len(scores))
-        return divided(scores)
+        return group_items(scores)
 
-    monkeypatch.setattr(item_gp, "divided", count)
+    monkeypatch.setattr(item_gp, "group_items", count)
     strategy = build("item-gp", PARTS, 2, {})
     known = [of_two_halves(Trial(number=-1 - n, genome=(1.0 - n,) * 4 + (float(n),) * 4)) for n in range(2)]
     tried = [of_two_halves(Trial(number=-3 - n, genome=(0.1 * n,) * 8), range(n, n + 24)) for n in range(3)]

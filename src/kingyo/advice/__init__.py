@@ -1,7 +1,6 @@
-"""Warnings and notes about a run, as data: what was found, why it matters, and what to do.
+"""Warnings and notes about a run as data: what was found, why it matters, and what to do.
 
-The store is read and nothing is printed: show, the end of evolve, the live display and the report print what
-is found. A run is judged by fit, and by the finalists' validation scores; never by test.
+They are based on fit scores and on the finalists' validation scores, never on test.
 """
 
 from __future__ import annotations
@@ -9,35 +8,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kingyo.advice.bounds import winners_at_bounds
-from kingyo.advice.course import course_of_search
-from kingyo.advice.cut import answers_cut
-from kingyo.advice.flat import scores_without_differences
+from kingyo.advice.equal_scores import uninformative_scores
 from kingyo.advice.message import Advice, folder_of
-from kingyo.advice.seeds import luck_of_the_seed
+from kingyo.advice.progress import search_progress
+from kingyo.advice.seed_variation import seed_variation
+from kingyo.advice.truncation import truncated_answers
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 
-__all__ = ["Advice", "advise", "lost_writes", "scores_without_differences"]
+__all__ = ["Advice", "advise", "lost_writes", "uninformative_scores"]
 
 
 def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
-    """Return what to know of a run, finished or not; warnings first.
+    """Return the advice on a run, finished or not; warnings first.
 
     Args:
         store: the run.
         summary: of the same run.
     """
-    flat = list(scores_without_differences(store))
-    found = [*lost_writes(store), *flat, *winners_at_bounds(store, summary)]
-    if not flat:
-        found += course_of_search(store, summary)
-    found += answers_cut(store, summary)
-    found += luck_of_the_seed(store, summary)
-    return tuple(sorted(found, key=lambda each: each.level == "note"))
+    equal = list(uninformative_scores(store))
+    advice = [*lost_writes(store), *equal, *winners_at_bounds(store, summary)]
+    if not equal:
+        advice += search_progress(store, summary)
+    advice += truncated_answers(store, summary)
+    advice += seed_variation(store, summary)
+    return tuple(sorted(advice, key=lambda each: each.level == "note"))
 
 
 def lost_writes(store: RunStore) -> Iterator[Advice]:
-    """Warn if what was stored could not be found when the run was opened."""
+    """Warn if stored data could not be found when the run was opened."""
     if store.lost is not None:
         yield Advice(
             kind="lost",

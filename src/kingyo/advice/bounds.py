@@ -1,4 +1,4 @@
-"""Warn if a winner lies at a bound of the search, beyond which there is something to try."""
+"""Warn if a winner lies at a bound of the search that can be widened."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kingyo.results.summary import RunSummary
 from kingyo.run.config import PARAMETERS
 from kingyo.store import RunStore, StoredTrial
 
-EDGE = 0.01  # of an axis' range: a gene that is nearer to a bound lies at it
-SHOWN = 4  # genes that are named
-NEARLY_ALL = 0.97  # on validation: a winner that scores more has little to gain beyond a bound
+EDGE = 0.01  # of an axis' range: genes closer to a bound lie at it
+SHOWN = 4  # number of genes that are named
+NEARLY_ALL = 0.97  # validation score above which a winner has little to gain beyond a bound
 LOG = "log10 "
 
 Side = Literal["from", "to"]
@@ -28,9 +28,9 @@ class _Edge:
 
     Attributes:
         axis: its name.
-        key: of run.yaml, which moves the bound.
-        bound: where it is.
-        wider: where it may be moved to: half of the range further out.
+        key: the key of run.yaml that sets the bound.
+        bound: its value.
+        wider: a suggested value, half of the range further out.
     """
 
     axis: str
@@ -42,9 +42,8 @@ class _Edge:
 def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Warn if genes of the winner, or of the best of many candidates so far, lie at a bound.
 
-    Not of a winner that solves nearly all of validation. Only parameters of merge methods count whose bounds
-    run.yaml sets. Beyond a lower bound of 0 there is less than nothing of a model, which is another idea and
-    not more of the same.
+    No warning for a winner that solves nearly all of validation, and for bounds that run.yaml does not set.
+    A lower bound of 0 is never suggested to be moved, because negative weights are a different idea.
     """
     config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
     if config.get("merge", {}).get("genome") is not None:  # a genome file has no such keys
@@ -68,7 +67,7 @@ def _best(store: RunStore, summary: RunSummary, search: str) -> StoredTrial | No
 def _edges(description: Mapping[str, object], trial: StoredTrial) -> Iterator[_Edge]:
     known = set(METHODS.names())
     methods = [METHODS.get(name) for name in str(description.get("method")).split(", ") if name in known]
-    parameters = {each.name: each for method in methods for each in method.params}
+    parameters = {parameter.name: parameter for method in methods for parameter in method.params}
     axes = cast("Sequence[Mapping[str, object]]", description.get("axes", ()))
     for axis, gene in zip(axes, trial.asked.genome, strict=False):
         name = str(axis["name"])
@@ -88,7 +87,7 @@ def _sides(gene: float, low: float, high: float) -> Iterator[Side]:
 
 
 def _beyond(axis: str, parameter: Parameter, side: Side, bounds: tuple[float, float]) -> Iterator[_Edge]:
-    """A bound that can be moved; none where the method takes nothing beyond it."""
+    """Yield the gene's bound if the method accepts values beyond it."""
     low, high = bounds
     half = (high - low) / 2
     bound, wider = (low, low - half) if side == "from" else (high, high + half)
@@ -105,9 +104,9 @@ def _beyond(axis: str, parameter: Parameter, side: Side, bounds: tuple[float, fl
 
 
 def _advice(trial: StoredTrial, edges: Sequence[_Edge], *, is_picked: bool) -> Advice:
-    named = [f"{each.axis} at {each.bound:.3g}" for each in edges[:SHOWN]]
+    named = [f"{edge.axis} at {edge.bound:.3g}" for edge in edges[:SHOWN]]
     rest = f" and {len(edges) - SHOWN} more" if len(edges) > SHOWN else ""
-    moves = dict.fromkeys(f"`{each.key}` from {each.bound:.3g} to {each.wider:.3g}" for each in edges)
+    moves = dict.fromkeys(f"`{edge.key}` from {edge.bound:.3g} to {edge.wider:.3g}" for edge in edges)
     who = "winner" if is_picked else "best candidate so far"
     return Advice(
         kind="bound",

@@ -1,4 +1,4 @@
-"""One piece of advice as data, and the words that several of them share."""
+"""Advice as data, and helpers for its text."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from kingyo.store import RunStore
 Kind = Literal["lost", "zero", "broken", "equal", "bound", "start", "stuck", "progress", "cut", "seeds"]
 
 FEW = 4
-"""Candidates: a first batch of fewer is no start to compare with."""
+"""Smallest number of candidates in a first batch to compare with."""
 ENOUGH = 12
-"""Candidates: of fewer nothing is said but how the search went."""
+"""Smallest number of candidates for a warning about the search."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """One thing to know.
+    """One piece of advice.
 
     Attributes:
-        kind: what it is, for programs.
-        level: a warning wants something done; a note does not.
-        what: what was found.
+        kind: for programs.
+        level: a warning needs an action; a note does not.
+        what: the finding.
         why: what it means; may be empty.
         remedy: what to do; may be empty.
     """
@@ -40,16 +40,16 @@ class Advice:
 
     @property
     def text(self) -> str:
-        """The whole in one line."""
+        """Return finding, meaning and remedy in one line."""
         return " ".join(part for part in (self.what, self.why, self.remedy) if part)
 
     def to_json(self) -> dict[str, str]:
-        """Return it as JSON."""
+        """Return the advice as JSON."""
         return asdict(self)
 
 
 def folder_of(store: RunStore) -> str:
-    """Return the run's folder as a shell takes it."""
+    """Return the run's folder, quoted for a shell."""
     return shlex.quote(str(store.folder))
 
 
@@ -61,12 +61,12 @@ def seeds_command(store: RunStore) -> str:
     return shlex.join(("kingyo", "evolve", config, "--seeds", "3", "--run", folder))
 
 
-def bred_search(store: RunStore) -> str | None:
-    """Return the search to judge: the main one; before it begins, that of weights alone; None before any."""
-    begun = store.searches()
-    return next((name for name in (MAIN, PARAMETERS) if name in begun and store.trials(name)), None)
+def current_search(store: RunStore) -> str | None:
+    """Return the main search, or before it begins the search of weights alone; None before any trial."""
+    searches = store.searches()
+    return next((name for name in (MAIN, PARAMETERS) if name in searches and store.trials(name)), None)
 
 
 def is_of_paths(store: RunStore, search: str) -> bool:
-    """Return whether a search looks for paths through layers, which have no bounds to move."""
+    """Return whether a search is for layer paths, which have no bounds."""
     return store.searches()[search].get("space") == "dataflow"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rich.markup import escape
 
-from kingyo.advice import Advice, lost_writes, scores_without_differences
+from kingyo.advice import Advice, lost_writes, uninformative_scores
 from kingyo.advice.message import FEW
 from kingyo.cli.console import Console, say
 from kingyo.cli.terminal import echo
@@ -70,7 +70,7 @@ class AdviceWatcher:
             self._warn()
 
     def _warn(self) -> None:
-        for advice in scores_without_differences(self._store):
+        for advice in uninformative_scores(self._store):
             is_known = advice.kind in self._told
             self._told.add(advice.kind)
             self._tell(advice_text(replace(advice, why="", remedy="") if is_known else advice))

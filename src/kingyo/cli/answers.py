@@ -11,7 +11,7 @@ from rich.markup import escape
 from kingyo.cli.console import Console, say
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.results.summary import token_limits
+from kingyo.results.model_result import token_limits
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item, ItemScore
 

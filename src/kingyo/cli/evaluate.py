@@ -138,7 +138,7 @@ def _by_task(built: Task, items: Sequence[Item], scores: Sequence[ItemScore]) ->
 def _print_score(
     model: str, built: Task, split: str, by_task: Mapping[str, Interval], *, as_json: bool
 ) -> None:
-    from kingyo.results.summary import interval_json
+    from kingyo.results.summary_json import interval_json
     from kingyo.stats import mean_name, weighted_mean
     from kingyo.tasks import weights_of
 

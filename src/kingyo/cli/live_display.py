@@ -22,7 +22,7 @@ from kingyo.dry_run import Cost, ProgressPart, TimeLeft, cost_of
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted
-from kingyo.results.set_values import number_of
+from kingyo.results.set_values import score_formatter
 from kingyo.run.extensions import settle, take_back, take_back_control
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
@@ -49,7 +49,7 @@ class LiveDisplay:
         self._quiet = quiet
         self._console = console or _standard_error()
         self._pace = TimeLeft(Cost(parts=()))
-        self._in_words = number_of(stored_objectives(store))
+        self._in_words = score_formatter(stored_objectives(store))
         self._table = PartsTable(self._pace, self._in_words)
         self._live: Live | None = None
         self._lined = time.monotonic()

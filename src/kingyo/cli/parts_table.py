@@ -19,7 +19,7 @@ from rich.text import Text
 from kingyo.dry_run import STAGES, ProgressPart, TimeLeft, total
 from kingyo.evolution import BASELINES, MAIN, Event
 from kingyo.io.units import time_text
-from kingyo.results.estimates import estimated
+from kingyo.results.estimates import estimate_note
 from kingyo.run.config import PARAMETERS, WEIGHTS_ALONE
 from kingyo.stats import percent
 from kingyo.types import Split
@@ -80,7 +80,7 @@ class PartsTable:
         if event.value is not None:
             if event.kind == "told" and event.value > max(scores.values, default=-math.inf):
                 is_raw = event.is_estimate and event.raw is not None
-                scores.measured = estimated(event.raw or 0.0, event.n_raw) if is_raw else ""
+                scores.measured = estimate_note(event.raw or 0.0, event.n_raw) if is_raw else ""
             scores.last.append(event.value)
             if event.split == "fit" or event.search == MAIN:
                 scores.values.append(event.value)

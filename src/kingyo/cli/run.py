@@ -385,16 +385,18 @@ def export(
 def _say_which(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
     """Say which model was written, and why where it is the best of the run and not the bred one."""
     from kingyo.evolution import BASELINES, MAIN
-    from kingyo.results.summary import MIXTURES, summarize
+    from kingyo.results.model_result import MIXTURES
+    from kingyo.results.remarks import beside_baselines, better_than_bred
+    from kingyo.results.summary import summarize
     from kingyo.results.trials import describe_trial
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
     echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
     summary = summarize(store)
-    scored = summary.beside_baselines(chosen)
+    scored = beside_baselines(summary, chosen)
     if scored is not None:
         echo(scored)
-    better = summary.better_than_bred() if is_default else None
+    better = better_than_bred(summary) if is_default else None
     if better is not None and chosen.search != MAIN:
         echo(f"{better} `--search main` writes the bred model.")
 

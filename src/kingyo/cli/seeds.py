@@ -80,9 +80,9 @@ def same_command(name: str, given: Mapping[str, object]) -> str:
 
 def print_spread(folder: Path, as_json: bool) -> None:
     """Print the spread over the runs of a folder."""
-    from kingyo.results.seed_spread import read_spread
+    from kingyo.results.seed_spread import read_seed_summary
 
-    found = read_spread(folder)
+    found = read_seed_summary(folder)
     if as_json:
         print_json(found.to_json())
         return

@@ -9,9 +9,18 @@ from rich.table import Table
 
 from kingyo.cli.console import Console, say
 from kingyo.io.units import counted
+from kingyo.results.comparisons import PairedComparison, gap_to_test
 from kingyo.results.layer_paths import LEGEND, NamedPath, sketch
+from kingyo.results.model_result import ModelResult
+from kingyo.results.remarks import (
+    better_than_bred,
+    dropped_baselines,
+    estimate_beside_test,
+    how_picked,
+    not_compared,
+)
 from kingyo.results.set_values import set_value_text
-from kingyo.results.summary import ModelResult, PairedComparison, RunSummary, minus_test
+from kingyo.results.summary import RunSummary
 from kingyo.results.trials import row_title
 from kingyo.run.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.stats import Interval, percent
@@ -30,7 +39,7 @@ def print_summary(summary: RunSummary) -> None:
     """Print status, scores with intervals and comparisons to standard output."""
     console = Console(highlight=False)
     console.print(f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
-    better = summary.better_than_bred()
+    better = better_than_bred(summary)
     if better is not None:
         console.print(escape(better), style="bold")
     beside = "baselines and controls" if summary.controls else "baselines"
@@ -50,7 +59,7 @@ def print_summary(summary: RunSummary) -> None:
         print_path(console, summary.path, "bred" if summary.winner is not None else "best so far")
     for comparison in summary.comparisons:
         console.print(escape(_sentence(comparison, summary.decided_by)))
-    picked = summary.how_picked()
+    picked = how_picked(summary)
     for line in (*([] if picked is None else [picked]), *_honesty(summary)):
         console.print(line)
     if summary.training is not None:
@@ -59,7 +68,7 @@ def print_summary(summary: RunSummary) -> None:
         say(console, summary.test_note)
     for renewal in summary.renewals:
         say(console, escape(str(renewal)), style="bold")
-    missing = summary.not_compared()
+    missing = not_compared(summary)
     if missing is not None:
         say(console, escape(missing))
     if summary.winner is not None and not summary.comparisons:
@@ -68,13 +77,13 @@ def print_summary(summary: RunSummary) -> None:
 
 def _leader(summary: RunSummary) -> str:
     """What counts of the best so far, whose answers are measured with an interval at the end of the run."""
-    if summary.winner is not None or summary.leading is None:
+    if summary.winner is not None or summary.leader_score is None:
         return ""
-    return f" The best so far has {summary.in_words(summary.leading)} on fit."
+    return f" The best so far has {summary.in_words(summary.leader_score)} on fit."
 
 
 def _remarks(summary: RunSummary) -> Iterator[str]:
-    dropped, near = summary.dropped(), summary.near_duplicates
+    dropped, near = dropped_baselines(summary), summary.near_duplicates
     if summary.decided_by is not None:
         yield f"What decides is {summary.decided_by}, not the mean item score.{_leader(summary)}"
     if dropped is not None:
@@ -112,7 +121,7 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
         return
     inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
     yield f"{said} It scored {percent(winner.test.score)}: {inside} the interval."
-    estimate = summary.estimate_beside_test()
+    estimate = estimate_beside_test(summary)
     if estimate is not None:
         yield estimate
     chosen: list[Split] = ["validation"] if estimate is not None else ["fit", "validation"]
@@ -122,7 +131,7 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
 
 
 def _drop(winner: ModelResult, split: Split) -> str | None:
-    drop, score = minus_test(winner, split), winner.on(split)
+    drop, score = gap_to_test(winner, split), winner.on(split)
     if drop is None or score is None or winner.test is None:
         return None
     return f"{split} minus test {drop.in_percent(' points', '+')} (n={score.n} and {winner.test.n})"

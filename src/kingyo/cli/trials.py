@@ -12,9 +12,10 @@ from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.io.units import counted
 from kingyo.results.estimates import estimate
-from kingyo.results.layer_paths import NamedPath, read_atlas
-from kingyo.results.set_values import number_of
-from kingyo.results.summary import ModelResult, interval_json, read_entry
+from kingyo.results.layer_paths import NamedPath, read_run_layers
+from kingyo.results.model_result import ModelResult, read_model_result
+from kingyo.results.set_values import score_formatter
+from kingyo.results.summary_json import interval_json
 from kingyo.results.trials import describe_trial, failure_of, find_trial, reference_to
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS
@@ -50,7 +51,7 @@ def print_trial(store: RunStore, reference: str, answers: int | None = None) -> 
     told = next((each.value for each in store.outcomes(trial.search) if each.trial == trial.id), None)
     objectives = stored_objectives(store)
     if objectives.by_set and told is not None:
-        say(console, escape(f"what counts, {objectives.title} on fit: {number_of(objectives)(told)}"))
+        say(console, escape(f"what counts, {objectives.title} on fit: {score_formatter(objectives)(told)}"))
     believed = estimate(store, trial)
     if believed is not None:
         n = len(store.items()["fit"])
@@ -97,4 +98,8 @@ def trial_record(store: RunStore, reference: str, answers: int | None = None) ->
 
 def _read(store: RunStore, reference: str) -> tuple[StoredTrial, ModelResult, NamedPath | None]:
     trial = find_trial(store, reference)
-    return trial, read_entry(store, trial.search, trial), read_atlas(store).read(read_recipe(trial))
+    return (
+        trial,
+        read_model_result(store, trial.search, trial),
+        read_run_layers(store).read(read_recipe(trial)),
+    )

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, overload
 
-from kingyo.evolution import BASELINES, Journey, Search, budget
+from kingyo.evolution import BASELINES, Journey, Search
+from kingyo.evolution.budget import expected_trials
 from kingyo.run.extensions import read_extensions
 from kingyo.screens import Screen
 from kingyo.store import RunStore
@@ -178,7 +179,7 @@ def _finalists(search: Search, wanted: int, n: int | None) -> int:
 def _tried(search: Search, before: Mapping[str, CostPart], n_fit: int, n_workers: int) -> CostPart:
     """Return the part of a search on fit; a control is limited by its searches, a finite one by its size."""
     items = Screen(search.screen, search.seed).most_items(n_fit)
-    models, seconds = budget.total(search.limits, items), search.limits.seconds
+    models, seconds = expected_trials(search.limits, items), search.limits.seconds
     if seconds is not None:
         seconds /= n_workers
     if search.like:

@@ -1,8 +1,7 @@
-"""The journey of a run: baselines, searches, validation, and the test split once.
+"""The search loop of a run: baselines, searches, validation, and test.
 
-The one loop of the project. It knows no algorithm by name and no model: it moves trials between a strategy,
-an evaluator and the store. The store's log is the state: a run that is resumed replays it into a fresh
-strategy (or what follows its latest noted state), checks that it asks for the stored genomes, and goes on.
+It moves trials between a strategy, an evaluator and the store. The store's log is the state: a resumed run
+replays it into a new strategy, checks that it asks for the stored genomes, and goes on.
 """
 
 from kingyo.evolution.front import Front, FrontPoint, read_front
@@ -17,7 +16,7 @@ from kingyo.evolution.types import (
     Limits,
     Search,
     Space,
-    silent,
+    ignore_events,
 )
 
 __all__ = [
@@ -34,9 +33,9 @@ __all__ = [
     "Search",
     "Space",
     "finalists_fact",
+    "ignore_events",
     "objectives_as_facts",
     "read_finalists",
     "read_front",
-    "silent",
     "stored_objectives",
 ]

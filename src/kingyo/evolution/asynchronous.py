@@ -1,92 +1,85 @@
-"""A search without generations: who is free gets the next candidate, and the strategy learns of each at once.
+"""Run a search without generations: each free worker gets a candidate, and each outcome is told at once.
 
-A slow candidate holds nobody up. What is asked depends on who finishes first, so another run with the same
-seed may find others; but the store keeps how asks and tells were interleaved, and a resumed run repeats just
-that.
+A slow candidate blocks no other worker. Which candidates are asked for depends on the order of finishing, so
+another run with the same seed may differ. The store records how asks and tells were interleaved, so a resumed
+run replays exactly.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from kingyo.evolution.ask_tell import Ask, Step
-from kingyo.evolution.earlier_sessions import EarlierSessions
-from kingyo.evolution.search import AnySearchRun
-from kingyo.evolution.trial_evaluation import ScoringRequest, TrialEvaluation
-from kingyo.evolution.types import Limits
+from kingyo.evolution.replay import Replay
+from kingyo.evolution.search_log import SearchLog
+from kingyo.evolution.trial_evaluation import TrialEvaluation, TrialEvaluator
 from kingyo.store import StoredTrial
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Open:
-    """A trial that was asked for and not told yet, with the items that it is scored on."""
-
-    trial: StoredTrial
-    items: tuple[str, ...]
+def run_asynchronously(log: SearchLog, evaluator: TrialEvaluator) -> None:
+    """Replay earlier sessions, then run trials until a limit is reached or the strategy is exhausted."""
+    _AsynchronousLoop(log, evaluator).run()
 
 
-class AsynchronousRun(AnySearchRun):
-    """Runs one search of a journey without generations, or the rest of it."""
+class _AsynchronousLoop:
+    def __init__(self, log: SearchLog, evaluator: TrialEvaluator) -> None:
+        self._log, self._evaluator = log, evaluator
+        self._open: set[int] = set()  # ids of trials that were asked for and not told yet
 
-    def _search(self, past: EarlierSessions, limits: Limits, most: int) -> None:
-        opened = self._in_flight(past)
-        for each in list(opened.values()):
-            self._begin_trial(each, opened)
+    def run(self) -> None:
+        for trial, items in self._replay().items():
+            self._begin(trial, items)
         while True:
-            while len(opened) < self._measurer.n_workers:
-                new = self._ask_one(limits, most, len(opened))
-                if new is None:
+            while len(self._open) < self._evaluator.n_workers:
+                trial = self._ask()
+                if trial is None:
                     break
-                opened[new.trial.id] = new
-                self._begin_trial(new, opened)
-            if not opened:
+                self._open.add(trial.id)
+                self._begin(trial, self._items(trial))
+            if not self._open:
                 return
-            for trial, measured in self._measurer.finish():
-                self._end_trial(opened.pop(trial.id), measured)
+            for result in self._evaluator.finish():
+                self._end(result)
 
-    def _in_flight(self, past: EarlierSessions) -> dict[int, _Open]:
-        """Ask and tell as it was done in earlier sessions; return what was in flight when they ended."""
-        trials = {each.id: each for each in self._store.trials(self.search.name)}
-        told = [trials[each] for each in past.outcomes]
-        opened: dict[int, _Open] = {}
-        steps: list[Step] = []
+    def _replay(self) -> dict[StoredTrial, list[str]]:
+        """Replay earlier sessions; return the trials without outcomes, and the items to score them on."""
+        log, replay = self._log, Replay(self._log)
+        trials = {trial.id: trial for trial in log.store.trials(log.search.name)}
+        finished = [trials[trial] for trial in replay.outcomes]
+        unfinished: dict[StoredTrial, list[str]] = {}
         n_told = 0
         for trial in trials.values():
-            steps += [self._told_again([each], past) for each in told[n_told : trial.told]]
+            for earlier in finished[n_told : trial.told]:
+                log.driver.tell(replay.read([earlier]))
             n_told = trial.told
-            steps.append(Ask(trials=[trial]))
-            if trial.id not in past.outcomes:
-                opened[trial.id] = self._opened(trial)
-        steps += [self._told_again([each], past) for each in told[n_told:]]
-        self._strategist.catch_up(steps)
-        return opened
+            log.driver.ask_again([trial])
+            if trial.id not in replay.outcomes:
+                unfinished[trial] = self._items(trial)
+        for earlier in finished[n_told:]:
+            log.driver.tell(replay.read([earlier]))
+        self._open = {trial.id for trial in unfinished}
+        return unfinished
 
-    def _ask_one(self, limits: Limits, most: int, n_open: int) -> _Open | None:
-        """One more trial, unless what is in flight may use up the budget, or there is none."""
-        if self._spent.room(limits, n_open + 1, most) <= n_open:
+    def _ask(self) -> StoredTrial | None:
+        """Ask for one trial; None if open trials may use up the budget, or the strategy is exhausted."""
+        log, n_open = self._log, len(self._open)
+        if log.room(n_open + 1) <= n_open:
             return None
-        number = self._spent.trials + n_open
-        trials = self._asked(number, 1, number)
-        return self._opened(trials[0]) if trials else None
+        number = log.spent.trials + n_open
+        trials = log.ask(number, 1, number)
+        return trials[0] if trials else None
 
-    def _opened(self, trial: StoredTrial) -> _Open:
-        """Choose its items, by what is known when it is asked for."""
-        number = trial.asked.number
-        order = self._screen.rounds(self._responses, [number], number).order
-        return _Open(trial=trial, items=tuple(self._items[column] for column in order))
+    def _items(self, trial: StoredTrial) -> list[str]:
+        """Choose the items of a trial from the responses at the time of asking."""
+        log, number = self._log, trial.asked.number
+        order = log.screen.rounds(log.responses, [number], number).order
+        return [log.items[column] for column in order]
 
-    def _begin_trial(self, each: _Open, opened: dict[int, _Open]) -> None:
-        known = self._measurer.begin(ScoringRequest(trial=each.trial, split="fit", items=each.items))
+    def _begin(self, trial: StoredTrial, items: list[str]) -> None:
+        known = self._evaluator.begin(trial, "fit", items)
         if known is not None:
-            self._end_trial(opened.pop(each.trial.id), known)
+            self._end(known)
 
-    def _end_trial(self, each: _Open, measured: TrialEvaluation) -> None:
-        trial, evaluation = each.trial, measured.evaluation
-        self._tell_ended(trial, measured)
-        self._remember(trial.asked.number, self._store.scores_of(trial.id, "fit"))
-        before = self._spent.items
-        outcomes = self._outcomes([trial], {trial.asked.number: evaluation})
-        self._count(*self._store.costs(self.search.name, "fit", trial.batch)[trial.id])
-        self._note_idle(before, 1)
-        self._tell_told(outcomes)
-        self._strategist.tell(outcomes)
+    def _end(self, result: TrialEvaluation) -> None:
+        trial, log = result.trial, self._log
+        self._open.remove(trial.id)
+        log.report_evaluation(result)
+        log.add_scores(trial, log.store.scores_of(trial.id, "fit"))
+        log.tell([trial], {trial.asked.number: result.evaluation})

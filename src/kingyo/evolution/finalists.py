@@ -1,4 +1,4 @@
-"""Who goes to validation: the best on fit, and no two that say nearly the same."""
+"""Select the finalists of a search for validation: the best on fit, without near duplicates."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 from kingyo.types import Axis, Genome
 
-APART = 0.1  # of an axis' range: closer on every axis is the same place
+APART = 0.1  # of an axis' range: genomes that are closer on every axis are neighbours
 
 
 def spread_out(genomes: Sequence[Genome], axes: Sequence[Axis], n: int) -> list[int]:
-    """Pick the first of each neighbourhood, in order, and the best of the others where these are too few.
+    """Pick the first of each neighbourhood, in order, and fill up with the best of the rest.
 
-    A search ends where it believes the best to be, so its best few are neighbours, and validation could
-    only pick one of equals. It is worth its cost where it may contradict fit.
+    A search ends near its believed optimum, so its best trials are neighbours, and validation of neighbours
+    could not contradict fit.
 
     Args:
-        genomes: the best first.
-        axes: of the space, one for each gene.
-        n: how many are wanted.
+        genomes: best first.
+        axes: of the space, one per gene.
+        n: number of genomes to pick.
 
     Returns:
         The positions of at most n genomes, in rising order. Two of them differ by a tenth of the range of

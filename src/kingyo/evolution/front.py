@@ -1,4 +1,4 @@
-"""The front of a search: its trials that no other beats in all objectives, as their strategy was told."""
+"""The Pareto front of a search: trials that no other beats in all objectives, by the values told."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from kingyo.strategies import pareto
 
 @dataclass(frozen=True, kw_only=True)
 class FrontPoint:
-    """A trial on the front.
+    """A trial with its objectives.
 
     Attributes:
-        trial: what was asked.
-        objectives: in the order of the run's.
+        trial: the trial.
+        objectives: in the order of the run's objectives.
         value: the weighted mean of its tasks.
         is_partial: the numbers are estimates from some of the items.
-        raw: where they are, the mean of each objective over the items that were scored, and how many these
-            are; None for an objective that is read off the recipe.
+        raw: if they are, the mean of each objective over the scored items, and the number of these; None for
+            an objective that is computed from the recipe.
     """
 
     trial: StoredTrial
@@ -33,62 +33,58 @@ class FrontPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Front:
-    """Points in the order of asking, one per recipe; ``knee`` is the best compromise, None without any.
-
-    ``beaten`` are the trials that are not on the front.
-    """
+    """The trials on the front, in the order of asking, one per recipe; ``beaten`` are the other trials."""
 
     points: tuple[FrontPoint, ...] = ()
     beaten: tuple[FrontPoint, ...] = ()
 
     @property
     def knee(self) -> FrontPoint | None:
-        """The point farthest beyond the plane through the front's ends; see ``pareto.knee``."""
-        return self.points[pareto.knee([each.objectives for each in self.points])] if self.points else None
+        """Return the best compromise, see ``pareto.knee``; None for an empty front."""
+        return self.points[pareto.knee([point.objectives for point in self.points])] if self.points else None
 
     def spread(self, n: int) -> list[FrontPoint]:
-        """The knee, then those points that lie farthest from their neighbours: n at most."""
+        """Return the knee, then the points farthest from their neighbours; at most n."""
         if not self.points:
             return []
-        distance = pareto.crowding([each.objectives for each in self.points])
+        distance = pareto.crowding([point.objectives for point in self.points])
         order = sorted(range(len(self.points)), key=lambda i: (-distance[i], i))
-        knee = pareto.knee([each.objectives for each in self.points])
+        knee = pareto.knee([point.objectives for point in self.points])
         return [self.points[i] for i in [knee, *(i for i in order if i != knee)][:n]]
 
 
 def read_front(store: RunStore, search: str) -> Front:
-    """Read the front of a search from what its strategy was told; empty where there is one objective."""
+    """Read the front of a search from the stored outcomes; empty for a single objective."""
     trials = {trial.id: trial for trial in store.trials(search)}
-    objectives, found = stored_objectives(store), dict[str, FrontPoint]()
-    for each in store.outcomes(search):
-        trial = trials[each.trial]
-        if each.objectives and each.value is not None:
+    objectives, points = stored_objectives(store), dict[str, FrontPoint]()
+    for outcome in store.outcomes(search):
+        trial = trials[outcome.trial]
+        if outcome.objectives and outcome.value is not None:
             point = FrontPoint(
                 trial=trial,
-                objectives=each.objectives,
-                value=each.value,
-                is_partial=each.is_partial,
-                raw=_raw(store, trial, objectives) if each.is_partial else (),
+                objectives=outcome.objectives,
+                value=outcome.value,
+                is_partial=outcome.is_partial,
+                raw=_raw(store, trial, objectives) if outcome.is_partial else (),
             )
-            found.setdefault(trial.recipe_hash, point)
-    return _parted(list(found.values()))
+            points.setdefault(trial.recipe_hash, point)
+    return _split(list(points.values()))
 
 
 def _raw(store: RunStore, trial: StoredTrial, objectives: Objectives) -> tuple[tuple[float, int] | None, ...]:
-    """What was measured of each objective on fit."""
-    scores, is_one = store.scores_of(trial.id, "fit"), len(objectives.tasks) == 1
-    measured: list[tuple[float, int] | None] = []
+    """Return the mean of each objective over the scored fit items, with their number."""
+    scores, is_single = store.scores_of(trial.id, "fit"), len(objectives.tasks) == 1
+    means: list[tuple[float, int] | None] = []
     for name in objectives.names:
-        own = [score for item, score in scores.items() if is_one or item.partition("/")[0] == name]
-        is_read_off = name in MEASURES or not own
-        measured.append(None if is_read_off else (sum(own) / len(own), len(own)))
-    return tuple(measured)
+        own = [score for item, score in scores.items() if is_single or item.partition("/")[0] == name]
+        means.append(None if name in MEASURES or not own else (sum(own) / len(own), len(own)))
+    return tuple(means)
 
 
-def _parted(points: Sequence[FrontPoint]) -> Front:
-    ordered = sorted(points, key=lambda each: each.trial.id)
-    unbeaten = {int(i) for i in pareto.front([each.objectives for each in ordered])}
+def _split(points: Sequence[FrontPoint]) -> Front:
+    ordered = sorted(points, key=lambda point: point.trial.id)
+    unbeaten = {int(i) for i in pareto.front([point.objectives for point in ordered])}
     return Front(
-        points=tuple(each for i, each in enumerate(ordered) if i in unbeaten),
-        beaten=tuple(each for i, each in enumerate(ordered) if i not in unbeaten),
+        points=tuple(point for i, point in enumerate(ordered) if i in unbeaten),
+        beaten=tuple(point for i, point in enumerate(ordered) if i not in unbeaten),
     )

@@ -1,18 +1,18 @@
-"""The rules of the race on validation: a trial that is clearly behind is scored on no more items.
+"""The rules of the race on validation: trials that are clearly behind are scored on no more items.
 
-The trials of a race are the finalists of a search, or the baselines. All meet the same items in the same
-order. After half of them, and before that after an eighth, a 32nd, …, as far as these are 10 items or more,
-each is compared with the leader, the one with the best mean so far (of several tasks, the weighted mean of
-their means). So there is no look below 20 items. Fit has no say in the race; it has one among the finalists
-that met all items (``kingyo.evolution.picking``).
+The trials of a race are the finalists of a search, or the baselines. All get the same items in the same
+order. After half of the items, and before that after an eighth, a 32nd, …, if these are 10 items or more,
+each trial is compared with the leader: the one with the best mean so far (for several tasks, the weighted
+mean of their means). So there is no look below 20 items. Fit scores do not count in the race; they do among
+the finalists that finish it (``kingyo.evolution.picking``).
 
-A trial is out if its scores are clearly below the leader's, paired by item: by the exact sign test of
-``kingyo.screens.racing`` where one task is scored right or wrong, else by flipping the signs of the weighted
-differences (``kingyo.stats.sign_flips``), which compares means.
+A trial is dropped if its scores are clearly below the leader's, paired by item: by the exact sign test of
+``kingyo.screens.racing`` if there is one task with scores of 0 and 1; otherwise by flipping the signs of the
+weighted differences (``kingyo.stats.sign_flips``), which compares means.
 
-**Error rate.** The tests are one-sided, each at the level α / (looks × (trials − 1)). The trial that is
-truly best on validation is out with probability at most α: at a look it must lose to one of the others, so at
-most (finalists − 1) × level, and the union bound over the looks does the rest.
+**Error rate.** The tests are one-sided, each at the level α / (looks × (trials − 1)). The truly best trial on
+validation is dropped with probability at most α: at a look it must lose to one of the others, with
+probability at most (trials − 1) × level, and the union bound over the looks gives α.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from functools import cached_property
 
 import numpy as np
 
-from kingyo.evolution.objectives import Scorer
+from kingyo.evolution.scorer import Scorer
 from kingyo.screens import ScreenSettings
 from kingyo.screens.racing import is_beaten
-from kingyo.screens.strata import interleaved
+from kingyo.screens.strata import interleave
 from kingyo.stats import sign_flips
 
-SETTINGS = ScreenSettings()  # block and alpha, as of a search that races
+SETTINGS = ScreenSettings()  # default block and alpha
 Row = Mapping[str, float]
 
 
@@ -39,9 +39,9 @@ class Race:
 
     Attributes:
         scorer: of the split.
-        n: how many trials began; those that failed count too, so that a failure drops nobody.
+        n: number of trials at the start, including those that fail, so that a failure drops no other trial.
         seed: for the order of the items.
-        has_looks: whether anybody may be out before all items are scored.
+        has_looks: whether trials may be dropped.
     """
 
     scorer: Scorer
@@ -51,17 +51,17 @@ class Race:
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """The items, the first to be scored first: a random order, in which each task has its share."""
+        """Return the items in a random order, in which the tasks are evenly mixed."""
         names = list(self.scorer.task_of)
         rng = np.random.default_rng([self.seed, len(names)])
         parts = [[own[int(i)] for i in rng.permutation(len(own))] for own in self.scorer.columns]
-        return tuple(names[column] for column in interleaved(parts))
+        return tuple(names[column] for column in interleave(parts))
 
     @property
     def stops(self) -> tuple[int, ...]:
-        """After how many items there is a look, and how many there are at the end.
+        """Return the numbers of items after which there is a look, and the total.
 
-        Looks are few: whoever goes on is merged once more, and few items fill no batch.
+        There are few looks, because each trial that goes on is merged again, and few items fill no batch.
         """
         n, stops = len(self.order), list[int]()
         stop = n // 2
@@ -71,18 +71,18 @@ class Race:
         return (*reversed(stops), n)
 
     def still_in(self, rows: Mapping[int, Row], stop: int) -> list[int]:
-        """Return the trials that go on after a look: those that are not clearly behind the leader.
+        """Return the trials that are not clearly behind the leader.
 
         Args:
-            rows: trial -> the scores of its items, of those that are still in; the first stops of the
-                order without a gap. Whoever has all items is never out.
-            stop: how many items of the order have been scored.
+            rows: trial -> item scores, for the trials that are still in; complete for the first ``stop``
+                items of the order. A trial with scores on all items is never dropped.
+            stop: number of items scored so far.
         """
-        met = self.order[:stop]
-        tasks = [self._by_task(met, row) for row in rows.values()]
+        items = self.order[:stop]
+        tasks = [self._by_task(items, row) for row in rows.values()]
         if not all(tasks[0]):
             return list(rows)  # a task has no item yet
-        means = [self._mean([sum(own) / len(own) for own in each]) for each in tasks]
+        means = [self._mean([sum(own) / len(own) for own in scores]) for scores in tasks]
         leader = max(range(len(means)), key=lambda i: means[i])
         return [
             trial
@@ -100,8 +100,8 @@ class Race:
         is_lower = self._mean([sum(own) / len(own) for own in gaps]) < 0
         return is_lower and sign_flips(gaps, list(self.scorer.objectives.tasks.values())) / 2 <= level
 
-    def _by_task(self, met: Sequence[str], row: Row) -> list[list[float]]:
-        return self.scorer.by_task((item, row[item]) for item in met)
+    def _by_task(self, items: Sequence[str], row: Row) -> list[list[float]]:
+        return self.scorer.by_task((item, row[item]) for item in items)
 
     def _mean(self, means: Sequence[float]) -> float:
         return self.scorer.objectives.value(tuple(means))

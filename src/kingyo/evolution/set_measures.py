@@ -1,7 +1,7 @@
-"""Measures of sets of answers, for models that were scored on all of a split: baselines, finalists, winners.
+"""Set measures of models that were scored on all of a split: baselines, finalists and winners.
 
-Searches see item scores only, unless a run.yaml lets a measure count instead (``Objectives.by_set``).
-Each value is computed once, stored, and shown beside the item scores.
+Searches use item scores only, unless run.yaml makes a set measure count (``Objectives.by_set``). Each value
+is computed once, stored, and shown beside the item scores.
 """
 
 from __future__ import annotations
@@ -13,26 +13,29 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from kingyo.errors import crash
-from kingyo.evolution.objectives import Objectives, Scorer
+from kingyo.evolution.objectives import Objectives
+from kingyo.evolution.scorer import Scorer
 from kingyo.stats.bootstrap import bootstrap_bounds, percentiles
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
 
 FACT = "set measures"
 READ: tuple[Split, ...] = ("validation", "test")
+Key = tuple[str, str, Split]
+"""Task, measure and split of a value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetValue:
-    """The value of one measure of one model on one split.
+    """The value of a set measure for one model on one split.
 
     Attributes:
-        task: its name; empty where there is one.
+        task: its name; empty for a single task, and for the value that decides the run.
         measure: its name.
         split: of the answers.
-        n: how many answers there are.
-        value: None where it could not be computed.
-        low, high: 95 % bounds, from a bootstrap over the items; None where there are none.
+        n: number of answers.
+        value: None if it could not be computed.
+        low, high: 95 % bounds, by a bootstrap over the items; None without a value.
         failure: why there is no value.
     """
 
@@ -47,9 +50,9 @@ class SetValue:
 
 
 def read_set_values(store: RunStore, trial: StoredTrial) -> tuple[SetValue, ...]:
-    """Return what was measured of a trial."""
+    """Return the stored set measures of a trial."""
     stored = cast("Mapping[str, list[dict[str, Any]]]", store.fact(FACT) or {})
-    return tuple(SetValue(**each) for each in stored.get(str(trial.id), ()))
+    return tuple(SetValue(**row) for row in stored.get(str(trial.id), ()))
 
 
 def measure_sets(
@@ -58,42 +61,57 @@ def measure_sets(
     measures: Mapping[str, Sequence[SetMeasure]],
     trials: Iterable[StoredTrial],
 ) -> None:
-    """Measure and store what is not stored yet, of trials with scores on all items of a task in a split.
+    """Compute and store missing set measures of trials with scores on all items of a task in a split.
 
-    What counts in place of item scores, see ``Objectives.title``, is measured on fit, too.
+    The value that decides the run (``Objectives.title``) is computed on fit, too.
 
     Args:
         store: the run, open for writing.
         objectives: of the run.
-        measures: name of a task -> its measures.
+        measures: name of a task -> its set measures.
         trials: baselines, finalists and winners.
     """
     items = store.items()
     scorers = {split: Scorer(objectives, items[split]) for split in SPLITS}
     for trial in trials if any(measures.values()) else ():
-        values = list(read_set_values(store, trial))
-        known: set[tuple[str, str, Split]] = {(each.task, each.measure, each.split) for each in values}
+        stored = read_set_values(store, trial)
+        known: set[Key] = {(value.task, value.measure, value.split) for value in stored}
+        new: list[SetValue] = []
         for split in SPLITS if objectives.by_set else READ:
             evaluation = store.evaluation(trial.id, split)
-            scores = {each.item: each for each in evaluation.scores} if evaluation is not None else {}
-            for task, own in measures.items():
-                asked = [item for item in items[split] if task in ("", item.task)]
-                if asked and all(item.id in scores for item in asked):
-                    found = [scores[item.id] for item in asked]
-                    new = [each for each in own if _is_missing(task, each.name, split, known, objectives)]
-                    values += [_measured(each, task, split, asked, found) for each in new]
-            is_new = ("", objectives.title, split) not in known
-            if objectives.by_set and is_new and len(scores) == len(items[split]):
-                values.append(_counted(scorers[split], Evaluation(scores=tuple(scores.values())), split))
-        if len(values) > len(known):
-            stored = dict(cast("Mapping[str, object]", store.fact(FACT) or {}))
-            store.set_fact(FACT, {**stored, str(trial.id): [asdict(each) for each in values]})
+            scores = {} if evaluation is None else {score.item: score for score in evaluation.scores}
+            new += _new_values(scorers[split], items[split], scores, measures, split, known)
+        if new:
+            fact = dict(cast("Mapping[str, object]", store.fact(FACT) or {}))
+            store.set_fact(FACT, {**fact, str(trial.id): [asdict(value) for value in (*stored, *new)]})
+
+
+def _new_values(
+    scorer: Scorer,
+    items: Sequence[Item],
+    scores: Mapping[str, ItemScore],
+    measures: Mapping[str, Sequence[SetMeasure]],
+    split: Split,
+    known: Collection[Key],
+) -> list[SetValue]:
+    """Compute the missing set measures of a trial on a split."""
+    objectives, values = scorer.objectives, list[SetValue]()
+    for task, own in measures.items():
+        asked = [item for item in items if task in ("", item.task)]
+        if asked and all(item.id in scores for item in asked):
+            answers = [scores[item.id] for item in asked]
+            missing = [each for each in own if _is_missing(task, each.name, split, known, objectives)]
+            values += [_measured(each, task, split, asked, answers) for each in missing]
+    is_decided = ("", objectives.title, split) in known
+    if objectives.by_set and not is_decided and len(scores) == len(items):
+        values.append(_deciding(scorer, Evaluation(scores=tuple(scores.values())), split))
+    return values
 
 
 def _measured(
     measure: SetMeasure, task: str, split: Split, items: Sequence[Item], scores: Sequence[ItemScore]
 ) -> SetValue:
-    """The one place where a measure that crashes becomes a value with a reason."""
+    """Compute a set measure; a crash becomes a value with a reason."""
     n = len(items)
     try:
         features = measure.features(items, scores)
@@ -107,24 +125,23 @@ def _measured(
 
 
 def _is_missing(
-    task: str, measure: str, split: Split, known: Collection[tuple[str, str, Split]], objectives: Objectives
+    task: str, measure: str, split: Split, known: Collection[Key], objectives: Objectives
 ) -> bool:
-    """Whether a measure of a task is still to be computed by itself: not if it alone counts."""
-    is_wanted = split in READ or objectives.by_set.get(task) == measure
-    return is_wanted and (task, measure, split) not in known and (task, measure) != ("", objectives.title)
+    """Return whether a measure of a task is to be computed; not if ``_deciding`` computes it."""
+    is_shown = split in READ or objectives.by_set.get(task) == measure
+    return is_shown and (task, measure, split) not in known and (task, measure) != ("", objectives.title)
 
 
-def _counted(scorer: Scorer, evaluation: Evaluation, split: Split) -> SetValue:
-    """What counts of a model on a split. Where no set that is drawn anew has a value, bounds are infinite."""
+def _deciding(scorer: Scorer, evaluation: Evaluation, split: Split) -> SetValue:
+    """Compute the value that decides the run; bounds are infinite if no bootstrap sample has a value."""
     low, high = -math.inf, math.inf
     with suppress(ValueError):
-        low, high = percentiles(scorer.drawn(evaluation))
-    n = len(evaluation.scores)
+        low, high = percentiles(scorer.bootstrap(evaluation))
     return SetValue(
         task="",
         measure=scorer.objectives.title,
         split=split,
-        n=n,
+        n=len(evaluation.scores),
         value=scorer.value(evaluation),
         low=low,
         high=high,

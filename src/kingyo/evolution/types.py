@@ -1,4 +1,4 @@
-"""What the loop works with, as data: searches and their limits, and the events that it tells of."""
+"""Data of the search loop: searches, limits and events."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kingyo.types import Evaluation, Genome, Split, Strategy
 
 BASELINES = "baselines"
 MAIN = "main"
-RACED = "baselines were raced"  # fact: their scores on validation are final
-BASELINE_ITEMS = 4  # a baseline is scored on this many times the items of a candidate
+RACED = "baselines were raced"  # fact: the baselines' validation scores are final
+BASELINE_ITEMS = 4  # baselines are scored on this many times the items of a candidate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a search may spend; None is no bound. The first bound that is reached ends it."""
+    """The limits of a search; the first one reached ends it. None is no limit."""
 
     candidates: int | None = None
     item_evaluations: int | None = None
@@ -34,27 +34,25 @@ class Search:
 
     Attributes:
         name: unique within the run.
-        space, strategy, limits: what is searched, how, and how much it may cost.
-        like: searches whose candidates and item evaluations, added up, bound this one; then ``limits``
-            does not count.
+        space, strategy, limits: what is searched, how, and at what cost.
+        like: searches whose total candidates and item evaluations limit this one, instead of ``limits``.
         screen: which items candidates are scored on.
         seed: for the order of the items.
         objectives: what is maximised. If set measures count, the screen keeps all items.
-        given: how many points its strategy begins with, which others chose.
-        known: baselines that are points of the space: name -> genome; a strategy may learn of them.
+        given: number of points that the strategy begins with and did not choose.
+        known: baselines that are points of the space: name -> genome; the strategy may learn from them.
         keep: points that go to validation in any case, if they were tried. The best of them on fit wins
-            unless the best of the other finalists, on fit and validation together, is better than it and
-            ahead of it on validation by more than a standard error: of many, the best on validation is
-            there by luck, too (Breiman et al. 1984, Classification and Regression Trees, the 1 SE rule).
-        learns_fit: candidates are trained on the items of fit, so their scores there say nothing, and
-            validation alone picks the winner.
-        simplicity: of merges that fit cannot tell apart, the one with the most of it is preferred; none is
-            when None.
-        prepare: what has to be done before the first candidate, given the run's database; a session that
-            resumes the search calls it again.
-        is_asynchronous: candidates are asked for and told one by one; the screen's rule is none then.
-        timeout: seconds that a call of its strategy may take; None is any time.
-        description: what it was made of, for the store.
+            unless the best other finalist, on fit and validation together, is better than it, and ahead of it
+            on validation by more than a standard error: the best of many on validation is partly luck
+            (Breiman et al. 1984, Classification and Regression Trees, the 1 SE rule).
+        learns_fit: candidates are trained on fit items, so that their fit scores mean nothing, and validation
+            alone picks the winner.
+        simplicity: returns a number that is larger for simpler recipes; of merges that fit cannot
+            distinguish, the simplest is preferred. None for no preference.
+        prepare: called with the run's database before the first candidate, in each session.
+        is_asynchronous: candidates are asked for and told one by one; the screen has no racing then.
+        timeout: seconds that a call of its strategy may take; None for no limit.
+        description: stored with the search.
     """
 
     name: str
@@ -77,9 +75,9 @@ class Search:
 
     @property
     def screen_of_baselines(self) -> ScreenSettings:
-        """Which items of fit baselines are scored on: four times as many as a candidate, drawn by chance.
+        """Return the screen of baselines: four times the items of a candidate, drawn at random.
 
-        Baselines are few, the search learns from them how hard items are, and the winner must beat the best.
+        There are few baselines, item difficulties are estimated from them, and the winner must beat the best.
         """
         items = self.screen.items
         return ScreenSettings(items=None if items is None else BASELINE_ITEMS * items, choose="random")
@@ -87,19 +85,19 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened, for whoever shows progress.
+    """A step of a run, for progress displays.
 
     Attributes:
         kind: ``phase`` when a part of the run begins, ``ended`` when a trial was evaluated (or copied) for
-            the first time, ``more`` when it was scored on more items, ``told`` when its strategy learns it.
+            the first time, ``more`` when it was scored on more items, ``told`` when its strategy is told.
         search: the search that it belongs to.
         split: what is being evaluated.
-        done, total: trials done in this part, and how many there will be (None when time decides).
+        done, total: finished trials of this part, and all of them (None if only time limits them).
         trial, evaluation: of ``ended`` and ``more``.
-        value: of ``told``: what the strategy is told; of ``ended`` outside a search: the mean of the tasks.
-            None for a failure, and for a finalist that was out of the race for validation early.
-        is_estimate: ``value`` is one, as only some items were scored.
-        raw, n_raw: of ``told``: the mean over the items that were scored, and how many these are.
+        value: of ``told``: the value that the strategy is told; of ``ended`` outside a search: the mean of
+            the tasks. None for a failure, and for a trial that was dropped from a race.
+        is_estimate: ``value`` is estimated from some of the items.
+        raw, n_raw: of ``told``: the mean over the scored items, and their number.
         replayed: it was read from the store; nothing was run.
     """
 
@@ -117,5 +115,5 @@ class Event:
     replayed: bool = False
 
 
-def silent(_: Event) -> None:
-    """An observer that looks away."""
+def ignore_events(_: Event) -> None:
+    """Ignore events."""

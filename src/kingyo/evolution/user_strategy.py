@@ -1,7 +1,4 @@
-"""Calls into a strategy, which may be a user's own: what it raises is one message that says what and where.
-
-It knows no strategy, and not what the calls are for.
-"""
+"""Call a strategy, possibly a user's own, and turn its exceptions into errors that name it."""
 
 from __future__ import annotations
 
@@ -13,27 +10,27 @@ from kingyo.evolution.types import Search
 from kingyo.user_code.timeout import TooSlowError, within_or_end
 
 T = TypeVar("T")
-FIX = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
+FIX_STRATEGY = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
 
 
-def called(search: Search, name: str, call: Callable[[], T]) -> T:
-    """Return what a call of a strategy returns; turn its crash, or its hanging, into a clear error.
+def call_strategy(search: Search, name: str, call: Callable[[], T]) -> T:
+    """Return the result of a call of a strategy.
 
     Args:
-        search: whose strategy it is, and how long a call may take. One that swallows every exception is
-            ended with the process: all that was scored is stored.
-        name: of the method or property that is used.
-        call: uses it.
+        search: of the strategy, with the time limit of a call. If the strategy swallows the exception at the
+            time limit, the process ends; all scores are stored.
+        name: of the method or property.
+        call: calls it.
 
     Raises:
-        KingyoError: of the strategy, as it is; or with the crash, its file and its line.
+        KingyoError: the strategy's own, or one with its crash, file and line, or with the time limit.
     """
-    where = f"search '{search.name}': {name} of {type(search.strategy).__name__}"
+    argument = f"search '{search.name}': {name} of {type(search.strategy).__name__}"
     late = KingyoError(
-        where,
+        argument,
         expected=f"a call that returns within {search.timeout or 0:g} s (search.timeout)",
-        received="none that did",
-        remedy=FIX,
+        received="one that does not",
+        remedy=FIX_STRATEGY,
     )
     try:
         return within_or_end(search.timeout, call, late)
@@ -43,8 +40,5 @@ def called(search: Search, name: str, call: Callable[[], T]) -> T:
         raise late from error
     except (Exception, SystemExit) as error:
         raise KingyoError(
-            where,
-            expected="a call that succeeds",
-            received=crash(error),
-            remedy=FIX,
+            argument, expected="a call that succeeds", received=crash(error), remedy=FIX_STRATEGY
         ) from error

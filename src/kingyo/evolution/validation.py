@@ -1,4 +1,4 @@
-"""Scores trials on validation as a race, by the rules of ``kingyo.evolution.race``."""
+"""Score trials on validation as a race, by the rules of ``kingyo.evolution.race``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kingyo.evolution.objectives import Scorer
 from kingyo.evolution.race import Race
-from kingyo.evolution.trial_evaluation import ScoringRequest, TrialEvaluation, TrialEvaluator
+from kingyo.evolution.scorer import Scorer
+from kingyo.evolution.trial_evaluation import TrialEvaluation, TrialEvaluator
 from kingyo.evolution.types import Event
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation
@@ -21,8 +21,8 @@ class ValidationRace:
     Attributes:
         store: the run's database.
         evaluator: evaluates trials.
-        scorer: of validation. With several objectives nobody is dropped, nor where measures count.
-        notify: told of every step.
+        scorer: of validation. With several objectives or set measures no trial is dropped.
+        notify: called with every event.
     """
 
     store: RunStore
@@ -35,36 +35,43 @@ class ValidationRace:
     ) -> list[tuple[StoredTrial, Evaluation]]:
         """Race trials, and return those that were scored on all of validation, in the given order.
 
-        If a trial fails, trials that were dropped while it took part are raced again without it.
+        If a trial fails, trials that were dropped before are raced again without it.
 
         Args:
             name: of the search that the trials belong to.
-            trials: who takes part.
+            trials: the participants.
             seed: for the order of the items.
-            keep: trials that are scored on all items in any case.
+            keep: trials that are never dropped.
         """
         has_looks = not (self.scorer.objectives.names or self.scorer.objectives.by_set)
         race = Race(scorer=self.scorer, n=len(trials), seed=seed, has_looks=has_looks)
         kept = {i for i, trial in enumerate(trials) if trial in keep}
-        laps = _Laps(self.scorer, trials, self.evaluator, self.notify)
+        blocks = _Blocks(self.scorer, trials, self.evaluator, self.notify)
         self.notify(Event(kind="phase", search=name, split="validation", total=len(trials)))
         while True:
-            alive = laps.fine()
-            n_failed = len(trials) - len(alive)
-            for start, stop in zip((0, *race.stops), race.stops, strict=False):
-                laps.score(alive, race.order[start:stop], is_last=stop == len(race.order))
-                alive = [i for i in alive if i in laps.fine()]
-                if stop < len(race.order) and alive:
-                    rows = {i: self.store.scores_of(trials[i].id, "validation") for i in alive}
-                    going_on = {*race.still_in(rows, stop), *kept}
-                    laps.end([i for i in alive if i not in going_on])
-                    alive = [i for i in alive if i in going_on]
-            if len(trials) - len(laps.fine()) == n_failed:
-                return [(trials[i], laps.found[i].evaluation) for i in alive]
+            n_failed = len(trials) - len(blocks.successful())
+            alive = self._race(race, trials, blocks, kept)
+            if len(trials) - len(blocks.successful()) == n_failed:
+                return [(trials[i], blocks.results[i].evaluation) for i in alive]
+
+    def _race(
+        self, race: Race, trials: Sequence[StoredTrial], blocks: _Blocks, kept: Collection[int]
+    ) -> list[int]:
+        """Race all trials that have not failed; return those that were scored on all items."""
+        alive = blocks.successful()
+        for start, stop in zip((0, *race.stops), race.stops, strict=False):
+            blocks.score(alive, race.order[start:stop], is_last=stop == len(race.order))
+            alive = [i for i in alive if i in blocks.successful()]
+            if stop < len(race.order) and alive:
+                rows = {i: self.store.scores_of(trials[i].id, "validation") for i in alive}
+                going_on = {*race.still_in(rows, stop), *kept}
+                blocks.end([i for i in alive if i not in going_on])
+                alive = [i for i in alive if i in going_on]
+        return alive
 
 
-class _Laps:
-    """Scores trials block by block, and tells of those that are done."""
+class _Blocks:
+    """Scores trials block by block, and reports each trial once it is done."""
 
     def __init__(
         self,
@@ -73,50 +80,49 @@ class _Laps:
         evaluator: TrialEvaluator,
         notify: Callable[[Event], None],
     ) -> None:
-        self._judge, self._trials = scorer, trials
-        self._measurer, self._notify = evaluator, notify
+        self._scorer, self._trials = scorer, trials
+        self._evaluator, self._notify = evaluator, notify
         self._ended: set[int] = set()
-        self.found: dict[int, TrialEvaluation] = {}
+        self.results: dict[int, TrialEvaluation] = {}
 
-    def fine(self) -> list[int]:
+    def successful(self) -> list[int]:
         """Return the trials that have not failed so far."""
-        failed = {i for i, each in self.found.items() if each.evaluation.failure is not None}
+        failed = {i for i, result in self.results.items() if result.evaluation.failure is not None}
         return [i for i in range(len(self._trials)) if i not in failed]
 
     def score(self, trials: Sequence[int], items: Sequence[str], *, is_last: bool) -> None:
-        """Score trials on items that they have no scores of yet."""
+        """Score trials on the next block of items."""
         place = {self._trials[i].id: i for i in trials}
-        requests = [ScoringRequest(trial=self._trials[i], split="validation", items=items) for i in trials]
-        for trial, measured in self._measurer.measure_all(requests):
-            i = place[trial.id]
-            is_new = i not in self.found or not measured.replayed
+        for result in self._evaluator.evaluate_all([self._trials[i] for i in trials], "validation", items):
+            i = place[result.trial.id]
+            is_new = i not in self.results or not result.replayed
             if is_new:
-                self.found[i] = measured
-            if is_last or measured.evaluation.failure is not None:
+                self.results[i] = result
+            if is_last or result.evaluation.failure is not None:
                 self.end([i])
             elif is_new:
-                self._tell("more", i)
+                self._report("more", i)
 
     def end(self, trials: Sequence[int]) -> None:
-        """Tell that trials are scored on no more items."""
+        """Report that trials are done."""
         for i in trials:
             if i not in self._ended:
                 self._ended.add(i)
-                self._tell("ended", i)
+                self._report("ended", i)
 
-    def _tell(self, kind: Literal["ended", "more"], i: int) -> None:
-        trial, measured = self._trials[i], self.found[i]
-        has_all = len(measured.evaluation.scores) == len(self._judge.task_of)
+    def _report(self, kind: Literal["ended", "more"], i: int) -> None:
+        result = self.results[i]
+        is_complete = len(result.evaluation.scores) == len(self._scorer.task_of)
         self._notify(
             Event(
                 kind=kind,
-                search=trial.search,
+                search=result.trial.search,
                 split="validation",
                 done=len(self._ended),
                 total=len(self._trials),
-                trial=trial,
-                evaluation=measured.evaluation,
-                value=self._judge.value(measured.evaluation) if has_all else None,
-                replayed=measured.replayed,
+                trial=result.trial,
+                evaluation=result.evaluation,
+                value=self._scorer.value(result.evaluation) if is_complete else None,
+                replayed=result.replayed,
             )
         )

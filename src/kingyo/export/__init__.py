@@ -20,7 +20,9 @@ from kingyo.export.origins import read_origins
 from kingyo.export.selection import choose
 from kingyo.export.task_files import write_tasks
 from kingyo.recipe import Recipe
-from kingyo.results.summary import compare, read_entry, summarize
+from kingyo.results.comparisons import compare_on_test
+from kingyo.results.model_result import read_model_result
+from kingyo.results.summary import summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
 from kingyo.run.model_kind import task_options
 from kingyo.run.provenance import other_versions, require_same_code
@@ -63,12 +65,12 @@ def export(
     planned = plan(recipe, run.open_sources())
     around = _around(planned.like, run) if pipeline else None
     items = store.items()
-    summary, entry = summarize(store), read_entry(store, "this model", chosen)
+    summary, entry = summarize(store), read_model_result(store, "this model", chosen)
     card = Card(
         title=out.resolve().name,
         chosen=entry,
         summary=summary,
-        comparisons=compare(store, entry, [each for each in summary.models if each.trial != chosen]),
+        comparisons=compare_on_test(store, entry, [each for each in summary.models if each.trial != chosen]),
         searches=store.searches(),
         recipe=recipe,
         origins=read_origins(recipe, run.models, folder, read_training(store)),

@@ -26,7 +26,10 @@ from kingyo.lineage import (
 )
 from kingyo.models.kinds import ModelKind, Options, called
 from kingyo.recipe import Recipe
-from kingyo.results.summary import MIXTURES, ModelResult, PairedComparison, RunSummary
+from kingyo.results.comparisons import PairedComparison
+from kingyo.results.model_result import MIXTURES, ModelResult
+from kingyo.results.remarks import better_than_bred, not_compared
+from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
 from kingyo.run.config import PARAMETERS, TRAINED, RunConfig
 from kingyo.stats import Interval
@@ -187,7 +190,7 @@ def _standing(card: Card) -> Iterator[str]:
         yield f"It is the winner among the trials of {cell(describe_search(trial.search))}."
     elif not (is_best or card.is_winner or card.is_baseline):
         yield "It is not the winner of its search."
-    better = summary.better_than_bred()
+    better = better_than_bred(summary)
     if better is not None:
         yield cell(better)
 
@@ -214,7 +217,7 @@ def _scores(card: Card) -> str:
     if card.summary.test_note is not None:
         tested = f"The test split is the fairest comparison. {card.summary.test_note}"
     untested = "This model was not scored on the test split."
-    missing = card.summary.not_compared()
+    missing = not_compared(card.summary)
     said = [*map(str, card.summary.renewals), *(each for each in (card.versions, missing) if each)]
     last = "".join(f" {cell(each)}" for each in said)
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}{last}"

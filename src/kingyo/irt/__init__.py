@@ -1,7 +1,4 @@
-"""Item responses: how able a model is, and how hard an item, from whatever was scored of both.
-
-Numbers in, numbers out: a matrix of trials × items with gaps. It knows no strategy, no store and no model.
-"""
+"""Item response models: abilities of trials and difficulties of items, from a score matrix with gaps."""
 
 from kingyo.irt.rasch import Abilities, Estimate, estimates, fit, sigmoid
 from kingyo.irt.responses import Responses

@@ -9,27 +9,27 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
-CLEAR = 0.25  # a model is better on an item than another if its score is higher by more than this
-LEAST_SHARE = 0.15  # of the common items, on which each model that divides them is better than the others
-LEAST_ITEMS = 12  # that must be common
+CLEAR = 0.25  # a model is better on an item if its score is higher by more than this
+LEAST_SHARE = 0.15  # smallest group, as a share of the common items
+LEAST_ITEMS = 12  # fewest common items
 MOST_GROUPS = 4
-SOLVED = 0.5  # a model solves an item if its score is higher
-BEST_SHARE = 0.1  # of the common items that the best model solves, and of those that it does not, at least
+SOLVED = 0.5  # a model solves an item if its score is above this
+BEST_SHARE = 0.1  # smallest share of items that the best model solves, or does not solve
 
 
-def divided(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
-    """Divide items among models that are good at different ones.
+def group_items(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
+    """Group items by the models that are best at them.
 
-    It begins with the two models of which each is better than the other on most items. Further models are
-    added as long as each keeps 15 % of all items for itself. Where no two models differ so, the items that
-    the best model solves are one group.
+    Starts with the two models that each beat the other on the most items, and adds models as long as each is
+    the best on at least 15 % of the items. If no two models differ that much, the items that the best model
+    solves are the only group.
 
     Args:
-        rows: the item scores of each model; only items count that all have.
+        rows: the item scores of each model; only items that all models have are used.
 
     Returns:
-        For each of 2 to 4 models the items on which it is better than the others, or those that the best
-        solves. Nothing where it solves nearly all or none, or where too few items are common.
+        For each of 2 to 4 models the items on which it beats the others, or the items that the best model
+        solves. Nothing if it solves nearly all or none, or if there are too few common items.
     """
     items = sorted(set(rows[0]).intersection(*rows[1:])) if rows else []
     if len(items) < LEAST_ITEMS:
@@ -57,7 +57,7 @@ def _by_model(scores: Matrix) -> list[list[int]]:
 
 
 def _by_the_best(scores: Matrix) -> list[list[int]]:
-    """The columns that the best model (row) solves, unless they are nearly all or none."""
+    """Return the columns that the best model (row) solves, unless they are nearly all or none."""
     solved = scores[scores.mean(axis=1).argmax()] > SOLVED
     return [np.flatnonzero(solved).tolist()] if BEST_SHARE <= solved.mean() <= 1 - BEST_SHARE else []
 

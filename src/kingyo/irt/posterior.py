@@ -1,14 +1,14 @@
-"""A Gaussian process of ability over points, seen through single items.
+"""A Gaussian process of ability over points, observed through single items.
 
     θ(x) = μ + f(x),   f ~ GP(0, v · k),   P(item j is solved at x) = σ(θ(x) − d_j),   d_j ~ N(0, δ²)
 
-k is Matérn's with ν = 5/2 and one length scale per column. The posterior of f at the points is Laplace's
-approximation (Rasmussen & Williams 2006, algorithms 3.1 and 3.2, with as many Bernoulli terms per point as it
-has scores); difficulties and μ are maximum a posteriori, in turn with it, but for failures, of which μ learns
-nothing; lengths and v maximise the approximate marginal likelihood times a log-normal prior, by steps along
-one of them at a time. The prior median of a length grows with the root of the number of columns, as distances
-in the box do (Hvarfner, Hellsten, Nardi 2024, arXiv:2402.02229). A trial with few scores so borrows from its
-neighbours, and a hard item excuses whoever met it.
+k is the Matérn kernel with ν = 5/2 and one length scale per column. The posterior of f at the points is
+Laplace's approximation (Rasmussen & Williams 2006, algorithms 3.1 and 3.2, with one Bernoulli term per
+score). Difficulties and μ are maximum a posteriori, estimated in turn with f; failures do not affect μ.
+Lengths and v maximise the approximate marginal likelihood times a log-normal prior, by coordinate steps. The
+prior median of a length grows with the square root of the number of columns, as distances in the box do
+(Hvarfner, Hellsten, Nardi 2024, arXiv:2402.02229). So a trial with few scores borrows from its neighbours,
+and scores on hard items lower its ability less.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.irt.rasch import DIFFICULTY_SPREAD, LARGEST_STEP, sigmoid
-from kingyo.irt.scored import Scored
+from kingyo.irt.scored import ScoredEntries
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -28,26 +28,26 @@ Matrix = NDArray[np.float64]
 NEWTON_STEPS = 30
 PRECISION = 1e-5  # of f, in logits
 JITTER = 1e-6  # on the diagonal, as a share of v
-JITTER_OF_DRAWS = 1e-4  # the same, where functions are drawn at points that may lie close together
-DAMPED = 1e-9  # least information of a point
+JITTER_OF_DRAWS = 1e-4  # the same for drawn functions, whose points may lie close together
+DAMPED = 1e-9  # smallest information of a point
 MEAN_SPREAD = 3.0  # of μ, in logits
 USUAL_LENGTH = 0.35  # median of a length scale, times the root of the number of columns
-WEIGHT_LENGTH = 0.2  # the same for weights: good merges lie in a small part of the bounds that users give
-LENGTH_SPREAD = 0.6  # of its logarithm
+WEIGHT_LENGTH = 0.2  # the same for weights: good merges lie in a small part of usual bounds
+LENGTH_SPREAD = 0.6  # of the logarithm of a length
 USUAL_VARIANCE, VARIANCE_SPREAD = 4.0, 1.0  # of v: median, and spread of its logarithm
-STEP = 1.6  # factor by which a length or v is tried to change
-SWEEPS = 2  # over v and all lengths, each time
+STEP = 1.6  # factor of a trial step of a length or v
+SWEEPS = 2  # over v and all lengths, per fit
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObservedPoints:
-    """What is known of n points.
+    """n points and their scores.
 
     Attributes:
-        points: n × columns, in the unit box; an axis has one, a choice among several may have more.
-        scores: n × items in [0, 1]; what stands in a gap does not count.
-        seen: n × items, where there are scores.
-        failures: n, pseudo-scores of 0 on an item of difficulty 0, for points that failed.
+        points: n × columns, in the unit box; a categorical axis may have several columns.
+        scores: n × items in [0, 1]; values in gaps are ignored.
+        seen: n × items, nonzero where there are scores.
+        failures: n, the number of pseudo-scores of 0 on an item of difficulty 0, for points that failed.
     """
 
     points: Matrix
@@ -58,7 +58,7 @@ class ObservedPoints:
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """What abilities and items are taken to be: at first a guess, after a fit what the scores made of it.
+    """Parameters of abilities and items: a first guess, or the result of a fit.
 
     Attributes:
         lengths: the length scale of each column, in units of the box.
@@ -77,16 +77,16 @@ class Prior:
 
 @dataclass(frozen=True, kw_only=True)
 class Posterior:
-    """The posterior. Abilities are in logits; an item of difficulty 0 is solved with chance σ(ability).
+    """The posterior of ability, in logits; an item of difficulty 0 is solved with chance σ(ability).
 
     Attributes:
         prior: with the difficulties and the mean that belong to these abilities.
-        points: n × columns, those that were observed.
-        ability: n, the posterior mode of θ at each of them.
+        points: n × columns, the observed points.
+        ability: n, the posterior mode of θ at each point.
         alpha: n, the gradient of the log-likelihood there: K⁻¹ f.
-        root: n, W^½, the roots of its negative second derivatives.
+        root: n, W^½, the square roots of its negative second derivatives.
         lower: n × n, the Cholesky factor L of I + W^½ K W^½.
-        evidence: log of the approximate marginal likelihood times the prior of lengths and v.
+        evidence: log of the approximate marginal likelihood times the prior of the lengths and v.
     """
 
     prior: Prior
@@ -119,45 +119,49 @@ class Posterior:
 
 
 def first_prior(is_weight: NDArray[np.bool_], n_items: int) -> Prior:
-    """Return what to believe before any score, given for each column whether it is the weight of a source."""
+    """Return the prior before any score; ``is_weight`` says which columns are weights of sources."""
     usual = np.where(is_weight, WEIGHT_LENGTH, USUAL_LENGTH) * math.sqrt(len(is_weight))
     return Prior(lengths=usual, usual=usual, variance=USUAL_VARIANCE, mean=0.0, difficulty=np.zeros(n_items))
 
 
-def fit_field(observed: ObservedPoints, prior: Prior, *, learn_shape: bool) -> Posterior:
-    """Return the posterior; difficulties and mean are learned anew, lengths and v if the shape is.
+def fit_posterior(observed: ObservedPoints, prior: Prior, *, learn_shape: bool) -> Posterior:
+    """Fit the posterior, with difficulties and mean, and with lengths and v if ``learn_shape``.
 
     Args:
         observed: points and scores.
-        prior: where to start from: that of the fit before, or ``first_prior``.
-        learn_shape: whether lengths and v may change, which takes some Laplace fits for each of them.
+        prior: the start: the prior of the last fit, or ``first_prior``.
+        learn_shape: whether to fit lengths and v, which takes several Laplace fits for each.
     """
     known = _Known.of(observed)
     covariance = _covariance(known, prior)
-    field = _laplace(known, prior, covariance)
+    posterior = _laplace(known, prior, covariance)
     for _ in range(2):
-        field = _laplace(known, _items_and_mean(known, field), covariance, field.ability - field.prior.mean)
+        posterior = _laplace(
+            known, _items_and_mean(known, posterior), covariance, posterior.ability - posterior.prior.mean
+        )
     if learn_shape:
-        field = _shaped(known, field)
-        prior = _items_and_mean(known, field)
-        field = _laplace(known, prior, _covariance(known, prior), field.ability - field.prior.mean)
-    return field
+        posterior = _shaped(known, posterior)
+        prior = _items_and_mean(known, posterior)
+        posterior = _laplace(
+            known, prior, _covariance(known, prior), posterior.ability - posterior.prior.mean
+        )
+    return posterior
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """Observed points, with the scores that there are one after the other."""
+    """Observed points, with sparse scores."""
 
     points: Matrix
     failures: Vector
-    scored: Scored
+    scored: ScoredEntries
 
     @staticmethod
     def of(observed: ObservedPoints) -> _Known:
         return _Known(
             points=observed.points,
             failures=observed.failures,
-            scored=Scored.of(observed.scores, observed.seen),
+            scored=ScoredEntries.of(observed.scores, observed.seen),
         )
 
     def logits(self, f: Vector, mean: float, difficulty: Vector) -> Vector:
@@ -165,14 +169,14 @@ class _Known:
 
 
 def _covariance(known: _Known, prior: Prior) -> Matrix:
-    """Of f at the points; it depends on the shape of the process alone."""
+    """Return the covariance of f at the points; it depends on lengths and v only."""
     covariance = _kernel(known.points, known.points, prior)
     covariance[np.diag_indices_from(covariance)] += JITTER * prior.variance
     return covariance
 
 
 def _laplace(known: _Known, prior: Prior, covariance: Matrix, start: Vector | None = None) -> Posterior:
-    """Newton's method on f (algorithm 3.1)."""
+    """Run Newton's method on f (algorithm 3.1)."""
     f = np.zeros(len(known.points)) if start is None else start
     alpha, root, inner = np.zeros(0), np.zeros(0), np.zeros((0, 0))
     for _ in range(NEWTON_STEPS):
@@ -200,7 +204,7 @@ def _laplace(known: _Known, prior: Prior, covariance: Matrix, start: Vector | No
 
 
 def _slope(known: _Known, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
-    """First derivative and negative second derivative of the log-likelihood by f."""
+    """Return the first derivative and the negative second derivative of the log-likelihood by f."""
     chance = sigmoid(known.logits(f, prior.mean, prior.difficulty))
     at_zero = sigmoid(prior.mean + f)
     slope = known.scored.by_row(known.scored.scores - chance) - known.failures * at_zero
@@ -220,10 +224,10 @@ def _log_prior(prior: Prior) -> float:
     return -0.5 * (lengths + variance)
 
 
-def _items_and_mean(known: _Known, field: Posterior) -> Prior:
-    """Difficulties and mean, given the abilities: some Newton steps each."""
-    prior = field.prior
-    f, mean, difficulty = field.ability - prior.mean, prior.mean, prior.difficulty
+def _items_and_mean(known: _Known, posterior: Posterior) -> Prior:
+    """Return the prior after some Newton steps on the difficulties and the mean, given the abilities."""
+    prior = posterior.prior
+    f, mean, difficulty = posterior.ability - prior.mean, prior.mean, prior.difficulty
     for _ in range(8):
         chance = sigmoid(known.logits(f, mean, difficulty))
         rest, weight = known.scored.scores - chance, chance * (1 - chance)
@@ -237,24 +241,24 @@ def _items_and_mean(known: _Known, field: Posterior) -> Prior:
     return replace(prior, mean=mean, difficulty=difficulty)
 
 
-def _shaped(known: _Known, field: Posterior) -> Posterior:
-    """Climb the evidence: v, then each length, one factor up or down at a time."""
+def _shaped(known: _Known, posterior: Posterior) -> Posterior:
+    """Increase the evidence by coordinate steps of v and each length."""
     for _ in range(SWEEPS):
-        before = field.evidence
-        for axis in range(-1, len(field.prior.lengths)):
-            field = _better_along(known, field, axis)
-        if field.evidence - before < 1e-3:
+        before = posterior.evidence
+        for axis in range(-1, len(posterior.prior.lengths)):
+            posterior = _better_along(known, posterior, axis)
+        if posterior.evidence - before < 1e-3:
             break
-    return field
+    return posterior
 
 
-def _better_along(known: _Known, field: Posterior, axis: int) -> Posterior:
+def _better_along(known: _Known, posterior: Posterior, axis: int) -> Posterior:
     for factor in (STEP, 1 / STEP):
-        prior = _changed(field.prior, axis, factor)
-        tried = _laplace(known, prior, _covariance(known, prior), field.ability - field.prior.mean)
-        if tried.evidence > field.evidence:
-            return tried
-    return field
+        prior = _changed(posterior.prior, axis, factor)
+        trial = _laplace(known, prior, _covariance(known, prior), posterior.ability - posterior.prior.mean)
+        if trial.evidence > posterior.evidence:
+            return trial
+    return posterior
 
 
 def _changed(prior: Prior, axis: int, factor: float) -> Prior:
@@ -266,9 +270,9 @@ def _changed(prior: Prior, axis: int, factor: float) -> Prior:
 
 
 def _kernel(a: Matrix, b: Matrix, prior: Prior) -> Matrix:
-    """Matérn, ν = 5/2 (Rasmussen & Williams 2006, equation 4.17), times v."""
+    """Return the Matérn kernel with ν = 5/2 (Rasmussen & Williams 2006, equation 4.17), times v."""
     x, y = a / prior.lengths, b / prior.lengths
-    r = x @ y.T  # worked on in place: most of the time goes into memory
+    r = x @ y.T  # modified in place, as memory bandwidth dominates
     r *= -2
     r += (x**2).sum(axis=1)[:, None]
     r += (y**2).sum(axis=1)[None, :]

@@ -3,17 +3,16 @@
     E[score of trial k on item j] = p = σ(θ_k − d_j),   θ_k ~ N(μ_k, τ²),   d_j ~ N(0, δ²)
     Var[score] = φ · p (1 − p)
 
-Rasch 1960; maximum a posteriori by Newton steps on θ and d in turn, μ, τ and δ by expectation maximisation
-(empirical Bayes), so that a trial with few scores is drawn towards what the others did. These are the ones
-that came shortly before and after it: a search improves, and drawn towards the mean of all trials its late
-ones would be underrated.
+Rasch 1960; maximum a posteriori by Newton steps on θ and d in turn; μ, τ and δ by expectation maximisation
+(empirical Bayes), so that a trial with few scores shrinks towards other trials. μ_k is the mean of the trials
+shortly before and after trial k: a search improves, so the mean of all trials would underrate late ones.
 
-The dispersion φ is 1 for scores that are right or wrong. Graded scores vary less, so each of them tells more:
-φ is smaller then, and a trial is drawn less towards the others (quasi-likelihood, Wedderburn 1974; φ by
-Pearson's residuals, McCullagh & Nelder 1989, section 4.5).
+The dispersion φ is 1 for scores of 0 and 1. Graded scores vary less and carry more information: then φ is
+smaller, and trials shrink less (quasi-likelihood, Wedderburn 1974; φ by Pearson's residuals, McCullagh &
+Nelder 1989, section 4.5).
 
-The estimated mean over all items adds what was seen to what is expected of the gaps, as the p-IRT estimator
-of tinyBenchmarks (Maia Polo et al. 2024, arXiv:2402.14992).
+The estimated mean over all items combines observed scores with expected scores for the gaps, as the p-IRT
+estimator of tinyBenchmarks does (Maia Polo et al. 2024, arXiv:2402.14992).
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.irt.scored import Scored
+from kingyo.irt.scored import ScoredEntries
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 DIFFICULTY_SPREAD = 2.0  # δ at first, in logits
-WIDEST, NARROWEST = 4.0, 0.1  # what τ and δ may be, in logits
-LEAST_DISPERSION = 1e-3  # what φ may be; 1 at most
+WIDEST, NARROWEST = 4.0, 0.1  # bounds of τ and δ, in logits
+LEAST_DISPERSION = 1e-3  # lower bound of φ; the upper bound is 1
 LARGEST_STEP = 2.0  # of a Newton step, in logits
-NEIGHBOURS = 16  # trials on each side whose mean, with its own, is the μ of one
+NEIGHBOURS = 16  # trials on each side that μ averages
 STEPS = 60
 PRECISION = 1e-4  # of abilities, in logits: far below their errors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Abilities:
-    """What the responses say, in logits.
+    """A fitted model; all values but φ are in logits.
 
     Attributes:
         ability: θ of each trial.
@@ -49,7 +48,7 @@ class Abilities:
         difficulty_spread: δ.
         mean: μ of each trial.
         spread: τ of the abilities.
-        dispersion: φ, without a unit.
+        dispersion: φ, dimensionless.
     """
 
     ability: Vector
@@ -64,7 +63,7 @@ class Abilities:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What the mean over all items is believed to be, with its standard error; n items were scored."""
+    """The estimated mean over all items, with its standard error; n items were scored."""
 
     score: float
     error: float
@@ -72,7 +71,7 @@ class Estimate:
 
 
 def sigmoid(x: Matrix) -> Matrix:
-    """The logistic function, for any size of x."""
+    """Return the logistic function, without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
@@ -80,34 +79,34 @@ def fit(responses: Matrix) -> Abilities:
     """Estimate abilities and difficulties.
 
     Args:
-        responses: trials × items, scores in [0, 1], NaN where nothing was scored; the trials in the order in
-            which they came. Without trials all items are equally hard.
+        responses: trials × items, scores in [0, 1], NaN for gaps; the trials in order of arrival. Without
+            trials all items are equally hard.
     """
-    scored = Scored.of(responses, ~np.isnan(responses))
-    found = _first(responses.shape)
-    for _ in range(STEPS if len(found.ability) else 0):
-        before = found.ability
-        found = _step(scored, found)
-        if np.abs(found.ability - before).max(initial=0.0) < PRECISION:
+    scored = ScoredEntries.of(responses, ~np.isnan(responses))
+    abilities = _first(responses.shape)
+    for _ in range(STEPS if len(abilities.ability) else 0):
+        before = abilities.ability
+        abilities = _step(scored, abilities)
+        if np.abs(abilities.ability - before).max(initial=0.0) < PRECISION:
             break
-    return found
+    return abilities
 
 
-def estimates(found: Abilities, responses: Matrix) -> list[Estimate]:
+def estimates(abilities: Abilities, responses: Matrix) -> list[Estimate]:
     """Estimate the mean over all items of each trial that the abilities were fitted to.
 
-    The error holds what is unknown of the ability and of the difficulties, and the luck of the items that are
-    not scored yet; it is 0 where all are. Scores that are right or wrong vary as p (1 − p), however little
-    the few of a short search do.
+    The error combines the errors of abilities and difficulties and the sampling error of the items that are
+    not scored yet; it is 0 if all items are scored. Scores of 0 and 1 are assumed to vary as p (1 − p), even
+    if the few scores of a short search vary less.
     """
     seen = ~np.isnan(responses)
-    chance = sigmoid(found.ability[:, None] - found.difficulty[None, :])
+    chance = sigmoid(abilities.ability[:, None] - abilities.difficulty[None, :])
     filled = np.where(seen, np.where(seen, responses, 0.0), chance)
     slope = np.where(seen, 0.0, chance * (1 - chance))  # dp/dθ over the gaps
-    luck = found.dispersion * slope.sum(axis=1)
-    unknown = (slope.sum(axis=1) * found.error) ** 2 + slope**2 @ found.difficulty_error**2
-    is_right_or_wrong = bool(np.isin(responses[seen], (0.0, 1.0)).all())
-    variance = (luck + unknown) / (found.dispersion if is_right_or_wrong else 1.0)
+    sampling = abilities.dispersion * slope.sum(axis=1)
+    unknown = (slope.sum(axis=1) * abilities.error) ** 2 + slope**2 @ abilities.difficulty_error**2
+    is_binary = bool(np.isin(responses[seen], (0.0, 1.0)).all())
+    variance = (sampling + unknown) / (abilities.dispersion if is_binary else 1.0)
     error = np.sqrt(variance) / responses.shape[1]
     return [
         Estimate(score=float(score), error=float(spread), n=int(n))
@@ -116,7 +115,7 @@ def estimates(found: Abilities, responses: Matrix) -> list[Estimate]:
 
 
 def _first(shape: tuple[int, ...]) -> Abilities:
-    """Return what is believed before any score."""
+    """Return the abilities before any score."""
     n_trials, n_items = shape
     return Abilities(
         ability=np.zeros(n_trials),
@@ -130,7 +129,7 @@ def _first(shape: tuple[int, ...]) -> Abilities:
     )
 
 
-def _step(scored: Scored, now: Abilities) -> Abilities:
+def _step(scored: ScoredEntries, now: Abilities) -> Abilities:
     """Return the abilities after one round: θ, d, then μ, τ, δ and φ."""
     rest, weight = _residuals(scored, now.ability, now.difficulty, now.dispersion)
     precision = scored.by_row(weight) + 1 / now.spread**2
@@ -156,16 +155,16 @@ def _step(scored: Scored, now: Abilities) -> Abilities:
 
 
 def _spread(values: Vector, errors: Vector) -> float:
-    """Return the root mean square of values that are known up to errors; 1 of none."""
+    """Return the root mean square of values with errors; 1 if there are none."""
     if not len(values):
         return 1.0
     return float(np.clip(np.sqrt((values**2 + errors**2).mean()), NARROWEST, WIDEST))
 
 
 def _dispersion(
-    scored: Scored, ability: Vector, difficulty: Vector, of_trials: Vector, of_items: Vector
+    scored: ScoredEntries, ability: Vector, difficulty: Vector, of_trials: Vector, of_items: Vector
 ) -> float:
-    """Return φ: squared residuals, with what is unknown of their p, as a share of p (1 − p)."""
+    """Return φ: squared residuals, plus the squared errors of p, as a share of p (1 − p)."""
     rest, weight = _residuals(scored, ability, difficulty, 1.0)
     unknown = weight**2 * (of_trials[scored.rows] + of_items[scored.columns])
     total = weight.sum()
@@ -174,7 +173,7 @@ def _dispersion(
 
 
 def _around(values: Vector) -> Vector:
-    """Of each value the mean of itself and its neighbours."""
+    """Return the moving average of values."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))
     first = np.maximum(places - NEIGHBOURS, 0)
@@ -183,9 +182,9 @@ def _around(values: Vector) -> Vector:
 
 
 def _residuals(
-    scored: Scored, ability: Vector, difficulty: Vector, dispersion: float
+    scored: ScoredEntries, ability: Vector, difficulty: Vector, dispersion: float
 ) -> tuple[Vector, Vector]:
-    """Return for each score itself minus its p, and the information p (1 − p), both over φ."""
+    """Return the residual of each score and its information p (1 − p), both divided by φ."""
     chance = sigmoid(ability[scored.rows] - difficulty[scored.columns])
     return (scored.scores - chance) / dispersion, chance * (1 - chance) / dispersion
 

@@ -14,10 +14,10 @@ Matrix = NDArray[np.float64]
 
 
 class Responses:
-    """Scores by trial and item; it grows, and a gap is NaN.
+    """A growing matrix of scores by trial and item; gaps are NaN.
 
     Args:
-        items: the names of all items, in their order.
+        items: the names of all items, in order.
     """
 
     def __init__(self, items: Sequence[str]) -> None:
@@ -28,27 +28,27 @@ class Responses:
 
     @property
     def n_items(self) -> int:
-        """How many items there are, scored or not."""
+        """Return the number of items, scored or not."""
         return len(self._columns)
 
     def latest(self, n: int) -> list[int]:
-        """The last n trials that have scores, in the order in which they came."""
+        """Return the last n trials that have scores, in order of arrival."""
         return list(islice(reversed(self._rows), n))[::-1]
 
     def fitted(self, keys: Sequence[int], columns: Sequence[int]) -> tuple[Abilities, Matrix]:
         """Fit the Rasch model to these trials and items; return it with their scores.
 
-        The same question is answered again without a fit, as long as nothing was added: a generation is
-        judged by the scores that choose the items of the next one.
+        Fits are cached until scores are added: scoring a generation and choosing the items of the next one
+        use the same fit.
         """
-        asked = (tuple(keys), tuple(columns))
-        if asked not in self._fitted:
+        key = (tuple(keys), tuple(columns))
+        if key not in self._fitted:
             matrix = self.matrix(keys)[:, list(columns)]
-            self._fitted[asked] = fit(matrix), matrix
-        return self._fitted[asked]
+            self._fitted[key] = fit(matrix), matrix
+        return self._fitted[key]
 
     def add(self, key: int, scores: Mapping[str, float]) -> None:
-        """Take in scores of a trial; more of it may follow."""
+        """Add scores of a trial; later calls may add more."""
         self._fitted.clear()
         row = self._rows.setdefault(key, len(self._rows))
         if row == len(self._scores):
@@ -56,10 +56,10 @@ class Responses:
         self._scores[row, [self._columns[item] for item in scores]] = list(scores.values())
 
     def matrix(self, keys: Sequence[int]) -> Matrix:
-        """Return the rows of these trials, a copy; a trial without scores is a row of gaps."""
-        found = np.full((len(keys), self.n_items), np.nan)
+        """Return a copy of the rows of these trials; a trial without scores is a row of gaps."""
+        matrix = np.full((len(keys), self.n_items), np.nan)
         for place, key in enumerate(keys):
             row = self._rows.get(key)
             if row is not None:
-                found[place] = self._scores[row]
-        return found
+                matrix[place] = self._scores[row]
+        return matrix

@@ -1,7 +1,4 @@
-"""The scores that there are of a matrix with gaps: where most is gaps, nothing is computed for them.
-
-What a row or a column stands for, and what is fitted to the scores, is the business of whoever asks.
-"""
+"""The entries of a matrix with gaps, in sparse form, so that gaps cost nothing."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """Scores one after the other, row by row.
+class ScoredEntries:
+    """The scores of a matrix, row by row.
 
     Attributes:
         shape: rows and columns of the matrix.
-        rows, columns: where each score stands in it.
-        scores: as many.
+        rows, columns: position of each score.
+        scores: the scores.
     """
 
     shape: tuple[int, int]
@@ -30,16 +27,16 @@ class Scored:
     scores: Vector
 
     @staticmethod
-    def of(matrix: Matrix, seen: Matrix | NDArray[np.bool_]) -> Scored:
-        """Take what a matrix holds where ``seen``, of the same shape, is not 0."""
+    def of(matrix: Matrix, seen: Matrix | NDArray[np.bool_]) -> ScoredEntries:
+        """Return the entries of a matrix where ``seen``, of the same shape, is not 0."""
         rows, columns = np.nonzero(seen)
         shape = (matrix.shape[0], matrix.shape[1])
-        return Scored(shape=shape, rows=rows, columns=columns, scores=matrix[rows, columns])
+        return ScoredEntries(shape=shape, rows=rows, columns=columns, scores=matrix[rows, columns])
 
     def by_row(self, values: Vector) -> Vector:
-        """Add up values, one for each score, over each row."""
+        """Sum values, one per score, over each row."""
         return np.asarray(np.bincount(self.rows, values, self.shape[0]), dtype=np.float64)
 
     def by_column(self, values: Vector) -> Vector:
-        """Add up values, one for each score, over each column."""
+        """Sum values, one per score, over each column."""
         return np.asarray(np.bincount(self.columns, values, self.shape[1]), dtype=np.float64)

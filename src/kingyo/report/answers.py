@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.results.summary import MIXTURES, STATISTICS_SEED, RunSummary, token_limits
+from kingyo.results.model_result import MIXTURES, STATISTICS_SEED, token_limits
+from kingyo.results.summary import RunSummary
 from kingyo.stats import Interval, interval
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore

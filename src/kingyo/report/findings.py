@@ -17,16 +17,10 @@ from kingyo.report.answers import AnswerContrast, contrast
 from kingyo.report.composition import Gene, Matrix, read_genes, read_matrices
 from kingyo.report.path_usage import Routes, read_routes
 from kingyo.report.search_history import SearchHistory, read_histories
+from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate, estimate
-from kingyo.results.summary import (
-    MIXTURES,
-    STATISTICS_SEED,
-    ModelResult,
-    PairedComparison,
-    RunSummary,
-    read_entry,
-    summarize,
-)
+from kingyo.results.model_result import MIXTURES, STATISTICS_SEED, ModelResult, read_model_result
+from kingyo.results.summary import RunSummary, summarize
 from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval, selection_bias
 from kingyo.store import RunStore
@@ -180,7 +174,7 @@ def read_findings(store: RunStore) -> Findings:
         matrices=_matrices(child, main),
         family=None if child is None or main is None else trace(child.trial.asked.number, main.by_number),
         routes=read_routes(store, main, summary.path),
-        front=tuple((point, read_entry(store, MAIN, point.trial)) for point in summary.front.points),
+        front=tuple((point, read_model_result(store, MAIN, point.trial)) for point in summary.front.points),
         rivals=tuple(_rivals(store, summary)) if summary.objectives else (),
         contrast=contrast(store, summary, BRED),
         advice=advise(store, summary),
@@ -215,7 +209,7 @@ def _matrices(child: ModelResult | None, main: SearchHistory | None) -> tuple[Ma
 def _leader(store: RunStore, main: SearchHistory | None) -> ModelResult | None:
     if main is None or not main.records:
         return None
-    return read_entry(store, MAIN, main.records[-1].point.trial)
+    return read_model_result(store, MAIN, main.records[-1].point.trial)
 
 
 def _last_split(child: ModelResult | None) -> Split:

@@ -12,6 +12,7 @@ from kingyo.report.front_charts import front_charts
 from kingyo.report.path_charts import path_chart, usage_chart
 from kingyo.report.score_charts import gene_chart, importance_chart, score_chart
 from kingyo.report.trial_charts import family_chart, pair_chart, progress_chart, slice_charts, trial_rows
+from kingyo.results import remarks
 
 Context = dict[str, object]
 Charts = dict[str, Chart]
@@ -27,6 +28,7 @@ def render_page(findings: Findings) -> bytes:
         "findings": findings,
         "datasets": {"trials": trial_rows(findings)},
         "charts": charts(findings),
+        "remarks": remarks,
         "say": sentences,
         "tables": tables,
         "wording": wording,

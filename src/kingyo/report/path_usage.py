@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.report.search_history import Point, SearchHistory
-from kingyo.results.layer_paths import NamedPath, PathStep, read_atlas, widened
+from kingyo.results.layer_paths import NamedPath, PathStep, read_run_layers, with_passed_layers
 from kingyo.store import RunStore
 
 GROUPS = 30
@@ -61,7 +61,7 @@ def read_routes(store: RunStore, main: SearchHistory | None, path: NamedPath | N
         main: its main search.
         path: of the bred model, if it has one.
     """
-    atlas = read_atlas(store)
+    atlas = read_run_layers(store)
     pairs = [(point, atlas.read(read_recipe(point.trial))) for point in (main.points if main else ())]
     paths = [(point, each.steps) for point, each in pairs if each is not None]
     steps = [step for _, own in paths for step in own] + [*(path.steps if path else ())]
@@ -70,7 +70,7 @@ def read_routes(store: RunStore, main: SearchHistory | None, path: NamedPath | N
     slices, by_generation = _slices([point for point, _ in paths])
     return Routes(
         path=path,
-        layers=widened(atlas.layers, steps),
+        layers=with_passed_layers(atlas.layers, steps),
         groups=tuple(_group(paths[first:end], by_generation) for first, end in slices),
         by_generation=by_generation,
     )

@@ -11,7 +11,7 @@ from functools import cached_property
 from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.report import wording
 from kingyo.results.estimates import raw_means
-from kingyo.results.summary import read_entry
+from kingyo.results.model_result import read_model_result
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 
@@ -188,6 +188,6 @@ def _records(store: RunStore, points: Sequence[Point], unit: wording.Unit) -> li
     for point in points:
         if point.score is not None and point.score > best:
             best = point.score
-            fit = None if point.is_partial else read_entry(store, "", point.trial).counts_on("fit")
+            fit = None if point.is_partial else read_model_result(store, "", point.trial).counts_on("fit")
             records.append(Record(point=point, score=best, fit=fit, unit=unit))
     return records

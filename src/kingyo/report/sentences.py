@@ -12,8 +12,10 @@ from kingyo.io.units import counted
 from kingyo.report import wording
 from kingyo.report.composition import Matrix
 from kingyo.report.findings import Findings
+from kingyo.results.comparisons import gap_to_test
 from kingyo.results.layer_paths import NamedPath
-from kingyo.results.summary import ModelResult, minus_test
+from kingyo.results.model_result import ModelResult
+from kingyo.results.remarks import better_than_bred, estimate_beside_test, not_compared
 from kingyo.results.trials import describe_trial, reference_to
 from kingyo.run.config import FRANKENMERGE
 from kingyo.types import Split
@@ -139,7 +141,7 @@ def _against(findings: Findings, words: str, name: str) -> Against | None:
 
 def notes_on_top(findings: Findings) -> list[str]:
     """Return what to know before any number: a better model, changed versions, missing controls."""
-    better, missing = findings.summary.better_than_bred(), findings.summary.not_compared()
+    better, missing = better_than_bred(findings.summary), not_compared(findings.summary)
     lines = [better, *map(str, findings.summary.renewals), missing if findings.is_tested else None]
     return [line for line in lines if line is not None]
 
@@ -260,13 +262,13 @@ def selection_sentences(findings: Findings) -> list[str]:
         return [f"These are mean item scores. {by} guided the search and picked the winner in their place."]
     if child is None or child.test is None or child.fit is None:
         return ["Fit minus test of the winner is known once the test split is read."]
-    first = findings.summary.estimate_beside_test() or _drop("Fit", child, "fit")
+    first = estimate_beside_test(findings.summary) or _drop("Fit", child, "fit")
     second = [] if child.validation is None else [_drop("Validation", child, "validation")]
     return [" ".join([first, *second]), *_predicted(findings), _flattered(findings)]
 
 
 def _drop(name: str, child: ModelResult, split: Split) -> str:
-    drop, chosen = minus_test(child, split), child.on(split)
+    drop, chosen = gap_to_test(child, split), child.on(split)
     assert drop is not None and chosen is not None and child.test is not None, "it was scored on both"
     return (
         f"{name} minus test of the winner: {wording.points(drop)} "

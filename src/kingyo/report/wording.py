@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kingyo.io.units import counted
-from kingyo.results.set_values import plain
-from kingyo.results.summary import PairedComparison
+from kingyo.results.comparisons import PairedComparison
+from kingyo.results.set_values import measure_text
 from kingyo.results.trials import describe_search
 from kingyo.stats import Interval
 
@@ -55,7 +55,7 @@ class Unit:
 
     def text(self, value: float) -> str:
         """Write a number."""
-        return percent(value) if self.measure is None else plain(value).replace("-", MINUS)
+        return percent(value) if self.measure is None else measure_text(value).replace("-", MINUS)
 
     def bounded(self, value: Interval | None) -> str:
         """Write a number with its interval; a dash where there is none yet."""

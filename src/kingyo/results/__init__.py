@@ -1,1 +1,1 @@
-"""What is known of a run, or of several seeds, with n and intervals."""
+"""Results of a run, or of several seeds, with n and intervals."""

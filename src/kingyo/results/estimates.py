@@ -1,7 +1,7 @@
-"""What models would score on all of fit, from the items that they met: read by show and the report.
+"""Estimate scores on all of fit for models that were scored on some of its items.
 
-A search is told such an estimate when a candidate has been scored. Here it is made anew, from all that is
-known by now, with an interval.
+The search is told such an estimate for each candidate. Here it is computed again for show and the report,
+from all scores by now, with an interval.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from dataclasses import dataclass, replace
 from kingyo.evolution import BASELINES, Objectives, stored_objectives
 from kingyo.io.units import counted
 from kingyo.irt import Estimate, Responses
-from kingyo.irt.item_groups import divided
-from kingyo.screens import appraise
+from kingyo.irt.item_groups import group_items
+from kingyo.results.summary_json import interval_json
+from kingyo.screens import estimate_means
 from kingyo.stats import NORMAL, ROUNDING, Interval, interval, percent, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
-NEAR = 90  # trials before and after one that it is compared with
-LEAST_MET = 4  # items of each group that a trial is expected to meet, else they are estimated together
+NEAR = 90  # trials before and after a trial that it is compared with
+LEAST_MET = 4  # smallest expected number of scored items per group; otherwise there are no groups
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitEstimate:
-    """A score for all of fit.
+    """An estimated score on all of fit.
 
     Attributes:
-        score: the estimate with its interval; ``n`` is the number of items that it rests on.
-        raw: the plain mean over these items; of several tasks their weighted mean.
+        score: the estimate with its interval; ``n`` is the number of scored items.
+        raw: the mean over these items; for several tasks the weighted mean.
     """
 
     score: Interval
@@ -37,132 +38,141 @@ class FitEstimate:
 
     @property
     def beside(self) -> str:
-        """Say what stands beside the estimate: ``estimated; 0.0 % of the 16 items it met``."""
-        return estimated(self.raw, self.score.n)
+        """Return the note beside the estimate: ``estimated; 0.0 % of the 16 items it met``."""
+        return estimate_note(self.raw, self.score.n)
 
     def to_json(self) -> dict[str, object]:
-        """Return the estimate, and the raw mean beside it."""
-        each = self.score
-        raw = {"score": self.raw, "n": each.n}
-        return {"score": each.score, "n": each.n, "low": each.low, "high": each.high, "raw": raw}
+        """Return the estimate and the raw mean."""
+        estimate = interval_json(self.score) or {}
+        return {**estimate, "raw": {"score": self.raw, "n": self.score.n}}
 
 
-def estimated(raw: float, n: int) -> str:
-    """Say that a score is an estimate, and what was measured."""
+def estimate_note(raw: float, n: int) -> str:
+    """Return a note that a score is an estimate, with the measured mean."""
     return f"estimated; {percent(raw)} of the {counted(n, 'item')} it met"
 
 
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
-    """Estimate what a trial would score on all of fit.
+    """Estimate the score of a trial on all of fit.
 
-    The interval holds with 95 % confidence, as far as the trial is like those before and after it. Where
-    these trials and the baselines all score the same, it comes from the trial's own items. Items that
-    baselines tell apart (``kingyo.irt.item_groups``) are estimated apart.
+    The interval holds with 95 % confidence if the trial is similar to those before and after it. If these
+    trials and the baselines all have equal scores, it is computed from the trial's own items. Groups of items
+    that baselines differ on (``kingyo.irt.item_groups``) are estimated separately.
 
     Returns:
-        The estimate; None where the trial was scored on all items, failed, or was not scored on each task.
+        The estimate; None if the trial was scored on all items, failed, or has no score on some task.
     """
     items, objectives = store.items()["fit"], stored_objectives(store)
-    found = store.evaluation(trial.id, "fit")
-    columns = _columns(items, objectives)
-    if found is None or found.failure is not None or len(found.scores) == len(items):
+    evaluation = store.evaluation(trial.id, "fit")
+    columns, names = _columns(items, objectives), [item.id for item in items]
+    if evaluation is None or evaluation.failure is not None or len(evaluation.scores) == len(items):
         return None
-    scores = {each.item: each.score for each in found.scores}
-    met = [[scores[items[i].id] for i in own if items[i].id in scores] for own in columns]
-    if not all(met):
+    scores = {score.item: score.score for score in evaluation.scores}
+    known = [[scores[names[i]] for i in own if names[i] in scores] for own in columns]
+    if not all(known):
         return None
-    rows = _rows(store, trial)
-    responses = Responses([item.id for item in items])
-    for key, row in rows.items():
-        responses.add(key, row)
     weights = list(objectives.tasks.values())
-    raw = _weighted([sum(own) / len(own) for own in met], weights)
+    raw = _weighted([sum(own) / len(own) for own in known], weights)
     groups = _groups(store, items, scores) if len(columns) == 1 else []
     if groups:
         columns, weights = groups, [float(len(own)) for own in groups]
-    parts = [
-        _of_alike([scores[items[i].id] for i in own if items[i].id in scores], len(own))
-        if _are_alike(rows.values(), {items[i].id for i in own})
-        else _of_estimate(appraise(responses, [trial.id], own)[0])
-        for own in columns
+    parts = _intervals(store, trial, names, scores, columns)
+    return FitEstimate(score=_clipped(weighted_mean(parts, weights)), raw=raw)
+
+
+def _intervals(
+    store: RunStore,
+    trial: StoredTrial,
+    names: Sequence[str],
+    scores: Mapping[str, float],
+    groups: Sequence[Sequence[int]],
+) -> list[Interval]:
+    """Estimate the mean of a trial over each group of items, given by their positions."""
+    rows = _rows(store, trial)
+    responses = Responses(names)
+    for key, row in rows.items():
+        responses.add(key, row)
+    return [
+        _of_equal([scores[names[i]] for i in own if names[i] in scores], len(own))
+        if _are_equal(rows.values(), {names[i] for i in own})
+        else _of_estimate(estimate_means(responses, [trial.id], own)[0])
+        for own in groups
     ]
-    return FitEstimate(score=_within(weighted_mean(parts, weights)), raw=raw)
 
 
 def raw_means(store: RunStore, search: str) -> dict[int, float]:
-    """Return the plain mean on fit of each trial (its id) that was scored, over the items that it met.
+    """Return id of a trial -> its mean on fit over the scored items; for several tasks the weighted mean.
 
-    Of several tasks it is their weighted mean; trials without scores on each of them are left out.
+    Trials without a score on some task are left out.
     """
     objectives, items = stored_objectives(store), store.items()["fit"]
     names = [[items[i].id for i in own] for own in _columns(items, objectives)]
-    found: dict[int, float] = {}
+    means: dict[int, float] = {}
     for trial, row in store.scores(search, "fit").items():
-        met = [[row[name] for name in own if name in row] for own in names]
-        if all(met):
-            found[trial] = _weighted([sum(own) / len(own) for own in met], list(objectives.tasks.values()))
-    return found
+        known = [[row[name] for name in own if name in row] for own in names]
+        if all(known):
+            means[trial] = _weighted([sum(own) / len(own) for own in known], list(objectives.tasks.values()))
+    return means
 
 
-def _groups(store: RunStore, items: Sequence[Item], met: Collection[str]) -> list[list[int]]:
-    """The places of items that only one baseline solves, or else the best, and of the others.
+def _groups(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> list[list[int]]:
+    """Return the positions of each group of items, and of the other items.
 
-    Nothing where baselines tell no items apart, or where trials meet too few of a group.
+    Nothing if the baselines do not differ, or if trials get too few items of a group.
     """
     rows = list(store.scores(BASELINES, "fit").values())
     most = max(map(len, rows), default=0)
-    found = divided([row for row in rows if len(row) == most])
-    if not found:
+    names = group_items([row for row in rows if len(row) == most])
+    if not names:
         return []
-    group_of = {item: number for number, group in enumerate(found) for item in group}
+    group_of = {item: number for number, group in enumerate(names) for item in group}
     groups = [
-        [i for i, item in enumerate(items) if group_of.get(item.id) == number] for number in range(len(found))
+        [i for i, item in enumerate(items) if group_of.get(item.id) == number] for number in range(len(names))
     ]
     others = [i for i, item in enumerate(items) if item.id not in group_of]
     parts = [*groups, others] if others else groups
-    least = LEAST_MET * len(items) / len(met)
-    is_met = all(len(part) >= least and any(items[i].id in met for i in part) for part in parts)
-    return parts if is_met else []
+    least = LEAST_MET * len(items) / len(scored)
+    is_large = all(len(part) >= least and any(items[i].id in scored for i in part) for part in parts)
+    return parts if is_large else []
 
 
 def _columns(items: Sequence[Item], objectives: Objectives) -> list[list[int]]:
-    """The places of each task's items."""
-    is_one = len(objectives.tasks) == 1
-    return [[i for i, item in enumerate(items) if is_one or item.task == name] for name in objectives.tasks]
+    """Return the positions of each task's items."""
+    is_single = len(objectives.tasks) == 1
+    return [
+        [i for i, item in enumerate(items) if is_single or item.task == name] for name in objectives.tasks
+    ]
 
 
 def _rows(store: RunStore, trial: StoredTrial) -> dict[int, Mapping[str, float]]:
-    """Return the scores of the baselines, and of the trials asked for shortly before and after this one."""
+    """Return the scores of the baselines, and of trials shortly before and after this one."""
     near = store.scores(trial.search, "fit", (trial.id - NEAR, trial.id + NEAR))
     return {**store.scores(BASELINES, "fit"), **near}
 
 
-def _are_alike(rows: Iterable[Mapping[str, float]], items: Collection[str]) -> bool:
-    """Return whether all known scores of these items are equal; at least one is known."""
+def _are_equal(rows: Iterable[Mapping[str, float]], items: Collection[str]) -> bool:
+    """Return whether all known scores of these items, at least one, are equal."""
     scores = [score for row in rows for item, score in row.items() if item in items]
     return max(scores) - min(scores) <= ROUNDING
 
 
-def _of_estimate(found: Estimate) -> Interval:
-    reach = NORMAL.inv_cdf(0.975) * found.error
-    low, high = found.score - reach, found.score + reach
-    return Interval(score=found.score, n=found.n, low=low, high=high, method="normal")
+def _of_estimate(estimate: Estimate) -> Interval:
+    reach = NORMAL.inv_cdf(0.975) * estimate.error
+    low, high = estimate.score - reach, estimate.score + reach
+    return Interval(score=estimate.score, n=estimate.n, low=low, high=high, method="normal")
 
 
-def _of_alike(known: Sequence[float], n_items: int) -> Interval:
-    """Bound the mean over all items by known scores that are all equal.
-
-    It is the interval of the known scores, narrowed by the share of items that are known.
-    """
-    found, share = interval(known), 1 - len(known) / n_items
-    low = found.score - share * (found.score - found.low)
-    high = found.score + share * (found.high - found.score)
-    return replace(found, low=low, high=high)
+def _of_equal(scores: Sequence[float], n_items: int) -> Interval:
+    """Bound the mean over all items by the interval of equal scores, narrowed by the scored share."""
+    known, share = interval(scores), 1 - len(scores) / n_items
+    low = known.score - share * (known.score - known.low)
+    high = known.score + share * (known.high - known.score)
+    return replace(known, low=low, high=high)
 
 
-def _within(found: Interval) -> Interval:
-    """Cut an interval where no mean score can be."""
-    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+def _clipped(score: Interval) -> Interval:
+    """Clip an interval to the range of mean scores."""
+    return replace(score, low=max(0.0, score.low), high=min(1.0, score.high))
 
 
 def _weighted(means: Sequence[float], weights: Sequence[float]) -> float:

@@ -1,10 +1,9 @@
-"""How much each gene mattered to the scores of a search: PED-ANOVA, with bootstrap intervals.
+"""The importance of each gene for the scores of a search: PED-ANOVA, with bootstrap intervals.
 
-For each gene, compare where the best quarter of the trials lies with where all trials lie: the Pearson
-divergence of the two densities. A gene's importance is its share of the sum over all genes.
+For each gene, compares the density of the best quarter of the trials with that of all trials, by the Pearson
+divergence. A gene's importance is its share of the sum over all genes.
 
-Source: Watanabe, Bansal, Hutter 2023, PED-ANOVA, arXiv:2304.10255, for the whole space; one of the evaluators
-of optuna.
+Source: Watanabe, Bansal, Hutter 2023, PED-ANOVA, arXiv:2304.10255, global importance; also in optuna.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ import numpy as np
 from kingyo.stats import Array, Interval
 from kingyo.types import Genome
 
-BEST = 0.25  # share of the trials that count as good
-LEAST = 12  # trials; of fewer the best quarter says nothing
-POINTS = 48  # of a gene's range, where densities are compared
+BEST = 0.25  # share of good trials
+LEAST = 12  # smallest number of trials
+POINTS = 48  # grid points of a gene's range
 RESAMPLES = 300
 
 
@@ -28,14 +27,13 @@ def importance(
     """Return each gene's importance, a share of 1, with its 95 % interval.
 
     Args:
-        genomes: one for each trial.
+        genomes: one per trial.
         scores: of the same trials.
-        bounds: the range of each gene.
-        seed: of the bootstrap.
+        bounds: range of each gene.
+        seed: for the bootstrap.
 
     Returns:
-        One interval per gene, ``n`` the number of trials; nothing for too few trials, or scores that are all
-        equal.
+        One interval per gene, with ``n`` the number of trials; nothing for too few trials or equal scores.
     """
     n = len(scores)
     if n < LEAST or max(scores) == min(scores):
@@ -49,21 +47,20 @@ def importance(
     divergences = np.array([_divergence(column, counts, good) for column in places.T])
     shares = divergences / np.maximum(divergences.sum(axis=0), 1e-12)
     lows, highs = np.percentile(shares[:, 1:], (2.5, 97.5), axis=1)
-    found = zip(shares[:, 0].tolist(), lows.tolist(), highs.tolist(), strict=True)
     return tuple(
         Interval(score=share, n=n, low=min(low, share), high=max(high, share), method="bootstrap")
-        for share, low, high in found
+        for share, low, high in zip(shares[:, 0].tolist(), lows.tolist(), highs.tolist(), strict=True)
     )
 
 
-def _best(counts: Array, wanted: float) -> Array:
-    """Return how often each trial counts among the best; columns are trials, the best first."""
+def _best(counts: Array, n: float) -> Array:
+    """Return how often each trial is among the best n; columns are trials, best first."""
     before = np.cumsum(counts, axis=1) - counts
-    return np.clip(wanted - before, 0.0, counts)
+    return np.clip(n - before, 0.0, counts)
 
 
 def _divergence(places: Array, counts: Array, good: Array) -> Array:
-    """Return the Pearson divergence of the good trials from all, for each row of counts."""
+    """Return the Pearson divergence of the good trials from all trials, for each row of counts."""
     grid = np.linspace(0.0, 1.0, POINTS)
     width = max(1.06 * float(places.std()) * len(places) ** -0.2, 1 / POINTS)
     kernel = np.exp(-0.5 * ((grid - places[:, None]) / width) ** 2)

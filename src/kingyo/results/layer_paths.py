@@ -1,7 +1,4 @@
-"""A recipe's path for people: layers by the names of a run's models: a line, a picture in characters, data.
-
-It reads the recipes of a store; it draws no chart and touches no model.
-"""
+"""The layer path of a recipe as text, as a sketch in characters, and as JSON."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ from kingyo.recipe import Hop, Recipe, cumulative
 from kingyo.store import RunStore
 
 UNCHANGED, LARGER, SMALLER = "o", "^", "v"
-"""Marks of a picture of characters, by the scale. They are as wide in every terminal, Japanese ones too."""
+"""Marks of a sketch, by the scale. They have the same width in all terminals, including Japanese ones."""
 LEGEND = f"{UNCHANGED} scale 1, {LARGER} above, {SMALLER} below"
-FOLDED = 3  # so many layers in a row that are not passed are one line of the picture
-TICKS = 5  # hops between two numbers below the picture
+FOLDED = 3  # smallest number of consecutive unused layers that share a line of the sketch
+TICKS = 5  # hops between two numbers below the sketch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +27,8 @@ class PathStep:
     Attributes:
         source: the name of its model.
         layer, scale: as in the recipe.
-        cumulative: product of the scales so far, its own among them.
-        time: how often the layer has been passed by then, 1 the first time.
+        cumulative: product of the scales up to this hop.
+        time: how often the path has used the layer, 1 the first time.
     """
 
     source: str
@@ -42,18 +39,18 @@ class PathStep:
 
     @property
     def written(self) -> str:
-        """Its layer, such as ``ja 3``."""
+        """Return its layer, such as ``ja 3``."""
         return f"{self.source} {self.layer}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedPath:
-    """A path by the names of a run.
+    """A path with the model names of a run.
 
     Attributes:
         steps: its hops.
-        embeddings, head: names of the models that give what comes before and behind the layers.
-        layers: name -> how many layers it has, of all sources of the run and all models of the path.
+        embeddings, head: names of the models of the embeddings, and of norm and head.
+        layers: name -> number of layers, for all sources of the run and all models of the path.
     """
 
     steps: tuple[PathStep, ...]
@@ -63,26 +60,26 @@ class NamedPath:
 
     @property
     def is_scaled(self) -> bool:
-        """Whether any scale is other than 1."""
+        """Return whether any scale differs from 1."""
         return any(step.scale != 1 for step in self.steps)
 
     @property
     def ends(self) -> str:
-        """Who gives what is no layer."""
+        """Return the models of embeddings, norm and head as text."""
         if self.embeddings == self.head:
             return f"embeddings, norm and head of {self.head}"
         return f"embeddings of {self.embeddings}, norm and head of {self.head}"
 
     @property
     def line(self) -> str:
-        """The path in a line: ``ja 0-3 · math-en 2-3 (x0.84) · ja 5``.
+        """Return the path in a line: ``ja 0-3 · math-en 2-3 (x0.84) · ja 5``.
 
-        One number in brackets is the scale of each layer, several are the scales one by one.
+        A single number in brackets is the scale of all layers before it; several are the scales of each.
         """
         return " · ".join(_run(run) for run in _runs(self.steps))
 
     def to_json(self) -> dict[str, object]:
-        """The path as data."""
+        """Return the path as JSON."""
         return {
             "text": self.line,
             "embeddings": self.embeddings,
@@ -103,22 +100,22 @@ class NamedPath:
 
 @dataclass(frozen=True, kw_only=True)
 class RunLayers:
-    """What the models of a run are called, and how many layers they have.
+    """Names and numbers of layers of the models of a run.
 
     Attributes:
         names: reference in recipes -> name.
-        layers: name -> number of layers, where known.
+        layers: name -> number of layers, if known.
     """
 
     names: Mapping[str, str]
     layers: Mapping[str, int]
 
     def name(self, reference: str) -> str:
-        """Return a model's name; of one that the run does not name, the end of its reference."""
+        """Return a model's name in the run, or else the end of its reference."""
         return self.names.get(reference) or re.split(r"[/\\]", reference.rstrip("/\\"))[-1] or reference
 
     def read(self, recipe: Recipe) -> NamedPath | None:
-        """Return the path of a recipe; None where it has none."""
+        """Return the path of a recipe; None if it has none."""
         if not recipe.path:
             return None
         steps = tuple(self._steps(recipe.path))
@@ -127,56 +124,56 @@ class RunLayers:
             steps=steps,
             embeddings=self.name(first),
             head=self.name(last),
-            layers=widened(self.layers, steps),
+            layers=with_passed_layers(self.layers, steps),
         )
 
     def _steps(self, path: Sequence[Hop]) -> Iterator[PathStep]:
-        passed: dict[tuple[str, int], int] = {}
+        times: dict[tuple[str, int], int] = {}
         for hop, product in zip(path, cumulative(path), strict=True):
             place = hop.model, hop.layer
-            passed[place] = passed.get(place, 0) + 1
+            times[place] = times.get(place, 0) + 1
             yield PathStep(
                 source=self.name(hop.model),
                 layer=hop.layer,
                 scale=hop.scale,
                 cumulative=product,
-                time=passed[place],
+                time=times[place],
             )
 
 
-def read_atlas(store: RunStore) -> RunLayers:
-    """Read what a run calls its models: by the parents that it compares with, models as they are."""
+def read_run_layers(store: RunStore) -> RunLayers:
+    """Read the names and layers of a run's models from the baselines that are single models."""
     names: dict[str, str] = {}
-    found: dict[str, int] = {}
+    layers: dict[str, int] = {}
     for trial in store.trials(BASELINES):
         recipe = read_recipe(trial)
         if len(recipe.references) == 1 and not recipe.merges and trial.name is not None:
             names.setdefault(recipe.references[0], trial.name)
             if recipe.path:
-                found[trial.name] = max(hop.layer for hop in recipe.path) + 1
+                layers[trial.name] = max(hop.layer for hop in recipe.path) + 1
     of_space = cast("Mapping[str, int]", store.searches().get(MAIN, {}).get("layers", {}))
-    return RunLayers(names=names, layers={**found, **of_space})
+    return RunLayers(names=names, layers={**layers, **of_space})
 
 
-def widened(layers: Mapping[str, int], steps: Sequence[PathStep]) -> dict[str, int]:
-    """Numbers of layers, at least those that are passed."""
-    found = dict(layers)
+def with_passed_layers(layers: Mapping[str, int], steps: Sequence[PathStep]) -> dict[str, int]:
+    """Return the numbers of layers, raised to include the layers that a path uses."""
+    numbers = dict(layers)
     for step in steps:
-        found[step.source] = max(found.get(step.source, 0), step.layer + 1)
-    return found
+        numbers[step.source] = max(numbers.get(step.source, 0), step.layer + 1)
+    return numbers
 
 
 def sketch(path: NamedPath, width: int) -> list[str] | None:
-    """Draw a path with characters: a line per layer, the last on top as in a model, and a column per hop.
+    """Draw a path with characters: one line per layer, the last on top, and one column per hop.
 
-    Layers that are not passed share a line where there are several in a row.
+    Several consecutive unused layers share a line.
 
     Args:
-        path: what to draw.
-        width: columns that there are.
+        path: the path.
+        width: available columns.
 
     Returns:
-        The lines; None where they would be wider.
+        The lines; None if they would be wider.
     """
     rows = [row for source in path.layers for row in _rows(path, source)]
     margin = max(len(label) for label, _ in rows)
@@ -188,12 +185,12 @@ def sketch(path: NamedPath, width: int) -> list[str] | None:
 
 
 def _rows(path: NamedPath, source: str) -> Iterator[tuple[str, tuple[str, int] | None]]:
-    """Label of each line of a source, and its layer; None for layers that are not passed."""
-    passed = {step.layer for step in path.steps if step.source == source}
+    """Yield the label of each line of a source, and its layer; None for folded layers."""
+    used = {step.layer for step in path.steps if step.source == source}
     name = source
-    for is_passed, group in groupby(reversed(range(path.layers[source])), lambda number: number in passed):
+    for is_used, group in groupby(reversed(range(path.layers[source])), lambda number: number in used):
         numbers = list(group)
-        folds = not is_passed and len(numbers) >= FOLDED
+        folds = not is_used and len(numbers) >= FOLDED
         for number in [None] if folds else numbers:
             label = f"{numbers[-1]}-{numbers[0]}" if number is None else str(number)
             yield f"{name} {label}".strip(), None if number is None else (source, number)
@@ -210,7 +207,7 @@ def _mark(scale: float) -> str:
 
 
 def _numbers(hops: int, pitch: int) -> str:
-    """The number of the first hop and of every fifth, the last digit below its column."""
+    """Return the numbers of the first hop and every fifth, the last digit below the hop's column."""
     line = [" "] * (hops * pitch)
     for number in (1, *range(TICKS, hops + 1, TICKS)):
         end = (number - 1) * pitch + 1
@@ -219,7 +216,7 @@ def _numbers(hops: int, pitch: int) -> str:
 
 
 def _runs(steps: Sequence[PathStep]) -> list[list[PathStep]]:
-    """Hops through layers of one source that follow one another there, too."""
+    """Group hops through consecutive layers of one source."""
     runs: list[list[PathStep]] = []
     for step in steps:
         last = runs[-1][-1] if runs else None
@@ -232,9 +229,9 @@ def _runs(steps: Sequence[PathStep]) -> list[list[PathStep]]:
 
 def _run(run: Sequence[PathStep]) -> str:
     first, last = run[0], run[-1]
-    said = first.written if first is last else f"{first.written}-{last.layer}"
+    text = first.written if first is last else f"{first.written}-{last.layer}"
     scales = [step.scale for step in run]
     if all(scale == 1 for scale in scales):
-        return said
+        return text
     shown = scales[:1] if len(set(scales)) == 1 else scales
-    return f"{said} ({', '.join(f'x{scale:.3g}' for scale in shown)})"
+    return f"{text} ({', '.join(f'x{scale:.3g}' for scale in shown)})"

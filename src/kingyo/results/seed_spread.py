@@ -1,7 +1,4 @@
-"""Several runs that differ in their seed alone: how much of a result is the luck of its search.
-
-It reads finished runs and prints nothing.
-"""
+"""Summarize runs that differ only in their seeds: the variance of results due to the search."""
 
 from __future__ import annotations
 
@@ -14,7 +11,9 @@ from pathlib import Path
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN
 from kingyo.io.units import counted
-from kingyo.results.summary import ModelResult, RunSummary, interval_json, summarize
+from kingyo.results.model_result import ModelResult
+from kingyo.results.summary import RunSummary, summarize
+from kingyo.results.summary_json import interval_json
 from kingyo.run.seed_runs import PREFIX, seed_folders
 from kingyo.stats import ROUNDING, Interval, mean_of_runs
 from kingyo.store import RunStore
@@ -22,24 +21,24 @@ from kingyo.store import RunStore
 
 @dataclass(frozen=True, kw_only=True)
 class SeedSummary:
-    """What several runs say together. The test items are the same for all, so only the searches differ.
+    """A summary of several runs with the same test items, so that only their searches differ.
 
     Attributes:
-        seeds: of the runs.
-        bred: the winner's test score in each run, or the measure that counts in its place.
-        mean: over the runs, with the interval that the luck of the search leaves.
-        ahead: other model -> winner minus it, over the runs, paired.
-        predicted_inside: in how many runs the winner's test score lay within its prediction.
-        best: the seed whose winner has the best validation score, the first of equals.
+        seeds: of the finished runs.
+        bred: the winner's test score in each run, or the set measure that decides.
+        mean: over the runs, with an interval for the variance between searches.
+        ahead: other model -> winner minus it, paired by run.
+        predicted_inside: number of runs with the winner's test score within its predicted interval.
+        best: the seed whose winner has the best validation score; ties go to the first.
         winner: of that seed.
         folder: of its run.
-        is_best: whether that winner is the best of its run, which is no baseline and of no control then.
-        copied: scores of baselines that runs took over from another seed.
+        is_best: whether that winner is the best model of its run.
+        copied: number of baseline scores that runs copied from another seed.
         extensions: seed -> what was added to its budget, in words.
-        renewals: seed -> that its scores were made with different versions, or again, in words.
-        lost: seed -> what its run stored once and could not be found, in words.
-        not_compared: which searches of equal cost the winners were not compared with, and the command that
-            does it for all seeds; None where there are none.
+        renewals: seed -> a note that scores were made with different versions, or again.
+        lost: seed -> a note on stored data that could not be found.
+        not_compared: which controls the winners were not compared with, and the command that runs them; None
+            if there are none.
         decided_by: see ``RunSummary.decided_by``.
     """
 
@@ -61,12 +60,12 @@ class SeedSummary:
 
     @property
     def command(self) -> str:
-        """What exports the best seed's winner."""
-        words = f"kingyo export {shlex.quote(str(self.folder))} OUT"
-        return words if self.is_best else f"{words} --search {MAIN}"
+        """Return the command that exports the best seed's winner."""
+        command = f"kingyo export {shlex.quote(str(self.folder))} OUT"
+        return command if self.is_best else f"{command} --search {MAIN}"
 
     def to_json(self) -> dict[str, object]:
-        """The stable interface of ``kingyo evolve --seeds N --json``."""
+        """Return the JSON of ``kingyo evolve --seeds N --json``."""
         return {
             "seeds": list(self.seeds),
             "test": list(self.bred),
@@ -89,11 +88,11 @@ class SeedSummary:
         }
 
 
-def read_spread(folder: Path) -> SeedSummary:
-    """Read the finished runs below a folder.
+def read_seed_summary(folder: Path) -> SeedSummary:
+    """Read the summary of the finished runs in a folder.
 
     Raises:
-        KingyoError: none is finished.
+        KingyoError: no run is finished.
     """
     runs: dict[int, RunSummary] = {}
     lost: dict[int, str] = {}
@@ -110,10 +109,16 @@ def read_spread(folder: Path) -> SeedSummary:
     if not runs:
         raise KingyoError(
             str(folder),
-            expected="at least one finished run below it",
+            expected="a folder with at least one finished run",
             received=f"{counted(len(seed_folders(folder)), 'run')}, none finished",
             remedy="Go on with the same `kingyo evolve --seeds N` command.",
         )
+    return _summary(folder, runs, lost, copied)
+
+
+def _summary(
+    folder: Path, runs: Mapping[int, RunSummary], lost: Mapping[int, str], copied: int
+) -> SeedSummary:
     bred = [_test(summary) for summary in runs.values()]
     decided_by = next(iter(runs.values())).decided_by
     best = max(runs, key=lambda seed: (_validation(runs[seed]), -seed))
@@ -131,9 +136,9 @@ def read_spread(folder: Path) -> SeedSummary:
         is_best=runs[best].best in (winner, None),
         copied=copied,
         extensions={
-            seed: " and ".join(map(str, each.extensions)) for seed, each in runs.items() if each.extensions
+            seed: " and ".join(map(str, run.extensions)) for seed, run in runs.items() if run.extensions
         },
-        renewals={seed: " ".join(map(str, each.renewals)) for seed, each in runs.items() if each.renewals},
+        renewals={seed: " ".join(map(str, run.renewals)) for seed, run in runs.items() if run.renewals},
         lost=lost,
         not_compared=_not_compared(folder, list(runs.values())),
         decided_by=decided_by,
@@ -141,14 +146,14 @@ def read_spread(folder: Path) -> SeedSummary:
 
 
 def _not_compared(folder: Path, runs: Sequence[RunSummary]) -> str | None:
-    """Say which controls not every seed has, and how all of them get the first."""
+    """Say which controls some seeds lack, with a command that runs the first of them for all seeds."""
     missing = list(dict.fromkeys(name for run in runs for name in run.controls_to_run))
     if not missing:
         return None
-    has_one = all(any(name in run.controls for name in ("random", "grid")) for run in runs)
-    is_partly = any(name in run.controls for name in missing for run in runs)
-    who = "Not all winners were" if is_partly else "The winners were not"
-    what = f"a {' or '.join(missing)} search" if has_one else "a search"
+    has_control = all(any(name in run.controls for name in ("random", "grid")) for run in runs)
+    is_partial = any(name in run.controls for name in missing for run in runs)
+    who = "Not all winners were" if is_partial else "The winners were not"
+    what = f"a {' or '.join(missing)} search" if has_control else "a search"
     first, *others = missing
     command = f'for run in {shlex.quote(str(folder))}/{PREFIX}*; do kingyo control "$run" {first}; done'
     beside = f" (or {' or '.join(others)})" if others else ""
@@ -156,25 +161,24 @@ def _not_compared(folder: Path, runs: Sequence[RunSummary]) -> str | None:
 
 
 def _ahead(runs: Sequence[RunSummary]) -> dict[str, Interval]:
-    names = [each.other for each in runs[0].comparisons]
-    found: dict[str, Interval] = {}
-    for name in names:
-        values = [each.difference.score for run in runs for each in run.comparisons if each.other == name]
-        if len(values) == len(runs):  # a control that failed in one run cannot be compared over all
-            within = (-1.0, 1.0) if runs[0].decided_by is None else (-math.inf, math.inf)
-            found[name] = mean_of_runs(values, within=within)
-    return found
+    within = (-1.0, 1.0) if runs[0].decided_by is None else (-math.inf, math.inf)
+    differences: dict[str, list[float]] = {}
+    for comparison in (each for run in runs for each in run.comparisons):
+        differences.setdefault(comparison.other, []).append(comparison.difference.score)
+    # A control that failed in one run cannot be compared over all runs.
+    complete = [each.other for each in runs[0].comparisons if len(differences[each.other]) == len(runs)]
+    return {name: mean_of_runs(differences[name], within=within) for name in complete}
 
 
 def _test(summary: RunSummary) -> float:
-    found = None if summary.winner is None else summary.winner.counts_on("test")
-    assert found is not None, "only finished runs are read"
-    return found.score
+    value = None if summary.winner is None else summary.winner.counts_on("test")
+    assert value is not None, "only finished runs are read"
+    return value.score
 
 
 def _validation(summary: RunSummary) -> float:
-    found = None if summary.winner is None else summary.winner.counts_on("validation")
-    return 0.0 if found is None else found.score
+    value = None if summary.winner is None else summary.winner.counts_on("validation")
+    return 0.0 if value is None else value.score
 
 
 def _is_inside(summary: RunSummary) -> bool:
@@ -182,9 +186,9 @@ def _is_inside(summary: RunSummary) -> bool:
 
 
 def why_unbounded(value: Interval) -> str | None:
-    """Say why runs leave the interval of their mean open; None where they bound it.
+    """Say why the mean of runs has no interval; None if it has one.
 
-    Runs that are equal have no spread to tell it from: an interval of no width would be a certainty.
+    Equal runs have no spread to estimate from, and an interval of no width would claim certainty.
     """
     if value.n == 1:
         return "one run: no interval"

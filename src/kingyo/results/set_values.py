@@ -1,4 +1,4 @@
-"""What measures of sets of answers say of models, and how the numbers that a run chooses by are written."""
+"""Set measures of models, and the text of the values that a run decides by."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from kingyo.types import Split
 
 @dataclass(frozen=True, kw_only=True)
 class SetRow:
-    """One measure of sets of answers of one model, by split."""
+    """One set measure of one model, by split."""
 
     measure: str
     model: str
     values: Mapping[Split, SetValue]
 
 
-def number_of(objectives: Objectives) -> Callable[[float], str]:
-    """Return what writes the numbers that count in a run: scores in percent, measures as they are."""
-    return plain if objectives.by_set else percent
+def score_formatter(objectives: Objectives) -> Callable[[float], str]:
+    """Return the formatter of the values that a run decides by: percent for scores, numbers for measures."""
+    return measure_text if objectives.by_set else percent
 
 
-def interval_in_words(found: Interval | None, decided_by: str | None) -> str:
-    """Return what counts of a model with its interval; a dash where it is not known."""
-    if found is None:
+def interval_in_words(value: Interval | None, decided_by: str | None) -> str:
+    """Return a value that the run decides by, with its interval; a dash if it is unknown."""
+    if value is None:
         return "–"
-    return found.in_percent(" %") if decided_by is None else found.plain()
+    return value.in_percent(" %") if decided_by is None else value.plain()
 
 
-def plain(value: float) -> str:
-    """Return a measure as "0.8124"."""
+def measure_text(value: float) -> str:
+    """Return a set measure as "0.8124"."""
     return f"{value:.4g}"
 
 
 def set_value_text(value: SetValue | None) -> str:
-    """Return "0.8124 [0.771, 0.8493]", why there is no value, or nothing where none was measured."""
+    """Return "0.8124 [0.771, 0.8493]", or why there is no value; empty if it was not computed."""
     if value is None:
         return ""
     if value.value is None:
@@ -46,12 +46,12 @@ def set_value_text(value: SetValue | None) -> str:
     return f"{value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"
 
 
-def decided(sets: Sequence[SetValue], title: str) -> dict[Split, Interval]:
-    """What counts in place of the scores, by split, as far as it is known."""
-    found: dict[Split, Interval] = {}
+def deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Interval]:
+    """Return split -> the set measure that decides the run, if it is known; ``title`` is its name."""
+    intervals: dict[Split, Interval] = {}
     for each in sets:
         if (each.task, each.measure) == ("", title) and each.value is not None:
             assert each.low is not None and each.high is not None, "a value has bounds"
             bounds = {"low": each.low, "high": each.high}
-            found[each.split] = Interval(score=each.value, n=each.n, **bounds, method="bootstrap")
-    return found
+            intervals[each.split] = Interval(score=each.value, n=each.n, **bounds, method="bootstrap")
+    return intervals

@@ -1,4 +1,4 @@
-"""Find a trial by the name that a user gives it, and say in words which trial it is.
+"""Find a trial by its name, and describe trials in words.
 
 ``12`` is a trial of the main search, ``random:12`` one of another search, and ``uniform`` (or
 ``baselines:uniform``) a baseline.
@@ -25,7 +25,7 @@ BRED = ("bred", "winner")
 
 
 def find_trial(store: RunStore, reference: str) -> StoredTrial:
-    """Return the trial that a user names.
+    """Return the trial with a name.
 
     Args:
         store: the run.
@@ -33,7 +33,7 @@ def find_trial(store: RunStore, reference: str) -> StoredTrial:
             ``bred`` for the winner of the main search.
 
     Raises:
-        KingyoError: there is no such trial, or a name is that of a baseline and of a search.
+        KingyoError: there is no such trial, or the name is that of a search.
     """
     known = _known(store)
     if reference.strip().casefold() in BRED and reference not in known.get(BASELINES, {}):
@@ -44,23 +44,23 @@ def find_trial(store: RunStore, reference: str) -> StoredTrial:
         if name in known:
             raise _is_search(known, name)
     trials = known.get(search, {})
-    found = trials.get(name, trials.get(name.lstrip("0") or "0") if _is_number(name) else None)
-    if found is None:
+    trial = trials.get(name, trials.get(name.lstrip("0") or "0") if _is_number(name) else None)
+    if trial is None:
         raise _unknown(store, known, reference)
-    return found
+    return trial
 
 
 def reference_to(trial: StoredTrial) -> str:
-    """Return the name by which ``find_trial`` finds a trial."""
+    """Return the name of a trial for ``find_trial``."""
     if trial.search == MAIN:
         return str(trial.asked.number)
     return f"{trial.search}:{trial.asked.number if trial.name is None else trial.name}"
 
 
 def describe_trial(trial: StoredTrial) -> str:
-    """Say which trial it is: "the parent ja", "the uniform merge", "trial 12 of random search".
+    """Describe a trial: "the parent ja", "the uniform merge", "trial 12 of random search".
 
-    Of the control ``trained``: "the trained LoRA (trained:2)".
+    For the control ``trained``: "the trained LoRA (trained:2)".
     """
     if trial.name is not None:
         return _BASELINES.get(trial.name, f"the parent {trial.name}")
@@ -70,7 +70,7 @@ def describe_trial(trial: StoredTrial) -> str:
 
 
 def describe_search(name: str) -> str:
-    """Say which search it is: "the main search", "random search", "weights alone", "the trained LoRA"."""
+    """Describe a search: "the main search", "random search", "weights alone", "the trained LoRA"."""
     if name == MAIN:
         return "the main search"
     if name == TRAINED:
@@ -79,12 +79,12 @@ def describe_search(name: str) -> str:
 
 
 def row_title(search: str) -> str:
-    """Name the winner of a search in a table: "random, same cost", "weights alone", "trained LoRA"."""
+    """Return the row title of a search's winner: "random, same cost", "weights alone", "trained LoRA"."""
     return {PARAMETERS: WEIGHTS_ALONE, TRAINED: _LORA}.get(search, f"{search}, same cost")
 
 
 def failure_of(store: RunStore, trial: StoredTrial) -> str | None:
-    """Return why a trial could not be scored on some split; None where it could, or was not tried."""
+    """Return why a trial could not be scored on some split; None if it could, or was not tried."""
     evaluations = (store.evaluation(trial.id, split) for split in SPLITS)
     return next((each.failure for each in evaluations if each is not None and each.failure is not None), None)
 
@@ -138,7 +138,7 @@ def _unknown(store: RunStore, known: Known, reference: str) -> KingyoError:
 
 
 def _expected(known: Known) -> str:
-    """The trials that there are."""
+    """Return the names of the known trials."""
     return " or ".join(_ranges(known)) or "a run with trials"
 
 

@@ -15,7 +15,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Limits, Search
-from kingyo.evolution.budget import Spent
+from kingyo.evolution.budget import BudgetSpent
 from kingyo.io.schema import parse_settings
 from kingyo.io.units import amount_text, counted
 from kingyo.run.config import PARAMETERS, Budget, RunConfig
@@ -294,7 +294,7 @@ def _require_room(store: RunStore, budget: Budget, more: Sequence[Amounts]) -> N
     if told is None:
         return
     costs = store.costs(MAIN, "fit").values()
-    spent = Spent(
+    spent = BudgetSpent(
         trials=len(store.trials(MAIN)),
         items=sum(items for items, _ in costs),
         seconds=sum(seconds for _, seconds in costs),

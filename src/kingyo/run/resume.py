@@ -46,7 +46,8 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
 
     def ready(searches: Sequence[Search]) -> list[Search]:
         return [
-            replace(each, objectives=each.objectives.bound(measures)) for each in extended(searches, store)
+            replace(each, objectives=each.objectives.with_set_measures(measures))
+            for each in extended(searches, store)
         ]
 
     def then(merge: Recipe) -> list[Search]:

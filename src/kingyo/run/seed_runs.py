@@ -8,7 +8,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES
-from kingyo.evolution.trial_evaluation import Known
+from kingyo.evolution.trial_evaluation import KnownScores
 from kingyo.run.config import CHOICE_NORMALISE
 from kingyo.run.provenance import (
     ACCEPTED,
@@ -86,7 +86,7 @@ _OTHER = {
 }
 
 
-def scored_elsewhere(store: RunStore) -> Known:
+def scored_elsewhere(store: RunStore) -> KnownScores:
     """Return what the baselines of another seed's run scored, if this run stands beside one that is alike.
 
     That is the run of the first other seed that is finished, of the same items, models, code, settings,
@@ -112,7 +112,7 @@ def _made_of(store: RunStore) -> list[object]:
     return [store.items(), *(_settings(key, store.fact(key)) for key in facts)]
 
 
-def _scores_of_baselines(store: RunStore) -> Known:
+def _scores_of_baselines(store: RunStore) -> KnownScores:
     found: dict[tuple[str, Split], dict[str, ItemScore]] = {}
     for trial in store.trials(BASELINES):
         for split in SPLITS:

@@ -1,9 +1,9 @@
-"""Screening: which items the candidates of a generation are scored on, and which of them go on to more.
+"""Screening: choose the items that candidates are scored on, and the candidates that get more items.
 
-A screen reads the matrix trials × items and says what to score next. It keeps nothing, so that a search which
-is resumed gets the same rounds. It knows no strategy, no store and no model.
+A screen computes what to score next from the matrix trials × items only. It has no state, so a resumed search
+gets the same rounds.
 """
 
-from kingyo.screens.screen import Round, Rounds, Screen, ScreenSettings, appraise, check_settings
+from kingyo.screens.screen import Round, Rounds, Screen, ScreenSettings, check_settings, estimate_means
 
-__all__ = ["Round", "Rounds", "Screen", "ScreenSettings", "appraise", "check_settings"]
+__all__ = ["Round", "Rounds", "Screen", "ScreenSettings", "check_settings", "estimate_means"]

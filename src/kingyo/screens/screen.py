@@ -1,11 +1,11 @@
-"""One screen for all schedules: items in blocks, and who goes on after each.
+"""The screen: draw items for each generation, and drop candidates between blocks of items.
 
-    items     all, or a number: drawn by chance, the likelier the more they tell about candidates as able as
-              the best so far
+    items     all, or a number: drawn at random, with probabilities by their information about candidates as
+              able as the best so far
     rule      none: all candidates are scored on all of these; racing: see ``kingyo.screens.racing``
 
-All candidates of a generation meet the same items in the same order (common random numbers), other
-generations meet others, so that a search cannot breed for a few items.
+All candidates of a generation get the same items in the same order (common random numbers). Each generation
+gets different items, so that a search does not overfit to a few.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from kingyo.errors import KingyoError
 from kingyo.irt import Abilities, Estimate, Responses, estimates, sigmoid
 from kingyo.screens.racing import survivors
-from kingyo.screens.strata import interleaved, shares
+from kingyo.screens.strata import interleave, proportional_counts
 
-RECENT = 200  # of the latest trials (at first also known models), from which difficulties are estimated
-ABLE = 0.25  # of them, the share that says how able candidates are now
-FLOOR = 0.02  # added to each item's information: none is never asked
+RECENT = 200  # latest trials (at first also baselines) that difficulties are estimated from
+ABLE = 0.25  # share of them, the most able ones, that information is averaged over
+FLOOR = 0.02  # added to each item's information, so that every item can be drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,22 +51,20 @@ class ScreenSettings:
         default=0.05,
         metadata={"doc": "racing: chance that a given one of the best is dropped in a generation, at most"},
     )
-    keep: float = field(
-        default=0.5, metadata={"doc": "racing: share of a generation that is wanted in the end"}
-    )
+    keep: float = field(default=0.5, metadata={"doc": "racing: share of a generation to keep at the end"})
 
     @property
     def chooses(self) -> Literal["informative", "random"]:
-        """``choose``, or its default: a rule that compares candidates counts on items drawn evenly."""
+        """Return ``choose`` or its default: racing needs items drawn with equal probabilities."""
         return self.choose or ("informative" if self.rule == "none" else "random")
 
 
 def check_settings(settings: ScreenSettings) -> None:
-    """Raise unless the settings make sense, each named by its key in a run.yaml."""
+    """Raise a KingyoError that names the key of run.yaml if a setting is out of range."""
     for name, value in (("items", settings.items), ("block", settings.block)):
-        _require(name, value, "1 or more", holds=value is None or value >= 1)
-    _require("alpha", settings.alpha, "between 0 and 1", holds=0 < settings.alpha < 1)
-    _require("keep", settings.keep, "more than 0, at most 1", holds=0 < settings.keep <= 1)
+        _require(name, value, "a number of at least 1", holds=value is None or value >= 1)
+    _require("alpha", settings.alpha, "a number between 0 and 1", holds=0 < settings.alpha < 1)
+    _require("keep", settings.keep, "a number above 0, at most 1", holds=0 < settings.keep <= 1)
 
 
 def _require(name: str, value: object, expected: str, *, holds: bool) -> None:
@@ -75,7 +73,7 @@ def _require(name: str, value: object, expected: str, *, holds: bool) -> None:
             f"search.screen.{name}",
             expected=expected,
             received=str(value),
-            remedy=f"Change it, or leave it out; docs/run-yaml.md says what {name} does.",
+            remedy=f"Change it, or leave it out; docs/run-yaml.md explains {name}.",
         )
 
 
@@ -88,13 +86,13 @@ class Round:
 
 
 class Screen:
-    """Says what to score next, from the scores so far alone.
+    """Plans what to score next from the scores so far.
 
     Args:
-        settings: see ``ScreenSettings``.
+        settings: of the screen.
         seed: for the order of the items.
-        strata: columns that belong together, such as the items of one task, where there are several: each
-            gets its share of the items, and of every block of them. All columns alike when empty.
+        strata: groups of columns, such as the items of each task. Each gets its share of the items, and of
+            every block. Empty for a single group.
     """
 
     def __init__(self, settings: ScreenSettings, seed: int, strata: Sequence[Sequence[int]] = ()) -> None:
@@ -103,39 +101,39 @@ class Screen:
         self._strata = strata
 
     def most_items(self, n_items: int) -> int:
-        """The most that one candidate can cost."""
+        """Return the largest number of items that a candidate can be scored on."""
         return n_items if self._settings.items is None else min(self._settings.items, n_items)
 
     def rounds(self, responses: Responses, batch: Sequence[int], number: int) -> Rounds:
         """Plan the rounds of a generation.
 
         Args:
-            responses: all scores known before it, of earlier trials and of known models.
-            batch: keys of the generation.
+            responses: all scores before this generation, of earlier trials and baselines.
+            batch: keys of the generation's trials.
             number: of the generation.
         """
         order = self._order(responses, number)
         return Rounds(settings=self._settings, order=tuple(order), batch=tuple(batch))
 
     def _order(self, responses: Responses, number: int) -> list[int]:
-        """The items of a generation, the first to be asked first."""
+        """Return the items of a generation in the order of scoring."""
         rng = np.random.default_rng([self._seed, number])
         n = self.most_items(responses.n_items)
         strata = self._strata or [range(responses.n_items)]
-        sizes = shares([len(each) for each in strata], n)
-        return interleaved(
-            [self._chosen(responses, each, size, rng) for each, size in zip(strata, sizes, strict=True)]
+        sizes = proportional_counts([len(columns) for columns in strata], n)
+        return interleave(
+            [self._chosen(responses, columns, size, rng) for columns, size in zip(strata, sizes, strict=True)]
         )
 
     def _chosen(
         self, responses: Responses, columns: Sequence[int], n: int, rng: np.random.Generator
     ) -> list[int]:
-        """So many of these items, the first to be asked first."""
+        """Draw n of these columns, in the order of scoring."""
         known = responses.latest(RECENT)
         if n == len(columns) or self._settings.chooses == "random" or not known:
             return [columns[place] for place in rng.permutation(len(columns))[:n]]
-        found, _ = responses.fitted(known, columns)
-        weights = _information(found) + FLOOR
+        abilities, _ = responses.fitted(known, columns)
+        weights = _information(abilities) + FLOOR
         chosen = rng.choice(len(columns), size=n, replace=False, p=weights / weights.sum())
         return [columns[place] for place in chosen]
 
@@ -149,12 +147,12 @@ class Rounds:
     batch: tuple[int, ...]
 
     def next(self, responses: Responses, failed: Collection[int]) -> Round | None:
-        """Return what to score now, or None when the generation is done.
+        """Return what to score next, or None if the generation is done.
 
         Args:
-            responses: now with what was scored of this generation.
-            failed: keys of its trials that failed. What they scored before still counts in the rounds that
-                they finished, so that the same rounds follow whenever they are planned again.
+            responses: all scores, including those of this generation.
+            failed: keys of its trials that failed. Their scores still count in the rounds that they finished,
+                so that planning again gives the same rounds.
         """
         alive = list(range(len(self.batch)))
         start = 0
@@ -176,27 +174,27 @@ class Rounds:
         return [n]
 
     def _going_on(self, scores: NDArray[np.float64], alive: list[int]) -> list[int]:
-        wanted = max(1, math.ceil(self.settings.keep * len(self.batch)))
-        if self.settings.rule == "racing" and len(alive) > wanted:
-            looks = max(1, len(self._stops()) - 1)  # after the last items nobody is spared any
-            tests = looks * (len(self.batch) - wanted)
-            return survivors(scores, alive, wanted, self.settings.alpha / tests)
+        keep = max(1, math.ceil(self.settings.keep * len(self.batch)))
+        if self.settings.rule == "racing" and len(alive) > keep:
+            looks = max(1, len(self._stops()) - 1)  # no look after the last items
+            tests = looks * (len(self.batch) - keep)
+            return survivors(scores, alive, keep, self.settings.alpha / tests)
         return alive
 
 
-def appraise(
+def estimate_means(
     responses: Responses, batch: Sequence[int], columns: Sequence[int] | None = None
 ) -> list[Estimate]:
-    """Estimate what trials would score on all items, or on those of some columns, shrunk towards others."""
+    """Estimate mean scores of trials over all items, or over some columns, shrunk towards other trials."""
     known = responses.latest(RECENT)
     keys = [*known, *(key for key in batch if key not in set(known))]
-    found, matrix = responses.fitted(keys, range(responses.n_items) if columns is None else columns)
-    each = dict(zip(keys, estimates(found, matrix), strict=True))
-    return [each[key] for key in batch]
+    abilities, matrix = responses.fitted(keys, range(responses.n_items) if columns is None else columns)
+    by_key = dict(zip(keys, estimates(abilities, matrix), strict=True))
+    return [by_key[key] for key in batch]
 
 
-def _information(found: Abilities) -> NDArray[np.float64]:
-    """How much each item tells of candidates as able as the best: p (1 − p), averaged over them."""
-    best = np.sort(found.ability)[-max(1, math.ceil(ABLE * len(found.ability))) :]
-    chance = sigmoid(best[:, None] - found.difficulty[None, :])
+def _information(abilities: Abilities) -> NDArray[np.float64]:
+    """Return the information of each item, p (1 − p), averaged over the most able trials."""
+    best = np.sort(abilities.ability)[-max(1, math.ceil(ABLE * len(abilities.ability))) :]
+    chance = sigmoid(best[:, None] - abilities.difficulty[None, :])
     return (chance * (1 - chance)).mean(axis=0)

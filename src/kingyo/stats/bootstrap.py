@@ -1,4 +1,4 @@
-"""Bounds of measures of sets of answers, which are no means: from sets that are drawn anew."""
+"""Bootstrap intervals of measures that are not means, such as F1 or FID."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kingyo.stats import Array, Interval, PairedDifference, tail
+from kingyo.stats import Array, Interval, PairedDifference, lower_quantile
 
 
 def bootstrap_values(
@@ -15,16 +15,16 @@ def bootstrap_values(
     draws: int = 1000,
     seed: int = 0,
 ) -> Array:
-    """Return a measure of sets that are drawn anew with replacement, each part from itself.
+    """Return a measure of bootstrap samples; each part is resampled separately, with replacement.
 
-    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 6 and 8 (parts drawn on their own).
-    Models with equally many answers get the same draws, so their values are paired.
+    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 6 and 8 (stratified resampling).
+    Models with the same numbers of answers get the same samples, so their values are paired.
 
     Args:
-        parts: for each part, such as a task, one feature for each answer, at least one.
+        parts: for each part, such as a task, one feature per answer, at least one.
         value: the measure of such parts.
-        draws: how many sets.
-        seed: of the draws.
+        draws: number of samples.
+        seed: for the samples.
     """
     generator = np.random.default_rng(seed)
     values = np.empty(draws)
@@ -41,32 +41,32 @@ def bootstrap_bounds(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return percentile bounds of a measure of a set, see ``bootstrap_values``.
+    """Return percentile bounds of a measure of a set of answers, see ``bootstrap_values``.
 
-    For measures that are no mean (F1, FID); means have ``interval``, which keeps its level with few items.
+    For means use ``interval``, which keeps its level with few items.
 
     Args:
-        features: one for each answer, at least one.
-        value: the measure of a set of these; sets of which it is NaN do not count.
-        level: of confidence.
-        draws: how many sets.
-        seed: of the draws.
+        features: one per answer, at least one.
+        value: the measure of a set of features; samples with the value NaN are left out.
+        level: confidence, between 0 and 1.
+        draws: number of samples.
+        seed: for the samples.
 
     Raises:
-        ValueError: no set has a value.
+        ValueError: no sample has a value.
     """
     return percentiles(bootstrap_values([features], lambda parts: value(parts[0]), draws, seed), level)
 
 
 def percentiles(drawn: Array, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile bounds of drawn values (Efron and Tibshirani 1993, section 13.3).
+    """Return percentile bounds of bootstrap values (Efron and Tibshirani 1993, section 13.3).
 
     Raises:
-        ValueError: none of them is finite.
+        ValueError: no value is finite.
     """
     finite = drawn[np.isfinite(drawn)]
     if not len(finite):
-        raise ValueError("no finite value of any set that was drawn anew")
+        raise ValueError("no bootstrap sample has a finite value")
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -74,25 +74,25 @@ def percentiles(drawn: Array, level: float = 0.95) -> tuple[float, float]:
 def bootstrap_difference(
     difference: float, n: int, one: Array, other: Array, level: float = 0.95
 ) -> PairedDifference:
-    """Bound the difference of two models by their measures of the same sets, drawn anew.
+    """Bound the difference of two models' measures, from paired bootstrap samples.
 
-    p is the smallest 1 − level at which the percentile interval leaves out 0.
+    p is the smallest 1 − level at which the percentile interval excludes 0.
 
     Args:
-        difference: as measured, of the one minus the other.
-        n: how many items it rests on.
-        one, other: from ``bootstrap_values``; sets without a value of both do not count.
-        level: of confidence.
+        difference: the measured difference, one minus other.
+        n: number of items.
+        one, other: values from ``bootstrap_values``; samples that lack one of them are left out.
+        level: confidence, between 0 and 1.
 
     Raises:
-        ValueError: no set has a value of both.
+        ValueError: no sample has both values.
     """
     drawn = one - other
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
-        raise ValueError("no finite value of any set that was drawn anew")
-    low, high = tail(drawn, level), -tail(-drawn, level)
+        raise ValueError("no bootstrap sample has a finite value")
+    low, high = lower_quantile(drawn, level), -lower_quantile(-drawn, level)
     beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p = min(1.0, 2 * (1 + beyond) / (1 + len(drawn)))
-    found = Interval(score=difference, n=n, low=low, high=high, method="bootstrap")
-    return PairedDifference(interval=found, p=p, test="bootstrap")
+    bounds = Interval(score=difference, n=n, low=low, high=high, method="bootstrap")
+    return PairedDifference(interval=bounds, p=p, test="bootstrap")

@@ -1,15 +1,14 @@
-"""What the winner will score on the test split, said before anybody looks.
+"""Predict the winner's score on the test split before test is read.
 
-The best of several finalists was picked by its validation score among other things, so that score
-flatters it. It is drawn towards the finalists' mean as far as their differences may be luck (empirical
-Bayes: Efron & Morris 1975).
-All of them met the same items. What an easy draw of items gives to all is no reason for the pick, and does
-not average out: it stays in the interval. So
+The winner was picked for its validation score, among other things, so that score is biased upwards. The
+prediction shrinks it towards the finalists' mean, by the share of their differences that may be chance
+(empirical Bayes: Efron & Morris 1975). All finalists were scored on the same items. An easy sample of items
+raises all their scores; it does not bias the pick, but it widens the interval. So
 
     m_k = θ_k + a + e_k,   θ_k ~ N(M, τ²),   a ~ N(0, c),   e_k ~ N(0, s)
 
 with c the covariance of two finalists' item scores over n, s the rest of a finalist's variance over n, and τ²
-what is left of the variance of the m_k. The winner's predicted score is M + τ²/(τ² + s) · (m − M).
+the rest of the variance of the m_k. The winner's predicted score is M + τ²/(τ² + s) · (m − M).
 """
 
 from __future__ import annotations
@@ -26,36 +25,36 @@ from kingyo.stats import NORMAL, ROUNDING, Interval
 
 Matrix = NDArray[np.float64]
 DRAWS = 20_000
-"""Test scores of several tasks that are drawn: another seed moves their bounds by some 2 % of a deviation."""
+"""Simulated test scores for several tasks. Another seed moves the bounds by about 2 % of a deviation."""
 
 
 def predict_winner(
     scores: Sequence[Sequence[float]], winner: int, n_test: int, level: float = 0.95
 ) -> Interval:
-    """Predict the mean score of the picked finalist over test items that are still unread.
+    """Predict the mean score of the picked finalist on the test items.
 
     Args:
         scores: a row per finalist, a column per validation item; in [0, 1].
         winner: the row that was picked.
-        n_test: how many test items there are; their luck is part of the interval.
+        n_test: number of test items; the interval includes their sampling error.
         level: confidence, between 0 and 1.
 
     Returns:
-        The prediction with an interval that the test score lies in with this confidence; ``n`` is the number
-        of validation items. Where scores are right or wrong: beta-binomial quantiles; else normal ones, with
-        room for rare scores that the items may have missed.
+        The prediction, with an interval that contains the test score with this confidence; ``n`` is the
+        number of validation items. Beta-binomial quantiles if all scores are 0 or 1; otherwise normal ones,
+        widened for rare scores that the items may not contain.
 
     Raises:
         KingyoError: no finalist, rows of different lengths, or no items.
     """
-    found = _forecast(scores, winner, n_test)
-    score, n = found.score, found.n
-    if found.chances:
-        ends = [_beta_binomial(each, found.variance, n_test, level) for each in found.chances]
+    forecast = _forecast(scores, winner, n_test)
+    score, n = forecast.score, forecast.n
+    if forecast.chances:
+        ends = [_beta_binomial(chance, forecast.variance, n_test, level) for chance in forecast.chances]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
         return Interval(score=score, n=n, low=low, high=high, method="beta-binomial")
-    sure = NORMAL.inv_cdf((1 + level) / 2)
-    low, high = max(0.0, score - sure * found.below), min(1.0, score + sure * found.above)
+    z = NORMAL.inv_cdf((1 + level) / 2)
+    low, high = max(0.0, score - z * forecast.below), min(1.0, score + z * forecast.above)
     return Interval(score=score, n=n, low=low, high=high, method="normal")
 
 
@@ -66,15 +65,14 @@ def predict_weighted_winner(
     weights: Sequence[float],
     level: float = 0.95,
 ) -> Interval:
-    """Predict the weighted mean of a picked finalist's test scores on several tasks, whose items are apart.
+    """Predict the weighted mean of a picked finalist's test scores on several independent tasks.
 
-    The bounds are quantiles of seeded draws. Squares of the tasks' own bounds do not add up here: near 0 and
-    1 scores are far from normal.
+    The bounds are quantiles of seeded draws, because scores near 0 and 1 are far from normal.
 
     Args:
-        tasks: for each task the scores of the finalists, as of ``predict_winner``.
+        tasks: for each task the scores of the finalists, as in ``predict_winner``.
         winner: the row that was picked.
-        n_test: test items of each task.
+        n_test: number of test items of each task.
         weights: of each task, above 0.
         level: confidence, between 0 and 1.
 
@@ -83,17 +81,17 @@ def predict_weighted_winner(
     """
     if len(tasks) == 1:
         return predict_winner(tasks[0], winner, n_test[0], level)
-    found = [_forecast(rows, winner, n) for rows, n in zip(tasks, n_test, strict=True)]
+    forecasts = [_forecast(rows, winner, n) for rows, n in zip(tasks, n_test, strict=True)]
     shares = [weight / math.fsum(weights) for weight in weights]
     rng, tail = np.random.default_rng(0), (1 - level) / 2
 
     def bound(side: Callable[[Sequence[float]], float], place: float) -> float:
-        drawn = [share * each.draws(rng, side) for share, each in zip(shares, found, strict=True)]
+        drawn = [share * task.draws(rng, side) for share, task in zip(shares, forecasts, strict=True)]
         return float(np.quantile(np.sum(drawn, axis=0), place))
 
     return Interval(
-        score=math.fsum(share * each.score for share, each in zip(shares, found, strict=True)),
-        n=sum(each.n for each in found),
+        score=math.fsum(share * task.score for share, task in zip(shares, forecasts, strict=True)),
+        n=sum(task.n for task in forecasts),
         low=max(0.0, bound(min, tail) - ROUNDING),
         high=min(1.0, bound(max, 1 - tail) + ROUNDING),
         method="simulated",
@@ -102,13 +100,13 @@ def predict_weighted_winner(
 
 @dataclass(frozen=True, kw_only=True)
 class _Forecast:
-    """What a test score on one task may be.
+    """The predicted distribution of a test score on one task.
 
     Attributes:
         score: the mean.
-        n, n_test: items of validation and of test.
-        chances: where scores are right or wrong, means of the chance to be right, which has ``variance``.
-        below, above: where they are not, standard deviations below and above the mean.
+        n, n_test: number of validation and test items.
+        chances: if scores are 0 or 1, means of the chance to be right; its variance is ``variance``.
+        below, above: otherwise, standard deviations below and above the mean.
     """
 
     score: float
@@ -120,7 +118,7 @@ class _Forecast:
     above: float = 0.0
 
     def draws(self, rng: np.random.Generator, side: Callable[[Sequence[float]], float]) -> Matrix:
-        """Draw test scores; where there are two chances, of the smaller or of the larger one."""
+        """Draw test scores; ``side`` (min or max) selects one of two chances."""
         if self.chances:
             a, b = _beta(side(self.chances), self.variance, self.n_test)
             return rng.binomial(self.n_test, rng.beta(a, b, DRAWS)) / self.n_test
@@ -148,7 +146,7 @@ def _forecast(scores: Sequence[Sequence[float]], winner: int, n_test: int) -> _F
 
 
 def _noise(matrix: Matrix) -> tuple[float, float]:
-    """s and c: what a finalist's mean has of luck of its own, and what all share."""
+    """Return s and c: the noise of one finalist's mean, and the noise that all share."""
     n = matrix.shape[1]
     own = float(matrix.var(axis=1, ddof=1).mean()) if n > 1 else 0.25
     if len(matrix) == 1:
@@ -161,20 +159,20 @@ def _noise(matrix: Matrix) -> tuple[float, float]:
 
 
 def _floored(variance: float, score: float, n: int) -> float:
-    """No surer than n items can make one: of right answers alone the variance is 0 (Agresti & Coull 1998)."""
+    """Raise a variance to what n items can resolve; all-right answers would give 0 (Agresti & Coull 1998)."""
     centre = _centre(score, n)
     return max(variance, centre * (1 - centre) / (n + 4))
 
 
 def _centre(score: float, n: int) -> float:
-    """The middle of the chances that n items leave open, which is not 0 where all n were wrong."""
+    """Return Agresti & Coull's centre of the chance to be right; it is not 0 if all n are wrong."""
     return (score * n + 2) / (n + 4)
 
 
 def _unseen(score: float, n: int, n_test: int) -> tuple[float, float]:
-    """Return standard deviations below and above the mean that rare scores, not met in n items, may cause.
+    """Return standard deviations below and above the mean from rare scores that n items may not contain.
 
-    Their share is as uncertain as that of wrong answers where all n are right; see ``_floored``.
+    Their share is as uncertain as that of wrong answers if all n are right; see ``_floored``.
     """
     share = 2 / (n + 4)
     error = math.sqrt(share * (1 - share) * (1 / (n + 4) + 1 / n_test))
@@ -182,14 +180,14 @@ def _unseen(score: float, n: int, n_test: int) -> tuple[float, float]:
 
 
 def _beta(mean: float, variance: float, n: int) -> tuple[float, float]:
-    """The parameters of a beta distribution; its mean is not nearer to 0 and 1 than half of n items."""
+    """Return the parameters of a beta distribution; its mean stays half an item away from 0 and 1."""
     inside = min(max(mean, 0.5 / n), 1 - 0.5 / n)
     total = max(inside * (1 - inside) / variance - 1, 1.0)
     return inside * total, (1 - inside) * total
 
 
 def _beta_binomial(mean: float, variance: float, n: int, level: float) -> tuple[float, float]:
-    """Quantiles of the share of n items that are right, whose chance is beta of this mean and variance."""
+    """Return quantiles of the share of n right items, if the chance is beta with this mean and variance."""
     from scipy.special import betaln  # pyright: ignore[reportMissingTypeStubs]
 
     a, b = _beta(mean, variance, n)
@@ -208,7 +206,7 @@ def _matrix(scores: Sequence[Sequence[float]]) -> Matrix:
     if len(lengths) != 1 or 0 in lengths:
         raise KingyoError(
             "scores",
-            expected="a row for each finalist, all of one length, of one item or more",
+            expected="a row for each finalist, all of one length, with at least one item",
             received=f"lengths {sorted(lengths)}",
             remedy="Score every finalist on the same validation items.",
         )

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.irt.belief import Belief
-from kingyo.irt.item_groups import divided
+from kingyo.irt.item_groups import group_items
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Observation, check_count
@@ -194,7 +194,7 @@ class ItemGp:
 
     def _divide(self, models: Sequence[Observation]) -> None:
         """Give the items that only one known model solves, or else those that the best does, a process."""
-        groups = divided([model.items for model in models])
+        groups = group_items([model.items for model in models])
         if groups:
             own = [TaskItems() for _ in groups]
             self._tasks += own

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.irt.belief import LevelBelief, TaskBelief
-from kingyo.irt.posterior import ObservedPoints, Prior, first_prior, fit_field
+from kingyo.irt.posterior import ObservedPoints, Prior, first_prior, fit_posterior
 from kingyo.strategies.history import Observation
 
 Vector = NDArray[np.float64]
@@ -78,13 +78,15 @@ class TaskItems:
         for cut, step, prior in zip(scale.cuts, scale.steps, priors, strict=True):
             reached = np.where(scores >= cut, 1.0, 0.0)
             observed = ObservedPoints(points=points, scores=reached, seen=seen, failures=failures)
-            levels.append(LevelBelief(field=fit_field(observed, prior, learn_shape=learn_shape), step=step))
+            levels.append(
+                LevelBelief(posterior=fit_posterior(observed, prior, learn_shape=learn_shape), step=step)
+            )
         weight = float(len(self._columns)) if self._weight is None else self._weight
         self.belief = TaskBelief(levels=levels, floor=scale.floor, weight=weight)
 
     def _priors(self) -> list[Prior]:
         """Return what the last fit found for each level; items that are new are of middling difficulty."""
-        found = [] if self.belief is None else [level.field.prior for level in self.belief.levels]
+        found = [] if self.belief is None else [level.posterior.prior for level in self.belief.levels]
         new = np.zeros(len(self._columns) - len(found[0].difficulty)) if found else np.zeros(0)
         return [replace(prior, difficulty=np.append(prior.difficulty, new)) for prior in found]
 

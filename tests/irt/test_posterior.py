@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kingyo.irt import sigmoid
-from kingyo.irt.posterior import ObservedPoints, Posterior, Prior, first_prior, fit_field
+from kingyo.irt.posterior import ObservedPoints, Posterior, Prior, first_prior, fit_posterior
 
 Matrix = NDArray[np.float64]
 
@@ -57,9 +57,9 @@ def gradient_ascent(known: ObservedPoints, prior: Prior) -> Matrix:
 
 def test_the_posterior_is_highest_where_gradient_ascent_ends() -> None:
     known = tiny()
-    field = fit_field(known, first_prior(weights(2), 6), learn_shape=False)
-    f = gradient_ascent(known, field.prior)
-    np.testing.assert_allclose(field.ability, field.prior.mean + f, atol=1e-3)
+    posterior = fit_posterior(known, first_prior(weights(2), 6), learn_shape=False)
+    f = gradient_ascent(known, posterior.prior)
+    np.testing.assert_allclose(posterior.ability, posterior.prior.mean + f, atol=1e-3)
 
 
 def test_difficulties_and_mean_are_where_the_posterior_is_highest() -> None:
@@ -68,17 +68,17 @@ def test_difficulties_and_mean_are_where_the_posterior_is_highest() -> None:
     (By more than 0.005: difficulties are centred after each step, not by a constraint.)
     """
     known = tiny()
-    field = fit_field(known, first_prior(weights(2), 6), learn_shape=False)
+    posterior = fit_posterior(known, first_prior(weights(2), 6), learn_shape=False)
     for _ in range(20):  # in turn with f, until nothing changes
-        field = fit_field(known, field.prior, learn_shape=False)
-    f = field.ability - field.prior.mean
+        posterior = fit_posterior(known, posterior.prior, learn_shape=False)
+    f = posterior.ability - posterior.prior.mean
 
     def likely(mean: float, difficulty: Matrix) -> float:
         logit = mean + f[:, None] - difficulty[None, :]
         terms = np.where(known.scores > 0.5, -np.logaddexp(0, -logit), -np.logaddexp(0, logit))
         return float((terms * known.seen).sum() - (difficulty**2).sum() / 8 - mean**2 / 18)
 
-    prior = field.prior
+    prior = posterior.prior
     best = likely(prior.mean, prior.difficulty)
     assert prior.difficulty.mean() == pytest.approx(0, abs=1e-9)
     for one in range(6):
@@ -91,49 +91,51 @@ def test_difficulties_and_mean_are_where_the_posterior_is_highest() -> None:
 
 def test_at_its_own_points_it_predicts_what_it_found() -> None:
     known = tiny()
-    field = fit_field(known, first_prior(weights(2), 6), learn_shape=True)
-    np.testing.assert_allclose(field.predict(known.points), field.ability, atol=1e-3)
+    posterior = fit_posterior(known, first_prior(weights(2), 6), learn_shape=True)
+    np.testing.assert_allclose(posterior.predict(known.points), posterior.ability, atol=1e-3)
 
 
 def test_far_from_all_points_it_predicts_the_mean() -> None:
-    field = fit_field(tiny(), first_prior(weights(2), 6), learn_shape=False)
-    np.testing.assert_allclose(field.predict(np.array([[50.0, 50.0]])), field.prior.mean, atol=1e-9)
+    posterior = fit_posterior(tiny(), first_prior(weights(2), 6), learn_shape=False)
+    np.testing.assert_allclose(posterior.predict(np.array([[50.0, 50.0]])), posterior.prior.mean, atol=1e-9)
 
 
-def laplace_covariance(known: ObservedPoints, field: Posterior, points: Matrix) -> Matrix:
+def laplace_covariance(known: ObservedPoints, posterior: Posterior, points: Matrix) -> Matrix:
     """K** − K*ᵀ (K + W⁻¹)⁻¹ K*, with the inverses written out."""
-    chance = sigmoid(field.ability[:, None] - field.prior.difficulty[None, :])
-    crash = sigmoid(field.ability)
+    chance = sigmoid(posterior.ability[:, None] - posterior.prior.difficulty[None, :])
+    crash = sigmoid(posterior.ability)
     weight = (chance * (1 - chance) * known.seen).sum(axis=1) + known.failures * crash * (1 - crash)
-    inner = matern(known.points, known.points, field.prior) + np.diag(1 / weight)
-    across = matern(points, known.points, field.prior)
-    return matern(points, points, field.prior) - across @ np.linalg.inv(inner) @ across.T
+    inner = matern(known.points, known.points, posterior.prior) + np.diag(1 / weight)
+    across = matern(points, known.points, posterior.prior)
+    return matern(points, points, posterior.prior) - across @ np.linalg.inv(inner) @ across.T
 
 
 def test_draws_have_the_mean_and_covariance_of_the_posterior() -> None:
     known = tiny()
-    field = fit_field(known, first_prior(weights(2), 6), learn_shape=True)
+    posterior = fit_posterior(known, first_prior(weights(2), 6), learn_shape=True)
     points = np.array([[0.1, 0.2], [0.5, 0.52], [0.3, 0.9]])
-    drawn = field.draw(points, 40_000, np.random.default_rng(0))
-    covariance = laplace_covariance(known, field, points)
+    drawn = posterior.draw(points, 40_000, np.random.default_rng(0))
+    covariance = laplace_covariance(known, posterior, points)
     error = np.sqrt(np.diag(covariance) / len(drawn))
-    assert (np.abs(drawn.mean(axis=0) - field.predict(points)) < 5 * error).all()
-    np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.03 * field.prior.variance)
-    again = field.draw(points, 40_000, np.random.default_rng(0))
+    assert (np.abs(drawn.mean(axis=0) - posterior.predict(points)) < 5 * error).all()
+    np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.03 * posterior.prior.variance)
+    again = posterior.draw(points, 40_000, np.random.default_rng(0))
     np.testing.assert_array_equal(drawn, again)
 
 
 def test_what_stands_in_a_gap_does_not_count() -> None:
     known = tiny()
     other = replace(known, scores=np.where(known.seen > 0, known.scores, 0.37))
-    one, two = (fit_field(each, first_prior(weights(2), 6), learn_shape=True) for each in (known, other))
+    one, two = (fit_posterior(each, first_prior(weights(2), 6), learn_shape=True) for each in (known, other))
     np.testing.assert_array_equal(one.ability, two.ability)
 
 
 def test_a_crash_makes_a_point_and_its_neighbours_less_able() -> None:
     known = replace(tiny(), failures=np.zeros(4))
     crashed = replace(known, failures=np.array([0.0, 4.0, 0.0, 0.0]))
-    one, two = (fit_field(each, first_prior(weights(2), 6), learn_shape=False) for each in (known, crashed))
+    one, two = (
+        fit_posterior(each, first_prior(weights(2), 6), learn_shape=False) for each in (known, crashed)
+    )
     assert (two.ability - one.ability)[1] < -0.2
     assert (two.ability - one.ability)[2] < -0.1
 
@@ -142,20 +144,20 @@ def test_an_axis_that_does_not_matter_gets_a_long_length() -> None:
     rng = np.random.default_rng(2)
     points = rng.random((70, 3))
     known = observed(points, 3 * np.sin(6 * points[:, 0]), 40, 0.5, seed=3)
-    field = fit_field(known, first_prior(weights(3), 40), learn_shape=True)
+    posterior = fit_posterior(known, first_prior(weights(3), 40), learn_shape=True)
     for _ in range(2):
-        field = fit_field(known, field.prior, learn_shape=True)
-    matters, *others = field.prior.lengths
+        posterior = fit_posterior(known, posterior.prior, learn_shape=True)
+    matters, *others = posterior.prior.lengths
     assert min(others) > 2.5 * matters
     grid = np.stack([np.linspace(0, 1, 30), np.full(30, 0.5), np.full(30, 0.5)], axis=1)
-    assert np.corrcoef(field.predict(grid), np.sin(6 * grid[:, 0]))[0, 1] > 0.97
+    assert np.corrcoef(posterior.predict(grid), np.sin(6 * grid[:, 0]))[0, 1] > 0.97
 
 
 def test_learning_the_shape_raises_the_evidence() -> None:
     points = np.random.default_rng(4).random((40, 2))
     known = observed(points, 8 * (points[:, 0] - 0.5), 30, 0.4, seed=5)
-    before = fit_field(known, first_prior(weights(2), 30), learn_shape=False)
-    after = fit_field(known, first_prior(weights(2), 30), learn_shape=True)
+    before = fit_posterior(known, first_prior(weights(2), 30), learn_shape=False)
+    after = fit_posterior(known, first_prior(weights(2), 30), learn_shape=True)
     assert after.evidence > before.evidence
 
 
@@ -164,12 +166,12 @@ def test_the_evidence_is_that_of_numerical_integration() -> None:
     known = ObservedPoints(
         points=np.array([[0.5]]), scores=np.ones((1, 1)), seen=np.ones((1, 1)), failures=np.zeros(1)
     )
-    field = fit_field(known, first_prior(weights(1), 1), learn_shape=False)
-    prior = field.prior
+    posterior = fit_posterior(known, first_prior(weights(1), 1), learn_shape=False)
+    prior = posterior.prior
     f = np.linspace(-30, 30, 200_001)
     weight = np.exp(-(f**2) / (2 * prior.variance)) / math.sqrt(2 * math.pi * prior.variance)
     exact = math.log(float((sigmoid(prior.mean + f - prior.difficulty[0]) * weight).sum() * (f[1] - f[0])))
-    assert field.evidence == pytest.approx(exact, abs=0.1)  # at the first shape its log-prior is 0
+    assert posterior.evidence == pytest.approx(exact, abs=0.1)  # at the first shape its log-prior is 0
 
 
 @pytest.mark.parametrize(
@@ -194,16 +196,22 @@ def test_degenerate_input_gives_finite_numbers(
     known = ObservedPoints(
         points=points, scores=scores, seen=np.full(scores.shape, seen), failures=np.full(len(points), crash)
     )
-    field = fit_field(known, first_prior(weights(points.shape[1]), scores.shape[1]), learn_shape=True)
-    drawn = field.draw(points, 3, np.random.default_rng(0))
-    for each in (field.ability, field.prior.difficulty, field.predict(points), drawn, field.evidence):
+    posterior = fit_posterior(known, first_prior(weights(points.shape[1]), scores.shape[1]), learn_shape=True)
+    drawn = posterior.draw(points, 3, np.random.default_rng(0))
+    for each in (
+        posterior.ability,
+        posterior.prior.difficulty,
+        posterior.predict(points),
+        drawn,
+        posterior.evidence,
+    ):
         assert np.isfinite(each).all()
-    np.testing.assert_allclose(field.predict(points), field.ability, atol=0.05)
+    np.testing.assert_allclose(posterior.predict(points), posterior.ability, atol=0.05)
 
 
 def test_many_points_and_items_are_no_problem() -> None:
     points = np.random.default_rng(6).random((250, 6))
     truth = 3 - 6 * ((points - 0.4) ** 2).sum(axis=1)
     known = observed(points, truth, 200, 0.08, seed=7)
-    field = fit_field(known, first_prior(weights(6), 200), learn_shape=False)
-    assert np.corrcoef(field.ability, truth)[0, 1] > 0.85
+    posterior = fit_posterior(known, first_prior(weights(6), 200), learn_shape=False)
+    assert np.corrcoef(posterior.ability, truth)[0, 1] > 0.85

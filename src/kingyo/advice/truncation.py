@@ -1,4 +1,4 @@
-"""Note answers that had no end within ``max_new_tokens``: what is right may come after the cut."""
+"""Report answers that did not end within ``max_new_tokens``, so that a right answer may be cut off."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ from collections.abc import Iterator
 
 from kingyo.advice.message import Advice
 from kingyo.io.units import counted
-from kingyo.results.summary import RunSummary, token_limits
+from kingyo.results.model_result import token_limits
+from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 
 NOTABLE = 0.05  # share of the answers
-MOST = 0.5  # from here on it is a warning
+MOST = 0.5  # share of the answers for a warning
 
 
-def answers_cut(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
-    """Say of each task how many answers of the winner, or of the best model so far, were cut."""
+def truncated_answers(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
+    """Report for each task how many answers of the winner, or of the best model so far, were cut."""
     child = summary.winner or summary.leader
     if child is None:
         return
-    found = [store.evaluation(child.trial.id, split) for split in ("fit", "validation")]
-    scores = [score for each in found if each is not None for score in each.scores]
+    evaluations = [store.evaluation(child.trial.id, split) for split in ("fit", "validation")]
+    scores = [score for each in evaluations if each is not None for score in each.scores]
     limits = token_limits(store)
     for task, limit in limits.items():
-        own = [each for each in scores if len(limits) == 1 or each.item.partition("/")[0] == task]
-        cut = [each for each in own if each.is_cut]
+        own = [score for score in scores if len(limits) == 1 or score.item.partition("/")[0] == task]
+        cut = [score for score in own if score.is_cut]
         if not cut or len(cut) < NOTABLE * len(own):
             continue
-        wrong = sum(each.score < 1 for each in cut)
+        wrong = sum(score.score < 1 for score in cut)
         of = f" to {task}" if task else ""
         whose = "the winner" if summary.winner is not None else "the best model so far"
         yield Advice(

@@ -1,4 +1,4 @@
-"""Say how far another seed of the same run may end, as far as anything is known of it."""
+"""Report how much the results of different seeds vary."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 
 from kingyo.advice.message import Advice, seeds_command
 from kingyo.evolution import MAIN, stored_objectives
-from kingyo.results.seed_spread import read_spread
+from kingyo.results.seed_spread import read_seed_summary
 from kingyo.results.summary import RunSummary
 from kingyo.run.seed_runs import PREFIX
 from kingyo.stats import percent
 from kingyo.store import RunStore
 
 
-def luck_of_the_seed(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
-    """Note how much the winners of several seeds differ; of one run, that it does not tell."""
+def seed_variation(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
+    """Report how much the winners of several seeds differ; for one run, how to measure it."""
     if summary.winner is None:
         return
     several = _several(store, summary)
@@ -29,22 +29,21 @@ def luck_of_the_seed(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
 
 
 def _several(store: RunStore, summary: RunSummary) -> str | None:
-    """Compare the finished runs of other seeds; return None where there are none."""
+    """Compare the finished runs of other seeds; return None if there are none."""
     folder = store.folder.resolve()
     if not folder.name.startswith(PREFIX) or summary.status != "finished":
         return None
-    spread = read_spread(folder.parent)
-    if len(spread.seeds) < 2:
+    seeds = read_seed_summary(folder.parent)
+    if len(seeds.seeds) < 2:
         return None
-    among = f"The winners of {len(spread.seeds)} seeds, this one among them,"
-    return f"{among} {_scoring(spread.bred)} on test."
+    return f"The winners of {len(seeds.seeds)} seeds, this one among them, {_scoring(seeds.bred)} on test."
 
 
 def _finalists(store: RunStore) -> str:
-    """The range of the finalists that met all of validation; nothing of several tasks, nor of measures."""
-    rows = [each for each in store.summaries("validation") if each.search == MAIN and each.mean is not None]
-    n = max((each.n for each in rows), default=0)
-    means = [each.mean for each in rows if each.n == n and each.mean is not None]
+    """Return the range of the finalists' validation scores; empty for several tasks and set measures."""
+    rows = [row for row in store.summaries("validation") if row.search == MAIN and row.mean is not None]
+    n = max((row.n for row in rows), default=0)
+    means = [row.mean for row in rows if row.n == n and row.mean is not None]
     objectives = stored_objectives(store)
     if len(means) < 2 or len(objectives.tasks) > 1 or objectives.by_set:
         return ""

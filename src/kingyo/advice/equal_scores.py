@@ -1,35 +1,34 @@
-"""Warn if all models score zero, or the same: then a search has nothing to climb."""
+"""Warn if all models score zero, or the same, so that a search has no signal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kingyo.advice.message import Advice, bred_search, folder_of, is_of_paths
+from kingyo.advice.message import Advice, current_search, folder_of, is_of_paths
 from kingyo.evolution import BASELINES, MAIN, stored_objectives
 from kingyo.results.estimates import raw_means
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore
 
 PAGE = "docs/zero.md goes through the causes."
-FEW = 6  # candidates that score nothing before bounds are doubted
+FEW = 6  # number of candidates with score 0 before the bounds are questioned
 
 
-def scores_without_differences(store: RunStore) -> Iterator[Advice]:
-    """Warn if no item of fit tells the models of a run apart, or no candidate scores anything.
+def uninformative_scores(store: RunStore) -> Iterator[Advice]:
+    """Warn if all models have the same score on every fit item, or all candidates score 0.
 
-    It is known as soon as the baselines are scored, and better after the first batch of the search. Nothing
-    is said where measures of all answers count.
+    Works as soon as the baselines are scored. Nothing is reported if set measures count.
     """
     if stored_objectives(store).by_set:
         return
-    search = bred_search(store)
-    rows = [each for each in store.summaries("fit") if each.mean is not None]
-    known = [each for each in rows if each.search == BASELINES]
-    bred = [each for each in rows if each.search == search]
+    search = current_search(store)
+    rows = [row for row in store.summaries("fit") if row.mean is not None]
+    known = [row for row in rows if row.search == BASELINES]
+    bred = [row for row in rows if row.search == search]
     if not known or _differ(store, search):
-        if known and len(bred) >= FEW and not any(each.mean for each in bred):
+        if known and len(bred) >= FEW and not any(row.mean for row in bred):
             yield _broken(store, bred, max(_means(store, [BASELINES])))
-    elif any(each.mean for each in known):
+    elif any(row.mean for row in known):
         searches = [BASELINES, *([] if search is None else [search])]
         yield _equal(store, _who(known, bred), _means(store, searches))
     else:
@@ -44,7 +43,7 @@ def _differ(store: RunStore, search: str | None) -> bool:
 
 
 def _means(store: RunStore, searches: Sequence[str]) -> list[float]:
-    """On fit, of several tasks weighted."""
+    """Return the mean of each trial on fit; weighted for several tasks."""
     return [mean for search in searches for mean in raw_means(store, search).values()]
 
 
@@ -102,8 +101,8 @@ def _equal(store: RunStore, who: str, means: Sequence[float]) -> Advice:
 
 
 def _look(store: RunStore) -> str:
-    """The command that shows answers: of a candidate, before there is one of a baseline."""
-    ended = [each.trial for each in store.summaries("fit") if each.search == MAIN and each.mean is not None]
+    """Return the command that shows answers of a candidate, or of a baseline before there is one."""
+    ended = [row.trial for row in store.summaries("fit") if row.search == MAIN and row.mean is not None]
     known = [str(trial.name) for trial in store.trials(BASELINES)]
     trial = store.trial(ended[0]).asked.number if ended else known[-1]
     return f"`kingyo show {folder_of(store)} --trial {trial} --answers 5`"

@@ -1,0 +1,179 @@
+"""The log of a search: ask trials, score outcomes, tell the strategy, and count the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from kingyo.evolution.ask_tell import StrategyDriver
+from kingyo.evolution.budget import BudgetSpent, expected_trials
+from kingyo.evolution.scorer import Scorer
+from kingyo.evolution.trial_evaluation import TrialEvaluation
+from kingyo.evolution.trial_recipes import new_trial
+from kingyo.evolution.types import Event, Limits, Search
+from kingyo.irt import Responses
+from kingyo.screens import Screen
+from kingyo.store import RunStore, StoredOutcome, StoredTrial
+from kingyo.types import Evaluation, FiniteStrategy, ItemScore, Outcome
+
+
+class SearchLog:
+    """Connects the strategy of a search with the store; every step is stored before the next.
+
+    Args:
+        search: the search.
+        store: the run's database, open for writing.
+        items: names of the fit items, in order.
+        notify: called with every event.
+
+    Attributes:
+        scorer, screen: of the fit items.
+        responses: item scores of baselines and trials so far.
+        spent: the cost so far.
+        driver: asks and tells the strategy.
+    """
+
+    def __init__(
+        self, search: Search, store: RunStore, items: Sequence[str], notify: Callable[[Event], None]
+    ) -> None:
+        self.search, self.store, self.items = search, store, list(items)
+        self.scorer = Scorer(search.objectives, store.items()["fit"])
+        self.screen = Screen(search.screen, search.seed, self.scorer.strata)
+        self.responses = Responses(self.items)
+        self.spent = BudgetSpent()
+        self.driver = StrategyDriver(search)
+        self._notify = notify
+        self._most_items = self.screen.most_items(len(self.items))
+        self._limits = search.limits
+        self._n_evaluated = 0
+        self._total: int | None = None
+
+    def begin(self) -> None:
+        """Store the search if it is new, set its limits, and report that it begins."""
+        search = self.search
+        if search.name not in self.store.searches():
+            self.store.add_search(search.name, search.description)
+        self._limits = self._read_limits()
+        self._total = expected_trials(self._limits, self._most_items)
+        if isinstance(search.strategy, FiniteStrategy):
+            size = search.strategy.size
+            self._total = size if self._total is None else min(size, self._total)
+        self._notify(Event(kind="phase", search=search.name, split="fit", total=self._total))
+
+    def _read_limits(self) -> Limits:
+        like = self.search.like
+        if not like:
+            return self.search.limits
+        costs = [cost for name in like for cost in self.store.costs(name, "fit").values()]
+        return Limits(
+            candidates=sum(len(self.store.trials(name)) for name in like),
+            item_evaluations=sum(items for items, _ in costs),
+        )
+
+    def room(self, batch: int) -> int:
+        """Return how many trials of a batch the budget allows."""
+        return self.spent.room(self._limits, batch, self._most_items)
+
+    def ask(self, batch: int, n: int, first: int) -> list[StoredTrial]:
+        """Ask the strategy for n trials, numbered from ``first``, and store them as a batch."""
+        trials = self.driver.ask(n, first)
+        if not trials:
+            return []
+        new = [new_trial(trial, self.search.space.decode(trial.genome)) for trial in trials]
+        return self.store.add_trials(self.search.name, batch, new, self.driver.n_told)
+
+    def tell(self, trials: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]) -> None:
+        """Store the outcomes of trials of one batch, count their cost, and tell the strategy.
+
+        Args:
+            trials: in the order of asking.
+            evaluations: number of a trial -> its evaluation; its scores are in ``responses``.
+        """
+        stored = self.stored_outcomes(trials, evaluations)
+        self.store.add_outcomes(stored)
+        costs = self.store.costs(self.search.name, "fit", trials[0].batch)
+        self.spent.add([costs[trial.id] for trial in trials])
+        outcomes = [
+            self.outcome(trial, evaluations[trial.asked.number].scores, line)
+            for trial, line in zip(trials, stored, strict=True)
+        ]
+        self.report(outcomes)
+        self.driver.tell(outcomes)
+
+    def add_scores(self, trial: StoredTrial, row: Mapping[str, float]) -> None:
+        """Add item scores of a trial to the responses; a failed trial keeps the scores from before."""
+        if row:
+            self.responses.add(trial.asked.number, row)
+
+    def item_scores(self, row: Mapping[str, float]) -> tuple[ItemScore, ...]:
+        """Return item scores without answers, in the order of the items."""
+        return tuple([ItemScore(item, row[item], "") for item in self.items if item in row])
+
+    def stored_outcomes(
+        self, trials: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]
+    ) -> list[StoredOutcome]:
+        """Return the objective values of trials, to be stored."""
+        successes = {number: each for number, each in evaluations.items() if each.failure is None}
+        means, objectives = self.scorer.means(successes, self.responses), self.search.objectives
+        stored: list[StoredOutcome] = []
+        for trial in trials:
+            evaluation, own = evaluations[trial.asked.number], means.get(trial.asked.number)
+            stored.append(
+                StoredOutcome(
+                    trial=trial.id,
+                    failure=evaluation.failure,
+                    value=None if own is None else objectives.value(own),
+                    objectives=() if own is None else objectives.values(own, trial),
+                    is_partial=0 < len(evaluation.scores) < len(self.items),
+                )
+            )
+        return stored
+
+    def outcome(self, trial: StoredTrial, scores: tuple[ItemScore, ...], stored: StoredOutcome) -> Outcome:
+        """Return the outcome as the strategy gets it."""
+        return Outcome(
+            trial=trial.asked,
+            scores=scores,
+            failure=stored.failure,
+            value=stored.value if stored.is_partial or not self.search.objectives.is_plain else None,
+            objectives=stored.objectives,
+            is_partial=stored.is_partial,
+        )
+
+    def report_evaluation(self, result: TrialEvaluation, *, again: bool = False) -> None:
+        """Report that a trial was evaluated; ``again`` if it was before, on fewer items."""
+        self._n_evaluated += not again
+        self._notify(
+            Event(
+                kind="more" if again else "ended",
+                search=self.search.name,
+                split="fit",
+                done=self._n_evaluated,
+                total=self._total,
+                trial=result.trial,
+                evaluation=result.evaluation,
+                replayed=result.replayed,
+            )
+        )
+
+    def report(self, outcomes: Sequence[Outcome]) -> None:
+        """Report that the strategy is told outcomes."""
+        for outcome in outcomes:
+            self._notify(
+                Event(
+                    kind="told",
+                    search=self.search.name,
+                    split="fit",
+                    done=outcome.trial.number + 1,
+                    total=self._total,
+                    value=outcome.score,
+                    is_estimate=outcome.is_partial,
+                    raw=self._raw(outcome),
+                    n_raw=len(outcome.scores),
+                )
+            )
+
+    def _raw(self, outcome: Outcome) -> float | None:
+        """Return the mean over the scored items; set measures need answers, which replays lack."""
+        if self.search.objectives.by_set:
+            return outcome.score
+        return self.scorer.value(Evaluation(scores=outcome.scores, failure=outcome.failure))

@@ -1,0 +1,126 @@
+"""The scores of one model of a run on each split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from kingyo.evolution import stored_objectives
+from kingyo.evolution.set_measures import SetValue, read_set_values
+from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.results.set_values import deciding_intervals
+from kingyo.run.config import FRANKENMERGE
+from kingyo.stats import Interval, interval, weighted_mean
+from kingyo.store import RunStore, StoredTrial
+from kingyo.tasks import TextSettings
+from kingyo.types import SPLITS, Evaluation, Genome, Split
+
+STATISTICS_SEED = 0
+MIXTURES = ("uniform", FRANKENMERGE)
+"""Baselines that are merges of the parents without a search."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelResult:
+    """A model of a run: the winner, a baseline, or the winner of a control.
+
+    Attributes:
+        name: the key of the model in the summary.
+        trial, recipe: how it was made.
+        fit, validation, test: its scores; None if it was not evaluated on that split (yet). With several
+            tasks these are weighted means.
+        tasks: with several tasks, name -> split -> score.
+        cut: split -> number of answers that did not end within ``max_new_tokens``.
+        sets: its set measures.
+        decided: split -> the value that the run decides by instead of scores; None if scores decide.
+    """
+
+    name: str
+    trial: StoredTrial
+    recipe: Mapping[str, object]
+    fit: Interval | None
+    validation: Interval | None
+    test: Interval | None
+    tasks: Mapping[str, Mapping[Split, Interval]] = field(default_factory=dict[str, Mapping[Split, Interval]])
+    cut: Mapping[Split, int] = field(default_factory=dict[Split, int])
+    sets: tuple[SetValue, ...] = ()
+    decided: Mapping[Split, Interval] | None = None
+
+    @property
+    def genome(self) -> Genome:
+        """Return its genes; empty for a baseline."""
+        return self.trial.asked.genome
+
+    def on(self, split: Split) -> Interval | None:
+        """Return its score on a split."""
+        return {"fit": self.fit, "validation": self.validation, "test": self.test}[split]
+
+    def counts_on(self, split: Split) -> Interval | None:
+        """Return the value that the run decides by on a split: its score, or a set measure."""
+        return self.on(split) if self.decided is None else self.decided.get(split)
+
+
+def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelResult:
+    """Read the scores of a trial on all splits, under a given name."""
+    objectives, sets = stored_objectives(store), read_set_values(store, trial)
+    weights = objectives.tasks
+    evaluations: dict[Split, Evaluation | None] = {
+        split: store.evaluation(trial.id, split) for split in SPLITS
+    }
+    by_task: dict[Split, dict[str, Interval]] = {
+        split: _task_intervals(each, weights) for split, each in evaluations.items()
+    }
+    means = {split: _mean(own, weights) for split, own in by_task.items()}
+    return ModelResult(
+        name=name,
+        trial=trial,
+        recipe=read_recipe(trial).to_dict(),
+        fit=means["fit"],
+        validation=means["validation"],
+        test=means["test"],
+        tasks={
+            task: {split: own[task] for split, own in by_task.items() if task in own}
+            for task in (weights if len(weights) > 1 else ())
+        },
+        cut={
+            split: sum(score.is_cut for score in each.scores) for split, each in evaluations.items() if each
+        },
+        sets=sets,
+        decided=deciding_intervals(sets, objectives.title) if objectives.by_set else None,
+    )
+
+
+def _task_intervals(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, Interval]:
+    """Return the mean item score of each task with scores, with its interval."""
+    by_task = scores_by_task(evaluation, weights)
+    return {name: interval(scores, seed=STATISTICS_SEED) for name, scores in by_task.items() if scores}
+
+
+def _mean(by_task: Mapping[str, Interval], weights: Mapping[str, float]) -> Interval | None:
+    """Return the weighted mean over tasks; None if one has no score."""
+    if len(by_task) < len(weights):
+        return None
+    return weighted_mean(list(by_task.values()), list(weights.values()))
+
+
+def scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, list[float]]:
+    """Return task -> its scores in the order of the items.
+
+    The name of a single task is empty. With several tasks, items are called ``TASK/ID``.
+    """
+    scores = () if evaluation is None or evaluation.failure is not None else evaluation.scores
+    if len(weights) == 1:
+        return {name: [score.score for score in scores] for name in weights}
+    by_task: dict[str, list[float]] = {name: [] for name in weights}
+    for score in scores:
+        by_task[score.item.partition("/")[0]].append(score.score)
+    return by_task
+
+
+def token_limits(store: RunStore) -> dict[str, int]:
+    """Return task -> ``max_new_tokens``; the name of a single task is empty."""
+    config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
+    tasks = cast("Mapping[str, Mapping[str, int]]", config.get("tasks") or {"": config.get("task") or {}})
+    limits = {name: own.get("max_new_tokens", TextSettings.max_new_tokens) for name, own in tasks.items()}
+    return limits if len(limits) > 1 else {"": next(iter(limits.values()))}

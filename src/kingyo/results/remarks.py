@@ -1,0 +1,105 @@
+"""Sentences about a run that show, report and export share."""
+
+from __future__ import annotations
+
+from kingyo.results.set_values import interval_in_words
+from kingyo.results.summary import RunSummary
+from kingyo.results.trials import describe_trial
+from kingyo.stats import ROUNDING, percent
+from kingyo.store import StoredTrial
+
+
+def dropped_baselines(summary: RunSummary) -> str | None:
+    """Say which baselines were dropped on validation; None if none was, or validation is not over."""
+    n, dropped = summary.items["validation"], dict[int, list[str]]()
+    for name, baseline in summary.baselines.items():
+        score = baseline.validation
+        if summary.best is not None and score is not None and score.n < n:
+            dropped.setdefault(score.n, []).append(name)
+    if not dropped:
+        return None
+    parts = [f"{', '.join(names)} after {items:,}" for items, names in sorted(dropped.items())]
+    return f"Dropped on validation, as clearly behind: {'; '.join(parts)} of {n:,} items."
+
+
+def better_than_bred(summary: RunSummary) -> str | None:
+    """Say which model is the best of the run if it is not the bred winner; else None."""
+    best, winner = summary.best, summary.winner
+    if best is None or winner is None or best is winner:
+        return None
+    own, other = winner.counts_on("validation"), best.counts_on("validation")
+    assert own is not None and other is not None, "both were scored on it"
+    is_close = own.score > other.score - ROUNDING
+    why = ", but not clearly ahead on fit and validation together" if is_close else ""
+    by = "" if summary.decided_by is None else f"by {summary.decided_by}, "
+    return (
+        f"The best model of this run is {describe_trial(best.trial)} ({by}validation "
+        f"{interval_in_words(other, summary.decided_by)}, n = {other.n}; the bred model "
+        f"{interval_in_words(own, summary.decided_by)}{why})."
+    )
+
+
+def beside_baselines(summary: RunSummary, trial: StoredTrial) -> str | None:
+    """Say what a model and the best baseline score on test; None if test was not read for the model."""
+    model = next((each for each in summary.models if each.trial == trial), None)
+    own = None if model is None else model.counts_on("test")
+    baselines = [(each.counts_on("test"), each.trial) for each in summary.baselines.values()]
+    rivals = [(score, other) for score, other in baselines if score is not None and other != trial]
+    if own is None or not rivals:
+        return None
+    score, other = max(rivals, key=lambda rival: rival[0].score)
+    text = (
+        f"On test (n = {own.n}) it scores {interval_in_words(own, summary.decided_by)}; "
+        f"the best baseline, {describe_trial(other)}, scores {interval_in_words(score, summary.decided_by)}"
+    )
+    return f"{text}{'.' if own.score > score.score else ', so nothing is gained.'}"
+
+
+def how_picked(summary: RunSummary) -> str | None:
+    """Say how the winner was picked, and which finalist came next; None if there was only one."""
+    number = summary.winner and summary.winner.trial.asked.number
+    own = next((finalist for finalist in summary.finalists if finalist.trial == number), None)
+    others = [finalist for finalist in summary.finalists if finalist is not own]
+    if own is None or not others:
+        return None
+    other = max(others, key=lambda finalist: finalist.together)
+    score, next_score = summary.in_words(own.together), summary.in_words(other.together)
+    if score == next_score:
+        rest = f"trial {other.trial} is as good"
+    elif other.together > own.together + ROUNDING:  # see ``Search.keep``
+        rest = f"trial {other.trial}, {next_score}, is not clearly ahead on validation"
+    else:
+        rest = f"the next is trial {other.trial}, {next_score}"
+    by = "the search's estimate on fit and the score on validation, together"
+    if summary.decided_by is not None and summary.winner is not None:
+        by = f"{summary.decided_by} on validation"
+        score = interval_in_words(summary.winner.counts_on("validation"), summary.decided_by)
+    return f"Picked from {len(summary.finalists)} by {by} {score}; {rest}."
+
+
+def not_compared(summary: RunSummary) -> str | None:
+    """Say which commands run the searches of equal cost that were not run; None if there are none."""
+    missing = summary.controls_to_run
+    if not missing:
+        return None
+    has_control = any(name in summary.controls for name in ("random", "grid"))
+    what = f"a {' or '.join(missing)} search" if has_control else "a search"
+    return f"The winner was not compared with {what} of equal cost. To do so: {' or '.join(missing.values())}"
+
+
+def estimate_beside_test(summary: RunSummary) -> str | None:
+    """Say what the search estimated for the winner on fit, compared with its test score.
+
+    None if the winner was scored on all of fit, or not on test.
+    """
+    winner, n_fit, estimate = summary.winner, summary.items["fit"], summary.winner_score
+    if winner is None or winner.fit is None or winner.test is None or estimate is None:
+        return None
+    if winner.fit.n == n_fit:
+        return None
+    gap = round(100 * (estimate - winner.test.score), 1) + 0.0  # never -0.0
+    return (
+        f"The search scored the winner on {winner.fit.n:,} of the {n_fit:,} items of fit "
+        f"({percent(winner.fit.score)}) and estimated {percent(estimate)} for all of them: "
+        f"{gap:+.1f} points from test."
+    )

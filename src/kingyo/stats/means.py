@@ -1,0 +1,161 @@
+"""Confidence intervals of means: of item scores, of several tasks, and of several runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from kingyo.errors import KingyoError
+from kingyo.stats.checks import Array, finite_array, is_binary, normal_quantile, require_weights
+from kingyo.stats.intervals import ROUNDING, Interval
+
+RESAMPLES = 10_000
+CHUNK = 100_000  # random numbers drawn at once; they fit in the processor's cache
+
+
+def interval(scores: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:
+    """Bound the mean of item scores in [0, 1]: by Wilson if all are 0 or 1, else by Gaffke.
+
+    Raises:
+        KingyoError: no scores, or one that is not finite.
+    """
+    values = finite_array("scores", scores)
+    if is_binary(values):
+        return wilson(int(values.sum()), len(values), level)
+    return bounded_mean(scores, seed=seed, level=level)
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Bound a proportion by Wilson's score interval (1927).
+
+    It keeps its level for small n and near 0 and 1, where "score ± 1.96 standard errors" does not.
+
+    Args:
+        successes: 0 to n.
+        n: number of items, at least 1.
+        level: confidence, between 0 and 1.
+
+    Raises:
+        KingyoError: a number is out of range.
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise KingyoError(
+            "successes",
+            expected="0 <= successes <= n and n >= 1",
+            received=f"{successes} of {n}",
+            remedy="Count the right answers among at least one item.",
+        )
+    low, high = wilson_bounds(successes / n, n, normal_quantile(level))
+    return Interval(score=successes / n, n=n, low=low, high=high, method="wilson")
+
+
+def wilson_bounds(p: float, n: int, z: float) -> tuple[float, float]:
+    """Return Wilson's bounds of a proportion p of n items, for a normal quantile z.
+
+    Computed here because scipy takes 270 times as long.
+    """
+    centre = p + z * z / (2 * n)
+    reach = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    # At p = 0 and p = 1 the exact bound is p; rounding would exceed it.
+    low = 0.0 if p == 0 else (centre - reach) / scale
+    high = 1.0 if p == 1 else (centre + reach) / scale
+    return low, high
+
+
+def bounded_mean(
+    scores: Sequence[float], bounds: tuple[float, float] = (0.0, 1.0), *, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Bound the mean of scores that lie within known bounds (Gaffke 2005; Learned-Miller & Thomas 2020).
+
+    Computes the mean many times with random weights (uniform on the simplex, as in the Bayesian bootstrap),
+    with one additional item: it has the worst possible score for the lower limit, and the best possible for
+    the upper limit. So it allows for rare scores that the sample does not contain, which a bootstrap of the
+    items does not. For scores of 0 and 1 this is Clopper & Pearson's interval. That it always keeps its level
+    is a conjecture; ``docs/statistics.md`` shows its coverage in simulations.
+
+    Args:
+        scores: one per item.
+        bounds: smallest and largest possible score; scores beyond them widen them.
+        seed: for the ``RESAMPLES`` sets of weights.
+        level: confidence, between 0 and 1.
+
+    Raises:
+        KingyoError: no scores, or one that is not finite.
+    """
+    values = finite_array("scores", scores)
+    lower, upper = gaffke_means(values, bounds, np.random.default_rng(seed))
+    low, high = lower_quantile(lower, level), -lower_quantile(-upper, level)
+    return Interval(score=float(values.mean()), n=len(values), low=low, high=high, method="gaffke")
+
+
+def gaffke_means(values: Array, bounds: tuple[float, float], rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw randomly weighted means, with one more item at the lower and at the upper bound, respectively."""
+    n = len(values)
+    least, most = min(bounds[0], float(values.min())), max(bounds[1], float(values.max()))
+    sums, totals = np.empty(RESAMPLES), np.empty(RESAMPLES)
+    rows = max(1, CHUNK // n)
+    for start in range(0, RESAMPLES, rows):
+        drawn = rng.standard_exponential((min(rows, RESAMPLES - start), n))
+        sums[start : start + rows], totals[start : start + rows] = drawn @ values, drawn.sum(axis=1)
+    extra = rng.standard_exponential(RESAMPLES)
+    totals += extra
+    below, above = (np.clip((sums + end * extra) / totals, least, most) for end in (least, most))
+    return below, above
+
+
+def lower_quantile(drawn: Array, level: float) -> float:
+    """Return the largest drawn value that at most (1 − level)/2 of all draws do not exceed."""
+    normal_quantile(level)  # checks the level
+    place = math.floor((1 - level) / 2 * (1 + len(drawn)) + ROUNDING) - 1
+    return float(np.partition(drawn, max(place, 0))[max(place, 0)])
+
+
+def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interval:
+    """Bound the weighted mean of independent means, such as the scores of several tasks.
+
+    Uses the method of variance estimates recovery: Zou & Donner 2008 (Statistics in Medicine 27:1693),
+    equation 2 for a sum of parts wᵢ θᵢ. ``n`` is the sum over the parts. The mean of one part is that part.
+
+    Raises:
+        KingyoError: no part, another number of weights, or a weight that is not above 0.
+    """
+    require_weights(len(parts), weights)
+    if len(parts) == 1:
+        return parts[0]
+    shares = [weight / math.fsum(weights) for weight in weights]
+    pairs = list(zip(shares, parts, strict=True))
+    mean = math.fsum(share * part.score for share, part in pairs)
+    below = math.hypot(*(share * (part.score - part.low) for share, part in pairs))
+    above = math.hypot(*(share * (part.high - part.score) for share, part in pairs))
+    n = sum(part.n for part in parts)
+    return Interval(score=mean, n=n, low=mean - below, high=mean + above, method="mover")
+
+
+def mean_of_runs(
+    values: Sequence[float], level: float = 0.95, *, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval:
+    """Bound the mean over independent runs by Student's t (1908).
+
+    With one run the bounds are ``within``. If all values are equal the interval has no width, because there
+    is no spread to estimate from; this is not certainty.
+
+    Args:
+        values: one per run.
+        level: confidence, between 0 and 1.
+        within: range of possible means; the interval is clipped to it.
+
+    Raises:
+        KingyoError: no values, or one that is not finite.
+    """
+    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
+    array = finite_array("values", values)
+    mean, n = float(array.mean()), len(array)
+    if n == 1:
+        return Interval(score=mean, n=1, low=within[0], high=within[1], method="student")
+    reach = float(stdtrit(n - 1, (1 + level) / 2)) * float(array.std(ddof=1)) / math.sqrt(n)
+    low, high = max(within[0], mean - reach), min(within[1], mean + reach)
+    return Interval(score=mean, n=n, low=low, high=high, method="student")
