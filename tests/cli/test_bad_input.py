@@ -342,11 +342,11 @@ def test_a_database_with_a_torn_page(finished: World, world: World) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("trials SET genome = 'x'", "the genome of trial 1 is no JSON"),
-        ("trials SET parents = '[null]'", "parents of trial 1 is no list of numbers"),
-        ("facts SET value = '{'", "is no JSON"),
-        ("items SET content = '[]'", "an item is not as it was written"),
-        ("searches SET description = '3'", "is another value than was written"),
+        ("trials SET genome = 'x'", "the genome of trial 1 is not JSON"),
+        ("trials SET parents = '[null]'", "parents of trial 1 is not a list of numbers"),
+        ("facts SET value = '{'", "is not JSON"),
+        ("items SET content = '[]'", "an item has changed"),
+        ("searches SET description = '3'", "is not a dict"),
         ("outcomes SET objectives = '7'", "the objectives of trial"),
         ("trials SET recipe = 'x'", "received what is no JSON"),
         ("trials SET recipe = '[]'", "received what is no mapping"),

@@ -242,20 +242,6 @@ def test_what_no_score_depended_on_may_be_new(stopped: RunStore) -> None:
     assert stopped.fact("versions") == versions
 
 
-def test_a_run_of_a_kingyo_that_stored_no_versions_is_refused_and_can_be_accepted(stopped: RunStore) -> None:
-    folder = stopped.folder.parent
-    code = cast("dict[str, str]", stopped.fact("code"))
-    stopped.set_fact("code", {"grade.py": code["grade.py"]})
-    stopped.set_fact("versions", None)
-    with pytest.raises(KingyoError, match=r"kingyo 0\.1 with code and libraries that are not known") as error:
-        provenance.require_same(stopped, config(), folder)
-    assert error.value.argument == "kingyo"
-    provenance.require_same_code(stopped, config(), folder)  # it can be exported
-    assert provenance.accept_changes(stopped, config(), folder) is not None
-    provenance.require_same(stopped, config(), folder)
-    assert stopped.fact("code") == code
-
-
 def test_an_export_or_evaluation_with_other_versions_says_which_in_a_sentence(finished: RunStore) -> None:
     assert provenance.other_versions(finished, "exported") is None
     now = cast("dict[str, str]", finished.fact("versions"))
@@ -400,13 +386,6 @@ def test_seeds_of_other_versions_do_not_stand_beside_each_other(tmp_path: Path) 
         provenance.accept_changes(store, config(), tmp_path)
     with pytest.raises(KingyoError, match=r"helper\.py"):
         require_alike(tmp_path, {**made, "code": {"helper.py": "a file that the other seed did not have"}})
-    require_alike(tmp_path, {**made, "choice_normalise": None})
-    with RunStore.open(tmp_path / "seed-1") as store:
-        store.set_fact("choice_normalise", False)
-    with pytest.raises(KingyoError, match="does not normalise by default"):
-        require_alike(tmp_path, {**made, "choice_normalise": None})
-    with RunStore.open(tmp_path / "seed-1") as store:
-        store.set_fact("choice_normalise", None)
     with begun(tmp_path, "seed-2") as store:
         assert scored_elsewhere(store) == {}, "of these scores some were made with other versions"
     with RunStore.open(tmp_path / "seed-1") as store:

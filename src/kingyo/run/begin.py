@@ -11,7 +11,6 @@ from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolution import objectives_as_facts
 from kingyo.io.lazy_torch import torch
-from kingyo.run.config import CHOICE_NORMALISE
 from kingyo.run.notes import notes
 from kingyo.run.preflight import check, check_questions
 from kingyo.run.provenance import libraries_of, made_with
@@ -69,7 +68,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         "known_paths": run.known_paths,
     }
     if seeds is not None:
-        require_alike(seeds, {**made_of, "items": run.items, CHOICE_NORMALISE: None})
+        require_alike(seeds, {**made_of, "items": run.items})
     facts = {
         "name": config.name,
         "version": __version__,

@@ -48,8 +48,6 @@ FRANKENMERGE = "frankenmerge"
 """What a run of paths calls the one that nobody tuned: there no source may have the same name."""
 TRAINED = "trained"
 """What a run calls its control that trains a LoRA."""
-CHOICE_NORMALISE = "choice_normalise"
-"""A fact: False in a run of a kingyo whose grader ``choice`` did not normalise by default."""
 TAKEN = ("bred", "uniform", "random", "grid", TRAINED)
 """What a run calls its winner, its uniform merge and its controls: no source may have the same name."""
 

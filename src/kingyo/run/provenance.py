@@ -170,7 +170,7 @@ def _name(path: Path, folder: Path) -> str:
 def differences_if_scored(store: RunStore, config: RunConfig, folder: Path) -> Changes:
     """Return in what today's code and versions differ from those that a run's scores were made with.
 
-    Nothing where it has no scores. Of a run that an older kingyo began little is known but its name.
+    Nothing where it has no scores.
     """
     return differences(store, config, folder) if has_scores(store) else {}
 
@@ -187,19 +187,13 @@ def has_scores(store: RunStore) -> bool:
 
 def version_differences(store: RunStore) -> Changes:
     """Return the versions that differ from those that a run stores."""
-    stored = cast("dict[str, str] | None", store.fact(VERSIONS))
-    if stored is None:
-        before = f"{store.fact('version') or 'unknown'} with code and libraries that are not known"
-        return {KINGYO: (before, version_now(KINGYO))}
+    stored = cast("dict[str, str]", store.fact(VERSIONS) or {})
     return {name: (old, new) for name, old in stored.items() if (new := version_now(name)) != old}
 
 
 def _code_differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
     before = _files_before(store)
-    now = user_code(config, folder, before)
-    if store.fact(VERSIONS) is None:  # an older kingyo, which stored only the files that are named
-        now = {file: value for file, value in now.items() if file in before}
-    return changed_files(before, now)
+    return changed_files(before, user_code(config, folder, before))
 
 
 def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
@@ -278,8 +272,7 @@ def require_same_or_store(
 ) -> None:
     """Check as ``require_same``; but before the first score store what differs.
 
-    A library that the run stores no version of, since neither it nor an older kingyo did so yet, is stored at
-    any time. ``libraries`` are those of ``libraries_of``.
+    The version of a library that the run did not use before is stored at any time.
     """
     require_same(store, config, folder)
     before = cast("dict[str, str]", store.fact(VERSIONS) or {})

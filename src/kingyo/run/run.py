@@ -74,16 +74,12 @@ class Run(Setup):
         config = with_asked_controls(config, store)
         models = open_models(config, folder)
         require_same_models(store, models)
-        known = store.fact("known_paths")
-        if known is None:  # an older kingyo did not store them
-            known = read_known_paths(config, folder, models)
         return cls(
             config=config,
             folder=folder,
             settings=settings_of(config),
             models=models,
-            known_paths=cast(KnownPaths, known),
-            is_exact=store.fact("gene_steps") is None,
+            known_paths=cast(KnownPaths, store.fact("known_paths") or {}),
             store=store,
         )
 

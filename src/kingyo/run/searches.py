@@ -59,8 +59,8 @@ def searches(setup: Setup) -> list[Search]:
     """Return the main search, then its controls: random on the same space, a grid of one weight per source.
 
     Of weights and paths in turn, the search of weights alone: what follows it depends on its winner, see
-    ``searches_after``. Genes are rounded before they are decoded, unless the setup says ``is_exact``, or the
-    file is one of mergekit-evolve's, which does not round.
+    ``searches_after``. Genes are rounded before they are decoded, but not
+    those of genome files.
     """
     if setup.settings.then is not None:
         return [_main(setup, setup.settings.first, name=PARAMETERS)]
@@ -120,7 +120,7 @@ def _random(setup: Setup, _: tuple[str, ...]) -> Search:
     wanted = setup.settings.controls
     space = space_of(setup, wanted)
     # With the seed of the main search, it would draw the same points as many a first population.
-    seed = setup.config.seed if setup.is_exact else derived_seed(setup.config.seed, 1)
+    seed = derived_seed(setup.config.seed, 1)
     strategy = build("random", space.axes, seed, {})
     return _search("random", space, strategy, setup, replace(wanted, strategy="random", settings={}))
 
@@ -162,7 +162,7 @@ def _controls(setup: Setup, *, like: tuple[str, ...]) -> list[Search]:
 def _finished(search: Search, setup: Setup, wanted: SearchSettings) -> Search:
     """Add to a search what all of a run share, and round its genes."""
     config, folder = setup.config, setup.folder
-    is_exact = setup.is_exact or config.merge.genome is not None
+    is_exact = config.merge.genome is not None
     longest = dataflow_space(setup).most_hops if wanted.space == "dataflow" else None
     return replace(
         search,

@@ -9,7 +9,6 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES
 from kingyo.evolution.trial_evaluation import Known
-from kingyo.run.config import CHOICE_NORMALISE
 from kingyo.run.provenance import (
     ACCEPTED,
     CODE,
@@ -44,7 +43,7 @@ def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
     Args:
         folder: of several seeds; none need be there yet.
         facts: of the run, as the store has them: ``config``, and as far as known ``models``, ``code``,
-            ``versions``, ``known_paths``, ``choice_normalise`` and the ``items`` of each split.
+            ``versions``, ``known_paths`` and the ``items`` of each split.
 
     Raises:
         KingyoError: a run below the folder is of another run.yaml, of other models, items, code or versions.
@@ -56,8 +55,7 @@ def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
             if changed:
                 raise changed_error(store, changed).placed(str(path))
         for key, value in facts.items():
-            is_known = stored[key] is not None  # an older kingyo did not store all of them
-            if key in _OTHER and is_known and _settings(key, stored[key]) != _settings(key, value):
+            if key in _OTHER and _settings(key, stored[key]) != _settings(key, value):
                 raise KingyoError(
                     str(path),
                     expected="a run that differs from the others in its seed alone",
@@ -71,8 +69,6 @@ def _changed(store: RunStore, facts: Mapping[str, object]) -> Changes:
     if VERSIONS not in facts or not has_scores(store):
         return {}
     before, now = (cast("dict[str, str]", each or {}) for each in (store.fact(CODE), facts.get(CODE)))
-    if store.fact(VERSIONS) is None:  # an older kingyo, which stored only the files that are named
-        now = {file: value for file, value in now.items() if file in before}
     files = changed_files(before, now)
     return {**version_differences(store), **files}
 
@@ -82,7 +78,6 @@ _OTHER = {
     "models": "other models",
     "items": "other items",
     "known_paths": "other known paths",
-    CHOICE_NORMALISE: "a grader `choice` that does not normalise by default, as in older versions of kingyo",
 }
 
 
@@ -108,7 +103,7 @@ def scored_elsewhere(store: RunStore) -> Known:
 
 
 def _made_of(store: RunStore) -> list[object]:
-    facts = ("config", "models", CODE, VERSIONS, "known_paths", "threads", "version", CHOICE_NORMALISE)
+    facts = ("config", "models", CODE, VERSIONS, "known_paths", "threads", "version")
     return [store.items(), *(_settings(key, store.fact(key)) for key in facts)]
 
 

@@ -27,7 +27,6 @@ class Setup:
         settings: what it and its presets ask for.
         models: opened: their headers were read, and no weight.
         known_paths: the paths of ``dataflow.known``.
-        is_exact: whether genes are not rounded, as in runs of old versions.
     """
 
     config: RunConfig
@@ -35,7 +34,6 @@ class Setup:
     settings: RunSettings
     models: RunModels
     known_paths: KnownPaths = field(default_factory=dict[str, Sequence[str]])
-    is_exact: bool = False
 
     @cached_property
     def kind(self) -> ModelKind:

@@ -8,10 +8,9 @@ from typing import cast
 
 from kingyo.checkpoints import fingerprints_of, is_as_stamped
 from kingyo.errors import KingyoError
-from kingyo.run.config import CHOICE_NORMALISE, RunConfig, parse_config
+from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.run_models import RunModels
 from kingyo.store import RunStore
-from kingyo.tasks import TaskSpec
 
 MODELS, STAMPS = "models", "model_stamps"
 """Facts: reference -> fingerprint, and reference -> stamps of the files when it was computed."""
@@ -23,13 +22,7 @@ def as_fact(config: RunConfig) -> dict[str, object]:
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
-    """Return the config of a run, with the defaults of the day it began, and where its paths start."""
-    config, folder = config_as_written(store)
-    return _choosing_as_before(config) if store.fact(CHOICE_NORMALISE) is False else config, folder
-
-
-def config_as_written(store: RunStore) -> tuple[RunConfig, Path]:
-    """Return the config of a run as its run.yaml said it, and the folder where its paths start.
+    """Return the config of a run, and the folder where its relative paths start.
 
     Raises:
         KingyoError: the run was stopped before it was set up.
@@ -43,28 +36,6 @@ def config_as_written(store: RunStore) -> tuple[RunConfig, Path]:
             remedy="Delete the folder and start again with `kingyo evolve`.",
         )
     return parse_config(cast(dict[str, object], data), str(store.folder)), _found_again(store, Path(folder))
-
-
-def _choosing_as_before(config: RunConfig) -> RunConfig:
-    """Return a config whose grader ``choice`` does not normalise where it does not say so."""
-    if config.task is not None:
-        return config.model_copy(update={"task": _choosing_as_before_in(config.task)})
-    return config.model_copy(
-        update={"tasks": {name: _choosing_as_before_in(spec) for name, spec in config.tasks.items()}}
-    )
-
-
-def _choosing_as_before_in(spec: TaskSpec) -> TaskSpec:
-    if all(name != "choice" for name, _ in spec.graders):
-        return spec
-    before = [{name: _unnormalised(option) if name == "choice" else option} for name, option in spec.graders]
-    return spec.model_copy(update={"grader": before})
-
-
-def _unnormalised(option: object) -> object:
-    if option is None or isinstance(option, dict):
-        return {"normalise": False, **cast("dict[str, object]", option or {})}
-    return option  # what `normalise` is
 
 
 def _found_again(store: RunStore, folder: Path) -> Path:

@@ -30,7 +30,7 @@ from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.model_kind import kind_of_models
 from kingyo.run.run_models import RunModels
-from kingyo.run.stored_config import config_as_written
+from kingyo.run.stored_config import stored_config
 from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import RunStore
 from kingyo.tasks import build_tasks, examples_of, set_measures_of
@@ -328,7 +328,7 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
         KingyoError: it is no longer what it was.
     """
     with RunStore.read(run) as store:
-        training, (config, _) = read_training(store), config_as_written(store)
+        training, (config, _) = read_training(store), stored_config(store)
     settings = () if training is None else training.settings
     number = next((n for n in range(len(settings)) if reference.endswith(str(path_of(Path(), n)))), None)
     if training is None or number is None or not reference.startswith(f"{training.reference}+"):
