@@ -241,7 +241,7 @@ def test_the_examples_of_paths_fit_to_models(tmp_path: Path) -> None:
     for each in examples:
         run = Run.open(parse_config({"budget": {"candidates": 9}, **each, **zoo}, "it"), tmp_path)
         check(run)
-        assert "main" in {search.name for search in run.foreseen}
+        assert "main" in {search.name for search in run.all_searches}
 
 
 def test_the_page_of_merging_has_every_option() -> None:

@@ -23,8 +23,8 @@ from kingyo.recipe import Recipe
 from kingyo.results.summary import summarize
 from kingyo.run import provenance
 from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.extensions import extend, extended, read_extensions, settle, take_back
-from kingyo.run.seed_runs import require_alike, scored_elsewhere
+from kingyo.run.extensions import extend, read_extensions, undo_extension, undo_if_unused, with_extensions
+from kingyo.run.seed_runs import require_same_setup, scores_of_other_seed
 from kingyo.run.settings import settings_of
 from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
@@ -57,7 +57,7 @@ def begun(folder: Path, run: str = "run") -> RunStore:
         (folder / name).write_text(text)
     store = RunStore.create(folder / run)
     facts = {"name": "small", "version": "0.1", "status": "running", "folder": str(folder), "config": CONFIG}
-    store.begin({**facts, **provenance.made_with(config(), folder)}, SPLITS)
+    store.begin({**facts, **provenance.provenance_facts(config(), folder)}, SPLITS)
     return store
 
 
@@ -112,7 +112,7 @@ UNHASHED = {
 
 def test_all_code_that_scoring_imports_is_hashed() -> None:
     found: set[Path] = set()
-    waiting = [PACKAGE / "runners" / "evaluate.py", PACKAGE / "models" / "language.py"]
+    waiting = [PACKAGE / "runners" / "evaluate.py", PACKAGE / "models" / "language_model.py"]
     while waiting:
         path = waiting.pop()
         if path not in found:
@@ -198,7 +198,7 @@ def test_files_that_settings_of_own_strategies_kinds_and_graders_name_count(tmp_
 def test_a_library_that_a_users_file_imports_is_a_version(tmp_path: Path) -> None:
     with begun(tmp_path):
         (tmp_path / "helper.py").write_text("import json, yaml\none = 1.0\n")
-        versions = cast("dict[str, str]", provenance.made_with(config(), tmp_path)["versions"])
+        versions = cast("dict[str, str]", provenance.provenance_facts(config(), tmp_path)["versions"])
     assert versions["PyYAML"] == version("PyYAML")
 
 
@@ -206,18 +206,18 @@ def test_data_that_is_not_there_is_refused_before_a_run_begins(tmp_path: Path) -
     begun(tmp_path).close()
     (tmp_path / "answers.json").unlink()
     with pytest.raises(KingyoError, match=r"answers\.json: expected a data file"):
-        provenance.made_with(config(), tmp_path)
+        provenance.provenance_facts(config(), tmp_path)
 
 
 def test_before_the_first_score_a_change_is_taken(tmp_path: Path) -> None:
     with begun(tmp_path) as store:
         changed(store, "torch", "0.0.old")
         (tmp_path / "helper.py").write_text("one = 0.5\n")
-        provenance.measures_of(store.folder).touch()
+        provenance.facts_cache(store.folder).touch()
         provenance.require_same_or_store(store, config(), tmp_path)
-        wanted = provenance.made_with(config(), tmp_path)
+        wanted = provenance.provenance_facts(config(), tmp_path)
         assert {key: store.fact(key) for key in wanted} == wanted
-        assert not provenance.measures_of(store.folder).exists(), "measured by other code"
+        assert not provenance.facts_cache(store.folder).exists(), "measured by other code"
         assert provenance.renewals(store) == ()
 
 
@@ -313,13 +313,13 @@ def test_a_rescored_extension_belongs_to_the_budget_and_is_not_taken_back(finish
     extend(finished, settings_of(config()), {"item_evaluations": 48})
     before = [each.more for each in read_extensions(finished)]
     provenance.score_again(finished, config(), folder)
-    assert take_back(finished) is None
+    assert undo_extension(finished) is None
     assert [each.more for each in read_extensions(finished)] == before
     made = journey(finished, Model())
-    made = replace(made, searches=extended(made.searches, finished))
+    made = replace(made, searches=with_extensions(made.searches, finished))
     assert made.searches[0].limits.item_evaluations == 24 * 12 + 48
     made.run()
-    settle(finished)
+    undo_if_unused(finished)
     assert finished.status() == "finished"
 
 
@@ -378,18 +378,20 @@ def test_seeds_of_other_versions_do_not_stand_beside_each_other(tmp_path: Path) 
     with begun(tmp_path, "seed-1") as store:
         journey(store, Model()).run()
         changed(store, "torch", "0.0.old")
-    made = provenance.made_with(config(), tmp_path)
+    made = provenance.provenance_facts(config(), tmp_path)
     with pytest.raises(KingyoError, match=r"seed-1: torch: .*0\.0\.old") as error:
-        require_alike(tmp_path, made)
+        require_same_setup(tmp_path, made)
     assert "seed-1 --rescore" in error.value.remedy
     with RunStore.open(tmp_path / "seed-1") as store:
         provenance.accept_changes(store, config(), tmp_path)
     with pytest.raises(KingyoError, match=r"helper\.py"):
-        require_alike(tmp_path, {**made, "code": {"helper.py": "a file that the other seed did not have"}})
+        require_same_setup(
+            tmp_path, {**made, "code": {"helper.py": "a file that the other seed did not have"}}
+        )
     with begun(tmp_path, "seed-2") as store:
-        assert scored_elsewhere(store) == {}, "of these scores some were made with other versions"
+        assert scores_of_other_seed(store) == {}, "of these scores some were made with other versions"
     with RunStore.open(tmp_path / "seed-1") as store:
         store.set_fact("accepted_changes", None)
     with RunStore.read(tmp_path / "seed-2") as store:
-        assert scored_elsewhere(store) != {}
+        assert scores_of_other_seed(store) != {}
         assert MAIN not in store.searches()

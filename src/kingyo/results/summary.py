@@ -28,12 +28,12 @@ from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.layer_paths import NamedPath, read_atlas
 from kingyo.results.set_values import SetRow, decided, interval_in_words, plain
 from kingyo.results.trials import describe_trial, row_title
-from kingyo.run.config import FRANKENMERGE, PARAMETERS, TRAINED
+from kingyo.run.config import FRANKENMERGE, TRAINED, WEIGHT_SEARCH
 from kingyo.run.extensions import (
     Extension,
     TestReading,
-    controls_to_run,
-    how_to_run,
+    control_command,
+    missing_controls,
     note_on_test,
     read_extensions,
     readings_of_test,
@@ -424,7 +424,7 @@ def interval_json(value: Interval | None) -> dict[str, object] | None:
 
 def summarize(store: RunStore) -> RunSummary:
     """Read a run: finished, under way or interrupted."""
-    bred = (PARAMETERS, MAIN)
+    bred = (WEIGHT_SEARCH, MAIN)
     fits = [each for each in store.summaries("fit") if each.search in bred]
     baselines = {
         str(trial.name): read_entry(store, str(trial.name), trial) for trial in store.trials(BASELINES)
@@ -466,7 +466,7 @@ def summarize(store: RunStore) -> RunSummary:
         readings=readings_of_test(store),
         test_note=_note_on_test(store, made),
         renewals=made,
-        controls_to_run={name: how_to_run(str(store.folder), name) for name in controls_to_run(store)},
+        controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
         estimate=None if child is None else estimate(store, child.trial),
         training=read_training(store),
     )

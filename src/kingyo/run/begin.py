@@ -12,16 +12,16 @@ from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolution import objectives_as_facts
 from kingyo.io.lazy_torch import torch
 from kingyo.run.notes import notes
-from kingyo.run.preflight import check, check_questions
-from kingyo.run.provenance import libraries_of, made_with
+from kingyo.run.preflight import check, check_prompts
+from kingyo.run.provenance import libraries_of, provenance_facts
 from kingyo.run.run import Run
 from kingyo.run.searches import possible_controls
-from kingyo.run.seed_runs import require_alike
+from kingyo.run.seed_runs import require_same_setup
 from kingyo.run.stored_config import MODELS, STAMPS, as_fact
 from kingyo.space import STEPS
 from kingyo.store import RunStore
 
-TINY = 10_000_000
+FEW_PARAMETERS = 10_000_000
 """Models of fewer parameters compute with one thread, unless the run.yaml says otherwise."""
 
 
@@ -60,15 +60,15 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
     config, folder, models = run.config, run.folder, run.models
     stamps = {name: stamps_of(each) for name, each in models.by_reference.items()}
     fingerprints = check_all(run)
-    check_questions(run)
+    check_prompts(run)
     made_of = {
         "config": as_fact(config),
         MODELS: fingerprints,
-        **made_with(config, folder, libraries=libraries_of(run)),
+        **provenance_facts(config, folder, libraries=libraries_of(run)),
         "known_paths": run.known_paths,
     }
     if seeds is not None:
-        require_alike(seeds, {**made_of, "items": run.items})
+        require_same_setup(seeds, {**made_of, "items": run.items})
     facts = {
         "name": config.name,
         "version": __version__,
@@ -97,6 +97,6 @@ def _threads(run: Run) -> int:
 
     Workers share the cores.
     """
-    if run.models.skeleton.n_parameters < TINY:
+    if run.models.skeleton.n_parameters < FEW_PARAMETERS:
         return 1
     return max(1, torch.get_num_threads() // run.config.workers)

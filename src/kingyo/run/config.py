@@ -25,30 +25,30 @@ Scalar = Annotated[bool, Field(strict=True)] | Real
 Space = Literal["parameters", "dataflow", "hybrid"]
 Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-MOST_THREADS = 1024
-MOST_WORKERS = 1024
-MOST_REPETITIONS = 64
-OF_WEIGHTS = ("closeness", "few_sources")
-OF_PATHS = ("few_hops",)
-OF_RECIPES = (*OF_WEIGHTS, *OF_PATHS)
+MAX_THREADS = 1024
+MAX_WORKERS = 1024
+MAX_REPETITIONS = 64
+WEIGHT_OBJECTIVES = ("closeness", "few_sources")
+PATH_OBJECTIVES = ("few_hops",)
+RECIPE_OBJECTIVES = (*WEIGHT_OBJECTIVES, *PATH_OBJECTIVES)
 """Objectives that are read off the recipe: no task may have the same name."""
-BESIDE_TASKS: Mapping[Space, tuple[str, ...]] = {
-    "parameters": OF_WEIGHTS,
-    "dataflow": OF_PATHS,
+SPACE_OBJECTIVES: Mapping[Space, tuple[str, ...]] = {
+    "parameters": WEIGHT_OBJECTIVES,
+    "dataflow": PATH_OBJECTIVES,
     "hybrid": (),
 }
 """Space -> those that its recipes have."""
-PARAMETERS = "parameters"
+WEIGHT_SEARCH = "parameters"
 """What a run of both spaces calls its search of weights."""
-WEIGHTS_ALONE = "weights alone"
+WEIGHT_SEARCH_LABEL = "weights alone"
 """What people are told of it."""
-OF_HYBRIDS = ("method", "choose_sources", "groups", "parameters")
+HYBRID_MERGE_KEYS = ("method", "choose_sources", "groups", "parameters")
 """What may be said of the merges of a run of both spaces, beside dtype."""
 FRANKENMERGE = "frankenmerge"
 """What a run of paths calls the one that nobody tuned: there no source may have the same name."""
 TRAINED = "trained"
 """What a run calls its control that trains a LoRA."""
-TAKEN = ("bred", "uniform", "random", "grid", TRAINED)
+RESERVED_NAMES = ("bred", "uniform", "random", "grid", TRAINED)
 """What a run calls its winner, its uniform merge and its controls: no source may have the same name."""
 
 
@@ -132,7 +132,7 @@ class DataflowConfig(_Strict):
     """Which paths through layers are searched, with ``space: dataflow`` or ``hybrid``."""
 
     frame: str | None = None
-    repetitions: Annotated[Count, Field(le=MOST_REPETITIONS)] = 2
+    repetitions: Annotated[Count, Field(le=MAX_REPETITIONS)] = 2
     order: Literal["depth", "source"] = "depth"
     scales: Literal["none", "layer", "matrix"] = "none"
     max_scale: Annotated[Real, Field(gt=1, le=FARTHEST)] = 1.25
@@ -241,9 +241,9 @@ class RunConfig(_Strict):
     finalists: Count = Field(default_factory=_finalists)
     batch_size: Count = 128
     device: str = "cpu"
-    threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
+    threads: Annotated[Count, Field(le=MAX_THREADS)] | None = None
     runner: Literal["local", "processes", "ray"] = "local"
-    workers: Annotated[Count, Field(le=MOST_WORKERS)] = 1
+    workers: Annotated[Count, Field(le=MAX_WORKERS)] = 1
     timeout: Annotated[Real, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
@@ -258,7 +258,7 @@ class RunConfig(_Strict):
     @classmethod
     def _distinct_names(cls, sources: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         for name, reference in sources.items():
-            if name in TAKEN or (name == "base" and reference != info.data.get("base")):
+            if name in RESERVED_NAMES or (name == "base" and reference != info.data.get("base")):
                 raise ValueError(f"another name than '{name}', by which a run calls something else")
         return sources
 
@@ -274,10 +274,12 @@ class RunConfig(_Strict):
         if self.space == "parameters":
             if "dataflow" in self.model_fields_set:
                 raise ValueError("space: dataflow (or hybrid) beside dataflow; without it weights are merged")
-            if set(self.objectives) & set(OF_PATHS):
-                raise ValueError(f"space: dataflow beside the objective {' and '.join(OF_PATHS)}, of paths")
+            if set(self.objectives) & set(PATH_OBJECTIVES):
+                raise ValueError(
+                    f"space: dataflow beside the objective {' and '.join(PATH_OBJECTIVES)}, of paths"
+                )
             return self
-        of_merges = OF_HYBRIDS if self.space == "hybrid" else ()
+        of_merges = HYBRID_MERGE_KEYS if self.space == "hybrid" else ()
         odd = sorted(self.merge.model_fields_set - {"dtype", *of_merges})
         if odd:
             only = ", ".join(("dtype", *of_merges))
@@ -285,7 +287,7 @@ class RunConfig(_Strict):
                 f"nothing but {only} below merge beside space: {self.space}, not {', '.join(odd)}"
             )
         self._has_its_objectives()
-        reserved = (FRANKENMERGE, *((MERGED, PARAMETERS) if self.space == "hybrid" else ()))
+        reserved = (FRANKENMERGE, *((MERGED, WEIGHT_SEARCH) if self.space == "hybrid" else ()))
         for name in reserved:
             if name in self.sources:
                 raise ValueError(f"another name than '{name}', by which a run calls something else")
@@ -295,8 +297,8 @@ class RunConfig(_Strict):
         return self
 
     def _has_its_objectives(self) -> None:
-        own = BESIDE_TASKS[self.space]
-        odd = [name for name in self.objectives if name in OF_RECIPES and name not in own]
+        own = SPACE_OBJECTIVES[self.space]
+        odd = [name for name in self.objectives if name in RECIPE_OBJECTIVES and name not in own]
         if odd:
             raise ValueError(
                 f"{' or '.join(('tasks', *own))} as objectives beside space: {self.space}, not "
@@ -308,9 +310,9 @@ class RunConfig(_Strict):
         if (self.task is None) == (not self.tasks):
             raise ValueError("either task, or tasks with at least one in it")
         for name in self.specs:
-            if name in OF_RECIPES:
+            if name in RECIPE_OBJECTIVES:
                 raise ValueError(f"another name than '{name}' for a task: it is an objective")
-        known = (*self.specs, *OF_RECIPES)
+        known = (*self.specs, *RECIPE_OBJECTIVES)
         for name in self.objectives:
             if name not in known:
                 raise ValueError(f"objectives out of {', '.join(known)}, not '{name}'")
@@ -339,10 +341,10 @@ def load_config(path: Path, data: Mapping[str, object] | None = None) -> RunConf
         KingyoError: no such file, not YAML, an unknown key, a wrong value.
     """
     data = read_yaml(path) if data is None else data
-    return config_of({"name": named_after(path), **data}, path.parent, str(path))
+    return config_from_data({"name": name_from_path(path), **data}, path.parent, str(path))
 
 
-def config_of(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:
+def config_from_data(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:
     """Check what a run.yaml says.
 
     Args:
@@ -360,7 +362,7 @@ def config_of(data: Mapping[str, object], folder: Path, where: str = "config") -
     return parse_config(data, where)
 
 
-def named_after(path: Path, otherwise: str = "run") -> str:
+def name_from_path(path: Path, otherwise: str = "run") -> str:
     """What a run is called that says no name: as its file, in the characters that names may have."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._") or otherwise
 

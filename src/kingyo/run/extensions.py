@@ -18,13 +18,13 @@ from kingyo.evolution import BASELINES, MAIN, Limits, Search
 from kingyo.evolution.budget import Spent
 from kingyo.io.schema import parse_settings
 from kingyo.io.units import amount_text, counted
-from kingyo.run.config import PARAMETERS, Budget, RunConfig
+from kingyo.run.config import WEIGHT_SEARCH, Budget, RunConfig
 from kingyo.run.settings import RunSettings
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
-MOST_TIMES = 100  # the budget so far: more than this in one extension is taken for a slip
+MAX_FACTOR = 100  # the budget so far: more than this in one extension is taken for a slip
 Amounts = Mapping[str, float]
 """Key of the budget -> how much was added."""
 
@@ -118,7 +118,7 @@ def read_extensions(store: RunStore) -> tuple[Extension, ...]:
     return tuple(Extension(**each) for each in stored)  # type: ignore[arg-type]
 
 
-def part_of_the_budget(store: RunStore) -> list[dict[str, object]]:
+def as_initial_budget(store: RunStore) -> list[dict[str, object]]:
     """Return the extensions as a run has them that begins again: it has them all from its first ask.
 
     None of them has brought a winner, or can be taken back.
@@ -138,7 +138,7 @@ def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
     return config.model_copy(update={"controls": config.controls.model_copy(update=asked)})
 
 
-def controls_to_run(store: RunStore) -> tuple[str, ...]:
+def missing_controls(store: RunStore) -> tuple[str, ...]:
     """Return the controls that a finished run could have and has not; none where that is not known."""
     if store.status() != "finished":
         return ()
@@ -146,12 +146,12 @@ def controls_to_run(store: RunStore) -> tuple[str, ...]:
     return tuple(name for name in possible if name not in store.searches())
 
 
-def how_to_run(folder: str, control: str) -> str:
+def control_command(folder: str, control: str) -> str:
     """Return the command that runs a control of a finished run."""
     return f"kingyo control {shlex.quote(folder)} {control}"
 
 
-def extended(searches: Sequence[Search], store: RunStore) -> list[Search]:
+def with_extensions(searches: Sequence[Search], store: RunStore) -> list[Search]:
     """Return the searches as the run began them, with the limits of the main one raised by its extensions."""
     more = [each.more for each in read_extensions(store)]
     found = [_as_begun(each, store.searches()) for each in searches]
@@ -196,7 +196,7 @@ def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
         _require_plausible(key, value, had)
     trials = _trials(store)
     _require_room(store, budget, [*(each.more for each in before), more])
-    names = [name for name in store.searches() if name not in (BASELINES, PARAMETERS)]
+    names = [name for name in store.searches() if name not in (BASELINES, WEIGHT_SEARCH)]
     winners = {name: winner.id for name in names if (winner := store.winner(name)) is not None}
     added = Extension(
         at=time.time(),
@@ -210,13 +210,13 @@ def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
     store.reopen(facts, dict.fromkeys(winners))
 
 
-def settle(store: RunStore) -> None:
+def undo_if_unused(store: RunStore) -> None:
     """Take back the last extension of a run that is finished again, if the search had no more to ask for.
 
     Raises:
         KingyoError: it had nothing. Everything is as before the extension then.
     """
-    taken = take_back(store) if store.status() == "finished" else None
+    taken = undo_extension(store) if store.status() == "finished" else None
     if taken is not None:
         raise KingyoError(
             f"search '{MAIN}'",
@@ -227,7 +227,7 @@ def settle(store: RunStore) -> None:
         )
 
 
-def take_back(store: RunStore) -> Extension | None:
+def undo_extension(store: RunStore) -> Extension | None:
     """Undo the last extension if it has brought no trial; return it, or None where there is none to undo."""
     found = read_extensions(store)
     if not found or len(_trials(store)) > found[-1].trials:
@@ -238,7 +238,7 @@ def take_back(store: RunStore) -> Extension | None:
     return last
 
 
-def take_back_control(store: RunStore) -> None:
+def undo_control(store: RunStore) -> None:
     """Undo a control that was asked for and has not begun: without it the run is finished."""
     names, begun = asked_controls(store), store.searches()
     kept = [name for name in names if name in begun]
@@ -279,10 +279,10 @@ def _require_key(store: RunStore, budget: Budget, key: str) -> None:
 
 def _require_plausible(key: str, given: float, had: float) -> None:
     """Refuse an amount that must be a slip: nothing ends such a search but all of its budget."""
-    if given > MOST_TIMES * had:
+    if given > MAX_FACTOR * had:
         raise KingyoError(
             f"--{key.replace('_', '-')}",
-            expected=f"at most {MOST_TIMES} times the run's budget so far, which is {amount_text(key, had)}",
+            expected=f"at most {MAX_FACTOR} times the run's budget so far, which is {amount_text(key, had)}",
             received=f"+{amount_text(key, given)}",
             remedy="If you want that many, extend the run again when these are done.",
         )

@@ -121,7 +121,7 @@ def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
     return name
 
 
-def first_points(setup: Setup, space: SourceSpace) -> list[Genome]:
+def initial_points(setup: Setup, space: SourceSpace) -> list[Genome]:
     """Return the paths that a search begins with: the space's own, and those of ``dataflow.known``.
 
     Raises:
@@ -136,7 +136,7 @@ def first_points(setup: Setup, space: SourceSpace) -> list[Genome]:
     return [(*before, *point) for point in dict.fromkeys(points)]
 
 
-def paths_to_compare(space: DataflowSpace, models: RunModels, dtype: str | None) -> dict[str, Recipe]:
+def path_baselines(space: DataflowSpace, models: RunModels, dtype: str | None) -> dict[str, Recipe]:
     """Base and every parent as they are, the uniform merge if there is one, the untuned frankenmerge."""
     sources = models.references
     alone = {

@@ -63,7 +63,7 @@ class SimilarityResult:
     likeness: LayerSimilarity
 
 
-def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> SimilarityResult:
+def measure_sources(config: RunConfig, folder: Path, most: int | None = None) -> SimilarityResult:
     """Measure the sources of a run.yaml on its fit items.
 
     Args:
@@ -89,11 +89,11 @@ def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> S
         most=most,
         kind=config.kind,
     )
-    return models_alike(sources, task, how)
+    return measure_models(sources, task, how)
 
 
-def models_alike(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> SimilarityResult:
-    """Measure models on the fit items of a task; raises as ``sources_alike`` does.
+def measure_models(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> SimilarityResult:
+    """Measure models on the fit items of a task; raises as ``measure_sources`` does.
 
     Args:
         models: opened, by name.

@@ -18,14 +18,14 @@ from kingyo.errors import KingyoError
 from kingyo.io.schema import Real, parse_model
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe.reading import parse_reference
-from kingyo.run.config import TAKEN, GenomeConfig, RunConfig, named_after, parse_config
+from kingyo.run.config import RESERVED_NAMES, GenomeConfig, RunConfig, name_from_path, parse_config
 from kingyo.space import GenomeLayout
 from kingyo.tasks import TaskSpec, load_task_spec
 
 MAX_FEVALS = 100
 SIGMA = 1 / 6
 """Both as mergekit-evolve has them; sigma is a difference of genes, not a share of an axis."""
-OF_LM_EVAL = ("limit", "num_fewshot", "shuffle", "apply_chat_template", "fewshot_as_multiturn")
+LM_EVAL_KEYS = ("limit", "num_fewshot", "shuffle", "apply_chat_template", "fewshot_as_multiturn")
 DTYPE = "bfloat16"
 
 
@@ -110,7 +110,7 @@ def load_genome_file(
     genome = _genome(found)
     low, high = GenomeLayout(**genome.model_dump()).bounds(found.genome.merge_method)
     data: dict[str, object] = {
-        "name": named_after(path, "genome"),
+        "name": name_from_path(path, "genome"),
         "sources": _names(found.genome),
         **_tasks(specs),
         "merge": {
@@ -177,7 +177,7 @@ def _names(genome: _Definition) -> dict[str, str]:
     for reference in genome.models:
         last = reference.split("+")[0].split("@")[0].rstrip("/").rpartition("/")[2]
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", last).lstrip("-._") or "model"
-        taken = stem in TAKEN or (stem == "base" and reference != genome.base_model)
+        taken = stem in RESERVED_NAMES or (stem == "base" and reference != genome.base_model)
         name, n = f"{stem}-1" if taken else stem, 1
         while name in found:
             n += 1
@@ -187,7 +187,7 @@ def _names(genome: _Definition) -> dict[str, str]:
 
 
 def _notes(found: _GenomeFile) -> Iterator[str]:
-    given = [key for key in OF_LM_EVAL if key in found.model_fields_set]
+    given = [key for key in LM_EVAL_KEYS if key in found.model_fields_set]
     given += ["metric"] if any("metric" in task.model_fields_set for task in found.tasks) else []
     if given:
         yield (

@@ -13,7 +13,7 @@ from kingyo.run.spaces import space_of
 from kingyo.stats import mean_name, wilson
 from kingyo.strategies import MEAN_ALONE
 
-FEW = 30
+FEW_ITEMS = 30
 """Fewer items of validation or test than this get a note."""
 
 
@@ -35,7 +35,7 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
 def _few(run: Run) -> Iterator[str]:
     """Note splits that are too small to tell models apart."""
     sizes = {split: len(items) for split, items in run.items.items() if split != "fit"}
-    small = {split: n for split, n in sizes.items() if n < FEW}
+    small = {split: n for split, n in sizes.items() if n < FEW_ITEMS}
     if small:
         fewest = min(small.values())
         likely = wilson(fewest // 2, fewest)
@@ -65,7 +65,7 @@ def _same(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
 
 def _by_set(run: Run) -> Iterator[str]:
     """Of tasks that count by a measure of all their answers."""
-    for task, measure in run.foreseen[0].objectives.by_set.items():
+    for task, measure in run.all_searches[0].objectives.by_set.items():
         yield (
             f"task {task or run.task.name} counts by {measure} of all its answers, in place of the mean of "
             "its item scores: each candidate answers all items of fit, without a screen, and the strategy is "
@@ -75,13 +75,13 @@ def _by_set(run: Run) -> Iterator[str]:
 
 def _trains(run: Run) -> Iterator[str]:
     """Note a control that does more than score."""
-    if any(search.prepare is not None for search in run.foreseen):
+    if any(search.prepare is not None for search in run.all_searches):
         yield "the control trained also trains as long as the main search takes, which no part counts"
 
 
 def _unbred(run: Run) -> Iterator[str]:
     """Note searches whose budget ends before they propose anything of their own."""
-    for search in run.foreseen:
+    for search in run.all_searches:
         given, most = search.given, search.limits.candidates  # by items, copies of baselines cost nothing
         if given and most is not None and most <= given:
             yield (
@@ -106,7 +106,10 @@ def _short(run: Run) -> Iterator[str]:
 
 def _blind(run: Run) -> Iterator[str]:
     """Note a search that knows nothing of the objectives."""
-    objectives, strategy = run.foreseen[0].objectives, str(run.foreseen[0].description.get("strategy"))
+    objectives, strategy = (
+        run.all_searches[0].objectives,
+        str(run.all_searches[0].description.get("strategy")),
+    )
     if objectives.names and strategy in MEAN_ALONE:
         mean = mean_name(objectives.tasks.values())
         yield (

@@ -13,7 +13,7 @@ from kingyo.run.config import RunConfig
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
 from kingyo.run.model_kind import check_items, require_answers
 from kingyo.run.run import Run
-from kingyo.run.settings import sets_of
+from kingyo.run.settings import deciding_measures
 from kingyo.run.spaces import first_merge
 from kingyo.screens import Screen
 from kingyo.space import probes
@@ -36,12 +36,12 @@ def check(run: Run) -> None:
         check_paths(run)
     task = run.task
     require_answers(task, kind)
-    require_measures(task, sets_of(config))
+    require_measures(task, deciding_measures(config))
     if config.controls.trained:
         require_teaching(task)
-    for search in run.foreseen:
+    for search in run.all_searches:
         _check_budget(search, run)
-    for space in (search.space for search in run.foreseen):
+    for space in (search.space for search in run.all_searches):
         for genome in probes(space.axes):
             plan(space.decode(genome), sources)
     _check_baselines([plan(recipe, sources) for recipe in run.baselines.values()], run)
@@ -49,7 +49,7 @@ def check(run: Run) -> None:
         _check_dtypes(run)
 
 
-def check_questions(run: Run) -> None:
+def check_prompts(run: Run) -> None:
     """Read all items as a model like the candidates would; its weights are not read.
 
     Raises:
@@ -59,7 +59,7 @@ def check_questions(run: Run) -> None:
     check_items(run.task, run.kind, like.path)
 
 
-def is_like(planned: Plan, model: Checkpoint) -> bool:
+def fits_into(planned: Plan, model: Checkpoint) -> bool:
     """Whether a merge has the tensors and the tokenizer of a model, which then can be filled with it."""
     shapes = {job.name: job.shape for job in planned.jobs}
     return planned.tokenizer_files is None and all(

@@ -23,7 +23,7 @@ from kingyo.models.kinds import distribution_of
 from kingyo.registry import is_in_file
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.extensions import FACT as EXTENSIONS
-from kingyo.run.extensions import part_of_the_budget
+from kingyo.run.extensions import as_initial_budget
 from kingyo.store import DATABASE, RunStore
 from kingyo.user_code.files import hash_own, in_place, libraries_behind, loaded_below, root_of
 from kingyo.user_code.versions import KINGYO, digest, scoring_versions, version_now
@@ -83,7 +83,7 @@ def libraries_of(run: Run) -> tuple[str, ...]:
     return (*run.kind.libraries, *(() if plugin is None else (plugin,)))
 
 
-def made_with(
+def provenance_facts(
     config: RunConfig, folder: Path, known: Iterable[str] = (), libraries: Sequence[str] = ()
 ) -> dict[str, object]:
     """Return the facts that say what scores are made with from now on.
@@ -277,7 +277,7 @@ def require_same_or_store(
     require_same(store, config, folder)
     before = cast("dict[str, str]", store.fact(VERSIONS) or {})
     if not has_scores(store):
-        _store(store, made_with(config, folder, _files_before(store), libraries))
+        _store(store, provenance_facts(config, folder, _files_before(store), libraries))
         return
     now = _versions(config, folder, libraries)
     if more := {name: value for name, value in now.items() if name not in before}:
@@ -292,7 +292,7 @@ def _files_before(store: RunStore) -> Mapping[str, str]:
 def _store(store: RunStore, facts: Mapping[str, object]) -> None:
     """Store facts if they are new, and forget what the run has measured of models by other code."""
     if any(store.fact(key) != value for key, value in facts.items()):
-        forget_measures(store)
+        delete_facts_cache(store)
         store.reopen(facts, {})
 
 
@@ -307,12 +307,12 @@ def accept_changes(
         What was accepted; None where nothing differs.
 
     Raises:
-        KingyoError: see ``made_with``; nothing is changed then.
+        KingyoError: see ``provenance_facts``; nothing is changed then.
     """
     changed = differences_if_scored(store, config, folder)
     if not changed:
         return None
-    facts = made_with(config, folder, _files_before(store), libraries)
+    facts = provenance_facts(config, folder, _files_before(store), libraries)
     renewal = Renewal(when=time.time(), changes=changed)
     before = cast("list[object]", store.fact(ACCEPTED) or [])
     _store(store, {**facts, ACCEPTED: [*before, asdict(renewal)]})
@@ -326,9 +326,9 @@ def score_again(store: RunStore, config: RunConfig, folder: Path, libraries: Seq
     ``libraries_of``.
 
     Raises:
-        KingyoError: see ``made_with``; nothing is changed then.
+        KingyoError: see ``provenance_facts``; nothing is changed then.
     """
-    facts = made_with(config, folder, _files_before(store), libraries)
+    facts = provenance_facts(config, folder, _files_before(store), libraries)
     archive = _free_name(store.folder)
     renewal = Renewal(
         when=time.time(),
@@ -345,14 +345,14 @@ def score_again(store: RunStore, config: RunConfig, folder: Path, libraries: Seq
         VERDICT,
         *(finalists_fact(name) for name in store.searches()),
     )
-    forget_measures(store)
+    delete_facts_cache(store)
     store.begin_again(
         store.folder / archive,
         facts={
             **facts,
             "version": version_now(KINGYO),
             "status": "running",
-            EXTENSIONS: part_of_the_budget(store),
+            EXTENSIONS: as_initial_budget(store),
             RESCORED: [*before, asdict(renewal)],
         },
         forgotten=found,
@@ -366,11 +366,11 @@ def _free_name(folder: Path) -> str:
     return next(name for name in names if not (folder / name).exists())
 
 
-def measures_of(run: Path) -> Path:
+def facts_cache(run: Path) -> Path:
     """Return the file of a run folder that keeps measures of its models: a cache."""
     return run / "facts.sqlite"
 
 
-def forget_measures(store: RunStore) -> None:
+def delete_facts_cache(store: RunStore) -> None:
     """Delete what the run has measured of its models: other code may measure otherwise."""
-    measures_of(store.folder).unlink(missing_ok=True)
+    facts_cache(store.folder).unlink(missing_ok=True)

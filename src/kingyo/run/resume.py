@@ -10,7 +10,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import Event, Journey, Search
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED
-from kingyo.run.extensions import Amounts, asked_controls, extend, extended
+from kingyo.run.extensions import Amounts, asked_controls, extend, with_extensions
 from kingyo.run.preflight import check_paths
 from kingyo.run.provenance import (
     Renewal,
@@ -22,7 +22,7 @@ from kingyo.run.provenance import (
 )
 from kingyo.run.run import Run
 from kingyo.run.searches import CONTROLS, require_control
-from kingyo.run.seed_runs import scored_elsewhere
+from kingyo.run.seed_runs import scores_of_other_seed
 from kingyo.run.stored_config import stored_config
 from kingyo.run.worker import runner_of
 from kingyo.store import RunStore
@@ -46,7 +46,8 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
 
     def ready(searches: Sequence[Search]) -> list[Search]:
         return [
-            replace(each, objectives=each.objectives.bound(measures)) for each in extended(searches, store)
+            replace(each, objectives=each.objectives.bound(measures))
+            for each in with_extensions(searches, store)
         ]
 
     def then(merge: Recipe) -> list[Search]:
@@ -60,7 +61,7 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         then=None if run.settings.then is None else then,
         finalists=run.config.finalists,
         reuse=run.config.search.reuse,
-        known=scored_elsewhere(store),
+        known=scores_of_other_seed(store),
         set_measures=measures,
         notify=notify,
     )

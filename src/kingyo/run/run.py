@@ -29,7 +29,7 @@ from kingyo.store import RunStore
 from kingyo.tasks import LoadedSplits, build_tasks, load_splits
 from kingyo.types import Axis, Item, Split, Task
 
-_WITHOUT_STORE = ("kind", "data", "baselines", "searches", "foreseen", "first", "plan")
+_WITHOUT_STORE = ("kind", "data", "baselines", "searches", "all_searches", "first", "plan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ class Run(Setup):
         return searches_after(merge, self)
 
     @cached_property
-    def foreseen(self) -> tuple[Search, ...]:
+    def all_searches(self) -> tuple[Search, ...]:
         """All searches, in their order: after one of weights, as if the merge at its start had won."""
         if self.settings.then is None:
             return self.searches

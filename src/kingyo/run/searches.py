@@ -13,9 +13,9 @@ from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import MAIN, Search
 from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import PASSTHROUGH, Recipe
-from kingyo.run.config import PARAMETERS, TRAINED, GenomeConfig
+from kingyo.run.config import TRAINED, WEIGHT_SEARCH, GenomeConfig
 from kingyo.run.extensions import limits_of
-from kingyo.run.layer_paths import dataflow_space, first_points, paths_to_compare
+from kingyo.run.layer_paths import dataflow_space, initial_points, path_baselines
 from kingyo.run.settings import SearchSettings, objectives_of, simplicity_of
 from kingyo.run.setup import Setup
 from kingyo.run.spaces import choice_of, genome_layout, parameter_space, space_of, vocabularies_of
@@ -43,7 +43,7 @@ def baseline_recipes(setup: Setup) -> dict[str, Recipe]:
     """Return the models to compare with: base, every parent as it is, the uniform merge."""
     models, dtype = setup.models, setup.config.merge.dtype
     if setup.settings.paths is not None:
-        return paths_to_compare(dataflow_space(setup), models, dtype)
+        return path_baselines(dataflow_space(setup), models, dtype)
     named, said, like = models.references, vocabularies_of(setup.config), models.skeleton.reference
     has_base = models.base is not None and models.base.reference not in named.values()
     alone = {**({"base": like} if has_base else {}), **named}
@@ -63,7 +63,7 @@ def searches(setup: Setup) -> list[Search]:
     those of genome files.
     """
     if setup.settings.then is not None:
-        return [_main(setup, setup.settings.first, name=PARAMETERS)]
+        return [_main(setup, setup.settings.first, name=WEIGHT_SEARCH)]
     return [_main(setup, setup.settings.first), *_controls(setup, like=(MAIN,))]
 
 
@@ -78,14 +78,14 @@ def searches_after(merge: Recipe, setup: Setup) -> list[Search]:
     """
     assert setup.settings.then is not None, "only such a search is followed by another"
     main = _main(setup, setup.settings.then, merge=merge)
-    return [main, *_controls(setup, like=(PARAMETERS, MAIN))]
+    return [main, *_controls(setup, like=(WEIGHT_SEARCH, MAIN))]
 
 
 def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Recipe | None = None) -> Search:
     """Return a search as the run.yaml says it, with the points that it begins with."""
     space = space_of(setup, wanted, merge)
     strategy = build(wanted.strategy, space.axes, setup.config.seed, wanted.settings, setup.folder)
-    points = first_points(setup, space)
+    points = initial_points(setup, space)
     search = _search(name, space, strategy, setup, wanted)
     if points:
         description = {**search.description, "given": len(points)}

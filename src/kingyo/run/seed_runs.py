@@ -23,7 +23,7 @@ from kingyo.store import DATABASE, RunStore
 from kingyo.types import SPLITS, ItemScore, Split
 
 PREFIX = "seed-"
-MAY_DIFFER = ("name", "seed", "runner", "workers")
+FREE_KEYS = ("name", "seed", "runner", "workers")
 """Keys of a run.yaml that change no score, and the seed."""
 
 
@@ -37,7 +37,7 @@ def seed_folders(folder: Path) -> dict[int, Path]:
     }
 
 
-def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
+def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
     """Check that a run can stand beside those below a folder: they may differ in their seed alone.
 
     Args:
@@ -81,7 +81,7 @@ _OTHER = {
 }
 
 
-def scored_elsewhere(store: RunStore) -> Known:
+def scores_of_other_seed(store: RunStore) -> Known:
     """Return what the baselines of another seed's run scored, if this run stands beside one that is alike.
 
     That is the run of the first other seed that is finished, of the same items, models, code, settings,
@@ -121,4 +121,4 @@ def _settings(key: str, value: object) -> object:
     if key != "config" or not isinstance(value, dict):
         return value
     keys = cast("dict[str, object]", value)
-    return {name: each for name, each in keys.items() if name not in MAY_DIFFER}
+    return {name: each for name, each in keys.items() if name not in FREE_KEYS}

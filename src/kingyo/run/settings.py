@@ -16,7 +16,7 @@ from kingyo.io.schema import parse_settings
 from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import Recipe
 from kingyo.run.config import (
-    BESIDE_TASKS,
+    SPACE_OBJECTIVES,
     Budget,
     DataflowConfig,
     GenomeConfig,
@@ -42,7 +42,7 @@ from kingyo.strategies import STRATEGIES, reads_items
 from kingyo.strategies.presets import DEFAULTS, WHOLE, Preset, preset
 
 TARGET_CANDIDATES = 100  # of a budget in item evaluations alone, if a preset can give them fewer items
-MOST_TASKS = 3  # that share the few items of such a candidate
+MAX_TASKS = 3  # that share the few items of such a candidate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ def _search_settings(
     ``is_next``: it is the search of paths that follows one of weights, whose merges are made by then.
     """
     space: Space = "dataflow" if is_next else config.space
-    by_set = sets_of(config)
+    by_set = deciding_measures(config)
     chosen = preset(named or (WHOLE if by_set else DEFAULTS[space]))
     merge = MergeConfig(dtype=config.merge.dtype) if is_next else config.merge
     if named is not None:
@@ -199,7 +199,7 @@ def _require_its_space(space: Space, chosen: Preset) -> None:
         )
 
 
-def items_bought(budget: int, fewest: int, most: int) -> int:
+def items_per_candidate(budget: int, fewest: int, most: int) -> int:
     """Return how many items a candidate answers, so that a budget in item evaluations buys about 100."""
     return min(most, max(fewest, budget // TARGET_CANDIDATES))
 
@@ -218,12 +218,12 @@ def _preset_screen(
         or budget.candidates is not None
         or budget.minutes is not None
         or has_rule
-        or n_tasks > MOST_TASKS
+        or n_tasks > MAX_TASKS
         or fewest is None
         or not isinstance(most, int)
     ):
         return chosen.screen
-    return {**chosen.screen, "items": items_bought(budget.item_evaluations, fewest, most)}
+    return {**chosen.screen, "items": items_per_candidate(budget.item_evaluations, fewest, most)}
 
 
 def _screen(search: SearchConfig, of_preset: Mapping[str, object]) -> ScreenSettings:
@@ -239,7 +239,7 @@ def _screen(search: SearchConfig, of_preset: Mapping[str, object]) -> ScreenSett
     return found
 
 
-def sets_of(config: RunConfig) -> dict[str, str]:
+def deciding_measures(config: RunConfig) -> dict[str, str]:
     """Return the measures of all answers that count, by what the items of a task call it."""
     is_one = len(config.specs) == 1
     return {
@@ -299,7 +299,7 @@ def _require_objectives(config: RunConfig, space: Space, chosen: Preset) -> None
         raise KingyoError(
             "objectives",
             expected=f"two or more beside the preset {chosen.name}: "
-            + ", ".join(("names of tasks", *BESIDE_TASKS[space])),
+            + ", ".join(("names of tasks", *SPACE_OBJECTIVES[space])),
             received="none",
             remedy="Name the objectives, or choose another preset.",
         )
@@ -337,7 +337,9 @@ def objectives_of(
     if FEW_HOPS in config.objectives:
         assert longest is not None, "the config refuses it in other spaces"
         measures[FEW_HOPS] = partial(few_hops, longest=longest)
-    return Objectives(tasks=tasks, names=config.objectives, measures=measures, by_set=sets_of(config))
+    return Objectives(
+        tasks=tasks, names=config.objectives, measures=measures, by_set=deciding_measures(config)
+    )
 
 
 def simplicity_of(
@@ -346,7 +348,7 @@ def simplicity_of(
     """Return the key by which the simpler of two equal merges is told, or None where there is none."""
     if config.merge.genome is not None or wanted.space == "dataflow" or config.hybrid.joint:
         return None
-    return closeness if all(has_closeness(*pair) for pair in methods_of(wanted, folder)) else None
+    return closeness if all(has_closeness(*pair) for pair in methods_with_values(wanted, folder)) else None
 
 
 def _require_closeness(config: RunConfig, folder: Path, wanted: SearchSettings) -> None:
@@ -357,11 +359,11 @@ def _require_closeness(config: RunConfig, folder: Path, wanted: SearchSettings) 
             received="merge.genome",
             remedy=f"Leave {CLOSENESS} out: recipes of genome files are made of slices.",
         )
-    for method, values in methods_of(wanted, folder):
+    for method, values in methods_with_values(wanted, folder):
         require_closeness(method, values)
 
 
-def methods_of(
+def methods_with_values(
     wanted: SearchSettings, folder: Path
 ) -> list[tuple[MergeMethod, Mapping[str, float | bool | Bounds]]]:
     """The methods that are searched, each with those of the values that it has parameters for."""

@@ -8,7 +8,7 @@ from kingyo.methods import METHODS, takes_base
 from kingyo.recipe import Recipe
 from kingyo.run.config import Choose, GenomeConfig, RunConfig
 from kingyo.run.layer_paths import dataflow_space
-from kingyo.run.settings import SearchSettings, methods_of
+from kingyo.run.settings import SearchSettings, methods_with_values
 from kingyo.run.setup import Setup
 from kingyo.space import (
     GenomeLayout,
@@ -54,7 +54,7 @@ def merges_of(setup: Setup, wanted: SearchSettings) -> SourceSpace:
         return parameter_space(setup, wanted)
     parts = [
         parameter_space(setup, replace(wanted, methods=(name,), values=values), is_part=True)
-        for name, (_, values) in zip(wanted.methods, methods_of(wanted, setup.folder), strict=True)
+        for name, (_, values) in zip(wanted.methods, methods_with_values(wanted, setup.folder), strict=True)
     ]
     return RecipeSpace(parts=tuple(parts), choice=choice)
 

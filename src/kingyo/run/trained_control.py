@@ -39,18 +39,18 @@ from kingyo.types import Axis, Example, Genome
 if TYPE_CHECKING:
     from kingyo.models.training import Start
 
-RATES = (1.0, 3.0, 0.3, 0.1)
+RELATIVE_RATES = (1.0, 3.0, 0.3, 0.1)
 """Learning rates, in units of what fits a model of its width; see ``_learning_rate``."""
-SETTINGS = 4
-BATCH = 8
-PROBE = 5
+MAX_SETTINGS = 4
+BATCH_SIZE = 8
+PROBE_STEPS = 5
 """Steps by which the time of a step is measured; the first of them is slow, and does not count."""
-LEAST_PASSES, MOST_PASSES = 4, 50
+MIN_PASSES, MAX_PASSES = 4, 50
 """Over the examples, for each setting: where time is short there are fewer settings, not less than this."""
-MOST_ANSWERS = 4
+MAX_ANSWERS = 4
 """Different right answers to an item that are learned at most."""
 
-Lesson = Literal["found", "own"]
+AnswerSource = Literal["found", "own"]
 """Which answers are learned first: right ones that models of the run gave, or the items' own."""
 
 
@@ -66,7 +66,7 @@ class AdapterSetting:
         failure: why there is none.
     """
 
-    answers: Lesson
+    answers: AnswerSource
     learning_rate: float
     seconds: float | None = None
     digest: str | None = None
@@ -111,7 +111,7 @@ class TrainedControl:
             if failures
             else ""
         )
-        what = f"{counted(n, 'setting')} of {counted(self.steps, 'step')}, {BATCH} examples each"
+        what = f"{counted(n, 'setting')} of {counted(self.steps, 'step')}, {BATCH_SIZE} examples each"
         return (
             f"The LoRA trained for {self.seconds:,.0f} s ({what}); the main search took {self.budget:,.0f} s "
             f"on fit. It starts from {self.parent}, and learned {counted(self.examples, 'answer')} to "
@@ -120,7 +120,7 @@ class TrainedControl:
 
     def to_json(self) -> dict[str, object]:
         """Return the stable interface of ``kingyo show --json``."""
-        return {**asdict(self), "seconds": self.seconds, "batch_size": BATCH}
+        return {**asdict(self), "seconds": self.seconds, "batch_size": BATCH_SIZE}
 
 
 def require_trainable(kind: ModelKind) -> TrainsLora:
@@ -142,7 +142,7 @@ def read_training(store: RunStore) -> TrainedControl | None:
     )
 
 
-def path_of(run: Path, number: int) -> Path:
+def adapter_folder(run: Path, number: int) -> Path:
     """Return the folder of the adapter of a candidate."""
     return run / TRAINED / str(number)
 
@@ -165,7 +165,7 @@ class TrainedSpace(SourceSpace):
     @property
     def axes(self) -> Sequence[Axis]:
         """Return one axis: the setting. All go to validation, as fit cannot judge what was trained on it."""
-        n = max(1, min(SETTINGS, self.config.finalists))
+        n = max(1, min(MAX_SETTINGS, self.config.finalists))
         choices = tuple(str(number) for number in range(n))
         return (Axis(name="setting", low=0, high=n - 1, kind="categorical", choices=choices),)
 
@@ -190,16 +190,16 @@ class TrainedSpace(SourceSpace):
             store.set_fact(TRAINED, asdict(training))
         run = Path(os.path.relpath(store.folder.resolve(), self.folder.resolve()))
         self._references = tuple(
-            f"{training.reference}+{path_of(run, number)}" for number in range(len(training.settings))
+            f"{training.reference}+{adapter_folder(run, number)}" for number in range(len(training.settings))
         )
         for number, setting in enumerate(training.settings):
-            out = path_of(store.folder, number)
+            out = adapter_folder(store.folder, number)
             if setting.failure is not None or (setting.digest is not None and setting.digest == _digest(out)):
                 continue
             course = Course(
                 steps=training.steps,
                 learning_rate=setting.learning_rate,
-                batch_size=BATCH,
+                batch_size=BATCH_SIZE,
                 seed=self.config.seed,
             )
             try:
@@ -241,13 +241,13 @@ class TrainedSpace(SourceSpace):
         if not found:
             return replace(training, settings=tuple(replace(each, failure=_NOTHING) for each in settings))
         try:
-            course = Course(steps=PROBE, learning_rate=usual, batch_size=BATCH)
+            course = Course(steps=PROBE_STEPS, learning_rate=usual, batch_size=BATCH_SIZE)
             pace = median(train_lora(self._start(parent), found, course)[1:])
         except (KingyoError, RuntimeError) as error:
             return replace(training, settings=tuple(replace(each, failure=str(error)) for each in settings))
-        one_pass, steps = -(-len(found) // BATCH), int(budget / pace)
-        n = max(1, min(n, steps // (LEAST_PASSES * one_pass)))
-        return replace(training, settings=settings[:n], steps=max(1, min(MOST_PASSES * one_pass, steps // n)))
+        one_pass, steps = -(-len(found) // BATCH_SIZE), int(budget / pace)
+        n = max(1, min(n, steps // (MIN_PASSES * one_pass)))
+        return replace(training, settings=settings[:n], steps=max(1, min(MAX_PASSES * one_pass, steps // n)))
 
     def _objectives(self, store: RunStore) -> Objectives:
         task = build_tasks(self.config.specs, store.items(), self.folder)
@@ -268,12 +268,14 @@ class TrainedSpace(SourceSpace):
         device, allow_pickle = self.config.device, self.config.allow_pickle
         return Start(path=model.path, adapter=adapter, device=device, allow_pickle=allow_pickle)
 
-    def _examples(self, store: RunStore, parent: str, answers: Lesson, last: int) -> tuple[Example, ...]:
+    def _examples(
+        self, store: RunStore, parent: str, answers: AnswerSource, last: int
+    ) -> tuple[Example, ...]:
         items = store.items()
         task = build_tasks(self.config.specs, items, self.folder)
         reader = self._kind.reader(self._checkpoint(parent).path)
         right = store.right_answers((BASELINES, *self.like), "fit", last)
-        few = {item: texts[:MOST_ANSWERS] for item, texts in right.items()}
+        few = {item: texts[:MAX_ANSWERS] for item, texts in right.items()}
         return examples_of(task, reader, items["fit"], few, prefers_given=answers == "found")
 
 
@@ -308,8 +310,8 @@ def _learning_rate(config: Mapping[str, object]) -> float:
 
 def _settings(n: int, usual: float, *, is_one: bool) -> tuple[AdapterSetting, ...]:
     """Return n settings, the likeliest first; one kind of answers gets all learning rates."""
-    kinds: tuple[Lesson, ...] = ("found",) if is_one else ("found", "own")
-    rates = [float(f"{usual * rate:.2g}") for rate in RATES]
+    kinds: tuple[AnswerSource, ...] = ("found",) if is_one else ("found", "own")
+    rates = [float(f"{usual * rate:.2g}") for rate in RELATIVE_RATES]
     every = [AdapterSetting(answers=kind, learning_rate=rate) for rate in rates for kind in kinds]
     return tuple(every[:n])
 
@@ -330,20 +332,22 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
     with RunStore.read(run) as store:
         training, (config, _) = read_training(store), stored_config(store)
     settings = () if training is None else training.settings
-    number = next((n for n in range(len(settings)) if reference.endswith(str(path_of(Path(), n)))), None)
+    number = next(
+        (n for n in range(len(settings)) if reference.endswith(str(adapter_folder(Path(), n)))), None
+    )
     if training is None or number is None or not reference.startswith(f"{training.reference}+"):
         raise KeyError(reference)
     setting = settings[number]
     if setting.failure is not None:
         raise ValueError(f"The training failed: {setting.failure}")
-    if setting.digest != _digest(path_of(run, number)):
+    if setting.digest != _digest(adapter_folder(run, number)):
         raise KingyoError(
-            str(path_of(run, number)),
+            str(adapter_folder(run, number)),
             expected="the adapter that the run trained",
             received="another one, or none",
             remedy="Bring the old files back, or start a new run.",
         )
-    named = f"{training.reference}+{path_of(run.resolve(), number)}"
+    named = f"{training.reference}+{adapter_folder(run.resolve(), number)}"
     opened = open_checkpoint(named, folder, allow_pickle=config.allow_pickle)
     return replace(opened, reference=reference)  # also of a run that was moved
 

@@ -15,8 +15,8 @@ from kingyo.recipe import MERGED
 from kingyo.run.config import RunConfig
 from kingyo.run.layer_paths import models_of_paths
 from kingyo.run.model_kind import load_checkpoint, load_options
-from kingyo.run.preflight import is_like
-from kingyo.run.provenance import changed_error, differences, measures_of
+from kingyo.run.preflight import fits_into
+from kingyo.run.provenance import changed_error, differences, facts_cache
 from kingyo.run.run import Run
 from kingyo.run.stored_config import stored_config
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
@@ -25,7 +25,7 @@ from kingyo.runners.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.store import RunStore
 from kingyo.tasks import TASK_KINDS
 
-OWN_SECONDS = 3600.0
+USER_TASK_SECONDS = 3600.0
 """The limit for a candidate on a task of the user's own, where the run.yaml gives none."""
 
 
@@ -69,7 +69,7 @@ def evaluator_of(run: Run) -> Evaluator:
     """
     config, store = run.config, run.begun
     use_threads(store)
-    sources = run.open_sources(Facts(memory_size() // 4 // config.workers, measures_of(store.folder)))
+    sources = run.open_sources(Facts(memory_size() // 4 // config.workers, facts_cache(store.folder)))
     timeout = candidate_timeout(config) if config.runner == "local" else None  # other runners end the worker
     build = _filled(run, sources) if run.settings.paths is None else _passed(run, sources)
     return Evaluator(build, run.task, timeout)
@@ -80,7 +80,7 @@ def candidate_timeout(config: RunConfig) -> float | None:
     has_own = any(
         not TASK_KINDS.is_registered(spec.kind) for spec in config.specs.values() if spec.kind is not None
     )
-    return config.timeout or (OWN_SECONDS if has_own else None)
+    return config.timeout or (USER_TASK_SECONDS if has_own else None)
 
 
 def use_threads(store: RunStore) -> None:
@@ -96,7 +96,7 @@ def _filled(run: Run, sources: Sources) -> Filled:
     Where vocabularies were brought together they are not: then one candidate is written, loaded, and deleted.
     """
     skeleton, options = run.models.skeleton, load_options(run.config)
-    if is_like(run.plan, skeleton):
+    if fits_into(run.plan, skeleton):
         return Filled(load_live(run.kind, skeleton.path, options), sources)
     with TemporaryDirectory(prefix="live-", dir=run.begun.folder) as made:
         around = skeleton.around or None
