@@ -30,7 +30,7 @@ from kingyo.report import write_report as write_report_of
 from kingyo.results.summary import RunSummary
 from kingyo.results.summary import summarize as summarize_store
 from kingyo.run.begin import begin
-from kingyo.run.config import config_from_data, name_from_path
+from kingyo.run.config_file import config_from_data, name_from_path
 from kingyo.run.resume import require_unchanged
 from kingyo.run.run import Run
 from kingyo.store import RunStore

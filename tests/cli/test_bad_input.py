@@ -52,7 +52,7 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"budget": {"minutes": True}}, "budget.minutes: expected a number; received True"),
         ({"runner": "processes", "timeout": True}, "timeout: expected a number; received True"),
         ({"threads": 10**12}, "threads: expected a number less than or equal to 1024"),
-        ({"budget": {}}, "candidates, item_evaluations, minutes"),
+        ({"budget": {}}, "candidates, item_evaluations and minutes"),
         ({"budget": None}, "budget: expected a value; received nothing"),
         ({"sources": {}}, "sources"),
         ({"sources": {"a": "a", "b": "nowhere"}}, "nowhere"),

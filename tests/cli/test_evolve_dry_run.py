@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from kingyo.dry_run import TimeLeft, dry_run, remaining_cost
 from kingyo.evolution import MAIN, silent
 from kingyo.run.begin import begin
-from kingyo.run.config import load_config
+from kingyo.run.config_file import load_config
 from kingyo.run.resume import add_budget, add_control, journey_of
 from kingyo.run.run import Run
 from kingyo.store import RunStore

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kingyo.errors import KingyoError
-from kingyo.run.config import load_config
+from kingyo.run.config_file import load_config
 from kingyo.run.mergekit_evolve import load_genome_file
 from kingyo.store import RunStore
 from tests.cli.conftest import World

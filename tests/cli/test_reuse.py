@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from kingyo.run.begin import begin
-from kingyo.run.config import load_config
+from kingyo.run.config_file import load_config
 from kingyo.run.mergekit_evolve import load_genome_file
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run

@@ -25,7 +25,7 @@ from kingyo.engine import Sources
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.recipe import Recipe, Source
-from kingyo.run.config import load_config
+from kingyo.run.config_file import load_config
 from kingyo.run.layer_similarity import SimilaritySettings, measure_models
 from kingyo.run.model_kind import check_items, kind_of_models, load_checkpoint, require_answers
 from kingyo.run.run import Run

@@ -62,7 +62,7 @@ def layers(
 
 
 def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> SimilarityResult:
-    from kingyo.run.config import load_config
+    from kingyo.run.config_file import load_config
     from kingyo.run.layer_similarity import measure_sources
 
     path = Path(file)

@@ -112,7 +112,7 @@ def require_own_database(store: RunStore) -> None:
     Raises:
         KingyoError: the run.yaml beside it is of another run.
     """
-    from kingyo.run.config import load_config
+    from kingyo.run.config_file import load_config
     from kingyo.run.stored_config import as_fact, stored_config
     from kingyo.store import DATABASE
 
@@ -144,7 +144,7 @@ def differences(store: RunStore) -> str | None:
     None too where the file is not known, or is gone.
     """
     from kingyo.io.yaml import read_yaml
-    from kingyo.run.config import load_config
+    from kingyo.run.config_file import load_config
     from kingyo.run.mergekit_evolve import is_genome_file
     from kingyo.run.stored_config import as_fact, stored_config
 

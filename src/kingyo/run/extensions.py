@@ -18,7 +18,8 @@ from kingyo.evolution import BASELINES, MAIN, Limits, Search
 from kingyo.evolution.budget import Spent
 from kingyo.io.schema import parse_settings
 from kingyo.io.units import amount_text, counted
-from kingyo.run.config import WEIGHT_SEARCH, Budget, RunConfig
+from kingyo.run.config import WEIGHT_SEARCH, RunConfig
+from kingyo.run.config_sections import Budget
 from kingyo.run.settings import RunSettings
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.store import RunStore, StoredTrial

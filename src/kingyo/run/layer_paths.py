@@ -14,7 +14,8 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.model_reference import whole_model
 from kingyo.errors import KingyoError
 from kingyo.recipe import MERGED, Hop, Recipe, load_recipe, path_of_slices
-from kingyo.run.config import FRANKENMERGE, DataflowConfig, RunConfig
+from kingyo.run.config import FRANKENMERGE, RunConfig
+from kingyo.run.config_sections import DataflowConfig
 from kingyo.run.run_models import RunModels
 from kingyo.run.setup import KnownPaths, Setup
 from kingyo.space import (

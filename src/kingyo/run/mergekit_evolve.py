@@ -18,7 +18,9 @@ from kingyo.errors import KingyoError
 from kingyo.io.schema import Real, parse_model
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe.reading import parse_reference
-from kingyo.run.config import RESERVED_NAMES, GenomeConfig, RunConfig, name_from_path, parse_config
+from kingyo.run.config import RESERVED_NAMES, RunConfig, parse_config
+from kingyo.run.config_file import name_from_path
+from kingyo.run.config_sections import GenomeConfig
 from kingyo.space import GenomeLayout
 from kingyo.tasks import TaskSpec, load_task_spec
 

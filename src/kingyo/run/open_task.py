@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kingyo.io.yaml import read_yaml
 from kingyo.registry import whole_reference
-from kingyo.run.config import load_config, load_tasks
+from kingyo.run.config_file import load_config, load_tasks
 from kingyo.run.provenance import require_same_code
 from kingyo.run.stored_config import stored_config
 from kingyo.run.worker import use_threads

@@ -13,7 +13,8 @@ from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import MAIN, Search
 from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import PASSTHROUGH, Recipe
-from kingyo.run.config import TRAINED, WEIGHT_SEARCH, GenomeConfig
+from kingyo.run.config import TRAINED, WEIGHT_SEARCH
+from kingyo.run.config_sections import GenomeConfig
 from kingyo.run.extensions import limits_of
 from kingyo.run.layer_paths import dataflow_space, initial_points, path_baselines
 from kingyo.run.settings import SearchSettings, objectives_of, simplicity_of

@@ -15,17 +15,8 @@ from kingyo.evolution import Objectives
 from kingyo.io.schema import parse_settings
 from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import Recipe
-from kingyo.run.config import (
-    SPACE_OBJECTIVES,
-    Budget,
-    DataflowConfig,
-    GenomeConfig,
-    MergeConfig,
-    Range,
-    RunConfig,
-    SearchConfig,
-    Space,
-)
+from kingyo.run.config import SPACE_OBJECTIVES, RunConfig, Space
+from kingyo.run.config_sections import Budget, DataflowConfig, GenomeConfig, MergeConfig, Range, SearchConfig
 from kingyo.screens import ScreenSettings, check_settings
 from kingyo.space import Bounds, values_of
 from kingyo.space.recipe_objectives import (

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from kingyo.methods import METHODS, takes_base
 from kingyo.recipe import Recipe
-from kingyo.run.config import Choose, GenomeConfig, RunConfig
+from kingyo.run.config import RunConfig
+from kingyo.run.config_sections import Choose, GenomeConfig
 from kingyo.run.layer_paths import dataflow_space
 from kingyo.run.settings import SearchSettings, methods_with_values
 from kingyo.run.setup import Setup
