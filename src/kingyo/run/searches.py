@@ -17,7 +17,8 @@ from kingyo.run.config import TRAINED, WEIGHT_SEARCH
 from kingyo.run.config_sections import GenomeConfig
 from kingyo.run.extensions import limits_of
 from kingyo.run.layer_paths import dataflow_space, initial_points, path_baselines
-from kingyo.run.settings import SearchSettings, objectives_of, simplicity_of
+from kingyo.run.objectives import objectives_of, simplicity_of
+from kingyo.run.settings import SearchSettings
 from kingyo.run.setup import Setup
 from kingyo.run.spaces import choice_of, genome_layout, parameter_space, space_of, vocabularies_of
 from kingyo.run.trained_control import TrainedSpace, require_trainable

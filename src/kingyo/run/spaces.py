@@ -9,7 +9,8 @@ from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
 from kingyo.run.config_sections import Choose, GenomeConfig
 from kingyo.run.layer_paths import dataflow_space
-from kingyo.run.settings import SearchSettings, methods_with_values
+from kingyo.run.objectives import methods_with_values
+from kingyo.run.settings import SearchSettings
 from kingyo.run.setup import Setup
 from kingyo.space import (
     GenomeLayout,
