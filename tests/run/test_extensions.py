@@ -14,16 +14,14 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Journey, Limits
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.extend import extend, undo_extension, undo_if_unused
 from kingyo.run.extensions import (
     Amounts,
     Extension,
-    extend,
     limits_of,
     note_on_test,
     read_extensions,
     readings_of_test,
-    undo_extension,
-    undo_if_unused,
     with_extensions,
 )
 from kingyo.run.settings import settings_of
@@ -197,8 +195,8 @@ def test_a_winner_that_stays_is_not_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("budget", "added", "flag", "received"),
     [
-        ({"candidates": 10}, {"minutes": 5}, "--minutes", "does not bound"),
-        ({"item_evaluations": 80}, {"candidates": 5}, "--candidates", "does not bound"),
+        ({"candidates": 10}, {"minutes": 5}, "--minutes", "does not limit"),
+        ({"item_evaluations": 80}, {"candidates": 5}, "--candidates", "does not limit"),
         ({"item_evaluations": 80}, {"item_evaluations": 5}, "--item-evaluations", "80 of 85"),
         ({"candidates": 10, "item_evaluations": 80}, {"candidates": 5}, "--item-evaluations", "80 of 80"),
     ],

@@ -29,16 +29,9 @@ from kingyo.results.layer_paths import NamedPath, read_atlas
 from kingyo.results.set_values import SetRow, decided, interval_in_words, plain
 from kingyo.results.trials import describe_trial, row_title
 from kingyo.run.config import FRANKENMERGE, TRAINED, WEIGHT_SEARCH
-from kingyo.run.extensions import (
-    Extension,
-    TestReading,
-    control_command,
-    missing_controls,
-    note_on_test,
-    read_extensions,
-    readings_of_test,
-)
-from kingyo.run.provenance import Renewal, renewals
+from kingyo.run.extensions import Extension, TestReading, note_on_test, read_extensions, readings_of_test
+from kingyo.run.later_controls import control_command, missing_controls
+from kingyo.run.renewals import Renewal, renewals
 from kingyo.run.trained_control import TrainedControl, read_training
 from kingyo.stats import (
     ROUNDING,

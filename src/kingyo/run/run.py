@@ -15,7 +15,7 @@ from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
-from kingyo.run.extensions import with_asked_controls
+from kingyo.run.later_controls import with_asked_controls
 from kingyo.run.layer_paths import read_known_paths
 from kingyo.run.run_models import open_models
 from kingyo.run.searches import baseline_recipes, searches, searches_after
