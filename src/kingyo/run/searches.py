@@ -21,7 +21,8 @@ from kingyo.run.objectives import objectives_of, simplicity_of
 from kingyo.run.settings import SearchSettings
 from kingyo.run.setup import Setup
 from kingyo.run.spaces import choice_of, genome_layout, parameter_space, space_of, vocabularies_of
-from kingyo.run.trained_control import TrainedSpace, require_trainable
+from kingyo.run.trained_control import require_trainable
+from kingyo.run.trained_space import TrainedSpace
 from kingyo.space import (
     Bounds,
     JoinedSpace,

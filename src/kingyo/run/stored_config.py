@@ -1,4 +1,4 @@
-"""The run.yaml that a run folder stores of itself, and whether the models are still those of its begin."""
+"""The stored config of a run, and checks that its models are unchanged."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kingyo.run.run_models import RunModels
 from kingyo.store import RunStore
 
 MODELS, STAMPS = "models", "model_stamps"
-"""Facts: reference -> fingerprint, and reference -> stamps of the files when it was computed."""
+"""Facts: reference -> fingerprint; reference -> stamps of the files when it was computed."""
 
 
 def as_fact(config: RunConfig) -> dict[str, object]:
-    """Return a run.yaml as a run stores it: what it says, and none of the defaults."""
+    """Return a run.yaml as a run stores it: without defaults."""
     return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
@@ -35,39 +35,39 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
             received="one that was stopped before its first step",
             remedy="Delete the folder and start again with `kingyo evolve`.",
         )
-    return parse_config(cast(dict[str, object], data), str(store.folder)), _found_again(store, Path(folder))
+    return parse_config(cast(dict[str, object], data), str(store.folder)), _current_folder(
+        store, Path(folder)
+    )
 
 
-def _found_again(store: RunStore, folder: Path) -> Path:
-    """Where relative paths start today: as when it began, or seen from a run folder that moved along."""
-    way = store.fact("folder_from_run")
-    if not folder.is_dir() and isinstance(way, str):
-        moved = (store.folder / way).resolve()
+def _current_folder(store: RunStore, folder: Path) -> Path:
+    """Return the start of relative paths: the stored folder, or its place relative to a moved run."""
+    relative = store.fact("folder_from_run")
+    if not folder.is_dir() and isinstance(relative, str):
+        moved = (store.folder / relative).resolve()
         return moved if moved.is_dir() else folder
     return folder
 
 
 def require_same_models(store: RunStore, models: RunModels) -> None:
-    """Check that models are what they were when a run began.
-
-    Files with the stamps that they had then are not read again.
+    """Check that models are the same as when a run began; files with unchanged stamps are not read.
 
     Raises:
-        KingyoError: one is another model now: scores of both would be mixed.
+        KingyoError: a model has changed.
     """
     before, stamps = _by_reference(store.fact(MODELS)), _by_reference(store.fact(STAMPS))
     to_read = [
-        each
-        for name, each in models.by_reference.items()
-        if name in before and not is_as_stamped(each, stamps.get(name))
+        model
+        for name, model in models.by_reference.items()
+        if name in before and not is_as_stamped(model, stamps.get(name))
     ]
-    for name, found in fingerprints_of(to_read).items():
-        if found != before[name]:
+    for name, fingerprint in fingerprints_of(to_read).items():
+        if fingerprint != before[name]:
             raise KingyoError(
                 f"model {name}",
                 expected="the weights, config and tokenizer that the run began with",
                 received=f"other ones in {models.by_reference[name].path}",
-                remedy="Bring the old files back, or breed the new ones in a run of their own.",
+                remedy="Restore the old files, or start a new run.",
             )
 
 
