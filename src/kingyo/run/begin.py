@@ -11,11 +11,11 @@ from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolution import objectives_as_facts
 from kingyo.io.lazy_torch import torch
+from kingyo.run.controls import possible_controls
 from kingyo.run.notes import notes
 from kingyo.run.preflight import check, check_prompts
 from kingyo.run.run import Run
 from kingyo.run.scoring_code import libraries_of, provenance_facts
-from kingyo.run.searches import possible_controls
 from kingyo.run.seed_runs import require_same_setup
 from kingyo.run.stored_config import MODELS, STAMPS, as_fact
 from kingyo.space import STEPS
@@ -54,8 +54,8 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         The run with its store, open for writing.
 
     Raises:
-        KingyoError: models, data or settings are invalid, or runs of other seeds differ in more than the seed;
-            nothing is written then.
+        KingyoError: models, data or settings are invalid, or the runs of other seeds differ in more than the
+            seed; nothing is written then.
     """
     config, folder, models = run.config, run.folder, run.models
     stamps = {name: stamps_of(model) for name, model in models.by_reference.items()}

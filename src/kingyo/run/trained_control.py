@@ -1,8 +1,8 @@
 """The control ``trained``: a LoRA that is trained on the fit items for as long as the main search took.
 
 Its candidates differ in learning rate and in the answers that they learn. Each is the best parent on fit with
-an adapter in the run folder. The fact ``trained`` holds the plan and its results. The number of steps is fixed
-once, from measured time, so an interrupted run continues with it and trains unfinished adapters anew.
+an adapter in the run folder. The fact ``trained`` holds the plan and its results. The number of steps is
+fixed once, from measured time, so an interrupted run continues with it and trains unfinished adapters anew.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class TrainedControl:
         steps = f"{counted(n, 'setting')} of {counted(self.steps, 'step')}, {BATCH_SIZE} examples each"
         return (
             f"The LoRA trained for {self.seconds:,.0f} s ({steps}); the main search took "
-            f"{self.budget:,.0f} s on fit. It starts from {self.parent}, and learned {counted(self.examples, 'answer')} to "
-            f"{counted(self.items, 'fit item')}.{failed}"
+            f"{self.budget:,.0f} s on fit. It starts from {self.parent}, and learned "
+            f"{counted(self.examples, 'answer')} to {counted(self.items, 'fit item')}.{failed}"
         )
 
     def to_json(self) -> dict[str, object]:

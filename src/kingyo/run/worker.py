@@ -99,7 +99,8 @@ def use_threads(store: RunStore) -> None:
 def _filled(run: Run, sources: Sources) -> Filled:
     """Return one live model that is filled with each candidate.
 
-    If candidates have another shape than the skeleton, as with united vocabularies, one is written and loaded.
+    If candidates have another shape than the skeleton, as with united vocabularies, one is written and
+    loaded.
     """
     skeleton, options = run.models.skeleton, load_options(run.config)
     if fits_into(run.plan, skeleton):
