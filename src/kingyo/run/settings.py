@@ -111,7 +111,9 @@ def _search_settings(
     if has_set_measures:
         name = chosen.name if is_of_preset and preset_name else None
         require_full_sets(search, name, strategy, settings)
-    screen = _preset_screen(chosen, search, budget, len(config.specs)) if is_of_preset else {}
+    screen: Mapping[str, object] = {}
+    if is_of_preset:
+        screen = _preset_screen(chosen, search, budget, len(config.specs))
     return SearchSettings(
         preset=chosen,
         space=space,
