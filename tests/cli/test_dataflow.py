@@ -178,7 +178,7 @@ def test_a_run_goes_on_with_the_known_paths_that_it_began_with(world: World, spa
         ([("a", 7)], "received a.7. Delete it, or"),
         (
             [("base", 1)],
-            "expected a path through the sources: a, b; received one through base. Name that model",
+            "expected a path through the sources: a, b; received one through base. Add that model",
         ),
     ],
 )
