@@ -28,6 +28,7 @@ from kingyo.results.summary import summarize
 from kingyo.run.config import parse_config
 from kingyo.run.open_task import open_task
 from kingyo.run.run import Run
+from kingyo.run.scoring_code import user_code
 from kingyo.store import NewTrial, RunStore
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
@@ -46,6 +47,7 @@ def make_run(folder: Path, *, finished: bool = True, **changes: object) -> Path:
         "name": "tiny",
         "version": "0.1.0",
         "versions": {"kingyo": "0.0.1"},
+        "code": user_code(config, folder),
         "status": "running",
         "folder": str(folder),
         "config": data,
