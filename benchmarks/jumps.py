@@ -28,7 +28,7 @@ from kingyo.compare.similarity import Layer, LayerSimilarity, Measure, path_plau
 from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.recipe import Hop
 from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.layer_similarity import sources_alike
+from kingyo.run.layer_similarity import measure_sources
 from kingyo.space import DataflowSpace
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Task
@@ -232,7 +232,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     parsed = parse_config(config(asked.items), "jumps")
-    found = sources_alike(parsed, ZOO).likeness
+    found = measure_sources(parsed, ZOO).likeness
     print(f"{found.n_tokens} tokens of {asked.items} prompts.")
     tried = read(asked.again) if asked.again else run(parsed, found.n_layers, asked)
     results: dict[str, Any] = {}

@@ -23,7 +23,8 @@ from kingyo.engine import Sources, compute, open_sources, plan, rooted, to_folde
 from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe, Source, load_recipes
-from kingyo.run.config import (
+from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.config_sections import (
     Budget,
     Choose,
     Controls,
@@ -33,8 +34,6 @@ from kingyo.run.config import (
     HybridConfig,
     MergeConfig,
     Range,
-    RunConfig,
-    parse_config,
 )
 from kingyo.run.preflight import check
 from kingyo.run.run import Run
@@ -241,7 +240,7 @@ def test_the_examples_of_paths_fit_to_models(tmp_path: Path) -> None:
     for each in examples:
         run = Run.open(parse_config({"budget": {"candidates": 9}, **each, **zoo}, "it"), tmp_path)
         check(run)
-        assert "main" in {search.name for search in run.foreseen}
+        assert "main" in {search.name for search in run.all_searches}
 
 
 def test_the_page_of_merging_has_every_option() -> None:

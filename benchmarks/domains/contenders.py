@@ -20,7 +20,7 @@ from searching.zoo import Problem
 from domains.landscape import Landscape
 from domains.play import Play
 from kingyo.evolution.types import BASELINE_ITEMS
-from kingyo.run.settings import items_bought
+from kingyo.run.settings import items_per_candidate
 from kingyo.strategies.presets import preset
 from kingyo.types import Axis, Genome
 
@@ -101,7 +101,9 @@ def left_by_items(domain: Landscape, whole: int) -> int:
     assert fewest is not None, "it gives small budgets more candidates"
     lefts = (whole - cost_of_baselines(domain, items) for items in range(fewest, ITEMS + 1))
     return next(
-        left for items, left in enumerate(lefts, start=fewest) if items >= items_bought(left, fewest, ITEMS)
+        left
+        for items, left in enumerate(lefts, start=fewest)
+        if items >= items_per_candidate(left, fewest, ITEMS)
     )
 
 

@@ -30,7 +30,7 @@ from kingyo.report import write_report as write_report_of
 from kingyo.results.summary import RunSummary
 from kingyo.results.summary import summarize as summarize_store
 from kingyo.run.begin import begin
-from kingyo.run.config import config_of, named_after
+from kingyo.run.config_file import config_from_data, name_from_path
 from kingyo.run.resume import require_unchanged
 from kingyo.run.run import Run
 from kingyo.store import RunStore
@@ -215,10 +215,10 @@ def evolve(
         data, file, home = config, None, Path()
     else:
         file = Path(config)
-        data, home = {"name": named_after(file), **read_yaml(file)}, file.parent
+        data, home = {"name": name_from_path(file), **read_yaml(file)}, file.parent
     root = home if folder is None else Path(folder)
     given = data if seed is None else {**data, "seed": seed}
-    loaded = config_of(given, root, "config" if file is None else str(file))
+    loaded = config_from_data(given, root, "config" if file is None else str(file))
     out = (Path("runs") / loaded.name if run is None else Path(run)).absolute()
     new = begin(Run.open(loaded, root), out, file=file if root == home else None)
     return _to_the_end(new.begun, new, progress=progress)

@@ -116,7 +116,7 @@ def test_a_parent_that_is_the_best_is_said_first(parent: tuple[World, str]) -> N
 
 def test_bounds_without_any_known_model_are_told_before(parent: tuple[World, str]) -> None:
     world, _ = parent
-    note = "the bounds of weight, 2.5 to 3, leave out every model that is known before the search"
+    note = "the bounds of weight, 2.5 to 3, exclude every model that is known before the search"
     done = world.run("evolve", "run.yaml", "--dry-run")
     assert done.returncode == 0
     assert f"note: {note}" in " ".join(done.stdout.split())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.run.config import load_config
+from kingyo.run.config_file import load_config
 from kingyo.run.settings import settings_of
 from kingyo.tasks import TaskSpec
 from tests.cli.conftest import World, command

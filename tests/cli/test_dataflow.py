@@ -175,10 +175,10 @@ def test_a_run_goes_on_with_the_known_paths_that_it_began_with(world: World, spa
     ("layers", "says"),
     [
         ([("a", 0)] * 5, "of at most 4 layers; received a.0 a.0 a.0 a.0 a.0. Raise dataflow.repetitions"),
-        ([("a", 7)], "received a.7. Leave it out, or"),
+        ([("a", 7)], "received a.7. Delete it, or"),
         (
             [("base", 1)],
-            "expected a path through the sources: a, b; received one through base. Name that model",
+            "expected a path through the sources: a, b; received one through base. Add that model",
         ),
     ],
 )

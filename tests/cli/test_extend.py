@@ -126,7 +126,7 @@ def test_the_winner_before_an_extension_that_is_under_way_can_be_exported(short:
         ("--candidates", "+1.5", "a whole number"),
         ("--candidates", "+99999999", "at most 100 times"),
         ("--minutes", "5", "Did you mean --minutes +5?"),
-        ("--minutes", "+5", "which it does not bound"),
+        ("--minutes", "+5", "which it does not limit"),
         ("--item-evaluations", "+sixty", "a whole number"),
     ],
 )

@@ -15,7 +15,7 @@ from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.recipe import Recipe, load_recipe
 from kingyo.run.begin import begin
-from kingyo.run.config import load_config
+from kingyo.run.config_file import load_config
 from kingyo.run.run import Run
 from kingyo.run.worker import evaluator_of
 from kingyo.store import RunStore

@@ -161,7 +161,7 @@ def test_a_search_may_score_more_models_than_foreseen() -> None:
         clock.now += 1
         pace.take(scored(search, number, value=None, total=2))
     lines = [" ".join(line.split()[1:6]) for line in drawn(table, 80)]
-    assert "search 3 of 3 16" in lines and pace.left(pace.legs()) == 0
+    assert "search 3 of 3 16" in lines and pace.left(pace.parts()) == 0
 
 
 def test_styles_are_readable_on_light_and_on_dark() -> None:
@@ -255,12 +255,12 @@ def test_time_left_of_the_whole_run_and_of_its_parts() -> None:
     assert time_left(pace) == "", "nothing is measured yet"
     for event in chain(events_of(COST.parts[0], clock), islice(events_of(COST.parts[1], clock), 13)):
         pace.take(event)
-    search, controls = pace.left(pace.legs("search")), pace.left(pace.legs("controls"))
-    done = next(leg.done for leg in pace.legs("search"))
+    search, controls = pace.left(pace.parts("search")), pace.left(pace.parts("controls"))
+    done = next(leg.done for leg in pace.parts("search"))
     assert search == pytest.approx((30 - done) * 16 * SECONDS)
     assert controls == pytest.approx((30 + 27) * 16 * SECONDS)
-    assert pace.left(pace.legs("validation")) == pytest.approx(28 * 40 * SECONDS)
-    assert pace.left(pace.legs("test")) == pytest.approx(7 * 100 * SECONDS)
+    assert pace.left(pace.parts("validation")) == pytest.approx(28 * 40 * SECONDS)
+    assert pace.left(pace.parts("test")) == pytest.approx(7 * 100 * SECONDS)
     assert re.fullmatch(
         r"about 5 min left in all: search \d+ s, controls 91 s, validation 112 s, test 70 s", time_left(pace)
     )
@@ -273,14 +273,14 @@ def test_nothing_is_told_from_a_first_model_that_loads_all_models() -> None:
     pace.take(Event(kind="phase", search=BASELINES, split="fit", total=4))
     clock.now += 60
     pace.take(scored(baselines, 0, value=None, total=4))
-    assert time_left(pace) == "" and pace.left(pace.legs()) is None
+    assert time_left(pace) == "" and pace.left(pace.parts()) is None
     clock.now += 16 * SECONDS
     pace.take(scored(baselines, 1, value=None, total=4))
-    assert pace.left(pace.legs("baselines")) is None, "it ended within a tenth of the first one's time"
+    assert pace.left(pace.parts("baselines")) is None, "it ended within a tenth of the first one's time"
     clock.now += 6
     pace.take(scored(baselines, 2, value=None, total=4))
-    assert pace.left(pace.legs("baselines")) == pytest.approx(6)
-    assert pace.left(pace.legs("search")) == pytest.approx(30 * 6)
+    assert pace.left(pace.parts("baselines")) == pytest.approx(6)
+    assert pace.left(pace.parts("search")) == pytest.approx(30 * 6)
 
 
 def test_models_that_end_together_are_not_taken_for_fast_ones() -> None:
@@ -290,16 +290,16 @@ def test_models_that_end_together_are_not_taken_for_fast_ones() -> None:
         pace.take(event)
     search = COST.parts[1]
     pace.take(Event(kind="phase", search=MAIN, split="fit", total=30))
-    before = pace.left(pace.legs("search"))
+    before = pace.left(pace.parts("search"))
     assert before == pytest.approx(30 * 16 * SECONDS)
     clock.now += 2 * 16 * SECONDS
     for number in range(2):  # two workers, or two finalists of a race
         pace.take(scored(search, number, value=None, total=30))
-    assert pace.left(pace.legs("search")) == pytest.approx(28 * 16 * SECONDS), "by the baselines' speed"
+    assert pace.left(pace.parts("search")) == pytest.approx(28 * 16 * SECONDS), "by the baselines' speed"
     clock.now += 2 * 16 * SECONDS
     for number in range(2, 4):
         pace.take(scored(search, number, value=None, total=30))
-    assert pace.left(pace.legs("search")) == pytest.approx(26 * 16 * SECONDS)
+    assert pace.left(pace.parts("search")) == pytest.approx(26 * 16 * SECONDS)
 
 
 def test_the_first_model_of_each_worker_tells_no_speed() -> None:
@@ -310,11 +310,11 @@ def test_the_first_model_of_each_worker_tells_no_speed() -> None:
     for number, seconds in enumerate((10, 11.5, 12, 12.5)):
         clock.now = seconds
         pace.take(scored(search, number, value=None, total=30))
-        assert pace.left(pace.legs("search")) is None
+        assert pace.left(pace.parts("search")) is None
     for number, seconds in enumerate((14.5, 16, 16.5, 16.5), start=4):
         clock.now = seconds
         pace.take(scored(search, number, value=None, total=30))
-    assert pace.left(pace.legs("search")) == pytest.approx(22 * 1.0)
+    assert pace.left(pace.parts("search")) == pytest.approx(22 * 1.0)
 
 
 def test_a_control_takes_no_more_answers_than_its_search_did() -> None:
@@ -324,8 +324,8 @@ def test_a_control_takes_no_more_answers_than_its_search_did() -> None:
     for event in islice(events_of(search, clock), 8):
         pace.take(event)
     pace.take(Event(kind="phase", search="random", split="fit", total=30))  # the search converged early
-    done = next(leg.done for leg in pace.legs("search"))
-    assert pace.left(pace.legs("controls")) == pytest.approx(2 * done * 16 * SECONDS)
+    done = next(leg.done for leg in pace.parts("search"))
+    assert pace.left(pace.parts("controls")) == pytest.approx(2 * done * 16 * SECONDS)
 
 
 def test_what_was_stored_before_takes_no_time() -> None:
@@ -335,7 +335,7 @@ def test_what_was_stored_before_takes_no_time() -> None:
     for event in events_of(COST.parts[0], clock, replayed=True):
         pace.take(event)
         table.take(event)
-    assert pace.left(pace.legs("search")) is None, "no speed is known"
+    assert pace.left(pace.parts("search")) is None, "no speed is known"
     assert 0 < pace.share() < 0.1
     assert "before" in next(line for line in drawn(table, 80) if "baselines" in line)
 
@@ -350,14 +350,14 @@ def test_what_was_stored_before_is_not_left() -> None:
     pace = TimeLeft(Cost(parts=COST.parts, stored=stored), clock)
     answers = sum(each.answers or 0 for each in done)
     assert pace.share() == pytest.approx(answers / sum(each.answers or 0 for each in COST.parts))
-    assert pace.left(pace.legs("baselines")) == 0.0
+    assert pace.left(pace.parts("baselines")) == 0.0
     for event in chain(
         events_of(COST.parts[1], clock, replayed=True), islice(events_of(COST.parts[2], clock), 13)
     ):
         pace.take(event)
-    assert pace.left(pace.legs("search")) == 0.0
-    assert pace.left(pace.legs("validation")) == pytest.approx(2 * 8 * 40 * SECONDS)
-    assert pace.left(pace.legs("test")) == pytest.approx(2 * 100 * SECONDS)
+    assert pace.left(pace.parts("search")) == 0.0
+    assert pace.left(pace.parts("validation")) == pytest.approx(2 * 8 * 40 * SECONDS)
+    assert pace.left(pace.parts("test")) == pytest.approx(2 * 100 * SECONDS)
 
 
 def test_a_budget_of_minutes() -> None:
@@ -367,10 +367,10 @@ def test_a_budget_of_minutes() -> None:
     pace.take(Event(kind="phase", search=MAIN, split="fit"))
     clock.now += 20
     pace.take(scored(COST.parts[1], 0, value=None, total=None))
-    assert pace.left(pace.legs("search")) == pytest.approx(40)
+    assert pace.left(pace.parts("search")) == pytest.approx(40)
     pace.take(Event(kind="phase", search=MAIN, split="validation", total=8))
-    assert pace.left(pace.legs("search")) == 0.0
-    assert pace.legs("search")[0].total == 1
+    assert pace.left(pace.parts("search")) == 0.0
+    assert pace.parts("search")[0].total == 1
 
 
 def test_parts_that_were_not_foreseen_are_added() -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kingyo.errors import KingyoError
-from kingyo.run.config import load_config
+from kingyo.run.config_file import load_config
 from kingyo.run.mergekit_evolve import load_genome_file
 from kingyo.store import RunStore
 from tests.cli.conftest import World
@@ -140,7 +140,7 @@ def test_models_with_the_same_last_name_are_told_apart(tasked: World) -> None:
     ("changes", "says"),
     [
         ({"tasks": "gsm8k"}, "tasks: gsm8k: expected a kingyo task, as gsm8k.yaml in"),
-        ({"tasks": "lm"}, "a task of lm-eval's. kingyo does not run"),
+        ({"tasks": "lm"}, "a task of lm-eval. Write a task file"),
         ({"tasks": ["even", "odd"]}, "tasks: odd: expected a kingyo task, as odd.yaml in"),
         ({"tasks": ["even", "even.yaml"]}, "tasks: expected different tasks; received even twice"),
         ({"tasks": [{"name": "even", "weight": 0}]}, "weight: expected a number greater than 0"),
@@ -228,6 +228,6 @@ def test_tasks_beside_the_file_come_before_those_of_the_search_path(tasked: Worl
     other.mkdir()
     shutil.copy(tasked.folder / "even.yaml", other / "odd.yaml")
     file = write(tasked.folder, tasks="odd")
-    with pytest.raises(KingyoError, match="none there"):
+    with pytest.raises(KingyoError, match="no such file"):
         load_genome_file(file)
     assert load_genome_file(file, task_search_path=[other]).config.task.name == "even"

@@ -8,13 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 from kingyo.run.begin import begin
-from kingyo.run.config import load_config
+from kingyo.run.config_file import load_config
 from kingyo.run.mergekit_evolve import load_genome_file
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.space import RoundedSpace
-from tests.cli.conftest import World, interrupted
-from tests.databases import edited
+from tests.cli.conftest import World
 
 CORNERS = {"method": "task_arithmetic", "choose_sources": True, "parameters": {"weight": 0.5}}
 """Two sources, each in or out: three recipes."""
@@ -61,21 +60,6 @@ def test_copies_are_counted_and_can_be_switched_off(world: World) -> None:
     assert copied >= 16 * 6  # nine trials of three recipes, on 16 items
     for key in ("winner", "baselines", "comparisons", "trials"):
         assert shown[True][key] == shown[False][key]
-
-
-def test_a_run_from_before_genes_were_rounded_goes_on_as_it_began(world: World) -> None:
-    run = world.folder / "runs" / "small"
-    interrupted(world, "evolve", "run.yaml", after=8)
-    with edited(run) as connection:
-        assert connection.execute("DELETE FROM facts WHERE key = 'gene_steps'").rowcount == 1
-    before = rows(run)
-    done = world.run("resume", run)
-    assert done.returncode == 0, done.stderr
-    after = rows(run)
-    assert after[: len(before)] == before
-    assert len(after) > len(before)
-    for genome, recipe in after[len(before) :]:
-        assert weights(recipe) == genome
 
 
 def test_genome_files_are_not_rounded(world: World) -> None:

@@ -29,6 +29,7 @@ from kingyo.results.summary import summarize
 from kingyo.run.config import parse_config
 from kingyo.run.open_task import open_task
 from kingyo.run.run import Run
+from kingyo.run.scoring_code import user_code
 from kingyo.store import NewTrial, RunStore
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
@@ -43,7 +44,15 @@ def make_run(folder: Path, *, finished: bool = True, **changes: object) -> Path:
     search = run.searches[0]
     splits = make_splits(load_items(config.task, folder).items, config.task.splits)
     store = RunStore.create(folder / "run")
-    facts = {"name": "tiny", "version": "0.1.0", "status": "running", "folder": str(folder), "config": data}
+    facts = {
+        "name": "tiny",
+        "version": "0.1.0",
+        "versions": {"kingyo": "0.0.1"},
+        "code": user_code(config, folder),
+        "status": "running",
+        "folder": str(folder),
+        "config": data,
+    }
     store.begin(facts, splits)
     store.add_search(BASELINES, {})
     named = run.baselines
@@ -154,7 +163,7 @@ def test_card_tells_scores_with_interval_and_n(world: Path, exported: Path) -> N
     for name in ("this model", "base", "ja", "math", "uniform"):
         assert re.search(rf"\| \**{name}\** \| \d+\.\d \[\d+\.\d, \d+\.\d\], n = 8 \|", card), name
     assert str(world) not in card
-    assert "scored with kingyo 0.1.0 with code and libraries that are not known." in card
+    assert "scored with kingyo 0.0.1." in card
     lines = [line for line in card.splitlines() if line.startswith("| ")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {4, 6}
 

@@ -14,17 +14,15 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Journey, Limits
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.extend import extend, undo_extension, undo_if_unused
 from kingyo.run.extensions import (
     Amounts,
     Extension,
-    extend,
-    extended,
     limits_of,
     note_on_test,
     read_extensions,
     readings_of_test,
-    settle,
-    take_back,
+    with_extensions,
 )
 from kingyo.run.settings import settings_of
 from kingyo.store import RunStore
@@ -49,7 +47,7 @@ def more(
     made = journey(store, model, built, rule, limits=limits_of(config(**budget).budget))
     main, control = made.searches
     main = replace(main, description={"screen": asdict(main.screen)})
-    return replace(made, searches=extended([main, replace(control, like=(MAIN,))], store))
+    return replace(made, searches=with_extensions([main, replace(control, like=(MAIN,))], store))
 
 
 def finished(folder: Path, strategy: str = "ga", rule: str = "some", candidates: int = 10) -> None:
@@ -197,8 +195,8 @@ def test_a_winner_that_stays_is_not_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("budget", "added", "flag", "received"),
     [
-        ({"candidates": 10}, {"minutes": 5}, "--minutes", "does not bound"),
-        ({"item_evaluations": 80}, {"candidates": 5}, "--candidates", "does not bound"),
+        ({"candidates": 10}, {"minutes": 5}, "--minutes", "does not limit"),
+        ({"item_evaluations": 80}, {"candidates": 5}, "--candidates", "does not limit"),
         ({"item_evaluations": 80}, {"item_evaluations": 5}, "--item-evaluations", "80 of 85"),
         ({"candidates": 10, "item_evaluations": 80}, {"candidates": 5}, "--item-evaluations", "80 of 80"),
     ],
@@ -229,10 +227,10 @@ def test_a_search_with_nothing_left_is_as_before(tmp_path: Path) -> None:
         extend(store, settings_of(config(candidates=16)), MORE)
         ended(store).run()
         with pytest.raises(KingyoError, match=r"\+10 candidates.*ended by itself after 16"):
-            settle(store)
+            undo_if_unused(store)
         assert facts(store) == before
         assert not read_extensions(store)
-        settle(store)
+        undo_if_unused(store)
 
 
 def test_an_extension_that_brought_nothing_is_taken_back(tmp_path: Path) -> None:
@@ -242,13 +240,13 @@ def test_an_extension_that_brought_nothing_is_taken_back(tmp_path: Path) -> None
         extend(store, settings_of(config(**FIRST)), MORE)
         with pytest.raises(KingyoError, match="other genomes"):
             more(store, Model(some_fail), "cma-es").run()
-        taken = take_back(store)
+        taken = undo_extension(store)
         assert taken is not None and taken.more == MORE
         assert facts(store) == before
-        assert take_back(store) is None
+        assert undo_extension(store) is None
         extend(store, settings_of(config(**FIRST)), MORE)
         more(store, Model(some_fail)).run()
-        assert take_back(store) is None
+        assert undo_extension(store) is None
         assert len(genomes(store)) == 20
 
 
@@ -257,7 +255,7 @@ def test_limits_grow_together(tmp_path: Path) -> None:
         run = config(candidates=10, minutes=1)
         extend(store, settings_of(run), {"candidates": 5})
         extend(store, settings_of(run), {"candidates": 7, "minutes": 0.5})
-        main, control = extended(
+        main, control = with_extensions(
             [replace(each, limits=limits_of(run.budget)) for each in journey(store, Model()).searches], store
         )
         assert main.limits == Limits(candidates=22, seconds=90)

@@ -20,13 +20,13 @@ from safetensors.torch import save_file
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.dry_run import _memory_lines
-from kingyo.dry_run.memory import foresee_memory
+from kingyo.dry_run.memory import estimate_memory
 from kingyo.engine import Sources
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.recipe import Recipe, Source
-from kingyo.run.config import load_config
-from kingyo.run.layer_similarity import SimilaritySettings, models_alike
+from kingyo.run.config_file import load_config
+from kingyo.run.layer_similarity import SimilaritySettings, measure_models
 from kingyo.run.model_kind import check_items, kind_of_models, load_checkpoint, require_answers
 from kingyo.run.run import Run
 from kingyo.run.run_models import RunModels
@@ -184,7 +184,7 @@ def run_yaml(folder: Path) -> Path:
 
 
 def test_a_dry_run_tells_of_no_batch_where_the_kind_tells_nothing(run_yaml: Path) -> None:
-    memory = foresee_memory(Run.open(load_config(run_yaml), run_yaml.parent))
+    memory = estimate_memory(Run.open(load_config(run_yaml), run_yaml.parent))
     assert memory.batch is None
     line = next(iter(_memory_lines(memory, "cpu")))
     assert line == "memory of cpu: 224 bytes for the live model; and what computing takes beside"
@@ -195,7 +195,7 @@ def test_a_dry_run_names_a_kind_that_tells_something_else(
 ) -> None:
     monkeypatch.setattr(type(kind), "memory", lambda self, path, config, load: "much")
     with pytest.raises(KingyoError, match="received 'much'") as told:
-        foresee_memory(Run.open(load_config(run_yaml), run_yaml.parent))
+        estimate_memory(Run.open(load_config(run_yaml), run_yaml.parent))
     assert told.value.argument == "kind of model perceptron"
 
 
@@ -337,7 +337,7 @@ def test_a_run_stores_the_file_of_its_kind(unnamed: Path) -> None:
 def test_layers_and_training_are_refused_by_name(models: RunModels, kind: ModelKind, folder: Path) -> None:
     how = SimilaritySettings(frame="one", folder=folder)
     with pytest.raises(KingyoError, match=r"kingyo layers: .* received models of kind perceptron"):
-        models_alike(models.sources, task(kind), how)
+        measure_models(models.sources, task(kind), how)
     with pytest.raises(KingyoError, match=r"control trained: .* received models of kind perceptron"):
         require_trainable(kind)
 

@@ -16,7 +16,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.models.kinds import MODEL_KINDS
-from kingyo.run.config import load_config
+from kingyo.run.config_file import load_config
 from kingyo.run.run import Run
 from kingyo.store import RunStore
 from kingyo.testing.kinds import ModelKindContract

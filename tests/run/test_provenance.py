@@ -21,10 +21,11 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.recipe import Recipe
 from kingyo.results.summary import summarize
-from kingyo.run import provenance
+from kingyo.run import provenance, renewals, scoring_code
 from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.extensions import extend, extended, read_extensions, settle, take_back
-from kingyo.run.seed_runs import require_alike, scored_elsewhere
+from kingyo.run.extend import extend, undo_extension, undo_if_unused
+from kingyo.run.extensions import read_extensions, with_extensions
+from kingyo.run.seed_runs import require_same_setup, scores_of_other_seed
 from kingyo.run.settings import settings_of
 from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
@@ -57,7 +58,7 @@ def begun(folder: Path, run: str = "run") -> RunStore:
         (folder / name).write_text(text)
     store = RunStore.create(folder / run)
     facts = {"name": "small", "version": "0.1", "status": "running", "folder": str(folder), "config": CONFIG}
-    store.begin({**facts, **provenance.made_with(config(), folder)}, SPLITS)
+    store.begin({**facts, **scoring_code.provenance_facts(config(), folder)}, SPLITS)
     return store
 
 
@@ -192,13 +193,13 @@ def test_files_that_settings_of_own_strategies_kinds_and_graders_name_count(tmp_
     wanted = {"kind.py", "prompt.txt", "ask.txt", "mine.py", "start.json", "paths.py", "known.json"}
     for name in (*wanted, "items.jsonl"):
         (tmp_path / name).touch()
-    assert set(provenance.user_code(parse_config(data, "run.yaml"), tmp_path)) == wanted
+    assert set(scoring_code.user_code(parse_config(data, "run.yaml"), tmp_path)) == wanted
 
 
 def test_a_library_that_a_users_file_imports_is_a_version(tmp_path: Path) -> None:
     with begun(tmp_path):
         (tmp_path / "helper.py").write_text("import json, yaml\none = 1.0\n")
-        versions = cast("dict[str, str]", provenance.made_with(config(), tmp_path)["versions"])
+        versions = cast("dict[str, str]", scoring_code.provenance_facts(config(), tmp_path)["versions"])
     assert versions["PyYAML"] == version("PyYAML")
 
 
@@ -206,19 +207,19 @@ def test_data_that_is_not_there_is_refused_before_a_run_begins(tmp_path: Path) -
     begun(tmp_path).close()
     (tmp_path / "answers.json").unlink()
     with pytest.raises(KingyoError, match=r"answers\.json: expected a data file"):
-        provenance.made_with(config(), tmp_path)
+        scoring_code.provenance_facts(config(), tmp_path)
 
 
 def test_before_the_first_score_a_change_is_taken(tmp_path: Path) -> None:
     with begun(tmp_path) as store:
         changed(store, "torch", "0.0.old")
         (tmp_path / "helper.py").write_text("one = 0.5\n")
-        provenance.measures_of(store.folder).touch()
+        provenance.facts_cache(store.folder).touch()
         provenance.require_same_or_store(store, config(), tmp_path)
-        wanted = provenance.made_with(config(), tmp_path)
+        wanted = scoring_code.provenance_facts(config(), tmp_path)
         assert {key: store.fact(key) for key in wanted} == wanted
-        assert not provenance.measures_of(store.folder).exists(), "measured by other code"
-        assert provenance.renewals(store) == ()
+        assert not provenance.facts_cache(store.folder).exists(), "measured by other code"
+        assert renewals.renewals(store) == ()
 
 
 def test_copies_of_another_runs_scores_count_as_scores(tmp_path: Path, finished: RunStore) -> None:
@@ -242,20 +243,6 @@ def test_what_no_score_depended_on_may_be_new(stopped: RunStore) -> None:
     assert stopped.fact("versions") == versions
 
 
-def test_a_run_of_a_kingyo_that_stored_no_versions_is_refused_and_can_be_accepted(stopped: RunStore) -> None:
-    folder = stopped.folder.parent
-    code = cast("dict[str, str]", stopped.fact("code"))
-    stopped.set_fact("code", {"grade.py": code["grade.py"]})
-    stopped.set_fact("versions", None)
-    with pytest.raises(KingyoError, match=r"kingyo 0\.1 with code and libraries that are not known") as error:
-        provenance.require_same(stopped, config(), folder)
-    assert error.value.argument == "kingyo"
-    provenance.require_same_code(stopped, config(), folder)  # it can be exported
-    assert provenance.accept_changes(stopped, config(), folder) is not None
-    provenance.require_same(stopped, config(), folder)
-    assert stopped.fact("code") == code
-
-
 def test_an_export_or_evaluation_with_other_versions_says_which_in_a_sentence(finished: RunStore) -> None:
     assert provenance.other_versions(finished, "exported") is None
     now = cast("dict[str, str]", finished.fact("versions"))
@@ -268,11 +255,11 @@ def test_an_export_or_evaluation_with_other_versions_says_which_in_a_sentence(fi
 
 def test_accepted_changes_are_told_by_show_and_in_the_order_of_accepting(finished: RunStore) -> None:
     folder = finished.folder.parent
-    assert provenance.accept_changes(finished, config(), folder) is None
+    assert renewals.accept_changes(finished, config(), folder) is None
     changed(finished, "transformers", "0.0.old")
-    assert provenance.accept_changes(finished, config(), folder) is not None
+    assert renewals.accept_changes(finished, config(), folder) is not None
     (folder / "helper.py").write_text("one = 0.5\n")
-    assert provenance.accept_changes(finished, config(), folder) is not None
+    assert renewals.accept_changes(finished, config(), folder) is not None
     provenance.require_same(finished, config(), folder)
     first, second = summarize(finished).renewals
     assert "different versions: transformers 0.0.old, then " in str(first)
@@ -294,9 +281,9 @@ def test_scored_again_a_run_ends_as_a_fresh_one_and_keeps_its_log(tmp_path: Path
     before = facts(finished)
     changed(finished, "transformers", "0.0.old")
     changed(finished, "torch", "0.0.old")
-    assert provenance.accept_changes(finished, config(), tmp_path) is not None
+    assert renewals.accept_changes(finished, config(), tmp_path) is not None
     changed(finished, "transformers", "0.1.old")
-    provenance.score_again(finished, config(), tmp_path)
+    renewals.score_again(finished, config(), tmp_path)
     assert finished.status() == "running" and finished.trials() == []
     journey(finished, Model(solves=other)).run()
     assert facts(finished) == wanted
@@ -326,24 +313,24 @@ def test_a_rescored_extension_belongs_to_the_budget_and_is_not_taken_back(finish
     folder = finished.folder.parent
     extend(finished, settings_of(config()), {"item_evaluations": 48})
     before = [each.more for each in read_extensions(finished)]
-    provenance.score_again(finished, config(), folder)
-    assert take_back(finished) is None
+    renewals.score_again(finished, config(), folder)
+    assert undo_extension(finished) is None
     assert [each.more for each in read_extensions(finished)] == before
     made = journey(finished, Model())
-    made = replace(made, searches=extended(made.searches, finished))
+    made = replace(made, searches=with_extensions(made.searches, finished))
     assert made.searches[0].limits.item_evaluations == 24 * 12 + 48
     made.run()
-    settle(finished)
+    undo_if_unused(finished)
     assert finished.status() == "finished"
 
 
 def test_a_run_without_differences_can_be_scored_again(finished: RunStore) -> None:
     before = facts(finished)
-    told = provenance.score_again(finished, config(), finished.folder.parent)
+    told = renewals.score_again(finished, config(), finished.folder.parent)
     assert told.changes == {} and "with the same versions" in str(told)
     journey(finished, Model()).run()
     assert facts(finished) == before
-    assert provenance.score_again(finished, config(), finished.folder.parent).archive == "run-before-2.db"
+    assert renewals.score_again(finished, config(), finished.folder.parent).archive == "run-before-2.db"
 
 
 KILLED_AT = """
@@ -375,7 +362,7 @@ def test_killed_while_it_begins_again_it_is_as_it_was_and_can_begin_again(
     with RunStore.open(store.folder) as store:
         assert facts(store) == before
         assert store.fact("rescored") is None
-        provenance.score_again(store, config(), tmp_path)
+        renewals.score_again(store, config(), tmp_path)
         assert store.trials() == []
         journey(store, Model()).run()
         assert facts(store) == before
@@ -392,25 +379,20 @@ def test_seeds_of_other_versions_do_not_stand_beside_each_other(tmp_path: Path) 
     with begun(tmp_path, "seed-1") as store:
         journey(store, Model()).run()
         changed(store, "torch", "0.0.old")
-    made = provenance.made_with(config(), tmp_path)
+    made = scoring_code.provenance_facts(config(), tmp_path)
     with pytest.raises(KingyoError, match=r"seed-1: torch: .*0\.0\.old") as error:
-        require_alike(tmp_path, made)
+        require_same_setup(tmp_path, made)
     assert "seed-1 --rescore" in error.value.remedy
     with RunStore.open(tmp_path / "seed-1") as store:
-        provenance.accept_changes(store, config(), tmp_path)
+        renewals.accept_changes(store, config(), tmp_path)
     with pytest.raises(KingyoError, match=r"helper\.py"):
-        require_alike(tmp_path, {**made, "code": {"helper.py": "a file that the other seed did not have"}})
-    require_alike(tmp_path, {**made, "choice_normalise": None})
-    with RunStore.open(tmp_path / "seed-1") as store:
-        store.set_fact("choice_normalise", False)
-    with pytest.raises(KingyoError, match="does not normalise by default"):
-        require_alike(tmp_path, {**made, "choice_normalise": None})
-    with RunStore.open(tmp_path / "seed-1") as store:
-        store.set_fact("choice_normalise", None)
+        require_same_setup(
+            tmp_path, {**made, "code": {"helper.py": "a file that the other seed did not have"}}
+        )
     with begun(tmp_path, "seed-2") as store:
-        assert scored_elsewhere(store) == {}, "of these scores some were made with other versions"
+        assert scores_of_other_seed(store) == {}, "of these scores some were made with other versions"
     with RunStore.open(tmp_path / "seed-1") as store:
         store.set_fact("accepted_changes", None)
     with RunStore.read(tmp_path / "seed-2") as store:
-        assert scored_elsewhere(store) != {}
+        assert scores_of_other_seed(store) != {}
         assert MAIN not in store.searches()

@@ -15,7 +15,8 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.export import export
 from kingyo.run.begin import begin
-from kingyo.run.config import load_config, parse_config
+from kingyo.run.config import parse_config
+from kingyo.run.config_file import load_config
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.run.worker import RunEvaluatorBuilder

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from kingyo.errors import KingyoError, MistakesError
-from kingyo.run.config import load_config, parse_config
+from kingyo.run.config import parse_config
+from kingyo.run.config_file import load_config
 from kingyo.tasks import build_task, load_items, load_splits, parse_task_spec, settings_of
 from kingyo.types import SPLITS, GeneratesText, RatesText
 from tests.tasks.pictures import KIND, TASK, album

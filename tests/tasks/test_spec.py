@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from kingyo.errors import KingyoError
-from kingyo.run.config import load_config
+from kingyo.run.config_file import load_config
 from kingyo.tasks import Sizes, TaskSpec, TextSettings, load_task_spec, parse_task_spec, settings_of
 
 LEAST = {"data": "items.jsonl", "grader": "number"}

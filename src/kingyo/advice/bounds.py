@@ -11,7 +11,7 @@ from kingyo.evolution import MAIN
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Parameter
 from kingyo.results.summary import RunSummary
-from kingyo.run.config import PARAMETERS
+from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.store import RunStore, StoredTrial
 
 EDGE = 0.01  # of an axis' range: genes closer to a bound lie at it
@@ -52,7 +52,7 @@ def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     if winner is not None and winner.score > NEARLY_ALL:
         return
     for search, description in store.searches().items():
-        trial = _best(store, summary, search) if search in (PARAMETERS, MAIN) else None
+        trial = _best(store, summary, search) if search in (WEIGHT_SEARCH, MAIN) else None
         edges = [] if trial is None else list(_edges(description, trial))
         if trial is not None and edges:
             yield _advice(trial, edges, is_picked=store.winner(search) is not None)

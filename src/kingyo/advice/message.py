@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from kingyo.evolution import MAIN
-from kingyo.run.config import PARAMETERS
+from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.store import RunStore
 
 Kind = Literal["lost", "zero", "broken", "equal", "bound", "start", "stuck", "progress", "cut", "seeds"]
@@ -64,7 +64,7 @@ def seeds_command(store: RunStore) -> str:
 def current_search(store: RunStore) -> str | None:
     """Return the main search, or before it begins the search of weights alone; None before any trial."""
     searches = store.searches()
-    return next((name for name in (MAIN, PARAMETERS) if name in searches and store.trials(name)), None)
+    return next((name for name in (MAIN, WEIGHT_SEARCH) if name in searches and store.trials(name)), None)
 
 
 def is_of_paths(store: RunStore, search: str) -> bool:

@@ -12,7 +12,7 @@ from kingyo.advice.message import FEW
 from kingyo.cli.console import Console, say
 from kingyo.cli.terminal import echo
 from kingyo.evolution import MAIN, Event
-from kingyo.run.config import PARAMETERS
+from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.run.provenance import other_versions
 from kingyo.store import RunStore
 
@@ -65,7 +65,12 @@ class AdviceWatcher:
         self._then(event)
         is_due = event.kind == "phase" or (event.kind == "told" and event.done in (FEW, event.total))
         look = (event.search, event.kind)
-        if is_due and event.search in (MAIN, PARAMETERS) and event.split == "fit" and look not in self._looks:
+        if (
+            is_due
+            and event.search in (MAIN, WEIGHT_SEARCH)
+            and event.split == "fit"
+            and look not in self._looks
+        ):
             self._looks.add(look)
             self._warn()
 

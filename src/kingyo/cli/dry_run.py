@@ -104,7 +104,7 @@ def _screen(screen: ScreenSettings, n_fit: int) -> str:
 
 def _next_search(found: DryRun) -> Iterator[str]:
     """Of what follows the winner of the weights, which the table of genes says nothing of."""
-    main = next(each for each in found.run.foreseen if each.name == MAIN)
+    main = next(each for each in found.run.all_searches if each.name == MAIN)
     screen = _screen(main.screen, len(found.run.items["fit"]))
     yield f"of paths: {counted(len(main.space.axes), 'gene')}{_given(main)}; screen: {screen}"
 

@@ -127,7 +127,7 @@ def _answers(
 def _write_checked(out: Path, text: str) -> list[str]:
     """Write the file when all that it names fits together, else nothing; return what was found."""
     from kingyo.dry_run import describe
-    from kingyo.run.config import load_config
+    from kingyo.run.config_file import load_config
     from kingyo.run.run import Run
 
     draft = out.with_name(f".{out.name}.draft")

@@ -62,8 +62,8 @@ def layers(
 
 
 def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> SimilarityResult:
-    from kingyo.run.config import load_config
-    from kingyo.run.layer_similarity import sources_alike
+    from kingyo.run.config_file import load_config
+    from kingyo.run.layer_similarity import measure_sources
 
     path = Path(file)
     if path.is_dir():
@@ -75,7 +75,7 @@ def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: boo
         )
     config = load_config(path)
     said = {"kind": kind or config.kind, "allow_pickle": allow_pickle or config.allow_pickle}
-    return sources_alike(config.model_copy(update=said), path.parent, items)
+    return measure_sources(config.model_copy(update=said), path.parent, items)
 
 
 def _of_models(
@@ -90,7 +90,7 @@ def _of_models(
         )
     from kingyo.checkpoints import open_checkpoint
     from kingyo.models.kinds import LoadOptions
-    from kingyo.run.layer_similarity import SimilaritySettings, models_alike
+    from kingyo.run.layer_similarity import SimilaritySettings, measure_models
     from kingyo.run.open_task import kind_in, open_task
 
     each_opened = (open_checkpoint(model, allow_pickle=allow_pickle) for model in models)
@@ -102,4 +102,4 @@ def _of_models(
         most=items,
         kind=kind or kind_in(task),
     )
-    return models_alike(opened, open_task(task), how)
+    return measure_models(opened, open_task(task), how)

@@ -18,12 +18,13 @@ from rich.markup import escape
 from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console, say
 from kingyo.cli.parts_table import PartsTable, row_name, time_left
-from kingyo.dry_run import Cost, ProgressPart, TimeLeft, cost_of
+from kingyo.dry_run import Cost, ProgressPart, TimeLeft, remaining_cost
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted
 from kingyo.results.set_values import score_formatter
-from kingyo.run.extensions import settle, take_back, take_back_control
+from kingyo.run.extend import undo_extension, undo_if_unused
+from kingyo.run.later_controls import undo_control
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.store import RunStore
@@ -150,13 +151,13 @@ def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
         opened = Run.stored(store) if run is None else run
         notify = AdviceWatcher(store, display.tell, display.notify).notify
         journey = journey_of(opened, notify)
-        display.expect(cost_of(journey))
+        display.expect(remaining_cost(journey))
         journey.run()
     except KingyoError:
-        take_back(store)  # what cannot even begin must not cost a run its winner or its end
-        take_back_control(store)
+        undo_extension(store)  # what cannot even begin must not cost a run its winner or its end
+        undo_control(store)
         raise
-    settle(store)
+    undo_if_unused(store)
     return opened
 
 

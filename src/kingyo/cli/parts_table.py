@@ -20,7 +20,7 @@ from kingyo.dry_run import STAGES, ProgressPart, TimeLeft, total
 from kingyo.evolution import BASELINES, MAIN, Event
 from kingyo.io.units import time_text
 from kingyo.results.estimates import estimate_note
-from kingyo.run.config import PARAMETERS, WEIGHTS_ALONE
+from kingyo.run.config import WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.stats import percent
 from kingyo.types import Split
 
@@ -115,7 +115,7 @@ class PartsTable:
     def _rows(self) -> dict[str, list[ProgressPart]]:
         """Each search, and validation and test of all of them."""
         rows: dict[str, list[ProgressPart]] = {}
-        for leg in self._pace.legs():
+        for leg in self._pace.parts():
             rows.setdefault(row_name(leg.part.name, leg.part.split), []).append(leg)
         return rows
 
@@ -135,7 +135,7 @@ class PartsTable:
         table.add_column("")
         table.add_column("part", no_wrap=True, overflow="ellipsis", max_width=LONGEST_NAME)
         names = [name for name in COLUMNS if name not in dropped]
-        every = total(leg.total for leg in self._pace.legs()) or 1000
+        every = total(leg.total for leg in self._pace.parts()) or 1000
         least = {**COLUMNS, "models": max(COLUMNS["models"], len(f"{every} of {every}"))}
         for name in names:
             table.add_column(name, justify="right", no_wrap=True, min_width=least[name])
@@ -146,7 +146,7 @@ class PartsTable:
             style = "bold" if state == "running" else None
             mark = Text(MARKS[state], style="green")
             table.add_row(mark, row, *(cells[name] for name in names), style=style)
-        cells = {"items": "", "best": "", **self._cells(self._pace.legs())}
+        cells = {"items": "", "best": "", **self._cells(self._pace.parts())}
         table.add_row("", "whole run", *(cells[name] for name in names))
         return table
 
@@ -202,13 +202,13 @@ def row_name(search: str, split: Split) -> str:
     """Return the name of the row that a search's trials are counted in."""
     if split != "fit":
         return split
-    named = {MAIN: "search", PARAMETERS: WEIGHTS_ALONE, BASELINES: BASELINES}
+    named = {MAIN: "search", WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, BASELINES: BASELINES}
     return named.get(search, f"control {search}")
 
 
 def time_left(pace: TimeLeft) -> str:
     """Return the time that is left in all and for each stage; nothing where it is not known."""
-    left, stages = pace.left(pace.legs()), {stage: pace.left(pace.legs(stage)) for stage in STAGES}
+    left, stages = pace.left(pace.parts()), {stage: pace.left(pace.parts(stage)) for stage in STAGES}
     if not left:
         return ""
     each = ", ".join(f"{stage} {_time(seconds)}" for stage, seconds in stages.items() if seconds)

@@ -112,12 +112,12 @@ def require_own_database(store: RunStore) -> None:
     Raises:
         KingyoError: the run.yaml beside it is of another run.
     """
-    from kingyo.run.config import load_config
-    from kingyo.run.stored_config import as_fact, config_as_written
+    from kingyo.run.config_file import load_config
+    from kingyo.run.stored_config import as_fact, stored_config
     from kingyo.store import DATABASE
 
     name, way = store.fact("run_yaml"), store.fact("folder_from_run")
-    config, folder = config_as_written(store)
+    config, folder = stored_config(store)
     if not isinstance(name, str) or not isinstance(way, str):
         return
     own, here = folder / name, (store.folder / way).resolve() / name
@@ -144,12 +144,12 @@ def differences(store: RunStore) -> str | None:
     None too where the file is not known, or is gone.
     """
     from kingyo.io.yaml import read_yaml
-    from kingyo.run.config import load_config
+    from kingyo.run.config_file import load_config
     from kingyo.run.mergekit_evolve import is_genome_file
-    from kingyo.run.stored_config import as_fact, config_as_written
+    from kingyo.run.stored_config import as_fact, stored_config
 
     name = store.fact("run_yaml")
-    config, folder = config_as_written(store)
+    config, folder = stored_config(store)
     path = folder / str(name)
     if not isinstance(name, str) or not path.is_file():
         return None

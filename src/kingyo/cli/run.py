@@ -138,7 +138,7 @@ def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, objec
 def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> RunConfig:
     """Read a run.yaml, or a genome file of mergekit-evolve; a typing error is answered at once."""
     from kingyo.io.yaml import read_yaml
-    from kingyo.run.config import load_config
+    from kingyo.run.config_file import load_config
     from kingyo.run.mergekit_evolve import is_genome_file, load_genome_file
 
     data = read_yaml(path)

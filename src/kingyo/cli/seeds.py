@@ -39,7 +39,7 @@ def breed_seeds(
     Raises:
         KingyoError: the folder holds something else, or runs that differ in more than the seed.
     """
-    from kingyo.run.seed_runs import PREFIX, require_alike
+    from kingyo.run.seed_runs import PREFIX, require_same_setup
     from kingyo.run.stored_config import as_fact
     from kingyo.store import DATABASE, RunStore
 
@@ -50,7 +50,7 @@ def breed_seeds(
             received="a run",
             remedy="Choose another folder with --run.",
         )
-    require_alike(folder, {"config": as_fact(config)})
+    require_same_setup(folder, {"config": as_fact(config)})
     for seed in range(config.seed, config.seed + n):
         run = folder / f"{PREFIX}{seed}"
         if (run / DATABASE).exists():

@@ -22,7 +22,7 @@ from kingyo.results.remarks import (
 from kingyo.results.set_values import set_value_text
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import row_title
-from kingyo.run.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
+from kingyo.run.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.stats import Interval, percent
 from kingyo.types import SPLITS, Split
 
@@ -147,7 +147,7 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
         _row(table, f"bred (trial {summary.winner.trial.asked.number})", summary.winner, style="bold")
     elif summary.leader is not None:
         trial = summary.leader.trial
-        of = f" of {WEIGHTS_ALONE}" if trial.search == PARAMETERS else ""
+        of = f" of {WEIGHT_SEARCH_LABEL}" if trial.search == WEIGHT_SEARCH else ""
         _row(table, f"best so far (trial {trial.asked.number}{of})", summary.leader, style="bold")
     for name, entry in summary.baselines.items():
         _row(table, name, entry)
@@ -217,7 +217,7 @@ def _n(summary: RunSummary, split: Split) -> str:
 def _sentence(comparison: PairedComparison, decided_by: str | None) -> str:
     difference = comparison.difference
     other = comparison.other
-    if other in (PARAMETERS, TRAINED):
+    if other in (WEIGHT_SEARCH, TRAINED):
         other = row_title(other)
     if comparison.is_alike:
         every = "the one item" if difference.n == 1 else f"all {difference.n} items"

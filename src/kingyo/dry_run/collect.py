@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kingyo.dry_run.cost import Cost, count
-from kingyo.dry_run.memory import MemoryForecast, foresee_memory
-from kingyo.dry_run.path_costs import PathCosts, foresee_paths, with_paths
+from kingyo.dry_run.cost import Cost, count_answers
+from kingyo.dry_run.memory import MemoryForecast, estimate_memory
+from kingyo.dry_run.path_costs import PathCosts, estimate_paths, with_path_memory
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted, size_text
 from kingyo.run.begin import check_all
 from kingyo.run.notes import notes
-from kingyo.run.preflight import check, check_questions
+from kingyo.run.preflight import check, check_prompts
 from kingyo.run.run import Run
 
 
@@ -46,33 +46,33 @@ def dry_run(run: Run) -> DryRun:
         KingyoError: models, data or settings are invalid.
     """
     check(run)
-    config, memory = run.config, foresee_memory(run)
+    config, memory = run.config, estimate_memory(run)
     if any(
         item.media for items in run.items.values() for item in items
     ):  # the memory estimate has read prompts
-        check_questions(run)
-    paths = None if run.settings.paths is None else foresee_paths(run)
+        check_prompts(run)
+    paths = None if run.settings.paths is None else estimate_paths(run)
     if paths is not None:
-        memory = with_paths(memory, run, paths.longest)
+        memory = with_path_memory(memory, run, paths.longest)
     return DryRun(
         run=run,
         notes=notes(run),
-        cost=count(run.foreseen, len(run.baselines), run.items, config.finalists),
+        cost=count_answers(run.all_searches, len(run.baselines), run.items, config.finalists),
         memory=memory,
         paths=paths,
-        missing_device=_missing(config.device),
+        missing_device=_missing_device(config.device),
     )
 
 
 def describe(run: Run) -> list[str]:
     """Check models, data and settings as ``begin`` does, and return a description in sentences."""
     check_all(run)
-    shape, n = run.models.skeleton, len(run.models.sources)
+    size, n = run.models.skeleton.n_parameters, len(run.models.sources)
     splits = ", ".join(f"{len(items)} {split}" for split, items in run.items.items())
     example = run.items["fit"][0]
     near = f" {run.data.near}." if run.data.near.groups else ""
     unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
-    paths = None if run.settings.paths is None else foresee_paths(run)
+    paths = None if run.settings.paths is None else estimate_paths(run)
     longest = (
         f"The longest path has {counted(paths.longest, 'layer')} and {size_text(paths.longest_bytes)} "
         "of weights."
@@ -80,7 +80,7 @@ def describe(run: Run) -> list[str]:
         else None
     )
     return [
-        f"{counted(n, 'model')} of {shape.n_parameters:,} parameters {'fits' if n == 1 else 'fit together'}.",
+        f"{counted(n, 'model')} of {size:,} parameters {'fits' if n == 1 else 'fit together'}.",
         *([longest] if longest is not None else []),
         f"Items: {splits}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped.{near}",
         f"An item: {example.in_a_line()} -> {example.answer!r}",
@@ -90,7 +90,7 @@ def describe(run: Run) -> list[str]:
     ]
 
 
-def _missing(device: str) -> str | None:
+def _missing_device(device: str) -> str | None:
     """Return why a device is not available, or None: a dry run works without it."""
     if device == "cpu":
         return None

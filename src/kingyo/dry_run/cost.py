@@ -72,8 +72,8 @@ class Cost:
 
     def share(self, stage: Stage) -> float | None:
         """Return the share of a stage in all answers, 0 to 1; None if the budget is in seconds."""
-        own, every = self.answers(stage=stage), self.answers()
-        return None if own is None or not every else own / every
+        answers, total_answers = self.answers(stage=stage), self.answers()
+        return None if answers is None or not total_answers else answers / total_answers
 
     def seconds(self, stage: Stage) -> float | None:
         """Return the seconds of a stage if the budget sets them, else None."""
@@ -87,12 +87,12 @@ def total(numbers: Iterable[int | None]) -> int | None: ...
 def total(numbers: Iterable[float | None]) -> float | None: ...
 def total(numbers: Iterable[float | None]) -> float | None:
     """Return the sum of numbers; None if one of them is None."""
-    every = list(numbers)
-    known = [each for each in every if each is not None]
-    return sum(known) if len(known) == len(every) else None
+    values = list(numbers)
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
-def count(
+def count_answers(
     searches: Sequence[Search],
     n_baselines: int,
     splits: Mapping[Split, Sequence[Item]],
@@ -111,19 +111,18 @@ def count(
     n_fit = len(splits["fit"])
     first = Screen(searches[0].screen_of_baselines, searches[0].seed).most_items(n_fit)
     parts = [CostPart(stage="baselines", name=BASELINES, split="fit", models=n_baselines, items=first)]
-    tried: dict[str, CostPart] = {}
+    on_fit: dict[str, CostPart] = {}
     for search in searches:
-        tried[search.name] = _tried(search, tried, n_fit, n_workers)
-    parts += tried.values()
-    chosen = {each.name: _finalists(each, finalists, tried[each.name].models) for each in searches}
-    parts += _read("validation", {**chosen, BASELINES: n_baselines}, len(splits["validation"]))
-    parts += _read(
-        "test", {**{each.name: 1 for each in searches}, BASELINES: n_baselines}, len(splits["test"])
-    )
+        on_fit[search.name] = _on_fit(search, on_fit, n_fit, n_workers)
+    parts += on_fit.values()
+    n_finalists = {s.name: _n_finalists(s, finalists, on_fit[s.name].models) for s in searches}
+    parts += _parts("validation", {**n_finalists, BASELINES: n_baselines}, len(splits["validation"]))
+    n_winners = dict.fromkeys(n_finalists, 1)
+    parts += _parts("test", {**n_winners, BASELINES: n_baselines}, len(splits["test"]))
     return Cost(parts=tuple(parts))
 
 
-def cost_of(journey: Journey) -> Cost:
+def remaining_cost(journey: Journey) -> Cost:
     """Count the answers that a journey grades at most, including those of earlier sessions.
 
     Seconds are those left of the budget.
@@ -132,7 +131,7 @@ def cost_of(journey: Journey) -> Cost:
     if journey.then is not None:
         space = searches[0].space
         searches += journey.then(space.decode(tuple(axis.first for axis in space.axes)))
-    cost = count(searches, len(journey.baselines), store.items(), journey.finalists, workers)
+    cost = count_answers(searches, len(journey.baselines), store.items(), journey.finalists, workers)
     stored: dict[tuple[str, Split], dict[int, int]] = {
         (part.name, part.split): _stored(store, part) for part in cost.parts
     }
@@ -165,18 +164,18 @@ def _left(store: RunStore, part: CostPart, n_stored: int, n_workers: int) -> Cos
     return part
 
 
-def _read(split: Literal["validation", "test"], models: Mapping[str, int], items: int) -> Iterator[CostPart]:
+def _parts(split: Literal["validation", "test"], models: Mapping[str, int], items: int) -> Iterator[CostPart]:
     for name, n in models.items():
         yield CostPart(stage=split, name=name, split=split, models=n, items=items)
 
 
-def _finalists(search: Search, wanted: int, n: int | None) -> int:
+def _n_finalists(search: Search, finalists: int, n_trials: int | None) -> int:
     """Return the maximum number of trials on validation, including those that a search always keeps."""
-    most = wanted + len(search.keep)
-    return most if n is None else min(most, n)
+    n = finalists + len(search.keep)
+    return n if n_trials is None else min(n, n_trials)
 
 
-def _tried(search: Search, before: Mapping[str, CostPart], n_fit: int, n_workers: int) -> CostPart:
+def _on_fit(search: Search, before: Mapping[str, CostPart], n_fit: int, n_workers: int) -> CostPart:
     """Return the part of a search on fit; a control is limited by its searches, a finite one by its size."""
     items = Screen(search.screen, search.seed).most_items(n_fit)
     models, seconds = expected_trials(search.limits, items), search.limits.seconds
@@ -184,9 +183,9 @@ def _tried(search: Search, before: Mapping[str, CostPart], n_fit: int, n_workers
         seconds /= n_workers
     if search.like:
         like = [before[name] for name in search.like]
-        models, answers = total(each.models for each in like), total(each.answers for each in like)
+        models, answers = total(part.models for part in like), total(part.answers for part in like)
         models = None if models is None or answers is None else min(models, answers // items)
-        seconds = total(each.seconds for each in like)
+        seconds = total(part.seconds for part in like)
     if isinstance(search.strategy, FiniteStrategy):
         models = search.strategy.size if models is None else min(models, search.strategy.size)
     return CostPart(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kingyo.checkpoints.header import WIDTHS
@@ -32,7 +33,7 @@ class MemoryForecast:
     n_live: int = 1
 
 
-def foresee_memory(run: Run) -> MemoryForecast:
+def estimate_memory(run: Run) -> MemoryForecast:
     """Estimate the memory of a run.
 
     Raises:
@@ -48,18 +49,11 @@ def foresee_memory(run: Run) -> MemoryForecast:
     )
     path, like = models.skeleton.path, planned.like.config
     return MemoryForecast(
-        live=sum(_size(job.shape) * WIDTHS[job.dtype] for job in planned.jobs),
+        live=sum(math.prod(job.shape) * WIDTHS[job.dtype] for job in planned.jobs),
         batch=called(run.kind, "memory", lambda: run.kind.memory(path, like, load), BatchMemory | None),
         sources={m.reference: sum(info.n_bytes for info in m.tensors.values()) for m in opened},
         missing={m.reference: m.n_missing for m in opened if m.n_missing},
     )
-
-
-def _size(shape: Sequence[int]) -> int:
-    n = 1
-    for each in shape:
-        n *= each
-    return n
 
 
 def _dtype_size(plan: Plan) -> int:

@@ -27,7 +27,7 @@ class PathCosts:
     longest_bytes: int
 
 
-def foresee_paths(run: Run) -> PathCosts:
+def estimate_paths(run: Run) -> PathCosts:
     """Measure the paths of a run.
 
     Raises:
@@ -43,7 +43,7 @@ def foresee_paths(run: Run) -> PathCosts:
     )
 
 
-def with_paths(memory: MemoryForecast, run: Run, longest: int) -> MemoryForecast:
+def with_path_memory(memory: MemoryForecast, run: Run, longest: int) -> MemoryForecast:
     """Return the memory of a run of paths, where all sources are live and none is copied.
 
     Args:
@@ -53,10 +53,10 @@ def with_paths(memory: MemoryForecast, run: Run, longest: int) -> MemoryForecast
     """
     models, frame = run.models, frame_of(run)
     dtype = run.config.merge.dtype or _dtype(frame)
-    live = list({each.reference: each for each in models.sources.values()}.values())
+    live = list({model.reference: model for model in models.sources.values()}.values())
     if run.config.space == "hybrid" or {"base", "uniform"} & set(run.baselines):
         live.append(models.skeleton)
-    n_numbers = sum(info.n_elements for each in live for info in each.tensors.values())
+    n_numbers = sum(info.n_elements for model in live for info in model.tensors.values())
     batch = memory.batch
     if batch is not None and batch.bytes is not None:  # it grows with the layers
         batch = replace(batch, bytes=batch.bytes // frame.layout.n_blocks * longest)

@@ -1,4 +1,4 @@
-"""Convert an outlook to plain data."""
+"""Convert a dry run to JSON data."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kingyo.types import SPLITS, Axis
 Json: TypeAlias = Mapping[str, object]
 
 
-def dry_run_record(outlook: DryRun) -> Json:
-    """Return an outlook as JSON data: models, genes, search, answers, memory and the first recipe."""
-    run, wanted = outlook.run, outlook.run.settings.first
+def dry_run_record(dry_run: DryRun) -> Json:
+    """Return a dry run as JSON data: models, genes, search, answers, memory and the first recipe."""
+    run, settings = dry_run.run, dry_run.run.settings.first
     main = run.searches[0]
     return {
         "name": run.config.name,
         "device": run.config.device,
-        "missing_device": outlook.missing_device,
+        "missing_device": dry_run.missing_device,
         "base": run.config.base,
         "sources": dict(run.config.sources),
         "parameters": run.models.skeleton.n_parameters,
@@ -33,22 +33,22 @@ def dry_run_record(outlook: DryRun) -> Json:
         },
         "near_duplicates": asdict(run.data.near),
         "search": {
-            "preset": wanted.preset.name,
-            "strategy": wanted.strategy,
-            "settings": dict(wanted.settings),
+            "preset": settings.preset.name,
+            "strategy": settings.strategy,
+            "settings": dict(settings.settings),
             "population": population(main.strategy),
-            "screen": asdict(wanted.screen),
-            "methods": list(wanted.methods),
-            "groups": wanted.groups,
+            "screen": asdict(settings.screen),
+            "methods": list(settings.methods),
+            "groups": settings.groups,
             "genes": [_gene(axis) for axis in run.axes],
         },
-        "controls": [search.name for search in run.foreseen[1:]],
+        "controls": [search.name for search in run.all_searches[1:]],
         "baselines": list(run.baselines),
-        "answers": _cost(outlook.cost),
-        "memory": _memory(outlook.memory),
-        "paths": None if outlook.paths is None else asdict(outlook.paths),
+        "answers": _cost(dry_run.cost),
+        "memory": _memory(dry_run.memory),
+        "paths": None if dry_run.paths is None else asdict(dry_run.paths),
         "first_recipe": run.first.to_dict(),
-        "notes": list(outlook.notes),
+        "notes": list(dry_run.notes),
     }
 
 

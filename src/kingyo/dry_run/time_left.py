@@ -10,10 +10,10 @@ from typing import Literal, TypeAlias
 
 from kingyo.dry_run.cost import STAGES, Cost, CostPart, Stage, total
 from kingyo.evolution import BASELINES, MAIN, Event
-from kingyo.run.config import PARAMETERS
+from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.types import Split
 
-GRACE = 0.1
+WARMUP_SHARE = 0.1
 """Share of the first model's time after it in which other models count as warm-up: a race ends several."""
 
 State: TypeAlias = Literal["waiting", "running", "done"]
@@ -83,7 +83,7 @@ class ProgressPart:
             self._warm_up()
 
     def _warm_up(self) -> None:
-        until = (1 + GRACE) * self.seconds if self.warmup is None else self.warmup.until
+        until = (1 + WARMUP_SHARE) * self.seconds if self.warmup is None else self.warmup.until
         if self.new and (self.new <= self.workers or self.seconds <= until):
             self.warmup = Warmup(until=until, seconds=self.seconds, models=self.new, answers=self.new_answers)
 
@@ -113,8 +113,10 @@ class TimeLeft:
     """
 
     def __init__(self, cost: Cost, clock: Callable[[], float] = time.monotonic) -> None:
-        self._legs = {
-            (part.name, part.split): _begun(part, cost.stored.get((part.name, part.split), {}), cost.workers)
+        self._parts = {
+            (part.name, part.split): _progress(
+                part, cost.stored.get((part.name, part.split), {}), cost.workers
+            )
             for part in cost.parts
         }
         self._workers = cost.workers
@@ -125,57 +127,62 @@ class TimeLeft:
     @property
     def has_begun(self) -> bool:
         """Whether any part has begun."""
-        return any(leg.state != "waiting" for leg in self._legs.values())
+        return any(part.state != "waiting" for part in self._parts.values())
 
     def take(self, event: Event) -> None:
         """Update the progress with an event."""
         if event.kind == "phase":
-            self._turn(event)
+            self._begin_part(event)
         elif event.kind in ("ended", "more") and self.running is not None:
             self._tick(is_counted=not event.replayed)
             self.running.take(event)
 
     def finish(self) -> None:
         """Mark all parts as done."""
-        self._end()
-        for leg in self._legs.values():
-            leg.state = "done"
+        self._end_part()
+        for part in self._parts.values():
+            part.state = "done"
 
-    def legs(self, stage: Stage | None = None) -> list[ProgressPart]:
+    def parts(self, stage: Stage | None = None) -> list[ProgressPart]:
         """Return the parts of a stage, or of all stages in order."""
-        every = list(self._legs.values())
-        return [leg for each in STAGES for leg in every if leg.part.stage == each and stage in (None, each)]
+        every = list(self._parts.values())
+        return [
+            progress
+            for name in STAGES
+            for progress in every
+            if progress.part.stage == name and stage in (None, name)
+        ]
 
-    def seconds(self, leg: ProgressPart) -> float:
+    def seconds(self, part: ProgressPart) -> float:
         """Return the seconds of a part in this session."""
-        return leg.seconds + (self._clock() - self._since if leg is self.running else 0.0)
+        return part.seconds + (self._clock() - self._since if part is self.running else 0.0)
 
-    def left(self, legs: Sequence[ProgressPart]) -> float | None:
+    def left(self, parts: Sequence[ProgressPart]) -> float | None:
         """Estimate the seconds left for parts; None before an estimate is possible."""
-        return total(self._seconds_left(leg) for leg in legs)
+        return total(self._seconds_left(part) for part in parts)
 
     def share(self) -> float:
         """Return the share of answers that are done, 0 to 1; 0 while their number is unknown."""
-        left = total(self._answers_left(leg) for leg in self.legs())
-        done = sum(leg.answers for leg in self.legs())
+        left = total(self._answers_left(part) for part in self.parts())
+        done = sum(part.answers for part in self.parts())
         return 0.0 if left is None or not done else done / (done + left)
 
-    def _turn(self, event: Event) -> None:
+    def _begin_part(self, event: Event) -> None:
         """End the running part and begin the next."""
-        self._end()
+        self._end_part()
         key: _Key = event.search, event.split
-        leg = self._legs.get(key) or ProgressPart(
-            part=_unforeseen(event), total=event.total, workers=self._workers
+        part = self._parts.get(key) or ProgressPart(
+            part=_unexpected(event), total=event.total, workers=self._workers
         )
-        self._legs[key] = leg
-        leg.total, leg.state, leg.done = event.total, "running", 0
-        self._since, self.running = self._clock(), leg
+        self._parts[key] = part
+        part.total, part.state, part.done = event.total, "running", 0
+        self._since, self.running = self._clock(), part
 
-    def _end(self) -> None:
+    def _end_part(self) -> None:
         if self.running is not None:
             self._tick(is_counted=True)
-            leg, self.running = self.running, None
-            leg.state, leg.total = "done", leg.done if leg.total is None else leg.total
+            part, self.running = self.running, None
+            part.state, part.total = "done", part.done if part.total is None else part.total
 
     def _tick(self, *, is_counted: bool) -> None:
         """Add the time since the last event to the running part, unless the event was replayed."""
@@ -184,50 +191,63 @@ class TimeLeft:
             self.running.seconds += now - self._since
         self._since = now
 
-    def _seconds_left(self, leg: ProgressPart) -> float | None:
+    def _seconds_left(self, progress: ProgressPart) -> float | None:
         """Estimate from the part's own time per model, else from the time per answer of other parts."""
-        if leg.state == "done":
+        if progress.state == "done":
             return 0.0
-        limit = None if leg.part.seconds is None else max(0.0, leg.part.seconds - self.seconds(leg))
-        models = None if leg.total is None else leg.total - leg.done
+        limit = (
+            None
+            if progress.part.seconds is None
+            else max(0.0, progress.part.seconds - self.seconds(progress))
+        )
+        models = None if progress.total is None else progress.total - progress.done
         if models == 0:
             return 0.0
         estimate: float | None = None
-        if models is not None and leg.per_model is not None:
-            estimate = models * leg.per_model
+        if models is not None and progress.per_model is not None:
+            estimate = models * progress.per_model
         elif models is not None:
-            answers, each = self._answers_left(leg), self._per_answer(leg)
-            estimate = None if answers is None or each is None else answers * each
+            answers, speed = self._answers_left(progress), self._per_answer(progress)
+            estimate = None if answers is None or speed is None else answers * speed
         return limit if estimate is None else estimate if limit is None else min(estimate, limit)
 
-    def _answers_left(self, leg: ProgressPart) -> float | None:
-        if leg.state == "done":
+    def _answers_left(self, progress: ProgressPart) -> float | None:
+        if progress.state == "done":
             return 0.0
-        if leg.total is None:
-            seconds, each = leg.part.seconds, self._per_answer(leg)
-            return None if seconds is None or not each else max(0.0, seconds - self.seconds(leg)) / each
-        left = (leg.total - leg.done) * (leg.answers / leg.done if leg.done else leg.part.items)
-        like = [self._legs[name, "fit"] for name in leg.part.like if (name, "fit") in self._legs]
-        most = [each.answers + (self._answers_left(each) or 0.0) for each in like]
-        return min(left, max(0.0, sum(most) - leg.answers)) if most else left
+        if progress.total is None:
+            seconds, speed = progress.part.seconds, self._per_answer(progress)
+            return (
+                None if seconds is None or not speed else max(0.0, seconds - self.seconds(progress)) / speed
+            )
+        left = (progress.total - progress.done) * (
+            progress.answers / progress.done if progress.done else progress.part.items
+        )
+        like = [self._parts[name, "fit"] for name in progress.part.like if (name, "fit") in self._parts]
+        most = [other.answers + (self._answers_left(other) or 0.0) for other in like]
+        return min(left, max(0.0, sum(most) - progress.answers)) if most else left
 
-    def _per_answer(self, leg: ProgressPart) -> float | None:
-        """Return seconds per answer: of the part, of the last part on its split, or of the likest part.
+    def _per_answer(self, progress: ProgressPart) -> float | None:
+        """Return seconds per answer: of the part, of the last part on its split, or of the most similar part.
 
-        Answers cost less where each model gives more of them, so the likest part has about as many per model.
+        An answer takes less time if each model gives more of them, so similar parts have as many per model.
         """
-        measured = [each for each in self._legs.values() if each.per_answer]
-        alike = [each for each in measured if each.part.split == leg.part.split]
-        others = sorted(measured, key=lambda each: _unlike(each, leg.part.items))
-        return next((each.per_answer for each in (leg, *alike[::-1], *others) if each.per_answer), None)
+        measured = [progress for progress in self._parts.values() if progress.per_answer]
+        same_split = [other for other in measured if other.part.split == progress.part.split]
+        others = sorted(measured, key=lambda other: _distance(other, progress.part.items))
+        candidates = (progress, *same_split[::-1], *others)
+        return next((progress.per_answer for progress in candidates if progress.per_answer), None)
 
 
-def _unlike(leg: ProgressPart, items: int) -> float:
+def _distance(progress: ProgressPart, items: int) -> float:
     """Return the distance of two numbers of answers per model, on a log scale."""
-    return abs(math.log((leg.new_answers / leg.new) / max(1, items))) if leg.new_answers else math.inf
+    return (
+        abs(math.log((progress.new_answers / progress.new) / max(1, items)))
+        if progress.new_answers
+        else math.inf
+    )
 
 
-def _begun(part: CostPart, stored: Mapping[int, int], workers: int) -> ProgressPart:
+def _progress(part: CostPart, stored: Mapping[int, int], workers: int) -> ProgressPart:
     """Return a part with the progress of earlier sessions."""
     total = None if part.models is None else max(part.models, len(stored))
     return ProgressPart(
@@ -240,7 +260,7 @@ def _begun(part: CostPart, stored: Mapping[int, int], workers: int) -> ProgressP
     )
 
 
-def _unforeseen(event: Event) -> CostPart:
-    stages: dict[str, Stage] = {BASELINES: "baselines", MAIN: "search", PARAMETERS: "search"}
+def _unexpected(event: Event) -> CostPart:
+    stages: dict[str, Stage] = {BASELINES: "baselines", MAIN: "search", WEIGHT_SEARCH: "search"}
     stage = stages.get(event.search, "controls") if event.split == "fit" else event.split
     return CostPart(stage=stage, name=event.search, split=event.split, models=event.total, items=0)

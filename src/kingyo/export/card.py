@@ -31,7 +31,7 @@ from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.remarks import better_than_bred, not_compared
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
-from kingyo.run.config import PARAMETERS, TRAINED, RunConfig
+from kingyo.run.config import TRAINED, WEIGHT_SEARCH, RunConfig
 from kingyo.stats import Interval
 from kingyo.tasks import TaskSpec
 from kingyo.types import SPLITS, Item
@@ -168,7 +168,7 @@ def _what(card: Card) -> str:
         how, name = "an evolutionary search over recipes", f"trial {trial.asked.number}"
     else:
         how = cell(describe_search(trial.search))
-        how = f"a search of {how}" if trial.search == PARAMETERS else f"{how} over recipes"
+        how = f"a search of {how}" if trial.search == WEIGHT_SEARCH else f"{how} over recipes"
     return f"{merged}, bred by {by}: {how}, without any gradient training. This is {name} of the run {run}."
 
 
@@ -303,7 +303,7 @@ def _searches(card: Card) -> Iterator[str]:
     name = card.chosen.trial.search
     if card.is_baseline:
         yield "no search: it is a model that the run compares with"
-        name = next((each for each in (MAIN, PARAMETERS) if each in card.searches), name)
+        name = next((each for each in (MAIN, WEIGHT_SEARCH) if each in card.searches), name)
     search = card.searches[name]
     if name == TRAINED:
         yield "LoRA training on the best parent, with settings that validation chose among"

@@ -8,7 +8,8 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.evolution import BASELINES, MAIN, read_front
 from kingyo.results.summary import RunSummary, summarize
 from kingyo.results.trials import describe_search, find_trial, reference_to
-from kingyo.run.extensions import controls_to_run, how_to_run, read_extensions
+from kingyo.run.extensions import read_extensions
+from kingyo.run.later_controls import control_command, missing_controls
 from kingyo.store import RunStore, StoredTrial
 
 FLAGS = ("--trial", "--search", "--pick", "--best")
@@ -76,12 +77,12 @@ def _no_best(summary: RunSummary) -> KingyoError:
 def _winner(store: RunStore, search: str) -> StoredTrial:
     """Return the winner of a search."""
     searches = [name for name in store.searches() if name != BASELINES]
-    if search in controls_to_run(store):
+    if search in missing_controls(store):
         raise KingyoError(
             "--search",
             expected=f"one of {', '.join(searches)}",
             received=f"'{search}', which was not run",
-            remedy=f"Run it: {how_to_run(str(store.folder), search)}",
+            remedy=f"Run it: {control_command(str(store.folder), search)}",
         )
     if search not in (MAIN, *searches):
         raise KingyoError(

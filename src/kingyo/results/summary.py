@@ -26,17 +26,10 @@ from kingyo.results.model_result import MIXTURES, ModelResult, read_model_result
 from kingyo.results.set_values import SetRow, measure_text
 from kingyo.results.summary_json import summary_json
 from kingyo.results.trials import row_title
-from kingyo.run.config import PARAMETERS
-from kingyo.run.extensions import (
-    Extension,
-    TestReading,
-    controls_to_run,
-    how_to_run,
-    note_on_test,
-    read_extensions,
-    readings_of_test,
-)
-from kingyo.run.provenance import Renewal, renewals
+from kingyo.run.config import WEIGHT_SEARCH
+from kingyo.run.extensions import Extension, TestReading, note_on_test, read_extensions, readings_of_test
+from kingyo.run.later_controls import control_command, missing_controls
+from kingyo.run.renewals import Renewal, renewals
 from kingyo.run.trained_control import TrainedControl, read_training
 from kingyo.stats import Interval, mean_name, percent
 from kingyo.store import EvaluationRow, RunStore
@@ -171,7 +164,7 @@ class RunSummary:
 
 def summarize(store: RunStore) -> RunSummary:
     """Read the summary of a run, finished or not."""
-    fits = [row for row in store.summaries("fit") if row.search in (PARAMETERS, MAIN)]
+    fits = [row for row in store.summaries("fit") if row.search in (WEIGHT_SEARCH, MAIN)]
     baselines = {
         str(trial.name): read_model_result(store, str(trial.name), trial) for trial in store.trials(BASELINES)
     }
@@ -212,7 +205,7 @@ def summarize(store: RunStore) -> RunSummary:
         readings=readings_of_test(store),
         test_note=_note_on_test(store),
         renewals=renewals(store),
-        controls_to_run={name: how_to_run(str(store.folder), name) for name in controls_to_run(store)},
+        controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
         estimate=None if child is None else estimate(store, child.trial),
         training=read_training(store),
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.evolution import BASELINES, MAIN
-from kingyo.run.config import FRANKENMERGE, PARAMETERS, TRAINED, WEIGHTS_ALONE
+from kingyo.run.config import FRANKENMERGE, TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS
 
@@ -75,12 +75,12 @@ def describe_search(name: str) -> str:
         return "the main search"
     if name == TRAINED:
         return f"the {_LORA}"
-    return WEIGHTS_ALONE if name == PARAMETERS else f"{name} search"
+    return WEIGHT_SEARCH_LABEL if name == WEIGHT_SEARCH else f"{name} search"
 
 
 def row_title(search: str) -> str:
-    """Return the row title of a search's winner: "random, same cost", "weights alone", "trained LoRA"."""
-    return {PARAMETERS: WEIGHTS_ALONE, TRAINED: _LORA}.get(search, f"{search}, same cost")
+    """Name the winner of a search in a table: "random, same cost", "weights alone", "trained LoRA"."""
+    return {WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, TRAINED: _LORA}.get(search, f"{search}, same cost")
 
 
 def failure_of(store: RunStore, trial: StoredTrial) -> str | None:

@@ -1,1 +1,1 @@
-"""A run, from its run.yaml to the objects that it is made of: models, items, spaces, searches, workers."""
+"""The opened run: settings, models, items, spaces, searches and workers."""

@@ -1,4 +1,4 @@
-"""How a run begins: everything is checked first, then its folder is made and holds all that it is made of."""
+"""Begin a run: check everything, then create its folder and store its settings, models and items."""
 
 from __future__ import annotations
 
@@ -11,65 +11,64 @@ from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolution import objectives_as_facts
 from kingyo.io.lazy_torch import torch
-from kingyo.run.config import CHOICE_NORMALISE
+from kingyo.run.controls import possible_controls
 from kingyo.run.notes import notes
-from kingyo.run.preflight import check, check_questions
-from kingyo.run.provenance import libraries_of, made_with
+from kingyo.run.preflight import check, check_prompts
 from kingyo.run.run import Run
-from kingyo.run.searches import possible_controls
-from kingyo.run.seed_runs import require_alike
+from kingyo.run.scoring_code import libraries_of, provenance_facts
+from kingyo.run.seed_runs import require_same_setup
 from kingyo.run.stored_config import MODELS, STAMPS, as_fact
 from kingyo.space import STEPS
 from kingyo.store import RunStore
 
-TINY = 10_000_000
-"""Models of fewer parameters compute with one thread, unless the run.yaml says otherwise."""
+FEW_PARAMETERS = 10_000_000
+"""Models with fewer parameters use one thread by default."""
 
 
 def check_all(run: Run) -> dict[str, str]:
-    """Check everything that can be known before a search but prompts; each weight is read once.
+    """Check models, data and settings, except for prompts. This reads each weight once.
 
     Returns:
-        Reference of each model -> its fingerprint.
+        Reference of a model -> fingerprint.
 
     Raises:
-        KingyoError: whatever is wrong with models, data or settings.
+        KingyoError: models, data or settings are invalid.
     """
     check(run)
-    from kingyo.models.loading import require_device  # after slips of the pen are answered: it takes seconds
+    from kingyo.models.loading import require_device  # slow import, so after the quick checks
 
     require_device(run.config.device)
     return fingerprints_of(run.models.by_reference.values(), check_finite=True)
 
 
 def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None = None) -> Run:
-    """Check a run, then make its folder and store all that it is made of.
+    """Check a run, create its folder and store what it consists of.
 
     Args:
         run: opened from a run.yaml.
-        path: the run folder to make.
-        seeds: the folder of the runs of other seeds, if it is to stand beside them.
-        file: the run.yaml itself, in the folder; its name is stored.
+        path: the new run folder.
+        seeds: folder with the runs of other seeds, if the run is one of several.
+        file: the run.yaml; its name is stored.
 
     Returns:
-        The run with its store, which is open for writing.
+        The run with its store, open for writing.
 
     Raises:
-        KingyoError: whatever is wrong with models, data or settings, or the runs of other seeds differ in
-            more than the seed; nothing has been written then.
+        KingyoError: models, data or settings are invalid, or the runs of other seeds differ in more than the
+            seed; nothing is written then.
     """
     config, folder, models = run.config, run.folder, run.models
-    stamps = {name: stamps_of(each) for name, each in models.by_reference.items()}
+    stamps = {name: stamps_of(model) for name, model in models.by_reference.items()}
     fingerprints = check_all(run)
-    check_questions(run)
-    made_of = {
+    check_prompts(run)
+    contents = {
         "config": as_fact(config),
         MODELS: fingerprints,
-        **made_with(config, folder, libraries=libraries_of(run)),
+        **provenance_facts(config, folder, libraries=libraries_of(run)),
         "known_paths": run.known_paths,
     }
     if seeds is not None:
-        require_alike(seeds, {**made_of, "items": run.items, CHOICE_NORMALISE: None})
+        require_same_setup(seeds, {**contents, "items": run.items})
     facts = {
         "name": config.name,
         "version": __version__,
@@ -78,7 +77,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         "folder": str(folder.resolve()),
         **({} if file is None else {"run_yaml": file.name}),
         "folder_from_run": os.path.relpath(folder.resolve(), path.resolve()),
-        **made_of,
+        **contents,
         STAMPS: stamps,
         "duplicates_dropped": run.data.duplicates,
         "near_duplicates": asdict(run.data.near),
@@ -94,10 +93,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
 
 
 def _threads(run: Run) -> int:
-    """One for a tiny model: a second gains nothing, and waits for long where another job has the core.
-
-    Workers share the cores.
-    """
-    if run.models.skeleton.n_parameters < TINY:
+    """Return 1 for a small model, which gains nothing from more; else the cores per worker."""
+    if run.models.skeleton.n_parameters < FEW_PARAMETERS:
         return 1
     return max(1, torch.get_num_threads() // run.config.workers)

@@ -1,9 +1,4 @@
-"""What a run.yaml says of paths through layers, as objects.
-
-Their space, the points that a search begins with, and the models that it is compared with.
-
-It opens recipes that a run.yaml names; it reads no weight and no data.
-"""
+"""Layer paths of a run: their space, the initial points of a search, and the baselines."""
 
 from __future__ import annotations
 
@@ -14,7 +9,8 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.model_reference import whole_model
 from kingyo.errors import KingyoError
 from kingyo.recipe import MERGED, Hop, Recipe, load_recipe, path_of_slices
-from kingyo.run.config import FRANKENMERGE, DataflowConfig, RunConfig
+from kingyo.run.config import FRANKENMERGE, RunConfig
+from kingyo.run.config_sections import DataflowConfig
 from kingyo.run.run_models import RunModels
 from kingyo.run.setup import KnownPaths, Setup
 from kingyo.space import (
@@ -31,41 +27,40 @@ from kingyo.types import Genome
 
 
 def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
-    """Return the paths that a run.yaml wants to be searched.
+    """Return the space of the searched paths.
 
     Args:
         setup: of the run.
-        merge: of a run of both spaces, or of the second of its searches: what is merged. It is one more
-            source, and the frame unless the run.yaml says otherwise.
+        merge: a merge that is one more source, and the default frame; with ``space: hybrid``.
     """
-    wanted, passed, dtype = _wanted(setup), _passed(setup, merge), setup.config.merge.dtype
-    merged = MERGED if _has_merge(setup, merge) else None  # else a source may be called so
-    frame = wanted.frame or next(iter(passed))
-    limits = [] if wanted.max_hops is None else [wanted.max_hops]
-    if wanted.max_size is not None:
-        limits.append(path_sizes(passed, frame, dtype).hops_within(wanted.max_size))
+    paths, sources, dtype = _paths(setup), _path_sources(setup, merge), setup.config.merge.dtype
+    merged = MERGED if _has_merge(setup, merge) else None  # else a source may have this name
+    frame = paths.frame or next(iter(sources))
+    limits = [] if paths.max_hops is None else [paths.max_hops]
+    if paths.max_size is not None:
+        limits.append(path_sizes(sources, frame, dtype).hops_within(paths.max_size))
     return DataflowSpace(
-        sources={name: MERGED if name == merged else each.reference for name, each in passed.items()},
-        n_layers={name: each.layout.n_blocks for name, each in passed.items()},
+        sources={name: MERGED if name == merged else model.reference for name, model in sources.items()},
+        n_layers={name: model.layout.n_blocks for name, model in sources.items()},
         frame=frame,
-        repetitions=wanted.repetitions,
-        order=wanted.order,
-        scales=wanted.scales,
-        max_scale=wanted.max_scale,
-        inclusion=wanted.inclusion,
+        repetitions=paths.repetitions,
+        order=paths.order,
+        scales=paths.scales,
+        max_scale=paths.max_scale,
+        inclusion=paths.inclusion,
         max_hops=min(limits, default=None),
         dtype=dtype,
         merges={} if merge is None else {MERGED: merge},
     )
 
 
-def _wanted(setup: Setup) -> DataflowConfig:
-    assert setup.settings.paths is not None, "the run searches paths"
+def _paths(setup: Setup) -> DataflowConfig:
+    assert setup.settings.paths is not None, "only runs that search paths"
     return setup.settings.paths
 
 
-def _passed(setup: Setup, merge: Recipe | None) -> dict[str, Checkpoint]:
-    """The models whose layers are passed; a merge is like the model that it is filled into."""
+def _path_sources(setup: Setup, merge: Recipe | None) -> dict[str, Checkpoint]:
+    """Return the models that give layers; the skeleton stands for a merge."""
     models = setup.models
     return {**({MERGED: models.skeleton} if _has_merge(setup, merge) else {}), **models.sources}
 
@@ -75,21 +70,21 @@ def _has_merge(setup: Setup, merge: Recipe | None) -> bool:
 
 
 def models_of_paths(setup: Setup) -> dict[str, Checkpoint]:
-    """Return the models whose layers are passed, by name, the frame first; for a merge, one like it."""
-    passed = _passed(setup, None)
-    frame = _wanted(setup).frame or next(iter(passed))
-    return {frame: passed[frame], **passed}
+    """Return the models that give layers by name, frame first; the skeleton stands for a merge."""
+    sources = _path_sources(setup, None)
+    frame = _paths(setup).frame or next(iter(sources))
+    return {frame: sources[frame], **sources}
 
 
 def frame_of(setup: Setup) -> Checkpoint:
-    """Return the model that gives all but the layers of paths, or the one that it is like."""
+    """Return the model that gives embeddings, head and tokenizer; the skeleton stands for a merge."""
     return next(iter(models_of_paths(setup).values()))
 
 
 def path_sizes_of(setup: Setup) -> PathSizes:
-    """Return what paths take when they are exported."""
-    passed = models_of_paths(setup)
-    return path_sizes(passed, next(iter(passed)), setup.config.merge.dtype)
+    """Return the sizes of exported paths."""
+    models = models_of_paths(setup)
+    return path_sizes(models, next(iter(models)), setup.config.merge.dtype)
 
 
 def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> KnownPaths:
@@ -101,91 +96,91 @@ def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> Know
     names = {whole_model(reference, folder): name for name, reference in models.references.items()}
     if config.space == "hybrid":
         names[MERGED] = MERGED
-    found = dict[str, list[str]]()
+    paths = dict[str, list[str]]()
     for file in config.dataflow.known:
         hops, at = _hops(file, folder / file), (folder / file).parent
-        found[file] = [f"{_source(hop.model, at, names, file)}.{hop.layer}" for hop in hops]
-    return found
+        paths[file] = [f"{_source(hop.model, at, names, file)}.{hop.layer}" for hop in hops]
+    return paths
 
 
 def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
-    """What the run calls a model of a known path."""
+    """Return the name in the run of a model of a known path."""
     name = names.get(model) or names.get(whole_model(model, at))
     if name is None:
         raise KingyoError(
             f"dataflow.known: {file}",
             expected=f"a path through the sources: {', '.join(names.values())}",
             received=f"one through {model}",
-            remedy="Name that model as a source (relative paths start at the recipe), or leave it out.",
+            remedy="Add that model to the sources (relative paths start at the recipe), or delete the path.",
         )
     return name
 
 
-def first_points(setup: Setup, space: SourceSpace) -> list[Genome]:
-    """Return the paths that a search begins with: the space's own, and those of ``dataflow.known``.
+def initial_points(setup: Setup, space: SourceSpace) -> list[Genome]:
+    """Return the initial points of a search: those of the space, and the paths of ``dataflow.known``.
 
     Raises:
-        KingyoError: a known path is none of the space.
+        KingyoError: a known path is not in the space.
     """
     paths = space.layer_paths()
     if paths is None:
         return []
-    before = tuple(axis.first for axis in space.axes[: -len(paths.axes)])
-    own = paths.seeds() if _wanted(setup).seeds else []
-    points = [*own, *(_point(paths, *each) for each in setup.known_paths.items())]
-    return [(*before, *point) for point in dict.fromkeys(points)]
+    other_genes = tuple(axis.first for axis in space.axes[: -len(paths.axes)])
+    seeds = paths.seeds() if _paths(setup).seeds else []
+    points = [*seeds, *(_point(paths, *known) for known in setup.known_paths.items())]
+    return [(*other_genes, *point) for point in dict.fromkeys(points)]
 
 
-def paths_to_compare(space: DataflowSpace, models: RunModels, dtype: str | None) -> dict[str, Recipe]:
-    """Base and every parent as they are, the uniform merge if there is one, the untuned frankenmerge."""
+def path_baselines(space: DataflowSpace, models: RunModels, dtype: str | None) -> dict[str, Recipe]:
+    """Return base, all parents, the uniform merge if shapes allow it, and the untuned frankenmerge."""
     sources = models.references
-    alone = {
+    recipes = {
         name: path_recipe([(reference, k) for k in range(space.n_layers[name])], reference, dtype)
         for name, reference in sources.items()
     }
     if models.base is not None and models.base.reference not in sources.values():
-        alone = {"base": parent_recipe(models.base.reference, dtype), **alone}
+        recipes = {"base": parent_recipe(models.base.reference, dtype), **recipes}
     frame = space.frame if space.frame in sources else next(iter(sources))
     stacked = frankenmerge(sources, space.n_layers, frame)
-    if _is_of_one_shape(models):
-        alone["uniform"] = uniform_recipe(sources, None, dtype)
-    return {**alone, FRANKENMERGE: path_recipe(stacked, sources[frame], dtype)}
+    if _has_equal_shapes(models):
+        recipes["uniform"] = uniform_recipe(sources, None, dtype)
+    return {**recipes, FRANKENMERGE: path_recipe(stacked, sources[frame], dtype)}
 
 
-def _is_of_one_shape(models: RunModels) -> bool:
-    """Whether sources can be merged as they are, and run in the model that merges are filled into."""
+def _has_equal_shapes(models: RunModels) -> bool:
+    """Return whether skeleton and sources have tensors of the same shapes."""
     shapes = [
-        {name: info.shape for name, info in each.tensors.items()}
-        for each in (models.skeleton, *models.sources.values())
+        {name: info.shape for name, info in model.tensors.items()}
+        for model in (models.skeleton, *models.sources.values())
     ]
-    return all(each == shapes[0] for each in shapes[1:])
+    return all(other == shapes[0] for other in shapes[1:])
 
 
 def _point(paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
-    path = [(name, int(number)) for name, _, number in (each.rpartition(".") for each in layers)]
+    path = [(name, int(number)) for name, _, number in (layer.rpartition(".") for layer in layers)]
     genome = paths.genome(path)
     if genome is None:
-        odd = any(layer not in paths.layers for layer in path)
+        is_unknown = any(layer not in paths.layers for layer in path)
         raise KingyoError(
             f"dataflow.known: {file}",
-            expected="a path through layers of the sources, for which the slots have room"
-            + ("" if odd else f", of at most {paths.most_hops} layers"),
+            expected="a path through layers of the sources that the search space contains"
+            + ("" if is_unknown else f", of at most {paths.most_hops} layers"),
             received=" ".join(layers),
-            remedy="Leave it out, or name the models that have these layers."
-            if odd
-            else "Raise dataflow.repetitions, or max_hops and max_size; or leave it out.",
+            remedy="Delete it, or add the models that have these layers."
+            if is_unknown
+            else "Raise dataflow.repetitions, or max_hops and max_size; or delete it.",
         )
     return genome
 
 
 def _hops(file: str, at: Path) -> Sequence[Hop]:
-    """The hops of a recipe's path, or of slices of one source each."""
+    """Return the hops of a recipe with a path, or with slices of one source each."""
     if not at.is_file():
         raise KingyoError(
             f"dataflow.known: {file}",
             expected="the file of a recipe",
             received=f"none at {at}",
-            remedy="Correct the path, which starts at the run.yaml, or leave it out.",
+            remedy="Correct the path, which starts at the run.yaml, or delete it.",
         )
     recipe = load_recipe(at)
     hops = recipe.path or path_of_slices(recipe.slices)
@@ -194,6 +189,6 @@ def _hops(file: str, at: Path) -> Sequence[Hop]:
             f"dataflow.known: {file}",
             expected="a recipe with a path, or with slices of one source each, without scales",
             received="scales" if hops else "another recipe",
-            remedy="Leave the scales out; a search finds them." if hops else "Name a recipe of a path.",
+            remedy="Delete the scales; a search finds them." if hops else "Name a recipe of a path.",
         )
     return hops

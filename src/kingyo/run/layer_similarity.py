@@ -1,7 +1,4 @@
-"""How alike the layers of a run's sources are on its fit items, as an errand: open, check, load, measure.
-
-It reads run.yaml or a task, and models; it searches nothing and writes nothing.
-"""
+"""Measure how similar the layers of models are on the fit items of a task."""
 
 from __future__ import annotations
 
@@ -31,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilaritySettings:
-    """How models are loaded and asked.
+    """How models are loaded and prompted.
 
     Attributes:
-        frame: name of the model that tokenizes, and gives all but the layers.
-        folder: where relative paths start.
+        frame: name of the model that gives tokenizer, embeddings and head.
+        folder: start of relative paths.
         options: for loading.
-        most: how many items at most; None for all.
-        kind: of the models; as their configs say when None.
+        most: maximum number of items; None for all.
+        kind: of the models; from their configs if None.
     """
 
     frame: str
@@ -50,12 +47,12 @@ class SimilaritySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityResult:
-    """What was measured, and on what.
+    """A measurement of similarity.
 
     Attributes:
         models: name -> reference.
-        n_prompts: different prompts of fit items.
-        likeness: of their streams.
+        n_prompts: number of distinct prompts.
+        likeness: similarity of hidden states between layers.
     """
 
     models: Mapping[str, str]
@@ -63,92 +60,90 @@ class SimilarityResult:
     likeness: LayerSimilarity
 
 
-def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> SimilarityResult:
+def measure_sources(config: RunConfig, folder: Path, most: int | None = None) -> SimilarityResult:
     """Measure the sources of a run.yaml on its fit items.
 
     Args:
         config: the run.yaml.
-        folder: where its relative paths start.
-        most: how many items at most; None for all.
+        folder: start of its relative paths.
+        most: maximum number of items; None for all.
 
     Raises:
-        KingyoError: whatever is wrong with models or data, or the layers of the sources cannot follow one
-            another: they differ in width, architecture or tokens.
+        KingyoError: models or data are invalid, or models differ in width, architecture or tokens.
     """
     sources = open_models(config, folder).sources
     task = build_tasks(config.specs, load_splits(config.specs, folder).splits, folder)
     paths = settings_of(config).paths
-    wanted = None if paths is None else paths.frame
-    first = next(iter(sources))
+    frame = None if paths is None else paths.frame
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     how = SimilaritySettings(
-        frame=wanted if wanted is not None and wanted in sources else first,
+        frame=frame if frame is not None and frame in sources else next(iter(sources)),
         folder=folder,
         options=load_options(config),
         most=most,
         kind=config.kind,
     )
-    return models_alike(sources, task, how)
+    return measure_models(sources, task, how)
 
 
-def models_alike(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> SimilarityResult:
-    """Measure models on the fit items of a task; raises as ``sources_alike`` does.
+def measure_models(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> SimilarityResult:
+    """Measure models on the fit items of a task; raises as ``measure_sources``.
 
     Args:
         models: opened, by name.
-        task: whose prompts they read.
-        how: how they are loaded and asked.
+        task: gives the prompts.
+        how: settings.
     """
-    found = kind_of_models(models, how.kind, how.folder)
-    kind = require_ability("kingyo layers", ShowsStreams, found, "Name language models.")
+    any_kind = kind_of_models(models, how.kind, how.folder)
+    kind = require_ability("kingyo layers", ShowsStreams, any_kind, "Name language models.")
     require_answers(task, kind)
     _check(models, how)
     prompts = _prompts(task, kind, models[how.frame], how.most)
-    from kingyo.compare.similarity import measure_likeness  # after slips of the pen are answered
+    from kingyo.compare.similarity import measure_likeness  # slow import, so after the checks
 
     streams = kind.streams(_live(models, kind, how), how.frame)
     return SimilarityResult(
-        models={name: each.reference for name, each in models.items()},
+        models={name: model.reference for name, model in models.items()},
         n_prompts=len(prompts),
         likeness=measure_likeness(streams.n_layers, lambda: streams(prompts)),
     )
 
 
 def _check(models: Mapping[str, Checkpoint], how: SimilaritySettings) -> None:
-    """Refuse layers that cannot follow one another, as a path through all of them is."""
-    in_order = {how.frame: models[how.frame], **models}
-    layers = [(each.reference, k) for each in in_order.values() for k in range(each.layout.n_blocks)]
+    """Check that one path could pass through all layers of all models."""
+    in_order = {how.frame: models[how.frame], **models}.values()
+    layers = [(model.reference, k) for model in in_order for k in range(model.layout.n_blocks)]
     if not layers:
         raise KingyoError(
             "sources", expected="models with layers", received="none", remedy="Name decoder-only models."
         )
-    by_reference = {each.reference: each for each in in_order.values()}
+    by_reference = {model.reference: model for model in in_order}
     plan(
         path_recipe(layers, models[how.frame].reference, how.options.dtype), Sources(by_reference, how.folder)
     )
-    check_tokens({reference: each.path for reference, each in by_reference.items()})
+    check_tokens({reference: model.path for reference, model in by_reference.items()})
 
 
 def _prompts(task: Task, kind: ModelKind, frame: Checkpoint, most: int | None) -> Sequence[object]:
-    """The different prompts of fit items as a model gets them, through its chat template where it would."""
+    """Return the distinct prompts of fit items as a model gets them, with its chat template."""
     reader = kind.reader(frame.path)
     left = most
-    for each in single_tasks(task):
-        items = each.items("fit")[:left]
+    for single in single_tasks(task):
+        items = single.items("fit")[:left]
         left = None if left is None else left - len(items)
         for item in items:
-            with suppress(AllRead):  # which it raises when it has read
-                each.score(reader, [item])
+            with suppress(AllRead):  # the reader raises it instead of an answer
+                single.score(reader, [item])
     return list(dict.fromkeys(reader.prompts))
 
 
 def _live(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySettings) -> dict[str, Live]:
-    """All models, in the dtype of the frame; one that is named twice lives once."""
-    made: dict[str, Live] = {}
+    """Load all models in the dtype of the frame; names of the same model share it."""
+    loaded: dict[str, Live] = {}
     options = how.options
-    for each in (models[how.frame], *models.values()):
-        if each.reference not in made:
-            made[each.reference] = load_checkpoint(each, kind, options)
-            options = replace(options, dtype=made[each.reference].dtype)
-    return {name: made[each.reference] for name, each in models.items()}
+    for model in (models[how.frame], *models.values()):
+        if model.reference not in loaded:
+            loaded[model.reference] = load_checkpoint(model, kind, options)
+            options = replace(options, dtype=loaded[model.reference].dtype)
+    return {name: loaded[model.reference] for name, model in models.items()}

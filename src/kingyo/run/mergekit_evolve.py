@@ -1,7 +1,6 @@
-"""The genome YAML of mergekit-evolve, read as a run: unchanged, but for its tasks, which are kingyo's.
+"""Read the genome file of mergekit-evolve as a run. Its tasks are kingyo's.
 
-It reads and checks the file and finds the task; it opens no model. What its keys mean is mergekit's; where
-kingyo differs is told as notes, and in ``docs/run-yaml.md``.
+Differences from mergekit are returned as notes, and listed in ``docs/run-yaml.md``.
 """
 
 from __future__ import annotations
@@ -12,36 +11,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Real, parse_model
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe.references import Base, Model
-from kingyo.run.config import TAKEN, GenomeConfig, RunConfig, named_after, parse_config
+from kingyo.run.config import RESERVED_NAMES, RunConfig, parse_config
+from kingyo.run.config_file import name_from_path
+from kingyo.run.config_sections import GenomeConfig, StrictModel
 from kingyo.space import GenomeLayout
 from kingyo.tasks import TaskSpec, load_task_spec
 
 MAX_FEVALS = 100
 SIGMA = 1 / 6
-"""Both as mergekit-evolve has them; sigma is a difference of genes, not a share of an axis."""
-OF_LM_EVAL = ("limit", "num_fewshot", "shuffle", "apply_chat_template", "fewshot_as_multiturn")
+"""Defaults of mergekit-evolve; sigma is in units of genes, not a share of an axis."""
+LM_EVAL_KEYS = ("limit", "num_fewshot", "shuffle", "apply_chat_template", "fewshot_as_multiturn")
 DTYPE = "bfloat16"
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeRun:
-    """A genome file as a run, and sentences about what has no effect in it."""
+    """A genome file as a run.
+
+    Attributes:
+        config: of the run.
+        notes: sentences on keys without effect.
+    """
 
     config: RunConfig
     notes: tuple[str, ...] = ()
 
 
-class _StrictGenome(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Definition(_StrictGenome):
+class _Definition(StrictModel):
     models: Annotated[list[Model], Field(min_length=1)]
     merge_method: str
     base_model: Base = None
@@ -53,7 +55,7 @@ class _Definition(_StrictGenome):
     smooth: bool = False
 
 
-class _Task(_StrictGenome):
+class _Task(StrictModel):
     name: Annotated[str, Field(min_length=1)]
     weight: Annotated[Real, Field(gt=0)] = 1.0
     metric: str = "acc,none"
@@ -64,7 +66,7 @@ class _Task(_StrictGenome):
         return {"name": value} if isinstance(value, str) else value
 
 
-class _GenomeFile(_StrictGenome):
+class _GenomeFile(StrictModel):
     genome: _Definition
     tasks: Annotated[list[_Task], Field(min_length=1)]
     limit: int | None = None
@@ -76,7 +78,7 @@ class _GenomeFile(_StrictGenome):
 
 
 def is_genome_file(data: Mapping[str, object]) -> bool:
-    """Whether a mapping is that of mergekit-evolve, and not a run.yaml."""
+    """Return whether the content of a file is a genome file, not a run.yaml."""
     return "genome" in data and "sources" not in data
 
 
@@ -86,61 +88,61 @@ def load_genome_file(
     """Read a genome file as a run.
 
     Args:
-        path: the file; relative models begin where it is.
-        max_fevals: how many candidates are tried; 100 when None.
-        task_search_path: folders with task files, beside that of the file.
+        path: the file; relative paths of models start at its folder.
+        max_fevals: number of candidates; 100 if None.
+        task_search_path: folders with task files, besides that of the file.
 
     Raises:
-        KingyoError: a key or value that is not sound, or a task that kingyo does not find.
+        KingyoError: a key or value is invalid, or a task is missing.
     """
-    found = parse_model(_GenomeFile, read_yaml(path), str(path))
-    specs = _specs(found.tasks, path, task_search_path)
-    genome = _genome(found)
-    low, high = GenomeLayout(**genome.model_dump()).bounds(found.genome.merge_method)
+    file = parse_model(_GenomeFile, read_yaml(path), str(path))
+    specs = _specs(file.tasks, path, task_search_path)
+    genome = _genome(file)
+    low, high = GenomeLayout(**genome.model_dump()).bounds(file.genome.merge_method)
     data: dict[str, object] = {
-        "name": named_after(path, "genome"),
-        "sources": _names(found.genome),
+        "name": name_from_path(path, "genome"),
+        "sources": _names(file.genome),
         **_tasks(specs),
         "merge": {
-            "method": found.genome.merge_method,
+            "method": file.genome.merge_method,
             "dtype": DTYPE,
             "genome": genome.model_dump(exclude_unset=True),
         },
         "search": {"preset": "mergekit-evolve", "settings": {"sigma": SIGMA / (high - low)}},
         "budget": {"candidates": max_fevals or MAX_FEVALS},
     }
-    if found.genome.base_model is not None:
-        data["base"] = found.genome.base_model
-    return GenomeRun(config=parse_config(data, str(path)), notes=tuple(_notes(found)))
+    if file.genome.base_model is not None:
+        data["base"] = file.genome.base_model
+    return GenomeRun(config=parse_config(data, str(path)), notes=tuple(_notes(file)))
 
 
-def _genome(found: _GenomeFile) -> GenomeConfig:
-    given = found.genome.model_dump(exclude={"models", "merge_method", "base_model"}, exclude_unset=True)
+def _genome(file: _GenomeFile) -> GenomeConfig:
+    given = file.genome.model_dump(exclude={"models", "merge_method", "base_model"}, exclude_unset=True)
     given["filters"] = tuple(given.get("filters") or ())
-    return GenomeConfig.model_validate(given | {"random_init": found.random_init})
+    return GenomeConfig.model_validate(given | {"random_init": file.random_init})
 
 
 def _specs(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> list[TaskSpec]:
-    """The tasks, each found and weighted: a weight of the genome file goes before one of the task file."""
-    found: list[TaskSpec] = []
+    """Return the tasks; a weight in the genome file overrides that of the task file."""
+    specs: list[TaskSpec] = []
     for task in tasks:
         spec = _find_task(task, path.parent, search)
-        if any(each.name == spec.name for each in found):
+        if any(other.name == spec.name for other in specs):
             raise KingyoError(
                 f"{path}: tasks",
                 expected="different tasks",
                 received=f"{spec.name} twice",
-                remedy="Name each once; its weight says how much it counts.",
+                remedy="Name each once, and set its weight.",
             )
-        weighs = "weight" in task.model_fields_set
-        found.append(spec.model_copy(update={"weight": task.weight}) if weighs else spec)
-    return found
+        has_weight = "weight" in task.model_fields_set
+        specs.append(spec.model_copy(update={"weight": task.weight}) if has_weight else spec)
+    return specs
 
 
 def _tasks(specs: Sequence[TaskSpec]) -> dict[str, object]:
-    """As a run.yaml names them: one as ``task``, several as ``tasks``."""
-    written = {spec.name: spec.model_dump(exclude_unset=True) | {"name": spec.name} for spec in specs}
-    return {"tasks": written} if len(specs) > 1 else {"task": written[specs[0].name]}
+    """Return the tasks as keys of a run.yaml: one as ``task``, several as ``tasks``."""
+    tasks = {spec.name: spec.model_dump(exclude_unset=True) | {"name": spec.name} for spec in specs}
+    return {"tasks": tasks} if len(specs) > 1 else {"task": tasks[specs[0].name]}
 
 
 def _find_task(task: _Task, folder: Path, search: Sequence[Path]) -> TaskSpec:
@@ -153,32 +155,32 @@ def _find_task(task: _Task, folder: Path, search: Sequence[Path]) -> TaskSpec:
     raise KingyoError(
         f"tasks: {task.name}",
         expected=f"a kingyo task, as {task.name}.yaml in {places}",
-        received="none there" if file is None else f"{file}, a task of lm-eval's",
-        remedy="kingyo does not run lm-eval's tasks: write a task file with data:, prompt: and grader: (see "
-        "docs/run-yaml.md), put it beside the genome file or name its folder with --task-search-path.",
+        received="no such file" if file is None else f"{file}, a task of lm-eval",
+        remedy="Write a task file with data:, prompt: and grader: (see docs/run-yaml.md) beside the genome "
+        "file, or name its folder with --task-search-path; kingyo does not run tasks of lm-eval.",
     )
 
 
 def _names(genome: _Definition) -> dict[str, str]:
-    """Short names for the models: the last part of a path, with a number where two are alike."""
-    found: dict[str, str] = {}
+    """Return short names of the models: the last part of the path, with a number if it is taken."""
+    references: dict[str, str] = {}
     for reference in genome.models:
         last = reference.split("+")[0].split("@")[0].rstrip("/").rpartition("/")[2]
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", last).lstrip("-._") or "model"
-        taken = stem in TAKEN or (stem == "base" and reference != genome.base_model)
+        taken = stem in RESERVED_NAMES or (stem == "base" and reference != genome.base_model)
         name, n = f"{stem}-1" if taken else stem, 1
-        while name in found:
+        while name in references:
             n += 1
             name = f"{stem}-{n}"
-        found[name] = reference
-    return found
+        references[name] = reference
+    return references
 
 
-def _notes(found: _GenomeFile) -> Iterator[str]:
-    given = [key for key in OF_LM_EVAL if key in found.model_fields_set]
-    given += ["metric"] if any("metric" in task.model_fields_set for task in found.tasks) else []
-    if given:
+def _notes(file: _GenomeFile) -> Iterator[str]:
+    keys = [key for key in LM_EVAL_KEYS if key in file.model_fields_set]
+    keys += ["metric"] if any("metric" in task.model_fields_set for task in file.tasks) else []
+    if keys:
         yield (
-            f"{', '.join(given)}: settings of lm-eval's tasks, without effect here: the task file says what "
-            "is asked, of which items, and what is right."
+            f"{', '.join(keys)}: settings of lm-eval's tasks, without effect here. The task file defines "
+            "prompts, items and graders."
         )

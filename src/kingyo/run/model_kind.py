@@ -1,4 +1,4 @@
-"""The kind of a run's models: whether they are of one, can answer its tasks, and how they are loaded."""
+"""Find the kind of a run's models, check that it fits the tasks, and load models."""
 
 from __future__ import annotations
 
@@ -30,20 +30,24 @@ from kingyo.types import SPLITS, Task
 def kind_of_models(
     models: Mapping[str, Checkpoint], name: str | None = None, folder: Path | None = None
 ) -> ModelKind:
-    """Return the kind of models, given by what the user calls them; ``name`` and ``folder`` say which.
+    """Return the common kind of models by their names; ``name`` and ``folder`` name a kind explicitly.
 
     Raises:
         KingyoError: see ``kingyo.models.kinds.common_kind``.
     """
-    pipelines = {model: each.pipeline_index for model, each in models.items()}
-    return common_kind({model: each.config for model, each in models.items()}, name, folder, pipelines)
+    pipelines = {key: model.pipeline_index for key, model in models.items()}
+    return common_kind({key: model.config for key, model in models.items()}, name, folder, pipelines)
 
 
 def needed_around(checkpoint: Checkpoint, find: Callable[[], ModelKind]) -> Sequence[str]:
-    """Return the folders of the pipeline around a component that its kind needs; ``find`` returns the kind.
+    """Return the other folders of a pipeline that the kind of a component needs.
+
+    Args:
+        checkpoint: opened.
+        find: returns the kind; called for components only.
 
     Raises:
-        KingyoError: as ``find`` does, which is asked of components alone.
+        KingyoError: as ``find``.
     """
     kind = None if checkpoint.pipeline is None else find()
     return kind.around if isinstance(kind, InPipeline) else ()
@@ -52,29 +56,29 @@ def needed_around(checkpoint: Checkpoint, find: Callable[[], ModelKind]) -> Sequ
 def open_alone(
     reference: str, name: str | None = None, *, allow_pickle: bool = False
 ) -> tuple[Checkpoint, ModelKind]:
-    """Open a model that a command names, with what its kind needs of the pipeline around it.
+    """Open the model of a command, with the other folders of its pipeline that its kind needs.
 
-    A folder with a pipeline stands for the component that a kind takes which needs others of it.
+    The folder of a pipeline stands for its only component of such a kind.
 
     Args:
         reference: see ``open_checkpoint``.
-        name: the kind; the one that takes the model when None.
+        name: of the kind; detected if None.
         allow_pickle: see ``open_checkpoint``.
 
     Raises:
         KingyoError: see ``open_checkpoint`` and ``kingyo.models.kinds.common_kind``.
     """
-    taken = [each for each in component_references(reference) if _is_in_pipeline(each, name)]
-    chosen = taken[0] if len(taken) == 1 else reference
-    found = open_checkpoint(chosen, allow_pickle=allow_pickle)
-    kind = kind_of_models({reference: found}, name)
-    if around := needed_around(found, lambda: kind):
-        found = open_checkpoint(chosen, allow_pickle=allow_pickle, around=around)
-    return found, kind
+    components = [each for each in component_references(reference) if _is_in_pipeline(each, name)]
+    chosen = components[0] if len(components) == 1 else reference
+    checkpoint = open_checkpoint(chosen, allow_pickle=allow_pickle)
+    kind = kind_of_models({reference: checkpoint}, name)
+    if around := needed_around(checkpoint, lambda: kind):
+        checkpoint = open_checkpoint(chosen, allow_pickle=allow_pickle, around=around)
+    return checkpoint, kind
 
 
 def _is_in_pipeline(reference: str, name: str | None) -> bool:
-    """Whether a component is taken by a kind, the named one if any, that needs others of its pipeline."""
+    """Return whether a kind, or the named one, takes a component and needs other folders of its pipeline."""
     path = local_path(parse_reference(reference).model)
     config = read_json(path / "config.json", "a model's config.json")
     index = read_json(path.parent / PIPELINE, "the index of a pipeline")
@@ -83,19 +87,19 @@ def _is_in_pipeline(reference: str, name: str | None) -> bool:
 
 
 def require_answers(task: Task, kind: ModelKind) -> None:
-    """Refuse a task whose ``needs`` a kind of model does not meet; one that names none is not checked.
+    """Check that a kind of model meets the ``needs`` of a task, if it declares any.
 
     Raises:
-        KingyoError: the live models of the kind cannot answer it.
+        KingyoError: live models of the kind cannot answer the task.
     """
-    for each in single_tasks(task):
-        needs = getattr(each, "needs", None)
+    for single in single_tasks(task):
+        needs = getattr(single, "needs", None)
         if needs is not None:
-            require_needs(f"task {each.name}", needs, kind)
+            require_needs(f"task {single.name}", needs, kind)
 
 
 def check_items(task: Task, kind: ModelKind, path: Path) -> None:
-    """Ask all items of all splits of what reads them for a model: a long test item must not end a search.
+    """Check that models can read all items of all splits, for example that no prompt is too long.
 
     Args:
         task: of the run.
@@ -103,23 +107,23 @@ def check_items(task: Task, kind: ModelKind, path: Path) -> None:
         path: folder of a model like the candidates; its weights are not read.
 
     Raises:
-        KingyoError: an item that the model could not answer.
+        KingyoError: an item cannot be answered.
     """
     reader = called(kind, "reader", lambda: kind.reader(path))
     if reader is None:
         return
-    for each in single_tasks(task):
+    for single in single_tasks(task):
         for split in SPLITS:
             try:
-                each.score(reader, each.items(split))
+                single.score(reader, single.items(split))
             except KingyoError:
                 raise
-            except (Exception, SystemExit):  # noqa: BLE001 (AllRead; or an own task that needs answers)
+            except (Exception, SystemExit):  # noqa: BLE001 (AllRead, or a user's task that needs answers)
                 continue
 
 
 def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOptions) -> Live:
-    """Load a model, with the LoRA that it may be named with.
+    """Load a model, with its LoRA if it has one.
 
     Raises:
         KingyoError: see ``kingyo.models.kinds.load_live``.
@@ -130,7 +134,7 @@ def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOption
 
 
 def load_options(config: RunConfig) -> LoadOptions:
-    """Return how a run.yaml wants live models to be loaded."""
+    """Return the options for live models of a run.yaml."""
     return LoadOptions(
         dtype=config.merge.dtype,
         device=config.device,
@@ -140,9 +144,9 @@ def load_options(config: RunConfig) -> LoadOptions:
 
 
 def task_options(config: RunConfig, folder: Path) -> list[Options]:
-    """Return the settings of each task by their keys, for the kind of model: such as ``max_new_tokens``.
+    """Return the settings of each task, such as ``max_new_tokens``.
 
     Raises:
-        KingyoError: an unknown kind of task, or an option that it does not take.
+        KingyoError: an unknown kind of task or option.
     """
     return [vars(settings_of(spec, folder)) for spec in config.specs.values()]

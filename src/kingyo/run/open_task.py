@@ -1,4 +1,4 @@
-"""A task, opened from whatever names it: a task file, a run.yaml, or a run folder."""
+"""Open the task of a task file, a run.yaml, or a run folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kingyo.io.yaml import read_yaml
 from kingyo.registry import whole_reference
-from kingyo.run.config import load_config, load_tasks
+from kingyo.run.config_file import load_config, load_tasks
 from kingyo.run.provenance import require_same_code
 from kingyo.run.stored_config import stored_config
 from kingyo.run.worker import use_threads
@@ -16,15 +16,13 @@ from kingyo.types import Task
 
 
 def open_task(path: Path) -> Task:
-    """Open a task file, the tasks of a run.yaml, or those of a run folder with the run's own items.
+    """Open the tasks of a task file, a run.yaml, a file with only ``tasks:``, or a run folder.
 
-    A file of nothing but ``tasks:`` will do as well. Several tasks are opened as one, see ``SeveralTasks``.
-
-    For a run folder torch then computes with as many threads as the run did, see ``use_threads``.
+    Several tasks are joined, see ``SeveralTasks``. A run folder gives its own items, and sets torch to the
+    threads of the run.
 
     Raises:
-        KingyoError: what was named is no task; or a grader of a run is no longer what its scores were made
-            with.
+        KingyoError: the path has no task, or code of the user differs from that of the run's scores.
     """
     if path.is_dir():
         with RunStore.read(path) as store:
@@ -37,10 +35,9 @@ def open_task(path: Path) -> Task:
 
 
 def kind_in(path: Path) -> str | None:
-    """Return the kind of model that a run.yaml or a run folder says; None where what is named says none.
+    """Return the kind of model that a run.yaml or a run folder names, or None.
 
-    Returns:
-        Its name; with the whole path, if it is that of an object in a file.
+    A path of an object in a file is returned as an absolute path.
     """
     if path.is_dir():
         with RunStore.read(path) as store:

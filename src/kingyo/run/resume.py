@@ -1,4 +1,4 @@
-"""What commands do with a run that has begun: go on with it, add to it, score it again."""
+"""Continue, extend or rescore a run that has begun."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import Event, Journey, Search
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED
-from kingyo.run.extensions import Amounts, asked_controls, extend, extended
+from kingyo.run.controls import CONTROLS, require_control
+from kingyo.run.extend import extend
+from kingyo.run.extensions import Amounts, with_extensions
+from kingyo.run.later_controls import asked_controls
 from kingyo.run.preflight import check_paths
-from kingyo.run.provenance import (
-    Renewal,
-    accept_changes,
-    libraries_of,
-    require_same,
-    require_same_or_store,
-    score_again,
-)
+from kingyo.run.provenance import require_same, require_same_or_store
+from kingyo.run.renewals import Renewal, accept_changes, score_again
 from kingyo.run.run import Run
-from kingyo.run.searches import CONTROLS, require_control
-from kingyo.run.seed_runs import scored_elsewhere
+from kingyo.run.scoring_code import libraries_of
+from kingyo.run.seed_runs import scores_of_other_seed
 from kingyo.run.stored_config import stored_config
 from kingyo.run.worker import runner_of
 from kingyo.store import RunStore
@@ -33,11 +30,11 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
     """Build the journey of a run that has begun.
 
     Args:
-        run: new, or half-way.
-        notify: is told what happens.
+        run: that has begun.
+        notify: called with each event.
 
     Raises:
-        KingyoError: code or versions are no longer those that its scores were made with.
+        KingyoError: code or versions differ from those of its scores.
     """
     store = run.begun
     require_same_or_store(store, run.config, run.folder, libraries_of(run))
@@ -47,7 +44,7 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
     def ready(searches: Sequence[Search]) -> list[Search]:
         return [
             replace(each, objectives=each.objectives.with_set_measures(measures))
-            for each in extended(searches, store)
+            for each in with_extensions(searches, store)
         ]
 
     def then(merge: Recipe) -> list[Search]:
@@ -61,44 +58,44 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         then=None if run.settings.then is None else then,
         finalists=run.config.finalists,
         reuse=run.config.search.reuse,
-        known=scored_elsewhere(store),
+        known=scores_of_other_seed(store),
         set_measures=measures,
         notify=notify,
     )
 
 
 def rescore(store: RunStore) -> Renewal:
-    """Reset a run to its beginning and keep its earlier scores in a file beside it; nothing is run yet.
+    """Reset a run to its beginning, and keep its scores in another file; nothing is run yet.
 
     Args:
         store: the run, open for writing.
 
     Raises:
-        KingyoError: a model is another one now, the task cannot be opened, or its paths cannot be exported;
-            nothing is changed then.
+        KingyoError: a model has changed, the task cannot be opened, or paths cannot be exported; nothing is
+            changed then.
     """
     run = _openable(store)
     return score_again(store, run.config, run.folder, libraries_of(run))
 
 
 def require_unchanged(store: RunStore) -> None:
-    """Check that a run's scores were made with today's code and versions; see ``require_same``."""
+    """Check that code and versions are those of a run's scores; see ``require_same``."""
     require_same(store, *stored_config(store))
 
 
 def accept(store: RunStore) -> Renewal | None:
-    """Let a run go on with other code or versions than it has scores of; see ``accept_changes``.
+    """Continue a run with other code or versions; see ``accept_changes``.
 
     Raises:
-        KingyoError: a model is another one now, the task cannot be opened, or its paths cannot be exported;
-            nothing is changed then.
+        KingyoError: a model has changed, the task cannot be opened, or paths cannot be exported; nothing is
+            changed then.
     """
     run = _openable(store)
     return accept_changes(store, run.config, run.folder, libraries_of(run))
 
 
 def _openable(store: RunStore) -> Run:
-    """Open a stored run, with its task and, where it searches paths, their check."""
+    """Open a stored run with its task, and check its paths."""
     run = Run.stored(store)
     _ = run.task
     if run.settings.paths is not None:
@@ -107,32 +104,32 @@ def _openable(store: RunStore) -> Run:
 
 
 def add_budget(store: RunStore, more: Amounts) -> None:
-    """Add to the budget of a run whose models and code are as it began; nothing is run yet.
+    """Add to the budget of a run; nothing is run yet.
 
     Args:
         store: the run, open for writing.
-        more: key of the budget -> what to add.
+        more: key of the budget -> amount.
 
     Raises:
-        KingyoError: models or code have changed, the run has no such budget, or it would buy no candidate;
-            nothing is changed then.
+        KingyoError: models or code have changed, the run has no such budget, or no further candidate would
+            fit; nothing is changed then.
     """
     require_unchanged(store)
     extend(store, Run.stored(store).settings, more)
 
 
 def add_control(store: RunStore, name: str) -> bool:
-    """Let a finished run have a control that it was begun without; nothing is run yet.
+    """Add a control to a finished run; nothing is run yet.
 
     Args:
         store: the run, open for writing.
         name: of the control.
 
     Returns:
-        Whether there is something to run: False where the control is done.
+        False if the control is already done.
 
     Raises:
-        KingyoError: there is no such control, this run cannot have it, or is not finished.
+        KingyoError: the control does not exist, does not suit this run, or the run is not finished.
     """
     is_finished = store.status() == "finished"
     if name in asked_controls(store) or (name in store.searches() and name in CONTROLS):
@@ -145,9 +142,9 @@ def add_control(store: RunStore, name: str) -> bool:
     if not is_finished:
         raise KingyoError(
             str(store.folder),
-            expected="a finished run: a control costs what its search did",
-            received="one that is not at its end",
-            remedy=f"Go on with it first: kingyo resume {shlex.quote(str(store.folder))}",
+            expected="a finished run, because a control costs as much as its search",
+            received="an unfinished run",
+            remedy=f"Finish it first with `kingyo resume {shlex.quote(str(store.folder))}`.",
         )
     store.reopen({"controls": [*asked_controls(store), name], "status": "running"}, {})
     return True

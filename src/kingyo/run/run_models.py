@@ -1,4 +1,4 @@
-"""The models that a run.yaml names, opened: headers of checkpoints, and no weight."""
+"""Open the models of a run.yaml: headers, not weights."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kingyo.run.model_kind import kind_of_models, needed_around
 
 @dataclass(frozen=True, kw_only=True)
 class RunModels:
-    """The opened checkpoints of a run. Keys are the names in the run.yaml; ``base`` may be None."""
+    """The opened checkpoints of a run by their names in run.yaml."""
 
     base: Checkpoint | None
     sources: Mapping[str, Checkpoint]
 
     @property
     def skeleton(self) -> Checkpoint:
-        """The model that gives config, tokenizer and the live model's shape."""
+        """The model that gives config, tokenizer and the shape of the live model: base or first source."""
         return self.base or next(iter(self.sources.values()))
 
     @property
@@ -36,29 +36,33 @@ class RunModels:
 
     @property
     def by_reference(self) -> dict[str, Checkpoint]:
-        """All of them, as recipes name them."""
-        every = [*self.sources.values(), *([self.base] if self.base else [])]
-        return {each.reference: each for each in every}
+        """Base and sources by reference."""
+        models = [*self.sources.values(), *([self.base] if self.base else [])]
+        return {model.reference: model for model in models}
 
 
 def same_sources(models: RunModels, identity: Mapping[str, object]) -> list[list[str]]:
-    """Return the names of sources that are one and the same model, such as ``[["a", "again"]]``.
+    """Return groups of names of sources that are the same model, such as ``[["a", "again"]]``.
 
     Args:
         models: base and sources.
-        identity: reference -> what is equal for equal models, such as their fingerprint.
+        identity: reference -> a value that is equal for equal models, such as a fingerprint.
     """
-    found: dict[object, list[str]] = {}
+    names_by_model: dict[object, list[str]] = {}
     for name, reference in models.references.items():
-        found.setdefault(identity[reference], []).append(name)
-    return [names for names in found.values() if len(names) > 1]
+        names_by_model.setdefault(identity[reference], []).append(name)
+    return [names for names in names_by_model.values() if len(names) > 1]
 
 
 def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunModels:
-    """Open base and sources; nothing is read but headers, and without ``fetch`` nothing else is fetched.
+    """Open base and sources.
 
-    Candidates are loaded as the skeleton is. If that is a component of a pipeline, so are the other folders
-    that its kind needs, which belong to it then.
+    If the skeleton is a component of a pipeline, it also gets the other folders that its kind needs.
+
+    Args:
+        config: the run.yaml.
+        folder: start of its relative paths.
+        fetch: whether to download weights from the Hub, or only headers.
     """
     opened = partial(open_checkpoint, folder=folder, fetch=fetch, allow_pickle=config.allow_pickle)
     models = RunModels(
@@ -69,9 +73,8 @@ def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunMo
     around = needed_around(skeleton, partial(kind_of_models, models.named, config.kind, folder))
     if not around:
         return models
-    whole = opened(skeleton.reference, around=around)
+    component = opened(skeleton.reference, around=around)
     if models.base is not None:
-        return replace(models, base=whole)
-    return replace(
-        models, sources={name: whole if each is skeleton else each for name, each in models.sources.items()}
-    )
+        return replace(models, base=component)
+    sources = {name: component if model is skeleton else model for name, model in models.sources.items()}
+    return replace(models, sources=sources)

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone: which may stand side by side, and what one takes from another."""
+"""Runs that differ only in their seed: check that they do, and reuse scores of baselines."""
 
 from __future__ import annotations
 
@@ -8,89 +8,77 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES
-from kingyo.evolution.trial_evaluation import KnownScores
-from kingyo.run.config import CHOICE_NORMALISE
-from kingyo.run.provenance import (
-    ACCEPTED,
-    CODE,
-    VERSIONS,
-    Changes,
-    changed_error,
-    changed_files,
-    has_scores,
-    version_differences,
-)
+from kingyo.evolution.trial_evaluation import Known
+from kingyo.run.provenance import Changes, changed_error, changed_files, has_scores, version_differences
+from kingyo.run.renewals import ACCEPTED
+from kingyo.run.scoring_code import CODE, VERSIONS
 from kingyo.store import DATABASE, RunStore
 from kingyo.types import SPLITS, ItemScore, Split
 
 PREFIX = "seed-"
-MAY_DIFFER = ("name", "seed", "runner", "workers")
-"""Keys of a run.yaml that change no score, and the seed."""
+FREE_KEYS = ("name", "seed", "runner", "workers")
+"""Keys of a run.yaml that may differ between the runs: the seed, and keys that change no score."""
 
 
 def seed_folders(folder: Path) -> dict[int, Path]:
-    """The runs below a folder that `kingyo evolve --seeds` made, by seed."""
-    found = {path.name.removeprefix(PREFIX): path for path in folder.glob(f"{PREFIX}*/")}
+    """Return the runs of `kingyo evolve --seeds` in a folder, by seed."""
+    folders = {path.name.removeprefix(PREFIX): path for path in folder.glob(f"{PREFIX}*/")}
     return {
         int(seed): path
-        for seed, path in sorted(found.items())
+        for seed, path in sorted(folders.items())
         if seed.isdecimal() and (path / DATABASE).is_file()
     }
 
 
-def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
-    """Check that a run can stand beside those below a folder: they may differ in their seed alone.
+def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
+    """Check that a run differs from the runs in a folder only in its seed.
 
     Args:
-        folder: of several seeds; none need be there yet.
-        facts: of the run, as the store has them: ``config``, and as far as known ``models``, ``code``,
-            ``versions``, ``known_paths``, ``choice_normalise`` and the ``items`` of each split.
+        folder: with the runs of several seeds; may be empty.
+        facts: of the run: ``config``, and as far as known ``models``, ``code``, ``versions``, ``known_paths``
+            and the ``items`` of each split.
 
     Raises:
-        KingyoError: a run below the folder is of another run.yaml, of other models, items, code or versions.
+        KingyoError: a run in the folder has another run.yaml, or other models, items, code or versions.
     """
     for path in seed_folders(folder).values():
         with RunStore.read(path) as store:
             stored = {key: store.items() if key == "items" else store.fact(key) for key in facts}
-            changed = _changed(store, facts)
-            if changed:
-                raise changed_error(store, changed).placed(str(path))
+            changes = _changes(store, facts)
+            if changes:
+                raise changed_error(store, changes).placed(str(path))
         for key, value in facts.items():
-            is_known = stored[key] is not None  # an older kingyo did not store all of them
-            if key in _OTHER and is_known and _settings(key, stored[key]) != _settings(key, value):
+            if key in _DIFFERENCES and _without_free_keys(key, stored[key]) != _without_free_keys(key, value):
                 raise KingyoError(
                     str(path),
-                    expected="a run that differs from the others in its seed alone",
-                    received=f"one with {_OTHER[key]}",
-                    remedy="Choose another folder with --run, or bring back what has changed.",
+                    expected="a run that differs from the others only in its seed",
+                    received=f"one with {_DIFFERENCES[key]}",
+                    remedy="Choose another folder with --run, or undo the change.",
                 )
 
 
-def _changed(store: RunStore, facts: Mapping[str, object]) -> Changes:
-    """In what code and versions a run with scores differs from another."""
+def _changes(store: RunStore, facts: Mapping[str, object]) -> Changes:
+    """Return the differences in code and versions from a run with scores."""
     if VERSIONS not in facts or not has_scores(store):
         return {}
-    before, now = (cast("dict[str, str]", each or {}) for each in (store.fact(CODE), facts.get(CODE)))
-    if store.fact(VERSIONS) is None:  # an older kingyo, which stored only the files that are named
-        now = {file: value for file, value in now.items() if file in before}
+    before, now = (cast("dict[str, str]", code or {}) for code in (store.fact(CODE), facts.get(CODE)))
     files = changed_files(before, now)
     return {**version_differences(store), **files}
 
 
-_OTHER = {
+_DIFFERENCES = {
     "config": "another run.yaml",
     "models": "other models",
     "items": "other items",
     "known_paths": "other known paths",
-    CHOICE_NORMALISE: "a grader `choice` that does not normalise by default, as in older versions of kingyo",
 }
 
 
-def scored_elsewhere(store: RunStore) -> KnownScores:
-    """Return what the baselines of another seed's run scored, if this run stands beside one that is alike.
+def scores_of_other_seed(store: RunStore) -> Known:
+    """Return the scores of the baselines of another seed, which are the same in this run.
 
-    That is the run of the first other seed that is finished, of the same items, models, code, settings,
-    threads and versions, and of no others before: there the same recipe gives the same answers.
+    The other run is the first finished one with the same items, models, code, settings, threads and versions,
+    and without accepted changes.
     """
     if not store.folder.name.startswith(PREFIX):
         return {}
@@ -101,29 +89,28 @@ def scored_elsewhere(store: RunStore) -> KnownScores:
             if (
                 other.status() == "finished"
                 and not other.fact(ACCEPTED)
-                and _made_of(other) == _made_of(store)
+                and _contents(other) == _contents(store)
             ):
-                return _scores_of_baselines(other)
+                return _baseline_scores(other)
     return {}
 
 
-def _made_of(store: RunStore) -> list[object]:
-    facts = ("config", "models", CODE, VERSIONS, "known_paths", "threads", "version", CHOICE_NORMALISE)
-    return [store.items(), *(_settings(key, store.fact(key)) for key in facts)]
+def _contents(store: RunStore) -> list[object]:
+    facts = ("config", "models", CODE, VERSIONS, "known_paths", "threads", "version")
+    return [store.items(), *(_without_free_keys(key, store.fact(key)) for key in facts)]
 
 
-def _scores_of_baselines(store: RunStore) -> KnownScores:
-    found: dict[tuple[str, Split], dict[str, ItemScore]] = {}
+def _baseline_scores(store: RunStore) -> Known:
+    scores: dict[tuple[str, Split], dict[str, ItemScore]] = {}
     for trial in store.trials(BASELINES):
         for split in SPLITS:
-            known = store.evaluation(trial.id, split)
-            if known is not None and known.failure is None:
-                found[trial.recipe_hash, split] = {each.item: each for each in known.scores}
-    return found
+            evaluation = store.evaluation(trial.id, split)
+            if evaluation is not None and evaluation.failure is None:
+                scores[trial.recipe_hash, split] = {score.item: score for score in evaluation.scores}
+    return scores
 
 
-def _settings(key: str, value: object) -> object:
+def _without_free_keys(key: str, value: object) -> object:
     if key != "config" or not isinstance(value, dict):
         return value
-    keys = cast("dict[str, object]", value)
-    return {name: each for name, each in keys.items() if name not in MAY_DIFFER}
+    return {key: each for key, each in cast("dict[str, object]", value).items() if key not in FREE_KEYS}

@@ -1,64 +1,39 @@
-"""What a run.yaml asks of its searches, as data: strategy, methods, values, screen, budget, objectives.
-
-Run.yaml and presets are laid over one another here, once. It opens no model, no data, and builds no space.
-"""
+"""Resolve run.yaml and presets to the settings of each search: strategy, methods, screen, budget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import Objectives
 from kingyo.io.schema import parse_settings
-from kingyo.methods import METHODS, MergeMethod
-from kingyo.recipe import Recipe
-from kingyo.run.config import (
-    BESIDE_TASKS,
-    Budget,
-    DataflowConfig,
-    GenomeConfig,
-    MergeConfig,
-    Range,
-    RunConfig,
-    SearchConfig,
-    Space,
-)
+from kingyo.run.config import RunConfig, Space
+from kingyo.run.config_sections import Budget, DataflowConfig, GenomeConfig, MergeConfig, Range, SearchConfig
+from kingyo.run.settings_checks import require_full_sets, require_preset, require_two
 from kingyo.screens import ScreenSettings, check_settings
-from kingyo.space import Bounds, values_of
-from kingyo.space.recipe_objectives import (
-    CLOSENESS,
-    FEW_HOPS,
-    FEW_SOURCES,
-    closeness,
-    few_hops,
-    few_sources,
-    has_closeness,
-    require_closeness,
-)
-from kingyo.strategies import STRATEGIES, reads_items
+from kingyo.space import Bounds
 from kingyo.strategies.presets import DEFAULTS, WHOLE, Preset, preset
 
-TARGET_CANDIDATES = 100  # of a budget in item evaluations alone, if a preset can give them fewer items
-MOST_TASKS = 3  # that share the few items of such a candidate
+TARGET_CANDIDATES = 100
+"""Candidates that a budget in item evaluations should buy, if the preset can score them on fewer items."""
+MAX_TASKS = 3
+"""Number of tasks up to which a preset may reduce the items of a candidate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """What a run.yaml and a preset together ask of one search.
+    """The settings of one search.
 
     Attributes:
-        preset: that fills in what the run.yaml leaves open.
-        space: what is searched: ``dataflow`` is a space of paths, the others merge weights.
+        preset: source of the defaults.
+        space: ``dataflow`` searches paths, the others weights.
         strategy, settings: the algorithm and its options.
         methods, groups, values: of the merges.
-        screen: how many items a candidate is scored on.
-        budget: what the search may spend.
-        warm_start: whether it begins with what parents and uniform merge scored.
-        is_asynchronous: whether it asks again as soon as one candidate is done.
-        timeout: seconds that a strategy of the user's own may take to answer.
+        screen: number of items per candidate.
+        budget: limits.
+        warm_start: whether the strategy starts with the scores of the parents and the uniform merge.
+        is_asynchronous: whether it asks again as soon as one candidate is scored.
+        timeout: limit in seconds for an answer of a user's strategy.
     """
 
     preset: Preset
@@ -77,13 +52,13 @@ class SearchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """What a run.yaml and its presets ask for.
+    """The settings of all searches of a run.
 
     Attributes:
-        first: the first search, or the only one.
-        then: the search of paths that follows its winner, where weights and paths are searched in turn.
-        controls: what searches of equal cost are like: the first search, with the budget of all.
-        paths: which paths are searched; None where there are none.
+        first: the first or only search.
+        then: the search of paths after it, if weights and paths are searched in turn.
+        controls: the first search with the budget of the run.
+        paths: the searched paths, or None.
     """
 
     first: SearchSettings
@@ -93,72 +68,60 @@ class RunSettings:
 
 
 def settings_of(config: RunConfig) -> RunSettings:
-    """Lay a run.yaml over its presets.
+    """Resolve a run.yaml and its presets.
 
     Raises:
-        KingyoError: an unknown preset, or one that does not fit what the run.yaml says.
+        KingyoError: an unknown preset, or one that contradicts the run.yaml.
     """
     controls = _search_settings(config, config.search, config.search.preset, config.budget)
     if config.space == "parameters":
         return RunSettings(first=controls, controls=controls)
     if config.space == "dataflow" or config.hybrid.joint:
         return RunSettings(first=controls, controls=controls, paths=_paths(config, controls.preset))
-    own, rest = (_shared(config, is_rest=is_rest) for is_rest in (False, True))
-    named = config.hybrid.search.preset or controls.preset.then
-    then = _search_settings(config, config.hybrid.search, named, rest, is_next=True)
+    first_budget, rest = (_budget_share(config, is_rest=is_rest) for is_rest in (False, True))
+    preset_name = config.hybrid.search.preset or controls.preset.then
+    then = _search_settings(config, config.hybrid.search, preset_name, rest, is_next=True)
     return RunSettings(
-        first=_search_settings(config, config.search, config.search.preset, own),
+        first=_search_settings(config, config.search, config.search.preset, first_budget),
         then=then,
         controls=controls,
         paths=_paths(config, then.preset),
     )
 
 
-def _paths(config: RunConfig, chosen: Preset) -> DataflowConfig:
-    own = config.dataflow.model_dump(exclude_unset=True)
-    return DataflowConfig.model_validate({**chosen.paths, **own})
+def _paths(config: RunConfig, defaults: Preset) -> DataflowConfig:
+    keys = config.dataflow.model_dump(exclude_unset=True)
+    return DataflowConfig.model_validate({**defaults.paths, **keys})
 
 
 def _search_settings(
-    config: RunConfig, search: SearchConfig, named: str | None, budget: Budget, *, is_next: bool = False
+    config: RunConfig, search: SearchConfig, preset_name: str | None, budget: Budget, *, is_next: bool = False
 ) -> SearchSettings:
-    """Lay the user's own values over those of a preset.
-
-    ``is_next``: it is the search of paths that follows one of weights, whose merges are made by then.
-    """
+    """Resolve one search. ``is_next``: it searches paths after a search of weights."""
     space: Space = "dataflow" if is_next else config.space
-    by_set = sets_of(config)
-    chosen = preset(named or (WHOLE if by_set else DEFAULTS[space]))
+    has_set_measures = bool(deciding_measures(config))
+    chosen = preset(preset_name or (WHOLE if has_set_measures else DEFAULTS[space]))
     merge = MergeConfig(dtype=config.merge.dtype) if is_next else config.merge
-    if named is not None:
-        _require_its_space(space, chosen)
-        given = ", ".join(merge.methods) or None
-        _require_its_own("merge.method", given, chosen.merge and chosen.merge.method, chosen.name)
-        _require_its_own("search.strategy", search.strategy, chosen.strategy, chosen.name)
-        _require_objectives(config, space, chosen)
-    suggested = chosen.merge
-    methods = merge.methods or (suggested.method if suggested else "task_arithmetic",)
-    values: dict[str, float | bool | Bounds] = {}
-    if suggested is not None and methods == (suggested.method,):
-        values |= {name: Bounds(low=low, high=high) for name, (low, high) in suggested.bounds.items()}
-    values |= {name: _value(value) for name, value in merge.parameters.items()}
+    if preset_name is not None:
+        require_preset(config, space, chosen, search, merge)
+    default = chosen.merge
     strategy = search.strategy or chosen.strategy
-    is_preset = strategy == chosen.strategy
-    groups = _groups_of(merge.genome) or merge.groups or (suggested.groups if suggested else "one")
+    is_of_preset = strategy == chosen.strategy
+    settings = {**(chosen.settings if is_of_preset else {}), **search.settings}
+    if has_set_measures:
+        name = chosen.name if is_of_preset and preset_name else None
+        require_full_sets(search, name, strategy, settings)
     screen: Mapping[str, object] = {}
-    if is_preset:
+    if is_of_preset:
         screen = _preset_screen(chosen, search, budget, len(config.specs))
-    settings = {**(chosen.settings if is_preset else {}), **search.settings}
-    if by_set:
-        _require_whole_sets(search, chosen.name if is_preset and named else None, strategy, settings)
     return SearchSettings(
         preset=chosen,
         space=space,
         strategy=strategy,
         settings=settings,
-        methods=methods,
-        groups=groups,
-        values=values,
+        methods=merge.methods or (default.method if default else "task_arithmetic",),
+        groups=_groups_of(merge.genome) or merge.groups or (default.groups if default else "one"),
+        values=_values(merge, chosen),
         screen=_screen(search, screen),
         budget=budget,
         warm_start=search.warm_start,
@@ -167,49 +130,38 @@ def _search_settings(
     )
 
 
-def _shared(config: RunConfig, *, is_rest: bool) -> Budget:
-    """The first search's share of a budget, or what it leaves: together never more than there is."""
-    parts = dict[str, float]()
-    for name, whole in config.budget.model_dump(exclude_none=True).items():
-        first = config.hybrid.share * whole
+def _values(merge: MergeConfig, chosen: Preset) -> dict[str, float | bool | Bounds]:
+    """Return the values and bounds of parameters: those of the preset for its method, then the user's."""
+    values: dict[str, float | bool | Bounds] = {}
+    default = chosen.merge
+    if default is not None and merge.methods in ((), (default.method,)):
+        values |= {name: Bounds(low=low, high=high) for name, (low, high) in default.bounds.items()}
+    return values | {name: _value(value) for name, value in merge.parameters.items()}
+
+
+def _budget_share(config: RunConfig, *, is_rest: bool) -> Budget:
+    """Return the first search's share of the budget, or the rest; both together are the budget."""
+    shares = dict[str, float]()
+    for name, total in config.budget.model_dump(exclude_none=True).items():
+        first = config.hybrid.share * total
         if name != "minutes":
-            _require_two(name, whole)
-            first = min(max(1, round(first)), whole - 1)
-        parts[name] = whole - first if is_rest else first
-    return Budget.model_validate(parts)
+            require_two(name, total)
+            first = min(max(1, round(first)), total - 1)
+        shares[name] = total - first if is_rest else first
+    return Budget.model_validate(shares)
 
 
-def _require_two(name: str, whole: int) -> None:
-    if whole < 2:
-        raise KingyoError(
-            f"budget.{name}",
-            expected="at least 2 beside space: hybrid, for a search of weights and one of paths",
-            received=str(whole),
-            remedy="Raise it, or say hybrid.joint: true, which is one search.",
-        )
-
-
-def _require_its_space(space: Space, chosen: Preset) -> None:
-    if chosen.space is not None and space != chosen.space:
-        raise KingyoError(
-            "space",
-            expected=f"{chosen.space}, which the preset {chosen.name} searches",
-            received=space,
-            remedy=f"Say space: {chosen.space}, or delete search.preset.",
-        )
-
-
-def items_bought(budget: int, fewest: int, most: int) -> int:
-    """Return how many items a candidate answers, so that a budget in item evaluations buys about 100."""
+def items_per_candidate(budget: int, fewest: int, most: int) -> int:
+    """Return the items per candidate with which a budget in item evaluations buys about 100 candidates."""
     return min(most, max(fewest, budget // TARGET_CANDIDATES))
 
 
 def _preset_screen(
     chosen: Preset, search: SearchConfig, budget: Budget, n_tasks: int
 ) -> Mapping[str, object]:
-    """Return the preset's screen: fewer items a candidate if a small budget sets only ``item_evaluations``.
+    """Return the preset's screen, with fewer items if a small budget sets only ``item_evaluations``.
 
-    Not where a rule drops candidates, which takes several looks, nor where there are many tasks.
+    A rule that drops candidates, or many tasks, need the full number.
     """
     fewest, most = chosen.fewest_items, chosen.screen.get("items")
     has_rule = search.screen.get("rule", "none") != "none"
@@ -218,29 +170,29 @@ def _preset_screen(
         or budget.candidates is not None
         or budget.minutes is not None
         or has_rule
-        or n_tasks > MOST_TASKS
+        or n_tasks > MAX_TASKS
         or fewest is None
         or not isinstance(most, int)
     ):
         return chosen.screen
-    return {**chosen.screen, "items": items_bought(budget.item_evaluations, fewest, most)}
+    return {**chosen.screen, "items": items_per_candidate(budget.item_evaluations, fewest, most)}
 
 
-def _screen(search: SearchConfig, of_preset: Mapping[str, object]) -> ScreenSettings:
-    found = parse_settings(ScreenSettings, {**of_preset, **search.screen}, "search.screen")
-    check_settings(found)
-    if search.mode == "asynchronous" and found.rule != "none":
+def _screen(search: SearchConfig, defaults: Mapping[str, object]) -> ScreenSettings:
+    screen = parse_settings(ScreenSettings, {**defaults, **search.screen}, "search.screen")
+    check_settings(screen)
+    if search.mode == "asynchronous" and screen.rule != "none":
         raise KingyoError(
             "search.screen.rule",
             expected="none beside search.mode: asynchronous, which has no generation to compare within",
-            received=found.rule,
-            remedy="Say `rule: none`, or leave search.mode out.",
+            received=screen.rule,
+            remedy="Write `rule: none`, or delete search.mode.",
         )
-    return found
+    return screen
 
 
-def sets_of(config: RunConfig) -> dict[str, str]:
-    """Return the measures of all answers that count, by what the items of a task call it."""
+def deciding_measures(config: RunConfig) -> dict[str, str]:
+    """Return the set measure of each task that has one, by the name of the task in items."""
     is_one = len(config.specs) == 1
     return {
         "" if is_one else name: spec.measure
@@ -249,136 +201,11 @@ def sets_of(config: RunConfig) -> dict[str, str]:
     }
 
 
-def _require_whole_sets(
-    search: SearchConfig, named: str | None, strategy: str, settings: Mapping[str, object]
-) -> None:
-    """A measure of all answers says nothing of single items, and little of a part of them.
-
-    ``named``: the preset that brings the strategy, if the run.yaml names it.
-    """
-    if STRATEGIES.is_registered(strategy) and reads_items(strategy, settings):
-        raise KingyoError(
-            "search.strategy" if named is None else "search.preset",
-            expected="a strategy that needs one number of each candidate, beside a task with `measure`",
-            received=f"{strategy}, which learns from scores of single items"
-            if named is None
-            else f"{named}, whose strategy {strategy} learns from scores of single items",
-            remedy=f"Leave it out ({preset(WHOLE).strategy} then searches), or name another, such as ga.",
-        )
-    given = {key: value for key, value in search.screen.items() if value not in (None, "none")}
-    if given:
-        raise KingyoError(
-            "search.screen",
-            expected="none beside a task with `measure`, for which each candidate answers all items of fit",
-            received=", ".join(f"{key}: {value}" for key, value in given.items()),
-            remedy="Leave search.screen out, or the `measure` of the task.",
-        )
-
-
 def _groups_of(genome: GenomeConfig | None) -> str | None:
-    """How reports call the groups of a genome file."""
+    """Return the name of the groups of a genome file in reports."""
     if genome is None:
         return None
     return f"{genome.layer_granularity} layers each" if genome.layer_granularity > 0 else "one"
-
-
-def _require_its_own(key: str, given: str | None, own: str | None, preset_name: str) -> None:
-    """A run that names a preset but searches or merges otherwise would go by a name that is not its own."""
-    if given is not None and own is not None and given != own:
-        raise KingyoError(
-            key,
-            expected=f"'{own}', which belongs to the preset {preset_name}",
-            received=f"'{given}'",
-            remedy=f"Delete {key} (and its parameters or settings), or delete search.preset.",
-        )
-
-
-def _require_objectives(config: RunConfig, space: Space, chosen: Preset) -> None:
-    """Without objectives such a search would run as something that is not meant by its name."""
-    if chosen.needs_objectives and not config.objectives:
-        raise KingyoError(
-            "objectives",
-            expected=f"two or more beside the preset {chosen.name}: "
-            + ", ".join(("names of tasks", *BESIDE_TASKS[space])),
-            received="none",
-            remedy="Name the objectives, or choose another preset.",
-        )
-
-
-def objectives_of(
-    config: RunConfig, folder: Path, wanted: SearchSettings, *, longest: int | None = None
-) -> Objectives:
-    """What a run.yaml wants to be maximised.
-
-    Args:
-        config: the run.yaml.
-        folder: where its relative paths start.
-        wanted: of the search.
-        longest: how many layers a path may have, in a space of paths.
-
-    Raises:
-        KingyoError: an objective that its merges do not have, or fewer items per candidate than tasks.
-    """
-    specs, most = config.specs, wanted.screen.items
-    if most is not None and most < len(specs):
-        raise KingyoError(
-            "search.screen.items",
-            expected=f"at least {len(specs)}, one for each task",
-            received=str(most),
-            remedy="Raise it, or leave tasks out.",
-        )
-    tasks = {name: spec.weight for name, spec in specs.items()} if len(specs) > 1 else {"": 1.0}
-    measures: dict[str, Callable[[Recipe], float]] = {}
-    if CLOSENESS in config.objectives:
-        _require_closeness(config, folder, wanted)
-        measures[CLOSENESS] = closeness
-    if FEW_SOURCES in config.objectives:
-        measures[FEW_SOURCES] = partial(few_sources, n_sources=_require_choice(config))
-    if FEW_HOPS in config.objectives:
-        assert longest is not None, "the config refuses it in other spaces"
-        measures[FEW_HOPS] = partial(few_hops, longest=longest)
-    return Objectives(tasks=tasks, names=config.objectives, measures=measures, by_set=sets_of(config))
-
-
-def simplicity_of(
-    config: RunConfig, folder: Path, wanted: SearchSettings
-) -> Callable[[Recipe], float] | None:
-    """Return the key by which the simpler of two equal merges is told, or None where there is none."""
-    if config.merge.genome is not None or wanted.space == "dataflow" or config.hybrid.joint:
-        return None
-    return closeness if all(has_closeness(*pair) for pair in methods_of(wanted, folder)) else None
-
-
-def _require_closeness(config: RunConfig, folder: Path, wanted: SearchSettings) -> None:
-    if config.merge.genome is not None:
-        raise KingyoError(
-            f"objectives: {CLOSENESS}",
-            expected="a space of whole models",
-            received="merge.genome",
-            remedy=f"Leave {CLOSENESS} out: recipes of genome files are made of slices.",
-        )
-    for method, values in methods_of(wanted, folder):
-        require_closeness(method, values)
-
-
-def methods_of(
-    wanted: SearchSettings, folder: Path
-) -> list[tuple[MergeMethod, Mapping[str, float | bool | Bounds]]]:
-    """The methods that are searched, each with those of the values that it has parameters for."""
-    found = [METHODS.get(name, folder) for name in wanted.methods]
-    return list(zip(found, values_of(found, wanted.values), strict=True))
-
-
-def _require_choice(config: RunConfig) -> int:
-    """How many sources there are, beside the base, where they may be left out."""
-    if config.merge.choose_sources is False:
-        raise KingyoError(
-            f"objectives: {FEW_SOURCES}",
-            expected="merge.choose_sources, so that merges differ in size",
-            received="all sources in every merge",
-            remedy=f"Set merge.choose_sources: true, or leave {FEW_SOURCES} out.",
-        )
-    return sum(reference != config.base for reference in config.sources.values())
 
 
 def _value(value: Range | bool | float) -> float | bool | Bounds:

@@ -1,4 +1,4 @@
-"""A run.yaml, resolved, with the models that it names opened: what spaces and searches are made from."""
+"""A resolved run.yaml with its opened models: the input of spaces and searches."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from kingyo.run.run_models import RunModels
 from kingyo.run.settings import RunSettings
 
 KnownPaths = Mapping[str, Sequence[str]]
-"""File of a recipe -> the layers of its path, such as ``ja.0``. It is stored as JSON."""
+"""File of a recipe -> the layers of its path, such as ``ja.0``; stored as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What spaces and searches are made from.
+    """A resolved run.yaml and its models.
 
     Attributes:
         config: the run.yaml.
-        folder: where its relative paths start.
-        settings: what it and its presets ask for.
-        models: opened: their headers were read, and no weight.
+        folder: start of its relative paths.
+        settings: with those of presets.
+        models: opened; only their headers were read.
         known_paths: the paths of ``dataflow.known``.
-        is_exact: whether genes are not rounded, as in runs of old versions.
     """
 
     config: RunConfig
@@ -35,9 +34,8 @@ class Setup:
     settings: RunSettings
     models: RunModels
     known_paths: KnownPaths = field(default_factory=dict[str, Sequence[str]])
-    is_exact: bool = False
 
     @cached_property
     def kind(self) -> ModelKind:
-        """The kind of all its models."""
+        """Kind of all models."""
         return kind_of_models(self.models.named, self.config.kind, self.folder)

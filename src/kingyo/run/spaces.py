@@ -1,4 +1,4 @@
-"""The spaces of merges that a run.yaml asks for, as objects. It reads no weight and no data."""
+"""Build the search spaces of a run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from kingyo.methods import METHODS, takes_base
 from kingyo.recipe import Recipe
-from kingyo.run.config import Choose, GenomeConfig, RunConfig
+from kingyo.run.config import RunConfig
+from kingyo.run.config_sections import Choose, GenomeConfig
 from kingyo.run.layer_paths import dataflow_space
-from kingyo.run.settings import SearchSettings, methods_of
+from kingyo.run.objectives import methods_with_values
+from kingyo.run.settings import SearchSettings
 from kingyo.run.setup import Setup
 from kingyo.space import (
     GenomeLayout,
@@ -28,8 +30,8 @@ def space_of(setup: Setup, wanted: SearchSettings, merge: Recipe | None = None) 
 
     Args:
         setup: of the run.
-        wanted: of the search.
-        merge: the winner of the search of weights that a search of paths follows.
+        wanted: settings of the search.
+        merge: winner of the search of weights before a search of paths.
     """
     if wanted.space == "dataflow":
         return dataflow_space(setup, merge)
@@ -39,13 +41,13 @@ def space_of(setup: Setup, wanted: SearchSettings, merge: Recipe | None = None) 
 
 
 def first_merge(setup: Setup) -> Recipe:
-    """Return the merge at the start of every axis of the weights, of a run that also searches paths."""
+    """Return the merge at the start of every axis of weights."""
     merges = merges_of(setup, setup.settings.controls)
     return merges.decode(tuple(axis.first for axis in merges.axes))
 
 
 def merges_of(setup: Setup, wanted: SearchSettings) -> SourceSpace:
-    """Return the space of weights of a search: of one method, or of several and with sources left out."""
+    """Return the space of weights of a search: one method, or a choice of methods and sources."""
     genome = setup.config.merge.genome
     if genome is not None:
         return _genome_space(setup, genome, wanted)
@@ -54,7 +56,7 @@ def merges_of(setup: Setup, wanted: SearchSettings) -> SourceSpace:
         return parameter_space(setup, wanted)
     parts = [
         parameter_space(setup, replace(wanted, methods=(name,), values=values), is_part=True)
-        for name, (_, values) in zip(wanted.methods, methods_of(wanted, setup.folder), strict=True)
+        for name, (_, values) in zip(wanted.methods, methods_with_values(wanted, setup.folder), strict=True)
     ]
     return RecipeSpace(parts=tuple(parts), choice=choice)
 
@@ -73,18 +75,18 @@ def _genome_space(setup: Setup, genome: GenomeConfig, wanted: SearchSettings) ->
 
 
 def genome_layout(genome: GenomeConfig) -> GenomeLayout:
-    """Return how a genome file of mergekit-evolve lays out its genes."""
+    """Return the layout of the genes in a genome file of mergekit-evolve."""
     return GenomeLayout(**genome.model_dump())
 
 
 def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = False) -> ParameterSpace:
-    """Return the parameters of one method; ``is_part``: of a space that chooses among methods or sources."""
+    """Return the space of one method; ``is_part``: part of a space that chooses methods or sources."""
     (name,) = wanted.methods
     config, models = setup.config, setup.models
     method, sources = METHODS.get(name, setup.folder), models.references
     base = models.base.reference if models.base is not None else None
-    if config.merge.genome is not None and takes_base(method):  # genome files may list it, to no effect
-        sources = {each: reference for each, reference in sources.items() if reference != base}
+    if config.merge.genome is not None and takes_base(method):  # genome files may list it, without effect
+        sources = {source: reference for source, reference in sources.items() if reference != base}
     part = ParameterSpace(
         method=method,
         method_name=name,
@@ -97,20 +99,20 @@ def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = Fal
         seed=config.seed,
         is_part=is_part,
     )
-    if config.merge.genome is None:  # a genome of slerp has a base of its own in each slice
+    if config.merge.genome is None:  # in genome files, each slice of slerp has its own base
         check_base(part)
     return part
 
 
-def choice_of(wanted: Choose | bool) -> SourceChoice | None:
-    """Return how many sources may be left out; None: none."""
-    if isinstance(wanted, bool):
-        return SourceChoice() if wanted else None
-    return SourceChoice(at_least=wanted.at_least, at_most=wanted.at_most)
+def choice_of(choose: Choose | bool) -> SourceChoice | None:
+    """Return the choice of sources; None if every merge has all of them."""
+    if isinstance(choose, bool):
+        return SourceChoice() if choose else None
+    return SourceChoice(at_least=choose.at_least, at_most=choose.at_most)
 
 
 def vocabularies_of(config: RunConfig) -> Vocabularies:
-    """Return what a run.yaml says of models whose vocabularies differ."""
+    """Return how to merge models with different vocabularies."""
     merge, genome = config.merge, config.merge.genome
     return Vocabularies(
         resize=merge.resize,

@@ -1,4 +1,4 @@
-"""The run.yaml that a run folder stores of itself, and whether the models are still those of its begin."""
+"""The stored config of a run, and checks that its models are unchanged."""
 
 from __future__ import annotations
 
@@ -8,28 +8,21 @@ from typing import cast
 
 from kingyo.checkpoints import fingerprints_of, is_as_stamped
 from kingyo.errors import KingyoError
-from kingyo.run.config import CHOICE_NORMALISE, RunConfig, parse_config
+from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.run_models import RunModels
 from kingyo.store import RunStore
-from kingyo.tasks import TaskSpec
 
 MODELS, STAMPS = "models", "model_stamps"
-"""Facts: reference -> fingerprint, and reference -> stamps of the files when it was computed."""
+"""Facts: reference -> fingerprint; reference -> stamps of the files when it was computed."""
 
 
 def as_fact(config: RunConfig) -> dict[str, object]:
-    """Return a run.yaml as a run stores it: what it says, and none of the defaults."""
+    """Return a run.yaml as a run stores it: without defaults."""
     return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
-    """Return the config of a run, with the defaults of the day it began, and where its paths start."""
-    config, folder = config_as_written(store)
-    return _choosing_as_before(config) if store.fact(CHOICE_NORMALISE) is False else config, folder
-
-
-def config_as_written(store: RunStore) -> tuple[RunConfig, Path]:
-    """Return the config of a run as its run.yaml said it, and the folder where its paths start.
+    """Return the config of a run, and the folder where its relative paths start.
 
     Raises:
         KingyoError: the run was stopped before it was set up.
@@ -42,61 +35,39 @@ def config_as_written(store: RunStore) -> tuple[RunConfig, Path]:
             received="one that was stopped before its first step",
             remedy="Delete the folder and start again with `kingyo evolve`.",
         )
-    return parse_config(cast(dict[str, object], data), str(store.folder)), _found_again(store, Path(folder))
-
-
-def _choosing_as_before(config: RunConfig) -> RunConfig:
-    """Return a config whose grader ``choice`` does not normalise where it does not say so."""
-    if config.task is not None:
-        return config.model_copy(update={"task": _choosing_as_before_in(config.task)})
-    return config.model_copy(
-        update={"tasks": {name: _choosing_as_before_in(spec) for name, spec in config.tasks.items()}}
+    return parse_config(cast(dict[str, object], data), str(store.folder)), _current_folder(
+        store, Path(folder)
     )
 
 
-def _choosing_as_before_in(spec: TaskSpec) -> TaskSpec:
-    if all(name != "choice" for name, _ in spec.graders):
-        return spec
-    before = [{name: _unnormalised(option) if name == "choice" else option} for name, option in spec.graders]
-    return spec.model_copy(update={"grader": before})
-
-
-def _unnormalised(option: object) -> object:
-    if option is None or isinstance(option, dict):
-        return {"normalise": False, **cast("dict[str, object]", option or {})}
-    return option  # what `normalise` is
-
-
-def _found_again(store: RunStore, folder: Path) -> Path:
-    """Where relative paths start today: as when it began, or seen from a run folder that moved along."""
-    way = store.fact("folder_from_run")
-    if not folder.is_dir() and isinstance(way, str):
-        moved = (store.folder / way).resolve()
+def _current_folder(store: RunStore, folder: Path) -> Path:
+    """Return the start of relative paths: the stored folder, or its place relative to a moved run."""
+    relative = store.fact("folder_from_run")
+    if not folder.is_dir() and isinstance(relative, str):
+        moved = (store.folder / relative).resolve()
         return moved if moved.is_dir() else folder
     return folder
 
 
 def require_same_models(store: RunStore, models: RunModels) -> None:
-    """Check that models are what they were when a run began.
-
-    Files with the stamps that they had then are not read again.
+    """Check that models are the same as when a run began; files with unchanged stamps are not read.
 
     Raises:
-        KingyoError: one is another model now: scores of both would be mixed.
+        KingyoError: a model has changed.
     """
     before, stamps = _by_reference(store.fact(MODELS)), _by_reference(store.fact(STAMPS))
     to_read = [
-        each
-        for name, each in models.by_reference.items()
-        if name in before and not is_as_stamped(each, stamps.get(name))
+        model
+        for name, model in models.by_reference.items()
+        if name in before and not is_as_stamped(model, stamps.get(name))
     ]
-    for name, found in fingerprints_of(to_read).items():
-        if found != before[name]:
+    for name, fingerprint in fingerprints_of(to_read).items():
+        if fingerprint != before[name]:
             raise KingyoError(
                 f"model {name}",
                 expected="the weights, config and tokenizer that the run began with",
                 received=f"other ones in {models.by_reference[name].path}",
-                remedy="Bring the old files back, or breed the new ones in a run of their own.",
+                remedy="Restore the old files, or start a new run.",
             )
 
 

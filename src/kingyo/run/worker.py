@@ -1,4 +1,4 @@
-"""Where candidates of a run are evaluated: its live model, filled anew for each of them, and its task."""
+"""Evaluate candidates of a run in its live model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kingyo.recipe import MERGED
 from kingyo.run.config import RunConfig
 from kingyo.run.layer_paths import models_of_paths
 from kingyo.run.model_kind import load_checkpoint, load_options
-from kingyo.run.preflight import is_like
-from kingyo.run.provenance import changed_error, differences, measures_of
+from kingyo.run.preflight import fits_into
+from kingyo.run.provenance import changed_error, differences, facts_cache
 from kingyo.run.run import Run
 from kingyo.run.stored_config import stored_config
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
@@ -24,102 +24,106 @@ from kingyo.runners.evaluate import Builder, Evaluator, InPlaceMerger, LayerPath
 from kingyo.store import RunStore
 from kingyo.tasks import TASK_KINDS
 
-OWN_SECONDS = 3600.0
-"""The limit for a candidate on a task of the user's own, where the run.yaml gives none."""
+USER_TASK_SECONDS = 3600.0
+"""Default time limit of a candidate on a task of the user's own, in seconds."""
 
 
 def runner_of(run: Run) -> Runner:
-    """Return where candidates of a run are evaluated. The result of one does not depend on it."""
-    config, work = run.config, RunEvaluatorBuilder(run=run.begun.folder.resolve())
+    """Return the runner of a run; results do not depend on it."""
+    config, builder = run.config, RunEvaluatorBuilder(run=run.begun.folder.resolve())
     if config.runner == "local":
         return LocalRunner(evaluator_of(run))
     if config.runner == "processes":
-        return ProcessRunner(work, n_workers=config.workers, timeout=candidate_timeout(config))
+        return ProcessRunner(builder, n_workers=config.workers, timeout=candidate_timeout(config))
     threads = run.begun.fact("threads")
     cpus, gpus = threads if isinstance(threads, int) else 1, int(config.device.startswith("cuda"))
-    return RayRunner(work, n_workers=config.workers, timeout=candidate_timeout(config), cpus=cpus, gpus=gpus)
+    return RayRunner(builder, n_workers=config.workers, timeout=candidate_timeout(config), cpus=cpus, gpus=gpus)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvaluatorBuilder:
-    """What a worker needs to know to evaluate the candidates of a run: its folder."""
+    """Build the evaluator of a run in a worker.
+
+    Attributes:
+        run: run folder.
+    """
 
     run: Path
 
     def __call__(self) -> Evaluator:
-        """Build the live model and all else, from what the run stores of itself.
+        """Build the evaluator from the stored run.
 
         Raises:
-            KingyoError: a model, the data, code or versions here are not those of the run.
+            KingyoError: models, data, code or versions here differ from those of the run.
         """
         with RunStore.read(self.run) as store:
-            changed = differences(store, *stored_config(store))
-            if changed:
-                alike = "Install the run's versions, and the same files, wherever a worker of it is."
-                raise changed_error(store, changed, alike).placed(f"worker on {platform.node()}")
+            changes = differences(store, *stored_config(store))
+            if changes:
+                remedy = "Install the run's versions, and the same files, wherever it has a worker."
+                raise changed_error(store, changes, remedy).placed(f"worker on {platform.node()}")
             return evaluator_of(Run.stored(store))
 
 
 def evaluator_of(run: Run) -> Evaluator:
-    """Load the live model of a run, and its task; torch then computes with the run's threads.
+    """Load the live model and the task of a run, and set torch to the run's threads.
 
     Raises:
-        KingyoError: a model or the data are not what they were when the run began.
+        KingyoError: a model or the data have changed.
     """
     config, store = run.config, run.begun
     use_threads(store)
-    sources = run.open_sources(Facts(memory_size() // 4 // config.workers, measures_of(store.folder)))
-    timeout = candidate_timeout(config) if config.runner == "local" else None  # other runners end the worker
+    sources = run.open_sources(Facts(memory_size() // 4 // config.workers, facts_cache(store.folder)))
+    timeout = (
+        candidate_timeout(config) if config.runner == "local" else None
+    )  # other runners end the worker process
     build = _merger_of(run, sources) if run.settings.paths is None else _path_builder_of(run, sources)
     return Evaluator(build, run.task, timeout)
 
 
 def candidate_timeout(config: RunConfig) -> float | None:
-    """Return the seconds that a candidate may take; a task of the user's own may block, so it has an hour."""
+    """Return the time limit of a candidate in seconds; one hour by default for a task of the user's own."""
     has_own = any(
         not TASK_KINDS.is_registered(spec.kind) for spec in config.specs.values() if spec.kind is not None
     )
-    return config.timeout or (OWN_SECONDS if has_own else None)
+    return config.timeout or (USER_TASK_SECONDS if has_own else None)
 
 
 def use_threads(store: RunStore) -> None:
-    """Compute with as many threads as the run began with: sums, and so answers, may depend on it."""
+    """Set torch to the number of threads of a run, as sums may depend on it."""
     threads = store.fact("threads")
     if isinstance(threads, int):
         torch.set_num_threads(threads)
 
 
 def _merger_of(run: Run, sources: Sources) -> InPlaceMerger:
-    """A model like base or first source, if candidates are.
+    """Return one live model that is filled with each candidate.
 
-    Where vocabularies were brought together they are not: then one candidate is written, loaded, and deleted.
+    If candidates have another shape than the skeleton, as with united vocabularies, one is written and
+    loaded.
     """
     skeleton, options = run.models.skeleton, load_options(run.config)
-    if is_like(run.plan, skeleton):
+    if fits_into(run.plan, skeleton):
         return InPlaceMerger(load_live(run.kind, skeleton.path, options), sources)
-    with TemporaryDirectory(prefix="live-", dir=run.begun.folder) as made:
+    with TemporaryDirectory(prefix="live-", dir=run.begun.folder) as scratch:
         around = skeleton.around or None
-        written = to_folder(run.plan, Path(made) / "model", writing=Writing(around=around))
+        written = to_folder(run.plan, Path(scratch) / "model", writing=Writing(around=around))
         model = written if around is None else written / skeleton.path.absolute().name
         return InPlaceMerger(load_live(run.kind, model, options), sources)
 
 
 def _path_builder_of(run: Run, sources: Sources) -> LayerPathBuilder:
-    """All models of the paths, the merge among them if one is searched too, live at once.
-
-    They have the dtype of the frame, which comes first.
-    """
+    """Return the live models of all paths, in the dtype of the frame, which is first."""
     config = run.config
-    kind = require_ability(f"space: {config.space}", PassesLayers, run.kind, "Say space: parameters.")
+    kind = require_ability(f"space: {config.space}", PassesLayers, run.kind, "Write space: parameters.")
     live: dict[str, Live] = {}
     mergers: dict[str, Builder] = {}
     options = load_options(config)
-    for name, each in models_of_paths(run).items():
+    for name, model in models_of_paths(run).items():
         if name == MERGED and config.space == "hybrid":
-            live[MERGED] = load_live(kind, each.path, options)
+            live[MERGED] = load_live(kind, model.path, options)
             mergers[MERGED] = InPlaceMerger(live[MERGED], sources)
-        elif each.reference not in live:
-            live[each.reference] = load_checkpoint(each, kind, options)
+        elif model.reference not in live:
+            live[model.reference] = load_checkpoint(model, kind, options)
         options = replace(options, dtype=options.dtype or next(iter(live.values())).dtype)
 
     def load_merger() -> InPlaceMerger:

@@ -1,154 +1,64 @@
-"""The SQLite file under a run: connecting, checking, migrating.
-
-It knows the schema and nothing of what the rows mean.
-"""
+"""The SQLite file of a run: open it, check it, and explain errors."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
 import sqlite3
 from collections.abc import Generator
 from pathlib import Path
-from typing import TypeVar, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.files import require_short_name
 from kingyo.store.lock import LOCK
-from kingyo.store.sums import SUMS, changed, seal, writes
+from kingyo.store.schema import DATABASE, schema_version
+from kingyo.store.sums import changed_tables, count_of_writes
 from kingyo.types import MEDIA
 
-T = TypeVar("T")
-
-DATABASE = "run.db"
-AGAIN = "Restore it from a copy, or delete the folder and start again with `kingyo evolve`."
-
-MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE items (
-        id TEXT PRIMARY KEY, split TEXT NOT NULL CHECK (split IN ('fit', 'validation', 'test')),
-        position INTEGER NOT NULL, content TEXT NOT NULL, UNIQUE (split, position)) WITHOUT ROWID;
-    CREATE TABLE searches (
-        name TEXT PRIMARY KEY, position INTEGER NOT NULL UNIQUE, description TEXT NOT NULL,
-        winner INTEGER REFERENCES trials (id)) WITHOUT ROWID;
-    CREATE TABLE trials (
-        id INTEGER PRIMARY KEY, search TEXT NOT NULL REFERENCES searches (name), number INTEGER NOT NULL,
-        batch INTEGER NOT NULL, name TEXT, genome TEXT NOT NULL, parents TEXT NOT NULL,
-        recipe TEXT NOT NULL, recipe_hash TEXT NOT NULL, asked_at REAL NOT NULL, UNIQUE (search, number));
-    CREATE INDEX trials_by_recipe ON trials (recipe_hash);
-    CREATE TABLE evaluations (
-        trial INTEGER NOT NULL REFERENCES trials (id), split TEXT NOT NULL, failure TEXT,
-        build_seconds REAL NOT NULL, score_seconds REAL NOT NULL, ended_at REAL NOT NULL,
-        copied_from INTEGER REFERENCES trials (id), PRIMARY KEY (trial, split)) WITHOUT ROWID;
-    CREATE TABLE item_scores (
-        trial INTEGER NOT NULL, split TEXT NOT NULL, item TEXT NOT NULL REFERENCES items (id),
-        score REAL NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (trial, item),
-        FOREIGN KEY (trial, split) REFERENCES evaluations (trial, split)) WITHOUT ROWID;
-    CREATE TABLE sessions (
-        id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, started_at REAL NOT NULL, seen_at REAL NOT NULL);
-    """,
-    # 2: an evaluation may have parts, each of some of the items; and what the strategy was told is kept.
-    """
-    CREATE TABLE parts (
-        trial INTEGER NOT NULL REFERENCES trials (id), split TEXT NOT NULL, part INTEGER NOT NULL,
-        n_items INTEGER NOT NULL, failure TEXT, build_seconds REAL NOT NULL, score_seconds REAL NOT NULL,
-        ended_at REAL NOT NULL, copied_from INTEGER REFERENCES trials (id),
-        PRIMARY KEY (trial, split, part)) WITHOUT ROWID;
-    INSERT INTO parts SELECT trial, split, 0,
-        (SELECT COUNT(*) FROM items i WHERE i.split = e.split),
-        failure, build_seconds, score_seconds, ended_at, copied_from FROM evaluations e;
-    CREATE TABLE scores (
-        trial INTEGER NOT NULL, split TEXT NOT NULL, part INTEGER NOT NULL,
-        item TEXT NOT NULL REFERENCES items (id), score REAL NOT NULL, answer TEXT NOT NULL,
-        PRIMARY KEY (trial, item), FOREIGN KEY (trial, split, part) REFERENCES parts (trial, split, part)
-        ) WITHOUT ROWID;
-    INSERT INTO scores SELECT trial, split, 0, item, score, answer FROM item_scores;
-    DROP TABLE item_scores;
-    DROP TABLE evaluations;
-    CREATE TABLE outcomes (
-        id INTEGER PRIMARY KEY, trial INTEGER NOT NULL UNIQUE REFERENCES trials (id), failure TEXT,
-        value REAL, objectives TEXT NOT NULL, is_partial INTEGER NOT NULL);
-    INSERT INTO outcomes (trial, failure, value, objectives, is_partial)
-        SELECT t.id, p.failure, (SELECT AVG(s.score) FROM scores s WHERE s.trial = t.id AND s.split = 'fit'),
-        '[]', 0 FROM trials t JOIN parts p ON p.trial = t.id AND p.split = 'fit'
-        WHERE t.search != 'baselines' AND NOT EXISTS (
-            SELECT 1 FROM trials u LEFT JOIN parts q ON q.trial = u.id AND q.split = 'fit'
-            WHERE u.search = t.search AND u.batch = t.batch AND q.trial IS NULL) ORDER BY t.id;
-    """,
-    # 3: how many outcomes a strategy had been told when it asked; it was not needed with generations alone.
-    """
-    ALTER TABLE trials ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
-    """,
-    # 4: the latest state of each search's strategy, as it was before it asked for a trial; and a generation
-    # is found without reading all others.
-    """
-    CREATE INDEX trials_by_batch ON trials (search, batch);
-    CREATE TABLE states (
-        search TEXT PRIMARY KEY REFERENCES searches (name), trial INTEGER NOT NULL REFERENCES trials (id),
-        version TEXT NOT NULL, log TEXT NOT NULL, content TEXT NOT NULL) WITHOUT ROWID;
-    """,
-    # 5: how many rows each table has, and the sum of their hashes.
-    SUMS,
-    # 6: whether an answer was cut by max_new_tokens; older answers count as not cut. The grader `choice` of
-    # older runs keeps its old default, no normalisation: a fact says so.
-    """
-    ALTER TABLE scores ADD COLUMN is_cut INTEGER NOT NULL DEFAULT 0;
-    INSERT INTO facts SELECT 'choice_normalise', 'false' FROM facts
-        WHERE key = 'config' AND INSTR(value, '"choice"');
-    """,
-    # 7: the image that was answered, as JSON.
-    "ALTER TABLE scores ADD COLUMN media TEXT;",
-    # 8: no states of strategies: a resume replays the log.
-    "DROP TABLE states;",
-)
-SUMMED = 5
-"""From this version on a database has sums."""
-HOLDS = {
+RESTORE = "Restore it from a copy, or delete the folder and start again with `kingyo evolve`."
+CONTENTS = {
     "facts": "the facts about the run",
     "items": "the items",
-    "outcomes": "what the searches were told",
-    "parts": "what was evaluated when, and its failures",
+    "outcomes": "the outcomes that strategies got",
+    "parts": "the evaluations and their failures",
     "scores": "scores and answers",
     "searches": "the searches and their winners",
-    "sessions": "the times of work",
+    "sessions": "the working times",
     "trials": "the trials and their recipes",
 }
+"""Table -> what it holds, for messages."""
 
 
 def require(folder: Path) -> None:
-    """Raise unless the folder holds a run."""
-    if not (folder / DATABASE).is_file():
+    """Raise a ``KingyoError`` if a folder has no run database."""
+    path = folder / DATABASE
+    if not path.is_file():
         raise KingyoError(
             str(folder),
             expected=f"a run folder (with a {DATABASE})",
-            received=_what_is_there(folder),
-            remedy="`kingyo evolve RUN.yaml` makes one.",
+            received=_contents(folder),
+            remedy="Make one with `kingyo evolve RUN.yaml`.",
         )
-    if (folder / DATABASE).stat().st_size == 0:
-        raise _no_run(folder, "an empty file", AGAIN)
+    if path.stat().st_size == 0:
+        raise _no_run(folder, "an empty file", RESTORE)
 
 
 def _no_run(folder: Path, received: str, remedy: str) -> KingyoError:
     return KingyoError(
-        str(folder / DATABASE),
-        expected="the database of a run",
-        received=received,
-        remedy=remedy,
+        str(folder / DATABASE), expected="the database of a run", received=received, remedy=remedy
     )
 
 
-def _what_is_there(folder: Path) -> str:
+def _contents(folder: Path) -> str:
     if folder.is_dir():
         return "a folder without one"
     return "a file" if folder.exists() else "no such folder"
 
 
 def require_new(folder: Path) -> None:
-    """Raise unless a run folder can be made there: nothing is, or an empty folder."""
+    """Raise a ``KingyoError`` unless the path is free or an empty folder."""
     require_short_name(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -157,19 +67,19 @@ def require_new(folder: Path) -> None:
     raise KingyoError(
         str(folder),
         expected="a run folder that does not exist yet",
-        received="one that is there already" if is_run else f"{_what_is_there(folder)}, which is no run",
-        remedy=f"Go on with it by `kingyo resume {shlex.quote(str(folder))}`, or {other}"
+        received="an existing run" if is_run else f"{_contents(folder)}, which is no run",
+        remedy=f"Continue it with `kingyo resume {shlex.quote(str(folder))}`, or {other}"
         if is_run
         else other.capitalize(),
     )
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open (or make) the file with foreign keys and write-ahead log.
+    """Open or create a database with foreign keys and a write-ahead log.
 
     Raises:
         KingyoError: it cannot be opened.
-        sqlite3.Error: it is damaged, or a full disk or the like is in the way.
+        sqlite3.Error: it is damaged, or the system refuses, for example because the disk is full.
     """
     try:
         connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
@@ -189,27 +99,23 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def connect_to_look(folder: Path) -> sqlite3.Connection:
-    """Open the database of a run only for reading. Its folder may be read-only.
+def connect_read_only(folder: Path) -> sqlite3.Connection:
+    """Open the database of a run for reading. Its folder may be read-only.
 
-    This leaves a log beside the database as it is. A connection that may write would, when it closes, copy
-    the readable part of the log into the database and delete the log.
+    The log beside the database stays. A connection that may write would, when it closes, copy the readable
+    part of the log into the database and delete the log.
     """
     path, log = folder / DATABASE, folder / f"{DATABASE}-wal"
-    is_logged = log.exists() and log.stat().st_size > 0
-    if not is_logged and os.access(folder, os.W_OK) and os.access(path, os.W_OK):
+    has_log = log.exists() and log.stat().st_size > 0
+    if not has_log and os.access(folder, os.W_OK) and os.access(path, os.W_OK):
         return connect(path)
-    how = "mode=ro" if is_logged else "immutable=1"
-    uri = f"{path.resolve().as_uri()}?{how}"
-    return sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
+    mode = "mode=ro" if has_log else "immutable=1"
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=30, check_same_thread=False)
 
 
 @contextlib.contextmanager
 def removed_after_error(folder: Path) -> Generator[None]:
-    """Take back a run folder that could not be set up; what is not the run's own stays.
-
-    Also after Ctrl-C: to copy many images takes a while.
-    """
+    """Delete the files of a run whose setup fails or is interrupted; other files in the folder stay."""
     try:
         yield
     except (Exception, KeyboardInterrupt):
@@ -222,94 +128,54 @@ def removed_after_error(folder: Path) -> Generator[None]:
 
 
 def lost_writes(connection: sqlite3.Connection, folder: Path, noted: int) -> str | None:
-    """Say how many transactions were stored and cannot be found; None where none is missing.
+    """Return a sentence on stored transactions that are missing, or None.
 
-    SQLite reads its log up to the first damaged page. It does not report what follows, nor a missing log.
+    SQLite reads its log up to the first damaged page. It reports neither what follows nor a missing log.
 
     Args:
-        connection: to the database of a run.
-        folder: of the run.
-        noted: how many had been noted before the connection was made.
+        connection: to the database.
+        folder: run folder.
+        noted: number of transactions in the lock file before the connection was opened.
     """
-    stored = writes(connection) if schema_version(connection, folder) >= SUMMED else 0
-    n = noted - stored
+    n = noted - (count_of_writes(connection) if schema_version(connection, folder) else 0)
     if n <= 0:
         return None
     causes = f"its log {DATABASE}-wal is damaged or gone, or {DATABASE} is an older copy"
     if n == 1:
         return (
-            f"The last write to {DATABASE} could not be found: it was not finished as the run was stopped, "
+            f"The last write to {DATABASE} is missing: it was not finished when the run was stopped, "
             f"or {causes}."
         )
-    return f"The last {n:,} writes to {DATABASE} could not be found: {causes}."
+    return f"The last {n:,} writes to {DATABASE} are missing: {causes}."
 
 
-def require_tables(connection: sqlite3.Connection, folder: Path, lost: str | None) -> None:
-    """Raise when the process that made the file was stopped before it had filled the first tables.
+def require_setup(connection: sqlite3.Connection, folder: Path, lost: str | None) -> None:
+    """Raise a ``KingyoError`` if the run was stopped before its facts were stored.
 
     Args:
-        connection: to the database of a run.
-        folder: of the run.
-        lost: a sentence on stored writes that cannot be found, if there are any.
+        connection: to the database.
+        folder: run folder.
+        lost: result of ``lost_writes``.
     """
-    made = schema_version(connection, folder) > 0
-    if not made or connection.execute("SELECT COUNT(*) FROM facts").fetchone()[0] == 0:
-        raise KingyoError(
-            str(folder),
-            expected="a run that was set up completely",
-            received=f"one whose beginning is lost. {lost}"
-            if lost
-            else "one that was stopped before its first step",
-            remedy=AGAIN if lost else "Delete the folder and start again with `kingyo evolve`.",
-        )
-
-
-def schema_version(connection: sqlite3.Connection, folder: Path) -> int:
-    """Return the version of the file; one that is newer than this program is an error."""
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > len(MIGRATIONS):
-        raise KingyoError(
-            str(folder / DATABASE),
-            expected=f"a database of version {len(MIGRATIONS)} or older",
-            received=f"version {version}",
-            remedy="Install the newer kingyo that wrote it.",
-        )
-    return version
-
-
-def migrate(connection: sqlite3.Connection, folder: Path) -> None:
-    """Bring an older file up to the newest schema, in one transaction, and store the sums of its tables."""
-    version = schema_version(connection, folder)
-    if version == len(MIGRATIONS):
+    has_tables = schema_version(connection, folder) > 0
+    if has_tables and connection.execute("SELECT COUNT(*) FROM facts").fetchone()[0]:
         return
-    steps = "".join(MIGRATIONS[version:])
-    try:
-        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(MIGRATIONS)};")
-        seal(connection)
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
-
-
-def migrated_copy(connection: sqlite3.Connection, folder: Path) -> sqlite3.Connection:
-    """Return a copy in memory with the newest schema. The file itself stays as it is."""
-    copy = sqlite3.connect(":memory:")
-    try:
-        connection.backup(copy)
-        migrate(copy, folder)
-    except BaseException:
-        copy.close()
-        raise
-    return copy
+    raise KingyoError(
+        str(folder),
+        expected="a run that was set up completely",
+        received=f"one whose beginning is lost. {lost}"
+        if lost
+        else "one that was stopped before its first step",
+        remedy=RESTORE if lost else "Delete the folder and start again with `kingyo evolve`.",
+    )
 
 
 def check(connection: sqlite3.Connection, folder: Path) -> None:
-    """Raise if the file is damaged, does not hold what was written to it, or holds no run.
+    """Check that a database is sound, belongs to a run, and was not changed by another program.
 
     Raises:
-        KingyoError: the file is damaged, was changed by something else, or holds no run.
-        sqlite3.Error: SQLite cannot read it, see ``unusable``.
+        KingyoError: it is not.
+        sqlite3.Error: SQLite cannot read it, see ``database_error``.
     """
     verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
     if verdict != "ok":
@@ -317,92 +183,67 @@ def check(connection: sqlite3.Connection, folder: Path) -> None:
     has_tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
     version = schema_version(connection, folder)
     if has_tables and version == 0:
-        elsewhere = "Name the folder of a run, or move this file away."
-        raise _no_run(folder, "a SQLite database of something else", elsewhere)
-    tables = changed(connection) if version >= SUMMED else []
+        remedy = "Name the folder of a run, or move this file away."
+        raise _no_run(folder, "a SQLite database of something else", remedy)
+    tables = changed_tables(connection) if version else []
     if tables:
-        what = [f"{HOLDS.get(name, 'what it says of itself')} (table {name})" for name in tables]
+        contents = [f"{CONTENTS.get(name, 'the schema')} (table {name})" for name in tables]
         raise KingyoError(
             str(folder / DATABASE),
-            expected=f"{', '.join(what)} as kingyo wrote them",
+            expected=f"{', '.join(contents)} as kingyo wrote them",
             received="different ones: a disk or another program has changed the file",
-            remedy=f"Nothing was changed now. {AGAIN}",
+            remedy=f"{RESTORE} Nothing was changed now.",
         )
 
 
 @contextlib.contextmanager
-def clear_errors(folder: Path) -> Generator[None]:
-    """Turn what SQLite says of a full disk, or of a file that may not be written, into one clear message."""
+def explained_errors(folder: Path) -> Generator[None]:
+    """Turn errors of SQLite into a ``KingyoError``, see ``database_error``."""
     try:
         yield
     except sqlite3.Error as error:
-        raise unusable(folder, error) from error
-    except UnicodeDecodeError as error:  # SQLite quotes what is no text
+        raise database_error(folder, error) from error
+    except UnicodeDecodeError as error:  # SQLite quotes bytes that are no text
         raise _damaged(folder, str(error)) from error
 
 
 REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 """Error codes of SQLite after which nothing was written."""
-IN_THE_WAY = (
+PASSING = (
     *REFUSED,
     *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM),
 )
-"""Error codes of SQLite that may pass, and do not mean that the file is damaged."""
+"""Error codes of SQLite that do not mean that the file is damaged."""
 
 
-def unusable(folder: Path, error: sqlite3.Error, *, was_checked: bool = False) -> KingyoError:
-    """Say what an error of SQLite means for the run. It calls stored data safe only where that is known.
+def database_error(folder: Path, error: sqlite3.Error, *, was_checked: bool = False) -> KingyoError:
+    """Return the ``KingyoError`` for an error of SQLite.
+
+    It calls stored data safe only if they are known to be.
 
     Args:
-        folder: of the run.
-        error: of SQLite.
-        was_checked: whether the database was found whole and written to since; False while it is opened.
+        folder: run folder.
+        error: raised by SQLite.
+        was_checked: whether the database was checked and written to before; False while it is opened.
     """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code not in IN_THE_WAY:
+    if code not in PASSING:
         return _damaged(folder, str(error))
     is_safe = was_checked and code in REFUSED and (folder / f"{DATABASE}-wal").exists()
-    known = (
-        "What was stored before is safe. " if is_safe else "" if was_checked else "Nothing was changed now. "
-    )
-    remedy = f"{known}Fix the cause, then go on with `kingyo resume`, which checks what is stored."
-    if not (folder / DATABASE).exists():
-        remedy = "There is no such file now. Fix the cause, then begin again with `kingyo evolve`."
+    status = "" if was_checked else " Nothing was changed now."
+    status = " Data stored before are safe." if is_safe else status
+    has_file = (folder / DATABASE).exists()
     return KingyoError(
         str(folder / DATABASE),
         expected="a database that can be read and written",
         received=str(error),
-        remedy=remedy,
+        remedy=f"Fix the cause, then continue with `kingyo resume`, which checks the database.{status}"
+        if has_file
+        else "Fix the cause, then start again with `kingyo evolve`; the file is gone.",
     )
-
-
-def decoded(text: object, kind: type[T], what: str) -> T:
-    """Return what a JSON column holds.
-
-    Raises:
-        sqlite3.DataError: it is no JSON, or of another kind: someone edited the file.
-    """
-    try:
-        found: object = json.loads(cast("str", text))
-    except (TypeError, ValueError) as error:
-        raise sqlite3.DataError(f"{what} is no JSON: {str(text)[:40]!r}") from error
-    if not isinstance(found, kind):
-        raise sqlite3.DataError(f"{what} is another value than was written: {str(text)[:40]!r}")
-    return found
-
-
-def numbers(text: object, what: str) -> tuple[float, ...]:
-    """Return what a JSON column of numbers holds; raises as ``decoded``."""
-    found = cast("list[object]", decoded(text, list, what))
-    if not all(isinstance(each, int | float) for each in found):
-        raise sqlite3.DataError(f"{what} is no list of numbers: {str(text)[:40]!r}")
-    return tuple(float(cast("float", each)) for each in found)
 
 
 def _damaged(folder: Path, reason: str) -> KingyoError:
     return KingyoError(
-        str(folder / DATABASE),
-        expected="a sound SQLite database",
-        received=reason,
-        remedy=AGAIN,
+        str(folder / DATABASE), expected="a sound SQLite database", received=reason, remedy=RESTORE
     )

@@ -1,7 +1,4 @@
-"""The file beside the database of a run: who works on the run, and how many writes were made.
-
-It knows nothing of SQLite.
-"""
+"""The lock file of a run: it locks the run for one process and counts writes."""
 
 from __future__ import annotations
 
@@ -16,11 +13,16 @@ from typing import IO
 from kingyo.errors import KingyoError
 
 LOCK = "run.lock"
-LOOKERS_LEAVE_WITHIN = 0.5  # seconds; `is_locked` holds a shared lock for an instant
+WAIT_SECONDS = 0.5
+"""Longer than ``is_locked`` of other processes holds its shared lock."""
 
 
 def acquire(folder: Path) -> IO[str]:
-    """Take the folder's lock. The kernel frees it when its process dies, however it dies."""
+    """Lock a run folder. The kernel releases the lock when the process ends, however it ends.
+
+    Raises:
+        KingyoError: another process has the lock, or the folder is read-only.
+    """
     try:
         lock = os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666), "r+")
     except OSError as error:
@@ -28,9 +30,9 @@ def acquire(folder: Path) -> IO[str]:
             str(folder),
             expected="a folder that can be written",
             received=str(error),
-            remedy="Make the folder writable, or copy the run to one that is; `kingyo show` works as it is.",
+            remedy="Make the folder writable, or copy the run; `kingyo show` works without.",
         ) from error
-    deadline = time.monotonic() + LOOKERS_LEAVE_WITHIN
+    deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,15 +43,15 @@ def acquire(folder: Path) -> IO[str]:
             lock.close()
             raise KingyoError(
                 str(folder),
-                expected="a run that nobody works on",
-                received="one that another process has locked",
-                remedy="Wait for it to end, or stop it; `kingyo show` works meanwhile.",
+                expected="a run that no other process uses",
+                received="a run that another process has locked",
+                remedy="Wait until that process ends, or stop it; `kingyo show` works meanwhile.",
             ) from error
         return lock
 
 
 def is_locked(folder: Path) -> bool:
-    """Say whether a living process works on the run. The folder may be read-only."""
+    """Return whether a process has locked the run. The folder may be read-only."""
     try:
         lock = (folder / LOCK).open()
     except FileNotFoundError:  # a copy of the database alone
@@ -63,10 +65,10 @@ def is_locked(folder: Path) -> bool:
 
 
 def note_writes(lock: IO[str], n: int) -> None:
-    """Write the number of the run's transactions into the lock file, just before the last one is committed.
+    """Write the number of transactions into the lock file, just before the last one is committed.
 
-    SQLite does not report a damaged or deleted log. A database with fewer transactions than this number has
-    lost some. A failure to write the number is ignored: losses may then stay unnoticed.
+    A database with fewer transactions has lost some, which SQLite does not report. If the number cannot be
+    written, losses may stay undetected.
     """
     text = str(n)
     with contextlib.suppress(OSError):
@@ -74,12 +76,9 @@ def note_writes(lock: IO[str], n: int) -> None:
 
 
 def noted_writes(folder: Path) -> int:
-    """Return the number that ``note_writes`` wrote, or 0 where there is none.
-
-    Its last transaction may not be committed yet.
-    """
+    """Return the number that ``note_writes`` wrote, or 0; the last transaction may not be committed yet."""
     try:
-        text, check_sum = (folder / LOCK).read_bytes().split()
-        return int(text) if int(check_sum, 16) == zlib.crc32(text) else 0
-    except (OSError, ValueError):  # none was noted, or the note is damaged
+        text, checksum = (folder / LOCK).read_bytes().split()
+        return int(text) if int(checksum, 16) == zlib.crc32(text) else 0
+    except (OSError, ValueError):  # missing or damaged
         return 0

@@ -1,4 +1,4 @@
-"""The images of a run as files in its folder, called by their hashes."""
+"""Images of a run: files in its folder, named by hash."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ _MEDIA = TypeAdapter(Media)
 
 
 def media_json(media: Media | None) -> str | None:
-    """Return media as the database holds them: without what is in their file."""
+    """Return media as JSON without their content."""
     return None if media is None else _MEDIA.dump_json(media, exclude={"path", "content"}).decode()
 
 
 def read_media(text: str | None, run: Path) -> Media | None:
-    """Return what ``media_json`` wrote, with its file.
+    """Return the media that ``media_json`` wrote, with their path.
 
     Raises:
-        sqlite3.DataError: it is something else: someone edited the database.
+        sqlite3.DataError: the text is something else.
     """
     if text is None:
         return None
     try:
-        return kept(_MEDIA.validate_json(text), run)
+        return in_run_folder(_MEDIA.validate_json(text), run)
     except ValidationError as error:
-        raise sqlite3.DataError(f"an image is not as it was written: {text[:40]!r}") from error
+        raise sqlite3.DataError(f"an image has changed: {text[:40]!r}") from error
 
 
-def kept(media: Media, run: Path) -> Media:
-    """Return media with their file in a run folder."""
+def in_run_folder(media: Media, run: Path) -> Media:
+    """Return media with their path in a run folder."""
     return replace(media, path=run / MEDIA / media.name, content=None)
 
 
 def keep_media(media: Iterable[Media], run: Path) -> None:
-    """Write each file once into a run folder, whole or not at all.
+    """Write each file once into a run folder; a file is complete or missing.
 
     Raises:
         KingyoError: media cannot be read, or the folder cannot be written.
     """
-    for each in dict.fromkeys(media):
-        path = run / MEDIA / each.name
+    for image in dict.fromkeys(media):
+        path = run / MEDIA / image.name
         if path.is_file():
             continue
-        content = each.read()
+        content = image.read()
         try:
             path.parent.mkdir(exist_ok=True)
             write_bytes(path, content)

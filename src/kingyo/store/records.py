@@ -1,4 +1,4 @@
-"""The rows of the run database as data."""
+"""Rows of the run database."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from kingyo.types import Trial
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTrial:
-    """One row of ``trials``: what was asked, under which search, and the recipe of its genome.
+    """A trial of a search and its recipe.
 
-    ``told`` is how many outcomes the strategy of the search had been told when it asked.
+    Attributes:
+        id: of the row.
+        search: name of the search.
+        batch: number of the ask.
+        name: of a baseline.
+        asked: number, genome and parents.
+        recipe, recipe_hash: JSON text and its hash.
+        told: number of outcomes that the strategy knew when it asked.
     """
 
     id: int
@@ -26,7 +33,7 @@ class StoredTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class NewTrial:
-    """A trial about to be stored."""
+    """A trial before it is stored."""
 
     asked: Trial
     recipe: str
@@ -36,17 +43,18 @@ class NewTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRow:
-    """One evaluation in numbers.
+    """Totals of one evaluation.
 
     Attributes:
-        trial, search: whose it is.
-        failure: its reason, or None.
-        build_seconds, score_seconds, ended_at: what it cost, and when it ended.
-        copied_from: the trial whose scores these are, if all of them are copied.
-        n: items that were scored.
-        mean: over those items; None for a failure.
-        value: on fit, what the strategy was told: the mean, or an estimate where only some items were scored.
-        is_partial: the strategy was told an estimate.
+        trial, search: trial id and name of the search.
+        failure: reason, or None.
+        build_seconds, score_seconds: cost.
+        ended_at: time in seconds since 1970.
+        copied_from: trial id that all scores were copied from, or None.
+        n: number of scored items.
+        mean: over these items; None for a failure.
+        value: on fit, the value that the strategy got: the mean, or an estimate from some of the items.
+        is_partial: whether the strategy got an estimate.
     """
 
     trial: int
@@ -64,14 +72,14 @@ class EvaluationRow:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredOutcome:
-    """What a strategy was told of a trial, without the item scores.
+    """The outcome of a trial that a strategy got.
 
     Attributes:
-        trial: its id.
-        failure: its reason, or None.
-        value: what a search for one objective maximises; None for a failure.
-        objectives: one number per objective; empty where there is only one.
-        is_partial: only some of the items were scored.
+        trial: trial id.
+        failure: reason, or None.
+        value: number that a search with one objective maximises; None for a failure.
+        objectives: one number per objective; empty with only one.
+        is_partial: whether only some of the items were scored.
     """
 
     trial: int

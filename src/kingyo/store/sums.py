@@ -1,8 +1,7 @@
-"""How many rows each table of the run database has, and the sum of their hashes.
+"""Checksums of the run database: the number of rows of each table and the sum of their hashes.
 
-The table ``sums`` has a line for each other table. Triggers of the connection that writes keep it true within
-each transaction; whoever opens the database counts again and compares. So a flipped bit, a row that vanished
-and an edit by another program are found. It knows no table by name.
+They are in the table ``sums``. Triggers of the writing connection update them within each transaction;
+opening a database compares them. This detects flipped bits, lost rows and edits by other programs.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ SUMS = """
     CREATE TABLE sums (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO sums VALUES ('writes', 0, 0);
 """
-"""The line ``writes`` counts transactions. Its sum is minus its rows."""
-_MASK = (1 << 62) - 1  # so that no sum of two leaves SQLite's integers
+"""The row ``writes`` counts transactions; its sum is the negative count."""
+_MASK = (1 << 62) - 1  # a sum of two fits SQLite's integers
 _SCHEMA, _WRITES = "sqlite_master", "writes"
 
 
 def row_hash(*values: object) -> int:
-    """Return a hash of a row's values and their types, the same in every process."""
+    """Return a hash of the values and types of a row, equal in every process."""
     return int.from_bytes(blake2b(ascii(values).encode("ascii"), digest_size=8).digest(), "big") & _MASK
 
 
 def watch(connection: sqlite3.Connection) -> None:
-    """Keep the sums true for everything that a connection writes. Call it after all migrations."""
+    """Update the sums with every write of a connection. Call it after ``schema.upgrade``."""
     connection.create_function("row_hash", -1, row_hash, deterministic=True)
     connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA recursive_triggers = ON")  # else no trigger sees the row that REPLACE removes
+    connection.execute("PRAGMA recursive_triggers = ON")  # so that triggers see rows that REPLACE deletes
     for table in _tables(connection):
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info('{table}')")]
         old, new = (f"row_hash({', '.join(f'{row}.{name}' for name in columns)})" for row in ("OLD", "NEW"))
@@ -42,36 +41,36 @@ def watch(connection: sqlite3.Connection) -> None:
 
 
 def seal(connection: sqlite3.Connection) -> None:
-    """Store the sums of all tables as they are now, within the caller's transaction."""
+    """Recompute and store all sums within the caller's transaction."""
     connection.execute("DELETE FROM sums WHERE name != ?", (_WRITES,))
     connection.executemany(
-        "INSERT INTO sums VALUES (?, ?, ?)", [(name, *found) for name, found in _found(connection)]
+        "INSERT INTO sums VALUES (?, ?, ?)", [(name, *sums) for name, sums in _computed(connection)]
     )
 
 
-def changed(connection: sqlite3.Connection) -> list[str]:
+def changed_tables(connection: sqlite3.Connection) -> list[str]:
     """Return the tables that differ from their stored sums.
 
-    All are read in one transaction, since another process may write meanwhile.
+    One transaction reads them all, since another process may write.
     """
     connection.execute("BEGIN")
     try:
         stored = {name: (rows, total) for name, rows, total in connection.execute("SELECT * FROM sums")}
-        writes = stored.get(_WRITES, (0, 0))[0]
-        found = {**dict(_found(connection)), _WRITES: (writes, -writes)}
+        n_writes = stored.get(_WRITES, (0, 0))[0]
+        computed = {**dict(_computed(connection)), _WRITES: (n_writes, -n_writes)}
     finally:
         connection.rollback()
-    return sorted(name for name in {*stored, *found} if stored.get(name) != found.get(name))
+    return sorted(name for name in {*stored, *computed} if stored.get(name) != computed.get(name))
 
 
 def count_write(connection: sqlite3.Connection) -> int:
-    """Count one more transaction, from within it, and return how many there are."""
+    """Count the current transaction, and return the count."""
     connection.execute("UPDATE sums SET rows = rows + 1, sum = sum - 1 WHERE name = ?", (_WRITES,))
-    return writes(connection)
+    return count_of_writes(connection)
 
 
-def writes(connection: sqlite3.Connection) -> int:
-    """Return how many transactions a database with sums holds."""
+def count_of_writes(connection: sqlite3.Connection) -> int:
+    """Return the number of transactions of a database."""
     return int(connection.execute("SELECT rows FROM sums WHERE name = ?", (_WRITES,)).fetchone()[0])
 
 
@@ -82,8 +81,8 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _found(connection: sqlite3.Connection) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Count the rows of each table and of the schema, and add up their hashes."""
+def _computed(connection: sqlite3.Connection) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the number of rows and the sum of hashes of each table and of the schema."""
     schema = f"SELECT type, name, tbl_name, sql FROM {_SCHEMA} WHERE name NOT LIKE 'sqlite_%'"
     queries = {name: f"SELECT * FROM {name} NOT INDEXED" for name in _tables(connection)}
     for name, query in {**queries, _SCHEMA: schema}.items():

@@ -1,0 +1,96 @@
+"""Read run.yaml, with the task files that it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, cast
+
+from pydantic import Field
+
+from kingyo.errors import KingyoError
+from kingyo.io.schema import parse_model
+from kingyo.io.yaml import read_yaml
+from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.config_sections import NamedTasks, StrictModel
+from kingyo.tasks.spec import TaskSpec, load_task_spec
+
+
+class TasksConfig(StrictModel):
+    """A file with only the key ``tasks``, as written beside an exported model."""
+
+    tasks: Annotated[NamedTasks, Field(min_length=1)]
+
+
+def load_config(path: Path, data: Mapping[str, object] | None = None) -> RunConfig:
+    """Read and check a run.yaml.
+
+    Args:
+        path: the file.
+        data: its content if it has been read.
+
+    Raises:
+        KingyoError: no such file, not YAML, an unknown key, a wrong value.
+    """
+    data = read_yaml(path) if data is None else data
+    return config_from_data({"name": name_from_path(path), **data}, path.parent, str(path))
+
+
+def config_from_data(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:
+    """Check the content of a run.yaml.
+
+    Args:
+        data: the content.
+        folder: start of relative paths to task files.
+        where: name of the file in messages.
+
+    Raises:
+        KingyoError: an unknown key, a wrong value, or no such task file.
+    """
+    if "task" in data:
+        data = {**data, "task": _task_from_file(data["task"], folder)}
+    if "tasks" in data:
+        data = {**data, "tasks": _tasks_from_files(data["tasks"], folder)}
+    return parse_config(data, where)
+
+
+def name_from_path(path: Path, default: str = "run") -> str:
+    """Return the default name of a run: the name of its file, in the characters that names may have."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._") or default
+
+
+def load_tasks(path: Path) -> dict[str, TaskSpec]:
+    """Read a file with only the key ``tasks``.
+
+    Raises:
+        KingyoError: no such file, an unknown key, a wrong value.
+    """
+    data = read_yaml(path)
+    data = {**data, "tasks": _tasks_from_files(data.get("tasks"), path.parent)}
+    return dict(parse_model(TasksConfig, data, str(path)).tasks)
+
+
+def _tasks_from_files(tasks: object, folder: Path) -> object:
+    if not isinstance(tasks, dict):
+        return tasks
+    by_name = cast("dict[object, object]", tasks)
+    return {str(name): _task_from_file(task, folder) for name, task in by_name.items()}
+
+
+def _task_from_file(task: object, folder: Path) -> object:
+    """Return a task with the keys of the file that it names by path, or as ``{file: PATH, weight: 2}``."""
+    keys: object = {"file": task} if isinstance(task, str) else task
+    own = dict(cast("dict[str, object]", keys)) if isinstance(keys, dict) else {}
+    if "file" not in own:
+        return task
+    file = own.pop("file")
+    if not isinstance(file, str):
+        raise KingyoError(
+            "file of a task",
+            expected="the path of a task file",
+            received=repr(file)[:80],
+            remedy="Write `file: my-task.yaml`; keys beside it replace those of the file.",
+        )
+    spec = load_task_spec(folder / file)
+    return {**spec.model_dump(exclude_unset=True), "name": spec.name, **own}

@@ -1,0 +1,238 @@
+"""The space of the control ``trained``, which trains its adapters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, cast
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints.model_reference import parse_reference
+from kingyo.errors import KingyoError
+from kingyo.evolution import BASELINES, Objectives, stored_objectives
+from kingyo.evolution.objectives import Scorer
+from kingyo.io.lazy_torch import torch
+from kingyo.models.kinds import TrainsLora
+from kingyo.recipe import Recipe
+from kingyo.run.config import TRAINED, RunConfig
+from kingyo.run.model_kind import kind_of_models
+from kingyo.run.run_models import RunModels
+from kingyo.run.trained_control import (
+    BATCH_SIZE,
+    AdapterSetting,
+    AnswerSource,
+    TrainedControl,
+    adapter_digest,
+    adapter_folder,
+    read_training,
+    require_trainable,
+)
+from kingyo.space import SourceSpace, parent_recipe
+from kingyo.store import RunStore
+from kingyo.tasks import build_tasks, examples_of, set_measures_of
+from kingyo.types import Axis, Example, Genome
+
+if TYPE_CHECKING:
+    from kingyo.models.training import Start
+
+RELATIVE_RATES = (1.0, 3.0, 0.3, 0.1)
+"""Learning rates relative to ``_learning_rate``."""
+MAX_SETTINGS = 4
+PROBE_STEPS = 5
+"""Steps that measure the time of a step; the first is slow and does not count."""
+MIN_PASSES, MAX_PASSES = 4, 50
+"""Passes over the examples per setting. If time is short, there are fewer settings, not fewer passes."""
+MAX_ANSWERS = 4
+"""Maximum number of distinct correct answers per item that are learned."""
+NOTHING_TO_LEARN = (
+    "there is nothing to learn: no fit item has an answer of its own that the graders give full marks, "
+    "and no model of the run gave such an answer"
+)
+
+
+@dataclass(kw_only=True)
+class TrainedSpace(SourceSpace):
+    """Training settings as a space of one axis.
+
+    Attributes:
+        config: of the run.
+        folder: start of its relative paths.
+        models: of the run.
+        like: searches whose total time is the budget.
+    """
+
+    config: RunConfig
+    folder: Path
+    models: RunModels
+    like: tuple[str, ...]
+    _references: tuple[str, ...] = field(default=(), init=False)
+
+    @property
+    def axes(self) -> Sequence[Axis]:
+        """One axis with up to as many settings as finalists, as fit cannot rank models trained on it."""
+        n = max(1, min(MAX_SETTINGS, self.config.finalists))
+        choices = tuple(str(number) for number in range(n))
+        return (Axis(name="setting", low=0, high=n - 1, kind="categorical", choices=choices),)
+
+    def decode(self, genome: Genome) -> Recipe:
+        """Return the recipe of a setting; if time was too short for all settings, the first ones repeat.
+
+        Before the training it is the recipe of a model without a LoRA.
+        """
+        references = self._references or (self.models.skeleton.reference,)
+        return parent_recipe(references[int(genome[0]) % len(references)], self.config.merge.dtype)
+
+    def prepare(self, store: RunStore) -> None:
+        """Train all adapters that are missing."""
+        threads = store.fact("threads")
+        if isinstance(threads, int):
+            torch.set_num_threads(threads)
+        training = read_training(store)
+        if training is None:
+            training = self._plan(store)
+            store.set_fact(TRAINED, asdict(training))
+        run = Path(os.path.relpath(store.folder.resolve(), self.folder.resolve()))
+        self._references = tuple(
+            f"{training.reference}+{adapter_folder(run, number)}" for number in range(len(training.settings))
+        )
+        for number in range(len(training.settings)):
+            if not _is_done(training.settings[number], adapter_folder(store.folder, number)):
+                training = self._trained(store, training, number)
+                store.set_fact(TRAINED, asdict(training))
+
+    def _trained(self, store: RunStore, training: TrainedControl, number: int) -> TrainedControl:
+        """Train one adapter; a failure is stored, so that it does not end the run."""
+        from kingyo.models.training import Course
+
+        setting, out = training.settings[number], adapter_folder(store.folder, number)
+        course = Course(
+            steps=training.steps,
+            learning_rate=setting.learning_rate,
+            batch_size=BATCH_SIZE,
+            seed=self.config.seed,
+        )
+        train_lora = self._kind.train_lora
+        try:
+            examples = self._examples(store, training.parent, setting.answers, training.last)
+            seconds = sum(train_lora(self._start(training.parent), examples, course, out))
+            setting = replace(setting, seconds=seconds, digest=adapter_digest(out))
+        except (KingyoError, RuntimeError) as error:
+            setting = replace(setting, failure=str(error))
+        settings = training.settings
+        return replace(training, settings=(*settings[:number], setting, *settings[number + 1 :]))
+
+    def _plan(self, store: RunStore) -> TrainedControl:
+        """Choose parent, examples and settings, and measure how many steps fit the budget."""
+        parent = best_parent(store, list(self.models.named), self._objectives(store))
+        last = max(trial.id for trial in store.trials())
+        examples, own = (self._examples(store, parent, source, last) for source in ("found", "own"))
+        rate = _learning_rate(self._checkpoint(parent).config)
+        settings = _settings(len(self.axes[0].choices), rate, is_one_source=examples == own)
+        training = TrainedControl(
+            parent=parent,
+            reference=str(parse_reference(self._checkpoint(parent).reference, self.folder).base),
+            items=len({example.item for example in examples}),
+            examples=len(examples),
+            steps=1,
+            budget=sum(seconds for name in self.like for _, seconds in store.costs(name, "fit").values()),
+            last=last,
+            settings=settings,
+        )
+        if not examples:
+            return _failed(training, NOTHING_TO_LEARN)
+        try:
+            step_seconds = self._step_seconds(parent, examples, rate)
+        except (KingyoError, RuntimeError) as error:
+            return _failed(training, str(error))
+        return _within_budget(training, step_seconds)
+
+    def _step_seconds(self, parent: str, examples: Sequence[Example], rate: float) -> float:
+        from kingyo.models.training import Course
+
+        course = Course(steps=PROBE_STEPS, learning_rate=rate, batch_size=BATCH_SIZE)
+        return median(self._kind.train_lora(self._start(parent), examples, course)[1:])
+
+    def _objectives(self, store: RunStore) -> Objectives:
+        task = build_tasks(self.config.specs, store.items(), self.folder)
+        return stored_objectives(store).bound(set_measures_of(task))
+
+    @property
+    def _kind(self) -> TrainsLora:
+        return require_trainable(kind_of_models(self.models.named, self.config.kind, self.folder))
+
+    def _checkpoint(self, name: str) -> Checkpoint:
+        return self.models.named[name]
+
+    def _start(self, parent: str) -> Start:
+        from kingyo.models.training import Start
+
+        model = self._checkpoint(parent)
+        adapter = None if model.adapter is None else model.adapter.path
+        device, allow_pickle = self.config.device, self.config.allow_pickle
+        return Start(path=model.path, adapter=adapter, device=device, allow_pickle=allow_pickle)
+
+    def _examples(self, store: RunStore, parent: str, source: AnswerSource, last: int) -> tuple[Example, ...]:
+        items = store.items()
+        task = build_tasks(self.config.specs, items, self.folder)
+        reader = self._kind.reader(self._checkpoint(parent).path)
+        right = store.right_answers((BASELINES, *self.like), "fit", last)
+        answers = {item: texts[:MAX_ANSWERS] for item, texts in right.items()}
+        return examples_of(task, reader, items["fit"], answers, prefers_given=source == "found")
+
+
+def best_parent(store: RunStore, names: Collection[str], objectives: Objectives) -> str:
+    """Return the name of the base or source with the best score on fit; ties go to the first.
+
+    Args:
+        store: the run.
+        names: of base and sources.
+        objectives: of the run.
+    """
+    scorer = Scorer(objectives, store.items()["fit"])
+    values = {
+        str(trial.name): scorer.value(evaluation) or 0.0
+        for trial in store.trials(BASELINES)
+        if trial.name in names and (evaluation := store.evaluation(trial.id, "fit")) is not None
+    }
+    return max(values, key=lambda name: values[name])
+
+
+def _is_done(setting: AdapterSetting, adapter: Path) -> bool:
+    is_trained = setting.digest is not None and setting.digest == adapter_digest(adapter)
+    return setting.failure is not None or is_trained
+
+
+def _failed(training: TrainedControl, reason: str) -> TrainedControl:
+    settings = tuple(replace(setting, failure=reason) for setting in training.settings)
+    return replace(training, settings=settings)
+
+
+def _within_budget(training: TrainedControl, step_seconds: float) -> TrainedControl:
+    """Return a plan with as many settings and steps as fit its budget."""
+    pass_steps, total_steps = -(-training.examples // BATCH_SIZE), int(training.budget / step_seconds)
+    n = max(1, min(len(training.settings), total_steps // (MIN_PASSES * pass_steps)))
+    steps = max(1, min(MAX_PASSES * pass_steps, total_steps // n))
+    return replace(training, settings=training.settings[:n], steps=steps)
+
+
+def _learning_rate(config: Mapping[str, object]) -> float:
+    """Return the best learning rate of a LoRA for Llamas, by the width of the model.
+
+    Schulman et al. 2025, LoRA Without Regret (thinkingmachines.ai/blog/lora): 5e-4 (2000 / width)^0.781.
+    """
+    inner = config.get("text_config")
+    levels = [config, cast("Mapping[str, object]", inner)] if isinstance(inner, dict) else [config]
+    widths = [level.get(key) for level in levels for key in ("hidden_size", "n_embd", "d_model")]
+    width = next((width for width in widths if isinstance(width, int) and width > 0), 2000)
+    return float(f"{5e-4 * (2000 / width) ** 0.781:.2g}")
+
+
+def _settings(n: int, rate: float, *, is_one_source: bool) -> tuple[AdapterSetting, ...]:
+    """Return the n settings that are most likely to be best; one answer source gets all learning rates."""
+    sources: tuple[AnswerSource, ...] = ("found",) if is_one_source else ("found", "own")
+    rates = [float(f"{rate * relative:.2g}") for relative in RELATIVE_RATES]
+    settings = [AdapterSetting(answers=source, learning_rate=rate) for rate in rates for source in sources]
+    return tuple(settings[:n])
