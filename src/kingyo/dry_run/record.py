@@ -9,7 +9,7 @@ from typing import TypeAlias
 from kingyo.dry_run.collect import DryRun
 from kingyo.dry_run.cost import STAGES, Cost
 from kingyo.dry_run.memory import MemoryForecast
-from kingyo.strategies.seeded import population
+from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
 
 Json: TypeAlias = Mapping[str, object]
@@ -36,7 +36,7 @@ def dry_run_record(outlook: DryRun) -> Json:
             "preset": wanted.preset.name,
             "strategy": wanted.strategy,
             "settings": dict(wanted.settings),
-            "population": population(main.strategy),
+            "population": main_batch(main.strategy),
             "screen": asdict(wanted.screen),
             "methods": list(wanted.methods),
             "groups": wanted.groups,

@@ -11,7 +11,7 @@ from kingyo.run.run import Run
 from kingyo.run.run_models import same_sources
 from kingyo.run.spaces import space_of
 from kingyo.stats import mean_name, wilson
-from kingyo.strategies import MEAN_ALONE
+from kingyo.strategies import SINGLE_OBJECTIVE
 
 FEW = 30
 """Fewer items of validation or test than this get a note."""
@@ -107,7 +107,7 @@ def _short(run: Run) -> Iterator[str]:
 def _blind(run: Run) -> Iterator[str]:
     """Note a search that knows nothing of the objectives."""
     objectives, strategy = run.foreseen[0].objectives, str(run.foreseen[0].description.get("strategy"))
-    if objectives.names and strategy in MEAN_ALONE:
+    if objectives.names and strategy in SINGLE_OBJECTIVE:
         mean = mean_name(objectives.tasks.values())
         yield (
             f"{strategy} searches for the {mean} of the tasks, and the front is what it finds by the "

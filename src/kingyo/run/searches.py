@@ -32,7 +32,7 @@ from kingyo.space import (
     values_of,
 )
 from kingyo.strategies import STRATEGIES, build, derived_seed
-from kingyo.strategies.seeded import Seeded
+from kingyo.strategies.initial_points import InitialPointsStrategy
 from kingyo.types import Genome, Strategy
 
 GRID_POINTS = (5, 4, 3, 2)
@@ -89,7 +89,7 @@ def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Reci
     search = _search(name, space, strategy, setup, wanted)
     if points:
         description = {**search.description, "given": len(points)}
-        strategy = Seeded(strategy, points)
+        strategy = InitialPointsStrategy(strategy, points)
         search = replace(search, strategy=strategy, given=len(points), description=description)
     known = space.known_points() if wanted.warm_start else {}
     limit = wanted.timeout if _is_own(wanted) else None

@@ -38,8 +38,8 @@ from kingyo.space.recipe_objectives import (
     has_closeness,
     require_closeness,
 )
-from kingyo.strategies import STRATEGIES, reads_items
-from kingyo.strategies.presets import DEFAULTS, WHOLE, Preset, preset
+from kingyo.strategies import STRATEGIES, learns_from_items
+from kingyo.strategies.presets import DEFAULT_PRESETS, METRIC, Preset, preset
 
 TARGET_CANDIDATES = 100  # of a budget in item evaluations alone, if a preset can give them fewer items
 MOST_TASKS = 3  # that share the few items of such a candidate
@@ -128,7 +128,7 @@ def _search_settings(
     """
     space: Space = "dataflow" if is_next else config.space
     by_set = sets_of(config)
-    chosen = preset(named or (WHOLE if by_set else DEFAULTS[space]))
+    chosen = preset(named or (METRIC if by_set else DEFAULT_PRESETS[space]))
     merge = MergeConfig(dtype=config.merge.dtype) if is_next else config.merge
     if named is not None:
         _require_its_space(space, chosen)
@@ -256,14 +256,14 @@ def _require_whole_sets(
 
     ``named``: the preset that brings the strategy, if the run.yaml names it.
     """
-    if STRATEGIES.is_registered(strategy) and reads_items(strategy, settings):
+    if STRATEGIES.is_registered(strategy) and learns_from_items(strategy, settings):
         raise KingyoError(
             "search.strategy" if named is None else "search.preset",
             expected="a strategy that needs one number of each candidate, beside a task with `measure`",
             received=f"{strategy}, which learns from scores of single items"
             if named is None
             else f"{named}, whose strategy {strategy} learns from scores of single items",
-            remedy=f"Leave it out ({preset(WHOLE).strategy} then searches), or name another, such as ga.",
+            remedy=f"Leave it out ({preset(METRIC).strategy} then searches), or name another, such as ga.",
         )
     given = {key: value for key, value in search.screen.items() if value not in (None, "none")}
     if given:
