@@ -22,14 +22,14 @@ from kingyo.run.spaces import choice_of, genome_layout, parameter_space, space_o
 from kingyo.run.trained_control import TrainedSpace, require_trainable
 from kingyo.space import (
     Bounds,
-    JoinedSpace,
     ParameterSpace,
     RecipeSpace,
     RoundedSpace,
     SourceSpace,
+    VocabularySpace,
+    assign_values,
     parent_recipe,
     uniform_recipe,
-    values_of,
 )
 from kingyo.strategies import STRATEGIES, build, derived_seed
 from kingyo.strategies.initial_points import InitialPointsStrategy
@@ -47,12 +47,12 @@ def baseline_recipes(setup: Setup) -> dict[str, Recipe]:
     named, said, like = models.references, vocabularies_of(setup.config), models.skeleton.reference
     has_base = models.base is not None and models.base.reference not in named.values()
     alone = {**({"base": like} if has_base else {}), **named}
-    if said.is_silent:
+    if said.is_default:
         recipes = {name: parent_recipe(reference, dtype) for name, reference in alone.items()}
         return {**recipes, "uniform": uniform_recipe(named, None, dtype)}
     among = list(dict.fromkeys([*named.values(), like]))
-    recipes = {name: said.alone(reference, among, like, dtype) for name, reference in alone.items()}
-    return {**recipes, "uniform": said.said_in(uniform_recipe(named, like, dtype))}
+    recipes = {name: said.single_model(reference, among, like, dtype) for name, reference in alone.items()}
+    return {**recipes, "uniform": said.apply(uniform_recipe(named, like, dtype))}
 
 
 def searches(setup: Setup) -> list[Search]:
@@ -184,7 +184,7 @@ def _grid(setup: Setup, _: tuple[str, ...]) -> Search:
     methods = [METHODS.get(name, setup.folder) for name in wanted.methods]
     if genome is not None:
         wanted = _grid_of_genome(genome, wanted, methods[0])
-    for name, values in zip(wanted.methods, values_of(methods, wanted.values), strict=True):
+    for name, values in zip(wanted.methods, assign_values(methods, wanted.values), strict=True):
         one = replace(wanted, methods=(name,), values=values)
         main = parameter_space(setup, one, is_part=True)
         most = main.method.max_sources
@@ -237,7 +237,7 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
     from kingyo.models.training import require_peft
 
     wanted = setup.settings.controls
-    if wanted.space == "dataflow" or not vocabularies_of(setup.config).is_silent:
+    if wanted.space == "dataflow" or not vocabularies_of(setup.config).is_default:
         raise KingyoError(
             "control trained",
             expected="a run that merges weights of models with one vocabulary",
@@ -274,7 +274,7 @@ def _search(
     is_paths = paths is space
     return Search(
         name=name,
-        space=space if vocabularies.is_silent else JoinedSpace(space=space, vocabularies=vocabularies),
+        space=space if vocabularies.is_default else VocabularySpace(space=space, vocabularies=vocabularies),
         strategy=strategy,
         limits=limits_of(wanted.budget),
         screen=wanted.screen,

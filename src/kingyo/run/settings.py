@@ -27,7 +27,7 @@ from kingyo.run.config import (
     Space,
 )
 from kingyo.screens import ScreenSettings, check_settings
-from kingyo.space import Bounds, values_of
+from kingyo.space import Bounds, assign_values
 from kingyo.space.recipe_objectives import (
     CLOSENESS,
     FEW_HOPS,
@@ -366,7 +366,7 @@ def methods_of(
 ) -> list[tuple[MergeMethod, Mapping[str, float | bool | Bounds]]]:
     """The methods that are searched, each with those of the values that it has parameters for."""
     found = [METHODS.get(name, folder) for name in wanted.methods]
-    return list(zip(found, values_of(found, wanted.values), strict=True))
+    return list(zip(found, assign_values(found, wanted.values), strict=True))
 
 
 def _require_choice(config: RunConfig) -> int:
