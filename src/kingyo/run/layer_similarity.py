@@ -105,13 +105,13 @@ def models_alike(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySe
     require_answers(task, kind)
     _check(models, how)
     prompts = _prompts(task, kind, models[how.frame], how.most)
-    from kingyo.compare.similarity import measure_likeness  # after slips of the pen are answered
+    from kingyo.compare.similarity import measure_similarity  # after slips of the pen are answered
 
     streams = kind.streams(_live(models, kind, how), how.frame)
     return SimilarityResult(
         models={name: each.reference for name, each in models.items()},
         n_prompts=len(prompts),
-        likeness=measure_likeness(streams.n_layers, lambda: streams(prompts)),
+        likeness=measure_similarity(streams.n_layers, lambda: streams(prompts)),
     )
 
 
