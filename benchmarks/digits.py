@@ -35,7 +35,7 @@ import numpy as np
 from cmaes import SepCMA  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
-from kingyo.strategies.m2n2 import M2N2, Breeder, cross
+from kingyo.strategies.m2n2 import M2N2, Breeder, split_slerp
 from kingyo.strategies.niches import Member
 from kingyo.types import Axis
 
@@ -90,7 +90,7 @@ def m2n2(evaluate: Evaluate, _is_odd: Flags, seed: int, alpha: float = 1.0) -> S
     settings = M2N2.Settings(population=POPULATION, alpha=alpha, spread=fraction, mutation_step=fraction)
     breeder, number = Breeder(axes, seed, settings), 0
     while True:
-        weights = breeder.newcomer() if number < 2 else breeder.child()[0]
+        weights = breeder.random_point() if number < 2 else breeder.child()[0]
         found = evaluate(weights)
         yield weights, found
         scores = found.astype(np.float64)
@@ -153,7 +153,7 @@ def map_elites(evaluate: Evaluate, is_odd: Flags, seed: int) -> Search:
             one, two = rng.choice(len(elites), size=2, replace=len(elites) < 2, p=quality / quality.sum())
             left, w = place < rng.uniform(), rng.uniform()
             a, b = elites[one][0], elites[two][0]
-            weights = cross(a, b, ratio=w, left=left, floats=floats) + noise
+            weights = split_slerp(a, b, ratio=w, left=left, floats=floats) + noise
         found = evaluate(weights)
         yield weights, found
         accuracy = float(found.mean())

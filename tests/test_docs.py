@@ -40,7 +40,7 @@ from kingyo.run.run import Run
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES
-from kingyo.strategies.presets import DEFAULTS, PRESETS
+from kingyo.strategies.presets import DEFAULT_PRESETS, PRESETS
 from kingyo.tasks import GRADERS, Sizes, TaskSpec, TextSettings, build_task, load_splits, parse_task_spec
 from kingyo.tasks.grader import build_grader
 from kingyo.tasks.rows import DatasetSource
@@ -351,9 +351,9 @@ def test_the_reference_says_which_preset_each_space_has() -> None:
     (said,) = (
         row[2] for row in table_below("## search\n", "| key | meaning | default |\n") if row[0] == "`preset`"
     )
-    assert {*re.findall(r"`(\w+)`", said)} == set(DEFAULTS.values())
-    others = {space: name for space, name in DEFAULTS.items() if name != DEFAULTS["parameters"]}
-    assert said.startswith(f"`{DEFAULTS['parameters']}`")
+    assert {*re.findall(r"`(\w+)`", said)} == set(DEFAULT_PRESETS.values())
+    others = {space: name for space, name in DEFAULT_PRESETS.items() if name != DEFAULT_PRESETS["parameters"]}
+    assert said.startswith(f"`{DEFAULT_PRESETS['parameters']}`")
     assert all(f"`space: {space}` `{name}`" in said for space, name in others.items())
 
 

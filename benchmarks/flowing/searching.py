@@ -14,8 +14,8 @@ from kingyo.recipe import Hop, Recipe
 from kingyo.runners.evaluate import Evaluator, LayerPathBuilder
 from kingyo.space import DataflowSpace, RoundedSpace
 from kingyo.strategies import build
+from kingyo.strategies.initial_points import InitialPointsStrategy
 from kingyo.strategies.presets import PRESETS
-from kingyo.strategies.seeded import Seeded
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Evaluation, Outcome, Split, Strategy, Trial
 
@@ -116,7 +116,7 @@ class Course:
         space = DataflowSpace(sources=sources, n_layers=dict.fromkeys(USED, 4), frame="ja", **given)
         strategy: Strategy = build(wanted.strategy, space.axes, seed, wanted.settings or {})
         if wanted.seeds:
-            strategy = Seeded(strategy, space.seeds())
+            strategy = InitialPointsStrategy(strategy, space.seeds())
         decode, best, winner = RoundedSpace(space=space).decode, list[float](), space.probe()
         while len(best) < evaluations:
             outcomes: list[Outcome] = []

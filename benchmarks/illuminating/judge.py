@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from illuminating.problem import TASKS, Scores
-from kingyo.strategies.archive import Archive, Elite, Side, coverage
+from kingyo.strategies.archive import Archive, Elite, GridAxis, coverage
 
 CELLS = 10
 Figures = Mapping[str, float]
@@ -23,7 +23,7 @@ def members(scores: Sequence[Scores]) -> list[int]:
 
 def archives(scores: Sequence[Scores]) -> list[Archive]:
     """An archive per task, filled."""
-    made = [Archive([Side(low=0.0, high=1.0, cells=CELLS)] * (len(TASKS) - 1)) for _ in TASKS]
+    made = [Archive([GridAxis(low=0.0, high=1.0, cells=CELLS)] * (len(TASKS) - 1)) for _ in TASKS]
     for number, f in enumerate(scores):
         for k, archive in enumerate(made):
             archive.offer((*f[:k], *f[k + 1 :]), Elite(number=number, genome=(), objectives=f, quality=f[k]))

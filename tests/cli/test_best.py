@@ -226,7 +226,7 @@ def test_a_baseline_by_its_name(parent: tuple[World, str], tmp_path: Path, name:
             ["--search", "rnadom"],
             "expected one of main, random, grid; received 'rnadom'. Did you mean 'random'?",
         ),
-        (["--search", "baselines"], "Say --trial baselines:NAME."),
+        (["--search", "baselines"], "Use --trial baselines:NAME."),
         (
             ["--trial", "8"],
             "a number from 0 to 7 or random:0 or grid:0 or one of base, ",
@@ -266,7 +266,7 @@ def test_a_run_that_was_killed_has_the_same_best(
     assert world.show("runs/small")["best"] is None
     done = world.run("export", "runs/small", "out", "--best")
     assert done.returncode == 1
-    assert "--best: expected a run whose winners and baselines have met validation" in done.stderr
+    assert "--best: expected a run whose winners and baselines are validated" in done.stderr
     assert world.run("resume", "runs/small").returncode == 0
     whole = parent[0].show("runs/small")
     again = world.show("runs/small")

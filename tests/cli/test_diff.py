@@ -53,7 +53,7 @@ def test_three_models_are_compared_pair_by_pair(world: World) -> None:
     assert done.returncode == 0, done.stderr
     for title in ("Cosine of weights", "Cosine of task vectors", "Opposite signs", "Opposite, by size"):
         assert title in done.stdout
-    assert "of its base's norm away" in done.stdout
+    assert "of the base's norm" in done.stdout
 
 
 def test_one_model_and_its_base(world: World) -> None:
@@ -93,7 +93,7 @@ def test_pictures(world: World, arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("a",), "models: expected two models or more, or one and its base; received 1"),
+        (("a",), "models: expected two models or more, or one model and its base; received 1"),
         (("a", "absent"), "absent: expected a folder with a checkpoint"),
         (("a", "b", "--base", "absent"), "absent: expected a folder with a checkpoint"),
         (("a", "small"), "expected models with the same tensors"),

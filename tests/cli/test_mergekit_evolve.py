@@ -156,7 +156,7 @@ def test_models_with_the_same_last_name_are_told_apart(tasked: World) -> None:
         ({"layer_granulrity": 2}, "Did you mean 'layer_granularity'?"),
         ({"weight": {"from": 0, "to": 5}}, "genome: expected a known key; received 'weight'"),
         ({"scales": "layer"}, "genome: expected a known key; received 'scales'"),
-        ({"merge_method": "slerp"}, "genome.filters: expected nothing for slerp"),
+        ({"merge_method": "slerp"}, "genome.filters: expected no value for slerp"),
         ({"filters": ["mlp", "mlp"]}, "expected different filters"),
         ({"models": ["./a", "./gone"]}, "gone"),
     ],

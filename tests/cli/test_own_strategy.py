@@ -99,7 +99,7 @@ def test_one_without_what_it_needs_is_told_in_every_door(
 def test_one_that_cannot_be_made_leaves_no_folder(world: World) -> None:
     code, errors = evolved(world, "def __init__(self, *a): raise RuntimeError('lost')")
     assert code == 1
-    assert "own.py:Broken: expected a strategy that can be made; received RuntimeError: lost" in errors
+    assert "own.py:Broken: expected a strategy that can be built; received RuntimeError: lost" in errors
     assert not (world.folder / "runs").exists()
 
 

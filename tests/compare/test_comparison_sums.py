@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kingyo.compare import CheckpointComparison, compare, to_record
-from kingyo.compare.activations import _Sizes
+from kingyo.compare.activations import _Histogram
 from kingyo.errors import KingyoError
 from tests.compare.worlds import NAMES, noise, plus, write
 from tests.models_on_disk import FAMILIES, fine_tuned
@@ -72,16 +72,16 @@ def test_tiny_differences_are_not_lost(tmp_path: Path) -> None:
 def test_the_largest_numbers_hold_what_sorting_says(numbers: list[float], share: float) -> None:
     """Up to how numbers lie in the one bin at the edge, 1/8 of a power of two wide."""
     delta = torch.tensor(numbers, dtype=torch.float64)
-    sizes = _Sizes()
+    histogram = _Histogram()
     for part in delta.split(100):
-        sizes.count(part)
+        histogram.count(part)
     energy = delta.square().sort(descending=True).values
     whole, part = divmod(share * len(numbers), 1)
     exact = float(energy[: int(whole)].sum()) + (part * float(energy[int(whole)]) if part else 0.0)
     edge = float(energy[min(int(whole), len(numbers) - 1)])
     in_bin = float(energy[(energy > edge / 1.3) & (energy < edge * 1.3)].sum())
-    assert sizes.top(share) == pytest.approx(exact, abs=0.3 * in_bin + 1e-9 * float(energy.sum()))
-    assert sizes.top(1.0) == pytest.approx(float(energy.sum()))
+    assert histogram.top(share) == pytest.approx(exact, abs=0.3 * in_bin + 1e-9 * float(energy.sum()))
+    assert histogram.top(1.0) == pytest.approx(float(energy.sum()))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -162,12 +162,14 @@ def test_numbers_that_are_no_weights_must_be_the_same(tmp_path: Path) -> None:
     first, same = write(tmp_path / "a", noise(0) | ids), write(tmp_path / "b", noise(1) | ids)
     other = write(tmp_path / "c", noise(2) | {"ids": torch.arange(3) + 1})
     assert compare([first, same], None).notes == ()
-    assert compare([first, other], None).notes == ("ids holds no floating-point numbers, and differs.",)
+    assert compare([first, other], None).notes == (
+        "ids is not a floating-point tensor, and differs between models.",
+    )
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
     first = write(tmp_path / "a", noise(0))
-    with pytest.raises(KingyoError, match="two models or more, or one and its base"):
+    with pytest.raises(KingyoError, match="two models or more"):
         compare([first], None)
     with pytest.raises(KingyoError, match="in a but not in fewer"):
         compare([first, write(tmp_path / "fewer", dict(list(noise(1).items())[1:]))], None)

@@ -14,7 +14,7 @@ from kingyo.compare.similarity import (
     LayerSimilarity,
     Measure,
     jumps,
-    measure_likeness,
+    measure_similarity,
     nearest,
     path_plausibility,
 )
@@ -36,7 +36,7 @@ def streams() -> Tensor:
 
 
 def measured(whole: Tensor, size: int = 10, room: int = 1 << 30) -> LayerSimilarity:
-    return measure_likeness(LAYERS, lambda: whole.split(size, dim=1), room)
+    return measure_similarity(LAYERS, lambda: whole.split(size, dim=1), room)
 
 
 def directly(x: Tensor, y: Tensor) -> float:
@@ -69,10 +69,10 @@ def test_memory_is_that_of_one_pair_where_there_is_no_room() -> None:
         passes += 1
         yield from streams().split(10, dim=1)
 
-    measure_likeness(LAYERS, batches, 1)
+    measure_similarity(LAYERS, batches, 1)
     assert passes == 1 + 15
     passes = 0
-    measure_likeness(LAYERS, batches)
+    measure_similarity(LAYERS, batches)
     assert passes == 2
 
 
@@ -142,7 +142,7 @@ def test_a_stream_that_never_changes_has_no_likeness_and_no_plausibility() -> No
 
 
 def test_what_cannot_be_measured_is_said() -> None:
-    with pytest.raises(KingyoError, match="received 1 in all"):
+    with pytest.raises(KingyoError, match="received 1"):
         measured(streams()[:, :1])
     whole = streams()
     whole[A1, 3, 2] = float("nan")

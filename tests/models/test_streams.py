@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kingyo.compare.similarity import measure_likeness
+from kingyo.compare.similarity import measure_similarity
 from kingyo.errors import KingyoError
 from kingyo.models.hidden_states import ModelStreams
 from kingyo.models.language_model import LiveModel
@@ -63,7 +63,7 @@ def test_streams_are_the_hidden_states_of_each_prompt_alone(name: str) -> None:
 def test_a_model_is_like_itself_and_unlike_another(name: str) -> None:
     models = {"a": live(name, 1), "again": live(name, 1), "b": live(name, 2)}
     streams = ModelStreams(models, "a")
-    found = measure_likeness(streams.n_layers, lambda: streams(PROMPTS))
+    found = measure_similarity(streams.n_layers, lambda: streams(PROMPTS))
     for k in range(PLACES):
         one, again, other = (found.place(each, k) for each in models)
         assert found.cka[one, again] == pytest.approx(1, abs=1e-9)

@@ -66,9 +66,9 @@ def test_deterministic_methods_carry_no_seed() -> None:
     [
         ("karcher", {"max_iter": Bounds(low=1, high=2.5)}, "a whole number"),
         ("nearswap", {"t": Bounds(low=0, high=1)}, "a range above 0"),
-        ("arcee_fusion", {}, "Take another method"),
+        ("arcee_fusion", {}, "arcee_fusion"),
         ("karcher", {}, "Give one of max_iter, tol a range"),
-        ("task_arithmetic", {"density": Bounds(low=0, high=1)}, "a parameter that changes something"),
+        ("task_arithmetic", {"density": Bounds(low=0, high=1)}, "density of merge.parameters"),
     ],
 )
 def test_what_cannot_be_searched_in_other_scales(
@@ -84,7 +84,7 @@ def test_what_cannot_be_searched_in_other_scales(
         ({"wieght": Bounds(low=0, high=1)}, "Did you mean 'weight'"),
         ({"density": Bounds(low=0, high=2)}, "density"),
         ({"normalize": Bounds(low=0, high=1)}, "true or false"),
-        ({"weight": 0.5, "density": 0.5}, "at least one parameter that is searched"),
+        ({"weight": 0.5, "density": 0.5}, "merge.parameters: .*fixed values only"),
     ],
 )
 def test_what_cannot_be_searched_is_said(values: dict[str, float | bool | Bounds], message: str) -> None:

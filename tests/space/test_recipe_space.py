@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kingyo.errors import KingyoError
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe
-from kingyo.space import Bounds, ParameterSpace, RecipeSpace, SourceChoice, probes, values_of
+from kingyo.space import Bounds, ParameterSpace, RecipeSpace, SourceChoice, assign_values, probes
 from kingyo.types import Axis, Genome
 from tests.space.spaces import LAYOUT
 
@@ -37,7 +37,7 @@ def whole(
                 seed=7,
                 is_part=True,
             )
-            for name, method, own in zip(methods, found, values_of(found, values), strict=True)
+            for name, method, own in zip(methods, found, assign_values(found, values), strict=True)
         ),
         choice=choice,
     )
@@ -189,8 +189,8 @@ def test_a_choice_without_genes_keeps_the_budget() -> None:
         (("linear",), SourceChoice(at_least=3, at_most=2), "at_most: expected 3 or more"),
         (("linear", "model_stock"), SourceChoice(at_least=1), "at_least: expected 2 or more, which model_st"),
         (("model_stock",), SourceChoice(at_most=1), "at_most: expected 2 or more"),
-        (("linear", "slerp"), SourceChoice(at_least=2), "at most 1, which is all that slerp takes"),
-        (("linear", "slerp"), None, "at most 1 beside the base for slerp; received 3"),
+        (("linear", "slerp"), SourceChoice(at_least=2), "at most 1, .* slerp"),
+        (("linear", "slerp"), None, "at most 1 .* slerp; received 3"),
         (("linear", "linear"), None, "different methods"),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_method_that_needs_a_base_says_so() -> None:
 
 
 def test_nothing_to_search() -> None:
-    with pytest.raises(KingyoError, match="something that is searched"):
+    with pytest.raises(KingyoError, match="merge: expected"):
         whole("linear", weight=1.0, choice=SourceChoice(is_open=False))
 
 

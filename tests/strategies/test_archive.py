@@ -8,9 +8,9 @@ import math
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.strategies.archive import Archive, Elite, Side, coverage
+from kingyo.strategies.archive import Archive, Elite, GridAxis, coverage
 
-UNIT = Side(low=0.0, high=1.0, cells=4)
+UNIT = GridAxis(low=0.0, high=1.0, cells=4)
 
 
 def elite(number: int, quality: float, *, estimate: bool = False) -> Elite:
@@ -27,7 +27,7 @@ def test_a_cell_holds_its_lower_end_and_the_last_ones_what_lies_beyond(value: fl
 
 @pytest.mark.parametrize("cells", [3, 7, 10, 15, 50, 100])
 def test_a_share_on_a_border_belongs_to_the_upper_cell_whatever_its_rounding(cells: int) -> None:
-    side = Side(low=0.0, high=1.0, cells=cells)
+    side = GridAxis(low=0.0, high=1.0, cells=cells)
     assert [side.cell(right / cells) for right in range(cells)] == list(range(cells))
 
 

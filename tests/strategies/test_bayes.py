@@ -232,7 +232,7 @@ except KingyoError as error:
 def test_without_optuna_the_error_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == (
-        "strategy tpe: expected the library optuna; received an installation without it. "
+        "strategy tpe: expected the library optuna; received an environment without it. "
         "In a clone of kingyo: pip install -e '.[bayes]'"
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import build, coarse_to_fine
-from kingyo.strategies.coarse_to_fine import stages
+from kingyo.strategies.coarse_to_fine import build_stages
 from kingyo.strategies.random_search import RandomSearch
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Outcome, Strategy, Trial
@@ -45,27 +45,27 @@ class TestCoarseToFineGa(StrategyContract):
 
 
 def test_each_stage_is_finer_than_the_one_before() -> None:
-    found = stages(LAYERED)
-    assert [len(stage.axes) for stage in found] == [2, 4, 8, 10]
-    assert found[1].groups == ((0, 1, 2), (3, 4), (5, 6, 7), (8, 9))
-    for stage, finer in itertools.pairwise(found):
+    built = build_stages(LAYERED)
+    assert [len(stage.axes) for stage in built] == [2, 4, 8, 10]
+    assert built[1].groups == ((0, 1, 2), (3, 4), (5, 6, 7), (8, 9))
+    for stage, finer in itertools.pairwise(built):
         for group in finer.groups:
             assert any(set(group) <= set(coarser) for coarser in stage.groups)
-    assert found[-1].axes == LAYERED
+    assert built[-1].axes == LAYERED
 
 
 def test_axes_of_other_kinds_bounds_or_without_a_place_stand_alone() -> None:
     other = Axis(name="weight/a/head", low=0, high=2, place=1.0, family="weight/a")
-    (only,) = stages((*MIXED_AXES, other))
+    (only,) = build_stages((*MIXED_AXES, other))
     assert only.axes == (*MIXED_AXES, other)
 
 
 def test_a_coarse_point_is_a_fine_one_with_equal_genes() -> None:
-    stage = stages(LAYERED)[0]
-    assert stage.fine((0.25, 0.75)) == (0.25,) * 5 + (0.75,) * 5
-    assert stage.coarse(stage.fine((0.25, 0.75))) == (0.25, 0.75)
-    assert stage.holds((0.25,) * 10)
-    assert not stage.holds((0.25,) * 9 + (0.5,))
+    stage = build_stages(LAYERED)[0]
+    assert stage.expand((0.25, 0.75)) == (0.25,) * 5 + (0.75,) * 5
+    assert stage.reduce(stage.expand((0.25, 0.75))) == (0.25, 0.75)
+    assert stage.contains((0.25,) * 10)
+    assert not stage.contains((0.25,) * 9 + (0.5,))
 
 
 def test_a_search_goes_from_few_genes_to_all() -> None:
@@ -82,7 +82,7 @@ def test_a_search_goes_from_few_genes_to_all() -> None:
 
 @pytest.mark.parametrize("name", ["islands", "coarse-to-fine"])
 def test_a_combinator_within_is_refused(name: str) -> None:
-    with pytest.raises(KingyoError, match="no combinator"):
+    with pytest.raises(KingyoError, match=f"received {name}"):
         build("coarse-to-fine", LAYERED, 0, {"strategy": name})
 
 
@@ -101,14 +101,14 @@ class Recorder(RandomSearch):
 def test_a_stage_begins_with_the_best_of_the_one_before_and_no_failures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(coarse_to_fine, "build_within", lambda _, axes, seed, __: Recorder(axes, seed))
+    monkeypatch.setattr(coarse_to_fine, "build_inner", lambda _, axes, seed, __: Recorder(axes, seed))
     monkeypatch.setattr(Recorder, "learned", [])
     strategy = build("coarse-to-fine", LAYERED, 0, {"per_gene": 120})
     trials: list[Trial] = []
     for _ in range(2):
         trials += strategy.ask(120)
-        fine = [failed(t) if t.number >= 120 else scored(t, -1 - t.number / 1000) for t in trials[-120:]]
-        strategy.tell(fine)
+        outcomes = [failed(t) if t.number >= 120 else scored(t, -1 - t.number / 1000) for t in trials[-120:]]
+        strategy.tell(outcomes)
     strategy.ask(1)
     (learned,) = Recorder.learned
     scores = [outcome.score for outcome in learned]

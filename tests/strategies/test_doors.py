@@ -163,9 +163,9 @@ def test_an_own_strategy_may_postpone_its_annotations(tmp_path: Path) -> None:
     ids=str,
 )
 def test_an_own_strategy_says_how_many_trials_it_likes(tmp_path: Path, body: str, received: str) -> None:
-    said = broken(tmp_path, body)
-    assert f"received {received}" in said
-    assert "KeyError" in received or "`batch`, a whole number from 1" in said
+    message = broken(tmp_path, body)
+    assert f"received {received}" in message
+    assert "KeyError" in received or "`batch`" in message
 
 
 @pytest.mark.parametrize("method", ["ask", "tell"])
@@ -174,9 +174,8 @@ def test_an_own_strategy_can_be_asked_and_told(tmp_path: Path, method: str) -> N
 
 
 def test_the_size_of_an_own_strategy_is_a_count(tmp_path: Path) -> None:
-    assert "expected `size`, a whole number from 0, or none at all; received 'x'" in broken(
-        tmp_path, "size = 'x'"
-    )
+    message = broken(tmp_path, "size = 'x'")
+    assert "expected `size`" in message and "received 'x'" in message
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
-from kingyo.strategies.evolution_strategy import recombined
+from kingyo.strategies.evolution_strategy import weighted_mean
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 from tests.strategies.problems import Score, best, floats, sphere, work
@@ -82,7 +82,7 @@ def test_the_strategy_for_other_kinds_of_axes_is_named(name: str) -> None:
 @pytest.mark.parametrize("points", [1, 2, 3, 4, 9])
 def test_recombination_stays_among_the_better_half_and_prefers_the_best(points: int) -> None:
     places = np.eye(points)
-    weights = recombined(places)
+    weights = weighted_mean(places)
     assert weights.sum() == pytest.approx(1)
     assert all(a >= b for a, b in itertools.pairwise(weights))
     assert np.count_nonzero(weights) == (points + 1) // 2

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from kingyo.strategies.ga import GeneticAlgorithm, cross
+from kingyo.strategies.ga import GeneticAlgorithm, uniform_crossover
 from kingyo.testing.strategies import MIXED_AXES, failed, scored
 from kingyo.types import Axis, Genome, Trial
 from tests.strategies.problems import floats, sphere, work
@@ -22,7 +22,7 @@ def generation(ga: GeneticAlgorithm, scores: list[float | None]) -> list[Trial]:
 
 def test_crossover_takes_each_gene_from_either_parent_equally_often() -> None:
     rng, ones, twos = Random(0), (1.0,) * 20, (2.0,) * 20
-    children = [cross(ones, twos, rng) for _ in range(1000)]
+    children = [uniform_crossover(ones, twos, rng) for _ in range(1000)]
     for place in range(20):
         assert 440 < sum(child[place] == 1.0 for child in children) < 560
     shares = [child.count(1.0) for child in children]

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.strategies.genes import first_point, gene_at, mutate_gene, place_of, random_gene, reflect, renewed
+from kingyo.strategies.genes import (
+    first_point,
+    gene_at,
+    mutate_gene,
+    mutate_until_new,
+    position_of,
+    random_gene,
+    reflect,
+)
 from kingyo.testing.strategies import MIXED_AXES
 from kingyo.types import Axis
 
@@ -37,7 +45,7 @@ def test_a_rounded_gene_stays_inside_and_is_rounded_once(place: float, low: floa
     axis = Axis(name="x", low=low, high=low + width)
     gene = gene_at(axis, round(place, 6))
     assert axis.low <= gene <= axis.high
-    assert gene_at(axis, place_of(axis, gene)) == gene
+    assert gene_at(axis, position_of(axis, gene)) == gene
 
 
 @given(seed=st.integers(0, 10_000), index=st.integers(0, len(MIXED_AXES) - 1), step=st.floats(0.001, 5))
@@ -87,8 +95,10 @@ def test_first_point_is_the_start_or_the_middle_on_whole_numbers_where_needed() 
 
 def test_a_genome_that_was_asked_is_changed_until_it_is_new() -> None:
     rng, taken = Random(0), {(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)}
-    new = renewed((0.0, 0.0), taken, lambda _, gene: 1.0 - gene, rng, 100)
+    new = mutate_until_new((0.0, 0.0), taken, lambda _, gene: 1.0 - gene, rng, 100)
     assert new == (1.0, 1.0)
-    assert renewed(new, taken, lambda _, gene: 1.0 - gene, rng, 100) == new
+    assert mutate_until_new(new, taken, lambda _, gene: 1.0 - gene, rng, 100) == new
     every = {*taken, new}
-    assert renewed(new, every, lambda _, gene: 1.0 - gene, rng, 5) in every  # it does not search for ever
+    assert (
+        mutate_until_new(new, every, lambda _, gene: 1.0 - gene, rng, 5) in every
+    )  # it does not search for ever

@@ -123,14 +123,15 @@ def test_known_points_and_migrants_have_different_numbers() -> None:
     assert sum(sum(gene == 0.7 for gene in trial.genome) >= 2 for trial in log) > 20
 
 
-def test_who_welcomes_and_who_does_not() -> None:
-    for name, welcomes in {"ga": True, "nsga2": True, "random": False, "cma-es": False}.items():
-        assert isinstance(build(name, FLOAT_AXES, 0, {}), AcceptsMigrants) == welcomes
+def test_which_strategies_accept_migrants() -> None:
+    for name, accepts in {"ga": True, "nsga2": True, "random": False, "cma-es": False}.items():
+        assert isinstance(build(name, FLOAT_AXES, 0, {}), AcceptsMigrants) == accepts
 
 
 def test_islands_that_could_never_meet_have_to_be_wanted() -> None:
-    with pytest.raises(KingyoError, match=r"migrants: expected 0, since cma-es takes no migrants"):
+    with pytest.raises(KingyoError) as error:
         build("islands", FLOAT_AXES, 0, {"strategy": "cma-es"})
+    assert error.value.argument == "migrants"
 
 
 def test_islands_of_nsga2_find_a_front() -> None:

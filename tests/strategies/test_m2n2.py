@@ -11,8 +11,8 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
-from kingyo.strategies.m2n2 import M2N2, Breeder, cross, places, slerp
-from kingyo.strategies.niches import Array, Member, Niches, attraction, shared
+from kingyo.strategies.m2n2 import M2N2, Breeder, gene_positions, slerp, split_slerp
+from kingyo.strategies.niches import Array, Member, Niches, attraction, share_fitness
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
 from tests.strategies.problems import best, floats, sphere, work
@@ -56,19 +56,21 @@ class TestM2N2OnOneSwitch(StrategyContract):
 def test_shared_fitness_and_attraction_by_hand() -> None:
     """Items are eaten by 2, 1, 1 and 0 of three members."""
     s = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
-    f = shared(s, alpha=1.0)
+    f = share_fitness(s, alpha=1.0)
     assert f.tolist() == [[0.5, 1, 0, 0], [0.5, 0, 0, 0], [0, 0, 1, 0]]
     assert attraction(f, 0).tolist() == [0, 0, 1]
     assert attraction(f, 1).tolist() == [1, 0, 1]
     assert attraction(f, 2).tolist() == [1.5, 0.5, 0]
-    assert shared(s, alpha=0.0).sum(axis=1).tolist() == [2, 1, 1]
-    assert shared(s, alpha=2.0)[:, 0].tolist() == [0.25, 0.25, 0]
+    assert share_fitness(s, alpha=0.0).sum(axis=1).tolist() == [2, 1, 1]
+    assert share_fitness(s, alpha=2.0)[:, 0].tolist() == [0.25, 0.25, 0]
 
 
 def test_the_capacity_of_a_continuous_item_is_the_best_score_on_it() -> None:
     """z = 0.5 and 0.8; c = 0.4 and 0.8."""
     s = np.array([[0.4, 0.0], [0.1, 0.8]])
-    assert shared(s, alpha=1.0) == pytest.approx(np.array([[0.4 * 0.4 / 0.5, 0], [0.4 * 0.1 / 0.5, 0.8]]))
+    assert share_fitness(s, alpha=1.0) == pytest.approx(
+        np.array([[0.4 * 0.4 / 0.5, 0], [0.4 * 0.1 / 0.5, 0.8]])
+    )
 
 
 def test_slerp_by_hand() -> None:
@@ -97,7 +99,7 @@ def test_crossover_at_a_split_point() -> None:
     """Left of the split ratio w, right of it 1 − w, each side an arc of its own."""
     a, b = np.array([1.0, 0.0, 5.0, 0.0, 7.0]), np.array([0.0, 1.0, 0.0, 5.0, 8.0])
     left, all_floats = np.array([True, True, False, False, False]), np.ones(5, dtype=bool)
-    child = cross(a, b, ratio=0.25, left=left, floats=all_floats)
+    child = split_slerp(a, b, ratio=0.25, left=left, floats=all_floats)
     assert child[:2] == pytest.approx(slerp(a[:2], b[:2], 0.25))
     assert child[2:] == pytest.approx(slerp(a[2:], b[2:], 0.75))
 
@@ -105,14 +107,14 @@ def test_crossover_at_a_split_point() -> None:
 def test_genes_that_are_no_floats_come_from_the_nearer_parent() -> None:
     a, b = np.array([0.0, 3.0, 3.0, 0.0]), np.array([1.0, 5.0, 5.0, 1.0])
     left, floating = np.array([True, True, False, False]), np.array([True, False, False, True])
-    child = cross(a, b, ratio=0.25, left=left, floats=floating)
+    child = split_slerp(a, b, ratio=0.25, left=left, floats=floating)
     assert child.tolist() == [0.25, 3.0, 5.0, 0.75]
 
 
 def test_places_are_those_of_the_axes_or_else_their_order() -> None:
     placed = [Axis(name=f"p{i}", low=0, high=1, place=place) for i, place in enumerate((0.9, None, 0.1))]
-    assert places(placed).tolist() == [0.9, 0.5, 0.1]
-    assert places(floats(1)).tolist() == [0.0]
+    assert gene_positions(placed).tolist() == [0.9, 0.5, 0.1]
+    assert gene_positions(floats(1)).tolist() == [0.0]
 
 
 def test_children_of_known_parents_lie_on_arcs_with_one_split_in_place_space() -> None:
@@ -144,7 +146,7 @@ def known(number: int, genome: Genome, **items: float) -> Outcome:
 def archive(alpha: float, *rows: Sequence[float]) -> list[int]:
     niches = Niches(population=3, alpha=alpha)
     for number, row in enumerate(rows):
-        scores = niches.row({f"item-{i}": score for i, score in enumerate(row)})
+        scores = niches.score_row({f"item-{i}": score for i, score in enumerate(row)})
         niches.add(Member(number=number, genes=np.zeros(1), scores=scores, value=statistics.mean(row)))
     return [member.number for member in niches.members]
 
@@ -191,9 +193,9 @@ def test_negative_scores_count_from_the_lowest() -> None:
 
 def test_items_that_were_not_scored_count_as_the_value() -> None:
     niches = Niches(population=5, alpha=1.0)
-    full = niches.row({"a": 1.0, "b": 0.0})
+    full = niches.score_row({"a": 1.0, "b": 0.0})
     niches.add(Member(number=0, genes=np.zeros(1), scores=full, value=0.5))
-    part = niches.row({"a": 1.0, "c": 1.0})
+    part = niches.score_row({"a": 1.0, "c": 1.0})
     niches.add(Member(number=1, genes=np.zeros(1), scores=part, value=0.25))
     # s is (1, 0, 0.5) and (1, 0.25, 1); z is (2, 0.25, 1.5); c is (1, 0.25, 1).
     assert niches.shares() == pytest.approx(np.array([[0.5, 0, 1 / 3], [0.5, 0.25, 2 / 3]]))
@@ -268,11 +270,11 @@ def test_the_strategy_is_the_breeder_with_trials() -> None:
     strategy, breeder = M2N2(floats(3), 7, settings), Breeder(floats(3), 7, settings)
     for number in range(60):
         trial = strategy.ask(1)[0]
-        point = breeder.newcomer() if number < 4 else breeder.child()[0]
+        point = breeder.random_point() if number < 4 else breeder.child()[0]
         assert trial.genome == tuple(point.tolist())
         strategy.tell([scored(trial, *trial.genome)])
-        row = breeder.niches.row({f"item-{i}": score for i, score in enumerate(point.tolist())})
-        breeder.niches.add(Member(number=number, genes=point, scores=row, value=float(point.mean())))
+        scores = breeder.niches.score_row({f"item-{i}": score for i, score in enumerate(point.tolist())})
+        breeder.niches.add(Member(number=number, genes=point, scores=scores, value=float(point.mean())))
 
 
 # it optimises

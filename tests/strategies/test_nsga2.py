@@ -153,8 +153,9 @@ def test_a_different_number_of_objectives_is_refused_and_leaves_no_trace() -> No
     strategy, twin = (Nsga2(floats(3), 0, Settings(population=4)) for _ in range(2))
     trials, _ = strategy.ask(4), twin.ask(4)
     fine = [of(trial, trial.number, -trial.number) for trial in trials]
-    with pytest.raises(KingyoError, match="expected 2 objectives, as those before it; received 3"):
+    with pytest.raises(KingyoError, match="expected 2 objectives") as error:
         strategy.tell([*fine[:3], of(trials[3], 1, 2, 3)])
+    assert error.value.received == "3"
     for each in (strategy, twin):
         each.tell(fine)
     assert strategy.ask(9) == twin.ask(9)
@@ -208,17 +209,17 @@ def test_crossover_keeps_the_middle_and_the_bounds() -> None:
     """Away from the bounds SBX is symmetric: the children have the mean of the parents."""
     rng, axes = Random(0), floats(1, low=-1000, high=1000)
     for _ in range(300):
-        (a,), (b,) = sbx.cross(axes, (1.0,), (2.0,), 20.0, rng)
+        (a,), (b,) = sbx.simulated_binary_crossover(axes, (1.0,), (2.0,), 20.0, rng)
         assert a + b == pytest.approx(3.0, abs=1e-6)
     for _ in range(300):
-        for (gene,) in sbx.cross(floats(1), (0.0,), (1.0,), 2.0, rng):
+        for (gene,) in sbx.simulated_binary_crossover(floats(1), (0.0,), (1.0,), 2.0, rng):
             assert 0 <= gene <= 1
 
 
 def test_a_larger_index_keeps_children_nearer() -> None:
     def spread(eta: float) -> float:
         rng, axis = Random(0), floats(1)[0]
-        return statistics.mean(abs(sbx.mutate(axis, 0.5, eta, rng) - 0.5) for _ in range(2000))
+        return statistics.mean(abs(sbx.polynomial_mutation(axis, 0.5, eta, rng) - 0.5) for _ in range(2000))
 
     # E|δ| of polynomial mutation is about 1 / (η + 2).
     assert spread(20.0) == pytest.approx(1 / 22, rel=0.1)
@@ -230,7 +231,7 @@ def test_a_mutation_changes_every_kind_of_gene() -> None:
     for axis in MIXED_AXES:
         for _ in range(200):
             value = axis.low if axis.kind != "float" else axis.first
-            gene = sbx.mutate(axis, float(value), 20.0, rng)
+            gene = sbx.polynomial_mutation(axis, float(value), 20.0, rng)
             assert gene != value and axis.low <= gene <= axis.high
             assert axis.kind == "float" or gene.is_integer()
 

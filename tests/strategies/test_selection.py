@@ -75,5 +75,5 @@ def test_a_pair_is_two_different_candidates(select: Selection) -> None:
 
 
 def test_a_pair_needs_two() -> None:
-    with pytest.raises(ValueError, match="two candidates"):
+    with pytest.raises(ValueError, match="received 1"):
         pick_pair((1.0,), rank, Random(0))

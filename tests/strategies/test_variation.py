@@ -29,7 +29,7 @@ def test_a_mix_lies_on_the_line_through_its_parents() -> None:
 
 def test_genes_that_are_no_floats_come_from_either_parent() -> None:
     rng, one, two = Random(0), (0.0, 0.1, -2.0, 0.0, 0.0), (1.0, 0.9, 7.0, 1.0, 2.0)
-    for cross in (variation.linear_mix, variation.towards):
+    for cross in (variation.linear_mix, variation.line_step):
         children = [cross(MIXED_AXES, one, two, 0.1, rng)[2:] for _ in range(600)]
         for place, (a, b) in enumerate(zip(one[2:], two[2:], strict=True)):
             assert {child[place] for child in children} == {a, b}

@@ -18,7 +18,7 @@ from kingyo.io.units import count_text, counted, size_text, time_text
 from kingyo.models.kinds import BatchMemory
 from kingyo.run.settings import RunSettings
 from kingyo.screens import ScreenSettings
-from kingyo.strategies.seeded import population
+from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
 
 _MOST_GENES = 12
@@ -84,7 +84,7 @@ def _search_lines(found: DryRun) -> Iterator[str]:
     main = run.searches[0]
     named = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     yield (
-        f"search: {wanted.strategy}{named}, generations of {counted(population(main.strategy), 'candidate')}"
+        f"search: {wanted.strategy}{named}, generations of {counted(main_batch(main.strategy), 'candidate')}"
         f"{f', {settings}' if settings else ''}{_given(main)}"
     )
     if config.space != "dataflow":

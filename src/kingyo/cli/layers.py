@@ -51,9 +51,9 @@ def layers(
             else _of_models(what, task, items, named, allow_pickle=allow_pickle)
         )
     if as_json:
-        from kingyo.compare.similarity_record import likeness_record
+        from kingyo.compare.similarity_record import similarity_record
 
-        record = likeness_record(found.models, found.n_prompts, found.likeness)
+        record = similarity_record(found.models, found.n_prompts, found.likeness)
         print_json(record)
     else:
         from kingyo.cli.layer_tables import print_likeness

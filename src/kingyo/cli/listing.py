@@ -205,10 +205,10 @@ def _methods() -> list[Listing]:
 
 def _strategies() -> list[Listing]:
     from kingyo.strategies import STRATEGIES
-    from kingyo.strategies.presets import FOR_MOST, PRESETS
+    from kingyo.strategies.presets import PRESETS, RECOMMENDED
 
     rows = {name: _described(name, STRATEGIES.get(name)) for name in STRATEGIES.names()}
-    return _for_most_first(rows, [PRESETS[name].strategy for name in FOR_MOST])
+    return _for_most_first(rows, [PRESETS[name].strategy for name in RECOMMENDED])
 
 
 def _for_most_first(rows: dict[str, Listing], names: Sequence[str]) -> list[Listing]:
@@ -238,7 +238,7 @@ def _kinds() -> list[Listing]:
 
 def _presets() -> list[Listing]:
     from kingyo.strategies import STRATEGIES
-    from kingyo.strategies.presets import FOR_MOST, PRESETS
+    from kingyo.strategies.presets import PRESETS, RECOMMENDED
 
     found: dict[str, Listing] = {}
     for name, preset in PRESETS.items():
@@ -257,7 +257,7 @@ def _presets() -> list[Listing]:
             options=[f"strategy: {preset.strategy}", *options],
             extra=_extra(STRATEGIES.get(preset.strategy)),
         )
-    return _for_most_first(found, FOR_MOST)
+    return _for_most_first(found, RECOMMENDED)
 
 
 def _extra(factory: object) -> str | None:

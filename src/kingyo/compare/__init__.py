@@ -1,4 +1,4 @@
-"""Comparing models: how far apart they are, whether their task vectors agree, what follows for a merge."""
+"""Differences between models, agreement of task vectors, and advice for merging."""
 
 from kingyo.compare.activations import compare
 from kingyo.compare.comparison_sums import TOP, CheckpointComparison, ComparisonSums, TensorGroup

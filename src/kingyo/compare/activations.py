@@ -1,6 +1,6 @@
-"""Comparing models tensor by tensor: some ten thousand numbers of each model in memory at a time.
+"""Comparison of checkpoints tensor by tensor, in chunks of some ten thousand numbers.
 
-Differences and sums are in float64. Nothing is kept but sums.
+Differences and sums are in float64.
 """
 
 from __future__ import annotations
@@ -23,107 +23,107 @@ from kingyo.compare.comparison_sums import (
 )
 from kingyo.errors import KingyoError
 
-_BINS = 2048  # of |δ|: the bits of a float32 but its sign and its last 20; eight between powers of two
+_BINS = 2048  # bins of |δ|: float32 without its sign and last 20 bits, 8 bins per power of two
 _BITS_WITHIN_A_BIN = 20
-_AT_ONCE = 1 << 15  # numbers of each model: few enough for a processor's cache, and for one thread
+_CHUNK = 1 << 15  # numbers of each model at a time, to fit the processor's cache
 
 
 def compare(
-    models: Sequence[Checkpoint], base: Checkpoint | None, done: Callable[[int], None] = lambda _: None
+    models: Sequence[Checkpoint], base: Checkpoint | None, progress: Callable[[int], None] = lambda _: None
 ) -> CheckpointComparison:
-    """Measure how models differ from one another, and from their base.
+    """Measure the differences between models, and their task vectors if a base is given.
 
     Args:
         models: two or more; with a base, one is enough.
-        base: their common ancestor, if there is one.
-        done: called with how many numbers of each model were read since the last call.
+        base: their common ancestor.
+        done: called with the number of values per model read since the last call.
 
     Raises:
-        KingyoError: too few models, tensors or shapes that differ, or weights that are not finite.
+        KingyoError: too few models, different tensors or shapes, or weights that are not finite.
     """
-    everyone = _fitting(models, base)
-    layout, infos = everyone[0].layout, everyone[0].tensors
+    checkpoints = _compatible(models, base)
+    layout, infos = checkpoints[0].layout, checkpoints[0].tensors
     groups: dict[tuple[str, str], ComparisonSums] = {}
-    notes = [note for each in everyone for note in each.notes]
+    notes = [note for checkpoint in checkpoints for note in checkpoint.notes]
     for layer, names in layout.groups("block").items():
         for name in names:
-            tensors = [each.read(name) for each in everyone]
+            tensors = [checkpoint.read(name) for checkpoint in checkpoints]
             if not infos[name].is_floating:
-                if any(not torch.equal(tensors[0], each) for each in tensors[1:]):
-                    notes.append(f"{name} holds no floating-point numbers, and differs.")
+                if any(not torch.equal(tensors[0], tensor) for tensor in tensors[1:]):
+                    notes.append(f"{name} is not a floating-point tensor, and differs between models.")
                 continue
             key = (layer, layout.kind(name))
-            measured = _measure(tensors, done, has_base=base is not None)
-            _check_finite(name, measured, everyone)
-            groups[key] = groups[key] + measured if key in groups else measured
+            sums = _measure(tensors, progress, has_base=base is not None)
+            _check_finite(name, sums, checkpoints)
+            groups[key] = groups[key] + sums if key in groups else sums
     return CheckpointComparison(
-        models=tuple(each.reference for each in models),
+        models=tuple(model.reference for model in models),
         base=None if base is None else base.reference,
         groups=tuple(
-            TensorGroup(layer=layer, kind=kind, measures=each) for (layer, kind), each in groups.items()
+            TensorGroup(layer=layer, kind=kind, measures=sums) for (layer, kind), sums in groups.items()
         ),
         notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _fitting(models: Sequence[Checkpoint], base: Checkpoint | None) -> list[Checkpoint]:
-    """All that are compared, the base last, once they are found to be enough and of one shape."""
+def _compatible(models: Sequence[Checkpoint], base: Checkpoint | None) -> list[Checkpoint]:
+    """Return models and base, which comes last, after checking their number and shapes."""
     if len(models) + (base is not None) < 2:
         raise KingyoError(
             "models",
-            expected="two models or more, or one and its base",
+            expected="two models or more, or one model and its base",
             received=f"{len(models)}",
             remedy="Name another model, or a base with --base.",
         )
-    everyone = [*models, *([] if base is None else [base])]
-    for other in everyone[1:]:
-        check_fit(everyone[0], other)
-    return everyone
+    checkpoints = [*models, *([] if base is None else [base])]
+    for other in checkpoints[1:]:
+        check_fit(checkpoints[0], other)
+    return checkpoints
 
 
-def _measure(tensors: Sequence[Tensor], done: Callable[[int], None], *, has_base: bool) -> ComparisonSums:
-    """The sums over one tensor."""
+def _measure(tensors: Sequence[Tensor], progress: Callable[[int], None], *, has_base: bool) -> ComparisonSums:
+    """Return the sums over one tensor."""
     flat = [tensor.flatten() for tensor in tensors]
     n_models = len(flat) - has_base
     total = ComparisonSums.zeros(n_models, has_base=has_base)
-    sizes = [_Sizes() for _ in range(n_models if has_base else 0)]
-    for start in range(0, len(flat[0]), _AT_ONCE):
-        rows = torch.stack([each[start : start + _AT_ONCE].double() for each in flat])
-        span = ComparisonSums.zeros(n_models, has_base=has_base, numbers=rows.shape[1])
-        _fill_weights(rows, span)
+    histograms = [_Histogram() for _ in range(n_models if has_base else 0)]
+    for start in range(0, len(flat[0]), _CHUNK):
+        rows = torch.stack([values[start : start + _CHUNK].double() for values in flat])
+        chunk = ComparisonSums.zeros(n_models, has_base=has_base, numbers=rows.shape[1])
+        _fill_weights(rows, chunk)
         if has_base:
             deltas = rows[:-1] - rows[-1]
-            _fill_deltas(deltas, span)
-            for each, delta in zip(sizes, deltas, strict=True):
-                each.count(delta)
-        total = total + span
-        done(span.numbers)
-    for i, each in enumerate(sizes):
-        total.top[i] = [each.top(share) for share in TOP]
+            _fill_deltas(deltas, chunk)
+            for histogram, delta in zip(histograms, deltas, strict=True):
+                histogram.count(delta)
+        total = total + chunk
+        progress(chunk.numbers)
+    for i, histogram in enumerate(histograms):
+        total.top[i] = [histogram.top(share) for share in TOP]
     return total
 
 
-def _fill_weights(rows: Tensor, found: ComparisonSums) -> None:
-    """Fill in the sums over weights; one row is one model's."""
-    found.products[:] = (rows @ rows.T).numpy()
+def _fill_weights(rows: Tensor, sums: ComparisonSums) -> None:
+    """Fill in the sums over weights; each row is a model."""
+    sums.products[:] = (rows @ rows.T).numpy()
     for i, j in combinations(range(len(rows)), 2):
         gap = rows[i] - rows[j]
-        found.gaps[i, j] = found.gaps[j, i] = float(gap @ gap)
-        found.equal[i, j] = found.equal[j, i] = found.numbers - np.count_nonzero(gap.numpy())
+        sums.gaps[i, j] = sums.gaps[j, i] = float(gap @ gap)
+        sums.equal[i, j] = sums.equal[j, i] = sums.numbers - np.count_nonzero(gap.numpy())
 
 
-def _fill_deltas(deltas: Tensor, found: ComparisonSums) -> None:
+def _fill_deltas(deltas: Tensor, sums: ComparisonSums) -> None:
     """Fill in the sums over task vectors."""
-    found.delta_products[:] = (deltas @ deltas.T).numpy()
+    sums.delta_products[:] = (deltas @ deltas.T).numpy()
     for i, j in combinations(range(len(deltas)), 2):
         product = (deltas[i] * deltas[j]).numpy()
-        found.opposed[i, j] = found.opposed[j, i] = np.count_nonzero(product < 0)
-        found.shared[i, j] = found.shared[j, i] = np.count_nonzero(product)
-        found.delta_sizes[i, j] = found.delta_sizes[j, i] = np.abs(product).sum()
+        sums.opposed[i, j] = sums.opposed[j, i] = np.count_nonzero(product < 0)
+        sums.shared[i, j] = sums.shared[j, i] = np.count_nonzero(product)
+        sums.delta_sizes[i, j] = sums.delta_sizes[j, i] = np.abs(product).sum()
 
 
-class _Sizes:
-    """How large the numbers of one task vector are, in bins: no number is kept, none is sorted."""
+class _Histogram:
+    """Histogram of the magnitudes of a task vector, in logarithmic bins."""
 
     def __init__(self) -> None:
         self._counts: Counts = np.zeros(_BINS, dtype=np.int64)
@@ -135,7 +135,7 @@ class _Sizes:
         self._energies += torch.bincount(bins, weights=delta * delta, minlength=_BINS).numpy()
 
     def top(self, share: float) -> float:
-        """Σ δ² over this share of the numbers, the largest ones; the bin at the edge is taken in part."""
+        """Return Σ δ² over the largest numbers, this share of all; the bin at the edge counts in part."""
         filled = self._counts > 0
         counts, energies = self._counts[filled][::-1], self._energies[filled][::-1]
         before = np.cumsum(counts) - counts
@@ -143,12 +143,12 @@ class _Sizes:
         return float(energies @ taken)
 
 
-def _check_finite(name: str, measured: ComparisonSums, models: Sequence[Checkpoint]) -> None:
+def _check_finite(name: str, sums: ComparisonSums, models: Sequence[Checkpoint]) -> None:
     for i, model in enumerate(models):
-        if not np.isfinite(measured.products[i, i]):
+        if not np.isfinite(sums.products[i, i]):
             raise KingyoError(
                 f"{model.reference}: {name}",
                 expected="finite weights",
                 received="NaN or infinity",
-                remedy="This model is broken: leave it out, or fetch it again.",
+                remedy="Leave this model out, or download it again.",
             )

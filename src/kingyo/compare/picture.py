@@ -1,4 +1,4 @@
-"""A comparison as charts, by layer and by kind: a PNG, or a page that needs no network."""
+"""Charts of a comparison, as a PNG file or an offline HTML page."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Value = Callable[[ComparisonSums], float | None]
 
 
 def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
-    """Return what draws a file of this name, before anything is compared.
+    """Return the function that draws a file with this suffix; call it before the comparison.
 
     Raises:
-        KingyoError: the name ends neither in .png nor in .html, or the extra is not installed.
+        KingyoError: the suffix is neither .png nor .html, or the extra is not installed.
     """
     known = {".png": draw_png, ".html": draw_page}
     if target.suffix.lower() not in known:
@@ -27,83 +27,85 @@ def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
             "--picture",
             expected="a file that ends in .png or .html",
             received=str(target),
-            remedy="Name it such as differences.png.",
+            remedy="Use a name such as differences.png.",
         )
     require("--picture")
     return known[target.suffix.lower()]
 
 
-def draw_png(found: CheckpointComparison) -> bytes:
-    """Draw all charts below one another: layers to the left, kinds to the right."""
+def draw_png(comparison: CheckpointComparison) -> bytes:
+    """Return a PNG of all charts, layers on the left and kinds on the right."""
     from kingyo.charts.draw import png_of_several
 
-    return png_of_several(charts(found), columns=2, title=_title(found))
+    return png_of_several(charts(comparison), columns=2, title=_title(comparison))
 
 
-def draw_page(found: CheckpointComparison) -> bytes:
-    """Write all charts as one HTML file."""
+def draw_page(comparison: CheckpointComparison) -> bytes:
+    """Return an HTML page with all charts."""
     from kingyo.charts.page import render
 
     context: dict[str, object] = {
         "title": "kingyo diff",
         "name": "diff",
         "datasets": {},
-        "lines": (_title(found), *found.notes, *advise(found)),
-        "charts": charts(found),
+        "lines": (_title(comparison), *comparison.notes, *advise(comparison)),
+        "charts": charts(comparison),
     }
     return render("charts", "charts", context)
 
 
-def _title(found: CheckpointComparison) -> str:
-    models = " · ".join(f"{letter(i)} = {reference}" for i, reference in enumerate(found.models))
-    return models if found.base is None else f"{models} · base = {found.base}"
+def _title(comparison: CheckpointComparison) -> str:
+    models = " · ".join(f"{letter(i)} = {reference}" for i, reference in enumerate(comparison.models))
+    return models if comparison.base is None else f"{models} · base = {comparison.base}"
 
 
-def charts(found: CheckpointComparison) -> list[Chart]:
-    """Return two charts for each measure: by layer, and by kind of tensor."""
+def charts(comparison: CheckpointComparison) -> list[Chart]:
+    """Return two charts per measure: by layer, and by kind of tensor."""
     return [
         chart
-        for number, (title, values) in enumerate(_measures(found).items())
-        for chart in _charts(found, number, title, values)
+        for number, (title, values) in enumerate(_measures(comparison).items())
+        for chart in _charts(comparison, number, title, values)
     ]
 
 
-def _measures(found: CheckpointComparison) -> dict[str, dict[str, Value]]:
-    """Return title -> model or pair of models, by their letters -> its value in a group of tensors."""
-    if found.base is None:
+def _measures(comparison: CheckpointComparison) -> dict[str, dict[str, Value]]:
+    """Return title -> letters of a model or pair -> function that returns its value in a group."""
+    if comparison.base is None:
         return {
-            "‖difference‖ / ‖first‖": _of_pairs(found, lambda sums, i, j: sums.relative(j, i)),
-            "cosine of weights": _of_pairs(found, ComparisonSums.cosine),
+            "‖difference‖ / ‖first‖": _of_pairs(comparison, lambda sums, i, j: sums.relative(j, i)),
+            "cosine of weights": _of_pairs(comparison, ComparisonSums.cosine),
         }
     shared = {
-        "cosine of task vectors": _of_pairs(found, ComparisonSums.delta_cosine),
-        "opposite signs, by magnitude": _of_pairs(found, ComparisonSums.weighted_conflict),
+        "cosine of task vectors": _of_pairs(comparison, ComparisonSums.delta_cosine),
+        "opposite signs, by magnitude": _of_pairs(comparison, ComparisonSums.weighted_conflict),
     }
     return {
-        "‖task vector‖ / ‖base‖": _of_models(found, ComparisonSums.change),
-        **(shared if len(found.models) > 1 else {}),
-        "energy of the largest 10 %": _of_models(found, ComparisonSums.top_share),
+        "‖task vector‖ / ‖base‖": _of_models(comparison, ComparisonSums.change),
+        **(shared if len(comparison.models) > 1 else {}),
+        "energy of the largest 10 %": _of_models(comparison, ComparisonSums.top_share),
     }
 
 
 def _of_models(
-    found: CheckpointComparison, value: Callable[[ComparisonSums, int], float | None]
+    comparison: CheckpointComparison, value: Callable[[ComparisonSums, int], float | None]
 ) -> dict[str, Value]:
-    return {letter(i): lambda sums, i=i: value(sums, i) for i in range(len(found.models))}
+    return {letter(i): lambda sums, i=i: value(sums, i) for i in range(len(comparison.models))}
 
 
 def _of_pairs(
-    found: CheckpointComparison, value: Callable[[ComparisonSums, int, int], float | None]
+    comparison: CheckpointComparison, value: Callable[[ComparisonSums, int, int], float | None]
 ) -> dict[str, Value]:
-    pairs = found.total.pairs()
+    pairs = comparison.total.pairs()
     return {f"{letter(i)}, {letter(j)}": lambda sums, i=i, j=j: value(sums, i, j) for i, j in pairs}
 
 
-def _charts(found: CheckpointComparison, number: int, title: str, values: dict[str, Value]) -> list[Chart]:
+def _charts(
+    comparison: CheckpointComparison, number: int, title: str, values: dict[str, Value]
+) -> list[Chart]:
     colours = {name: SERIES[place % len(SERIES)] for place, name in enumerate(values)}
     groups = {
-        "layer": {name.removeprefix("block."): sums for name, sums in found.layers.items()},
-        "kind": found.kinds,
+        "layer": {name.removeprefix("block."): sums for name, sums in comparison.layers.items()},
+        "kind": comparison.kinds,
     }
     return [
         Chart(
@@ -118,7 +120,7 @@ def _charts(found: CheckpointComparison, number: int, title: str, values: dict[s
 
 
 def _rows(groups: Mapping[str, ComparisonSums], values: Mapping[str, Value]) -> Rows:
-    """Return one row for each group and series that has a value."""
+    """Return one row per group and series that has a value."""
     return [
         {"group": group, "name": name, "value": number}
         for group, sums in groups.items()

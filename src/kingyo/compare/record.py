@@ -1,4 +1,4 @@
-"""A comparison as plain data: every number that can be shown, for ``--json`` and for tests."""
+"""A comparison as plain data, for ``--json``."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from kingyo.compare.method_advice import advise, letter
 Json = dict[str, object]
 
 
-def to_record(found: CheckpointComparison) -> Json:
-    """All groups, layers, kinds and the total; models go by their letters. None is what is not defined."""
+def to_record(comparison: CheckpointComparison) -> Json:
+    """Return all measures by group, layer, kind and in total, models by letter; None if undefined."""
     return {
-        "models": {letter(i): reference for i, reference in enumerate(found.models)},
-        "base": found.base,
-        "total": _sums(found.total),
-        "kinds": {kind: _sums(each) for kind, each in found.kinds.items()},
-        "layers": {layer: _sums(each) for layer, each in found.layers.items()},
+        "models": {letter(i): reference for i, reference in enumerate(comparison.models)},
+        "base": comparison.base,
+        "total": _sums(comparison.total),
+        "kinds": {kind: _sums(sums) for kind, sums in comparison.kinds.items()},
+        "layers": {layer: _sums(sums) for layer, sums in comparison.layers.items()},
         "groups": [
-            {"layer": group.layer, "kind": group.kind, **_sums(group.measures)} for group in found.groups
+            {"layer": group.layer, "kind": group.kind, **_sums(group.measures)} for group in comparison.groups
         ],
-        "notes": list(found.notes),
-        "advice": list(advise(found)),
+        "notes": list(comparison.notes),
+        "advice": list(advise(comparison)),
     }
 
 
 def _sums(sums: ComparisonSums) -> Json:
-    whole: Json = {"numbers": sums.numbers}
+    record: Json = {"numbers": sums.numbers}
     if sums.has_base:
-        whole["base_norm"] = sums.norm(-1)
-    whole["models"] = {letter(i): _model(sums, i) for i in range(sums.n_models)}
-    whole["pairs"] = {f"{letter(i)}-{letter(j)}": _pair(sums, i, j) for i, j in sums.pairs()}
-    return whole
+        record["base_norm"] = sums.norm(-1)
+    record["models"] = {letter(i): _model(sums, i) for i in range(sums.n_models)}
+    record["pairs"] = {f"{letter(i)}-{letter(j)}": _pair(sums, i, j) for i, j in sums.pairs()}
+    return record
 
 
 def _model(sums: ComparisonSums, i: int) -> Json:
-    found: Json = {"norm": sums.norm(i)}
+    record: Json = {"norm": sums.norm(i)}
     if sums.has_base:
-        found |= {
+        record |= {
             "delta_norm": sums.delta_norm(i),
             "change": sums.change(i),
             "cosine_with_base": sums.cosine(i, -1),
@@ -44,20 +44,20 @@ def _model(sums: ComparisonSums, i: int) -> Json:
             "energy_of_top_10_percent": sums.top_share(i, 0),
             "energy_of_top_1_percent": sums.top_share(i, 1),
         }
-    return found
+    return record
 
 
 def _pair(sums: ComparisonSums, i: int, j: int) -> Json:
-    found: Json = {
+    record: Json = {
         "distance": sums.distance(i, j),
         "relative": sums.relative(j, i),
         "cosine": sums.cosine(i, j),
         "equal": sums.equal_share(i, j),
     }
     if sums.has_base:
-        found |= {
+        record |= {
             "delta_cosine": sums.delta_cosine(i, j),
             "sign_conflict": sums.conflict(i, j),
             "sign_conflict_by_magnitude": sums.weighted_conflict(i, j),
         }
-    return found
+    return record

@@ -1,8 +1,7 @@
-"""How alike streams are at two places of models: linear CKA and the mean cosine, over tokens, exactly.
+"""Similarity of residual streams at pairs of places of models: linear CKA and mean cosine over tokens.
 
-A place is where a layer of a model is entered: place k is the input of layer k and the output of layer k - 1,
-the last is what leaves the last layer. Tokens come batch by batch, as often as they are asked for; only sums
-are kept. It knows no model, only what passes through.
+Place k of a model is the input of layer k and the output of layer k − 1; the last place is the output of the
+last layer. Tokens are processed in batches; only sums are kept.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ Floats = NDArray[np.float64]
 Layer = tuple[str, int]
 """Name of a model, number of a layer."""
 Measure = Literal["cosine", "cka"]
-ROOM = 1 << 30
-"""Bytes for products of streams, unless one pair of places alone takes more."""
+MAX_BYTES = 1 << 30
+"""Bytes for products of streams, unless one pair of places needs more."""
 
-_SAME = 1e-24
-"""A variance that is so small beside the square of the mean is but rounding."""
+_CONSTANT = 1e-24
+"""Variance relative to the squared mean below which a stream counts as constant (rounding errors)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSimilarity:
-    """How alike the streams of some models are, place by place.
+    """Similarity of streams, place by place.
 
     Attributes:
-        n_layers: name -> how many layers a model has, which is one place less.
-        n_tokens: over which all is summed.
-        width: of the stream.
-        cka, cosine: [places, places], symmetric, model after model. NaN where a stream never changes, or
-            is 0.
+        n_layers: name -> number of layers; a model has one place more.
+        n_tokens: number of tokens.
+        width: width of the stream.
+        cka: shape (places, places), symmetric, model after model; NaN if a stream is constant.
+        cosine: the same shape; NaN if a stream is 0.
     """
 
     n_layers: Mapping[str, int]
@@ -54,11 +53,11 @@ class LayerSimilarity:
         return tuple((name, k) for name, n in self.n_layers.items() for k in range(n))
 
     def of(self, measure: Measure) -> Floats:
-        """One of both measures."""
+        """Return the matrix of a measure."""
         return self.cosine if measure == "cosine" else self.cka
 
     def place(self, name: str, k: int) -> int:
-        """The row of a model's place k, which its layer k is entered at; of its last layer's output the last.
+        """Return the row of place k of a model: the input of its layer k, or the output of its last layer.
 
         Raises:
             ValueError: the model has no such place.
@@ -66,86 +65,97 @@ class LayerSimilarity:
         names = list(self.n_layers)
         if name not in self.n_layers or not 0 <= k <= self.n_layers[name]:
             raise ValueError(f"place: expected one of {dict(self.n_layers)}, received {k} of {name}")
-        return sum(self.n_layers[each] + 1 for each in names[: names.index(name)]) + k
+        return sum(self.n_layers[other] + 1 for other in names[: names.index(name)]) + k
 
-    def jump(self, left: Layer, entered: Layer, measure: Measure = "cosine") -> float:
-        """How alike what leaves a layer is to what enters another: 1 for the layer that follows by itself."""
-        row, column = self.place(left[0], left[1] + 1), self.place(*entered)
+    def jump(self, left: Layer, right: Layer, measure: Measure = "cosine") -> float:
+        """Return the similarity of the output of a layer to the input of another: 1 for its own successor."""
+        row, column = self.place(left[0], left[1] + 1), self.place(*right)
         return float(self.of(measure)[row, column])
 
 
-def jumps(found: LayerSimilarity, measure: Measure = "cosine") -> dict[tuple[Layer, Layer], float]:
-    """How plausible it is that a layer follows another, for every pair of them: a number from 0 to 1.
+def jumps(similarity: LayerSimilarity, measure: Measure = "cosine") -> dict[tuple[Layer, Layer], float]:
+    """Return the plausibility, 0 to 1, that a layer follows another, for every pair of layers.
 
-    It is the likeness of what leaves the first to what enters the second, so 1 where a model goes on by
-    itself, and 0 where the streams have nothing in common, are opposed, or cannot be compared.
+    It is the similarity of the first layer's output to the second's input: 1 for a layer's own successor, and
+    0 if the streams are unrelated, opposed or not comparable.
     """
-    said = {
-        (left, entered): found.jump(left, entered, measure)
-        for left in found.layers
-        for entered in found.layers
+    values = {
+        (left, right): similarity.jump(left, right, measure)
+        for left in similarity.layers
+        for right in similarity.layers
     }
-    return {pair: 0.0 if np.isnan(value) else min(1.0, max(0.0, value)) for pair, value in said.items()}
+    return {pair: 0.0 if np.isnan(value) else min(1.0, max(0.0, value)) for pair, value in values.items()}
 
 
 def path_plausibility(
-    found: LayerSimilarity, path: Sequence[Layer], frame: str, measure: Measure = "cosine"
+    similarity: LayerSimilarity, path: Sequence[Layer], frame: str, measure: Measure = "cosine"
 ) -> float:
-    """How plausible a path is, from 0 to 1: the mean over its jumps and its two ends.
+    """Return the plausibility of a path, 0 to 1: the mean over its jumps and both ends.
 
-    The ends are the jump from the frame's embeddings to the first layer, and that from the last layer to what
-    the frame's final norm expects. For scores of the zoo it was closer than jumps alone (docs/diff.md).
+    The ends are the jumps from the frame's embeddings to the first layer and from the last layer to the
+    frame's final norm. With them it predicts scores better than jumps alone (docs/diff.md).
+
+    Args:
+        found: measured similarity.
+        path: layers in order, at least one.
+        frame: model that provides embeddings and final norm.
+        measure: ``cosine`` or ``cka``.
     """
     if not path:
         raise ValueError("path: expected at least one layer, received none")
-    left = [found.place(frame, 0), *(found.place(name, k + 1) for name, k in path)]
-    entered = [*(found.place(name, k) for name, k in path), found.place(frame, found.n_layers[frame])]
-    said = np.nan_to_num(found.of(measure)[left, entered], nan=0.0)
-    return float(np.clip(said, 0.0, 1.0).mean())
+    left = [similarity.place(frame, 0), *(similarity.place(name, k + 1) for name, k in path)]
+    right = [
+        *(similarity.place(name, k) for name, k in path),
+        similarity.place(frame, similarity.n_layers[frame]),
+    ]
+    values = np.nan_to_num(similarity.of(measure)[left, right], nan=0.0)
+    return float(np.clip(values, 0.0, 1.0).mean())
 
 
-def nearest(found: LayerSimilarity, left: Layer, n: int, measure: Measure = "cosine") -> list[Layer]:
-    """The layers whose input is most like the output of one, that which follows it by itself left out."""
-    others = [each for each in found.layers if each != (left[0], left[1] + 1)]
-    return sorted(others, key=lambda each: -np.nan_to_num(found.jump(left, each, measure), nan=-2.0))[:n]
+def nearest(similarity: LayerSimilarity, left: Layer, n: int, measure: Measure = "cosine") -> list[Layer]:
+    """Return the n layers whose input is most similar to the output of a layer, without its own successor."""
+    others = [layer for layer in similarity.layers if layer != (left[0], left[1] + 1)]
+    return sorted(others, key=lambda layer: -np.nan_to_num(similarity.jump(left, layer, measure), nan=-2.0))[
+        :n
+    ]
 
 
-def measure_likeness(
-    n_layers: Mapping[str, int], batches: Callable[[], Iterable[Tensor]], room: int = ROOM
+def measure_similarity(
+    n_layers: Mapping[str, int], batches: Callable[[], Iterable[Tensor]], max_bytes: int = MAX_BYTES
 ) -> LayerSimilarity:
-    """Measure how alike streams are at all places.
+    """Measure the similarity of streams at all pairs of places.
 
-    Linear CKA, equation (4) with the linear kernel, so by equation (1), in Kornblith et al. 2019, Similarity
-    of Neural Network Representations Revisited, arXiv:1905.00414: ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖), of Frobenius
-    norms, X and Y [tokens, width] with the mean of each column taken away. Sums are in float64. A pair of
-    places takes width² numbers; where there is no room for all pairs the tokens are asked for again.
+    Linear CKA is ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) in Frobenius norms, with X and Y [tokens, width] centred by column:
+    equation (4) with the linear kernel in Kornblith et al. 2019, Similarity of Neural Network Representations
+    Revisited, arXiv:1905.00414. Sums are in float64. A pair of places needs width² numbers; if not all pairs
+    fit, the batches are requested again.
 
     Args:
-        n_layers: name -> layers of a model, in the order of the places.
+        n_layers: name -> number of layers, in the order of the places.
         batches: yields tensors [places, tokens, width], the same ones at each call.
         room: bytes for sums of products.
 
     Raises:
-        KingyoError: less than two tokens, or numbers that are not finite.
+        KingyoError: fewer than two tokens, or numbers that are not finite.
     """
     n_places = sum(n + 1 for n in n_layers.values())
     means, cosine, n_tokens = _first_pass(batches(), n_places)
     width = means.shape[1]
     pairs = list(combinations_with_replacement(range(n_places), 2))
     norms = np.zeros((n_places, n_places))
-    at_once = max(1, room // (8 * width**2))
+    at_once = max(1, max_bytes // (8 * width**2))
     for first in range(0, len(pairs), at_once):
         for (i, j), product in _products(batches(), means, pairs[first : first + at_once]):
             norms[i, j] = norms[j, i] = product
     own = np.sqrt(np.diag(norms))
-    own[own <= _SAME * n_tokens * means.square().sum(dim=1).numpy()] = np.nan
+    own[own <= _CONSTANT * n_tokens * means.square().sum(dim=1).numpy()] = np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         cka = norms / np.outer(own, own)
     return LayerSimilarity(n_layers=dict(n_layers), n_tokens=n_tokens, width=width, cka=cka, cosine=cosine)
 
 
 def _first_pass(batches: Iterable[Tensor], n_places: int) -> tuple[Tensor, Floats, int]:
-    """The mean of each place, the mean cosine of each pair, and the number of tokens."""
+    """Return the mean of each place, the mean cosine of each pair, and the number of tokens."""
     n_tokens, total = 0, torch.zeros(1)
     cosines = torch.zeros(n_places, n_places, dtype=torch.float64)
     for batch in batches:
@@ -157,16 +167,16 @@ def _first_pass(batches: Iterable[Tensor], n_places: int) -> tuple[Tensor, Float
     if n_tokens < 2:
         raise KingyoError(
             "items",
-            expected="prompts of two tokens or more, behind the first of each",
-            received=f"{n_tokens} in all",
-            remedy="Give more items or longer ones: likeness is measured over tokens.",
+            expected="two tokens or more, without the first of each prompt",
+            received=f"{n_tokens}",
+            remedy="Use more items or longer ones.",
         )
     if not bool(torch.isfinite(total).all()):
         raise KingyoError(
             "model",
             expected="finite streams",
             received="NaN or infinity",
-            remedy="Leave this model out, or run it in float32: its numbers overflow, or hold NaN.",
+            remedy="Leave this model out, or run it in float32.",
         )
     return total / n_tokens, np.asarray((cosines / n_tokens).numpy()), n_tokens
 
@@ -174,7 +184,7 @@ def _first_pass(batches: Iterable[Tensor], n_places: int) -> tuple[Tensor, Float
 def _products(
     batches: Iterable[Tensor], means: Tensor, pairs: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[tuple[int, int], float]]:
-    """‖YᵀX‖² of each pair of places."""
+    """Yield ‖YᵀX‖² of each pair of places."""
     width = means.shape[1]
     sums = torch.zeros(len(pairs), width, width, dtype=torch.float64)
     for batch in batches:

@@ -1,4 +1,4 @@
-"""Likeness of streams as plain data, for ``--json`` and for whoever searches paths."""
+"""Similarity of streams as plain data, for ``--json`` and path searches."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from kingyo.compare.similarity import Floats, LayerSimilarity, jumps
 Json = dict[str, object]
 
 
-def likeness_record(models: Mapping[str, str], n_prompts: int, found: LayerSimilarity) -> Json:
-    """Everything that was measured. Places are written ``ja.0``; None is what is not defined.
+def similarity_record(models: Mapping[str, str], n_prompts: int, found: LayerSimilarity) -> Json:
+    """Return all measurements; places are written ``ja.0``, undefined values are None.
 
     Args:
         models: name -> reference.
-        n_prompts: that were read.
-        found: what was measured on them.
+        n_prompts: number of prompts.
+        found: the measured similarity.
     """
     places = [f"{name}.{k}" for name, n in found.n_layers.items() for k in range(n + 1)]
     by_cosine, by_cka = jumps(found), jumps(found, "cka")
@@ -31,15 +31,15 @@ def likeness_record(models: Mapping[str, str], n_prompts: int, found: LayerSimil
         "cka": _numbers(found.cka),
         "cosine": _numbers(found.cosine),
         "jumps": [
-            {"from": _written(left), "to": _written(entered), "cosine": value, "cka": by_cka[left, entered]}
-            for (left, entered), value in by_cosine.items()
+            {"from": _layer_name(left), "to": _layer_name(right), "cosine": value, "cka": by_cka[left, right]}
+            for (left, right), value in by_cosine.items()
         ],
     }
 
 
 def _numbers(values: Floats) -> list[list[float | None]]:
-    return [[None if np.isnan(each) else float(each) for each in row] for row in values]
+    return [[None if np.isnan(value) else float(value) for value in row] for row in values]
 
 
-def _written(layer: tuple[str, int]) -> str:
+def _layer_name(layer: tuple[str, int]) -> str:
     return f"{layer[0]}.{layer[1]}"

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from kingyo.dry_run.collect import DryRun
 from kingyo.dry_run.cost import STAGES, Cost
 from kingyo.dry_run.memory import MemoryForecast
-from kingyo.strategies.seeded import population
+from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
 
 Json: TypeAlias = Mapping[str, object]
@@ -36,7 +36,7 @@ def dry_run_record(dry_run: DryRun) -> Json:
             "preset": settings.preset.name,
             "strategy": settings.strategy,
             "settings": dict(settings.settings),
-            "population": population(main.strategy),
+            "population": main_batch(main.strategy),
             "screen": asdict(settings.screen),
             "methods": list(settings.methods),
             "groups": settings.groups,

@@ -1,7 +1,7 @@
-"""From a run to an ordinary Hugging Face folder: its best model, merged again by the plan that was measured.
+"""Export a model of a run as a Hugging Face folder.
 
-The folder is complete in itself: weights, tokenizer, recipe, model card, and the task with its items, so that
-whoever has it can score it again. It appears whole or not at all.
+The folder has weights, tokenizer, recipe, model card, and the task with its items, so that the model can be
+scored again. It is written atomically.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ def export(
     *,
     pipeline: bool = True,
 ) -> Path:
-    """Write a model of a run as a Hugging Face folder that transformers loads, or diffusers.
+    """Write a model of a run as a folder that transformers or diffusers loads.
 
     Args:
-        store: the run; only read.
-        out: the folder to make; it must not exist, or be empty.
-        chosen: a trial of any search, or a baseline; the best of the run when None, see ``choose``.
-        pipeline: of a component, write the whole pipeline around it; else the component by itself.
+        store: the run; it is only read.
+        out: folder to create; it must be missing or empty.
+        chosen: a trial of any search, or a baseline; None: the best of the run, see ``choose``.
+        pipeline: for a component, whether to write the complete pipeline around it.
 
     Returns:
         ``out``.
 
     Raises:
-        KingyoError: no winner yet, a trial that failed, a model or a file of the user's own that has moved or
-            changed, or ``out`` is taken or cannot be written. Whatever is raised, ``out`` is as it was.
+        KingyoError: no winner yet, a failed trial, a model or user file that was moved or changed, or a
+            folder that is not empty or cannot be written. After an error ``out`` is unchanged.
     """
     chosen = choose(store) if chosen is None else chosen
     _require_success(store, chosen)
@@ -91,7 +91,7 @@ def export(
 
 
 def _around(like: Checkpoint, run: Run) -> Mapping[str, Path] | None:
-    """The files of the pipeline around a component; None of a model by itself."""
+    """Return the files of the pipeline around a component; None for a model without one."""
     if like.pipeline is None:
         return None
     return whole_pipeline(like, run.folder, allow_pickle=run.config.allow_pickle)
@@ -105,7 +105,7 @@ def _require_success(store: RunStore, chosen: StoredTrial) -> None:
             "--trial",
             expected="a trial that could be scored",
             received=f"{describe_trial(chosen)}, which failed: {failure}",
-            remedy=f"Name another. `kingyo recipe {run} --trial {name}` prints its recipe.",
+            remedy=f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe.",
         )
 
 
@@ -114,12 +114,12 @@ def _require_room(out: Path) -> None:
         raise KingyoError(
             str(out),
             expected="a new or empty folder",
-            received="one with files",
+            received="a folder with files",
             remedy="Choose another folder.",
         )
 
 
 def recipe_of(store: RunStore, chosen: StoredTrial) -> Recipe:
-    """Return the recipe of a trial with whole paths of local models."""
+    """Return the recipe of a trial, with local models as absolute paths."""
     _, folder = stored_config(store)
     return rooted(read_recipe(chosen), folder)

@@ -1,4 +1,4 @@
-"""The models of a run, as origins of what was bred from them."""
+"""Origins of the models that an exported model is made of."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from kingyo.run.trained_control import TrainedControl
 def read_origins(
     recipe: Recipe, models: RunModels, folder: Path, training: TrainedControl | None = None
 ) -> tuple[Origin, ...]:
-    """Describe the models of a recipe, the base last.
+    """Return the origins of the models of a recipe, the base last.
 
     Args:
-        recipe: what is merged.
-        models: the opened models of the run.
-        folder: where the run's relative paths start.
-        training: of the control that trains; its model stands for what was trained, as nobody else made that.
+        recipe: the recipe.
+        models: opened models of the run.
+        folder: start of the run's relative paths.
+        training: the trained control, if any; its parent stands for the model that it trained.
     """
     named = {**({} if models.base is None else {"base": models.base}), **models.sources}
     names = {checkpoint.reference: name for name, checkpoint in named.items()}
     parent = None if training is None else training.parent
-    found = (names.get(reference, parent) for reference in recipe.references)
-    return tuple(describe(name, named[name], folder) for name in found if name is not None)
+    origin_names = (names.get(reference, parent) for reference in recipe.references)
+    return tuple(describe(name, named[name], folder) for name in origin_names if name is not None)

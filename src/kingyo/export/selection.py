@@ -1,4 +1,4 @@
-"""Which model of a run is exported: the best of the run, or the one that the user names."""
+"""Selection of the model to export."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def choose(
     pick: str | None = None,
     best: bool = False,
 ) -> StoredTrial:
-    """Return the trial to export; without a wish the best of the run, or the winner where there is none.
+    """Return the trial to export: by default the best of the run, or the winner if there is none.
 
     Args:
         store: the run.
         trial: a reference, see ``find_trial``.
-        search: the winner of this search.
+        search: name of a search whose winner is exported.
         pick: ``knee``, or the number of a trial on the front of a run with several objectives.
-        best: the best of the run.
+        best: whether to require the best of the run.
 
     Raises:
-        KingyoError: two wishes, or there is no such model, or not yet.
+        KingyoError: two selections, or a model that does not exist or not yet.
     """
-    wishes = (trial is not None, search is not None, pick is not None, best)
-    given = [flag for flag, is_given in zip(FLAGS, wishes, strict=True) if is_given]
+    is_set = (trial is not None, search is not None, pick is not None, best)
+    given = [flag for flag, is_given in zip(FLAGS, is_set, strict=True) if is_given]
     if len(given) > 1:
         raise KingyoError(
             given[0],
             expected=f"one of {', '.join(FLAGS)}",
             received=" and ".join(given),
-            remedy="Keep the one that you mean.",
+            remedy="Use one of them.",
         )
     if trial is not None:
         return find_trial(store, trial)
@@ -63,14 +63,14 @@ def _no_best(summary: RunSummary) -> KingyoError:
         return KingyoError(
             "--best",
             expected="a run with one objective",
-            received=f"one with {len(summary.objectives)}, where no model is the best",
-            remedy="Take a point of the front: --pick knee, or --pick N.",
+            received=f"a run with {len(summary.objectives)} objectives",
+            remedy="Choose a point of the front: --pick knee, or --pick N.",
         )
     return KingyoError(
         "--best",
-        expected="a run whose winners and baselines have met validation",
-        received=f"one that is {summary.status}, before that",
-        remedy=f"Go on with `{_resume(summary.folder)}`, or name a trial with --trial.",
+        expected="a run whose winners and baselines are validated",
+        received=f"a run that is {summary.status}, without validation",
+        remedy=f"Continue with `{_resume(summary.folder)}`, or name a trial with --trial.",
     )
 
 
@@ -89,29 +89,29 @@ def _winner(store: RunStore, search: str) -> StoredTrial:
             "--search",
             expected=f"one of {', '.join(searches) or MAIN}",
             received=f"'{search}'",
-            remedy=f"Say --trial {BASELINES}:NAME." if search == BASELINES else suggest(search, searches),
+            remedy=f"Use --trial {BASELINES}:NAME." if search == BASELINES else suggest(search, searches),
         )
     winner = store.winner(search)
     if winner is None:
         is_over = store.status() == "finished"
-        received = "none of its trials could be scored" if is_over else "no winner yet"
+        reason = "none of its trials could be scored" if is_over else "no winner yet"
         other = _won_before(store, search) or "name a trial with --trial"
-        remedy = f"Go on with `{_resume(str(store.folder))}`, or {other}."
+        remedy = f"Continue with `{_resume(str(store.folder))}`, or {other}."
         raise KingyoError(
             str(store.folder),
-            expected=f"a run whose winner of {describe_search(search)} is picked",
-            received=f"one that is {store.status()}: {received}",
+            expected=f"a run with a winner of {describe_search(search)}",
+            received=f"a run that is {store.status()}: {reason}",
             remedy="Name another search." if is_over else remedy,
         )
     return winner
 
 
 def _won_before(store: RunStore, search: str) -> str | None:
-    """Say how to export the winner that the last extension of a run has put aside; None without one."""
-    for each in reversed(read_extensions(store)):
-        if search in each.winners:
-            trial = store.trial(each.winners[search])
-            return f"say --trial {reference_to(trial)} for the winner before {each} were added"
+    """Return how to export the winner before the last extension of a run; None if there was none."""
+    for extension in reversed(read_extensions(store)):
+        if search in extension.winners:
+            trial = store.trial(extension.winners[search])
+            return f"use --trial {reference_to(trial)} for the winner before {extension} were added"
     return None
 
 
@@ -121,7 +121,7 @@ def _picked(store: RunStore, pick: str) -> StoredTrial:
     remedy = f"`kingyo show {shlex.quote(str(store.folder))}` prints the front."
     if front.knee is None:
         remedy = "Leave --pick out to export the winner, or name a trial with --trial."
-        received = "one without: it has one objective, or no trial that succeeded"
+        received = "a run with one objective, or without a successful trial"
         raise KingyoError("--pick", expected="a run with a front", received=received, remedy=remedy)
     if pick == "knee":
         return front.knee.trial

@@ -1,7 +1,7 @@
-"""The task of a run as files beside the exported model: whoever has the folder can score it again.
+"""Files of a run's tasks for an exported folder, so that the model can be scored again.
 
-Splits are cut by a hash of the items, so the stored items with the stored sizes give the very same splits.
-With near-duplicates among them a column says the splits, which then depend on items that were left out.
+Splits depend on a hash of the items, so stored items with stored sizes give the same splits. If there are
+near-duplicates, splits also depend on items that were left out, and a column records them.
 """
 
 from __future__ import annotations
@@ -24,38 +24,39 @@ TASK = "task.yaml"
 TASKS = "tasks.yaml"
 SPLIT = "kingyo_split"
 Files = dict[str, str | bytes]
-"""Name -> content."""
+"""File name -> content."""
 
 
 def write_tasks(specs: Mapping[str, TaskSpec], folder: Path, splits: Mapping[Split, Sequence[Item]]) -> Files:
-    """Return the files of a run's tasks, name -> content: as ``write_task`` of one.
+    """Return the files of a run's tasks, name -> content.
 
-    Several have a ``task-NAME.yaml`` and an ``items-NAME.jsonl`` each, and ``tasks.yaml`` names them all.
+    One task has the files of ``write_task``. Several have ``task-NAME.yaml`` and ``items-NAME.jsonl`` each,
+    listed in ``tasks.yaml``.
 
     Raises:
         KingyoError: see ``write_task``.
     """
     if len(specs) == 1:
         return write_task(next(iter(specs.values())), folder, splits)
-    found: Files = _media(splits)
+    files: Files = _media(splits)
     code: dict[str, str] = {}
     for name, spec in specs.items():
         task, items = f"task-{name}.yaml", f"items-{name}.jsonl"
         values, lines = _contents(spec, folder, splits_of(name, specs, splits), code)
-        found |= {task: _yaml(values | {"data": items}), items: lines}
-    return {TASKS: _yaml({"tasks": {name: f"task-{name}.yaml" for name in specs}}), **found, **code}
+        files |= {task: _yaml(values | {"data": items}), items: lines}
+    return {TASKS: _yaml({"tasks": {name: f"task-{name}.yaml" for name in specs}}), **files, **code}
 
 
 def write_task(spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Item]]) -> Files:
-    """Return the task's files, name -> content: spec, items with their media, the user's own code.
+    """Return the files of a task: spec, items, media and the user's code.
 
     Args:
-        spec: the task of the run.
-        folder: where its relative paths start.
-        splits: the stored items.
+        spec: task of the run.
+        folder: start of its relative paths.
+        splits: stored items.
 
     Raises:
-        KingyoError: a grader's file cannot be read, or two of them have the same name.
+        KingyoError: a grader's file cannot be read, or two different files have the same name.
     """
     code: dict[str, str] = {}
     values, lines = _contents(spec, folder, splits, code)
@@ -63,15 +64,15 @@ def write_task(spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Ite
 
 
 def _media(splits: Mapping[Split, Sequence[Item]]) -> Files:
-    """Return the files of images as the fields of items name them."""
-    media = (each for items in splits.values() for item in items for each in item.media)
-    return {f"{MEDIA}/{each.name}": each.read() for each in dict.fromkeys(media)}
+    """Return the image files under the names that items use."""
+    media = (image for items in splits.values() for item in items for image in item.media)
+    return {f"{MEDIA}/{image.name}": image.read() for image in dict.fromkeys(media)}
 
 
 def _contents(
     spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Item]], code: dict[str, str]
 ) -> tuple[dict[str, object], str]:
-    """The spec as YAML has it, and the lines of its items; the user's own files go into ``code``."""
+    """Return the spec's YAML values and the lines of its items; add the user's files to ``code``."""
     settings = settings_of(spec, folder)
     values: dict[str, object] = spec.model_dump(mode="json", exclude_none=True)
     values |= TypeAdapter(type(settings)).dump_python(settings, mode="json", exclude_none=True)
@@ -80,17 +81,13 @@ def _contents(
     if isinstance(settings, TextSettings):
         values |= {"answer": settings.answer, "grader": _move_graders(settings.grader, folder, code)}
     column = _column(spec, splits)
-    values |= {
-        "data": ITEMS,
-        "splits": {
-            **(
-                {**{split: len(items) for split, items in splits.items()}, "seed": spec.splits.seed}
-                if column is None
-                else {"column": column}
-            ),
-            **({"share_images": True} if spec.splits.share_images else {}),
-        },
-    }
+    sizes = {split: len(items) for split, items in splits.items()}
+    split_spec: dict[str, object] = (
+        {**sizes, "seed": spec.splits.seed} if column is None else {"column": column}
+    )
+    if spec.splits.share_images:
+        split_spec["share_images"] = True
+    values |= {"data": ITEMS, "splits": split_spec}
     if spec.kind is not None:
         values["kind"] = _move(spec.kind, folder, code)
     rows = [
@@ -103,7 +100,7 @@ def _contents(
 
 
 def _column(spec: TaskSpec, splits: Mapping[Split, Sequence[Item]]) -> str | None:
-    """The column that says the splits; None where the sizes give them again."""
+    """Return the column that records the splits; None if the sizes determine them."""
     items = [item for own in splits.values() for item in own]
     groups = near_groups(items, share_images=spec.splits.share_images)
     has_near = spec.splits.similar is not None or len(groups) < len(items)
@@ -115,7 +112,7 @@ def _yaml(values: Mapping[str, object]) -> str:
 
 
 def _row(settings: object, item: Item) -> dict[str, object]:
-    """The row of an item; choices were stored as text, and come back as lists."""
+    """Return the row of an item; choices, which are stored as text, become lists."""
     row: dict[str, object] = dict(item.fields)
     if isinstance(settings, TextSettings) and settings.choices is not None:
         row[settings.choices] = list(item.choices)
@@ -128,7 +125,7 @@ def _move_graders(
     grader: GraderSpec | list[GraderSpec], folder: Path, code: dict[str, str]
 ) -> GraderSpec | list[GraderSpec]:
     if isinstance(grader, list):
-        return [_move_grader(each, folder, code) for each in grader]
+        return [_move_grader(part, folder, code) for part in grader]
     return _move_grader(grader, folder, code)
 
 
@@ -139,7 +136,7 @@ def _move_grader(grader: GraderSpec, folder: Path, code: dict[str, str]) -> Grad
 
 
 def _move(name: str, folder: Path, code: dict[str, str]) -> str:
-    """The name of an object in a user's file, once the file lies beside the task."""
+    """Return the name of an object in a user's file after the file is copied beside the task."""
     if not is_in_file(name):
         return name
     file, _, inner = name.rpartition(":")
@@ -151,13 +148,13 @@ def _move(name: str, folder: Path, code: dict[str, str]) -> str:
             str(source),
             expected="the file of a grader",
             received=str(error),
-            remedy="Put the file back into its place, saved as UTF-8.",
+            remedy="Restore the file as UTF-8.",
         ) from error
     if code.setdefault(source.name, text) != text:
         raise KingyoError(
             "grader",
-            expected="files with names of their own",
+            expected="files with unique names",
             received=f"two different files called {source.name}",
-            remedy="Rename one of them: they are copied into one folder.",
+            remedy="Rename one of them; both are copied into one folder.",
         )
     return f"{source.name}:{inner}"

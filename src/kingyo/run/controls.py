@@ -21,7 +21,7 @@ from kingyo.space import (
     Bounds,
     ParameterSpace,
     RecipeSpace,
-    values_of,
+    assign_values,
 )
 from kingyo.strategies import build, derived_seed
 
@@ -89,7 +89,7 @@ def _grid(setup: Setup, _: tuple[str, ...]) -> Search:
     methods = [METHODS.get(name, setup.folder) for name in wanted.methods]
     if genome is not None:
         wanted = _grid_of_genome(genome, wanted, methods[0])
-    for name, values in zip(wanted.methods, values_of(methods, wanted.values), strict=True):
+    for name, values in zip(wanted.methods, assign_values(methods, wanted.values), strict=True):
         settings = replace(wanted, methods=(name,), values=values)
         main = parameter_space(setup, settings, is_part=True)
         limit = main.method.max_sources
@@ -142,7 +142,7 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
     from kingyo.models.training import require_peft
 
     wanted = setup.settings.controls
-    if wanted.space == "dataflow" or not vocabularies_of(setup.config).is_silent:
+    if wanted.space == "dataflow" or not vocabularies_of(setup.config).is_default:
         raise KingyoError(
             "control trained",
             expected="a run that merges weights of models with one vocabulary",

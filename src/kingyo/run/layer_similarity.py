@@ -100,13 +100,13 @@ def measure_models(models: Mapping[str, Checkpoint], task: Task, how: Similarity
     require_answers(task, kind)
     _check(models, how)
     prompts = _prompts(task, kind, models[how.frame], how.most)
-    from kingyo.compare.similarity import measure_likeness  # slow import, so after the checks
+    from kingyo.compare.similarity import measure_similarity  # slow import, so after the checks
 
     streams = kind.streams(_live(models, kind, how), how.frame)
     return SimilarityResult(
         models={name: model.reference for name, model in models.items()},
         n_prompts=len(prompts),
-        likeness=measure_likeness(streams.n_layers, lambda: streams(prompts)),
+        likeness=measure_similarity(streams.n_layers, lambda: streams(prompts)),
     )
 
 

@@ -13,9 +13,9 @@ from kingyo.run.settings import SearchSettings
 from kingyo.run.setup import Setup
 from kingyo.run.spaces import vocabularies_of
 from kingyo.space import (
-    JoinedSpace,
     RoundedSpace,
     SourceSpace,
+    VocabularySpace,
 )
 from kingyo.types import Strategy
 
@@ -28,7 +28,7 @@ def new_search(
     is_paths = paths is space
     return Search(
         name=name,
-        space=space if vocabularies.is_silent else JoinedSpace(space=space, vocabularies=vocabularies),
+        space=space if vocabularies.is_default else VocabularySpace(space=space, vocabularies=vocabularies),
         strategy=strategy,
         limits=limits_of(wanted.budget),
         screen=wanted.screen,

@@ -11,7 +11,7 @@ from kingyo.run.run import Run
 from kingyo.run.run_models import same_sources
 from kingyo.run.spaces import space_of
 from kingyo.stats import mean_name, wilson
-from kingyo.strategies import MEAN_ALONE
+from kingyo.strategies import SINGLE_OBJECTIVE
 
 FEW_ITEMS = 30
 """Number of validation or test items below which a run gets a note."""
@@ -120,7 +120,7 @@ def _unused_objectives(run: Run) -> Iterator[str]:
         run.all_searches[0].objectives,
         str(run.all_searches[0].description.get("strategy")),
     )
-    if objectives.names and strategy in MEAN_ALONE:
+    if objectives.names and strategy in SINGLE_OBJECTIVE:
         mean = mean_name(objectives.tasks.values())
         yield (
             f"{strategy} maximises the {mean} of the tasks, and the front is a by-product. "

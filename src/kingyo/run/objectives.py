@@ -12,7 +12,7 @@ from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
 from kingyo.run.settings import SearchSettings, deciding_measures
-from kingyo.space import Bounds, values_of
+from kingyo.space import Bounds, assign_values
 from kingyo.space.recipe_objectives import (
     CLOSENESS,
     FEW_HOPS,
@@ -88,7 +88,7 @@ def methods_with_values(
 ) -> list[tuple[MergeMethod, Mapping[str, float | bool | Bounds]]]:
     """Return the searched methods, each with the values of its own parameters."""
     methods = [METHODS.get(name, folder) for name in search.methods]
-    return list(zip(methods, values_of(methods, search.values), strict=True))
+    return list(zip(methods, assign_values(methods, search.values), strict=True))
 
 
 def _n_sources_to_choose(config: RunConfig) -> int:

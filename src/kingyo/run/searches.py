@@ -19,7 +19,7 @@ from kingyo.space import (
     uniform_recipe,
 )
 from kingyo.strategies import STRATEGIES, build
-from kingyo.strategies.seeded import Seeded
+from kingyo.strategies.initial_points import InitialPointsStrategy
 from kingyo.types import Genome
 
 
@@ -32,14 +32,15 @@ def baseline_recipes(setup: Setup) -> dict[str, Recipe]:
     skeleton = models.skeleton.reference
     has_base = models.base is not None and models.base.reference not in sources.values()
     parents = {**({"base": skeleton} if has_base else {}), **sources}
-    if vocabularies.is_silent:
+    if vocabularies.is_default:
         recipes = {name: parent_recipe(reference, dtype) for name, reference in parents.items()}
         return {**recipes, "uniform": uniform_recipe(sources, None, dtype)}
     united = list(dict.fromkeys([*sources.values(), skeleton]))
     recipes = {
-        name: vocabularies.alone(reference, united, skeleton, dtype) for name, reference in parents.items()
+        name: vocabularies.single_model(reference, united, skeleton, dtype)
+        for name, reference in parents.items()
     }
-    return {**recipes, "uniform": vocabularies.said_in(uniform_recipe(sources, skeleton, dtype))}
+    return {**recipes, "uniform": vocabularies.apply(uniform_recipe(sources, skeleton, dtype))}
 
 
 def searches(setup: Setup) -> list[Search]:
@@ -75,7 +76,7 @@ def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Reci
     search = new_search(name, space, strategy, setup, wanted)
     if points:
         description = {**search.description, "given": len(points)}
-        strategy = Seeded(strategy, points)
+        strategy = InitialPointsStrategy(strategy, points)
         search = replace(search, strategy=strategy, given=len(points), description=description)
     known = space.known_points() if wanted.warm_start else {}
     timeout = wanted.timeout if _has_user_strategy(wanted) else None

@@ -12,7 +12,7 @@ from kingyo.run.config_sections import Budget, DataflowConfig, GenomeConfig, Mer
 from kingyo.run.settings_checks import require_full_sets, require_preset, require_two
 from kingyo.screens import ScreenSettings, check_settings
 from kingyo.space import Bounds
-from kingyo.strategies.presets import DEFAULTS, WHOLE, Preset, preset
+from kingyo.strategies.presets import DEFAULT_PRESETS, METRIC, Preset, preset
 
 TARGET_CANDIDATES = 100
 """Candidates that a budget in item evaluations should buy, if the preset can score them on fewer items."""
@@ -100,7 +100,7 @@ def _search_settings(
     """Resolve one search. ``is_next``: it searches paths after a search of weights."""
     space: Space = "dataflow" if is_next else config.space
     has_set_measures = bool(deciding_measures(config))
-    chosen = preset(preset_name or (WHOLE if has_set_measures else DEFAULTS[space]))
+    chosen = preset(preset_name or (METRIC if has_set_measures else DEFAULT_PRESETS[space]))
     merge = MergeConfig(dtype=config.merge.dtype) if is_next else config.merge
     if preset_name is not None:
         require_preset(config, space, chosen, search, merge)

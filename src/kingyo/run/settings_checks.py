@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from kingyo.errors import KingyoError
 from kingyo.run.config import SPACE_OBJECTIVES, RunConfig, Space
 from kingyo.run.config_sections import MergeConfig, SearchConfig
-from kingyo.strategies import STRATEGIES, reads_items
-from kingyo.strategies.presets import WHOLE, Preset, preset
+from kingyo.strategies import STRATEGIES, learns_from_items
+from kingyo.strategies.presets import METRIC, Preset, preset
 
 
 def require_preset(
@@ -50,14 +50,14 @@ def require_full_sets(
 
     ``preset_name``: the preset that gives the strategy, if the run.yaml names it.
     """
-    if STRATEGIES.is_registered(strategy) and reads_items(strategy, settings):
+    if STRATEGIES.is_registered(strategy) and learns_from_items(strategy, settings):
         raise KingyoError(
             "search.strategy" if preset_name is None else "search.preset",
             expected="a strategy that needs one number of each candidate, beside a task with `measure`",
             received=f"{strategy}, which learns from scores of single items"
             if preset_name is None
             else f"{preset_name}, whose strategy {strategy} learns from scores of single items",
-            remedy=f"Delete it to search with {preset(WHOLE).strategy}, or name another, such as ga.",
+            remedy=f"Delete it to search with {preset(METRIC).strategy}, or name another, such as ga.",
         )
     screen = {key: value for key, value in search.screen.items() if value not in (None, "none")}
     if screen:

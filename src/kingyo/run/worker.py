@@ -37,7 +37,9 @@ def runner_of(run: Run) -> Runner:
         return ProcessRunner(builder, n_workers=config.workers, timeout=candidate_timeout(config))
     threads = run.begun.fact("threads")
     cpus, gpus = threads if isinstance(threads, int) else 1, int(config.device.startswith("cuda"))
-    return RayRunner(builder, n_workers=config.workers, timeout=candidate_timeout(config), cpus=cpus, gpus=gpus)
+    return RayRunner(
+        builder, n_workers=config.workers, timeout=candidate_timeout(config), cpus=cpus, gpus=gpus
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

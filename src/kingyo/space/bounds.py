@@ -1,4 +1,4 @@
-"""Where a parameter is searched."""
+"""Bounds of a searched parameter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from kingyo.methods import Parameter
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Where a parameter is searched, and where the search begins (the middle when None)."""
+    """Search range of a parameter.
+
+    Attributes:
+        low: lower bound, inclusive.
+        high: upper bound, inclusive.
+        start: initial value; None: the middle.
+    """
 
     low: float
     high: float
@@ -19,12 +25,12 @@ class Bounds:
 
     @property
     def first(self) -> float:
-        """Where the search begins."""
+        """The initial value."""
         return (self.low + self.high) / 2 if self.start is None else self.start
 
 
 def with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
-    """Return bounds with a start: the middle on the search's scale, or the whole number below."""
+    """Return the bounds with a start for int and log-scale parameters: the middle, on the search scale."""
     if bounds.start is not None or (parameter.kind != "int" and parameter.search_scale != "log"):
         return bounds
     if parameter.search_scale == "log":
@@ -33,10 +39,11 @@ def with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
 
 
 def check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
-    """Refuse a value that a parameter cannot have, or bounds between which it cannot be searched.
+    """Check a fixed value or a range of a parameter.
 
     Raises:
-        KingyoError: so it is.
+        KingyoError: a value that the parameter rejects, a range of an inert parameter, or a range on a log
+            scale that reaches 0.
     """
     if not isinstance(value, Bounds):
         parameter.check(value, "merge.parameters")
@@ -44,16 +51,16 @@ def check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
     if parameter.inert:
         raise KingyoError(
             f"{parameter.name} of merge.parameters",
-            expected="a parameter that changes something",
+            expected="no range, because the parameter has no effect",
             received="a range",
             remedy=f"Leave it out. {parameter.doc}",
         )
-    for each in (value.low, value.high, *([] if value.start is None else [value.start])):
-        parameter.check(each, "merge.parameters")
+    for number in (value.low, value.high, *([] if value.start is None else [value.start])):
+        parameter.check(number, "merge.parameters")
     if parameter.search_scale == "log" and value.low <= 0:
         raise KingyoError(
             f"{parameter.name} of merge.parameters",
-            expected="a range above 0, since it is searched in powers of ten",
-            received=f"from {value.low:g}",
-            remedy="Raise from, such as to 1e-6.",
+            expected="a range above 0, for a log scale",
+            received=f"from: {value.low:g}",
+            remedy="Raise from, for example to 1e-6.",
         )

@@ -1,12 +1,11 @@
-"""Data-flow space: which layers the tokens pass through, in which order, with which scales.
+"""Data-flow space: paths of tokens through the layers of several models.
 
-    slots     all layers of all sources, in their order, the whole list r times: T = M · r
-    a gene    of 0 or 1 for each slot: its layer is in the path, or not
-    scales    of what enters a layer: none, one per layer, or W_ij for layer j after layer i
+    slots     all layers of all sources in order, repeated r times: T = M · r
+    gene      whether the layer of a slot is in the path
+    scales    factor of the input of a layer: none, one per layer, or W_ij for layer j after layer i
 
 Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187; there a slot is in
-the path where I > 0, as with ``threshold``. A genome decodes to a recipe with a path. The space knows no
-algorithm that searches it and touches no weight.
+the path if I > 0, as with ``threshold``.
 """
 
 from __future__ import annotations
@@ -21,38 +20,45 @@ from typing import Literal
 from kingyo.errors import KingyoError, unknown
 from kingyo.io.units import counted
 from kingyo.recipe import FARTHEST, MOST_HOPS, PASSTHROUGH, Hop, Recipe
-from kingyo.space.protocol import SourceSpace
+from kingyo.space.bounds import Bounds
 from kingyo.types import Axis, Genome
 
 Scales = Literal["none", "layer", "matrix"]
 Inclusion = Literal["binary", "threshold"]
 Order = Literal["source", "depth"]
 START = "start"
-"""What stands before the first layer of a path."""
+"""Name of the position before the first layer of a path."""
 MOST_SKIPS = 8
 
 Layer = tuple[str, int]
-"""Name of a source, number of a layer."""
+"""Name of a source and number of a layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataflowSpace(SourceSpace):
+class DataflowSpace:
     """All paths through the layers of some models.
 
     Attributes:
         sources: name -> model reference, in the order of the slots.
-        n_layers: name -> how many layers a source has.
-        frame: name of the source that gives embeddings, final norm, head and tokenizer; a search begins at
-            the path through its own layers.
+        n_layers: name -> number of layers.
+        frame: name of the source that provides embeddings, final norm, head and tokenizer; a search begins at
+            the path through its layers.
         repetitions: r.
-        order: of the list of all layers: ``source`` after source, or by relative ``depth``.
+        order: order of layers: ``source`` by source, or ``depth`` by relative depth.
         scales: which scales are searched.
-        max_scale: of a scale, which lies between 1 / max_scale and max_scale.
-        inclusion: ``binary``: genes of 0 or 1; ``threshold``: floats from -1 to 1, in the path if above 0.
-        max_hops: of a path with more, layers are left out evenly between its ends; by ``threshold`` those
-            with the smallest genes.
-        dtype: of the exported weights; None keeps the models' own.
-        merges: reference -> recipe, of sources that are merges themselves.
+        max_scale: scales lie between 1 / max_scale and max_scale.
+        inclusion: ``binary``: genes 0 or 1; ``threshold``: floats from -1 to 1, in the path if above 0.
+        max_hops: most layers of a path; longer paths lose layers evenly between their ends, or by
+            ``threshold`` those with the smallest genes.
+        dtype: dtype of exported weights; None keeps the models' own.
+        merges: model reference -> recipe of a source that is itself a merge.
+
+    Example:
+        >>> space = DataflowSpace(sources={"ja": "models/ja"}, n_layers={"ja": 2}, frame="ja", repetitions=1)
+        >>> [axis.name for axis in space.axes]
+        ['pass 1/ja.0', 'pass 1/ja.1']
+        >>> [hop.layer for hop in space.decode((1.0, 0.0)).path]
+        [0]
     """
 
     sources: Mapping[str, str]
@@ -77,21 +83,21 @@ class DataflowSpace(SourceSpace):
 
     @property
     def most_hops(self) -> int:
-        """How long the longest path may be."""
+        """Length of the longest path."""
         return min(len(self.slots), self.max_hops or len(self.slots))
 
     @cached_property
     def slots(self) -> tuple[Layer, ...]:
-        """What stands in each slot, repetition by repetition."""
+        """The layer of each slot, repetition by repetition."""
         return self.layers * self.repetitions
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """All layers, numbered through: M of them."""
-        found = [(name, number) for name in self.sources for number in range(self.n_layers[name])]
+        """All M layers, in order."""
+        layers = [(name, number) for name in self.sources for number in range(self.n_layers[name])]
         if self.order == "source":
-            return tuple(found)
-        return tuple(sorted(found, key=lambda layer: (layer[1] + 0.5) / self.n_layers[layer[0]]))
+            return tuple(layers)
+        return tuple(sorted(layers, key=lambda layer: (layer[1] + 0.5) / self.n_layers[layer[0]]))
 
     @cached_property
     def _axes(self) -> tuple[Axis, ...]:
@@ -111,39 +117,47 @@ class DataflowSpace(SourceSpace):
             )
 
     def _scale_axes(self) -> Iterator[Axis]:
-        reach = math.log2(self.max_scale)
+        limit = math.log2(self.max_scale)
         if self.scales == "layer":
-            names = [_written(layer) for layer in self.layers]
+            names = [_layer_name(layer) for layer in self.layers]
         elif self.scales == "matrix":
-            before = [START, *map(_written, self.layers)]
-            names = [f"{one}>{_written(other)}" for one, other in product(before, self.layers)]
+            names_before = [START, *map(_layer_name, self.layers)]
+            names = [f"{one}>{_layer_name(other)}" for one, other in product(names_before, self.layers)]
         else:
             return
         for name in names:
-            yield Axis(name=f"log2 scale/{name}", low=-reach, high=reach, start=0.0)
+            yield Axis(name=f"log2 scale/{name}", low=-limit, high=limit, start=0.0)
+
+    def known_points(self) -> dict[str, Genome]:
+        """Return no points: baselines of paths are among ``seeds``."""
+        return {}
+
+    def bounds_without_known(self) -> Bounds | None:
+        """Return None: paths have no weights."""
+        return None
 
     def layer_paths(self) -> DataflowSpace:
         """Return the space itself."""
         return self
 
     def genome(self, path: Sequence[Layer]) -> Genome | None:
-        """Return the genome of a path without scales; None where slots or limits have no room for it."""
+        """Return the genome of a path without scales; None if the slots or ``max_hops`` do not allow it."""
         if len(path) > self.most_hops:
             return None
         chosen: list[int] = []
         for layer in path:
             first = chosen[-1] + 1 if chosen else 0
-            place = next((i for i in range(first, len(self.slots)) if self.slots[i] == layer), None)
-            if place is None:
+            slot = next((i for i in range(first, len(self.slots)) if self.slots[i] == layer), None)
+            if slot is None:
                 return None
-            chosen.append(place)
+            chosen.append(slot)
         off = 0.0 if self.inclusion == "binary" else -0.5
         on = 1.0 if self.inclusion == "binary" else 0.5
         bits = [on if i in chosen else off for i in range(len(self.slots))]
         return (*bits, *(axis.first for axis in self.axes[len(self.slots) :]))
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome. A path without any layer is that of the slot with the largest gene.
+        """Return the recipe of a genome; an empty path becomes the layer of the slot with the largest gene.
 
         Raises:
             ValueError: the genome's length is not the number of axes.
@@ -159,19 +173,22 @@ class DataflowSpace(SourceSpace):
         return self._recipe(hops)
 
     def probe(self) -> Recipe:
-        """Return a path that shows whether all can be exported: all layers backwards, scaled if any is."""
+        """Return a path that contains all layers, in reverse order and scaled if scales are searched.
+
+        If it can be exported, every path can.
+        """
         first = 1.0 if self.scales == "none" else self.max_scale
         hops = [
-            Hop(model=self.sources[name], layer=number, scale=1.0 if place else first)
-            for place, (name, number) in enumerate(reversed(self.layers))
+            Hop(model=self.sources[name], layer=number, scale=1.0 if position else first)
+            for position, (name, number) in enumerate(reversed(self.layers))
         ]
         return self._recipe(hops)
 
     def seeds(self) -> list[Genome]:
-        """Points that a search had better try first; those for which the slots have room.
+        """Return initial genomes for a search, without those that do not fit the slots.
 
-        The path through the layers of each source, the frankenmerge, and the frame without one block of its
-        layers, for each of at most ``MOST_SKIPS`` blocks.
+        These are the path of each source, the frankenmerge, and the frame without one block of its layers,
+        for each of at most ``MOST_SKIPS`` blocks.
         """
         own = [(self.frame, number) for number in range(self.n_layers[self.frame])]
         others = [
@@ -183,9 +200,8 @@ class DataflowSpace(SourceSpace):
         skips = [own[:first] + own[first + block :] for first in range(0, len(own), block)]
         stacked = _stacked(list(self.sources), self.n_layers, self.frame)
         paths = [own, *others, stacked, *(skip for skip in skips if skip)]
-        most = self.max_hops or len(self.slots)
-        found = (self.genome(path) for path in paths if len(path) <= most)
-        return list(dict.fromkeys(genome for genome in found if genome is not None))
+        genomes = map(self.genome, paths)
+        return list(dict.fromkeys(genome for genome in genomes if genome is not None))
 
     def _recipe(self, hops: Sequence[Hop]) -> Recipe:
         frame = self.sources[self.frame]
@@ -206,7 +222,7 @@ class DataflowSpace(SourceSpace):
         if self.max_hops is None or len(chosen) <= self.max_hops:
             return chosen
         if self.inclusion == "binary":
-            return _spread(chosen, self.max_hops)
+            return _evenly_spaced(chosen, self.max_hops)
         return sorted(sorted(chosen, key=lambda i: (-bits[i], i))[: self.max_hops])
 
     def _scale(self, genes: Sequence[float], before: Layer | None, layer: Layer) -> float:
@@ -220,10 +236,10 @@ class DataflowSpace(SourceSpace):
 
 
 def check_limits(space: DataflowSpace) -> None:
-    """Refuse a space without paths, or with paths that nothing can follow.
+    """Check the sources, the frame and the limits of a space.
 
     Raises:
-        KingyoError: no source or one without layers, an unknown frame, or a number that is out of reach.
+        KingyoError: no source, a source without layers, an unknown frame, or a number out of range.
     """
     empty = next((name for name in space.sources if space.n_layers.get(name, 0) < 1), None)
     if not space.sources or empty is not None:
@@ -240,14 +256,13 @@ def check_limits(space: DataflowSpace) -> None:
             "dataflow.max_scale",
             expected=f"a number above 1, at most {FARTHEST:g}",
             received=str(space.max_scale),
-            remedy="Scales lie between 1 / max_scale and max_scale; say scales: none to have none.",
+            remedy="Lower it, or set scales: none.",
         )
     for key, value in (("max_hops", space.max_hops), ("repetitions", space.repetitions)):
         if value is not None and value < 1:
             raise KingyoError(
                 f"dataflow.{key}",
-                expected=f"1 or more; {space.frame} alone has "
-                f"{counted(space.n_layers[space.frame], 'layer')}",
+                expected=f"1 or more ({space.frame} has {counted(space.n_layers[space.frame], 'layer')})",
                 received=str(value),
                 remedy="Raise it, or leave it out.",
             )
@@ -255,26 +270,28 @@ def check_limits(space: DataflowSpace) -> None:
         raise KingyoError(
             "dataflow.repetitions",
             expected=f"paths of at most {MOST_HOPS} layers",
-            received=f"{space.repetitions}, by which they may have {space.most_hops}",
-            remedy="Lower it, or say max_hops.",
+            received=f"{space.repetitions}, for paths of up to {space.most_hops} layers",
+            remedy="Lower it, or set max_hops.",
         )
 
 
 def path_recipe(path: Sequence[Layer], frame: str, dtype: str | None) -> Recipe:
-    """The recipe of a path without scales.
+    """Return the recipe of a path without scales.
 
     Args:
-        path: model references and numbers of layers.
-        frame: reference of the model that gives all but the layers.
-        dtype: of the exported weights.
+        path: model reference and number of each layer.
+        frame: reference of the model that provides everything except layers.
+        dtype: dtype of exported weights; None keeps the models' own.
     """
     hops = tuple(Hop(model=model, layer=number) for model, number in path)
     return Recipe(merge_method=PASSTHROUGH, path=hops, base_model=frame, dtype=dtype)
 
 
 def frankenmerge(sources: Mapping[str, str], n_layers: Mapping[str, int], frame: str) -> list[Layer]:
-    """What people stack by hand: three quarters of the frame from its first layer, then as much of the next
-    source up to its last."""
+    """Return the usual hand-made stack: the first three quarters of the frame, then the last of another.
+
+    Layers are given by model reference; the other model is the first source that is not the frame.
+    """
     return [(sources[name], number) for name, number in _stacked(list(sources), n_layers, frame)]
 
 
@@ -284,16 +301,16 @@ def _stacked(names: Sequence[str], n_layers: Mapping[str, int], frame: str) -> l
     return [*((frame, k) for k in range(first)), *((other, k) for k in range(second, n_layers[other]))]
 
 
-def _spread(chosen: Sequence[int], n: int) -> list[int]:
-    """So many of more, evenly, with the first and the last: without its ends a path is hardly a model."""
+def _evenly_spaced(chosen: Sequence[int], n: int) -> list[int]:
+    """Return n of the chosen slots, evenly spaced, with the first and the last."""
     last = len(chosen) - 1
     return [chosen[round(k * last / max(1, n - 1))] for k in range(n)]
 
 
-def _written(layer: Layer) -> str:
+def _layer_name(layer: Layer) -> str:
     return f"{layer[0]}.{layer[1]}"
 
 
 def _power(gene: float) -> float:
-    """2 to the power of a gene, in four digits: recipes stay short to read."""
+    """Return 2 to the power of a gene, in four digits to keep recipes readable."""
     return float(f"{2.0**gene:.4g}")

@@ -1,7 +1,4 @@
-"""Where along a model the groups of its tensors lie, for strategies that treat near genes alike.
-
-It knows the layout alone.
-"""
+"""Positions of tensor groups along a model, for strategies that treat neighbouring genes alike."""
 
 from __future__ import annotations
 
@@ -10,19 +7,22 @@ from collections.abc import Sequence
 from kingyo.checkpoints.layout import Layout
 
 
-def places(layout: Layout, how: str) -> dict[str, float | None]:
-    """Every group's place from 0 (input) to 1 (output); None for groups that lie all over the model.
+def group_positions(layout: Layout, how: str) -> dict[str, float | None]:
+    """Return the position of each group, 0 (input) to 1 (output); None for groups that span the model.
 
-    Block i of the n of its stack lies at (i + 0.5) / n, a span of blocks at its middle, the embedding at 0,
-    the head at 1.
+    Block i of n is at (i + 0.5) / n, several blocks at their mean, the embedding at 0, the head at 1.
+
+    Args:
+        layout: groups of tensors.
+        how: granularity, as in ``Layout.groups``.
     """
     groups = layout.groups(how)
     if how in ("one", "kind"):
         return dict.fromkeys(groups)
-    return {group: _place(layout, names) for group, names in groups.items()}
+    return {group: _position(layout, names) for group, names in groups.items()}
 
 
-def _place(layout: Layout, names: Sequence[str]) -> float | None:
+def _position(layout: Layout, names: Sequence[str]) -> float | None:
     stack = next((found for name in names if (found := layout.stack(name)) is not None), None)
     if stack is None:
         return layout.depth(names[0]) if layout.stacks else None

@@ -1,8 +1,6 @@
-"""Both spaces at once: how weights are merged, and which layers the tokens pass through, those of the merge
-too.
+"""Hybrid space: a merge of weights, and a path through layers that may include those of the merge.
 
-A genome is one of each space, one after the other. What is merged is one more source of the paths (Akiba et
-al. 2024, section 3.3, do the two in turn).
+The merge is another source of the paths. (Akiba et al. 2024, section 3.3, search the two in turn.)
 """
 
 from __future__ import annotations
@@ -18,13 +16,14 @@ from kingyo.types import Axis, Genome
 
 @dataclass(frozen=True, kw_only=True)
 class HybridSpace(SourceSpace):
-    """All merges of some models, and all paths through the layers of both.
+    """All merges of some models combined with all paths through their layers and those of the merge.
 
-    Genes of a merge that no path goes through, and that gives no embeddings either, are inactive.
+    A genome is one of the merge followed by one of the path. Genes of a merge that the path does not use are
+    inactive.
 
     Attributes:
-        merges: how weights are merged.
-        paths: through the layers of sources, of which one is called ``merged``.
+        merges: space of merges.
+        paths: space of paths; one of its sources is called ``merged``.
     """
 
     merges: SourceSpace
@@ -32,7 +31,7 @@ class HybridSpace(SourceSpace):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """Those of the merges, then those of the paths."""
+        """Axes of the merges, then of the paths."""
         return (*self.merges.axes, *self.paths.axes)
 
     def decode(self, genome: Genome) -> Recipe:
@@ -52,5 +51,5 @@ class HybridSpace(SourceSpace):
         return self.merges.bounds_without_known()
 
     def layer_paths(self) -> DataflowSpace:
-        """Return the paths."""
+        """Return the space of paths."""
         return self.paths

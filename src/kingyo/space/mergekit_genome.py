@@ -1,7 +1,7 @@
-"""Genomes as mergekit-evolve lays them out: a genome decodes to the recipe that it would write.
+"""Genomes in the layout of mergekit-evolve; a genome decodes to the recipe that it writes.
 
-For every group of layers, model, set of tensors and parameter one gene, in this order. What mergekit lets
-change nothing is left out of the recipe: see ``docs/run-yaml.md``. It reads no file and no weight.
+There is one gene per group of layers, model, set of tensors and parameter, in this order. Entries that have
+no effect in mergekit are left out of the recipe; see ``docs/run-yaml.md``.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ GENES: Mapping[str, tuple[str, ...]] = {
     "dare_ties": ("weight", "density"),
     "slerp": ("t",),
 }
-"""Method -> the parameters that have genes."""
+"""Method -> parameters that have genes."""
 ON_BASE = ("task_arithmetic", "ties", "dare_ties")
 NORMALIZED = ("linear", "ties", "dare_ties")
 REST = "rest"
-"""The set of tensors that no filter names."""
+"""Name of the set of tensors that no filter matches."""
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeLayout:
-    """What a genome file says beside its models.
+    """Options of a genome file.
 
     Attributes:
-        layer_granularity: layers that share their genes; 0 or less is all of them.
-        normalize: None is what the method does by default.
-        allow_negative_weights: whether a weight below 0 subtracts; else its size counts.
-        filters: parts of tensors' names with genes of their own.
-        smooth: values run evenly from group to group, in place of steps.
-        tokenizer_source: of the recipe.
-        random_init: the search begins at a random point.
+        layer_granularity: number of layers that share genes; 0 or less: all.
+        normalize: None: the default of the method.
+        allow_negative_weights: whether weights may be negative; else their absolute value counts.
+        filters: parts of tensor names with genes of their own.
+        smooth: whether values change linearly between groups instead of in steps.
+        tokenizer_source: ``tokenizer_source`` of the recipe.
+        random_init: whether the search begins at a random point.
     """
 
     layer_granularity: int = 0
@@ -55,7 +55,7 @@ class GenomeLayout:
     random_init: bool = False
 
     def bounds(self, method: str) -> Range:
-        """Where genes are searched, which mergekit-evolve does not bound: the same for every axis."""
+        """Return bounds for all axes; mergekit-evolve itself has none."""
         if method == "slerp":
             return -2.0, 3.0
         return (-1.0, 2.0) if self.allow_negative_weights else (0.0, 2.0)
@@ -69,10 +69,10 @@ class MergekitGenome(SourceSpace):
         method: one of ``GENES``.
         sources: name -> model reference, in the order of merging.
         base: model reference of the common ancestor, or None.
-        n_layers: of the models.
-        layout: how genes are laid out.
-        dtype: of the merged weights.
-        seed: of random methods, and of the first point with ``random_init``.
+        n_layers: number of layers of the models.
+        layout: options of the genome file.
+        dtype: dtype of the merged weights.
+        seed: seed of random methods, and of the first point with ``random_init``.
     """
 
     method: str
@@ -93,12 +93,12 @@ class MergekitGenome(SourceSpace):
         step = self.layout.layer_granularity
         if step > 0 and self.n_layers % step:
             expected = f"0, or a divisor of {self.n_layers}, the number of layers"
-            raise _wrong("layer_granularity", expected, str(step), "Correct it.")
+            raise _wrong("layer_granularity", expected, str(step), "Use such a number.")
         filters = self.layout.filters
-        vague = next((each for each in filters if each in ("", REST)), None)
-        if vague is not None:
-            remedy = f"Leave it out: what no filter names is '{REST}'."
-            raise _wrong("filters", "parts of tensors' names", repr(vague), remedy)
+        reserved = next((name for name in filters if name in ("", REST)), None)
+        if reserved is not None:
+            remedy = f"Leave it out; '{REST}' stands for all tensors that no filter matches."
+            raise _wrong("filters", "parts of tensors' names", repr(reserved), remedy)
         if len(set(filters)) < len(filters):
             raise _wrong("filters", "different filters", ", ".join(filters), "Name every filter once.")
 
@@ -106,14 +106,14 @@ class MergekitGenome(SourceSpace):
     def axes(self) -> tuple[Axis, ...]:
         """One float axis per gene, named ``weight/ja/layers.0.mlp``."""
         low, high = self.layout.bounds(self.method)
-        dice = Random(self.seed)
+        rng = Random(self.seed)
         return tuple(
             Axis(
                 name=f"{parameter}/{name}/{self._group(group, part)}",
                 low=low,
                 high=high,
-                start=dice.random() if self.layout.random_init else self._start(parameter),
-                place=self._place(group),
+                start=rng.random() if self.layout.random_init else self._start(parameter),
+                place=self._position(group),
             )
             for group in range(self._n_groups)
             for name in self.sources
@@ -132,11 +132,11 @@ class MergekitGenome(SourceSpace):
             raise ValueError(f"genome: expected {n} genes, received {len(genome)}")
         genes = _Genes(self, genome)
         normalize = self.method in NORMALIZED if self.layout.normalize is None else self.layout.normalize
-        is_whole = self.layout.smooth
+        is_smooth = self.layout.smooth
         return Recipe(
             merge_method=self.method,
-            sources=tuple(self._gradients(genes)) if is_whole else (),
-            slices=() if is_whole else tuple(self._slice(genes, group) for group in range(self._n_groups)),
+            sources=tuple(self._gradients(genes)) if is_smooth else (),
+            slices=() if is_smooth else tuple(self._slice(genes, group) for group in range(self._n_groups)),
             base_model=self.base,
             parameters={} if self.method == "slerp" else {"normalize": normalize},
             dtype=self.dtype,
@@ -154,17 +154,17 @@ class MergekitGenome(SourceSpace):
 
     @property
     def _parts(self) -> tuple[str | None, ...]:
-        """The sets of tensors: by filter, then all others."""
+        """The filters, then None for the tensors that no filter matches."""
         return (*self.layout.filters, None)
 
     @property
-    def _base_beside(self) -> str | None:
-        """The base, where it has to be listed beside the models: of a method that takes one."""
+    def _extra_base(self) -> str | None:
+        """The base, if the method needs it as an additional source."""
         is_listed = self.base in self.sources.values() or self.method not in ON_BASE
         return None if is_listed else self.base
 
-    def _has_no_vector(self, reference: str) -> bool:
-        """Whether a model is the base of a method that merges differences from it: its genes are inactive."""
+    def _is_task_vector_base(self, reference: str) -> bool:
+        """Return whether a model is the base of a task-vector method, so that its genes are inactive."""
         return reference == self.base and self.method in ON_BASE
 
     def _gradients(self, genes: _Genes) -> Iterator[Source]:
@@ -179,14 +179,14 @@ class MergekitGenome(SourceSpace):
             yield Source(
                 model=reference,
                 parameters={}
-                if self._has_no_vector(reference)
+                if self._is_task_vector_base(reference)
                 else {
                     parameter: self._value([tuple(each) if len(each) > 1 else each[0] for each in parts])
                     for parameter, parts in columns.items()
                 },
             )
-        if self._base_beside is not None:
-            yield Source(model=self._base_beside)
+        if self._extra_base is not None:
+            yield Source(model=self._extra_base)
 
     def _slice(self, genes: _Genes, group: int) -> Slice:
         if self.method == "slerp":
@@ -197,7 +197,7 @@ class MergekitGenome(SourceSpace):
                 model=reference,
                 layers=layers,
                 parameters={}
-                if self._has_no_vector(reference)
+                if self._is_task_vector_base(reference)
                 else {
                     parameter: self._value(
                         [genes.value(group, i, part, k) for part in range(len(self._parts))]
@@ -207,12 +207,12 @@ class MergekitGenome(SourceSpace):
             )
             for i, reference in enumerate(self.sources.values())
         ]
-        if self._base_beside is not None:
-            sources.append(SliceSource(model=self._base_beside, layers=layers))
+        if self._extra_base is not None:
+            sources.append(SliceSource(model=self._extra_base, layers=layers))
         return Slice(sources=tuple(sources))
 
     def _slerp(self, genes: _Genes, group: int) -> Slice:
-        """From the model with the largest gene towards the second, by the softmax of both."""
+        """Interpolate from the model with the largest gene to the second, by the softmax of both genes."""
         layers = group * self._step, (group + 1) * self._step
         references = list(self.sources.values())
         votes = [genes.raw(group, i, 0, 0) for i in range(len(references))]
@@ -239,7 +239,7 @@ class MergekitGenome(SourceSpace):
         named = [part or REST] if self.layout.filters else []
         return ".".join([*layers, *named]) or "all"
 
-    def _place(self, group: int) -> float | None:
+    def _position(self, group: int) -> float | None:
         if self._n_groups == 1:
             return None
         if self.layout.smooth:
@@ -251,12 +251,12 @@ class MergekitGenome(SourceSpace):
             raise _wrong("models", "two or more for slerp", str(len(self.sources)), "Add one.")
         for key, given in (("smooth", self.layout.smooth), ("filters", bool(self.layout.filters))):
             if given:
-                remedy = "Leave it out, or take another method."
-                raise _wrong(key, "nothing for slerp, which has no genes for it", "a value", remedy)
+                remedy = "Leave it out, or use another method."
+                raise _wrong(key, "no value for slerp, which has no genes for it", "a value", remedy)
 
 
 class _Genes:
-    """A genome by group, model, set of tensors and parameter."""
+    """A genome indexed by group, model, set of tensors and parameter."""
 
     def __init__(self, space: MergekitGenome, genome: Genome) -> None:
         self._genome = genome
@@ -269,7 +269,9 @@ class _Genes:
         return self._genome[((group * models + model) * parts + part) * parameters + parameter]
 
     def value(self, group: int, model: int, part: int, parameter: int) -> float:
-        """A density is folded and cut to 0..1; of a weight the size counts, unless it may be negative."""
+        """Return a gene as a parameter: a density is |gene|, at most 1; a weight |gene| unless it may be
+        negative.
+        """
         gene = self.raw(group, model, part, parameter)
         if self._parameters[parameter] == "density":
             return min(abs(gene), 1.0)

@@ -1,7 +1,6 @@
 """Parameter space: one gene per searched parameter, source and group of tensors.
 
-A genome decodes to a recipe that mergekit can read where it has the method: values per group become its
-``filter`` entries. The space knows no algorithm that searches it and touches no weight.
+Recipes are readable by mergekit if it has the method; values per group become ``filter`` entries.
 """
 
 from __future__ import annotations
@@ -16,33 +15,33 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter
 from kingyo.recipe import Recipe, Source, Value
 from kingyo.space.bounds import Bounds, check_value, with_start
-from kingyo.space.gene_positions import places
+from kingyo.space.gene_positions import group_positions
 from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
 
 AVERAGES = ("linear", "task_arithmetic", "singular_bands")
 GAINS = ("top", "middle", "rest")
-"""Of singular_bands: with all at 1 it is task_arithmetic."""
+"""Parameters of singular_bands; if all are 1, it equals task_arithmetic."""
 TRIMMING = ("ties", "dare_ties", "dare_linear")
-"""With density 1 and one source of weight 1 these give that source back."""
+"""Methods that reproduce a source of weight 1 at density 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterSpace(SourceSpace):
-    """All merges of given sources by one method, at one granularity.
+    """All merges of some sources by one method at one granularity.
 
     Attributes:
-        method: the merge method; its parameters are the candidates for axes.
-        method_name: how recipes name it: a registered name, or ``path/to/file.py:Name``.
+        method: the merge method.
+        method_name: its name in recipes: a registered name, or ``path/to/file.py:Name``.
         sources: name -> model reference, in the order of merging.
         base: model reference of the common ancestor, or None.
-        layout: the groups of tensors of these models.
+        layout: groups of tensors of the models.
         groups: granularity, as in ``Layout.groups``.
-        values: parameter -> fixed value or bounds. Parameters not named are searched in the range that the
-            method declares for it, or keep its default when it declares none.
-        dtype: of the merged weights; None keeps the models' own.
-        seed: for random methods; the same for all genomes, so that they differ only in their genes.
-        is_part: of a larger space, which has axes of its own: then this one may have none.
+        values: parameter -> fixed value or bounds. Other parameters are searched in the range that the method
+            declares, or keep their defaults if it declares none.
+        dtype: dtype of the merged weights; None keeps the models' own.
+        seed: seed of random methods, the same for all genomes.
+        is_part: whether the space is part of a larger one and may have no axes.
     """
 
     method: MergeMethod
@@ -71,23 +70,23 @@ class ParameterSpace(SourceSpace):
             numbers = [each.name for each in self.method.params if each.kind != "bool" and not each.inert]
             raise KingyoError(
                 "merge.parameters",
-                expected="at least one parameter that is searched",
+                expected="at least one range",
                 received="fixed values only",
                 remedy=f"Give one of {', '.join(numbers)} a range: {{from: 0, to: 1}}."
                 if numbers
-                else f"Take another method: {self.method.name} has no number to search.",
+                else f"Use another method; {self.method.name} has no parameter to search.",
             )
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """One axis per searched parameter, source and group; named ``weight/ja/block.3``.
+        """One axis per searched parameter, source and group, named ``weight/ja/block.3``.
 
-        Axes of parameters with a logarithmic scale are in powers of ten, and named ``log10 t/block.3``.
+        Axes of log-scale parameters are in powers of ten, named ``log10 t/block.3``.
         """
         return self._axes
 
     def axes_of(self, parameter: Parameter) -> tuple[Axis, ...]:
-        """The axes of one parameter of the method, by source, then by group; none when it is fixed."""
+        """Return the axes of one parameter, by source, then by group; empty if it is fixed."""
         bounds = self._bounds(parameter)
         if bounds is None:
             return ()
@@ -114,13 +113,13 @@ class ParameterSpace(SourceSpace):
 
     @cached_property
     def _places(self) -> Mapping[str, float | None]:
-        return places(self.layout, self.groups)
+        return group_positions(self.layout, self.groups)
 
     @property
     def searched(self) -> dict[str, Bounds]:
-        """The parameters that have axes, with their bounds."""
-        found = {parameter.name: self._bounds(parameter) for parameter in self.method.params}
-        return {name: bounds for name, bounds in found.items() if bounds is not None}
+        """Parameter -> bounds, of the parameters that have axes."""
+        ranges = {parameter.name: self._bounds(parameter) for parameter in self.method.params}
+        return {name: bounds for name, bounds in ranges.items() if bounds is not None}
 
     def decode(self, genome: Genome) -> Recipe:
         """Return the recipe of a genome.
@@ -145,34 +144,37 @@ class ParameterSpace(SourceSpace):
         )
 
     def known_points(self) -> dict[str, Genome]:
-        """Return the sources and ``uniform``, where the method can give them back; see ``SourceSpace``."""
-        if not self._gives_sources_back():
+        """Return the genomes of the sources and of ``uniform`` that the method reproduces; see
+        ``SourceSpace``.
+        """
+        if not self._reproduces_sources():
             return {}
         names = self.sources
-        wanted = {name: {other: float(other == name) for other in names} for name in names}
+        baselines = {name: {other: float(other == name) for other in names} for name in names}
         if self.method_name in AVERAGES:
-            wanted["uniform"] = dict.fromkeys(names, 1 / len(names))
-        points = {name: self._genome_of(weights) for name, weights in wanted.items()}
-        return {name: genome for name, genome in points.items() if genome is not None}
+            baselines["uniform"] = dict.fromkeys(names, 1 / len(names))
+        genomes = {name: self._genome_of(weights) for name, weights in baselines.items()}
+        return {name: genome for name, genome in genomes.items() if genome is not None}
 
     def bounds_without_known(self, *, can_leave_out: bool = False) -> Bounds | None:
-        """Return the bounds of ``weight`` if no known model lies within them; else None.
+        """Return the bounds of ``weight`` if they exclude every source and the uniform merge; else None.
 
-        A parent has weight 1, and the others 0 or no part in it; the uniform merge has 1 / n for each of n
-        sources. Where weights are normalised equal ones are the uniform merge, so it is always within them.
+        A source has weight 1 and the others 0 or no part; the uniform merge of n sources has weights 1 / n.
+        Bounds never exclude the uniform merge if weights are normalised.
 
         Args:
-            can_leave_out: whether sources may have no part in a merge.
+            can_leave_out: whether sources may be left out of a merge.
         """
         bounds, factor = self.searched.get("weight"), self.values.get("lambda", 1.0)
-        if bounds is None or isinstance(factor, Bounds) or not self._adds_up():
+        if bounds is None or isinstance(factor, Bounds) or not self._is_weighted_sum():
             return None
         low, high = sorted((factor * bounds.low, factor * bounds.high))
         n = len(self.sources)
         has_parent = low <= 1 <= high and (n == 1 or can_leave_out or low <= 0)
         return None if has_parent or low <= 1 / n <= high else bounds
 
-    def _gives_sources_back(self) -> bool:
+    def _reproduces_sources(self) -> bool:
+        """Return whether the method reproduces a source that has weight 1 and the others 0."""
         searched, values = set(self.searched), self.values
         fixed = {"density", "lambda", *GAINS} & values.keys() - searched
         if "weight" not in searched or any(values[name] != 1 for name in fixed):
@@ -182,14 +184,14 @@ class ParameterSpace(SourceSpace):
         return self.method_name in TRIMMING and searched <= {"weight", "density"}
 
     def _genome_of(self, weights: Mapping[str, float]) -> Genome | None:
-        """Return the point with these weights and 1 for all else; None if it is out of bounds."""
+        """Return the genome with these weights and 1 for all other parameters; None if out of bounds."""
         families = (axis.family.split("/", 1) for axis in self.axes)
         genome = tuple(weights[owner] if name == "weight" else 1.0 for name, owner in families)
         pairs = zip(self.axes, genome, strict=True)
         return genome if all(axis.low <= value <= axis.high for axis, value in pairs) else None
 
-    def _adds_up(self) -> bool:
-        """Whether the method adds weighted models or task vectors, and divides by no sum of weights."""
+    def _is_weighted_sum(self) -> bool:
+        """Return whether the method sums weighted models or task vectors without normalising weights."""
         normalize = {each.name: each.default for each in self.method.params}.get("normalize")
         return self.method_name == "singular_bands" or self.values.get("normalize", normalize) is False
 
@@ -202,15 +204,15 @@ class ParameterSpace(SourceSpace):
         return with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
 
     def _parameters(self, genes: Mapping[str, float], owner: str | None) -> dict[str, Value]:
-        found: dict[str, Value] = {}
+        parameters: dict[str, Value] = {}
         for parameter in self.method.params:
             if self._bounds(parameter) is None:
                 fixed = self.values.get(parameter.name)
                 if owner is None and fixed is not None and not isinstance(fixed, Bounds):
-                    found[parameter.name] = fixed
+                    parameters[parameter.name] = fixed
             elif parameter.per_source == (owner is not None):
-                found[parameter.name] = self._grouped(genes, parameter, owner)
-        return found
+                parameters[parameter.name] = self._grouped(genes, parameter, owner)
+        return parameters
 
     def _grouped(self, genes: Mapping[str, float], parameter: Parameter, owner: str | None) -> Value:
         groups = list(self.layout.groups(self.groups))
@@ -223,7 +225,7 @@ class ParameterSpace(SourceSpace):
 
 
 def uniform_recipe(sources: Mapping[str, str], base: str | None, dtype: str | None) -> Recipe:
-    """The plain average of all sources: the merge that needs no search."""
+    """Return the recipe of the plain average of all sources."""
     equal = tuple(Source(model=reference, parameters={"weight": 1.0}) for reference in sources.values())
     return Recipe(
         merge_method="linear", base_model=base, sources=equal, parameters={"normalize": True}, dtype=dtype
@@ -231,7 +233,7 @@ def uniform_recipe(sources: Mapping[str, str], base: str | None, dtype: str | No
 
 
 def parent_recipe(reference: str, dtype: str | None) -> Recipe:
-    """One model as it is, as a recipe: so that parents pass through the same door as their children."""
+    """Return the recipe that reproduces one model, so that parents are evaluated like merges."""
     return Recipe(
         merge_method="linear", sources=(Source(model=reference, parameters={"weight": 1.0}),), dtype=dtype
     )
@@ -243,6 +245,6 @@ def _axis_name(parameter: Parameter, owner: str | None, group: str | None) -> st
 
 
 def _neutral(parameter: Parameter, bounds: Bounds) -> float | None:
-    """Return 0 for the weight of a source, which is then left out."""
+    """Return 0 for a source weight, at which the source is left out, if the bounds include it."""
     is_weight = parameter.name == "weight" and parameter.per_source
     return 0.0 if is_weight and bounds.low <= 0.0 < bounds.high else None

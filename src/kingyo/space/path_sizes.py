@@ -1,7 +1,4 @@
-"""How large paths are, as checkpoints: what surrounds the layers, and so many layers.
-
-It looks at headers of checkpoints and reads no weight.
-"""
+"""Checkpoint sizes of paths, from tensor headers."""
 
 from __future__ import annotations
 
@@ -16,32 +13,32 @@ from kingyo.io.units import parse_size, size_text
 
 @dataclass(frozen=True, kw_only=True)
 class PathSizes:
-    """Bytes of weights.
+    """Sizes in bytes.
 
     Attributes:
-        ends: of the frame without its layers: embeddings, final norm, head.
-        layer: of the largest layer of any source.
+        ends: embeddings, final norm and head of the frame.
+        layer: largest layer of any source.
     """
 
     ends: int
     layer: int
 
     def of(self, hops: int) -> int:
-        """Bytes of a path of so many layers, at most."""
+        """Return an upper bound in bytes for a path of this many layers."""
         return self.ends + hops * self.layer
 
     def hops_within(self, size: str) -> int:
-        """How many layers a path may have whose weights take no more than a size such as ``4GB``.
+        """Return the most layers of a path within a size such as ``4GB``.
 
         Raises:
-            KingyoError: it is no size, or has no room for a single layer.
+            KingyoError: the text is not a size, or is too small for one layer.
         """
         most = parse_size(size, "dataflow.max_size")
         if most < self.of(1):
             raise KingyoError(
                 "dataflow.max_size",
-                expected=f"at least {size_text(self.of(1))}: {size_text(self.ends)} for all but layers, and "
-                f"{size_text(self.layer)} for one of them",
+                expected=f"at least {size_text(self.of(1))}: {size_text(self.ends)} without layers and "
+                f"{size_text(self.layer)} per layer",
                 received=f"'{size}'",
                 remedy="Raise it, leave it out, or export in fewer bits: merge.dtype.",
             )
@@ -49,12 +46,12 @@ class PathSizes:
 
 
 def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None) -> PathSizes:
-    """Measure the models of a space of paths.
+    """Measure the models of a data-flow space.
 
     Args:
-        sources: by name.
-        frame: the name of the one that gives all but the layers.
-        dtype: of the exported weights; None keeps the models' own.
+        sources: name -> checkpoint.
+        frame: name of the source that provides everything except layers.
+        dtype: dtype of exported weights; None keeps the models' own.
     """
     layout, tensors = sources[frame].layout, sources[frame].tensors
     outer = [info for name, info in tensors.items() if layout.stack(name) is not layout.main]
@@ -69,6 +66,6 @@ def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None)
 
 def _bytes(infos: Iterable[TensorInfo], dtype: str | None) -> int:
     return sum(
-        each.n_elements * WIDTHS[dtype or each.stored_dtype if each.is_floating else each.dtype]
-        for each in infos
+        info.n_elements * WIDTHS[dtype or info.stored_dtype if info.is_floating else info.dtype]
+        for info in infos
     )

@@ -1,4 +1,4 @@
-"""Genomes that show whether a space can be merged at all, before a search begins."""
+"""Genomes for checking, before a search, that a space can be merged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kingyo.types import Axis, Genome
 
 
 def probes(axes: Sequence[Axis]) -> Iterator[Genome]:
-    """The first point, then the same with every other choice of every categorical axis."""
+    """Yield the first point, then one point per other choice of each categorical axis."""
     first = tuple(axis.first for axis in axes)
     yield first
     for i, axis in enumerate(axes):

@@ -1,4 +1,4 @@
-"""What a space of candidates is, for searches and for spaces that are made of others."""
+"""Interfaces of search spaces."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Space(Protocol):
-    """All candidates of a search, as points."""
+    """A search space: axes, and recipes of genomes."""
 
     @property
     def axes(self) -> Sequence[Axis]:
-        """Its coordinates."""
+        """Axes of the space."""
         ...
 
     def decode(self, genome: Genome) -> Recipe:
@@ -27,23 +27,22 @@ class Space(Protocol):
 
 
 class SourceSpace(Space, Protocol):
-    """A space made of a run's sources, and what is known of it before a search.
+    """A space over the sources of a run, with facts known before the search.
 
-    A subclass defines ``axes`` and ``decode``, and overrides what else it knows.
+    Subclasses define ``axes`` and ``decode``; the other methods have defaults.
     """
 
     def known_points(self) -> dict[str, Genome]:
-        """Return name of a baseline -> genome, for ``uniform`` and each source that is a point of the space.
+        """Return name -> genome of the baselines that are points of the space: sources and ``uniform``.
 
-        Their scores are measured anyway. Only points whose recipe gives exactly these weights count, up to
-        rounding.
+        Only genomes whose recipe reproduces the baseline's weights, up to rounding, are included.
         """
         return {}
 
     def bounds_without_known(self) -> Bounds | None:
-        """Return the bounds of ``weight`` if no known model lies within them; else None."""
+        """Return the bounds of ``weight`` if they exclude every known point; else None."""
         return None
 
     def layer_paths(self) -> DataflowSpace | None:
-        """Return its paths through layers, whose genes are its last ones; None where there are none."""
+        """Return its space of paths, whose genes come last; None if it has none."""
         return None

@@ -1,7 +1,7 @@
-"""The space of whole recipes: which method merges, which sources take part, and the parameters of both.
+"""Recipe space: the merge method, the sources and the parameters are all searched.
 
-It puts spaces of one method together. Genes that the chosen method or the chosen sources have no use for are
-inactive: genomes that differ in nothing else decode to the same recipe, which is scored once.
+It combines one ``ParameterSpace`` per method. Genes that the chosen method or sources do not use are
+inactive: genomes that differ only in these decode to the same recipe, which is scored once.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from kingyo.recipe import Recipe
 from kingyo.space.bounds import Bounds
 from kingyo.space.parameter import ParameterSpace
 from kingyo.space.protocol import SourceSpace
-from kingyo.space.source_choice import SourceChoice, use
+from kingyo.space.source_choice import SourceChoice, axis_name
 from kingyo.types import Axis, Genome
 
 METHOD = "method"
-"""The name of the axis that chooses the method."""
+"""Name of the axis that selects the method."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeSpace(SourceSpace):
-    """All merges of given sources, or of some of them, by one of several methods.
+    """All merges of some or all sources by one of several methods.
 
-    A parameter that several methods search between the same bounds has its axes once; where bounds differ
-    each has its own, named by the first method that has these: ``weight(tsv)/ja/all``.
+    Methods that search a parameter in the same bounds share its axes; with other bounds a method has its own,
+    named after the first method with these bounds: ``weight(tsv)/ja/all``.
 
     Attributes:
-        parts: by method, what it would be alone; of the same sources, layout and groups.
-        choice: how many sources take part; None when all do.
+        parts: one space per method, with the same sources, layout and groups.
+        choice: how many sources take part; None: all.
     """
 
     parts: tuple[ParameterSpace, ...]
@@ -48,20 +48,20 @@ class RecipeSpace(SourceSpace):
         for part in self.parts:
             check_base(part)
         if self.choice is not None:
-            self.choice.check(methods, min(len(_merged(part)) for part in self.parts))
+            self.choice.check(methods, min(len(_mergeable(part)) for part in self.parts))
         for part in self.parts:
             self._check_count(part)
         if not self.axes:
             raise KingyoError(
                 "merge",
-                expected="something that is searched",
+                expected="a parameter range or several methods",
                 received="fixed values only",
                 remedy="Give a parameter a range, such as {from: 0, to: 1}, or list several methods.",
             )
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The method, then the sources, then the parameters of all methods."""
+        """The axis of the method, the axes of sources, then of the parameters of all methods."""
         return self._axes
 
     @cached_property
@@ -69,13 +69,13 @@ class RecipeSpace(SourceSpace):
         names = tuple(part.method_name for part in self.parts)
         method = Axis(name=METHOD, low=0, high=len(names) - 1, kind="categorical", choices=names, start=0)
         chosen = () if self.choice is None else self.choice.axes(list(self.parts[0].sources))
-        found = {
+        parameters = {
             axis.name: axis
             for part in self.parts
             for parameter in part.method.params
             for axis in self._axes_of(part, parameter)
         }
-        return (*([method] if len(names) > 1 else []), *chosen, *found.values())
+        return (*([method] if len(names) > 1 else []), *chosen, *parameters.values())
 
     def decode(self, genome: Genome) -> Recipe:
         """Return the recipe of a genome.
@@ -91,26 +91,26 @@ class RecipeSpace(SourceSpace):
             genes[axis.name] for parameter in part.method.params for axis in self._axes_of(part, parameter)
         ]
         recipe = part.decode(tuple(own))
-        kept = _merged(part) if self.choice is None else self._kept(part, self.choice, genes)
+        used = _mergeable(part) if self.choice is None else self._selected_sources(part, self.choice, genes)
         sources = zip(part.sources, recipe.sources, strict=True)
-        return replace(recipe, sources=tuple(source for name, source in sources if name in kept))
+        return replace(recipe, sources=tuple(source for name, source in sources if name in used))
 
     def bounds_without_known(self) -> Bounds | None:
-        """Return those of the first method, if no known model lies within the bounds of any."""
-        found = [part.bounds_without_known(can_leave_out=self.choice is not None) for part in self.parts]
-        return None if None in found else found[0]
+        """Return the bounds of the first method if no method's bounds include a known point; else None."""
+        bounds = [part.bounds_without_known(can_leave_out=self.choice is not None) for part in self.parts]
+        return None if None in bounds else bounds[0]
 
-    def _kept(
+    def _selected_sources(
         self, part: ParameterSpace, choice: SourceChoice, genes: Mapping[str, float]
     ) -> tuple[str, ...]:
-        strength = self._strength(part, genes)
-        wanted = [name for name in strength if genes.get(use(name), 1.0) >= 0.5]
-        return choice.pick(wanted, strength, choice.limits(part.method, len(strength)))
+        strength = self._weights_of(part, genes)
+        selected = [name for name in strength if genes.get(axis_name(name), 1.0) >= 0.5]
+        return choice.repair(selected, strength, choice.limits(part.method, len(strength)))
 
-    def _strength(self, part: ParameterSpace, genes: Mapping[str, float]) -> dict[str, float]:
-        """The mean size of each source's weights over the groups; 0 for all where none is searched."""
-        strength = dict.fromkeys(_merged(part), 0.0)
-        weight = next((each for each in part.method.params if each.per_source), None)
+    def _weights_of(self, part: ParameterSpace, genes: Mapping[str, float]) -> dict[str, float]:
+        """Return the mean absolute weight of each source; 0 for all if no weight is searched."""
+        strength = dict.fromkeys(_mergeable(part), 0.0)
+        weight = next((parameter for parameter in part.method.params if parameter.per_source), None)
         if weight is None or weight.name not in part.searched:
             return strength
         groups = len(part.layout.groups(part.groups))
@@ -121,7 +121,7 @@ class RecipeSpace(SourceSpace):
         return strength
 
     def _axes_of(self, part: ParameterSpace, parameter: Parameter) -> tuple[Axis, ...]:
-        """A parameter's axes in this space, in the order that they have in the part."""
+        """Return the axes of a parameter, named for this space, in the order of the part."""
         axes = part.axes_of(parameter)
         shared = self._variants.get(parameter.name, {})
         if len(shared) < 2 or not axes:
@@ -131,37 +131,46 @@ class RecipeSpace(SourceSpace):
 
     @cached_property
     def _variants(self) -> dict[str, dict[tuple[Axis, ...], str]]:
-        """Parameter -> its different axes -> the first method that has these."""
-        found: dict[str, dict[tuple[Axis, ...], str]] = {}
+        """Parameter -> its distinct axes -> first method that has them."""
+        variants: dict[str, dict[tuple[Axis, ...], str]] = {}
         for part in self.parts:
             for parameter in part.method.params:
                 axes = part.axes_of(parameter)
                 if axes:
-                    found.setdefault(parameter.name, {}).setdefault(axes, part.method.name)
-        return found
+                    variants.setdefault(parameter.name, {}).setdefault(axes, part.method.name)
+        return variants
 
     def _check_count(self, part: ParameterSpace) -> None:
-        """Refuse sources that are too few, or too many where none can be left out."""
-        method, n = part.method, len(_merged(part))
+        """Raise if a method takes more sources, or fewer and none can be left out."""
+        method, n = part.method, len(_mergeable(part))
         too_many = self.choice is None and method.max_sources is not None and n > method.max_sources
         if n < method.min_sources or too_many:
             limit = method.max_sources if too_many else method.min_sources
             raise KingyoError(
                 "sources",
-                expected=f"at {'most' if too_many else 'least'} {limit} beside the base for {method.name}",
+                expected=f"at {'most' if too_many else 'least'} {limit} besides the base for {method.name}",
                 received=str(n),
                 remedy=f"Leave {method.name} out of merge.method"
                 f"{', or set merge.choose_sources' if too_many else ''}.",
             )
 
 
-def values_of(
+def assign_values(
     methods: Sequence[MergeMethod], values: Mapping[str, float | bool | Bounds]
 ) -> list[dict[str, float | bool | Bounds]]:
-    """Hand every value to each method that has the parameter; a range to those that it changes something in.
+    """Assign parameter values to the methods that have the parameter.
+
+    A range is assigned only to methods in which the parameter has an effect, if there are any.
+
+    Args:
+        methods: the methods.
+        values: parameter -> fixed value or bounds.
+
+    Returns:
+        Parameter values of each method.
 
     Raises:
-        KingyoError: no method has it.
+        KingyoError: no method has a parameter of this name.
     """
     known = {parameter.name for method in methods for parameter in method.params}
     for name in values:
@@ -172,31 +181,31 @@ def values_of(
                 received=f"'{name}'",
                 remedy=suggest(name, known),
             )
-    useful = {each.name for method in methods for each in method.params if not each.inert}
-    found: list[dict[str, float | bool | Bounds]] = []
+    effective = {param.name for method in methods for param in method.params if not param.inert}
+    assigned: list[dict[str, float | bool | Bounds]] = []
     for method in methods:
-        has = {each.name for each in method.params if not each.inert or each.name not in useful}
-        found.append({name: value for name, value in values.items() if name in has})
-    return found
+        own = {param.name for param in method.params if not param.inert or param.name not in effective}
+        assigned.append({name: value for name, value in values.items() if name in own})
+    return assigned
 
 
-def _merged(part: ParameterSpace) -> list[str]:
-    """The sources that count: a method that takes a base merges all but the base itself."""
+def _mergeable(part: ParameterSpace) -> list[str]:
+    """Return the names of the sources, without the base if the method takes one."""
     base = part.base if takes_base(part.method) else None
     return [name for name, reference in part.sources.items() if reference != base]
 
 
 def check_base(part: ParameterSpace) -> None:
-    """Refuse a method on a base where none is named.
+    """Check that a method that needs a base has one.
 
     Raises:
-        KingyoError: so it is.
+        KingyoError: the base is missing.
     """
     if part.method.needs_base and part.base is None:
         raise KingyoError(
             "base",
             expected=f"a base for {part.method.name}",
             received="none",
-            remedy="Name the models' common ancestor as base:, or take a method that needs none, such as "
+            remedy="Name the models' common ancestor as base:, or use a method that needs none, such as "
             "merge: {method: linear}.",
         )

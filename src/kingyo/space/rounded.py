@@ -1,7 +1,7 @@
-"""A space whose genes are rounded before they become a recipe, so that near-duplicates are the same recipe.
+"""Rounding of genes before decoding, so that near-duplicates become the same recipe.
 
-A step is a power of ten, at most a thousandth of the axis: recipes stay short to read, 0.5 and 1 stay what
-they are. Few answers change by it, if any. It knows neither strategies nor scores.
+The step is a power of ten, at most a thousandth of the axis, which keeps recipes readable and 0.5 and 1
+exact.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from kingyo.space.protocol import Space
 from kingyo.types import Axis, Genome
 
 STEPS = 1000
-"""The fewest steps of an axis."""
+"""Fewest steps per axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundedSpace:
-    """A space of recipes with rounded numbers; what a strategy asks for stays as it asked.
+    """A space that decodes rounded genes; strategies keep their own.
 
     Attributes:
-        space: what the rounded genes are decoded by.
+        space: the space that decodes the rounded genome.
     """
 
     space: Space
 
     @property
     def axes(self) -> Sequence[Axis]:
-        """Its coordinates."""
+        """Axes of the wrapped space."""
         return self.space.axes
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of the nearest genome on the grid.
+        """Return the recipe of the rounded genome.
 
         Raises:
             ValueError: the genome's length is not the number of axes.
@@ -46,7 +46,7 @@ class RoundedSpace:
 
 
 def _rounded(axis: Axis, gene: float) -> float:
-    """The nearest multiple of the step within the bounds, never -0.0."""
+    """Return the nearest multiple of the step within the bounds, never -0.0."""
     if axis.kind != "float":
         return gene
     decimals = -math.floor(math.log10(axis.high - axis.low) - math.log10(STEPS) + 1e-9)

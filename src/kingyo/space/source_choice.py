@@ -1,7 +1,4 @@
-"""Which sources take part in a merge: a gene of 0 or 1 each, and what is done about too few or too many.
-
-It knows names and how strongly each is weighted; no recipe and no tensor.
-"""
+"""Selection of sources for a merge: a binary gene each, repaired to limits on the count."""
 
 from __future__ import annotations
 
@@ -15,12 +12,12 @@ from kingyo.types import Axis
 
 @dataclass(frozen=True, kw_only=True)
 class SourceChoice:
-    """How many sources may take part.
+    """Limits on the number of sources.
 
     Attributes:
-        at_least: the fewest; None is as few as every method takes.
-        at_most: a budget on how many; None is all of them.
-        is_open: whether each has a gene; else all are asked to take part, and the budget decides.
+        at_least: fewest sources; None: as few as every method takes.
+        at_most: most sources; None: all.
+        is_open: whether each source has a gene; else all are selected and ``at_most`` decides.
     """
 
     at_least: int | None = None
@@ -28,40 +25,40 @@ class SourceChoice:
     is_open: bool = True
 
     def axes(self, sources: Sequence[str]) -> tuple[Axis, ...]:
-        """One binary axis per source, named ``use/ja``; a search begins with all of them."""
+        """Return one binary axis per source, named ``use/ja``; a search begins with all of them."""
         if not self.is_open:
             return ()
-        return tuple(Axis(name=use(name), low=0, high=1, kind="binary", start=1) for name in sources)
+        return tuple(Axis(name=axis_name(name), low=0, high=1, kind="binary", start=1) for name in sources)
 
     def limits(self, method: MergeMethod, n_sources: int) -> tuple[int, int]:
-        """The fewest and the most sources of a merge by this method."""
+        """Return the fewest and the most sources of a merge by this method."""
         fewest = max(self.at_least or 1, method.min_sources)
-        most = min(each for each in (n_sources, self.at_most, method.max_sources) if each is not None)
+        most = min(limit for limit in (n_sources, self.at_most, method.max_sources) if limit is not None)
         return fewest, most
 
-    def pick(
-        self, wanted: Sequence[str], strength: Mapping[str, float], limits: tuple[int, int]
+    def repair(
+        self, selected: Sequence[str], strength: Mapping[str, float], limits: tuple[int, int]
     ) -> tuple[str, ...]:
-        """Repair a choice: of too many the strongest stay, of too few the strongest others join.
+        """Repair a selection: drop the weakest of too many, add the strongest others to too few.
 
         Args:
-            wanted: the sources whose gene is 1.
-            strength: of every source that may take part, in the order of the run; of equals the first wins.
-            limits: see ``limits``.
+            wanted: sources whose gene is 1.
+            strength: strength of each source, in the order of the run; the first of ties wins.
+            limits: fewest and most sources.
 
         Returns:
             Names in the order of the run.
         """
         fewest, most = limits
-        ranked = sorted(strength, key=lambda name: (name not in wanted, -strength[name]))
-        n = min(max(len(wanted), fewest), most)
+        ranked = sorted(strength, key=lambda name: (name not in selected, -strength[name]))
+        n = min(max(len(selected), fewest), most)
         return tuple(name for name in strength if name in ranked[:n])
 
     def check(self, methods: Sequence[MergeMethod], n_sources: int) -> None:
-        """Refuse limits that no choice can keep, or that a method cannot work with.
+        """Check that limits are consistent and that every method can work within them.
 
         Raises:
-            KingyoError: so it is.
+            KingyoError: a limit that no selection, or no selection of a method, can satisfy.
         """
         if self.at_least is not None and self.at_least > n_sources:
             raise _wrong(
@@ -81,12 +78,12 @@ class SourceChoice:
             expected = f"{fewest} or more, which {method.name} needs"
             raise _wrong("at_most", expected, self.at_most, f"Raise it, {without}")
         if most is not None and self.at_least is not None and self.at_least > most:
-            expected = f"at most {most}, which is all that {method.name} takes"
+            expected = f"at most {most}, the most that {method.name} takes"
             raise _wrong("at_least", expected, self.at_least, f"Lower it, {without}")
 
 
-def use(source: str) -> str:
-    """The name of the axis of a source."""
+def axis_name(source: str) -> str:
+    """Return the name of the axis of a source."""
     return f"use/{source}"
 
 

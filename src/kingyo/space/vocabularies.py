@@ -1,7 +1,4 @@
-"""Models of different vocabularies: what all recipes of a run say about it, and a space whose recipes say it.
-
-It knows recipes and no tokenizer; what becomes of tokens and rows is said in ``kingyo.recipe``.
-"""
+"""Vocabulary options of a run, and a space that adds them to recipes."""
 
 from __future__ import annotations
 
@@ -15,12 +12,12 @@ from kingyo.types import Axis, Genome
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabularies:
-    """How vocabularies are brought together; see ``Recipe`` for each.
+    """Options for models with different vocabularies; see ``Recipe``.
 
     Attributes:
-        resize: what to do about sizes that differ.
-        tokenizer_source: whose tokenizer the output gets.
-        tokenizer: the same in detail.
+        resize: how to resize embeddings whose sizes differ.
+        tokenizer_source: model whose tokenizer the output gets.
+        tokenizer: tokenizer options in detail.
     """
 
     resize: str | None = None
@@ -28,13 +25,13 @@ class Vocabularies:
     tokenizer: Mapping[str, object] | None = None
 
     @property
-    def is_silent(self) -> bool:
-        """Whether nothing is said: then vocabularies must be equal."""
+    def is_default(self) -> bool:
+        """Whether no option is set, so that vocabularies must be equal."""
         return self.resize is None and self.tokenizer_source is None and self.tokenizer is None
 
-    def said_in(self, recipe: Recipe) -> Recipe:
-        """The recipe with what is said here; what it says itself of its tokenizer stays."""
-        if self.is_silent:
+    def apply(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with these options; it keeps its tokenizer options where none are set here."""
+        if self.is_default:
             return recipe
         return replace(
             recipe,
@@ -43,17 +40,17 @@ class Vocabularies:
             tokenizer=self.tokenizer or recipe.tokenizer,
         )
 
-    def alone(self, reference: str, among: Sequence[str], like: str, dtype: str | None) -> Recipe:
-        """One model as it is, in the vocabulary that a merge of all models has.
+    def single_model(self, reference: str, among: Sequence[str], like: str, dtype: str | None) -> Recipe:
+        """Return the recipe that reproduces one model in the vocabulary of a merge of all models.
 
         Args:
-            reference: of the model.
-            among: all models that are merged, and it.
-            like: whose config and tokenizer the output has.
-            dtype: of the output.
+            reference: reference of the model.
+            among: references of all merged models, this one included.
+            like: reference of the model whose config and tokenizer the output gets.
+            dtype: dtype of the output.
         """
-        one_hot = tuple(Source(model=each, parameters={"weight": float(each == reference)}) for each in among)
-        return self.said_in(
+        one_hot = tuple(Source(model=name, parameters={"weight": float(name == reference)}) for name in among)
+        return self.apply(
             Recipe(
                 merge_method="linear",
                 base_model=like,
@@ -65,17 +62,17 @@ class Vocabularies:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JoinedSpace:
-    """A space whose recipes also say how vocabularies are brought together."""
+class VocabularySpace:
+    """A space whose recipes get vocabulary options."""
 
     space: Space
     vocabularies: Vocabularies
 
     @property
     def axes(self) -> Sequence[Axis]:
-        """Its coordinates."""
+        """Axes of the wrapped space."""
         return self.space.axes
 
     def decode(self, genome: Genome) -> Recipe:
         """Return the recipe of a genome."""
-        return self.vocabularies.said_in(self.space.decode(genome))
+        return self.vocabularies.apply(self.space.decode(genome))

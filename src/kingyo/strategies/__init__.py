@@ -1,8 +1,17 @@
-"""Search: numbers in, numbers out. One algorithm per file; none of them knows a model, a task or a disk.
+"""Ask-and-tell search strategies on numeric axes, one algorithm per file.
 
-A strategy is a class with a ``Settings`` dataclass, made from axes, a seed and settings; it asks and is told
-(see ``kingyo.types.Strategy``). The package registers its own; plug-ins use the entry-point group
-``kingyo.strategies``; a user's file is named as ``path/to/file.py:Name``.
+A strategy is a class with a nested dataclass ``Settings``; it is built from axes, a seed and settings (see
+``kingyo.types.Strategy``). Strategies read no models, tasks or files. Plug-ins register under the entry-point
+group ``kingyo.strategies``; a user's own file is named as ``path/to/file.py:Name``.
+
+    >>> from kingyo.strategies import build
+    >>> from kingyo.types import Axis, ItemScore, Outcome
+    >>> strategy = build("ga", [Axis(name="weight", low=0.0, high=1.0)], seed=0, options={})
+    >>> trials = strategy.ask(strategy.batch)
+    >>> len(trials)
+    20
+    >>> strategy.tell([Outcome(trial=trial, value=trial.genome[0], scores=(ItemScore("a", 1.0, ""),))
+    ...                for trial in trials])
 """
 
 from __future__ import annotations
@@ -15,20 +24,20 @@ from typing import Never, Protocol, cast
 from kingyo.errors import KingyoError, crash
 from kingyo.io.schema import parse_settings
 from kingyo.registry import Registry
-from kingyo.strategies.checks import FIX, check_strategy
+from kingyo.strategies.checks import FIX_STRATEGY, check_strategy
 from kingyo.types import Axis, Strategy
 
 __all__ = [
-    "MEAN_ALONE",
+    "SINGLE_OBJECTIVE",
     "STRATEGIES",
     "StrategyFactory",
     "build",
-    "build_within",
+    "build_inner",
     "derived_seed",
-    "reads_items",
+    "learns_from_items",
 ]
 
-MEAN_ALONE = (
+SINGLE_OBJECTIVE = (
     "cma-es",
     "coarse-to-fine",
     "ga",
@@ -38,129 +47,124 @@ MEAN_ALONE = (
     "sep-cma-es",
     "tpe",
 )
-"""Those that search for one number, whatever the objectives. Of others, such as plug-ins, nothing is said."""
+"""Strategies that maximise one score, whatever the objectives. Nothing is known about plug-ins."""
 
 
 class StrategyFactory(Protocol):
-    """What the registry holds: usually the strategy class itself."""
+    """An entry of the registry, usually the strategy class."""
 
     @property
     def Settings(self) -> type[object]:  # noqa: N802  (it is a class: GeneticAlgorithm.Settings)
-        """Frozen dataclass of the options; every field has a default and a ``doc`` in its metadata."""
+        """Frozen dataclass of options; each field has a default and a ``doc`` in its metadata."""
         ...
 
     def __call__(self, axes: Sequence[Axis], seed: int, settings: Never) -> Strategy:
-        """Make a strategy; ``settings`` is an instance of this factory's own ``Settings``."""
+        """Build a strategy; ``settings`` is an instance of this factory's ``Settings``."""
         ...
 
 
-class _Make(Protocol):
-    """The same call, once ``build`` has made sure that the settings are of the factory's own class."""
+class _Factory(Protocol):
+    """The call of a factory after ``build`` has checked the class of the settings."""
 
     def __call__(self, axes: Sequence[Axis], seed: int, settings: object) -> Strategy: ...
 
 
-_OUTER, _INNER = "search.settings", "search.settings.settings"
+_OUTER_KEY, _INNER_KEY = "search.settings", "search.settings.settings"
 
 STRATEGIES: Registry[StrategyFactory] = Registry("strategy", "kingyo.strategies", "kingyo.strategies")
 
 
-def reads_items(name: str, options: Mapping[str, object]) -> bool:
-    """Whether a registered strategy, or the one within it, learns from scores of single items.
+def learns_from_items(name: str, options: Mapping[str, object]) -> bool:
+    """Return whether a strategy, or the one that it wraps, learns from scores of single items.
 
     Args:
-        name: of the strategy.
+        name: registered name of the strategy.
         options: values for its ``Settings``.
 
     Raises:
-        KingyoError: nobody knows the name.
+        KingyoError: the name is unknown.
     """
     factory = STRATEGIES.get(name)
     within = options.get("strategy", getattr(factory.Settings, "strategy", None))
     if isinstance(within, str):
-        return STRATEGIES.is_registered(within) and reads_items(within, {})
+        return STRATEGIES.is_registered(within) and learns_from_items(within, {})
     return hasattr(factory, "learn_tasks")
 
 
 def build(
     name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object], folder: Path | None = None
 ) -> Strategy:
-    """Make the strategy of this name with the options that the user wrote.
+    """Build a strategy from its name and the user's options.
 
     Args:
         name: a registered name, or ``path/to/file.py:Name`` relative to ``folder``.
-        axes: the space to search.
-        seed: 0 or more; with the same axes, options and history, the same asks.
-        options: values for the fields of the strategy's ``Settings``.
-        folder: where a relative file is looked up; the working directory when None.
+        axes: the search space.
+        seed: 0 or more; the same axes, seed, options and history give the same trials.
+        options: values for fields of the strategy's ``Settings``; other fields keep their defaults.
+        folder: where a relative file is looked up; None: the working directory.
 
     Raises:
-        KingyoError: unknown name, unknown or impossible option, axes that the strategy cannot search, or one
-            of the user's own without what every strategy has.
+        KingyoError: unknown name, invalid option, axes that the strategy cannot search, or a user's class
+            that is not a strategy.
     """
     factory = STRATEGIES.get(name, folder)
-    kind = getattr(factory, "Settings", None)
-    if not isinstance(kind, type) or not is_dataclass(kind):
+    settings_class = getattr(factory, "Settings", None)
+    if not isinstance(settings_class, type) or not is_dataclass(settings_class):
         raise KingyoError(
             f"strategy {name}",
             expected="a class with a nested dataclass Settings",
-            received=repr(factory if kind is None else cast(object, kind)),
-            remedy=FIX,
+            received=repr(factory if settings_class is None else cast(object, settings_class)),
+            remedy=FIX_STRATEGY,
         )
-    settings = parse_settings(cast(type[object], kind), options, "search.settings")
+    settings = parse_settings(cast(type[object], settings_class), options, "search.settings")
     try:
-        strategy = cast(_Make, factory)(axes, seed, settings)
+        strategy = cast(_Factory, factory)(axes, seed, settings)
         check_strategy(f"strategy {name}", strategy)
     except KingyoError:
         raise
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a user's own may raise anything; the package's may lack the memory
+    except (Exception, SystemExit) as error:  # a user's strategy may raise anything
         raise KingyoError(
             f"strategy {name}",
-            expected="a strategy that can be made",
+            expected="a strategy that can be built",
             received=crash(error),
-            remedy=f"Change search.settings. Is it your own? {FIX}",
+            remedy=f"Change search.settings. For a strategy of your own: {FIX_STRATEGY}",
         ) from error
     return strategy
 
 
-def build_within(
-    name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object] | None
-) -> Strategy:
-    """Make the strategy within another one: ``search.settings.strategy``, with ``search.settings.settings``.
+def build_inner(name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object] | None) -> Strategy:
+    """Build the inner strategy of a combinator from ``search.settings.strategy`` and its ``settings``.
 
     Raises:
-        KingyoError: as ``build`` does, naming these two keys.
+        KingyoError: see ``build``; messages name the inner keys.
     """
     try:
         return build(name, axes, seed, options or {})
     except KingyoError as error:
         raise KingyoError(
-            _place(error.argument),
+            _inner_argument(error.argument),
             expected=error.expected,
             received=error.received,
-            remedy=error.remedy.replace(_OUTER, _INNER),
+            remedy=error.remedy.replace(_OUTER_KEY, _INNER_KEY),
         ) from error
 
 
-def _place(argument: str) -> str:
+def _inner_argument(argument: str) -> str:
     if argument == "strategy":
-        return f"{_OUTER}.strategy"
-    if argument.startswith(_OUTER):
-        return argument.replace(_OUTER, _INNER)
+        return f"{_OUTER_KEY}.strategy"
+    if argument.startswith(_OUTER_KEY):
+        return argument.replace(_OUTER_KEY, _INNER_KEY)
     is_setting = argument.isidentifier() and argument not in ("axes", "seed")
-    return f"{_INNER}.{argument}" if is_setting else argument
+    return f"{_INNER_KEY}.{argument}" if is_setting else argument
 
 
 def derived_seed(seed: int, part: int) -> int:
-    """Return the seed, of 32 bits, of one part of a search, such as an island, a restart or a control.
+    """Return a 32-bit seed for one part of a search, such as an island or a restart.
 
     Args:
-        seed: of the search, 0 or more.
+        seed: seed of the search, 0 or more.
         part: number of the part, 0 or more.
     """
-    import numpy as np  # here, so that names and presets are read without it
+    import numpy as np  # imported late: listing names and presets needs no numpy
 
     return int(np.random.SeedSequence([seed, part]).generate_state(1)[0])

@@ -1,7 +1,6 @@
-"""CMA-ES: a Gaussian distribution that moves, turns and stretches towards better scores.
+"""CMA-ES (Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772).
 
-Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772. The library ``cmaes`` draws points and
-updates the distribution; ``EvolutionStrategy`` adds generations, failures and restarts.
+The library ``cmaes`` samples and updates the distribution.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from kingyo.types import Axis
 
 
 class CmaEs(EvolutionStrategy):
-    """CMA-ES, for float axes: a Gaussian distribution that moves, turns and stretches towards better scores.
+    """CMA-ES for float axes: a normal distribution that adapts its mean, step size and covariance.
 
-    It works in the unit box. See ``EvolutionStrategy`` for generations, failures and restarts.
+    The search runs in the unit box. ``EvolutionStrategy`` documents generations, failures and restarts.
 
     Args:
-        axes: the space, float axes only.
+        axes: the search space; float axes only.
         seed: 0 or more.
         settings: see ``Settings``.
 
     Raises:
-        KingyoError: an axis that is not a float, or settings that make no sense.
+        KingyoError: an axis that is not a float, or an invalid setting.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -40,8 +39,8 @@ class CmaEs(EvolutionStrategy):
         lr_adapt: bool = field(
             default=False,
             metadata={
-                "doc": "learn slower where scores are noisy or rugged (learning rate adaptation, Nomura et "
-                "al. 2023); safer with thousands of trials, too slow for hundreds"
+                "doc": "adapt the learning rate to noisy or multimodal scores (Nomura et al. 2023); for "
+                "thousands of trials, too slow for hundreds"
             },
         )
 
@@ -52,7 +51,7 @@ class CmaEs(EvolutionStrategy):
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         return CMA(
             mean=mean,
-            sigma=self._options.sigma,
+            sigma=self._settings.sigma,
             bounds=unit_box(len(mean)),
             seed=seed,
             population_size=self._population,
@@ -66,14 +65,14 @@ def unit_box(n: int) -> Point:
 
 
 def check_floats(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
-    """Return the axes unless one of them is not a float."""
+    """Return the axes, or raise if one of them is not a float."""
     for axis in axes:
         if axis.kind != "float":
             raise KingyoError(
                 f"axis {axis.name}",
-                expected="a float axis, the only kind that this CMA-ES can search",
-                received=f"the kind {axis.kind}",
-                remedy="Use the strategy 'mixed-cma-es' or 'ga', which take every kind.",
+                expected="a float axis, the only kind that this strategy supports",
+                received=f"an axis of kind {axis.kind}",
+                remedy="Use the strategy 'mixed-cma-es' or 'ga', which support every kind.",
             )
     return axes
 

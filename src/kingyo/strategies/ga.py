@@ -1,12 +1,10 @@
-"""The textbook genetic algorithm: select, cross, mutate, next generation, with elitism.
+"""Genetic algorithm: selection, crossover, mutation and elitism (Holland 1975; Goldberg 1989).
 
-    population  random in the bounds, or children of what is known; evaluated by whoever asks
-    parents     the elites (best ever told) + the last complete generation
-    child       two selected parents; each gene from either with equal probability; few genes mutated
+    first population   random, or children of known points
+    parents            the elites (best so far) and the last complete generation
+    child              two selected parents, uniform crossover, mutation
 
-Holland 1975; Goldberg 1989. A generation is complete when ``population`` outcomes are in, whichever trials
-they belong to; before that, asks go on from the parents of the generation before (or at random, at the
-beginning). Elites are not asked again: they stay among the parents with the score they have.
+Elites are not proposed again; they stay among the parents with the scores they have.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from kingyo.types import Axis, Genome
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
-    """A trial, or a point from elsewhere, that may have children."""
+    """A trial, known point or migrant with a score."""
 
     number: int
     genome: Genome
@@ -33,20 +31,25 @@ class Parent:
 
 
 class GeneticAlgorithm(Generations):
-    """The textbook genetic algorithm, for axes of every kind.
+    """Genetic algorithm for axes of every kind.
 
-    A trial has two parents after crossover, one when it is only a mutant, none in the first population.
-    A child that repeats an earlier genome would cost an evaluation and teach nothing: it is mutated on, one
-    random gene at a time, until it is new (20 attempts; a small space may be used up).
-    Failures have no children.
+    A trial has two parents after crossover, one after mutation alone, and none in the first population. A
+    child that repeats an earlier genome is mutated, one random gene at a time, until it is new (at most 20
+    times). Failed trials do not become parents.
 
     Args:
-        axes: the space.
+        axes: the search space.
         seed: 0 or more.
         settings: see ``Settings``.
 
     Raises:
-        KingyoError: axes or settings that make no sense, each named.
+        KingyoError: invalid axes or settings.
+
+    Example:
+        >>> axes = [Axis(name="weight/math", low=0.0, high=1.0), Axis(name="weight/code", low=0.0, high=1.0)]
+        >>> strategy = GeneticAlgorithm(axes, seed=0, settings=GeneticAlgorithm.Settings(population=4))
+        >>> [trial.number for trial in strategy.ask(2)]
+        [0, 1]
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -55,13 +58,13 @@ class GeneticAlgorithm(Generations):
 
         population: int = field(default=20, metadata={"doc": "trials per generation"})
         elites: int = field(
-            default=2, metadata={"doc": "how many of the best ever told stay among the parents"}
+            default=2, metadata={"doc": "number of best trials so far that stay among the parents"}
         )
         selection: Literal["tournament", "roulette", "rank"] = field(
             default="tournament",
-            metadata={"doc": "how parents are picked; roulette needs scores with a meaningful zero"},
+            metadata={"doc": "selection of parents; roulette needs scores with a meaningful zero"},
         )
-        tournament_size: int = field(default=3, metadata={"doc": "how many compete in one tournament"})
+        tournament_size: int = field(default=3, metadata={"doc": "candidates per tournament"})
         crossover_rate: float = field(
             default=0.9, metadata={"doc": "share of children with two parents; the others are mutants of one"}
         )
@@ -74,13 +77,11 @@ class GeneticAlgorithm(Generations):
         )
         include: Literal["none", "start"] = field(
             default="none",
-            metadata={"doc": "start: the first trial is the start (or middle) of every axis"},
+            metadata={"doc": "start: the first trial is the start, or the middle, of every axis"},
         )
         from_known: float = field(
             default=0.0,
-            metadata={
-                "doc": "chance of each of the first population to be a child of what is known before it"
-            },
+            metadata={"doc": "probability that a member of the first population is a child of known points"},
         )
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
@@ -98,14 +99,14 @@ class GeneticAlgorithm(Generations):
         }[settings.selection]
 
     def _turn(self, generation: Sequence[Observation]) -> None:
-        """Next generation: its members, migrants and the best ever are the parents from now on."""
-        born = _scored([*self._migrants, *generation])
+        """Make the elites, the generation and the migrants the new parents."""
+        scored = _scored([*self._migrants, *generation])
         self._migrants = []
-        ranked = sorted([*self._elites, *born], key=lambda parent: (-parent.score, parent.number))
+        ranked = sorted([*self._elites, *scored], key=lambda parent: (-parent.score, parent.number))
         self._elites = ranked[: self._settings.elites]
-        older = [elite for elite in self._elites if elite not in born]
-        # When all of a generation failed and nothing is kept, its parents try again.
-        self._parents = [*older, *born] or self._parents
+        older = [elite for elite in self._elites if elite not in scored]
+        # If all trials failed and there are no elites, keep the previous parents.
+        self._parents = [*older, *scored] or self._parents
 
     def _newcomer(self) -> Genome:
         if self._history.count == 0 and self._settings.include == "start":
@@ -122,26 +123,26 @@ class GeneticAlgorithm(Generations):
             return self._mutated(parent.genome), (parent.number,)
         one, two = selection.pick_pair(scores, self._select, self._rng)
         a, b = parents[one], parents[two]
-        return self._mutated(cross(a.genome, b.genome, self._rng)), (a.number, b.number)
+        return self._mutated(uniform_crossover(a.genome, b.genome, self._rng)), (a.number, b.number)
 
     def _begins_with_known(self) -> bool:
         share = self._settings.from_known
         return share > 0 and bool(_scored(self._migrants)) and self._rng.random() < share
 
-    def _mutate(self, place: int, gene: float) -> float:
-        return genes.mutate_gene(self._axes[place], gene, self._settings.mutation_step, self._rng)
+    def _mutate(self, index: int, gene: float) -> float:
+        return genes.mutate_gene(self._axes[index], gene, self._settings.mutation_step, self._rng)
 
 
 def _scored(observations: Sequence[Observation]) -> list[Parent]:
     return [
-        Parent(number=each.number, genome=each.genome, score=each.score)
-        for each in observations
-        if each.score is not None
+        Parent(number=observation.number, genome=observation.genome, score=observation.score)
+        for observation in observations
+        if observation.score is not None
     ]
 
 
-def cross(one: Genome, two: Genome, rng: Random) -> Genome:
-    """Uniform crossover: each gene from either parent with equal probability (Syswerda 1989)."""
+def uniform_crossover(one: Genome, two: Genome, rng: Random) -> Genome:
+    """Uniform crossover: take each gene from either parent with equal probability (Syswerda 1989)."""
     return tuple(a if rng.random() < 0.5 else b for a, b in zip(one, two, strict=True))
 
 

@@ -1,7 +1,7 @@
-"""Genes of every kind of axis: first, random and mutated values, rounded ones, and genomes that are new.
+"""Random, mutated and rounded genes of each kind of axis.
 
-Float genes that arithmetic brings about are rounded to a millionth of their range, so that a search goes on
-unchanged on a processor whose arithmetic differs in the last bits.
+Computed float genes are rounded to a millionth of their range, so that a search repeats on processors whose
+arithmetic differs in the last bits.
 """
 
 from __future__ import annotations
@@ -13,99 +13,103 @@ from random import Random
 from kingyo.types import Axis, Genome
 
 DECIMALS = 6
-"""Of the place of a float gene within its range, 0 (low) to 1 (high)."""
-SMALLEST_RATE = 0.01
+"""Decimals of the position of a float gene within its range, 0 (low) to 1 (high)."""
+MIN_RATE = 0.01
 NOVELTY_ATTEMPTS = 20
 RENEWAL_STEP = 0.1
-"""Of the range: how far a repeated genome is moved where a strategy has no step of its own."""
+"""Mutation step for repeated genomes, as a fraction of the range, in strategies without a step of their own.
+"""
 
 
 def first_point(axes: Sequence[Axis]) -> Genome:
-    """The first point of every axis; a middle between two whole numbers goes down."""
+    """Return the start of every axis; the middle between two integers is rounded down."""
     return tuple(
         float(axis.first) if axis.kind == "float" else float(math.floor(axis.first)) for axis in axes
     )
 
 
 def random_point(axes: Sequence[Axis], rng: Random) -> Genome:
-    """A point drawn uniformly within the bounds."""
+    """Sample a genome uniformly within the bounds."""
     return tuple(random_gene(axis, rng) for axis in axes)
 
 
 def random_gene(axis: Axis, rng: Random) -> float:
-    """A value drawn uniformly within the bounds; every whole number equally likely on the other kinds."""
+    """Sample a gene uniformly within the bounds; integers are equally likely."""
     if axis.kind == "float":
         return float(min(axis.high, axis.low + (axis.high - axis.low) * rng.random()))
     return float(rng.randint(int(axis.low), int(axis.high)))
 
 
-def place_of(axis: Axis, value: float) -> float:
-    """Where a value of a float axis lies within its range, 0 (low) to 1 (high), rounded."""
+def position_of(axis: Axis, value: float) -> float:
+    """Return the position of a float gene within its range, 0 (low) to 1 (high), rounded."""
     return round((value - axis.low) / (axis.high - axis.low), DECIMALS)
 
 
-def gene_at(axis: Axis, place: float) -> float:
-    """The value of a float axis at a place, or the bound that it is beyond."""
-    return float(min(axis.high, max(axis.low, axis.low + place * (axis.high - axis.low))))
+def gene_at(axis: Axis, position: float) -> float:
+    """Return the float gene at a position within the range, clipped to the bounds."""
+    return float(min(axis.high, max(axis.low, axis.low + position * (axis.high - axis.low))))
 
 
 def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
-    """Change one gene.
+    """Mutate one gene.
 
-    A float takes a Gaussian step of standard deviation ``step`` times the range, reflected at the bounds; an
-    int the same, rounded, but at least 1; a binary gene flips; a categorical one becomes another category.
+    A float takes a Gaussian step, reflected at the bounds; an int the same, rounded to at least 1; a binary
+    gene flips; a categorical gene takes another category.
+
+    Args:
+        axis: the axis of the gene.
+        value: the gene.
+        step: standard deviation of the step, as a fraction of the range.
+        rng: random source.
     """
     if axis.kind == "binary":
         return 1.0 - value
     if axis.kind == "categorical":
-        other = rng.randint(0, int(axis.high) - 1)
-        return float(other + (other >= value))
-    move = rng.gauss(0.0, step * (axis.high - axis.low))
+        category = rng.randint(0, int(axis.high) - 1)
+        return float(category + (category >= value))
+    delta = rng.gauss(0.0, step * (axis.high - axis.low))
     if axis.kind == "float":
-        return reflect(value + move, axis.low, axis.high)
-    whole = math.copysign(max(1, round(abs(move))), move)
-    return reflect(value + whole, axis.low, axis.high)
+        return reflect(value + delta, axis.low, axis.high)
+    rounded = math.copysign(max(1, round(abs(delta))), delta)
+    return reflect(value + rounded, axis.low, axis.high)
 
 
 def mutation_rate(axes: Sequence[Axis]) -> float:
-    """The usual probability that a gene mutates: 1 / number of genes, but at least 0.01."""
-    return max(1 / len(axes), SMALLEST_RATE)
+    """Return the usual mutation rate: 1 / number of genes, at least 0.01."""
+    return max(1 / len(axes), MIN_RATE)
 
 
 def mutation(axes: Sequence[Axis], step: float, rng: Random) -> Callable[[int, float], float]:
-    """How a gene changes, by its place in the genome and its value: as ``mutate_gene`` says."""
-    return lambda place, gene: mutate_gene(axes[place], gene, step, rng)
+    """Return a function (index, gene) -> mutated gene; see ``mutate_gene``."""
+    return lambda index, gene: mutate_gene(axes[index], gene, step, rng)
 
 
-def renewed(
+def mutate_until_new(
     genome: Genome,
     seen: Container[Genome],
     mutate: Callable[[int, float], float],
     rng: Random,
     attempts: int = NOVELTY_ATTEMPTS,
 ) -> Genome:
-    """Change a genome that was asked before, which would cost an evaluation and teach nothing.
+    """Mutate a genome, one random gene at a time, until it was not proposed before.
 
     Args:
-        genome: as it was proposed.
-        seen: all that were asked.
-        mutate: a gene's place in the genome and its value -> another value.
-        rng: chooses the place, one gene at a time.
-        attempts: how many mutations at most; a small space may be used up.
+        genome: the proposed genome.
+        seen: all genomes proposed before.
+        mutate: (index, gene) -> mutated gene.
+        rng: chooses the index.
+        attempts: most mutations; in a small space all genomes may have been proposed.
     """
     for _ in range(attempts):
         if genome not in seen:
             break
-        place = rng.randrange(len(genome))
-        genome = (*genome[:place], mutate(place, genome[place]), *genome[place + 1 :])
+        index = rng.randrange(len(genome))
+        genome = (*genome[:index], mutate(index, genome[index]), *genome[index + 1 :])
     return genome
 
 
 def reflect(value: float, low: float, high: float) -> float:
-    """Fold a number back into [low, high], as a ball bounces between two walls.
-
-    Unlike clipping it does not pile mutants up on the bounds.
-    """
+    """Reflect a number at the bounds into [low, high]; clipping would pile up mutants on the bounds."""
     width = high - low
-    place = math.fmod(abs(value - low), 2 * width)
-    return float(min(high, max(low, low + (place if place <= width else 2 * width - place))))
+    offset = math.fmod(abs(value - low), 2 * width)
+    return float(min(high, max(low, low + (offset if offset <= width else 2 * width - offset))))

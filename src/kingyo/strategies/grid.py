@@ -1,4 +1,4 @@
-"""Grid search: every combination of evenly spaced values, once. The control that people know best."""
+"""Grid search: every combination of evenly spaced values, once."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 
 
 class GridSearch:
-    """Every combination of evenly spaced values, for axes of every kind, in an order shuffled by the seed.
+    """Grid search for axes of every kind, in an order shuffled by the seed.
 
-    The shuffle spreads the points, so that a budget which ends early has still looked everywhere.
-    Float axes take ``points`` values from low to high, or every ``step``; int axes the same, rounded; binary
-    and categorical axes all their values. When the grid is used up, ``ask`` returns fewer trials, then none.
+    The shuffle spreads the points, so that a small budget covers the space. Float axes take ``points`` values
+    from low to high, or one every ``step``; int axes the same, rounded; binary and categorical axes all their
+    values. At the end of the grid, ``ask`` returns fewer trials, then none.
 
     Args:
-        axes: the space.
+        axes: the search space.
         seed: 0 or more.
         settings: see ``Settings``.
 
     Raises:
-        KingyoError: axes or settings that make no sense, or more points than ``limit``.
+        KingyoError: invalid axes or settings, or more points than ``limit``.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,10 @@ class GridSearch:
 
         points: int = field(default=5, metadata={"doc": "values per float or int axis, both bounds included"})
         step: float | None = field(
-            default=None, metadata={"doc": "distance between values, from low on; overrides points"}
+            default=None, metadata={"doc": "distance between values, starting at low; overrides points"}
         )
-        limit: int = field(default=100_000, metadata={"doc": "most points that a grid may have"})
-        batch: int = field(default=20, metadata={"doc": "how many trials to ask for at once"})
+        limit: int = field(default=100_000, metadata={"doc": "most points of the grid"})
+        batch: int = field(default=20, metadata={"doc": "trials to ask for at once"})
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         _check_settings(settings)
@@ -52,7 +52,7 @@ class GridSearch:
                 "grid",
                 expected=f"at most {settings.limit} points",
                 received=f"{size} points on {counted(len(axes), 'axis', 'axes')}",
-                remedy="Take fewer points per axis, fewer axes, or the strategy 'random'.",
+                remedy="Use fewer points per axis, fewer axes, or the strategy 'random'.",
             )
         self._order = list(range(size))
         Random(seed).shuffle(self._order)
@@ -60,12 +60,12 @@ class GridSearch:
 
     @property
     def batch(self) -> int:
-        """How many trials to ask for at once."""
+        """Trials to ask for at once."""
         return self._batch
 
     @property
     def size(self) -> int:
-        """How many points the grid has."""
+        """Number of points of the grid."""
         return len(self._order)
 
     def ask(self, n: int) -> list[Trial]:
@@ -75,22 +75,22 @@ class GridSearch:
         return [self._history.ask(self._point(index)) for index in self._order[start : start + n]]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Check the outcomes; nothing is learned from them."""
+        """Check the outcomes; the order of the grid does not depend on them."""
         self._history.tell(outcomes)
 
     def _point(self, index: int) -> Genome:
         genome: list[float] = []
-        for levels in self._levels:  # the index is a number in a mixed radix: one digit per axis
+        for levels in self._levels:  # digits of the index in a mixed radix, one per axis
             index, digit = divmod(index, len(levels))
             genome.append(levels[digit])
         return tuple(genome)
 
 
 def axis_levels(axis: Axis, settings: GridSearch.Settings) -> list[float]:
-    """The values of one axis on the grid, ascending, each once.
+    """Return the values of one axis on the grid, ascending and distinct.
 
     Raises:
-        KingyoError: the axis alone would have more values than ``limit``.
+        KingyoError: the axis alone has more values than ``limit``.
     """
     width = axis.high - axis.low
     if axis.kind in ("binary", "categorical"):

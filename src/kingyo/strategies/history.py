@@ -1,7 +1,7 @@
-"""Keep the log of one search in memory: the bookkeeping that strategies share.
+"""In-memory log of a search, shared by all strategies.
 
-It numbers trials, refuses outcomes that cannot be true, ignores repeated ones, and hands outcomes on in the
-order of their numbers, however they came. It knows no algorithm.
+It numbers trials, rejects invalid outcomes, ignores repeated ones, and returns outcomes in the order of their
+numbers, regardless of the order in which they arrived.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from kingyo.types import Genome, Outcome, Trial
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """The outcome of a trial as strategies see it.
+    """The part of an outcome that strategies use.
 
     Attributes:
-        number, genome: of the trial.
-        score: what a search for one objective maximises; None for a failure.
-        objectives: one number per objective; the score alone where there is one, none for a failure.
-        items: the score on each item that was scored, by the item's name, sorted by it.
-        is_partial: only some of the items were scored, so score and objectives are estimates.
+        number: number of the trial.
+        genome: genome of the trial.
+        score: the single-objective score; None for a failure.
+        objectives: one number per objective; the score if there is only one, empty for a failure.
+        items: item name -> score, sorted by name.
+        is_partial: True if only some items were scored; score and objectives are then estimates.
     """
 
     number: int
@@ -36,44 +37,44 @@ class Observation:
 
     @staticmethod
     def of(outcome: Outcome) -> Observation:
-        """Leave out what no strategy needs: the answers."""
+        """Convert an outcome; answers are dropped."""
         score = outcome.score
         return Observation(
             number=outcome.trial.number,
             genome=outcome.trial.genome,
             score=score,
             objectives=outcome.objectives or (() if score is None else (score,)),
-            items={each.item: each.score for each in sorted(outcome.scores, key=lambda each: each.item)},
+            items={entry.item: entry.score for entry in sorted(outcome.scores, key=lambda entry: entry.item)},
             is_partial=outcome.is_partial,
         )
 
 
 class History:
-    """The log of one search, in memory."""
+    """In-memory log of a search."""
 
     def __init__(self) -> None:
         self._trials: list[Trial] = []
-        # A hash instead of the outcome: the answers of all items of all trials need not stay in memory.
+        # A hash instead of the outcome, so that answers do not stay in memory.
         self._fingerprints: dict[int, int] = {}
         self._fresh: dict[int, Observation] = {}
 
     @property
     def count(self) -> int:
-        """How many trials have been asked: the number of the next one."""
+        """Number of trials asked so far, which is the number of the next trial."""
         return len(self._trials)
 
     def ask(self, genome: Genome, parents: tuple[int, ...] = ()) -> Trial:
-        """Number a genome and remember it."""
+        """Record a genome as the next trial."""
         trial = Trial(number=self.count, genome=genome, parents=parents)
         self._trials.append(trial)
         return trial
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep the outcomes that are new; all of them or, after an error, none.
+        """Record new outcomes; on an error, record none.
 
         Raises:
-            KingyoError: a trial that was never asked, another genome than was asked, a score that is not
-                finite, or a second outcome that differs from the first.
+            KingyoError: an unknown trial, another genome than was asked, a score that is not finite, or a
+                second, different outcome of a trial.
         """
         new: dict[int, tuple[int, Observation]] = {}
         for outcome in outcomes:
@@ -85,19 +86,22 @@ class History:
             elif known != fingerprint:
                 raise KingyoError(
                     f"outcome of trial {number}",
-                    expected="the outcome that was told before",
-                    received="a different one",
-                    remedy="A trial ends once; ask for a new trial to evaluate its genome again.",
+                    expected="the outcome recorded before",
+                    received="a different outcome",
+                    remedy="Ask for a new trial to evaluate its genome again.",
                 )
         for number, (fingerprint, observation) in new.items():
             self._fingerprints[number] = fingerprint
             self._fresh[number] = observation
 
     def take(self, n: int, since: int = 0) -> list[Observation]:
-        """Hand over the n lowest-numbered outcomes not yet taken, or none while fewer are in.
+        """Remove and return the n lowest-numbered outcomes, or nothing if fewer are available.
 
-        Outcomes of trials before number ``since`` are dropped. Call it from ``ask``, not from ``tell``: then
-        the order of the tells in between cannot matter.
+        Call it from ``ask``, not from ``tell``, so that the order of tells does not matter.
+
+        Args:
+            n: number of outcomes.
+            since: outcomes of trials below this number are dropped.
         """
         self._fresh = {number: observation for number, observation in self._fresh.items() if number >= since}
         if len(self._fresh) < n:
@@ -105,7 +109,7 @@ class History:
         return [self._fresh.pop(number) for number in sorted(self._fresh)[:n]]
 
     def take_all(self) -> list[Observation]:
-        """Hand over all outcomes not yet taken, in the order of their numbers. Call it from ``ask``."""
+        """Remove and return all outcomes, in the order of their numbers. Call it from ``ask``."""
         return self.take(len(self._fresh)) if self._fresh else []
 
     def _check(self, outcome: Outcome) -> None:
@@ -114,7 +118,7 @@ class History:
         if not 0 <= number < self.count:
             raise KingyoError(
                 where,
-                expected=f"one of the {self.count} trials asked",
+                expected=f"one of the {self.count} trials that were asked",
                 received=f"number {number}",
                 remedy="Tell only trials that `ask` returned.",
             )
@@ -132,28 +136,28 @@ class History:
                 where,
                 expected="finite scores",
                 received=", ".join(map(str, numbers)),
-                remedy="Tell an evaluation without a score as a failure, with its reason.",
+                remedy="Report an evaluation without a score as a failure, with its reason.",
             )
 
 
-def foreign_observations(outcomes: Sequence[Outcome], n_axes: int) -> list[Observation]:
-    """Return what others measured, known points or migrants, by number and without failures.
+def external_observations(outcomes: Sequence[Outcome], n_axes: int) -> list[Observation]:
+    """Return known points or migrants as observations, by number and without failures.
 
     Raises:
-        KingyoError: the number of a trial that the strategy could have asked for, or another number of genes.
+        KingyoError: a trial number of 0 or more, or a wrong number of genes.
     """
     for outcome in outcomes:
         number, genes = outcome.trial.number, len(outcome.trial.genome)
         where, remedy = f"known point {number}", "Give points from elsewhere numbers below 0."
         require(where, number, "a number below 0", holds=number < 0, remedy=remedy)
-        remedy = "Give points of the same space."
+        remedy = "Pass points of the same space."
         require(where, genes, f"{n_axes} genes", holds=genes == n_axes, remedy=remedy)
-    observations = sorted(map(Observation.of, outcomes), key=lambda each: -each.number)
-    return [each for each in observations if each.score is not None]
+    observations = sorted(map(Observation.of, outcomes), key=lambda observation: -observation.number)
+    return [observation for observation in observations if observation.score is not None]
 
 
 def check_count(n: int) -> None:
-    """Raise unless n, the number of trials to ask for, is 0 or more."""
+    """Raise unless n, a number of trials to ask for, is 0 or more."""
     if n < 0:
         raise KingyoError(
             "ask",
@@ -164,10 +168,10 @@ def check_count(n: int) -> None:
 
 
 def count_objectives(outcomes: Sequence[Outcome], before: int | None) -> int | None:
-    """How many objectives outcomes have, given how many they had before; None while all failed.
+    """Return the number of objectives, checked against earlier outcomes; None while all trials failed.
 
     Raises:
-        KingyoError: an outcome has another number than those before it.
+        KingyoError: outcomes with different numbers of objectives.
     """
     for outcome in outcomes:
         if outcome.failure is not None:
@@ -177,8 +181,8 @@ def count_objectives(outcomes: Sequence[Outcome], before: int | None) -> int | N
         require(
             f"outcome of trial {outcome.trial.number}",
             count,
-            f"{before} objectives, as those before it",
+            f"{before} objectives, as in earlier outcomes",
             holds=count == before,
-            remedy="Measure every trial of a search by the same objectives.",
+            remedy="Report the same objectives for every trial.",
         )
     return before

@@ -1,12 +1,11 @@
-"""Islands: several populations of any strategy, each on its own, that send their best around a ring.
+"""Island model: populations of another strategy with migration around a ring.
 
-    island i    a strategy as it is, with its own seed; every n-th trial is one of its own
-    migration   after N generations of its own, island i shows its best to island i + 1
+    island i    a strategy with its own seed; every n-th trial is one of its own
+    migration   after N of its generations, island i sends its best to island i + 1
 
-Cohoon et al. 1987 (Punctuated equilibria: a parallel genetic algorithm); Whitley et al. 1999 (The island
-model genetic algorithm). An island learns of its own trials alone; migrants come by ``inject``
-(``AcceptsMigrants``). Islands of a strategy without it have no migrants: they are independent searches in
-turn.
+Cohoon et al. 1987, Punctuated equilibria: a parallel genetic algorithm; Whitley et al. 1999, The island model
+genetic algorithm. An island is updated with its own trials only; migrants arrive through ``inject``
+(``AcceptsMigrants``). Without ``inject``, islands are independent searches.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kingyo.errors import KingyoError
-from kingyo.strategies import STRATEGIES, build_within, derived_seed, pareto
+from kingyo.strategies import STRATEGIES, build_inner, derived_seed, pareto
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Observation, check_count, count_objectives
 from kingyo.types import (
@@ -34,40 +33,36 @@ MOST_ISLANDS = 100
 
 
 class Islands:
-    """Several populations of another strategy, with migration around a ring; for the axes of that strategy.
+    """Several populations of another strategy, with migration around a ring.
 
-    Trials are asked of the islands in turn. A child of a migrant names it as its parent by the number of the
-    trial that it was elsewhere. Migrants are those of the best that an island itself has asked for which the
-    next one has not met: by score, or with several objectives by front and crowding.
+    Islands are asked in turn. A child of a migrant names as its parent the trial that the migrant was.
+    Migrants are the best trials of an island (by score, or by front and crowding) that the next island has
+    not seen.
 
     Args:
-        axes: the space.
-        seed: 0 or more; each island derives its own from it.
+        axes: the search space; kinds of axes that the inner strategy supports.
+        seed: 0 or more; each island derives its own seed.
         settings: see ``Settings``.
 
     Raises:
-        KingyoError: axes or settings that make no sense, of the islands or of their strategy, each named.
+        KingyoError: invalid axes or settings of the islands or of their strategy.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of the islands."""
+        """Options of the island model."""
 
-        strategy: str = field(
-            default="ga", metadata={"doc": "what each island searches by; any strategy but islands"}
-        )
+        strategy: str = field(default="ga", metadata={"doc": "strategy of each island; any but islands"})
         settings: Mapping[str, object] | None = field(
-            default=None, metadata={"doc": "options of that strategy; default its own"}
+            default=None, metadata={"doc": "options of that strategy; default: its defaults"}
         )
-        islands: int = field(default=4, metadata={"doc": "how many populations"})
+        islands: int = field(default=4, metadata={"doc": "number of populations"})
         migration_every: int = field(
             default=5, metadata={"doc": "generations of an island between two migrations"}
         )
         migrants: int = field(
             default=1,
-            metadata={
-                "doc": "how many go at once; 0, and islands never meet, where the strategy has no `inject`"
-            },
+            metadata={"doc": "migrants per migration; must be 0 if the strategy has no `inject`"},
         )
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
@@ -76,119 +71,119 @@ class Islands:
         self._settings = settings
         self._history = History()
         self._islands = [
-            _Island(_population(self._axes, derived_seed(seed, index), settings))
+            _Island(_build_population(self._axes, derived_seed(seed, index), settings))
             for index in range(settings.islands)
         ]
         _check_migrants(settings, self._islands[0].strategy)
-        self._homes: list[_Island] = []  # where each trial was asked
+        self._homes: list[_Island] = []  # the island of each trial
         self._turn = 0
         self._n_objectives: int | None = None
 
     @property
     def batch(self) -> int:
-        """A generation of every island."""
+        """Sum of the islands' batches."""
         return sum(island.strategy.batch for island in self._islands)
 
     def ask(self, n: int) -> list[Trial]:
-        """Ask the islands in turn; those that are exhausted are passed over."""
+        """Ask the islands in turn, skipping exhausted ones."""
         check_count(n)
         if n == 0:
             return []
-        self._take_in()
+        self._distribute_outcomes()
         self._migrate()
         trials: list[Trial] = []
         while len(trials) < n:
-            new = self._round(n - len(trials))
+            new = self._ask_in_turn(n - len(trials))
             if not new:
                 break
             trials += new
         return trials
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Pass outcomes on to whose trials they are."""
+        """Pass outcomes to the islands that asked for the trials."""
         n_objectives = count_objectives(outcomes, self._n_objectives)
         self._history.tell(outcomes)
         self._n_objectives = n_objectives
         for island in self._islands:
-            mine = [each for each in outcomes if self._homes[each.trial.number] is island]
-            island.strategy.tell([island.inward(each) for each in mine])
+            own = [outcome for outcome in outcomes if self._homes[outcome.trial.number] is island]
+            island.strategy.tell([island.to_inner(outcome) for outcome in own])
 
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
-        """Let every island know the tasks, if its strategy looks at items."""
+        """Pass the tasks to the islands whose strategy uses items."""
         for island in self._islands:
             if isinstance(island.strategy, TaskAware):
                 island.strategy.learn_tasks(task_of, weights)
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Let every island know what was measured before, if its strategy can learn."""
+        """Pass known points to the islands whose strategy can use them."""
         self._n_objectives = count_objectives(known, self._n_objectives)
         for island in self._islands:
             island.warm_start(known)
 
-    def _take_in(self) -> None:
-        """Sort what was told into islands. Here and not in ``tell``: its order must not matter."""
+    def _distribute_outcomes(self) -> None:
+        """Distribute new outcomes; not in ``tell``, so that the order of tells does not matter."""
         fresh: dict[int, list[Observation]] = {}
         for observation in self._history.take_all():
             fresh.setdefault(id(self._homes[observation.number]), []).append(observation)
         for island in self._islands:
-            island.take_in(fresh.get(id(island), []))
+            island.observe(fresh.get(id(island), []))
 
     def _migrate(self) -> None:
         k = self._settings.migrants
         due = [island.is_due(self._settings.migration_every) for island in self._islands]
-        leaving = [island.best if is_due else [] for island, is_due in zip(self._islands, due, strict=True)]
-        for index, crowd in enumerate(leaving):
-            self._islands[(index + 1) % len(self._islands)].inject(crowd, k)
+        departing = [island.best if is_due else [] for island, is_due in zip(self._islands, due, strict=True)]
+        for index, candidates in enumerate(departing):
+            self._islands[(index + 1) % len(self._islands)].inject(candidates, k)
 
-    def _round(self, n: int) -> list[Trial]:
-        """Ask for n trials in all, of every island the same number, and put them in turn."""
+    def _ask_in_turn(self, n: int) -> list[Trial]:
+        """Return up to n trials, the same number of each island, in turn."""
         order = [self._islands[(self._turn + index) % len(self._islands)] for index in range(n)]
         self._turn = (self._turn + n) % len(self._islands)
-        given = {
-            id(island): iter(island.strategy.ask(sum(each is island for each in order)))
+        proposals = {
+            id(island): iter(island.strategy.ask(sum(other is island for other in order)))
             for island in self._islands
         }
         trials: list[Trial] = []
         for island in order:
-            inner = next(given[id(island)], None)
+            inner = next(proposals[id(island)], None)
             if inner is not None:
-                trials.append(self._history.ask(inner.genome, island.outward(inner.parents)))
+                trials.append(self._history.ask(inner.genome, island.to_outer(inner.parents)))
                 self._homes.append(island)
-                island.asked(inner, trials[-1].number)
+                island.record(inner, trials[-1].number)
         return trials
 
 
 class _Island:
-    """One population, and who its numbers are outside."""
+    """A population, with the mapping between its trial numbers and those of the search."""
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
         self.best: list[Observation] = []
         self._ended = 0
-        self._inner: dict[int, Trial] = {}  # by outer number
-        self._outer: dict[int, int] = {}  # by inner number, trials and migrants
-        self._met: set[Genome] = set()
+        self._inner: dict[int, Trial] = {}  # number in the search -> trial of the island
+        self._outer: dict[int, int] = {}  # number in the island, of trials and migrants -> in the search
+        self._seen: set[Genome] = set()
         self._next_migrant = -1
 
-    def asked(self, inner: Trial, number: int) -> None:
+    def record(self, inner: Trial, number: int) -> None:
         self._inner[number] = inner
         self._outer[inner.number] = number
-        self._met.add(inner.genome)
+        self._seen.add(inner.genome)
 
-    def inward(self, outcome: Outcome) -> Outcome:
+    def to_inner(self, outcome: Outcome) -> Outcome:
         return replace(outcome, trial=self._inner[outcome.trial.number])
 
-    def outward(self, parents: Iterable[int]) -> tuple[int, ...]:
-        # A migrant and a trial of the island can be the same trial when a genome has been around the ring.
+    def to_outer(self, parents: Iterable[int]) -> tuple[int, ...]:
+        # After a round trip, a migrant and a trial of the island may be the same trial.
         return tuple(dict.fromkeys(self._outer[parent] for parent in parents))
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         if isinstance(self.strategy, InformedStrategy):
             self.strategy.warm_start(known)
-        self._met.update(each.trial.genome for each in known)
-        self._next_migrant = min([0, *(each.trial.number for each in known)]) - 1
+        self._seen.update(outcome.trial.genome for outcome in known)
+        self._next_migrant = min([0, *(outcome.trial.number for outcome in known)]) - 1
 
-    def take_in(self, fresh: Sequence[Observation]) -> None:
+    def observe(self, fresh: Sequence[Observation]) -> None:
         self._ended += len(fresh)
         pool = [*self.best, *(observation for observation in fresh if observation.score is not None)]
         if pool:
@@ -200,12 +195,12 @@ class _Island:
         due, self._ended = self._ended >= period, self._ended % period
         return due
 
-    def inject(self, crowd: Sequence[Observation], most: int) -> None:
-        """Inject the first of a crowd that the island has not met."""
+    def inject(self, candidates: Sequence[Observation], most: int) -> None:
+        """Inject up to ``most`` candidates that the island has not seen."""
         if not isinstance(self.strategy, AcceptsMigrants):
             return
-        new = [observation for observation in crowd if observation.genome not in self._met][:most]
-        self._met.update(observation.genome for observation in new)
+        new = [observation for observation in candidates if observation.genome not in self._seen][:most]
+        self._seen.update(observation.genome for observation in new)
         migrants: list[Outcome] = []
         for observation in new:
             migrants.append(_migrant(observation, self._next_migrant))
@@ -216,7 +211,7 @@ class _Island:
 
 
 def _migrant(observation: Observation, number: int) -> Outcome:
-    """Return the outcome under the number of a migrant; the answers to its items are not kept."""
+    """Return an observation as the outcome of a trial with this number; answers are dropped."""
     return Outcome(
         trial=Trial(number=number, genome=observation.genome),
         scores=tuple(
@@ -227,8 +222,8 @@ def _migrant(observation: Observation, number: int) -> Outcome:
     )
 
 
-def _population(axes: Sequence[Axis], seed: int, settings: Islands.Settings) -> Strategy:
-    strategy = build_within(settings.strategy, axes, seed, settings.settings)
+def _build_population(axes: Sequence[Axis], seed: int, settings: Islands.Settings) -> Strategy:
+    strategy = build_inner(settings.strategy, axes, seed, settings.settings)
     nested = isinstance(strategy, Islands)
     require("strategy", settings.strategy, "a strategy other than islands", holds=not nested)
     return strategy
@@ -244,9 +239,9 @@ def _check_migrants(settings: Islands.Settings, strategy: Strategy) -> None:
     if settings.migrants and not isinstance(strategy, AcceptsMigrants):
         raise KingyoError(
             "migrants",
-            expected=f"0, since {settings.strategy} takes no migrants: it has no `inject`",
+            expected=f"0, because {settings.strategy} has no `inject`",
             received=f"{settings.migrants}",
-            remedy="Set search.settings.migrants to 0 for islands that never meet, or take ga or nsga2.",
+            remedy="Set search.settings.migrants: 0 for independent islands, or use ga or nsga2.",
         )
 
 

@@ -1,12 +1,11 @@
-"""M2N2, model merging of natural niches: an archive of specialists, fused in pairs that complete each other.
+"""M2N2 (model merging of natural niches): an archive of specialists and crossover of complementary pairs.
 
-    parent 1   in proportion to its shared fitness F
-    parent 2   in proportion to what it could add to parent 1 (attraction)
-    child      slerp by w left of a random split point, by 1 − w right of it; mutated
-    archive    the child takes the place of the member of least shared fitness
+    parent 1   sampled in proportion to shared fitness F
+    parent 2   sampled in proportion to attraction: what it could add to parent 1
+    child      slerp with ratio w left of a random split point, 1 − w right of it; then mutation
+    archive    a new member replaces the member with the lowest shared fitness
 
-Abrantes, Lange, Tang 2025, arXiv:2508.16204. The competition is in ``niches``; here are crossover, mutation,
-and ask and tell. It sees genomes and item scores, never weights.
+Abrantes, Lange and Tang 2025, arXiv:2508.16204. The archive is in ``niches``.
 """
 
 from __future__ import annotations
@@ -31,71 +30,68 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-SMALLEST_ANGLE = 1e-3  # between two directions, in radians, that slerp can tell from 0 and from π
+MIN_SINE = 1e-3  # of the angle between two vectors; below it slerp falls back to a straight line
 
 
 class M2N2:
-    """M2N2: an archive of specialists that compete for items; pairs that complete each other have children.
+    """M2N2 for axes of every kind.
 
-    In steady state: each outcome that is told enters the archive, or is the one that leaves it. Outcomes
-    enter in the order of their numbers, at the next ask, so it runs as well with many evaluators as with one.
-    Failures never enter. Where no member can add anything to parent 1, the second is picked like the first;
-    one member alone has mutants. A child that is a member's twin, as happens without float axes, is mutated
-    on, one gene at a time (20 attempts). Of several tasks each feeds by its weight, its items alike.
+    **Steady state.** Outcomes enter the archive at the next ask, in the order of their numbers, so any number
+    of evaluators may work in parallel. Failures never enter. If no member can add anything to parent 1,
+    parent 2 is sampled by fitness; a single member has mutants. A child that equals a member is mutated, one
+    gene at a time (at most 20 times). With several tasks, the capacity of a task is its weight.
 
-    A split point lies in 0..1 along the model: axes with a ``place`` left of it take ratio w, the others
-    1 − w. An axis that decides about all of the model has its index among the axes for its place.
+    **Split point.** It is a position from 0 to 1 along the model: axes with a smaller ``place`` take ratio w,
+    the others 1 − w. An axis without a place is positioned by its index.
 
-    **Slerp of coefficients.** Slerp is Σ of its arguments times factors that depend on their angle only. Let
-    a genome hold the coefficients of task vectors τ_i that are orthogonal and of length t. Merged task
-    vectors then have ⟨Σ a_i τ_i, Σ b_i τ_i⟩ = t² ⟨a, b⟩, so the same angle, so the same factors: slerp of
-    coefficients is slerp of what they merge, on each side of the split. (Around the base, where the paper's
-    is around zero.) Task vectors of models that were trained apart are close to orthogonal; where lengths
-    differ, the angle is off, and with it the factors, but the child stays in the same plane.
+    **Slerp of coefficients.** Slerp is the sum of its arguments times factors that depend only on the angle
+    between them. If genomes hold coefficients of orthogonal task vectors τ_i of length t, merged task vectors
+    have ⟨Σ a_i τ_i, Σ b_i τ_i⟩ = t² ⟨a, b⟩, hence the same angle and factors. So slerp of coefficients is
+    slerp of the merged task vectors on each side of the split (around the base; the paper's is around zero).
+    Task vectors of models trained separately are close to orthogonal. Where lengths differ, the angle and the
+    factors are off, but the child stays in the same plane.
 
     Args:
-        axes: the space; float genes are interpolated, the others come from the parent that w is nearer to.
+        axes: the search space; float genes are interpolated, others are copied from the parent nearer to w.
         seed: 0 or more.
         settings: see ``Settings``.
 
     Raises:
-        KingyoError: axes or settings that make no sense, each named.
+        KingyoError: invalid axes or settings.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of M2N2; the paper's where it names them."""
+        """Options of M2N2, with the paper's names."""
 
         population: int = field(default=20, metadata={"doc": "members of the archive"})
-        alpha: float = field(
-            default=1.0, metadata={"doc": "how strongly members compete for items; 0 for not at all"}
-        )
-        batch: int = field(default=1, metadata={"doc": "trials asked for at once; 1 in the paper"})
+        alpha: float = field(default=1.0, metadata={"doc": "strength of the competition for items; 0: none"})
+        batch: int = field(default=1, metadata={"doc": "trials to ask for at once; 1 in the paper"})
         initial: int | None = field(
             default=None,
             metadata={
-                "doc": "random trials before the first child; default none where two points or more are "
-                "known before, else the population. The paper begins with 2"
+                "doc": "random trials before the first child; default: 0 if two points or more are known, "
+                "else population. The paper begins with 2"
             },
         )
         spread: float | None = field(
             default=None,
             metadata={
-                "doc": "random float genes are normal around the axis' start, with this fraction of its "
-                "range as standard deviation; default uniform within the bounds"
+                "doc": "standard deviation of random float genes around the axis' start, as a fraction of "
+                "its range; default: uniform within the bounds"
             },
         )
         mutation_step: float = field(
             default=0.03,
             metadata={
-                "doc": "standard deviation of a mutation, as a fraction of the axis' range; 0 for none"
+                "doc": "standard deviation of a mutation, as a fraction of the axis' range; 0: no mutation"
             },
         )
         mutation_rate: float = field(default=1.0, metadata={"doc": "probability that a float gene mutates"})
         flip_rate: float | None = field(
             default=None,
             metadata={
-                "doc": "probability that a gene of another kind mutates; default 1 / number of genes, "
+                "doc": "probability that a gene of another kind mutates; default: 1 / number of genes, "
                 "at least 0.01"
             },
         )
@@ -110,26 +106,28 @@ class M2N2:
 
     @property
     def batch(self) -> int:
-        """How many trials to ask for at once."""
+        """Trials to ask for at once."""
         return self._settings.batch
 
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
-        """Let each task feed by its weight, however many items it has; an item feeds 1 on average."""
+        """Weight items so that each task counts by its weight, however many items it has; the mean weight is
+        1.
+        """
         sizes, total = Counter(task_of.values()), math.fsum(weights.values())
-        each = {task: len(task_of) * weights[task] / (total * size) for task, size in sizes.items()}
-        self.breeder.niches.weigh({item: each[task] for item, task in task_of.items()})
+        per_item = {task: len(task_of) * weights[task] / (total * size) for task, size in sizes.items()}
+        self.breeder.niches.set_item_weights({item: per_item[task] for item, task in task_of.items()})
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Begin with known points in the archive, as the paper does with its source models."""
+        """Add known points to the archive, as the paper adds its source models."""
         if self._history.count:
             raise KingyoError(
                 "warm_start",
                 expected="known points before the first ask",
-                received=f"{self._history.count} trials asked",
-                remedy="Tell what is known first.",
+                received=f"known points after {self._history.count} trials",
+                remedy="Call warm_start before ask.",
             )
         for outcome in sorted(known, key=lambda outcome: -outcome.trial.number):
-            self._enter(Observation.of(outcome))
+            self._add_to_archive(Observation.of(outcome))
         if self._settings.initial is None and len(self.breeder.niches.members) > 1:
             self._initial = 0
 
@@ -139,140 +137,148 @@ class M2N2:
         if n == 0:
             return []
         for observation in self._history.take_all():
-            self._enter(observation)
+            self._add_to_archive(observation)
         return [self._propose() for _ in range(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Learn how trials ended; they enter the archive at the next ask."""
+        """Record how trials ended; they enter the archive at the next ask."""
         self._history.tell(outcomes)
 
-    def _enter(self, observation: Observation) -> None:
+    def _add_to_archive(self, observation: Observation) -> None:
         if observation.score is not None:
             self.breeder.niches.add(self._member(observation))
 
     def _member(self, observation: Observation) -> Member:
         assert observation.score is not None, "failures never enter"
-        point, row = (
-            np.array(observation.genome, dtype=np.float64),
-            self.breeder.niches.row(observation.items),
-        )
-        return Member(number=observation.number, genes=point, scores=row, value=observation.score)
+        point = np.array(observation.genome, dtype=np.float64)
+        scores = self.breeder.niches.score_row(observation.items)
+        return Member(number=observation.number, genes=point, scores=scores, value=observation.score)
 
     def _propose(self) -> Trial:
         if self._history.count < self._initial or not self.breeder.niches.members:
-            return self._history.ask(_genome(self.breeder.newcomer()))
+            return self._history.ask(_genome(self.breeder.random_point()))
         child, numbers = self.breeder.child()
         return self._history.ask(_genome(child), tuple(number for number in numbers if number >= 0))
 
 
 class Breeder:
-    """The algorithm on arrays, without trials: who mates, and what their child looks like.
+    """Parent selection and variation on arrays.
 
     Args:
-        axes: as checked.
+        axes: the search space, already checked.
         seed: 0 or more.
-        settings: as checked.
+        settings: options, already checked.
     """
 
     def __init__(self, axes: tuple[Axis, ...], seed: int, settings: M2N2.Settings) -> None:
         self.niches = Niches(settings.population, settings.alpha)
         self._axes = axes
         self._settings = settings
-        # RandomState and Random, not Generator: their streams are the same in every version of numpy.
+        # RandomState and Random, not Generator: their streams are stable across versions of numpy.
         self._rng = np.random.RandomState(np.random.SeedSequence(seed).generate_state(4))
-        self._chance = Random(seed)
+        self._choice_rng = Random(seed)
         self._low = np.array([axis.low for axis in axes], dtype=np.float64)
         self._high = np.array([axis.high for axis in axes], dtype=np.float64)
         self._floats = np.array([axis.kind == "float" for axis in axes])
-        self._others = [index for index, axis in enumerate(axes) if axis.kind != "float"]
-        self._places: Array = places(axes)
+        self._discrete = [index for index, axis in enumerate(axes) if axis.kind != "float"]
+        self._positions: Array = gene_positions(axes)
         self._flip_rate = genes.mutation_rate(axes) if settings.flip_rate is None else settings.flip_rate
 
-    def newcomer(self) -> Array:
-        """A random point."""
+    def random_point(self) -> Array:
+        """Return a random point."""
         if self._settings.spread is None:
-            return self._tidy(np.array(genes.random_point(self._axes, self._chance)))
-        around = self._stepped(np.array(genes.first_point(self._axes)), self._settings.spread, rate=1.0)
-        for index in self._others:
-            around[index] = genes.random_gene(self._axes[index], self._chance)
-        return self._tidy(around)
+            return self._round_genes(np.array(genes.random_point(self._axes, self._choice_rng)))
+        point = self._gaussian_step(np.array(genes.first_point(self._axes)), self._settings.spread, rate=1.0)
+        for index in self._discrete:
+            point[index] = genes.random_gene(self._axes[index], self._choice_rng)
+        return self._round_genes(point)
 
     def child(self) -> tuple[Array, tuple[int, ...]]:
-        """A child, and the numbers of its parents: two, or one where there is only one member."""
+        """Return a child and the numbers of its parents: two, or one if the archive has one member."""
         members = self.niches.members
         first, second = self._pair()
         a, b = members[first], members[second]
         if first == second:
-            return self._renewed(self._mutated(a.genes)), (a.number,)
+            return self._mutated_until_new(self._mutated(a.genes)), (a.number,)
         split, w = self._rng.uniform(size=2)
-        left = self._places < split
-        child = cross(a.genes, b.genes, ratio=float(w), left=left, floats=self._floats)
-        return self._renewed(self._mutated(np.clip(child, self._low, self._high))), (a.number, b.number)
+        left = self._positions < split
+        child = split_slerp(a.genes, b.genes, ratio=float(w), left=left, floats=self._floats)
+        return self._mutated_until_new(self._mutated(np.clip(child, self._low, self._high))), (
+            a.number,
+            b.number,
+        )
 
     def _pair(self) -> tuple[int, int]:
-        f = self.niches.shares()
+        f = self.niches.shares()  # members × items
         fitness: Array = f.sum(axis=1)
-        first = self._pick(fitness)
+        first = self._sample(fitness)
         if fitness.size == 1:
             return first, first
         others = np.arange(fitness.size) != first
         for weights in (attraction(f, first), fitness):
             if (weights * others).any():
-                return first, self._pick(weights * others)
-        return first, self._pick(others.astype(np.float64))
+                return first, self._sample(weights * others)
+        return first, self._sample(others.astype(np.float64))
 
-    def _pick(self, weights: Array) -> int:
-        """Draw an index in proportion to its weight; evenly where all are 0."""
+    def _sample(self, weights: Array) -> int:
+        """Sample an index in proportion to its weight; uniformly if all weights are 0."""
         steps = np.cumsum(weights if weights.any() else np.ones_like(weights))
         drawn = self._rng.uniform() * float(steps[-1])
         return int(np.searchsorted(steps[:-1], drawn, side="right"))
 
     def _mutated(self, point: Array) -> Array:
-        moved = self._stepped(point, self._settings.mutation_step, self._settings.mutation_rate)
-        for index in self._others:
-            if self._chance.random() < self._flip_rate:
-                moved[index] = self._flipped(index, moved[index])
-        return self._tidy(moved)
+        moved = self._gaussian_step(point, self._settings.mutation_step, self._settings.mutation_rate)
+        for index in self._discrete:
+            if self._choice_rng.random() < self._flip_rate:
+                moved[index] = self._mutated_gene(index, moved[index])
+        return self._round_genes(moved)
 
-    def _stepped(self, point: Array, step: float, rate: float) -> Array:
-        """Gaussian steps on float genes, reflected at the bounds."""
-        width = self._high - self._low
-        moves = self._rng.standard_normal(point.size) * step * width
+    def _gaussian_step(self, point: Array, step: float, rate: float) -> Array:
+        """Add Gaussian steps to float genes, reflected at the bounds."""
+        ranges = self._high - self._low
+        moves = self._rng.standard_normal(point.size) * step * ranges
         if rate < 1:
             moves *= self._rng.uniform(size=point.size) < rate
-        moved = np.mod(np.where(self._floats, point + moves, point) - self._low, 2 * width)
-        return self._low + np.where(moved <= width, moved, 2 * width - moved)
+        moved = np.mod(np.where(self._floats, point + moves, point) - self._low, 2 * ranges)
+        return self._low + np.where(moved <= ranges, moved, 2 * ranges - moved)
 
-    def _flipped(self, index: int, gene: float) -> float:
+    def _mutated_gene(self, index: int, gene: float) -> float:
         return genes.mutate_gene(
-            self._axes[index], gene, max(self._settings.mutation_step, 0.01), self._chance
+            self._axes[index], gene, max(self._settings.mutation_step, 0.01), self._choice_rng
         )
 
-    def _renewed(self, point: Array) -> Array:
+    def _mutated_until_new(self, point: Array) -> Array:
         for _ in range(genes.NOVELTY_ATTEMPTS):
             if not any(np.array_equal(point, member.genes) for member in self.niches.members):
                 break
-            index = self._chance.randrange(point.size)
-            point[index] = self._flipped(index, float(point[index]))
-            point = self._tidy(point)
+            index = self._choice_rng.randrange(point.size)
+            point[index] = self._mutated_gene(index, float(point[index]))
+            point = self._round_genes(point)
         return point
 
-    def _tidy(self, point: Array) -> Array:
-        """Round float genes as ``genes`` says, and the others to whole numbers."""
+    def _round_genes(self, point: Array) -> Array:
+        """Round float genes as ``genes`` describes, other genes to integers."""
         whole = np.clip(np.round(point), self._low, self._high)
         return np.where(self._floats, rounded(point, self._low, self._high), whole)
 
 
-def places(axes: Sequence[Axis]) -> Array:
-    """Where along the model, 0 to 1, each gene lies."""
+def gene_positions(axes: Sequence[Axis]) -> Array:
+    """Return the position of each gene along the model, 0 to 1, shape (axes,)."""
     last = max(1, len(axes) - 1)
     return np.array([i / last if axis.place is None else axis.place for i, axis in enumerate(axes)])
 
 
-def cross(a: Array, b: Array, *, ratio: float, left: Flags, floats: Flags) -> Array:
-    """The paper's crossover: slerp from a to b, by the ratio left of the split and by 1 − ratio right of it.
+def split_slerp(a: Array, b: Array, *, ratio: float, left: Flags, floats: Flags) -> Array:
+    """Return the paper's crossover: slerp with ratio t left of the split and 1 − t right of it.
 
-    Genes that are no floats come from the nearer of the two.
+    Genes that are not floats come from the nearer parent.
+
+    Args:
+        a: first parent, shape (axes,).
+        b: second parent, shape (axes,).
+        ratio: t, 0 to 1.
+        left: which genes lie left of the split.
+        floats: which genes are floats.
     """
     child = a.copy()
     for side, t in ((left, ratio), (~left, 1 - ratio)):
@@ -282,14 +288,14 @@ def cross(a: Array, b: Array, *, ratio: float, left: Flags, floats: Flags) -> Ar
 
 
 def slerp(a: Array, b: Array, t: float) -> Array:
-    """(sin((1 − t) Ω) a + sin(t Ω) b) / sin Ω, with Ω the angle between a and b (Shoemake 1985).
+    """Return (sin((1 − t) Ω) a + sin(t Ω) b) / sin Ω with Ω the angle between a and b (Shoemake 1985).
 
-    A straight line where a vector is zero, or both lie on one line and so span no arc.
+    It is linear interpolation if a vector is zero or the two are parallel.
     """
     lengths = float(np.sqrt((a * a).sum() * (b * b).sum()))
     cosine = float((a * b).sum()) / lengths if lengths > 0 else 1.0
     omega = float(np.arccos(min(1.0, max(-1.0, cosine))))
-    if np.sin(omega) < SMALLEST_ANGLE:
+    if np.sin(omega) < MIN_SINE:
         return (1 - t) * a + t * b
     return (np.sin((1 - t) * omega) * a + np.sin(t * omega) * b) / np.sin(omega)
 

@@ -1,11 +1,11 @@
-"""MAP-Elites: keep the best of every kind, and breed from all of them.
+"""MAP-Elites: keep the best trial of each cell of a grid, and use all of them as parents.
 
-    grid       what a trial is like: its objectives, or some of its genes
-    niche      each cell keeps the best that fell into it, by quality
-    child      two members picked uniformly; a step along the line between them, and a small Gaussian one
+    grid       objectives, or some of the genes
+    cell       keeps the trial of the highest quality
+    child      two uniformly picked members: a step along the line between them, and a small Gaussian step
 
-Mouret and Clune 2015, Illuminating Search Spaces by Mapping Elites, arXiv:1504.04909. The variation is
-Iso+LineDD (Vassiliades and Mouret 2018), which uses that elites resemble one another.
+Mouret and Clune 2015, Illuminating Search Spaces by Mapping Elites, arXiv:1504.04909. The variation operator
+is Iso+LineDD (Vassiliades and Mouret 2018).
 """
 
 from __future__ import annotations
@@ -21,38 +21,41 @@ from kingyo.types import Axis, Genome
 
 
 class MapElites(Illumination):
-    """MAP-Elites, for axes of every kind: the best of every niche is kept, and all of them have children.
+    """MAP-Elites for axes of every kind.
 
-    The quality is the score, and the axes of the grid are the objectives; or the quality is one objective,
-    and the axes are the others. With one objective they are genes (see the setting ``behaviour``).
+    By default the quality is the score and the axes of the grid are the objectives. With the setting
+    ``quality`` it is one objective, and the axes are the others. With one objective the axes are genes (see
+    ``behaviour``).
 
-    A trial has two parents, or one when both picks fell on the same member or the other is a known point;
-    none when it was drawn at random, or of known points alone. The two steps are kingyo's
-    own choice (Vassiliades and Mouret: 0.2 along the line, 0.01 beside it).
+    A trial has two parents, or one if both picks are the same member or one is a known point; none if it is
+    random or both are known points. The step sizes are chosen for kingyo (Vassiliades and Mouret: 0.2 along
+    the line, 0.01 isotropic).
 
     Args:
-        axes: the space.
+        axes: the search space.
         seed: 0 or more.
         settings: see ``Settings``.
 
     Raises:
-        KingyoError: axes or settings that make no sense, each named.
+        KingyoError: invalid axes or settings.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(IlluminationSettings):
         """Options of MAP-Elites."""
 
-        cells: int = field(default=5, metadata={"doc": "cells of the grid per axis"})
+        cells: int = field(default=5, metadata={"doc": "cells per axis of the grid"})
         quality: int | None = field(
             default=None,
-            metadata={"doc": "which objective a niche keeps the best of, from 0; default the score"},
+            metadata={"doc": "index of the objective that each cell maximises; default: the score"},
         )
         line_step: float = field(
-            default=0.5, metadata={"doc": "deviation of the step along the line, in distances of the parents"}
+            default=0.5,
+            metadata={"doc": "standard deviation of the step along the line, in distances of the parents"},
         )
         mutation_step: float = field(
-            default=0.1, metadata={"doc": "deviation of the Gaussian step, as a fraction of the axis' range"}
+            default=0.1,
+            metadata={"doc": "standard deviation of the Gaussian step, as a fraction of the axis' range"},
         )
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
@@ -77,13 +80,13 @@ class MapElites(Illumination):
     def _make_archives(self, objectives: int) -> tuple[Archive, ...]:
         self._members = None
         if self._by_genes(objectives):
-            return (Archive(self._gene_sides()),)
-        return (Archive(self._objective_sides(objectives - (self._settings.quality is not None))),)
+            return (Archive(self._gene_axes()),)
+        return (Archive(self._objective_axes(objectives - (self._settings.quality is not None))),)
 
     def _offer(self, elite: Elite) -> None:
         quality, objectives = self._settings.quality, elite.objectives
         if self._by_genes(len(objectives)):
-            behaviour = tuple(elite.genome[place] for place in self._genes)
+            behaviour = tuple(elite.genome[index] for index in self._genes)
         else:
             behaviour = tuple(value for index, value in enumerate(objectives) if index != quality)
         if quality is not None:
@@ -92,14 +95,14 @@ class MapElites(Illumination):
             self._members = None
 
     def _child(self) -> tuple[Genome, tuple[Elite, ...]] | None:
-        if self._members is None:  # listed once per change, not once per child
+        if self._members is None:  # cached until the archive changes
             self._members = self._archives[0].members if self._archives else ()
         if not self._members:
             return None
         one, two = self._rng.choice(self._members), self._rng.choice(self._members)
         settings, rng = self._settings, self._rng
-        genome = variation.towards(self._axes, one.genome, two.genome, settings.line_step, rng)
-        genome = variation.mutated(self._axes, genome, settings.mutation_step, self._mutation_rate, rng)
+        genome = variation.line_step(self._axes, one.genome, two.genome, settings.line_step, rng)
+        genome = variation.mutate_all(self._axes, genome, settings.mutation_step, self._mutation_rate, rng)
         return genome, (one, two)
 
 

@@ -1,9 +1,10 @@
-"""An archive whose members compete for items as animals compete for food: who eats what others cannot, lives.
+"""Archive with implicit fitness sharing, as in M2N2.
 
-Abrantes, Lange, Tang 2025, Competition and Attraction Improve Model Fusion, GECCO 2025, arXiv:2508.16204.
-An item feeds a limited number of members, so one more that answers what all others answer is worth little,
-and a specialist keeps its place beside better generalists: implicit fitness sharing (Smith, Forrest, Perelson
-1993). It knows no trial, no axis and no history.
+Each item has a limited capacity that members share, so another member that solves what all others solve is
+worth little, and a specialist keeps its place beside better generalists.
+
+Abrantes, Lange and Tang 2025, Competition and Attraction Improve Model Fusion, GECCO 2025, arXiv:2508.16204;
+implicit fitness sharing: Smith, Forrest and Perelson 1993.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-DECIMALS = 9  # of a shared fitness, so that its last bits, which differ between machines, decide nothing
+DECIMALS = 9  # of a shared fitness: its last bits differ between machines
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A genome that may have children.
+    """A genome that can become a parent.
 
     Attributes:
-        number: of its trial; below 0 for a point that was known before.
-        genes: one number per axis.
-        scores: one per column of the archive, NaN for items that it was not scored on.
-        value: the mean of its scores, or an estimate of it.
+        number: number of its trial; below 0 for a known point.
+        genes: shape (axes,).
+        scores: one per column of the archive; NaN for items that were not scored.
+        value: mean score, or an estimate of it.
     """
 
     number: int
@@ -37,16 +38,14 @@ class Member:
 
 
 class Niches:
-    """Up to ``population`` members and their scores, items × members.
+    """Archive of at most ``population`` members that share fitness item by item.
 
-    A member that was not scored on an item counts there as its value, which is the evaluator's estimate for
-    all items: a guess that is the same on every such item makes nobody a specialist. Scores are measured
-    from 0, or from the archive's lowest on that item where that is below 0.
+    A missing score counts as the member's value: the same guess for all missing items makes no member a
+    specialist. Scores are measured from 0, or from the lowest score on the item if that is negative.
 
     Args:
-        population: how many members there is room for.
-        alpha: how strongly they compete, 0 for not at all: then the fitness is the sum of scores, each times
-            the best score on its item (1 where anybody is right).
+        population: most members.
+        alpha: strength of competition; with 0 the fitness is the sum over items of score times best score.
     """
 
     def __init__(self, population: int, alpha: float) -> None:
@@ -56,12 +55,12 @@ class Niches:
         self._weights: Mapping[str, float] = {}
         self.members: list[Member] = []
 
-    def weigh(self, weights: Mapping[str, float]) -> None:
-        """Let items feed more or less than 1, by their names."""
+    def set_item_weights(self, weights: Mapping[str, float]) -> None:
+        """Set the weight of items by name; the default is 1."""
         self._weights = weights
 
-    def row(self, items: Mapping[str, float]) -> Array:
-        """Scores by column; items that are seen for the first time become new columns."""
+    def score_row(self, items: Mapping[str, float]) -> Array:
+        """Return scores by column; new items get new columns."""
         for item in items:
             self._columns.setdefault(item, len(self._columns))
         scores = np.full(len(self._columns), np.nan)
@@ -69,19 +68,21 @@ class Niches:
         return scores
 
     def add(self, member: Member) -> None:
-        """Let a member compete with all others; the least in shared fitness leaves, of equals the oldest."""
+        """Add a member; in a full archive the member with the lowest shared fitness leaves, the oldest of
+        ties.
+        """
         self.members.append(member)
         if len(self.members) > self._population:
             del self.members[int(np.argmin(self.fitness()))]
 
     def fitness(self) -> Array:
-        """F_k of each member."""
+        """Return the shared fitness F_k of each member, shape (members,)."""
         fitness: Array = self.shares().sum(axis=1)
         return np.round(fitness, DECIMALS)
 
     def shares(self) -> Array:
-        """f_kj, members × items, each item times its weight."""
-        f = shared(self._scores(), self._alpha)
+        """Return f_kj × weight of item j, shape (members, items)."""
+        f = share_fitness(self._scores(), self._alpha)
         if self._weights:
             f = f * np.array([self._weights.get(item, 1.0) for item in self._columns])[: f.shape[1]]
         return f
@@ -97,11 +98,16 @@ class Niches:
         return filled - np.minimum(0.0, filled.min(axis=0, initial=0.0))
 
 
-def shared(s: Array, alpha: float) -> Array:
-    """f_kj = c_j s_kj / z_j^α, z_j = Σ_k s_kj: what member k gets of item j (the paper's fitness, by item).
+def share_fitness(s: Array, alpha: float) -> Array:
+    """Return f_kj = c_j s_kj / z_j^α with z_j = Σ_k s_kj: the share of member k in item j.
 
-    The capacity c_j of an item is the best score in the archive: 1 for items that are right or wrong, and no
-    more than anybody could get where scores are continuous. An item that feeds nobody is worth 0.
+    It is the paper's shared fitness, item by item. The capacity c_j is the best score on the item in the
+    archive: 1 for items that are right or wrong, and less if no member reaches 1. An item on which all score
+    0 adds nothing.
+
+    Args:
+        s: scores, shape (members, items).
+        alpha: exponent of the competition.
     """
     z = s.sum(axis=0)
     capacity = s.max(axis=0, initial=0.0)
@@ -109,5 +115,5 @@ def shared(s: Array, alpha: float) -> Array:
 
 
 def attraction(f: Array, first: int) -> Array:
-    """Σ_j max(0, f_kj − f_1j): how much each member could add to the first parent."""
+    """Return Σ_j max(0, f_kj − f_1j) for each member k: what it could add to the first parent."""
     return np.maximum(0.0, f - f[first]).sum(axis=1)

@@ -1,9 +1,8 @@
-"""Where optuna's samplers work as a strategy of ours: axes, memory, pending trials, failures, silence.
+"""Run optuna's samplers as strategies.
 
-For every ask a study is made in memory, of what is remembered then, and a sampler seeded by (seed, number of
-the first trial). So nothing but the log decides, no state drifts, and an ask costs the same after ten
-thousand trials as after five hundred. It knows no sampler by name. Optuna is imported when a strategy that
-needs it is made.
+Each ask builds an in-memory study from the remembered outcomes and a sampler seeded by (seed, number of the
+first trial). So proposals depend only on the log, and the cost of an ask does not grow with the search.
+Optuna is imported when a strategy that needs it is built.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-CHUNK = 32  # trials drawn from one study
-MOST_PENDING = 64  # older trials that were never told are taken for lost
+CHUNK = 32  # trials sampled from one study
+MOST_PENDING = 64  # older trials without an outcome count as lost
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptTrials:
-    """What is remembered of a search, and how it is shown to the sampler.
+    """Which outcomes are remembered and shown to the sampler.
 
     Attributes:
-        startup: how many outcomes are in before the sampler is asked; until then trials are random.
-        size: how many outcomes are remembered at most.
-        best: how many of them are the best ever told; the others are the most recent.
+        startup: outcomes before the sampler is used; until then trials are random.
+        size: most outcomes remembered.
+        best: how many of these are the best so far; the others are the most recent.
     """
 
     startup: int
@@ -50,30 +49,32 @@ class KeptTrials:
     def __post_init__(self) -> None:
         require("startup", self.startup, "1 or more", holds=self.startup >= 1)
         enough = self.size >= max(self.startup, self.best + 1)
-        least = f"{max(self.startup, self.best + 1)} or more (startup, and more than the best {self.best})"
-        require("memory", self.size, least, holds=enough)
+        expected = f"{max(self.startup, self.best + 1)} or more (startup, and more than {self.best})"
+        require("memory", self.size, expected, holds=enough)
 
     def keep(self, observations: Sequence[Observation]) -> list[Observation]:
-        """The best and the most recent of these, by number. Failures rank last, of equals the newer first."""
+        """Return the best and the most recent observations, by number; failures rank last, newer first of
+        ties.
+        """
         ranked = sorted(observations, key=_rank)
         recent = sorted(ranked[self.best :], key=_number)
         return sorted([*ranked[: self.best], *recent[-(self.size - self.best) :]], key=_number)
 
 
 class OptunaSearch(ABC):
-    """A search by one of optuna's samplers, for axes of every kind.
+    """Search with an optuna sampler, for axes of every kind.
 
-    A proposal that repeats an earlier genome would cost an evaluation and teach nothing: one random gene at
-    a time is moved until it is new (20 attempts; a small space may be used up). Trials have no parents.
+    A proposal that repeats an earlier genome is mutated, one random gene at a time, until it is new (at most
+    20 times). Trials have no parents.
 
-    A failure is shown as a score below the worst that is remembered, by a tenth of their spread. Left out,
-    its surroundings would be proposed again and again.
+    A failure is shown as a score below the worst remembered one, by a tenth of the spread. If failures were
+    left out, the sampler would propose their neighbourhood again.
 
     Args:
-        axes: checked.
+        axes: the search space, already checked.
         seed: 0 or more.
-        memory: what the sampler is shown.
-        batch: how many trials to ask for at once, 1 or more.
+        memory: which outcomes the sampler sees.
+        batch: trials to ask for at once, 1 or more.
     """
 
     extra = "bayes"
@@ -91,16 +92,16 @@ class OptunaSearch(ABC):
 
     @property
     def batch(self) -> int:
-        """How many trials to ask for at once."""
+        """Trials to ask for at once."""
         return self._batch
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Remember points that were measured before, like outcomes older than all others."""
+        """Add known points, as the oldest outcomes."""
         self._observations = self._memory.keep([*self._observations, *map(Observation.of, known)])
         self._seen.update(observation.genome for observation in self._observations)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: at random at the beginning, then by the sampler."""
+        """Propose n trials: random ones until ``startup`` outcomes are in, then from the sampler."""
         check_count(n)
         fresh = self._history.take_all()
         for observation in fresh:
@@ -109,17 +110,17 @@ class OptunaSearch(ABC):
         scored = any(observation.score is not None for observation in self._observations)
         if len(self._observations) < self._memory.startup or not scored:
             return [self._propose(genes.random_point(self._axes, self._random())) for _ in range(n)]
-        return [trial for start in range(0, n, CHUNK) for trial in self._draw(min(CHUNK, n - start))]
+        return [trial for start in range(0, n, CHUNK) for trial in self._sample(min(CHUNK, n - start))]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Learn how trials ended; the sampler hears of it at the next ask."""
+        """Record how trials ended; the sampler sees them at the next ask."""
         self._history.tell(outcomes)
 
     @abstractmethod
     def _sampler(self, seed: int) -> BaseSampler:
-        """Make the sampler from a seed, anew for every study."""
+        """Build the sampler for one study."""
 
-    def _draw(self, n: int) -> list[Trial]:
+    def _sample(self, n: int) -> list[Trial]:
         with _silence():
             study = self._study()
             drawn = [study.ask(self._distributions).params for _ in range(n)]
@@ -130,41 +131,35 @@ class OptunaSearch(ABC):
 
         sampler = self._sampler(self._derived_seed())
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        worst = _below(
-            [observation.score for observation in self._observations if observation.score is not None]
-        )
-        for observation in self._observations:
-            study.add_trial(
-                self._frozen(observation.genome, worst if observation.score is None else observation.score)
-            )
+        scores = [observation.score for observation in self._observations]
+        worst = _failure_score([score for score in scores if score is not None])
+        for observation, score in zip(self._observations, scores, strict=True):
+            study.add_trial(self._optuna_trial(observation.genome, worst if score is None else score))
         for genome in self._pending.values():
-            study.add_trial(self._frozen(genome, None))
+            study.add_trial(self._optuna_trial(genome, None))
         return study
 
-    def _frozen(self, genome: Genome, value: float | None) -> FrozenTrial:
-        """A point as optuna knows it: finished with a value, or running where there is none."""
+    def _optuna_trial(self, genome: Genome, value: float | None) -> FrozenTrial:
+        """Return a trial of optuna: complete with a value, or running if the value is None."""
         from optuna.trial import TrialState, create_trial
 
         state = TrialState.RUNNING if value is None else TrialState.COMPLETE
-        places = map(_place, self._axes, genome)
+        places = map(_to_parameter, self._axes, genome)
         params = dict(zip(self._distributions, places, strict=True))
         return create_trial(state=state, value=value, params=params, distributions=self._distributions)
 
     def _genome(self, params: Mapping[str, float]) -> Genome:
-        return tuple(_gene(axis, params[name]) for axis, name in zip(self._axes, params, strict=True))
+        return tuple(_to_gene(axis, params[name]) for axis, name in zip(self._axes, params, strict=True))
 
     def _propose(self, genome: Genome) -> Trial:
-        trial = self._history.ask(self._renewed(genome))
+        rng = self._random()
+        mutate = genes.mutation(self._axes, genes.RENEWAL_STEP, rng)
+        trial = self._history.ask(genes.mutate_until_new(genome, self._seen, mutate, rng))
         self._seen.add(trial.genome)
         self._pending[trial.number] = trial.genome
         if len(self._pending) > MOST_PENDING:
             del self._pending[next(iter(self._pending))]
         return trial
-
-    def _renewed(self, genome: Genome) -> Genome:
-        rng = self._random()
-        mutate = genes.mutation(self._axes, genes.RENEWAL_STEP, rng)
-        return genes.renewed(genome, self._seen, mutate, rng)
 
     def _random(self) -> Random:
         return Random(self._derived_seed())
@@ -181,14 +176,14 @@ def require_optuna(strategy: str) -> None:
         raise KingyoError(
             f"strategy {strategy}",
             expected="the library optuna",
-            received="an installation without it",
+            received="an environment without it",
             remedy="In a clone of kingyo: pip install -e '.[bayes]'",
         ) from error
 
 
 @contextmanager
 def _silence() -> Generator[None]:
-    """Keep optuna's log and warnings from the user: they speak of its studies, which he never sees."""
+    """Suppress optuna's log and warnings, which are about its studies."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
@@ -202,7 +197,7 @@ def _silence() -> Generator[None]:
 
 
 def _distributions(axes: Sequence[Axis]) -> dict[str, BaseDistribution]:
-    """By position, so that optuna, which sorts names, keeps the order of the axes."""
+    """Return one distribution per axis, named by position: optuna sorts names."""
     return {f"x{position:06}": _distribution(axis) for position, axis in enumerate(axes)}
 
 
@@ -216,20 +211,20 @@ def _distribution(axis: Axis) -> BaseDistribution:
     return CategoricalDistribution(range(int(axis.high) + 1))
 
 
-def _place(axis: Axis, gene: float) -> float:
-    """A gene as optuna's parameter: floats as a fraction of the range."""
+def _to_parameter(axis: Axis, gene: float) -> float:
+    """Return a gene as optuna's parameter: a float as a fraction of its range."""
     if axis.kind != "float":
         return int(min(axis.high, max(axis.low, round(gene))))
-    return float(min(1.0, max(0.0, genes.place_of(axis, gene))))
+    return float(min(1.0, max(0.0, genes.position_of(axis, gene))))
 
 
-def _gene(axis: Axis, place: float) -> float:
+def _to_gene(axis: Axis, place: float) -> float:
     if axis.kind != "float":
         return float(place)
     return genes.gene_at(axis, round(place, genes.DECIMALS))
 
 
-def _below(scores: Sequence[float]) -> float:
+def _failure_score(scores: Sequence[float]) -> float:
     low, high = min(scores), max(scores)
     return low - ((high - low) / 10 or 1.0)
 

@@ -1,8 +1,13 @@
-"""Points with several objectives: who dominates whom, fronts, crowding and the knee.
+"""Pareto dominance: fronts, crowding distance and knee.
 
-Points are the rows of an array, objectives its columns; larger is better. A point dominates another when it
-is nowhere worse and somewhere better, so equal points share a front and none of them dominates the other.
-It knows arrays only: no genome, no trial.
+Points are rows of an array, objectives its columns; larger is better. A point dominates another if it is no
+worse in every objective and better in at least one, so equal points share a front.
+
+    >>> points = [[0.9, 0.1], [0.6, 0.7], [0.1, 0.8], [0.5, 0.5]]
+    >>> ranks(points).tolist()
+    [0, 0, 0, 1]
+    >>> knee(points)
+    1
 """
 
 from __future__ import annotations
@@ -19,41 +24,41 @@ Indices = NDArray[np.intp]
 
 
 def ranks(points: ArrayLike, most: int | None = None) -> Indices:
-    """Number of each point's front: 0 for those that nobody dominates, 1 for those dominated by these only.
+    """Return the number of each point's front: 0 for non-dominated points.
 
     Args:
-        points: n × m, larger better.
-        most: how many fronts to tell apart; all points beyond them have this number. All when None.
+        points: shape (n, m), larger is better.
+        most: largest number to return; points of later fronts get it too. None: no limit.
 
     Raises:
-        KingyoError: points that are no table of finite numbers.
+        KingyoError: ``points`` is not a table of finite numbers.
     """
     table = _table(points)
-    distinct, place = _distinct(table)
+    distinct, index = _distinct(table)
     m = table.shape[1]
     if m == 1:
-        found = np.arange(len(distinct))[::-1]
+        numbers = np.arange(len(distinct))[::-1]
     else:
-        # From the lexicographically largest down: nobody is dominated by a point after it.
-        found = (_ranks_of_two if m == 2 else _ranks_of_more)(distinct[::-1], most)[::-1]
-    found = np.asarray(found, dtype=np.intp)
-    return (found if most is None else np.minimum(found, most))[place]
+        # In descending lexicographic order no point is dominated by a later one.
+        numbers = (_ranks_of_two if m == 2 else _ranks_of_more)(distinct[::-1], most)[::-1]
+    numbers = np.asarray(numbers, dtype=np.intp)
+    return (numbers if most is None else np.minimum(numbers, most))[index]
 
 
 def front(points: ArrayLike) -> Indices:
-    """Indices, in order, of the points that nobody dominates; of equal points all."""
+    """Return the indices of the non-dominated points, ascending; all of equal points."""
     return np.flatnonzero(ranks(points, most=1) == 0)
 
 
 def crowding(points: ArrayLike) -> Floats:
-    """How far the neighbours of each point of one front are: Deb et al. 2002, section III-B.
+    """Return the crowding distance of each point of one front (Deb et al. 2002, section III-B).
 
-    The sum over objectives of the distance between both neighbours, as a share of the objective's range;
-    infinite at either end. Objectives without a range count nothing. Of equal points the first has the
-    distance, its copies have 0, since they add nothing (Fortin and Parizeau 2013 say why copies mislead).
+    It is the sum over objectives of the distance between both neighbours, as a fraction of the range;
+    infinite at the ends. Constant objectives count 0. Of equal points the first gets the distance and the
+    others 0 (see Fortin and Parizeau 2013).
     """
     table = _table(points)
-    distinct, place = _distinct(table)
+    distinct, index = _distinct(table)
     total = np.zeros(len(distinct))
     if len(distinct) <= 2:
         total[:] = np.inf
@@ -63,18 +68,18 @@ def crowding(points: ArrayLike) -> Floats:
         if values[-1] > values[0]:
             total[order[1:-1]] += (values[2:] - values[:-2]) / (values[-1] - values[0])
             total[order[[0, -1]]] = np.inf
-    _, firsts = np.unique(place, return_index=True)
+    _, firsts = np.unique(index, return_index=True)
     distances = np.zeros(len(table))
     distances[firsts] = total
     return distances
 
 
 def best_first(points: ArrayLike) -> tuple[Indices, Indices]:
-    """The crowded-comparison order ≺n of Deb et al. 2002: by rank, then the less crowded.
+    """Sort by the crowded-comparison operator ≺n of Deb et al. 2002: by front, then by crowding distance.
 
     Returns:
-        Indices of all points, the best first (equals in the order given), and each point's class in this
-        order: 0 for the best, the same number for those that it cannot tell apart.
+        Indices, best first (ties in the given order), and the class of each point in this order: 0 for the
+        best; ties share a class.
     """
     table = _table(points)
     rank = ranks(table)
@@ -90,34 +95,34 @@ def best_first(points: ArrayLike) -> tuple[Indices, Indices]:
 
 
 def knee(points: ArrayLike) -> int:
-    """The index of the front's best compromise: the point farthest beyond the plane through its extremes.
+    """Return the index of the knee: the point of the front farthest beyond the plane through its extremes.
 
-    Das 1999 (On characterizing the "knee" of the Pareto curve based on normal-boundary intersection), with
-    every objective of the front scaled to 0..1 and those without a range left out. The plane goes through
-    the best point of each objective; where these span none that faces the ideal, it is the one through the
-    unit vectors. Equal distances (a front of two points, a straight front) go to the point whose worst
-    objective is best, then to the one whose first objective is. A front of one point is its own knee; on a
-    front that is hollow everywhere no point lies beyond the plane, and the best in the first objective is it.
+    Das 1999, On characterizing the "knee" of the Pareto curve based on normal-boundary intersection.
+    Objectives of the front are scaled to 0 to 1; constant ones are left out. The plane contains the best
+    point of each objective; if these do not define a plane that faces the ideal point, it contains the unit
+    vectors instead. Ties (a front of two points, a straight front) go to the point with the best worst
+    objective, then with the best first objective. On a concave front no point lies beyond the plane, and the
+    best point of the first objective is returned.
 
     Raises:
-        KingyoError: no point at all.
+        KingyoError: there are no points.
     """
     table = _table(points)
-    require("points", "none", "at least one", holds=len(table) > 0, remedy="Ask once something is measured.")
+    require("points", "none", "at least one", holds=len(table) > 0, remedy="Wait for the first outcome.")
     members = front(table)
     low, high = table[members].min(axis=0), table[members].max(axis=0)
     varies = high > low
     if not varies.any():
         return int(members[0])
     scaled = (table[members][:, varies] - low[varies]) / (high - low)[varies]
-    # Rounded, else the last bit decides between equals.
+    # Rounded, so that the last bit does not break ties.
     distance: Floats = (scaled @ _normal(scaled)).round(12)
     worst: Floats = scaled.min(axis=1).round(12)
     return int(members[np.lexsort((-scaled[:, 0], -worst, -distance))[0]])
 
 
 def _normal(scaled: Floats) -> Floats:
-    """The unit normal w of the plane {x: w·x = const} through the best point of each objective."""
+    """Return the unit normal w of the plane {x: w·x = const} through the best point of each objective."""
     m = scaled.shape[1]
     even = np.full(m, 1 / np.sqrt(m))
     sums = scaled.sum(axis=1)
@@ -129,24 +134,24 @@ def _normal(scaled: Floats) -> Floats:
 
 
 def _ranks_of_two(points: Floats, most: int | None) -> list[int]:
-    """Two objectives: a front's last point has its largest second objective, so one number stands for it."""
-    lowest: list[float] = []  # minus the largest second objective of each front: ascending
-    found: list[int] = []
+    """Return front numbers for two objectives: the largest second objective represents a front."""
+    lowest: list[float] = []  # minus the largest second objective of each front, ascending
+    numbers: list[int] = []
     for second in points[:, 1].tolist():
-        # The first front without a point at least as good; the first objective is, by the order.
+        # By the sort order, earlier points are no worse in the first objective.
         number = bisect_right(lowest, -second)
         lowest[number : number + 1] = [-second] if number != most else []
-        found.append(number)
-    return found
+        numbers.append(number)
+    return numbers
 
 
 def _ranks_of_more(points: Floats, most: int | None) -> list[int]:
-    """Efficient non-dominated sort with binary search: Zhang et al. 2015.
+    """Efficient non-dominated sort with binary search (ENS-BS, Zhang et al. 2015).
 
-    A point that front k dominates is dominated by all fronts before it too, so its own is found by halves.
+    A point dominated by front k is dominated by all earlier fronts, which allows bisection.
     """
     fronts: list[_Front] = []
-    found: list[int] = []
+    numbers: list[int] = []
     for point in points[:, 1:]:
         low, high = 0, len(fronts)
         while low < high:
@@ -156,12 +161,12 @@ def _ranks_of_more(points: Floats, most: int | None) -> list[int]:
             fronts.append(_Front(len(point)))
         if low < len(fronts):
             fronts[low].add(point)
-        found.append(low)
-    return found
+        numbers.append(low)
+    return numbers
 
 
 class _Front:
-    """Members of a front, column by column: room is doubled when it is full."""
+    """Members of a front, stored by objective; the capacity doubles when full."""
 
     def __init__(self, m: int) -> None:
         self._columns = np.empty((m, 8))
@@ -182,16 +187,16 @@ class _Front:
 
 
 def _distinct(table: Floats) -> tuple[Floats, Indices]:
-    """The different rows in ascending lexicographic order, and which of them each row is."""
-    distinct, place = np.unique(table + 0.0, axis=0, return_inverse=True)  # -0.0 is 0.0
-    return distinct, place.reshape(-1)
+    """Return the distinct rows in ascending lexicographic order, and the index of each row among them."""
+    distinct, index = np.unique(table + 0.0, axis=0, return_inverse=True)  # -0.0 becomes 0.0
+    return distinct, index.reshape(-1)
 
 
 def _table(points: ArrayLike) -> Floats:
     table = np.asarray(points, dtype=np.float64)
     if table.shape == (0,):
         table = table.reshape(0, 1)
-    remedy = "Give one row per point, one column per objective; leave failures out."
-    fine = table.ndim == 2 and table.shape[1] > 0 and bool(np.isfinite(table).all())
-    require("points", f"an array of shape {table.shape}", "n × m finite numbers", holds=fine, remedy=remedy)
+    remedy = "Pass one row per point and one column per objective, without failures."
+    valid = table.ndim == 2 and table.shape[1] > 0 and bool(np.isfinite(table).all())
+    require("points", f"an array of shape {table.shape}", "n × m finite numbers", holds=valid, remedy=remedy)
     return table

@@ -1,6 +1,6 @@
-"""Named starting points: a strategy with its settings and, where the source says so, what to merge with.
+"""Presets: named strategies with settings and, if their source has one, a merge.
 
-Plain data. Whoever reads a run's configuration lays the user's own values over them.
+A run's configuration overrides their values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class MergeSuggestion:
 
     Attributes:
         method: name of a merge method.
-        groups: how tensors are grouped: ``one``, ``kind``, ``block``, ``block+kind`` or ``layers:N``.
+        groups: grouping of tensors: ``one``, ``kind``, ``block``, ``block+kind`` or ``layers:N``.
         bounds: low and high of each searched parameter of the method, per source and group.
     """
 
@@ -28,22 +28,22 @@ class MergeSuggestion:
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A named starting point.
+    """A named strategy with settings.
 
     Attributes:
-        name: as the user writes it.
-        doc: what it is good for, in a sentence.
-        source: where its numbers come from.
+        name: name in run.yaml.
+        doc: description, one or two sentences.
+        source: origin of the numbers.
         strategy: name of a strategy.
-        settings: options of that strategy.
+        settings: options of the strategy.
         screen: how candidates are scored; empty: on all items of fit.
-        fewest_items: the fewest items of a candidate where the budget bounds item evaluations alone (see
+        fewest_items: fewest items per candidate if the budget limits only item evaluations (see
             ``kingyo.run.settings.items_bought``); None: always as ``screen`` says.
-        merge: the merge that belongs to it, or None when any will do.
-        needs_objectives: whether it makes no sense without several objectives.
-        space: what it searches: ``parameters``, ``dataflow`` or ``hybrid``; None where it does not matter.
-        paths: which paths are searched, as settings of the data-flow space.
-        then: of ``hybrid``: the preset of the search of paths that follows.
+        merge: the default merge; None: no default.
+        needs_objectives: whether the preset requires several objectives.
+        space: ``parameters``, ``dataflow`` or ``hybrid``; None: any.
+        paths: settings of the data-flow space.
+        then: preset of the path search that follows, for ``hybrid``.
     """
 
     name: str
@@ -60,21 +60,21 @@ class Preset:
     then: str | None = None
 
 
-DEFAULTS: Mapping[str, str] = {"parameters": "fast", "dataflow": "paths", "hybrid": "fast"}
-"""Space -> the preset where none is named."""
-WHOLE = "whole"
-"""The preset of every space where a measure of all answers counts and none is named."""
+DEFAULT_PRESETS: Mapping[str, str] = {"parameters": "fast", "dataflow": "paths", "hybrid": "fast"}
+"""Space -> preset to use if none is named."""
+METRIC = "whole"
+"""Preset for every space if a metric over all answers counts and none is named."""
 
-FOR_MOST = ("fast", "quality", "pareto")
-"""The presets for most runs, as docs/search.md chooses: a small budget, a large one, several objectives."""
+RECOMMENDED = ("fast", "quality", "pareto")
+"""Presets for most runs (docs/search.md): a small budget, a large one, several objectives."""
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset(
             name="fast",
-            doc="The default. It does the most with a small budget: a Gaussian process learns from single "
-            "items, and each candidate answers only some of them. For axes of every kind.",
+            doc="The default, for small budgets: a Gaussian process learns from single items, and each "
+            "candidate answers only some of them. For axes of every kind.",
             source="kingyo's own choice, by benchmarks/search.py",
             strategy="item-gp",
             screen={"items": 32},
@@ -83,8 +83,8 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="quality",
-            doc="For a large budget: as fast, first with one weight per source, then with finer and finer "
-            "layers.",
+            doc="For large budgets: like fast, first with one weight per source, then with smaller and "
+            "smaller groups of layers.",
             source="kingyo's own choice, by benchmarks/search.py",
             strategy="coarse-to-fine",
             screen={"items": 24},
@@ -92,8 +92,8 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="whole",
-            doc="The default where a task counts by a measure of all its answers: CMA-ES with margin, which "
-            "needs one number of each candidate, on all items. For axes of every kind.",
+            doc="The default for tasks whose score is one metric over all answers: CMA-ES with margin, which "
+            "scores each candidate on all items. For axes of every kind.",
             source="kingyo's own choice; Hamano et al. 2025, CatCMA with Margin, arXiv:2504.07884",
             strategy="mixed-cma-es",
             merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
@@ -101,7 +101,7 @@ PRESETS: Mapping[str, Preset] = {
         Preset(
             name="sakana-ps",
             doc="Evolutionary merging in parameter space as published: CMA-ES over one DARE-TIES weight and "
-            "density per source. Plan for some hundreds of trials or more.",
+            "density per source. For hundreds of trials or more.",
             source="Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187",
             strategy="cma-es",
             settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
@@ -111,15 +111,15 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="mergekit-evolve",
-            doc="What mergekit-evolve does with a genome file: CMA-ES with the population that pycma takes, "
-            "from the start of every axis.",
+            doc="The search of mergekit-evolve: CMA-ES with the population of pycma, from the start of every "
+            "axis.",
             source="mergekit 0.1.5, mergekit-evolve",
             strategy="cma-es",
             settings={"sigma": 1 / 6, "population": None, "warm_start": False},
         ),
         Preset(
             name="textbook-ga",
-            doc="The textbook genetic algorithm: roulette selection, uniform crossover, low mutation, two "
+            doc="Textbook genetic algorithm: roulette selection, uniform crossover, low mutation rate, two "
             "elites. For axes of every kind.",
             source="Goldberg 1989, Genetic Algorithms in Search, Optimization and Machine Learning, with the "
             "uniform crossover of Syswerda 1989; sizes and rates are kingyo's",
@@ -128,16 +128,15 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="m2n2",
-            doc="Specialists compete for items, and pairs that complete each other are fused at a split "
-            "point.",
+            doc="M2N2: specialists compete for items, and complementary pairs are merged at a split point.",
             source="Abrantes et al. 2025, Competition and Attraction Improve Model Fusion, GECCO 2025",
             strategy="m2n2",
             merge=MergeSuggestion(method="task_arithmetic", groups="block", bounds={"weight": (0.0, 1.0)}),
         ),
         Preset(
             name="pareto",
-            doc="Several objectives at once: the front of best compromises, by NSGA-II. For axes of every "
-            "kind; name the objectives.",
+            doc="Several objectives: NSGA-II searches for the Pareto front. For axes of every kind; name the "
+            "objectives.",
             source="Deb et al. 2002, A fast and elitist multiobjective genetic algorithm: NSGA-II",
             strategy="nsga2",
             settings={"population": 20},
@@ -146,8 +145,8 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="cycleqd",
-            doc="Several tasks: in turn each is what to be good at, and the others are what to differ in; an "
-            "archive of specialists and of all between them. Name the objectives.",
+            doc="Several tasks: CycleQD keeps an archive per task, with that task as the quality and the "
+            "others as the axes of the grid. Name the objectives.",
             source="Kuroki et al. 2024, Agent Skill Acquisition for Large Language Models via CycleQD, "
             "arXiv:2410.14735",
             strategy="cycleqd",
@@ -157,8 +156,8 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="paths",
-            doc="The default for paths through layers: as fast, a Gaussian process that learns from single "
-            "items; it begins with what is known of the paths that a search is given.",
+            doc="The default for paths through layers: like fast, a Gaussian process that learns from single "
+            "items; it begins with the initial paths of the space.",
             source="kingyo's own choice, by benchmarks/dataflow.py",
             strategy="item-gp",
             screen={"items": 16},
@@ -166,8 +165,8 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="sakana-dfs",
-            doc="Evolutionary merging in data-flow space as published: plain CMA-ES over thresholds, and "
-            "scales by pair of layers. Plan for thousands of trials.",
+            doc="Evolutionary merging in data-flow space as published: plain CMA-ES over thresholds, and a "
+            "scale per pair of layers. For thousands of trials.",
             source="Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187",
             strategy="cma-es",
             settings={"sigma": 1 / 6, "population": 128},
@@ -183,7 +182,7 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="sakana-hybrid",
-            doc="Both as published, in turn: sakana-ps, then sakana-dfs with its winner as one more source.",
+            doc="Both as published: sakana-ps, then sakana-dfs with its winner as another source.",
             source="Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187",
             strategy="cma-es",
             settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
@@ -198,10 +197,10 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """Find a preset.
+    """Return a preset by name.
 
     Raises:
-        KingyoError: nobody knows the name; the nearest is suggested.
+        KingyoError: the name is unknown; the message suggests the nearest.
     """
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)

@@ -1,4 +1,4 @@
-"""Random search: every trial uniform within the bounds. The control that each other strategy has to beat."""
+"""Random search: each trial is uniform within the bounds."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from kingyo.types import Axis, Outcome, Trial
 
 
 class RandomSearch:
-    """Independent uniform draws, for axes of every kind. It learns nothing from what it is told.
+    """Independent uniform samples, for axes of every kind; outcomes are ignored.
 
     Args:
-        axes: the space.
+        axes: the search space.
         seed: 0 or more.
         settings: see ``Settings``.
 
     Raises:
-        KingyoError: axes or settings that make no sense, each named.
+        KingyoError: invalid axes or settings.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
         """Options of random search."""
 
-        batch: int = field(default=20, metadata={"doc": "how many trials to ask for at once"})
+        batch: int = field(default=20, metadata={"doc": "trials to ask for at once"})
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         self._axes = check_search(axes, seed)
@@ -39,16 +39,16 @@ class RandomSearch:
 
     @property
     def batch(self) -> int:
-        """How many trials to ask for at once."""
+        """Trials to ask for at once."""
         return self._batch
 
     def ask(self, n: int) -> list[Trial]:
-        """Draw n trials."""
+        """Sample n trials."""
         check_count(n)
         return [self._history.ask(genes.random_point(self._axes, self._rng)) for _ in range(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Check the outcomes; nothing is learned from them."""
+        """Check the outcomes; samples do not depend on them."""
         self._history.tell(outcomes)
 
 

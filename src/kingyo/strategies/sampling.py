@@ -1,4 +1,4 @@
-"""Many points of a space at once, as arrays: random ones, spread ones, neighbours, features in a box."""
+"""Sampling of points as arrays: uniform, Latin hypercube, mixtures of sources, neighbours."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from kingyo.types import Axis, Genome
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
-Places = NDArray[np.intp]
-TOTALS = (0.5, 2.0)  # of the weights of a mixture; a source as it is has the weight 1
-FIRST_TOTALS = (0.8, 2.0)  # of the mixtures that a search begins with
-BOLD_STRENGTHS = (0.6, 1.4)  # of those that it tries while it sees no difference: norms of even weights
-EVENNESS = 1.5  # of a mixture's sources: the concentration of a Dirichlet distribution
-FIRST_EVENNESS = 12.0  # of first and bold mixtures, whose sources have about equal weights
-PAIRS = 4  # one mixture in four is of two sources alone
-STRENGTHENED = 0.25  # of the logarithm of a pruned merge's strength: the standard deviation
-DRAWS = 50  # sets of sources; the one that brings most new pairs together is taken
-GOLDEN = (5**0.5 - 1) / 2  # steps of this size, modulo 1, spread a series evenly however long it gets
-BLOCK_SPREAD = 0.3  # of the logarithm of a source's weight over blocks, in every other mixture
-APART = 0.7  # side of the one-hot corner of a category: two categories are 1 apart
+Indices = NDArray[np.intp]
+TOTALS = (0.5, 2.0)  # range of the sum of weights of a mixture
+FIRST_TOTALS = (0.8, 2.0)  # the same for the initial mixtures of a search
+BOLD_STRENGTHS = (0.6, 1.4)  # range of the norm of equal weights in bold mixtures
+EVENNESS = 1.5  # concentration of the Dirichlet distribution of weights in a mixture
+FIRST_EVENNESS = 12.0  # the same for initial and bold mixtures, with about equal weights
+PAIRS = 4  # one mixture in this many has only two sources
+STRENGTH_DEVIATION = 0.25  # standard deviation of the log strength of a pruned merge
+DRAWS = 50  # random sets of sources from which the one with most new pairs is taken
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, are evenly spread at any length
+BLOCK_SPREAD = 0.3  # standard deviation of the log weight of a source over blocks, in every other mixture
+ONE_HOT = 0.7  # value of a one-hot feature; two categories are at distance 1
 
 
-class Box:
-    """A space as an array: rows are points, columns genes in the axes' own units.
+class PointSampler:
+    """Samples points of a space as arrays, shape (points, axes), in the axes' own units.
 
     Args:
-        axes: the space.
+        axes: the search space.
     """
 
     def __init__(self, axes: Sequence[Axis]) -> None:
@@ -44,16 +44,16 @@ class Box:
         for index, axis in enumerate(axes):
             if axis.kind == "float" and axis.neutral == 0.0:
                 self._weights.setdefault(axis.family or axis.name, []).append(index)
-        self._is_named = np.array([axis.kind == "categorical" for axis in axes])
+        self._is_categorical = np.array([axis.kind == "categorical" for axis in axes])
 
     @property
     def has_weights(self) -> bool:
-        """Whether axes are weights of sources, which ``mixtures`` are made of."""
+        """Whether axes are weights of sources, as mixtures require."""
         return bool(self._weights)
 
     @property
     def is_weight(self) -> NDArray[np.bool_]:
-        """Of each column of the features, whether it is a weight."""
+        """Which columns of the features are weights, shape (features,)."""
         weights = {index for columns in self._weights.values() for index in columns}
         return np.array(
             [
@@ -64,7 +64,7 @@ class Box:
         )
 
     def points(self, genomes: Sequence[Genome]) -> Matrix:
-        """Return genomes as rows."""
+        """Return genomes as rows, shape (genomes, axes)."""
         return np.array(genomes, dtype=np.float64).reshape(len(genomes), len(self._axes))
 
     def genome(self, point: NDArray[np.float64]) -> Genome:
@@ -72,146 +72,152 @@ class Box:
         return tuple(float(gene) for gene in point)
 
     def features(self, points: Matrix) -> Matrix:
-        """Map points into the unit box, where distances mean something; a category gets one column each."""
+        """Map points to the unit box, shape (points, features); a categorical axis gets one column per
+        choice.
+        """
         unit = (points - self._low) / self._range
         columns: list[Matrix] = []
         for index, axis in enumerate(self._axes):
             if axis.kind == "categorical":
-                columns.append(APART * (points[:, index, None] == np.arange(len(axis.choices))))
+                columns.append(ONE_HOT * (points[:, index, None] == np.arange(len(axis.choices))))
             else:
                 columns.append(unit[:, index, None])
         return np.concatenate(columns, axis=1)
 
-    def random(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Draw n points uniformly."""
-        return self._snapped(rng.random((n, len(self._axes))))
+    def uniform(self, n: int, rng: np.random.Generator) -> Matrix:
+        """Sample n points uniformly."""
+        return self._from_unit_box(rng.random((n, len(self._axes))))
 
-    def spread(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Draw n points by Latin hypercube sampling (McKay et al. 1979): each n-th of every axis has one."""
+    def latin_hypercube(self, n: int, rng: np.random.Generator) -> Matrix:
+        """Sample n points by Latin hypercube sampling (McKay et al. 1979): each n-th of an axis has one
+        point.
+        """
         cells = np.stack([rng.permutation(n) for _ in self._axes], axis=1)
-        return self._snapped((cells + rng.random(cells.shape)) / n)
+        return self._from_unit_box((cells + rng.random(cells.shape)) / n)
 
     def mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Draw n merges of the sources; every fourth is of two sources alone. See ``_mixed``."""
+        """Sample n merges of the sources; every fourth has only two sources. See ``_mixed``."""
         k = len(self._weights)
         sizes = [2 if row % PAIRS == PAIRS - 1 and k > 2 else k for row in range(n)]
         chosen = [rng.permutation(k)[:size] for size in sizes]
-        return self._mixed(chosen, _totals(TOTALS, _stratified(n, rng)), EVENNESS, rng)
+        return self._mixtures_of(chosen, _log_range(TOTALS, _stratified(n, rng)), EVENNESS, rng)
 
-    def first_mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Draw n merges to begin with, whose sources have about equal weights.
+    def initial_mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
+        """Sample n initial merges, whose sources have about equal weights.
 
-        The first are of half of the sources each, until every two have been in one merge or n is reached; the
-        others are of all sources. So pairs that need each other meet, and what harms is left out in some.
-        See ``_mixed``.
+        The first ones merge half of the sources each, until every pair was merged or n is reached; the others
+        merge all. So each pair of sources meets, and each harmful source is absent from some. See ``_mixed``.
         """
         chosen = covering_sets(len(self._weights), n, rng)
-        return self._mixed(chosen, _totals(FIRST_TOTALS, _stratified(n, rng)), FIRST_EVENNESS, rng)
+        return self._mixtures_of(chosen, _log_range(FIRST_TOTALS, _stratified(n, rng)), FIRST_EVENNESS, rng)
 
     def bold_mixtures(self, rng: np.random.Generator) -> Iterator[Vector]:
-        """Draw strong merges, one by one without end, for a search that sees no difference.
+        """Yield strong merges without end, for a search in which all scores are equal.
 
-        Every other merge is of all sources. The others are of half of them: in turn every two sources are
-        brought together. Merges in a row are of all strengths of the range, which are norms of even weights.
-        See ``_mixed``.
+        Every other merge has all sources; the others have half of them, so that every pair meets. Strengths
+        cover the range of norms evenly. See ``_mixed``.
         """
-        k, start, halves = len(self._weights), rng.random(), list[Places]()
+        k, start, halves = len(self._weights), rng.random(), list[Indices]()
         for number in itertools.count():
-            halves = halves or [each for each in covering_sets(k, k * k, rng) if len(each) < k]
+            halves = halves or [subset for subset in covering_sets(k, k * k, rng) if len(subset) < k]
             chosen = halves.pop() if halves and number % 2 == 0 else np.arange(k)
-            place = np.array([(start + GOLDEN * number) % 1])
-            totals = _totals(BOLD_STRENGTHS, place) * len(chosen) ** 0.5
-            yield self._mixed([chosen], totals, FIRST_EVENNESS, rng)[0]
+            position = np.array([(start + GOLDEN * number) % 1])
+            totals = _log_range(BOLD_STRENGTHS, position) * len(chosen) ** 0.5
+            yield self._mixtures_of([chosen], totals, FIRST_EVENNESS, rng)[0]
 
     def pruned(self, points: Matrix, rng: np.random.Generator) -> Matrix:
-        """Leave out some sources of each point, or none, and strengthen or weaken the others together.
+        """Remove a random number of sources from each point and rescale the others.
 
-        Their strength, the norm of the weights, comes to lie between what it was and that of the whole point,
-        times a factor near 1. Points with one source or none stay as they are.
+        The norm of their weights becomes a random value between their own norm and that of all sources, times
+        a factor near 1. Points with fewer than two sources do not change.
         """
-        found = points.copy()
-        for point in found:
-            has = [columns for columns in self._weights.values() if np.any(point[columns] != 0)]
-            if len(has) < 2:
+        changed = points.copy()
+        for point in changed:
+            used = [columns for columns in self._weights.values() if np.any(point[columns] != 0)]
+            if len(used) < 2:
                 continue
-            amounts = np.array([np.linalg.norm(point[columns]) / len(columns) ** 0.5 for columns in has])
-            left_out = rng.permutation(len(has))[: rng.integers(len(has))]
-            kept = np.delete(amounts, left_out)
-            growth = (np.linalg.norm(amounts) / np.linalg.norm(kept)) ** rng.random()
-            growth *= np.exp(STRENGTHENED * rng.standard_normal())
-            for place, columns in enumerate(has):
-                point[columns] *= 0.0 if place in left_out else growth
-        return self._bounded(found)
+            norms = np.array([np.linalg.norm(point[columns]) / len(columns) ** 0.5 for columns in used])
+            removed = rng.permutation(len(used))[: rng.integers(len(used))]
+            kept = np.delete(norms, removed)
+            growth = (np.linalg.norm(norms) / np.linalg.norm(kept)) ** rng.random()
+            growth *= np.exp(STRENGTH_DEVIATION * rng.standard_normal())
+            for index, columns in enumerate(used):
+                point[columns] *= 0.0 if index in removed else growth
+        return self._bounded(changed)
 
-    def apart(self, points: Matrix, known: Matrix, least: float) -> NDArray[np.bool_]:
-        """Return which points differ enough from each known one: in one float, or in any other gene.
+    def differ(self, points: Matrix, known: Matrix, least: float) -> NDArray[np.bool_]:
+        """Return which points differ from every known point, shape (points,).
 
         Args:
-            points, known: what is compared, as rows.
-            least: the share of an axis' range by which a float must differ.
+            points: shape (points, axes).
+            known: shape (known, axes).
+            least: fraction of an axis' range by which a float must differ; other genes must differ at all.
+                One such gene suffices.
         """
         far = np.where(self._is_float, least * self._range, 0.5)
-        left = np.arange(len(points))
-        for each in known:
-            left = left[(np.abs(points[left] - each) >= far).any(axis=1)]
-        return np.isin(np.arange(len(points)), left)
+        distinct = np.arange(len(points))
+        for other in known:
+            distinct = distinct[(np.abs(points[distinct] - other) >= far).any(axis=1)]
+        return np.isin(np.arange(len(points)), distinct)
 
-    def _mixed(
-        self, chosen: Sequence[Places], totals: Vector, evenness: float, rng: np.random.Generator
+    def _mixtures_of(
+        self, chosen: Sequence[Indices], totals: Vector, evenness: float, rng: np.random.Generator
     ) -> Matrix:
-        """Draw merges whose weights have a moderate sum, however many sources there are.
+        """Sample merges whose weights have given sums.
 
-        Uniform points of the box have sums that grow with the number of sources, and large sums break models.
-        Here the sum is given, and its split a Dirichlet draw. A source has about the same weight in all
-        blocks. Axes that are no weights of sources are drawn uniformly.
+        The sum of uniformly sampled weights grows with the number of sources, and large sums break models.
+        Here weights are a Dirichlet sample times the sum. A source has about the same weight in all blocks.
+        Axes that are not weights are uniform.
 
         Args:
-            chosen: of each merge, the places of its sources.
-            totals: the sum of each.
-            evenness: the concentration of the Dirichlet distribution.
-            rng: for what is drawn.
+            chosen: indices of the sources of each merge.
+            totals: sum of weights of each merge, shape (merges,).
+            evenness: concentration of the Dirichlet distribution.
+            rng: random source.
         """
         families = list(self._weights.values())
-        points = self.random(len(chosen), rng)
+        points = self.uniform(len(chosen), rng)
         if not families or len(chosen) == 0:
             return points
         for row, total in enumerate(totals):
             shares = np.zeros(len(families))
             shares[chosen[row]] = rng.dirichlet(np.full(len(chosen[row]), evenness))
             for share, columns in zip(shares, families, strict=True):
-                spread = BLOCK_SPREAD * (row % 2) * (len(columns) > 1)
-                points[row, columns] = share * total * np.exp(spread * rng.standard_normal(len(columns)))
+                latin_hypercube = BLOCK_SPREAD * (row % 2) * (len(columns) > 1)
+                points[row, columns] = (
+                    share * total * np.exp(latin_hypercube * rng.standard_normal(len(columns)))
+                )
         return self._bounded(points)
 
-    def near(self, centres: Matrix, step: float, genes: float, rng: np.random.Generator) -> Matrix:
-        """Change some genes of each point.
+    def perturbed(self, centres: Matrix, step: float, genes: float, rng: np.random.Generator) -> Matrix:
+        """Mutate some genes of each point.
 
         Args:
-            centres: the points.
-            step: standard deviation of a change, as a share of the axis' range; at least 1 for whole numbers.
-            genes: how many genes change on average; one does at least.
-            rng: for what changes, and how.
+            centres: shape (points, axes).
+            step: standard deviation of a change, as a fraction of the range; at least 1 for integers.
+            genes: mean number of changed genes; at least one changes.
+            rng: random source.
         """
         shape = centres.shape
         changed = rng.random(shape) < genes / shape[1]
         changed[np.arange(shape[0]), rng.integers(0, shape[1], shape[0])] = True
         move = rng.standard_normal(shape) * step * self._range
         whole = np.sign(move) * np.maximum(1.0, np.round(np.abs(move)))
-        move, changed = self._together(move, changed, rng)
+        move, changed = self._tie_blocks(move, changed, rng)
         moved = centres + np.where(self._is_float, move, whole)
         other = self._low + np.floor(rng.random(shape) * (self._range + 1))
-        moved = np.where(self._is_named, other, moved)
+        moved = np.where(self._is_categorical, other, moved)
         return self._bounded(np.where(changed, moved, centres))
 
     def _bounded(self, points: Matrix) -> Matrix:
-        """Points within the bounds, their floats rounded."""
+        """Clip points to the bounds and round their floats."""
         points = np.clip(points, self._low, self._high)
         return np.where(self._is_float, rounded(points, self._low, self._high), points)
 
-    def _together(
+    def _tie_blocks(
         self, move: Matrix, changed: NDArray[np.bool_], rng: np.random.Generator
     ) -> tuple[Matrix, NDArray[np.bool_]]:
-        """In every other row give all blocks of a source the same change: a step in the source's weight."""
+        """In every other row, change all blocks of a source together."""
         move, changed = move.copy(), changed.copy()
         families = [columns for columns in self._weights.values() if len(columns) > 1]
         rows = np.arange(1, len(move), 2)
@@ -222,52 +228,53 @@ class Box:
                 changed[rows, column] = chosen
         return move, changed
 
-    def _snapped(self, unit: Matrix) -> Matrix:
-        """Points of the unit box as points of the space; every whole number is equally likely."""
+    def _from_unit_box(self, unit: Matrix) -> Matrix:
+        """Map points of the unit box to the space; integers are equally likely."""
         whole = self._low + np.minimum(np.floor(unit * (self._range + 1)), self._range)
         floats = rounded(self._low + unit * self._range, self._low, self._high)
         return np.where(self._is_float, floats, whole)
 
 
 def rounded(points: Matrix, low: Vector, high: Vector) -> Matrix:
-    """Float genes between their bounds, rounded as ``genes`` says, and never beyond a bound by that.
+    """Round float genes within their bounds, as ``genes`` describes.
 
     Args:
-        points: one gene per axis, of one point or, row by row, of many.
-        low, high: the bounds of each axis.
+        points: shape (axes,) or (points, axes).
+        low: lower bounds, shape (axes,).
+        high: upper bounds, shape (axes,).
     """
     width = high - low
     return np.clip(low + np.round((points - low) / width, DECIMALS) * width, low, high)
 
 
 def _stratified(n: int, rng: np.random.Generator) -> Vector:
-    """One number of each n-th of 0 to 1, in random order."""
+    """Return one sample from each n-th of [0, 1), in random order."""
     return (rng.permutation(n) + rng.random(n)) / n
 
 
-def _totals(bounds: tuple[float, float], places: Vector) -> Vector:
-    """Sums of weights, or strengths, at places from 0 to 1 between two bounds, evenly by their logarithm."""
+def _log_range(bounds: tuple[float, float], places: Vector) -> Vector:
+    """Map positions from 0 to 1 to a range, evenly in the logarithm."""
     low, high = bounds
     return low * (high / low) ** places
 
 
-def covering_sets(k: int, n: int, rng: np.random.Generator) -> list[Places]:
-    """Return n sets of some of k things: halves, until every two were together in one, then all k.
+def covering_sets(k: int, n: int, rng: np.random.Generator) -> list[Indices]:
+    """Return n subsets of range(k): halves until every pair was in one of them, then all k.
 
-    Each half is the best of 50 that are drawn: that which brings most new pairs together. Of two things or
-    fewer, all sets have all.
+    Each half is the one of 50 random halves with the most new pairs. For k < 3 all subsets are complete.
     """
-    apart, found = ~np.eye(k, dtype=bool), list[Places]()
+    is_new, subsets = ~np.eye(k, dtype=bool), list[Indices]()  # is_new: pairs that were in no subset
     for _ in range(n):
-        if k < 3 or not apart.any():
-            found.append(np.arange(k))
+        if k < 3 or not is_new.any():
+            subsets.append(np.arange(k))
             continue
-        drawn = [rng.permutation(k)[: half(k)] for _ in range(DRAWS)]
-        found.append(max(drawn, key=lambda each: apart[np.ix_(each, each)].sum()))
-        apart[np.ix_(found[-1], found[-1])] = False
-    return found
+        candidates = [rng.permutation(k)[: half(k)] for _ in range(DRAWS)]
+        best = max(candidates, key=lambda subset: is_new[np.ix_(subset, subset)].sum())
+        is_new[np.ix_(best, best)] = False
+        subsets.append(best)
+    return subsets
 
 
 def half(k: int) -> int:
-    """Return half of k, rounded up, and 2 at least where there are as many."""
+    """Return half of k, rounded up, but at least 2 if k allows it."""
     return min(k, max(2, (k + 1) // 2))

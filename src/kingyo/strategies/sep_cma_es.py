@@ -1,8 +1,9 @@
-"""Separable CMA-ES: a Gaussian distribution that stretches along each axis, but does not turn; for many axes.
+"""Separable CMA-ES (Ros and Hansen 2008).
 
-Ros and Hansen 2008, A Simple Modification in CMA-ES Achieving Linear Time and Space Complexity. A diagonal
-covariance has n numbers instead of n²/2, so it is learned (n + 2)/3 times faster and a draw costs O(n). The
-library ``cmaes`` draws points and updates the distribution; ``EvolutionStrategy`` makes it a search.
+The covariance is diagonal: it has n numbers instead of n²/2, its learning rate is (n + 2)/3 times higher, and
+a sample costs O(n). The library ``cmaes`` samples and updates the distribution.
+
+Ros and Hansen 2008, A Simple Modification in CMA-ES Achieving Linear Time and Space Complexity.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ from kingyo.strategies.cma_es import check_floats, unit_box
 from kingyo.strategies.evolution_strategy import Distribution, EvolutionSettings, EvolutionStrategy, Point
 from kingyo.types import Axis
 
-LARGEST = 5  # population for each axis
+MAX_POPULATION_PER_AXIS = 5
 
 
 class SepCmaEs(EvolutionStrategy):
-    """Separable CMA-ES, for float axes: a diagonal covariance, for many axes and few trials.
+    """CMA-ES with a diagonal covariance, for many float axes and few trials.
 
-    It works in the unit box, and cannot learn that two axes belong together. On one axis, and where a
-    population has more than 5 trials for each axis, it is CMA-ES: the separable learning rate, times
-    (n + 2)/3, would exceed 1 there and make the covariance negative. See ``EvolutionStrategy`` for
-    generations, failures and restarts.
+    The search runs in the unit box and does not learn correlations between axes. With one axis, or a
+    population of more than 5 trials per axis, it uses the full covariance: there the separable learning rate
+    would exceed 1 and make the covariance negative. ``EvolutionStrategy`` documents generations, failures and
+    restarts.
 
     Args:
-        axes: the space, float axes only.
+        axes: the search space; float axes only.
         seed: 0 or more.
         settings: see ``Settings``.
 
     Raises:
-        KingyoError: an axis that is not a float, or settings that make no sense.
+        KingyoError: an axis that is not a float, or an invalid setting.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -47,10 +48,10 @@ class SepCmaEs(EvolutionStrategy):
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         n = len(mean)
-        kind = CMA if n == 1 or self._population > LARGEST * n else SepCMA
-        return kind(
+        sampler = CMA if n == 1 or self._population > MAX_POPULATION_PER_AXIS * n else SepCMA
+        return sampler(
             mean=mean,
-            sigma=self._options.sigma,
+            sigma=self._settings.sigma,
             bounds=unit_box(n),
             seed=seed,
             population_size=self._population,

@@ -1,10 +1,10 @@
-"""TPE: model where the good points lie and where the others lie, and try what is likelier among the good.
+"""Tree-structured Parzen Estimator (TPE).
 
-    l(x), g(x)  Parzen estimates of the best tenth (25 at most) and of the others   (eq. 2)
-    next x      of 24 draws from l the one with the largest l(x) / g(x), which maximises expected improvement
+    l(x), g(x)  Parzen estimates of the best tenth (at most 25) and of the others   (eq. 2)
+    next x      of 24 samples from l, that with the largest l(x) / g(x): it maximises expected improvement
 
-Bergstra, Bardenet, Bengio, Kégl 2011, Algorithms for Hyper-Parameter Optimization, NeurIPS. The estimators
-are optuna's; with ``multivariate`` they model all axes together (Falkner et al. 2018, BOHB).
+Bergstra, Bardenet, Bengio and Kégl 2011, Algorithms for Hyper-Parameter Optimization, NeurIPS. The estimators
+are optuna's; with ``multivariate`` they model all axes jointly (Falkner et al. 2018, BOHB).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from kingyo.types import Axis
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-BEST = 25  # what optuna counts as good at most: of those none may be forgotten
+BEST = 25  # most trials that optuna counts as good; all of these are remembered
 
 
 class TreeParzen(OptunaSearch):
-    """Tree-structured Parzen Estimator, for axes of every kind; it needs optuna.
+    """Tree-structured Parzen Estimator for axes of every kind; requires optuna.
 
-    Pending trials count among the bad (constant liar), so that a batch spreads. A failure ranks below every
-    score. Known points are observations like any other.
+    Pending trials count as bad ones (constant liar), which spreads a batch. A failure ranks below every
+    score. Known points count as outcomes.
 
     Args:
-        axes: the space.
+        axes: the search space.
         seed: 0 or more.
         settings: see ``Settings``.
 
     Raises:
-        KingyoError: axes or settings that make no sense, each named; optuna is not installed.
+        KingyoError: invalid axes or settings, or optuna is not installed.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -44,17 +44,20 @@ class TreeParzen(OptunaSearch):
         """Options of TPE."""
 
         batch: int = field(
-            default=10, metadata={"doc": "how many trials to ask for at once; fewer learn faster"}
+            default=10,
+            metadata={"doc": "trials to ask for at once; with fewer, the model is updated more often"},
         )
-        startup: int = field(default=10, metadata={"doc": "outcomes before it models; until then, random"})
-        candidates: int = field(default=24, metadata={"doc": "draws among which each trial is chosen"})
+        startup: int = field(
+            default=10, metadata={"doc": "outcomes before the model is used; random until then"}
+        )
+        candidates: int = field(default=24, metadata={"doc": "samples from which each trial is chosen"})
         multivariate: bool = field(
-            default=True, metadata={"doc": "model all axes together; false: each axis on its own"}
+            default=True, metadata={"doc": "model all axes jointly; false: each axis on its own"}
         )
         memory: int = field(
             default=250,
             metadata={
-                "doc": f"outcomes remembered: the best {BEST}, and the most recent; time grows with it"
+                "doc": f"outcomes remembered: the best {BEST} and the most recent; more cost more time"
             },
         )
 

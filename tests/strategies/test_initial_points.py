@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from kingyo.strategies import build
-from kingyo.strategies.seeded import Seeded
+from kingyo.strategies.initial_points import InitialPointsStrategy
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Strategy
 
@@ -17,21 +17,21 @@ SMALL = {"batch": 4, "initial": 3, "pool": 40, "memory": 30}
 
 class TestSeededGa(StrategyContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return Seeded(build("ga", axes, seed, {"population": 6}), POINTS)
+        return InitialPointsStrategy(build("ga", axes, seed, {"population": 6}), POINTS)
 
 
 class TestSeededItemGp(StrategyContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return Seeded(build("item-gp", axes, seed, SMALL), POINTS)
+        return InitialPointsStrategy(build("item-gp", axes, seed, SMALL), POINTS)
 
 
 class TestSeededRandom(StrategyContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return Seeded(build("random", axes, seed, {}), POINTS)
+        return InitialPointsStrategy(build("random", axes, seed, {}), POINTS)
 
 
 def test_points_come_first_each_once_and_in_their_order() -> None:
-    strategy = Seeded(build("random", MIXED_AXES, 0, {}), POINTS)
+    strategy = InitialPointsStrategy(build("random", MIXED_AXES, 0, {}), POINTS)
     assert strategy.batch == 2
     assert [trial.genome for trial in strategy.ask(2)] == list(POINTS[:2])
     assert strategy.batch == build("random", MIXED_AXES, 0, {}).batch
@@ -40,7 +40,7 @@ def test_points_come_first_each_once_and_in_their_order() -> None:
 @pytest.mark.parametrize("name", ["ga", "mixed-cma-es", "item-gp"])
 def test_the_strategy_goes_on_as_if_it_had_known_the_points(name: str) -> None:
     settings = {"population": 6} if name != "item-gp" else SMALL
-    strategy = Seeded(build(name, MIXED_AXES, 3, settings), POINTS)
+    strategy = InitialPointsStrategy(build(name, MIXED_AXES, 3, settings), POINTS)
     first = strategy.ask(strategy.batch)
     strategy.tell([scored(first[0], 0.3), scored(first[1], 0.9)])
     alone = build(name, MIXED_AXES, 3, settings)
@@ -59,7 +59,7 @@ def test_the_strategy_goes_on_as_if_it_had_known_the_points(name: str) -> None:
 
 
 def test_points_that_fail_are_not_learned_of() -> None:
-    strategy = Seeded(build("ga", MIXED_AXES, 0, {"population": 4}), POINTS)
+    strategy = InitialPointsStrategy(build("ga", MIXED_AXES, 0, {"population": 4}), POINTS)
     strategy.tell([failed(each) for each in strategy.ask(2)])
     alone = build("ga", MIXED_AXES, 0, {"population": 4})
     assert [each.genome for each in strategy.ask(4)] == [each.genome for each in alone.ask(4)]

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from kingyo.strategies.sampling import Box
+from kingyo.strategies.sampling import PointSampler
 from kingyo.types import Axis
 
 
@@ -20,7 +20,7 @@ def weights(n_sources: int, n_blocks: int = 1, high: float = 1.5) -> list[Axis]:
 
 def test_mixtures_have_moderate_sums_however_many_sources_there_are() -> None:
     for n in (2, 3, 8):
-        points = Box(weights(n)).mixtures(400, np.random.default_rng(0))
+        points = PointSampler(weights(n)).mixtures(400, np.random.default_rng(0))
         sums = points.sum(axis=1)
         assert sums.min() > 0.3
         assert sums.max() < 2.001
@@ -28,14 +28,14 @@ def test_mixtures_have_moderate_sums_however_many_sources_there_are() -> None:
 
 
 def test_some_mixtures_are_of_two_sources_alone() -> None:
-    points = Box(weights(6)).mixtures(40, np.random.default_rng(1))
+    points = PointSampler(weights(6)).mixtures(40, np.random.default_rng(1))
     assert (np.count_nonzero(points, axis=1) == 2).sum() == 10
 
 
 def test_first_mixtures_bring_every_two_sources_together_then_all() -> None:
     """Halves that are drawn greedily need few more than the covering number, which is 6 for C(8, 4, 2)."""
     for n, most in ((3, 3), (4, 8), (5, 6), (8, 10)):
-        points = Box(weights(n)).first_mixtures(12, np.random.default_rng(n))
+        points = PointSampler(weights(n)).initial_mixtures(12, np.random.default_rng(n))
         sizes = np.count_nonzero(points, axis=1)
         halves = sizes == (n + 1) // 2
         assert halves.sum() <= most
@@ -46,7 +46,7 @@ def test_first_mixtures_bring_every_two_sources_together_then_all() -> None:
 
 def test_bold_mixtures_are_of_all_or_half_of_the_sources_and_strong() -> None:
     for n, half in ((1, 1), (2, 2), (3, 2), (8, 4)):
-        series = Box(weights(n, high=9)).bold_mixtures(np.random.default_rng(n))
+        series = PointSampler(weights(n, high=9)).bold_mixtures(np.random.default_rng(n))
         points = np.array(list(itertools.islice(series, 300)))
         assert np.all(np.count_nonzero(points, axis=1) == [half, n] * 150)
         even = points.sum(axis=1) / np.sqrt([half, n] * 150)
@@ -55,7 +55,7 @@ def test_bold_mixtures_are_of_all_or_half_of_the_sources_and_strong() -> None:
 
 def test_any_twelve_bold_mixtures_in_a_row_differ_in_strength_and_in_what_they_bring_together() -> None:
     for seed in range(20):
-        series = Box(weights(3, high=9)).bold_mixtures(np.random.default_rng(seed))
+        series = PointSampler(weights(3, high=9)).bold_mixtures(np.random.default_rng(seed))
         for _ in range(4):
             points = np.array(list(itertools.islice(series, 12)))
             strengths = points.sum(axis=1) / np.sqrt([2, 3] * 6)
@@ -69,7 +69,7 @@ def test_pruned_points_lose_some_sources_and_change_in_strength() -> None:
     rng = np.random.default_rng(0)
     before = rng.uniform(0.1, 0.4, (400, 4, 2))
     before[:, 3] = 0
-    after = Box(weights(4, 2)).pruned(before.reshape(400, 8), rng).reshape(400, 4, 2)
+    after = PointSampler(weights(4, 2)).pruned(before.reshape(400, 8), rng).reshape(400, 4, 2)
     left = after.sum(axis=2) > 0
     assert np.array_equal(np.unique(left.sum(axis=1)), [1, 2, 3])
     for row in range(400):
@@ -82,13 +82,15 @@ def test_pruned_points_lose_some_sources_and_change_in_strength() -> None:
     both_ways = [
         Axis(name=axis.name, low=-1, high=1, family=axis.family, neutral=0.0) for axis in weights(4, 2)
     ]
-    assert np.isfinite(Box(both_ways).pruned(signed, rng)).all(), "weights of a source may cancel"
+    assert np.isfinite(PointSampler(both_ways).pruned(signed, rng)).all(), "weights of a source may cancel"
     alone = np.array([[0.5, 0.5, 0, 0], [0.0, 0, 0, 0]])
-    assert np.allclose(Box(weights(2, 2)).pruned(alone, rng), alone, atol=1e-6), "nothing to leave out"
+    assert np.allclose(PointSampler(weights(2, 2)).pruned(alone, rng), alone, atol=1e-6), (
+        "nothing to leave out"
+    )
 
 
 def test_points_are_apart_by_one_float_or_by_any_whole_number() -> None:
-    box = Box(
+    sampler = PointSampler(
         [
             Axis(name="w", low=0, high=2),
             Axis(name="layers", low=0, high=100, kind="int"),
@@ -97,14 +99,14 @@ def test_points_are_apart_by_one_float_or_by_any_whole_number() -> None:
     )
     known = np.array([[1.0, 50, 0.5]])
     points = np.array([[1.0, 50, 0.5], [1.1, 50, 0.52], [1.21, 50, 0.5], [1.0, 51, 0.5]])
-    assert box.apart(points, known, 0.1).tolist() == [False, False, True, True]
-    assert box.apart(points, known[:0], 0.1).all()
+    assert sampler.differ(points, known, 0.1).tolist() == [False, False, True, True]
+    assert sampler.differ(points, known[:0], 0.1).all()
 
 
 def test_as_many_as_a_search_draws_bring_up_to_five_sources_together() -> None:
     for n in (3, 4, 5):
         found = [
-            (Box(weights(n)).first_mixtures(6, np.random.default_rng(seed)) > 0).T.astype(int)
+            (PointSampler(weights(n)).initial_mixtures(6, np.random.default_rng(seed)) > 0).T.astype(int)
             for seed in range(40)
         ]
         assert np.mean([(each @ each.T).min() >= 1 for each in found]) > 0.9
@@ -112,14 +114,14 @@ def test_as_many_as_a_search_draws_bring_up_to_five_sources_together() -> None:
 
 def test_first_mixtures_are_nearly_even() -> None:
     for n in (1, 2, 5):
-        points = Box(weights(n)).first_mixtures(200, np.random.default_rng(n))
+        points = PointSampler(weights(n)).initial_mixtures(200, np.random.default_rng(n))
         shares = points[100:] / points[100:].sum(axis=1, keepdims=True)
         assert np.allclose(shares.mean(axis=0), 1 / n, atol=0.03)
         assert shares.std(axis=0).max() < 0.15
 
 
 def test_blocks_of_a_source_have_about_the_same_weight() -> None:
-    points = Box(weights(3, n_blocks=4)).mixtures(40, np.random.default_rng(2)).reshape(40, 3, 4)
+    points = PointSampler(weights(3, n_blocks=4)).mixtures(40, np.random.default_rng(2)).reshape(40, 3, 4)
     assert np.all(points[::2].std(axis=2) < 1e-9)
     assert np.all(points[1::2].std(axis=2).max(axis=1) > 0)
 
@@ -130,7 +132,7 @@ def test_bounds_hold_and_other_axes_are_drawn_uniformly() -> None:
         Axis(name="density", low=0.2, high=1.0),
         Axis(name="on", low=0, high=1, kind="binary"),
     ]
-    points = Box(axes).mixtures(200, np.random.default_rng(3))
+    points = PointSampler(axes).mixtures(200, np.random.default_rng(3))
     assert points[:, :2].max() <= 0.6
     assert points[:, 2].min() >= 0.2
     assert abs(points[:, 2].mean() - 0.6) < 0.05
@@ -138,8 +140,8 @@ def test_bounds_hold_and_other_axes_are_drawn_uniformly() -> None:
 
 
 def test_every_other_step_moves_a_source_as_a_whole() -> None:
-    box = Box(weights(2, n_blocks=5))
+    sampler = PointSampler(weights(2, n_blocks=5))
     centres = np.full((100, 10), 0.7)
-    moved = (box.near(centres, 0.1, 4.0, np.random.default_rng(4)) - centres).reshape(100, 2, 5)
+    moved = (sampler.perturbed(centres, 0.1, 4.0, np.random.default_rng(4)) - centres).reshape(100, 2, 5)
     assert np.all(moved[1::2].std(axis=2) < 1e-9)
     assert np.any(moved[1::2] != 0, axis=(1, 2)).all()
