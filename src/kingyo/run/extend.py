@@ -8,7 +8,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Limits
-from kingyo.evolution.budget import Spent
+from kingyo.evolution.budget import BudgetSpent
 from kingyo.io.units import amount_text, counted
 from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.run.config_sections import Budget
@@ -142,9 +142,9 @@ def _require_room(store: RunStore, limits: Limits) -> None:
             )
 
 
-def _spent(store: RunStore) -> Spent:
+def _spent(store: RunStore) -> BudgetSpent:
     costs = store.costs(MAIN, "fit").values()
-    return Spent(
+    return BudgetSpent(
         trials=len(store.trials(MAIN)),
         items=sum(items for items, _ in costs),
         seconds=sum(seconds for _, seconds in costs),

@@ -8,7 +8,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES
-from kingyo.evolution.trial_evaluation import Known
+from kingyo.evolution.trial_evaluation import KnownScores
 from kingyo.run.provenance import Changes, changed_error, changed_files, has_scores, version_differences
 from kingyo.run.renewals import ACCEPTED
 from kingyo.run.scoring_code import CODE, VERSIONS
@@ -74,7 +74,7 @@ _DIFFERENCES = {
 }
 
 
-def scores_of_other_seed(store: RunStore) -> Known:
+def scores_of_other_seed(store: RunStore) -> KnownScores:
     """Return the scores of the baselines of another seed, which are the same in this run.
 
     The other run is the first finished one with the same items, models, code, settings, threads and versions,
@@ -100,7 +100,7 @@ def _contents(store: RunStore) -> list[object]:
     return [store.items(), *(_without_free_keys(key, store.fact(key)) for key in facts)]
 
 
-def _baseline_scores(store: RunStore) -> Known:
+def _baseline_scores(store: RunStore) -> KnownScores:
     scores: dict[tuple[str, Split], dict[str, ItemScore]] = {}
     for trial in store.trials(BASELINES):
         for split in SPLITS:

@@ -13,7 +13,7 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Objectives, stored_objectives
-from kingyo.evolution.objectives import Scorer
+from kingyo.evolution.scorer import Scorer
 from kingyo.io.lazy_torch import torch
 from kingyo.models.kinds import TrainsLora
 from kingyo.recipe import Recipe
@@ -157,7 +157,7 @@ class TrainedSpace(SourceSpace):
 
     def _objectives(self, store: RunStore) -> Objectives:
         task = build_tasks(self.config.specs, store.items(), self.folder)
-        return stored_objectives(store).bound(set_measures_of(task))
+        return stored_objectives(store).with_set_measures(set_measures_of(task))
 
     @property
     def _kind(self) -> TrainsLora:
