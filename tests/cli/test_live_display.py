@@ -237,7 +237,7 @@ def test_a_file_is_no_terminal_even_where_colours_are_forced(
     told = capsys.readouterr().err
     assert "\x1b[" not in re.sub(r"\x1b\[[0-9;]*m", "", told), "nothing is drawn in place"
     assert "Search on fit: 30 models, up to 16 items each" in told
-    best = r"30 trials, best 96\.7 % \(estimated; 50\.0 % of the 16 items it met\); about .+ left in all: "
+    best = r"30 trials, best 96\.7 % \(estimated; 50\.0 % of the 16 items it met\); about .+ left in total: "
     assert re.search(f"{best}controls ", " ".join(told.split())), told
 
 
@@ -262,7 +262,8 @@ def test_time_left_of_the_whole_run_and_of_its_parts() -> None:
     assert pace.left(pace.legs("validation")) == pytest.approx(28 * 40 * SECONDS)
     assert pace.left(pace.legs("test")) == pytest.approx(7 * 100 * SECONDS)
     assert re.fullmatch(
-        r"about 5 min left in all: search \d+ s, controls 91 s, validation 112 s, test 70 s", time_left(pace)
+        r"about 5 min left in total: search \d+ s, controls 91 s, validation 112 s, test 70 s",
+        time_left(pace),
     )
 
 
@@ -337,7 +338,7 @@ def test_what_was_stored_before_takes_no_time() -> None:
         table.take(event)
     assert pace.left(pace.legs("search")) is None, "no speed is known"
     assert 0 < pace.share() < 0.1
-    assert "before" in next(line for line in drawn(table, 80) if "baselines" in line)
+    assert "stored" in next(line for line in drawn(table, 80) if "baselines" in line)
 
 
 def test_what_was_stored_before_is_not_left() -> None:

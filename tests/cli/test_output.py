@@ -95,12 +95,12 @@ class TestConsole:
         assert captured.get() == "it said :smile:\n"
 
     def test_no_command_prints_past_the_two_doors(self) -> None:
-        """``terminal.echo`` and ``whole.Console``; rich's own class serves as a type alone."""
+        """``terminal.echo`` and ``console.Console``; rich's own class serves as a type alone."""
         past = re.compile(
             r"typer\.echo|(?<![\w.])print\(|\.std(?:out|err)\.write|from rich.console import Console(?!, )"
         )
         for path in Path(cli.__file__).parent.glob("*.py"):
-            if path.name not in ("terminal.py", "whole.py"):
+            if path.name not in ("terminal.py", "console.py"):
                 assert past.findall(path.read_text(encoding="utf-8")) == [], path.name
 
 
@@ -199,7 +199,7 @@ class TestErrors:
 
         @app.command("fail")
         def fail(as_json: bool = typer.Option(False, "--json")) -> None:
-            with errors_beside([{"out": "first"}]):
+            with errors_beside({"targets": [{"out": "first"}]}):
                 raise Interrupted("Interrupted; go on.")
 
         done = command("fail", "--json")

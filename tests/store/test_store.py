@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.cli.resume import differences
+from kingyo.cli.run_checks import run_yaml_changes
 from kingyo.errors import KingyoError
 from kingyo.run.stored_config import stored_config
 from kingyo.store import DATABASE, RunStore, StoredOutcome
@@ -228,7 +228,7 @@ def test_an_older_run_keeps_its_way_to_choose(
         assert store.fact("config") == config
         (spec,) = stored_config(store)[0].specs.values()
         assert dict(spec.graders) == after
-        assert differences(store) is None, "the run.yaml has not changed"
+        assert run_yaml_changes(store) is None, "the run.yaml has not changed"
 
 
 def test_copies_cost_no_item_evaluation(tmp_path: Path) -> None:
