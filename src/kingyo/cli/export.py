@@ -39,7 +39,7 @@ PipelineOption = Annotated[
     bool,
     typer.Option(
         "--pipeline/--no-pipeline",
-        help="If a component of a diffusers pipeline was merged: write the full pipeline or only the component.",
+        help="If a component of a diffusers pipeline was merged: write the full pipeline, or only it.",
     ),
 ]
 
