@@ -33,7 +33,7 @@ def recipe(
         LayerForm | None,
         typer.Option(
             "--as",
-            help="slices: write layer paths as slices of mergekit; path: write slices of one source as a path.",
+            help="slices: write layer paths as slices of mergekit. path: write one-source slices as a path.",
         ),
     ] = None,
     trial: Annotated[
