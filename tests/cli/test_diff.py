@@ -24,7 +24,7 @@ def test_two_models(world: World) -> None:
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["A", "=", "a"] in lines
-    assert ["layer", "numbers", "‖A‖", "‖B‖", "‖A", "−", "B‖", "relative", "cosine", "equal"] in lines
+    assert ["layer", "parameters", "‖A‖", "‖B‖", "‖A", "−", "B‖", "relative", "cosine", "equal"] in lines
     assert {line[0] for line in lines if line} >= {
         "embedding",
         "attention",
@@ -42,7 +42,7 @@ def test_two_models(world: World) -> None:
 def test_two_models_and_their_base(world: World) -> None:
     done = world.run("diff", "a", "b", "--base", "base")
     assert done.returncode == 0, done.stderr
-    assert "kind numbers ‖δA‖ ‖δB‖ cosine opposed by size" in " ".join(done.stdout.split())
+    assert "kind parameters ‖δA‖ ‖δB‖ cosine opposed by size" in " ".join(done.stdout.split())
     assert "look nearly independent" in done.stdout
     assert "Opposite signs" not in done.stdout
 

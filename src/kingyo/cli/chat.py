@@ -45,8 +45,9 @@ def chat(
 ) -> None:
     """Ask a model questions, one per line. An empty line or Ctrl-D ends the chat.
 
-    Each line is a separate question; earlier lines are not sent. It goes through the model's chat template or
-    --prompt. If an exported model was scored with another prompt, chat shows that prompt but does not use it.
+    Questions are independent: the model does not see earlier ones. The prompt is
+    the model's chat template or --prompt. If an exported model was scored with
+    another prompt, chat shows that prompt but does not use it.
 
     Example: `kingyo chat my-model --prompt "{prompt}\\n"`
     """

@@ -105,7 +105,7 @@ def _groups(comparison: CheckpointComparison, what: str, groups: Mapping[str, Co
     head, cells = _columns(comparison)
     scale = "" if comparison.base is None else ", ‖δ‖ as a share of ‖base‖"
     means = "" if len(comparison.models) < 3 else "; mean over pairs"
-    table = _table(f"By {what}{scale}{means}", what, "numbers", *head)
+    table = _table(f"By {what}{scale}{means}", what, "parameters", *head)
     for name, sums in groups.items():
         table.add_row(escape(name.removeprefix("block.")), _count(sums.numbers), *cells(sums))
     return table
@@ -154,11 +154,11 @@ def _share(value: float | None) -> str:
     return percent(value) if value >= 0.01 or value == 0 else f"{100 * value:.2g} %"
 
 
-def _count(numbers: int) -> str:
+def _count(n: int) -> str:
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if numbers >= size:
-            return f"{numbers / size:.3g} {unit}"
-    return str(numbers)
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return str(n)
 
 
 def _number(value: float | None) -> str:

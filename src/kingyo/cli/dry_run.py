@@ -25,36 +25,36 @@ _MAX_GENES = 12
 SPEED = 10  # answers per second in the example; a dry run measures nothing
 
 
-def print_dry_run(found: DryRun) -> None:
+def print_dry_run(plan: DryRun) -> None:
     """Print the models, search, cost and first recipe of a run to standard output."""
     console = Console(highlight=False)
-    run = found.run
-    say(console, f"[bold]{escape(found.run.config.name)}[/bold]")
-    print_whole(console, _models(found), leading=2)
-    for line in _search_lines(found):
+    run = plan.run
+    say(console, f"[bold]{escape(plan.run.config.name)}[/bold]")
+    print_whole(console, _models(plan), leading=2)
+    for line in _search_lines(plan):
         say(console, escape(line))
     print_whole(console, _genes(run.axes), leading=2)
     if len(run.axes) > _MAX_GENES:
         say(console, f"  and {len(run.axes) - _MAX_GENES} more; --json lists all")
-    print_whole(console, _parts(found.cost), leading=2)
-    for line in (*_cost_lines(found.cost), *_memory_lines(found.memory, found.run.config.device)):
+    print_whole(console, _parts(plan.cost), leading=2)
+    for line in (*_cost_lines(plan.cost), *_memory_lines(plan.memory, plan.run.config.device)):
         say(console, escape(line))
-    for note in found.notes:
+    for note in plan.notes:
         say(console, f"[dim]note[/dim]: {escape(note)}")
     say(console, "the recipe with every gene at its start:")
     for line in run.first.to_yaml().splitlines():
         say(console, escape(f"  {line}"))
-    say(console, f"All fits together. Nothing was written or run. {_next(found)}")
+    say(console, f"All fits together. Nothing was written or run. {_next(plan)}")
 
 
-def _next(found: DryRun) -> str:
-    if found.missing_device is None:
+def _next(plan: DryRun) -> str:
+    if plan.missing_device is None:
         return "Start the run without --dry-run."
-    return escape(f"But the run cannot start on this machine: {found.missing_device}.")
+    return escape(f"But the run cannot start on this machine: {plan.missing_device}.")
 
 
-def _models(found: DryRun) -> Table:
-    models, table = found.run.models, _table("", "model", "numbers", "dtype", "size", "to download")
+def _models(plan: DryRun) -> Table:
+    models, table = plan.run.models, _table("", "model", "parameters", "dtype", "size", "to download")
     base = {} if models.base is None else {"base": models.base}
     for name, model in {**models.sources, **base}.items():
         table.add_row(*map(escape, _model_cells(name, model)))
@@ -68,8 +68,8 @@ def _model_cells(name: str, model: Checkpoint) -> tuple[str, ...]:
     return name, model.reference, count_text(model.n_parameters), ", ".join(dtypes), size_text(size), missing
 
 
-def _search_lines(found: DryRun) -> Iterator[str]:
-    run, config, first = found.run, found.run.config, found.run.settings.first
+def _search_lines(plan: DryRun) -> Iterator[str]:
+    run, config, first = plan.run, plan.run.config, plan.run.settings.first
     items = ", ".join(f"{len(run.items[split])} {split}" for split in SPLITS)
     near = f"; {run.data.near}" if run.data.near.groups else ""
     unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
@@ -86,10 +86,10 @@ def _search_lines(found: DryRun) -> Iterator[str]:
         f"{f', {settings}' if settings else ''}{_given(main)}"
     )
     if config.space != "dataflow":
-        yield f"merge: {', '.join(first.methods)}, groups {first.groups}, {_dtype(found)}"
-    yield from _path_lines(run.settings, found.paths)
+        yield f"merge: {', '.join(first.methods)}, groups {first.groups}, {_dtype(plan)}"
+    yield from _path_lines(run.settings, plan.paths)
     yield f"screen: {_screen(first.screen, len(run.items['fit']))}"
-    yield from _next_search(found) if run.settings.then is not None else ()
+    yield from _next_search(plan) if run.settings.then is not None else ()
     yield f"genes: {len(run.axes)}"
 
 
@@ -100,10 +100,10 @@ def _screen(screen: ScreenSettings, n_fit: int) -> str:
     return f"{items}; {'all candidates' if screen.rule == 'none' else screen.rule}"
 
 
-def _next_search(found: DryRun) -> Iterator[str]:
+def _next_search(plan: DryRun) -> Iterator[str]:
     """Describe the search for paths that follows the search for weights."""
-    main = next(each for each in found.run.foreseen if each.name == MAIN)
-    screen = _screen(main.screen, len(found.run.items["fit"]))
+    main = next(each for each in plan.run.foreseen if each.name == MAIN)
+    screen = _screen(main.screen, len(plan.run.items["fit"]))
     yield f"path search: {counted(len(main.space.axes), 'gene')}{_given(main)}; screen: {screen}"
 
 
@@ -126,13 +126,13 @@ def _path_lines(settings: RunSettings, paths: PathCosts | None) -> Iterator[str]
     )
 
 
-def _dtype(found: DryRun) -> str:
+def _dtype(plan: DryRun) -> str:
     """Return the dtype of candidates, and a hint if another is faster."""
-    models, own = found.run.models, found.run.config.merge.dtype
+    models, own = plan.run.models, plan.run.config.merge.dtype
     model = models.base or next(iter(dict(models.sources).values()))
     dtypes = {own} if own else {info.stored_dtype for info in model.tensors.values()}
-    is_free = found.run.config.merge.genome is None  # genome files of mergekit-evolve need bfloat16
-    slow = is_free and found.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
+    is_free = plan.run.config.merge.genome is None  # genome files of mergekit-evolve need bfloat16
+    slow = is_free and plan.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
     hint = "; most CPUs are faster with merge.dtype: float32" if slow else ""
     return (own or "the models' own dtype") + hint
 

@@ -55,8 +55,9 @@ def evaluate(
 ) -> None:
     """Score a model on a task and print the score with its confidence interval.
 
-    With a run folder as the task, the items are those of the run. With several tasks, each is scored, then
-    their weighted mean. --kind overrides the `kind` of a run or run.yaml.
+    With a run folder as the task, the items are those of the run. With several
+    tasks, each is scored, then their weighted mean. --kind overrides the `kind`
+    of a run or run.yaml.
 
     Example: `kingyo evaluate my-model task.yaml --split test`
     """

@@ -39,7 +39,8 @@ PipelineOption = Annotated[
     bool,
     typer.Option(
         "--pipeline/--no-pipeline",
-        help="If a component of a diffusers pipeline was merged: write the full pipeline, or only it.",
+        help="For a merged component of a diffusers pipeline: write the full pipeline, or only the "
+        "component.",
     ),
 ]
 
@@ -60,9 +61,10 @@ def export(
 ) -> None:
     """Write the best model of a run as a Hugging Face folder with its recipe and model card.
 
-    By default this is the bred model, with two exceptions: a control that is better on validation, and the
-    best baseline if the bred model does not beat it by a standard error on fit and validation together. If
-    both give the same score on every item, the bred model is written.
+    The default is the bred model, with two exceptions: a control that is
+    better on validation, and the best baseline if the bred model does not beat
+    it by a standard error on fit and validation together. If both have the
+    same score on every item, the bred model is written.
 
     Example: `kingyo export runs/first my-model`
     """

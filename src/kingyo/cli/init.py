@@ -94,7 +94,8 @@ def init(
 ) -> None:
     """Write a commented run.yaml for your models and task file, and check that they fit together.
 
-    Asks for everything that is not given. With --source and --task it asks only for the grader.
+    Settings that are not given are asked for; with --source and --task, only
+    the grader is.
 
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
     """

@@ -84,7 +84,7 @@ def _own(each: MergeGroup, everywhere: Sequence[str]) -> str:
 
 
 def _models(survey: Preflight, target: PlannedOutput) -> Table:
-    table = _table("", "model", "numbers", "dtype", "size", "licence")
+    table = _table("", "model", "parameters", "dtype", "size", "licence")
     for origin in target.origins:
         model = survey.steps.models[origin.reference]
         dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
@@ -116,9 +116,9 @@ def _tensors(groups: Sequence[MergeGroup], everywhere: Sequence[str]) -> Table:
 
 def _output(target: PlannedOutput) -> str:
     names = [f"{shard.file} ({size_text(shard.n_bytes)})" for shard in target.shards]
-    n_numbers = sum(each.n_elements for each in group(target.plan))
+    n_parameters = sum(each.n_elements for each in group(target.plan))
     return (
-        f"writes {counted(len(target.plan.jobs), 'tensor')}, {count_text(n_numbers)} numbers, "
+        f"writes {counted(len(target.plan.jobs), 'tensor')}, {count_text(n_parameters)} parameters, "
         f"{size_text(target.n_bytes)} in {counted(len(names), 'file')}: {told(names, _MAX_FILES)}"
     )
 

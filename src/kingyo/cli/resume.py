@@ -64,11 +64,13 @@ def resume(
 ) -> None:
     """Continue an interrupted run to the same winner, or extend the budget of a run.
 
-    With a larger budget the search continues where it ended, then its controls, and the winner is picked
-    again. If test has been read before, the second reading is marked.
+    With a larger budget the search continues where it ended, then its controls,
+    and the winner is picked again. If test was read before, the results state
+    that it was read twice.
 
-    If kingyo, a library or your own code has changed since the scores were made, resume stops. Use --rescore
-    to score everything again, or --accept-changes to keep the old scores.
+    If kingyo, a library or your own code has changed since the scores were
+    made, resume stops. Use --rescore to score everything again, or
+    --accept-changes to keep the old scores.
 
     Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
     """
@@ -106,9 +108,10 @@ def control(
 ) -> None:
     """Add a control to a finished run: a search of the same cost to compare the winner with.
 
-    `trained` trains a LoRA on the fit items for as long as the search took; it needs the extra `lora`. The
-    other controls have the same trials as if they had been enabled in the run.yaml. If it is interrupted,
-    the same command continues.
+    `trained` trains a LoRA on the fit items for as long as the search took; it
+    needs the extra `lora`. The other controls have the same trials as if they
+    had been enabled in the run.yaml. After an interrupt, the same command
+    continues.
 
     Example: `kingyo control runs/first random`
     """
