@@ -175,7 +175,7 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
     best, number = max(solved), solved.index(max(solved))
     said = found[kind].what
     assert "(uniform) scores 50.0 %" in said
-    assert f"best of the first {min(4, len(solved))} that could be scored has " in said
+    assert f"best of the first {min(4, len(solved))} successful candidates " in said
     assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f} %." in said
     if kind != "progress":
         assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in found[kind].remedy

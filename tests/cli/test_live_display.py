@@ -237,7 +237,7 @@ def test_a_file_is_no_terminal_even_where_colours_are_forced(
     told = capsys.readouterr().err
     assert "\x1b[" not in re.sub(r"\x1b\[[0-9;]*m", "", told), "nothing is drawn in place"
     assert "Search on fit: 30 models, up to 16 items each" in told
-    best = r"30 trials, best 96\.7 % \(estimated; 50\.0 % of the 16 items it met\); about .+ left in total: "
+    best = r"30 trials, best 96\.7 % \(estimated; 50\.0 % on 16 items\); about .+ left in total: "
     assert re.search(f"{best}controls ", " ".join(told.split())), told
 
 

@@ -19,7 +19,7 @@ MORE = 60  # least number of candidates that advice suggests to add
 
 @dataclass(frozen=True, kw_only=True)
 class _Course:
-    """The best baseline, the best of the first that could be scored, the best of all; how many there were."""
+    """The best baseline, the best of the first successful candidates and of all, and their numbers."""
 
     baseline: StoredTrial
     first: EvaluationRow
@@ -43,7 +43,7 @@ def course_of_search(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     by = "" if summary.decided_by is None else f", by {summary.decided_by}"
     what = (
         f"On fit{by}: the best baseline ({course.baseline.name}) scores {baseline[1]}, the best of the first "
-        f"{course.n_first} that could be scored has {first[1]}, the best of all {course.n} "
+        f"{course.n_first} successful candidates {first[1]}, the best of all {course.n} "
         f"(trial {number}) {best[1]}."
     )
     says_little = course.n < ENOUGH or _is_perfect(store, course.best_trial)

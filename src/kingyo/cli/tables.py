@@ -29,16 +29,7 @@ def score_text(value: Interval | None) -> str:
 def print_summary(summary: RunSummary) -> None:
     """Print status, scores with intervals, and comparisons to standard output."""
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
-    better = summary.better_than_bred()
-    if better is not None:
-        console.print(escape(better), style="bold")
-    others = "baselines and controls" if summary.controls else "baselines"
-    console.print(
-        f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
-        f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including {others}, "
-        f"{_copied(summary.copied)}{summary.seconds:,.0f} s"
-    )
+    _print_status(console, summary)
     console.print(_scores(summary, is_narrow=console.width < NARROW))
     if summary.set_rows():
         console.print(_sets(summary))
@@ -48,22 +39,36 @@ def print_summary(summary: RunSummary) -> None:
         console.print(_front(summary))
     if summary.path is not None:
         print_path(console, summary.path, "bred" if summary.winner is not None else "best so far")
-    for comparison in summary.comparisons:
-        console.print(escape(_sentence(comparison, summary.decided_by)))
-    picked = summary.how_picked()
-    for line in (*([] if picked is None else [picked]), *_honesty(summary)):
-        console.print(line)
-    if summary.training is not None:
-        say(console, escape(str(summary.training)))
-    if summary.test_note is not None:
-        say(console, summary.test_note)
+    for line in _conclusions(summary):
+        say(console, escape(line))
     for renewal in summary.renewals:
         say(console, escape(str(renewal)), style="bold")
-    missing = summary.not_compared()
-    if missing is not None:
-        say(console, escape(missing))
+
+
+def _print_status(console: Console, summary: RunSummary) -> None:
+    say(console, f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
+    better = summary.better_than_bred()
+    if better is not None:
+        say(console, escape(better), style="bold")
+    others = "baselines and controls" if summary.controls else "baselines"
+    say(
+        console,
+        f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
+        f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including {others}, "
+        f"{_copied(summary.copied)}{summary.seconds:,.0f} s",
+    )
+
+
+def _conclusions(summary: RunSummary) -> Iterator[str]:
+    """Yield comparisons with the winner, how it was picked, and what limits these results."""
+    for comparison in summary.comparisons:
+        yield _sentence(comparison, summary.decided_by)
+    yield from (line for line in (summary.how_picked(), *_honesty(summary)) if line is not None)
+    if summary.training is not None:
+        yield str(summary.training)
+    yield from (line for line in (summary.test_note, summary.not_compared()) if line is not None)
     if summary.winner is not None and not summary.comparisons:
-        console.print("The test split has not been read yet.")
+        yield "The test split has not been read yet."
 
 
 def _leader(summary: RunSummary) -> str:

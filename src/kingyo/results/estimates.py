@@ -37,7 +37,7 @@ class FitEstimate:
 
     @property
     def beside(self) -> str:
-        """Say what stands beside the estimate: ``estimated; 0.0 % of the 16 items it met``."""
+        """Say what stands beside the estimate: ``estimated; 0.0 % on 16 items``."""
         return estimated(self.raw, self.score.n)
 
     def to_json(self) -> dict[str, object]:
@@ -49,7 +49,7 @@ class FitEstimate:
 
 def estimated(raw: float, n: int) -> str:
     """Say that a score is an estimate, and what was measured."""
-    return f"estimated; {percent(raw)} of the {counted(n, 'item')} it met"
+    return f"estimated; {percent(raw)} on {counted(n, 'item')}"
 
 
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
