@@ -166,8 +166,7 @@ def test_a_run_yaml_that_changed_does_not_hold(short: World) -> None:
     (short.folder / "changed.yaml").write_text(yaml.safe_dump({**text, "finalists": 2}))
     done = short.run("resume", "runs/small", "--candidates", "+2")
     assert done.returncode == 0, done.stderr
-    assert "Note: The run goes on with the run.yaml that it began with" in done.stderr
-    assert "changed.yaml has changed since: finalists." in done.stderr
+    assert "changed.yaml has changed" in done.stderr and "Changed: finalists." in done.stderr
     (short.folder / "changed.yaml").write_text("no: [yaml")
     done = short.run("resume", "runs/small", "--candidates", "+2")
     assert done.returncode == 0, done.stderr

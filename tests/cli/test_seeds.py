@@ -94,7 +94,7 @@ def test_interrupted_it_says_how_to_go_on(world: World) -> None:
     words = ("evolve", config, "--run", "runs/my seeds", "--seeds", "2", "--seed", "3")
     code, errors = interrupted(world, *words, after=8, sent=signal.SIGINT, where="runs/my seeds/seed-3")
     assert code == 130 and "Traceback" not in errors
-    said = errors.strip().splitlines()[-1].partition("Go on with: kingyo ")[2]
+    said = errors.strip().splitlines()[-1].partition("Continue with: kingyo ")[2]
     done = world.run(*shlex.split(said))
     assert done.returncode == 0, done.stderr
     assert "2 seeds (3, 4)" in done.stdout
