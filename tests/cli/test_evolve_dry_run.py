@@ -56,7 +56,7 @@ def test_it_says_what_would_be_done(command: Command) -> None:
     assert "validation 13 12 156 11 %" in lines, (
         "three finalists of each of three searches, and four baselines"
     )
-    assert "whole run 96 1,456 100 %" in lines
+    assert "total 96 1,456 100 %" in lines
     assert "answers to grade: 1,456 at most, 26 % of them in the search itself" in lines
     assert any(
         line.startswith("time at 10 answers per second: 2 min (baselines 6 s, search") for line in lines

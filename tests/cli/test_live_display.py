@@ -125,7 +125,7 @@ def check_columns(lines: list[str]) -> None:
             cell = row[start:end].ljust(end - start)
             assert not cell.strip() or not cell[-1].isspace(), f"{cell!r} of {row!r}"
         assert len(row) <= ends[-1]
-    assert rows[-1].startswith("  whole run")
+    assert rows[-1].startswith("  total")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -149,7 +149,7 @@ def test_columns_stay_in_line_from_the_first_event_to_the_last(width: int) -> No
     lines = drawn(table, width)
     check_columns(lines)
     assert [line[0] for line in lines[2:8]] == ["✓"] * 6
-    assert lines[8].split()[:5] == ["whole", "run", "126", "of", "126"]
+    assert lines[8].split()[:4] == ["total", "126", "of", "126"]
 
 
 def test_a_search_may_score_more_models_than_foreseen() -> None:
@@ -201,7 +201,7 @@ def test_a_low_terminal_gets_the_bars_alone() -> None:
         pace.take(event)
         table.take(event)
     lines = drawn(table, 80, height=12)
-    assert [line.split()[0] for line in lines] == ["baselines", "whole"]
+    assert [line.split()[0] for line in lines] == ["baselines", "total"]
     assert len(drawn(table, 80, height=24)) > 8, "24 lines are enough"
 
 

@@ -17,7 +17,7 @@ from kingyo import cli
 from kingyo.cli import app
 from kingyo.cli.answers import ItemAnswer, print_answers
 from kingyo.cli.as_json import json_alone, json_text, print_json
-from kingyo.cli.console import Console, say
+from kingyo.cli.console import Console, print_text
 from kingyo.cli.merge import errors_beside
 from kingyo.cli.terminal import echo, visible
 from kingyo.errors import Interrupted
@@ -84,14 +84,14 @@ class TestConsole:
             file=StringIO(), force_terminal=True, width=200, color_system="standard", highlight=False
         )
         with console.capture() as captured:
-            say(console, f"[bold]{ATTACK}[/bold]")
+            print_text(console, f"[bold]{ATTACK}[/bold]")
             console.print(Text(f"{CLEAR}{TURNED}", style="red"))
         assert captured.get() == f"\x1b[1m{SHOWN}\x1b[0m\n\x1b[31m\\x1b[2J\\u202e\x1b[0m\n"
 
     def test_emoji_codes_of_strangers_stay_as_they_are(self) -> None:
         console = Console(file=StringIO(), width=200)
         with console.capture() as captured:
-            say(console, "it said :smile:")
+            print_text(console, "it said :smile:")
         assert captured.get() == "it said :smile:\n"
 
     def test_no_command_prints_past_the_two_doors(self) -> None:

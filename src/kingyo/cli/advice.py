@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from kingyo.advice import Advice, lost_writes, scores_without_differences
 from kingyo.advice.message import FEW
-from kingyo.cli.console import Console, say
+from kingyo.cli.console import Console, print_text
 from kingyo.cli.terminal import echo
 from kingyo.evolution import MAIN, Event
 from kingyo.run.config import PARAMETERS
@@ -26,7 +26,7 @@ def print_advice(advice: Sequence[Advice]) -> None:
     """Print advice to standard output, warnings in bold on a terminal."""
     console = Console(highlight=False)
     for each in advice:
-        say(console, escape(advice_text(each)), style="bold" if each.level == "warning" else None)
+        print_text(console, escape(advice_text(each)), style="bold" if each.level == "warning" else None)
 
 
 def warn_lost(store: RunStore) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.markup import escape
 
-from kingyo.cli.console import Console, say
+from kingyo.cli.console import Console, print_text
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.results.summary import token_limits
@@ -72,7 +72,7 @@ def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
     """Print items with their answers."""
     for each in answers:
         name = f"{each.item.task}: {each.item.id}" if each.item.task else each.item.id
-        say(console, f"\n[bold]{escape(name)}[/bold]: {100 * each.answer.score:.0f} %")
+        print_text(console, f"\n[bold]{escape(name)}[/bold]: {100 * each.answer.score:.0f} %")
         if each.item.prompt or not each.item.media:
             _print_text(console, "prompt", each.item.prompt)
         for image in each.item.images:

@@ -31,7 +31,7 @@ class Console(rich_console.Console):
             yield each if each.control else Segment(visible(each.text), each.style)
 
 
-def print_whole(console: Console, table: Table, *, leading: int = 1) -> None:
+def print_table(console: Console, table: Table, *, leading: int = 1) -> None:
     """Print a table without truncating cells.
 
     If it is too wide for the terminal, cells are wrapped. If that is not enough, the table is printed in
@@ -91,6 +91,6 @@ def _width(console: Console, cell: RenderableType) -> int:
     return _measure(console, cell).maximum
 
 
-def say(console: Console, text: str, style: str | None = None) -> None:
+def print_text(console: Console, text: str, style: str | None = None) -> None:
     """Print text, wrapped between words on a terminal; elsewhere lines are not wrapped."""
     console.print(text, style=style, soft_wrap=not console.is_terminal)

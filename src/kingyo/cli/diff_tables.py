@@ -10,7 +10,7 @@ from rich.columns import Columns
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, print_whole, say
+from kingyo.cli.console import Console, print_table, print_text
 from kingyo.stats import percent
 
 if TYPE_CHECKING:
@@ -31,19 +31,19 @@ def print_comparison(comparison: CheckpointComparison) -> None:
 
     console = Console(highlight=False)
     for i, reference in enumerate(comparison.models):
-        say(console, f"[bold]{letter(i)}[/bold] = {escape(reference)}")
+        print_text(console, f"[bold]{letter(i)}[/bold] = {escape(reference)}")
     if comparison.base is not None:
-        say(console, f"[bold]δ[/bold] = the change from the base, {escape(comparison.base)}")
-        print_whole(console, _models(comparison))
+        print_text(console, f"[bold]δ[/bold] = the change from the base, {escape(comparison.base)}")
+        print_table(console, _models(comparison))
     if len(comparison.models) > 2:
         matrices = [_matrix(title, cells) for title, cells in _matrices(comparison).items()]
         console.print(Columns(matrices, padding=(0, 3)))
-    print_whole(console, _groups(comparison, "kind", {**comparison.kinds, "all": comparison.total}))
-    print_whole(console, _groups(comparison, "layer", comparison.layers))
+    print_table(console, _groups(comparison, "kind", {**comparison.kinds, "all": comparison.total}))
+    print_table(console, _groups(comparison, "layer", comparison.layers))
     if comparison.base is not None:
-        say(console, LEGEND, style="dim")
+        print_text(console, LEGEND, style="dim")
     for line in (*comparison.notes, *advise(comparison)):
-        say(console, escape(line))
+        print_text(console, escape(line))
 
 
 def _models(comparison: CheckpointComparison) -> Table:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.cli.console import Console, print_whole, say
+from kingyo.cli.console import Console, print_table, print_text
 from kingyo.cli.parts_table import row_name
 from kingyo.dry_run import STAGES, Cost, CostPart, DryRun, MemoryForecast, PathCosts, total
 from kingyo.errors import told
@@ -29,22 +29,22 @@ def print_dry_run(plan: DryRun) -> None:
     """Print the models, search, cost and first recipe of a run to standard output."""
     console = Console(highlight=False)
     run = plan.run
-    say(console, f"[bold]{escape(plan.run.config.name)}[/bold]")
-    print_whole(console, _models(plan), leading=2)
+    print_text(console, f"[bold]{escape(plan.run.config.name)}[/bold]")
+    print_table(console, _models(plan), leading=2)
     for line in _search_lines(plan):
-        say(console, escape(line))
-    print_whole(console, _genes(run.axes), leading=2)
+        print_text(console, escape(line))
+    print_table(console, _genes(run.axes), leading=2)
     if len(run.axes) > _MAX_GENES:
-        say(console, f"  and {len(run.axes) - _MAX_GENES} more; --json lists all")
-    print_whole(console, _parts(plan.cost), leading=2)
+        print_text(console, f"  and {len(run.axes) - _MAX_GENES} more; --json lists all")
+    print_table(console, _parts(plan.cost), leading=2)
     for line in (*_cost_lines(plan.cost), *_memory_lines(plan.memory, plan.run.config.device)):
-        say(console, escape(line))
+        print_text(console, escape(line))
     for note in plan.notes:
-        say(console, f"[dim]note[/dim]: {escape(note)}")
-    say(console, "the recipe with every gene at its start:")
+        print_text(console, f"[dim]note[/dim]: {escape(note)}")
+    print_text(console, "the recipe with every gene at its start:")
     for line in run.first.to_yaml().splitlines():
-        say(console, escape(f"  {line}"))
-    say(console, f"All fits together. Nothing was written or run. {_next(plan)}")
+        print_text(console, escape(f"  {line}"))
+    print_text(console, f"All fits together. Nothing was written or run. {_next(plan)}")
 
 
 def _next(plan: DryRun) -> str:
@@ -161,8 +161,8 @@ def _parts(cost: Cost) -> Table:
     table = _table(*columns)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, parts in {**rows, "whole run": list(cost.parts)}.items():
-        items = "" if name == "whole run" else f"{max(part.items for part in parts):,}"
+    for name, parts in {**rows, "total": list(cost.parts)}.items():
+        items = "" if name == "total" else f"{max(part.items for part in parts):,}"
         models, answers = total(part.models for part in parts), total(part.answers for part in parts)
         every, seconds = cost.answers(), total(part.seconds for part in parts)
         share = "?" if answers is None or not every else f"{100 * answers / every:.0f} %"

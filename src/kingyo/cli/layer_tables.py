@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, print_whole, say
+from kingyo.cli.console import Console, print_table, print_text
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
@@ -31,32 +31,34 @@ def print_similarity(result: SimilarityResult) -> None:
     similarity = result.likeness
     for i, (name, reference) in enumerate(result.models.items()):
         title = escape(name) if name == reference else f"{escape(name)} ({escape(reference)})"
-        say(console, f"[bold]{letter(i)}[/bold] = {title}, {counted(similarity.n_layers[name], 'layer')}")
-    say(
+        print_text(
+            console, f"[bold]{letter(i)}[/bold] = {title}, {counted(similarity.n_layers[name], 'layer')}"
+        )
+    print_text(
         console,
         f"Measured on {counted(similarity.n_tokens, 'token')} of {counted(result.n_prompts, 'prompt')}, "
         "without the first token of each.",
     )
     if similarity.n_tokens < MIN_TOKENS * similarity.width:
-        say(
+        print_text(
             console,
             f"CKA is too large with so few tokens for a hidden size of {similarity.width}; use more prompts.",
         )
-    say(
+    print_text(
         console,
         "\nRow: output of a layer. Column: input of a layer. Each cell is a possible jump of a layer path.",
     )
-    print_whole(console, _matrix(similarity, "cosine", "Mean cosine"))
-    print_whole(console, _matrix(similarity, "cka", "Linear CKA"))
-    say(
+    print_table(console, _matrix(similarity, "cosine", "Mean cosine"))
+    print_table(console, _matrix(similarity, "cka", "Linear CKA"))
+    print_text(
         console,
         "By step, the mean of such jumps: +1 is the next layer, 0 the same layer of any model, -1 goes back.",
     )
-    print_whole(console, _steps(similarity))
-    say(
+    print_table(console, _steps(similarity))
+    print_text(
         console, "Alternatives for the next layer: the inputs that are most similar to the output of a layer."
     )
-    print_whole(console, _nearest(similarity))
+    print_table(console, _nearest(similarity))
 
 
 def _matrix(similarity: LayerSimilarity, measure: Measure, title: str) -> Table:

@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def layers(
-    what: Annotated[
+    inputs: Annotated[
         list[str],
         typer.Argument(
             metavar="RUN.yaml",
@@ -48,9 +48,9 @@ def layers(
     with redirect_stdout(sys.stderr):  # output of graders
         kind_name = None if kind is None else whole_reference(kind, Path.cwd())
         similarity = (
-            _of_run(what[0], items, kind_name, allow_pickle=allow_pickle)
-            if task is None and len(what) == 1
-            else _of_models(what, task, items, kind_name, allow_pickle=allow_pickle)
+            _of_run(inputs[0], items, kind_name, allow_pickle=allow_pickle)
+            if task is None and len(inputs) == 1
+            else _of_models(inputs, task, items, kind_name, allow_pickle=allow_pickle)
         )
     if as_json:
         from kingyo.compare.similarity_record import likeness_record

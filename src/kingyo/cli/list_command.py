@@ -43,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show_list(
-    what: Annotated[ListKind, typer.Argument(help="What to list.")],
+    kind: Annotated[ListKind, typer.Argument(help="What to list.")],
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Show this one with all its options.")
     ] = None,
@@ -57,13 +57,13 @@ def show_list(
     Example: `kingyo list methods`, then `kingyo list methods ties`
     """
     if as_markdown:
-        echo(_page(what, name), nl=False)
+        echo(_page(kind, name), nl=False)
         return
-    listings = _LISTINGS[what]()
+    listings = _LISTINGS[kind]()
     if name is not None:
         names = [each.name for each in listings]
         if name not in names:
-            raise unknown(what.value, name, names)
+            raise unknown(kind.value, name, names)
         listings = [listings[names.index(name)]]
     if as_json:
         print_json([each.to_json() for each in listings])
@@ -72,12 +72,12 @@ def show_list(
 
     console = Console()
     if name is None:
-        _print_all(console, what, listings)
+        _print_all(console, kind, listings)
     else:
         _print_one(console, listings[0])
 
 
-def _print_all(console: Console, what: ListKind, listings: list[Listing]) -> None:
+def _print_all(console: Console, kind: ListKind, listings: list[Listing]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -90,8 +90,8 @@ def _print_all(console: Console, what: ListKind, listings: list[Listing]) -> Non
     if n_for_most:
         console.print("For most runs, with the default first; the others are below.\n")
     console.print(table)
-    details = "abilities" if what is ListKind.kinds else "options"
-    echo(f"\n`kingyo list {what.value} NAME` shows the {details} of one.")
+    details = "abilities" if kind is ListKind.kinds else "options"
+    echo(f"\n`kingyo list {kind.value} NAME` shows the {details} of one.")
 
 
 def _print_one(console: Console, shown: Listing) -> None:
@@ -105,18 +105,18 @@ def _print_one(console: Console, shown: Listing) -> None:
         console.print(Padding(escape(option), (0 if i else 1, 0, 0, 2)))
 
 
-def _page(what: ListKind, name: str | None) -> str:
+def _page(kind: ListKind, name: str | None) -> str:
     from kingyo.methods.catalogue import page
 
     if name is not None:
         raise KingyoError(
             "--markdown", expected="no name", received=name, remedy="Leave the name or --markdown out."
         )
-    if what is not ListKind.methods:
+    if kind is not ListKind.methods:
         raise KingyoError(
             "--markdown",
             expected="methods",
-            received=what.value,
+            received=kind.value,
             remedy="Leave --markdown out, or use --json.",
         )
     return page()

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from kingyo.cli.advice import AdviceWatcher
-from kingyo.cli.console import Console, say
+from kingyo.cli.console import Console, print_text
 from kingyo.cli.parts_table import PartsTable, row_name, time_left
 from kingyo.dry_run import Cost, ProgressPart, TimeLeft, cost_of
 from kingyo.errors import KingyoError
@@ -59,9 +59,9 @@ class LiveDisplay:
         if self._quiet:
             return self
         run = escape(str(self._store.folder))
-        say(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
+        print_text(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
         for note in cast("list[str]", self._store.fact("notes") or []):
-            say(self._console, f"Note: {escape(note)}")
+            print_text(self._console, f"Note: {escape(note)}")
         if self._console.is_interactive:
             self._live = Live(
                 get_renderable=lambda: self._table,
@@ -101,7 +101,7 @@ class LiveDisplay:
         self._pace.take(event)
         self._table.take(event)
         for line in () if self._quiet else self._lines(event):
-            say(self._console, escape(line))
+            print_text(self._console, escape(line))
 
     def _lines(self, event: Event) -> Iterator[str]:
         """Yield lines to print: scores of baselines on fit; without a table, also the progress of all parts.

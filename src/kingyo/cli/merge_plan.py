@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, print_whole, say
+from kingyo.cli.console import Console, print_table, print_text
 from kingyo.engine import Plan
 from kingyo.errors import told
 from kingyo.io.units import count_text, counted, size_text
@@ -34,35 +34,35 @@ def print_plan(survey: Preflight, forecast: MergeForecast | None, *, verbose: bo
         _print_target(console, survey, target, verbose=verbose)
     if forecast is not None:
         for line in _cost_lines(forecast):
-            say(console, escape(line))
+            print_text(console, escape(line))
     _print_findings(console, survey.findings)
     if not survey.of("error"):
-        say(console, "Nothing was written. Leave --dry-run out to merge.")
+        print_text(console, "Nothing was written. Leave --dry-run out to merge.")
 
 
 def _print_findings(console: Console, findings: Iterable[Diagnostic]) -> None:
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for each in findings:
         level = f"[{styles[each.level]}]{each.level}[/{styles[each.level]}]"
-        say(console, f"{level}: {escape(str(each.error))}")
+        print_text(console, f"{level}: {escape(str(each.error))}")
 
 
 def _print_target(console: Console, survey: Preflight, target: PlannedOutput, *, verbose: bool) -> None:
     plan = target.plan
-    say(console, f"[bold]{escape(str(target.out))}[/bold]")
+    print_text(console, f"[bold]{escape(str(target.out))}[/bold]")
     for step in target.book.steps[:-1]:
         _print_step(console, str(step.name), survey.steps.plans[step.name])
     for line in plan.heading():  # its warnings are printed with the findings
-        say(console, escape(line))
-    print_whole(console, _models(survey, target), leading=2)
+        print_text(console, escape(line))
+    print_table(console, _models(survey, target), leading=2)
     groups = ungrouped(plan) if verbose else group(plan)
     everywhere = shared(groups)
     if everywhere:
-        say(console, escape(f"with {', '.join(everywhere)}"))
-    print_whole(console, _tensors(groups, everywhere), leading=2)
-    say(console, escape(_output(target)))
+        print_text(console, escape(f"with {', '.join(everywhere)}"))
+    print_table(console, _tensors(groups, everywhere), leading=2)
+    print_text(console, escape(_output(target)))
     if survey.error is None and target.n_kept:
-        say(
+        print_text(
             console,
             f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights",
         )
@@ -75,7 +75,7 @@ def _print_step(console: Console, name: str, plan: Plan) -> None:
     values = [f"with {', '.join(everywhere)}"] if everywhere else []
     own = [f"{each.label}: {values}" for each in groups if (values := _own(each, everywhere))]
     for line in (*plan.heading(), *values, *own):
-        say(console, f"[bold]{escape(name)}[/bold]: {escape(line)}")
+        print_text(console, f"[bold]{escape(name)}[/bold]: {escape(line)}")
 
 
 def _own(each: MergeGroup, everywhere: Sequence[str]) -> str:

@@ -144,7 +144,7 @@ class PartsTable:
             mark = Text(MARKS[state], style="green")
             table.add_row(mark, row, *(cells[name] for name in names), style=style)
         cells = {"items": "", "best": "", **self._cells(self._pace.legs())}
-        table.add_row("", "whole run", *(cells[name] for name in names))
+        table.add_row("", "total", *(cells[name] for name in names))
         return table
 
     def _cells(self, legs: Sequence[ProgressPart]) -> dict[str, str]:
@@ -160,10 +160,10 @@ class PartsTable:
         }
 
     def _bars(self, row: str, rows: Mapping[str, Sequence[ProgressPart]], max_width: int) -> Table:
-        names = max(len(name) for name in (*rows, "whole run"))
+        names = max(len(name) for name in (*rows, "total"))
         width = max(4, min(BAR_WIDTH, max_width - names - 8))
         grid = Table.grid(padding=(0, 1, 0, 0))
-        for name, share in {row: self._share(rows[row]), "whole run": self._pace.share()}.items():
+        for name, share in {row: self._share(rows[row]), "total": self._pace.share()}.items():
             bar = ProgressBar(
                 total=1.0,
                 completed=share,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, say
+from kingyo.cli.console import Console, print_text
 from kingyo.io.units import counted
 from kingyo.results.layer_paths import LEGEND, NamedPath, sketch
 from kingyo.results.set_values import set_value_text
@@ -34,24 +34,24 @@ def print_summary(summary: RunSummary) -> None:
     if summary.set_rows():
         console.print(_sets(summary))
     for line in _remarks(summary):
-        say(console, escape(line))
+        print_text(console, escape(line))
     if summary.front.points:
         console.print(_front(summary))
     if summary.path is not None:
         print_path(console, summary.path, "bred" if summary.winner is not None else "best so far")
     for line in _conclusions(summary):
-        say(console, escape(line))
+        print_text(console, escape(line))
     for renewal in summary.renewals:
-        say(console, escape(str(renewal)), style="bold")
+        print_text(console, escape(str(renewal)), style="bold")
 
 
 def _print_status(console: Console, summary: RunSummary) -> None:
-    say(console, f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
+    print_text(console, f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
     better = summary.better_than_bred()
     if better is not None:
-        say(console, escape(better), style="bold")
+        print_text(console, escape(better), style="bold")
     others = "baselines and controls" if summary.controls else "baselines"
-    say(
+    print_text(
         console,
         f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
         f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including {others}, "
@@ -92,8 +92,8 @@ def _remarks(summary: RunSummary) -> Iterator[str]:
 def print_path(console: Console, path: NamedPath, whose: str) -> None:
     """Print a layer path as a line, and as a drawing if it fits."""
     hops = counted(len(path.steps), "hop")
-    say(console, f"Path of {whose}: {hops}, {escape(path.ends)}")
-    say(console, escape(path.line), style="bold")
+    print_text(console, f"Path of {whose}: {hops}, {escape(path.ends)}")
+    print_text(console, escape(path.line), style="bold")
     drawing = sketch(path, console.width)
     if drawing is None:
         return

@@ -9,7 +9,7 @@ import yaml
 from rich.markup import escape
 
 from kingyo.cli.answers import ItemAnswer, print_answers, worst_answers
-from kingyo.cli.console import Console, say
+from kingyo.cli.console import Console, print_text
 from kingyo.cli.tables import print_path
 from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.evolution.trial_recipes import read_recipe
@@ -92,9 +92,9 @@ def read_trial(store: RunStore, reference: str, n_answers: int | None = None) ->
 def print_trial(details: TrialDetails) -> None:
     """Print a trial to standard output: its scores, then its answers if requested, else its recipe."""
     console = Console(highlight=False)
-    say(console, _title(details))
+    print_text(console, _title(details))
     for line in (*_score_lines(details), *_search_lines(details)):
-        say(console, escape(line))
+        print_text(console, escape(line))
     if details.answers is not None:
         print_answers(console, details.answers)
         return
