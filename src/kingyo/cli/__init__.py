@@ -31,6 +31,7 @@ from kingyo.cli import (
     show,
 )
 from kingyo.cli.as_json import json_alone, print_json
+from kingyo.cli.mergekit_flags import Evolve, Merge
 from kingyo.cli.terminal import echo, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 
@@ -64,8 +65,20 @@ def kingyo(
     """Run ``kingyo`` without a command."""
 
 
-for module in (init, evolve, resume, show, export, merge, recipe, diff, layers, evaluate, chat, list_command):
-    module.add_to(app)
+app.command()(init.init)
+app.command(cls=Evolve)(evolve.evolve)
+app.command()(resume.resume)
+app.command()(resume.control)
+app.command()(show.show)
+app.command()(show.report)
+app.command()(export.export)
+app.command(cls=Merge)(merge.merge)
+app.command()(recipe.recipe)
+app.command()(diff.diff)
+app.command()(layers.layers)
+app.command()(evaluate.evaluate)
+app.command()(chat.chat)
+app.command("list")(list_command.show_list)
 
 
 def main() -> None:

@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from kingyo.types import GeneratesText
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(chat)
-
-
 def chat(
     model: Model,
     prompt: Annotated[

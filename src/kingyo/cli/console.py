@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich import console as rich_console
+from rich.box import SIMPLE_HEAD
 from rich.console import ConsoleOptions, RenderableType
 from rich.measure import Measurement
 from rich.segment import Segment
@@ -29,6 +30,20 @@ class Console(rich_console.Console):
         """Escape all other output, such as that of a grader during a live display."""
         for each in super().render(renderable, options):
             yield each if each.control else Segment(visible(each.text), each.style)
+
+
+def plain_table(*columns: str, title: str | None = None, n_left: int | None = None) -> Table:
+    """Return a table without borders whose cells are not wrapped.
+
+    Args:
+        columns: headings.
+        title: title, aligned left.
+        n_left: number of columns that are aligned left, the others right. Default: all.
+    """
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, name in enumerate(columns):
+        table.add_column(name, no_wrap=True, justify="left" if n_left is None or i < n_left else "right")
+    return table
 
 
 def print_table(console: Console, table: Table, *, leading: int = 1) -> None:

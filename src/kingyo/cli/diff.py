@@ -17,11 +17,6 @@ from kingyo.errors import Interrupted, KingyoError
 MIN_FOR_PROGRESS = 20_000_000  # parameters; smaller models take about a second
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(diff)
-
-
 def diff(
     models: Annotated[
         list[str],

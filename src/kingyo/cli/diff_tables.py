@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.columns import Columns
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, print_table, print_text
+from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.stats import percent
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def _models(comparison: CheckpointComparison) -> Table:
 
     total = comparison.total
     energy = [f"top {share:.0%}".replace("%", " %") for share in TOP]
-    table = _table("Task vectors", "", "‖δ‖", "of ‖base‖", "unchanged", *energy)
+    table = plain_table("", "‖δ‖", "of ‖base‖", "unchanged", *energy, title="Task vectors", n_left=1)
     for i in range(len(comparison.models)):
         top_shares = [total.top_share(i, which) for which in (0, 1)]
         shares = [total.change(i), total.unchanged(i), *top_shares]
@@ -105,7 +104,8 @@ def _groups(comparison: CheckpointComparison, what: str, groups: Mapping[str, Co
     head, cells = _columns(comparison)
     scale = "" if comparison.base is None else ", ‖δ‖ as a share of ‖base‖"
     means = "" if len(comparison.models) < 3 else "; mean over pairs"
-    table = _table(f"By {what}{scale}{means}", what, "parameters", *head)
+    title = f"By {what}{scale}{means}"
+    table = plain_table(what, "parameters", *head, title=title, n_left=1)
     for name, sums in groups.items():
         table.add_row(escape(name.removeprefix("block.")), _count(sums.numbers), *cells(sums))
     return table
@@ -133,17 +133,9 @@ def _matrix(title: str, cells: Sequence[Sequence[str]]) -> Table:
     from kingyo.compare import letter
 
     names = [letter(i) for i in range(len(cells))]
-    table = _table(title, "", *names)
+    table = plain_table("", *names, title=title, n_left=1)
     for name, row in zip(names, cells, strict=True):
         table.add_row(name, *row)
-    return table
-
-
-def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

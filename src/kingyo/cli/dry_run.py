@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.cli.console import Console, print_table, print_text
+from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.parts_table import row_name
 from kingyo.dry_run import STAGES, Cost, CostPart, DryRun, MemoryForecast, PathCosts, total
 from kingyo.errors import told
@@ -54,7 +53,7 @@ def _next(plan: DryRun) -> str:
 
 
 def _models(plan: DryRun) -> Table:
-    models, table = plan.run.models, _table("", "model", "parameters", "dtype", "size", "to download")
+    models, table = plan.run.models, plain_table("", "model", "parameters", "dtype", "size", "to download")
     base = {} if models.base is None else {"base": models.base}
     for name, model in {**models.sources, **base}.items():
         table.add_row(*map(escape, _model_cells(name, model)))
@@ -142,7 +141,7 @@ def _value_text(value: object) -> str:
 
 
 def _genes(axes: tuple[Axis, ...]) -> Table:
-    table = _table("", "gene", "from", "to", "start", "kind")
+    table = plain_table("", "gene", "from", "to", "start", "kind")
     for axis in axes[:_MAX_GENES]:
         kind = f"one of {told(axis.choices, 6)}" if axis.choices else axis.kind
         table.add_row(
@@ -158,7 +157,7 @@ def _parts(cost: Cost) -> Table:
         rows.setdefault(row_name(part.name, part.split), []).append(part)
     has_times = any(part.seconds is not None for part in cost.parts)
     columns = ("part", "models", "items each", "answers", "share", *(("time",) if has_times else ()))
-    table = _table(*columns)
+    table = plain_table(*columns)
     for column in table.columns[1:]:
         column.justify = "right"
     for name, parts in {**rows, "total": list(cost.parts)}.items():
@@ -225,10 +224,3 @@ def _batch(batch: BatchMemory | None) -> str:
 
 def _live(n: int) -> str:
     return "the live model" if n == 1 else f"{n} live models"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        table.add_column(name, no_wrap=True)
-    return table

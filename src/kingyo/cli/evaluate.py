@@ -36,11 +36,6 @@ AnswersFile = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(evaluate)
-
-
 def evaluate(
     model: Model,
     task: TaskFile,

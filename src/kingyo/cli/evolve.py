@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.mergekit_flags import Evolve
 from kingyo.cli.options import AsJson
 from kingyo.cli.run import finish, run_to_end
 from kingyo.cli.seeds import print_spread, run_seeds
@@ -52,11 +51,6 @@ DryRunOption = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command(cls=Evolve)(evolve)
-
-
 def evolve(
     config: File,
     run: RunOption = None,
@@ -86,10 +80,17 @@ def evolve(
         )
     if dry_run:
         _dry_run(settings, config.parent, as_json)
-    elif seeds is None:
-        _run_one(settings, config, folder, as_json=as_json)
-    else:
-        _run_seeds(settings, config, folder, seeds, as_json=as_json)
+        return
+    if not as_json:
+        echo(f"Checking models and data of {settings.name}…", err=True)  # loading libraries takes seconds
+    if seeds is not None:
+        command = shlex.join(("kingyo", *sys.argv[1:]))
+        complete = partial(run_to_end, quiet=as_json, command=command)
+        run_seeds(settings, folder, seeds, partial(_begin, config), complete)
+        print_spread(folder, as_json)
+        return
+    with _begin(config, settings, folder) as new:
+        finish(new.begun, new, as_json=as_json)
 
 
 def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> RunConfig:
@@ -112,19 +113,14 @@ def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> R
         for note in genome.notes:
             echo(f"Note: {note}", err=True)
         return genome.config
-    _refuse("--max-fevals", path, is_given=max_fevals is not None)
-    _refuse("--task-search-path", path, is_given=bool(task_search_path))
-    return load_config(path, data)
-
-
-def _refuse(flag: str, path: Path, *, is_given: bool) -> None:
-    if is_given:
+    if max_fevals is not None or task_search_path:
         raise KingyoError(
-            flag,
+            "--task-search-path" if max_fevals is None else "--max-fevals",
             expected="a genome file of mergekit-evolve",
             received=str(path),
             remedy="Set budget.candidates and task in the run.yaml.",
         )
+    return load_config(path, data)
 
 
 def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:
@@ -140,24 +136,6 @@ def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:
         from kingyo.cli.dry_run import print_dry_run
 
         print_dry_run(plan)
-
-
-def _run_one(config: RunConfig, file: Path, run: Path, *, as_json: bool) -> None:
-    _print_start(config, as_json)
-    with _begin(file, config, run) as new:
-        finish(new.begun, new, as_json=as_json)
-
-
-def _run_seeds(config: RunConfig, file: Path, folder: Path, n: int, *, as_json: bool) -> None:
-    _print_start(config, as_json)
-    command = shlex.join(("kingyo", *sys.argv[1:]))
-    run_seeds(config, folder, n, partial(_begin, file), partial(run_to_end, quiet=as_json, command=command))
-    print_spread(folder, as_json)
-
-
-def _print_start(config: RunConfig, as_json: bool) -> None:
-    if not as_json:
-        echo(f"Checking models and data of {config.name}…", err=True)  # loading libraries takes seconds
 
 
 def _begin(file: Path, config: RunConfig, run: Path, seeds: Path | None = None) -> Run:

@@ -73,11 +73,6 @@ MaxNewTokens = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(init)
-
-
 def init(
     out: OutFile = Path("run.yaml"),
     base: BaseOption = None,

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from math import isnan
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, print_table, print_text
+from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def print_similarity(result: SimilarityResult) -> None:
 
 
 def _matrix(similarity: LayerSimilarity, measure: Measure, title: str) -> Table:
-    table = _table(title, "", *(_short(similarity, each) for each in similarity.layers))
+    table = plain_table("", *(_short(similarity, each) for each in similarity.layers), title=title, n_left=1)
     for left in similarity.layers:
         cells = (_number(similarity.jump(left, entered, measure)) for entered in similarity.layers)
         table.add_row(_short(similarity, left), *cells)
@@ -71,7 +70,7 @@ def _matrix(similarity: LayerSimilarity, measure: Measure, title: str) -> Table:
 
 def _steps(similarity: LayerSimilarity) -> Table:
     """Return the table of means over all jumps by a number of layers, within a model and between models."""
-    table = _table(None, "step", "own cosine", "own CKA", "other cosine", "other CKA")
+    table = plain_table("step", "own cosine", "own CKA", "other cosine", "other CKA", n_left=1)
     for step in range(-FARTHEST_STEP, FARTHEST_STEP + 1):
         cells = [
             _number(_mean(similarity, measure, step, own=own))
@@ -101,7 +100,7 @@ def _pairs(similarity: LayerSimilarity) -> Iterator[tuple[Layer, Layer]]:
 def _nearest(similarity: LayerSimilarity) -> Table:
     from kingyo.compare.similarity import nearest
 
-    table = _table(None, "output of", "cosine", "CKA")
+    table = plain_table("output of", "cosine", "CKA", n_left=1)
     for left in similarity.layers:
         cells = [
             "  ".join(
@@ -118,14 +117,6 @@ def _short(similarity: LayerSimilarity, layer: Layer) -> str:
     from kingyo.compare import letter
 
     return f"{letter(list(similarity.n_layers).index(layer[0]))}.{layer[1]}"
-
-
-def _table(title: str | None, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
 
 
 def _number(value: float) -> str:

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from kingyo.run.layer_similarity import SimilarityResult
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(layers)
-
-
 def layers(
     inputs: Annotated[
         list[str],

@@ -37,11 +37,6 @@ _LISTINGS = {
 }
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command("list")(show_list)
-
-
 def show_list(
     kind: Annotated[ListKind, typer.Argument(help="What to list.")],
     name: Annotated[

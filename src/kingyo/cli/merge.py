@@ -13,7 +13,6 @@ import typer
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.long_running import interruptible, note_if_slow
-from kingyo.cli.mergekit_flags import Merge
 from kingyo.cli.options import AllowPickle, AsJson
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError, error_record, told
@@ -64,11 +63,6 @@ DryRunFlag = Annotated[
     bool, typer.Option("--dry-run", help="Print the plan and all problems; write nothing.")
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="With --dry-run: print a line for each tensor.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command(cls=Merge)(merge)
 
 
 def merge(

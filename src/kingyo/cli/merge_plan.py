@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, print_table, print_text
+from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.engine import Plan
 from kingyo.errors import told
 from kingyo.io.units import count_text, counted, size_text
@@ -18,7 +17,7 @@ from kingyo.merging.groups import shared
 from kingyo.vocabulary import Diagnostic
 
 _MAX_FILES = 3
-_WRAPPED, _MIN_WIDTH = "with", 16  # the column whose cells may be wrapped
+_MIN_WIDTH = 16  # of the column whose cells may be wrapped
 
 
 def print_plan(survey: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> None:
@@ -84,7 +83,7 @@ def _own(each: MergeGroup, everywhere: Sequence[str]) -> str:
 
 
 def _models(survey: Preflight, target: PlannedOutput) -> Table:
-    table = _table("", "model", "parameters", "dtype", "size", "licence")
+    table = plain_table("", "model", "parameters", "dtype", "size", "licence")
     for origin in target.origins:
         model = survey.steps.models[origin.reference]
         dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
@@ -106,8 +105,10 @@ def _models(survey: Preflight, target: PlannedOutput) -> Table:
 def _tensors(groups: Sequence[MergeGroup], everywhere: Sequence[str]) -> Table:
     """Return the table of groups, without the values that all share."""
     own = [_own(each, everywhere) for each in groups]
-    table = _table("", "tensors", "shape", "dtype", *((_WRAPPED,) if any(own) else ()))
+    table = plain_table("", "tensors", "shape", "dtype")
     table.columns[0].justify = "right"
+    if any(own):
+        table.add_column("with", min_width=_MIN_WIDTH)
     for each, values in zip(groups, own, strict=True):
         cells = [f"{len(each.names)} ×", each.label, str(list(each.shape)), each.dtype]
         table.add_row(*map(escape, [*cells, values] if any(own) else cells))
@@ -130,11 +131,3 @@ def _cost_lines(forecast: MergeForecast) -> Sequence[str]:
         f"{size_text(forecast.written)}; {size_text(forecast.free)} are free on the disk",
         f"memory: about {size_text(forecast.peak)} at most ({memory})",
     ]
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in (first, *others):
-        is_wrapped = name == _WRAPPED
-        table.add_column(name, no_wrap=not is_wrapped, min_width=_MIN_WIDTH if is_wrapped else None)
-    return table

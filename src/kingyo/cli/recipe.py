@@ -22,11 +22,6 @@ class LayerForm(StrEnum):
     slices = "slices"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(recipe)
-
-
 def recipe(
     file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml|RUN", help="A recipe file or a run folder.")],
     form: Annotated[

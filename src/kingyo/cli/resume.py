@@ -47,12 +47,6 @@ AcceptChanges = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command()(resume)
-    app.command()(control)
-
-
 def resume(
     run: RunFolder,
     candidates: Candidates = None,

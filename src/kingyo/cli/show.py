@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from kingyo.store import RunStore
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command()(show)
-    app.command()(report)
-
-
 def show(
     run: RunFolder,
     trial: Annotated[

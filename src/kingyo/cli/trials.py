@@ -25,17 +25,7 @@ from kingyo.types import SPLITS
 
 @dataclass(frozen=True, kw_only=True)
 class TrialDetails:
-    """One trial with everything that is stored about it.
-
-    Attributes:
-        store: the run.
-        trial: the trial.
-        result: its scores and its recipe.
-        path: its layer path; None without one.
-        estimate: its estimated score on all items of fit; None without an estimate.
-        failure: why it failed; None if it did not.
-        answers: its worst answers; None if they were not requested.
-    """
+    """One trial of a run. ``result`` has its scores and recipe; ``answers`` are its worst ones, if requested."""
 
     store: RunStore
     trial: StoredTrial
