@@ -25,7 +25,7 @@ from kingyo.types import SPLITS
 
 @dataclass(frozen=True, kw_only=True)
 class TrialDetails:
-    """One trial of a run. ``result`` has its scores and recipe; ``answers`` are its worst ones, if requested."""
+    """One trial of a run. ``answers`` are its worst answers, or None if they were not requested."""
 
     store: RunStore
     trial: StoredTrial
