@@ -121,7 +121,7 @@ RECIPE = "merge_method: linear\nmodels: [{model: MODEL}]\n"
         (["name: 3\n"], "name: expected a text; received 3"),
         (["name: ' '\n"], "name: expected a text"),
         (["name: MODEL\n"], "MODEL → MODEL"),
-        (["name: a\n", "nam: b\n"], r"recipe 2: expected known keys; received 'nam'"),
+        (["name: a\n", "nam: b\n"], r"recipe 2: expected a known key; received 'nam'"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, documents: list[str], message: str) -> None:

@@ -206,7 +206,7 @@ SLICE = "{sources: [{model: a, layer_range: [0, 2]}]}"
         ),
         (
             "slices: [{sources: [{model: a, layer_range: [0, 1], weight: 1}]}]",
-            "known keys; received 'weight'",
+            "a known key; received 'weight'",
         ),
         ("modules: {}", "modules: expected at least one part"),
         ("modules: [a]", "modules: expected a mapping"),
@@ -217,7 +217,7 @@ SLICE = "{sources: [{model: a, layer_range: [0, 2]}]}"
         (f"modules: {{text: {{models: [{{model: a}}], slices: [{SLICE}]}}}}", "received models and slices"),
         ("modules: {text: {model: []}}", "Did you mean 'models'"),
         ("modules: {text: {models: []}}", "modules.text: models: expected a list of models"),
-        ("models: [{model: {path: a}}]", r"models\[0\].model: expected known keys; received 'path'"),
+        ("models: [{model: {path: a}}]", r"models\[0\].model: expected a known key; received 'path'"),
         ("models: [{model: {model: {path: }}}]", r"models\[0\].model.model.path: expected a folder"),
         (
             "models: [{model: {model: {path: a}, override_architecture: b}}]",

@@ -1,7 +1,7 @@
 """kingyo breeds new foundation models out of existing ones.
 
-``kingyo.merge`` merges by a recipe, ``kingyo.evolve`` searches for the best merge; see docs/api.md.
-Importing this module loads nothing slow: each name is imported when it is first used.
+``kingyo.merge`` merges models by a recipe, ``kingyo.evolve`` searches for the best recipe; see docs/api.md.
+Names are imported on first use, so importing this module is fast.
 """
 
 from importlib import import_module

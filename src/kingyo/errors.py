@@ -1,7 +1,6 @@
-"""The one error that kingyo raises on purpose, how it is told as data, and how an unknown name is answered.
+"""The error that kingyo raises on purpose, its form as data, and suggestions for unknown names.
 
-Every message says which argument, what was expected, what was received and what to do about it.
-Nothing here imports the rest of the package.
+Every error names the argument, what was expected, what was received and what to do about it.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ _MOST_KNOWN = 60
 
 
 class KingyoError(ValueError):
-    """A mistake that its user can mend: bad input, a missing file, models that do not fit together.
+    """A mistake that the user can fix: bad input, a missing file, models that do not fit together.
 
     Args:
-        argument: what is wrong, in the user's words (a key of the YAML, a file, a flag).
-        expected: what would have been right.
-        received: what was found instead.
+        argument: what is wrong, as the user knows it: a YAML key, a file, a flag.
+        expected: a noun phrase, such as "a number above 0".
+        received: a noun phrase or the value.
         remedy: what to do about it, in one sentence.
     """
 
@@ -38,11 +37,11 @@ class KingyoError(ValueError):
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        """It travels between processes, its fields with it."""
+        """Pickle the error with its fields, for other processes."""
         return _again, (type(self), self.argument, self.expected, self.received, self.remedy)
 
     def placed(self, where: str) -> KingyoError:
-        """The same, with the place of what is wrong before it: a file, an entry, the name of a recipe."""
+        """Return the same error with its place in front: a file, an entry, the name of a recipe."""
         return KingyoError(
             f"{where}: {self.argument}", expected=self.expected, received=self.received, remedy=self.remedy
         )
@@ -53,18 +52,18 @@ def _again(kind: type[KingyoError], argument: str, expected: str, received: str,
 
 
 class Interrupted(Exception):  # noqa: N818
-    """The user stopped a command; the text says what is kept, and how to go on."""
+    """The user stopped a command; the message says what is kept and how to continue."""
 
     exit_code = 130
 
 
 class MistakesError(KingyoError):
-    """Several mistakes in one thing, told in one round.
+    """Several mistakes, reported together.
 
     Args:
-        argument: the thing, such as a file.
+        argument: what contains them, such as a file.
         mistakes: two or more.
-        expected: what it would have been without them.
+        expected: what it should be, as for ``KingyoError``.
     """
 
     def __init__(self, argument: str, mistakes: Sequence[KingyoError], *, expected: str) -> None:
@@ -74,7 +73,7 @@ class MistakesError(KingyoError):
         super().__init__(argument, expected=expected, received=received, remedy=remedy)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """It travels between processes, its mistakes with it."""
+        """Pickle the error with its mistakes, for other processes."""
         return _several_again, (self.argument, self.mistakes, self.expected)
 
 
@@ -83,11 +82,11 @@ def _several_again(argument: str, mistakes: Sequence[KingyoError], expected: str
 
 
 Refuse = Callable[[KingyoError], None]
-"""Told of a mistake; if it returns, what does not depend on the mistake is looked at all the same."""
+"""Report a mistake. If it returns, checks that do not depend on the mistake go on."""
 
 
 def attempt(read: Callable[[], T], refuse: Refuse, instead: T) -> T:
-    """Return what is read, or ``instead`` where that is a mistake, which ``refuse`` is told of."""
+    """Return what ``read`` returns; if it raises a KingyoError, report that and return ``instead``."""
     try:
         return read()
     except MistakesError as error:
@@ -99,16 +98,16 @@ def attempt(read: Callable[[], T], refuse: Refuse, instead: T) -> T:
 
 
 def together(argument: str, mistakes: Sequence[KingyoError], expected: str) -> KingyoError:
-    """Return the only mistake as it is, or several as one error."""
+    """Return a single mistake unchanged, and several as one error."""
     return mistakes[0] if len(mistakes) == 1 else MistakesError(argument, mistakes, expected=expected)
 
 
 def crash(error: BaseException) -> str:
-    """Say what code of the user's own raised, with its file and its line."""
+    """Describe an exception from the user's code, with file and line."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     try:
         text = str(error)
-    except Exception as failure:  # noqa: BLE001 (an error of the user's own, too)
+    except Exception as failure:  # noqa: BLE001 (the user's own exception class)
         text = f"its text failed: {type(failure).__name__}"
     return f"{type(error).__name__}: {text} ({last.filename} line {last.lineno})"
 
@@ -118,7 +117,7 @@ class ChangedSourceError(KingyoError):
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
-    """Return whether arguments of the command line ask for JSON; they need not be right."""
+    """Return whether command-line arguments ask for JSON; the arguments may be invalid."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return "--json" in options
 
@@ -128,7 +127,7 @@ def error_record(error: KingyoError | str, **fields: str | None) -> Mapping[str,
 
     Args:
         error: the error, or its message.
-        fields: fields of a KingyoError, as far as they are known of another error.
+        fields: the fields that are known, if the error is not a KingyoError.
     """
     return {"error": _fields(error, fields)}
 
@@ -142,31 +141,31 @@ def _fields(error: KingyoError | str, fields: Mapping[str, str | None]) -> Mappi
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that a name is most likely meant for; None when none is near."""
+    """Return the known name that is most similar to a name, or None if none is similar."""
     likest_last = sorted(sorted(known), key=lambda each: sum(map(str.__eq__, each, name)))
     folded, by_folded = name.casefold(), {each.casefold(): each for each in likest_last}
-    swapped = [each for each in by_folded if sorted(each) == sorted(folded)]  # the commonest slip of fingers
+    swapped = [each for each in by_folded if sorted(each) == sorted(folded)]  # the most common typing mistake
     same = [folded] if folded in by_folded else swapped
     near = [by_folded[each] for each in same or difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.5)]
     return near[0] if near else None
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return "Did you mean 'x'?" for the nearest known name, or the list of all when none is near."""
+    """Return "Did you mean 'x'?" for the nearest known name, or the list of all names if none is similar."""
     names = sorted(known)
     near = nearest(name, names)
     if near is not None:
         return f"Did you mean '{near}'?"
-    return f"Known: {told(names, _MOST_KNOWN)}." if names else "None is known here."
+    return f"Known: {listed(names, _MOST_KNOWN)}." if names else "There are none here."
 
 
-def told(names: Sequence[str], most: int) -> str:
-    """Names in a row; of many the first, and how many more there are."""
+def listed(names: Sequence[str], most: int) -> str:
+    """Join names with commas; after ``most`` of them, give the number of the rest."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> KingyoError:
-    """Build the error for a name that nobody knows."""
+    """Return the error for an unknown name."""
     names = sorted(known)
     return KingyoError(kind, expected="a known name", received=f"'{name}'", remedy=suggest(name, names))

@@ -1,6 +1,6 @@
-"""Find a method, a strategy or a grader by name: in the package, in a plug-in, or in a user's file.
+"""Find methods, strategies and graders by name: in the package, in a plug-in, or in a user's file.
 
-The modules of the package register themselves when they are imported, which happens on first use.
+Modules of the package register their objects when they are imported, which happens on first use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _IN_FILE = ".py:"
 
 @dataclass(frozen=True)
 class _InFile:
-    """An object of a user's file, and what the file and the code behind it were when it was loaded."""
+    """An object from a user's file, and the stamps of the file and of its imports when it was loaded."""
 
     thing: object
     stamps: Mapping[Path, tuple[int, int]]
@@ -37,10 +37,10 @@ class Registry(Generic[T]):
 
     Args:
         kind: the word for messages, such as "merge method".
-        package: the package whose modules register the built-in ones.
-        group: entry-point group of installed plugins.
-        check: called with a name and what it was found to mean outside of the package; raises a KingyoError
-            when that is not such an object.
+        package: the package whose modules register the built-in objects.
+        group: the entry-point group of plug-ins.
+        check: called with the name and the object for objects from outside the package; raises a KingyoError
+            if the object is not valid.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Registry(Generic[T]):
         self._scanned = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that puts an object (or class) under this name."""
+        """Return a decorator that registers an object or a class under a name."""
 
         def put(thing: T) -> T:
             if name in self._found:
@@ -66,30 +66,30 @@ class Registry(Generic[T]):
         return put
 
     def names(self) -> list[str]:
-        """All names that ``get`` knows, sorted; files not counted."""
+        """Return the sorted names of the package and of plug-ins."""
         self._scan()
         plugins = [point.name for point in entry_points(group=self._group)]
         return sorted({*self._found, *plugins})
 
     def is_registered(self, name: str) -> bool:
-        """Whether code that ran in this process registered the name: no plug-in's, and none in a file."""
+        """Return whether a name was registered in this process, not by an entry point or a file."""
         self._scan()
         return name in self._found
 
     def distribution(self, thing: T) -> str | None:
-        """Return the installed distribution whose plug-in an object is; None where it is none's."""
+        """Return the distribution whose plug-in an object is, or None."""
         for point in entry_points(group=self._group):
             if point.dist is not None and not self.is_registered(point.name) and _loaded(point) is thing:
                 return point.dist.name
         return None
 
     def get(self, name: str, folder: Path | None = None) -> T:
-        """Find by name, or by ``path/to/file.py:Name`` relative to ``folder``.
+        """Return an object by its name, or by ``path/to/file.py:Name`` relative to ``folder``.
 
-        A file is run once, and again when it or code that it imports has changed.
+        A file is loaded once, and again after it or a module that it imports has changed.
 
         Raises:
-            KingyoError: nobody knows the name (the nearest is suggested), or it means something else.
+            KingyoError: the name is unknown (the nearest is suggested), or the object is not valid.
         """
         self._scan()
         if name in self._found:
@@ -129,17 +129,17 @@ class Registry(Generic[T]):
 
 
 def is_in_file(name: str) -> bool:
-    """Whether a name is that of an object in a user's file: ``path/to/file.py:Name``."""
+    """Return whether a name refers to a user's file: ``path/to/file.py:Name``."""
     return _IN_FILE in name
 
 
 def whole_reference(name: str, folder: Path) -> str:
-    """A name that means the same from everywhere: with the whole path, if it is that of a user's file."""
+    """Return a name that is valid from every folder: one of a user's file gets its absolute path."""
     return str(folder.resolve() / name) if is_in_file(name) else name
 
 
 def _stamps(files: Collection[Path]) -> dict[Path, tuple[int, int]]:
-    """Return time of change and size of each file that is there."""
+    """Return modification time and size of each file; zeros for missing files."""
     stats = {file: file.stat() if file.is_file() else None for file in files}
     return {
         file: (0, 0) if stat is None else (stat.st_mtime_ns, stat.st_size) for file, stat in stats.items()
@@ -147,9 +147,9 @@ def _stamps(files: Collection[Path]) -> dict[Path, tuple[int, int]]:
 
 
 def _forget(files: Collection[Path]) -> None:
-    """Make Python import these files anew."""
+    """Make Python import these files again."""
     importlib.invalidate_caches()
-    for file in files:  # Python takes a cache for fresh if the file changed within a second and kept its size
+    for file in files:  # Python trusts its cache if a file changed within a second and kept its size
         Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
@@ -165,15 +165,15 @@ def _loaded(point: EntryPoint) -> object:
             f"plug-in {point.name} ({point.value})",
             expected="a module that imports",
             received=f"{type(error).__name__}: {error}",
-            remedy="Install what it needs, or uninstall the package that brings it.",
+            remedy="Install what it needs, or uninstall the package that contains it.",
         ) from error
 
 
 def load_from_file(reference: str, folder: Path | None = None) -> object:
-    """Load ``path/to/file.py:Name``: code of the user's own, run because the user named it.
+    """Load the object ``path/to/file.py:Name``. This runs the file, which the user named.
 
     Raises:
-        KingyoError: no such file, the file fails, or it has no such name.
+        KingyoError: the file is missing or fails, or it does not define the name.
     """
     file, _, name = reference.rpartition(":")
     path = (folder or Path.cwd()) / file
@@ -182,9 +182,9 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
             reference,
             expected="a Python file",
             received=f"no file {path}",
-            remedy=f"Correct the path; it begins in {(folder or Path.cwd()).resolve()}.",
+            remedy=f"Correct the path; it is relative to {(folder or Path.cwd()).resolve()}.",
         )
-    own = sha256(str(path.resolve()).encode()).hexdigest()[:8]  # files of one name do not meet
+    own = sha256(str(path.resolve()).encode()).hexdigest()[:8]  # so that files with equal names do not clash
     spec = importlib.util.spec_from_file_location(f"kingyo_user_{path.stem}_{own}", path)
     if spec is None or spec.loader is None:
         raise KingyoError(
@@ -194,10 +194,10 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
             remedy="Write it as path/to/file.py:Name, with one colon.",
         )
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there for what their annotations mean
+    sys.modules[spec.name] = module  # dataclasses look up annotations there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # any crash of the user's file becomes one clear message
+    except (Exception, SystemExit) as error:  # any crash of the user's file
         del sys.modules[spec.name]
         raise KingyoError(
             reference,

@@ -1,7 +1,4 @@
-"""The words of kingyo as data and protocols: what travels between the crafts.
-
-Only plain data live here: no torch, no numpy. Larger scores are better, everywhere.
-"""
+"""Data and protocols shared by all rooms. Larger scores are better, everywhere."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ Split = Literal["fit", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("fit", "validation", "test")
 
 Genome = tuple[float, ...]
-"""One number per axis, in the axis' own units; a categorical gene is the index of its choice."""
+"""One number per axis, in the units of the axis; a categorical gene is the index of its choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +25,14 @@ class Axis:
     Attributes:
         name: unique within its space, such as ``weight/ja/block.3``.
         low, high: bounds, both inclusive. A binary axis is 0..1, a categorical one 0..len(choices) - 1.
-        kind: float genes are continuous; the others take whole numbers.
+        kind: float genes are continuous; the others are whole numbers.
         choices: the categories of a categorical axis, else empty.
-        start: where a search that needs a first point begins; the middle when None.
-        place: where along the model the tensors lie that it decides about, from 0 (the input) to 1 (the
-            output); None when it decides about all of them.
-        family: axes of one family are the same value at other places of the model, such as the weights of one
-            source in each block; empty when it stands alone.
-        neutral: the value at which it changes nothing, such as the weight 0 of a source; None when there is
-            none.
+        start: the first point of a search that needs one; None means the middle.
+        place: the position in the model of the tensors that the gene affects, from 0 (input) to 1 (output);
+            None if it affects all of them.
+        family: shared by axes of one quantity at different places of the model, such as the weights of one
+            source in each block; empty for an axis on its own.
+        neutral: the value without effect, such as weight 0 of a source; None if there is none.
     """
 
     name: str
@@ -56,18 +52,18 @@ class Axis:
 
 
 MEDIA = "media"
-"""The folder of images in a run, and beside exported items."""
+"""Folder of images in a run, and next to exported items."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
-    """An image, of an item or made by a model; it is the same as another one with the same hash.
+    """An image of an item, or one that a model made. Images with equal hashes are equal.
 
     Attributes:
-        sha256: of the bytes of its file.
-        type: its MIME type, such as ``image/png``.
-        path: the file that holds it.
-        content: its bytes, where no file holds it.
+        sha256: hash of the file's bytes.
+        type: MIME type, such as ``image/png``.
+        path: its file, if it has one.
+        content: its bytes, if it has no file.
     """
 
     sha256: str
@@ -77,19 +73,19 @@ class Media:
 
     @property
     def name(self) -> str:
-        """The name of its file in a run folder."""
+        """File name in a run folder."""
         return f"{self.sha256}.{self.type.rpartition('/')[2]}"
 
     @property
     def place(self) -> str:
-        """Where people find it: its path, or its name."""
+        """Its path or, without one, its name; for messages."""
         return str(self.path or self.name)
 
     def read(self) -> bytes:
         """Return the bytes of its file.
 
         Raises:
-            ChangedSourceError: the file cannot be read, or the bytes have another hash.
+            ChangedSourceError: the file cannot be read, or its hash has changed.
         """
         try:
             content = (self.content or b"") if self.path is None else self.path.read_bytes()
@@ -104,19 +100,22 @@ class Media:
             "media" if self.path is None else str(self.path),
             expected=f"the {self.type.partition('/')[0]} with SHA-256 {self.sha256[:16]}…",
             received=received,
-            remedy="Bring the file back as it was; let a task of your own give the hash of the bytes.",
+            remedy="Restore the file. A task of your own must give the hash of the file's bytes.",
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One question of a task: prompt as the model sees it after templating, and the reference answer.
+    """One question of a task.
 
     Attributes:
         id: unique within a run; a kind of task that reads items leaves it empty.
-        prompt, answer, choices, fields: what is asked, what is right, and the row that it was made of.
-        task: the name of its task where a run has several, else empty.
-        media: images that belong to the question, in order.
+        prompt: the question, after templating.
+        answer: the reference answer.
+        choices: the possible answers, if the task has them.
+        fields: the row that the item was read from.
+        task: the name of its task if a run has several, else empty.
+        media: the images of the question, in order.
     """
 
     id: str
@@ -129,25 +128,25 @@ class Item:
 
     @property
     def images(self) -> list[str]:
-        """Where people find its images."""
+        """Paths or names of its images, for messages."""
         return [each.place for each in self.media]
 
     def in_a_line(self) -> str:
-        """Return what it asks, for people: its prompt, and where its images are."""
+        """Return prompt and images in one line, for messages."""
         prompt = [repr(self.prompt)] if self.prompt or not self.media else []
         return " ".join((*prompt, *self.images))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """What a model should learn to answer, for training.
+    """A prompt and the answer that a model should learn.
 
     Attributes:
         item: the id of the item.
-        prompt: as the model sees it.
-        answer: how it should go on, with the text that ends an answer where the task has one.
-        others: wrong continuations; the model learns to find ``answer`` more likely. Empty where it writes.
-        per_byte: whether likelihoods of choices are divided by their lengths in bytes of UTF-8.
+        prompt: the prompt after templating.
+        answer: the continuation to learn, with the text that ends an answer if the task has one.
+        others: wrong continuations, which should become less likely than ``answer``; empty for free text.
+        per_byte: whether likelihoods of continuations are divided by their lengths in UTF-8 bytes.
     """
 
     item: str
@@ -158,11 +157,16 @@ class Example:
 
 
 class ItemScore(NamedTuple):
-    """The score of one model on one item, in [0, 1], with the text or the image that it answered.
+    """The score of one model on one item, in [0, 1], with its answer.
 
-    ``is_cut``: the answer had no end within ``max_new_tokens``. ``media``: the image; a run keeps it on
-    validation and test, and on fit of baselines. A named tuple and no dataclass, since a run of ten thousand
-    candidates makes millions of them.
+    A named tuple rather than a dataclass: a run of ten thousand candidates makes millions of them.
+
+    Attributes:
+        item: the id of the item.
+        score: from 0 to 1.
+        answer: the text.
+        is_cut: whether the answer was cut off at ``max_new_tokens``.
+        media: an image as the answer. A run stores those of validation and test, and of baselines on fit.
     """
 
     item: str
@@ -173,7 +177,7 @@ class ItemScore(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A text that a model wrote; ``is_cut``: it had no end within the most tokens that were allowed."""
+    """Generated text. ``is_cut`` means that it was cut off at the token limit."""
 
     text: str
     is_cut: bool
@@ -181,7 +185,7 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One ask of a strategy. Numbers count from 0 within a search; parents are numbers of earlier trials."""
+    """One proposal of a strategy. Numbers count from 0 within a search; parents are earlier numbers."""
 
     number: int
     genome: Genome
@@ -190,16 +194,16 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a trial ended: item scores, or a failure with its reason. Never both, never neither.
+    """The result of a trial: item scores, or a failure with its reason, never both.
 
     Attributes:
-        trial: what was asked.
-        scores: of the items that it was scored on.
-        failure: why there are none.
-        value: what a search for one objective maximises, when that is not the mean of the scores: an estimate
-            for all items where only some were scored, or a mean over several tasks.
-        objectives: one number per objective of the run, larger better; empty where there is only one.
-        is_partial: only some of the items were scored, so ``value`` and ``objectives`` are estimates.
+        trial: the trial.
+        scores: the item scores.
+        failure: why there are no scores.
+        value: what a search with one objective maximises, if that is not the mean of ``scores``: an estimate
+            for all items if only some were scored, or a mean over several tasks.
+        objectives: one number per objective of the run; empty if there is only one.
+        is_partial: whether only some items were scored, so that ``value`` and ``objectives`` are estimates.
     """
 
     trial: Trial
@@ -217,7 +221,7 @@ class Outcome:
 
     @cached_property
     def score(self) -> float | None:
-        """What a search for one objective maximises; None for a failure."""
+        """What a search with one objective maximises; None for a failure."""
         if self.failure is not None:
             return None
         if self.value is not None:
@@ -227,13 +231,15 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How one candidate did on one split: item scores, or a failure with its reason; and what it cost.
+    """The result of one candidate on one split: item scores or a failure, and the time that it took.
 
     Attributes:
+        scores: the item scores.
+        failure: why there are no scores.
         build_seconds: time to merge the weights into the live model.
         score_seconds: time to answer and grade the items.
-        copied_from: id of an earlier trial with the same recipe whose scores these are; nothing was run. The
-            trial's own id where they are of a run of another seed.
+        copied_from: id of an earlier trial with the same recipe, whose scores were copied. The trial's own id
+            means a run with another seed.
     """
 
     scores: tuple[ItemScore, ...] = ()
@@ -252,88 +258,88 @@ class Evaluation:
 
 @runtime_checkable
 class Strategy(Protocol):
-    """Ask / tell search: numbers in, numbers out.
+    """A search algorithm with an ask/tell interface.
 
-    What it asks depends on its axes, settings, seed and history alone. Tells may come late, shuffled
-    within a batch, in parts; a failure is an outcome and ranks below every score. ``ask`` never blocks:
-    asked before all tells are in, it proposes from what it knows.
+    Its proposals depend only on axes, settings, seed and history. Outcomes may arrive late, in parts and in
+    any order within a batch. A failure is an outcome that ranks below every score. ``ask`` never blocks:
+    before all outcomes are in, it proposes from what it knows.
     """
 
     @property
     def batch(self) -> int:
-        """How many trials it would like to be asked for at once (its population)."""
+        """Preferred number of trials per ask: the population size."""
         ...
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials, numbered on from the last; fewer (or none) only when the space is exhausted."""
+        """Propose n trials with consecutive numbers; fewer or none only if the space is exhausted."""
         ...
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Learn how trials ended."""
+        """Receive the outcomes of trials."""
         ...
 
 
 @runtime_checkable
 class FiniteStrategy(Strategy, Protocol):
-    """A strategy that has no more to propose after a number of trials, such as a grid."""
+    """A strategy with a fixed number of trials, such as a grid."""
 
     @property
     def size(self) -> int:
-        """How many trials it proposes in all."""
+        """Total number of trials."""
         ...
 
 
 @runtime_checkable
 class InformedStrategy(Strategy, Protocol):
-    """A strategy that can begin with points that were measured before, such as parents and their mean."""
+    """A strategy that can start from known points, such as the parents and their mean."""
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Begin with known points; called at most once, before the first ask.
+        """Start from known points; called at most once, before the first ask.
 
         Args:
-            known: outcomes without failures. Their trials have numbers below 0, and no child may name them
-                as parents.
+            known: outcomes without failures. Their trials have numbers below 0, and must not be named as
+                parents.
         """
         ...
 
 
 @runtime_checkable
 class TaskAware(Strategy, Protocol):
-    """A strategy that looks at single items, and so has to know of which task each of them is."""
+    """A strategy that uses item scores, and so needs to know the task of each item."""
 
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
-        """Take in the tasks of the run; called before all else, where there are several.
+        """Receive the tasks of a run with several tasks; called first.
 
         Args:
-            task_of: the task of each item that a search may see, by the item's name.
-            weights: how much each task counts, by its name; the search maximises their weighted mean.
+            task_of: id of an item of fit -> name of its task.
+            weights: name of a task -> weight; the search maximises the weighted mean.
         """
         ...
 
 
 @runtime_checkable
 class PredictingStrategy(Strategy, Protocol):
-    """A strategy that predicts scores of points, which is steadier than what any one of them scored."""
+    """A strategy that predicts the scores of genomes, with less noise than a single measurement."""
 
     def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
-        """Return the mean score over all items that it expects of each genome, by all outcomes so far.
+        """Return the expected mean score over all items of each genome, given all outcomes so far.
 
-        Predictions are averaged with scores on validation. None where it has none, such as a strategy around
-        another one that does not predict.
+        Predictions are averaged with scores on validation. None means no prediction, for example because an
+        inner strategy does not predict.
         """
         ...
 
 
 @runtime_checkable
 class AcceptsMigrants(Strategy, Protocol):
-    """A strategy that can go on with points that others measured."""
+    """A strategy that accepts points from other searches."""
 
     def inject(self, outcomes: Sequence[Outcome]) -> None:
-        """Take in migrants, at any time; their order does not matter, and failures are ignored.
+        """Receive migrants, at any time; their order does not matter, and failures are ignored.
 
         Args:
-            outcomes: their trials have numbers below 0, and each number is used once, by known points
-                (``warm_start``) or by migrants. A child may name a migrant as its parent by this number.
+            outcomes: their trials have numbers below 0, unique among known points (``warm_start``) and
+                migrants. A trial may name a migrant as its parent by this number.
         """
         ...
 
@@ -353,7 +359,7 @@ class GeneratesText(Protocol):
 
 @runtime_checkable
 class RatesText(Protocol):
-    """A model that says how likely a text is."""
+    """A model that rates how likely a text is."""
 
     def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Return log p(continuation | prompt) in nats, summed over the continuation's tokens."""
@@ -380,17 +386,17 @@ class RatesClasses(Protocol):
 
 @runtime_checkable
 class LanguageModel(GeneratesText, RatesText, Protocol):
-    """A model that writes text and says how likely a text is."""
+    """A model that writes text and rates how likely a text is."""
 
 
 @runtime_checkable
 class CutAware(GeneratesText, Protocol):
-    """A model that knows which of its answers had no end."""
+    """A model that knows which of its answers were cut off."""
 
     def write(
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Written]:
-        """Continue each prompt as ``generate`` does, and tell which texts were cut."""
+        """Continue each prompt like ``generate``, and mark texts that were cut off."""
         ...
 
 
@@ -398,7 +404,7 @@ class CutAware(GeneratesText, Protocol):
 class Task(Protocol):
     """Items with splits, and a way to score a live model on them.
 
-    A task may say in a class attribute ``needs`` which protocol a model must have, such as ``GeneratesText``.
+    A class attribute ``needs`` may name the protocol that models must satisfy, such as ``GeneratesText``.
     """
 
     @property
@@ -407,17 +413,17 @@ class Task(Protocol):
         ...
 
     def items(self, split: Split) -> Sequence[Item]:
-        """The items of a split, in a fixed order."""
+        """Return the items of a split, in a fixed order."""
         ...
 
     def score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Score each item, in the order given; the model is one that the task needs."""
+        """Return the scores of a model on items, in their order. The model satisfies ``needs``."""
         ...
 
 
 @runtime_checkable
 class SetMeasure(Protocol):
-    """A property of a set of answers that is no mean of scores, such as F1 or −FID; larger is better."""
+    """A property of a set of answers that is not a mean of item scores, such as F1 or −FID."""
 
     @property
     def name(self) -> str:
@@ -425,30 +431,31 @@ class SetMeasure(Protocol):
         ...
 
     def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[object]:
-        """Return what is needed of each answer, in their order; computed once where no search goes by it."""
+        """Return what the measure needs of each answer, in their order."""
         ...
 
     def value(self, features: Sequence[object]) -> float:
-        """Return the measure of a set, given as ``features``; a bootstrap repeats some of them.
+        """Return the measure of a set of answers; NaN if it is not defined.
 
-        NaN where a set has no such value.
+        Args:
+            features: of the answers; a bootstrap sample repeats some.
         """
         ...
 
 
 @runtime_checkable
 class MeasuredTask(Task, Protocol):
-    """A task that measures sets of answers, too: beside scores, or in place of their mean on request."""
+    """A task that also has set measures."""
 
     @property
     def set_measures(self) -> Sequence[SetMeasure]:
-        """What is measured on validation and test; a search goes by one that the run.yaml names."""
+        """The measures of validation and test; run.yaml may let a search maximise one."""
         ...
 
 
 @runtime_checkable
 class TeachingTask(Task, Protocol):
-    """A task that can say what a model should learn in order to solve it."""
+    """A task that provides training examples."""
 
     def examples(
         self,
@@ -458,12 +465,12 @@ class TeachingTask(Task, Protocol):
         *,
         prefers_given: bool,
     ) -> Sequence[Example]:
-        """Return the examples to train on; an item without an answer of full marks has none.
+        """Return the training examples. An item without a correct answer has none.
 
         Args:
-            model: gives the prompts of a task with a chat template.
-            items: to learn from.
-            answers: id of an item -> texts that got full marks, such as those of models that reason.
-            prefers_given: whether these are learned in place of the item's own answer, where there are both.
+            model: a live model, for its chat template.
+            items: the items to learn from.
+            answers: id of an item -> generated answers with full score, which may contain reasoning.
+            prefers_given: whether ``answers`` take precedence over the reference answer.
         """
         ...

@@ -122,7 +122,7 @@ def test_all_unknown_keys_at_once(command: Command) -> None:
 
 def test_a_parameter_beside_the_model(command: Command) -> None:
     recipe = command.recipe(models=[{"model": "a", "weight": 0.5}])
-    refused(command, recipe, "out", says="models[0]: expected known keys; received 'weight'. Move a")
+    refused(command, recipe, "out", says="models[0]: expected a known key; received 'weight'. Move a")
 
 
 @pytest.mark.parametrize("arguments", [("missing.yaml", "out"), ("bad.yaml", "out"), ("recipe.yaml", "full")])

@@ -110,7 +110,7 @@ def test_a_template_alone(folder: Path, tmp_path: Path) -> None:
 
 
 def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(KingyoError, match="tokenizer: expected known keys; received 'sauce'"):
+    with pytest.raises(KingyoError, match="tokenizer: expected a known key; received 'sauce'"):
         open_sources(recipe(tokenizer={"sauce": "union"}), folder)
     vit = str(build("vit", tmp_path / "vit"))
     made = recipe(models=[{"model": vit}], tokenizer_source="base")

@@ -40,7 +40,7 @@ def test_nested_unknown_key_suggests_the_nearest() -> None:
 
 def test_unknown_key_at_the_top_names_the_file() -> None:
     with pytest.raises(
-        KingyoError, match=r"^run.yaml: expected known keys; received 'wieght'\. Did you mean 'weight'\?"
+        KingyoError, match=r"^run.yaml: expected a known key; received 'wieght'\. Did you mean 'weight'\?"
     ):
         parse_model(Outer, {"wieght": {}}, "run.yaml")
 
@@ -52,7 +52,7 @@ def test_unknown_key_inside_a_union_suggests_the_nearest() -> None:
 
 def test_a_key_that_is_misspelt_is_told_before_the_one_that_is_missing() -> None:
     with pytest.raises(
-        KingyoError, match=r"rooms\.0: expected known keys; received 'form'\. Did you mean 'from'"
+        KingyoError, match=r"rooms\.0: expected a known key; received 'form'\. Did you mean 'from'"
     ):
         parse_model(Outer, {"rooms": [{"form": 1, "to": 2}]}, "run.yaml")
 
@@ -129,7 +129,7 @@ def test_yaml_that_is_missing_or_binary(tmp_path: Path) -> None:
 
 def test_suggest_lists_all_when_nothing_is_near() -> None:
     assert suggest("zzz", ["linear", "ties"]) == "Known: linear, ties."
-    assert suggest("x", []) == "None is known here."
+    assert suggest("x", []) == "There are none here."
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,6 @@ class Odd:
 
 
 def test_settings_of_a_type_that_no_yaml_holds_are_told() -> None:
-    with pytest.raises(
-        KingyoError, match=r"mine: Odd: expected options whose types a YAML can hold; .*slice"
-    ):
+    with pytest.raises(KingyoError, match="mine: Odd") as error:
         parse_settings(Odd, {}, "mine")
+    assert "slice" in error.value.received

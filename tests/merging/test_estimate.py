@@ -74,7 +74,7 @@ class TestBytes:
 
         for module, read in (
             ("checkpoint", map_tensor),
-            ("update", map_tensor),
+            ("lora_update", map_tensor),
             ("checkpoint", map_bytes),
         ):
 

@@ -41,7 +41,7 @@ random_seed: 1
     require(
         told,
         "received 'random_seed'. Did you mean 'seed'?",
-        "models[0]: expected known keys; received 'wieght'",
+        "models[0]: expected a known key; received 'wieght'",
         "models[0]: parameters.weight: expected a gradient",
         "dtype: expected a known name; received 'float23'. Did you mean 'float32'?",
         "nowhere: expected a folder with a checkpoint",
@@ -65,7 +65,7 @@ modles:
     require(
         told,
         "received 'merge_metod', 'modles'",
-        "models[0]: expected known keys; received 'modle'. Did you mean 'model'?",
+        "models[0]: expected a known key; received 'modle'. Did you mean 'model'?",
         "nowhere: expected a folder",
         "received 'wight'. Did you mean 'weight'?",
     )
@@ -105,7 +105,7 @@ slices:
     )
     require(
         told,
-        "slices[0].sources[0]: expected known keys; received 'layer_rnge'",
+        "slices[0].sources[0]: expected a known key; received 'layer_rnge'",
         "slices[1].sources[0].layer_range: expected two whole numbers",
         "slices[2].sources[0].model: expected a folder or a Hub name; received nothing",
         "nowhere: expected a folder",
@@ -123,7 +123,7 @@ def test_mistakes_in_several_recipes_of_a_file_are_told_in_one_round(tmp_path: P
         [str(each) for each in caught.value.mistakes],
         "recipe 1: name: expected a text",
         "recipe 1: models: expected a list of models",
-        "recipe 2: expected known keys; received 'modls'",
+        "recipe 2: expected a known key; received 'modls'",
         "recipe 2: models[0].model: expected text",
     )
 

@@ -31,7 +31,7 @@ def test_a_kind_has_keys_of_its_own_and_none_of_text(tmp_path: Path) -> None:
     for key, nearest in (("imags", "images"), ("spilts", "splits"), ("qustion", "question")):
         with pytest.raises(KingyoError, match=f"task task: .*'{key}'. Did you mean '{nearest}'"):
             load_items(parse_task_spec({**TASK, key: "x"}), tmp_path)
-    with pytest.raises(KingyoError, match=r"task task: expected known keys; received 'grader'"):
+    with pytest.raises(KingyoError, match=r"task task: expected a known key; received 'grader'"):
         load_items(parse_task_spec({**TASK, "grader": "exact"}), tmp_path)
 
 

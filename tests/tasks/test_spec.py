@@ -41,7 +41,7 @@ def test_graders_in_every_shape(grader: object, graders: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stopp": ["x"]}, r"task: expected known keys; received 'stopp'. Did you mean 'stop'"),
+        ({"stopp": ["x"]}, r"task: expected a known key; received 'stopp'. Did you mean 'stop'"),
         ({"splits": {"fitt": 3}}, r"task: splits: .*'fitt'. Did you mean 'fit'"),
         (
             {"splits": {"fit": 0}},

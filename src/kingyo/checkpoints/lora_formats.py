@@ -16,7 +16,7 @@ from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.ldm_names import ldm_names
 from kingyo.checkpoints.lora_matching import find_tensor
 from kingyo.checkpoints.mapped_tensors import map_tensor
-from kingyo.errors import KingyoError, told
+from kingyo.errors import KingyoError, listed
 
 if TYPE_CHECKING:
     from kingyo.checkpoints.checkpoint import Checkpoint
@@ -188,7 +188,7 @@ def _choose(reference: str, groups: Mapping[str, Modules], model: Checkpoint) ->
         return fits[0]
     parts = next(iter(next(iter(groups.values())).values()))
     components = sorted(filter(None, groups))
-    contents = f"a LoRA of {told(components, 3)}, with names" if components else "names"
+    contents = f"a LoRA of {listed(components, 3)}, with names" if components else "names"
     hint = f"; for a pipeline, name the component, as in sdxl/{components[0]}+lora" if components else ""
     raise KingyoError(
         reference,

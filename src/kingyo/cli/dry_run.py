@@ -11,7 +11,7 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.parts_table import row_name
 from kingyo.dry_run import STAGES, Cost, CostPart, DryRun, MemoryForecast, PathCosts, total
-from kingyo.errors import told
+from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search
 from kingyo.io.units import count_text, counted, size_text, time_text
 from kingyo.models.kinds import BatchMemory
@@ -143,7 +143,7 @@ def _value_text(value: object) -> str:
 def _genes(axes: tuple[Axis, ...]) -> Table:
     table = plain_table("", "gene", "from", "to", "start", "kind")
     for axis in axes[:_MAX_GENES]:
-        kind = f"one of {told(axis.choices, 6)}" if axis.choices else axis.kind
+        kind = f"one of {listed(axis.choices, 6)}" if axis.choices else axis.kind
         table.add_row(
             "", escape(axis.name), f"{axis.low:g}", f"{axis.high:g}", f"{axis.first:g}", escape(kind)
         )

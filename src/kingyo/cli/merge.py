@@ -15,7 +15,7 @@ from kingyo.cli.as_json import print_json
 from kingyo.cli.long_running import interruptible, note_if_slow
 from kingyo.cli.options import AllowPickle, AsJson
 from kingyo.cli.terminal import echo
-from kingyo.errors import Interrupted, KingyoError, error_record, told
+from kingyo.errors import Interrupted, KingyoError, error_record, listed
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _write(preflight: Preflight, target: PlannedOutput, start: float, *, quiet: 
 
 
 def _nonfinite_message(tensors: list[str], n: int) -> str:
-    names = told(tensors, _MAX_TENSORS)
+    names = listed(tensors, _MAX_TENSORS)
     verb = "holds" if n == 1 else "hold"
     return (
         f"{len(tensors)} of {counted(n, 'tensor')} {verb} NaN or infinity, as --allow-nonfinite allows: "

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.engine import Plan
-from kingyo.errors import told
+from kingyo.errors import listed
 from kingyo.io.units import count_text, counted, size_text
 from kingyo.lineage.licences import UNKNOWN
 from kingyo.merging import MergeForecast, MergeGroup, PlannedOutput, Preflight, group, ungrouped
@@ -120,7 +120,7 @@ def _output(target: PlannedOutput) -> str:
     n_parameters = sum(each.n_elements for each in group(target.plan))
     return (
         f"writes {counted(len(target.plan.jobs), 'tensor')}, {count_text(n_parameters)} parameters, "
-        f"{size_text(target.n_bytes)} in {counted(len(names), 'file')}: {told(names, _MAX_FILES)}"
+        f"{size_text(target.n_bytes)} in {counted(len(names), 'file')}: {listed(names, _MAX_FILES)}"
     )
 
 

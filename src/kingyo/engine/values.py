@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kingyo.engine.layers import LayerTensor, TensorInput
 from kingyo.engine.pieces import SliceMerge
 from kingyo.engine.unmatched import entries, filters_of
-from kingyo.errors import KingyoError, told
+from kingyo.errors import KingyoError, listed
 from kingyo.methods import MergeMethod, MethodValues, Parameter
 from kingyo.recipe import Conditional, Values, Word, look_up
 
@@ -54,7 +54,7 @@ def _value(
 
 
 def _left_out(parameter: Parameter, filters: Sequence[str], tensor: str, where: str) -> KingyoError:
-    written = told([f"'{each}'" for each in filters], _MOST_FILTERS)
+    written = listed([f"'{each}'" for each in filters], _MOST_FILTERS)
     return KingyoError(
         f"{parameter.name} of {where}",
         expected=f"a value for the tensor {tensor}: {parameter.doc}",

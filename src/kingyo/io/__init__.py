@@ -1,1 +1,1 @@
-"""Files, YAML, schemas and units, and torch imported when it is first used."""
+"""Atomic files, YAML, typed settings, units, and a lazy import of torch."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: a temporary file beside the target, fsync, rename."""
+"""Write files atomically: to a temporary file beside the target, then fsync and rename."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from kingyo.errors import KingyoError
 
 LONGEST_NAME = 230
-"""Bytes of a name, so that hidden names beside it fit into the 255 that file systems allow."""
+"""Longest file name in bytes. Temporary names add a few, and file systems allow 255."""
 
 
 def require_short_name(path: Path) -> None:
-    """Raise a KingyoError if the name of a file or folder to be made is too long."""
+    """Raise a KingyoError if the name of a new file or folder is too long."""
     n = len(os.fsencode(path.name))
     if n > LONGEST_NAME:
         raise KingyoError(
@@ -27,10 +27,10 @@ def require_short_name(path: Path) -> None:
 
 
 def write_bytes(target: Path, content: bytes) -> None:
-    """Write a file; whoever reads it sees the old one or the whole new one.
+    """Write a file atomically: readers see either the old content or the new.
 
     Raises:
-        OSError: its folder cannot be written.
+        OSError: the folder is not writable.
     """
     partial = _write_partial(target, content)
     try:
@@ -41,14 +41,14 @@ def write_bytes(target: Path, content: bytes) -> None:
 
 
 def put_in_place(partial: Path, target: Path) -> None:
-    """Rename a written file to its final name, with its content on disk before and the name after."""
+    """Rename a finished file to its final name. Its content is on disk before, the new name after."""
     sync(partial)
     partial.replace(target)
     sync(target.parent)
 
 
 def sync(path: Path) -> None:
-    """Force a file, or a folder's listing, to disk."""
+    """Flush a file, or the listing of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -57,13 +57,10 @@ def sync(path: Path) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together, and make their folders.
-
-    All are on the disk before the first is put in place.
+    """Write several files and create their folders. All are on disk before the first is renamed.
 
     Raises:
-        OSError: a folder cannot be written, or the disk is full. Nothing new is left then, unless putting a
-            file in its place failed.
+        OSError: a folder is not writable, or the disk is full. Nothing new remains, unless a rename failed.
     """
     folders: list[Path] = []
     partials: dict[Path, Path] = {}
@@ -77,18 +74,18 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
         for folder in reversed(folders):
-            with contextlib.suppress(OSError):  # it holds something
+            with contextlib.suppress(OSError):  # the folder is not empty
                 folder.rmdir()
         raise
 
 
 def _make_folder(folder: Path, made: list[Path]) -> None:
-    """Make a folder, and add to ``made`` what was not there, the outermost first."""
+    """Create a folder with its parents, and append the new ones to ``made``, outermost first."""
     for each in reversed((folder, *folder.parents)):
         if not each.exists():
             each.mkdir(exist_ok=True)
             made.append(each)
-    folder.mkdir(exist_ok=True)  # raises where a file has this name
+    folder.mkdir(exist_ok=True)  # raises if a file has this name
 
 
 def _write_partial(target: Path, content: bytes) -> Path:

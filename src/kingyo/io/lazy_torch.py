@@ -1,7 +1,7 @@
-"""Import torch when something of it is first used, which takes longer than many merges.
+"""Import torch on first use, since importing it takes longer than many merges.
 
-``from kingyo.io.lazy_torch import Tensor, torch`` replaces ``import torch`` in modules that may not need it.
-``Tensor`` is for annotations only; ``isinstance`` needs ``torch.Tensor``.
+``from kingyo.io.lazy_torch import Tensor, torch`` replaces ``import torch`` in modules that often
+do without it. ``Tensor`` is for annotations only; use ``torch.Tensor`` with ``isinstance``.
 """
 
 from __future__ import annotations
@@ -14,21 +14,17 @@ __all__ = ["Tensor", "is_loaded", "torch"]
 
 
 class _Late:
-    """Stands for a module until something of it is used.
-
-    Args:
-        name: of the module.
-    """
+    """A module that is imported when one of its attributes is first used."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __getattr__(self, attribute: str) -> object:
-        if attribute.startswith("__"):  # whoever looks at modules asks for these, and needs no torch
+        if attribute.startswith("__"):  # introspection, which needs no torch
             raise AttributeError(attribute)
-        found: object = getattr(import_module(self._name), attribute)
-        setattr(self, attribute, found)
-        return found
+        value: object = getattr(import_module(self._name), attribute)
+        setattr(self, attribute, value)
+        return value
 
 
 if TYPE_CHECKING:
@@ -40,5 +36,5 @@ else:
 
 
 def is_loaded() -> bool:
-    """Whether anybody has imported torch."""
+    """Return whether torch is imported."""
     return "torch" in sys.modules

@@ -1,7 +1,4 @@
-"""From what users write to strict, typed data; errors name the key and suggest the nearest.
-
-It knows no key of its own.
-"""
+"""Parse what users write into strict, typed data. Errors name the key and suggest the nearest one."""
 
 from __future__ import annotations
 
@@ -17,59 +14,62 @@ from kingyo.errors import KingyoError, nearest, suggest, together
 S = TypeVar("S")
 M = TypeVar("M", bound=BaseModel)
 
-_MEND = {
+_REMEDIES = {
     "greater_than": "Write a larger number.",
     "less_than": "Write a smaller number.",
-    "literal_error": "Write one of these words as it stands here.",
+    "literal_error": "Write one of these words exactly.",
     "int_": "Write a whole number without quotes, such as 10.",
     "float_": "Write a number without quotes, such as 0.5.",
     "finite_number": "Write a number without quotes, such as 0.5.",
     "bool_": "Write true or false without quotes.",
-    "string_type": "Put it in quotes if it is meant as text.",
+    "string_type": "If you mean text, put it in quotes.",
     "string_too_short": "Fill it in.",
     "too_short": "Fill it in.",
-    "string_pattern_mismatch": "Use none but the characters that this pattern allows.",
+    "string_pattern_mismatch": "Use only characters that this pattern allows.",
     "list_type": "Write it as a list: [one, two].",
     "tuple_type": "Write it as a list: [one, two].",
     "dict_type": "Write it as lines of `key: value`.",
     "model_": "Write it as lines of `key: value`.",
     "dataclass_": "Write it as lines of `key: value`.",
 }
-"""What to do about a value that pydantic refuses, by how the type of its complaint begins."""
+"""Prefix of a pydantic error type -> remedy."""
 
 _WORDS = {
     "int_": "a whole number",
     "float_": "a number",
     "bool_": "true or false",
-    "string_type": "a text",
+    "string_type": "text",
     "list_type": "a list",
     "tuple_type": "a list",
     "dict_type": "a mapping of keys to values",
     "model_": "a mapping of keys to values",
     "dataclass_": "a mapping of keys to values",
 }
-"""What it expected, in the words of those who write YAML and not Python."""
+"""Prefix of a pydantic error type -> what was expected, in the terms of YAML."""
 
 
-def _no_truth(value: object) -> object:
+def _not_bool(value: object) -> object:
     if isinstance(value, bool):
         raise PydanticCustomError("float_type", "Input should be a number")
     return value
 
 
-Number = Annotated[float, BeforeValidator(_no_truth)]
-"""Any number. ``true``, which pydantic reads as 1, is none."""
+Number = Annotated[float, BeforeValidator(_not_bool)]
+"""A number, but not ``true``, which pydantic would read as 1."""
 Real = Annotated[Number, Field(allow_inf_nan=False)]
 """A finite number."""
 
 
 def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
-    """Check a mapping against a pydantic model; all that is wrong becomes one clear error.
+    """Validate a mapping with a pydantic model; all mistakes become one error.
 
     Args:
         model: a model whose config forbids extra keys.
         data: what the user wrote.
         where: the file or key that it came from, for messages.
+
+    Raises:
+        KingyoError: a key is unknown or missing, or a value has the wrong type.
     """
     try:
         return model.model_validate(dict(data))
@@ -81,10 +81,10 @@ def parse_settings(kind: type[S], values: Mapping[str, object], where: str, besi
     """Build a frozen settings dataclass from a mapping; unknown keys and wrong types are errors.
 
     Args:
-        kind: a dataclass whose fields all have defaults or are required by name.
+        kind: a dataclass with keyword fields.
         values: what the user wrote.
         where: the key of the YAML, for messages.
-        beside: keys that stand beside them and may have been meant.
+        beside: other valid keys at this place, for suggestions.
     """
     try:
         return validate_settings(kind, values, beside)
@@ -95,11 +95,11 @@ def parse_settings(kind: type[S], values: Mapping[str, object], where: str, besi
 
 
 def validate_settings(kind: type[S], values: Mapping[str, object], beside: Iterable[str] = ()) -> S:
-    """Build a settings dataclass within a model of pydantic's; see ``parse_settings``.
+    """Like ``parse_settings``, but for use inside a pydantic validator.
 
     Raises:
-        ValidationError: all that is wrong.
-        KingyoError: the types of the dataclass are none that a YAML can hold.
+        ValidationError: all mistakes.
+        KingyoError: the dataclass has a field type that YAML cannot hold.
     """
     fields = getattr(kind, "__dataclass_fields__", {})
     unknown = {key: value for key, value in values.items() if key not in fields}
@@ -107,43 +107,43 @@ def validate_settings(kind: type[S], values: Mapping[str, object], beside: Itera
     mistakes = [_mistake("extra_forbidden", "", (key,), value, context) for key, value in unknown.items()]
     known = {key: value for key, value in values.items() if key in fields}
     try:
-        found = TypeAdapter(kind).validate_python(known)
-    except (PydanticUserError, NameError) as error:  # a class of the user's own
+        settings = TypeAdapter(kind).validate_python(known)
+    except (PydanticUserError, NameError) as error:  # the user's own class
         raise KingyoError(
             kind.__name__,
-            expected="options whose types a YAML can hold",
+            expected="options with types that YAML can hold",
             received=", ".join(f"{name}: {_type_name(field.type)}" for name, field in fields.items()),
-            remedy="Declare each as bool, int, float, str, or a list or mapping of these.",
+            remedy="Declare each option as bool, int, float, str, or a list or mapping of these.",
         ) from error
     except ValidationError as error:
         raise ValidationError.from_exception_data(kind.__name__, [*mistakes, *_again(error)]) from error
     for key, value in known.items():
-        read = cast(object, getattr(found, key))
+        read = cast(object, getattr(settings, key))
         if isinstance(value, bool) and not isinstance(read, bool):  # pydantic reads it as 1
             mistakes.append(
                 _mistake("int_type" if isinstance(read, int) else "float_type", "", (key,), value)
             )
     if mistakes:
         raise ValidationError.from_exception_data(kind.__name__, mistakes)
-    return found
+    return settings
 
 
 def validate_together(parse: Callable[[], S], check: Callable[[], object]) -> S:
-    """Return what the first call returns; what both raise as ValidationError is raised as one."""
+    """Call both, merge their ValidationErrors into one, and return the result of the first."""
     mistakes: list[InitErrorDetails] = []
-    found: list[S] = []
-    for call in (lambda: found.append(parse()), check):
+    parsed: list[S] = []
+    for call in (lambda: parsed.append(parse()), check):
         try:
             call()
         except ValidationError as error:
             mistakes += _again(error)
     if mistakes:
         raise ValidationError.from_exception_data("values", mistakes)
-    return found[0]
+    return parsed[0]
 
 
 def _again(error: ValidationError) -> list[InitErrorDetails]:
-    """What an error says, so that another one can say it too."""
+    """Copy the details of an error, to raise them again in another one."""
     return [
         _mistake(each["type"], each["msg"], each["loc"], each["input"], each.get("ctx"))
         for each in error.errors()
@@ -157,10 +157,10 @@ def _mistake(
     value: object,
     context: Mapping[str, object] | None = None,
 ) -> InitErrorDetails:
-    told = PydanticCustomError(
+    custom = PydanticCustomError(
         cast(LiteralString, kind), cast(LiteralString, message), dict(context) if context else None
     )
-    return InitErrorDetails(type=told, loc=place, input=value)
+    return InitErrorDetails(type=custom, loc=place, input=value)
 
 
 def _type_name(kind: object) -> str:
@@ -168,17 +168,17 @@ def _type_name(kind: object) -> str:
 
 
 def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
-    """Everything wrong as one error; what the members of a union say of one value counts once."""
+    """Turn all problems into one error; those of the members of one union count once."""
     groups: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for problem in problems:
         if problem["type"] != "default_factory_not_called" and not _is_misspelt(problem, problems):
             place = tuple(takewhile(lambda part: not _is_tag(part), problem["loc"]))
             groups.setdefault(place, []).append(problem)
-    return together(where, [_clear_one(group, model, where) for group in groups.values()], "sound values")
+    return together(where, [_clear_one(group, model, where) for group in groups.values()], "valid values")
 
 
 def _is_misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> bool:
-    """Whether a key is missing where an unknown one is most likely meant for it."""
+    """Return whether a key is missing only because it is misspelt."""
     *above, key = problem["loc"] or ("",)
     unknown = (each["loc"] for each in problems if each["type"] == "extra_forbidden")
     beside = (str(loc[-1]) for loc in unknown if list(loc[:-1]) == above)
@@ -200,12 +200,12 @@ def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, 
         )
     beside = [problem] if _disagree(problem) else [each for each in problems if _place(each) == place]
     wanted = dict.fromkeys(map(expected_words, beside))
-    remedy = _mend_value(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
+    remedy = _remedy(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
     return KingyoError(argument, expected=" or ".join(wanted), received=_received(problem), remedy=remedy)
 
 
 def _received(problem: ErrorDetails) -> str:
-    """The value; of keys that do not agree only which there are."""
+    """Return the value as text; for keys that contradict each other only their names."""
     value = cast(object, problem["input"])
     if _disagree(problem):
         return f"the keys {', '.join(map(str, cast('Mapping[object, object]', value)))}"
@@ -213,12 +213,12 @@ def _received(problem: ErrorDetails) -> str:
 
 
 def _disagree(problem: ErrorDetails) -> bool:
-    """Whether keys are there as they should be, but do not agree: then nothing else was meant."""
+    """Return whether keys are valid one by one, but contradict each other."""
     return problem["type"] == "value_error" and isinstance(problem["input"], Mapping)
 
 
 def _first(problems: Sequence[ErrorDetails]) -> ErrorDetails:
-    """What to tell: of a key that is missing where another is unknown, the latter is most likely misspelt."""
+    """Return the problem to report; an unknown key next to a missing one is most likely misspelt."""
     first = problems[0]
     beside = (each for each in problems if each["loc"][:-1] == first["loc"][:-1])
     unknown = (each for each in beside if each["type"] == "extra_forbidden")
@@ -226,12 +226,12 @@ def _first(problems: Sequence[ErrorDetails]) -> ErrorDetails:
 
 
 def _place(problem: ErrorDetails) -> list[int | str]:
-    """Where it is, by keys that the user wrote."""
+    """Return the location of a problem as keys that the user wrote."""
     return [part for part in problem["loc"] if not _is_tag(part)]
 
 
 def expected_words(problem: ErrorDetails) -> str:
-    """Say what was expected in the words of those who write YAML: "a whole number", "true or false"."""
+    """Return what was expected in the terms of YAML, such as "a whole number" or "true or false"."""
     known = _by_kind(problem, _WORDS)
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if problem["type"].startswith(("greater_than", "less_than")):
@@ -244,15 +244,15 @@ def _by_kind(problem: ErrorDetails, table: Mapping[str, str]) -> str | None:
 
 
 def _unknown_key(where: str, key: str, known: set[str]) -> KingyoError:
-    return KingyoError(where, expected="known keys", received=f"'{key}'", remedy=suggest(key, known))
+    return KingyoError(where, expected="a known key", received=f"'{key}'", remedy=suggest(key, known))
 
 
-def _mend_value(problem: ErrorDetails, place: Sequence[int | str]) -> str:
-    known = _by_kind(problem, _MEND)
+def _remedy(problem: ErrorDetails, place: Sequence[int | str]) -> str:
+    known = _by_kind(problem, _REMEDIES)
     if known is not None:
         return known
-    if isinstance(problem["input"], Mapping) or not place:  # the keys below do not agree
-        return "Add or correct what is named here."
+    if isinstance(problem["input"], Mapping) or not place:  # its keys contradict each other
+        return "Add or correct the keys that are named here."
     return f"Change the value of '{place[-1]}'."
 
 
@@ -262,14 +262,14 @@ def _short(value: object, limit: int = 80) -> str:
 
 
 def _is_tag(part: object) -> bool:
-    """Unions put the name of the member tried into pydantic's location; users did not write that."""
+    """Return whether pydantic added this part of a location for a member of a union."""
     return isinstance(part, str) and (
         part in {"bool", "float", "int", "str", "[key]"} or part[:1].isupper() or "[" in part
     )
 
 
 def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
-    """The keys that the model at a location accepts."""
+    """Return the keys that the model at a location accepts."""
     types: list[object] = [model]
     for part in location:
         types = [inner for kind in types for inner in _step(kind, part)] or types
@@ -291,7 +291,7 @@ def _step(kind: object, part: int | str) -> Iterator[object]:
 
 
 def _flatten(kind: object) -> Iterator[object]:
-    """The members of a union, without Annotated around them."""
+    """Yield the members of a union, without ``Annotated``."""
     if get_origin(kind) is Annotated:
         yield from _flatten(get_args(kind)[0])
     elif get_origin(kind) in (dict, Mapping, list, tuple) or not get_args(kind):

@@ -1,4 +1,4 @@
-"""Sizes, counts and times as people write and read them."""
+"""Parse and format sizes, counts and times."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 
 
 def parse_size(text: str, argument: str) -> int:
-    """Read a size such as ``5GB`` or ``512MiB`` in bytes.
+    """Parse a size such as ``5GB`` or ``512MiB`` into bytes.
 
     Raises:
-        KingyoError: it is none, less than a byte, or means something else to mergekit.
+        KingyoError: it is not a size, is below one byte, or means something else in mergekit.
     """
-    found = _SIZE.fullmatch(text)
-    if found is not None:
-        number, unit, is_binary = found.groups()
+    match = _SIZE.fullmatch(text)
+    if match is not None:
+        number, unit, is_binary = match.groups()
         if text.strip()[-1] in "bB" and not unit and not is_binary:
             raise KingyoError(
                 argument,
                 expected="a unit of two letters, such as GB",
-                received=f"'{text}', which is {number} bytes here, and billions of them in mergekit",
-                remedy=f"Say {number}GB.",
+                received=f"'{text}', which would be {number} bytes here but billions in mergekit",
+                remedy=f"Write {number}GB.",
             )
         size = int(float(number) * (1024 if is_binary else 1000) ** _UNITS.index(unit.lower()))
         if size > 0 and (unit or not is_binary):
@@ -38,7 +38,7 @@ def parse_size(text: str, argument: str) -> int:
 
 
 def size_text(n_bytes: float) -> str:
-    """A size with three digits that count."""
+    """Format a size with three significant digits, such as ``1.25 GB``."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= size * 0.9995:
             return f"{_digits(n_bytes / size)} {unit}"
@@ -46,7 +46,7 @@ def size_text(n_bytes: float) -> str:
 
 
 def count_text(number: float) -> str:
-    """A number of parameters."""
+    """Format a number of parameters, such as ``135 M``."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size * 0.9995:
             return f"{_digits(number / size)} {unit}"
@@ -54,19 +54,19 @@ def count_text(number: float) -> str:
 
 
 def amount_text(key: str, value: float) -> str:
-    """Write one bound of a budget, such as ``60 candidates`` or ``1 item evaluation``."""
+    """Format one limit of a budget, such as ``60 candidates`` or ``1 item evaluation``."""
     noun = key.replace("_", " ")
     number = f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
     return f"{number} {noun.removesuffix('s') if value == 1 else noun}"
 
 
 def counted(n: int, one: str, many: str | None = None) -> str:
-    """Write a count with its noun: ``1 trial``, ``1,200 trials``."""
+    """Format a count with its noun: ``1 trial``, ``1,200 trials``."""
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
 
 
 def time_text(seconds: float) -> str:
-    """A time as its largest units."""
+    """Format a time in its largest unit, such as ``5 min``."""
     if seconds < 1:
         return "less than a second"
     if seconds < 120:

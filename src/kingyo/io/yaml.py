@@ -1,7 +1,4 @@
-"""YAML files as plain mappings, read strictly: no key twice, no text that unfolds without end.
-
-It knows no key, and loads nothing that takes time.
-"""
+"""Read YAML files strictly: no duplicate keys, no aliases that expand without limit."""
 
 from __future__ import annotations
 
@@ -14,14 +11,14 @@ import yaml
 from kingyo.errors import KingyoError
 
 _LONGEST = 10_000_000  # bytes of a file
-_LARGEST = 1_000_000  # values in a document; aliases of aliases can unfold a short one without end
+_LARGEST = 1_000_000  # values in a document; nested aliases can expand a short document without limit
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which by itself keeps the last of equal keys and drops the others silently."""
+    """PyYAML's safe loader that refuses duplicate keys; PyYAML silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        """Refuse a key that is given twice; keys that `<<` brings in may be overridden."""
+        """Refuse duplicate keys; a key may override one that `<<` merges in."""
         seen: set[tuple[str, object]] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
@@ -40,32 +37,32 @@ def read_yaml(path: Path) -> dict[str, object]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        KingyoError: no such file, not YAML, a key that is given twice, aliases that unfold without end, or
-            not one mapping.
+        KingyoError: the file is missing, is not YAML, has a duplicate key, expands without limit, or is not
+            one mapping.
     """
     if path.suffix.lower() in _ROWS and path.is_file():
         raise KingyoError(
             str(path),
             expected="a YAML file",
             received=f"a {path.suffix.lower()} file of rows",
-            remedy="Name the YAML file whose key data: names these rows.",
+            remedy="Name the YAML file whose key `data` names this file.",
         )
     documents = _load(path)
     if len(documents) > 1:
         raise KingyoError(
             str(path),
             expected="one document",
-            received=f"{len(documents)} of them",
-            remedy="Keep one, and delete the lines `---` that part them.",
+            received=f"{len(documents)} documents",
+            remedy="Keep one, and delete the `---` lines between them.",
         )
     return _mapping(documents[0] if documents else None, str(path))
 
 
 def read_yaml_documents(path: Path) -> list[dict[str, object]]:
-    """Read a YAML file of one or several mappings, parted by lines ``---``; empty documents are left out.
+    """Read a YAML file with one or more mappings, separated by ``---``; empty documents are skipped.
 
     Raises:
-        KingyoError: see ``read_yaml``; or there is none.
+        KingyoError: see ``read_yaml``; or the file has no mapping.
     """
     documents = [document for document in _load(path) if document is not None]
     if len(documents) < 2:
@@ -76,31 +73,31 @@ def read_yaml_documents(path: Path) -> list[dict[str, object]]:
 def _load(path: Path) -> list[object]:
     try:
         loader = _Loader(_read_text(path))
-        found: list[object] = []
+        documents: list[object] = []
         while loader.check_node():
             node = cast(yaml.Node, loader.get_node())
-            _unfolded(node, {}, set())
-            found.append(cast(object, loader.construct_document(node)))  # pyright: ignore[reportUnknownMemberType]
+            _expanded_size(node, {}, set())
+            documents.append(cast(object, loader.construct_document(node)))  # pyright: ignore[reportUnknownMemberType]
     except OSError as error:
         raise KingyoError(
             str(path),
             expected="a YAML file",
             received=error.strerror or str(error),
-            remedy="Name a file that exists and that you may read.",
+            remedy="Name a file that exists and that you can read.",
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date, bytes, digits
         problem = " ".join(str(error).split()).replace("<unicode string>", path.name)
         raise KingyoError(
-            str(path), expected="valid YAML", received=problem, remedy=_mend_yaml(error)
+            str(path), expected="valid YAML", received=problem, remedy=_yaml_remedy(error)
         ) from error
-    return found
+    return documents
 
 
 def _read_text(path: Path) -> str:
-    """The text of a file or a pipe; what is larger than any recipe, or never ends, is refused.
+    """Read a file or a pipe of at most ``_LONGEST`` bytes.
 
     Raises:
-        KingyoError: it is.
+        KingyoError: it is longer.
     """
     with path.open("rb") as stream:
         content = stream.read(_LONGEST + 1)
@@ -108,14 +105,18 @@ def _read_text(path: Path) -> str:
         raise KingyoError(
             str(path),
             expected=f"a YAML file of at most {_LONGEST / 1e6:.0f} MB",
-            received="more",
-            remedy="Name the recipe or run file.",
+            received="a larger one",
+            remedy="Check that this is the recipe or run file.",
         )
     return content.decode("utf-8")
 
 
-def _unfolded(node: yaml.Node, known: dict[yaml.Node, int], above: set[yaml.Node]) -> int:
-    """How many values a node holds once its aliases are unfolded; too many, or a circle, is an error."""
+def _expanded_size(node: yaml.Node, known: dict[yaml.Node, int], above: set[yaml.Node]) -> int:
+    """Return the number of values below a node with all aliases expanded.
+
+    Raises:
+        YAMLError: there are too many, or an alias contains itself.
+    """
     if node in known:
         return known[node]
     inner: list[yaml.Node] = []
@@ -124,12 +125,12 @@ def _unfolded(node: yaml.Node, known: dict[yaml.Node, int], above: set[yaml.Node
     elif isinstance(node, yaml.SequenceNode):
         inner = cast("list[yaml.Node]", node.value)
     if node in above:
-        raise yaml.YAMLError("an alias that holds itself")
+        raise yaml.YAMLError("an alias that contains itself")
     above.add(node)
-    known[node] = 1 + sum(_unfolded(each, known, above) for each in inner)
+    known[node] = 1 + sum(_expanded_size(each, known, above) for each in inner)
     above.remove(node)
     if known[node] > _LARGEST:
-        raise yaml.YAMLError(f"aliases that unfold to more than {_LARGEST:,} values")
+        raise yaml.YAMLError(f"aliases that expand to more than {_LARGEST:,} values")
     return known[node]
 
 
@@ -144,11 +145,11 @@ def _mapping(loaded: object, where: str) -> dict[str, object]:
     return cast(dict[str, object], loaded)
 
 
-def _mend_yaml(error: Exception) -> str:
+def _yaml_remedy(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"Correct line {error.problem_mark.line + 1}, or what stands before it."
+        return f"Correct line {error.problem_mark.line + 1} or the line before it."
     if isinstance(error, UnicodeDecodeError | yaml.reader.ReaderError):
         return "Save the file as plain text in UTF-8."
     if isinstance(error, RecursionError):
         return "Nest the values less deeply."
-    return "Correct the value, or put it in quotes if it is a text."
+    return "Correct the value. If it is text, put it in quotes."

@@ -49,7 +49,7 @@ def check_keys(data: Mapping[str, object], known: Sequence[str], where: str) -> 
         remedies = [f"'{key}': {remedy}" for key, remedy in zip(strange, remedies, strict=True)]
     received = ", ".join(f"'{key}'" for key in strange)
     remedy = " ".join(dict.fromkeys(remedies))
-    raise KingyoError(where, expected="known keys", received=received, remedy=remedy)
+    raise KingyoError(where, expected="a known key", received=received, remedy=remedy)
 
 
 def with_meant(

@@ -1,1 +1,1 @@
-"""Code that users bring: its time limits, the files it depends on, its versions."""
+"""Users' own code: time limits, the files that it depends on, and versions."""

@@ -1,7 +1,7 @@
-"""What a user's own file depends on: code that it imports, data that it and its settings name, libraries.
+"""Find what a user's file depends on: modules that it imports, data files that it names, and libraries.
 
-Code is read as text: none of it is run. What is installed (site-packages, a virtual environment, Python's own
-library) does not count, wherever it lies.
+The code is parsed, never run. Installed code (site-packages, virtual environments, the standard library) does
+not count as the user's, wherever it is.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from kingyo.errors import KingyoError
 from kingyo.user_code.versions import PACKAGE, digest
 
 DATA = "FILES"
-"""A name in a user's file: the data files that it reads, relative to it."""
-LONGEST = 255  # of a file's name, in bytes
+"""Variable in a user's file that lists the data files it reads, relative to the file."""
+LONGEST = 255  # bytes of a file name
 _INSTALLED = ("site-packages", "dist-packages")
 
 
 def hash_own(file: Path, settings: object, folder: Path) -> dict[Path, str]:
-    """Return the SHA-256 of a user's file, and of all files that it depends on; empty where one is gone.
+    """Return the SHA-256 of a user's file and of all files that it depends on; empty if a file is missing.
 
     Args:
-        file: the user's.
-        settings: what the run.yaml gives it; a text there may name a file.
-        folder: where the run.yaml's paths start.
+        file: the user's file.
+        settings: its settings in run.yaml; a string may name a data file.
+        folder: the folder of run.yaml, which paths are relative to.
 
     Raises:
         KingyoError: see ``files_behind``.
@@ -42,29 +42,29 @@ def hash_own(file: Path, settings: object, folder: Path) -> dict[Path, str]:
 
 
 def root_of(file: Path, folder: Path) -> Path:
-    """Return the folder whose modules are the user's: the run.yaml's if the file lies in it, else its own."""
-    own, whole = file.parent.resolve(), folder.resolve()
-    return whole if own.is_relative_to(whole) else own
+    """Return the folder of the user's modules: ``folder`` if it contains the file, else the file's own."""
+    own, given = file.parent.resolve(), folder.resolve()
+    return given if own.is_relative_to(given) else own
 
 
 def files_behind(file: Path, root: Path) -> set[Path]:
-    """Return the code below a folder that a file imports, now or later, and the data that all of it names.
+    """Return the modules below ``root`` that a file imports, directly or not, and the data files they name.
 
-    Imports within functions count; so does a text such as "helper.py" that names a file beside the code.
+    Imports inside functions count, and so does a string such as "helper.py" that names a file beside it.
 
     Args:
-        file: the user's.
-        root: a folder that holds it, with no symbolic link in its path.
+        file: the user's file.
+        root: a folder above it, without symbolic links in its path.
 
     Raises:
-        KingyoError: ``FILES`` in one of them is no row of file names.
+        KingyoError: ``FILES`` in one of the files is not a list of file names.
     """
     code = _code(file, root)
     return code - {in_place(file)} | {path.parent / name for path in code for name in _data(path)}
 
 
 def libraries_behind(file: Path, root: Path) -> set[str]:
-    """Return the installed distributions that a file, and the code that it imports, import."""
+    """Return the installed distributions that a file imports, directly or through the user's modules."""
     names = {
         name.partition(".")[0]
         for path in _code(file, root)
@@ -75,7 +75,7 @@ def libraries_behind(file: Path, root: Path) -> set[str]:
     return {distribution for name in names for distribution in _distributions().get(name, ())}
 
 
-_distributions = cache(packages_distributions)  # it reads a list of files for each of them
+_distributions = cache(packages_distributions)  # slow: it reads the file list of each distribution
 
 
 def _code(file: Path, root: Path) -> set[Path]:
@@ -90,7 +90,7 @@ def _code(file: Path, root: Path) -> set[Path]:
 
 
 def in_place(file: Path) -> Path:
-    """Return a path without symbolic links but that which the file itself may be."""
+    """Resolve symbolic links in the path of a file, but not the file itself."""
     return file.parent.resolve() / file.name
 
 
@@ -107,7 +107,7 @@ def _may_be_name(text: str) -> bool:
 
 
 def loaded_below(root: Path) -> set[Path]:
-    """Return the files of the modules that this process has loaded from below a folder, as above."""
+    """Return the files of the user's modules below a folder that this process has imported."""
     modules = [module for name, module in list(sys.modules.items()) if name != "__main__"]
     files = [
         cast("object", vars(module).get("__file__")) for module in modules if hasattr(module, "__dict__")
@@ -121,7 +121,7 @@ def _counted(paths: Iterable[Path], root: Path) -> Iterator[Path]:
 
 
 def _is_own(path: Path, root: Path) -> bool:
-    """Whether a file below a folder is the user's own, and not installed."""
+    """Return whether a file below a folder is the user's own, not an installed one."""
     libraries = {PACKAGE, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))}
     if any(path.is_relative_to(each) for each in libraries if not root.is_relative_to(each)):
         return False
@@ -130,7 +130,7 @@ def _is_own(path: Path, root: Path) -> bool:
 
 
 def _imported(path: Path, root: Path) -> Iterator[Path]:
-    """Where Python might find what a file imports; most of these paths are no files."""
+    """Yield the paths where Python would look for what a file imports; most of them do not exist."""
     tree = _tree(path)
     for name, level in _modules_in(tree):
         yield from _modules(name, _folders(path, root) if level == 0 else path.parents[level - 1 : level])
@@ -143,13 +143,13 @@ def _imported(path: Path, root: Path) -> Iterator[Path]:
 
 
 def _folders(path: Path, root: Path) -> list[Path]:
-    """The user's folders where a file's imports may begin."""
+    """Return the user's folders in which the imports of a file are looked up."""
     below = [Path(each).resolve() for each in sys.path]
     return [path.parent, root, *(each for each in below if each.is_relative_to(root))]
 
 
 def _modules_in(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """The modules that code imports, each with its number of leading dots."""
+    """Yield the modules that code imports, each with its number of leading dots."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
@@ -166,7 +166,7 @@ def _modules_in(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def _modules(name: str, folders: Sequence[Path]) -> Iterator[Path]:
-    """The files of a module, and of the packages that it is in."""
+    """Yield the candidate files of a module and of its packages."""
     for folder in folders:
         place = folder
         for part in name.split("."):
@@ -193,15 +193,15 @@ def _names(file: Path, value: ast.expr) -> list[str]:
     if len(names) < len(rows):
         raise KingyoError(
             f"{DATA} in {file.name}",
-            expected="names of the data files that the code reads, written out",
+            expected="a literal list of the data files that the code reads",
             received=ast.unparse(value),
-            remedy=f'Write {DATA} = ("answers.json", "words.txt"), or call it something else.',
+            remedy=f'Write {DATA} = ("answers.json", "words.txt"), or rename the variable.',
         )
     return names
 
 
 def _tree(path: Path) -> ast.Module:
-    """The code of a file; what is no Python holds nothing: whoever loads it says so better."""
+    """Parse a file. A file that is not Python is empty here; importing it gives the better error."""
     try:
         return ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):

@@ -1,8 +1,8 @@
-"""A call that may not take for ever: a template or a strategy that hangs costs an error, and not the run.
+"""Time limits for calls into users' code, such as chat templates and strategies.
 
-On the main thread an alarm ends the call where it is, loops and waits alike; elsewhere (and on Windows) the
-caller goes on without it. Code that swallows alarms needs a process of its own, as graders have, or costs
-this one, see ``within_or_end``. It knows no grader, no task and no strategy.
+On the main thread an alarm interrupts the call, even in a loop or a wait. On other threads, and on Windows,
+the caller stops waiting. Code that swallows the alarm needs its own process, as graders have; or see
+``within_or_end``.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from typing import TypeVar
 
 T = TypeVar("T")
 AGAIN = 1.0
-"""Seconds after which the alarm rings again, for whoever swallowed the first."""
+"""Seconds between alarms, in case the call swallows the first."""
 LONGEST = 1e8
-"""Seconds that clocks can count, for whoever writes a number without end."""
+"""Longest time limit in seconds that the system's clocks accept."""
 MOST_GRACE = 60.0
-"""Seconds that a call may take at most to end after the alarm: an operation of C ends before it listens."""
+"""Longest time in seconds that a call may take to stop; C code finishes before it sees the alarm."""
 
 
 class TooSlowError(Exception):
-    """The time was over before the call returned."""
+    """The call did not return in time."""
 
 
 class _Alarm(BaseException):
-    """What ends the call: no `except Exception` of the user's own catches it."""
+    """Interrupts the call; an `except Exception` in the user's code does not catch it."""
 
 
 def has_alarm() -> bool:
-    """Whether an alarm can end a call here: on the main thread, where Python lets signals in."""
+    """Return whether an alarm can interrupt a call here: on the main thread, where Python handles signals."""
     return current_thread() is main_thread() and hasattr(signal, "setitimer")
 
 
 def within(seconds: float | None, call: Callable[[], T]) -> T:
-    """Return what a call returns, or raise what it raises.
+    """Call a function with a time limit, and return its result or raise its error.
 
     Args:
-        seconds: that it may take; None is any time.
-        call: without arguments.
+        seconds: the limit; None for no limit.
+        call: a function without arguments.
 
     Raises:
         TooSlowError: it did not return in time.
@@ -54,18 +54,18 @@ def within(seconds: float | None, call: Callable[[], T]) -> T:
 
 
 def within_or_end(seconds: float | None, call: Callable[[], T], error: Exception) -> T:
-    """Return what a call returns; end the whole process where the call swallows the alarm.
+    """Like ``within``, but end the process with exit code 1 if the call swallows the alarm.
 
-    For code that shares its objects with the run, so that nobody can go on without it. Off the main thread
-    there is no limit: the process is then somebody else's.
+    For code that shares objects with the run, so that the run cannot continue without it. Threads other than
+    the main one have no limit.
 
     Args:
-        seconds: that it may take; after as many more, at most a minute, the process ends with exit code 1.
-        call: without arguments.
-        error: what is printed then.
+        seconds: the limit; None for no limit. The process ends after as long again, at most a minute.
+        call: a function without arguments.
+        error: printed before the process ends.
 
     Raises:
-        TooSlowError: the alarm ended it.
+        TooSlowError: the alarm interrupted the call.
     """
     if seconds is None or not has_alarm():
         return call()
@@ -92,7 +92,7 @@ def _alarmed(seconds: float, call: Callable[[], T]) -> T:
         raise mine
 
     left, again = signal.getitimer(signal.ITIMER_REAL)
-    if 0 < left <= seconds:  # an alarm of a caller rings first
+    if 0 < left <= seconds:  # a caller's alarm is due first
         return call()
     began = time.monotonic()
     before = signal.signal(signal.SIGALRM, ring)
@@ -113,7 +113,7 @@ def _alarmed(seconds: float, call: Callable[[], T]) -> T:
 
 
 def _left_behind(seconds: float, call: Callable[[], T]) -> T:
-    """Wait for a thread of its own; one that is late is told to end, and does not keep Python alive."""
+    """Run the call on a daemon thread and wait for it; stop the thread if it is late."""
     returned: list[T] = []
     raised: list[BaseException] = []
 
@@ -135,6 +135,6 @@ def _left_behind(seconds: float, call: Callable[[], T]) -> T:
 
 
 def _raise_in(thread: Thread) -> None:
-    """End a thread that runs Python code; one that waits, or runs C code, does not see it."""
+    """Stop a thread that runs Python code; one that waits, or runs C code, does not notice."""
     if thread.ident is not None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Alarm))

@@ -1,7 +1,4 @@
-"""Which kingyo and which libraries compute here, and the bytes of code: what a score or an ask depends on.
-
-It knows no run.
-"""
+"""Versions of kingyo, of its libraries and plug-ins, and hashes of code: what scores depend on."""
 
 from __future__ import annotations
 
@@ -33,23 +30,23 @@ SCORING = (
     "types.py",
     "user_code/timeout.py",
 )
-"""Rooms that decode, merge, answer and grade: with other code in them a recipe may score otherwise."""
+"""Rooms that decode, merge, answer and grade. A change of their code may change scores."""
 LIBRARIES = ("torch", "numpy", "safetensors", "numba")
-"""What merging depends on; those of them that are installed count. A kind of model adds its own."""
+"""Libraries that merging depends on, if installed. A kind of model adds its own."""
 PLUGINS = ("kingyo.graders", "kingyo.methods", "kingyo.model_kinds", "kingyo.tasks")
-"""Entry points whose code changes scores."""
+"""Entry-point groups whose code affects scores."""
 
 
 @cache
 def hash_of_code(rooms: tuple[str, ...], package: Path = PACKAGE) -> str:
-    """Return a hash of the Python files of rooms of a package, with their names."""
+    """Return a hash of the Python files in rooms of a package, and of their names."""
     files = [path for room in rooms for path in sorted((package / room).rglob("*.py")) or [package / room]]
     names = (str(path.relative_to(package)) for path in files)
     return hash_of("\n".join(f"{name} {digest(path)}" for name, path in zip(names, files, strict=True)))
 
 
 def version_of_library(name: str) -> str | None:
-    """Return the version of an installed distribution; None where there is none."""
+    """Return the version of a distribution, or None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -57,7 +54,7 @@ def version_of_library(name: str) -> str | None:
 
 
 def version_now(name: str) -> str | None:
-    """Return the version of one thing that scores depend on, by the name that ``scoring_versions`` gives."""
+    """Return the current version of an entry of ``scoring_versions``, by its name."""
     own = {
         KINGYO: lambda: __version__,
         CODE: lambda: hash_of_code(SCORING)[:12],
@@ -67,11 +64,11 @@ def version_now(name: str) -> str | None:
 
 
 def scoring_versions(extras: Sequence[str] = (), named: Sequence[str] = ()) -> dict[str, str]:
-    """Return the version of all that scores depend on: kingyo, its code, Python, libraries, plug-ins.
+    """Return the versions that scores depend on: kingyo, its code, Python, libraries and plug-ins.
 
     Args:
-        extras: distributions that are needed beside ``LIBRARIES``.
-        named: graders, kinds of task and of model, and methods that are used; those of plug-ins count.
+        extras: distributions in addition to ``LIBRARIES``.
+        named: graders, kinds of tasks and models, and methods in use; those from plug-ins count.
     """
     points = [point for group in PLUGINS for point in entry_points(group=group) if point.name in named]
     plugins = sorted({point.dist.name for point in points if point.dist is not None})
@@ -80,7 +77,7 @@ def scoring_versions(extras: Sequence[str] = (), named: Sequence[str] = ()) -> d
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file; empty when it is gone, which whoever loads it says better."""
+    """Return the SHA-256 of a file, or an empty string if it is missing."""
     return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
