@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice, pairwise, takewhile
 from pathlib import Path
 
@@ -239,6 +240,23 @@ def test_a_file_is_no_terminal_even_where_colours_are_forced(
     assert "Search on fit: 30 models, up to 16 items each" in told
     best = r"30 trials, best 96\.7 % \(estimated; 50\.0 % on 16 items\); about .+ left in total: "
     assert re.search(f"{best}controls ", " ".join(told.split())), told
+
+
+def test_stored_parts_are_not_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock, (baselines, search) = Clock(), COST.parts[:2]
+    stored = {
+        (each.name, each.split): {IDS[each.name, each.split] + number: each.items for number in range(n)}
+        for each, n in ((baselines, 4), (search, 12))
+    }
+    with RunStore.create(tmp_path / "run") as store, LiveDisplay(store) as display:
+        display.expect(Cost(parts=COST.parts, stored=stored))
+        for event in events_of(baselines, clock, replayed=True):
+            display.notify(event)
+        for event in events_of(search, clock):
+            display.notify(replace(event, replayed=event.kind == "ended" and event.done <= 12))
+    shown = capsys.readouterr().err
+    assert "Baselines" not in shown and "base\n" not in shown
+    assert "Search on fit: 30 models (12 stored), up to 16 items each" in shown
 
 
 def test_quiet_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
