@@ -72,7 +72,7 @@ def _print_step(console: Console, name: str, plan: Plan) -> None:
     groups = group(plan)
     everywhere = shared(groups)
     values = [f"with {', '.join(everywhere)}"] if everywhere else []
-    own = [f"{each.label}: {values}" for each in groups if (values := _own(each, everywhere))]
+    own = [f"{each.label}: {text}" for each in groups if (text := _own(each, everywhere))]
     for line in (*plan.heading(), *values, *own):
         print_text(console, f"[bold]{escape(name)}[/bold]: {escape(line)}")
 
