@@ -156,7 +156,7 @@ def test_interrupted_the_run_goes_on_to_the_same_winner(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGINT)
                 break
         rest = process.stderr.read()
-    assert process.returncode != 0 and f"go on with kingyo.resume({str(stopped)!r})" in rest.splitlines()[-1]
+    assert process.returncode != 0 and f"kingyo.resume({str(stopped)!r})" in rest.splitlines()[-1]
     assert "torch" not in rest
     resumed = kingyo.resume(stopped, progress=False)
     first, second = (kingyo.summarize(run).winner for run in (whole, resumed))

@@ -1,4 +1,4 @@
-"""The process ``kingyo``, and ``python -m kingyo``: the command line from its first moment to its last."""
+"""Entry point of ``kingyo`` and ``python -m kingyo``."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from contextlib import suppress
 
 from kingyo.errors import error_record, wants_json
 
-_QUICK = {"merge", "diff", "list"}  # the others run graders, whose files may still be open at the end
+_QUICK = {"merge", "diff", "list"}  # other commands run graders, whose files may still be open at exit
 
 
 def process() -> None:
-    """Run the command line, without what Python does for programs that live longer."""
-    gc.set_threshold(100_000)  # not to look for garbage again and again among all that importing torch makes
+    """Run the command line with little garbage collection and a fast exit."""
+    gc.set_threshold(100_000)  # importing torch creates many objects, and scanning them is slow
     try:
         _run()
     except KeyboardInterrupt:
-        _tell_interrupted()
+        _print_interrupted()
         sys.exit(130)
     except SystemExit as end:
         if _QUICK.intersection(sys.argv[1:2]) and isinstance(end.code, int):
@@ -33,23 +33,23 @@ def process() -> None:
 
 
 def _run() -> None:
-    from kingyo.cli import main  # it takes a moment, in which somebody may think better of it
+    from kingyo.cli import main  # slow; imported here so that Ctrl-C during the import is handled
     from kingyo.cli.terminal import visible
 
     try:
         main()
-    except Exception:  # noqa: BLE001  # a mistake of kingyo's own, whose text may be anybody's
+    except Exception:  # noqa: BLE001  # a bug; its text may contain control characters
         print(visible(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     finally:
         if wants_json(sys.argv[1:]) and sys.stdout is not None:
-            with suppress(OSError):  # it was told
+            with suppress(OSError):  # main() has reported it
                 sys.stdout.flush()
-                os.dup2(2, 1)  # what is still printed as the process ends is no answer
+                os.dup2(2, 1)  # output at exit must not follow the JSON document
 
 
-def _tell_interrupted() -> None:
-    """Say so, without anything of the command line, which is not loaded."""
+def _print_interrupted() -> None:
+    """Report the interrupt without ``kingyo.cli``, which may not be loaded."""
     if wants_json(sys.argv[1:]):
         print(json.dumps(error_record("Interrupted."), indent=2))  # noqa: T201
     else:
@@ -57,16 +57,16 @@ def _tell_interrupted() -> None:
 
 
 def _leave(code: int) -> None:
-    """End here, since Python takes half a second to take torch apart; return where it has more to do."""
+    """Exit at once, because unloading torch takes half a second. Return if other threads still run."""
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends now
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     try:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.flush()
-    except OSError:  # Python has words and an exit code of its own for that
+    except OSError:  # Python reports it, with its own exit code
         return
     os._exit(code)
 

@@ -1,4 +1,4 @@
-"""The public Python API: each function does what the command of that name does."""
+"""The public Python API. Each function does the same as the command of its name."""
 
 from __future__ import annotations
 
@@ -102,22 +102,24 @@ def merge(
 ) -> Path:
     """Merge models by a recipe into a folder that transformers or diffusers loads.
 
-    Interrupted, the same call goes on. Whatever is doubtful about the models is a ``UserWarning``.
+    After an interrupt, the same call continues. Problems that do not prevent the merge are issued as
+    ``UserWarning``.
 
     Args:
-        recipe: a file of one or several recipes, as mergekit writes them; its content as a mapping; or a
-            ``Recipe``.
-        out: the folder to make. Several recipes make a folder each below it.
-        folder: where relative paths of the recipe begin; the file's folder, or the current one, when None.
-        max_shard_size: where a new file of weights begins; a number is bytes.
-        progress: whether a bar on standard error shows how far it is.
+        recipe: a file with one or several recipes in mergekit's format, the content of such a file as a
+            mapping, or a ``Recipe``.
+        out: the folder to create. Several recipes create one subfolder each.
+        folder: the folder that relative paths of the recipe start from. Default: the folder of the file, or
+            the current folder.
+        max_shard_size: maximum size of a weight file, such as "5GB" or a number of bytes.
+        progress: whether to show a progress bar on standard error.
         options: see ``kingyo.engine.MergeOptions``.
 
     Returns:
         ``out``.
 
     Raises:
-        KingyoError: whatever is wrong with the recipe, the models or ``out``; nothing is written then.
+        KingyoError: the recipe, a model or ``out`` is invalid; nothing is written.
 
     Example:
         >>> kingyo.merge("recipe.yaml", "merged", seed=1)  # doctest: +SKIP
@@ -129,36 +131,35 @@ def merge(
         folder=None if folder is None else Path(folder),
         options=MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
     )
-    found = survey(request, fetch=False)
-    if found.error is None and found.n_missing:  # weights are fetched once nothing is wrong
-        found = survey(request)
-    if found.error is not None:
-        raise found.error
-    for finding in found.of("warning"):
+    preflight = survey(request, fetch=False)
+    if preflight.error is None and preflight.n_missing:  # weights are downloaded after everything is checked
+        preflight = survey(request)
+    if preflight.error is not None:
+        raise preflight.error
+    for finding in preflight.of("warning"):
         warnings.warn(str(finding.error), stacklevel=2)
-    for target in found.targets:
+    for target in preflight.targets:
         with MergeProgress(target.out.name, quiet=not progress) as watch:
-            write(found, target, watch)
-    finish(found)
+            write(preflight, target, watch)
+    finish(preflight)
     return request.out
 
 
-def _recipe(given: AnyRecipe) -> Path | RecipeBook:
-    if isinstance(given, str | Path):
-        return Path(given)
-    recipe = given if isinstance(given, Recipe) else Recipe.from_dict(given, "recipe")
-    return RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe),))
+def _recipe(recipe: AnyRecipe) -> Path | RecipeBook:
+    if isinstance(recipe, str | Path):
+        return Path(recipe)
+    parsed = recipe if isinstance(recipe, Recipe) else Recipe.from_dict(recipe, "recipe")
+    return RecipeBook(steps=(NamedRecipe(name=None, recipe=parsed),))
 
 
 @_checked
 def open_checkpoint(reference: AnyPath, *, allow_pickle: bool = False) -> Checkpoint:
-    """Open a checkpoint: a folder, a Hub name, ``model+lora``, or a component such as ``org/name/unet``.
-
-    This reads headers, not weights.
+    """Open a checkpoint without reading its weights.
 
     Args:
-        reference: which one.
-        allow_pickle: read weights that exist only as pickles, with ``weights_only``.
+        reference: a folder, a Hub name, ``model+lora``, or a component such as ``org/name/unet``.
+        allow_pickle: whether to read weights that exist only as pickles. They are read with
+            ``weights_only``.
 
     Raises:
         KingyoError: there is no such model, or its files are broken.
@@ -168,13 +169,13 @@ def open_checkpoint(reference: AnyPath, *, allow_pickle: bool = False) -> Checkp
 
 @_checked
 def load_recipe(path: AnyPath) -> Recipe:
-    """Read a recipe from a YAML file, with relative paths of local models made absolute.
+    """Read a recipe from a YAML file. Relative paths of local models become absolute.
 
     Args:
-        path: a file of one recipe.
+        path: a file with one recipe.
 
     Raises:
-        KingyoError: the file cannot be read, or is no sound recipe.
+        KingyoError: the file cannot be read, or its recipe is invalid.
     """
     return rooted(read_recipe(path), Path(path).parent.resolve())
 
@@ -188,24 +189,25 @@ def evolve(
     seed: int | None = None,
     progress: bool = True,
 ) -> Run:
-    """Breed a model: search for the best merge, pick the winner on fit and validation, test it once.
+    """Search for the best merge, pick the winner on fit and validation, and test it once.
 
-    Every score is stored at once: after an interrupt ``resume`` goes on.
+    Scores are stored as they are made. After an interrupt, ``resume`` continues.
 
     Args:
         config: a run.yaml, or its content.
-        run: the run folder to make; ``runs/NAME`` when None.
-        folder: where relative paths begin; the file's folder, or the current one, when None.
-        seed: of the search, in place of the file's.
-        progress: whether standard error shows how the search goes.
+        run: the run folder to create. Default: ``runs/NAME``.
+        folder: the folder that relative paths start from. Default: the folder of the file, or the current
+            folder.
+        seed: seed of the search; overrides the config.
+        progress: whether to show progress on standard error.
 
     Returns:
-        The run at its end; its store is open for reading.
+        The finished run. Its store is open for reading.
 
     Raises:
-        KingyoError: whatever is wrong with settings, models or data, and nothing is written then; or a
-            baseline cannot be scored.
-        KeyboardInterrupt: interrupted; its message says how to go on.
+        KingyoError: settings, models or data are invalid, and nothing is written; or a baseline cannot be
+            scored.
+        KeyboardInterrupt: the user interrupted the run; the message states how to continue.
 
     Example:
         >>> run = kingyo.evolve("run.yaml", "runs/first")  # doctest: +SKIP
@@ -217,26 +219,26 @@ def evolve(
         file = Path(config)
         data, home = {"name": name_from_path(file), **read_yaml(file)}, file.parent
     root = home if folder is None else Path(folder)
-    given = data if seed is None else {**data, "seed": seed}
-    loaded = config_from_data(given, root, "config" if file is None else str(file))
-    out = (Path("runs") / loaded.name if run is None else Path(run)).absolute()
-    new = begin(Run.open(loaded, root), out, file=file if root == home else None)
-    return _to_the_end(new.begun, new, progress=progress)
+    seeded = data if seed is None else {**data, "seed": seed}
+    settings = config_from_data(seeded, root, "config" if file is None else str(file))
+    out = (Path("runs") / settings.name if run is None else Path(run)).absolute()
+    new = begin(Run.open(settings, root), out, file=file if root == home else None)
+    return _finish(new.begun, new, progress=progress)
 
 
 @_checked
 def resume(run: AnyRun, *, progress: bool = True) -> Run:
-    """Go on with a run that was interrupted, to the same winner.
+    """Continue an interrupted run. The winner is the same as without the interrupt.
 
     Args:
         run: a run, or its folder.
-        progress: whether standard error shows how the search goes.
+        progress: whether to show progress on standard error.
 
     Returns:
-        The run at its end; its store is open for reading.
+        The finished run. Its store is open for reading.
 
     Raises:
-        KingyoError: no run, one that another process works on, or models, code or versions have changed.
+        KingyoError: there is no such run, another process uses it, or models, code or versions have changed.
     """
     store = RunStore.open(_folder(run))
     try:
@@ -244,28 +246,28 @@ def resume(run: AnyRun, *, progress: bool = True) -> Run:
     except BaseException:
         store.close()
         raise
-    return _to_the_end(store, None, progress=progress)
+    return _finish(store, None, progress=progress)
 
 
-def _to_the_end(store: RunStore, run: Run | None, *, progress: bool) -> Run:
+def _finish(store: RunStore, run: Run | None, *, progress: bool) -> Run:
     with store, LiveDisplay(store, quiet=not progress) as display:
         try:
-            ended = run_shown(store, run, display)
+            finished = run_shown(store, run, display)
         except KeyboardInterrupt:
-            go_on = f"kingyo.resume({str(store.folder)!r})"
-            raise KeyboardInterrupt(f"every score so far is stored; go on with {go_on}") from None
-    return replace(ended, store=RunStore.read(store.folder))
+            call = f"kingyo.resume({str(store.folder)!r})"
+            raise KeyboardInterrupt(f"all scores so far are stored; continue with {call}") from None
+    return replace(finished, store=RunStore.read(store.folder))
 
 
 @_checked
 def summarize(run: AnyRun) -> RunSummary:
-    """Return what is known of a run: winner, baselines, controls and comparisons, with n and intervals.
+    """Return the results of a run: winner, baselines, controls and comparisons, with n and intervals.
 
     Args:
-        run: a run, or its folder; finished, under way or interrupted.
+        run: a run, or its folder. It need not be finished.
 
     Raises:
-        KingyoError: no such run.
+        KingyoError: there is no such run.
     """
     with RunStore.read(_folder(run)) as store:
         return summarize_store(store)
@@ -285,18 +287,18 @@ def export_model(
 
     Args:
         run: a run, or its folder.
-        out: the folder to make.
-        trial: one trial, such as 12, ``"random:12"`` or the name of a baseline.
-        search: the winner of one search: ``"main"``, ``"random"``, ``"grid"``, ``"trained"``.
-        pick: ``"knee"`` or the number of a trial on the front, of a run with several objectives.
+        out: the folder to create.
+        trial: export one trial, such as 12, ``"random:12"`` or the name of a baseline.
+        search: export the winner of one search: ``"main"``, ``"random"``, ``"grid"`` or ``"trained"``.
+        pick: in a run with several objectives, export ``"knee"`` or the number of a trial on the front.
         pipeline: whether to copy the rest of a diffusers pipeline around the merged component.
 
     Returns:
         ``out``.
 
     Raises:
-        KingyoError: more than one of ``trial``, ``search`` and ``pick``, no winner yet, no such trial, or
-            ``out`` is taken.
+        KingyoError: more than one of ``trial``, ``search`` and ``pick`` is given, there is no winner yet or
+            no such trial, or ``out`` exists.
     """
     with RunStore.read(_folder(run)) as store:
         chosen = choose(store, trial=_text(trial), search=search, pick=_text(pick))
@@ -305,14 +307,14 @@ def export_model(
 
 @_checked
 def write_report(run: AnyRun, out: AnyPath | None = None) -> Path:
-    """Write the report of a run: one HTML file that needs no network, and pictures.
+    """Write the report of a run: an HTML file that works offline, and its charts as images.
 
     Args:
         run: a run, or its folder.
-        out: the file; ``report.html`` in the run's folder when None.
+        out: the HTML file. Default: ``report.html`` in the run folder.
 
     Returns:
-        The file.
+        The HTML file.
 
     Raises:
         KingyoError: the extra ``report`` is not installed, or the file cannot be written.
@@ -326,5 +328,5 @@ def _text(value: int | str | None) -> str | None:
 
 
 def _folder(run: Run | str | Path) -> Path:
-    """Return the folder of a run, whatever the current folder is now and whether its store is closed."""
+    """Return the absolute folder of a run, whose store may be closed."""
     return run.begun.folder if isinstance(run, Run) else Path(run).absolute()

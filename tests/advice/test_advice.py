@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kingyo.advice import Advice, advise
-from kingyo.cli.answers import ItemAnswer, answers_record, print_answers, worst_answers
+from kingyo.cli.answers import ItemAnswer, print_answers, worst_answers
 from kingyo.cli.console import Console
-from kingyo.cli.trials import print_trial, trial_record
+from kingyo.cli.trials import print_trial, read_trial
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.trial_recipes import new_trial
@@ -175,7 +175,7 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
     best, number = max(solved), solved.index(max(solved))
     said = found[kind].what
     assert "(uniform) scores 50.0 %" in said
-    assert f"best of the first {min(4, len(solved))} that could be scored has " in said
+    assert f"best of the first {min(4, len(solved))} successful candidates " in said
     assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f} %." in said
     if kind != "progress":
         assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in found[kind].remedy
@@ -221,7 +221,7 @@ def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:
     failed, asked = run.store.add_trials(MAIN, 1, new)
     run.store.record(failed.id, "fit", Evaluation(failure="it crashed"))
     with run.store as store:
-        for trial, received in ((failed, "one that failed"), (asked, "one without answers so far")):
+        for trial, received in ((failed, "a failed trial"), (asked, "a trial without answers so far")):
             with pytest.raises(KingyoError) as found:
                 worst_answers(store, trial, 5)
             assert (found.value.argument, found.value.received) == ("--answers", received)
@@ -256,7 +256,7 @@ def test_images_are_named_where_they_are_asked_and_drawn(capsys: pytest.CaptureF
         "answered  3",
         "drawn     drew.png",
     ]
-    (record,) = answers_record(shown)
+    (record,) = (each.to_json() for each in shown)
     assert (record["images"], record["media"]) == (["ask.png"], "drew.png")
     assert item.in_a_line() == "ask.png" and replace(item, prompt="How?").in_a_line() == "'How?' ask.png"
 
@@ -280,6 +280,6 @@ def test_a_trial_that_failed_on_validation_is_shown_as_failed(
     with Written(tmp_path / "run").search([1]).store as store:
         (trial,) = store.trials(MAIN)
         store.record(trial.id, "validation", Evaluation(failure="it ran out of memory"))
-        assert trial_record(store, "0")["failure"] == "it ran out of memory"
-        print_trial(store, "0")
+        assert read_trial(store, "0").to_json()["failure"] == "it ran out of memory"
+        print_trial(read_trial(store, "0"))
     assert "failed: it ran out of memory" in capsys.readouterr().out

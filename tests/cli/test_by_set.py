@@ -125,9 +125,9 @@ def test_the_measure_is_told_and_picks_the_winner(bred: World) -> None:
 
 def test_show_says_what_decides_and_keeps_the_item_scores(bred: World) -> None:
     text = " ".join(bred.run("show", "runs/small").stdout.split())
-    assert "Mean item score in %" in text and "What decides is worst_group, not the mean item score." in text
+    assert "Mean item score in %" in text and "worst_group decides, not the mean item score." in text
     assert "Note: task words counts by worst_group of all its answers" in text
-    assert "Measures of all answers, of which worst_group decides [95 % interval]" in text
+    assert "Measures of all answers; worst_group decides [95 % interval]" in text
     assert "by worst_group on validation" in text and "worst_group, paired bootstrap, n=12, p " in text
     assert "Predicted for test" not in text
     shown = bred.show("runs/small")
@@ -285,6 +285,6 @@ def test_of_several_tasks_one_counts_by_its_measure(world: World, objectives: li
     whole = (sets["words", "worst_group"] + 3 * mean) / 4
     assert sets["", shown["decided_by"]] == pytest.approx(whole)  # type: ignore[index]
     text = world.run("show", "runs/small").stdout
-    assert "What decides is weighted mean of 2 tasks (words by worst_group), not" in " ".join(text.split())
+    assert "weighted mean of 2 tasks (words by worst_group) decides, not" in " ".join(text.split())
     assert world.run("report", "runs/small").returncode == 0
     assert world.run("export", "runs/small", "out").returncode == 0

@@ -421,8 +421,8 @@ def test_chat_without_a_template_names_the_flag(world: World) -> None:
     (world.folder / "a" / "chat_template.jinja").unlink()
     done = world.run("chat", "a")
     assert done.returncode == 1
-    assert "--prompt: expected a template, since the model has no chat template" in done.stderr
-    assert "Say --prompt '{prompt}'" in done.stderr and "task" not in done.stderr
+    assert "--prompt: expected a template" in done.stderr
+    assert "--prompt '{prompt}'" in done.stderr and "task" not in done.stderr
 
 
 def test_chat_answers_each_line(world: World) -> None:
@@ -441,7 +441,7 @@ def test_chat_answers_each_line(world: World) -> None:
 def test_export_says_which_of_equal_models_it_writes() -> None:
     done = subprocess.run(command("export", "--help"), capture_output=True, text=True, check=True)
     words = " ".join(done.stdout.split())
-    assert "Where both score the same on every item, it is the bred one." in words
+    assert "same score on every item, the bred model is written." in words
 
 
 def test_chat_tells_the_prompt_of_an_exported_model(finished: World, tmp_path: Path) -> None:
@@ -458,7 +458,7 @@ def test_chat_tells_the_prompt_of_an_exported_model(finished: World, tmp_path: P
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert (r'asks "Q: {prompt}\nA:"; to ask the same way, use --prompt with' in done.stderr) == is_told
+        assert (r'"Q: {prompt}\nA:"' in done.stderr) == is_told
 
 
 def test_a_run_is_exported_before_a_chat(finished: World) -> None:

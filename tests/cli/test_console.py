@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from kingyo.cli.console import print_whole
+from kingyo.cli.console import print_table
 
 CELLS = [[f"{row}.{column}234 %" for column in range(8)] for row in range(3)]
 
@@ -22,7 +22,7 @@ def printed(width: int, *, is_terminal: bool = True, is_broken: bool = False) ->
     for row, cells in enumerate(CELLS):
         table.add_row(f"row {row}", *cells)
     console = Console(file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None)
-    print_whole(console, table)
+    print_table(console, table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 

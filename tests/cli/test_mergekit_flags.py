@@ -32,7 +32,7 @@ def test_a_script_of_mergekit_with_ten_flags_writes_the_same_weights(command: Co
     weights = [(command.folder / out / "model.safetensors").read_bytes() for out in ("ours", "theirs")]
     assert weights[0] == weights[1]
     assert not (command.folder / "cache").exists()
-    assert "Warning: mergekit's --cuda, --read-to-gpu have no effect: the processor merges" in done.err
+    assert "Warning: mergekit's --cuda, --read-to-gpu have no effect: " in done.err
     lines = [line for line in done.err.splitlines() if "no effect" in line]
     warned = " ".join(lines)
     assert len(lines) == len(set(lines)) == done.err.count("Warning:")

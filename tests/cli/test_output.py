@@ -17,7 +17,7 @@ from kingyo import cli
 from kingyo.cli import app
 from kingyo.cli.answers import ItemAnswer, print_answers
 from kingyo.cli.as_json import json_alone, json_text, print_json
-from kingyo.cli.console import Console, say
+from kingyo.cli.console import Console, print_text
 from kingyo.cli.merge import errors_beside
 from kingyo.cli.terminal import echo, visible
 from kingyo.errors import Interrupted
@@ -84,23 +84,23 @@ class TestConsole:
             file=StringIO(), force_terminal=True, width=200, color_system="standard", highlight=False
         )
         with console.capture() as captured:
-            say(console, f"[bold]{ATTACK}[/bold]")
+            print_text(console, f"[bold]{ATTACK}[/bold]")
             console.print(Text(f"{CLEAR}{TURNED}", style="red"))
         assert captured.get() == f"\x1b[1m{SHOWN}\x1b[0m\n\x1b[31m\\x1b[2J\\u202e\x1b[0m\n"
 
     def test_emoji_codes_of_strangers_stay_as_they_are(self) -> None:
         console = Console(file=StringIO(), width=200)
         with console.capture() as captured:
-            say(console, "it said :smile:")
+            print_text(console, "it said :smile:")
         assert captured.get() == "it said :smile:\n"
 
     def test_no_command_prints_past_the_two_doors(self) -> None:
-        """``terminal.echo`` and ``whole.Console``; rich's own class serves as a type alone."""
+        """``terminal.echo`` and ``console.Console``; rich's own class serves as a type alone."""
         past = re.compile(
             r"typer\.echo|(?<![\w.])print\(|\.std(?:out|err)\.write|from rich.console import Console(?!, )"
         )
         for path in Path(cli.__file__).parent.glob("*.py"):
-            if path.name not in ("terminal.py", "whole.py"):
+            if path.name not in ("terminal.py", "console.py"):
                 assert past.findall(path.read_text(encoding="utf-8")) == [], path.name
 
 
@@ -199,7 +199,7 @@ class TestErrors:
 
         @app.command("fail")
         def fail(as_json: bool = typer.Option(False, "--json")) -> None:
-            with errors_beside([{"out": "first"}]):
+            with errors_beside({"targets": [{"out": "first"}]}):
                 raise Interrupted("Interrupted; go on.")
 
         done = command("fail", "--json")

@@ -30,7 +30,7 @@ def test_the_test_split_of_a_run_under_way_is_not_read_by_accident(world: World)
     done = world.run("evaluate", "a", "runs/small", "--json")
     assert done.returncode == 1, done.stderr
     error = json.loads(done.stdout)["error"]
-    assert "its test split is read once" in error["expected"]
+    assert "a finished run" in error["expected"]
     assert world.run("evaluate", "a", "runs/small", "--split", "validation").returncode == 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kingyo.cli.trials import print_trial
+from kingyo.cli.trials import print_trial, read_trial
 from kingyo.evolution import BASELINES, MAIN, Event, Objectives, objectives_as_facts
 from kingyo.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.recipe import Recipe, Source
@@ -77,7 +77,7 @@ def test_scores_that_are_all_alike_leave_room_for_items_that_were_not_met(
         journey(store, Model(solves=lambda _, __: value)).run()
         trial = store.trials(MAIN)[0]
         found, measured = estimate(store, trial), read_model_result(store, "it", trial).fit
-        print_trial(store, "0")
+        print_trial(read_trial(store, "0"))
     assert found is not None and measured is not None
     each, share = found.score, 1 - 8 / 24
     assert each.score == pytest.approx(value) and each.n == 8

@@ -187,7 +187,7 @@ def test_a_dry_run_tells_of_no_batch_where_the_kind_tells_nothing(run_yaml: Path
     memory = estimate_memory(Run.open(load_config(run_yaml), run_yaml.parent))
     assert memory.batch is None
     line = next(iter(_memory_lines(memory, "cpu")))
-    assert line == "memory of cpu: 224 bytes for the live model; and what computing takes beside"
+    assert line == "memory of cpu: 224 bytes for the live model; plus working memory"
 
 
 def test_a_dry_run_names_a_kind_that_tells_something_else(

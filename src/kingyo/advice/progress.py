@@ -44,7 +44,7 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     by = "" if summary.decided_by is None else f", by {summary.decided_by}"
     what = (
         f"On fit{by}: the best baseline ({progress.baseline.name}) scores {baseline[1]}, the best of the "
-        f"first {progress.n_first} that could be scored has {first[1]}, the best of all {progress.n} "
+        f"first {progress.n_first} successful candidates {first[1]}, the best of all {progress.n} "
         f"(trial {number}) {best[1]}."
     )
     is_early = progress.n < ENOUGH or _is_perfect(store, progress.best_trial)

@@ -1,6 +1,6 @@
-"""The command line: one door to everything that kingyo does. It parses, calls a journey, and prints.
+"""The command line. Commands parse arguments, call the library, and print the result.
 
-Nothing heavy is imported until a command needs it, so that ``kingyo --help`` answers at once.
+Heavy modules are imported inside the commands that need them, so that ``kingyo --help`` is fast.
 """
 
 from __future__ import annotations
@@ -16,17 +16,32 @@ from typing import cast
 import typer
 
 from kingyo import __version__
-from kingyo.cli import diff, evaluate, init, layers, listing, merge, recipe, run
+from kingyo.cli import (
+    chat,
+    diff,
+    evaluate,
+    evolve,
+    export,
+    init,
+    layers,
+    list_command,
+    merge,
+    recipe,
+    resume,
+    show,
+)
 from kingyo.cli.as_json import json_alone, print_json
+from kingyo.cli.mergekit_flags import Evolve, Merge
 from kingyo.cli.terminal import echo, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer does not export it
 _PRINTING = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG}
+_HELP = "Evolutionary model merging: search for the best merge of your models, and measure how good it is."
 
 app = typer.Typer(
     name="kingyo",
-    help="Breed new models out of existing ones: evolutionary model merging with the evidence for it.",
+    help=_HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
@@ -35,83 +50,95 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(is_given: bool) -> None:
+    if is_given:
         echo(f"kingyo {__version__}")
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=_HELP)
 def kingyo(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Breed new models out of existing ones: evolutionary model merging with the evidence for it."""
+    """Run ``kingyo`` without a command."""
 
 
-for module in (init, run, merge, recipe, diff, layers, evaluate, listing):
-    module.add_to(app)
+app.command()(init.init)
+app.command(cls=Evolve)(evolve.evolve)
+app.command()(resume.resume)
+app.command()(resume.control)
+app.command()(show.show)
+app.command()(show.report)
+app.command()(export.export)
+app.command(cls=Merge)(merge.merge)
+app.command()(recipe.recipe)
+app.command()(diff.diff)
+app.command()(layers.layers)
+app.command()(evaluate.evaluate)
+app.command()(chat.chat)
+app.command("list")(list_command.show_list)
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one message and exit code 1, without a traceback."""
+    """Run the command line. A KingyoError is one message without a traceback, and exit code 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None when closed
-            with suppress(OSError):  # closed below Python: what is printed will tell
-                stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII is no reason to fail
+            with suppress(OSError):  # closed below Python; printing to it will fail later
+                stream.reconfigure(errors="backslashreplace")  # for terminals without UTF-8
     is_json = wants_json(sys.argv[1:])
     try:
         with json_alone() if is_json else nullcontext():
             code = _run(is_json)
-    except BrokenPipeError:  # whoever read the answer went away
+    except BrokenPipeError:  # the reader of the output has closed it
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
         code = 1
     except OSError as error:
-        echo(f"Error: {_told(error)}", err=True)
+        echo(f"Error: {_describe(error)}", err=True)
         code = 1
     sys.exit(code)
 
 
 def _run(is_json: bool) -> int:
-    """Run a command and return its exit code. Tell an error as JSON, or on standard error."""
+    """Run a command and return its exit code. Report errors as JSON, or on standard error."""
 
-    def tell(error: KingyoError | str, before: str = "") -> None:
+    def report(error: KingyoError | str, prefix: str = "") -> None:
         if is_json:
             print_json(error_record(error))
         else:
-            echo(f"{before}{error}", err=True)
+            echo(f"{prefix}{error}", err=True)
 
     try:
         code: object = app(standalone_mode=False)
     except KingyoError as error:
-        tell(error, "Error: ")
+        report(error, "Error: ")
         return error.exit_code
-    except OSError as error:  # a full disk, a file that went away: the system's own words say it best
-        tell(_told(error), "Error: ")
+    except OSError as error:  # such as a full disk
+        report(_describe(error), "Error: ")
         return 1
     except Interrupted as error:
-        tell(str(error))
+        report(str(error))
         return error.exit_code
     except typer.Abort:
-        tell("Aborted.")
+        report("Aborted.")
         return 1
     except KeyboardInterrupt:
         code = Interrupted.exit_code
     except _UsageError as error:
-        _tell_misspelt(error, is_json=is_json)
+        _report_usage(error, is_json=is_json)
         return 2
     except Exception as error:
         if is_json:
             print_json(error_record(f"{type(error).__name__}: {error}"))
         raise
-    if code == Interrupted.exit_code:  # typer says nothing
-        tell("Interrupted.")
+    if code == Interrupted.exit_code:  # typer prints nothing
+        report("Interrupted.")
     return code if isinstance(code, int) else 0
 
 
-def _tell_misspelt(error: typer.BadParameter, *, is_json: bool) -> None:
-    """Tell a misspelt command in typer's words."""
+def _report_usage(error: typer.BadParameter, *, is_json: bool) -> None:
+    """Report wrong arguments in typer's style."""
     from typer.rich_utils import rich_format_error
 
     error.message = visible(error.message)
@@ -120,14 +147,13 @@ def _tell_misspelt(error: typer.BadParameter, *, is_json: bool) -> None:
         return
     context = error.ctx
     command = "kingyo" if context is None else context.command_path
-    print_json(error_record(error.format_message(), remedy=f"`{command} --help` says how it is written."))
+    print_json(error_record(error.format_message(), remedy=f"See `{command} --help`."))
 
 
-def _told(error: OSError) -> str:
-    """What to say of a failure of the system; one without a file is of a stream, most likely."""
+def _describe(error: OSError) -> str:
+    """Describe an error of the operating system. Without a file it is most likely about standard output."""
     if error.filename is None and error.errno in _PRINTING:
         return (
-            f"what there was to say could not be printed: {error.strerror}. Files that were written before "
-            "are whole."
+            f"the output could not be printed: {error.strerror}. Files that were written before are complete."
         )
     return f"{error}. Fix that, then run the command again."

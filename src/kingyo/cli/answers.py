@@ -1,4 +1,4 @@
-"""Answers of a trial to fit items with the expected ones, the worst first."""
+"""The worst answers of a trial to fit items, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.markup import escape
 
-from kingyo.cli.console import Console, say
+from kingyo.cli.console import Console, print_text
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.results.model_result import token_limits
@@ -20,32 +20,48 @@ INDENT = " " * 10
 
 @dataclass(frozen=True, kw_only=True)
 class ItemAnswer:
-    """An item with an answer to it. ``limit`` is the ``max_new_tokens`` of its task."""
+    """An item with a model's answer. ``limit`` is the ``max_new_tokens`` of its task."""
 
     item: Item
     answer: ItemScore
     limit: int
 
+    def to_json(self) -> dict[str, object]:
+        """Return item and answer as JSON data."""
+        item, answer = self.item, self.answer
+        return {
+            "item": item.id,
+            **({"task": item.task} if item.task else {}),
+            "prompt": item.prompt,
+            **({"images": item.images} if item.media else {}),
+            **({"choices": list(item.choices)} if item.choices else {}),
+            "expected": item.answer,
+            "answer": answer.answer,
+            "score": answer.score,
+            "cut": answer.is_cut,
+            **({"media": answer.media.place} if answer.media is not None else {}),
+        }
+
 
 def worst_answers(store: RunStore, trial: StoredTrial, n: int) -> list[ItemAnswer]:
-    """Return the n answers of a trial with the lowest scores, or as many as there are; equals in their order.
+    """Return up to n answers of a trial on fit with the lowest scores; ties keep their order.
 
-    They are of fit alone: whoever chooses by answers to test items has no test any more.
+    Answers on test are not shown: a choice based on them would make the test score too good.
 
     Raises:
         KingyoError: the trial has no answers.
     """
-    found = store.evaluation(trial.id, "fit")
-    if found is None or not found.scores:
-        failed = found is not None and found.failure is not None
+    evaluation = store.evaluation(trial.id, "fit")
+    if evaluation is None or not evaluation.scores:
+        has_failed = evaluation is not None and evaluation.failure is not None
         raise KingyoError(
             "--answers",
             expected="a trial that was scored on fit",
-            received="one that failed" if failed else "one without answers so far",
-            remedy=f"`kingyo show {shlex.quote(str(store.folder))} --trial N` says how a trial was scored.",
+            received="a failed trial" if has_failed else "a trial without answers so far",
+            remedy=f"See its scores with `kingyo show {shlex.quote(str(store.folder))} --trial N`.",
         )
     items = {item.id: item for item in store.items()["fit"]}
-    worst = sorted(found.scores, key=lambda each: each.score)[:n]
+    worst = sorted(evaluation.scores, key=lambda each: each.score)[:n]
     limits = token_limits(store)
     return [
         ItemAnswer(item=items[each.item], answer=each, limit=limits[items[each.item].task]) for each in worst
@@ -56,7 +72,7 @@ def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
     """Print items with their answers."""
     for each in answers:
         name = f"{each.item.task}: {each.item.id}" if each.item.task else each.item.id
-        say(console, f"\n[bold]{escape(name)}[/bold]: {100 * each.answer.score:.0f} %")
+        print_text(console, f"\n[bold]{escape(name)}[/bold]: {100 * each.answer.score:.0f} %")
         if each.item.prompt or not each.item.media:
             _print_text(console, "prompt", each.item.prompt)
         for image in each.item.images:
@@ -71,27 +87,8 @@ def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
             _print_text(console, "drawn", each.answer.media.place)
 
 
-def answers_record(answers: Sequence[ItemAnswer]) -> list[dict[str, object]]:
-    """Return the same as data."""
-    return [
-        {
-            "item": each.item.id,
-            **({"task": each.item.task} if each.item.task else {}),
-            "prompt": each.item.prompt,
-            **({"images": each.item.images} if each.item.media else {}),
-            **({"choices": list(each.item.choices)} if each.item.choices else {}),
-            "expected": each.item.answer,
-            "answer": each.answer.answer,
-            "score": each.answer.score,
-            "cut": each.answer.is_cut,
-            **({"media": each.answer.media.place} if each.answer.media is not None else {}),
-        }
-        for each in answers
-    ]
-
-
 def _print_text(console: Console, label: str, text: str) -> None:
-    """Print a text as it is, its further lines below the first; an empty one is shown as such."""
+    """Print a label and a text, with further lines indented; an empty text is shown as "(nothing)"."""
     lines = text.split("\n") if text else ["(nothing)"]
-    whole = f"\n{INDENT}".join(escape(line) for line in lines)
-    console.print(f"{label:<{len(INDENT)}}{whole}", soft_wrap=True)
+    indented = f"\n{INDENT}".join(escape(line) for line in lines)
+    console.print(f"{label:<{len(INDENT)}}{indented}", soft_wrap=True)

@@ -1,7 +1,7 @@
-"""The answer of a command as one JSON document on standard output, or its error.
+"""Print the result or the error of a command as one JSON document on standard output.
 
-With ``--json`` everything else that is written to standard output goes to standard error: what a grader
-prints, and what its subprocesses and libraries write to descriptor 1.
+With ``--json`` all other output goes to standard error, including that of graders, subprocesses and native
+libraries. Objects that a command prints have a method ``to_json``, or a function that ends in ``_record``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from contextvars import ContextVar
 from kingyo.cli.terminal import echo, escaped
 
 _HELD: ContextVar[list[str] | None] = ContextVar("_HELD", default=None)
-"""Documents that are held back until the command ends; None where none is."""
+"""Documents to print when the command ends; None outside of ``json_alone``."""
 
 
 @contextmanager
 def json_alone() -> Generator[None]:
-    """Hold back what ``print_json`` is given, and print the last of it when the command ends.
-
-    All other output goes to standard error.
-    """
+    """Redirect all output to standard error, and print only the last JSON document when the command ends."""
     held: list[str] = []
     token = _HELD.set(held)
     try:
@@ -38,7 +35,7 @@ def json_alone() -> Generator[None]:
 
 
 def print_json(record: object) -> None:
-    """Print data as JSON. Within ``json_alone`` only the last document is printed."""
+    """Print data as JSON. Within ``json_alone``, only the last document is printed."""
     text, held = json_text(record), _HELD.get()
     if held is None:
         echo(text)
@@ -47,7 +44,7 @@ def print_json(record: object) -> None:
 
 
 def json_text(record: object) -> str:
-    """Return data as JSON. NaN and infinity are null, and characters that steer a terminal are escaped."""
+    """Return data as JSON. NaN and infinity become null, and control characters are escaped."""
     is_ascii = sys.stdout is None or codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
     try:
         text = json.dumps(record, ensure_ascii=is_ascii, indent=2, allow_nan=False)
@@ -59,23 +56,23 @@ def json_text(record: object) -> str:
 
 @contextmanager
 def _descriptor_to_errors() -> Generator[None]:
-    """Point descriptor 1 to where descriptor 2 points; do nothing where one of them is closed."""
+    """Redirect descriptor 1 to descriptor 2; do nothing if one of them is closed."""
     stream = sys.stdout
     try:
         kept = os.dup(1)
         stream.flush()
         os.dup2(2, 1)
-    except (AttributeError, OSError):  # sys.stdout is None where it is closed
+    except (AttributeError, OSError):  # sys.stdout is None if it is closed
         yield
         return
     try:
         yield
     finally:
-        stream.flush()  # what others wrote to it
+        stream.flush()  # output of other code
         os.dup2(kept, 1)
         os.close(kept)
 
 
 def _escape(character: str) -> str:
-    """Return a character as an escape of JSON; one beyond U+FFFF becomes a surrogate pair."""
+    """Return the JSON escape of a character; above U+FFFF, a surrogate pair."""
     return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else json.dumps(character)[1:-1]

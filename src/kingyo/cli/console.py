@@ -1,4 +1,4 @@
-"""A console that writes out characters that would steer a terminal, and tables in which no cell is cut."""
+"""A console that escapes control characters, and tables without truncated cells."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich import console as rich_console
+from rich.box import SIMPLE_HEAD
 from rich.console import ConsoleOptions, RenderableType
 from rich.measure import Measurement
 from rich.segment import Segment
@@ -18,29 +19,43 @@ _WIDEST = 100_000
 
 
 class Console(rich_console.Console):
-    """A console that writes out characters that would steer a terminal, and leaves ``:emoji:`` as text."""
+    """A console that escapes control characters and keeps ``:emoji:`` as text."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Write them out before a text is measured and laid out."""
+        """Escape a text before it is measured."""
         options["emoji"] = False
         return super().render_str(visible(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Write them out in everything else, such as what a grader prints during a live display."""
+        """Escape all other output, such as that of a grader during a live display."""
         for each in super().render(renderable, options):
             yield each if each.control else Segment(visible(each.text), each.style)
 
 
-def print_whole(console: Console, table: Table, *, leading: int = 1) -> None:
-    """Print a table as wide as what stands in it.
+def plain_table(*columns: str, title: str | None = None, n_left: int | None = None) -> Table:
+    """Return a table without borders whose cells are not wrapped.
 
-    On a terminal cells are broken where that makes it fit; else it is printed in parts, each with the leading
-    columns, which say what its rows are.
+    Args:
+        columns: headings.
+        title: title, aligned left.
+        n_left: number of columns that are aligned left, the others right. Default: all.
+    """
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, name in enumerate(columns):
+        table.add_column(name, no_wrap=True, justify="left" if n_left is None or i < n_left else "right")
+    return table
+
+
+def print_table(console: Console, table: Table, *, leading: int = 1) -> None:
+    """Print a table without truncating cells.
+
+    If it is too wide for the terminal, cells are wrapped. If that is not enough, the table is printed in
+    parts, each with the leading columns.
     """
     for column in table.columns:
-        if column.no_wrap:  # rich would rather cut such cells than think them wider than their words
+        if column.no_wrap:  # else rich truncates cells with several words
             column.min_width = max(_width(console, cell) for cell in (column.header, *column.cells))
-    if not console.is_terminal or _measured(console, table).minimum <= console.width:
+    if not console.is_terminal or _measure(console, table).minimum <= console.width:
         _print(console, table)
         return
     for part in _parts(console, table, leading):
@@ -48,26 +63,26 @@ def print_whole(console: Console, table: Table, *, leading: int = 1) -> None:
 
 
 def _print(console: Console, table: Table) -> None:
-    needed = _measured(console, table)
+    needed = _measure(console, table)
     fits = console.is_terminal and needed.minimum <= console.width
     width = console.width if fits else max(needed.maximum, console.width)
     Console(file=console.file, highlight=False, width=width).print(table)
 
 
 def _parts(console: Console, table: Table, leading: int) -> Iterator[Table]:
-    """Tables of the leading columns and as many of the others as fit, at least one."""
+    """Yield tables of the leading columns and as many other columns as fit, at least one."""
     first, chosen = table.columns[:leading], list[Column]()
     for column in table.columns[leading:]:
-        if chosen and _measured(console, _of(table, [*first, *chosen, column])).minimum > console.width:
-            yield _of(table, [*first, *chosen])
+        if chosen and _measure(console, _select(table, [*first, *chosen, column])).minimum > console.width:
+            yield _select(table, [*first, *chosen])
             table.title, chosen = None, []
         chosen.append(column)
-    yield _of(table, [*first, *chosen])
+    yield _select(table, [*first, *chosen])
 
 
-def _of(table: Table, columns: Sequence[Column]) -> Table:
-    """A table like another, of some of its columns."""
-    found = Table(
+def _select(table: Table, columns: Sequence[Column]) -> Table:
+    """Return a table with some columns of another, in the same style."""
+    selection = Table(
         title=table.title,
         title_justify=table.title_justify,
         box=table.box,
@@ -75,22 +90,22 @@ def _of(table: Table, columns: Sequence[Column]) -> Table:
         padding=table.padding,
     )
     for column in columns:
-        found.add_column(
+        selection.add_column(
             column.header, justify=column.justify, no_wrap=column.no_wrap, min_width=column.min_width
         )
     for cells in zip(*(column.cells for column in columns), strict=True):
-        found.add_row(*cells)
-    return found
+        selection.add_row(*cells)
+    return selection
 
 
-def _measured(console: Console, what: RenderableType) -> Measurement:
-    return Measurement.get(console, console.options.update(max_width=_WIDEST), what)
+def _measure(console: Console, content: RenderableType) -> Measurement:
+    return Measurement.get(console, console.options.update(max_width=_WIDEST), content)
 
 
 def _width(console: Console, cell: RenderableType) -> int:
-    return _measured(console, cell).maximum
+    return _measure(console, cell).maximum
 
 
-def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print text, broken between words on a terminal; elsewhere its lines stay whole, for other programs."""
+def print_text(console: Console, text: str, style: str | None = None) -> None:
+    """Print text, wrapped between words on a terminal; elsewhere lines are not wrapped."""
     console.print(text, style=style, soft_wrap=not console.is_terminal)

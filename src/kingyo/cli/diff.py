@@ -1,47 +1,39 @@
-"""The command that compares models: diff."""
+"""The command ``diff``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.evaluate import AllowPickle
+from kingyo.cli.options import AllowPickle, AsJson
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError
 
-if TYPE_CHECKING:
-    pass
-
-LEAST_FOR_PROGRESS = 20_000_000  # numbers; a smaller model is done before a bar could be read
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(diff)
+MIN_FOR_PROGRESS = 20_000_000  # parameters; smaller models take about a second
 
 
 def diff(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="Folders, or names on the Hub; model+lora adds a LoRA."),
+        typer.Argument(metavar="MODEL...", help="Folders or Hub names; model+lora adds a LoRA."),
     ],
     base: Annotated[
-        str | None, typer.Option("--base", help="Their common ancestor: compares task vectors too.")
+        str | None, typer.Option("--base", help="Common base model; also compares task vectors.")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="Also draw it into this .png or .html file.")
+        Path | None, typer.Option("--picture", help="Also draw the comparison into this .png or .html file.")
     ] = None,
     allow_pickle: AllowPickle = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare models before merging them: how far apart they are, and whether what they learnt agrees.
+    """Compare models before a merge: how far apart their weights are, and whether their task vectors agree.
 
-    Example: `kingyo diff model-a model-b --base ancestor --picture differences.png`
+    Example: `kingyo diff model-a model-b --base base-model --picture differences.png`
     """
     _diff(models, base, picture, allow_pickle=allow_pickle, as_json=as_json)
 
@@ -57,42 +49,37 @@ def _diff(
     opened = [open_checkpoint(model, allow_pickle=allow_pickle) for model in models]
     ancestor = None if base is None else open_checkpoint(base, allow_pickle=allow_pickle)
     try:
-        with _progress(opened[0].n_parameters) as done:
-            found = compare(opened, ancestor, done)
+        with _progress(opened[0].n_parameters) as advance:
+            comparison = compare(opened, ancestor, advance)
     except KeyboardInterrupt:
         raise Interrupted("Interrupted; nothing was written.") from None
     if as_json:
-        print_json(to_record(found))
+        print_json(to_record(comparison))
     else:
         from kingyo.cli.diff_tables import print_comparison
 
-        print_comparison(found)
+        print_comparison(comparison)
     if picture is not None and draw is not None:
-        write_picture(picture, draw(found))
+        _write_picture(picture, draw(comparison))
         echo(f"Drew {picture}.", err=as_json)
 
 
 @contextmanager
-def _progress(numbers: int) -> Generator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal and there is much to read."""
+def _progress(n_parameters: int) -> Generator[Callable[[int], None]]:
+    """Show a progress bar on standard error, if it is a terminal and the models are large."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from kingyo.cli.console import Console
 
     console = Console(stderr=True)
     columns = (TextColumn("comparing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    disable = not console.is_terminal or numbers < LEAST_FOR_PROGRESS
+    disable = not console.is_terminal or n_parameters < MIN_FOR_PROGRESS
     with Progress(*columns, console=console, transient=True, disable=disable) as bar:
-        task = bar.add_task("comparing", total=numbers)
+        task = bar.add_task("comparing", total=n_parameters)
         yield lambda new: bar.advance(task, new)
 
 
-def write_picture(picture: Path, content: bytes) -> None:
-    """Write what was drawn.
-
-    Raises:
-        KingyoError: there is no writing to that place.
-    """
+def _write_picture(picture: Path, content: bytes) -> None:
     from kingyo.io.files import write_bytes
 
     try:
@@ -101,7 +88,7 @@ def write_picture(picture: Path, content: bytes) -> None:
     except OSError as error:
         raise KingyoError(
             "--picture",
-            expected="a file that can be written",
+            expected="a writable file",
             received=error.strerror or str(error),
-            remedy="Name a file in a folder that you may write to.",
+            remedy="Name a file in a folder that you can write to.",
         ) from error

@@ -1,72 +1,71 @@
-"""What ``kingyo diff`` prints: tables of how far models are from one another, and what follows."""
+"""Tables of ``kingyo diff``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.columns import Columns
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, print_whole, say
+from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.stats import percent
 
 if TYPE_CHECKING:
     from kingyo.compare import CheckpointComparison, ComparisonSums
 
 LEGEND = (
-    "opposed: of the numbers that both have changed, those with opposite signs (50 % is chance); by size: "
-    "the same, weighted by |δA·δB|; top 10 %: what the largest tenth of each tensor holds of ‖δ‖² (44 % if "
-    "it is normal)."
+    "opposed: opposite signs among the parameters that both models changed (50 % is chance); by size: the "
+    "same, weighted by |δA·δB|; top 10 %: share of ‖δ‖² in the largest tenth of each tensor (44 % for a "
+    "normal distribution)."
 )
 
 Cells = Callable[["ComparisonSums"], list[str]]
 
 
-def print_comparison(found: CheckpointComparison) -> None:
+def print_comparison(comparison: CheckpointComparison) -> None:
     """Print a comparison to standard output."""
     from kingyo.compare import advise, letter
 
     console = Console(highlight=False)
-    for i, reference in enumerate(found.models):
-        say(console, f"[bold]{letter(i)}[/bold] = {escape(reference)}")
-    if found.base is not None:
-        say(console, f"[bold]δ[/bold] = what each adds to its base, {escape(found.base)}")
-        print_whole(console, _models(found))
-    if len(found.models) > 2:
-        matrices = [_matrix(title, cells) for title, cells in _matrices(found).items()]
+    for i, reference in enumerate(comparison.models):
+        print_text(console, f"[bold]{letter(i)}[/bold] = {escape(reference)}")
+    if comparison.base is not None:
+        print_text(console, f"[bold]δ[/bold] = the change from the base, {escape(comparison.base)}")
+        print_table(console, _models(comparison))
+    if len(comparison.models) > 2:
+        matrices = [_matrix(title, cells) for title, cells in _matrices(comparison).items()]
         console.print(Columns(matrices, padding=(0, 3)))
-    print_whole(console, _groups(found, "kind", {**found.kinds, "all": found.total}))
-    print_whole(console, _groups(found, "layer", found.layers))
-    if found.base is not None:
-        say(console, LEGEND, style="dim")
-    for line in (*found.notes, *advise(found)):
-        say(console, escape(line))
+    print_table(console, _groups(comparison, "kind", {**comparison.kinds, "all": comparison.total}))
+    print_table(console, _groups(comparison, "layer", comparison.layers))
+    if comparison.base is not None:
+        print_text(console, LEGEND, style="dim")
+    for line in (*comparison.notes, *advise(comparison)):
+        print_text(console, escape(line))
 
 
-def _models(found: CheckpointComparison) -> Table:
-    """What each model adds to its base, over all tensors."""
+def _models(comparison: CheckpointComparison) -> Table:
+    """Return the table of task vectors, over all tensors."""
     from kingyo.compare import TOP, letter
 
-    total = found.total
+    total = comparison.total
     energy = [f"top {share:.0%}".replace("%", " %") for share in TOP]
-    table = _table("Task vectors", "", "‖δ‖", "of ‖base‖", "unchanged", *energy)
-    for i in range(len(found.models)):
-        held = [total.top_share(i, which) for which in (0, 1)]
-        shares = [total.change(i), total.unchanged(i), *held]
+    table = plain_table("", "‖δ‖", "of ‖base‖", "unchanged", *energy, title="Task vectors", n_left=1)
+    for i in range(len(comparison.models)):
+        top_shares = [total.top_share(i, which) for which in (0, 1)]
+        shares = [total.change(i), total.unchanged(i), *top_shares]
         table.add_row(letter(i), f"{total.delta_norm(i):.4g}", *(_share(each) for each in shares))
     return table
 
 
-def _columns(found: CheckpointComparison) -> tuple[list[str], Cells]:
-    """Which columns a table of groups has, and what stands in them."""
+def _columns(comparison: CheckpointComparison) -> tuple[list[str], Cells]:
+    """Return the headings of a table of groups, and a function that returns the cells of a row."""
     from kingyo.compare import letter
 
-    n = len(found.models)
+    n = len(comparison.models)
     names = [letter(i) for i in range(n)]
-    if found.base is not None:
+    if comparison.base is not None:
         head = [f"‖δ{name}‖" for name in names]
         more = ["cosine", "opposed", "by size"] if n > 1 else ["unchanged", "top 10 %"]
         return [*head, *more], _with_base
@@ -101,28 +100,29 @@ def _mean(sums: ComparisonSums, value: Callable[[int, int], float | None]) -> fl
     return sum(known) / len(known) if known else None
 
 
-def _groups(found: CheckpointComparison, what: str, groups: Mapping[str, ComparisonSums]) -> Table:
-    head, cells = _columns(found)
-    scale = "" if found.base is None else ", ‖δ‖ as a share of ‖base‖"
-    means = "" if len(found.models) < 3 else "; of pairs the mean"
-    table = _table(f"By {what}{scale}{means}", what, "numbers", *head)
+def _groups(comparison: CheckpointComparison, what: str, groups: Mapping[str, ComparisonSums]) -> Table:
+    head, cells = _columns(comparison)
+    scale = "" if comparison.base is None else ", ‖δ‖ as a share of ‖base‖"
+    means = "" if len(comparison.models) < 3 else "; mean over pairs"
+    title = f"By {what}{scale}{means}"
+    table = plain_table(what, "parameters", *head, title=title, n_left=1)
     for name, sums in groups.items():
         table.add_row(escape(name.removeprefix("block.")), _count(sums.numbers), *cells(sums))
     return table
 
 
-def _matrices(found: CheckpointComparison) -> dict[str, list[list[str]]]:
-    """Pair by pair over all tensors: title -> rows of cells."""
-    total = found.total
+def _matrices(comparison: CheckpointComparison) -> dict[str, list[list[str]]]:
+    """Return the matrices of all pairs over all tensors: title -> rows of cells."""
+    total = comparison.total
     shown: dict[str, Callable[[int, int], str]] = {
         "‖row − column‖/‖row‖": lambda i, j: _share(total.relative(j, i)),
         "Cosine of weights": lambda i, j: _number(total.cosine(i, j)),
     }
-    if found.base is not None:
+    if comparison.base is not None:
         shown["Cosine of task vectors"] = lambda i, j: _number(total.delta_cosine(i, j))
         shown["Opposite signs"] = lambda i, j: _share(total.conflict(i, j))
         shown["Opposite, by size"] = lambda i, j: _share(total.weighted_conflict(i, j))
-    places = range(len(found.models))
+    places = range(len(comparison.models))
     return {
         title: [["" if i == j else cell(i, j) for j in places] for i in places]
         for title, cell in shown.items()
@@ -133,32 +133,24 @@ def _matrix(title: str, cells: Sequence[Sequence[str]]) -> Table:
     from kingyo.compare import letter
 
     names = [letter(i) for i in range(len(cells))]
-    table = _table(title, "", *names)
+    table = plain_table("", *names, title=title, n_left=1)
     for name, row in zip(names, cells, strict=True):
         table.add_row(name, *row)
     return table
 
 
-def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
 def _share(value: float | None) -> str:
-    """In percent, with two digits at least that tell something."""
+    """Return a share in percent, with at least two significant digits."""
     if value is None:
         return "–"
     return percent(value) if value >= 0.01 or value == 0 else f"{100 * value:.2g} %"
 
 
-def _count(numbers: int) -> str:
+def _count(n: int) -> str:
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if numbers >= size:
-            return f"{numbers / size:.3g} {unit}"
-    return str(numbers)
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return str(n)
 
 
 def _number(value: float | None) -> str:

@@ -1,15 +1,14 @@
-"""A run that was only looked at, as text for people."""
+"""The plan of a run as text, for ``kingyo evolve --dry-run``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.cli.console import Console, print_whole, say
+from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.parts_table import row_name
 from kingyo.dry_run import STAGES, Cost, CostPart, DryRun, MemoryForecast, PathCosts, total
 from kingyo.errors import listed
@@ -21,44 +20,42 @@ from kingyo.screens import ScreenSettings
 from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
 
-_MOST_GENES = 12
-SPEED = 10  # answers a second, as an example: a dry run measures nothing
+_MAX_GENES = 12
+SPEED = 10  # answers per second in the example; a dry run measures nothing
 
 
-def print_dry_run(found: DryRun) -> None:
-    """Print what a run would do, what it takes, and its first recipe, to standard output."""
+def print_dry_run(plan: DryRun) -> None:
+    """Print the models, search, cost and first recipe of a run to standard output."""
     console = Console(highlight=False)
-    run = found.run
-    say(console, f"[bold]{escape(found.run.config.name)}[/bold]")
-    print_whole(console, _models(found), leading=2)
-    for line in _search_lines(found):
-        say(console, escape(line))
-    print_whole(console, _genes(run.axes), leading=2)
-    if len(run.axes) > _MOST_GENES:
-        say(console, f"  and {len(run.axes) - _MOST_GENES} more; --json names all")
-    print_whole(console, _parts(found.cost), leading=2)
-    for line in (*_cost_lines(found.cost), *_memory_lines(found.memory, found.run.config.device)):
-        say(console, escape(line))
-    for note in found.notes:
-        say(console, f"[dim]note[/dim]: {escape(note)}")
-    say(console, "the recipe at the start of every gene:")
+    run = plan.run
+    print_text(console, f"[bold]{escape(plan.run.config.name)}[/bold]")
+    print_table(console, _models(plan), leading=2)
+    for line in _search_lines(plan):
+        print_text(console, escape(line))
+    print_table(console, _genes(run.axes), leading=2)
+    if len(run.axes) > _MAX_GENES:
+        print_text(console, f"  and {len(run.axes) - _MAX_GENES} more; --json lists all")
+    print_table(console, _parts(plan.cost), leading=2)
+    for line in (*_cost_lines(plan.cost), *_memory_lines(plan.memory, plan.run.config.device)):
+        print_text(console, escape(line))
+    for note in plan.notes:
+        print_text(console, f"[dim]note[/dim]: {escape(note)}")
+    print_text(console, "the recipe with every gene at its start:")
     for line in run.first.to_yaml().splitlines():
-        say(console, escape(f"  {line}"))
-    say(console, f"All fits together. Nothing was written or run. {_next(found)}")
+        print_text(console, escape(f"  {line}"))
+    print_text(console, f"All fits together. Nothing was written or run. {_next(plan)}")
 
 
-def _next(found: DryRun) -> str:
-    if found.missing_device is None:
-        return "Leave --dry-run out to begin."
-    return escape(f"But it cannot begin on this machine: {found.missing_device}.")
+def _next(plan: DryRun) -> str:
+    if plan.missing_device is None:
+        return "Start the run without --dry-run."
+    return escape(f"But the run cannot start on this machine: {plan.missing_device}.")
 
 
-def _models(found: DryRun) -> Table:
-    models, table = found.run.models, _table("", "model", "numbers", "dtype", "size", "on the Hub still")
-    named = dict(models.sources)
-    if models.base is not None:
-        named = {**named, "base": models.base}
-    for name, model in named.items():
+def _models(plan: DryRun) -> Table:
+    models, table = plan.run.models, plain_table("", "model", "parameters", "dtype", "size", "to download")
+    base = {} if models.base is None else {"base": models.base}
+    for name, model in {**models.sources, **base}.items():
         table.add_row(*map(escape, _model_cells(name, model)))
     return table
 
@@ -70,8 +67,8 @@ def _model_cells(name: str, model: Checkpoint) -> tuple[str, ...]:
     return name, model.reference, count_text(model.n_parameters), ", ".join(dtypes), size_text(size), missing
 
 
-def _search_lines(found: DryRun) -> Iterator[str]:
-    run, config, wanted = found.run, found.run.config, found.run.settings.first
+def _search_lines(plan: DryRun) -> Iterator[str]:
+    run, config, first = plan.run, plan.run.config, plan.run.settings.first
     items = ", ".join(f"{len(run.items[split])} {split}" for split in SPLITS)
     near = f"; {run.data.near}" if run.data.near.groups else ""
     unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
@@ -79,34 +76,34 @@ def _search_lines(found: DryRun) -> Iterator[str]:
     example = run.items["fit"][0]
     yield f"an item: {example.in_a_line()} → {example.answer!r}"
     settings = ", ".join(
-        f"{key} {_shown(value)}" for key, value in wanted.settings.items() if value is not None
+        f"{key} {_value_text(value)}" for key, value in first.settings.items() if value is not None
     )
     main = run.searches[0]
-    named = f" (preset {config.search.preset})" if config.search.preset is not None else ""
+    preset = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     yield (
-        f"search: {wanted.strategy}{named}, generations of {counted(main_batch(main.strategy), 'candidate')}"
+        f"search: {first.strategy}{preset}, generations of {counted(main_batch(main.strategy), 'candidate')}"
         f"{f', {settings}' if settings else ''}{_given(main)}"
     )
     if config.space != "dataflow":
-        yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
-    yield from _path_lines(run.settings, found.paths)
-    yield f"screen: {_screen(wanted.screen, len(run.items['fit']))}"
-    yield from _next_search(found) if run.settings.then is not None else ()
+        yield f"merge: {', '.join(first.methods)}, groups {first.groups}, {_dtype(plan)}"
+    yield from _path_lines(run.settings, plan.paths)
+    yield f"screen: {_screen(first.screen, len(run.items['fit']))}"
+    yield from _next_search(plan) if run.settings.then is not None else ()
     yield f"genes: {len(run.axes)}"
 
 
 def _screen(screen: ScreenSettings, n_fit: int) -> str:
-    which = "all items of fit"
+    items = "all items of fit"
     if screen.items is not None and screen.items < n_fit:
-        which = f"{counted(screen.items, 'item')} of fit, {screen.chooses}"
-    return f"{which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
+        items = f"{counted(screen.items, 'item')} of fit, {screen.chooses}"
+    return f"{items}; {'all candidates' if screen.rule == 'none' else screen.rule}"
 
 
-def _next_search(found: DryRun) -> Iterator[str]:
-    """Of what follows the winner of the weights, which the table of genes says nothing of."""
-    main = next(each for each in found.run.all_searches if each.name == MAIN)
-    screen = _screen(main.screen, len(found.run.items["fit"]))
-    yield f"of paths: {counted(len(main.space.axes), 'gene')}{_given(main)}; screen: {screen}"
+def _next_search(plan: DryRun) -> Iterator[str]:
+    """Describe the search for paths that follows the search for weights."""
+    main = next(each for each in plan.run.all_searches if each.name == MAIN)
+    screen = _screen(main.screen, len(plan.run.items["fit"]))
+    yield f"path search: {counted(len(main.space.axes), 'gene')}{_given(main)}; screen: {screen}"
 
 
 def _given(search: Search) -> str:
@@ -128,24 +125,24 @@ def _path_lines(settings: RunSettings, paths: PathCosts | None) -> Iterator[str]
     )
 
 
-def _dtype(found: DryRun) -> str:
-    """What candidates are merged and run in, and what is faster where that costs time."""
-    models, own = found.run.models, found.run.config.merge.dtype
+def _dtype(plan: DryRun) -> str:
+    """Return the dtype of candidates, and a hint if another is faster."""
+    models, own = plan.run.models, plan.run.config.merge.dtype
     model = models.base or next(iter(dict(models.sources).values()))
     dtypes = {own} if own else {info.stored_dtype for info in model.tensors.values()}
-    is_free = found.run.config.merge.genome is None  # mergekit-evolve's are bfloat16
-    slow = is_free and found.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
+    is_free = plan.run.config.merge.genome is None  # genome files of mergekit-evolve need bfloat16
+    slow = is_free and plan.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
     hint = "; most CPUs are faster with merge.dtype: float32" if slow else ""
     return (own or "the models' own dtype") + hint
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _genes(axes: tuple[Axis, ...]) -> Table:
-    table = _table("", "gene", "from", "to", "start", "kind")
-    for axis in axes[:_MOST_GENES]:
+    table = plain_table("", "gene", "from", "to", "start", "kind")
+    for axis in axes[:_MAX_GENES]:
         kind = f"one of {listed(axis.choices, 6)}" if axis.choices else axis.kind
         table.add_row(
             "", escape(axis.name), f"{axis.low:g}", f"{axis.high:g}", f"{axis.first:g}", escape(kind)
@@ -154,41 +151,50 @@ def _genes(axes: tuple[Axis, ...]) -> Table:
 
 
 def _parts(cost: Cost) -> Table:
-    """What each part of the run scores; validation and test of all searches are one part each."""
+    """Return the table of what each part scores. Validation and test of all searches are one row each."""
     rows: dict[str, list[CostPart]] = {}
     for part in cost.parts:
         rows.setdefault(row_name(part.name, part.split), []).append(part)
     has_times = any(part.seconds is not None for part in cost.parts)
-    names = ("part", "models", "items each", "answers", "share", *(("time",) if has_times else ()))
-    table = _table(*names)
+    columns = ("part", "models", "items each", "answers", "share", *(("time",) if has_times else ()))
+    table = plain_table(*columns)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, parts in {**rows, "whole run": list(cost.parts)}.items():
-        items = "" if name == "whole run" else f"{max(part.items for part in parts):,}"
+    for name, parts in {**rows, "total": list(cost.parts)}.items():
+        items = "" if name == "total" else f"{max(part.items for part in parts):,}"
         models, answers = total(part.models for part in parts), total(part.answers for part in parts)
         every, seconds = cost.answers(), total(part.seconds for part in parts)
         share = "?" if answers is None or not every else f"{100 * answers / every:.0f} %"
-        cells = [name, _counted(models), items, _counted(answers), share, _counted(seconds, time_text)]
-        table.add_row(*cells[: len(names)])
+        cells = [
+            name,
+            _number_text(models),
+            items,
+            _number_text(answers),
+            share,
+            _number_text(seconds, time_text),
+        ]
+        table.add_row(*cells[: len(columns)])
     return table
 
 
-def _counted(number: float | None, write: Callable[[float], str] = lambda number: f"{number:,.0f}") -> str:
+def _number_text(
+    number: float | None, write: Callable[[float], str] = lambda number: f"{number:,.0f}"
+) -> str:
     return "?" if number is None else write(number)
 
 
 def _cost_lines(cost: Cost) -> Iterator[str]:
     every, share = cost.answers(), cost.share("search")
     if every is None or share is None:
-        yield "answers to grade: as many as the minutes of the budget allow"
+        yield "answers to grade: limited by the minutes of the budget"
         known = {stage: cost.seconds(stage) for stage in STAGES}
-        yield f"time: {_times(known)}; a run that has begun tells what is left of each part"
+        yield f"time: {_times(known)}; the run shows the time left"
     else:
         yield f"answers to grade: {every:,} at most, {100 * share:.0f} % of them in the search itself"
         times = {stage: (cost.answers(stage=stage) or 0) / SPEED for stage in STAGES}
         yield (
-            f"time: if {SPEED} answers take a second, {time_text(every / SPEED)} ({_times(times)}); a run "
-            "that has begun measures its own speed, and tells what is left of each part"
+            f"time at {SPEED} answers per second: {time_text(every / SPEED)} ({_times(times)}); the run "
+            "measures its speed and shows the time left"
         )
 
 
@@ -198,11 +204,11 @@ def _times(times: Mapping[str, float | None]) -> str:
 
 def _memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
     yield (
-        f"memory of {device}: {size_text(memory.live)} for {_live(memory.n_live)}; {_batch(memory.batch)}and "
-        "what computing takes beside"
+        f"memory of {device}: {size_text(memory.live)} for {_live(memory.n_live)}; {_batch(memory.batch)}"
+        "plus working memory"
     )
     sources = size_text(sum(memory.sources.values()))
-    yield f"sources: {sources} of files, mapped: the system may take that memory back"
+    yield f"sources: {sources} of memory-mapped files, which the system can reclaim"
     if memory.missing:
         yield (
             f"downloads first: {size_text(sum(memory.missing.values()))} of "
@@ -218,10 +224,3 @@ def _batch(batch: BatchMemory | None) -> str:
 
 def _live(n: int) -> str:
     return "the live model" if n == 1 else f"{n} live models"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        table.add_column(name, no_wrap=True)
-    return table

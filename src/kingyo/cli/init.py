@@ -1,4 +1,4 @@
-"""The command that writes a run.yaml for a user's own models and task file, and checks them."""
+"""The command ``init``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from kingyo.cli.init_questions import (
-    ANSWER,
     CANDIDATES,
     MAX_NEW_TOKENS,
     InitFlags,
@@ -22,75 +21,85 @@ from kingyo.cli.init_questions import (
     ask_task,
     by_default,
 )
-from kingyo.cli.init_yaml import InitAnswers, SearchAnswers, run_yaml
+from kingyo.cli.init_task import ANSWER
+from kingyo.cli.init_yaml import InitAnswers, run_yaml
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
-ENOUGH = {"fit": 100, "validation": 150, "test": 300}
+SPLIT_SIZES = {"fit": 100, "validation": 150, "test": 300}  # of a large task file
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(init)
+OutFile = Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The file to write.")]
+BaseOption = Annotated[str | None, typer.Option("--base", help="The common base model.")]
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option("--source", help="A model to merge, as PATH or NAME=PATH. Repeatable."),
+]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help="A .jsonl or .csv file with prompts and answers.")
+]
+PromptOption = Annotated[
+    str | None,
+    typer.Option("--prompt", help="Prompt template: {field} is filled in; {{ and }} are literal braces."),
+]
+ChatFlag = Annotated[bool, typer.Option("--chat", help="Use the chat template of the models.")]
+AnswerOption = Annotated[
+    str | None,
+    typer.Option("--answer", help=f"Field with the correct answer.  \\[default: {ANSWER}]"),
+]
+GraderOption = Annotated[
+    str | None, typer.Option("--grader", help="Grader of the answers; see `kingyo list graders`.")
+]
+LanguageOption = Annotated[
+    str | None, typer.Option("--language", help="Language that answers must be in, such as ja.")
+]
+GroupsOption = Annotated[
+    str,
+    typer.Option(
+        "--groups", help="Tensors that share a weight: one (all), block, kind, block+kind or layers:N."
+    ),
+]
+CandidatesOption = Annotated[
+    int | None,
+    typer.Option("--candidates", min=1, help=f"Number of candidates.  \\[default: {CANDIDATES}]"),
+]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-tokens",
+        min=1,
+        help=f"Maximum length of an answer. Shorter is faster.  \\[default: {MAX_NEW_TOKENS}]",
+    ),
+]
 
 
 def init(
-    out: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The file to write.")] = Path("run.yaml"),
-    base: Annotated[str | None, typer.Option("--base", help="The common ancestor of the models.")] = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option("--source", help="A model, as PATH or NAME=PATH; give it several times."),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", help="A .jsonl or .csv of prompts and answers.")
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(
-            "--prompt", help="Template of a prompt: {field} is filled in; {{ and }} are literal braces."
-        ),
-    ] = None,
-    chat: Annotated[bool, typer.Option("--chat", help="Ask through the models' chat template.")] = False,
-    answer: Annotated[
-        str | None,
-        typer.Option("--answer", help=f"The field that holds the right answer.  \\[default: {ANSWER}]"),
-    ] = None,
-    grader: Annotated[str | None, typer.Option("--grader", help="See `kingyo list graders`.")] = None,
-    language: Annotated[
-        str | None, typer.Option("--language", help="Answers must also be in this language, such as ja.")
-    ] = None,
-    groups: Annotated[
-        str,
-        typer.Option(
-            "--groups",
-            help="Which tensors share a weight: one (all), block, kind, block+kind or layers:N.",
-        ),
-    ] = "one",
-    candidates: Annotated[
-        int | None,
-        typer.Option("--candidates", min=1, help=f"How many merges to try.  \\[default: {CANDIDATES}]"),
-    ] = None,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--max-new-tokens",
-            min=1,
-            help=f"The longest answer; a shorter one is cheaper.  \\[default: {MAX_NEW_TOKENS}]",
-        ),
-    ] = None,
+    out: OutFile = Path("run.yaml"),
+    base: BaseOption = None,
+    source: SourceOption = None,
+    task: TaskOption = None,
+    prompt: PromptOption = None,
+    chat: ChatFlag = False,
+    answer: AnswerOption = None,
+    grader: GraderOption = None,
+    language: LanguageOption = None,
+    groups: GroupsOption = "one",
+    candidates: CandidatesOption = None,
+    max_new_tokens: MaxNewTokens = None,
 ) -> None:
-    """Write a commented run.yaml for your models and your task file, and check that they fit together.
+    """Write a commented run.yaml for your models and task file, and check that they fit together.
 
-    What is not given by flags is asked for; with models and task given, only the grader is.
+    Settings that are not given are asked for; with --source and --task, only
+    the grader is.
 
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
     """
     if out.exists():
         raise KingyoError(
-            str(out), expected="a new file", received="one that exists", remedy="Give another name."
+            str(out), expected="a new file", received="an existing file", remedy="Choose another name."
         )
     flags = InitFlags(
-        prompt=None if prompt is None else prompt.replace("\\n", "\n"),  # shells do not
+        prompt=None if prompt is None else prompt.replace("\\n", "\n"),  # shells do not replace it
         answer=answer,
         grader=grader,
         language=language,
@@ -98,34 +107,28 @@ def init(
         max_new_tokens=max_new_tokens,
     )
     if source and task:
-        said = by_default(flags, task, out.parent)
+        search = by_default(flags, task, out.parent)
     else:
         base = base if base is not None or source else ask_base()
         source = source or ask_sources(partial(_named, folder=out.parent))
-        said = ask_task(flags, task, out.parent)
-    for finding in _write_checked(out, run_yaml(_answers(out, base, source, said, chat=chat, groups=groups))):
+        search = ask_task(flags, task, out.parent)
+    answers = InitAnswers(
+        name=_safe(out.stem),
+        base=_relative(base, out.parent),
+        sources=_named(source, out.parent),
+        data=_relative(search.task, out.parent) or search.task,
+        splits=_splits(Path(search.task)),
+        chat=chat,
+        groups=groups,
+        search=search,
+    )
+    for finding in _write_checked(out, run_yaml(answers)):
         echo(finding)
     echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
 
-def _answers(
-    out: Path, base: str | None, sources: Sequence[str], said: SearchAnswers, *, chat: bool, groups: str
-) -> InitAnswers:
-    """All that the file says, with paths as it must have them."""
-    return InitAnswers(
-        name=_safe(out.stem),
-        base=_relative(base, out.parent),
-        sources=_named(sources, out.parent),
-        data=_relative(said.task, out.parent) or said.task,
-        splits=_splits(Path(said.task)),
-        chat=chat,
-        groups=groups,
-        said=said,
-    )
-
-
 def _write_checked(out: Path, text: str) -> list[str]:
-    """Write the file when all that it names fits together, else nothing; return what was found."""
+    """Write the file if its models and data fit together, and return a description of them."""
     from kingyo.dry_run import describe
     from kingyo.run.config_file import load_config
     from kingyo.run.run import Run
@@ -136,7 +139,7 @@ def _write_checked(out: Path, text: str) -> list[str]:
     except OSError as error:
         raise KingyoError(
             str(out),
-            expected="a folder that can be written",
+            expected="a file in a writable folder",
             received=str(error),
             remedy="Name a file in another folder.",
         ) from error
@@ -150,27 +153,30 @@ def _write_checked(out: Path, text: str) -> list[str]:
 
 def _named(sources: Sequence[str], folder: Path) -> dict[str, str]:
     """Name each source: NAME=PATH, or the last part of the path."""
-    found: dict[str, str] = {}
+    named: dict[str, str] = {}
     for source in sources:
         name, _, reference = source.rpartition("=")
         name = _safe(name or Path(reference).name)
-        if name in found:
+        if name in named:
             raise KingyoError(
-                "--source", expected="different names", received=f"'{name}' twice", remedy="Use NAME=PATH."
+                "--source",
+                expected="different names",
+                received=f"'{name}' twice",
+                remedy="Name each model with NAME=PATH.",
             )
-        found[name] = _relative(reference, folder) or reference
-    return found
+        named[name] = _relative(reference, folder) or reference
+    return named
 
 
 def _splits(data: Path) -> str:
-    """Shares of a small file; of a large one, as many items as a search can afford to ask every time."""
+    """Return the splits: shares of a small file, or fixed numbers of items of a large one."""
     try:
         rows = sum(bool(line.strip()) for line in data.read_bytes().splitlines())
     except OSError:
-        rows = 0  # a missing file is named, with a remedy, when the draft is checked
-    if rows < 2 * sum(ENOUGH.values()):
+        rows = 0  # a missing file is reported when the draft is checked
+    if rows < 2 * sum(SPLIT_SIZES.values()):
         return "{fit: 0.5, validation: 0.25, test: 0.25, seed: 0}"
-    return f"{{{', '.join(f'{split}: {n}' for split, n in ENOUGH.items())}, seed: 0}}"
+    return f"{{{', '.join(f'{split}: {n}' for split, n in SPLIT_SIZES.items())}, seed: 0}}"
 
 
 def _safe(name: str) -> str:
@@ -178,7 +184,7 @@ def _safe(name: str) -> str:
 
 
 def _relative(reference: str | None, folder: Path) -> str | None:
-    """A path that exists, as seen from the file that is written; anything else stays (a Hub name)."""
+    """Return an existing path relative to a folder; other references, such as Hub names, are unchanged."""
     if reference is None or not Path(reference).exists():
         return reference
     return os.path.relpath(reference, folder)

@@ -1,4 +1,4 @@
-"""The commented run.yaml that ``kingyo init`` writes. Text from the user's words; it checks nothing."""
+"""The commented run.yaml that ``kingyo init`` writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class SearchAnswers:
-    """What the user said of task and search, by flags or when asked. Without a prompt: the default one."""
+    """Task and search settings, from flags or questions. ``prompt`` None is the default prompt."""
 
     task: str
     prompt: str | None
@@ -22,7 +22,7 @@ class SearchAnswers:
 
 @dataclass(frozen=True, kw_only=True)
 class InitAnswers:
-    """All that the file says. Paths are as the file must have them; ``splits`` is a line of YAML."""
+    """All settings of the file. Paths are relative to the file; ``splits`` is a line of YAML."""
 
     name: str
     base: str | None
@@ -31,14 +31,14 @@ class InitAnswers:
     splits: str
     chat: bool
     groups: str
-    said: SearchAnswers
+    search: SearchAnswers
 
 
-CHAT = "  chat: true    # sent as a user's message, through the models' chat template\n"
+CHAT = "  chat: true    # sent as a user message in the models' chat template\n"
 
 
 def run_yaml(answers: InitAnswers) -> str:
-    """Write the file: models, task, then how to merge and search."""
+    """Return the text of the file: models, task, merge and search."""
     return "\n".join((_models(answers), _task(answers), _search(answers)))
 
 
@@ -50,11 +50,11 @@ def _models(answers: InitAnswers) -> str:
         else f"base: {_flow(answers.base)}"
     )
     return f"""\
-# What to breed. `kingyo evolve` reads this file; paths are relative to it.
+# Settings of a run. Start it with `kingyo evolve`. Paths are relative to this file.
 name: {answers.name}
 seed: 0
 
-# The common ancestor, and the models that are merged.
+# The common base model, and the models to merge.
 {base}
 sources:
 {sources}
@@ -62,63 +62,63 @@ sources:
 
 
 def _task(answers: InitAnswers) -> str:
-    said = answers.said
-    prompt = json.dumps(said.prompt or "{prompt}", ensure_ascii=False)
+    search = answers.search
+    prompt = json.dumps(search.prompt or "{prompt}", ensure_ascii=False)
     return f"""\
-# The domain: items with a prompt and a right answer. Splits are made once: the search sees fit only,
-# validation helps to pick the winner, test is read once at the end.
+# The task: items with a prompt and a correct answer. The search sees only the split fit, validation helps
+# to pick the winner, and test is read once at the end.
 task:
   name: {answers.name}
   data: {_flow(answers.data)}
   prompt: {prompt}    # {{field}} is filled in; {{{{ and }}}} are literal braces
 {CHAT if answers.chat else ""}\
-  answer: {_flow(said.answer)}
-  grader: {_flow([said.grader, {"language": said.language}] if said.language else said.grader)}
-  max_new_tokens: {said.max_new_tokens}
-  stop: ["\\n\\n"]    # an answer ends before this text, or where the model ends it
+  answer: {_flow(search.answer)}
+  grader: {_flow([search.grader, {"language": search.language}] if search.language else search.grader)}
+  max_new_tokens: {search.max_new_tokens}
+  stop: ["\\n\\n"]    # an answer ends before this text, or when the model ends it
   splits: {answers.splits}
 """
 
 
 def _search(answers: InitAnswers) -> str:
     return f"""\
-# What is searched: parameters, how weights are merged; dataflow, which layers the tokens pass through; or
-# hybrid, both in turn. For dataflow delete search, and all below merge but dtype.
+# What is searched: parameters (how weights are merged), dataflow (the path of layers), or hybrid (first
+# parameters, then dataflow). For dataflow, delete search, and everything in merge except dtype.
 # space: parameters
 
-# How candidates are merged (`kingyo list methods`). A range is searched, a number is fixed.
-# groups: one | kind | block | block+kind | layers:N gives every parameter a value per group of tensors.
+# How candidates are merged (`kingyo list methods`). A range is searched; a number is fixed.
+# groups: one | kind | block | block+kind | layers:N. Each parameter has one value per group of tensors.
 merge:
   method: {"linear" if answers.base is None else "task_arithmetic"}
   groups: {_flow(answers.groups)}
   parameters:
     weight: {{from: 0.0, to: {"1.0" if answers.base is None else "1.5"}}}
-  # Candidates live, and are exported, in this type. Most CPUs are slower in 16 bits than in float32.
+  # The dtype of candidates and of the exported model. Most CPUs are faster in float32 than in 16 bits.
   dtype: float32
 
-# The strategy. As in the preset fast: a Gaussian process that learns from single items; each candidate
-# answers 32, or fewer if a small budget is in item_evaluations alone. `kingyo list strategies` has others.
-# `preset: NAME` in its place takes named settings (`kingyo list presets`); then delete merge.method and its
-# parameters if it brings its own.
+# The search strategy (`kingyo list strategies`). This is the strategy of the preset fast: a Gaussian process
+# that scores each candidate on 32 items, or fewer if a small budget only has item_evaluations.
+# `preset: NAME` instead uses named settings (`kingyo list presets`). If the preset has a merge method, delete
+# merge.method and merge.parameters.
 search:
   strategy: item-gp
   # screen: {{items: 32}}
 
-# The first bound that is reached ends the search: candidates, item_evaluations, minutes.
+# The search ends at the first limit that is reached: candidates, item_evaluations or minutes.
 budget:
-  candidates: {answers.said.candidates}
+  candidates: {answers.search.candidates}
 
-# What else the winner is compared with: a random search, a grid, a trained LoRA. Each costs as much again as
-# the search itself, so they are off. `kingyo control RUN random` runs one on the finished run, too.
+# Controls to compare the winner with: a random search, a grid, a trained LoRA. Each costs as much as the
+# search. `kingyo control RUN random` adds one to a finished run.
 controls: {{random: false, grid: false, trained: false}}
 
-# Threads of the CPU; by default 1 for models below 10 million parameters, else one for each core.
+# CPU threads. Default: 1 for models below 10 million parameters, else one per core.
 # threads: 1
 """
 
 
 def _flow(value: object) -> str:
-    """A value on one line of YAML."""
+    """Return a value as one line of YAML."""
     import yaml
 
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)

@@ -1,4 +1,4 @@
-"""What ``kingyo layers`` prints: matrices of what leaves against what enters, and what follows for paths."""
+"""Tables of ``kingyo layers``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from math import isnan
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, print_whole, say
+from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
@@ -19,56 +18,62 @@ if TYPE_CHECKING:
 
 NEAREST = 3
 FARTHEST_STEP = 4
-ENOUGH = 10
-"""Tokens for each number of the stream's width, below which CKA looks larger than it is."""
+MIN_TOKENS = 10
+"""Tokens per hidden dimension; with fewer, CKA is too large."""
 
 
-def print_likeness(found: SimilarityResult) -> None:
-    """Print what was measured to standard output."""
+def print_similarity(result: SimilarityResult) -> None:
+    """Print similarities to standard output."""
     from kingyo.compare import letter
 
     console = Console(highlight=False)
-    alike = found.likeness
-    for i, (name, reference) in enumerate(found.models.items()):
-        known_as = escape(name) if name == reference else f"{escape(name)} ({escape(reference)})"
-        say(console, f"[bold]{letter(i)}[/bold] = {known_as}, {counted(alike.n_layers[name], 'layer')}")
-    say(
+    similarity = result.likeness
+    for i, (name, reference) in enumerate(result.models.items()):
+        title = escape(name) if name == reference else f"{escape(name)} ({escape(reference)})"
+        print_text(
+            console, f"[bold]{letter(i)}[/bold] = {title}, {counted(similarity.n_layers[name], 'layer')}"
+        )
+    print_text(
         console,
-        f"Over {counted(alike.n_tokens, 'token')} of {counted(found.n_prompts, 'prompt')}, the first of each "
-        "left out.",
+        f"Measured on {counted(similarity.n_tokens, 'token')} of {counted(result.n_prompts, 'prompt')}, "
+        "without the first token of each.",
     )
-    if alike.n_tokens < ENOUGH * alike.width:
-        say(console, f"These are few for a width of {alike.width}: with more, CKA would be lower.")
-    say(console, "\nOf each matrix a row is what leaves a layer, a column what enters one: a jump of a path.")
-    print_whole(console, _matrix(alike, "cosine", "Mean cosine"))
-    print_whole(console, _matrix(alike, "cka", "Linear CKA"))
-    say(console, "By step, the mean of such jumps: +1 goes on, 0 repeats a layer or its twin, -1 goes back.")
-    print_whole(console, _steps(alike))
-    say(console, "Where else a path may go on: the inputs that are most like what leaves a layer.")
-    print_whole(console, _nearest(alike))
+    if similarity.n_tokens < MIN_TOKENS * similarity.width:
+        print_text(
+            console,
+            f"CKA is too large with so few tokens for a hidden size of {similarity.width}; use more prompts.",
+        )
+    print_text(
+        console,
+        "\nRow: output of a layer. Column: input of a layer. Each cell is a possible jump of a layer path.",
+    )
+    print_table(console, _matrix(similarity, "cosine", "Mean cosine"))
+    print_table(console, _matrix(similarity, "cka", "Linear CKA"))
+    print_text(
+        console,
+        "By step, the mean of such jumps: +1 is the next layer, 0 the same layer of any model, -1 goes back.",
+    )
+    print_table(console, _steps(similarity))
+    print_text(
+        console, "Alternatives for the next layer: the inputs that are most similar to the output of a layer."
+    )
+    print_table(console, _nearest(similarity))
 
 
-def _matrix(alike: LayerSimilarity, measure: Measure, title: str) -> Table:
-    table = _table(title, "", *(_short(alike, each) for each in alike.layers))
-    for left in alike.layers:
-        cells = (_number(alike.jump(left, entered, measure)) for entered in alike.layers)
-        table.add_row(_short(alike, left), *cells)
+def _matrix(similarity: LayerSimilarity, measure: Measure, title: str) -> Table:
+    table = plain_table("", *(_short(similarity, each) for each in similarity.layers), title=title, n_left=1)
+    for left in similarity.layers:
+        cells = (_number(similarity.jump(left, entered, measure)) for entered in similarity.layers)
+        table.add_row(_short(similarity, left), *cells)
     return table
 
 
-def _steps(alike: LayerSimilarity) -> Table:
-    """Means over all jumps that go on by so many layers, within a model and between two."""
-    table = _table(
-        None,
-        "step",
-        "own cosine",
-        "own CKA",
-        "other cosine",
-        "other CKA",
-    )
+def _steps(similarity: LayerSimilarity) -> Table:
+    """Return the table of means over all jumps by a number of layers, within a model and between models."""
+    table = plain_table("step", "own cosine", "own CKA", "other cosine", "other CKA", n_left=1)
     for step in range(-FARTHEST_STEP, FARTHEST_STEP + 1):
         cells = [
-            _number(_mean(alike, measure, step, own=own))
+            _number(_mean(similarity, measure, step, own=own))
             for own in (True, False)
             for measure in ("cosine", "cka")
         ]
@@ -77,53 +82,45 @@ def _steps(alike: LayerSimilarity) -> Table:
     return table
 
 
-def _mean(alike: LayerSimilarity, measure: Measure, step: int, *, own: bool) -> float:
-    told = [
-        alike.jump(left, entered, measure)
-        for left, entered in _pairs(alike)
+def _mean(similarity: LayerSimilarity, measure: Measure, step: int, *, own: bool) -> float:
+    values = [
+        similarity.jump(left, entered, measure)
+        for left, entered in _pairs(similarity)
         if entered[1] - left[1] == step and (left[0] == entered[0]) == own
     ]
-    return sum(told) / len(told) if told else float("nan")
+    return sum(values) / len(values) if values else float("nan")
 
 
-def _pairs(alike: LayerSimilarity) -> Iterator[tuple[Layer, Layer]]:
-    for left in alike.layers:
-        for entered in alike.layers:
+def _pairs(similarity: LayerSimilarity) -> Iterator[tuple[Layer, Layer]]:
+    for left in similarity.layers:
+        for entered in similarity.layers:
             yield left, entered
 
 
-def _nearest(alike: LayerSimilarity) -> Table:
+def _nearest(similarity: LayerSimilarity) -> Table:
     from kingyo.compare.similarity import nearest
 
-    table = _table(None, "leaves", "cosine", "CKA")
-    for left in alike.layers:
+    table = plain_table("output of", "cosine", "CKA", n_left=1)
+    for left in similarity.layers:
         cells = [
             "  ".join(
-                f"{_short(alike, each)} {_number(alike.jump(left, each, measure))}"
-                for each in nearest(alike, left, NEAREST, measure)
+                f"{_short(similarity, each)} {_number(similarity.jump(left, each, measure))}"
+                for each in nearest(similarity, left, NEAREST, measure)
             )
             for measure in ("cosine", "cka")
         ]
-        table.add_row(_short(alike, left), *cells)
+        table.add_row(_short(similarity, left), *cells)
     return table
 
 
-def _short(alike: LayerSimilarity, layer: Layer) -> str:
+def _short(similarity: LayerSimilarity, layer: Layer) -> str:
     from kingyo.compare import letter
 
-    return f"{letter(list(alike.n_layers).index(layer[0]))}.{layer[1]}"
-
-
-def _table(title: str | None, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
+    return f"{letter(list(similarity.n_layers).index(layer[0]))}.{layer[1]}"
 
 
 def _number(value: float) -> str:
-    """Two digits: .97, 1, -.12."""
+    """Return a number with two digits: .97, 1, -.12."""
     if isnan(value):
         return "–"
     text = f"{value:.2f}"

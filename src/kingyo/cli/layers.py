@@ -1,4 +1,4 @@
-"""The command that tells how alike the layers of models are: layers."""
+"""The command ``layers``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.evaluate import AllowPickle, Kind
+from kingyo.cli.options import AllowPickle, AsJson, Kind
 from kingyo.errors import KingyoError
 from kingyo.registry import whole_reference
 
@@ -18,47 +18,43 @@ if TYPE_CHECKING:
     from kingyo.run.layer_similarity import SimilarityResult
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(layers)
-
-
 def layers(
-    what: Annotated[
+    inputs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN.yaml", help="A run.yaml; or, with --task, models, the first as frame."),
+        typer.Argument(
+            metavar="RUN.yaml",
+            help="A run.yaml. With --task: models; the first provides embeddings and head.",
+        ),
     ],
     task: Annotated[
-        Path | None, typer.Option("--task", help="A task file, whose fit items the models read.")
+        Path | None, typer.Option("--task", help="A task file; the models read its fit items.")
     ] = None,
     items: Annotated[
-        int | None, typer.Option("--items", min=1, help="Read only this many fit items.  \\[default: all]")
+        int | None, typer.Option("--items", min=1, help="Maximum number of fit items.  \\[default: all]")
     ] = None,
     allow_pickle: AllowPickle = False,
     kind: Kind = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare what passes through the layers of models, to see which jumps of a path are natural.
+    """Compare the hidden states of the layers of models, to see which jumps of a layer path are natural.
 
     Example: `kingyo layers run.yaml`
     """
-    with redirect_stdout(sys.stderr):  # what a task of the user's own prints is not the answer
-        is_run = task is None and len(what) == 1
-        named = None if kind is None else whole_reference(kind, Path.cwd())
-        found = (
-            _of_run(what[0], items, named, allow_pickle=allow_pickle)
-            if is_run
-            else _of_models(what, task, items, named, allow_pickle=allow_pickle)
+    with redirect_stdout(sys.stderr):  # output of graders
+        kind_name = None if kind is None else whole_reference(kind, Path.cwd())
+        similarity = (
+            _of_run(inputs[0], items, kind_name, allow_pickle=allow_pickle)
+            if task is None and len(inputs) == 1
+            else _of_models(inputs, task, items, kind_name, allow_pickle=allow_pickle)
         )
     if as_json:
         from kingyo.compare.similarity_record import similarity_record
 
-        record = similarity_record(found.models, found.n_prompts, found.likeness)
-        print_json(record)
+        print_json(similarity_record(similarity.models, similarity.n_prompts, similarity.likeness))
     else:
-        from kingyo.cli.layer_tables import print_likeness
+        from kingyo.cli.layer_tables import print_similarity
 
-        print_likeness(found)
+        print_similarity(similarity)
 
 
 def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> SimilarityResult:
@@ -71,11 +67,11 @@ def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: boo
             file,
             expected="a run.yaml, or models with --task",
             received="a folder",
-            remedy="Name the run.yaml, or add --task FILE with the prompts that the models are to read.",
+            remedy="Name the run.yaml, or add --task FILE.",
         )
     config = load_config(path)
-    said = {"kind": kind or config.kind, "allow_pickle": allow_pickle or config.allow_pickle}
-    return measure_sources(config.model_copy(update=said), path.parent, items)
+    changes = {"kind": kind or config.kind, "allow_pickle": allow_pickle or config.allow_pickle}
+    return measure_sources(config.model_copy(update=changes), path.parent, items)
 
 
 def _of_models(
@@ -84,9 +80,9 @@ def _of_models(
     if task is None:
         raise KingyoError(
             "--task",
-            expected="a task file beside several models",
+            expected="a task file for several models",
             received="none",
-            remedy="Add --task FILE: the models are compared on the prompts of its fit items.",
+            remedy="Add --task FILE; the models read its fit items.",
         )
     from kingyo.checkpoints import open_checkpoint
     from kingyo.models.kinds import LoadOptions
@@ -95,11 +91,11 @@ def _of_models(
 
     each_opened = (open_checkpoint(model, allow_pickle=allow_pickle) for model in models)
     opened = {each.reference: each for each in each_opened}
-    how = SimilaritySettings(
+    settings = SimilaritySettings(
         frame=next(iter(opened)),
         folder=Path.cwd(),
         options=LoadOptions(allow_pickle=allow_pickle),
         most=items,
         kind=kind or kind_in(task),
     )
-    return measure_models(opened, open_task(task), how)
+    return measure_models(opened, open_task(task), settings)

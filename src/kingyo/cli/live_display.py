@@ -1,7 +1,6 @@
-"""The live display of a run: its parts, the best score so far, the time left.
+"""The live display of a run: its parts, the best score so far, and the time left.
 
-On a terminal a table is redrawn in place; elsewhere a line is printed every 25 trials or ten seconds. It only
-listens to events.
+On a terminal a table is redrawn in place; elsewhere a line is printed every 25 trials or ten seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from kingyo.cli.advice import AdviceWatcher
-from kingyo.cli.console import Console, say
+from kingyo.cli.console import Console, print_text
 from kingyo.cli.parts_table import PartsTable, row_name, time_left
 from kingyo.dry_run import Cost, ProgressPart, TimeLeft, remaining_cost
 from kingyo.errors import KingyoError
@@ -35,14 +34,14 @@ SECONDS_PER_LINE = 10
 
 
 class LiveDisplay:
-    """Shows events of one run on standard error; ``quiet`` shows nothing.
+    """Show the progress of a run on standard error.
 
-    Use it as a context manager around the run, and say what the run will score (``expect``) before it begins.
+    Use it as a context manager around the run, and call ``expect`` before the first event.
 
     Args:
-        store: of the run.
+        store: the run.
         quiet: whether to show nothing.
-        console: where to print; standard error when None.
+        console: the console to print to. Default: standard error.
     """
 
     def __init__(self, store: RunStore, quiet: bool = False, console: Console | None = None) -> None:
@@ -50,18 +49,20 @@ class LiveDisplay:
         self._quiet = quiet
         self._console = console or _standard_error()
         self._pace = TimeLeft(Cost(parts=()))
-        self._in_words = score_formatter(stored_objectives(store))
-        self._table = PartsTable(self._pace, self._in_words)
+        self._value_text = score_formatter(stored_objectives(store))
+        self._table = PartsTable(self._pace, self._value_text)
         self._live: Live | None = None
-        self._lined = time.monotonic()
+        self._last_line = time.monotonic()
+        self._has_started = False
+        self._n_stored = 0
 
     def __enter__(self) -> LiveDisplay:
         if self._quiet:
             return self
         run = escape(str(self._store.folder))
-        say(self._console, f"Run {run}. Ctrl-C stops it, `kingyo resume` goes on.")
+        print_text(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
         for note in cast("list[str]", self._store.fact("notes") or []):
-            say(self._console, f"Note: {escape(note)}")
+            print_text(self._console, f"Note: {escape(note)}")
         if self._console.is_interactive:
             self._live = Live(
                 get_renderable=lambda: self._table,
@@ -79,49 +80,62 @@ class LiveDisplay:
         self.stop()
 
     def expect(self, cost: Cost) -> None:
-        """Take in what the run will score, before its first event."""
+        """Set the expected cost of the run."""
         self._pace = TimeLeft(cost)
-        self._table = PartsTable(self._pace, self._in_words)
+        self._table = PartsTable(self._pace, self._value_text)
 
     def stop(self) -> None:
-        """Draw the table for the last time, where anything has begun; safe to call twice."""
+        """Draw the final table, if the run has begun; safe to call twice."""
         if self._live is not None:
             self._table.is_final = True
             self._live.transient = not self._pace.has_begun
             self._live.stop()
             self._live = None
 
-    def tell(self, line: str) -> None:
-        """Print a line for good, above what is drawn."""
+    def print_line(self, line: str) -> None:
+        """Print a line above the table."""
         if not self._quiet:
             self._console.print(escape(line), soft_wrap=True)
 
     def notify(self, event: Event) -> None:
-        """Take one event in."""
+        """Update the display with an event."""
         self._pace.take(event)
         self._table.take(event)
         for line in () if self._quiet else self._lines(event):
-            say(self._console, escape(line))
+            print_text(self._console, escape(line))
 
     def _lines(self, event: Event) -> Iterator[str]:
-        """What is printed for good: scores of baselines on fit; without a table, of all that happens."""
+        """Yield lines to print: scores of baselines on fit; without a table, also the progress of all parts.
+
+        The heading of a part with stored scores is printed before its first new score. A part that is stored
+        completely prints nothing.
+        """
         leg, is_log = self._pace.running, self._live is None
-        if leg is None or (event.replayed and is_log):
+        if leg is None or event.replayed:
             return
-        if event.kind == "phase" and (is_log or leg.part.stage == "baselines"):
-            yield _heading(leg)
-        elif event.search == BASELINES and event.kind == "ended" and (is_log or event.split == "fit"):
+        if self._starts_part(event, leg) and (is_log or leg.part.stage == "baselines"):
+            yield _heading(leg, self._n_stored)
+        if event.search == BASELINES and event.kind == "ended" and (is_log or event.split == "fit"):
             if event.value is not None and event.trial is not None:
-                yield f"  {self._in_words(event.value):>7}  {event.trial.name}"
+                yield f"  {self._value_text(event.value):>7}  {event.trial.name}"
         elif is_log and event.split == "fit" and self._is_due(event, leg):
-            self._lined = time.monotonic()
+            self._last_line = time.monotonic()
             yield self._trials_line(event)
 
+    def _starts_part(self, event: Event, leg: ProgressPart) -> bool:
+        """Whether an event starts a part; if some scores are stored, the first new score does."""
+        if event.kind == "phase":
+            self._n_stored, self._has_started = len(leg.scored), False
+        is_new = event.kind in ("ended", "more") or not self._n_stored
+        starts = is_new and not self._has_started
+        self._has_started = self._has_started or is_new
+        return starts
+
     def _is_due(self, event: Event, leg: ProgressPart) -> bool:
-        """Tell of the last trial not at its end: what counts of it is known only when it is told."""
+        """Whether a line is due. The last trial is shown when its value is known, after its batch."""
         if event.kind == "told":
             return event.done == event.total and leg.new > 0
-        is_late = time.monotonic() - self._lined >= SECONDS_PER_LINE
+        is_late = time.monotonic() - self._last_line >= SECONDS_PER_LINE
         is_round = event.done % TRIALS_PER_LINE == 0
         return event.kind == "ended" and event.done != event.total and (is_late or is_round)
 
@@ -134,27 +148,27 @@ class LiveDisplay:
 
 
 def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
-    """Take a run to its end, shown and with warnings about its scores.
+    """Run to the end with a display, and with warnings about scores.
 
     Args:
-        store: of the run, open for writing.
-        run: of the store, if it is open already.
-        display: entered.
+        store: the run, open for writing.
+        run: the opened run of the store; None opens it.
+        display: an entered display.
 
     Returns:
         The run.
 
     Raises:
-        KingyoError: it cannot go on; what was added to it last is taken back then.
+        KingyoError: the run cannot continue. Budget or a control that was added last is removed again.
     """
     try:
         opened = Run.stored(store) if run is None else run
-        notify = AdviceWatcher(store, display.tell, display.notify).notify
+        notify = AdviceWatcher(store, display.print_line, display.notify).notify
         journey = journey_of(opened, notify)
         display.expect(remaining_cost(journey))
         journey.run()
     except KingyoError:
-        undo_extension(store)  # what cannot even begin must not cost a run its winner or its end
+        undo_extension(store)  # so that a failed extension does not change a finished run
         undo_control(store)
         raise
     undo_if_unused(store)
@@ -162,15 +176,17 @@ def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
 
 
 def _standard_error() -> Console:
-    """A console that draws in place on a terminal alone: FORCE_COLOR makes no terminal of a file."""
+    """Return a console that redraws only on a terminal, even if FORCE_COLOR is set."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     return Console(stderr=True, highlight=False, force_interactive=None if is_terminal else False)
 
 
-def _heading(leg: ProgressPart) -> str:
+def _heading(leg: ProgressPart, n_stored: int) -> str:
     part = leg.part
-    who = row_name(part.name, "fit")
-    name = f"{who[:1].upper()}{who[1:]} on {part.split}"
+    row = row_name(part.name, "fit")
+    name = f"{row[:1].upper()}{row[1:]} on {part.split}"
     models = "as many models as time allows" if leg.total is None else counted(leg.total, "model")
-    most = "up to " if part.stage in ("search", "controls", "validation") else ""
-    return f"{name}: {models}" + (f", {most}{counted(part.items, 'item')} each" if part.items else "")
+    stored = f" ({n_stored} stored)" if n_stored else ""
+    limit = "up to " if part.stage in ("search", "controls", "validation") else ""
+    items = f", {limit}{counted(part.items, 'item')} each" if part.items else ""
+    return f"{name}: {models}{stored}{items}"

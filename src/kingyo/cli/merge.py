@@ -1,11 +1,10 @@
-"""Commands on a recipe: merge."""
+"""The command ``merge``."""
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,83 +12,84 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.compiler import tell_if_slow
-from kingyo.cli.evaluate import AllowPickle
-from kingyo.cli.mergekit_flags import Merge
+from kingyo.cli.long_running import interruptible, note_if_slow
+from kingyo.cli.options import AllowPickle, AsJson
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError, error_record, listed
 from kingyo.io.units import counted
 
-_MOST_NAMED = 3  # tensors
-
 if TYPE_CHECKING:
     from kingyo.merging import MergeRequest, PlannedOutput, Preflight
 
+_MAX_TENSORS = 3  # named in a warning
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command(cls=Merge)(merge)
+RecipeFile = Annotated[
+    Path,
+    typer.Argument(metavar="RECIPE.yaml", help="A file with one or several recipes in mergekit's format."),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Seed of random methods; overrides the recipe.")
+]
+MaxShardSize = Annotated[str, typer.Option("--max-shard-size", help="Maximum size of a weight file.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Number of threads.  \\[default: all cores]")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace OUT and everything in it.")]
+AllowNonfinite = Annotated[
+    bool, typer.Option("--allow-nonfinite", help="Merge even if weights are NaN or infinite.")
+]
+CopyCode = Annotated[
+    bool, typer.Option("--copy-code", help="Copy the Python files of the models. They are not run.")
+]
+IgnoreLicences = Annotated[
+    bool, typer.Option("--ignore-licences", help="Merge even if the licences of the models forbid it.")
+]
+ComponentName = Annotated[
+    str | None,
+    typer.Option(
+        "--component",
+        metavar="NAME",
+        help="If the recipe names diffusers pipelines: merge this component of them, such as unet.",
+    ),
+]
+WithPipeline = Annotated[
+    bool,
+    typer.Option(
+        "--pipeline",
+        help="Write the full diffusers pipeline around the merged component, not only the component.",
+    ),
+]
+DryRunFlag = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan and all problems; write nothing.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="With --dry-run: print a line for each tensor.")]
 
 
 def merge(
-    recipe: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RECIPE.yaml", help="A recipe as mergekit writes them, or several in one file."
-        ),
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="For random methods; overrides the recipe's.")
-    ] = None,
-    max_shard_size: Annotated[
-        str, typer.Option("--max-shard-size", help="Where a new file of weights begins.")
-    ] = "5GB",
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="How many threads compute.  \\[default: all cores]")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the folder OUT, with all in it.")] = False,
-    allow_nonfinite: Annotated[
-        bool, typer.Option("--allow-nonfinite", help="Go on where weights are NaN or infinite.")
-    ] = False,
-    copy_code: Annotated[
-        bool, typer.Option("--copy-code", help="Copy the Python files beside the config. They are not run.")
-    ] = False,
-    ignore_licences: Annotated[
-        bool, typer.Option("--ignore-licences", help="Merge models whose licences forbid it.")
-    ] = False,
-    component: Annotated[
-        str | None,
-        typer.Option(
-            "--component",
-            metavar="NAME",
-            help="Merge this component, such as unet, of pipelines of diffusers that the recipe names whole.",
-        ),
-    ] = None,
-    pipeline: Annotated[
-        bool,
-        typer.Option(
-            "--pipeline",
-            help="Write the whole pipeline of diffusers around a component, not that alone.",
-        ),
-    ] = False,
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to create.")],
+    seed: Seed = None,
+    max_shard_size: MaxShardSize = "5GB",
+    threads: Threads = None,
+    force: Force = False,
+    allow_nonfinite: AllowNonfinite = False,
+    copy_code: CopyCode = False,
+    ignore_licences: IgnoreLicences = False,
+    component: ComponentName = None,
+    pipeline: WithPipeline = False,
     allow_pickle: AllowPickle = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and all that is wrong; write nothing.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="With --dry-run: a line for every tensor.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    dry_run: DryRunFlag = False,
+    verbose: Verbose = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Merge models by a recipe, files to files. Stop it at any time: the same command goes on.
+    """Merge models on disk by a recipe. If it is interrupted, the same command continues.
 
-    The flags of mergekit-yaml and mergekit-multi are taken as well.
+    The flags of mergekit-yaml and mergekit-multi also work.
 
     Example: `kingyo merge recipe.yaml merged --dry-run`
     """
-    made: list[dict[str, object]] = []
-    with errors_beside(made) if as_json else nullcontext():
+    record: dict[str, object] = {"targets": []}
+    with errors_beside(record) if as_json else nullcontext():
         if verbose and not dry_run:
             echo("Warning: --verbose has no effect without --dry-run.", err=True)
         from kingyo.engine import MergeOptions
@@ -110,123 +110,119 @@ def merge(
         )
         request = MergeRequest(recipe=recipe, out=out, options=options)
         if dry_run:
-            _look(request, verbose=verbose, as_json=as_json)
+            _dry_run(request, record, verbose=verbose, as_json=as_json)
         else:
-            _make(request, made, as_json=as_json)
+            _merge(request, record, as_json=as_json)
+        if as_json:
+            print_json(record)
 
 
 @contextmanager
-def errors_beside(made: Sequence[Mapping[str, object]]) -> Generator[None]:
-    """Print an error as JSON, beside the models that were written before it, and end with its exit code."""
+def errors_beside(record: Mapping[str, object]) -> Generator[None]:
+    """Print an error as JSON together with the record so far, and exit with its code."""
     try:
         yield
     except (KingyoError, Interrupted) as error:
-        record = error_record(error if isinstance(error, KingyoError) else str(error))
-        print_json({**record, "targets": list(made)})
-        sys.exit(error.exit_code)  # no typer.Exit, after which `main` would tell of an interrupt again
+        reported = error if isinstance(error, KingyoError) else str(error)
+        print_json({**error_record(reported), **record})
+        sys.exit(error.exit_code)  # typer.Exit would report an interrupt a second time
 
 
-def _look(request: MergeRequest, *, verbose: bool, as_json: bool) -> None:
-    """Say what would be done; exit code 1 when it could not be."""
+def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool, as_json: bool) -> None:
+    """Print the plan or add it to the record; exit with code 1 if the merge is not possible."""
     from kingyo.merging import estimate, survey
     from kingyo.merging.record import survey_record
 
-    tell_if_slow()
-    found = survey(request, fetch=False)
-    estimated = estimate(found) if found.targets else None
+    note_if_slow()
+    preflight = survey(request, fetch=False)
+    forecast = estimate(preflight) if preflight.targets else None
     if as_json:
-        record = survey_record(found, estimated, whole=verbose)
-        print_json({**_error_of(found), **record})
-    else:
-        from kingyo.cli.merge_plan import print_plan
+        record.update(survey_record(preflight, forecast, whole=verbose))
+        _raise_error(preflight)
+        return
+    from kingyo.cli.merge_plan import print_plan
 
-        print_plan(found, estimated, verbose=verbose)
-    if found.error is not None:
+    print_plan(preflight, forecast, verbose=verbose)
+    if preflight.error is not None:
         raise typer.Exit(1)
 
 
-def _error_of(found: Preflight) -> Mapping[str, object]:
-    """Everything wrong, as the error of a command that fails; empty when nothing is."""
-    return {} if found.error is None else error_record(found.error)
+def _raise_error(preflight: Preflight) -> None:
+    if preflight.error is not None:
+        raise preflight.error
 
 
-def _make(request: MergeRequest, made: list[dict[str, object]], *, as_json: bool) -> None:
-    """Merge; what was written is added to ``made``, target by target."""
+def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -> None:
+    """Merge, and add each model that is written to the targets of the record."""
     from kingyo.merging import finish, survey
-    from kingyo.merging.record import findings_record, target_record
+    from kingyo.merging.record import findings_record
 
-    begun = time.monotonic()
-    found = survey(request, fetch=False)
-    if found.error is None and found.n_missing:  # only what can be merged is worth to be fetched
-        found = survey(request)
-    if found.error is not None and as_json:
-        record = {"targets": list[object](), **findings_record(found.findings)}
-        print_json({**_error_of(found), **record})
-        raise typer.Exit(1)
-    if found.error is not None:
-        raise found.error
-    tell_if_slow()
-    for warning in found.of("warning"):
+    start = time.monotonic()
+    preflight = survey(request, fetch=False)
+    if preflight.error is None and preflight.n_missing:  # download weights after everything is checked
+        preflight = survey(request)
+    record.update(findings_record(preflight.findings))
+    _raise_error(preflight)
+    note_if_slow()
+    for warning in preflight.of("warning"):
         echo(f"Warning: {warning.error}", err=True)
-    for target in found.targets:
-        broken = _write(found, target, quiet=as_json)
-        seconds = time.monotonic() - begun
-        made.append({**target_record(target), "seconds": round(seconds, 3), "nonfinite": broken})
-        if broken:
-            echo(f"Warning: {_told_broken(broken, len(target.plan.jobs))}", err=True)
-        if not as_json:
-            echo(_told(target, seconds))
-        begun = time.monotonic()
-    finish(found)
-    if as_json:
-        record = {"targets": made, **findings_record(found.findings)}
-        print_json(record)
+    targets = list[dict[str, object]]()
+    record["targets"] = targets
+    for target in preflight.targets:
+        targets.append(_write(preflight, target, start, quiet=as_json))
+        start = time.monotonic()
+    finish(preflight)
 
 
-def _write(found: Preflight, target: PlannedOutput, *, quiet: bool) -> list[str]:
-    """Write a model; return its tensors that hold NaN or infinity, where these are allowed."""
+def _write(preflight: Preflight, target: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
+    """Write a model, print a line about it unless quiet, and return its record."""
     from kingyo.cli.progress import MergeProgress
     from kingyo.merging import write
+    from kingyo.merging.record import target_record
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
-    with MergeProgress(target.out.name or str(target.out), quiet=quiet) as progress:
-        try:
-            write(found, target, progress)
-        except KeyboardInterrupt:
-            for each in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(each, signal.SIG_IGN)  # a second one must not tear the way out
-            progress.stop()
-            n_shards = len(target.shards)
-            finished = (
-                n_shards if progress.finished == n_shards else target.n_kept
-            )  # one may be just complete
-            raise Interrupted(_interrupted(finished, n_shards)) from None
-        return sorted(progress.nonfinite)
+    def message() -> str:
+        is_complete = progress.finished == len(
+            target.shards
+        )  # n_kept counts files on disk, where one may be complete already
+        finished = progress.finished if is_complete else target.n_kept
+        return _interrupt_message(finished, len(target.shards))
+
+    with (
+        MergeProgress(target.out.name or str(target.out), quiet=quiet) as progress,
+        interruptible(message),
+    ):
+        write(preflight, target, progress)
+    nonfinite, seconds = sorted(progress.nonfinite), time.monotonic() - start
+    if nonfinite:
+        echo(f"Warning: {_nonfinite_message(nonfinite, len(target.plan.jobs))}", err=True)
+    if not quiet:
+        echo(_done_message(target, seconds))
+    return {**target_record(target), "seconds": round(seconds, 3), "nonfinite": nonfinite}
 
 
-def _told_broken(tensors: list[str], n: int) -> str:
-    names = listed(tensors, _MOST_NAMED)
+def _nonfinite_message(tensors: list[str], n: int) -> str:
+    names = listed(tensors, _MAX_TENSORS)
     verb = "holds" if n == 1 else "hold"
     return (
-        f"{len(tensors)} of {counted(n, 'tensor')} {verb} NaN or infinity, as --allow-nonfinite "
-        f"allows: {names}."
+        f"{len(tensors)} of {counted(n, 'tensor')} {verb} NaN or infinity, as --allow-nonfinite allows: "
+        f"{names}."
     )
 
 
-def _interrupted(finished: int, shards: int) -> str:
+def _interrupt_message(finished: int, shards: int) -> str:
     if not finished:
-        hint = " (with a smaller --max-shard-size the first is complete earlier)" if shards else ""
-        return f"Interrupted before a file of weights was complete{hint}; nothing is left behind."
+        hint = " (a smaller --max-shard-size completes the first file earlier)" if shards else ""
+        return f"Interrupted before a weight file was complete{hint}; nothing is left behind."
     if finished == shards:
-        return "Interrupted; all files of weights are complete. The same command adds the rest."
+        return "Interrupted; all weight files are complete. The same command adds the other files."
     return (
-        f"Interrupted with {finished} of {counted(shards, 'file')} of weights complete. The same command "
-        f"goes on from file {finished + 1}."
+        f"Interrupted with {finished} of {counted(shards, 'weight file')} complete. The same command "
+        f"continues with file {finished + 1}."
     )
 
 
-def _told(target: PlannedOutput, seconds: float) -> str:
+def _done_message(target: PlannedOutput, seconds: float) -> str:
     from kingyo.io.units import size_text, time_text
 
-    what = f"{counted(len(target.plan.jobs), 'tensor')} by {target.plan.recipe.merge_method}"
-    return f"Wrote {target.out}: {what}, {size_text(target.n_bytes)} in {time_text(seconds)}."
+    tensors = f"{counted(len(target.plan.jobs), 'tensor')} by {target.plan.recipe.merge_method}"
+    return f"Wrote {target.out}: {tensors}, {size_text(target.n_bytes)} in {time_text(seconds)}."

@@ -1,14 +1,13 @@
-"""A merge that was only looked at, as text for people."""
+"""The plan of a merge as text, for ``kingyo merge --dry-run``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, print_whole, say
+from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.engine import Plan
 from kingyo.errors import listed
 from kingyo.io.units import count_text, counted, size_text
@@ -17,75 +16,74 @@ from kingyo.merging import MergeForecast, MergeGroup, PlannedOutput, Preflight, 
 from kingyo.merging.groups import shared
 from kingyo.vocabulary import Diagnostic
 
-_MOST_FILES = 3
-_BROKEN, _LEAST_WIDE = "with", 16  # the column whose lines may be broken, between words
+_MAX_FILES = 3
+_MIN_WIDTH = 16  # of the column whose cells may be wrapped
 
 
-def print_plan(survey: Preflight, estimated: MergeForecast | None, *, verbose: bool = False) -> None:
-    """Print what a merge would do, what it takes, and what is wrong, to standard output.
+def print_plan(survey: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> None:
+    """Print the plan of a merge, its cost and its problems to standard output.
 
     Args:
-        survey: what was found.
-        estimated: what it will take, if anything can be merged.
-        verbose: a line for every tensor.
+        survey: the checked merge.
+        forecast: its cost; None if nothing can be merged.
+        verbose: whether to print a line for each tensor.
     """
     console = Console(highlight=False)
     for target in survey.targets:
         _print_target(console, survey, target, verbose=verbose)
-    if estimated is not None:
-        for line in _estimate_lines(estimated):
-            say(console, escape(line))
-    print_findings(console, survey.findings)
+    if forecast is not None:
+        for line in _cost_lines(forecast):
+            print_text(console, escape(line))
+    _print_findings(console, survey.findings)
     if not survey.of("error"):
-        say(console, "Nothing was written. Leave --dry-run out to merge.")
+        print_text(console, "Nothing was written. Leave --dry-run out to merge.")
 
 
-def print_findings(console: Console, findings: Iterable[Diagnostic]) -> None:
-    """Print errors, warnings and notes, each on a line."""
+def _print_findings(console: Console, findings: Iterable[Diagnostic]) -> None:
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for each in findings:
         level = f"[{styles[each.level]}]{each.level}[/{styles[each.level]}]"
-        say(console, f"{level}: {escape(str(each.error))}")
+        print_text(console, f"{level}: {escape(str(each.error))}")
 
 
 def _print_target(console: Console, survey: Preflight, target: PlannedOutput, *, verbose: bool) -> None:
     plan = target.plan
-    say(console, f"[bold]{escape(str(target.out))}[/bold]")
+    print_text(console, f"[bold]{escape(str(target.out))}[/bold]")
     for step in target.book.steps[:-1]:
         _print_step(console, str(step.name), survey.steps.plans[step.name])
-    for line in plan.heading():  # its warnings are among the findings below
-        say(console, escape(line))
-    print_whole(console, _models(survey, target), leading=2)
+    for line in plan.heading():  # its warnings are printed with the findings
+        print_text(console, escape(line))
+    print_table(console, _models(survey, target), leading=2)
     groups = ungrouped(plan) if verbose else group(plan)
     everywhere = shared(groups)
     if everywhere:
-        say(console, escape(f"with {', '.join(everywhere)}"))
-    print_whole(console, _tensors(groups, everywhere), leading=2)
-    say(console, escape(_output(target)))
+        print_text(console, escape(f"with {', '.join(everywhere)}"))
+    print_table(console, _tensors(groups, everywhere), leading=2)
+    print_text(console, escape(_output(target)))
     if survey.error is None and target.n_kept:
-        say(
+        print_text(
             console,
-            f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights, which are complete",
+            f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights",
         )
 
 
 def _print_step(console: Console, name: str, plan: Plan) -> None:
-    """A merge that is an input of the one that is written."""
+    """Print a merge whose result is an input of the written one."""
     groups = group(plan)
     everywhere = shared(groups)
     values = [f"with {', '.join(everywhere)}"] if everywhere else []
-    own = [f"{each.label}: {how}" for each in groups if (how := _own(each, everywhere))]
+    own = [f"{each.label}: {text}" for each in groups if (text := _own(each, everywhere))]
     for line in (*plan.heading(), *values, *own):
-        say(console, f"[bold]{escape(name)}[/bold]: {escape(line)}")
+        print_text(console, f"[bold]{escape(name)}[/bold]: {escape(line)}")
 
 
 def _own(each: MergeGroup, everywhere: Sequence[str]) -> str:
-    """What is said of a group alone."""
+    """Return the values of a group that are not shared by all groups."""
     return ", ".join(part for part in each.how if part not in everywhere)
 
 
 def _models(survey: Preflight, target: PlannedOutput) -> Table:
-    table = _table("", "model", "numbers", "dtype", "size", "licence")
+    table = plain_table("", "model", "parameters", "dtype", "size", "licence")
     for origin in target.origins:
         model = survey.steps.models[origin.reference]
         dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
@@ -105,37 +103,31 @@ def _models(survey: Preflight, target: PlannedOutput) -> Table:
 
 
 def _tensors(groups: Sequence[MergeGroup], everywhere: Sequence[str]) -> Table:
-    """A line for each group; what is said of all of them stands above."""
+    """Return the table of groups, without the values that all share."""
     own = [_own(each, everywhere) for each in groups]
-    table = _table("", "tensors", "shape", "dtype", *((_BROKEN,) if any(own) else ()))
+    table = plain_table("", "tensors", "shape", "dtype")
     table.columns[0].justify = "right"
-    for each, how in zip(groups, own, strict=True):
+    if any(own):
+        table.add_column("with", min_width=_MIN_WIDTH)
+    for each, values in zip(groups, own, strict=True):
         cells = [f"{len(each.names)} ×", each.label, str(list(each.shape)), each.dtype]
-        table.add_row(*map(escape, [*cells, how] if any(own) else cells))
+        table.add_row(*map(escape, [*cells, values] if any(own) else cells))
     return table
 
 
 def _output(target: PlannedOutput) -> str:
     names = [f"{shard.file} ({size_text(shard.n_bytes)})" for shard in target.shards]
-    n_numbers = sum(each.n_elements for each in group(target.plan))
+    n_parameters = sum(each.n_elements for each in group(target.plan))
     return (
-        f"writes {counted(len(target.plan.jobs), 'tensor')}, {count_text(n_numbers)} numbers, "
-        f"{size_text(target.n_bytes)} in {counted(len(names), 'file')}: {listed(names, _MOST_FILES)}"
+        f"writes {counted(len(target.plan.jobs), 'tensor')}, {count_text(n_parameters)} parameters, "
+        f"{size_text(target.n_bytes)} in {counted(len(names), 'file')}: {listed(names, _MAX_FILES)}"
     )
 
 
-def _estimate_lines(found: MergeForecast) -> Sequence[str]:
-    memory = ", ".join(f"{name} {size_text(size)}" for name, size in found.memory.items() if size)
+def _cost_lines(forecast: MergeForecast) -> Sequence[str]:
+    memory = ", ".join(f"{name} {size_text(size)}" for name, size in forecast.memory.items() if size)
     return [
-        f"reads {size_text(found.read)} of {counted(found.files, 'file')}, writes "
-        f"{size_text(found.written)}; {size_text(found.free)} are free on the disk",
-        f"memory: about {size_text(found.peak)} at most ({memory})",
+        f"reads {size_text(forecast.read)} of {counted(forecast.files, 'file')}, writes "
+        f"{size_text(forecast.written)}; {size_text(forecast.free)} are free on the disk",
+        f"memory: about {size_text(forecast.peak)} at most ({memory})",
     ]
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in (first, *others):
-        is_broken = name == _BROKEN
-        table.add_column(name, no_wrap=not is_broken, min_width=_LEAST_WIDE if is_broken else None)
-    return table

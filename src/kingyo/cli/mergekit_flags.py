@@ -1,6 +1,6 @@
-"""The flags of mergekit's commands, so that a script of theirs runs with ours; the rest is typer's.
+"""The flags of mergekit's commands, so that scripts for mergekit also work with kingyo.
 
-A flag that means the same becomes ours; one that changes nothing here is taken with a warning that says why.
+A flag with the same meaning is translated. A flag without effect here is accepted with a warning.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typer.core import TyperCommand
 
 from kingyo.cli.terminal import echo
 
-_ALWAYS = "kingyo does so always"
-_NO_NEED = "kingyo has no need of it"
-_ON_CPU = "the processor merges as fast as a disk writes"
-_MAPPED = "tensors are mapped as they are needed; --allow-pickle reads pickles"
-_SAFETENSORS = "safetensors are all that is written"
-_CODE = "no code of a model is run; --copy-code copies it"
-_WRITING = "the threads that compute write too"
-_CRIMES = "models that do not fit are refused; resize: in the recipe is for sizes that differ"
-_LOGS = "the run folder keeps all of it; kingyo show and kingyo report read it"
-_RUN_YAML = "a run.yaml says it; kingyo evolve reads one in place of the genome file"
-_RUNNER = "runner: and workers: in a run.yaml say how candidates are evaluated"
+_ALWAYS = "kingyo always does this"
+_NO_NEED = "kingyo does not need it"
+_ON_CPU = "merges run on the CPU, and the disk is the bottleneck"
+_MAPPED = "tensors are memory-mapped; --allow-pickle reads pickles"
+_SAFETENSORS = "kingyo writes only safetensors"
+_CODE = "kingyo never runs code of a model; --copy-code copies it"
+_WRITING = "the compute threads also write"
+_CRIMES = "incompatible models are an error; for sizes that differ, use resize: in the recipe"
+_LOGS = "the run folder has all results; see kingyo show and kingyo report"
+_RUN_YAML = "set it in a run.yaml, which kingyo evolve reads instead of a genome file"
+_RUNNER = "set runner: and workers: in a run.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,11 @@ class MergekitFlags:
     """The flags of one of mergekit's commands.
 
     Attributes:
-        program: its name.
-        same: flag -> ours, which means the same; "" for the command's last argument.
-        switches: flag without a value -> why it changes nothing; each has a ``--no-`` form too.
-        valued: flag with a value -> why it changes nothing.
+        program: name of the command.
+        same: flag -> kingyo's flag with the same meaning, or "" for the last argument of the command.
+        switches: flag without a value -> why it has no effect; each also has a ``--no-`` form.
+        valued: flag with a value -> why it has no effect.
+        names: all flags.
     """
 
     program: str
@@ -65,47 +66,47 @@ MERGE = MergekitFlags(
         "--async-write": _WRITING,
         "--clone-tensors": _NO_NEED,
         "--copy-tokenizer": _ALWAYS,
-        "--no-copy-tokenizer": "the tokenizer is always written; delete its files if you do not want them",
+        "--no-copy-tokenizer": "kingyo always writes the tokenizer; delete its files if you do not need them",
         "--cuda": _ON_CPU,
         "--gpu-rich": _ON_CPU,
         "--multi-gpu": _ON_CPU,
         "--read-to-gpu": _ON_CPU,
-        "--lazy": "a rerun goes on with the first file that is not complete",
+        "--lazy": "after an interrupt, the same command continues",
         "--lazy-unpickle": _MAPPED,
-        "--low-cpu-memory": "memory holds one tensor of each model at a time",
-        "--quiet": "progress is shown on terminals alone",
+        "--low-cpu-memory": "kingyo holds only a few tensors in memory at a time",
+        "--quiet": "progress is only shown on terminals",
         "--safe-serialization": _SAFETENSORS,
         "--no-safe-serialization": _SAFETENSORS,
         "--trust-remote-code": _CODE,
-        "--unsafe-truncate-embeddings": "resize: truncate in the recipe does so",
+        "--unsafe-truncate-embeddings": "use resize: truncate in the recipe",
         "--write-model-card": _ALWAYS,
-        "--no-write-model-card": "the model card is always written; delete README.md if you do not want it",
+        "--no-write-model-card": "kingyo always writes a model card; delete README.md if you do not need it",
     },
     valued={
         "--device": _ON_CPU,
-        "--intermediate-dir": "no weight is written between the recipes of a file",
-        "-I": "no weight is written between the recipes of a file",
-        "--lora-merge-cache": "a LoRA is merged in as it is read",
-        "--lora-merge-dtype": "a LoRA is merged in float32",
-        "--transformers-cache": "models of the Hub lie where the variable HF_HOME of the environment says",
+        "--intermediate-dir": "kingyo writes no intermediate weights",
+        "-I": "kingyo writes no intermediate weights",
+        "--lora-merge-cache": "kingyo merges a LoRA while reading it",
+        "--lora-merge-dtype": "kingyo merges a LoRA in float32",
+        "--transformers-cache": "the environment variable HF_HOME sets the cache of the Hub",
         "--write-threads": _WRITING,
     },
 )
-"""Those of mergekit-yaml and mergekit-multi."""
+"""Flags of mergekit-yaml and mergekit-multi."""
 
 EVOLVE = MergekitFlags(
     program="mergekit-evolve",
     same={"--random-seed": "--seed", "--storage-path": "--run"},
     switches={
-        "--allow-crimes": "models that do not fit are refused",
-        "--i-understand-the-depths-of-the-evils-i-am-unleashing": "tasks are kingyo's own",
+        "--allow-crimes": "incompatible models are an error",
+        "--i-understand-the-depths-of-the-evils-i-am-unleashing": "kingyo has its own tasks",
         "--in-memory": _ALWAYS,
         "--load-in-4bit": _NO_NEED,
         "--load-in-8bit": _NO_NEED,
         "--merge-cuda": _ON_CPU,
         "--reshard": _NO_NEED,
-        "--save-final-model": "kingyo export writes the model",
-        "--trust-remote-code": "no code of a model is run",
+        "--save-final-model": "use kingyo export to write the model",
+        "--trust-remote-code": "kingyo never runs code of a model",
         "--vllm": _NO_NEED,
         "--wandb": _LOGS,
     },
@@ -124,12 +125,12 @@ EVOLVE = MergekitFlags(
 
 
 class _Command(TyperCommand):
-    """A command that takes the flags of one of mergekit's too."""
+    """A command that also accepts the flags of a command of mergekit."""
 
     flags: ClassVar[MergekitFlags]
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Translate them, let typer parse what is left, then warn of those without effect."""
+        """Translate mergekit's flags, parse the others, and warn about flags without effect."""
         ours, without_effect = translated(args, self.flags)
         self._refuse_misspelt(ctx, ours)
         rest = super().parse_args(ctx, ours)
@@ -138,7 +139,7 @@ class _Command(TyperCommand):
         return rest
 
     def _refuse_misspelt(self, ctx: typer.Context, args: Sequence[str]) -> None:
-        """Refuse what is nearly a flag of theirs, or lacks its value; typer knows of ours alone."""
+        """Refuse misspelt flags of mergekit, and flags without their value, which typer does not know."""
         known = {name for each in self.get_params(ctx) for name in (*each.opts, *each.secondary_opts)}
         for arg in args[: args.index("--")] if "--" in args else args:
             name = arg.split("=")[0]
@@ -165,7 +166,7 @@ class Evolve(_Command):
 
 
 def translated(args: Sequence[str], flags: MergekitFlags) -> tuple[list[str], dict[str, str]]:
-    """Return the arguments with flags of ours alone, and those without effect with why."""
+    """Return the arguments with kingyo's flags, and flags without effect -> the reason."""
     ours, last, without_effect = list[str](), list[str](), dict[str, str]()
     rest = list(args)
     while rest and rest[0] != "--":
@@ -186,12 +187,12 @@ def translated(args: Sequence[str], flags: MergekitFlags) -> tuple[list[str], di
             without_effect[name] = flags.switches[switch]
         else:
             ours.append(arg)
-    end = rest or (["--"] if last else [])  # a value that begins with a dash is no flag
+    end = rest or (["--"] if last else [])  # so that a value with a leading dash is not read as a flag
     return [*ours, *end, *last], without_effect
 
 
 def _parts(arg: str, flags: MergekitFlags) -> tuple[str, bool, str]:
-    """Name, whether a value follows in the same word, and the value: ``--a=1``, ``-j4``, ``-vv``."""
+    """Split an argument such as ``--a=1`` or ``-j4``: the flag, whether it has a value, and the value."""
     if re.fullmatch(r"-v+", arg):
         return "-v", False, ""
     if re.match(r"-[A-Za-z].", arg) and arg[:2] in {*flags.same, *flags.valued}:
@@ -201,12 +202,12 @@ def _parts(arg: str, flags: MergekitFlags) -> tuple[str, bool, str]:
 
 
 def _size(text: str) -> str:
-    """A size as mergekit writes it: its K, M and B are thousands, millions and billions."""
+    """Translate a size of mergekit, where B means billions."""
     return re.sub(r"(?i)^\s*([\d.]+)\s*b\s*$", r"\1GB", text)
 
 
 def _warnings(without_effect: Mapping[str, str], program: str) -> list[str]:
-    """One line for all flags that change nothing for the same reason."""
+    """Return one line for all flags that have no effect for the same reason."""
     reasons = dict.fromkeys(without_effect.values())
     by_reason = {why: [name for name in without_effect if without_effect[name] == why] for why in reasons}
     return [

@@ -1,7 +1,7 @@
-"""The parts of a run as a table that is redrawn: how far each is, its best model, and the time it takes.
+"""The table of a live display: progress, best model and time of each part of a run.
 
-It is about 60 columns wide at most, so that lines stay whole when a terminal is made narrower. Its styles are
-bold, dim and green: they are readable in light and in dark colour schemes.
+It is at most about 60 columns wide, so that lines fit when a terminal becomes narrower. Its styles are bold,
+dim and green, which are readable in light and dark colour schemes.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from kingyo.types import Split
 BARS = "▁▂▃▄▅▆▇█"
 BAR_WIDTH = 36
 CURVE_WIDTH = 36
-LONGEST_NAME = 20
-LINES_BELOW = 8  # of the table, when all is drawn
+MAX_NAME = 20
+LINES_BELOW = 8  # below the table, at most
 MARKS = {"waiting": " ", "running": "▸", "done": "✓"}
 COLUMNS = {"models": 9, "items": 5, "best": 8, "time": 7, "left": 7}
-"""Columns after the name, with the least width of each: it does not change as numbers grow."""
+"""Columns after the name -> minimum width, so that columns do not move as numbers grow."""
 DROPPED = ((), ("items",), ("items", "time"), ("items", "time", "models"))
-"""Columns to leave out, until the table fits."""
+"""Columns to leave out, tried in order until the table fits."""
 
 
 @dataclass(kw_only=True)
 class _Scores:
-    """What the models of a row scored.
+    """Scores of the models of a row.
 
     Attributes:
-        values: of all models.
-        last: of those that the strategy was told together.
-        failures: how many failed.
-        measured: what the best one scored on the items that it met, where its value is an estimate.
+        values: values of all models.
+        last: values of the last batch.
+        failures: number of failures.
+        measured: text with the measured score of the best model, if its value is an estimate.
     """
 
     values: list[float] = field(default_factory=list[float])
@@ -54,28 +54,28 @@ class _Scores:
 
 
 class PartsTable:
-    """How a run stands, for rich to render.
+    """The progress of a run as a rich renderable.
 
     Args:
-        pace: follows the same events.
-        in_words: writes what counts of a model, which is a score in percent, or a measure.
+        pace: receives the same events.
+        value_text: formats the value of a model: a score in percent, or a set measure.
     """
 
-    def __init__(self, pace: TimeLeft, in_words: Callable[[float], str] = percent) -> None:
+    def __init__(self, pace: TimeLeft, value_text: Callable[[float], str] = percent) -> None:
         self.is_final = False
         self._pace = pace
-        self._in_words = in_words
+        self._value_text = value_text
         self._scores: dict[str, _Scores] = {}
         self._is_batch_over = True
 
     def take(self, event: Event) -> None:
-        """Take one event in."""
+        """Update the scores with an event."""
         if event.kind == "phase":
             return
         scores = self._scores.setdefault(row_name(event.search, event.split), _Scores())
         if event.evaluation is not None and event.evaluation.failure is not None:
             scores.failures += 1
-        if event.kind == "told":  # what counts of a candidate is what its strategy is told
+        if event.kind == "told":
             scores.last = [] if self._is_batch_over else scores.last
         if event.value is not None:
             if event.kind == "told" and event.value > max(scores.values, default=-math.inf):
@@ -87,17 +87,14 @@ class PartsTable:
         self._is_batch_over = event.kind != "told"
 
     def best(self, row: str) -> tuple[str, str]:
-        """Return the best score of a row's models, and what was measured of it where that is an estimate.
-
-        Both are empty before there is one.
-        """
+        """Return the best value of a row, and its measured score if it is an estimate; else empty texts."""
         scores = self._scores.get(row)
         if scores is None or not scores.values:
             return "", ""
-        return self._in_words(max(scores.values)), scores.measured
+        return self._value_text(max(scores.values)), scores.measured
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw table and bars; where the terminal is too low for all of it, the bars alone."""
+        """Draw table and bars; only the bars if the terminal is too low for both."""
         running, rows = self._pace.running, self._rows()
         if not self._pace.has_begun:
             yield Text("Loading models…", style="dim")
@@ -113,7 +110,7 @@ class PartsTable:
             yield from self._notes(row)
 
     def _rows(self) -> dict[str, list[ProgressPart]]:
-        """Each search, and validation and test of all of them."""
+        """Return the parts of each row: a search, or validation or test of all searches."""
         rows: dict[str, list[ProgressPart]] = {}
         for leg in self._pace.parts():
             rows.setdefault(row_name(leg.part.name, leg.part.split), []).append(leg)
@@ -122,7 +119,7 @@ class PartsTable:
     def _fitting(
         self, rows: Mapping[str, Sequence[ProgressPart]], console: Console, options: ConsoleOptions
     ) -> Table:
-        """The table with all columns that fit."""
+        """Return the table with all columns that fit."""
         wide = options.update(max_width=10_000)
         tables = (self._table(rows, dropped) for dropped in DROPPED)
         fitting = (
@@ -133,12 +130,12 @@ class PartsTable:
     def _table(self, rows: Mapping[str, Sequence[ProgressPart]], dropped: Sequence[str]) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
         table.add_column("")
-        table.add_column("part", no_wrap=True, overflow="ellipsis", max_width=LONGEST_NAME)
+        table.add_column("part", no_wrap=True, overflow="ellipsis", max_width=MAX_NAME)
         names = [name for name in COLUMNS if name not in dropped]
         every = total(leg.total for leg in self._pace.parts()) or 1000
-        least = {**COLUMNS, "models": max(COLUMNS["models"], len(f"{every} of {every}"))}
+        widths = {**COLUMNS, "models": max(COLUMNS["models"], len(f"{every} of {every}"))}
         for name in names:
-            table.add_column(name, justify="right", no_wrap=True, min_width=least[name])
+            table.add_column(name, justify="right", no_wrap=True, min_width=widths[name])
         for row, legs in rows.items():
             cells, state = self._cells(legs), _state(legs)
             best, measured = self.best(row)
@@ -147,26 +144,26 @@ class PartsTable:
             mark = Text(MARKS[state], style="green")
             table.add_row(mark, row, *(cells[name] for name in names), style=style)
         cells = {"items": "", "best": "", **self._cells(self._pace.parts())}
-        table.add_row("", "whole run", *(cells[name] for name in names))
+        table.add_row("", "total", *(cells[name] for name in names))
         return table
 
     def _cells(self, legs: Sequence[ProgressPart]) -> dict[str, str]:
-        """How many models of some parts are scored, how long that took, and what is left."""
+        """Return the cells of some parts: models scored, time taken and time left."""
         every = total(leg.total for leg in legs)
         done, seconds = sum(leg.done for leg in legs), sum(self._pace.seconds(leg) for leg in legs)
         left = self._pace.left(legs)
-        was_before = done > 0 and not any(leg.new for leg in legs)
+        is_stored = done > 0 and not any(leg.new for leg in legs)
         return {
             "models": f"{done} of {'?' if every is None else every}",
-            "time": "before" if was_before else _time(seconds) if done or seconds else "",
+            "time": "stored" if is_stored else _time(seconds) if done or seconds else "",
             "left": _time(left) if left else "",
         }
 
     def _bars(self, row: str, rows: Mapping[str, Sequence[ProgressPart]], max_width: int) -> Table:
-        names = max(len(name) for name in (*rows, "whole run"))
+        names = max(len(name) for name in (*rows, "total"))
         width = max(4, min(BAR_WIDTH, max_width - names - 8))
         grid = Table.grid(padding=(0, 1, 0, 0))
-        for name, share in {row: self._share(rows[row]), "whole run": self._pace.share()}.items():
+        for name, share in {row: self._share(rows[row]), "total": self._pace.share()}.items():
             bar = ProgressBar(
                 total=1.0,
                 completed=share,
@@ -194,25 +191,25 @@ class PartsTable:
         failed = f"; {scores.failures} failed" if scores.failures else ""
         if scores.last:
             n, mean = len(scores.last), sum(scores.last) / len(scores.last)
-            what = "last candidate:" if n == 1 else f"last {n} candidates: mean"
-            yield Text(f"{what} {self._in_words(mean)}{failed}")
+            label = "last candidate:" if n == 1 else f"last {n} candidates: mean"
+            yield Text(f"{label} {self._value_text(mean)}{failed}")
 
 
 def row_name(search: str, split: Split) -> str:
-    """Return the name of the row that a search's trials are counted in."""
+    """Return the name of the row of a search and a split."""
     if split != "fit":
         return split
-    named = {MAIN: "search", WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, BASELINES: BASELINES}
-    return named.get(search, f"control {search}")
+    names = {MAIN: "search", WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, BASELINES: BASELINES}
+    return names.get(search, f"control {search}")
 
 
 def time_left(pace: TimeLeft) -> str:
-    """Return the time that is left in all and for each stage; nothing where it is not known."""
+    """Return the time left in total and for each stage; an empty text if it is unknown."""
     left, stages = pace.left(pace.parts()), {stage: pace.left(pace.parts(stage)) for stage in STAGES}
     if not left:
         return ""
     each = ", ".join(f"{stage} {_time(seconds)}" for stage, seconds in stages.items() if seconds)
-    return f"about {_time(left)} left in all: {each}"
+    return f"about {_time(left)} left in total: {each}"
 
 
 def _state(legs: Sequence[ProgressPart]) -> str:
@@ -229,7 +226,7 @@ def _time(seconds: float) -> str:
 
 
 def _curve(values: Sequence[float]) -> str:
-    """The best so far over the trials, as a line of bars from 0 to 100 %, or from the least to the most."""
+    """Draw the best value so far over the trials as bars, from 0 to 1, or over the range of the values."""
     low, high = min(0.0, *values), max(1.0, *values)
     values = [(value - low) / (high - low) for value in values]
     best: list[float] = []

@@ -1,7 +1,4 @@
-"""How far a merge is: a bar with bytes and time left on a terminal, elsewhere a line every ten seconds.
-
-It only listens. What it was told last is what an interrupted command can say of itself.
-"""
+"""Progress of a merge: a bar on a terminal, elsewhere a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -22,21 +19,24 @@ if TYPE_CHECKING:
 
 SECONDS_PER_LINE = 10.0
 REDRAWS_PER_SECOND = 4
-WIDEST_BAR = 36
-LEAST_LABEL, LEAST_BAR = 12, 8  # columns; on a terminal without room for both, no bar is drawn
-WIDEST_TEXT = 38  # of bytes and time left: the bar does not move as they grow
-FEWEST_BYTES = 50_000_000  # of smaller models no bar is drawn: they are there before it could be read
+MAX_BAR = 36
+MIN_LABEL, MIN_BAR = 12, 8  # columns; a terminal too narrow for both shows no bar
+TEXT_WIDTH = 38  # reserved for bytes and time left, so that the bar does not move
+MIN_BYTES = 50_000_000  # smaller models are written too quickly for a bar
 
 
 class MergeProgress:
-    """Shows how a checkpoint is written, on standard error; ``quiet`` shows nothing.
-
-    Use it as a context manager around the write.
+    """Show the progress of writing a checkpoint on standard error. Use it as a context manager.
 
     Args:
-        label: of the bar.
-        quiet: whether to only count.
-        seconds: between lines where there is no terminal.
+        label: label of the bar.
+        quiet: whether to show nothing.
+        seconds: time between lines without a terminal.
+
+    Attributes:
+        shards: sizes of the weight files in bytes.
+        finished: number of files finished in this session.
+        nonfinite: tensors that contain NaN or infinity.
     """
 
     def __init__(self, label: str, *, quiet: bool = False, seconds: float = SECONDS_PER_LINE) -> None:
@@ -61,7 +61,7 @@ class MergeProgress:
         self.stop()
 
     def stop(self) -> None:
-        """Stop showing; safe to call twice."""
+        """Remove the bar; safe to call twice."""
         self._close()
         self._close = lambda: None
 
@@ -72,17 +72,17 @@ class MergeProgress:
         self._begun = time.monotonic()
         total = sum(shards)
         if finished and not self._quiet:
-            echo(_going_on(shards, finished), err=True)
-        if self._quiet or (self._is_terminal and total < FEWEST_BYTES):
+            echo(_resume_text(shards, finished), err=True)
+        if self._quiet or (self._is_terminal and total < MIN_BYTES):
             return
         self._close = self._start_bar() if self._is_terminal else self._start_lines()
 
     def drop(self, files: int) -> None:
         """See ``Watch``."""
         if not self._quiet:
-            what = counted(files, "complete file")
-            why = "the recipe, a source or the size of files is another now"
-            echo(f"Beginning anew: {why}; {what} of before dropped.", err=True)
+            dropped = counted(files, "complete file")
+            reason = "the recipe, a source or the maximum file size has changed"
+            echo(f"Starting over: {reason}; {dropped} of the interrupted merge deleted.", err=True)
 
     def wrote(self, n_bytes: int) -> None:
         """See ``Watch``."""
@@ -98,35 +98,35 @@ class MergeProgress:
         self.nonfinite.append(tensor)
 
     def line(self) -> str:
-        """How far it is, in one line."""
-        return f"{self._label}: {self._how_far()}"
+        """Return the progress as one line."""
+        return f"{self._label}: {self._progress_text()}"
 
     def bar(self, width: int) -> Table:
-        """Return the same with a bar, for a terminal of so many columns. A label that is too long is cut."""
+        """Return the progress with a bar, for a terminal of this width; a long label is truncated."""
         from rich.cells import cell_len
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        text = self._how_far()
-        room = width - max(WIDEST_TEXT, len(text)) - 2
-        columns = min(WIDEST_BAR, max(LEAST_BAR, room - cell_len(self._label)))
+        text = self._progress_text()
+        room = width - max(TEXT_WIDTH, len(text)) - 2
+        columns = min(MAX_BAR, max(MIN_BAR, room - cell_len(self._label)))
         bar = ProgressBar(total=float(sum(self.shards)), completed=self._done, width=columns)
         bar.style, bar.complete_style, bar.finished_style = "dim", "green", "green"
-        is_narrow = room < LEAST_LABEL + LEAST_BAR
+        is_narrow = room < MIN_LABEL + MIN_BAR
         grid = Table.grid(padding=(0, 1, 0, 0))
         grid.add_column(no_wrap=True, overflow="ellipsis", max_width=None if is_narrow else room - columns)
         grid.add_row(*((text,) if is_narrow else (self._label, bar, text)))
         return grid
 
-    def _how_far(self) -> str:
-        total, spent = sum(self.shards), time.monotonic() - self._begun
+    def _progress_text(self) -> str:
+        total, seconds = sum(self.shards), time.monotonic() - self._begun
         share = self._done / total if total else 1.0
-        fresh = self._done - self._kept
-        left = f", {_time(spent * (total - self._done) / fresh)} left" if fresh else ""
+        new = self._done - self._kept
+        left = f", {_time(seconds * (total - self._done) / new)} left" if new else ""
         return f"{_bytes(self._done)} of {_bytes(total)} ({100 * share:.0f} %){left}"
 
     def _start_bar(self) -> Callable[[], None]:
-        from rich.live import Live  # not loaded where nobody looks: it takes as long as merging 100 MB
+        from rich.live import Live  # slow to import, so only on a terminal
 
         from kingyo.cli.console import Console
 
@@ -143,31 +143,30 @@ class MergeProgress:
     def _start_lines(self) -> Callable[[], None]:
         ended = Event()
 
-        def tell() -> None:
+        def print_lines() -> None:
             while not ended.wait(self._seconds):
                 echo(self.line(), err=True)
 
-        teller = Thread(target=tell, name="kingyo-progress", daemon=True)
-        teller.start()
+        printer = Thread(target=print_lines, name="kingyo-progress", daemon=True)
+        printer.start()
 
         def close() -> None:
             ended.set()
-            teller.join()
+            printer.join()
 
         return close
 
 
 def _is_terminal() -> bool:
-    """Whether standard error draws in place; it is None where it is closed."""
+    """Return whether standard error is a terminal that can redraw lines; it is None if closed."""
     is_dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     return sys.stderr is not None and sys.stderr.isatty() and not is_dumb
 
 
-def _going_on(shards: Sequence[int], finished: int) -> str:
-    """Files are completed in order."""
+def _resume_text(shards: Sequence[int], finished: int) -> str:
     n_files = sum(end <= finished for end in accumulate(shards))
-    where = f" from file {n_files + 1} of {len(shards)}" if n_files < len(shards) else ""
-    return f"Going on{where}: {_bytes(finished)} of {_bytes(sum(shards))} were written before."
+    place = f" from file {n_files + 1} of {len(shards)}" if n_files < len(shards) else ""
+    return f"Continuing{place}: {_bytes(finished)} of {_bytes(sum(shards))} were written before."
 
 
 def _bytes(n_bytes: float) -> str:

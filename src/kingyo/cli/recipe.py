@@ -1,4 +1,4 @@
-"""Commands on a recipe: print it, a path as mergekit's slices or slices as a path."""
+"""The command ``recipe``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.run import TRIALS
+from kingyo.cli.options import TRIALS
 from kingyo.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -16,26 +16,19 @@ if TYPE_CHECKING:
 
 
 class LayerForm(StrEnum):
-    """How layers are listed."""
+    """How the layers of a recipe are written."""
 
     path = "path"
     slices = "slices"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command()(recipe)
-
-
 def recipe(
-    file: Annotated[
-        Path, typer.Argument(metavar="RECIPE.yaml|RUN", help="A recipe, or the folder of a run.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml|RUN", help="A recipe file or a run folder.")],
     form: Annotated[
         LayerForm | None,
         typer.Option(
             "--as",
-            help="slices: write paths as mergekit reads them; path: write slices that merge nothing so.",
+            help="slices: write layer paths as slices of mergekit. path: write one-source slices as a path.",
         ),
     ] = None,
     trial: Annotated[
@@ -43,11 +36,11 @@ def recipe(
         typer.Option(
             "--trial",
             metavar="TRIAL",
-            help=f"Of a run: {TRIALS}.  \\[default: the best of the run, as `kingyo export` writes it]",
+            help=f"Trial of the run: {TRIALS}.  \\[default: the best model, as in `kingyo export`]",
         ),
     ] = None,
 ) -> None:
-    """Print a recipe, or that of a run's best model, as YAML that `kingyo merge` reads.
+    """Print a recipe, or the recipe of the best model of a run, as YAML for `kingyo merge`.
 
     Example: `kingyo recipe runs/first > recipe.yaml`
     """
@@ -66,14 +59,14 @@ def _read(file: Path, trial: str | None) -> RecipeBook:
     if not file.is_dir():
         if trial is not None:
             raise KingyoError(
-                "--trial", expected="the folder of a run", received=str(file), remedy="Leave it out."
+                "--trial", expected="a run folder", received=str(file), remedy="Leave --trial out."
             )
         return load_recipes(file)
-    from kingyo.cli.advice import tell_lost
+    from kingyo.cli.advice import warn_lost
     from kingyo.export import choose, recipe_of
     from kingyo.store import RunStore
 
     with RunStore.read(file) as store:
-        tell_lost(store)
+        warn_lost(store)
         recipe = recipe_of(store, choose(store, trial=trial))
     return RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe),))

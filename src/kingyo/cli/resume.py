@@ -1,166 +1,154 @@
-"""`kingyo resume`, also with more of the budget or other versions: what flags mean, which run.yaml holds."""
+"""The commands that continue a run: ``resume`` and ``control``."""
 
 from __future__ import annotations
 
 import re
-import shlex
 import sys
-from collections.abc import Mapping
 from contextlib import redirect_stdout
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from kingyo.cli.options import AsJson, RunFolder
+from kingyo.cli.run import finish, print_run
+from kingyo.cli.run_checks import require_one_run, require_own_database, run_yaml_changes
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
-from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from kingyo.store import RunStore
 
-MADE_OF = ("name", "base", "sources", "task", "tasks")
-"""A run.yaml that differs in one of these keys is of another run; the others may have been edited since."""
-SIGNED = re.compile(r"\+([0-9]+)")
-SIGNED_REAL = re.compile(r"\+([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+INTEGER = re.compile(r"\+([0-9]+)")
+REAL = re.compile(r"\+([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+
+Candidates = Annotated[
+    str | None,
+    typer.Option("--candidates", metavar="+N", help="Try N more candidates, also in a finished run."),
+]
+ItemEvaluations = Annotated[
+    str | None,
+    typer.Option("--item-evaluations", metavar="+N", help="Grade N more answers in the search."),
+]
+Minutes = Annotated[str | None, typer.Option("--minutes", metavar="+M", help="Search M more minutes.")]
+Rescore = Annotated[
+    bool,
+    typer.Option(
+        "--rescore",
+        help="Score all candidates again with the current code and versions. The old scores are saved in a "
+        "file.",
+    ),
+]
+AcceptChanges = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changes",
+        help="Continue with changed code or versions. show, report and the model card state it.",
+    ),
+]
 
 
-def amounts(given: Mapping[str, str | None]) -> dict[str, float]:
-    """Read what is to be added to each key of a budget: "+60".
+def resume(
+    run: RunFolder,
+    candidates: Candidates = None,
+    item_evaluations: ItemEvaluations = None,
+    minutes: Minutes = None,
+    rescore: Rescore = False,
+    accept_changes: AcceptChanges = False,
+    as_json: AsJson = False,
+) -> None:
+    """Continue an interrupted run to the same winner, or extend the budget of a run.
 
-    Args:
-        given: key of the budget -> what the user wrote; None where nothing.
+    With a larger budget the search continues where it ended, then its controls,
+    and the winner is picked again. If test was read before, the results state
+    that it was read twice.
 
-    Raises:
-        KingyoError: no plus sign, not above 0, no number.
+    If kingyo, a library or your own code has changed since the scores were
+    made, resume stops. Use --rescore to score everything again, or
+    --accept-changes to keep the old scores.
+
+    Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
     """
-    return {key: _amount(key, text) for key, text in given.items() if text is not None}
+    from kingyo.store import RunStore
 
-
-def _amount(key: str, text: str) -> float:
-    flag, is_whole = f"--{key.replace('_', '-')}", key != "minutes"
-    found = (SIGNED if is_whole else SIGNED_REAL).fullmatch(text)
-    if found is not None and float(found[1]) > 0:
-        return int(found[1]) if is_whole else float(found[1])
-    unsigned = (SIGNED if is_whole else SIGNED_REAL).fullmatch(f"+{text}")
-    is_missing_sign = unsigned is not None and float(unsigned[1]) > 0
-    raise KingyoError(
-        flag,
-        expected=f"a plus sign and {'a whole number' if is_whole else 'a number'} above 0: how many more",
-        received=f"'{text}'",
-        remedy=f"Did you mean {flag} +{text}?" if is_missing_sign else f"For example {flag} +60.",
-    )
-
-
-def require_one_way(*, rescore: bool, accept_changes: bool) -> None:
-    """Refuse --rescore together with --accept-changes."""
+    options = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
+    more = {key: _amount(key, text) for key, text in options.items() if text is not None}
     if rescore and accept_changes:
         raise KingyoError(
             "--rescore",
             expected="one of --rescore and --accept-changes",
             received="both",
-            remedy="Leave --accept-changes out: --rescore leaves no scores of other versions.",
+            remedy="Leave --accept-changes out: after --rescore no scores of other versions are left.",
         )
+    require_one_run(run, "resume")
+    with RunStore.open(run) as store:
+        require_own_database(store)
+        changes = run_yaml_changes(store)
+        if changes is not None:
+            echo(f"Note: {changes}", err=True)
+        _apply_changes(store, rescore=rescore, accept_changes=accept_changes)
+        if more:
+            from kingyo.run.resume import add_budget
+
+            add_budget(store, more)
+        finish(store, as_json=as_json)
 
 
-def renew(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
-    """Do what a flag says about changed code or versions, and print it. Without a flag refuse changes.
+def control(
+    run: RunFolder,
+    name: Annotated[
+        str, typer.Argument(metavar="CONTROL", help="random, grid, or trained (a LoRA trained on fit).")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Add a control to a finished run: a search of the same cost to compare the winner with.
 
-    Raises:
-        KingyoError: something has changed and no flag is given, or a flag cannot be followed. The run stays
-            as it was.
+    `trained` trains a LoRA on the fit items for as long as the search took; it
+    needs the extra `lora`. The other controls have the same trials as if they
+    had been enabled in the run.yaml. After an interrupt, the same command
+    continues.
+
+    Example: `kingyo control runs/first random`
     """
-    from kingyo.run import resume
+    from kingyo.store import RunStore
+
+    require_one_run(run, "control", name)
+    with RunStore.open(run) as store:
+        require_own_database(store)
+        from kingyo.run.resume import add_control
+
+        if add_control(store, name):
+            finish(store, as_json=as_json)
+            return
+        echo(f"The control {name} of this run is already done.", err=True)
+        print_run(store, as_json=as_json)
+
+
+def _amount(key: str, text: str) -> float:
+    """Read the addition to a key of the budget, such as "+60"."""
+    flag, is_integer = f"--{key.replace('_', '-')}", key != "minutes"
+    pattern = INTEGER if is_integer else REAL
+    match = pattern.fullmatch(text)
+    if match is not None and float(match[1]) > 0:
+        return int(match[1]) if is_integer else float(match[1])
+    unsigned = pattern.fullmatch(f"+{text}")
+    is_unsigned = unsigned is not None and float(unsigned[1]) > 0
+    raise KingyoError(
+        flag,
+        expected=f"a plus sign and {'a whole number' if is_integer else 'a number'} above 0",
+        received=f"'{text}'",
+        remedy=f"Did you mean {flag} +{text}?" if is_unsigned else f"For example, use {flag} +60.",
+    )
+
+
+def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
+    """Rescore, accept or refuse changes of code and versions."""
+    from kingyo.run import resume as changes
 
     with redirect_stdout(sys.stderr):
         if rescore:
-            echo(f"Note: {resume.rescore(store)}")
+            echo(f"Note: {changes.rescore(store)}")
         elif accept_changes:
-            accepted = resume.accept(store)
-            echo(f"Note: {accepted or 'Nothing has changed since the scores of this run were made.'}")
+            note = changes.accept(store)
+            echo(f"Note: {note or 'Nothing has changed since the scores of this run were made.'}")
         else:
-            resume.require_unchanged(store)
-
-
-def require_one_run(run: Path, command: str, *more: str) -> None:
-    """Refuse the folder of several seeds: each of them is a run.
-
-    Args:
-        run: the folder.
-        command, more: of kingyo, as the user gave them, before the folder and after it.
-
-    Raises:
-        KingyoError: it is one.
-    """
-    from kingyo.run.seed_runs import seed_folders
-
-    seeds = seed_folders(run)
-    if seeds:
-        words = shlex.join(("kingyo", command, str(next(iter(seeds.values()))), *more))
-        every = "; or go on with all of them by the `kingyo evolve --seeds` command that began them"
-        raise KingyoError(
-            str(run),
-            expected="the folder of one run",
-            received=f"the runs of {counted(len(seeds), 'seed')}",
-            remedy=f"Name one of them, such as `{words}`{every if command == 'resume' else ''}.",
-        )
-
-
-def require_own_database(store: RunStore) -> None:
-    """Refuse a run.db that was copied into the folder of another run.
-
-    A copy of a whole project is fine: its run.yaml is the same.
-
-    Raises:
-        KingyoError: the run.yaml beside it is of another run.
-    """
-    from kingyo.run.config_file import load_config
-    from kingyo.run.stored_config import as_fact, stored_config
-    from kingyo.store import DATABASE
-
-    name, way = store.fact("run_yaml"), store.fact("folder_from_run")
-    config, folder = stored_config(store)
-    if not isinstance(name, str) or not isinstance(way, str):
-        return
-    own, here = folder / name, (store.folder / way).resolve() / name
-    if own.resolve() == here or not here.is_file():
-        return
-    try:
-        before, now = as_fact(config), as_fact(load_config(here))
-    except KingyoError:  # a genome file, or one that cannot be read
-        return
-    changed = [key for key in MADE_OF if before.get(key) != now.get(key)]
-    if changed:
-        words = shlex.join(("kingyo", "evolve", str(here), "--run", "NEW"))
-        raise KingyoError(
-            str(store.folder / DATABASE),
-            expected=f"the run of {here}",
-            received=f"that of {own}, with another {', '.join(changed)}",
-            remedy=f"Put the right run.db back, or begin a new run by `{words}`.",
-        )
-
-
-def differences(store: RunStore) -> str | None:
-    """Say in what the run.yaml that a run began with differs from what it stores; None where it does not.
-
-    None too where the file is not known, or is gone.
-    """
-    from kingyo.io.yaml import read_yaml
-    from kingyo.run.config_file import load_config
-    from kingyo.run.mergekit_evolve import is_genome_file
-    from kingyo.run.stored_config import as_fact, stored_config
-
-    name = store.fact("run_yaml")
-    config, folder = stored_config(store)
-    path = folder / str(name)
-    if not isinstance(name, str) or not path.is_file():
-        return None
-    own = f"The run goes on with the run.yaml that it began with and stores. {path} has changed since"
-    try:
-        if is_genome_file(read_yaml(path)):
-            return None
-        now = as_fact(load_config(path))
-    except KingyoError:
-        return f"{own}, and cannot be read."
-    before = as_fact(config)
-    changed = sorted(key for key in {*now, *before} - {"seed", "name"} if now.get(key) != before.get(key))
-    remedy = "Of a run only the budget can grow, by flags such as --candidates +60; the rest needs a new run."
-    return f"{own}: {', '.join(changed)}. {remedy}" if changed else None
+            changes.require_unchanged(store)

@@ -1,11 +1,10 @@
-"""Several runs of one run.yaml, one after the other, and what they say together."""
+"""Run several seeds of one run.yaml, and print the spread of their results."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
@@ -20,24 +19,24 @@ if TYPE_CHECKING:
     from kingyo.store import RunStore
 
 
-def breed_seeds(
+def run_seeds(
     config: RunConfig,
     folder: Path,
     n: int,
     begin: Callable[[RunConfig, Path, Path], Run],
-    go: Callable[[RunStore, Run | None], None],
+    complete: Callable[[RunStore, Run | None], None],
 ) -> None:
-    """Run every seed that is not finished, from the file's on; runs that were stopped go on.
+    """Run n seeds one after the other. Finished seeds are skipped, and interrupted ones continue.
 
     Args:
         config: the run.yaml; its seed is the first.
-        folder: where the runs go, each in a folder of its own.
-        n: how many seeds.
-        begin: makes a new run from a config, its folder and the folder of all.
-        go: goes on to its end with the run of a store, which may be open already.
+        folder: the folder with a subfolder for each run.
+        n: number of seeds.
+        begin: begins a run from its config, its folder and the folder of all runs.
+        complete: completes the run of a store, given the opened run or None.
 
     Raises:
-        KingyoError: the folder holds something else, or runs that differ in more than the seed.
+        KingyoError: the folder holds a single run, or runs that differ in more than the seed.
     """
     from kingyo.run.seed_runs import PREFIX, require_same_setup
     from kingyo.run.stored_config import as_fact
@@ -47,7 +46,7 @@ def breed_seeds(
         raise KingyoError(
             str(folder),
             expected="a folder for the runs of several seeds",
-            received="a run",
+            received="a single run",
             remedy="Choose another folder with --run.",
         )
     require_same_setup(folder, {"config": as_fact(config)})
@@ -59,89 +58,82 @@ def breed_seeds(
                     echo(f"Seed {seed} is finished: {run}", err=True)
                     continue
             with RunStore.open(run) as store:
-                go(store, None)
+                complete(store, None)
         else:
             with begin(config.model_copy(update={"seed": seed}), run, folder) as new:
-                go(new.begun, new)
-
-
-def same_command(name: str, given: Mapping[str, object]) -> str:
-    """Write a command for a shell: its argument ``config``, then the options that were given."""
-    words = ["kingyo", name, str(given["config"])]
-    for key, value in given.items():
-        flag = "--json" if key == "as_json" else f"--{key.replace('_', '-')}"
-        if isinstance(value, bool):
-            words += [flag] if value else []
-        elif key != "config" and value is not None:
-            each = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
-            words += [word for one in each for word in (flag, str(one))]
-    return shlex.join(words)
+                complete(new.begun, new)
 
 
 def print_spread(folder: Path, as_json: bool) -> None:
     """Print the spread over the runs of a folder."""
     from kingyo.results.seed_spread import read_seed_summary
 
-    found = read_seed_summary(folder)
+    spread = read_seed_summary(folder)
     if as_json:
-        print_json(found.to_json())
+        print_json(spread.to_json())
         return
-    for line in _lines(found):
+    for line in (*_score_lines(spread), *_remarks(spread), *_choice(spread)):
         echo(line)
 
 
-def _lines(found: SeedSummary) -> list[str]:
-    by = found.decided_by
-    unit = " %" if by is None else f" of {by}"
-    scores = ", ".join(f"{100 * score:.1f}" if by is None else f"{score:.4g}" for score in found.bred)
-    lines = [
-        f"{counted(len(found.seeds), 'seed')} ({', '.join(map(str, found.seeds))}): "
-        f"the winner {'scores' if by is None else 'has'} {scores}{unit} on test.",
-        f"Mean {_points(found.mean, is_share=by is None, sign='')}{unit} (Student's t over the searches; "
-        "the test items are the same).",
-    ]
-    points = " points" if by is None else ""
-    lines += [
-        f"bred − {name}: {_points(each, is_share=by is None)}{points}, paired by seed"
-        for name, each in found.ahead.items()
-    ]
-    if by is None:
-        lines.append(
-            f"Predictions before test was read held in {found.predicted_inside} of "
-            f"{counted(len(found.seeds), 'run')}."
+def _score_lines(spread: SeedSummary) -> Iterator[str]:
+    by = spread.decided_by
+    is_share, unit, points = by is None, " %" if by is None else f" of {by}", " points" if by is None else ""
+    scores = ", ".join(f"{100 * score:.1f}" if is_share else f"{score:.4g}" for score in spread.bred)
+    yield (
+        f"{counted(len(spread.seeds), 'seed')} ({', '.join(map(str, spread.seeds))}): "
+        f"the winner {'scores' if is_share else 'has'} {scores}{unit} on test."
+    )
+    yield (
+        f"Mean {_points(spread.mean, is_share=is_share, sign='')}{unit} (Student's t over the searches; the "
+        "test items are the same)."
+    )
+    for name, each in spread.ahead.items():
+        yield f"bred − {name}: {_points(each, is_share=is_share)}{points}, paired by seed"
+
+
+def _remarks(spread: SeedSummary) -> Iterator[str]:
+    if spread.decided_by is None:
+        yield (
+            f"The prediction made before test was read held in {spread.predicted_inside} of "
+            f"{counted(len(spread.seeds), 'run')}."
         )
-    if found.copied:
-        scores, verb = counted(found.copied, "score"), "was" if found.copied == 1 else "were"
-        lines.append(f"{scores} of baselines {verb} copied from another seed, not scored again.")
-    lines += [
-        f"Seed {seed} had {more}, so the seeds differ in cost." for seed, more in found.extensions.items()
-    ]
-    lines += [f"Seed {seed}: {said}" for seed, said in found.renewals.items()]
-    lines += [f"Warning: seed {seed}: {text}" for seed, text in found.lost.items()]
-    missing = [] if found.not_compared is None else [found.not_compared]
-    return [*lines, *missing, *_choice(found)]
+    if spread.copied:
+        scores, verb = counted(spread.copied, "score"), "was" if spread.copied == 1 else "were"
+        yield f"{scores} of baselines {verb} copied from another seed instead of scored again."
+    for seed, more in spread.extensions.items():
+        yield f"Seed {seed} had {more}, so the seeds differ in cost."
+    for seed, renewal in spread.renewals.items():
+        yield f"Seed {seed}: {renewal}"
+    for seed, warning in spread.lost.items():
+        yield f"Warning: seed {seed}: {warning}"
+    if spread.not_compared is not None:
+        yield spread.not_compared
 
 
-def _choice(found: SeedSummary) -> list[str]:
-    """Which seed to export: the best on validation, since test must not choose."""
+def _choice(spread: SeedSummary) -> Iterator[str]:
+    """Suggest the seed to export: the best on validation, since test must not choose."""
     from kingyo.results.set_values import interval_in_words
 
+    if len(spread.seeds) == 1:
+        yield f"To export its winner: {spread.command}"
+        return
     validation, test = (
-        interval_in_words(found.winner.counts_on(split), found.decided_by) for split in ("validation", "test")
+        interval_in_words(spread.winner.counts_on(split), spread.decided_by)
+        for split in ("validation", "test")
     )
-    if len(found.seeds) == 1:
-        return [f"To export its winner: {found.command}"]
-    return [
-        f"To export the best on validation, seed {found.best}: {found.command}",
-        f"Its {validation} on validation is the best of {len(found.seeds)}, which flatters it; on test, "
-        f"which did not choose it, it {'scores' if found.decided_by is None else 'has'} {test}.",
-    ]
+    yield f"To export the best on validation, seed {spread.best}: {spread.command}"
+    yield (
+        f"Its {validation} on validation is the best of {len(spread.seeds)} so it is optimistic; on test "
+        f"it {'scores' if spread.decided_by is None else 'has'} {test}."
+    )
 
 
 def _points(value: Interval, *, is_share: bool, sign: Literal["", "+"] = "+") -> str:
     from kingyo.results.seed_spread import why_unbounded
 
-    why = why_unbounded(value)
-    if why is not None:
-        return f"{100 * value.score:{sign}.1f} [{why}]" if is_share else f"{value.score:{sign}.4g} [{why}]"
+    reason = why_unbounded(value)
+    if reason is not None:
+        score = f"{100 * value.score:{sign}.1f}" if is_share else f"{value.score:{sign}.4g}"
+        return f"{score} [{reason}]"
     return value.in_percent(sign=sign) if is_share else value.plain(sign)

@@ -1,4 +1,4 @@
-"""A run's summary as a table for people."""
+"""The summary of a run as text and tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.console import Console, say
+from kingyo.cli.console import Console, print_text
 from kingyo.io.units import counted
 from kingyo.results.comparisons import PairedComparison, gap_to_test
 from kingyo.results.layer_paths import LEGEND, NamedPath, sketch
@@ -27,56 +27,61 @@ from kingyo.stats import Interval, percent
 from kingyo.types import SPLITS, Split
 
 NARROW = 80
-"""Below so many columns intervals are broken into two lines, rather than cut."""
+"""On terminals with fewer columns, intervals wrap onto a second line."""
 
 
 def score_text(value: Interval | None) -> str:
-    """Return "71.5 [65.0, 77.2]", in percent; a dash when there is no score yet."""
+    """Return a score in percent such as "71.5 [65.0, 77.2]", or a dash without a score."""
     return "–" if value is None else value.in_percent()
 
 
 def print_summary(summary: RunSummary) -> None:
-    """Print status, scores with intervals and comparisons to standard output."""
+    """Print status, scores with intervals, and comparisons to standard output."""
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
-    better = better_than_bred(summary)
-    if better is not None:
-        console.print(escape(better), style="bold")
-    beside = "baselines and controls" if summary.controls else "baselines"
-    console.print(
-        f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
-        f"{counted(summary.item_evaluations, 'item evaluation')} on all splits with {beside}, "
-        f"{_copied(summary.copied)}{summary.seconds:,.0f} s"
-    )
+    _print_status(console, summary)
     console.print(_scores(summary, is_narrow=console.width < NARROW))
     if summary.set_rows():
         console.print(_sets(summary))
     for line in _remarks(summary):
-        say(console, escape(line))
+        print_text(console, escape(line))
     if summary.front.points:
         console.print(_front(summary))
     if summary.path is not None:
         print_path(console, summary.path, "bred" if summary.winner is not None else "best so far")
-    for comparison in summary.comparisons:
-        console.print(escape(_sentence(comparison, summary.decided_by)))
-    picked = how_picked(summary)
-    for line in (*([] if picked is None else [picked]), *_honesty(summary)):
-        console.print(line)
-    if summary.training is not None:
-        say(console, escape(str(summary.training)))
-    if summary.test_note is not None:
-        say(console, summary.test_note)
+    for line in _conclusions(summary):
+        print_text(console, escape(line))
     for renewal in summary.renewals:
-        say(console, escape(str(renewal)), style="bold")
-    missing = not_compared(summary)
-    if missing is not None:
-        say(console, escape(missing))
+        print_text(console, escape(str(renewal)), style="bold")
+
+
+def _print_status(console: Console, summary: RunSummary) -> None:
+    print_text(console, f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
+    better = better_than_bred(summary)
+    if better is not None:
+        print_text(console, escape(better), style="bold")
+    others = "baselines and controls" if summary.controls else "baselines"
+    print_text(
+        console,
+        f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
+        f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including {others}, "
+        f"{_copied(summary.copied)}{summary.seconds:,.0f} s",
+    )
+
+
+def _conclusions(summary: RunSummary) -> Iterator[str]:
+    """Yield comparisons with the winner, how it was picked, and what limits these results."""
+    for comparison in summary.comparisons:
+        yield _sentence(comparison, summary.decided_by)
+    yield from (line for line in (how_picked(summary), *_honesty(summary)) if line is not None)
+    if summary.training is not None:
+        yield str(summary.training)
+    yield from (line for line in (summary.test_note, not_compared(summary)) if line is not None)
     if summary.winner is not None and not summary.comparisons:
-        console.print("The test split has not been read yet.")
+        yield "The test split has not been read yet."
 
 
 def _leader(summary: RunSummary) -> str:
-    """What counts of the best so far, whose answers are measured with an interval at the end of the run."""
+    """Return a sentence with the set measure of the best model so far; empty once there is a winner."""
     if summary.winner is not None or summary.leader_score is None:
         return ""
     return f" The best so far has {summary.in_words(summary.leader_score)} on fit."
@@ -85,7 +90,7 @@ def _leader(summary: RunSummary) -> str:
 def _remarks(summary: RunSummary) -> Iterator[str]:
     dropped, near = dropped_baselines(summary), summary.near_duplicates
     if summary.decided_by is not None:
-        yield f"What decides is {summary.decided_by}, not the mean item score.{_leader(summary)}"
+        yield f"{summary.decided_by} decides, not the mean item score.{_leader(summary)}"
     if dropped is not None:
         yield dropped
     if near is not None and near.groups:
@@ -94,15 +99,15 @@ def _remarks(summary: RunSummary) -> Iterator[str]:
 
 
 def print_path(console: Console, path: NamedPath, whose: str) -> None:
-    """Print a path as a line, and as a picture where there is room for it."""
+    """Print a layer path as a line, and as a drawing if it fits."""
     hops = counted(len(path.steps), "hop")
-    say(console, f"Path of {whose}: {hops}, {escape(path.ends)}")
-    say(console, escape(path.line), style="bold")
-    drawn = sketch(path, console.width)
-    if drawn is None:
+    print_text(console, f"Path of {whose}: {hops}, {escape(path.ends)}")
+    print_text(console, escape(path.line), style="bold")
+    drawing = sketch(path, console.width)
+    if drawing is None:
         return
     legend = [LEGEND] if path.is_scaled else []
-    console.print(escape("\n".join(["", *drawn, *legend, ""])), soft_wrap=True)
+    console.print(escape("\n".join(["", *drawing, *legend, ""])), soft_wrap=True)
 
 
 def _copied(n: int) -> str:
@@ -110,22 +115,22 @@ def _copied(n: int) -> str:
 
 
 def _honesty(summary: RunSummary) -> Iterator[str]:
-    """Say what was predicted before test was read, and how the winner's earlier scores differ from test."""
+    """Compare the prediction and the scores that chose the winner with its test score."""
     winner, predicted = summary.winner, summary.predicted
     if winner is None or predicted is None:
         return
     items = counted(predicted.n, "validation item")
-    said = f"Predicted for test from {items}: {predicted.in_percent()} %."
+    prediction = f"Predicted for test from {items}: {predicted.in_percent()} %."
     if winner.test is None:
-        yield said
+        yield prediction
         return
     inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
-    yield f"{said} It scored {percent(winner.test.score)}: {inside} the interval."
+    yield f"{prediction} It scored {percent(winner.test.score)}: {inside} the interval."
     estimate = estimate_beside_test(summary)
     if estimate is not None:
         yield estimate
     chosen: list[Split] = ["validation"] if estimate is not None else ["fit", "validation"]
-    drops = [said for split in chosen if (said := _drop(winner, split)) is not None]
+    drops = [drop for split in chosen if (drop := _drop(winner, split)) is not None]
     if drops:
         yield f"The scores that chose the winner, compared with test: {', '.join(drops)}."
 
@@ -138,8 +143,8 @@ def _drop(winner: ModelResult, split: Split) -> str | None:
 
 
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
-    what = "Score" if summary.decided_by is None else "Mean item score"
-    table = Table(title=f"{what} in % [95 % interval]", title_justify="left")
+    score = "Score" if summary.decided_by is None else "Mean item score"
+    table = Table(title=f"{score} in % [95 % interval]", title_justify="left")
     table.add_column("model", min_width=7, overflow="fold")
     for split in SPLITS:
         table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=not is_narrow)
@@ -157,9 +162,9 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
 
 
 def _sets(summary: RunSummary) -> Table:
-    """What was measured of sets of answers, beside the scores."""
-    who = "which no search saw" if summary.decided_by is None else f"of which {summary.decided_by} decides"
-    table = Table(title=escape(f"Measures of all answers, {who} [95 % interval]"), title_justify="left")
+    """Return the table of set measures."""
+    use = ", not used by the search" if summary.decided_by is None else f"; {summary.decided_by} decides"
+    table = Table(title=escape(f"Measures of all answers{use} [95 % interval]"), title_justify="left")
     for name in ("measure", "model"):
         table.add_column(name, overflow="fold")
     for split in summary.set_splits:
@@ -171,9 +176,9 @@ def _sets(summary: RunSummary) -> Table:
 
 
 def _front(summary: RunSummary) -> Table:
-    """The front in the order of its first objective, the best first, with the knee in bold."""
+    """Return the table of the front, sorted by the first objective, with the knee in bold."""
     is_estimated = any(point.is_partial for point in summary.front.points)
-    title = f"Front on fit (* knee{'; ~ estimated, of n items measured' if is_estimated else ''})"
+    title = f"Front on fit (* knee{'; ~ estimated, and measured on n items' if is_estimated else ''})"
     table = Table(title=title, title_justify="left")
     table.add_column("trial", justify="right")
     for name in summary.objectives:
@@ -191,14 +196,14 @@ def _front(summary: RunSummary) -> Table:
 
 
 def _front_cell(value: float, raw: tuple[float, int] | None) -> str:
-    """Write an objective; of an estimate also what was measured, and on how many items."""
+    """Return an objective as text; for an estimate also the measured score and n."""
     if raw is None:
         return f"{100 * value:.1f}"
     return f"~{100 * value:.1f} ({100 * raw[0]:.1f}, n={raw[1]})"
 
 
 def _row(table: Table, name: str, entry: ModelResult, style: str | None = None) -> None:
-    """A model; with several tasks the mean of them, then each."""
+    """Add a model to the table; with several tasks, first their mean, then each task."""
     table.add_row(
         name, score_text(entry.fit), score_text(entry.validation), score_text(entry.test), style=style
     )
@@ -207,10 +212,10 @@ def _row(table: Table, name: str, entry: ModelResult, style: str | None = None) 
 
 
 def _n(summary: RunSummary, split: Split) -> str:
-    found = summary.counts(split)
-    if found is None:
+    counts = summary.counts(split)
+    if counts is None:
         return ""
-    fewest, most = found
+    fewest, most = counts
     return f" (n={most})" if fewest == most else f" (n={fewest}–{most})"
 
 
@@ -220,8 +225,8 @@ def _sentence(comparison: PairedComparison, decided_by: str | None) -> str:
     if other in (WEIGHT_SEARCH, TRAINED):
         other = row_title(other)
     if comparison.is_alike:
-        every = "the one item" if difference.n == 1 else f"all {difference.n} items"
-        return f"bred answers {every} of test as {other} does"
+        items = "the one item" if difference.n == 1 else f"all {difference.n} items"
+        return f"bred answers {items} of test as {other} does"
     paired = "paired" if decided_by is None else f"{decided_by}, paired bootstrap"
     return f"bred − {other}: {comparison.text()}, {paired}, n={difference.n}, p {_p(comparison.p)}"
 

@@ -1,7 +1,7 @@
-"""Where text goes to a terminal: characters that would steer it are shown, not obeyed.
+"""Print text with control characters escaped, so that it cannot control the terminal.
 
-Answers of models, names of tensors and files, and texts of exceptions may hold any. All of the command line
-prints through ``echo``, or through the console of ``kingyo.cli.console``.
+Answers of models, names of tensors and files, and exceptions may contain such characters. All commands print
+with ``echo`` or with the console of ``kingyo.cli.console``.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import unicodedata
 from collections.abc import Callable
 
 DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that change in which direction others are written."""
-_STEERING = ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Categories of Unicode: controls, what no font can have, and separators of lines."""
+"""Characters that change the direction of text."""
+_CONTROL = ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode categories: control, surrogate, private-use and unassigned characters, and line separators."""
 
 
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
-    """Print text to standard output, or to standard error, where further lines are set in.
+    """Print text to standard output or standard error.
 
-    So a name with a line break cannot pass for a message of its own.
+    On standard error further lines are indented, so that a name with a line break cannot look like a message.
     """
     shown, stream = visible(str(text)), sys.stderr if err else sys.stdout
     if err:
@@ -29,21 +29,18 @@ def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
 
 
 def visible(text: str) -> str:
-    r"""Return a text with characters that would steer a terminal written out, such as ``\x1b``.
-
-    Line breaks, tabs, spaces of all kinds, joiners and the like stay as they are.
-    """
+    r"""Return a text with control characters escaped, such as ``\x1b``; whitespace and joiners stay."""
     return escaped(text, lambda each: each.encode("unicode_escape").decode())
 
 
-def escaped(text: str, shown: Callable[[str], str]) -> str:
-    """Return a text with each character that would steer a terminal replaced by ``shown(character)``."""
-    if text.isprintable():  # most are
+def escaped(text: str, escape: Callable[[str], str]) -> str:
+    """Return a text with each control character replaced by ``escape(character)``."""
+    if text.isprintable():  # the common case
         return text
-    return "".join(shown(each) if _steers(each) else each for each in text)
+    return "".join(escape(each) if _is_control(each) else each for each in text)
 
 
-def _steers(character: str) -> bool:
+def _is_control(character: str) -> bool:
     if character in "\n\t":
         return False
-    return unicodedata.category(character) in _STEERING or character in DIRECTIONS
+    return unicodedata.category(character) in _CONTROL or character in DIRECTIONS

@@ -72,8 +72,8 @@ PERCENT = Unit()
 
 
 def estimated(value: float, raw: float, n: int) -> str:
-    """Write an estimate, and what was measured: ``≈ 73.5% (75.0% of the 16 items it met)``."""
-    return f"≈{NO_BREAK}{percent(value)} ({percent(raw)} of the {counted(n, 'item')} it met)"
+    """Write an estimate, and what was measured: ``≈ 73.5% (75.0% on 16 items)``."""
+    return f"≈{NO_BREAK}{percent(value)} ({percent(raw)} on {counted(n, 'item')})"
 
 
 def sizes(ns: Iterable[int], total: int) -> str:

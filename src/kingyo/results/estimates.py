@@ -38,7 +38,7 @@ class FitEstimate:
 
     @property
     def beside(self) -> str:
-        """Return the note beside the estimate: ``estimated; 0.0 % of the 16 items it met``."""
+        """Return the note beside the estimate: ``estimated; 0.0 % on 16 items``."""
         return estimate_note(self.raw, self.score.n)
 
     def to_json(self) -> dict[str, object]:
@@ -49,7 +49,7 @@ class FitEstimate:
 
 def estimate_note(raw: float, n: int) -> str:
     """Return a note that a score is an estimate, with the measured mean."""
-    return f"estimated; {percent(raw)} of the {counted(n, 'item')} it met"
+    return f"estimated; {percent(raw)} on {counted(n, 'item')}"
 
 
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:

@@ -1,0 +1,147 @@
+"""The command ``evolve``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kingyo.cli.as_json import print_json
+from kingyo.cli.options import AsJson
+from kingyo.cli.run import finish, run_to_end
+from kingyo.cli.seeds import print_spread, run_seeds
+from kingyo.cli.terminal import echo
+from kingyo.errors import KingyoError
+
+if TYPE_CHECKING:
+    from kingyo.run.config import RunConfig
+    from kingyo.run.run import Run
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN.yaml",
+        help="The settings of the run; `kingyo init` writes this file. A genome file of mergekit-evolve also "
+        "works, with the flags of that command.",
+    ),
+]
+RunOption = Annotated[Path | None, typer.Option("--run", help="The run folder.  \\[default: runs/NAME]")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed; overrides the file.")]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds", min=1, help="Run this many seeds, each in a subfolder of --run, and print the spread."
+    ),
+]
+MaxFevals = Annotated[
+    int | None,
+    typer.Option("--max-fevals", min=1, help="Genome file only: number of candidates.  \\[default: 100]"),
+]
+TaskSearchPath = Annotated[
+    list[Path] | None,
+    typer.Option("--task-search-path", help="Genome file only: a folder with tasks. Repeatable."),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check the settings and print the plan and its cost; write nothing.")
+]
+
+
+def evolve(
+    config: File,
+    run: RunOption = None,
+    seed: SeedOption = None,
+    seeds: SeedsOption = None,
+    max_fevals: MaxFevals = None,
+    task_search_path: TaskSearchPath = None,
+    dry_run: DryRunOption = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search for the best merge of your models. The winner is picked on fit and validation, and tested once.
+
+    Every trial is stored. Stop with Ctrl-C; continue with `kingyo resume`.
+
+    Example: `kingyo evolve run.yaml --dry-run`
+    """
+    settings = _load(config, max_fevals, task_search_path or [])  # before the slow imports
+    if seed is not None:
+        settings = settings.model_copy(update={"seed": seed})
+    folder = run or Path("runs") / settings.name
+    if dry_run and seeds is not None:
+        raise KingyoError(
+            "--seeds",
+            expected="no --dry-run with it",
+            received="both",
+            remedy="Leave --seeds out: the plan is the same for every seed.",
+        )
+    if dry_run:
+        _dry_run(settings, config.parent, as_json)
+        return
+    if not as_json:
+        echo(f"Checking models and data of {settings.name}…", err=True)  # loading libraries takes seconds
+    if seeds is not None:
+        command = shlex.join(("kingyo", *sys.argv[1:]))
+        complete = partial(run_to_end, quiet=as_json, command=command)
+        run_seeds(settings, folder, seeds, partial(_begin, config), complete)
+        print_spread(folder, as_json)
+        return
+    with _begin(config, settings, folder) as new:
+        finish(new.begun, new, as_json=as_json)
+
+
+def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> RunConfig:
+    """Read a run.yaml, or a genome file of mergekit-evolve."""
+    from kingyo.io.yaml import read_yaml
+    from kingyo.run.config_file import load_config
+    from kingyo.run.mergekit_evolve import is_genome_file, load_genome_file
+
+    data = read_yaml(path)
+    if "merge_method" in data:
+        raise KingyoError(
+            str(path),
+            expected="a run.yaml",
+            received="a recipe",
+            remedy=f"Merge it with `kingyo merge {shlex.quote(str(path))} OUT`, or write a run.yaml with "
+            "`kingyo init`.",
+        )
+    if is_genome_file(data):
+        genome = load_genome_file(path, max_fevals=max_fevals, task_search_path=task_search_path)
+        for note in genome.notes:
+            echo(f"Note: {note}", err=True)
+        return genome.config
+    if max_fevals is not None or task_search_path:
+        raise KingyoError(
+            "--task-search-path" if max_fevals is None else "--max-fevals",
+            expected="a genome file of mergekit-evolve",
+            received=str(path),
+            remedy="Set budget.candidates and task in the run.yaml.",
+        )
+    return load_config(path, data)
+
+
+def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:
+    """Print the plan of a run. Of models on the Hub, only configs and headers are downloaded."""
+    from kingyo.dry_run import dry_run, dry_run_record
+    from kingyo.run.run import Run
+
+    with redirect_stdout(sys.stderr):
+        plan = dry_run(Run.open(config, folder, fetch=False))
+    if as_json:
+        print_json(dry_run_record(plan))
+    else:
+        from kingyo.cli.dry_run import print_dry_run
+
+        print_dry_run(plan)
+
+
+def _begin(file: Path, config: RunConfig, run: Path, seeds: Path | None = None) -> Run:
+    """Begin a run of a config that was read from a file; ``seeds`` is the folder of several runs."""
+    from kingyo.run.begin import begin
+    from kingyo.run.run import Run
+
+    with redirect_stdout(sys.stderr):
+        return begin(Run.open(config, file.parent), run, seeds=seeds, file=file)

@@ -1,0 +1,99 @@
+"""The command ``export``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kingyo.cli.options import TRIALS, RunFolder
+from kingyo.cli.terminal import echo
+
+if TYPE_CHECKING:
+    from kingyo.store import RunStore, StoredTrial
+
+TrialOption = Annotated[
+    str | None, typer.Option("--trial", metavar="TRIAL", help=f"Export one trial: {TRIALS}.")
+]
+SearchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="SEARCH",
+        help="Export the winner of a search: main, random, grid, trained or parameters.",
+    ),
+]
+PickOption = Annotated[
+    str | None,
+    typer.Option("--pick", help="With several objectives: knee, or the number of a trial on the front."),
+]
+BestOption = Annotated[
+    bool,
+    typer.Option(
+        "--best", help="Export the best of the bred model, the baselines and the controls (the default)."
+    ),
+]
+PipelineOption = Annotated[
+    bool,
+    typer.Option(
+        "--pipeline/--no-pipeline",
+        help="For a merged component of a diffusers pipeline: write the full pipeline, or only the "
+        "component.",
+    ),
+]
+
+
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to create.")],
+    trial: TrialOption = None,
+    search: SearchOption = None,
+    pick: PickOption = None,
+    best: BestOption = False,
+    pipeline: PipelineOption = True,
+) -> None:
+    """Write the best model of a run as a Hugging Face folder with its recipe and model card.
+
+    The default is the bred model, with two exceptions: a control that is
+    better on validation, and the best baseline if the bred model does not beat
+    it by a standard error on fit and validation together. If both have the
+    same score on every item, the bred model is written.
+
+    Example: `kingyo export runs/first my-model`
+    """
+    from kingyo.cli.advice import note_versions, warn_lost
+    from kingyo.cli.run_checks import require_one_run
+    from kingyo.export import choose
+    from kingyo.export import export as export_trial
+    from kingyo.run.run import Run
+    from kingyo.store import RunStore
+    from kingyo.types import GeneratesText
+
+    require_one_run(run, "export", str(out))
+    with RunStore.read(run) as store:
+        warn_lost(store)
+        chosen = choose(store, trial=trial, search=search, pick=pick, best=best)
+        folder = export_trial(store, out, chosen, pipeline=pipeline)
+        note_versions(store, "exported")
+        _print_choice(store, chosen, folder, is_default=trial is None and search is None)
+        if GeneratesText in Run.stored(store).kind.provides:
+            echo(f"Try it: kingyo chat {shlex.quote(str(folder))}")
+
+
+def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
+    """Print which model was written, and why, if the default is not the bred model."""
+    from kingyo.evolution import BASELINES, MAIN
+    from kingyo.results.summary import MIXTURES, summarize
+    from kingyo.results.trials import describe_trial
+
+    is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
+    echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
+    summary = summarize(store)
+    scores = beside_baselines(summary, chosen)
+    if scores is not None:
+        echo(scores)
+    better = better_than_bred(summary) if is_default else None
+    if better is not None and chosen.search != MAIN:
+        echo(f"{better} `--search main` writes the bred model.")
