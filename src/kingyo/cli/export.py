@@ -85,7 +85,9 @@ def export(
 def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
     """Print which model was written, and why, if the default is not the bred model."""
     from kingyo.evolution import BASELINES, MAIN
-    from kingyo.results.summary import MIXTURES, summarize
+    from kingyo.results.model_result import MIXTURES
+    from kingyo.results.remarks import beside_baselines, better_than_bred
+    from kingyo.results.summary import summarize
     from kingyo.results.trials import describe_trial
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
