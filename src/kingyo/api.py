@@ -18,12 +18,14 @@ from kingyo.checkpoints import open_checkpoint as open_model
 from kingyo.cli.live import LiveDisplay, run_shown
 from kingyo.cli.progress import MergeProgress
 from kingyo.engine import MergeOptions, rooted
+from kingyo.engine.options import MergeRequest
+from kingyo.engine.preflight import survey
+from kingyo.engine.write import finish, write
 from kingyo.errors import KingyoError, unknown
 from kingyo.export import choose, export
 from kingyo.io.schema import expected_words
 from kingyo.io.units import parse_size
 from kingyo.io.yaml import read_yaml
-from kingyo.merging import MergeRequest, finish, survey, write
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
 from kingyo.report import write_report as write_report_of

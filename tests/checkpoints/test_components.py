@@ -18,9 +18,10 @@ from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.checkpoints.reference import with_component
 from kingyo.engine import MergeOptions
+from kingyo.engine.options import MergeRequest
+from kingyo.engine.preflight import survey
 from kingyo.errors import KingyoError
 from kingyo.lineage import describe
-from kingyo.merging import MergeRequest, survey
 from tests.checkpoints.pipelines import ENCODER, UNET, pipeline
 from tests.hub import Hub, serve
 from tests.models_on_disk import llama

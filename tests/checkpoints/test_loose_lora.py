@@ -15,8 +15,9 @@ from torch import Tensor
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.ldm_names import ldm_names
 from kingyo.engine import MergeOptions
+from kingyo.engine.options import MergeRequest
+from kingyo.engine.preflight import survey
 from kingyo.errors import KingyoError
-from kingyo.merging import MergeRequest, survey
 from tests.checkpoints.adapters import opened
 from tests.checkpoints.fitting import fingerprint
 from tests.checkpoints.pipelines import ENCODER, UNET, pipeline

@@ -123,7 +123,7 @@ MISTAKES: dict[str, tuple[Recipe, str]] = {
     "no such part": (recipe("llava", parts={"visoin": "base"}), "Did you mean 'vision'"),
     "no base": (
         recipe("llava", parts={"vision": "base"}, base_model=None),
-        "base_model: expected the model from which parts are taken",
+        "base_model: expected the model that parts are copied from",
     ),
     "no such module": (
         recipe("t5", modules={"encodre": module("t5")}),

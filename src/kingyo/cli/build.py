@@ -23,7 +23,8 @@ from kingyo.io.units import counted
 _MOST_NAMED = 3  # tensors
 
 if TYPE_CHECKING:
-    from kingyo.merging import MergeRequest, PlannedOutput, Preflight
+    from kingyo.engine.options import MergeRequest
+    from kingyo.engine.preflight import PlannedOutput, Preflight
 
 
 def add_to(app: typer.Typer) -> None:
@@ -93,8 +94,8 @@ def merge(
         if verbose and not dry_run:
             echo("Warning: --verbose has no effect without --dry-run.", err=True)
         from kingyo.engine import MergeOptions
+        from kingyo.engine.options import MergeRequest
         from kingyo.io.units import parse_size
-        from kingyo.merging import MergeRequest
 
         options = MergeOptions(
             seed=seed,
@@ -128,8 +129,8 @@ def errors_beside(made: Sequence[Mapping[str, object]]) -> Generator[None]:
 
 def _look(request: MergeRequest, *, verbose: bool, as_json: bool) -> None:
     """Say what would be done; exit code 1 when it could not be."""
-    from kingyo.merging import estimate, survey
-    from kingyo.merging.record import survey_record
+    from kingyo.engine.preflight import estimate, survey
+    from kingyo.engine.preflight.record import survey_record
 
     tell_if_slow()
     found = survey(request, fetch=False)
@@ -152,8 +153,9 @@ def _error_of(found: Preflight) -> Mapping[str, object]:
 
 def _make(request: MergeRequest, made: list[dict[str, object]], *, as_json: bool) -> None:
     """Merge; what was written is added to ``made``, target by target."""
-    from kingyo.merging import finish, survey
-    from kingyo.merging.record import findings_record, target_record
+    from kingyo.engine.preflight import survey
+    from kingyo.engine.preflight.record import findings_record, target_record
+    from kingyo.engine.write import finish
 
     begun = time.monotonic()
     found = survey(request, fetch=False)
@@ -186,7 +188,7 @@ def _make(request: MergeRequest, made: list[dict[str, object]], *, as_json: bool
 def _write(found: Preflight, target: PlannedOutput, *, quiet: bool) -> list[str]:
     """Write a model; return its tensors that hold NaN or infinity, where these are allowed."""
     from kingyo.cli.progress import MergeProgress
-    from kingyo.merging import write
+    from kingyo.engine.write import write
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
     with MergeProgress(target.out.name or str(target.out), quiet=quiet) as progress:

@@ -10,11 +10,11 @@ from rich.table import Table
 
 from kingyo.cli.whole import Console, print_whole, say
 from kingyo.engine import Plan
+from kingyo.engine.preflight import MergeForecast, MergeGroup, PlannedOutput, Preflight, group, ungrouped
+from kingyo.engine.preflight.groups import shared
 from kingyo.errors import told
 from kingyo.io.units import count_text, counted, size_text
 from kingyo.lineage.licences import UNKNOWN
-from kingyo.merging import MergeForecast, MergeGroup, PlannedOutput, Preflight, group, ungrouped
-from kingyo.merging.groups import shared
 from kingyo.vocabulary import Diagnostic
 
 _MOST_FILES = 3

@@ -6,6 +6,7 @@ from kingyo.vocabulary.compare import Diagnostic, check_tokens, compare
 from kingyo.vocabulary.files import stored_files, with_template
 from kingyo.vocabulary.models import TokenModels
 from kingyo.vocabulary.reads import AlignedReads, Reader
+from kingyo.vocabulary.references import all_references, replaced, tokenizer_choice
 from kingyo.vocabulary.rows import Fetch, Fill, RowMap
 from kingyo.vocabulary.stored import TOKENIZER_FILES, StoredTokenizer, read_tokenizer
 from kingyo.vocabulary.templates import KNOWN, find_markers, read_template, resolve_template
@@ -26,6 +27,7 @@ __all__ = [
     "TokenizerChoice",
     "Vocabulary",
     "Zero",
+    "all_references",
     "build_vocabulary",
     "check_tokens",
     "compare",
@@ -33,7 +35,9 @@ __all__ = [
     "parse_tokenizer",
     "read_template",
     "read_tokenizer",
+    "replaced",
     "resolve_template",
     "stored_files",
+    "tokenizer_choice",
     "with_template",
 ]
