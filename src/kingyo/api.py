@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import ParamSpec, TypeVar, Unpack
+from typing import Any, ParamSpec, TypeVar, get_type_hints
 
-from pydantic import ConfigDict, InstanceOf, ValidationError, validate_call, with_config
-from typing_extensions import TypedDict  # pydantic reads that of typing from Python 3.12 on
+from pydantic import BaseModel, ConfigDict, InstanceOf, ValidationError, create_model, validate_call
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints import open_checkpoint as open_model
@@ -19,7 +18,7 @@ from kingyo.cli.live import LiveDisplay, run_shown
 from kingyo.cli.progress import MergeProgress
 from kingyo.engine import MergeOptions, rooted
 from kingyo.engine.options import MergeRequest
-from kingyo.engine.preflight import survey
+from kingyo.engine.preflight import check_merge
 from kingyo.engine.write import finish, write
 from kingyo.errors import KingyoError, unknown
 from kingyo.export import choose, export
@@ -61,26 +60,22 @@ def _checked(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-@with_config(ConfigDict(extra="forbid", strict=True))
-class MergeKeywords(TypedDict, total=False):
-    """Options of ``merge``; see ``kingyo.engine.MergeOptions``."""
-
-    seed: int
-    threads: int
-    force: bool
-    allow_nonfinite: bool
-    copy_code: bool
-    ignore_licences: bool
-    component: str
-    pipeline: bool
-    allow_pickle: bool
+_MERGE_FIELDS: dict[str, Any] = {
+    each.name: (get_type_hints(MergeOptions)[each.name], each.default)
+    for each in fields(MergeOptions)
+    if each.name != "max_shard_bytes"
+}
+_MergeKeywords: type[BaseModel] = create_model(
+    "merge", __config__=ConfigDict(extra="forbid", strict=True), **_MERGE_FIELDS
+)
+"""The keyword arguments of ``merge`` that are fields of ``MergeOptions``."""
 
 
 def _wrong_type(function: str, parameters: Sequence[str], error: ValidationError) -> KingyoError:
     first, *others = error.errors()
     place = first["loc"][0]
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        options = MergeKeywords.__annotations__ if function == merge.__name__ else ()
+        options = _MERGE_FIELDS if function == merge.__name__ else ()
         return unknown(f"kingyo.{function}", str(place), [*parameters, *options])
     is_missing = first["type"].startswith("missing")
     same = [each for each in others if each["loc"][:1] == (place,)]  # one for each accepted type
@@ -100,26 +95,26 @@ def merge(
     folder: AnyPath | None = None,
     max_shard_size: str | int = "5GB",
     progress: bool = True,
-    **options: Unpack[MergeKeywords],
+    **options: Any,
 ) -> Path:
     """Merge models by a recipe into a folder that transformers or diffusers loads.
 
-    Interrupted, the same call goes on. Whatever is doubtful about the models is a ``UserWarning``.
+    After an interrupt the same call continues. Doubts about the models are warnings (``UserWarning``).
 
     Args:
-        recipe: a file of one or several recipes, as mergekit writes them; its content as a mapping; or a
+        recipe: a file of one or several recipes in mergekit's format; its content as a mapping; or a
             ``Recipe``.
-        out: the folder to make. Several recipes make a folder each below it.
-        folder: where relative paths of the recipe begin; the file's folder, or the current one, when None.
-        max_shard_size: where a new file of weights begins; a number is bytes.
-        progress: whether a bar on standard error shows how far it is.
-        options: see ``kingyo.engine.MergeOptions``.
+        out: the folder to make. Each of several recipes makes a subfolder.
+        folder: base of the recipe's relative paths; None: the folder of the file, or the working directory.
+        max_shard_size: the largest size of a weight file, such as ``"5GB"``; a number is bytes.
+        progress: whether to show a progress bar on standard error.
+        options: fields of ``kingyo.engine.MergeOptions``, such as ``seed``, ``threads`` or ``force``.
 
     Returns:
         ``out``.
 
     Raises:
-        KingyoError: whatever is wrong with the recipe, the models or ``out``; nothing is written then.
+        KingyoError: a mistake in the recipe, the models or ``out``; nothing is written.
 
     Example:
         >>> kingyo.merge("recipe.yaml", "merged", seed=1)  # doctest: +SKIP
@@ -129,11 +124,11 @@ def merge(
         recipe=_recipe(recipe),
         out=Path(out),
         folder=None if folder is None else Path(folder),
-        options=MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
+        options=_merge_options(options, max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size")),
     )
-    found = survey(request, fetch=False)
+    found = check_merge(request, fetch=False)
     if found.error is None and found.n_missing:  # weights are fetched once nothing is wrong
-        found = survey(request)
+        found = check_merge(request)
     if found.error is not None:
         raise found.error
     for finding in found.of("warning"):
@@ -143,6 +138,11 @@ def merge(
             write(found, target, watch)
     finish(found)
     return request.out
+
+
+def _merge_options(keywords: Mapping[str, Any], max_shard_bytes: int) -> MergeOptions:
+    given = _MergeKeywords.model_validate(keywords).model_dump()
+    return MergeOptions(max_shard_bytes=max_shard_bytes, **given)
 
 
 def _recipe(given: AnyRecipe) -> Path | RecipeBook:

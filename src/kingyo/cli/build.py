@@ -129,14 +129,14 @@ def errors_beside(made: Sequence[Mapping[str, object]]) -> Generator[None]:
 
 def _look(request: MergeRequest, *, verbose: bool, as_json: bool) -> None:
     """Say what would be done; exit code 1 when it could not be."""
-    from kingyo.engine.preflight import estimate, survey
-    from kingyo.engine.preflight.record import survey_record
+    from kingyo.engine.preflight import check_merge, estimate
+    from kingyo.engine.preflight.record import preflight_record
 
     tell_if_slow()
-    found = survey(request, fetch=False)
+    found = check_merge(request, fetch=False)
     estimated = estimate(found) if found.targets else None
     if as_json:
-        record = survey_record(found, estimated, whole=verbose)
+        record = preflight_record(found, estimated, verbose=verbose)
         print_json({**_error_of(found), **record})
     else:
         from kingyo.cli.plans import print_plan
@@ -153,14 +153,14 @@ def _error_of(found: Preflight) -> Mapping[str, object]:
 
 def _make(request: MergeRequest, made: list[dict[str, object]], *, as_json: bool) -> None:
     """Merge; what was written is added to ``made``, target by target."""
-    from kingyo.engine.preflight import survey
+    from kingyo.engine.preflight import check_merge
     from kingyo.engine.preflight.record import findings_record, target_record
     from kingyo.engine.write import finish
 
     begun = time.monotonic()
-    found = survey(request, fetch=False)
+    found = check_merge(request, fetch=False)
     if found.error is None and found.n_missing:  # only what can be merged is worth to be fetched
-        found = survey(request)
+        found = check_merge(request)
     if found.error is not None and as_json:
         record = {"targets": list[object](), **findings_record(found.findings)}
         print_json({**_error_of(found), **record})

@@ -10,8 +10,15 @@ from rich.table import Table
 
 from kingyo.cli.whole import Console, print_whole, say
 from kingyo.engine import Plan
-from kingyo.engine.preflight import MergeForecast, MergeGroup, PlannedOutput, Preflight, group, ungrouped
-from kingyo.engine.preflight.groups import shared
+from kingyo.engine.preflight import (
+    JobGroup,
+    MergeForecast,
+    PlannedOutput,
+    Preflight,
+    common_text,
+    group,
+    ungrouped,
+)
 from kingyo.errors import told
 from kingyo.io.units import count_text, counted, size_text
 from kingyo.lineage.licences import UNKNOWN
@@ -21,22 +28,22 @@ _MOST_FILES = 3
 _BROKEN, _LEAST_WIDE = "with", 16  # the column whose lines may be broken, between words
 
 
-def print_plan(survey: Preflight, estimated: MergeForecast | None, *, verbose: bool = False) -> None:
+def print_plan(preflight: Preflight, estimated: MergeForecast | None, *, verbose: bool = False) -> None:
     """Print what a merge would do, what it takes, and what is wrong, to standard output.
 
     Args:
-        survey: what was found.
+        preflight: what was found.
         estimated: what it will take, if anything can be merged.
         verbose: a line for every tensor.
     """
     console = Console(highlight=False)
-    for target in survey.targets:
-        _print_target(console, survey, target, verbose=verbose)
+    for target in preflight.targets:
+        _print_target(console, preflight, target, verbose=verbose)
     if estimated is not None:
         for line in _estimate_lines(estimated):
             say(console, escape(line))
-    print_findings(console, survey.findings)
-    if not survey.of("error"):
+    print_findings(console, preflight.findings)
+    if not preflight.of("error"):
         say(console, "Nothing was written. Leave --dry-run out to merge.")
 
 
@@ -48,21 +55,21 @@ def print_findings(console: Console, findings: Iterable[Diagnostic]) -> None:
         say(console, f"{level}: {escape(str(each.error))}")
 
 
-def _print_target(console: Console, survey: Preflight, target: PlannedOutput, *, verbose: bool) -> None:
+def _print_target(console: Console, preflight: Preflight, target: PlannedOutput, *, verbose: bool) -> None:
     plan = target.plan
     say(console, f"[bold]{escape(str(target.out))}[/bold]")
     for step in target.book.steps[:-1]:
-        _print_step(console, str(step.name), survey.steps.plans[step.name])
+        _print_step(console, str(step.name), preflight.steps.plans[step.name])
     for line in plan.heading():  # its warnings are among the findings below
         say(console, escape(line))
-    print_whole(console, _models(survey, target), leading=2)
+    print_whole(console, _models(preflight, target), leading=2)
     groups = ungrouped(plan) if verbose else group(plan)
-    everywhere = shared(groups)
+    everywhere = common_text(groups)
     if everywhere:
         say(console, escape(f"with {', '.join(everywhere)}"))
     print_whole(console, _tensors(groups, everywhere), leading=2)
     say(console, escape(_output(target)))
-    if survey.error is None and target.n_kept:
+    if preflight.error is None and target.n_kept:
         say(
             console,
             f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights, which are complete",
@@ -72,22 +79,22 @@ def _print_target(console: Console, survey: Preflight, target: PlannedOutput, *,
 def _print_step(console: Console, name: str, plan: Plan) -> None:
     """A merge that is an input of the one that is written."""
     groups = group(plan)
-    everywhere = shared(groups)
+    everywhere = common_text(groups)
     values = [f"with {', '.join(everywhere)}"] if everywhere else []
     own = [f"{each.label}: {how}" for each in groups if (how := _own(each, everywhere))]
     for line in (*plan.heading(), *values, *own):
         say(console, f"[bold]{escape(name)}[/bold]: {escape(line)}")
 
 
-def _own(each: MergeGroup, everywhere: Sequence[str]) -> str:
+def _own(each: JobGroup, everywhere: Sequence[str]) -> str:
     """What is said of a group alone."""
     return ", ".join(part for part in each.how if part not in everywhere)
 
 
-def _models(survey: Preflight, target: PlannedOutput) -> Table:
+def _models(preflight: Preflight, target: PlannedOutput) -> Table:
     table = _table("", "model", "numbers", "dtype", "size", "licence")
     for origin in target.origins:
-        model = survey.steps.models[origin.reference]
+        model = preflight.steps.models[origin.reference]
         dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
         size = sum(info.n_bytes for info in model.tensors.values())
         licences = "; LoRA: ".join(licence or UNKNOWN for _, licence in origin.licences)
@@ -104,7 +111,7 @@ def _models(survey: Preflight, target: PlannedOutput) -> Table:
     return table
 
 
-def _tensors(groups: Sequence[MergeGroup], everywhere: Sequence[str]) -> Table:
+def _tensors(groups: Sequence[JobGroup], everywhere: Sequence[str]) -> Table:
     """A line for each group; what is said of all of them stands above."""
     own = [_own(each, everywhere) for each in groups]
     table = _table("", "tensors", "shape", "dtype", *((_BROKEN,) if any(own) else ()))

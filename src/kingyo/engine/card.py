@@ -1,79 +1,63 @@
-"""The model card of a merge: models that went in, their licences, the recipe.
-
-It tells no path of this machine.
-"""
+"""Write the model card of ``kingyo merge``, without paths of this machine."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import cast
 
-import yaml
-
 from kingyo import __version__
-from kingyo.engine.preflight.survey import PlannedOutput
+from kingyo.engine.preflight.planned import PlannedOutput
 from kingyo.lineage import (
-    base_models,
+    INHERITED,
     bullets,
     cell,
+    describe_path,
     fence,
-    front_licence,
+    front_matter,
     models_section,
-    passed,
     public_recipe,
+    recipe_section,
+    render,
 )
 from kingyo.methods import Reproduces
 from kingyo.models.kinds import CardPart, known_kind
 from kingyo.recipe import RecipeBook
 
-_LIMITS = (
-    "Nobody has scored it: what its sources can do may be lost.",
-    "It inherits the biases of the models that went in, and nobody has checked it for safety.",
-)
+_NOT_SCORED = "Nobody has scored it: abilities of its source models may be lost."
 
-_DRAWING = """from diffusers import DiffusionPipeline
+_PIPELINE_CODE = """from diffusers import DiffusionPipeline
 
 pipeline = DiffusionPipeline.from_pretrained('.')  # this folder"""
 
-_AGAIN: dict[Reproduces, str] = {
+_SAME_BITS: dict[Reproduces, str] = {
     "everywhere": "bit for bit.",
-    "on one machine": "bit for bit on one machine; another may round otherwise.",
+    "on one machine": "bit for bit on one machine; others may round differently.",
     "with as many threads": "bit for bit on one machine with one number of threads; others may round "
-    "otherwise.",
+    "differently.",
 }
 
 
 def render_card(target: PlannedOutput, *, pipeline: bool = False) -> str:
-    """Write the card: YAML that the Hub reads, then Markdown for people.
+    """Write the card of an output.
 
     Args:
-        target: what is written.
-        pipeline: whether the pipeline around it is, too.
+        target: the output.
+        pipeline: whether the pipeline around it is written too.
     """
-    head = yaml.safe_dump(front_matter(target), sort_keys=False, allow_unicode=True)
-    parts = [
-        f"---\n{head}---\n\n# {cell(target.out.resolve().name)}\n\n{_summary(target)}",
-        f"## Models that went in\n\n{models_section(target.origins, 'role')}",
-        f"## Recipe\n\n{_recipe(target)}",
-    ]
-    use = fence(_DRAWING, "python") if pipeline else _use(target)
-    parts += [f"## Use\n\n{use}"] if use else []
-    parts.append(f"## Limits\n\n{bullets(_LIMITS)}")
-    return "\n\n".join(parts) + "\n"
-
-
-def front_matter(target: PlannedOutput) -> dict[str, object]:
-    """Return what the Hub reads."""
-    languages = dict.fromkeys(language for origin in target.origins for language in origin.languages)
-    is_diffusers, part = target.plan.like.stem != "model", _part(target)
-    return {
-        **front_licence(target.origins),
-        **({"language": list(languages)} if languages else {}),
-        "library_name": "diffusers" if is_diffusers else part.library if part else "transformers",
-        **({"pipeline_tag": part.pipeline_tag} if part else {}),
-        **base_models(target.origins),
-        "tags": ["merge", "kingyo"],
+    part = _card_part(target)
+    is_diffusers = target.plan.like.stem != "model"
+    front = front_matter(
+        target.origins,
+        library="diffusers" if is_diffusers else part.library if part else "transformers",
+        pipeline_tag=part.pipeline_tag if part else None,
+    )
+    sections = {
+        "Source models": models_section(target.origins, "role"),
+        "Recipe": _recipe(target),
+        "Use": fence(_PIPELINE_CODE, "python") if pipeline else _use(target),
+        "Limits": bullets((_NOT_SCORED, INHERITED)),
     }
+    return render(target.out.resolve().name, front, _summary(target), sections)
 
 
 def _summary(target: PlannedOutput) -> str:
@@ -81,50 +65,43 @@ def _summary(target: PlannedOutput) -> str:
     merged = [cell(origin.public_name) for origin in target.origins if origin.name == "merged"]
     bases = [cell(origin.public_name) for origin in target.origins if origin.name == "base"]
     relative = f" relative to {', '.join(bases)}" if bases and merged else ""
-    made = f"A merge of {', '.join(merged or bases)}{relative}"
+    what = f"A merge of {', '.join(merged or bases)}{relative}"
     if recipe.path:
-        made = passed(recipe, {origin.reference: origin.public_name for origin in target.origins})
+        what = describe_path(recipe, {origin.reference: origin.public_name for origin in target.origins})
     steps = f", in {len(target.book.steps)} steps" if len(target.book.steps) > 1 else ""
-    drawn = f" Its random numbers have the seed {recipe.seed}." if method.stochastic else ""
-    return f"{made}, made by kingyo {__version__}{steps}. `{method.name}`: {cell(method.doc)}{drawn}"
+    seed = f" The seed of its random numbers is {recipe.seed}." if method.stochastic else ""
+    return f"{what}, made by kingyo {__version__}{steps}. `{method.name}`: {cell(method.doc)}{seed}"
 
 
 def _recipe(target: PlannedOutput) -> str:
-    text = _public(target).to_yaml()
-    note = "`recipe.yaml` holds it with paths as seen from this folder, where it was merged: `kingyo merge`"
-    return f"{fence(text, 'yaml')}\n\n{note} makes the same weights of it, {_AGAIN[target.reproduces]}"
-
-
-def _public(target: PlannedOutput) -> RecipeBook:
-    steps = target.book.steps
-    return RecipeBook(
-        steps=tuple(replace(step, recipe=public_recipe(step.recipe, target.origins)) for step in steps)
+    steps = tuple(
+        replace(step, recipe=public_recipe(step.recipe, target.origins)) for step in target.book.steps
     )
+    note = f"`kingyo merge` makes the same weights from it, {_SAME_BITS[target.reproduces]}"
+    return recipe_section(RecipeBook(steps=steps).to_yaml(), note)
 
 
 def _use(target: PlannedOutput) -> str | None:
-    """Code that loads it with transformers."""
-    like, part = target.plan.like, _part(target)
+    """Return code that loads the model with transformers; None for a model of another library."""
+    like, part = target.plan.like, _card_part(target)
     if like.stem != "model" or (part is not None and part.library != "transformers"):
         return None
-    named = next((each for each in _architectures(target) if each.isidentifier()), "AutoModel")
-    kind = part.auto_class if part else named
+    architectures = like.config.get("architectures")
+    names = map(str, cast("list[object]", architectures)) if isinstance(architectures, list) else ()
+    auto_class = (
+        part.auto_class if part else next((each for each in names if each.isidentifier()), "AutoModel")
+    )
     has_tokenizer = (like.path / "tokenizer_config.json").is_file()
-    imports = ", ".join(sorted((kind, "AutoTokenizer") if has_tokenizer else (kind,)))
+    imports = ", ".join(sorted((auto_class, "AutoTokenizer") if has_tokenizer else (auto_class,)))
     lines = [f"from transformers import {imports}", ""]
     if has_tokenizer:
         lines.append("tokenizer = AutoTokenizer.from_pretrained('.')  # this folder")
-    lines.append(f"model = {kind}.from_pretrained('.', dtype='auto')")
+    lines.append(f"model = {auto_class}.from_pretrained('.', dtype='auto')")
     return fence("\n".join(lines), "python")
 
 
-def _part(target: PlannedOutput) -> CardPart | None:
-    """What its kind of model says in a card; None where it is of no known kind."""
+def _card_part(target: PlannedOutput) -> CardPart | None:
+    """Return the card's part for the kind of model, or None if no kind takes the model."""
     like = target.plan.like
     kind = known_kind(like.config, like.pipeline_index)
     return None if kind is None else kind.card
-
-
-def _architectures(target: PlannedOutput) -> list[str]:
-    named = target.plan.like.config.get("architectures")
-    return [str(each) for each in cast("list[object]", named)] if isinstance(named, list) else []

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from kingyo.errors import KingyoError, suggest
+from kingyo.engine.parameters import misplaced_parameters
+from kingyo.errors import KingyoError
 from kingyo.methods import MergeMethod, takes_base
 from kingyo.recipe import Module, Recipe, Slice, Source, Values
 
@@ -113,6 +114,8 @@ def expand_modules(recipe: Recipe, method: MergeMethod, outer: str | None = None
         KingyoError: a parameter that the method does not have or that is in the wrong place, a missing base,
             or too few or too many models.
     """
+    for error in misplaced_parameters(recipe, method):
+        raise error
     if not recipe.modules:
         module = _module(MAIN, Module(sources=recipe.sources, slices=recipe.slices), recipe, method)
         return (replace(module, outer=None if outer is None else _copy_of(outer)),)
@@ -120,8 +123,6 @@ def expand_modules(recipe: Recipe, method: MergeMethod, outer: str | None = None
 
 
 def _module(name: str, module: Module, recipe: Recipe, method: MergeMethod) -> ModuleMerge:
-    _check_known("parameters", recipe.parameters, method)
-    _check_known(f"modules.{name}", module.parameters, method)
     levels = (module.parameters, recipe.parameters) if module.parameters else (recipe.parameters,)
     label = f"modules.{name}: " if name != MAIN else ""
     if not module.slices:
@@ -147,7 +148,6 @@ def _complete(
     base = base_of(recipe.base_model, method)
     inputs = [SliceInput(reference=source.model, own=source.parameters) for source in sources]
     merged = tuple(each for each in inputs if each.reference != base)
-    _check_own(inputs, base, method)
     _check_count(f"{label}models", len(merged), base, method)
     return SliceMerge(
         where=f"{label}models",
@@ -174,8 +174,6 @@ def _slice(
             received="no layers of it" if not bases else f"{len(bases)} ranges of it",
             remedy="List the base once, with the layers that task vectors are computed from.",
         )
-    _check_known(where, given.parameters, method)
-    _check_own(inputs, base, method)
     _check_count(where, len(merged), base, method)
     return SliceMerge(
         where=where,
@@ -202,40 +200,6 @@ def base_of(reference: str | None, method: MergeMethod) -> str | None:
             else "Name the models' common ancestor, or use the method linear.",
         )
     return reference if takes_base(method) else None
-
-
-def _check_known(where: str, values: Values, method: MergeMethod) -> None:
-    known = [parameter.name for parameter in method.params]
-    for name in values:
-        if name not in known:
-            raise KingyoError(
-                where,
-                expected=f"parameters of {method.name}",
-                received=f"'{name}'",
-                remedy=suggest(name, known),
-            )
-
-
-def _check_own(inputs: Sequence[SliceInput], base: str | None, method: MergeMethod) -> None:
-    """Check the parameters of single models."""
-    known = {parameter.name: parameter for parameter in method.params}
-    for each in inputs:
-        _check_known(each.reference, each.own, method)
-        for name in each.own:
-            if not known[name].per_source:
-                raise KingyoError(
-                    each.reference,
-                    expected="parameters of a single model",
-                    received=f"'{name}'",
-                    remedy="Move it to the parameters: of the recipe.",
-                )
-            if each.reference == base:
-                raise KingyoError(
-                    each.reference,
-                    expected="no parameters for the base, which has no task vector",
-                    received=f"'{name}'",
-                    remedy="Remove it; in a run.yaml, remove the base from `sources`.",
-                )
 
 
 def _check_count(where: str, count: int, base: str | None, method: MergeMethod) -> None:

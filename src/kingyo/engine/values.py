@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from kingyo.engine.filters import entries, filters_of
 from kingyo.engine.jobs import TensorInput
 from kingyo.engine.modules import SliceMerge
+from kingyo.engine.parameters import valid
 from kingyo.engine.slices import BoundTensor
 from kingyo.errors import KingyoError, told
 from kingyo.methods import MergeMethod, MethodValues, Parameter
-from kingyo.recipe import Conditional, Values, Word, look_up
+from kingyo.recipe import Conditional, Values, look_up
 
 _MOST_FILTERS = 5
 
@@ -88,30 +89,3 @@ def _first_match(levels: Sequence[Values], parameter: str, tensor: str) -> Condi
             if each.matches(tensor):
                 return each
     return None
-
-
-def valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
-    """Return the checked value of a parameter, or its default if the value is None.
-
-    Raises:
-        KingyoError: there is no default, or the value is of the wrong kind or out of bounds.
-    """
-    if value is None:
-        value = parameter.default
-    if value is None:
-        raise KingyoError(
-            f"{parameter.name} of {where}",
-            expected=f"a value: {parameter.doc}",
-            received="nothing",
-            remedy="Set it under parameters: of the model or of the recipe.",
-        )
-    if isinstance(value, str):
-        raise KingyoError(
-            f"{parameter.name} of {where}",
-            expected="true or false" if parameter.kind == "bool" else "a number",
-            received=f"'{value}'",
-            remedy="Correct it; `kingyo list methods METHOD` describes it.",
-        )
-    if parameter.kind == "bool" and value in (0, 1):  # mergekit allows normalize: 1
-        value = bool(value)
-    return parameter.check(value, where)

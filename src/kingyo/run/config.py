@@ -14,6 +14,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from kingyo.engine.options import MOST_THREADS
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real, parse_model
 from kingyo.io.yaml import read_yaml
@@ -25,7 +26,6 @@ Scalar = Annotated[bool, Field(strict=True)] | Real
 Space = Literal["parameters", "dataflow", "hybrid"]
 Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-MOST_THREADS = 1024
 MOST_WORKERS = 1024
 MOST_REPETITIONS = 64
 OF_WEIGHTS = ("closeness", "few_sources")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from kingyo.engine.card import front_matter, render_card
-from kingyo.engine.preflight import survey
+from kingyo.engine.card import render_card
+from kingyo.engine.preflight import check_merge
 from kingyo.engine.write import write
 from tests.checkpoints.architectures import DIFFUSERS, HAS_DIFFUSERS, build
 from tests.engine.preflight.conftest import Ask
@@ -34,10 +34,10 @@ def test_says_what_loads_it(ask: Ask, tmp_path: Path, kind: str, library: str, p
         pytest.skip("diffusers is not installed")
     build(kind, tmp_path / "one")
     fine_tuned(tmp_path / "one", tmp_path / "two", seed=1)
-    found = survey(ask(LINEAR))
+    found = check_merge(ask(LINEAR))
     assert found.error is None, found.error
     (target,) = found.targets
-    head = front_matter(target)
+    head = ModelCard(render_card(target)).data.to_dict()
     assert head["library_name"] == library and head.get("pipeline_tag") == pipeline
     out = write(found, target)
     code = re.search(r"```python\n(.*?)\n```", (out / "README.md").read_text(), re.DOTALL)
@@ -52,7 +52,7 @@ def test_text_of_others_cannot_break_out(ask: Ask, models: Path, tmp_path: Path)
     odd = tmp_path / "a|b`<b>"
     fine_tuned(models / "base", odd, seed=4)
     (odd / "README.md").write_text('---\nlicense: "mit|x\\n# evil"\nlanguage: ["en: [", 7]\n---\n')
-    found = survey(ask(models=[{"model": str(odd)}, {"model": "source-0"}]))
+    found = check_merge(ask(models=[{"model": str(odd)}, {"model": "source-0"}]))
     card = render_card(found.targets[0])
     assert ModelCard(card).data.to_dict()["tags"] == ["merge", "kingyo"]
     assert str(tmp_path) not in card
@@ -64,21 +64,21 @@ def test_text_of_others_cannot_break_out(ask: Ask, models: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("method", "parameters", "promise"),
     [
-        ("ties", {"weight": 0.5, "density": 0.5}, "of it, bit for bit."),
-        ("slerp", {"t": 0.5}, "bit for bit on one machine; another may"),
+        ("ties", {"weight": 0.5, "density": 0.5}, "from it, bit for bit."),
+        ("slerp", {"t": 0.5}, "bit for bit on one machine; others may"),
         ("iso_c", {}, "bit for bit on one machine with one number of threads; others"),
     ],
 )
 def test_promises_the_bits_that_the_method_does(
     ask: Ask, method: str, parameters: dict[str, object], promise: str
 ) -> None:
-    found = survey(ask(merge_method=method, parameters=parameters, models=[{"model": "source-0"}]))
+    found = check_merge(ask(merge_method=method, parameters=parameters, models=[{"model": "source-0"}]))
     assert promise in render_card(found.targets[0])
 
 
 def test_promises_no_more_than_an_earlier_step(ask: Ask) -> None:
     first = "name: one\nmerge_method: iso_c\nbase_model: base\nmodels: [{model: source-0}]\n"
-    found = survey(ask(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
+    found = check_merge(ask(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
     assert found.error is None, found.error
     assert "bit for bit on one machine with one number of threads" in render_card(found.targets[0])
 
@@ -88,7 +88,7 @@ def test_versions_from_the_hub_are_named(ask: Ask, models: Path, tmp_path: Path)
     place = tmp_path / "hub" / "snapshots" / commit
     place.parent.mkdir(parents=True)
     fine_tuned(models / "base", place, seed=4)
-    found = survey(ask(models=[{"model": str(place)}, {"model": "source-0"}]))
+    found = check_merge(ask(models=[{"model": str(place)}, {"model": "source-0"}]))
     card = render_card(found.targets[0])
     assert "| role | model | version | licence |" in card
     assert f"`{commit[:12]}`" in card

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.engine.options import MergeRequest
-from kingyo.engine.preflight import survey
+from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError, MistakesError
 from kingyo.recipe import Recipe, load_recipes
 
@@ -15,7 +15,7 @@ from kingyo.recipe import Recipe, load_recipes
 def mistakes(folder: Path, text: str) -> list[str]:
     file = folder / "recipe.yaml"
     file.write_text(text)
-    error = survey(MergeRequest(recipe=file, out=folder / "out")).error
+    error = check_merge(MergeRequest(recipe=file, out=folder / "out")).error
     assert error is not None
     return [str(each) for each in error.mistakes] if isinstance(error, MistakesError) else [str(error)]
 

@@ -1,6 +1,6 @@
-"""The tensors of a plan in few lines: those of one form and equal values are one group.
+"""Describe the tensors of a plan in few lines: tensors that differ only in the number of a layer are a group.
 
-Names of layers and experts differ in numbers alone; a model of three hundred tensors has a dozen forms.
+A model of three hundred tensors has about a dozen groups.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.engine import Plan, TensorJob
+from kingyo.engine.jobs import TensorJob
+from kingyo.engine.plan import Plan
 from kingyo.engine.values import written
 from kingyo.recipe import Conditional
 
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)")
 _NUMBER = re.compile(r"[-+.\w]+")
-_MOST_SPLITS = 4  # groups that a form is split into; of more the values' ranges are told
+_MOST_SPLITS = 4  # groups of one form by value; if there were more, one group has the range of values
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValueRange:
-    """A parameter's value over the tensors of a group.
+    """The values of a parameter for the tensors of a group.
 
     Attributes:
-        least, most: of the tensors; they differ with a gradient, and where many values are one group.
-        gradient: its points as the recipe has them, if it is one for all of these tensors.
-        filter: the gradient's.
+        least, most: the smallest and the largest value.
+        gradient: the points of the recipe's gradient, if it sets the values of all tensors.
+        filter: the filter of the gradient.
     """
 
     least: float | bool
@@ -44,16 +45,16 @@ class ValueRange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MergeGroup:
-    """Tensors of one form.
+class JobGroup:
+    """Tensors with the same shape, dtype and parameters, whose names differ only in numbers.
 
     Attributes:
-        names: all of them, in order.
-        label: their names in one, such as ``model.layers.{0–23}.mlp.up_proj.weight``.
-        shape, dtype: of each.
+        names: all names in order.
+        label: the names as one, such as ``model.layers.{0–23}.mlp.up_proj.weight``.
+        shape, dtype: of each tensor.
         how: what is done with them, such as ``weight 0.5``; a list has one value for each source.
-        values: the same as numbers, by parameter: one for each source, or one for all of them.
-        is_merged: whether they are merged, and not taken as they are.
+        values: ranges by parameter, one for each source or one for all of them.
+        is_merged: whether they are merged and not copied.
     """
 
     names: tuple[str, ...]
@@ -66,46 +67,50 @@ class MergeGroup:
 
     @property
     def n_elements(self) -> int:
-        """Numbers in all of them."""
+        """Number of elements of all tensors."""
         return len(self.names) * math.prod(self.shape)
 
 
 _Cell = tuple[float | bool, Conditional | None]
+"""The value of a parameter, and the gradient that gives it."""
 
 
-def group(plan: Plan) -> tuple[MergeGroup, ...]:
-    """Group the tensors of a plan."""
+def group(plan: Plan) -> tuple[JobGroup, ...]:
+    """Return the groups of a plan's tensors."""
     forms: dict[tuple[object, ...], list[TensorJob]] = {}
     for job in plan.jobs:
-        moved = tuple(_NUMBERS.sub("*", each.tensor) for each in job.inputs)
-        key = (_NUMBERS.sub("*", job.name), job.shape, job.dtype, job.method is None, moved, job.sources)
+        inputs = tuple(_NUMBERS.sub("*", each.tensor) for each in job.inputs)
+        key = (_NUMBERS.sub("*", job.name), job.shape, job.dtype, job.method is None, inputs, job.sources)
         forms.setdefault(key, []).append(job)
     return tuple(each for jobs in forms.values() for each in _split(jobs))
 
 
-def shared(groups: Sequence[MergeGroup]) -> tuple[str, ...]:
-    """What is said of all groups that are merged."""
+def ungrouped(plan: Plan) -> tuple[JobGroup, ...]:
+    """Return one group for each tensor."""
+    return tuple(_group([job]) for job in plan.jobs)
+
+
+def common_text(groups: Sequence[JobGroup]) -> tuple[str, ...]:
+    """Return the parts of ``how`` that all merged groups share."""
     merged = [each.how for each in groups if each.is_merged]
     return tuple(part for part in (merged[0] if merged else ()) if all(part in how for how in merged))
 
 
-def ungrouped(plan: Plan) -> tuple[MergeGroup, ...]:
-    """Every tensor as a group of its own."""
-    return tuple(_group([job]) for job in plan.jobs)
-
-
-def _split(jobs: Sequence[TensorJob]) -> Iterator[MergeGroup]:
-    """Part a form by what the recipe says: the tensors of one gradient stay together."""
+def _split(jobs: Sequence[TensorJob]) -> Iterator[JobGroup]:
+    """Split tensors by their values; the tensors of one gradient stay together."""
     parts: dict[object, list[TensorJob]] = {}
     for job in jobs:
-        said = {name: [_said(cell) for cell in cells] for name, cells in _cells(job).items()}
-        parts.setdefault(repr(said), []).append(job)
+        cells = {
+            name: [number if gradient is None else gradient for number, gradient in row]
+            for name, row in _cells(job).items()
+        }
+        parts.setdefault(repr(cells), []).append(job)
     yield from (_group(same) for same in ([jobs] if len(parts) > _MOST_SPLITS else parts.values()))
 
 
-def _group(jobs: Sequence[TensorJob]) -> MergeGroup:
+def _group(jobs: Sequence[TensorJob]) -> JobGroup:
     first, names, values = jobs[0], tuple(job.name for job in jobs), _values(jobs)
-    return MergeGroup(
+    return JobGroup(
         names=names,
         label=_label(names),
         shape=first.shape,
@@ -117,7 +122,7 @@ def _group(jobs: Sequence[TensorJob]) -> MergeGroup:
 
 
 def _label(names: Sequence[str]) -> str:
-    """One name for all; numbers that differ become a list in braces."""
+    """Return one name for all; numbers that differ become ranges in braces."""
     parts = _NUMBERS.split(names[0])
     columns = list(zip(*(_NUMBERS.findall(name) for name in names), strict=True))
     numbers = [_ranges(sorted({int(each) for each in column})) for column in columns]
@@ -133,21 +138,20 @@ def _ranges(numbers: Sequence[int]) -> str:
             runs[-1].append(number)
         else:
             runs.append([number])
-    told = [f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
-    return f"{{{','.join(told)}}}"
+    texts = [f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return f"{{{','.join(texts)}}}"
 
 
 def _how(job: TensorJob, values: Mapping[str, tuple[ValueRange, ...]]) -> tuple[str, ...]:
-    """One value for each source; one for all where these are equal."""
     if job.method is None:
-        of = ", ".join(job.sources)
-        return (f"copied from {of}" if len(job.inputs) == 1 else f"must be equal in {of}",)
-    texts = {name: list(map(str, told)) for name, told in values.items()}
+        sources = ", ".join(job.sources)
+        return (f"copied from {sources}" if len(job.inputs) == 1 else f"must be equal in {sources}",)
+    texts = {name: list(map(str, ranges)) for name, ranges in values.items()}
     return tuple(f"{name} {_list(each if len(set(each)) > 1 else each[:1])}" for name, each in texts.items())
 
 
 def _list(texts: Sequence[str]) -> str:
-    """One after the other; with bars where some are more than a number."""
+    """Join values with spaces; with bars if some are more than a number."""
     return " ".join(texts) if all(map(_NUMBER.fullmatch, texts)) else " | ".join(texts)
 
 
@@ -161,33 +165,28 @@ def _values(jobs: Sequence[TensorJob]) -> Mapping[str, tuple[ValueRange, ...]]:
 
 def _value_range(column: Sequence[_Cell]) -> ValueRange:
     numbers = [number for number, _ in column]
-    least, most, said = min(numbers), max(numbers), column[0][1]
-    if said is None or least == most or any(each != said for _, each in column):
+    least, most, gradient = min(numbers), max(numbers), column[0][1]
+    if gradient is None or least == most or any(each != gradient for _, each in column):
         return ValueRange(least=least, most=most)
-    assert isinstance(said.value, tuple)
-    return ValueRange(least=least, most=most, gradient=said.value, filter=said.filter)
+    assert isinstance(gradient.value, tuple)
+    return ValueRange(least=least, most=most, gradient=gradient.value, filter=gradient.filter)
 
 
 def _cells(job: TensorJob) -> Mapping[str, tuple[_Cell, ...]]:
-    """Each number, and the gradient that it is of: one for each source, or one for all of them."""
-    found = {**{name: (value,) for name, value in job.values.shared.items()}, **job.values.per_source}
+    """Return the cells of each parameter: one for each source, or one for all of them."""
+    values = {**{name: (value,) for name, value in job.values.shared.items()}, **job.values.per_source}
     if job.piece is None or job.method is None or job.piece.is_constant:
-        return {name: tuple((number, None) for number in numbers) for name, numbers in found.items()}
+        return {name: tuple((number, None) for number in numbers) for name, numbers in values.items()}
     known = {parameter.name: parameter for parameter in job.method.params}
     return {
         name: tuple(
-            (number, said if said is not None and isinstance(said.value, tuple) else None)
-            for number, said in zip(
+            (number, entry if entry is not None and isinstance(entry.value, tuple) else None)
+            for number, entry in zip(
                 numbers, written(job.piece, known[name], job.name, job.inputs), strict=True
             )
         )
-        for name, numbers in found.items()
+        for name, numbers in values.items()
     }
-
-
-def _said(cell: _Cell) -> object:
-    number, gradient = cell
-    return number if gradient is None else gradient
 
 
 def _number(value: float | bool) -> str:

@@ -1,46 +1,47 @@
-"""A survey and its estimate as plain data, for programs."""
+"""The result of checking a merge as plain data, for ``--json``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from kingyo.engine.preflight.estimate import MergeForecast
-from kingyo.engine.preflight.groups import MergeGroup, ValueRange, group, ungrouped
-from kingyo.engine.preflight.survey import PlannedOutput, Preflight
+from kingyo.engine.preflight.groups import JobGroup, ValueRange, group, ungrouped
+from kingyo.engine.preflight.merge import Preflight
+from kingyo.engine.preflight.planned import PlannedOutput
+from kingyo.engine.preflight.sizes import MergeForecast
 from kingyo.lineage import Origin
 from kingyo.vocabulary import Diagnostic
 
 Json: TypeAlias = Mapping[str, object]
 
 
-def survey_record(survey: Preflight, estimated: MergeForecast | None, *, whole: bool = False) -> Json:
-    """What is known of a merge.
+def preflight_record(preflight: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> Json:
+    """Return everything that is known of a merge.
 
     Args:
-        survey: what was found.
-        estimated: what it will take; None when nothing can be merged.
-        whole: every tensor by itself.
+        preflight: the result of the check.
+        forecast: what the merge needs; None if nothing can be merged.
+        verbose: one group for each tensor.
     """
     return {
-        "recipe": survey.request.name,
-        "targets": [_target(target, survey, whole=whole) for target in survey.targets],
-        "estimate": None if estimated is None else _estimate(estimated),
-        **findings_record(survey.findings),
+        "recipe": preflight.request.name,
+        "targets": [_target(target, preflight, verbose=verbose) for target in preflight.targets],
+        "estimate": None if forecast is None else _forecast(forecast),
+        **findings_record(preflight.findings),
     }
 
 
 def findings_record(findings: Iterable[Diagnostic]) -> Json:
-    """Return warnings and notes; commands print the errors as ``Survey.error``."""
-    found = tuple(findings)
+    """Return the warnings and notes; commands print errors as ``Preflight.error``."""
+    listed = tuple(findings)
     return {
-        f"{level}s": [_finding(each) for each in found if each.level == level]
+        f"{level}s": [_finding(each) for each in listed if each.level == level]
         for level in ("warning", "note")
     }
 
 
 def target_record(target: PlannedOutput) -> Json:
-    """One model that is, or will be, written."""
+    """Return one output."""
     return {
         "out": str(target.out),
         "method": target.plan.method.name,
@@ -51,18 +52,18 @@ def target_record(target: PlannedOutput) -> Json:
     }
 
 
-def _target(target: PlannedOutput, survey: Preflight, *, whole: bool) -> Json:
-    groups = ungrouped(target.plan) if whole else group(target.plan)
+def _target(target: PlannedOutput, preflight: Preflight, *, verbose: bool) -> Json:
+    groups = ungrouped(target.plan) if verbose else group(target.plan)
     return {
         **target_record(target),
-        "kept_files": 0 if survey.error else target.n_kept,
-        "models": [_origin(origin, survey) for origin in target.origins],
+        "kept_files": 0 if preflight.error else target.n_kept,
+        "models": [_origin(origin, preflight) for origin in target.origins],
         "groups": [_group(each) for each in groups],
     }
 
 
-def _origin(origin: Origin, survey: Preflight) -> Json:
-    model = survey.steps.models[origin.reference]
+def _origin(origin: Origin, preflight: Preflight) -> Json:
+    model = preflight.steps.models[origin.reference]
     return {
         "role": origin.name,
         "model": origin.reference,
@@ -75,33 +76,33 @@ def _origin(origin: Origin, survey: Preflight) -> Json:
     }
 
 
-def _group(each: MergeGroup) -> Json:
+def _group(each: JobGroup) -> Json:
     return {
         "tensors": each.label,
         "count": len(each.names),
         "shape": list(each.shape),
         "dtype": each.dtype,
         "how": list(each.how),
-        "values": {name: [_value(told) for told in values] for name, values in each.values.items()},
+        "values": {name: [_value(value) for value in values] for name, values in each.values.items()},
     }
 
 
-def _value(told: ValueRange) -> object:
-    """A number, or a mapping where tensors of the group have different ones."""
-    if told.least == told.most:
-        return told.least
-    gradient = None if told.gradient is None else list(told.gradient)
-    return {"least": told.least, "most": told.most, "gradient": gradient, "filter": told.filter}
+def _value(value: ValueRange) -> object:
+    """Return a number, or a mapping if the value differs between tensors of the group."""
+    if value.least == value.most:
+        return value.least
+    gradient = None if value.gradient is None else list(value.gradient)
+    return {"least": value.least, "most": value.most, "gradient": gradient, "filter": value.filter}
 
 
-def _estimate(found: MergeForecast) -> Json:
+def _forecast(forecast: MergeForecast) -> Json:
     return {
-        "read_bytes": found.read,
-        "read_files": found.files,
-        "written_bytes": found.written,
-        "free_bytes": found.free,
-        "peak_memory_bytes": found.peak,
-        "memory_bytes": dict(found.memory),
+        "read_bytes": forecast.read,
+        "read_files": forecast.files,
+        "written_bytes": forecast.written,
+        "free_bytes": forecast.free,
+        "peak_memory_bytes": forecast.peak,
+        "memory_bytes": dict(forecast.memory),
     }
 
 

@@ -19,8 +19,8 @@ from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.mapping import map_bytes, map_tensor
 from kingyo.engine import MergeOptions
 from kingyo.engine.options import MergeRequest
-from kingyo.engine.preflight import estimate, survey
-from kingyo.engine.preflight.estimate import reading_of
+from kingyo.engine.preflight import check_merge, estimate
+from kingyo.engine.preflight.sizes import reading_of
 from kingyo.engine.write import write
 from tests.cli.conftest import command
 from tests.engine.preflight.conftest import Ask
@@ -38,14 +38,14 @@ def stored(models: Path, *names: str) -> int:
 
 class TestBytes:
     def test_are_exact(self, ask: Ask, models: Path) -> None:
-        found = survey(ask())
+        found = check_merge(ask())
         told = estimate(found)
         assert told.read == stored(models, "base", "source-0", "source-1") and told.files == 3
         out = write(found, found.targets[0])
         assert told.written == (out / "model.safetensors").stat().st_size
 
     def test_are_exact_with_shards(self, ask: Ask) -> None:
-        found = survey(replace(ask(), options=MergeOptions(max_shard_bytes=5000)))
+        found = check_merge(replace(ask(), options=MergeOptions(max_shard_bytes=5000)))
         out = write(found, found.targets[0])
         sizes = [file.stat().st_size for file in out.glob("*.safetensors")]
         assert len(sizes) == len(found.targets[0].shards) > 3
@@ -56,7 +56,7 @@ class TestBytes:
         request = ask(
             merge_method="passthrough", base_model=None, models=None, parameters=None, slices=slices
         )
-        told = estimate(survey(request))
+        told = estimate(check_merge(request))
         layer = sum(
             info.n_bytes
             for name, info in layers(models).items()
@@ -70,7 +70,7 @@ class TestBytes:
         self, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         """Every tensor that is mapped is foretold, and no other."""
-        found = survey(READINGS[kind](ask, tmp_path))
+        found = check_merge(READINGS[kind](ask, tmp_path))
         assert found.error is None, found.error
         mapped: set[TensorInfo] = set()
 
@@ -205,12 +205,12 @@ def test_memory_is_as_a_real_merge_needs_it(tmp_path: Path, method: str) -> None
 
 def test_room_is_that_of_the_disk_of_the_output(ask: Ask, tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
-    assert abs(estimate(survey(ask())).free - free) < 1e9
+    assert abs(estimate(check_merge(ask())).free - free) < 1e9
 
 
 def test_methods_that_decompose_matrices_hold_more(ask: Ask) -> None:
     linear, tsv = (
-        estimate(survey(ask(merge_method=method, parameters={"weight": 0.5}))).memory
+        estimate(check_merge(ask(merge_method=method, parameters={"weight": 0.5}))).memory
         for method in ("task_arithmetic", "tsv")
     )
     assert tsv["method"] > linear["method"] > 0 and tsv["program"] > linear["program"]
