@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.ldm_names import ldm_names
 from kingyo.checkpoints.mapping import map_tensor
 from kingyo.checkpoints.matching import find_tensor
 from kingyo.errors import KingyoError, told
 
-if TYPE_CHECKING:
-    from kingyo.checkpoints.checkpoint import Checkpoint
+if TYPE_CHECKING:  # pydantic is slow to import
     from kingyo.checkpoints.lora_config import LoraConfig
 
 METADATA = "lora_adapter_metadata"

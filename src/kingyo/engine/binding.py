@@ -23,18 +23,13 @@ class Binding:
 
     Attributes:
         tensors: all tensors, in the order of the template.
-        models: the models that they are read from, fitted to one another.
-        template: the model that gives the output its names, shapes and config; with the output's layers if
-            these are sliced.
-        warnings: differences that do not prevent the merge, as sentences.
-        is_changed: see ``FittedModels``.
+        fitted: the models that they are read from.
+        template: the template of ``fitted``, with the output's layers if these are sliced.
     """
 
     tensors: tuple[BoundTensor, ...]
-    models: Mapping[str, Checkpoint]
+    fitted: FittedModels
     template: Checkpoint
-    warnings: tuple[str, ...]
-    is_changed: bool
 
     def varying(self, merges: Mapping[SliceKey, SliceMerge]) -> list[tuple[SliceMerge, list[BoundTensor]]]:
         """Return the merges with gradients or filters, each with all its tensors."""
@@ -83,10 +78,8 @@ class _Binder:
         tensors = tuple(self._tensors())
         return Binding(
             tensors=tensors,
-            models=self._fits.models,
+            fitted=self._fits,
             template=self._template(tensors) if self._layers else self._fits.template,
-            warnings=self._fits.warnings,
-            is_changed=self._fits.is_changed,
         )
 
     def _tensors(self) -> Iterator[BoundTensor]:

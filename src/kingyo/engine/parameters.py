@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from kingyo.errors import KingyoError, nearest, suggest
 from kingyo.methods import MergeMethod, Parameter, takes_base
 from kingyo.recipe import Conditional, Recipe, Slice, SliceSource, Source, Value, Values, Word
 
-
-@dataclass(frozen=True, kw_only=True)
-class ParameterPlace:
-    """A place of a recipe with parameters.
-
-    Attributes:
-        where: its name in messages.
-        values: the parameters.
-        is_own: whether they are those of a single model.
-        is_base: whether that model is the base of a method that takes one.
-    """
-
-    where: str
-    values: Values
-    is_own: bool = False
-    is_base: bool = False
+ParameterPlace = tuple[str, Values, bool, bool]
+"""Name of a place, its parameters, whether they are those of a single model, and whether that is the base."""
 
 
 def valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
@@ -57,25 +42,25 @@ def valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
 def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
     """Yield an error for each parameter that the method does not have or that is in the wrong place."""
     known = {parameter.name: parameter for parameter in method.params}
-    for place in _places(recipe, method):
-        for name in place.values:
+    for where, values, is_own, is_base in _places(recipe, method):
+        for name in values:
             if name not in known:
                 yield KingyoError(
-                    place.where,
+                    where,
                     expected=f"parameters of {method.name}",
                     received=f"'{name}'",
                     remedy=suggest(name, known),
                 )
-            elif place.is_own and not known[name].per_source:
+            elif is_own and not known[name].per_source:
                 yield KingyoError(
-                    place.where,
+                    where,
                     expected="parameters of a single model",
                     received=f"'{name}'",
                     remedy="Move it to the parameters: of the recipe.",
                 )
-            elif place.is_base:
+            elif is_base:
                 yield KingyoError(
-                    place.where,
+                    where,
                     expected="no parameters for the base, which has no task vector",
                     received=f"'{name}'",
                     remedy="Remove it; in a run.yaml, remove the base from `sources`.",
@@ -85,11 +70,11 @@ def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[Kingyo
 def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
     """Yield an error for each parameter with a value of the wrong kind or out of bounds."""
     known = {parameter.name: parameter for parameter in method.params}
-    for place in _places(recipe, method):
-        for name, value in place.values.items():
+    for where, values, *_ in _places(recipe, method):
+        for name, value in values.items():
             for word in dict.fromkeys(_words(value)) if name in known else ():
                 try:
-                    valid(known[name], word, place.where)
+                    valid(known[name], word, where)
                 except KingyoError as error:
                     yield error
                     break
@@ -112,10 +97,10 @@ def missing_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoEr
 
 
 def _places(recipe: Recipe, method: MergeMethod) -> Iterator[ParameterPlace]:
-    yield ParameterPlace(where="parameters", values=recipe.parameters)
+    yield "parameters", recipe.parameters, False, False
     yield from _contents("", recipe.sources, recipe.slices, recipe, method)
     for name, module in recipe.modules.items():
-        yield ParameterPlace(where=f"modules.{name}", values=module.parameters)
+        yield f"modules.{name}", module.parameters, False, False
         yield from _contents(f"modules.{name}: ", module.sources, module.slices, recipe, method)
 
 
@@ -124,7 +109,7 @@ def _contents(
 ) -> Iterator[ParameterPlace]:
     yield from _of_models(sources, recipe.base_model, method)
     for i, each in enumerate(slices):
-        yield ParameterPlace(where=f"{label}slices[{i}]", values=each.parameters)
+        yield f"{label}slices[{i}]", each.parameters, False, False
         yield from _of_models(each.sources, each.base_model or recipe.base_model, method)
 
 
@@ -132,8 +117,7 @@ def _of_models(
     sources: Sequence[Source] | Sequence[SliceSource], base: str | None, method: MergeMethod
 ) -> Iterator[ParameterPlace]:
     for source in sources:
-        is_base = takes_base(method) and source.model == base
-        yield ParameterPlace(where=source.model, values=source.parameters, is_own=True, is_base=is_base)
+        yield source.model, source.parameters, True, takes_base(method) and source.model == base
 
 
 def _words(value: Value) -> Iterator[Word]:

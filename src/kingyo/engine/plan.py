@@ -61,11 +61,6 @@ class Plan:
         """Everything doubtful about the merge, as sentences."""
         return (*self.differences, *map(str, self.unmatched))
 
-    def describe(self) -> str:
-        """Return the plan as text: the models, warnings, and one line for each tensor."""
-        notes = (f"note: {warning}" for warning in self.warnings)
-        return "\n".join([*self.heading(), *notes, *(_describe_job(job) for job in self.jobs)])
-
     def heading(self) -> list[str]:
         """Return lines that name method, models, base, seed and vocabulary."""
         modules = expand_modules(path_to_slices(self.recipe, self.sources), self.method)
@@ -97,15 +92,3 @@ def _describe_module(module: ModuleMerge) -> Iterator[str]:
 def _range(first: int, n: int) -> str:
     """Return the numbers of the first and the last layer."""
     return f"{first}–{first + n - 1}" if n > 1 else str(first)
-
-
-def _describe_job(job: TensorJob) -> str:
-    start = f"  {job.name} {list(job.shape)} {job.dtype}: "
-    if job.method is None:
-        return f"{start}copied"
-    parts = [f"{name} {value:g}" for name, value in job.values.shared.items()]
-    for name, numbers in job.values.per_source.items():
-        parts.append(f"{name} {' '.join(f'{number:g}' for number in numbers)}")
-    renamed = [f"{each.reference} {each.tensor}" for each in job.inputs if each.tensor != job.name]
-    parts += [f"from {', '.join(renamed)}"] if renamed else []
-    return f"{start}{', '.join(parts)}"

@@ -59,7 +59,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         like=template if alignment is None else alignment.with_config(template),
         vocabulary=None if alignment is None else alignment.vocabulary,
         tokenizer_files=_tokenizer_files(recipe, alignment, template, opened),
-        differences=binding.warnings,
+        differences=binding.fitted.warnings,
         unmatched=unmatched_filters(method, binding.varying(merges)),
     )
 
@@ -104,7 +104,8 @@ def _bound(recipe: Recipe, modules: Sequence[ModuleMerge], sources: Sources) -> 
 
     def compute() -> tuple[Binding, Sources]:
         binding = bind(recipe, modules, sources)
-        return binding, sources.as_seen(binding.models, key) if binding.is_changed else sources
+        fitted = binding.fitted
+        return binding, sources.as_seen(fitted.models, key) if fitted.is_changed else sources
 
     return sources.once(("binding", key), compute)
 

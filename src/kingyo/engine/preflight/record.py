@@ -107,9 +107,4 @@ def _forecast(forecast: MergeForecast) -> Json:
 
 
 def _finding(each: Diagnostic) -> Json:
-    return {
-        "argument": each.argument,
-        "expected": each.expected,
-        "received": each.received,
-        "remedy": each.remedy,
-    }
+    return {key: getattr(each, key) for key in ("argument", "expected", "received", "remedy")}
