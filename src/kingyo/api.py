@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, InstanceOf, ValidationError, create_
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints import open_checkpoint as open_model
-from kingyo.cli.live import LiveDisplay, run_shown
+from kingyo.cli.live_display import LiveDisplay, run_shown
 from kingyo.cli.progress import MergeProgress
 from kingyo.engine import MergeOptions, rooted
 from kingyo.engine.options import MergeRequest
@@ -32,7 +32,7 @@ from kingyo.results.summary import RunSummary
 from kingyo.results.summary import summarize as summarize_store
 from kingyo.run.begin import begin
 from kingyo.run.config import config_of, named_after
-from kingyo.run.journeys import require_unchanged
+from kingyo.run.resume import require_unchanged
 from kingyo.run.run import Run
 from kingyo.store import RunStore
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from kingyo.checkpoints.model_reference import with_component
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.pipelines import whole_pipeline
-from kingyo.checkpoints.reference import with_component
 from kingyo.engine import MergeOptions
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge

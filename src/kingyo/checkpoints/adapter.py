@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from kingyo.checkpoints.file_stamps import FileStamp
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.stamps import FileStamp
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, LOOSE, PICKLE, WEIGHTS, Adapter
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.files import read_json
+from kingyo.checkpoints.file_stamps import file_stamps
+from kingyo.checkpoints.folder_files import read_json
 from kingyo.checkpoints.header import TensorInfo, read_header, read_header_and_metadata
-from kingyo.checkpoints.loose_lora import read_loose
+from kingyo.checkpoints.lora_formats import read_loose
 from kingyo.checkpoints.pickled import read_pickle
-from kingyo.checkpoints.stamps import file_stamps
 from kingyo.errors import KingyoError
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from kingyo.checkpoints.adapter import CONFIG, LOOSE, PICKLE, WEIGHTS
 from kingyo.checkpoints.adapter_files import read_adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
-from kingyo.checkpoints.files import (
+from kingyo.checkpoints.folder_files import (
     COMPONENT,
     PICKLED,
     files_around,
@@ -24,7 +24,7 @@ from kingyo.checkpoints.files import (
     read_json,
 )
 from kingyo.checkpoints.lora import adapt
-from kingyo.checkpoints.reference import HUB_NAME, PIPELINE, is_folder, local_path, parse_reference
+from kingyo.checkpoints.model_reference import HUB_NAME, PIPELINE, is_folder, local_path, parse_reference
 from kingyo.checkpoints.remote import peek
 from kingyo.errors import KingyoError, suggest
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, cast
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.ldm_names import ldm_names
-from kingyo.checkpoints.mapping import map_tensor
-from kingyo.checkpoints.matching import find_tensor
+from kingyo.checkpoints.lora_matching import find_tensor
+from kingyo.checkpoints.mapped_tensors import map_tensor
 from kingyo.errors import KingyoError, told
 
 if TYPE_CHECKING:  # pydantic is slow to import

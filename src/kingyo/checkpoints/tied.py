@@ -11,10 +11,10 @@ from typing import cast
 
 import numpy as np
 
-from kingyo.checkpoints.defaults import complete, default_of
+from kingyo.checkpoints.config_defaults import complete, default_of
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import ModelTensors
-from kingyo.checkpoints.mapping import map_bytes
+from kingyo.checkpoints.mapped_tensors import map_bytes
 from kingyo.checkpoints.roles import find_kind, is_output, is_vocabulary
 from kingyo.errors import KingyoError
 

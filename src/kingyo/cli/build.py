@@ -14,8 +14,8 @@ import typer
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.compiler import tell_if_slow
-from kingyo.cli.foreign import Merge
-from kingyo.cli.models import AllowPickle
+from kingyo.cli.evaluate import AllowPickle
+from kingyo.cli.mergekit_flags import Merge
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError, error_record, told
 from kingyo.io.units import counted
@@ -139,7 +139,7 @@ def _look(request: MergeRequest, *, verbose: bool, as_json: bool) -> None:
         record = preflight_record(found, estimated, verbose=verbose)
         print_json({**_error_of(found), **record})
     else:
-        from kingyo.cli.plans import print_plan
+        from kingyo.cli.merge_plan import print_plan
 
         print_plan(found, estimated, verbose=verbose)
     if found.error is not None:

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.whole import Console, print_whole, say
+from kingyo.cli.console import Console, print_whole, say
 from kingyo.engine import Plan
 from kingyo.engine.preflight import (
     JobGroup,

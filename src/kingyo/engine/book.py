@@ -17,7 +17,7 @@ from kingyo.engine.sources import Sources
 from kingyo.errors import KingyoError, Refuse, suggest
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.vocabulary import all_references
-from kingyo.vocabulary.choice import BASE, UNION
+from kingyo.vocabulary.tokenizer_key import BASE, UNION
 
 _MOST_MERGES = 64
 """Reading a tensor of a recipe merges the tensor of each recipe below it, once for each path to it."""

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint, Stack, fit
-from kingyo.checkpoints.fit import Fit
-from kingyo.checkpoints.fitted import View, fitted, whole
-from kingyo.checkpoints.meaning import compare
-from kingyo.checkpoints.relayered import kept_by_layers
+from kingyo.checkpoints.compatibility import Fit
+from kingyo.checkpoints.config_comparison import compare
+from kingyo.checkpoints.layer_config import kept_by_layers
+from kingyo.checkpoints.views import View, fitted, whole
 from kingyo.engine.assignment import Assignment, assign
 from kingyo.engine.modules import ModuleMerge
 from kingyo.recipe import Recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.mapping import MappedFiles
+from kingyo.checkpoints.mapped_tensors import MappedFiles
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 

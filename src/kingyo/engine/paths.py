@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.checkpoints.reference import path_from, whole_model
+from kingyo.checkpoints.model_reference import path_from, whole_model
 from kingyo.recipe import Recipe, RecipeBook
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import replaced

@@ -11,7 +11,7 @@ from typing import cast
 import yaml
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.reference import HUB_NAME, PIPELINE, parse_reference, whole_model
+from kingyo.checkpoints.model_reference import HUB_NAME, PIPELINE, parse_reference, whole_model
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import replaced
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kingyo.recipe import Recipe, renamed
-from kingyo.vocabulary.choice import TokenizerChoice, parse_tokenizer
+from kingyo.vocabulary.tokenizer_key import TokenizerChoice, parse_tokenizer
 
 
 def tokenizer_choice(recipe: Recipe) -> TokenizerChoice | None:

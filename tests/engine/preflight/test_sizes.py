@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from kingyo.checkpoints.mapped_tensors import map_bytes, map_tensor
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import TensorInfo
-from kingyo.checkpoints.mapping import map_bytes, map_tensor
 from kingyo.engine import MergeOptions
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge, estimate

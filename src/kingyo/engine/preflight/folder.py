@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.partial import check_free, hidden, is_published, unwritable
+from kingyo.checkpoints.atomic_folder import check_free, hidden, is_published, unwritable
 from kingyo.checkpoints.writer import no_room
 from kingyo.engine.folder import check_no_source
 from kingyo.engine.options import MergeRequest
