@@ -18,12 +18,14 @@ from kingyo.checkpoints import open_checkpoint as open_model
 from kingyo.cli.live_display import LiveDisplay, run_shown
 from kingyo.cli.progress import MergeProgress
 from kingyo.engine import MergeOptions, rooted
+from kingyo.engine.options import MergeRequest
+from kingyo.engine.preflight import check_merge
+from kingyo.engine.write import finish, write
 from kingyo.errors import KingyoError, unknown
 from kingyo.export import choose, export
 from kingyo.io.schema import expected_words
 from kingyo.io.units import parse_size
 from kingyo.io.yaml import read_yaml
-from kingyo.merging import MergeRequest, finish, survey, write
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
 from kingyo.report import write_report as write_report_of
@@ -131,9 +133,9 @@ def merge(
         folder=None if folder is None else Path(folder),
         options=MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
     )
-    preflight = survey(request, fetch=False)
+    preflight = check_merge(request, fetch=False)
     if preflight.error is None and preflight.n_missing:  # weights are downloaded after everything is checked
-        preflight = survey(request)
+        preflight = check_merge(request)
     if preflight.error is not None:
         raise preflight.error
     for finding in preflight.of("warning"):

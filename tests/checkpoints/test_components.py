@@ -18,9 +18,10 @@ from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.model_reference import with_component
 from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import MergeOptions
+from kingyo.engine.options import MergeRequest
+from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
 from kingyo.lineage import describe
-from kingyo.merging import MergeRequest, survey
 from tests.checkpoints.pipelines import ENCODER, UNET, pipeline
 from tests.hub import Hub, serve
 from tests.models_on_disk import llama
@@ -89,18 +90,22 @@ def test_merging_one_component_of_pipelines(tmp_path: Path) -> None:
     for i, name in enumerate("ab"):
         pipeline(tmp_path / name, seed=i)
     file = recipe(tmp_path, "a", "b/unet")
-    refused = survey(MergeRequest(recipe=file, out=tmp_path / "out")).error
+    refused = check_merge(MergeRequest(recipe=file, out=tmp_path / "out")).error
     assert refused is not None and "--component unet" in str(refused)
-    result = survey(MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unet")))
+    result = check_merge(
+        MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unet"))
+    )
     assert result.error is None
     assert result.targets[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
     assert {each.name for each in tmp_path.iterdir()} == {"a", "b", "recipe.yaml"}
-    wrong = survey(
+    wrong = check_merge(
         MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unett"))
     ).error
     assert wrong is not None and "Did you mean 'unet'" in str(wrong)
     with pytest.raises(KingyoError, match="--component: expected the name of a pipeline's component"):
-        survey(MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="../unet")))
+        check_merge(
+            MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="../unet"))
+        )
 
 
 def test_card_and_licence_come_from_the_pipeline(tmp_path: Path) -> None:
@@ -219,5 +224,5 @@ def test_a_component_of_models_that_are_no_pipelines_is_refused(tmp_path: Path) 
     llama(tmp_path / "m")
     options = MergeOptions(component="unet")
     with pytest.raises(KingyoError) as error:
-        survey(MergeRequest(recipe=recipe(tmp_path, "m", "m"), out=tmp_path / "out", options=options))
+        check_merge(MergeRequest(recipe=recipe(tmp_path, "m", "m"), out=tmp_path / "out", options=options))
     assert error.value.argument == "--component"

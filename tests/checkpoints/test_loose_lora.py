@@ -15,8 +15,9 @@ from torch import Tensor
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.ldm_names import ldm_names
 from kingyo.engine import MergeOptions
+from kingyo.engine.options import MergeRequest
+from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
-from kingyo.merging import MergeRequest, survey
 from tests.checkpoints.adapters import opened
 from tests.checkpoints.fitting import fingerprint
 from tests.checkpoints.pipelines import ENCODER, UNET, pipeline
@@ -227,7 +228,7 @@ def test_merging_into_the_folder_of_the_file(sd: Path) -> None:
         "merge_method: linear\nmodels: [{model: sd+style.safetensors, parameters: {weight: 1}}]\n"
     )
     options = MergeOptions(component="unet")
-    result = survey(MergeRequest(recipe=sd / "recipe.yaml", out=sd / "out", options=options))
+    result = check_merge(MergeRequest(recipe=sd / "recipe.yaml", out=sd / "out", options=options))
     assert result.error is None
     assert result.targets[0].book.steps[-1].recipe.references == ("sd/unet+style.safetensors",)
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
+from kingyo.checkpoints.adapter import Adapter
 from kingyo.checkpoints.file_stamps import FileStamp, file_stamps
 from kingyo.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_json, read_weights
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.layout import Layout
+from kingyo.checkpoints.layout import ModelTensors
 from kingyo.checkpoints.mapped_tensors import MappedFiles, map_bytes, map_tensor
 from kingyo.checkpoints.model_reference import PIPELINE
 from kingyo.checkpoints.quantised import refuse_quantised
@@ -22,10 +23,6 @@ from kingyo.checkpoints.tied_weights import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.raw import letter_of, raw_tensor
-
-if TYPE_CHECKING:
-    from kingyo.checkpoints.adapter import Adapter
-
 
 KEPT_BELOW = 1 << 20  # bytes; smaller tensors stay in memory, since mapping them again costs more
 
@@ -44,16 +41,13 @@ class Needs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(ModelTensors):
     """A checkpoint on disk, or a virtual one whose tensors are computed as they are read.
 
     A virtual checkpoint is a subclass that defines ``read`` and ``needs``.
 
     Attributes:
-        reference: what the user wrote to name it.
         path: its folder.
-        config: its ``config.json``.
-        tensors: its tensors by name, without stored copies of tied weights.
         copies: stored copies of tied weights -> the original tensor.
         stem: prefix of its weight files: ``model`` or ``diffusion_pytorch_model``.
         seen: stamps of its weight files from when it was opened.
@@ -68,10 +62,7 @@ class Checkpoint:
     has_same_bits: ClassVar[bool] = True
     """True if ``read`` returns the same bits on every machine."""
 
-    reference: str
     path: Path
-    config: Mapping[str, object]
-    tensors: Mapping[str, TensorInfo]
     copies: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     stem: str = "model"
     seen: Mapping[Path, FileStamp] = field(default_factory=dict[Path, FileStamp], repr=False, compare=False)
@@ -105,11 +96,6 @@ class Checkpoint:
             KingyoError: the file is broken.
         """
         return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
-
-    @cached_property
-    def layout(self) -> Layout:
-        """The parts, stacks and blocks that its tensors belong to."""
-        return Layout(self.tensors, self.config)
 
     @cached_property
     def runs_code(self) -> bool:

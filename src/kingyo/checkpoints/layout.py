@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 from kingyo.checkpoints.filters import shortest_filters
+from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.parts import find_parts, rank
 from kingyo.checkpoints.roles import KINDS, Kind, find_kind, is_after
 from kingyo.checkpoints.stacks import Stack, find_stacks, name_stacks, stack_rank
 from kingyo.errors import KingyoError, suggest, unknown
 from kingyo.recipe import BASE, MERGE, Conditional
 
-__all__ = ["KINDS", "Kind", "Layout", "Stack"]
+__all__ = ["KINDS", "Kind", "Layout", "ModelTensors", "Stack"]
 
 
 class Layout:
@@ -237,3 +240,23 @@ def _stack_order(stack: Stack) -> tuple[int, str, int, str]:
 
 def _inner_order(stack: Stack) -> tuple[int, str]:
     return stack_rank(stack), stack.prefix
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTensors:
+    """The names and shapes of a model's tensors.
+
+    Attributes:
+        reference: what the user wrote to name the model.
+        config: its ``config.json``.
+        tensors: its tensors by name, without stored copies of tied weights.
+    """
+
+    reference: str
+    config: Mapping[str, object]
+    tensors: Mapping[str, TensorInfo]
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The parts, stacks and blocks that its tensors belong to."""
+        return Layout(self.tensors, self.config)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kingyo.checkpoints.adapter import CONFIG, LOOSE, PICKLE, WEIGHTS, read_adapter
+from kingyo.checkpoints.adapter import CONFIG, LOOSE, PICKLE, WEIGHTS
+from kingyo.checkpoints.adapter_files import read_adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from kingyo.checkpoints.folder_files import (
     COMPONENT,

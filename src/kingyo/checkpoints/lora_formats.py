@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.ldm_names import ldm_names
 from kingyo.checkpoints.lora_matching import find_tensor
 from kingyo.checkpoints.mapped_tensors import map_tensor
 from kingyo.errors import KingyoError, listed
 
-if TYPE_CHECKING:
-    from kingyo.checkpoints.checkpoint import Checkpoint
+if TYPE_CHECKING:  # pydantic is slow to import
     from kingyo.checkpoints.lora_config import LoraConfig
 
 METADATA = "lora_adapter_metadata"

@@ -7,18 +7,16 @@ defaults. Some checkpoints store a copy anyway.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
 from kingyo.checkpoints.config_defaults import complete, default_of
 from kingyo.checkpoints.header import TensorInfo
+from kingyo.checkpoints.layout import ModelTensors
 from kingyo.checkpoints.mapped_tensors import map_bytes
 from kingyo.checkpoints.roles import find_kind, is_output, is_vocabulary
 from kingyo.errors import KingyoError
-
-if TYPE_CHECKING:
-    from kingyo.checkpoints.checkpoint import Checkpoint
 
 KEY = "tie_word_embeddings"
 _INNER = ("text_config", "llm_config")
@@ -33,7 +31,7 @@ def is_tied(config: Mapping[str, object]) -> bool | None:
     return stated[0] is True if stated else None
 
 
-def untied(model: Checkpoint, config: Mapping[str, object]) -> dict[str, object]:
+def untied(model: ModelTensors, config: Mapping[str, object]) -> dict[str, object]:
     """Return the config of a model with its head untied from the embedding.
 
     Raises:
@@ -57,7 +55,7 @@ def untied(model: Checkpoint, config: Mapping[str, object]) -> dict[str, object]
     return changed
 
 
-def find_embedding(model: Checkpoint) -> str | None:
+def find_embedding(model: ModelTensors) -> str | None:
     """Return the name of the token embedding, to which other tensors are tied; None without one."""
     embeddings = [
         name
@@ -67,13 +65,13 @@ def find_embedding(model: Checkpoint) -> str | None:
     return min(embeddings, key=lambda name: ("shared" not in name, name.count("."), name), default=None)
 
 
-def count_tokens(model: Checkpoint) -> int | None:
+def count_tokens(model: ModelTensors) -> int | None:
     """Return the number of rows of the token embedding; None without one."""
     embedding = find_embedding(model)
     return None if embedding is None else model.tensors[embedding].shape[0]
 
 
-def find_copies(model: Checkpoint) -> dict[str, str]:
+def find_copies(model: ModelTensors) -> dict[str, str]:
     """Find stored copies of tied weights: a head, or the embeddings of an encoder and its decoder.
 
     Returns:
@@ -102,7 +100,7 @@ def find_copies(model: Checkpoint) -> dict[str, str]:
     return copies | {name: embedding for name in equal if name not in heads or _ties(model)}
 
 
-def stand_in(model: Checkpoint, name: str) -> str | None:
+def stand_in(model: ModelTensors, name: str) -> str | None:
     """Return the stored tensor that a missing one is tied to; None if there is none."""
     if name.endswith(".bias"):
         above = _above(name)
@@ -118,7 +116,7 @@ def stand_in(model: Checkpoint, name: str) -> str | None:
     return stored if stored is not None and _ties(model) else None
 
 
-def _vocabulary(model: Checkpoint) -> list[str]:
+def _vocabulary(model: ModelTensors) -> list[str]:
     """Return the tensors that may have one row per token."""
     layout = model.layout
     return [
@@ -128,12 +126,12 @@ def _vocabulary(model: Checkpoint) -> list[str]:
     ]
 
 
-def _ties(model: Checkpoint) -> bool:
+def _ties(model: ModelTensors) -> bool:
     stated = is_tied(model.config)
     return default_of(model.config, KEY) is True if stated is None else stated
 
 
-def _biases(model: Checkpoint) -> Iterator[tuple[str, str]]:
+def _biases(model: ModelTensors) -> Iterator[tuple[str, str]]:
     """Yield biases of heads that are copies of their parent's: ``predictions.decoder.bias``, as in BERT."""
     for name, info in model.tensors.items():
         above = _above(name)

@@ -19,7 +19,8 @@ from kingyo.errors import Interrupted, KingyoError, error_record, listed
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
-    from kingyo.merging import MergeRequest, PlannedOutput, Preflight
+    from kingyo.engine.options import MergeRequest
+    from kingyo.engine.preflight import PlannedOutput, Preflight
 
 _MAX_TENSORS = 3  # named in a warning
 
@@ -93,8 +94,8 @@ def merge(
         if verbose and not dry_run:
             echo("Warning: --verbose has no effect without --dry-run.", err=True)
         from kingyo.engine import MergeOptions
+        from kingyo.engine.options import MergeRequest
         from kingyo.io.units import parse_size
-        from kingyo.merging import MergeRequest
 
         options = MergeOptions(
             seed=seed,
@@ -130,14 +131,14 @@ def errors_beside(record: Mapping[str, object]) -> Generator[None]:
 
 def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool, as_json: bool) -> None:
     """Print the plan or add it to the record; exit with code 1 if the merge is not possible."""
-    from kingyo.merging import estimate, survey
-    from kingyo.merging.record import survey_record
+    from kingyo.engine.preflight import check_merge, estimate
+    from kingyo.engine.preflight.record import preflight_record
 
     note_if_slow()
-    preflight = survey(request, fetch=False)
+    preflight = check_merge(request, fetch=False)
     forecast = estimate(preflight) if preflight.targets else None
     if as_json:
-        record.update(survey_record(preflight, forecast, whole=verbose))
+        record.update(preflight_record(preflight, forecast, verbose=verbose))
         _raise_error(preflight)
         return
     from kingyo.cli.merge_plan import print_plan
@@ -154,13 +155,14 @@ def _raise_error(preflight: Preflight) -> None:
 
 def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -> None:
     """Merge, and add each model that is written to the targets of the record."""
-    from kingyo.merging import finish, survey
-    from kingyo.merging.record import findings_record
+    from kingyo.engine.preflight import check_merge
+    from kingyo.engine.preflight.record import findings_record
+    from kingyo.engine.write import finish
 
     start = time.monotonic()
-    preflight = survey(request, fetch=False)
+    preflight = check_merge(request, fetch=False)
     if preflight.error is None and preflight.n_missing:  # download weights after everything is checked
-        preflight = survey(request)
+        preflight = check_merge(request)
     record.update(findings_record(preflight.findings))
     _raise_error(preflight)
     note_if_slow()
@@ -177,8 +179,8 @@ def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -
 def _write(preflight: Preflight, target: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
     """Write a model, print a line about it unless quiet, and return its record."""
     from kingyo.cli.progress import MergeProgress
-    from kingyo.merging import write
-    from kingyo.merging.record import target_record
+    from kingyo.engine.preflight.record import target_record
+    from kingyo.engine.write import write
 
     def message() -> str:
         is_complete = progress.finished == len(

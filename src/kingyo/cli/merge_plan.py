@@ -9,33 +9,40 @@ from rich.table import Table
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.engine import Plan
+from kingyo.engine.preflight import (
+    JobGroup,
+    MergeForecast,
+    PlannedOutput,
+    Preflight,
+    common_text,
+    group,
+    ungrouped,
+)
 from kingyo.errors import listed
 from kingyo.io.units import count_text, counted, size_text
 from kingyo.lineage.licences import UNKNOWN
-from kingyo.merging import MergeForecast, MergeGroup, PlannedOutput, Preflight, group, ungrouped
-from kingyo.merging.groups import shared
 from kingyo.vocabulary import Diagnostic
 
 _MAX_FILES = 3
 _MIN_WIDTH = 16  # of the column whose cells may be wrapped
 
 
-def print_plan(survey: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> None:
+def print_plan(preflight: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> None:
     """Print the plan of a merge, its cost and its problems to standard output.
 
     Args:
-        survey: the checked merge.
+        preflight: the checked merge.
         forecast: its cost; None if nothing can be merged.
         verbose: whether to print a line for each tensor.
     """
     console = Console(highlight=False)
-    for target in survey.targets:
-        _print_target(console, survey, target, verbose=verbose)
+    for target in preflight.targets:
+        _print_target(console, preflight, target, verbose=verbose)
     if forecast is not None:
         for line in _cost_lines(forecast):
             print_text(console, escape(line))
-    _print_findings(console, survey.findings)
-    if not survey.of("error"):
+    _print_findings(console, preflight.findings)
+    if not preflight.of("error"):
         print_text(console, "Nothing was written. Leave --dry-run out to merge.")
 
 
@@ -46,21 +53,21 @@ def _print_findings(console: Console, findings: Iterable[Diagnostic]) -> None:
         print_text(console, f"{level}: {escape(str(each.error))}")
 
 
-def _print_target(console: Console, survey: Preflight, target: PlannedOutput, *, verbose: bool) -> None:
+def _print_target(console: Console, preflight: Preflight, target: PlannedOutput, *, verbose: bool) -> None:
     plan = target.plan
     print_text(console, f"[bold]{escape(str(target.out))}[/bold]")
     for step in target.book.steps[:-1]:
-        _print_step(console, str(step.name), survey.steps.plans[step.name])
+        _print_step(console, str(step.name), preflight.steps.plans[step.name])
     for line in plan.heading():  # its warnings are printed with the findings
         print_text(console, escape(line))
-    print_table(console, _models(survey, target), leading=2)
+    print_table(console, _models(preflight, target), leading=2)
     groups = ungrouped(plan) if verbose else group(plan)
-    everywhere = shared(groups)
+    everywhere = common_text(groups)
     if everywhere:
         print_text(console, escape(f"with {', '.join(everywhere)}"))
     print_table(console, _tensors(groups, everywhere), leading=2)
     print_text(console, escape(_output(target)))
-    if survey.error is None and target.n_kept:
+    if preflight.error is None and target.n_kept:
         print_text(
             console,
             f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights",
@@ -70,22 +77,22 @@ def _print_target(console: Console, survey: Preflight, target: PlannedOutput, *,
 def _print_step(console: Console, name: str, plan: Plan) -> None:
     """Print a merge whose result is an input of the written one."""
     groups = group(plan)
-    everywhere = shared(groups)
+    everywhere = common_text(groups)
     values = [f"with {', '.join(everywhere)}"] if everywhere else []
     own = [f"{each.label}: {text}" for each in groups if (text := _own(each, everywhere))]
     for line in (*plan.heading(), *values, *own):
         print_text(console, f"[bold]{escape(name)}[/bold]: {escape(line)}")
 
 
-def _own(each: MergeGroup, everywhere: Sequence[str]) -> str:
+def _own(each: JobGroup, everywhere: Sequence[str]) -> str:
     """Return the values of a group that are not shared by all groups."""
     return ", ".join(part for part in each.how if part not in everywhere)
 
 
-def _models(survey: Preflight, target: PlannedOutput) -> Table:
+def _models(preflight: Preflight, target: PlannedOutput) -> Table:
     table = plain_table("", "model", "parameters", "dtype", "size", "licence")
     for origin in target.origins:
-        model = survey.steps.models[origin.reference]
+        model = preflight.steps.models[origin.reference]
         dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
         size = sum(info.n_bytes for info in model.tensors.values())
         licences = "; LoRA: ".join(licence or UNKNOWN for _, licence in origin.licences)
@@ -102,7 +109,7 @@ def _models(survey: Preflight, target: PlannedOutput) -> Table:
     return table
 
 
-def _tensors(groups: Sequence[MergeGroup], everywhere: Sequence[str]) -> Table:
+def _tensors(groups: Sequence[JobGroup], everywhere: Sequence[str]) -> Table:
     """Return the table of groups, without the values that all share."""
     own = [_own(each, everywhere) for each in groups]
     table = plain_table("", "tensors", "shape", "dtype")

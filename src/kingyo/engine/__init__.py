@@ -1,18 +1,21 @@
-"""From a recipe to weights: an inert plan, and the two places where its result can go.
+"""Merge models by a recipe: check it, plan it, and write the result to a folder or into a live model.
 
-``plan`` checks all that can be known before a weight is touched. ``into`` fills a live model, ``to_folder``
-writes a checkpoint; both run the same jobs, so both give the same bits.
+``plan`` checks everything that is known before a weight is read. ``into`` fills a live model and
+``to_folder`` writes a checkpoint. Both run the same jobs, so both give the same bits.
 """
 
-from kingyo.engine.chain import plan_book
+from kingyo.engine.book import plan_book
 from kingyo.engine.compute import Read, compute
 from kingyo.engine.execute import How
 from kingyo.engine.folder import Writing, to_folder
-from kingyo.engine.inner import planned_checkpoint
-from kingyo.engine.live import into
+from kingyo.engine.in_place import into
+from kingyo.engine.jobs import TensorInput, TensorJob
 from kingyo.engine.options import MergeOptions
-from kingyo.engine.plan import Plan, TensorInput, TensorJob, plan
-from kingyo.engine.sources import Sources, open_sources, rooted, rooted_book
+from kingyo.engine.paths import rooted, rooted_book
+from kingyo.engine.plan import Plan
+from kingyo.engine.planned_checkpoint import planned_checkpoint
+from kingyo.engine.planning import plan
+from kingyo.engine.sources import Sources, open_sources
 
 __all__ = [
     "How",

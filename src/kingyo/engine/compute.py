@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from traceback import extract_tb
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
+from kingyo.engine.jobs import TensorJob
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Blend, Lazy
@@ -16,9 +17,6 @@ from kingyo.kernels.facts import Facts
 from kingyo.kernels.measures import is_finite
 from kingyo.kernels.work import write
 from kingyo.methods import TensorContext, hides_nonfinite
-
-if TYPE_CHECKING:  # a plan may hold merges that are computed as its other models are read
-    from kingyo.engine.plan import TensorJob
 
 Read = Callable[[str, str], Tensor]
 """Model reference, tensor name -> the tensor as stored."""

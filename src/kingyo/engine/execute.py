@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kingyo.engine.compute import Read, method_failed, not_finite, result
-from kingyo.engine.plan import TensorJob
+from kingyo.engine.jobs import TensorJob
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
 from kingyo.kernels import Draft, Lazy

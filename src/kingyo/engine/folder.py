@@ -1,4 +1,4 @@
-"""Where a plan goes in the end: a checkpoint on disk, shard by shard."""
+"""Write a merge as a checkpoint on disk, shard by shard."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from kingyo.checkpoints.companions import CODE
 from kingyo.checkpoints.file_stamps import file_stamps
 from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.writer import CheckpointWriter
-from kingyo.engine.derived import leaves, stamp
 from kingyo.engine.execute import How, execute
+from kingyo.engine.jobs import TensorJob
 from kingyo.engine.options import MergeOptions
-from kingyo.engine.plan import Plan, TensorJob
+from kingyo.engine.plan import Plan
+from kingyo.engine.source_files import on_disk, stamp
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.blocks import Span
@@ -29,38 +30,43 @@ from kingyo.vocabulary import TOKENIZER_FILES
 
 
 class Watch(Protocol):
-    """Whoever shows how a checkpoint is written."""
+    """Receives the progress of a merge."""
 
     def start(self, shards: Sequence[int], finished: int) -> None:
-        """It begins: bytes of weights in each shard; how many bytes an earlier try has finished."""
+        """Writing begins.
+
+        Args:
+            shards: bytes of weights in each shard.
+            finished: bytes that an interrupted merge has completed.
+        """
         ...
 
     def drop(self, files: int) -> None:
-        """So many complete files of an earlier try are gone: they were of something else."""
+        """This number of complete files of an interrupted merge was deleted, since they do not match."""
         ...
 
     def wrote(self, n_bytes: int) -> None:
-        """So many bytes of weights more are written; several threads call it."""
+        """This number of further bytes was written; several threads call this method."""
         ...
 
     def finish(self, shard: int) -> None:
-        """A shard is complete, now or from an earlier try."""
+        """A shard is complete, now or since an interrupted merge."""
         ...
 
     def broken(self, tensor: str) -> None:
-        """A tensor that was written holds NaN or infinity; several threads call it."""
+        """A written tensor holds NaN or infinity; several threads call this method."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Writing:
-    """How one folder is written, beside what the options of the merge say.
+    """How one folder is written, in addition to the options of the merge.
 
     Attributes:
         is_one_of_several: see ``CheckpointWriter.complete``.
-        around: files of the pipeline that the output is a component of, by their names in it: the folder gets
-            them as they are, and the checkpoint in a folder of its own. None: it is written by itself.
-        watch: is told of progress.
+        around: files of the diffusers pipeline that the output is a component of, by their names in it; they
+            are copied, and the checkpoint goes into a subfolder. None: the component is written alone.
+        watch: receives progress.
         compiled: see ``How``.
     """
 
@@ -77,38 +83,44 @@ def to_folder(
     options: MergeOptions | None = None,
     writing: Writing | None = None,
 ) -> Path:
-    """Write a merge as a checkpoint; all or nothing. After an interrupt the same call goes on where it was.
+    """Write a merge as a checkpoint, completely or not at all. After an interrupt the same call continues.
 
-    Memory is needed for a part of a tensor and thread, whatever the size of the models; docs/architecture.md
-    lists what some methods need beside (matrices for singular values, ranks of all entries of a tensor).
+    Each thread needs memory for a part of a tensor, whatever the size of the models. Some methods need more:
+    see docs/architecture.md.
 
     Args:
-        plan: what to compute.
+        plan: the plan.
         out: a new or empty folder.
-        files: further files for it, name -> content.
-        options: of the merge; those of the recipe alone (seed, component) are applied already.
-        writing: what goes around the checkpoint, and who is told of progress.
+        files: further files for it, by name.
+        options: options of the merge; ``seed`` and ``component`` are part of the plan already.
+        writing: what goes around the checkpoint, and who receives progress.
+
+    Returns:
+        ``out``.
 
     Raises:
         KingyoError: ``out`` is one of the sources; or see ``compute`` and ``CheckpointWriter``.
+
+    Example:
+        >>> to_folder(plan(recipe, open_sources(recipe)), Path("merged"))  # doctest: +SKIP
     """
     check_no_source(plan, out)
     chosen, asked = options or MergeOptions(), writing or Writing()
     writer = _writer(plan, out, chosen, asked.around)
     if writer.is_published:
         return out
-    inside = _inside(plan, asked.around)
-    own = {str(Path(inside, name)): text for name, text in (plan.tokenizer_files or {}).items()}
-    before = _count_complete(out, inside)
+    inside = _subfolder(plan, asked.around)
+    tokenizer = {str(Path(inside, name)): text for name, text in (plan.tokenizer_files or {}).items()}
+    n_before = sum(1 for _ in (hidden(out) / "content" / inside).glob("*.safetensors"))
     plan.sources.check_unchanged()
     with writer:
-        dropped = before - writer.n_finished
-        if dropped > 0 and asked.watch is not None:
-            asked.watch.drop(dropped)
+        n_dropped = n_before - writer.n_finished
+        if n_dropped > 0 and asked.watch is not None:
+            asked.watch.drop(n_dropped)
         _write_shards(plan, writer, replace(chosen.how, compiled=asked.compiled), asked.watch)
         return writer.complete(
             like=plan.like,
-            files={**own, **(files or {})},
+            files={**tokenizer, **(files or {})},
             without=() if plan.tokenizer_files is None else TOKENIZER_FILES,
             more=CODE if chosen.copy_code else (),
             around=asked.around or {},
@@ -116,14 +128,9 @@ def to_folder(
         )
 
 
-def _inside(plan: Plan, around: Mapping[str, Path] | None) -> str:
-    """The folder in the output that gets the checkpoint: of a component its own."""
+def _subfolder(plan: Plan, around: Mapping[str, Path] | None) -> str:
+    """Return the folder of the checkpoint within the output: the component's name in a pipeline."""
     return "" if around is None else plan.like.path.absolute().name
-
-
-def _count_complete(out: Path, inside: str) -> int:
-    """How many files of weights an earlier try has left."""
-    return sum(1 for _ in (hidden(out) / "content" / inside).glob("*.safetensors"))
 
 
 def _writer(
@@ -135,12 +142,12 @@ def _writer(
         identity=identity(plan, around),
         max_shard_bytes=options.max_shard_bytes,
         force=options.force,
-        stem=str(Path(_inside(plan, around), plan.like.stem)),
+        stem=str(Path(_subfolder(plan, around), plan.like.stem)),
     )
 
 
 def count_kept(plan: Plan, out: Path, options: MergeOptions) -> int:
-    """How many files of weights an earlier try of the same merge has finished, which another will keep.
+    """Return how many weight files of an interrupted merge the same merge would keep.
 
     Raises:
         KingyoError: see ``CheckpointWriter``.
@@ -151,7 +158,7 @@ def count_kept(plan: Plan, out: Path, options: MergeOptions) -> int:
 
 
 def out_tensors(plan: Plan) -> list[OutTensor]:
-    """What will be written."""
+    """Return the tensors that will be written."""
     return [OutTensor(name=job.name, shape=job.shape, dtype=job.dtype) for job in plan.jobs]
 
 
@@ -162,59 +169,11 @@ def _write_shards(plan: Plan, writer: CheckpointWriter, how: How, watch: Watch |
     for shard, jobs in _by_shard(plan, writer):
         if not writer.is_finished(shard):
             writer.begin(shard)
-            execute(jobs, plan.sources.read, _WeightFile(writer, watch), how, plan.sources.read_raw)
-            plan.sources.check_unchanged()  # it may have been read from files of both
+            execute(jobs, plan.sources.read, _ShardSink(writer, watch), how, plan.sources.read_raw)
+            plan.sources.check_unchanged()  # a file may have changed meanwhile
             writer.finish(shard)
         if watch is not None:
             watch.finish(shard)
-
-
-def identity(plan: Plan, around: Mapping[str, Path] | None = None) -> str:
-    """What a merge depends on: recipe, sizes and times of the files of sources and pipeline, this version."""
-    stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.weights_of)]
-    pipeline = (
-        [] if around is None else [{str(file): each for file, each in file_stamps(around.values()).items()}]
-    )
-    text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps, *pipeline])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _own_code(plan: Plan) -> str | None:
-    """The user's file that holds the method, if one does."""
-    method = plan.recipe.merge_method
-    if not is_in_file(method):
-        return None
-    file = Path(whole_reference(method, plan.sources.folder or Path.cwd()).rpartition(":")[0])
-    return file.read_text(encoding="utf-8") if file.is_file() else None
-
-
-class _WeightFile:
-    """A writer as a sink: a thread fills the same memory again and again."""
-
-    def __init__(self, writer: CheckpointWriter, watch: Watch | None) -> None:
-        self._writer = writer
-        self._watch = watch
-        self._memory = local()
-
-    def place(self, job: TensorJob, span: Span) -> Tensor:
-        """See ``Sink``."""
-        n = span[1] - span[0]
-        dtype, vector = getattr(self._memory, "last", (None, None))
-        if vector is None or dtype != job.dtype or vector.numel() < n:
-            vector = empty_vector(n, job.dtype)
-            self._memory.last = job.dtype, vector
-        return vector[:n]
-
-    def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
-        """See ``Sink``."""
-        self._writer.write(job.name, span[0], numbers)
-        if self._watch is not None:
-            self._watch.wrote(numbers.numel() * numbers.element_size())
-
-    def broken(self, job: TensorJob) -> None:
-        """See ``Sink``."""
-        if self._watch is not None:
-            self._watch.broken(job.name)
 
 
 def _by_shard(plan: Plan, writer: CheckpointWriter) -> Iterator[tuple[int, list[TensorJob]]]:
@@ -224,14 +183,62 @@ def _by_shard(plan: Plan, writer: CheckpointWriter) -> Iterator[tuple[int, list[
     yield from sorted(jobs.items())
 
 
+def identity(plan: Plan, around: Mapping[str, Path] | None = None) -> str:
+    """Return a hash of everything that a merge depends on: recipe, files of its models, kingyo's version."""
+    stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.weights_of)]
+    pipeline = (
+        [] if around is None else [{str(file): each for file, each in file_stamps(around.values()).items()}]
+    )
+    text = json.dumps([__version__, plan.recipe.hash, _code_of_method(plan), stamps, *pipeline])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _code_of_method(plan: Plan) -> str | None:
+    """Return the content of the user's file that defines the method; None for a registered method."""
+    method = plan.recipe.merge_method
+    if not is_in_file(method):
+        return None
+    file = Path(whole_reference(method, plan.sources.folder or Path.cwd()).rpartition(":")[0])
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+class _ShardSink:
+    """Write results into a shard; each thread reuses one buffer. See ``Sink``."""
+
+    def __init__(self, writer: CheckpointWriter, watch: Watch | None) -> None:
+        self._writer = writer
+        self._watch = watch
+        self._memory = local()
+
+    def place(self, job: TensorJob, span: Span) -> Tensor:
+        """Return the thread's buffer."""
+        n = span[1] - span[0]
+        dtype, vector = getattr(self._memory, "last", (None, None))
+        if vector is None or dtype != job.dtype or vector.numel() < n:
+            vector = empty_vector(n, job.dtype)
+            self._memory.last = job.dtype, vector
+        return vector[:n]
+
+    def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
+        """Write the numbers of a span."""
+        self._writer.write(job.name, span[0], numbers)
+        if self._watch is not None:
+            self._watch.wrote(numbers.numel() * numbers.element_size())
+
+    def broken(self, job: TensorJob) -> None:
+        """Report a tensor with NaN or infinity."""
+        if self._watch is not None:
+            self._watch.broken(job.name)
+
+
 def check_no_source(plan: Plan, out: Path) -> None:
-    """Refuse to write over a source, around one, or into one.
+    """Check that a folder is not a source, nor inside of one, nor around one.
 
     Raises:
-        KingyoError: ``out`` does.
+        KingyoError: it is.
     """
     target = out.resolve()
-    for model in leaves(plan.sources.values()):
+    for model in on_disk(plan.sources.values()):
         place = model.path.resolve()
         if target.is_relative_to(place) or place.is_relative_to(target):
             raise KingyoError(

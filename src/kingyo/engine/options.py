@@ -1,14 +1,16 @@
-"""Options of a merge, as ``kingyo merge`` and ``kingyo.merge`` take them."""
+"""Options of ``kingyo merge`` and ``kingyo.merge``."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES
 from kingyo.engine.execute import How
 from kingyo.errors import KingyoError
+from kingyo.recipe import RecipeBook
 
 MOST_THREADS = 1024
 
@@ -18,16 +20,16 @@ class MergeOptions:
     """Options of a merge.
 
     Attributes:
-        seed: of random methods, in place of the recipe's.
-        max_shard_bytes: where a new file of weights begins.
-        threads: how many compute; as many as torch uses when None.
-        force: replace the model that the output folder holds.
-        allow_nonfinite: go on with NaN and infinity.
-        copy_code: copy the Python files that a config names; they are never run.
-        ignore_licences: the user answers for licences that forbid to merge.
-        component: what is merged of pipelines of diffusers that the recipe names whole.
-        pipeline: write the pipeline around a component, too.
-        allow_pickle: read weights that are there only as pickles; see ``open_checkpoint``.
+        seed: seed of random methods; overrides the recipe's.
+        max_shard_bytes: the largest size of a weight file.
+        threads: number of threads; None: as many as torch uses.
+        force: replace the model in the output folder.
+        allow_nonfinite: continue if weights are NaN or infinite.
+        copy_code: copy the Python files that a config names. They are not run.
+        ignore_licences: merge models whose licences forbid it, at the user's responsibility.
+        component: the component to merge, if the recipe names complete diffusers pipelines.
+        pipeline: also write the pipeline around a component.
+        allow_pickle: read weights that exist only as pickles; see ``open_checkpoint``.
 
     Raises:
         KingyoError: ``seed`` or ``threads`` is out of range.
@@ -53,10 +55,39 @@ class MergeOptions:
                     key,
                     expected=f"a whole number of at least {least}{at_most}",
                     received=repr(value)[:80],
-                    remedy=f"Give {key} such a number, or leave it out.",
+                    remedy=f"Set {key} to such a number, or leave it out.",
                 )
 
     @property
     def how(self) -> How:
         """How the jobs of the merge run."""
         return How(threads=self.threads, nonfinite=self.allow_nonfinite)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeRequest:
+    """The arguments of one call of ``kingyo merge``.
+
+    Attributes:
+        recipe: the recipe file, or its content.
+        out: the folder to make.
+        folder: base of the recipe's relative paths; None: the folder of the file, or the working directory.
+        options: options of the merge.
+    """
+
+    recipe: Path | RecipeBook
+    out: Path
+    folder: Path | None = None
+    options: MergeOptions = field(default_factory=MergeOptions)
+
+    @property
+    def name(self) -> str:
+        """Name of the recipe in messages."""
+        return str(self.recipe) if isinstance(self.recipe, Path) else "recipe"
+
+    @property
+    def root(self) -> Path:
+        """Base of the recipe's relative paths."""
+        if self.folder is not None:
+            return self.folder
+        return self.recipe.parent if isinstance(self.recipe, Path) else Path()

@@ -6,22 +6,22 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.export.task_files import ITEMS, TASK, TASKS
 from kingyo.io.units import amount_text, counted
 from kingyo.lineage import (
+    INHERITED,
     Origin,
-    base_models,
     bullets,
     cell,
+    describe_path,
     fence,
-    front_licence,
+    front_matter,
     models_section,
-    passed,
     public_name,
     public_recipe,
+    recipe_section,
+    render,
     table,
 )
 from kingyo.models.kinds import ModelKind, Options, called
@@ -43,10 +43,11 @@ kingyo evaluate . {task} --split test
 `{items} the items of all splits with their answers: leave {them} out where you publish this
 folder, if the test items are to stay unseen."""
 
-_LIMITS = """\
-- It was selected for {tasks}. Nothing is known of it elsewhere; abilities of its sources may be lost.
-- Scores hold for {scored} of `{task}`, within the intervals above.
-- It inherits the biases of the models that went in, and nobody has checked it for safety."""
+_LIMITS = (
+    "It was selected for {tasks}. Nothing is known of it elsewhere; abilities of its sources may be lost.",
+    "Scores hold for {scored} of `{task}`, within the intervals above.",
+    INHERITED,
+)
 
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
 
@@ -102,44 +103,39 @@ class Card:
 
 def render_card(card: Card) -> str:
     """Write the card: YAML that the Hub reads, then Markdown for people."""
-    head = yaml.safe_dump(front_matter(card), sort_keys=False, allow_unicode=True)
-    parts = [
-        f"---\n{head}---\n\n# {cell(card.title)}\n\n{_summary(card)}",
-        f"## Scores\n\n{_scores(card)}",
-        f"## Models that went in\n\n{models_section(card.origins)}",
-        f"## Recipe\n\n{_recipe(card)}",
-        f"## How it was bred\n\n{_history(card)}",
-        f"## Use\n\n{_use(card)}",
-        f"## Score it again\n\n{_AGAIN.format(**_files(card))}",
-        f"## Limits\n\n{_LIMITS.format(**_files(card), scored=card.kind.card.scored)}",
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def front_matter(card: Card) -> dict[str, object]:
-    """Return what the Hub reads."""
-    languages, bases = _languages(card), base_models(card.origins)
-    if card.is_copy and len(card.recipe.references) == 1:
-        bases.pop("base_model_relation", None)  # nothing was merged
-    is_trained = card.chosen.trial.search == TRAINED
-    if is_trained and "base_model_relation" in bases:
-        bases["base_model_relation"] = "finetune"
-    return {
-        **front_licence(card.origins),
-        **({"language": languages} if languages else {}),
-        "library_name": card.kind.card.library,
-        "pipeline_tag": card.kind.card.pipeline_tag,
-        **bases,
-        "tags": ["kingyo"] if card.is_copy or is_trained else ["merge", "kingyo"],
+    part, files = card.kind.card, _files(card)
+    front = front_matter(
+        card.origins,
+        library=part.library,
+        pipeline_tag=part.pipeline_tag,
+        languages=_graded_languages(card),
+        relation=_relation(card),
+    )
+    limits = (limit.format(**files, scored=part.scored) for limit in _LIMITS)
+    sections = {
+        "Scores": _scores(card),
+        "Source models": models_section(card.origins),
+        "Recipe": _recipe(card),
+        "Search": _history(card),
+        "Use": _use(card),
+        "Evaluate it again": _AGAIN.format(**files),
+        "Limits": bullets(limits),
     }
+    return render(card.title, front, _summary(card), sections)
 
 
-def _languages(card: Card) -> list[str]:
-    told = [language for origin in card.origins for language in origin.languages]
+def _relation(card: Card) -> str | None:
+    """Return its relation to the source models, as the Hub calls it; None for a copy."""
+    if card.is_copy:
+        return None
+    return "finetune" if card.chosen.trial.search == TRAINED else "merge"
+
+
+def _graded_languages(card: Card) -> list[str]:
+    """Return the languages that graders of the run require."""
     specs = card.config.specs.values()
-    graded = [option for spec in specs for name, option in spec.graders if name == "language"]
-    codes = [option for option in graded if isinstance(option, str) and LANGUAGE_CODE.fullmatch(option)]
-    return list(dict.fromkeys([*codes, *told]))
+    options = [option for spec in specs for name, option in spec.graders if name == "language"]
+    return [option for option in options if isinstance(option, str) and LANGUAGE_CODE.fullmatch(option)]
 
 
 def _summary(card: Card) -> str:
@@ -174,7 +170,7 @@ def _what(card: Card) -> str:
 
 def _merged(card: Card) -> str:
     if card.recipe.path:
-        return passed(card.recipe, {origin.reference: origin.name for origin in card.origins})
+        return describe_path(card.recipe, {origin.reference: origin.name for origin in card.origins})
     base = card.recipe.base_model
     names = ", ".join(cell(origin.name) for origin in card.origins if origin.reference != base)
     return f"A merge of {names}{'' if base is None else ' relative to their base'}"
@@ -269,8 +265,7 @@ def _difference(comparison: PairedComparison) -> str:
 
 def _recipe(card: Card) -> str:
     text = public_recipe(card.recipe, card.origins).to_yaml()
-    note = "`recipe.yaml` holds it with paths as seen from this folder, where it was exported."
-    return f"{fence(text, 'yaml')}\n\n{note} Its hash in the run is `{card.recipe.hash[:16]}`."
+    return recipe_section(text, f"Its hash in the run is `{card.recipe.hash[:16]}`.")
 
 
 def _searched(search: Mapping[str, object]) -> str:

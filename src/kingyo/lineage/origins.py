@@ -12,8 +12,8 @@ import yaml
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.model_reference import HUB_NAME, PIPELINE, parse_reference, whole_model
-from kingyo.engine.sources import replaced
 from kingyo.recipe import Recipe
+from kingyo.vocabulary import replaced
 
 FENCE = "---"
 _LONGEST = 1 << 20  # characters of a card to read; its front matter comes first

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from kingyo.engine.options import MOST_THREADS
 from kingyo.io.schema import Real, parse_model
 from kingyo.recipe import MERGED
 from kingyo.run.config_sections import (
@@ -24,7 +25,6 @@ from kingyo.run.config_sections import (
 from kingyo.tasks.spec import TaskSpec
 
 Space = Literal["parameters", "dataflow", "hybrid"]
-MAX_THREADS = 1024
 MAX_WORKERS = 1024
 WEIGHT_OBJECTIVES = ("closeness", "few_sources")
 PATH_OBJECTIVES = ("few_hops",)
@@ -77,7 +77,7 @@ class RunConfig(StrictModel):
     finalists: Count = Field(default_factory=_default_finalists)
     batch_size: Count = 128
     device: str = "cpu"
-    threads: Annotated[Count, Field(le=MAX_THREADS)] | None = None
+    threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
     runner: Literal["local", "processes", "ray"] = "local"
     workers: Annotated[Count, Field(le=MAX_WORKERS)] = 1
     timeout: Annotated[Real, Field(gt=0)] | None = None

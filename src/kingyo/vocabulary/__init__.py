@@ -2,6 +2,7 @@
 
 from kingyo.vocabulary.build import Vocabulary, build_vocabulary
 from kingyo.vocabulary.compare import Diagnostic, check_tokens, compare
+from kingyo.vocabulary.references import all_references, replaced, tokenizer_choice
 from kingyo.vocabulary.rows import Fetch, Fill, RowMap
 from kingyo.vocabulary.source_models import TokenModels
 from kingyo.vocabulary.templates import KNOWN, find_markers, read_template, resolve_template
@@ -26,6 +27,7 @@ __all__ = [
     "TokenizerChoice",
     "Vocabulary",
     "Zero",
+    "all_references",
     "build_vocabulary",
     "check_tokens",
     "compare",
@@ -33,7 +35,9 @@ __all__ = [
     "parse_tokenizer",
     "read_template",
     "read_tokenizer",
+    "replaced",
     "resolve_template",
     "stored_files",
+    "tokenizer_choice",
     "with_template",
 ]

@@ -1,0 +1,172 @@
+"""Merge into the weights of a live model, in place, for one candidate of a search after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+from kingyo.engine.compute import not_finite, result
+from kingyo.engine.execute import How, Prepared, fill
+from kingyo.engine.jobs import TensorJob
+from kingyo.engine.plan import Plan
+from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.kernels import Blend, Draft, Lazy, RankedChance
+from kingyo.kernels.device import moved
+from kingyo.kernels.work import Filling, prepare
+
+_LOAD_LIVE = "Load the live model from one of the models of the recipe."
+
+
+def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> None:
+    """Write a merge into a live model, in place. After an error, fill the model again before using it.
+
+    Args:
+        plan: the plan.
+        weights: the live tensors by their names in the checkpoint, in the dtype of the plan or a wider one.
+            Several names may share memory (a tied head).
+        how: number of threads and the like.
+
+    Raises:
+        KingyoError: names, shapes or dtypes differ from the plan's, or see ``compute``.
+        ChangedSourceError: a file of a source has changed since it was opened.
+    """
+    _check_live(plan, weights)
+    chosen = how or How()
+    if chosen.compiled is None:  # further candidates are likely
+        chosen = replace(chosen, compiled=True)
+    plan.sources.check_unchanged()
+    live = _LiveSink(plan, weights, nonfinite=chosen.nonfinite)
+    fill(plan.jobs, live.prepared, live.end, chosen)
+    plan.sources.check_unchanged()  # a file may have changed meanwhile
+    plan.sources.facts.flush()
+
+
+class _LiveSink:
+    """Fill live tensors; directly, if they have the dtype of the results."""
+
+    def __init__(self, plan: Plan, weights: Mapping[str, Tensor], *, nonfinite: bool) -> None:
+        self._tensors = plan.sources.mapped
+        self._facts = plan.sources.facts
+        self._is_mapped = all(map(self._tensors.is_mapped, plan.sources))
+        self._weights = weights
+        self._nonfinite = nonfinite
+
+    def prepared(self, job: TensorJob) -> Prepared:
+        """Prepare a job; see ``fill``."""
+        place = self._place(job)
+        merged = result(job, self._tensors.read, self._facts, nonfinite=self._nonfinite)
+        n_bytes = self._memory(job, merged)
+        if not place.is_cpu and isinstance(merged, Draft):
+            merged = merged.decided
+        if not place.is_cpu and isinstance(merged, Blend):
+            merged = moved(merged, lambda tensor: self._tensors.copy_on(place.device, tensor)) or merged
+        return prepare(merged, (0, place.numel()), place), n_bytes
+
+    def _memory(self, job: TensorJob, merged: Tensor | Lazy) -> int:
+        """Return the bytes that a result needs before it is computed, without mapped files."""
+        n_bytes = 0 if self._is_mapped else 4 * math.prod(job.shape) * self._count_computed(job)
+        blend = merged.blend if isinstance(merged, Draft) else merged
+        if isinstance(blend, Blend):
+            for term in blend.terms:
+                if not self._tensors.holds(term.source):  # computed by the method; may be in no cache
+                    n_bytes += term.source.nbytes
+                if isinstance(term.keep, RankedChance):
+                    n_bytes += term.keep.ranks.nbytes
+        elif isinstance(merged, torch.Tensor):
+            n_bytes += merged.nbytes
+        return n_bytes
+
+    def _count_computed(self, job: TensorJob) -> int:
+        return sum(not self._tensors.is_mapped(each.reference) for each in job.reads)
+
+    def end(self, job: TensorJob, filling: Filling, is_finite: bool) -> None:
+        """Check a filled tensor, and convert it if the live tensor has a wider dtype."""
+        if not is_finite and not self._nonfinite:
+            raise not_finite(job, self._tensors.read)
+        live = self._weights[job.name]
+        if live.dtype != filling.out.dtype:
+            live.detach().view(-1).copy_(filling.out)
+
+    def _place(self, job: TensorJob) -> Tensor:
+        live, dtype = self._weights[job.name], getattr(torch, job.dtype)
+        if live.dtype == dtype:
+            return live
+        return torch.empty(live.numel(), dtype=dtype, device=live.device)
+
+
+def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
+    """Check that the live tensors are those of the plan, each in separate memory."""
+    _check_names(plan, weights)
+    places: list[tuple[str, int, int, str]] = []
+    for job in plan.jobs:
+        live = weights[job.name]
+        _check_tensor(job, live)
+        if live.nbytes:
+            start = live.data_ptr()
+            places.append((str(live.device), start, start + live.nbytes, job.name))
+    places.sort()
+    for (device, _, end, owner), (other, start, _, name) in pairwise(places):
+        if device == other and start < end:
+            raise KingyoError(
+                "weights",
+                expected=f"separate memory for {name}, which the merge does not tie",
+                received=f"the memory of {owner}",
+                remedy="Load the live model untied (tie_word_embeddings: false).",
+            )
+
+
+def _check_names(plan: Plan, weights: Mapping[str, Tensor]) -> None:
+    planned = {job.name for job in plan.jobs}
+    odd = planned - weights.keys()
+    more = weights.keys() - planned
+    if more:
+        memory = {weights[name].data_ptr() for name in planned & weights.keys()}
+        odd |= {name for name in more if weights[name].data_ptr() not in memory}
+    if odd:
+        first = min(odd)
+        raise KingyoError(
+            "weights",
+            expected="the tensors of the plan",
+            received=f"'{first}', which is not in the {'live model' if first in planned else 'plan'}",
+            remedy=_LOAD_LIVE,
+        )
+
+
+def _check_tensor(job: TensorJob, live: Tensor) -> None:
+    if live.shape != job.shape:
+        raise KingyoError(
+            job.name, expected=f"{list(job.shape)}", received=f"{list(live.shape)} live", remedy=_LOAD_LIVE
+        )
+    if live.is_meta or live.layout != torch.strided or live.is_neg() or not live.is_contiguous():
+        raise KingyoError(
+            job.name,
+            expected="a live tensor in one piece of memory",
+            received=_form_of(live),
+            remedy="Load the model again, with its weights as stored.",
+        )
+    dtype = getattr(torch, job.dtype)
+    if live.dtype != dtype and not _holds(live.dtype, dtype):
+        raise KingyoError(
+            job.name,
+            expected=f"a live model that holds {job.dtype}",
+            received=str(live.dtype).removeprefix("torch."),
+            remedy="Give the recipe the live model's dtype, or load the model in the recipe's.",
+        )
+
+
+def _form_of(live: Tensor) -> str:
+    if live.is_meta:
+        return "one without memory (on the device meta)"
+    if live.layout != torch.strided:
+        return f"one with the layout {str(live.layout).removeprefix('torch.')}"
+    return "a negated view" if live.is_neg() else "a view with gaps, or transposed"
+
+
+def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:
+    """Return whether a dtype holds every number of another; float8 types hold only their own numbers."""
+    if wide.is_complex or 1 in {wide.itemsize, narrow.itemsize}:
+        return False
+    return torch.promote_types(narrow, wide) == wide

@@ -1,0 +1,150 @@
+"""Turn a layer path with scales into slices that other programs can merge.
+
+The stream h that enters hop k is multiplied by its scale, so it is C_k times the stream without scales, where
+C_k is the product of all scales up to hop k. A pre-norm block returns the same for C h as for h. So h / C_k
+passes through the same blocks if the output of each block is divided by C_k: the weights and biases of the
+two projections with which a block writes to the stream. The final norm cancels C. (The live model also
+scales the epsilon of its norms, so both agree for small streams too.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from kingyo.checkpoints import Checkpoint, Stack, check_passing, check_places
+from kingyo.errors import KingyoError
+from kingyo.recipe import PASSTHROUGH, Conditional, Hop, Recipe, Slice, SliceSource, cumulative
+
+_WRITES = re.compile(
+    r"(self_attn|attn|attention)\.(o_proj|out_proj|dense|c_proj)\.(weight|bias)"
+    r"|(mlp|block_sparse_moe)\.(.*\.)?(down_proj|c_proj|dense_4h_to_h|fc2|w2)(\.weight|\.bias)?"
+)
+"""The tensors with which a block writes to the stream."""
+FOLDABLE = (
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gpt2",
+    "gpt_neox",
+    "phi3",
+    "mixtral",
+    "qwen2_moe",
+    "qwen3_moe",
+    "smollm3",
+    "granite",
+    "cohere",
+    "stablelm",
+)
+"""Tested architectures (``model_type``): their blocks have norms before attention and MLP, and none after."""
+
+
+def path_to_slices(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
+    """Return a recipe with one slice for each hop of its layer path; a recipe without a path is unchanged.
+
+    Args:
+        recipe: the recipe.
+        opened: its models, including the results of its own merges.
+
+    Raises:
+        KingyoError: the recipe has another method than passthrough, or parameters; the layers of its models
+            cannot follow one another; or scales cannot be folded into the weights.
+    """
+    if not recipe.path:
+        return recipe
+    check_path(recipe, opened)
+    return replace(recipe, path=(), slices=tuple(_slices(recipe.path, opened)), merges={})
+
+
+def check_path(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
+    """Check a recipe with a layer path.
+
+    Raises:
+        KingyoError: another method than passthrough, or parameters; a model that is not decoder-only; or
+            models that one config cannot describe.
+    """
+    if recipe.merge_method != PASSTHROUGH:
+        raise KingyoError(
+            "merge_method",
+            expected=f"{PASSTHROUGH}, since a path merges no tensors",
+            received=f"'{recipe.merge_method}'",
+            remedy="Set merge_method: passthrough, and write other merges below merges:, each with a name.",
+        )
+    if recipe.parameters:
+        raise KingyoError(
+            "parameters",
+            expected="none beside path",
+            received=", ".join(f"'{name}'" for name in recipe.parameters),
+            remedy="Write scales in the path, beside the layers.",
+        )
+    _check_models(recipe, opened)
+
+
+def check_foldable(model: Checkpoint) -> None:
+    """Check that scales can be folded into the weights of a model.
+
+    Raises:
+        KingyoError: its architecture is not in ``FOLDABLE``.
+    """
+    kind = model.config.get("model_type")
+    if kind not in FOLDABLE:
+        raise KingyoError(
+            f"path of {model.reference}",
+            expected="scale 1 everywhere, or an architecture whose weights can hold scales "
+            f"({', '.join(FOLDABLE)})",
+            received=f"scales in a model of type {kind}",
+            remedy="Remove the scales; in a run.yaml set scales: none.",
+        )
+
+
+def _check_models(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
+    """Check that all models are decoder-only, and that one config can describe their layers."""
+    passed = (hop.model for hop in recipe.path)
+    references = dict.fromkeys(each for each in (recipe.base_model, *passed) if each is not None)
+    for reference in references:
+        _check_decoder(opened[reference])
+    first = opened[next(iter(references))]
+    part = _layers_of(first).part
+    for reference in references:
+        check_passing(first, opened[reference], part=part, is_framed=recipe.base_model is not None)
+    check_places(first, [hop.layer for hop in recipe.path])
+
+
+def _check_decoder(model: Checkpoint) -> None:
+    stacks = model.layout.stacks
+    if len(stacks) != 1 or len(model.layout.parts) != 1:
+        names = [stack.prefix for stack in stacks] or list(model.layout.parts)
+        raise KingyoError(
+            f"path of {model.reference}",
+            expected="a model with one list of layers, as decoders have",
+            received=f"a model of type {model.config.get('model_type')} with {', '.join(names) or 'none'}",
+            remedy="Use decoder-only models; stack layers of other models as slices, below modules:.",
+        )
+
+
+def _slices(path: Sequence[Hop], opened: Mapping[str, Checkpoint]) -> Iterator[Slice]:
+    if any(hop.scale != 1 for hop in path):
+        for hop in path:
+            check_foldable(opened[hop.model])
+    for hop, scale in zip(path, cumulative(path), strict=True):
+        parameters = {} if scale == 1 else {"scale": _inverse(opened[hop.model], hop.layer, scale)}
+        source = SliceSource(model=hop.model, layers=(hop.layer, hop.layer + 1), parameters=parameters)
+        yield Slice(sources=(source,))
+
+
+def _inverse(model: Checkpoint, layer: int, scale: float) -> tuple[Conditional, ...]:
+    """Return 1 / scale for the tensors that write to the stream, and 1 for all others."""
+    stack = _layers_of(model)
+    names = [name for name in stack.blocks.get(layer, ()) if _WRITES.fullmatch(stack.rest(name))]
+    return (
+        *(Conditional(filter=name, value=1 / scale) for name in names),
+        Conditional(filter=None, value=1.0),
+    )
+
+
+def _layers_of(model: Checkpoint) -> Stack:
+    """Return the only stack of a decoder."""
+    return next(iter(model.layout.stacks))

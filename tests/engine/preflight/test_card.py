@@ -1,0 +1,94 @@
+"""The card of a merge, for models of every sort."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from kingyo.engine.card import render_card
+from kingyo.engine.preflight import check_merge
+from kingyo.engine.write import write
+from tests.checkpoints.architectures import DIFFUSERS, HAS_DIFFUSERS, build
+from tests.engine.preflight.conftest import Ask
+from tests.models_on_disk import fine_tuned
+
+LINEAR = "merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters: {weight: 1.0}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "library", "pipeline"),
+    [
+        ("gpt2", "transformers", "text-generation"),
+        ("vit", "transformers", "image-classification"),
+        ("t5", "transformers", None),
+        ("unet", "diffusers", None),
+    ],
+)
+def test_says_what_loads_it(ask: Ask, tmp_path: Path, kind: str, library: str, pipeline: str | None) -> None:
+    if kind in DIFFUSERS and not HAS_DIFFUSERS:
+        pytest.skip("diffusers is not installed")
+    build(kind, tmp_path / "one")
+    fine_tuned(tmp_path / "one", tmp_path / "two", seed=1)
+    found = check_merge(ask(LINEAR))
+    assert found.error is None, found.error
+    (target,) = found.targets
+    head = ModelCard(render_card(target)).data.to_dict()
+    assert head["library_name"] == library and head.get("pipeline_tag") == pipeline
+    out = write(found, target)
+    code = re.search(r"```python\n(.*?)\n```", (out / "README.md").read_text(), re.DOTALL)
+    if library == "diffusers":
+        assert code is None
+        return
+    assert code is not None
+    subprocess.run([sys.executable, "-c", code[1]], cwd=out, check=True)
+
+
+def test_text_of_others_cannot_break_out(ask: Ask, models: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "a|b`<b>"
+    fine_tuned(models / "base", odd, seed=4)
+    (odd / "README.md").write_text('---\nlicense: "mit|x\\n# evil"\nlanguage: ["en: [", 7]\n---\n')
+    found = check_merge(ask(models=[{"model": str(odd)}, {"model": "source-0"}]))
+    card = render_card(found.targets[0])
+    assert ModelCard(card).data.to_dict()["tags"] == ["merge", "kingyo"]
+    assert str(tmp_path) not in card
+    rows = [line for line in card.splitlines() if line.startswith("| ")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {4}
+    assert "\n# evil" not in card
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "promise"),
+    [
+        ("ties", {"weight": 0.5, "density": 0.5}, "from it, bit for bit."),
+        ("slerp", {"t": 0.5}, "bit for bit on one machine; others may"),
+        ("iso_c", {}, "bit for bit on one machine with one number of threads; others"),
+    ],
+)
+def test_promises_the_bits_that_the_method_does(
+    ask: Ask, method: str, parameters: dict[str, object], promise: str
+) -> None:
+    found = check_merge(ask(merge_method=method, parameters=parameters, models=[{"model": "source-0"}]))
+    assert promise in render_card(found.targets[0])
+
+
+def test_promises_no_more_than_an_earlier_step(ask: Ask) -> None:
+    first = "name: one\nmerge_method: iso_c\nbase_model: base\nmodels: [{model: source-0}]\n"
+    found = check_merge(ask(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
+    assert found.error is None, found.error
+    assert "bit for bit on one machine with one number of threads" in render_card(found.targets[0])
+
+
+def test_versions_from_the_hub_are_named(ask: Ask, models: Path, tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    place = tmp_path / "hub" / "snapshots" / commit
+    place.parent.mkdir(parents=True)
+    fine_tuned(models / "base", place, seed=4)
+    found = check_merge(ask(models=[{"model": str(place)}, {"model": "source-0"}]))
+    card = render_card(found.targets[0])
+    assert "| role | model | version | licence |" in card
+    assert f"`{commit[:12]}`" in card

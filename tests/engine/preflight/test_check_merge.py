@@ -1,0 +1,188 @@
+"""What is known of a merge before it is made: findings, targets, origins. No weight is read for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kingyo.checkpoints import TensorInfo
+from kingyo.engine import MergeOptions
+from kingyo.engine.preflight import Preflight, check_merge, estimate
+from kingyo.engine.preflight.folder import existing_parent
+from kingyo.engine.preflight.record import preflight_record
+from kingyo.errors import KingyoError
+from kingyo.recipe import load_recipes
+from tests.engine.preflight.conftest import Ask
+from tests.models_on_disk import fine_tuned, llama
+
+CHAIN = (
+    "name: one\nmerge_method: linear\nmodels: [{model: source-0}, {model: base}]\nparameters: {weight: 1}\n"
+    "---\n"
+    "name: two\nmerge_method: linear\nmodels: [{model: source-1}, {model: one}]\nparameters: {weight: 1}\n"
+)
+
+
+def told(found: Preflight, level: str) -> list[str]:
+    return [str(each.error) for each in found.of(level)]
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+@pytest.fixture
+def own(tmp_path: Path, models: Path) -> Path:
+    """A copy of ``source-1`` that a test may break; call it before ``ask`` writes the recipe."""
+    (tmp_path / "source-1").unlink(missing_ok=True)
+    return Path(shutil.copytree(models / "source-1", tmp_path / "own"))
+
+
+def test_a_sound_recipe(ask: Ask) -> None:
+    found = check_merge(ask())
+    assert found.error is None and found.of("error") == () and found.of("warning") == ()
+    (note,) = told(found, "note")
+    assert "the licence of source-0, source-1, base" in note and "not stated in its card" in note
+    (target,) = found.targets
+    assert [origin.name for origin in target.origins] == ["merged", "merged", "base"]
+    assert target.out == found.request.out
+
+
+def test_a_base_that_is_not_merged_is_told(ask: Ask) -> None:
+    """mergekit merges it as one more model."""
+    found = check_merge(ask(merge_method="linear", parameters={"weight": 1}))
+    (warning,) = told(found, "warning")
+    assert "base_model: expected a model that linear merges" in warning and "list it below models:" in warning
+    models = [{"model": "source-0"}, {"model": "base"}]
+    listed = ask(merge_method="linear", parameters={"weight": 1}, models=models)
+    assert check_merge(listed).of("warning") == ()
+
+
+def test_no_weight_is_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(info: TensorInfo) -> object:
+        raise AssertionError(f"read {info.name}")
+
+    monkeypatch.setattr("kingyo.checkpoints.checkpoint.map_tensor", refuse)
+    found = check_merge(ask())
+    assert estimate(found).written > 0
+    assert json.dumps(preflight_record(found, None))
+
+
+def test_configs_that_bend_a_merge_are_warnings(ask: Ask, own: Path) -> None:
+    edit_config(own, rope_parameters={"rope_theta": 500000.0, "rope_type": "default"})
+    found = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}]))
+    assert found.error is None
+    (warning,) = told(found, "warning")
+    assert "rope_theta" in warning and "10000.0 in base and 500000.0 in own" in warning
+
+
+def test_configs_that_break_it_are_errors(ask: Ask, own: Path) -> None:
+    edit_config(own, num_attention_heads=2, head_dim=8)
+    assert "num_attention_heads" in str(
+        check_merge(ask(models=[{"model": "own"}])).error
+    ) or "head_dim" in str(check_merge(ask(models=[{"model": "own"}])).error)
+
+
+def test_a_token_that_one_model_has_alone_is_a_warning(ask: Ask, own: Path) -> None:
+    data = json.loads((own / "tokenizer.json").read_text())
+    data["model"]["vocab"]["dog"] = len(data["model"]["vocab"])
+    (own / "tokenizer.json").write_text(json.dumps(data))
+    found = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}]))
+    assert found.error is None
+    assert any("'dog' only in own" in each for each in told(found, "warning"))
+    found = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union"))
+    assert found.error is None and told(found, "warning") == []
+
+
+def test_every_misfit_is_told(ask: Ask, tmp_path: Path) -> None:
+    llama(tmp_path / "wide", hidden=32)
+    llama(tmp_path / "deep", layers=5)
+    found = check_merge(ask(models=[{"model": "wide"}, {"model": "source-0"}, {"model": "deep"}]))
+    errors = told(found, "error")
+    assert len(errors) == 2
+    assert any("[64, 32] in wide" in each for each in errors)
+    assert any("in deep but not in base" in each for each in errors)
+    assert str(found.error).count("\n  ") == 2
+
+
+def test_mistakes_of_values_are_told_wherever_they_stand(ask: Ask) -> None:
+    models = [
+        {"model": "source-0", "parameters": {"density": [0.5, 1.5], "weight": True}},
+        {"model": "source-1", "parameters": {"density": [{"filter": "mlp", "value": -1}, {"value": 0.5}]}},
+    ]
+    found = check_merge(ask(models=models, parameters={"normalize": 3, "wieght": 1, "density": 0.5}))
+    assert len(found.of("error")) == 5
+    for each in (
+        "density of source-0: expected a number from 0 to 1; received 1.5",
+        "weight of source-0: expected a number; received True",
+        "density of source-1: expected a number from 0 to 1; received -1",
+        "normalize of parameters: expected true or false; received 3",
+        "parameters: expected parameters of ties; received 'wieght'. Did you mean 'weight'?",
+    ):
+        assert str(found.error).count(each) == 1, found.error
+
+
+def test_a_book_has_the_targets_that_nobody_needs(ask: Ask) -> None:
+    found = check_merge(ask(CHAIN))
+    (target,) = found.targets
+    assert target.out == found.request.out and [step.name for step in target.book.steps] == ["one", "two"]
+    assert {origin.reference for origin in target.origins} == {"source-0", "source-1", "base"}
+    other = "---\nname: three\nmerge_method: linear\nmodels: [{model: base}]\nparameters: {weight: 1}\n"
+    both = check_merge(ask(CHAIN + other))
+    assert [target.out.name for target in both.targets] == ["two", "three"]
+    assert [origin.reference for origin in both.targets[1].origins] == ["base"]
+    assert [len(target.book.steps) for target in both.targets] == [2, 1]
+
+
+def test_what_does_not_depend_on_a_mistake_is_planned(ask: Ask) -> None:
+    found = check_merge(ask(CHAIN.replace("source-1", "gone")))
+    assert len(found.of("error")) == 1 and "gone: expected a folder" in str(found.error)
+    assert set(found.steps.plans) == {"one"} and found.targets == ()
+
+
+def test_the_seed_goes_to_every_recipe(ask: Ask) -> None:
+    found = check_merge(replace(ask(CHAIN), options=MergeOptions(seed=9)))
+    assert {plan.recipe.seed for plan in found.steps.plans.values()} == {9}
+
+
+def test_roles_of_models(ask: Ask, tmp_path: Path) -> None:
+    fine_tuned(tmp_path / "base", tmp_path / "words", seed=8)
+    found = check_merge(ask(tokenizer={"source": "words"}, base_model="base"))
+    (target,) = found.targets
+    roles = {origin.reference: origin.name for origin in target.origins}
+    assert roles == {"source-0": "merged", "source-1": "merged", "base": "base", "words": "vocabulary"}
+
+
+def test_a_file_that_is_no_recipe_ends_it(ask: Ask) -> None:
+    with pytest.raises(KingyoError, match="a mapping of keys"):
+        check_merge(ask("- nothing"))
+
+
+def test_an_interrupted_write_needs_room_for_the_rest_alone(ask: Ask, tmp_path: Path) -> None:
+    content = tmp_path / ".out.partial" / "content"
+    content.mkdir(parents=True)
+    (content / "model-00001-of-00002.safetensors").write_bytes(b"x" * 100)
+    assert check_merge(ask()).error is None
+    assert existing_parent(tmp_path / "a" / "b" / "c") == tmp_path
+
+
+def test_the_record_is_plain_data(ask: Ask) -> None:
+    found = check_merge(ask())
+    record = json.loads(json.dumps(preflight_record(found, estimate(found))))
+    (target,) = record["targets"]
+    assert target["method"] == "ties" and target["tensors"] == 30 and len(target["groups"]) == 12
+    assert [each["role"] for each in target["models"]] == ["merged", "merged", "base"]
+    assert record["estimate"]["written_bytes"] == target["bytes"] == sum(target["files"].values())
+    assert record["warnings"] == [] and len(record["notes"]) == 1
+    whole = preflight_record(found, None, verbose=True)
+    assert len(json.loads(json.dumps(whole))["targets"][0]["groups"]) == 30
+
+
+def test_books_are_read_back(ask: Ask) -> None:
+    request = ask(CHAIN)
+    (target,) = check_merge(request).targets
+    assert target.book == load_recipes(request.recipe)

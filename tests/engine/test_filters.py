@@ -1,0 +1,79 @@
+"""Filters that match no tensor are told of, wherever they stand; those that match one are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kingyo.engine import Sources, plan
+from kingyo.errors import KingyoError
+from kingyo.recipe import Recipe
+
+
+def told(opened: Sources, data: dict[str, Any]) -> tuple[str, ...]:
+    return plan(Recipe.from_dict(data), opened).warnings
+
+
+def slerp(*filters: str) -> dict[str, Any]:
+    entries: list[dict[str, Any]] = [{"filter": each, "value": 0.2} for each in filters]
+    return {
+        "merge_method": "slerp",
+        "base_model": "ja",
+        "models": [{"model": "ja"}, {"model": "en"}],
+        "parameters": {"t": [*entries, {"value": 0.5}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("self_atn", "; did you mean 'self_attn'?"),
+        ("mpl", "; did you mean 'mlp'?"),
+        ("mlp.up_prj", "; did you mean 'mlp.up_proj'?"),
+        (".q_pro.", "; did you mean 'q_proj'?"),
+        ("xyzzy", ""),
+    ],
+)
+def test_a_misspelt_filter_is_reported(opened: Sources, written: str, hint: str) -> None:
+    expected = f"t: the filter '{written}' matches no tensor{hint}"
+    assert told(opened, slerp("mlp", written)) == (expected,)
+
+
+def test_filters_that_match_are_no_matter(opened: Sources) -> None:
+    assert told(opened, slerp("self_attn", "layers.3.", "lm_head", "*", "norm")) == ()
+
+
+def test_whose_filter_it_is(opened: Sources) -> None:
+    own = {"weight": [{"filter": "self_atn", "value": 1}, {"value": 2}]}
+    data = {"merge_method": "linear", "models": [{"model": "ja", "parameters": own}, {"model": "en"}]}
+    found = told(opened, data | {"parameters": {"weight": [{"filter": "norm", "value": 1}, {"value": 2}]}})
+    assert found == ("weight of ja: the filter 'self_atn' matches no tensor; did you mean 'self_attn'?",)
+
+
+def test_slices_look_at_the_names_that_they_read_and_one_match_is_enough(opened: Sources) -> None:
+    def piece(first: int) -> dict[str, Any]:
+        return {"sources": [{"model": "deep", "layer_range": [first, first + 2]}]}
+
+    def scaled(at: str) -> dict[str, Any]:
+        entries = [{"filter": at, "value": 0.5}, {"value": 1}]
+        return {
+            "merge_method": "passthrough",
+            "slices": [piece(0), piece(4)],
+            "parameters": {"scale": entries},
+        }
+
+    assert told(opened, scaled("layers.5.")) == (), "read as 5, written as 3"
+    assert told(opened, scaled("layers.1.")) == (), "in the first slice alone"
+    assert len(told(opened, scaled("layers.3."))) == 1, "written, but read by no source"
+
+
+def test_without_a_value_for_the_others_the_tensor_and_the_filters_are_named(opened: Sources) -> None:
+    data = slerp("mlp", "self_attn")
+    data["parameters"]["t"].pop()
+    with pytest.raises(
+        KingyoError,
+        match=r"t of (\S+): expected a value for the tensor \1: .*; received none: the filters given "
+        r"\('mlp', 'self_attn'\) are for other tensors",
+    ):
+        plan(Recipe.from_dict(data), opened)

@@ -1,0 +1,98 @@
+"""Sources with a LoRA in a merge: rounded once, in the model's dtype, the same live and on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from kingyo.checkpoints import open_checkpoint
+from kingyo.engine import into, open_sources, plan, rooted, to_folder
+from kingyo.engine.source_files import stamp
+from kingyo.models.language_model import LiveModel
+from kingyo.recipe import Recipe, Source
+from tests.models_on_disk import fine_tuned, llama
+
+MODULE = "model.layers.{}.self_attn.{}_proj"
+
+
+def family_with_lora(folder: Path, dtype: str = "bfloat16") -> None:
+    """``m``, ``other`` and ``lora``, all of one Llama."""
+    llama(folder / "m", dtype=dtype)
+    fine_tuned(folder / "m", folder / "other", seed=1)
+    generator = torch.Generator().manual_seed(3)
+    pairs: dict[str, torch.Tensor] = {}
+    for layer in range(3):
+        name = f"base_model.model.{MODULE.format(layer, 'q')}"
+        pairs[f"{name}.lora_A.weight"] = torch.randn(2, 16, generator=generator)
+        pairs[f"{name}.lora_B.weight"] = torch.randn(16, 2, generator=generator)
+    (folder / "lora").mkdir()
+    save_file(pairs, folder / "lora" / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 1, "base_model_name_or_path": "m"}
+    (folder / "lora" / "adapter_config.json").write_text(json.dumps(config))
+
+
+def mean(*models: str) -> Recipe:
+    return Recipe(
+        merge_method="linear",
+        sources=tuple(Source(model=model) for model in models),
+        parameters={"weight": 1.0},
+    )
+
+
+def test_the_sum_is_rounded_once_to_the_models_dtype(tmp_path: Path) -> None:
+    family_with_lora(tmp_path)
+    made = mean("m+lora", "other")
+    out = to_folder(plan(made, open_sources(made, tmp_path)), tmp_path / "out")
+    pairs = load_file(tmp_path / "lora" / "adapter_model.safetensors")
+    base, other = (load_file(tmp_path / name / "model.safetensors") for name in ("m", "other"))
+    written = load_file(out / "model.safetensors")
+    assert {tensor.dtype for tensor in written.values()} == {torch.bfloat16}
+    for name, tensor in written.items():
+        exact = base[name].double() + other[name].double()
+        if "q_proj" in name:
+            module = f"base_model.model.{name.removesuffix('.weight')}"
+            a, b = (pairs[f"{module}.lora_{side}.weight"].double() for side in "AB")
+            exact += b @ a / 2
+        assert torch.equal(tensor, (exact / 2).bfloat16())
+
+
+def test_live_and_on_disk_are_the_same_bits(tmp_path: Path) -> None:
+    family_with_lora(tmp_path)
+    made = mean("m+lora", "other")
+    out = to_folder(plan(made, open_sources(made, tmp_path)), tmp_path / "out")
+    live = AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.bfloat16).state_dict()
+    into(plan(made, open_sources(made, tmp_path)), live)
+    assert all(
+        torch.equal(live[name], tensor) for name, tensor in load_file(out / "model.safetensors").items()
+    )
+
+
+def test_a_stamp_knows_the_adapter(tmp_path: Path) -> None:
+    """A merge that was interrupted goes on only with the adapter that it began with."""
+    family_with_lora(tmp_path)
+    before = stamp(open_checkpoint("m+lora", tmp_path))
+    assert stamp(open_checkpoint("m+lora", tmp_path)) == before != stamp(open_checkpoint("m", tmp_path))
+    file = tmp_path / "lora" / "adapter_config.json"
+    file.write_text(file.read_text().replace('"lora_alpha": 1', '"lora_alpha": 12'))
+    assert stamp(open_checkpoint("m+lora", tmp_path)) != before
+
+
+def test_a_recipe_with_a_lora_can_be_moved(tmp_path: Path) -> None:
+    family_with_lora(tmp_path)
+    moved = rooted(mean("m+lora", "org/name@v1+lora"), tmp_path)
+    assert [source.model for source in moved.sources] == [
+        f"{tmp_path}/m+{tmp_path}/lora",
+        f"org/name@v1+{tmp_path}/lora",
+    ]
+
+
+def test_a_live_model_takes_the_adapter(tmp_path: Path) -> None:
+    family_with_lora(tmp_path, "float32")
+    checkpoint = open_checkpoint("m+lora", tmp_path)
+    live = LiveModel.load(checkpoint.path)
+    checkpoint.load_into(live.weights)  # type: ignore[attr-defined]
+    assert all(torch.equal(live.weights[name], checkpoint.read(name)) for name in checkpoint.tensors)
