@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from kingyo.recipe import Recipe, renamed
+from kingyo.recipe import Recipe
 from kingyo.vocabulary.tokenizer_key import TokenizerChoice, parse_tokenizer
 
 
@@ -40,7 +40,7 @@ def replaced(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
     placed = None if choice is None else choice.renamed(place)
     has_key = recipe.tokenizer is not None
     return replace(
-        renamed(recipe, place),
+        recipe.renamed(place),
         merges={name: replaced(inner, place) for name, inner in recipe.merges.items()},
         tokenizer_source=placed.source if placed is not None and not has_key else None,
         tokenizer=placed.to_dict() if placed is not None and has_key else None,
