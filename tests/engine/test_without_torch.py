@@ -18,7 +18,7 @@ from torch import Tensor
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import MergeOptions, Writing, open_sources, plan, to_folder
 from kingyo.errors import KingyoError
-from kingyo.kernels import Blend, Term
+from kingyo.kernels import Term, WeightedSum
 from kingyo.kernels.measures import gram, is_finite
 from kingyo.kernels.passes import running
 from kingyo.kernels.raw import RawTensor, as_torch, bytes_of, empty_vector, letter_of, raw_tensor
@@ -285,9 +285,9 @@ class TestRawTensor:
             assert is_finite(raw[0])
             out = empty_vector(70_000, dtype)
             terms = tuple(Term(source=each, factor=0.3) for each in raw[:2])
-            blend = Blend(shape=(70_000,), terms=terms, base=raw[2])
+            blend = WeightedSum(shape=(70_000,), terms=terms, base=raw[2])
             assert write(blend, (0, 70_000), out)
-        expected = Blend(
+        expected = WeightedSum(
             shape=(70_000,),
             terms=tuple(Term(source=each, factor=0.3) for each in tensors[:2]),
             base=tensors[2],

@@ -7,7 +7,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Band, Blend, Chance, Keep, Limit, RankedChance, Term
+from kingyo.kernels import (
+    BernoulliMask,
+    MagnitudeMask,
+    Mask,
+    RankedBernoulliMask,
+    Term,
+    Threshold,
+    WeightedSum,
+)
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -36,30 +44,30 @@ def make(seed: int, n: int, count: int, dtypes: list[torch.dtype]) -> tuple[list
 
 
 @st.composite
-def keeps(draw: st.DrawFn, n: int) -> Keep | None:
+def keeps(draw: st.DrawFn, n: int) -> Mask | None:
     kind = draw(st.sampled_from(["all", "low", "band", "chance", "ranked", "inverse"]))
     key = (draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 2**32 - 1)))
     if kind == "all":
         return None
     limits = [
-        Limit(least=draw(st.sampled_from([0.0, 0.004, 0.01, 0.5])), before=draw(st.integers(0, n)))
+        Threshold(least=draw(st.sampled_from([0.0, 0.004, 0.01, 0.5])), before=draw(st.integers(0, n)))
         for _ in range(2)
     ]
     if kind == "low":
-        return Band(low=limits[0])
+        return MagnitudeMask(low=limits[0])
     if kind == "band":
-        return Band(low=draw(st.sampled_from([None, limits[0]])), high=limits[1])
+        return MagnitudeMask(low=draw(st.sampled_from([None, limits[0]])), high=limits[1])
     if kind == "chance":
-        return Chance(key=key, density=draw(st.floats(0, 1)))
+        return BernoulliMask(key=key, density=draw(st.floats(0, 1)))
     kind = draw(st.sampled_from([torch.int32, torch.uint16] if n < 65536 else [torch.int32]))
     ranks = torch.arange(n, dtype=torch.int32).flip(0).contiguous().to(kind)
-    return RankedChance(
+    return RankedBernoulliMask(
         key=key, ranks=ranks, least=draw(st.floats(0, 0.5)), step=0.5 / n, inverse=kind == "inverse"
     )
 
 
 @st.composite
-def blends(draw: st.DrawFn) -> Blend:
+def blends(draw: st.DrawFn) -> WeightedSum:
     n, count = draw(lengths), draw(st.integers(1, 3))
     dtypes = draw(st.lists(st.sampled_from(DTYPES), min_size=count + 1, max_size=count + 1))
     sources, base = make(draw(st.integers(0, 5)), n, count, dtypes)
@@ -68,8 +76,8 @@ def blends(draw: st.DrawFn) -> Blend:
         Term(source=source, factor=draw(numbers), share=draw(numbers), keep=draw(keeps(n)))
         for source in sources
     )
-    spread = Limit(least=draw(st.sampled_from([0.0, 1e-4])), before=draw(st.integers(0, n)))
-    return Blend(
+    spread = Threshold(least=draw(st.sampled_from([0.0, 1e-4])), before=draw(st.integers(0, n)))
+    return WeightedSum(
         shape=(n,),
         terms=terms,
         base=draw(st.sampled_from([base, None])),

@@ -14,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Band, Blend, Chance, Draft, Limit, RankedChance, Term, whole
+from kingyo.kernels import (
+    BernoulliMask,
+    MagnitudeMask,
+    RankedBernoulliMask,
+    RescaledSum,
+    Term,
+    Threshold,
+    WeightedSum,
+    whole,
+)
 from kingyo.kernels.measures import (
     energies,
     gram,
@@ -40,7 +49,7 @@ pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not install
 
 @few
 @given(blends(), st.sampled_from(DTYPES), st.data())
-def test_blend(blend: Blend, dtype: torch.dtype, data: st.DataObject) -> None:
+def test_blend(blend: WeightedSum, dtype: torch.dtype, data: st.DataObject) -> None:
     n = blend.n_elements
     start, stop = sorted((data.draw(st.integers(0, n)), data.draw(st.integers(0, n))))
     wanted = whole(blend)[start:stop].to(dtype)
@@ -57,8 +66,8 @@ def test_blend(blend: Blend, dtype: torch.dtype, data: st.DataObject) -> None:
 def test_any_place_will_do(start: int, offset: int) -> None:
     n = 1000
     sources, base = make(0, n, 1, [torch.bfloat16] * 2)
-    term = Term(source=sources[0], factor=0.5, keep=Chance(key=(1, 2), density=0.5))
-    blend = Blend(shape=(n,), terms=(term,), base=base)
+    term = Term(source=sources[0], factor=0.5, keep=BernoulliMask(key=(1, 2), density=0.5))
+    blend = WeightedSum(shape=(n,), terms=(term,), base=base)
     got = torch.empty(offset + n - start, dtype=torch.bfloat16)[offset:]
     with running(compiled=True):
         assert write(blend, (start, n), got)
@@ -75,7 +84,7 @@ def test_what_is_not_finite_is_found(
     sources, base = make(0, 100, 2, [stored] * 3)
     sources[1][37] = bad
     terms = tuple(Term(source=source, factor=1.0) for source in sources)
-    blend = Blend(shape=(100,), terms=terms, base=base, elect=elect, normalize=elect)
+    blend = WeightedSum(shape=(100,), terms=terms, base=base, elect=elect, normalize=elect)
     wanted, got = whole(blend).to(dtype), torch.empty(100, dtype=dtype)
     with running(compiled=True):
         finite = write(blend, (0, 100), got)
@@ -89,7 +98,7 @@ def test_what_is_not_finite_is_found(
 def test_measures(n: int, count: int, dtype: torch.dtype, seed: int, data: st.DataObject) -> None:
     sources, base = make(seed, n, count, [dtype] * (count + 1))
     kept = data.draw(keeps(n))
-    spread = Limit(least=1e-4, before=data.draw(st.integers(0, n)))
+    spread = Threshold(least=1e-4, before=data.draw(st.integers(0, n)))
     k = data.draw(st.integers(0, n))
 
     def measure() -> list[object]:
@@ -147,7 +156,7 @@ def test_sums_of_what_chance_keeps_are_known_for_every_density(
     (source,), base = make(seed, n, 1, [dtype] * 2)
     if dtype == torch.float32:
         source, base = source * 10.0**power, base * 10.0**power
-    kept, before = Chance(key=(3, seed), density=density), magnitude(source, base)
+    kept, before = BernoulliMask(key=(3, seed), density=density), magnitude(source, base)
     sums = magnitudes_by_chance(source, base, kept.key, before)
     with running(compiled=True, threads=2):
         assert np.array_equal(magnitudes_by_chance(source, base, kept.key, before), sums)
@@ -173,7 +182,7 @@ def test_many_threads_give_the_same_bits() -> None:
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_threads_run_passes_as_their_caller_does(compiled: bool) -> None:
-    blend = Blend(shape=(1,), terms=(Term(source=torch.zeros(1), factor=1.0),))
+    blend = WeightedSum(shape=(1,), terms=(Term(source=torch.zeros(1), factor=1.0),))
     with running(compiled=compiled, threads=2):
         told = by_spans(4_000_000, lambda _: (compiled_passes(blend) is not None, threading.get_ident()))
     assert {each for each, _ in told} == {compiled}
@@ -184,9 +193,13 @@ def test_many_fillings_are_shared_between_threads() -> None:
     """Whatever the cuts, and with what the reference must do among them."""
     sizes = [1, 17, 40_000, 3, 100_000, 33_000, 5]
     worlds = [make(i, n, 2, [torch.bfloat16] * 3) for i, n in enumerate(sizes)]
-    keeps_ = (None, Chance(key=(1, 2), density=0.3), Band(low=Limit(least=0.004, before=7)))
+    keeps_ = (
+        None,
+        BernoulliMask(key=(1, 2), density=0.3),
+        MagnitudeMask(low=Threshold(least=0.004, before=7)),
+    )
     blends_ = [
-        Blend(
+        WeightedSum(
             shape=(n,),
             terms=tuple(Term(source=each, factor=0.5, keep=keeps_[i % 3]) for each in sources),
             base=base if i != 1 else None,
@@ -194,7 +207,7 @@ def test_many_fillings_are_shared_between_threads() -> None:
         )
         for i, (n, (sources, base)) in enumerate(zip(sizes, worlds, strict=True))
     ]
-    results: list[Tensor | Blend] = [*blends_, whole(blends_[2])]
+    results: list[Tensor | WeightedSum] = [*blends_, whole(blends_[2])]
     wanted = [(each if isinstance(each, Tensor) else whole(each)).bfloat16() for each in results]
     for threads, others_alone in ((1, False), (2, False), (2, True), (3, False), (3, True)):
         got = [torch.zeros_like(each) for each in wanted]
@@ -218,7 +231,7 @@ def test_a_pass_that_fails_is_told(
 
     monkeypatch.setattr(fused, "blends", fails)
     (source,), base = make(0, 100_000, 1, [torch.float32] * 2)
-    blend = Blend(shape=(100_000,), terms=(Term(source=source, factor=1.0),), base=base)
+    blend = WeightedSum(shape=(100_000,), terms=(Term(source=source, factor=1.0),), base=base)
     with running(compiled=True, threads=threads):
         fillings = [prepare(blend, (0, 100_000), torch.empty(100_000))]
         with pytest.raises(error):
@@ -231,7 +244,7 @@ def test_what_is_not_finite_among_many_is_told(threads: int) -> None:
     bad = source.clone()
     bad[3] = float("nan")
     blends_ = [
-        Blend(shape=(100,), terms=(Term(source=each, factor=1.0),), base=base) for each in (source, bad)
+        WeightedSum(shape=(100,), terms=(Term(source=each, factor=1.0),), base=base) for each in (source, bad)
     ]
     with running(compiled=True, threads=threads):
         fillings = [prepare(each, (0, 100), torch.empty(100)) for each in (*blends_, blends_[0])]
@@ -244,7 +257,7 @@ def test_a_keep_of_ones_own_runs_by_the_reference() -> None:
             delta[span[0] % 2 :: 2] = 0.0
 
     (source,), base = make(0, 101, 1, [torch.bfloat16] * 2)
-    blend = Blend(shape=(101,), terms=(Term(source=source, factor=1.0, keep=Odd()),), base=base)
+    blend = WeightedSum(shape=(101,), terms=(Term(source=source, factor=1.0, keep=Odd()),), base=base)
     got = torch.empty(101)
     with running(compiled=True):
         assert write(blend, (0, 101), got)
@@ -292,22 +305,24 @@ def test_drafts_are_drawn_together(
         assert same_bits(got[~each.isnan()], each[~each.isnan()]) and torch.equal(got.isnan(), each.isnan())
 
 
-def draft(n: int, dtype: torch.dtype, least: float, key: int) -> Draft:
+def draft(n: int, dtype: torch.dtype, least: float, key: int) -> RescaledSum:
     """A sum of what is kept of two sources, both scaled back, and of a third that is not."""
     sources, base = make(key, n, 3, [dtype] * 4)
     ranks = torch.arange(n, dtype=torch.int32).flip(0).contiguous()
-    keeps = [RankedChance(key=(key, i), ranks=ranks, least=least, step=0.5 / n) for i in range(2)]
+    keeps = [RankedBernoulliMask(key=(key, i), ranks=ranks, least=least, step=0.5 / n) for i in range(2)]
     terms = [
         Term(source=source, factor=0.5, keep=keep)
         for source, keep in zip(sources, [*keeps, None], strict=True)
     ]
     wholes = (magnitude(sources[0], base), magnitude(sources[1], base), None)
-    return Draft(blend=Blend(shape=(n,), terms=tuple(terms), base=base, elect=True), wholes=wholes)
+    return RescaledSum(
+        blend=WeightedSum(shape=(n,), terms=tuple(terms), base=base, elect=True), wholes=wholes
+    )
 
 
 def test_what_goes_past_the_caches_begins_at_a_line() -> None:
     (source,), base = make(1, 1000, 1, [torch.bfloat16] * 2)
-    blend = Blend(shape=(1000,), terms=(Term(source=source, factor=0.5),), base=base)
+    blend = WeightedSum(shape=(1000,), terms=(Term(source=source, factor=0.5),), base=base)
     memory = torch.empty(1064, dtype=torch.bfloat16)
     line = next(i for i in range(32) if memory[i:].data_ptr() % 64 == 0)
     for past, start, wanted in ((True, line, True), (True, line + 1, False), (False, line, False)):

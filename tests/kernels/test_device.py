@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Blend, RankedChance, Term, whole
+from kingyo.kernels import RankedBernoulliMask, Term, WeightedSum, whole
 from kingyo.kernels.device import moved
 from kingyo.kernels.noise import hashes_by_torch, uniform
 from kingyo.kernels.passes import running
@@ -29,7 +29,7 @@ def test_the_hash_by_torch_is_that_of_the_processor(first: int, second: int, sta
 
 @few
 @given(blends())
-def test_a_blend_of_copies_is_the_blend(blend: Blend) -> None:
+def test_a_blend_of_copies_is_the_blend(blend: WeightedSum) -> None:
     copied: list[Tensor] = []
 
     def copy(tensor: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def test_a_blend_of_copies_is_the_blend(blend: Blend) -> None:
     there = moved(blend, copy)
     assert there is not None
     assert same_bits(whole(there), whole(blend))
-    tables = sum(isinstance(term.keep, RankedChance) for term in blend.terms)
+    tables = sum(isinstance(term.keep, RankedBernoulliMask) for term in blend.terms)
     assert len(copied) == len(blend.terms) + tables + (blend.base is not None)
 
 
@@ -49,13 +49,13 @@ def test_a_keep_of_ones_own_stays_on_the_processor() -> None:
             delta[span[0] % 2 :: 2] = 0.0
 
     term = Term(source=torch.ones(5), factor=1.0, keep=Odd())
-    assert moved(Blend(shape=(5,), terms=(term,)), lambda tensor: tensor) is None
+    assert moved(WeightedSum(shape=(5,), terms=(term,)), lambda tensor: tensor) is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @few
 @given(blends(), st.sampled_from([torch.bfloat16, torch.float16, torch.float32]))
-def test_a_gpu_gives_the_bits_of_the_processor(blend: Blend, dtype: torch.dtype) -> None:
+def test_a_gpu_gives_the_bits_of_the_processor(blend: WeightedSum, dtype: torch.dtype) -> None:
     there = moved(blend, lambda tensor: tensor.cuda())
     assert there is not None
     n = blend.n_elements

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kingyo.kernels import whole
-from kingyo.kernels.facts import Facts
+from kingyo.kernels.facts import TensorStats
 from kingyo.kernels.noise import uniform
 from kingyo.kernels.passes import running
 from kingyo.methods import METHODS, TensorContext
@@ -145,7 +145,7 @@ def test_candidates_that_share_measures_are_what_they_would_be_alone(
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     base, *sources = (torch.randn(70, 601, generator=generator).bfloat16() for _ in range(3))
-    shared = TensorContext(0, "w", Facts(), ["a", "b"], "base")
+    shared = TensorContext(0, "w", TensorStats(), ["a", "b"], "base")
     for density in tried:
         given = values(method, 2, weight=0.5, density=(density, 1 - density))
         with running(compiled=compiled):

@@ -10,9 +10,9 @@ import numpy as np
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Blend, Lazy
+from kingyo.kernels import Lazy, WeightedSum
 from kingyo.kernels.blocks import all_finite
-from kingyo.kernels.facts import Facts
+from kingyo.kernels.facts import TensorStats
 from kingyo.kernels.measures import is_finite
 from kingyo.kernels.work import write
 from kingyo.methods import TensorContext, hides_nonfinite
@@ -26,7 +26,7 @@ _RETURN = "Have the method return a torch.Tensor in float32, of the shape of its
 
 
 def result(
-    job: TensorJob, read: Read, facts: Facts | None = None, *, nonfinite: bool = False
+    job: TensorJob, read: Read, facts: TensorStats | None = None, *, nonfinite: bool = False
 ) -> Tensor | Lazy:
     """What a job comes to, before it is rounded; most is computed when it is written.
 
@@ -59,7 +59,7 @@ def result(
 
 
 def _check_result(job: TensorJob, method: str, made: Tensor | Lazy) -> None:
-    if type(made) is not Blend and not _is_result(made):
+    if type(made) is not WeightedSum and not _is_result(made):
         raise KingyoError(
             method,
             expected="a tensor or a Blend",
@@ -110,7 +110,7 @@ def _read_all(job: TensorJob, read: Read) -> tuple[list[Tensor], Tensor | None]:
     return tensors, base
 
 
-def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
+def compute(job: TensorJob, read: Read, facts: TensorStats | None = None) -> Tensor:
     """Merge one tensor: in float32, rounded once to the dtype of the job.
 
     Raises:
@@ -124,7 +124,7 @@ def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
 
 
 def _check_hidden(
-    job: TensorJob, named: Sequence[tuple[str, Tensor]], facts: Facts | None, read: Read
+    job: TensorJob, named: Sequence[tuple[str, Tensor]], facts: TensorStats | None, read: Read
 ) -> None:
     """Look at the sources of a method in whose results nobody would see that one of them is broken."""
     for identity, tensor in named:

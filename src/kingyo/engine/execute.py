@@ -18,7 +18,7 @@ from kingyo.engine.compute import Read, method_failed, not_finite, result
 from kingyo.engine.plan import TensorJob
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
-from kingyo.kernels import Draft, Lazy
+from kingyo.kernels import Lazy, RescaledSum
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.packed import MOST_SOURCES
 from kingyo.kernels.passes import Running, by_spans, has_compiler, n_threads, running
@@ -255,7 +255,7 @@ def _size(job: TensorJob) -> int:
 
 
 def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read) -> None:
-    if isinstance(merged, Draft):
+    if isinstance(merged, RescaledSum):
         merged = merged.decided  # once, before threads ask for parts
 
     def write_part(span: Span) -> bool:

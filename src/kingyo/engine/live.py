@@ -12,7 +12,7 @@ from kingyo.engine.execute import How, Prepared, fill
 from kingyo.engine.plan import Plan, TensorJob
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Blend, Draft, Lazy, RankedChance
+from kingyo.kernels import Lazy, RankedBernoulliMask, RescaledSum, WeightedSum
 from kingyo.kernels.device import moved
 from kingyo.kernels.work import Filling, prepare
 
@@ -56,21 +56,21 @@ class _Live:
         place, sources = self._place(job), self._sources
         merged = result(job, sources.read_again, sources.facts, nonfinite=self._nonfinite)
         n_bytes = self._held(job, merged)
-        if not place.is_cpu and isinstance(merged, Draft):
+        if not place.is_cpu and isinstance(merged, RescaledSum):
             merged = merged.decided
-        if not place.is_cpu and isinstance(merged, Blend):
+        if not place.is_cpu and isinstance(merged, WeightedSum):
             merged = moved(merged, lambda tensor: self._sources.copy_on(place.device, tensor)) or merged
         return prepare(merged, (0, place.numel()), place), n_bytes
 
     def _held(self, job: TensorJob, merged: Tensor | Lazy) -> int:
         """Bytes of memory that a result takes before it is computed; mapped files are the system's."""
         n_bytes = 0 if self._is_mapped else 4 * math.prod(job.shape) * self._count_computed(job)
-        blend = merged.blend if isinstance(merged, Draft) else merged
-        if isinstance(blend, Blend):
+        blend = merged.blend if isinstance(merged, RescaledSum) else merged
+        if isinstance(blend, WeightedSum):
             for term in blend.terms:
                 if not self._sources.lasts(term.source):  # made by the method; facts may have no room for it
                     n_bytes += term.source.nbytes
-                if isinstance(term.keep, RankedChance):
+                if isinstance(term.keep, RankedBernoulliMask):
                     n_bytes += term.keep.ranks.nbytes
         elif isinstance(merged, torch.Tensor):
             n_bytes += merged.nbytes

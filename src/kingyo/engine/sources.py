@@ -17,7 +17,7 @@ from kingyo.checkpoints.stamps import check_stamps
 from kingyo.engine.derived import leaves
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels.facts import Facts
+from kingyo.kernels.facts import TensorStats
 from kingyo.recipe import Recipe, RecipeBook, renamed
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TokenizerChoice, parse_tokenizer
@@ -44,13 +44,13 @@ class Sources(Mapping[str, Checkpoint]):
         self,
         checkpoints: Mapping[str, Checkpoint],
         folder: Path | None = None,
-        facts: Facts | None = None,
+        facts: TensorStats | None = None,
         find: Callable[[str], Checkpoint] | None = None,
     ) -> None:
         self._checkpoints = dict(checkpoints)
         self._find = find
         self.folder = folder
-        self.facts = Facts() if facts is None else facts
+        self.facts = TensorStats() if facts is None else facts
         self._made: OrderedDict[Hashable, object] = OrderedDict()
         self._mapped: dict[tuple[str, str], Tensor] = {}
         self._files = MappedFiles()

@@ -4,21 +4,21 @@ A merge method says what it wants as a ``Lazy`` result; ``write`` computes it, b
 its place. It knows tensors and numbers, and nothing of recipes, files or models.
 """
 
-from kingyo.kernels.blend import Blend, Term
-from kingyo.kernels.draft import Draft
-from kingyo.kernels.keep import Band, Chance, Keep, Limit, RankedChance
+from kingyo.kernels.blend import Term, WeightedSum
+from kingyo.kernels.draft import RescaledSum
+from kingyo.kernels.keep import BernoulliMask, MagnitudeMask, Mask, RankedBernoulliMask, Threshold
 from kingyo.kernels.lazy import Elementwise, Lazy, whole
 
 __all__ = [
-    "Band",
-    "Blend",
-    "Chance",
-    "Draft",
+    "BernoulliMask",
     "Elementwise",
-    "Keep",
     "Lazy",
-    "Limit",
-    "RankedChance",
+    "MagnitudeMask",
+    "Mask",
+    "RankedBernoulliMask",
+    "RescaledSum",
     "Term",
+    "Threshold",
+    "WeightedSum",
     "whole",
 ]

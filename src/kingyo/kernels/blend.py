@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.blocks import Span, add_rows, column, rows
-from kingyo.kernels.keep import Keep, Limit
+from kingyo.kernels.keep import Mask, Threshold
 
 SMALLEST_DIVISOR = 1e-8
 
@@ -32,11 +32,11 @@ class Term:
     source: Tensor
     factor: float
     share: float = 1.0
-    keep: Keep | None = None
+    keep: Mask | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Blend:
+class WeightedSum:
     """A weighted sum, as an inert description.
 
     Attributes:
@@ -57,7 +57,7 @@ class Blend:
     elect: bool = False
     equal_votes: bool = False
     normalize: bool = False
-    spread: Limit | None = None
+    spread: Threshold | None = None
 
     @property
     def n_elements(self) -> int:
@@ -113,7 +113,7 @@ def variance(deltas: Tensor) -> Tensor:
 
 def weighted_sum(
     tensors: Sequence[Tensor], factors: Sequence[float], base: Tensor | None = None, scale: float = 1.0
-) -> Blend:
+) -> WeightedSum:
     """λ Σ fᵢθᵢ of one or more whole tensors; with a base θ₀ + λ Σ fᵢ (θᵢ - θ₀)."""
     terms = (Term(source=each, factor=factor) for each, factor in zip(tensors, factors, strict=True))
-    return Blend(shape=tuple(tensors[0].shape), terms=tuple(terms), base=base, scale=scale)
+    return WeightedSum(shape=tuple(tensors[0].shape), terms=tuple(terms), base=base, scale=scale)

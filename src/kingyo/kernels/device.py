@@ -10,19 +10,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels.blend import Blend, Term
-from kingyo.kernels.keep import Compiled
+from kingyo.kernels.blend import Term, WeightedSum
+from kingyo.kernels.keep import CompiledMask
 
 Copy = Callable[[Tensor], Tensor]
 """A tensor -> the same on the device."""
 
 
-def moved(blend: Blend, copy: Copy) -> Blend | None:
+def moved(blend: WeightedSum, copy: Copy) -> WeightedSum | None:
     """Return the same blend of copies; None where a user's own ``Keep`` does not say how it can be moved."""
     terms: list[Term] = []
     for term in blend.terms:
         keep = term.keep
-        if keep is not None and not isinstance(keep, Compiled):
+        if keep is not None and not isinstance(keep, CompiledMask):
             return None
         kept = None if keep is None else keep.moved(copy)
         terms.append(replace(term, source=copy(term.source), keep=kept))

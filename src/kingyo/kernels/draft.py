@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels.blend import Blend, Term
+from kingyo.kernels.blend import Term, WeightedSum
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.measures import kept_magnitude, scaled_back
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Draft:
+class RescaledSum:
     """A blend of which some terms are to be scaled so that their sum of magnitudes stays what it was.
 
     Attributes:
@@ -20,7 +20,7 @@ class Draft:
         wholes: of each term Σ|δ|, if it is to be scaled; None if not.
     """
 
-    blend: Blend
+    blend: WeightedSum
     wholes: tuple[float | None, ...]
 
     @property
@@ -29,7 +29,7 @@ class Draft:
         return self.blend.shape
 
     @cached_property
-    def decided(self) -> Blend:
+    def decided(self) -> WeightedSum:
         """Return the blend with its terms scaled."""
         terms = map(self._decided, self.blend.terms, self.wholes)
         return replace(self.blend, terms=tuple(terms))

@@ -17,7 +17,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-Fact = (
+Statistic = (
     NDArray[np.float64]
     | NDArray[np.float32]
     | NDArray[np.int64]
@@ -32,7 +32,7 @@ _LARGEST_ON_DISK = 1 << 20  # bytes; what is larger is measured again sooner tha
 _COMMIT_EVERY = 64
 
 
-class Facts:
+class TensorStats:
     """Measures by name. It forgets; several threads may use it.
 
     Args:
@@ -50,17 +50,17 @@ class Facts:
         """How much is kept in memory."""
         return self._room.n_bytes
 
-    def within(self, space: str) -> Facts:
+    def within(self, space: str) -> TensorStats:
         """The same room, for things with the names of others: models as one merge sees them."""
         found = copy.copy(self)
         found._space = f"{self._space}{space}\n"
         return found
 
-    def get(self, name: str) -> Fact | None:
+    def get(self, name: str) -> Statistic | None:
         """What is known by a name."""
         return self._room.get(name, self._space)
 
-    def put(self, name: str, fact: Fact) -> None:
+    def put(self, name: str, fact: Statistic) -> None:
         """Keep it, as long as there is room."""
         self._room.put(name, self._space, fact)
 
@@ -103,12 +103,12 @@ class _Room:
 
     def __init__(self, max_bytes: int, disk: _Disk | None) -> None:
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[str, Fact] = OrderedDict()
+        self._kept: OrderedDict[str, Statistic] = OrderedDict()
         self._lock = Lock()
         self._disk = disk
         self.n_bytes = 0
 
-    def get(self, name: str, space: str) -> Fact | None:
+    def get(self, name: str, space: str) -> Statistic | None:
         full = space + name
         with self._lock:
             if full in self._kept:
@@ -119,7 +119,7 @@ class _Room:
                 self._keep(full, found)
             return found
 
-    def put(self, name: str, space: str, fact: Fact) -> None:
+    def put(self, name: str, space: str, fact: Statistic) -> None:
         full = space + name
         with self._lock:
             self._keep(full, fact)
@@ -135,7 +135,7 @@ class _Room:
             if self._disk is not None:
                 self._disk.commit()
 
-    def _keep(self, name: str, fact: Fact) -> None:
+    def _keep(self, name: str, fact: Statistic) -> None:
         if fact.nbytes > self._max_bytes:
             return
         old = self._kept.pop(name, None)
@@ -174,7 +174,7 @@ class _Disk:
         except _BROKEN:
             self._give_up()
 
-    def read(self, name: str) -> Fact | None:
+    def read(self, name: str) -> Statistic | None:
         if self._db is None:
             return None
         try:
@@ -192,7 +192,7 @@ class _Disk:
         except (AttributeError, TypeError, ValueError):  # not what was written
             return None
 
-    def write(self, name: str, fact: Fact) -> None:
+    def write(self, name: str, fact: Statistic) -> None:
         if self._db is None:
             return
         shape = " ".join(str(length) for length in fact.shape)

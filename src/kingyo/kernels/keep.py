@@ -19,7 +19,7 @@ from kingyo.kernels.noise import N_CHANCES, uniform
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limit:
+class Threshold:
     """The largest entries by some measure: all above ``least``, and of those that equal it the first ones.
 
     Attributes:
@@ -40,7 +40,7 @@ SMALLEST_CHANCE = 1e-12
 """What an entry is divided by at least, where it is scaled by one over its chance."""
 
 
-class Keep(Protocol):
+class Mask(Protocol):
     """Says for each entry of a task vector whether it is kept."""
 
     def thin(self, delta: Tensor, span: Span) -> None:
@@ -53,8 +53,8 @@ class Keep(Protocol):
         ...
 
 
-class Mask(NamedTuple):
-    """How a compiled loop computes a ``Keep``.
+class LoopMask(NamedTuple):
+    """How a compiled loop computes a ``Mask``.
 
     Attributes:
         entry: the name of its function in ``ENTRIES``.
@@ -65,20 +65,20 @@ class Mask(NamedTuple):
     """
 
     entry: str
-    first: float | Limit = 0.0
-    second: float | Limit = 0.0
+    first: float | Threshold = 0.0
+    second: float | Threshold = 0.0
     key: tuple[int, int] | None = None
     ranks: Tensor | None = None
 
 
-class Compiled:
-    """A ``Keep`` that also runs in compiled loops and on other devices than the processor."""
+class CompiledMask:
+    """A ``Mask`` that also runs in compiled loops and on other devices than the processor."""
 
-    def mask(self) -> Mask:
+    def mask(self) -> LoopMask:
         """Return how a compiled loop computes it."""
         raise NotImplementedError
 
-    def moved(self, copy: Callable[[Tensor], Tensor]) -> Keep:
+    def moved(self, copy: Callable[[Tensor], Tensor]) -> Mask:
         """Return the same with its tensors on a device, to which ``copy`` takes them."""
         raise NotImplementedError
 
@@ -130,7 +130,7 @@ def by_rank_scaled(delta: Number, draw: int, rank: int, least: Number, step: Num
 
 
 @dataclass(frozen=True, kw_only=True)
-class Band(Compiled):
+class MagnitudeMask(CompiledMask):
     """Keep entries among the largest by magnitude, but for the very largest.
 
     Attributes:
@@ -138,11 +138,11 @@ class Band(Compiled):
         high: what is too large; None for none.
     """
 
-    low: Limit | None
-    high: Limit | None = None
+    low: Threshold | None
+    high: Threshold | None = None
 
     def thin(self, delta: Tensor, span: Span) -> None:
-        """See ``Keep``."""
+        """See ``Mask``."""
         sizes = delta.abs()
         if self.low is not None:
             delta.masked_fill_(self.low.excludes(sizes, span[0]), 0.0)
@@ -150,19 +150,19 @@ class Band(Compiled):
             others = self.high.excludes(sizes, span[0]).logical_or_(sizes.isnan())
             delta.masked_fill_(others.logical_not_(), 0.0)
 
-    def mask(self) -> Mask:
-        """See ``Compiled``."""
+    def mask(self) -> LoopMask:
+        """See ``CompiledMask``."""
         if self.high is None:
-            return Mask("largest", self.low or 0.0)
-        return Mask("band", self.low or 0.0, self.high)
+            return LoopMask("largest", self.low or 0.0)
+        return LoopMask("band", self.low or 0.0, self.high)
 
-    def moved(self, copy: Callable[[Tensor], Tensor]) -> Band:  # noqa: ARG002
-        """See ``Compiled``."""
+    def moved(self, copy: Callable[[Tensor], Tensor]) -> MagnitudeMask:  # noqa: ARG002
+        """See ``CompiledMask``."""
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chance(Compiled):
+class BernoulliMask(CompiledMask):
     """Keep each entry with the same probability, independently.
 
     Attributes:
@@ -179,21 +179,21 @@ class Chance(Compiled):
         return math.ceil(float(np.float32(self.density)) * N_CHANCES)
 
     def thin(self, delta: Tensor, span: Span) -> None:
-        """See ``Keep``."""
+        """See ``Mask``."""
         numbers = uniform(self.key, *span, delta.device)
         delta.masked_fill_(numbers >= self.threshold / N_CHANCES, 0.0)
 
-    def mask(self) -> Mask:
-        """See ``Compiled``."""
-        return Mask("by_chance", self.threshold, key=self.key)
+    def mask(self) -> LoopMask:
+        """See ``CompiledMask``."""
+        return LoopMask("by_chance", self.threshold, key=self.key)
 
-    def moved(self, copy: Callable[[Tensor], Tensor]) -> Chance:  # noqa: ARG002
-        """See ``Compiled``."""
+    def moved(self, copy: Callable[[Tensor], Tensor]) -> BernoulliMask:  # noqa: ARG002
+        """See ``CompiledMask``."""
         return self
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RankedChance(Compiled):
+class RankedBernoulliMask(CompiledMask):
     """Keep each entry with a probability that grows with its rank: least + step · rank, in float32.
 
     Attributes:
@@ -211,18 +211,18 @@ class RankedChance(Compiled):
     inverse: bool = False
 
     def thin(self, delta: Tensor, span: Span) -> None:
-        """See ``Keep``."""
+        """See ``Mask``."""
         chance = self.ranks[span[0] : span[1]].int().float().mul_(float(np.float32(self.step)))
         chance.add_(float(np.float32(self.least)))
         delta.masked_fill_(uniform(self.key, *span, delta.device) >= chance, 0.0)
         if self.inverse:
             delta.div_(chance.clamp_(min=SMALLEST_CHANCE))
 
-    def mask(self) -> Mask:
-        """See ``Compiled``."""
+    def mask(self) -> LoopMask:
+        """See ``CompiledMask``."""
         name = "by_rank_scaled" if self.inverse else "by_rank"
-        return Mask(name, self.least, self.step, self.key, self.ranks)
+        return LoopMask(name, self.least, self.step, self.key, self.ranks)
 
-    def moved(self, copy: Callable[[Tensor], Tensor]) -> RankedChance:
-        """See ``Compiled``; other devices know little of uint16."""
+    def moved(self, copy: Callable[[Tensor], Tensor]) -> RankedBernoulliMask:
+        """See ``CompiledMask``; other devices know little of uint16."""
         return replace(self, ranks=copy(self.ranks.int()))

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LineBlend:
+class LineSum:
     """θ₀ + Σ fᵢ(line) (θᵢ - θ₀), or Σ fᵢ(line) θᵢ without a base.
 
     Attributes:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import reference
-from kingyo.kernels.blend import Blend, Term
+from kingyo.kernels.blend import Term, WeightedSum
 from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span, all_finite
 from kingyo.kernels.elements import difference
-from kingyo.kernels.keep import Chance, Keep, Limit
+from kingyo.kernels.keep import BernoulliMask, Mask, Threshold
 from kingyo.kernels.noise import N_CHANCES
 from kingyo.kernels.packed import Passes, arguments
 from kingyo.kernels.passes import by_spans, compiled_passes
@@ -59,7 +59,7 @@ def is_finite(tensor: Tensor) -> bool:
     return all_finite(tensor)  # but float64 may
 
 
-def kept_magnitude(source: Tensor, base: Tensor, keep: Keep, whole: float) -> float:
+def kept_magnitude(source: Tensor, base: Tensor, keep: Mask, whole: float) -> float:
     """Σ m|θ - θ₀| of the entries that are kept, each rounded to a grain; see ``reference.rounder``.
 
     Args:
@@ -79,7 +79,7 @@ def scaled_back(whole: float, kept: float) -> float:
 
 
 def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], whole: float) -> Floats:
-    """What ``kept_by_chance`` needs to know of a source and the key of a ``Chance``.
+    """What ``kept_by_chance`` needs to know of a source and the key of a ``BernoulliMask``.
 
     Returns:
         float64, 65,537 of them: Σ|θ - θ₀| of the entries whose random number is below 0, 1, … 65,536; of few
@@ -102,7 +102,7 @@ def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], who
     return np.concatenate([np.zeros(1), bins]).cumsum()
 
 
-def kept_by_chance(sums: Floats, keep: Chance) -> float:
+def kept_by_chance(sums: Floats, keep: BernoulliMask) -> float:
     """``kept_magnitude`` of entries that are kept by chance, where ``magnitudes_by_chance`` are known."""
     if sums.ndim == 1:
         return float(sums[keep.threshold])
@@ -110,7 +110,7 @@ def kept_by_chance(sums: Floats, keep: Chance) -> float:
     return float(sums[1, n_kept - 1]) if n_kept else 0.0
 
 
-def energies(sources: Sequence[Tensor], base: Tensor, spread: Limit | None) -> Floats:
+def energies(sources: Sequence[Tensor], base: Tensor, spread: Threshold | None) -> Floats:
     """Σ m(θᵢ - θ₀)² of each source, over the entries that vary most between the sources.
 
     Returns:
@@ -119,7 +119,9 @@ def energies(sources: Sequence[Tensor], base: Tensor, spread: Limit | None) -> F
     return _sums(_blend(sources, base, spread=spread), "2", len(sources))
 
 
-def largest(source: Tensor, base: Tensor, count: int, counts: Callable[[], Counts] | None = None) -> Limit:
+def largest(
+    source: Tensor, base: Tensor, count: int, counts: Callable[[], Counts] | None = None
+) -> Threshold:
     """The ``count`` entries of θ - θ₀ that are largest by magnitude; of equal ones the first.
 
     Args:
@@ -132,7 +134,7 @@ def largest(source: Tensor, base: Tensor, count: int, counts: Callable[[], Count
 
 def most_varied(
     sources: Sequence[Tensor], base: Tensor, count: int, counts: Callable[[], Counts] | None = None
-) -> Limit:
+) -> Threshold:
     """The ``count`` entries whose variance over θᵢ - θ₀ is largest; of equal ones the first."""
     return _limit(_blend(sources, base), "v", count, counts)
 
@@ -155,11 +157,15 @@ def size_order(source: Tensor, base: Tensor) -> Order:
     return order(~keys.view(np.uint32))
 
 
-def limit_of(source: Tensor, base: Tensor, order: Order, count: int) -> Limit:
+def limit_of(source: Tensor, base: Tensor, order: Order, count: int) -> Threshold:
     """``largest``, where ``size_order`` is known; ``count`` is from 1 to the number of entries."""
     place = int(order[count - 1])
     least = abs(difference(source, base, place))
-    return Limit(least=float("inf"), before=0) if math.isnan(least) else Limit(least=least, before=place + 1)
+    return (
+        Threshold(least=float("inf"), before=0)
+        if math.isnan(least)
+        else Threshold(least=least, before=place + 1)
+    )
 
 
 def size_counts(sources: Sequence[Tensor], base: Tensor) -> Counts:
@@ -207,7 +213,7 @@ def row_length(shape: Sequence[int]) -> int:
     return math.prod(shape[1:]) if len(shape) > 1 else math.prod(shape)
 
 
-def _compiled(blend: Blend, result: Literal["rows", "size", "variance"]) -> Passes | None:
+def _compiled(blend: WeightedSum, result: Literal["rows", "size", "variance"]) -> Passes | None:
     return compiled_passes(blend, result=result) if blend.n_elements else None
 
 
@@ -216,13 +222,17 @@ def _result(what: str) -> Literal["size", "variance"]:
 
 
 def _blend(
-    tensors: Sequence[Tensor], base: Tensor | None, *, keep: Keep | None = None, spread: Limit | None = None
-) -> Blend:
+    tensors: Sequence[Tensor],
+    base: Tensor | None,
+    *,
+    keep: Mask | None = None,
+    spread: Threshold | None = None,
+) -> WeightedSum:
     terms = tuple(Term(source=tensor, factor=1.0, keep=keep) for tensor in tensors)
-    return Blend(shape=tuple(tensors[0].shape), terms=terms, base=base, spread=spread)
+    return WeightedSum(shape=tuple(tensors[0].shape), terms=terms, base=base, spread=spread)
 
 
-def _sums(blend: Blend, what: str, n_sums: int, rounder: float = 0.0) -> Floats:
+def _sums(blend: WeightedSum, what: str, n_sums: int, rounder: float = 0.0) -> Floats:
     """Sums over a blend's rows; see ``reference.sums``."""
     passes = _compiled(blend, "rows")
     if passes is None:
@@ -257,12 +267,12 @@ def _cropped(counts: Counts) -> Counts:
     return np.concatenate([np.array([first]), counts[first : last + 1]])
 
 
-def _limit(blend: Blend, what: str, count: int, known: Callable[[], Counts] | None) -> Limit:
+def _limit(blend: WeightedSum, what: str, count: int, known: Callable[[], Counts] | None) -> Threshold:
     n = blend.n_elements
     if count >= n:
-        return Limit(least=0.0, before=n)
+        return Threshold(least=0.0, before=n)
     if count <= 0:
-        return Limit(least=float("inf"), before=0)
+        return Threshold(least=float("inf"), before=0)
     passes = _compiled(blend, _result(what))
     if passes is None:
         return reference.limit(blend, what, count)

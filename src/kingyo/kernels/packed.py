@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels.blend import Blend
+from kingyo.kernels.blend import WeightedSum
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.keep import Compiled, Keep, Limit, Mask
+from kingyo.kernels.keep import CompiledMask, LoopMask, Mask, Threshold
 from kingyo.kernels.loops import LoopForm, LoopTerm, text
 from kingyo.kernels.raw import letter_of
 
@@ -22,7 +22,7 @@ _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
 _BYTES = {"b": 2, "h": 2, "f": 4}
 MOST_SOURCES = 16
-_ALL = Mask("")
+_ALL = LoopMask("")
 
 
 class Packed(NamedTuple):
@@ -76,7 +76,7 @@ class Passes(NamedTuple):
     """
 
     packed: Packed
-    limits: list[tuple[int, Limit]]
+    limits: list[tuple[int, Threshold]]
 
     def over(self, span: Span, address: int = 0) -> list[tuple[Packed, Span]]:
         """Return the passes over a span: a limit's least size changes where its last equal entry is.
@@ -108,7 +108,7 @@ class Passes(NamedTuple):
 
 
 def pack(
-    blend: Blend,
+    blend: WeightedSum,
     out: str = "f",
     result: Literal["blend", "rows", "size", "variance"] = "blend",
     *,
@@ -132,7 +132,7 @@ def pack(
     )
     if not 0 < len(masks) <= MOST_SOURCES or base_letter is None or None in letters or None in masks:
         return None
-    numbers: list[float | Limit] = [blend.scale, blend.spread or 0.0]
+    numbers: list[float | Threshold] = [blend.scale, blend.spread or 0.0]
     words: list[int] = [_BYTES[out], past]
     parts: list[LoopTerm] = []
     held: list[Tensor | None] = [None if base is None else base.contiguous(), None]
@@ -153,34 +153,34 @@ def _letter(tensor: Tensor) -> str | None:
     return letter_of(tensor.dtype) if tensor.is_cpu else None
 
 
-def _mask(keep: Keep | None) -> Mask | None:
-    """Return how a loop computes what is kept; None of a user's own ``Keep``."""
+def _mask(keep: Mask | None) -> LoopMask | None:
+    """Return how a loop computes what is kept; None of a user's own ``Mask``."""
     if keep is None:
         return _ALL
-    return keep.mask() if isinstance(keep, Compiled) else None
+    return keep.mask() if isinstance(keep, CompiledMask) else None
 
 
-def _part(letter: str, mask: Mask) -> LoopTerm:
+def _part(letter: str, mask: LoopMask) -> LoopTerm:
     ranks = "" if mask.ranks is None else "r" if mask.ranks.element_size() == 2 else "t"
     return LoopTerm(letter, mask.entry, mask.key is not None, ranks)
 
 
-def _elect(blend: Blend) -> Literal["", "weighted", "equal"]:
+def _elect(blend: WeightedSum) -> Literal["", "weighted", "equal"]:
     if not blend.elect:
         return ""
     return "equal" if blend.equal_votes else "weighted"
 
 
-def _switches(blend: Blend) -> tuple[bool, bool, bool]:
+def _switches(blend: WeightedSum) -> tuple[bool, bool, bool]:
     """Return the last three of a ``LoopForm``."""
     return blend.elect and blend.normalize, blend.spread is not None, blend.scale != 1.0
 
 
 def _passes(
-    text: str, read: Sequence[Tensor | None], numbers: Sequence[float | Limit], words: list[int]
+    text: str, read: Sequence[Tensor | None], numbers: Sequence[float | Threshold], words: list[int]
 ) -> Passes:
-    limits = [(place, number) for place, number in enumerate(numbers) if isinstance(number, Limit)]
-    least = [number.least if isinstance(number, Limit) else number for number in numbers]
+    limits = [(place, number) for place, number in enumerate(numbers) if isinstance(number, Threshold)]
+    least = [number.least if isinstance(number, Threshold) else number for number in numbers]
     addresses = [0 if tensor is None else tensor.data_ptr() for tensor in read]
     return Passes(Packed(text, addresses, least, words, [each for each in read if each is not None]), limits)
 

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Literal, TypeVar
 
 from kingyo.io.lazy_torch import is_loaded, torch
-from kingyo.kernels.blend import Blend
+from kingyo.kernels.blend import WeightedSum
 from kingyo.kernels.blocks import BLOCK, Span, spans
 from kingyo.kernels.packed import Passes, pack
 
@@ -137,7 +137,7 @@ def here() -> Running:
 
 
 def compiled_passes(
-    blend: Blend,
+    blend: WeightedSum,
     out: str = "f",
     result: Literal["blend", "rows", "size", "variance"] = "blend",
     *,

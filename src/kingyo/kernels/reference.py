@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels.blend import Blend, Term, variance
+from kingyo.kernels.blend import Term, WeightedSum, variance
 from kingyo.kernels.blocks import BLOCK, Span, block_sums, rows, spans
-from kingyo.kernels.keep import Limit
+from kingyo.kernels.keep import Threshold
 from kingyo.kernels.noise import N_CHANCES, uniform
 
 Floats = NDArray[np.float64]
@@ -22,7 +22,7 @@ Ranks = NDArray[np.uint16] | NDArray[np.int32]
 Order = NDArray[np.uint32]
 
 
-def sums(blend: Blend, what: str, rounder: float = 0.0) -> Floats:
+def sums(blend: WeightedSum, what: str, rounder: float = 0.0) -> Floats:
     """Sums over a blend's rows: products of all pairs (``g``), squares (``2``) or magnitudes (``a``).
 
     ``k`` is magnitudes, each rounded by a ``rounder``.
@@ -33,7 +33,7 @@ def sums(blend: Blend, what: str, rounder: float = 0.0) -> Floats:
     return total
 
 
-def sums_of_block(blend: Blend, span: Span, what: str, rounder: float = 0.0) -> Floats:
+def sums_of_block(blend: WeightedSum, span: Span, what: str, rounder: float = 0.0) -> Floats:
     """The same of one block; the sums of blocks are added in order."""
     wide = blend.rows(span).double().numpy()
     if what == "g":
@@ -59,7 +59,7 @@ def rounder(whole: float) -> float:
 
 def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], whole: float) -> Floats:
     """See ``measures``."""
-    blend = Blend(shape=tuple(source.shape), terms=(Term(source=source, factor=1.0),), base=base)
+    blend = WeightedSum(shape=tuple(source.shape), terms=(Term(source=source, factor=1.0),), base=base)
     bins, rounds = np.zeros(N_CHANCES + 1), rounder(whole)
     for span in spans(blend.n_elements):
         sizes = (np.abs(blend.rows(span)[0].double().numpy()) + rounds) - rounds
@@ -71,7 +71,7 @@ def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], who
     return bins.cumsum()
 
 
-def sizes(blend: Blend, what: str) -> NDArray[np.float32]:
+def sizes(blend: WeightedSum, what: str) -> NDArray[np.float32]:
     """Magnitudes of a blend's one row, or the variance over its rows (``v``), of all entries."""
     parts = [_sizes(blend.rows(span), what).numpy() for span in spans(blend.n_elements)]
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
@@ -81,26 +81,26 @@ def _sizes(deltas: Tensor, what: str) -> Tensor:
     return variance(deltas) if what == "v" else deltas[0].abs_()
 
 
-def limit(blend: Blend, what: str, count: int) -> Limit:
+def limit(blend: WeightedSum, what: str, count: int) -> Threshold:
     """The ``count`` largest entries, from 1 to one less than all."""
     numbers = sizes(blend, what)
     return limit_among(numbers, np.arange(numbers.size), count)
 
 
-def limit_among(numbers: NDArray[np.float32], places: NDArray[np.int64], count: int) -> Limit:
+def limit_among(numbers: NDArray[np.float32], places: NDArray[np.int64], count: int) -> Threshold:
     """The limit of the ``count`` largest of some numbers, of which the places ascend; NaN is the largest."""
     upper = np.partition(numbers, numbers.size - count)[numbers.size - count :]
     least = upper[0]
     if np.isnan(least):
-        return Limit(least=float("inf"), before=0)
+        return Threshold(least=float("inf"), before=0)
     equals = places[numbers == least]
     above = int(np.count_nonzero(~(upper <= least)))
-    return Limit(least=float(least), before=int(equals[count - above - 1]) + 1)
+    return Threshold(least=float(least), before=int(equals[count - above - 1]) + 1)
 
 
 def size_order(source: Tensor, base: Tensor) -> Order:
     """See ``measures``."""
-    blend = Blend(shape=tuple(source.shape), terms=(Term(source=source, factor=1.0),), base=base)
+    blend = WeightedSum(shape=tuple(source.shape), terms=(Term(source=source, factor=1.0),), base=base)
     bits = ~sizes(blend, "").view(np.uint32)
     return np.argsort(bits, kind="stable").astype(np.uint32)
 

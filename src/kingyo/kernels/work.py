@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels.blend import Blend
+from kingyo.kernels.blend import WeightedSum
 from kingyo.kernels.blocks import BLOCK, LINE, Span, all_finite, spans
-from kingyo.kernels.draft import Draft
+from kingyo.kernels.draft import RescaledSum
 from kingyo.kernels.lazy import Lazy
 from kingyo.kernels.loops import PER_SOURCE, SHARED
 from kingyo.kernels.measures import scaled_back
@@ -36,7 +36,7 @@ _PARTS_PER_THREAD = 4
 
 
 class KeptSum(NamedTuple):
-    """A pass that sums what is kept of a source, and the numbers that this sum scales; see ``Draft``.
+    """A pass that sums what is kept of a source, and the numbers that this sum scales; see ``RescaledSum``.
 
     Attributes:
         passes: the pass over all entries.
@@ -76,7 +76,7 @@ class Filling:
     def by_reference(self) -> bool:
         """The same, by the reference."""
         finite, out = True, self.out.view(-1)
-        size = BLOCK if out.is_cpu or not isinstance(self.result, Blend) else _ON_DEVICE
+        size = BLOCK if out.is_cpu or not isinstance(self.result, WeightedSum) else _ON_DEVICE
         for start, stop in spans(self.span[1] - self.span[0], size):
             part = out[start:stop].copy_(self._block((self.span[0] + start, self.span[0] + stop)))
             finite = finite and all_finite(part)
@@ -300,20 +300,22 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
     letter = letter_of(out.dtype) if out.is_cpu else None
     if letter is None or not here().compiled:
         return plain
-    is_whole_draft = isinstance(result, Draft) and span == (0, result.blend.n_elements)
-    blend = result if not isinstance(result, Draft) else result.blend if is_whole_draft else result.decided
-    if not isinstance(blend, Blend):
+    is_whole_draft = isinstance(result, RescaledSum) and span == (0, result.blend.n_elements)
+    blend = (
+        result if not isinstance(result, RescaledSum) else result.blend if is_whole_draft else result.decided
+    )
+    if not isinstance(blend, WeightedSum):
         return plain
     first = out.data_ptr() - span[0] * out.element_size()
     found = compiled_passes(blend, letter, past=here().past and first % LINE == 0)
     if found is None:
         return plain
     over = found.over(span, first)
-    sums = _sums_before(result, over) if isinstance(result, Draft) and is_whole_draft else []
+    sums = _sums_before(result, over) if isinstance(result, RescaledSum) and is_whole_draft else []
     return Filling(result=result, span=span, out=out, passes=over, sums=sums)
 
 
-def _sums_before(draft: Draft, over: Sequence[tuple[Packed, Span]]) -> list[KeptSum]:
+def _sums_before(draft: RescaledSum, over: Sequence[tuple[Packed, Span]]) -> list[KeptSum]:
     """Say what is summed of a draft before the passes that blend it."""
     found: list[KeptSum] = []
     for k, (term, whole) in enumerate(zip(draft.blend.terms, draft.wholes, strict=True)):

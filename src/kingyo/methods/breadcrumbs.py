@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Band, Blend, Keep
+from kingyo.kernels import MagnitudeMask, Mask, WeightedSum
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import (
@@ -66,19 +66,19 @@ class Breadcrumbs:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         assert base is not None
         n = base.numel()
 
-        def trim(i: int) -> tuple[Keep | None, float]:
+        def trim(i: int) -> tuple[Mask | None, float]:
             kept = kept_count(n, values.each("density")[i])
             top = min(int(values.each("gamma")[i] * n), n - kept)
             low = None if kept + top == n else largest_entries(sources, base, i, kept + top, context)
             high = None if top == 0 else largest_entries(sources, base, i, top, context)
             if low is None and high is None:
                 return None, 1.0
-            band = Band(low=low, high=high)
+            band = MagnitudeMask(low=low, high=high)
             return band, rescaling(sources, base, i, band, context) if values.flag("rescale") else 1.0
 
         return blend(sources, base, values, elect=self.elect, keep=trim)

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, cast, runtime_checkable
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import Lazy
-from kingyo.kernels.facts import Fact, Facts
+from kingyo.kernels.facts import Statistic, TensorStats
 from kingyo.kernels.noise import key_of
 
 _LOOK_UP = "See `kingyo list methods METHOD`."
@@ -132,7 +132,7 @@ class TensorContext:
         self,
         seed: int = 0,
         tensor: str = "",
-        facts: Facts | None = None,
+        facts: TensorStats | None = None,
         sources: Sequence[str] = (),
         base: str | None = None,
     ) -> None:
@@ -147,7 +147,7 @@ class TensorContext:
         """Return the key of a source's random numbers, which depends only on seed, source and tensor."""
         return key_of(self._seed, source, self._tensor)
 
-    def recall(self, what: str, sources: Sequence[int], measure: Callable[[], Fact]) -> Fact:
+    def recall(self, what: str, sources: Sequence[int], measure: Callable[[], Statistic]) -> Statistic:
         """Return a measure of some sources (and the base), from the cache or computed now.
 
         Args:
@@ -166,7 +166,7 @@ class TensorContext:
             self._own.add(name)
         return fact
 
-    def known(self, what: str, sources: Sequence[int]) -> Fact | None:
+    def known(self, what: str, sources: Sequence[int]) -> Statistic | None:
         """Return a measure that an earlier candidate computed, or None; later ones may need it too then."""
         if self._facts is None:
             return None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend, Chance, Keep
+from kingyo.kernels import BernoulliMask, Mask, WeightedSum
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, rescaling
@@ -59,15 +59,15 @@ class Dare:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         assert base is not None
 
-        def drop(i: int) -> tuple[Keep | None, float]:
+        def drop(i: int) -> tuple[Mask | None, float]:
             density = values.each("density")[i]
             if density >= 1.0:
                 return None, 1.0
-            kept = Chance(key=context.key(i), density=density)
+            kept = BernoulliMask(key=context.key(i), density=density)
             if not values.flag("rescale"):
                 return kept, 1.0
             if values.flag("rescale_by_density"):

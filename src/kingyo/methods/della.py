@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Blend, Draft, Keep, RankedChance
-from kingyo.kernels.facts import PASSING, Fact
+from kingyo.kernels import Mask, RankedBernoulliMask, RescaledSum, WeightedSum
+from kingyo.kernels.facts import PASSING, Statistic
 from kingyo.kernels.measures import row_length, row_ranks
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -76,19 +76,19 @@ class Della:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend | Draft:
+    ) -> WeightedSum | RescaledSum:
         """Merge; see ``MergeMethod``."""
         assert base is not None
         inverse = values.flag("rescale") and values.flag("rescale_by_density")
 
-        def drop(i: int) -> tuple[Keep | None, float]:
+        def drop(i: int) -> tuple[Mask | None, float]:
             density = values.each("density")[i]
             if density >= 1.0 or not base.numel():
                 return None, 1.0
             ranks = _ranks(sources, base, i, context)
             last = max(1, row_length(base.shape)) - 1
             reach = min(values.each("epsilon")[i], density, 1 - density) if last else 0.0
-            kept = RankedChance(
+            kept = RankedBernoulliMask(
                 key=context.key(i),
                 ranks=torch.as_tensor(ranks),
                 least=density - reach,
@@ -105,10 +105,10 @@ class Della:
         if not magnitudes:
             return result
         taking_part = [i for i, weight in enumerate(values.each("weight")) if weight]
-        return Draft(blend=result, wholes=tuple(map(magnitudes.get, taking_part)))
+        return RescaledSum(blend=result, wholes=tuple(map(magnitudes.get, taking_part)))
 
 
-def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> Fact:
+def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> Statistic:
     """Return the ranks of one source, cached if there is room."""
     known = context.known(_RANKS, (source,))
     if known is not None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend
+from kingyo.kernels import WeightedSum
 from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
@@ -49,7 +49,7 @@ class Karcher:
 
     def __call__(
         self, sources: Sequence[Tensor], _base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         n = len(sources)
         products = context.recall("gram of the tensors", range(n), lambda: gram(sources))

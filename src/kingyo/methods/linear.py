@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend
+from kingyo.kernels import WeightedSum
 from kingyo.kernels.blend import weighted_sum
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -60,7 +60,7 @@ class Linear:
         values: MethodValues,
         _context: TensorContext,
         /,
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         weights = values.each("weight")
         if values.flag("normalize"):
@@ -112,7 +112,7 @@ class TaskArithmetic:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         assert base is not None
         return blend(sources, base, values, elect=False)

@@ -12,10 +12,10 @@ from itertools import combinations
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Lazy
 from kingyo.kernels.blend import SMALLEST_DIVISOR, weighted_sum
-from kingyo.kernels.lines import LineBlend, line_grams
+from kingyo.kernels.lines import LineSum, line_grams
 from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter, Statistic, TensorContext
 from kingyo.methods.sphere import cosine
 
 
@@ -61,10 +61,10 @@ class ModelStock:
         products = context.recall("gram, by row", range(n), lambda: line_grams(sources, base, "row"))
         ratios = [_ratio(products[:, :, i]) / n for i in range(products.shape[2])]
         factors = torch.tensor([ratios], dtype=torch.float32).expand(n, -1)
-        return LineBlend(shape=shape, sources=tuple(sources), factors=factors, line="row", base=base)
+        return LineSum(shape=shape, sources=tuple(sources), factors=factors, line="row", base=base)
 
 
-def _ratio(products: Fact) -> float:
+def _ratio(products: Statistic) -> float:
     """Return t from the inner products of the task vectors, shape (N, N)."""
     n = products.shape[0]
     angles = [

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend
+from kingyo.kernels import WeightedSum
 from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter, Statistic, TensorContext
 from kingyo.methods.linear import normalized
 from kingyo.methods.task_vectors import WEIGHT
 
@@ -62,7 +62,7 @@ class MultiSlerp:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         weights = values.each("weight")
         if values.flag("normalize_weights"):
@@ -73,7 +73,7 @@ class MultiSlerp:
         return weighted_sum(sources, factors, base)
 
 
-def _factors(weights: Sequence[float], products: Fact, eps: float) -> tuple[float, ...]:
+def _factors(weights: Sequence[float], products: Statistic, eps: float) -> tuple[float, ...]:
     norms = [math.sqrt(products[i, i]) for i in range(len(weights))]
     units = [weight / norm if norm > 0 else 0.0 for weight, norm in zip(weights, norms, strict=True)]
     square = math.fsum(

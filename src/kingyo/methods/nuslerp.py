@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Lazy
 from kingyo.kernels.blend import weighted_sum
-from kingyo.kernels.lines import Line, LineBlend, line_grams
+from kingyo.kernels.lines import Line, LineSum, line_grams
 from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter, Statistic, TensorContext
 from kingyo.methods.linear import normalized
 from kingyo.methods.sphere import cosine, shares
 from kingyo.methods.task_vectors import WEIGHT
@@ -75,10 +75,10 @@ class NuSlerp:
         line: Line = "column" if values.flag("nuslerp_row_wise") else "row"
         products = context.recall(f"{kind}, by {line}", (0, 1), lambda: line_grams(sources, base, line))
         factors = torch.tensor(_shares(t, products), dtype=torch.float32).reshape(-1, 2).t().contiguous()
-        return LineBlend(shape=shape, sources=tuple(sources), factors=factors, line=line, base=base)
+        return LineSum(shape=shape, sources=tuple(sources), factors=factors, line=line, base=base)
 
 
-def _shares(t: float, products: Fact) -> list[tuple[float, float]]:
+def _shares(t: float, products: Statistic) -> list[tuple[float, float]]:
     """Return the factors of both sources per line, from the inner products, shape (2, 2, lines)."""
     factors: list[tuple[float, float]] = []
     for i in range(products.shape[2]):

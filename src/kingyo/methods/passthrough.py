@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend
+from kingyo.kernels import WeightedSum
 from kingyo.kernels.blend import weighted_sum
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -46,7 +46,7 @@ class Passthrough:
         values: MethodValues,
         _context: TensorContext,
         /,
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         return weighted_sum(sources, values.each("scale"))
 

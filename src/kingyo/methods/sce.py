@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend, Limit, Term
+from kingyo.kernels import Term, Threshold, WeightedSum
 from kingyo.kernels.differences import varied
 from kingyo.kernels.facts import PASSING
 from kingyo.kernels.measures import energies, most_varied
@@ -60,7 +60,7 @@ class Sce:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         assert base is not None
         spread = _selected(sources, base, values.number("select_topk"), context)
@@ -73,7 +73,7 @@ class Sce:
         terms = (
             Term(source=each, factor=share, share=share) for each, share in zip(sources, shares, strict=True)
         )
-        return Blend(
+        return WeightedSum(
             shape=tuple(base.shape),
             terms=tuple(terms),
             base=base,
@@ -84,7 +84,9 @@ class Sce:
         )
 
 
-def _selected(sources: Sequence[Tensor], base: Tensor, topk: float, context: TensorContext) -> Limit | None:
+def _selected(
+    sources: Sequence[Tensor], base: Tensor, topk: float, context: TensorContext
+) -> Threshold | None:
     """Return the limit that separates the selected entries from the rest; None selects all."""
     if topk >= 1.0:
         return None
@@ -99,7 +101,7 @@ def _selected(sources: Sequence[Tensor], base: Tensor, topk: float, context: Ten
         return np.array([limit.least, limit.before], dtype=np.float64)
 
     measured = context.recall(f"{PASSING}most varied {count}", every, measure)
-    return Limit(least=float(measured[0]), before=int(measured[1]))
+    return Threshold(least=float(measured[0]), before=int(measured[1]))
 
 
 METHODS.register(Sce.name)(Sce())

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Blend, Term
+from kingyo.kernels import Term, WeightedSum
 from kingyo.kernels.blocks import spans
 from kingyo.kernels.facts import PASSING
 from kingyo.kernels.products import gram_of_columns, side_by_side
@@ -84,7 +84,7 @@ class SingularBands:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         assert base is not None
         is_matrix = base.dim() == 2 and min(base.shape) >= 2 and values.flag("spectral")
@@ -100,7 +100,9 @@ class SingularBands:
                 for tensor, factor in zip(tensors, factors, strict=False)
                 if factor
             ]
-        return Blend(shape=tuple(base.shape), terms=tuple(terms), base=base, scale=values.number("lambda"))
+        return WeightedSum(
+            shape=tuple(base.shape), terms=tuple(terms), base=base, scale=values.number("lambda")
+        )
 
 
 def _parts(source: Tensor, base: Tensor, i: int, context: TensorContext) -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend
+from kingyo.kernels import WeightedSum
 from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
@@ -51,7 +51,7 @@ class Slerp:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         assert base is not None
         products = context.recall("gram with base", (0,), lambda: gram((base, sources[0])))

@@ -9,9 +9,9 @@ from typing import cast
 import numpy as np
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend, Chance, Keep, Limit, Term
+from kingyo.kernels import BernoulliMask, Mask, Term, Threshold, WeightedSum
 from kingyo.kernels.blend import SMALLEST_DIVISOR
-from kingyo.kernels.facts import PASSING, Fact
+from kingyo.kernels.facts import PASSING, Statistic
 from kingyo.kernels.measures import (
     Counts,
     Floats,
@@ -81,8 +81,8 @@ def blend(
     values: MethodValues,
     *,
     elect: bool,
-    keep: Callable[[int], tuple[Keep | None, float]] = lambda _: (None, 1.0),
-) -> Blend:
+    keep: Callable[[int], tuple[Mask | None, float]] = lambda _: (None, 1.0),
+) -> WeightedSum:
     """Return θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ, the sum divided by that of its weights if normalised.
 
     Args:
@@ -105,7 +105,7 @@ def blend(
     total = math.fsum(weights)
     if normalized and not elect and abs(total) >= SMALLEST_DIVISOR:
         scale /= total
-    return Blend(
+    return WeightedSum(
         shape=tuple(base.shape),
         terms=tuple(parts),
         base=base,
@@ -122,7 +122,7 @@ def kept_count(n: int, density: float) -> int:
 
 def largest_entries(
     sources: Sequence[Tensor], base: Tensor, source: int, count: int, context: TensorContext
-) -> Limit:
+) -> Threshold:
     """Return the limit of a source's ``count`` largest entries.
 
     The histogram of sizes is cached. From the second candidate on the sorted order is cached too, if there is
@@ -142,7 +142,7 @@ def largest_entries(
 
 
 def rescaling(
-    sources: Sequence[Tensor], base: Tensor, source: int, keep: Keep, context: TensorContext
+    sources: Sequence[Tensor], base: Tensor, source: int, keep: Mask, context: TensorContext
 ) -> float:
     """Return Σ|δ| / Σ|mδ| of one source, the factor that keeps the sum of magnitudes; 1 if Σ|mδ| is 0."""
     theta = sources[source]
@@ -163,16 +163,16 @@ def whole_magnitude(sources: Sequence[Tensor], base: Tensor, source: int, contex
     return float(total[0])
 
 
-def _is_worth_ordering(theta: Tensor, sizes: Fact | None, context: TensorContext) -> bool:
+def _is_worth_ordering(theta: Tensor, sizes: Statistic | None, context: TensorContext) -> bool:
     n = theta.numel()
     return sizes is not None and 0 < n <= _MOST_ORDERED and context.has_room(4 * n)
 
 
 def _kept_by_chance(
-    theta: Tensor, base: Tensor, source: int, keep: Keep, whole: float, context: TensorContext
+    theta: Tensor, base: Tensor, source: int, keep: Mask, whole: float, context: TensorContext
 ) -> float | None:
     """Return ``kept_magnitude`` from cached sums for every density; None if the cache has no room."""
-    if not isinstance(keep, Chance) or not theta.numel():
+    if not isinstance(keep, BernoulliMask) or not theta.numel():
         return None
     name = f"{PASSING}magnitudes by chance {keep.key}"
     sums = context.known(name, (source,))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Band, Blend, Keep
+from kingyo.kernels import MagnitudeMask, Mask, WeightedSum
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, TensorContext
 from kingyo.methods.task_vectors import (
@@ -50,16 +50,16 @@ class Ties:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
+    ) -> WeightedSum:
         """Merge; see ``MergeMethod``."""
         assert base is not None
         n = base.numel()
 
-        def trim(i: int) -> tuple[Keep | None, float]:
+        def trim(i: int) -> tuple[Mask | None, float]:
             count = kept_count(n, values.each("density")[i])
             if count == n:
                 return None, 1.0
-            kept = Band(low=largest_entries(sources, base, i, count, context))
+            kept = MagnitudeMask(low=largest_entries(sources, base, i, count, context))
             return kept, rescaling(sources, base, i, kept, context) if values.flag("rescale") else 1.0
 
         return blend(sources, base, values, elect=True, keep=trim)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from kingyo.engine import Sources, Writing, to_folder
 from kingyo.io.lazy_torch import torch
-from kingyo.kernels.facts import Facts, memory_size
+from kingyo.kernels.facts import TensorStats, memory_size
 from kingyo.models.kinds import Live, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
 from kingyo.run.checks import is_like
@@ -69,7 +69,7 @@ def evaluator_of(run: Run) -> Evaluator:
     """
     config, store = run.config, run.begun
     use_threads(store)
-    sources = run.open_sources(Facts(memory_size() // 4 // config.workers, measures_of(store.folder)))
+    sources = run.open_sources(TensorStats(memory_size() // 4 // config.workers, measures_of(store.folder)))
     timeout = candidate_timeout(config) if config.runner == "local" else None  # other runners end the worker
     build = _filled(run, sources) if run.settings.paths is None else _passed(run, sources)
     return Evaluator(build, run.task, timeout)

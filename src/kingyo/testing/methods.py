@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels import Blend, Lazy, whole
-from kingyo.kernels.facts import Facts
+from kingyo.kernels import Lazy, WeightedSum, whole
+from kingyo.kernels.facts import TensorStats
 from kingyo.kernels.passes import has_compiler, running
 from kingyo.kernels.raw import bytes_of, raw_tensor
 from kingyo.kernels.work import write
@@ -234,7 +234,7 @@ class MergeMethodContract:
                 assert torch.equal(merged.reshape(shape), whole(result)), f"{shape}"
 
     def test_what_hands_tensors_on_needs_their_memory_alone(self) -> None:
-        """A method that ``hands_on`` tensors turns raw memory into a ``Blend`` with the same bits."""
+        """A method that ``hands_on`` tensors turns raw memory into a ``WeightedSum`` with the same bits."""
         values = self.values(self.n_sources)
         if not hands_on(self.method, values) or not has_compiler():
             return
@@ -244,7 +244,7 @@ class MergeMethodContract:
                 merged = torch.empty_like(sources[0], dtype=torch.float32)
                 with running(compiled=True):
                     result = self.method(*raw, values, TensorContext(0, "contract.weight"))
-                    assert isinstance(result, Blend), f"expected a Blend, got {type(result).__name__}"
+                    assert isinstance(result, WeightedSum), f"expected a Blend, got {type(result).__name__}"
                     write(result, (0, merged.numel()), merged.view(-1))
                 assert torch.equal(merged, self.merge(sources, base)), f"{dtype}"
 
@@ -252,7 +252,7 @@ class MergeMethodContract:
         """Merges that reuse measures of earlier ones give the same bits."""
         for sources, base in self.worlds((30, 31)) + self.worlds((300, 257), torch.bfloat16):
             names = [f"source-{i}" for i in range(len(sources))]
-            facts, wanted = Facts(), self.merge(sources, base)
+            facts, wanted = TensorStats(), self.merge(sources, base)
             views = [tensor.t().contiguous().t() for tensor in sources]
             for given in (sources, sources, views, sources):
                 context = TensorContext(0, "contract.weight", facts, names, "base")
