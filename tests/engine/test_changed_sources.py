@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import MergeOptions, Sources, Writing, into, plan, to_folder
 from kingyo.errors import KingyoError
-from kingyo.kernels.facts import TensorStats
+from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe
 from tests.checkpoints.adapters import train
 from tests.models_on_disk import fine_tuned, llama

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import whole
-from kingyo.kernels.facts import TensorStats
-from kingyo.methods import METHODS, TensorContext, singular_bands
+from kingyo.kernels import to_tensor
+from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.methods import METHODS, TensorContext, merge_tensor, singular_bands
 from tests.methods.definitions import Vector
 from tests.methods.definitions import singular_bands as defined
 from tests.methods.drawn import assert_close, run, values, wide
@@ -125,6 +125,8 @@ def _candidate(
     sources: Sequence[Tensor], base: Tensor, facts: TensorStats, names: Sequence[str], top: float
 ) -> Tensor:
     context = TensorContext(0, "a.weight", facts, names, "base")
-    return whole(
-        METHODS.get(METHOD)(sources, base, values(METHOD, len(sources), weight=0.5, top=top), context)
+    return to_tensor(
+        merge_tensor(
+            METHODS.get(METHOD), sources, base, values(METHOD, len(sources), weight=0.5, top=top), context
+        )
     )

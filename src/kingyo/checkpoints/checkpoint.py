@@ -21,7 +21,7 @@ from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels.raw import letter_of, raw_tensor
+from kingyo.kernels.raw_tensor import AnyTensor, RawTensor, letter_of
 
 if TYPE_CHECKING:
     from kingyo.checkpoints.adapter import Adapter
@@ -169,11 +169,11 @@ class Checkpoint:
         """
         return self._read(name, map_tensor)
 
-    def read_raw(self, name: str) -> Tensor:
-        """Return a tensor for compiled passes, without torch if possible.
+    def read_raw(self, name: str) -> AnyTensor:
+        """Return a tensor for compiled loops, without torch if possible.
 
         Returns:
-            A ``RawTensor``; the result of ``read`` if compiled passes do not support the dtype, or if the
+            A ``RawTensor``; the result of ``read`` if compiled loops do not support the dtype, or if the
             tensor is computed.
 
         Raises:
@@ -185,7 +185,7 @@ class Checkpoint:
         info = self.tensors[home]
         if letter_of(info.dtype) is None or not info.n_elements or info.start % info.element_size:
             return self.read(name)
-        return raw_tensor(map_bytes(info), info.dtype, info.shape)
+        return RawTensor(map_bytes(info), info.dtype, info.shape)
 
     def read_from(self, name: str, files: MappedFiles) -> Tensor:
         """Return what ``read`` returns, from files that stay mapped."""

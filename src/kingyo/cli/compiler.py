@@ -7,7 +7,7 @@ from kingyo.cli.terminal import echo
 
 def tell_if_slow() -> None:
     """Say on standard error why numba cannot be used; nothing when it can."""
-    from kingyo.kernels.passes import compiler_trouble
+    from kingyo.kernels.threads import compiler_trouble
 
     trouble = compiler_trouble()
     if trouble is not None:

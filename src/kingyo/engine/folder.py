@@ -21,9 +21,8 @@ from kingyo.engine.execute import How, execute
 from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan, TensorJob
 from kingyo.errors import KingyoError
-from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.raw import empty_vector
+from kingyo.kernels.raw_tensor import AnyTensor, empty_vector
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TOKENIZER_FILES
 
@@ -196,7 +195,7 @@ class _WeightFile:
         self._watch = watch
         self._memory = local()
 
-    def place(self, job: TensorJob, span: Span) -> Tensor:
+    def place(self, job: TensorJob, span: Span) -> AnyTensor:
         """See ``Sink``."""
         n = span[1] - span[0]
         dtype, vector = getattr(self._memory, "last", (None, None))
@@ -205,7 +204,7 @@ class _WeightFile:
             self._memory.last = job.dtype, vector
         return vector[:n]
 
-    def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
+    def take(self, job: TensorJob, span: Span, numbers: AnyTensor) -> None:
         """See ``Sink``."""
         self._writer.write(job.name, span[0], numbers)
         if self._watch is not None:

@@ -13,8 +13,8 @@ from kingyo.engine.plan import Plan, TensorJob
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Lazy, RankedBernoulliMask, RescaledSum, WeightedSum
-from kingyo.kernels.device import moved
-from kingyo.kernels.work import Filling, prepare
+from kingyo.kernels.raw_tensor import as_torch
+from kingyo.kernels.writing import PendingWrite, prepare
 
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
 
@@ -57,21 +57,22 @@ class _Live:
         merged = result(job, sources.read_again, sources.facts, nonfinite=self._nonfinite)
         n_bytes = self._held(job, merged)
         if not place.is_cpu and isinstance(merged, RescaledSum):
-            merged = merged.decided
+            merged = merged.rescaled
         if not place.is_cpu and isinstance(merged, WeightedSum):
-            merged = moved(merged, lambda tensor: self._sources.copy_on(place.device, tensor)) or merged
+            copied = merged.on_device(lambda tensor: self._sources.copy_on(place.device, tensor))
+            merged = copied or merged
         return prepare(merged, (0, place.numel()), place), n_bytes
 
     def _held(self, job: TensorJob, merged: Tensor | Lazy) -> int:
         """Bytes of memory that a result takes before it is computed; mapped files are the system's."""
         n_bytes = 0 if self._is_mapped else 4 * math.prod(job.shape) * self._count_computed(job)
-        blend = merged.blend if isinstance(merged, RescaledSum) else merged
-        if isinstance(blend, WeightedSum):
-            for term in blend.terms:
+        weighted = merged.unscaled if isinstance(merged, RescaledSum) else merged
+        if isinstance(weighted, WeightedSum):
+            for term in weighted.terms:
                 if not self._sources.lasts(term.source):  # made by the method; facts may have no room for it
                     n_bytes += term.source.nbytes
-                if isinstance(term.keep, RankedBernoulliMask):
-                    n_bytes += term.keep.ranks.nbytes
+                if isinstance(term.mask, RankedBernoulliMask):
+                    n_bytes += term.mask.ranks.nbytes
         elif isinstance(merged, torch.Tensor):
             n_bytes += merged.nbytes
         return n_bytes
@@ -79,12 +80,12 @@ class _Live:
     def _count_computed(self, job: TensorJob) -> int:
         return sum(not self._sources.is_mapped(each.reference) for each in job.reads)
 
-    def end(self, job: TensorJob, filling: Filling, is_finite: bool) -> None:
+    def end(self, job: TensorJob, pending: PendingWrite, is_finite: bool) -> None:
         if not is_finite and not self._nonfinite:
             raise not_finite(job, self._sources.read_again)
         live = self._weights[job.name]
-        if live.dtype != filling.out.dtype:
-            live.detach().view(-1).copy_(filling.out)
+        if live.dtype != pending.out.dtype:
+            live.detach().view(-1).copy_(as_torch(pending.out))
 
     def _place(self, job: TensorJob) -> Tensor:
         live, dtype = self._weights[job.name], getattr(torch, job.dtype)

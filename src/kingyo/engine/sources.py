@@ -17,7 +17,8 @@ from kingyo.checkpoints.stamps import check_stamps
 from kingyo.engine.derived import leaves
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels.facts import TensorStats
+from kingyo.kernels.raw_tensor import AnyTensor
+from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe, RecipeBook, renamed
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TokenizerChoice, parse_tokenizer
@@ -98,8 +99,8 @@ class Sources(Mapping[str, Checkpoint]):
         """Return a tensor as stored; never write to it."""
         return self._checkpoints[reference].read(tensor)
 
-    def read_raw(self, reference: str, tensor: str) -> Tensor:
-        """``read``, for who only hands tensors on to compiled passes; see ``Checkpoint.read_raw``."""
+    def read_raw(self, reference: str, tensor: str) -> AnyTensor:
+        """Return a tensor for compiled loops; see ``Checkpoint.read_raw``."""
         return self._checkpoints[reference].read_raw(tensor)
 
     def is_mapped(self, reference: str) -> bool:
@@ -120,7 +121,7 @@ class Sources(Mapping[str, Checkpoint]):
             self._lasting.add(id(found))
         return found
 
-    def lasts(self, tensor: Tensor) -> bool:
+    def lasts(self, tensor: AnyTensor) -> bool:
         """Whether a tensor is memory of a file, which ``read_again`` gives whenever it is asked."""
         return id(tensor) in self._lasting
 

@@ -15,11 +15,11 @@ from typing import TypeAlias
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.checkpoint import KEPT_BELOW
 from kingyo.engine import Plan, TensorJob
-from kingyo.engine.execute import LARGE, PART, is_handed_on
-from kingyo.kernels.passes import has_compiler, n_threads
+from kingyo.engine.execute import LARGE, PART, is_described
+from kingyo.kernels.threads import has_compiler, n_threads
 from kingyo.merging.checks import existing_parent
 from kingyo.merging.survey import Preflight
-from kingyo.methods import reproduces
+from kingyo.methods import bytes_per_entry, reproduces
 
 PROGRAM, PROGRAM_WITH_TORCH = 200_000_000, 330_000_000
 """Bytes of the process before it reads a tensor, measured on x86-64 Linux."""
@@ -118,7 +118,7 @@ def _of_tensors(works: Sequence[_Work], threads: int) -> dict[str, int]:
 def _needs_torch(survey: Preflight, works: Sequence[_Work]) -> bool:
     """Return whether the merge imports torch: compiled code does all where it can."""
     is_aligned = any(target.plan.vocabulary is not None for target in survey.targets)
-    is_computed = any(reading.computed or not is_handed_on(job) for job, reading in works)
+    is_computed = any(reading.computed or not is_described(job) for job, reading in works)
     return is_aligned or is_computed or not has_compiler()
 
 
@@ -130,8 +130,9 @@ def _mapped(reading: Reading) -> int:
 def _held(job: TensorJob, threads: int) -> int:
     """Bytes that the method holds beside the sources of a tensor."""
     n, k = math.prod(job.shape), len(job.inputs)
-    if job.method is None or is_handed_on(job):  # float32 parts of the sources and of the result
-        return threads * min(n, PART) * (k + 1) * _FLOAT32
+    if job.method is None or is_described(job):  # float32 parts of the sources and of the result
+        ranks = 0 if job.method is None else bytes_per_entry(job.method) * n * k
+        return threads * min(n, PART) * (k + 1) * _FLOAT32 + ranks
     if reproduces(job.method) == "with as many threads" and _is_decomposed(job.shape, k):
         return n * (2 * k + 1) * _FLOAT64  # task vectors, their singular vectors, and the result
     return n * k * _FLOAT32

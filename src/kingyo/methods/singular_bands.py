@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Term, WeightedSum
 from kingyo.kernels.blocks import spans
-from kingyo.kernels.facts import PASSING
-from kingyo.kernels.products import gram_of_columns, side_by_side
+from kingyo.kernels.lazy import gram_of_columns, side_by_side
+from kingyo.kernels.statistics_cache import PASSING
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import TensorContext
 from kingyo.methods.spectral import directions
 from kingyo.methods.task_vectors import LAMBDA, WEIGHT
 
@@ -85,7 +86,7 @@ class SingularBands:
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> WeightedSum:
-        """Merge; see ``MergeMethod``."""
+        """Merge; see ``MergesTensors``."""
         assert base is not None
         is_matrix = base.dim() == 2 and min(base.shape) >= 2 and values.flag("spectral")
         terms: list[Term] = []
@@ -107,7 +108,7 @@ class SingularBands:
 
 def _parts(source: Tensor, base: Tensor, i: int, context: TensorContext) -> list[Tensor]:
     parts = cast(
-        "Parts", context.recall(f"{PASSING}singular bands", (i,), lambda: leading_parts(source, base))
+        "Parts", context.get_or_compute(f"{PASSING}singular bands", (i,), lambda: leading_parts(source, base))
     )
     return list(torch.as_tensor(parts).unbind(0))
 

@@ -10,7 +10,7 @@ from typing import Self, cast
 
 from kingyo.engine import Plan, Sources, plan
 from kingyo.evolution import Search
-from kingyo.kernels.facts import TensorStats
+from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe

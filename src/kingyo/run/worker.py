@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from kingyo.engine import Sources, Writing, to_folder
 from kingyo.io.lazy_torch import torch
-from kingyo.kernels.facts import TensorStats, memory_size
+from kingyo.kernels.statistics_cache import TensorStats, memory_size
 from kingyo.models.kinds import Live, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
 from kingyo.run.checks import is_like

@@ -1,4 +1,4 @@
-"""Facts: kept within bounds, given back as they were, from memory or from a file that may be broken."""
+"""The cache of statistics: within its bound, in memory and in a file that may be damaged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.kernels.facts import PASSING, TensorStats, memory_size
+from kingyo.kernels.statistics_cache import PASSING, TensorStats, memory_size
 
 
-def found(facts: TensorStats, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    fact = facts.get(name)
+def found(stats: TensorStats, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    fact = stats.get(name)
     assert fact is not None
     return fact
 
@@ -26,14 +26,14 @@ KINDS = (np.float64, np.int64, np.int32, np.uint32, np.uint16)
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=40), st.integers(0, 800))
 def test_it_keeps_its_bound(writes: list[tuple[int, int]], limit: int) -> None:
-    facts = TensorStats(limit)
+    stats = TensorStats(limit)
     for name, length in writes:
-        facts.put(str(name), np.full(length, name, dtype=np.float64))
-        kept = [found for each in range(10) if (found := facts.get(str(each))) is not None]
-        assert facts.n_bytes == sum(fact.nbytes for fact in kept) <= limit
-        assert facts.has_room(limit // 4) or facts.n_bytes > limit // 2
+        stats.put(str(name), np.full(length, name, dtype=np.float64))
+        kept = [found for each in range(10) if (found := stats.get(str(each))) is not None]
+        assert stats.n_bytes == sum(fact.nbytes for fact in kept) <= limit
+        assert stats.has_room(limit // 4) or stats.n_bytes > limit // 2
     for name in range(10):
-        found = facts.get(str(name))
+        found = stats.get(str(name))
         assert found is None or set(found.tolist()) <= {float(name)}
 
 
@@ -59,21 +59,21 @@ def test_what_is_large_stays_in_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but text", b""])
-def test_a_broken_file_costs_nothing_but_itself(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_ignored(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "facts.sqlite"
     file.write_bytes(content)
-    facts = TensorStats(file=file)
-    facts.put("a", np.ones(3))
-    facts.flush()
-    assert np.array_equal(found(facts, "a"), np.ones(3))
+    stats = TensorStats(file=file)
+    stats.put("a", np.ones(3))
+    stats.flush()
+    assert np.array_equal(found(stats, "a"), np.ones(3))
 
 
-def test_rows_that_are_not_what_was_written_count_as_unknown(tmp_path: Path) -> None:
+def test_damaged_rows_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "facts.sqlite"
-    facts = TensorStats(file=file)
-    facts.put("a", np.ones(3))
-    facts.put("b", np.ones(3))
-    facts.flush()
+    stats = TensorStats(file=file)
+    stats.put("a", np.ones(3))
+    stats.put("b", np.ones(3))
+    stats.flush()
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("UPDATE facts SET data = ? WHERE name = 'a'", (b"short",))
         database.execute("UPDATE facts SET dtype = 'nonsense' WHERE name = 'b'")
@@ -81,7 +81,7 @@ def test_rows_that_are_not_what_was_written_count_as_unknown(tmp_path: Path) -> 
     assert read.get("a") is None and read.get("b") is None
 
 
-def test_a_flipped_bit_of_a_fact_is_not_computed_with(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_detected(tmp_path: Path) -> None:
     written = TensorStats(file=tmp_path / "written.sqlite")
     for name in ("a", "b"):
         written.put(name, np.arange(500, dtype=np.float64))
@@ -97,7 +97,7 @@ def test_a_flipped_bit_of_a_fact_is_not_computed_with(tmp_path: Path) -> None:
             assert fact is None or np.array_equal(fact, np.arange(500, dtype=np.float64))
 
 
-def test_the_facts_of_an_older_kingyo_are_measured_again(tmp_path: Path) -> None:
+def test_statistics_of_an_older_version_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "facts.sqlite"
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("CREATE TABLE fact (name TEXT PRIMARY KEY, dtype TEXT, shape TEXT, data BLOB)")
@@ -105,11 +105,11 @@ def test_the_facts_of_an_older_kingyo_are_measured_again(tmp_path: Path) -> None
     assert TensorStats(file=file).get("a") is None
 
 
-def test_a_folder_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
-    facts = TensorStats(file=tmp_path / "gone" / "facts.sqlite")
-    facts.put("a", np.ones(3))
-    facts.flush()
-    assert np.array_equal(found(facts, "a"), np.ones(3))
+def test_a_missing_folder_is_ignored(tmp_path: Path) -> None:
+    stats = TensorStats(file=tmp_path / "gone" / "facts.sqlite")
+    stats.put("a", np.ones(3))
+    stats.flush()
+    assert np.array_equal(found(stats, "a"), np.ones(3))
 
 
 def test_a_container_may_have_less_than_the_machine(tmp_path: Path) -> None:
