@@ -38,7 +38,7 @@ DESCRIBED: dict[str, dict[str, object]] = {
     "karcher": {},
     "model_stock": {},
     "passthrough": {},
-    "ties": {"weight": 0.4, "density": 0.3, "rescale": True},
+    "ties": {"weight": 0.4, "density": 0.3},
     "breadcrumbs": {"weight": 0.4, "density": 0.3},
     "breadcrumbs_ties": {"weight": 0.4, "density": 0.3, "rescale": True},
     "dare_linear": {"weight": 0.4, "density": 0.3},
