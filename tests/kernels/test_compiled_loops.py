@@ -300,7 +300,7 @@ def test_rescaled_sums_are_computed_together(
     with execution(compiled=True, threads=threads):
         for _ in range(2):  # the second time in memory that was used
             writes = [prepare(*each) for each in zip(results, [(0, n) for n in sizes], out, strict=True)]
-            assert all(pending.sums for pending in writes)
+            assert all(pending.sums for pending in (writes if odd is None else writes[:-1]))
             finite = ParallelWrites(writes, others_alone=True).finish()
     assert finite == [bool(torch.isfinite(each).all()) for each in wanted]
     for got, each in zip(out, wanted, strict=True):

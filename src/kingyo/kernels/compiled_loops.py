@@ -22,11 +22,12 @@ from numba.extending import overload
 
 from kingyo.kernels import loop_memory
 from kingyo.kernels.blocks import BLOCK, LANES, SIZE_SHIFT
-from kingyo.kernels.loop_memory import INLINE, compiled, copy_out, hashed, inline
+from kingyo.kernels.loop_memory import INLINE, bits64, compiled, copy_out, hashed, inline
 from kingyo.kernels.loop_text import ROW
 from kingyo.kernels.masks import ENTRY_FUNCTIONS
 from kingyo.kernels.random_numbers import N_VALUES
 from kingyo.kernels.sorting import DIGITS, sort
+from kingyo.kernels.statistics import UNITS
 
 SHIFT = np.uint32(SIZE_SHIFT)
 GROUP = 64
@@ -147,12 +148,36 @@ def _sums(text, addresses, numbers, words, spans, summand, rounder, totals):
 
 
 def _exact_sums(text, addresses, numbers, words, spans, rounders, totals):
-    """Write the sum of rounded magnitudes of each call; it is the same in any order."""
+    """Write the sums of rounded magnitudes of each call and row; they are the same in any order.
+
+    Args:
+        rounders: float64, shape (calls, rows); see ``statistics.rounder``.
+        totals: float64, shape (calls, rows).
+    """
+    n_rows = rounders.shape[1]
+    rows, units = np.empty((n_rows, ROW), np.float32), np.empty(n_rows, np.uint64)
+    place = np.uint64(rows.ctypes.data)
     for i in range(spans.shape[0]):
-        blocks = np.zeros((-(-(spans[i, 1] - spans[i, 0]) // BLOCK), 1))
-        one = slice(i, i + 1)
-        _sums_of(text, addresses[one], numbers[one], words[one], spans[one], 1, rounders[i], blocks)
-        totals[i] = blocks.sum()
+        units[:] = np.uint64(0)
+        for first in range(spans[i, 0], spans[i, 1], ROW):
+            last = min(first + ROW, spans[i, 1])
+            _loop(text, addresses[i], numbers[i], words[i], first, last, place)
+            for k in range(n_rows):
+                units[k] += _units(rows[k, : last - first], rounders[i, k])
+        for k in range(n_rows):
+            totals[i, k] = np.float64(np.int64(units[k])) * (rounders[i, k] / UNITS)
+
+
+@inline
+def _units(row, rounder):
+    """Return the sum of rounded magnitudes as a number of units: integers add up faster than floats.
+
+    The bits of magnitude + rounder are those of the rounder plus the number of units.
+    """
+    total, start = np.uint64(0), bits64(rounder)
+    for i in range(row.size):
+        total += bits64(np.float64(abs(row[i])) + rounder)
+    return total - start * np.uint64(row.size)
 
 
 @inline
@@ -250,14 +275,12 @@ def _ranks(text, addresses, numbers, words, spans, length, scratch, result):
         sort(scratch.view(np.uint32), keyed, counts, result[first : first + length], True)
 
 
-_sums_of = compiled(_sums)
-
 _CALLS = (types.uint64[:, ::1], types.float32[:, ::1], types.uint32[:, ::1], types.int64[:, ::1])
 _FLOATS, _DOUBLES = types.float32[::1], types.float64[::1]
 
 weighted_sums = LoopFunction(_weighted_sums, *_CALLS, types.uint32[::1])
 sums = LoopFunction(_sums, *_CALLS, types.int64, types.float64, types.float64[:, ::1])
-exact_sums = LoopFunction(_exact_sums, *_CALLS, _DOUBLES, _DOUBLES)
+exact_sums = LoopFunction(_exact_sums, *_CALLS, types.float64[:, ::1], types.float64[:, ::1])
 sizes = LoopFunction(_sizes, *_CALLS, _FLOATS)
 histogram = LoopFunction(_histogram, *_CALLS, types.int64[::1], _FLOATS)
 by_draw = LoopFunction(_by_draw, *_CALLS, types.uint32[::1], types.float64, _FLOATS, _DOUBLES)

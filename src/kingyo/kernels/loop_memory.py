@@ -126,6 +126,12 @@ def size(builder, number):
     return builder.and_(builder.bitcast(number, I32), I32(0x7FFFFFFF))
 
 
+@instructions(types.uint64, types.float64)
+def bits64(builder, number):
+    """Return the bits of a number."""
+    return builder.bitcast(number, I64)
+
+
 @instructions(types.float32, types.float32, types.float32)
 def turned(builder, number, like):
     """Return the number, with its sign flipped where ``like`` has a minus sign (-0 has)."""

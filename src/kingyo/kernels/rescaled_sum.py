@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -27,6 +28,11 @@ class RescaledSum:
     def shape(self) -> tuple[int, ...]:
         """Shape of the result."""
         return self.unscaled.shape
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the magnitudes are finite."""
+        return all(each is None or math.isfinite(each) for each in self.magnitudes)
 
     @cached_property
     def rescaled(self) -> WeightedSum:

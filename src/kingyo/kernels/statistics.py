@@ -23,6 +23,8 @@ from kingyo.kernels.threads import compiled_loop, map_spans
 from kingyo.kernels.weighted_sum import Term, WeightedSum
 
 Floats = NDArray[np.float64]
+UNITS = 1.5 * 2.0**52
+"""Units in a ``rounder``."""
 SCRATCH = 1 << 9
 """Entries that loops compute at a time before they use them."""
 Summand = Literal["magnitudes", "rounded magnitudes", "squares", "products"]
@@ -144,8 +146,8 @@ def rounder(total: float) -> float:
     """Return a number that rounds a magnitude when it is added in float64 and subtracted again.
 
     Magnitudes are rounded to a multiple of a unit, a power of two of at least ``total`` / 2^51. So the sum of
-    any part of the magnitudes whose sum is ``total`` is exact, in any order. The number is 1.5 · 2^52 units:
-    a float64 of this size has no finer steps than one unit.
+    any part of the magnitudes whose sum is ``total`` is exact, in any order. The number is ``UNITS`` units: a
+    float64 of this size has no finer steps than one unit.
     """
     if not math.isfinite(total):
         return 0.0

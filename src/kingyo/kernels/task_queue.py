@@ -27,17 +27,17 @@ class Task(NamedTuple):
         owner: index of the write or sum that it belongs to.
         span: range of entries, within that of the call.
         call: the call.
-        rounder: for sums; see ``statistics.rounder``.
+        rounders: for sums, one per row; see ``statistics.rounder``.
     """
 
     owner: int
     span: Span
     call: LoopCall
-    rounder: float = 0.0
+    rounders: tuple[float, ...] = ()
 
 
 Outcomes = Sequence[tuple[int, float]]
-"""Results of tasks, each with its owner: bits of the largest magnitude, or a sum."""
+"""Results of tasks, each with its owner: bits of the largest magnitude, or a sum of the owner's row."""
 _Share = Callable[[], Outcomes]
 """Computes some tasks."""
 
@@ -152,15 +152,16 @@ def prepare_writes(tasks: Sequence[Task]) -> _Share:
 
 
 def prepare_sums(tasks: Sequence[Task]) -> _Share:
-    """Return a function that sums rounded magnitudes."""
+    """Return a function that sums rounded magnitudes; row k of a task belongs to owner + k."""
     from kingyo.kernels import compiled_loops
 
-    totals, arguments = np.empty(len(tasks)), _arguments(tasks)
-    rounders = np.array([task.rounder for task in tasks])
+    rounders, arguments = np.array([task.rounders for task in tasks]), _arguments(tasks)
+    totals = np.empty_like(rounders)
 
     def run() -> Outcomes:
         compiled_loops.exact_sums(*arguments, rounders, totals)
-        return [(task.owner, part) for task, part in zip(tasks, totals.tolist(), strict=True)]
+        pairs = zip(tasks, totals.tolist(), strict=True)
+        return [(task.owner + k, part) for task, parts in pairs for k, part in enumerate(parts)]
 
     return run
 

@@ -26,20 +26,26 @@ _BLOCK_ON_DEVICE = 1 << 22
 """Entries that another device computes at a time."""
 
 
-class KeptSum(NamedTuple):
-    """A sum of kept magnitudes that must be known before a ``RescaledSum`` is written.
+class KeptSums(NamedTuple):
+    """Sums of kept magnitudes that must be known before a ``RescaledSum`` is written.
 
     Attributes:
-        calls: loops that add the kept magnitudes of one term.
-        total: Σ|δ| of the term.
+        calls: loops over the rescaled terms.
+        totals: Σ|δ| of each.
+        places: places of their factors in the numbers.
         numbers: the numbers of the loops that write the weighted sum, which are rescaled.
-        place: place of the term's factor in the numbers.
     """
 
     calls: Sequence[LoopCall]
-    total: float
+    totals: tuple[float, ...]
+    places: tuple[int, ...]
     numbers: Sequence[list[float]]
-    place: int
+
+    def rescale(self, kept: Sequence[float]) -> None:
+        """Rescale the factors, given the kept magnitudes."""
+        for total, place, part in zip(self.totals, self.places, kept, strict=True):
+            for numbers in self.numbers:
+                numbers[place] *= rescaling_factor(total, part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +64,7 @@ class PendingWrite:
     span: Span
     out: AnyTensor
     calls: Sequence[LoopCall] | None = None
-    sums: Sequence[KeptSum] = ()
+    sums: KeptSums | None = None
 
     def run(self) -> bool:
         """Compute it; return whether all entries are finite."""
@@ -93,18 +99,20 @@ class ParallelWrites:
 
     def __init__(self, writes: Sequence[PendingWrite], *, others_alone: bool = False) -> None:
         self._writes = writes
-        self._sums = [each for write in writes for each in write.sums]
+        self._sums = [write.sums for write in writes if write.sums is not None]
         if self._sums:
             self._queue = TaskQueue(self._sum_tasks(), prepare_sums, others_alone=others_alone)
         else:
             self._queue = TaskQueue(self._write_tasks(), prepare_writes, others_alone=others_alone)
 
     def _sum_tasks(self) -> list[Task]:
-        return [
-            Task(i, call.span, call, rounder(each.total))
-            for i, each in enumerate(self._sums)
-            for call in each.calls
-        ]
+        tasks: list[Task] = []
+        owner = 0
+        for sums in self._sums:
+            rounders = tuple(map(rounder, sums.totals))
+            tasks += [Task(owner, call.span, call, rounders) for call in sums.calls]
+            owner += len(rounders)
+        return tasks
 
     def _write_tasks(self) -> list[Task]:
         return [
@@ -118,12 +126,13 @@ class ParallelWrites:
     def finish(self) -> list[bool]:
         """Compute what is left; return for each write whether all entries are finite."""
         if self._sums:
-            kept = [0.0] * len(self._sums)
-            for i, part in self._queue.finish():
-                kept[i] += part  # exact, in any order
-            for each, after in zip(self._sums, kept, strict=True):
-                for numbers in each.numbers:
-                    numbers[each.place] *= rescaling_factor(each.total, after)
+            kept = [0.0] * sum(len(sums.totals) for sums in self._sums)
+            for owner, part in self._queue.finish():
+                kept[owner] += part  # exact, in any order
+            for sums in self._sums:
+                n = len(sums.totals)
+                sums.rescale(kept[:n])
+                del kept[:n]
             self._queue = TaskQueue(self._write_tasks(), prepare_writes)
         return _finite(self._writes, self._queue.finish())
 
@@ -154,7 +163,7 @@ def prepare(result: Tensor | Lazy, span: Span, out: AnyTensor) -> PendingWrite:
         return by_torch
     weighted, sums_first = result, False
     if isinstance(result, RescaledSum):
-        sums_first = span == (0, result.unscaled.n_elements)
+        sums_first = span == (0, result.unscaled.n_elements) and result.is_finite
         weighted = result.unscaled if sums_first else result.rescaled
     if not isinstance(weighted, WeightedSum):
         return by_torch
@@ -163,22 +172,23 @@ def prepare(result: Tensor | Lazy, span: Span, out: AnyTensor) -> PendingWrite:
     if loop is None:
         return by_torch
     calls = loop.calls(span, first)
-    sums = _kept_sums(result, calls) if isinstance(result, RescaledSum) and sums_first else []
+    sums = _kept_sums(result, calls) if isinstance(result, RescaledSum) and sums_first else None
     return replace(by_torch, calls=calls, sums=sums)
 
 
-def _kept_sums(result: RescaledSum, calls: Sequence[LoopCall]) -> list[KeptSum]:
+def _kept_sums(result: RescaledSum, calls: Sequence[LoopCall]) -> KeptSums:
     """Return the sums that rescale the factors of the calls."""
-    sums: list[KeptSum] = []
     unscaled = result.unscaled
-    for k, (term, total) in enumerate(zip(unscaled.terms, result.magnitudes, strict=True)):
-        if total is None:
-            continue
-        loop = compiled_loop(replace(unscaled, terms=(term,)), result="rows")
-        assert loop is not None, "the sum of all terms has a loop"
-        numbers = [call.arguments.numbers for call in calls]
-        sums.append(KeptSum(loop.calls((0, unscaled.n_elements)), total, numbers, SHARED + PER_SOURCE * k))
-    return sums
+    rescaled = [(k, total) for k, total in enumerate(result.magnitudes) if total is not None]
+    terms = tuple(unscaled.terms[k] for k, _ in rescaled)
+    loop = compiled_loop(replace(unscaled, terms=terms), result="rows")
+    assert loop is not None, "the sum of all terms has a loop"
+    return KeptSums(
+        calls=loop.calls((0, unscaled.n_elements)),
+        totals=tuple(total for _, total in rescaled),
+        places=tuple(SHARED + PER_SOURCE * k for k, _ in rescaled),
+        numbers=[call.arguments.numbers for call in calls],
+    )
 
 
 def write(result: Tensor | Lazy, span: Span, out: AnyTensor) -> bool:

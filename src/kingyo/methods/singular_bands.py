@@ -116,8 +116,8 @@ def _parts(source: Tensor, base: Tensor, i: int, context: TensorContext) -> list
 def leading_parts(source: Tensor, base: Tensor) -> Parts:
     """Return θ₀ + T and θ₀ + M of a matrix: float32, shape (2, rows, columns).
 
-    The base is included, so that a weighted sum can use them like sources. If the source is not finite both are θ₀;
-    the source itself still makes the result not finite.
+    The base is included, so that a weighted sum can use them like sources. If the source is not finite both
+    are θ₀; the source itself still makes the result not finite.
     """
     is_wide = base.shape[1] > base.shape[0]
     if is_wide:
