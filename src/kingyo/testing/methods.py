@@ -270,7 +270,7 @@ class MergeMethodContract:
 
     def test_equal_sources_give_just_that(self) -> None:
         """Sources equal to the base give the base; equal sources without a base give that tensor."""
-        if not self.masks_equal:
+        if not self.keeps_equal:
             return
         for shape in ((8, 9), (7,), ()):
             for sources, base in self.worlds(shape):
@@ -315,7 +315,7 @@ def tensors(n: int, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[list[Te
     return [source.to(dtype) for source in sources], base.to(dtype)
 
 
-def _raw(tensor: Tensor) -> Tensor:
+def _raw(tensor: Tensor) -> RawTensor:
     name = str(tensor.dtype).removeprefix("torch.")
     return RawTensor(bytes_of(tensor), name, tuple(tensor.shape))
 
