@@ -20,7 +20,7 @@ _SHARES_PER_THREAD = 4
 """Shares of work per thread, so that threads finish together."""
 
 
-class Task(NamedTuple):
+class LoopTask(NamedTuple):
     """A part of a loop's call.
 
     Attributes:
@@ -55,8 +55,8 @@ class TaskQueue:
 
     def __init__(
         self,
-        tasks: Sequence[Task],
-        prepare: Callable[[Sequence[Task]], _Share],
+        tasks: Sequence[LoopTask],
+        prepare: Callable[[Sequence[LoopTask]], _Share],
         *,
         others_alone: bool = False,
     ) -> None:
@@ -107,11 +107,11 @@ class TaskQueue:
         return self._outcomes
 
 
-def _divide(tasks: Sequence[Task], n: int) -> list[list[Task]]:
+def _divide(tasks: Sequence[LoopTask], n: int) -> list[list[LoopTask]]:
     """Return n shares of about equal size. Spans are cut at multiples of a block, where sums start."""
     total = sum(task.span[1] - task.span[0] for task in tasks)
     size = max(BLOCK, -(-total // n))
-    shares: list[list[Task]] = [[]]
+    shares: list[list[LoopTask]] = [[]]
     room = size
     for task in tasks:
         start, stop = task.span
@@ -129,16 +129,16 @@ def _divide(tasks: Sequence[Task], n: int) -> list[list[Task]]:
     return shares
 
 
-def _by_loop(tasks: Sequence[Task], prepare: Callable[[Sequence[Task]], _Share]) -> _Share:
+def _by_loop(tasks: Sequence[LoopTask], prepare: Callable[[Sequence[LoopTask]], _Share]) -> _Share:
     """Return a function that computes tasks, those with the same loop in one call."""
-    groups: dict[str, list[Task]] = {}
+    groups: dict[str, list[LoopTask]] = {}
     for task in tasks:
         groups.setdefault(task.call.arguments.text, []).append(task)
     runs = [prepare(group) for group in groups.values()]
     return lambda: [pair for run in runs for pair in run()]
 
 
-def prepare_writes(tasks: Sequence[Task]) -> _Share:
+def prepare_writes(tasks: Sequence[LoopTask]) -> _Share:
     """Return a function that writes weighted sums; outcomes are bits of largest magnitudes."""
     from kingyo.kernels import compiled_loops
 
@@ -151,7 +151,7 @@ def prepare_writes(tasks: Sequence[Task]) -> _Share:
     return run
 
 
-def prepare_sums(tasks: Sequence[Task]) -> _Share:
+def prepare_sums(tasks: Sequence[LoopTask]) -> _Share:
     """Return a function that sums rounded magnitudes; row k of a task belongs to owner + k."""
     from kingyo.kernels import compiled_loops
 
@@ -166,5 +166,5 @@ def prepare_sums(tasks: Sequence[Task]) -> _Share:
     return run
 
 
-def _arguments(tasks: Sequence[Task]) -> CallArguments:
+def _arguments(tasks: Sequence[LoopTask]) -> CallArguments:
     return call_arguments([LoopCall(task.call.arguments, task.span) for task in tasks])

@@ -18,7 +18,7 @@ from kingyo.kernels.loop_text import PER_SOURCE, SHARED
 from kingyo.kernels.raw_tensor import AnyTensor, as_torch, letter_of
 from kingyo.kernels.rescaled_sum import RescaledSum
 from kingyo.kernels.statistics import rescaling_factor, rounder
-from kingyo.kernels.task_queue import Outcomes, Task, TaskQueue, prepare_sums, prepare_writes
+from kingyo.kernels.task_queue import Outcomes, LoopTask, TaskQueue, prepare_sums, prepare_writes
 from kingyo.kernels.threads import compiled_loop, current_execution
 from kingyo.kernels.weighted_sum import WeightedSum
 
@@ -105,18 +105,18 @@ class ParallelWrites:
         else:
             self._queue = TaskQueue(self._write_tasks(), prepare_writes, others_alone=others_alone)
 
-    def _sum_tasks(self) -> list[Task]:
-        tasks: list[Task] = []
+    def _sum_tasks(self) -> list[LoopTask]:
+        tasks: list[LoopTask] = []
         owner = 0
         for sums in self._sums:
             rounders = tuple(map(rounder, sums.totals))
-            tasks += [Task(owner, call.span, call, rounders) for call in sums.calls]
+            tasks += [LoopTask(owner, call.span, call, rounders) for call in sums.calls]
             owner += len(rounders)
         return tasks
 
-    def _write_tasks(self) -> list[Task]:
+    def _write_tasks(self) -> list[LoopTask]:
         return [
-            Task(i, call.span, call) for i, write in enumerate(self._writes) for call in write.calls or ()
+            LoopTask(i, call.span, call) for i, write in enumerate(self._writes) for call in write.calls or ()
         ]
 
     def stop(self) -> None:
