@@ -18,7 +18,7 @@ from kingyo.kernels.loop_text import PER_SOURCE, SHARED
 from kingyo.kernels.raw_tensor import AnyTensor, as_torch, letter_of
 from kingyo.kernels.rescaled_sum import RescaledSum
 from kingyo.kernels.statistics import rescaling_factor, rounder
-from kingyo.kernels.task_queue import Outcomes, LoopTask, TaskQueue, prepare_sums, prepare_writes
+from kingyo.kernels.task_queue import LoopTask, Outcomes, TaskQueue, prepare_sums, prepare_writes
 from kingyo.kernels.threads import compiled_loop, current_execution
 from kingyo.kernels.weighted_sum import WeightedSum
 
