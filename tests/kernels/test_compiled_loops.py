@@ -289,13 +289,16 @@ def test_rescaled_sums_are_computed_together(
     sizes: list[int], dtype: torch.dtype, threads: int, least: float, odd: float | None
 ) -> None:
     """Many at once, by threads, have the bits of torch one by one; one of them is not finite."""
-    given_sums = [rescaled_sum(n, dtype, least, key) for key, n in enumerate(sizes)]
-    if odd is not None:
-        given_sums[-1].unscaled.terms[1].source[-1] = odd
+    odds = [*[None] * (len(sizes) - 1), odd]
+    given_sums = [
+        rescaled_sum(n, dtype, least, key, each)
+        for key, (n, each) in enumerate(zip(sizes, odds, strict=True))
+    ]
     wanted = [to_tensor(each).to(dtype) for each in given_sums]
-    results = [rescaled_sum(n, dtype, least, key) for key, n in enumerate(sizes)]
-    if odd is not None:
-        results[-1].unscaled.terms[1].source[-1] = odd
+    results = [
+        rescaled_sum(n, dtype, least, key, each)
+        for key, (n, each) in enumerate(zip(sizes, odds, strict=True))
+    ]
     out = [torch.empty(n, dtype=dtype) for n in sizes]
     with execution(compiled=True, threads=threads):
         for _ in range(2):  # the second time in memory that was used
@@ -307,9 +310,11 @@ def test_rescaled_sums_are_computed_together(
         assert same_bits(got[~each.isnan()], each[~each.isnan()]) and torch.equal(got.isnan(), each.isnan())
 
 
-def rescaled_sum(n: int, dtype: torch.dtype, least: float, key: int) -> RescaledSum:
-    """Return a sum of two masked sources, both rescaled, and a third that is not."""
+def rescaled_sum(n: int, dtype: torch.dtype, least: float, key: int, odd: float | None = None) -> RescaledSum:
+    """Return a sum of two masked sources, both rescaled, and a third that is not; ``odd`` is an entry."""
     sources, base = make(key, n, 3, [dtype] * 4)
+    if odd is not None:
+        sources[1][-1] = odd
     ranks = np.arange(n, dtype=np.int32)[::-1].copy()
     masks = [RankedBernoulliMask(key=(key, i), ranks=ranks, least=least, step=0.5 / n) for i in range(2)]
     terms = [
