@@ -11,14 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from kingyo.checkpoints.files import SEEING, SPEAKING, read_config, read_json, read_weights
+from kingyo.checkpoints.file_stamps import FileStamp, file_stamps
+from kingyo.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_json, read_weights
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
-from kingyo.checkpoints.mapping import MappedFiles, map_bytes, map_tensor
+from kingyo.checkpoints.mapped_tensors import MappedFiles, map_bytes, map_tensor
+from kingyo.checkpoints.model_reference import PIPELINE
 from kingyo.checkpoints.quantised import refuse_quantised
-from kingyo.checkpoints.reference import PIPELINE
-from kingyo.checkpoints.stamps import FileStamp, file_stamps
-from kingyo.checkpoints.tied import find_copies, stand_in
+from kingyo.checkpoints.tied_weights import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.raw_tensor import AnyTensor, RawTensor, letter_of

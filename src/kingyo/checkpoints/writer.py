@@ -15,9 +15,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from types import MappingProxyType, TracebackType
 
+from kingyo.checkpoints.atomic_folder import PartialFolder, unwritable
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.companions import config_of, copy_companions, write_json
-from kingyo.checkpoints.partial import PartialFolder, unwritable
 from kingyo.checkpoints.shards import OutTensor, index_of, lay_out
 from kingyo.errors import KingyoError
 from kingyo.kernels.raw_tensor import AnyTensor, bytes_of

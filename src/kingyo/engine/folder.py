@@ -11,10 +11,10 @@ from threading import local
 from typing import Protocol
 
 from kingyo import __version__
+from kingyo.checkpoints.atomic_folder import hidden
 from kingyo.checkpoints.companions import CODE
-from kingyo.checkpoints.partial import hidden
+from kingyo.checkpoints.file_stamps import file_stamps
 from kingyo.checkpoints.shards import OutTensor
-from kingyo.checkpoints.stamps import file_stamps
 from kingyo.checkpoints.writer import CheckpointWriter
 from kingyo.engine.derived import leaves, stamp
 from kingyo.engine.execute import How, execute

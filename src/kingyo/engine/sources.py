@@ -11,9 +11,9 @@ from typing import TypeVar, cast
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import Adapter
-from kingyo.checkpoints.mapping import MappedFiles
-from kingyo.checkpoints.reference import path_from, whole_model
-from kingyo.checkpoints.stamps import check_stamps
+from kingyo.checkpoints.file_stamps import check_stamps
+from kingyo.checkpoints.mapped_tensors import MappedFiles
+from kingyo.checkpoints.model_reference import path_from, whole_model
 from kingyo.engine.derived import leaves
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch

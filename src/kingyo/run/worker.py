@@ -12,13 +12,13 @@ from kingyo.io.lazy_torch import torch
 from kingyo.kernels.statistics_cache import TensorStats, memory_size
 from kingyo.models.kinds import Live, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
-from kingyo.run.checks import is_like
 from kingyo.run.config import RunConfig
-from kingyo.run.kinds import load_checkpoint, load_options
 from kingyo.run.layer_paths import models_of_paths
+from kingyo.run.model_kind import load_checkpoint, load_options
+from kingyo.run.preflight import is_like
 from kingyo.run.provenance import changed_error, differences, measures_of
 from kingyo.run.run import Run
-from kingyo.run.stored import stored_config
+from kingyo.run.stored_config import stored_config
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
 from kingyo.runners.evaluate import Builder, Evaluator, Filled, Passed
