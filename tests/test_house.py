@@ -114,7 +114,7 @@ def test_no_test_is_imported_from_another() -> None:
         "kingyo",
         "kingyo.checkpoints",
         "kingyo.cli",
-        "kingyo.kernels.fused",
+        "kingyo.kernels.compiled_loops",
         "kingyo.lineage",
         "kingyo.engine",
         "kingyo.engine.preflight",

@@ -24,7 +24,7 @@ _SERVER.set_forkserver_preload(
         "kingyo.run.resume",
         "kingyo.cli.live_display",
         "kingyo.export",
-        "kingyo.kernels.fused",
+        "kingyo.kernels.compiled_loops",
         "kingyo.methods.catalogue",
         "kingyo.strategies.coarse_to_fine",
         "kingyo.strategies.cma_es",

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import MergeOptions, Sources, Writing, into, plan, to_folder
 from kingyo.errors import KingyoError
-from kingyo.kernels.facts import Facts
+from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe
 from tests.checkpoints.adapters import train
 from tests.models_on_disk import fine_tuned, llama
@@ -131,7 +131,7 @@ def test_while_files_are_written(root: Path) -> None:
 
 def test_resized_models_share_the_room_of_all_facts(root: Path) -> None:
     cut(root / "one")
-    facts = Facts(max_bytes=1 << 20)
+    facts = TensorStats(max_bytes=1 << 20)
     sources = Sources({name: open_checkpoint(name, root) for name in ("base", "one", "two")}, root, facts)
     made = ties("one", "two", resize="truncate")
     assert facts.n_bytes == 0

@@ -388,7 +388,7 @@ def test_past_the_caches_are_the_same_bits(
     planned = plan(recipe(method), open_sources(recipe(method), folder / "llama" / "bfloat16"))
     found: list[dict[str, torch.Tensor]] = []
     for threshold in (1 << 24, 0):
-        monkeypatch.setattr("kingyo.engine.execute._PAST", threshold)
+        monkeypatch.setattr("kingyo.engine.execute._BYPASS_FROM", threshold)
         found.append({job.name: torch.zeros(job.shape, dtype=torch.bfloat16) for job in planned.jobs})
         into(planned, found[-1], How(threads=2))
     assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())

@@ -1,4 +1,4 @@
-"""Merges of files that do not wait until torch is imported: in a process of their own, with the same bits."""
+"""Merges of files without torch: in a process of their own, with the same bits."""
 
 from __future__ import annotations
 
@@ -18,29 +18,34 @@ from torch import Tensor
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import MergeOptions, Writing, open_sources, plan, to_folder
 from kingyo.errors import KingyoError
-from kingyo.kernels import Blend, Term
-from kingyo.kernels.measures import gram, is_finite
-from kingyo.kernels.passes import running
-from kingyo.kernels.raw import RawTensor, as_torch, bytes_of, empty_vector, letter_of, raw_tensor
-from kingyo.kernels.work import write
-from kingyo.methods import METHODS, MethodValues, TensorContext, hands_on, takes_base
+from kingyo.kernels import Term, WeightedSum
+from kingyo.kernels.raw_tensor import RawTensor, as_torch, bytes_of, empty_vector, letter_of
+from kingyo.kernels.statistics import gram, is_finite
+from kingyo.kernels.threads import execution
+from kingyo.kernels.writing import write
+from kingyo.methods import METHODS, MethodValues, TensorContext, describes, takes_base
 from kingyo.methods.linear import Linear
 from kingyo.recipe import Recipe
 from tests.models_on_disk import family, fine_tuned
 
 pytest.importorskip("numba")
-HANDED_ON: dict[str, dict[str, object]] = {
+DESCRIBED: dict[str, dict[str, object]] = {
     "linear": {"weight": 0.4},
     "task_arithmetic": {"weight": 0.4},
     "slerp": {"t": 0.3},
+    "nuslerp": {"weight": 0.4},
+    "multislerp": {"weight": 0.4},
+    "karcher": {},
     "model_stock": {},
     "passthrough": {},
     "ties": {"weight": 0.4, "density": 0.3},
     "breadcrumbs": {"weight": 0.4, "density": 0.3},
-    "breadcrumbs_ties": {"weight": 0.4, "density": 0.3},
+    "breadcrumbs_ties": {"weight": 0.4, "density": 0.3, "rescale": True},
     "dare_linear": {"weight": 0.4, "density": 0.3},
     "dare_ties": {"weight": 0.4, "density": 0.3},
-    "sce": {"select_topk": 1.0},
+    "della_linear": {"weight": 0.4, "density": 0.3},
+    "della": {"weight": 0.4, "density": 0.3},
+    "sce": {"select_topk": 0.4},
 }
 COMMANDS = """
 import sys
@@ -66,7 +71,7 @@ def written(method: str, **changes: object) -> dict[str, object]:
     made = METHODS.get(method)
     models = [f"source-{i}" for i in range(3)][: made.max_sources or 3]
     base = {"base_model": "base"} if takes_base(made) else {}
-    parameters = HANDED_ON.get(method, {})
+    parameters = DESCRIBED.get(method, {})
     return {
         "merge_method": method,
         "models": [{"model": each} for each in models],
@@ -76,18 +81,18 @@ def written(method: str, **changes: object) -> dict[str, object]:
     }
 
 
-def test_whoever_hands_tensors_on_imports_no_torch(folder: Path, tmp_path: Path) -> None:
-    """Surveys, estimates and merges by all methods that say so; the reference has the same bits."""
-    for method in HANDED_ON:
+def test_described_merges_import_no_torch(folder: Path, tmp_path: Path) -> None:
+    """Surveys, estimates and merges by all methods that describe; torch gives the same bits."""
+    for method in DESCRIBED:
         (folder / f"{method}.yaml").write_text(yaml.safe_dump(written(method)))
-    lines = [f"{folder / method}.yaml|{tmp_path / method}" for method in HANDED_ON]
+    lines = [f"{folder / method}.yaml|{tmp_path / method}" for method in DESCRIBED]
     done = subprocess.run(
         [sys.executable, "-c", COMMANDS], input="\n".join(lines), text=True, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    for method in HANDED_ON:
+    for method in DESCRIBED:
         recipe = Recipe.from_dict(written(method))
-        out = tmp_path / f"{method} by reference"
+        out = tmp_path / f"{method} by torch"
         to_folder(plan(recipe, open_sources(recipe, folder)), out, writing=Writing(compiled=False))
         assert same(out, tmp_path / method), method
 
@@ -99,20 +104,14 @@ def same(one: Path, other: Path) -> bool:
     )
 
 
-def test_all_methods_that_say_so_are_tried_here() -> None:
-    said: set[str] = set()
-    for name in METHODS.names():
-        method = METHODS.get(name)
-        defaults = {each.name: each.default or 0.0 for each in method.params} | {"rescale": False}
-        if hands_on(method, MethodValues(shared=defaults)):
-            said.add(name)
-    assert said == HANDED_ON.keys()
+def test_all_methods_that_describe_are_tried_here() -> None:
+    assert {name for name in METHODS.names() if describes(METHODS.get(name))} == DESCRIBED.keys()
 
 
 @pytest.mark.parametrize("method", ["linear", "sce", "breadcrumbs"])
 @pytest.mark.parametrize("dtype", ["float64", "float16", "float32"])
-def test_dtypes_that_passes_know_and_others(folder: Path, tmp_path: Path, method: str, dtype: str) -> None:
-    """One source has another dtype: its tensors are torch's where passes do not know it."""
+def test_dtypes_that_loops_read_and_others(folder: Path, tmp_path: Path, method: str, dtype: str) -> None:
+    """One source has another dtype; if loops do not read it, torch does."""
     own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
     weights = {
         name: each.to(getattr(torch, dtype)) for name, each in load_file(own / "model.safetensors").items()
@@ -130,7 +129,7 @@ def test_dtypes_that_passes_know_and_others(folder: Path, tmp_path: Path, method
 
 
 @pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties"])
-def test_nan_that_is_allowed_is_written_by_the_reference(folder: Path, tmp_path: Path, method: str) -> None:
+def test_nan_that_is_allowed_is_written_by_torch(folder: Path, tmp_path: Path, method: str) -> None:
     own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
     weights = load_file(own / "model.safetensors")
     weights["model.norm.weight"][3] = torch.nan
@@ -144,19 +143,17 @@ def test_nan_that_is_allowed_is_written_by_the_reference(folder: Path, tmp_path:
     assert load_file(tmp_path / "True" / "model.safetensors")["model.norm.weight"].isnan().sum() == 1
 
 
-@pytest.mark.parametrize("method", HANDED_ON)
-def test_where_nothing_compiles_the_reference_runs(
+@pytest.mark.parametrize("method", DESCRIBED)
+def test_torch_computes_where_nothing_compiles(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     recipe = Recipe.from_dict(written(method))
     to_folder(
         plan(recipe, open_sources(recipe, folder)), tmp_path / "compiled", writing=Writing(compiled=True)
     )
-    monkeypatch.setattr("kingyo.kernels.passes.compiler_trouble", lambda: "is not installed")
-    to_folder(
-        plan(recipe, open_sources(recipe, folder)), tmp_path / "reference", writing=Writing(compiled=True)
-    )
-    assert same(tmp_path / "compiled", tmp_path / "reference")
+    monkeypatch.setattr("kingyo.kernels.threads.compiler_trouble", lambda: "is not installed")
+    to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "torch", writing=Writing(compiled=True))
+    assert same(tmp_path / "compiled", tmp_path / "torch")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +161,7 @@ def test_where_nothing_compiles_the_reference_runs(
 )
 def test_threads_without_torch(told: str | None, expected: int | None) -> None:
     code = (
-        "from kingyo.kernels.passes import n_threads; import sys; print(n_threads(), 'torch' in sys.modules)"
+        "from kingyo.kernels.threads import n_threads; import sys; print(n_threads(), 'torch' in sys.modules)"
     )
     given = {} if told is None else {"OMP_NUM_THREADS": told}
     env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | given
@@ -173,7 +170,7 @@ def test_threads_without_torch(told: str | None, expected: int | None) -> None:
 
 
 class Inherited(Linear):
-    """Says nothing of its own of what it does with tensors."""
+    """It computes with tensors, though its base class describes."""
 
     name = "inherited"
 
@@ -185,11 +182,11 @@ class Inherited(Linear):
         _context: TensorContext,
         /,
     ) -> Tensor:
-        return sources[0] * 0.5 + sources[1] * 0.5  # it computes with them
+        return sources[0] * 0.5 + sources[1] * 0.5
 
 
-def test_what_a_class_says_does_not_hold_for_one_that_computes_otherwise() -> None:
-    assert hands_on(Linear(), MethodValues()) and not hands_on(Inherited(), MethodValues())
+def test_a_method_that_can_be_called_merges_tensors() -> None:
+    assert describes(Linear()) and not describes(Inherited())
 
 
 def test_a_method_that_returns_something_else_is_named(folder: Path, tmp_path: Path) -> None:
@@ -203,7 +200,7 @@ def test_a_method_that_returns_something_else_is_named(folder: Path, tmp_path: P
     recipe = Recipe.from_dict(
         written("linear", merge_method=f"{tmp_path}/own.py:ODD", parameters={"weight": 1})
     )
-    with pytest.raises(KingyoError, match=r"linear: expected a tensor or a Blend; received .* ndarray"):
+    with pytest.raises(KingyoError, match=r"linear: expected a tensor or a WeightedSum; received .* ndarray"):
         to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "out")
 
 
@@ -228,25 +225,12 @@ def test_floats_of_eight_bits_are_merged(folder: Path, tmp_path: Path, method: s
 
 
 class TestRawTensor:
-    def test_leaves_to_torch_what_it_does_not_know(self) -> None:
-        matrix = raw_tensor(np.arange(6, dtype=np.float32).view(np.uint8), "float32", (2, 3))
-        assert matrix.sum().item() == 15.0 and matrix.t().shape == (3, 2)
-        assert torch.cat([matrix, torch.ones(1, 3), matrix]).shape == (5, 3)
-        assert matrix[1:].tolist() == [[3.0, 4.0, 5.0]]
-        assert torch.ones(6).sub_(matrix.reshape(-1)).tolist() == [1.0, 0.0, -1.0, -2.0, -3.0, -4.0]
-        assert (matrix * 2 - matrix).sum() == 15.0 and (1 + -matrix).sum() == -9.0
-        assert (matrix > 2).sum() == 3 and (torch.ones(2, 3) - matrix).sum() == -9.0
-        assert (matrix @ torch.ones(3)).tolist() == [3.0, 12.0] and abs(matrix).max() == 5.0
-        assert empty_vector(4, "float64").dtype == torch.float64
-        with pytest.raises(AttributeError):
-            _ = matrix.unheard_of  # pyright: ignore[reportAttributeAccessIssue]
-
     @pytest.mark.parametrize("shape", [(5,), (2, 4), ()])
     def test_has_as_much_memory_as_numbers(self, shape: tuple[int, ...]) -> None:
         with pytest.raises(ValueError, match="24 bytes for float32"):
             RawTensor(np.zeros(24, dtype=np.uint8), "float32", shape)
 
-    def test_that_is_stored_at_an_odd_place_is_read_by_torch(self, folder: Path, tmp_path: Path) -> None:
+    def test_is_not_used_for_an_unaligned_tensor(self, folder: Path, tmp_path: Path) -> None:
         own = fine_tuned(folder / "base", tmp_path / "own", seed=3)
         file = own / "model.safetensors"
         raw = file.read_bytes()
@@ -257,7 +241,7 @@ class TestRawTensor:
         with pytest.raises(KingyoError, match="nothing"):
             model.read_raw("nothing")
 
-    def test_is_read_where_passes_know_its_dtype(self, folder: Path) -> None:
+    def test_is_read_if_loops_support_its_dtype(self, folder: Path) -> None:
         model = open_checkpoint("source-0", folder)
         for name in model.tensors:
             raw = model.read_raw(name)
@@ -275,19 +259,19 @@ class TestRawTensor:
         assert as_torch(raw).tolist() == [0.0, 1.0, 0.0, 0.0, 0.0, 5.0]
 
     @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
-    def test_is_measured_and_blended_as_a_tensor_is(self, dtype: str) -> None:
+    def test_has_the_statistics_and_sums_of_a_tensor(self, dtype: str) -> None:
         kind = getattr(torch, dtype)
         generator = torch.Generator().manual_seed(0)
         tensors = [torch.randn(70_000, generator=generator).to(kind) for _ in range(3)]
-        raw = [raw_tensor(bytes_of(each), dtype, (70_000,)) for each in tensors]
-        with running(compiled=True):
+        raw = [RawTensor(bytes_of(each), dtype, (70_000,)) for each in tensors]
+        with execution(compiled=True):
             assert np.array_equal(gram(raw[:2], raw[2]), gram(tensors[:2], tensors[2]))
             assert is_finite(raw[0])
             out = empty_vector(70_000, dtype)
             terms = tuple(Term(source=each, factor=0.3) for each in raw[:2])
-            blend = Blend(shape=(70_000,), terms=terms, base=raw[2])
-            assert write(blend, (0, 70_000), out)
-        expected = Blend(
+            weighted = WeightedSum(shape=(70_000,), terms=terms, base=raw[2])
+            assert write(weighted, (0, 70_000), out)
+        expected = WeightedSum(
             shape=(70_000,),
             terms=tuple(Term(source=each, factor=0.3) for each in tensors[:2]),
             base=tensors[2],

@@ -1,4 +1,4 @@
-"""Blends on another device: the same random numbers, the same bits; on a GPU where there is one."""
+"""Weighted sums on another device: the same random numbers and bits; on a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Blend, RankedChance, Term, whole
-from kingyo.kernels.device import moved
-from kingyo.kernels.noise import hashes_by_torch, uniform
-from kingyo.kernels.passes import running
-from kingyo.kernels.work import prepare
-from tests.kernels.passes import blends, few, same_bits
+from kingyo.kernels import RankedBernoulliMask, Term, WeightedSum, to_tensor
+from kingyo.kernels.random_numbers import hashes_by_torch, uniform
+from kingyo.kernels.threads import execution
+from kingyo.kernels.writing import prepare
+from tests.kernels.sums import few, same_bits, weighted_sums
 
 CPU = torch.device("cpu")
 words = st.integers(0, 2**32 - 1)
@@ -28,39 +27,39 @@ def test_the_hash_by_torch_is_that_of_the_processor(first: int, second: int, sta
 
 
 @few
-@given(blends())
-def test_a_blend_of_copies_is_the_blend(blend: Blend) -> None:
+@given(weighted_sums())
+def test_a_sum_of_copies_is_the_sum(weighted: WeightedSum) -> None:
     copied: list[Tensor] = []
 
     def copy(tensor: Tensor) -> Tensor:
         copied.append(tensor)
         return tensor.clone()
 
-    there = moved(blend, copy)
+    there = weighted.on_device(copy)
     assert there is not None
-    assert same_bits(whole(there), whole(blend))
-    tables = sum(isinstance(term.keep, RankedChance) for term in blend.terms)
-    assert len(copied) == len(blend.terms) + tables + (blend.base is not None)
+    assert same_bits(to_tensor(there), to_tensor(weighted))
+    tables = sum(isinstance(term.mask, RankedBernoulliMask) for term in weighted.terms)
+    assert len(copied) == len(weighted.terms) + tables + (weighted.base is not None)
 
 
-def test_a_keep_of_ones_own_stays_on_the_processor() -> None:
+def test_a_users_mask_stays_on_the_processor() -> None:
     class Odd:
-        def thin(self, delta: Tensor, span: tuple[int, int]) -> None:
+        def apply(self, delta: Tensor, span: tuple[int, int]) -> None:
             delta[span[0] % 2 :: 2] = 0.0
 
-    term = Term(source=torch.ones(5), factor=1.0, keep=Odd())
-    assert moved(Blend(shape=(5,), terms=(term,)), lambda tensor: tensor) is None
+    term = Term(source=torch.ones(5), factor=1.0, mask=Odd())
+    assert WeightedSum(shape=(5,), terms=(term,)).on_device(lambda tensor: tensor) is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @few
-@given(blends(), st.sampled_from([torch.bfloat16, torch.float16, torch.float32]))
-def test_a_gpu_gives_the_bits_of_the_processor(blend: Blend, dtype: torch.dtype) -> None:
-    there = moved(blend, lambda tensor: tensor.cuda())
+@given(weighted_sums(), st.sampled_from([torch.bfloat16, torch.float16, torch.float32]))
+def test_a_gpu_gives_the_bits_of_the_processor(weighted: WeightedSum, dtype: torch.dtype) -> None:
+    there = weighted.on_device(lambda tensor: tensor.cuda())
     assert there is not None
-    n = blend.n_elements
+    n = weighted.n_elements
     place, wanted = torch.empty(n, dtype=dtype, device="cuda"), torch.empty(n, dtype=dtype)
-    with running(compiled=True):
+    with execution(compiled=True):
         is_finite = prepare(there, (0, n), place).run()
-        assert prepare(blend, (0, n), wanted).run() == is_finite
+        assert prepare(weighted, (0, n), wanted).run() == is_finite
     assert same_bits(place.cpu(), wanted)

@@ -9,8 +9,8 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import whole
-from kingyo.methods import METHODS, MethodValues, TensorContext
+from kingyo.kernels import to_tensor
+from kingyo.methods import METHODS, MethodValues, TensorContext, merge_tensor
 from tests.methods.definitions import Vector
 
 CONTEXT = TensorContext(0, "model.layers.0.mlp.weight")
@@ -41,7 +41,9 @@ def run(
     method: str, sources: Sequence[Tensor], base: Tensor | None, **given: float | bool | Sequence[float]
 ) -> Tensor:
     """Merge with values, and defaults for the others."""
-    return whole(METHODS.get(method)(sources, base, values(method, len(sources), **given), CONTEXT))
+    return to_tensor(
+        merge_tensor(METHODS.get(method), sources, base, values(method, len(sources), **given), CONTEXT)
+    )
 
 
 @st.composite

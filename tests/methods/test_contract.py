@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kingyo.kernels.passes import by_spans, has_compiler, running
-from kingyo.kernels.work import write
+from kingyo.kernels.threads import execution, has_compiler, map_spans
+from kingyo.kernels.writing import write
 from kingyo.methods import METHODS, reproduces
 from kingyo.testing.methods import MergeMethodContract
 
@@ -45,7 +45,7 @@ def test_compiled_merges_give_the_bits_of_the_reference(name: str, dtype: torch.
     for sources, base in held.worlds((211, 97), dtype):
         wanted = held.merge(sources, base).to(dtype)
         merged = torch.empty_like(wanted)
-        with running(compiled=True):
+        with execution(compiled=True):
             assert write(held.result(sources, base), (0, merged.numel()), merged.view(-1))
         assert torch.equal(merged, wanted)
 
@@ -58,10 +58,10 @@ def test_threads_change_no_bit(name: str, compiled: bool) -> None:
     for sources, base in held.worlds((1300, 1000), torch.bfloat16):
         merged: list[torch.Tensor] = []
         for threads in (1, 3):
-            with running(compiled=compiled and has_compiler(), threads=threads):
+            with execution(compiled=compiled and has_compiler(), threads=threads):
                 result, place = held.result(sources, base), torch.empty(1300, 1000)
                 assert all(
-                    by_spans(
+                    map_spans(
                         place.numel(),
                         lambda span, result=result, place=place: write(
                             result, span, place.view(-1)[span[0] : span[1]]

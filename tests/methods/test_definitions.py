@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels.noise import uniform
+from kingyo.kernels.random_numbers import uniform
 from tests.methods import definitions
 from tests.methods.drawn import CONTEXT, assert_close, densities, draw_weights, models, run, wide
 

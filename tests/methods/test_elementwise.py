@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels.select import order_statistics
+from kingyo.kernels.order_statistics import quantiles
 from kingyo.methods import METHODS, MethodValues, check_together
 from tests.methods import definitions
 from tests.methods.drawn import assert_close, draw_weights, models, run, shapes, wide
@@ -104,15 +104,15 @@ def test_arcee_fusion(exact: bool, drawn: tuple[Tensor, list[Tensor]]) -> None:
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=60), st.data())
-def test_order_statistics(numbers: list[float], data: st.DataObject) -> None:
+def test_quantiles(numbers: list[float], data: st.DataObject) -> None:
     array = np.array(numbers, dtype=np.float32)
     ranks = data.draw(st.lists(st.integers(0, len(numbers) - 1), min_size=1, max_size=4))
-    found = order_statistics(lambda span: array[span[0] : span[1]], len(numbers), ranks)
+    found = quantiles(lambda span: array[span[0] : span[1]], len(numbers), ranks)
     assert found == [float(np.sort(array)[rank]) for rank in ranks]
 
 
 def test_order_statistics_of_several_blocks() -> None:
     array = np.random.default_rng(0).normal(size=700_001).astype(np.float32)
     ranks = [0, 1, 350_000, 699_999, 700_000]
-    found = order_statistics(lambda span: array[span[0] : span[1]], len(array), ranks)
+    found = quantiles(lambda span: array[span[0] : span[1]], len(array), ranks)
     assert found == [float(np.sort(array)[rank]) for rank in ranks]

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import whole
-from kingyo.kernels.facts import Facts
-from kingyo.methods import METHODS, TensorContext, singular_bands
+from kingyo.kernels import to_tensor
+from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.methods import METHODS, TensorContext, merge_tensor, singular_bands
 from tests.methods.definitions import Vector
 from tests.methods.definitions import singular_bands as defined
 from tests.methods.drawn import assert_close, run, values, wide
@@ -107,7 +107,7 @@ def test_a_source_is_decomposed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(singular_bands, "leading_parts", count)
     sources, base = models((30, 20), 3)
-    facts, names = Facts(), ["a", "b", "c"]
+    facts, names = TensorStats(), ["a", "b", "c"]
     merged = [_candidate(sources, base, facts, names, top) for top in (0.2, 0.7, 1.0, 0.2)]
     assert len(counted) == 3
     assert torch.equal(merged[0], merged[3]) and not torch.equal(merged[0], merged[1])
@@ -117,14 +117,16 @@ def test_a_source_is_decomposed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_room_it_gives_the_same_bits() -> None:
     sources, base = models((30, 20), 2)
     names = ["a", "b"]
-    kept = _candidate(sources, base, Facts(), names, 0.3)
-    assert torch.equal(kept, _candidate(sources, base, Facts(max_bytes=8), names, 0.3))
+    kept = _candidate(sources, base, TensorStats(), names, 0.3)
+    assert torch.equal(kept, _candidate(sources, base, TensorStats(max_bytes=8), names, 0.3))
 
 
 def _candidate(
-    sources: Sequence[Tensor], base: Tensor, facts: Facts, names: Sequence[str], top: float
+    sources: Sequence[Tensor], base: Tensor, facts: TensorStats, names: Sequence[str], top: float
 ) -> Tensor:
     context = TensorContext(0, "a.weight", facts, names, "base")
-    return whole(
-        METHODS.get(METHOD)(sources, base, values(METHOD, len(sources), weight=0.5, top=top), context)
+    return to_tensor(
+        merge_tensor(
+            METHODS.get(METHOD), sources, base, values(METHOD, len(sources), weight=0.5, top=top), context
+        )
     )

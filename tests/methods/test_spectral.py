@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Lazy, whole
-from kingyo.methods import METHODS
+from kingyo.kernels import Lazy, to_tensor
+from kingyo.methods import METHODS, merge_tensor
 from tests.methods import definitions
 from tests.methods.definitions import Vector
 from tests.methods.drawn import CONTEXT, assert_close, run, values, wide
@@ -73,9 +73,9 @@ def test_tall_matrices_are_merged_as_small_ones(method: str, rank: int) -> None:
     """Rows of zeros do not change the result; they only make the matrix too tall to decompose."""
     small = matrices((40, 12), 2, rank=rank)
     tall = [torch.cat([each, torch.zeros(400, 12)]) for each in small]
-    result = METHODS.get(method)(tall[1:], tall[0], values(method, 2), CONTEXT)
+    result = merge_tensor(METHODS.get(method), tall[1:], tall[0], values(method, 2), CONTEXT)
     assert isinstance(result, Lazy)
-    merged = whole(result)
+    merged = to_tensor(result)
     torch.testing.assert_close(merged[:40], run(method, small[1:], small[0]), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(merged[40:], torch.zeros(400, 12), rtol=0, atol=1e-5)
     if method != "iso_cts":  # it projects only from the left

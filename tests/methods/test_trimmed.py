@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import whole
-from kingyo.kernels.facts import Facts
-from kingyo.kernels.noise import uniform
-from kingyo.kernels.passes import running
-from kingyo.methods import METHODS, TensorContext
+from kingyo.kernels import to_tensor
+from kingyo.kernels.random_numbers import uniform
+from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.kernels.threads import execution
+from kingyo.methods import METHODS, TensorContext, merge_tensor
 from tests.methods import definitions
 from tests.methods.drawn import (
     CONTEXT,
@@ -145,10 +145,10 @@ def test_candidates_that_share_measures_are_what_they_would_be_alone(
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     base, *sources = (torch.randn(70, 601, generator=generator).bfloat16() for _ in range(3))
-    shared = TensorContext(0, "w", Facts(), ["a", "b"], "base")
+    shared = TensorContext(0, "w", TensorStats(), ["a", "b"], "base")
     for density in tried:
         given = values(method, 2, weight=0.5, density=(density, 1 - density))
-        with running(compiled=compiled):
-            merged = whole(METHODS.get(method)(sources, base, given, shared))
-        alone = whole(METHODS.get(method)(sources, base, given, TensorContext(0, "w")))
+        with execution(compiled=compiled):
+            merged = to_tensor(merge_tensor(METHODS.get(method), sources, base, given, shared))
+        alone = to_tensor(merge_tensor(METHODS.get(method), sources, base, given, TensorContext(0, "w")))
         assert torch.equal(merged, alone)

@@ -22,7 +22,7 @@ from kingyo.checkpoints.quantised import refuse_quantised
 from kingyo.checkpoints.tied_weights import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels.raw import letter_of, raw_tensor
+from kingyo.kernels.raw_tensor import AnyTensor, RawTensor, letter_of
 
 KEPT_BELOW = 1 << 20  # bytes; smaller tensors stay in memory, since mapping them again costs more
 
@@ -155,11 +155,11 @@ class Checkpoint(ModelTensors):
         """
         return self._read(name, map_tensor)
 
-    def read_raw(self, name: str) -> Tensor:
-        """Return a tensor for compiled passes, without torch if possible.
+    def read_raw(self, name: str) -> AnyTensor:
+        """Return a tensor for compiled loops, without torch if possible.
 
         Returns:
-            A ``RawTensor``; the result of ``read`` if compiled passes do not support the dtype, or if the
+            A ``RawTensor``; the result of ``read`` if compiled loops do not support the dtype, or if the
             tensor is computed.
 
         Raises:
@@ -171,7 +171,7 @@ class Checkpoint(ModelTensors):
         info = self.tensors[home]
         if letter_of(info.dtype) is None or not info.n_elements or info.start % info.element_size:
             return self.read(name)
-        return raw_tensor(map_bytes(info), info.dtype, info.shape)
+        return RawTensor(map_bytes(info), info.dtype, info.shape)
 
     def read_from(self, name: str, files: MappedFiles) -> Tensor:
         """Return what ``read`` returns, from files that stay mapped."""

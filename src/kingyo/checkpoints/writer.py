@@ -20,8 +20,7 @@ from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.companions import config_of, copy_companions, write_json
 from kingyo.checkpoints.shards import OutTensor, index_of, lay_out
 from kingyo.errors import KingyoError
-from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels.raw import bytes_of
+from kingyo.kernels.raw_tensor import AnyTensor, bytes_of
 
 MAX_SHARD_BYTES = 5_000_000_000
 NOTHING: Mapping[str, Path] = MappingProxyType({})
@@ -119,7 +118,7 @@ class CheckpointWriter:
         """Return the shard of a tensor."""
         return self._place[name][0]
 
-    def write(self, name: str, first: int, numbers: Tensor) -> None:
+    def write(self, name: str, first: int, numbers: AnyTensor) -> None:
         """Write a span of a tensor. Thread-safe.
 
         Args:

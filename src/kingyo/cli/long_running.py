@@ -28,7 +28,7 @@ def interruptible(message: Callable[[], str]) -> Generator[None]:
 
 def note_if_slow() -> None:
     """Print a note on standard error if numba cannot be used."""
-    from kingyo.kernels.passes import compiler_trouble
+    from kingyo.kernels.threads import compiler_trouble
 
     trouble = compiler_trouble()
     if trouble is not None:

@@ -1,4 +1,4 @@
-"""One job of a plan: the merge of one tensor."""
+"""Compute one job of a plan: the merge of one tensor."""
 
 from __future__ import annotations
 
@@ -11,73 +11,76 @@ import numpy as np
 from kingyo.engine.jobs import TensorJob
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Blend, Lazy
+from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import all_finite
-from kingyo.kernels.facts import Facts
-from kingyo.kernels.measures import is_finite
-from kingyo.kernels.work import write
-from kingyo.methods import TensorContext, hides_nonfinite
+from kingyo.kernels.raw_tensor import AnyTensor, as_torch
+from kingyo.kernels.statistics import is_finite
+from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.kernels.writing import write
+from kingyo.methods import TensorContext, hides_nonfinite, merge_tensor
 
-Read = Callable[[str, str], Tensor]
+Read = Callable[[str, str], AnyTensor]
 """Model reference, tensor name -> the tensor as stored."""
 _RETURN = "Have the method return a torch.Tensor in float32, of the shape of its arguments."
 
 
 def result(
-    job: TensorJob, read: Read, facts: Facts | None = None, *, nonfinite: bool = False
+    job: TensorJob, read: Read, stats: TensorStats | None = None, *, nonfinite: bool = False
 ) -> Tensor | Lazy:
-    """What a job comes to, before it is rounded; most is computed when it is written.
+    """Return the result of a job before rounding; lazy results are computed when they are written.
 
     Args:
         job: the merge of one tensor.
         read: reads tensors.
-        facts: measures of earlier candidates.
-        nonfinite: whether sources may be NaN or infinite; else they are looked at where results hide it.
+        stats: statistics of earlier candidates.
+        nonfinite: whether sources may be NaN or infinite. Otherwise sources are checked for methods whose
+            results may hide it.
 
     Raises:
-        KingyoError: integers differ between the models, or a source is broken where nobody would see it.
+        KingyoError: integers differ between the models, or a source that must be finite is not.
     """
     tensors, base = _read_all(job, read)
     if job.method is None:
         return _same(job, tensors if base is None else [base, *tensors])
     identities = tuple(each.identity(job.name) for each in job.inputs)
-    ancestor = job.base and job.base.identity(job.name)
+    base_identity = job.base and job.base.identity(job.name)
     if not nonfinite and hides_nonfinite(job.method, job.values):
         named = list(zip(identities, tensors, strict=True))
-        if base is not None and ancestor is not None:
-            named.append((ancestor, base))
-        _check_hidden(job, named, facts, read)
-    context = TensorContext(job.seed, job.name, facts, identities, ancestor)
+        if base is not None and base_identity is not None:
+            named.append((base_identity, base))
+        _check_finite(job, named, stats, read)
+    context = TensorContext(job.seed, job.name, stats, identities, base_identity)
     try:
-        made = job.method(tensors, base, job.values, context)
-    except Exception as error:  # noqa: BLE001 - it raises, clearly
+        merged = merge_tensor(job.method, tensors, base, job.values, context)
+    except Exception as error:  # noqa: BLE001 - raised again with the method's name
         method_failed(job, error)
-    _check_result(job, job.method.name, made)
-    return made
+    _check_result(job, job.method.name, merged)
+    return merged
 
 
-def _check_result(job: TensorJob, method: str, made: Tensor | Lazy) -> None:
-    if type(made) is not Blend and not _is_result(made):
+def _check_result(job: TensorJob, method: str, merged: Tensor | Lazy) -> None:
+    if not _is_result(merged):
         raise KingyoError(
             method,
-            expected="a tensor or a Blend",
-            received=f"an object of the class {type(made).__name__}",
+            expected="a tensor or a WeightedSum",
+            received=f"an object of the class {type(merged).__name__}",
             remedy=_RETURN,
         )
-    if tuple(made.shape) != job.shape:
+    if tuple(merged.shape) != job.shape:
         raise KingyoError(
             f"{method}: {job.name}",
             expected=f"a result of the shape {list(job.shape)}",
-            received=f"one of {list(made.shape)}",
+            received=f"one of {list(merged.shape)}",
             remedy=_RETURN,
         )
 
 
 def method_failed(job: TensorJob, error: Exception) -> NoReturn:
-    """Raise what a method raised: as it is if it is clear, or if the method is kingyo's.
+    """Raise an error of a method.
 
     Raises:
-        KingyoError: names the method, the tensor and the line.
+        KingyoError: names the method, the tensor and the line, for a user's method.
+        Exception: the same error, if it is a KingyoError or the method is built in.
     """
     if isinstance(error, KingyoError) or type(job.method).__module__.startswith("kingyo."):
         raise error
@@ -92,23 +95,23 @@ def method_failed(job: TensorJob, error: Exception) -> NoReturn:
     ) from error
 
 
-def _is_result(made: object) -> bool:
-    return hasattr(made, "block") or isinstance(made, torch.Tensor)
+def _is_result(merged: object) -> bool:
+    return hasattr(merged, "block") or isinstance(merged, torch.Tensor)
 
 
-def _read_all(job: TensorJob, read: Read) -> tuple[list[Tensor], Tensor | None]:
-    """The inputs and the base; what is named twice is read once, since reading may be a merge of its own."""
+def _read_all(job: TensorJob, read: Read) -> tuple[list[AnyTensor], AnyTensor | None]:
+    """Return inputs and base. A tensor that is an input twice is read once, since it may be computed."""
     names = [(each.reference, each.tensor) for each in job.inputs]
     if len(set(names)) == len(names):
         tensors = [read(*name) for name in names]
     else:
-        found = {name: read(*name) for name in dict.fromkeys(names)}
-        tensors = [found[name] for name in names]
+        by_name = {name: read(*name) for name in dict.fromkeys(names)}
+        tensors = [by_name[name] for name in names]
     base = read(job.base.reference, job.base.tensor) if job.base is not None else None
     return tensors, base
 
 
-def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
+def compute(job: TensorJob, read: Read, stats: TensorStats | None = None) -> Tensor:
     """Merge one tensor: in float32, rounded once to the dtype of the job.
 
     Raises:
@@ -116,29 +119,29 @@ def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
     """
     out = torch.empty(job.shape, dtype=getattr(torch, job.dtype))
     n = out.numel()
-    if n and not write(result(job, read, facts), (0, n), out.view(-1)):
+    if n and not write(result(job, read, stats), (0, n), out.view(-1)):
         raise not_finite(job, read)
     return out
 
 
-def _check_hidden(
-    job: TensorJob, named: Sequence[tuple[str, Tensor]], facts: Facts | None, read: Read
+def _check_finite(
+    job: TensorJob, named: Sequence[tuple[str, AnyTensor]], stats: TensorStats | None, read: Read
 ) -> None:
-    """Look at the sources of a method in whose results nobody would see that one of them is broken."""
+    """Check the sources; the cache remembers those that are finite."""
     for identity, tensor in named:
         name = f"finite\n{job.name}\n{identity}"
-        if facts is not None and facts.get(name) is not None:
+        if stats is not None and stats.get(name) is not None:
             continue
         if not is_finite(tensor):
             raise not_finite(job, read)
-        if facts is not None:
-            facts.put(name, np.ones(1))
+        if stats is not None:
+            stats.put(name, np.ones(1))
 
 
 def not_finite(job: TensorJob, read: Read) -> KingyoError:
-    """What to say of a result with NaN or infinity in it: which model is broken, if one is."""
+    """Return the error for a result that is NaN or infinite; it names the source that is, if any."""
     for each in job.reads:
-        if not all_finite(read(each.reference, each.tensor)):
+        if not all_finite(as_torch(read(each.reference, each.tensor))):
             return KingyoError(
                 f"{each.reference}: {each.tensor}",
                 expected="finite weights",
@@ -153,7 +156,8 @@ def not_finite(job: TensorJob, read: Read) -> KingyoError:
     )
 
 
-def _same(job: TensorJob, tensors: Sequence[Tensor]) -> Tensor:
+def _same(job: TensorJob, inputs: Sequence[AnyTensor]) -> Tensor:
+    tensors = [as_torch(each) for each in inputs]
     if any(not torch.equal(tensors[0], tensor) for tensor in tensors[1:]):
         raise KingyoError(
             job.name,

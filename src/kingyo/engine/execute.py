@@ -1,7 +1,7 @@
-"""Running the jobs of a plan on all cores: large tensors by spans, small ones side by side.
+"""Run the jobs of a plan on all cores: large tensors by spans, small ones side by side.
 
-It knows no files and no models: a sink says where numbers go. Neither the order of work nor the number of
-threads changes a bit, but for methods that say so (``methods.reproduces``).
+It knows no files and no models: a sink takes the results. The bits depend neither on the order of work nor on
+the number of threads, except for methods that state otherwise (``methods.reproduces``).
 """
 
 from __future__ import annotations
@@ -18,38 +18,39 @@ from kingyo.engine.compute import Read, method_failed, not_finite, result
 from kingyo.engine.jobs import TensorJob
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
-from kingyo.kernels import Draft, Lazy
+from kingyo.kernels import Lazy, RescaledSum
 from kingyo.kernels.blocks import Span, spans
-from kingyo.kernels.packed import MOST_SOURCES
-from kingyo.kernels.passes import Running, by_spans, has_compiler, n_threads, running
-from kingyo.kernels.work import Filling, Work, write
-from kingyo.methods import hands_on
+from kingyo.kernels.loop_arguments import MOST_SOURCES
+from kingyo.kernels.raw_tensor import AnyTensor
+from kingyo.kernels.threads import Execution, execution, has_compiler, map_spans, n_threads
+from kingyo.kernels.writing import ParallelWrites, PendingWrite, write
+from kingyo.methods import describes
 
-LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
-_COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
-_HELD = 1 << 29  # bytes that may be computed for results before these are, in place; twice while others do
-_FIRST = 0.15  # the part of all elements that is prepared before the first are computed, where others help
-_PAST = 1 << 24  # elements; as many results are more than the caches hold, and are written past them
-PART = 1 << 20  # elements that a thread computes before it hands them over
+LARGE = 1 << 22  # elements; larger tensors are divided between threads
+_COMPILE_FROM = 1 << 24  # elements of all jobs; for fewer, loading compiled code takes longer than the merge
+_HELD = 1 << 29  # bytes held for results until they are computed; twice as many while other threads compute
+_FIRST = 0.15  # fraction of all elements that is prepared before other threads start
+_BYPASS_FROM = 1 << 24  # elements; results of this size exceed the caches and are written past them
+PART = 1 << 20  # elements that a thread computes before it passes them to the sink
 
 
-Prepared = tuple[Filling, int]
-"""What is to be computed, and how many bytes it holds until then."""
+Prepared = tuple[PendingWrite, int]
+"""A write, and the bytes that it holds until it is computed."""
 
 
 class Sink(Protocol):
-    """Where results go; several threads use it."""
+    """Takes results; several threads use it."""
 
-    def place(self, job: TensorJob, span: Span) -> Tensor:
-        """A contiguous vector in the job's dtype for the elements of a span."""
+    def place(self, job: TensorJob, span: Span) -> AnyTensor:
+        """Return a contiguous vector in the job's dtype for the elements of a span."""
         ...
 
-    def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
-        """Take the vector that ``place`` gave, now filled."""
+    def take(self, job: TensorJob, span: Span, numbers: AnyTensor) -> None:
+        """Take the vector that ``place`` returned, now filled."""
         ...
 
     def broken(self, job: TensorJob) -> None:
-        """Something that the job gave is NaN or infinite, which is allowed."""
+        """Note that a job's result is NaN or infinite, which is allowed."""
         ...
 
 
@@ -58,8 +59,8 @@ class How:
     """How jobs run.
 
     Attributes:
-        threads: how many; as many as torch uses when None.
-        compiled: by compiled code; when None where it pays, and for live models always.
+        threads: number of threads; None is torch's.
+        compiled: use compiled loops; None uses them where they save time, and always for live models.
         nonfinite: whether results may be NaN or infinite.
     """
 
@@ -80,25 +81,26 @@ class How:
 def execute(
     jobs: Sequence[TensorJob], read: Read, sink: Sink, how: How | None = None, raw: Read | None = None
 ) -> None:
-    """Run jobs, part after part of their tensors.
+    """Run jobs; their tensors are computed in parts.
 
     Args:
-        jobs: what is computed.
+        jobs: the jobs.
         read: reads tensors.
-        sink: where results go.
+        sink: takes the results.
         how: threads and the like.
-        raw: reads tensors for jobs that only hand them on to compiled passes; as ``read`` when None.
+        raw: reads tensors for methods that describe their result; ``read`` if None.
 
     Raises:
-        KingyoError: see ``compute``; jobs before it are done, others may be.
+        KingyoError: see ``compute``. Jobs before it are done, others may be.
     """
     chosen = how or How()
     threads = chosen.threads or n_threads()
-    with _no_grad(), running(compiled=compiles(jobs, chosen), threads=threads) as here:
+    with _no_grad(), execution(compiled=compiles(jobs, chosen), threads=threads) as here:
 
         def run(job: TensorJob) -> None:
-            found = raw if raw is not None and here.compiled and is_handed_on(job) else read
-            _run(job, result(job, found, nonfinite=chosen.nonfinite), sink, chosen, read)
+            reads_raw = raw is not None and here.compiled and is_described(job)
+            merged = result(job, raw if reads_raw and raw else read, nonfinite=chosen.nonfinite)
+            _run(job, merged, sink, chosen, read)
 
         for group in _groups(jobs):
             if len(group) == 1:
@@ -108,41 +110,40 @@ def execute(
 
 
 def _no_grad() -> AbstractContextManager[object]:
-    """Without torch there is no gradient to record."""
+    """Without torch there are no gradients."""
     return torch.no_grad() if is_loaded() else nullcontext()
 
 
-def is_handed_on(job: TensorJob) -> bool:
-    """Whether no tensor of a job is computed with, but by compiled passes, if they run."""
-    n_inputs = len(job.inputs)
-    return job.method is not None and n_inputs <= MOST_SOURCES and hands_on(job.method, job.values)
+def is_described(job: TensorJob) -> bool:
+    """Return whether a job's method describes its result, and a compiled loop can compute it."""
+    return job.method is not None and len(job.inputs) <= MOST_SOURCES and describes(job.method)
 
 
 def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
-    """Whether jobs run by compiled code."""
+    """Return whether jobs run by compiled loops."""
     if how.compiled is not None:
         return how.compiled and has_compiler()
-    if "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM:
+    if "kingyo.kernels.compiled_loops" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM:
         return has_compiler()
-    # to import torch takes longer
-    return not is_loaded() and all(map(is_handed_on, jobs)) and has_compiler()
+    # the import of torch takes longer than that of the loops
+    return not is_loaded() and all(map(is_described, jobs)) and has_compiler()
 
 
 def fill(
     jobs: Sequence[TensorJob],
-    prepared: Callable[[TensorJob], Prepared],
-    end: Callable[[TensorJob, Filling, bool], None],
+    prepare: Callable[[TensorJob], Prepared],
+    end: Callable[[TensorJob, PendingWrite, bool], None],
     how: How | None = None,
 ) -> None:
-    """Run jobs, whole tensors at once, into memory that is there.
+    """Run jobs into existing memory, each tensor at once.
 
-    First comes Python's work for many tensors, then the memory's, which would drive it out of the caches.
-    Other threads begin with a first part of them, while the rest is prepared.
+    Python prepares many tensors before they are computed, because both together evict each other from the
+    caches. Other threads start on a first part while the rest is prepared.
 
     Args:
-        jobs: what is computed.
-        prepared: makes a job ready to be computed into its place; says how many bytes it holds until then.
-        end: is called with each job when it is done; it is told whether all is finite.
+        jobs: the jobs.
+        prepare: prepares the write of a job, and returns the bytes that it holds until then.
+        end: called with each finished job, and with whether all its elements are finite.
         how: threads and the like.
     """
     chosen = how or How()
@@ -151,23 +152,24 @@ def fill(
     held, seen = 0, 0
     total = sum(map(_size, jobs))
     first = _FIRST * total if threads > 1 else math.inf
+    bypasses, compiled = total >= _BYPASS_FROM, compiles(jobs, chosen)
     with (
         _no_grad(),
-        running(compiled=compiles(jobs, chosen), threads=threads, past=total >= _PAST, keep=True),
+        execution(compiled=compiled, threads=threads, bypass_caches=bypasses, keep_threads=True),
     ):
         try:
             for job in jobs:
-                filling, n_bytes = prepared(job)
-                batches.add(job, filling)
+                pending, n_bytes = prepare(job)
+                batches.add(job, pending)
                 held, seen = held + n_bytes, seen + _size(job)
                 if held >= _HELD or seen >= first:
                     batches.finish()
                     batches.begin(others_alone=seen >= first)
                     if threads == 1:
-                        batches.finish()  # else others are at it while the next is prepared
+                        batches.finish()  # with more threads, others compute while the next are prepared
                     held = 0
                     if seen >= first:
-                        first = math.inf  # only the first batch is left to others
+                        first = math.inf  # only the first batch is left to the others
             batches.begin()
             batches.finish()
         except BaseException:
@@ -176,53 +178,53 @@ def fill(
 
 
 class _Batches:
-    """Fillings that are computed together, batch after batch.
+    """Writes that are computed together, batch after batch.
 
     Args:
         end: see ``fill``.
     """
 
-    def __init__(self, end: Callable[[TensorJob, Filling, bool], None]) -> None:
+    def __init__(self, end: Callable[[TensorJob, PendingWrite, bool], None]) -> None:
         self._end = end
-        self._ready: list[tuple[TensorJob, Filling]] = []
-        self._begun: list[tuple[Sequence[tuple[TensorJob, Filling]], Work]] = []
+        self._ready: list[tuple[TensorJob, PendingWrite]] = []
+        self._begun: list[tuple[Sequence[tuple[TensorJob, PendingWrite]], ParallelWrites]] = []
 
-    def add(self, job: TensorJob, filling: Filling) -> None:
+    def add(self, job: TensorJob, pending: PendingWrite) -> None:
         """Add to the next batch."""
-        self._ready.append((job, filling))
+        self._ready.append((job, pending))
 
     def begin(self, *, others_alone: bool = False) -> None:
-        """Begin with what was added; see ``Work``."""
-        fillings = [filling for _, filling in self._ready]
-        self._begun.append((self._ready, Work(fillings, others_alone=others_alone)))
+        """Start on what was added; see ``ParallelWrites``."""
+        writes = [pending for _, pending in self._ready]
+        self._begun.append((self._ready, ParallelWrites(writes, others_alone=others_alone)))
         self._ready = []
 
     def finish(self) -> None:
-        """Compute what was begun, the last batch first: of that before it others may still be at work."""
+        """Compute what was started, the last batch first: other threads may be busy with earlier ones."""
         while self._begun:
-            done, work = self._begun.pop()
-            for (job, filling), is_finite in zip(done, work.end(), strict=True):
-                self._end(job, filling, is_finite)
+            done, writes = self._begun.pop()
+            for (job, pending), is_finite in zip(done, writes.finish(), strict=True):
+                self._end(job, pending, is_finite)
 
     def stop(self) -> None:
-        """Begin nothing more."""
-        for _, work in self._begun:
-            work.stop()
+        """Start no more."""
+        for _, writes in self._begun:
+            writes.stop()
 
 
-def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[TensorJob], None]) -> None:
+def _side_by_side(jobs: Sequence[TensorJob], here: Execution, run: Callable[[TensorJob], None]) -> None:
     left = deque(jobs)
 
-    def take() -> None:
+    def run_jobs() -> None:
         try:
-            with running(compiled=here.compiled):
+            with execution(compiled=here.compiled):
                 while (job := _next(left)) is not None:
                     run(job)
         except BaseException:
             left.clear()
             raise
 
-    here.together(take)
+    here.on_all_threads(run_jobs)
 
 
 def _next(jobs: deque[TensorJob]) -> TensorJob | None:
@@ -233,7 +235,7 @@ def _next(jobs: deque[TensorJob]) -> TensorJob | None:
 
 
 def _groups(jobs: Sequence[TensorJob]) -> Iterator[list[TensorJob]]:
-    """Runs of small tensors, and large ones alone."""
+    """Yield sequences of small tensors, and large ones alone."""
     group: list[TensorJob] = []
     filled = 0
     for job in jobs:
@@ -255,8 +257,8 @@ def _size(job: TensorJob) -> int:
 
 
 def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read) -> None:
-    if isinstance(merged, Draft):
-        merged = merged.decided  # once, before threads ask for parts
+    if isinstance(merged, RescaledSum):
+        merged = merged.rescaled  # once, before threads ask for parts
 
     def write_part(span: Span) -> bool:
         finite = True
@@ -269,15 +271,15 @@ def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read
             sink.take(job, part, place)
         return finite
 
-    if all(by_spans(_size(job), write_part)):
+    if all(map_spans(_size(job), write_part)):
         return
     if not how.nonfinite:
         raise not_finite(job, read)
     sink.broken(job)
 
 
-def _write(job: TensorJob, merged: Tensor | Lazy, part: Span, place: Tensor) -> bool:
+def _write(job: TensorJob, merged: Tensor | Lazy, part: Span, place: AnyTensor) -> bool:
     try:
         return write(merged, part, place)
-    except Exception as error:  # noqa: BLE001 - it raises, clearly
+    except Exception as error:  # noqa: BLE001 - raised again with the method's name
         method_failed(job, error)

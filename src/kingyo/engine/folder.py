@@ -22,9 +22,8 @@ from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
 from kingyo.engine.source_files import on_disk, stamp
 from kingyo.errors import KingyoError
-from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.raw import empty_vector
+from kingyo.kernels.raw_tensor import AnyTensor, empty_vector
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TOKENIZER_FILES
 
@@ -210,7 +209,7 @@ class _ShardSink:
         self._watch = watch
         self._memory = local()
 
-    def place(self, job: TensorJob, span: Span) -> Tensor:
+    def place(self, job: TensorJob, span: Span) -> AnyTensor:
         """Return the thread's buffer."""
         n = span[1] - span[0]
         dtype, vector = getattr(self._memory, "last", (None, None))
@@ -219,7 +218,7 @@ class _ShardSink:
             self._memory.last = job.dtype, vector
         return vector[:n]
 
-    def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
+    def take(self, job: TensorJob, span: Span, numbers: AnyTensor) -> None:
         """Write the numbers of a span."""
         self._writer.write(job.name, span[0], numbers)
         if self._watch is not None:

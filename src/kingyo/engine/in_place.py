@@ -13,9 +13,9 @@ from kingyo.engine.jobs import TensorJob
 from kingyo.engine.plan import Plan
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Blend, Draft, Lazy, RankedChance
-from kingyo.kernels.device import moved
-from kingyo.kernels.work import Filling, prepare
+from kingyo.kernels import Lazy, RankedBernoulliMask, RescaledSum, WeightedSum
+from kingyo.kernels.raw_tensor import as_torch
+from kingyo.kernels.writing import PendingWrite, prepare
 
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
 
@@ -59,22 +59,23 @@ class _LiveSink:
         place = self._place(job)
         merged = result(job, self._tensors.read, self._facts, nonfinite=self._nonfinite)
         n_bytes = self._memory(job, merged)
-        if not place.is_cpu and isinstance(merged, Draft):
-            merged = merged.decided
-        if not place.is_cpu and isinstance(merged, Blend):
-            merged = moved(merged, lambda tensor: self._tensors.copy_on(place.device, tensor)) or merged
+        if not place.is_cpu and isinstance(merged, RescaledSum):
+            merged = merged.rescaled
+        if not place.is_cpu and isinstance(merged, WeightedSum):
+            copied = merged.on_device(lambda tensor: self._tensors.copy_on(place.device, tensor))
+            merged = copied or merged
         return prepare(merged, (0, place.numel()), place), n_bytes
 
     def _memory(self, job: TensorJob, merged: Tensor | Lazy) -> int:
         """Return the bytes that a result needs before it is computed, without mapped files."""
         n_bytes = 0 if self._is_mapped else 4 * math.prod(job.shape) * self._count_computed(job)
-        blend = merged.blend if isinstance(merged, Draft) else merged
-        if isinstance(blend, Blend):
-            for term in blend.terms:
+        weighted = merged.unscaled if isinstance(merged, RescaledSum) else merged
+        if isinstance(weighted, WeightedSum):
+            for term in weighted.terms:
                 if not self._tensors.holds(term.source):  # computed by the method; may be in no cache
                     n_bytes += term.source.nbytes
-                if isinstance(term.keep, RankedChance):
-                    n_bytes += term.keep.ranks.nbytes
+                if isinstance(term.mask, RankedBernoulliMask):
+                    n_bytes += term.mask.ranks.nbytes
         elif isinstance(merged, torch.Tensor):
             n_bytes += merged.nbytes
         return n_bytes
@@ -82,13 +83,13 @@ class _LiveSink:
     def _count_computed(self, job: TensorJob) -> int:
         return sum(not self._tensors.is_mapped(each.reference) for each in job.reads)
 
-    def end(self, job: TensorJob, filling: Filling, is_finite: bool) -> None:
+    def end(self, job: TensorJob, pending: PendingWrite, is_finite: bool) -> None:
         """Check a filled tensor, and convert it if the live tensor has a wider dtype."""
         if not is_finite and not self._nonfinite:
             raise not_finite(job, self._tensors.read)
         live = self._weights[job.name]
-        if live.dtype != filling.out.dtype:
-            live.detach().view(-1).copy_(filling.out)
+        if live.dtype != pending.out.dtype:
+            live.detach().view(-1).copy_(as_torch(pending.out))
 
     def _place(self, job: TensorJob) -> Tensor:
         live, dtype = self._weights[job.name], getattr(torch, job.dtype)

@@ -8,6 +8,7 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.mapped_tensors import MappedFiles
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.kernels.raw_tensor import AnyTensor
 
 _FREE = 0.2  # share of another device's memory to leave free for the model's own use
 
@@ -43,7 +44,7 @@ class MappedTensors:
             self._ids.add(id(stored))
         return stored
 
-    def holds(self, tensor: Tensor) -> bool:
+    def holds(self, tensor: AnyTensor) -> bool:
         """Return whether a tensor is one that ``read`` returns every time."""
         return id(tensor) in self._ids
 

@@ -15,7 +15,8 @@ from kingyo.checkpoints.file_stamps import check_stamps
 from kingyo.engine.mapped import MappedTensors
 from kingyo.engine.source_files import on_disk
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels.facts import Facts
+from kingyo.kernels.raw_tensor import AnyTensor
+from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import all_references
 
@@ -41,13 +42,13 @@ class Sources(Mapping[str, Checkpoint]):
         self,
         checkpoints: Mapping[str, Checkpoint],
         folder: Path | None = None,
-        facts: Facts | None = None,
+        facts: TensorStats | None = None,
         find: Callable[[str], Checkpoint] | None = None,
     ) -> None:
         self._checkpoints = dict(checkpoints)
         self._find = find
         self.folder = folder
-        self.facts = Facts() if facts is None else facts
+        self.facts = TensorStats() if facts is None else facts
         self._results: OrderedDict[Hashable, object] = OrderedDict()
         self._on_disk: tuple[Checkpoint | Adapter, ...] | None = None
 
@@ -96,8 +97,8 @@ class Sources(Mapping[str, Checkpoint]):
         """Return a tensor as stored; never write to it."""
         return self._checkpoints[reference].read(tensor)
 
-    def read_raw(self, reference: str, tensor: str) -> Tensor:
-        """Return a tensor for compiled passes; see ``Checkpoint.read_raw``."""
+    def read_raw(self, reference: str, tensor: str) -> AnyTensor:
+        """Return a tensor for compiled loops; see ``Checkpoint.read_raw``."""
         return self._checkpoints[reference].read_raw(tensor)
 
     def check_unchanged(self) -> None:

@@ -1,24 +1,26 @@
-"""Fused passes over tensors: a torch reference that defines each, and compiled twins of the same bits.
+"""Arithmetic of merges: definitions in torch, and compiled loops with the same bits.
 
-A merge method says what it wants as a ``Lazy`` result; ``write`` computes it, block by block, straight into
-its place. It knows tensors and numbers, and nothing of recipes, files or models.
+A merge method returns a tensor or a ``Lazy`` result, and ``writing.write`` computes it block by block into
+its place. This room knows tensors and numbers, but no recipes, files or models.
 """
 
-from kingyo.kernels.blend import Blend, Term
-from kingyo.kernels.draft import Draft
-from kingyo.kernels.keep import Band, Chance, Keep, Limit, RankedChance
-from kingyo.kernels.lazy import Elementwise, Lazy, whole
+from kingyo.kernels.lazy import Elementwise, Lazy, LineSum, to_tensor
+from kingyo.kernels.masks import BernoulliMask, MagnitudeMask, Mask, RankedBernoulliMask, Threshold
+from kingyo.kernels.rescaled_sum import RescaledSum
+from kingyo.kernels.weighted_sum import Term, WeightedSum, weighted_sum
 
 __all__ = [
-    "Band",
-    "Blend",
-    "Chance",
-    "Draft",
+    "BernoulliMask",
     "Elementwise",
-    "Keep",
     "Lazy",
-    "Limit",
-    "RankedChance",
+    "LineSum",
+    "MagnitudeMask",
+    "Mask",
+    "RankedBernoulliMask",
+    "RescaledSum",
     "Term",
-    "whole",
+    "Threshold",
+    "WeightedSum",
+    "to_tensor",
+    "weighted_sum",
 ]

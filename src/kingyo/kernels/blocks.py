@@ -1,58 +1,73 @@
-"""Walking over the sources' tensors in blocks that fit a core's cache, and sums that any machine agrees on.
+"""Blocks of tensors that fit a core's cache, and sums in a fixed order.
 
-Everything is elementwise IEEE arithmetic (a product and a sum are two roundings, never one), or a sum whose
-order is fixed; so results do not depend on the number of threads or the machine.
+Everything is elementwise IEEE arithmetic (a product and a sum are rounded separately), or a sum in a fixed
+order. So results do not depend on the number of threads or on the machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.kernels.raw_tensor import AnyTensor, as_torch
 
-BLOCK = 1 << 15  # larger ones make the C library return their memory after each operation: page faults
+BLOCK = 1 << 15
+"""Entries per block. With more, the C library returns the memory after each operation: page faults."""
 LANES = 32
+"""Partial sums per block."""
 LINE = 64
-"""Bytes that memory moves at a time. Vectors that are written past the caches begin at a multiple of them."""
+"""Bytes per cache line. Stores that bypass the caches start at a multiple of it."""
 SIZE_SHIFT = 15
-"""Sizes are counted by the upper 17 bits of float32 less the sign: 65,536 bins, 256 of each power of two."""
+"""Histograms of magnitudes use the upper 17 bits of float32 without the sign: 256 bins per power of two."""
 
 Span = tuple[int, int]
-"""First element, last element + 1, of a flattened tensor."""
+"""Start and stop of a range of entries of a flattened tensor."""
 
 
 def spans(n: int, size: int = BLOCK) -> Iterator[Span]:
-    """Split 0..n into blocks."""
+    """Split 0..n into spans of ``size``; the last may be shorter."""
     for start in range(0, n, size):
         yield start, min(start + size, n)
 
 
-def flatten(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Each tensor as a vector; no copies of contiguous ones."""
-    return [tensor.reshape(-1) for tensor in tensors]
-
-
 def rows(vectors: Sequence[Tensor], span: Span) -> Tensor:
-    """A block of each vector as rows of new float32 memory, shape (number of vectors, width of the span)."""
+    """Return a span of each vector in new memory: float32, shape (vectors, width of the span)."""
     return torch.stack([vector[span[0] : span[1]].float() for vector in vectors])
 
 
+def differences(tensors: Sequence[AnyTensor], base: AnyTensor | None) -> Callable[[Span], Tensor]:
+    """Return a function that reads θᵢ - θ₀ (or θᵢ without a base), rounded to float32.
+
+    Returns:
+        a function of a span; its result is new memory, shape (tensors, width of the span).
+    """
+    vectors = [as_torch(tensor).reshape(-1) for tensor in tensors]
+    start = None if base is None else as_torch(base).reshape(-1)
+
+    def read(span: Span) -> Tensor:
+        block = rows(vectors, span)
+        return block if start is None else block.sub_(start[span[0] : span[1]])
+
+    return read
+
+
 def all_finite(tensor: Tensor) -> bool:
-    """Whether a tensor of any floating dtype holds neither NaN nor infinity."""
-    numbers = tensor.float() if tensor.element_size() == 1 else tensor  # torch cannot ask eight bits
+    """Return whether a tensor of any floating dtype has neither NaN nor infinity."""
+    numbers = tensor.float() if tensor.element_size() == 1 else tensor  # torch has no isfinite for 8 bits
     return bool(torch.isfinite(numbers).all())
 
 
 def column(numbers: Sequence[float], device: torch.device | None = None) -> Tensor:
-    """One number per row, rounded to float32, to multiply a matrix with."""
+    """Return one number per row, rounded to float32: shape (numbers, 1)."""
     return torch.tensor(numbers, dtype=torch.float32, device=device).unsqueeze(1)
 
 
 def add_rows(matrix: Tensor) -> Tensor:
-    """Sum the rows in their order, in new memory."""
+    """Return the sum of the rows, added one after the other, in new memory."""
     first, *others = matrix.unbind(0)
     if not others:
         return first.clone()
@@ -63,10 +78,10 @@ def add_rows(matrix: Tensor) -> Tensor:
 
 
 def block_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum of each row of one block, in the order that defines sums here.
+    """Return the sum of each row of one block, in the order that defines sums here.
 
-    Entry e goes to lane e mod 32; each lane is summed in order; then the upper half of the lanes is added to
-    the lower, until one is left. Sums of blocks are added in order.
+    Entry e belongs to lane e mod 32, and each lane is added in order. Then the upper half of the lanes is
+    added to the lower half until one is left. Sums of blocks are added in order.
 
     Args:
         matrix: float64, shape (rows, width of the block).
@@ -74,7 +89,7 @@ def block_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     n_rows, width = matrix.shape
     padded = np.zeros((n_rows, -(-width // LANES) * LANES))
     padded[:, :width] = matrix
-    # numpy adds along an outer axis one by one: the order that is wanted (see tests)
+    # numpy adds along an outer axis in order; see tests
     lanes = np.add.reduce(padded.reshape(n_rows, -1, LANES), axis=1)
     while lanes.shape[1] > 1:
         half = lanes.shape[1] // 2
@@ -82,10 +97,35 @@ def block_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return lanes[:, 0]
 
 
-def row_sums(matrix: Tensor) -> NDArray[np.float64]:
-    """The sum of each row of a matrix of any width, in float64; see ``block_sums``."""
-    wide = matrix.double().numpy()
-    total = np.zeros(wide.shape[0])
-    for start, stop in spans(wide.shape[1]):
-        total = total + block_sums(wide[:, start:stop])
+def row_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of each row of a float64 matrix of any width; see ``block_sums``."""
+    total = np.zeros(matrix.shape[0])
+    for start, stop in spans(matrix.shape[1]):
+        total = total + block_sums(matrix[:, start:stop])
     return total
+
+
+def along_rows(numbers: Tensor, length: int, span: Span) -> Tensor:
+    """Return for each entry of a span the numbers of its row.
+
+    Args:
+        numbers: shape (sets, rows).
+        length: entries per row.
+        span: range of entries.
+
+    Returns:
+        shape (sets, width of the span).
+    """
+    first, last = span[0] // length, -(-span[1] // length)
+    if last - first > 2:
+        wide = numbers[:, first:last, None].expand(-1, -1, length).flatten(1)
+        return wide[:, span[0] - first * length : span[1] - first * length]
+    cuts = [span[0], *(row * length for row in range(first + 1, last)), span[1]]
+    parts = [numbers[:, start // length, None].expand(-1, stop - start) for start, stop in pairwise(cuts)]
+    return torch.cat(parts, dim=1)
+
+
+def along_columns(numbers: Tensor, span: Span) -> Tensor:
+    """Return for each entry of a span the numbers of its column, given shape (sets, columns)."""
+    start, width = span[0] % numbers.shape[1], span[1] - span[0]
+    return numbers.repeat(1, -(-(start + width) // numbers.shape[1]))[:, start : start + width]

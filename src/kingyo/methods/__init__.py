@@ -5,36 +5,45 @@
 """
 
 from kingyo.methods.contract import (
+    DescribesMerge,
     Guide,
     MergeMethod,
+    MergesTensors,
     MethodValues,
     Parameter,
     Reproduces,
-    TensorContext,
+    bytes_per_entry,
     check_method,
     check_together,
+    describes,
     guide_of,
-    hands_on,
     hides_nonfinite,
+    merge_tensor,
     reproduces,
     takes_base,
 )
+from kingyo.methods.inputs import MergeInputs, TensorContext
 from kingyo.registry import Registry
 
 METHODS: Registry[MergeMethod] = Registry("merge method", "kingyo.methods", "kingyo.methods", check_method)
 
 __all__ = [
     "METHODS",
+    "DescribesMerge",
     "Guide",
+    "MergeInputs",
     "MergeMethod",
+    "MergesTensors",
     "MethodValues",
     "Parameter",
     "Reproduces",
     "TensorContext",
+    "bytes_per_entry",
     "check_together",
+    "describes",
     "guide_of",
-    "hands_on",
     "hides_nonfinite",
+    "merge_tensor",
     "reproduces",
     "takes_base",
 ]

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Elementwise
-from kingyo.kernels.blocks import Span, row_sums, spans
-from kingyo.kernels.differences import differences
-from kingyo.kernels.lines import along_rows
-from kingyo.kernels.select import order_statistics
+from kingyo.kernels.blocks import Span, along_rows, differences, row_sums, spans
+from kingyo.kernels.order_statistics import quantiles
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import TensorContext
 
 _AT_ONCE = 1 << 18
 _FLOOR = 1e-8
@@ -63,11 +62,11 @@ class ArceeFusion:
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Elementwise:
-        """Merge; see ``MergeMethod``."""
+        """Merge; see ``MergesTensors``."""
         assert base is not None
         source, exact = sources[0], values.flag("exact")
         kind = "exact divergence" if exact else "divergence"
-        measured = context.recall(kind, (0,), lambda: divergences(source, base, exact=exact))
+        measured = context.get_or_compute(kind, (0,), lambda: divergences(source, base, exact=exact))
         divergence = torch.as_tensor(np.asarray(measured, dtype=np.float32))[None, :]
         length = base.shape[-1] if base.dim() else 1
         read = differences(sources, base)
@@ -75,7 +74,9 @@ class ArceeFusion:
         def importance(span: Span) -> Tensor:
             return read(span)[0].abs_().mul_(along_rows(divergence, length, span)[0])
 
-        quartiles = context.recall(f"quartiles by {kind}", (0,), lambda: _quartiles(importance, base.numel()))
+        quartiles = context.get_or_compute(
+            f"quartiles by {kind}", (0,), lambda: _quartiles(importance, base.numel())
+        )
         low, middle, high = (float(each) for each in quartiles)
         threshold = float(np.float32(middle + 1.5 * (high - low)))
         start, end = base.reshape(-1), source.reshape(-1)
@@ -108,7 +109,9 @@ def divergences(source: Tensor, base: Tensor, *, exact: bool) -> NDArray[np.floa
             terms = p * (p / q).log()
         # mergekit's order of summation, except for a long single row, where torch's depends on the threads
         is_split = len(terms) == 1 and terms.numel() >= _ONE_THREAD
-        result[start // length : stop // length] = row_sums(terms) if is_split else terms.sum(-1).numpy()
+        result[start // length : stop // length] = (
+            row_sums(terms.double().numpy()) if is_split else terms.sum(-1).numpy()
+        )
     return result
 
 
@@ -116,7 +119,7 @@ def _quartiles(importance: Callable[[Span], Tensor], n: int) -> NDArray[np.float
     if n == 0:
         return np.zeros(3)
     ranks = [quarter * (n - 1) // 4 for quarter in (1, 2, 3)]
-    return np.array(order_statistics(lambda span: importance(span).numpy(), n, ranks))
+    return np.array(quantiles(lambda span: importance(span).numpy(), n, ranks))
 
 
 METHODS.register(ArceeFusion.name)(ArceeFusion())

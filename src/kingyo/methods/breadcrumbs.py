@@ -6,23 +6,20 @@ Davari & Belilovsky 2023, "Model breadcrumbs: Scaling multi-task model merging w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Band, Blend, Keep
+from kingyo.kernels import MagnitudeMask, Mask, WeightedSum
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
 from kingyo.methods.task_vectors import (
     DENSITY,
     LAMBDA,
     WEIGHT,
-    blend,
     kept_count,
-    largest_entries,
     normalize,
     rescale,
-    rescaling,
+    task_vector_sum,
 )
 
 _GAMMA = Parameter(
@@ -60,28 +57,21 @@ class Breadcrumbs:
         """See ``contract.hides_nonfinite``."""
         return True
 
-    def hands_on(self, values: MethodValues) -> bool:
-        """See ``contract.hands_on``. Rescaling sums the kept entries with torch."""
-        return not values.flag("rescale")
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
+        n = inputs.numel
 
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
-        assert base is not None
-        n = base.numel()
-
-        def trim(i: int) -> tuple[Keep | None, float]:
+        def trim(i: int) -> tuple[Mask | None, float]:
             kept = kept_count(n, values.each("density")[i])
             top = min(int(values.each("gamma")[i] * n), n - kept)
-            low = None if kept + top == n else largest_entries(sources, base, i, kept + top, context)
-            high = None if top == 0 else largest_entries(sources, base, i, top, context)
+            low = None if kept + top == n else inputs.largest(i, kept + top)
+            high = None if top == 0 else inputs.largest(i, top)
             if low is None and high is None:
                 return None, 1.0
-            band = Band(low=low, high=high)
-            return band, rescaling(sources, base, i, band, context) if values.flag("rescale") else 1.0
+            mask = MagnitudeMask(low=low, high=high)
+            return mask, inputs.rescaling(i, mask) if values.flag("rescale") else 1.0
 
-        return blend(sources, base, values, elect=self.elect, keep=trim)
+        return task_vector_sum(inputs, values, elect=self.elect, mask=trim)
 
 
 _SOURCE = (

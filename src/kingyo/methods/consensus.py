@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Elementwise
-from kingyo.kernels.blocks import Span, add_rows, column
-from kingyo.kernels.differences import differences
+from kingyo.kernels.blocks import Span, add_rows, column, differences
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import TensorContext
 from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
 
 
@@ -77,7 +77,7 @@ class Consensus:
         _context: TensorContext,
         /,
     ) -> Elementwise:
-        """Merge; see ``MergeMethod``."""
+        """Merge; see ``MergesTensors``."""
         assert base is not None
         least = int(values.number("agreement"))
         weights, limits = column(values.each("weight")), column(values.each("tall_lambda"))

@@ -12,8 +12,8 @@ from typing import Literal, Protocol, cast, runtime_checkable
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import Lazy
-from kingyo.kernels.facts import Fact, Facts
-from kingyo.kernels.noise import key_of
+from kingyo.kernels.raw_tensor import AnyTensor, as_torch
+from kingyo.methods.inputs import MergeInputs, TensorContext
 
 _LOOK_UP = "See `kingyo list methods METHOD`."
 _DECLARED = ("name", "doc", "params", "needs_base", "min_sources", "max_sources", "stochastic")
@@ -115,72 +115,6 @@ class MethodValues:
         return self.per_source[name]
 
 
-class TensorContext:
-    """The context of one tensor's merge: keys of random numbers, and a cache of measures across candidates.
-
-    Args:
-        seed: the recipe's seed.
-        tensor: the tensor's name.
-        facts: the cache of measures; None disables it.
-        sources: cache keys of the sources' weights, in the order of the sources.
-        base: cache key of the base's weights.
-    """
-
-    __slots__ = ("_base", "_facts", "_own", "_seed", "_sources", "_tensor")
-
-    def __init__(
-        self,
-        seed: int = 0,
-        tensor: str = "",
-        facts: Facts | None = None,
-        sources: Sequence[str] = (),
-        base: str | None = None,
-    ) -> None:
-        self._seed = seed
-        self._tensor = tensor
-        self._facts = facts
-        self._sources = sources
-        self._base = base
-        self._own: set[str] = set()
-
-    def key(self, source: int) -> tuple[int, int]:
-        """Return the key of a source's random numbers, which depends only on seed, source and tensor."""
-        return key_of(self._seed, source, self._tensor)
-
-    def recall(self, what: str, sources: Sequence[int], measure: Callable[[], Fact]) -> Fact:
-        """Return a measure of some sources (and the base), from the cache or computed now.
-
-        Args:
-            what: name of the measure, with every number that it depends on; it starts with ``facts.PASSING``
-                if few candidates will need the same measure.
-            sources: indices of the sources that it depends on.
-            measure: computes it.
-        """
-        if self._facts is None:
-            return measure()
-        name = self._fact(what, sources)
-        fact = self._facts.get(name)
-        if fact is None:
-            fact = measure()
-            self._facts.put(name, fact)
-            self._own.add(name)
-        return fact
-
-    def known(self, what: str, sources: Sequence[int]) -> Fact | None:
-        """Return a measure that an earlier candidate computed, or None; later ones may need it too then."""
-        if self._facts is None:
-            return None
-        name = self._fact(what, sources)
-        return None if name in self._own else self._facts.get(name)
-
-    def has_room(self, n_bytes: int) -> bool:
-        """Return whether the cache has room for a measure of this size without evicting others."""
-        return self._facts is not None and self._facts.has_room(n_bytes)
-
-    def _fact(self, what: str, sources: Sequence[int]) -> str:
-        return "\n".join((what, self._tensor, self._base or "", *(self._sources[i] for i in sources)))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Guide:
     """Further documentation of a method, for docs/methods.md and ``kingyo list methods``.
@@ -200,17 +134,17 @@ class Guide:
 
 @runtime_checkable
 class MergeMethod(Protocol):
-    """A pure function of one tensor of each source.
+    """A pure function of one tensor of each source: ``MergesTensors`` or ``DescribesMerge``.
 
     It computes in float32 or wider for any dtype of its arguments, and never changes them. ``sources`` does
     not include the base. By default all operations are elementwise IEEE arithmetic or sums in a fixed order
-    (``kernels.blocks``, ``kernels.measures``), so that the result is bit-identical on every machine and with
-    any number of threads. A method that uses others declares ``reproduces``.
+    (``kernels.blocks``, ``kernels.statistics``), so that the result is bit-identical on every machine and
+    with any number of threads. A method that uses others declares ``reproduces``.
 
     A method may also declare ``takes_base: bool``, ``reproduces: Reproduces``, ``guide: Guide``,
-    ``check(values, n_sources)``, ``hides_nonfinite(values)`` and ``hands_on(values)``. The functions
-    ``takes_base``, ``reproduces``, ``guide_of``, ``check_together``, ``hides_nonfinite`` and ``hands_on``
-    describe them and their defaults.
+    ``check(values, n_sources)``, ``hides_nonfinite(values)`` and ``bytes_per_entry: int``. The functions
+    ``takes_base``, ``reproduces``, ``guide_of``, ``check_together``, ``hides_nonfinite`` and
+    ``bytes_per_entry`` describe them and their defaults.
     """
 
     @property
@@ -248,6 +182,10 @@ class MergeMethod(Protocol):
         """Whether it draws random numbers."""
         ...
 
+
+class MergesTensors(MergeMethod, Protocol):
+    """A method that computes with tensors."""
+
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Tensor | Lazy:
@@ -257,24 +195,60 @@ class MergeMethod(Protocol):
             sources: the tensor in each source; any shape, any floating dtype.
             base: the tensor in the base, with the same shape; None if there is no base.
             values: the parameters' values.
-            context: keys of random numbers, and the cache of measures.
+            context: keys of random numbers, and the cache of statistics.
 
         Returns:
-            float32 of the same shape: a new tensor, or a ``Blend`` or another ``Lazy`` result, which is
-            faster and needs no memory; it is computed before the arguments are freed.
+            float32 of the same shape: a new tensor, or a ``Lazy`` result such as ``Elementwise``, which needs
+            less memory; it is computed before the arguments are freed.
         """
         ...
+
+
+class DescribesMerge(MergeMethod, Protocol):
+    """A method that describes a weighted sum and computes nothing itself, so that it needs no torch."""
+
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> Lazy:
+        """Describe the merge of one tensor.
+
+        Args:
+            inputs: shape and statistics of the tensor in each source and in the base.
+            values: the parameters' values.
+
+        Returns:
+            a ``WeightedSum``, ``RescaledSum`` or ``LineSum``.
+        """
+        ...
+
+
+def describes(method: MergeMethod) -> bool:
+    """Return whether a method is a ``DescribesMerge``; one that can be called merges tensors."""
+    return not callable(method)
+
+
+def merge_tensor(
+    method: MergeMethod,
+    sources: Sequence[AnyTensor],
+    base: AnyTensor | None,
+    values: MethodValues,
+    context: TensorContext,
+) -> Tensor | Lazy:
+    """Merge one tensor by a method of either kind; see ``MergesTensors``."""
+    if describes(method):
+        return cast("DescribesMerge", method).describe(MergeInputs(sources, base, context), values)
+    given = [as_torch(each) for each in sources], None if base is None else as_torch(base)
+    return cast("MergesTensors", method)(*given, values, context)
 
 
 def check_method(name: str, candidate: object) -> None:
     """Check that an object is a merge method.
 
     Raises:
-        KingyoError: it is a class, cannot be called, or lacks an attribute, which the message names.
+        KingyoError: it is a class, can neither be called nor describe, or lacks an attribute, which the
+            message names.
     """
     is_class = isinstance(candidate, type)
     missing = [each for each in _DECLARED if not hasattr(candidate, each)]
-    if not is_class and not missing and callable(candidate):
+    if not is_class and not missing and (callable(candidate) or hasattr(candidate, "describe")):
         return
     cls = candidate if isinstance(candidate, type) else type(candidate)
     kind = f"{'the class' if is_class else 'an object of the class'} {cls.__name__}"
@@ -297,6 +271,11 @@ def reproduces(method: MergeMethod) -> Reproduces:
     return cast("Reproduces", getattr(method, "reproduces", "everywhere"))
 
 
+def bytes_per_entry(method: MergeMethod) -> int:
+    """Return the bytes per entry of each source that a method which describes its result holds; default 0."""
+    return int(getattr(method, "bytes_per_entry", 0))
+
+
 def check_together(method: MergeMethod, values: MethodValues, n_sources: int) -> None:
     """Check that valid values also fit together and the number of sources.
 
@@ -315,22 +294,6 @@ def hides_nonfinite(method: MergeMethod, values: MethodValues) -> bool:
     """
     hides = cast("Callable[[MethodValues], bool] | None", getattr(method, "hides_nonfinite", None))
     return hides is not None and hides(values)
-
-
-def hands_on(method: MergeMethod, values: MethodValues) -> bool:
-    """Return whether a method leaves all computation to ``kernels``; the default is False.
-
-    Such a method only reads shapes and returns a ``Blend``. A merge of files then passes ``RawTensor``
-    objects and need not wait for the import of torch. A wrong True costs that wait.
-    """
-    kinds = type(method).__mro__
-    declared, defined = (
-        next((i for i, kind in enumerate(kinds) if name in vars(kind)), len(kinds))
-        for name in ("hands_on", "__call__")
-    )
-    if declared > defined or declared == len(kinds):  # overriding `__call__` discards an inherited one
-        return False
-    return cast("Callable[[MethodValues], bool]", method.hands_on)(values)  # pyright: ignore
 
 
 def guide_of(method: MergeMethod) -> Guide | None:

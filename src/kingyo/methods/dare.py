@@ -6,14 +6,13 @@ elected signs as in TIES (dare_ties).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend, Chance, Keep
+from kingyo.kernels import BernoulliMask, Mask, WeightedSum
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, rescaling
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, normalize, rescale, task_vector_sum
 
 _LEAST = 1e-12
 _PARAMS = (
@@ -53,28 +52,21 @@ class Dare:
         """See ``contract.hides_nonfinite``. A dropped NaN shows only in the sum of magnitudes."""
         return not values.flag("rescale") or values.flag("rescale_by_density")
 
-    def hands_on(self, _values: MethodValues) -> bool:
-        """See ``contract.hands_on``."""
-        return True
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
 
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
-        assert base is not None
-
-        def drop(i: int) -> tuple[Keep | None, float]:
+        def drop(i: int) -> tuple[Mask | None, float]:
             density = values.each("density")[i]
             if density >= 1.0:
                 return None, 1.0
-            kept = Chance(key=context.key(i), density=density)
+            mask = BernoulliMask(key=inputs.key(i), density=density)
             if not values.flag("rescale"):
-                return kept, 1.0
+                return mask, 1.0
             if values.flag("rescale_by_density"):
-                return kept, 1 / max(density, _LEAST)
-            return kept, rescaling(sources, base, i, kept, context)
+                return mask, 1 / max(density, _LEAST)
+            return mask, inputs.rescaling(i, mask)
 
-        return blend(sources, base, values, elect=self.elect, keep=drop)
+        return task_vector_sum(inputs, values, elect=self.elect, mask=drop)
 
 
 _SOURCE = (

@@ -6,18 +6,15 @@ Deep et al. 2024, "DELLA-Merging: Reducing interference in model merging through
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Blend, Draft, Keep, RankedChance
-from kingyo.kernels.facts import PASSING, Fact
-from kingyo.kernels.measures import row_length, row_ranks
+from kingyo.kernels import Mask, RankedBernoulliMask, RescaledSum, WeightedSum
+from kingyo.kernels.order_statistics import row_length
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, whole_magnitude
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, normalize, rescale, task_vector_sum
 
-_RANKS = f"{PASSING}row ranks"
 _EPSILON = Parameter(
     name="epsilon",
     doc="Spread of the keep probability in a row: density - epsilon for its smallest entry, density + "
@@ -69,54 +66,40 @@ class Della:
     min_sources = 1
     max_sources = None
     stochastic = True
+    bytes_per_entry = 4  # ranks
 
     def hides_nonfinite(self, values: MethodValues) -> bool:
         """See ``contract.hides_nonfinite``. A dropped NaN shows only in the sum of magnitudes."""
         return not values.flag("rescale") or values.flag("rescale_by_density")
 
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend | Draft:
-        """Merge; see ``MergeMethod``."""
-        assert base is not None
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum | RescaledSum:
+        """Describe the merge; see ``DescribesMerge``."""
         inverse = values.flag("rescale") and values.flag("rescale_by_density")
 
-        def drop(i: int) -> tuple[Keep | None, float]:
+        def drop(i: int) -> tuple[Mask | None, float]:
             density = values.each("density")[i]
-            if density >= 1.0 or not base.numel():
+            if density >= 1.0 or not inputs.numel:
                 return None, 1.0
-            ranks = _ranks(sources, base, i, context)
-            last = max(1, row_length(base.shape)) - 1
+            last = max(1, row_length(inputs.shape)) - 1
             reach = min(values.each("epsilon")[i], density, 1 - density) if last else 0.0
-            kept = RankedChance(
-                key=context.key(i),
-                ranks=torch.as_tensor(ranks),
+            mask = RankedBernoulliMask(
+                key=inputs.key(i),
+                ranks=inputs.row_ranks(i),
                 least=density - reach,
                 step=2 * reach / last if last else 0.0,
                 inverse=inverse,
             )
             if inverse or not values.flag("rescale"):
-                return kept, 1.0
-            magnitudes[i] = whole_magnitude(sources, base, i, context)
-            return kept, 1.0
+                return mask, 1.0
+            magnitudes[i] = inputs.magnitude(i)
+            return mask, 1.0
 
         magnitudes: dict[int, float] = {}
-        result = blend(sources, base, values, elect=self.elect, keep=drop)
+        result = task_vector_sum(inputs, values, elect=self.elect, mask=drop)
         if not magnitudes:
             return result
-        taking_part = [i for i, weight in enumerate(values.each("weight")) if weight]
-        return Draft(blend=result, wholes=tuple(map(magnitudes.get, taking_part)))
-
-
-def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> Fact:
-    """Return the ranks of one source, cached if there is room."""
-    known = context.known(_RANKS, (source,))
-    if known is not None:
-        return known
-    ranks = row_ranks(sources[source], base)
-    if context.has_room(ranks.nbytes):
-        context.recall(_RANKS, (source,), lambda: ranks)
-    return ranks
+        used = [i for i, weight in enumerate(values.each("weight")) if weight]
+        return RescaledSum(unscaled=result, magnitudes=tuple(map(magnitudes.get, used)))
 
 
 _SOURCE = (

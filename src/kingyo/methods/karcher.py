@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend
-from kingyo.kernels.blend import weighted_sum
-from kingyo.kernels.measures import gram
+from kingyo.kernels import WeightedSum
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
 
 Matrix = Sequence[Sequence[float]]
 _CANCELLED = 1e-8
@@ -47,12 +45,10 @@ class Karcher:
         ),
     )
 
-    def __call__(
-        self, sources: Sequence[Tensor], _base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
-        n = len(sources)
-        products = context.recall("gram of the tensors", range(n), lambda: gram(sources))
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
+        n = inputs.n_sources
+        products = inputs.inner_products("sources")
         norms = [math.sqrt(products[i, i]) for i in range(n)]
         known = [i for i in range(n) if norms[i] > 0]
         cosines = [[float(products[i, j]) / norms[i] / norms[j] for j in known] for i in known]
@@ -62,7 +58,7 @@ class Karcher:
             mean = math.fsum(norms) / n
             for i, share in zip(known, centre, strict=True):
                 factors[i] = mean * share / norms[i]
-        return weighted_sum(sources, factors)
+        return inputs.weighted_sum(factors, "sources")
 
 
 def _centre(cosines: Matrix, max_iter: int, tol: float) -> list[float] | None:

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kingyo.errors import KingyoError
-from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend
-from kingyo.kernels.blend import weighted_sum
+from kingyo.kernels import WeightedSum
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, normalize, rescale, task_vector_sum
 
 _SMALLEST_SUM = 1e-8
 _INERT = "No effect; recipes of mergekit may have it. To drop entries, use ties or dare_linear."
@@ -49,23 +48,12 @@ class Linear:
         if values.flag("normalize"):
             normalized(values.each("weight"))
 
-    def hands_on(self, _values: MethodValues) -> bool:
-        """See ``contract.hands_on``."""
-        return True
-
-    def __call__(
-        self,
-        sources: Sequence[Tensor],
-        _base: Tensor | None,
-        values: MethodValues,
-        _context: TensorContext,
-        /,
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
         weights = values.each("weight")
         if values.flag("normalize"):
             weights = normalized(weights)
-        return weighted_sum(sources, weights)
+        return inputs.weighted_sum(weights, "sources")
 
 
 def normalized(weights: Sequence[float]) -> tuple[float, ...]:
@@ -106,16 +94,9 @@ class TaskArithmetic:
         source='Ilharco et al. 2023, "Editing models with task arithmetic" (arXiv 2212.04089)',
     )
 
-    def hands_on(self, _values: MethodValues) -> bool:
-        """See ``contract.hands_on``."""
-        return True
-
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
-        assert base is not None
-        return blend(sources, base, values, elect=False)
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
+        return task_vector_sum(inputs, values, elect=False)
 
 
 METHODS.register(Linear.name)(Linear())

@@ -6,16 +6,16 @@ Jang et al. 2024, "Model Stock: All we need is just a few fine-tuned models" (ar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import combinations
 
-from kingyo.io.lazy_torch import Tensor, torch
+import numpy as np
+
 from kingyo.kernels import Lazy
-from kingyo.kernels.blend import SMALLEST_DIVISOR, weighted_sum
-from kingyo.kernels.lines import LineBlend, line_grams
-from kingyo.kernels.measures import gram
+from kingyo.kernels.statistics import Floats
+from kingyo.kernels.weighted_sum import SMALLEST_DIVISOR
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
 from kingyo.methods.sphere import cosine
 
 
@@ -45,26 +45,18 @@ class ModelStock:
         "(arXiv 2403.19522)",
     )
 
-    def hands_on(self, values: MethodValues) -> bool:
-        """See ``contract.hands_on``."""
-        return not values.flag("filter_wise")
-
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Lazy:
-        """Merge; see ``MergeMethod``."""
-        assert base is not None
-        n, shape = len(sources), tuple(base.shape)
-        if not values.flag("filter_wise") or len(shape) < 2:
-            products = context.recall("gram", range(n), lambda: gram(sources, base))
-            return weighted_sum(sources, [_ratio(products) / n] * n, base)
-        products = context.recall("gram, by row", range(n), lambda: line_grams(sources, base, "row"))
-        ratios = [_ratio(products[:, :, i]) / n for i in range(products.shape[2])]
-        factors = torch.tensor([ratios], dtype=torch.float32).expand(n, -1)
-        return LineBlend(shape=shape, sources=tuple(sources), factors=factors, line="row", base=base)
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> Lazy:
+        """Describe the merge; see ``DescribesMerge``."""
+        n = inputs.n_sources
+        if not values.flag("filter_wise") or len(inputs.shape) < 2:
+            share = _ratio(inputs.inner_products("task vectors")) / n
+            return inputs.weighted_sum([share] * n, "task vectors")
+        products = inputs.line_products("task vectors", "row")
+        shares = [_ratio(products[:, :, i]) / n for i in range(products.shape[2])]
+        return inputs.line_sum(np.array([shares] * n, dtype=np.float32), "row")
 
 
-def _ratio(products: Fact) -> float:
+def _ratio(products: Floats) -> float:
     """Return t from the inner products of the task vectors, shape (N, N)."""
     n = products.shape[0]
     angles = [

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend
-from kingyo.kernels.blend import weighted_sum
-from kingyo.kernels.measures import gram
+from kingyo.kernels import WeightedSum
+from kingyo.kernels.statistics import Floats
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
 from kingyo.methods.linear import normalized
 from kingyo.methods.task_vectors import WEIGHT
 
@@ -60,20 +59,17 @@ class MultiSlerp:
         if values.flag("normalize_weights"):
             normalized(values.each("weight"))
 
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
         weights = values.each("weight")
         if values.flag("normalize_weights"):
             weights = normalized(weights)
-        kind = "gram" if base is not None else "gram of the tensors"
-        products = context.recall(kind, range(len(sources)), lambda: gram(sources, base))
-        factors = _factors(weights, products, values.number("eps"))
-        return weighted_sum(sources, factors, base)
+        vectors = "task vectors" if inputs.has_base else "sources"
+        factors = _factors(weights, inputs.inner_products(vectors), values.number("eps"))
+        return inputs.weighted_sum(factors, vectors)
 
 
-def _factors(weights: Sequence[float], products: Fact, eps: float) -> tuple[float, ...]:
+def _factors(weights: Sequence[float], products: Floats, eps: float) -> tuple[float, ...]:
     norms = [math.sqrt(products[i, i]) for i in range(len(weights))]
     units = [weight / norm if norm > 0 else 0.0 for weight, norm in zip(weights, norms, strict=True)]
     square = math.fsum(

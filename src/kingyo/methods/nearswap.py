@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels import Elementwise
-from kingyo.kernels.blocks import Span
-from kingyo.kernels.differences import differences
+from kingyo.kernels.blocks import Span, differences
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import TensorContext
 
 
 class NearSwap:
@@ -49,7 +49,7 @@ class NearSwap:
         _context: TensorContext,
         /,
     ) -> Elementwise:
-        """Merge; see ``MergeMethod``."""
+        """Merge; see ``MergesTensors``."""
         assert base is not None
         t = values.number("t")
         start, read = base.reshape(-1), differences(sources, base)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
 
-from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Lazy
-from kingyo.kernels.blend import weighted_sum
-from kingyo.kernels.lines import Line, LineBlend, line_grams
-from kingyo.kernels.measures import gram
+from kingyo.kernels.lazy import Line
+from kingyo.kernels.statistics import Floats
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
 from kingyo.methods.linear import normalized
 from kingyo.methods.sphere import cosine, shares
 from kingyo.methods.task_vectors import WEIGHT
@@ -62,23 +61,19 @@ class NuSlerp:
         """See ``check_together``."""
         normalized(values.each("weight"))
 
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Lazy:
-        """Merge; see ``MergeMethod``."""
-        shape = tuple(sources[0].shape)
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> Lazy:
+        """Describe the merge; see ``DescribesMerge``."""
         t = normalized(values.each("weight"))[1]
-        kind = "gram" if base is not None else "gram of the tensors"
-        if values.flag("nuslerp_flatten") or len(shape) < 2:
-            products = context.recall(kind, (0, 1), lambda: gram(sources, base))
-            return weighted_sum(sources, _shares(t, products[:, :, None])[0], base)
+        vectors = "task vectors" if inputs.has_base else "sources"
+        if values.flag("nuslerp_flatten") or len(inputs.shape) < 2:
+            products = inputs.inner_products(vectors)
+            return inputs.weighted_sum(_shares(t, products[:, :, None])[0], vectors)
         line: Line = "column" if values.flag("nuslerp_row_wise") else "row"
-        products = context.recall(f"{kind}, by {line}", (0, 1), lambda: line_grams(sources, base, line))
-        factors = torch.tensor(_shares(t, products), dtype=torch.float32).reshape(-1, 2).t().contiguous()
-        return LineBlend(shape=shape, sources=tuple(sources), factors=factors, line=line, base=base)
+        factors = np.array(_shares(t, inputs.line_products(vectors, line)), dtype=np.float32)
+        return inputs.line_sum(np.ascontiguousarray(factors.reshape(-1, 2).T), line)
 
 
-def _shares(t: float, products: Fact) -> list[tuple[float, float]]:
+def _shares(t: float, products: Floats) -> list[tuple[float, float]]:
     """Return the factors of both sources per line, from the inner products, shape (2, 2, lines)."""
     factors: list[tuple[float, float]] = []
     for i in range(products.shape[2]):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend
-from kingyo.kernels.blend import weighted_sum
+from kingyo.kernels import WeightedSum
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
 
 
 class Passthrough:
@@ -35,20 +32,9 @@ class Passthrough:
         source="Community practice (frankenmerging); the name is mergekit's",
     )
 
-    def hands_on(self, _values: MethodValues) -> bool:
-        """See ``contract.hands_on``."""
-        return True
-
-    def __call__(
-        self,
-        sources: Sequence[Tensor],
-        _base: Tensor | None,
-        values: MethodValues,
-        _context: TensorContext,
-        /,
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
-        return weighted_sum(sources, values.each("scale"))
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
+        return inputs.weighted_sum(values.each("scale"), "sources")
 
 
 METHODS.register(Passthrough.name)(Passthrough())

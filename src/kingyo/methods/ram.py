@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Elementwise
-from kingyo.kernels.blocks import Span, add_rows, column
-from kingyo.kernels.differences import activity, differences
+from kingyo.kernels.blocks import Span, add_rows, column, differences
+from kingyo.kernels.statistics import activity
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import TensorContext
 
 _EPSILON = Parameter(
     name="epsilon", doc="Size above which a change counts; smaller ones are noise.", default=1e-5, low=0.0
@@ -60,7 +61,7 @@ class Ram:
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Elementwise:
-        """Merge; see ``MergeMethod``."""
+        """Merge; see ``MergesTensors``."""
         assert base is not None
         epsilon = values.number("epsilon")
         start, read = base.reshape(-1), differences(sources, base)
@@ -81,7 +82,7 @@ class Ram:
         self, sources: Sequence[Tensor], base: Tensor, values: MethodValues, context: TensorContext
     ) -> list[float]:
         epsilon, alpha = values.number("epsilon"), values.number("alpha")
-        counts = context.recall(
+        counts = context.get_or_compute(
             f"activity above {epsilon!r}", range(len(sources)), lambda: activity(sources, base, epsilon)
         )
         return [

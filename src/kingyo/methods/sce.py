@@ -6,17 +6,11 @@ Wan et al. 2024, "FuseChat: Knowledge fusion of chat models" (arXiv 2408.07990),
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
-
-from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend, Limit, Term
-from kingyo.kernels.differences import varied
-from kingyo.kernels.facts import PASSING
-from kingyo.kernels.measures import energies, most_varied
+from kingyo.kernels import Threshold, WeightedSum
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
 from kingyo.methods.task_vectors import kept_count
 
 
@@ -54,52 +48,27 @@ class Sce:
         ),
     )
 
-    def hands_on(self, values: MethodValues) -> bool:
-        """See ``contract.hands_on``. Selecting entries needs torch."""
-        return values.number("select_topk") >= 1.0
-
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
-        assert base is not None
-        spread = _selected(sources, base, values.number("select_topk"), context)
-        which = "all" if spread is None else f"{spread.least!r} {spread.before}"
-        squares = context.recall(
-            f"{PASSING}energies of {which}", range(len(sources)), lambda: energies(sources, base, spread)
-        )
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
+        selected = _selected(inputs, values.number("select_topk"))
+        squares = inputs.energies(selected)
         total = math.fsum(float(each) for each in squares) or 1.0
-        shares = [float(each) / total for each in squares]
-        terms = (
-            Term(source=each, factor=share, share=share) for each, share in zip(sources, shares, strict=True)
-        )
-        return Blend(
-            shape=tuple(base.shape),
-            terms=tuple(terms),
-            base=base,
+        weights = [float(each) / total for each in squares]
+        return inputs.sum_on_base(
+            [inputs.term(i, weight, share=weight) for i, weight in enumerate(weights)],
             elect=True,
             equal_votes=True,
             normalize=True,
-            spread=spread,
+            most_varied=selected,
         )
 
 
-def _selected(sources: Sequence[Tensor], base: Tensor, topk: float, context: TensorContext) -> Limit | None:
-    """Return the limit that separates the selected entries from the rest; None selects all."""
+def _selected(inputs: MergeInputs, topk: float) -> Threshold | None:
+    """Return the threshold that separates the selected entries from the rest; None selects all."""
     if topk >= 1.0:
         return None
-    every = range(len(sources))
-    n = int(context.recall("varied", every, lambda: np.array([varied(sources)]))[0])
-    if n == 0:
-        return None
-    count = kept_count(n, topk)
-
-    def measure() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        limit = most_varied(sources, base, count)
-        return np.array([limit.least, limit.before], dtype=np.float64)
-
-    measured = context.recall(f"{PASSING}most varied {count}", every, measure)
-    return Limit(least=float(measured[0]), before=int(measured[1]))
+    n = inputs.count_varied()
+    return inputs.most_varied(kept_count(n, topk)) if n else None
 
 
 METHODS.register(Sce.name)(Sce())

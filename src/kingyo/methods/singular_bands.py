@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Blend, Term
+from kingyo.kernels import Term, WeightedSum
 from kingyo.kernels.blocks import spans
-from kingyo.kernels.facts import PASSING
-from kingyo.kernels.products import gram_of_columns, side_by_side
+from kingyo.kernels.lazy import gram_of_columns, side_by_side
+from kingyo.kernels.statistics_cache import PASSING
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import TensorContext
 from kingyo.methods.spectral import directions
 from kingyo.methods.task_vectors import LAMBDA, WEIGHT
 
@@ -84,8 +85,8 @@ class SingularBands:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
+    ) -> WeightedSum:
+        """Merge; see ``MergesTensors``."""
         assert base is not None
         is_matrix = base.dim() == 2 and min(base.shape) >= 2 and values.flag("spectral")
         terms: list[Term] = []
@@ -100,12 +101,14 @@ class SingularBands:
                 for tensor, factor in zip(tensors, factors, strict=False)
                 if factor
             ]
-        return Blend(shape=tuple(base.shape), terms=tuple(terms), base=base, scale=values.number("lambda"))
+        return WeightedSum(
+            shape=tuple(base.shape), terms=tuple(terms), base=base, scale=values.number("lambda")
+        )
 
 
 def _parts(source: Tensor, base: Tensor, i: int, context: TensorContext) -> list[Tensor]:
     parts = cast(
-        "Parts", context.recall(f"{PASSING}singular bands", (i,), lambda: leading_parts(source, base))
+        "Parts", context.get_or_compute(f"{PASSING}singular bands", (i,), lambda: leading_parts(source, base))
     )
     return list(torch.as_tensor(parts).unbind(0))
 
@@ -113,8 +116,8 @@ def _parts(source: Tensor, base: Tensor, i: int, context: TensorContext) -> list
 def leading_parts(source: Tensor, base: Tensor) -> Parts:
     """Return θ₀ + T and θ₀ + M of a matrix: float32, shape (2, rows, columns).
 
-    The base is included, so that a blend can use them like sources. If the source is not finite both are θ₀;
-    the source itself still makes the result not finite.
+    The base is included, so that a weighted sum can use them like sources. If the source is not finite both
+    are θ₀; the source itself still makes the result not finite.
     """
     is_wide = base.shape[1] > base.shape[0]
     if is_wide:

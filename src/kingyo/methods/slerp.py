@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Blend
-from kingyo.kernels.blend import weighted_sum
-from kingyo.kernels.measures import gram
+from kingyo.kernels import WeightedSum
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import MergeInputs
 from kingyo.methods.sphere import cosine, shares
 
 _COLINEAR = 0.9995
@@ -45,19 +41,12 @@ class Slerp:
         ),
     )
 
-    def hands_on(self, _values: MethodValues) -> bool:
-        """See ``contract.hands_on``."""
-        return True
-
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
-        assert base is not None
-        products = context.recall("gram with base", (0,), lambda: gram((base, sources[0])))
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
+        products = inputs.inner_products("base and sources")
         cos = cosine(float(products[0, 0]), float(products[1, 1]), float(products[0, 1]))
         both = shares(values.number("t"), cos, _COLINEAR)
-        return weighted_sum((base, sources[0]), both)
+        return inputs.weighted_sum(both, "base and sources")
 
 
 METHODS.register(Slerp.name)(Slerp())

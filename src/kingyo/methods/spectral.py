@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Lazy, whole
-from kingyo.kernels.blend import weighted_sum
-from kingyo.kernels.products import RowProduct, gram_of_columns, side_by_side
-from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.kernels import Lazy, to_tensor, weighted_sum
+from kingyo.kernels.lazy import RowProduct, gram_of_columns, side_by_side
+from kingyo.methods.contract import Guide, MethodValues, Parameter
+from kingyo.methods.inputs import TensorContext
 from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
 
 RANK = 1e-5
@@ -63,7 +63,7 @@ class Spectral:
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
     ) -> Tensor | Lazy:
-        """Merge; see ``MergeMethod``."""
+        """Merge; see ``MergesTensors``."""
         assert base is not None
         n, scale = len(sources), values.number("lambda")
         if base.dim() == 2 and min(base.shape) >= max(2, n) and values.flag("spectral"):
@@ -125,7 +125,7 @@ def _merge(
     rows, columns = base.shape
     if columns > rows:
         turned = _merge([each.t() for each in sources], base.t(), lambda deltas: core(_turn(deltas)).t())
-        return None if turned is None else whole(turned).t().contiguous()
+        return None if turned is None else to_tensor(turned).t().contiguous()
     if rows > 2 * len(sources) * columns:
         return _merge_tall(sources, base, core)
     deltas = side_by_side(sources, base, (0, rows))

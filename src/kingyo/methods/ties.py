@@ -5,22 +5,18 @@ Yadav et al. 2023, "TIES-Merging: Resolving interference when merging models" (a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Band, Blend, Keep
+from kingyo.kernels import MagnitudeMask, Mask, WeightedSum
 from kingyo.methods import METHODS
-from kingyo.methods.contract import Guide, MethodValues, TensorContext
+from kingyo.methods.contract import Guide, MethodValues
+from kingyo.methods.inputs import MergeInputs
 from kingyo.methods.task_vectors import (
     DENSITY,
     LAMBDA,
     WEIGHT,
-    blend,
     kept_count,
-    largest_entries,
     normalize,
     rescale,
-    rescaling,
+    task_vector_sum,
 )
 
 
@@ -44,25 +40,17 @@ class Ties:
         differs=("Of equal magnitudes the first entries are kept; mergekit's choice is undefined.",),
     )
 
-    def hands_on(self, values: MethodValues) -> bool:
-        """See ``contract.hands_on``. Rescaling sums the kept entries with torch."""
-        return not values.flag("rescale")
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
 
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
-        """Merge; see ``MergeMethod``."""
-        assert base is not None
-        n = base.numel()
-
-        def trim(i: int) -> tuple[Keep | None, float]:
-            count = kept_count(n, values.each("density")[i])
-            if count == n:
+        def trim(i: int) -> tuple[Mask | None, float]:
+            count = kept_count(inputs.numel, values.each("density")[i])
+            if count == inputs.numel:
                 return None, 1.0
-            kept = Band(low=largest_entries(sources, base, i, count, context))
-            return kept, rescaling(sources, base, i, kept, context) if values.flag("rescale") else 1.0
+            mask = MagnitudeMask(low=inputs.largest(i, count))
+            return mask, inputs.rescaling(i, mask) if values.flag("rescale") else 1.0
 
-        return blend(sources, base, values, elect=True, keep=trim)
+        return task_vector_sum(inputs, values, elect=True, mask=trim)
 
 
 METHODS.register(Ties.name)(Ties())

@@ -10,7 +10,7 @@ from typing import Self, cast
 
 from kingyo.engine import Plan, Sources, plan
 from kingyo.evolution import Search
-from kingyo.kernels.facts import Facts
+from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe
@@ -154,7 +154,7 @@ class Run(Setup):
         """Plan of ``first``."""
         return plan(self.first, self.open_sources())
 
-    def open_sources(self, facts: Facts | None = None) -> Sources:
+    def open_sources(self, facts: TensorStats | None = None) -> Sources:
         """Return the models that recipes of the run may name, including trained ones.
 
         Args:

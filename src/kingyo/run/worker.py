@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from kingyo.engine import Sources, Writing, to_folder
 from kingyo.io.lazy_torch import torch
-from kingyo.kernels.facts import Facts, memory_size
+from kingyo.kernels.statistics_cache import TensorStats, memory_size
 from kingyo.models.kinds import Live, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
 from kingyo.run.config import RunConfig
@@ -74,7 +74,7 @@ def evaluator_of(run: Run) -> Evaluator:
     """
     config, store = run.config, run.begun
     use_threads(store)
-    sources = run.open_sources(Facts(memory_size() // 4 // config.workers, facts_cache(store.folder)))
+    sources = run.open_sources(TensorStats(memory_size() // 4 // config.workers, facts_cache(store.folder)))
     timeout = (
         candidate_timeout(config) if config.runner == "local" else None
     )  # other runners end the worker process

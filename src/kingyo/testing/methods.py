@@ -18,18 +18,19 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels import Blend, Lazy, whole
-from kingyo.kernels.facts import Facts
-from kingyo.kernels.passes import has_compiler, running
-from kingyo.kernels.raw import bytes_of, raw_tensor
-from kingyo.kernels.work import write
+from kingyo.kernels import Lazy, to_tensor
+from kingyo.kernels.raw_tensor import RawTensor, bytes_of
+from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.kernels.threads import execution, has_compiler
+from kingyo.kernels.writing import write
 from kingyo.methods import (
     MergeMethod,
     MethodValues,
     Parameter,
     Reproduces,
     TensorContext,
-    hands_on,
+    describes,
+    merge_tensor,
     reproduces,
     takes_base,
 )
@@ -88,11 +89,11 @@ class MergeMethodContract:
     ) -> Tensor | Lazy:
         """Merge with typical values and return the method's result."""
         context = context or TensorContext(0, "contract.weight")
-        return self.method(sources, base, self.values(len(sources)), context)
+        return merge_tensor(self.method, sources, base, self.values(len(sources)), context)
 
     def merge(self, sources: Sequence[Tensor], base: Tensor | None, seed: int = 0) -> Tensor:
         """Merge with typical values and return the full tensor."""
-        return whole(self.result(sources, base, TensorContext(seed, "contract.weight")))
+        return to_tensor(self.result(sources, base, TensorContext(seed, "contract.weight")))
 
     def worlds(
         self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
@@ -219,7 +220,7 @@ class MergeMethodContract:
             views = [tensor.t().contiguous().t() for tensor in sources]
             assert self._same(first, self.merge(views, base)), "other bits for views"
 
-    def test_spans_give_the_bits_of_the_whole(self) -> None:
+    def test_any_spans_give_the_same_bits(self) -> None:
         """A lazy result gives the same bits for any spans in any order."""
         for shape in ((37, 29), (2001, 5), (5, 2001), (70_001,)):
             for sources, base in self.worlds(shape):
@@ -231,39 +232,38 @@ class MergeMethodContract:
                 merged = torch.empty(n)
                 for start, stop in reversed(list(pairwise(cuts))):
                     merged[start:stop] = result.block((start, stop))
-                assert torch.equal(merged.reshape(shape), whole(result)), f"{shape}"
+                assert torch.equal(merged.reshape(shape), to_tensor(result)), f"{shape}"
 
-    def test_what_hands_tensors_on_needs_their_memory_alone(self) -> None:
-        """A method that ``hands_on`` tensors turns raw memory into a ``Blend`` with the same bits."""
-        values = self.values(self.n_sources)
-        if not hands_on(self.method, values) or not has_compiler():
+    def test_described_merges_need_no_torch(self) -> None:
+        """A method that describes its result gives the same bits for tensors without torch."""
+        if not describes(self.method) or not has_compiler():
             return
+        values, context = self.values(self.n_sources), TensorContext(0, "contract.weight")
         for dtype in DTYPES:
             for sources, base in self.worlds((300, 257), dtype) + self.worlds((7,), dtype):
                 raw = [_raw(tensor) for tensor in sources], None if base is None else _raw(base)
                 merged = torch.empty_like(sources[0], dtype=torch.float32)
-                with running(compiled=True):
-                    result = self.method(*raw, values, TensorContext(0, "contract.weight"))
-                    assert isinstance(result, Blend), f"expected a Blend, got {type(result).__name__}"
+                with execution(compiled=True):
+                    result = merge_tensor(self.method, *raw, values, context)
                     write(result, (0, merged.numel()), merged.view(-1))
                 assert torch.equal(merged, self.merge(sources, base)), f"{dtype}"
 
-    def test_measures_that_are_known_change_nothing(self) -> None:
-        """Merges that reuse measures of earlier ones give the same bits."""
+    def test_cached_statistics_change_nothing(self) -> None:
+        """Merges that reuse statistics of earlier ones give the same bits."""
         for sources, base in self.worlds((30, 31)) + self.worlds((300, 257), torch.bfloat16):
             names = [f"source-{i}" for i in range(len(sources))]
-            facts, wanted = Facts(), self.merge(sources, base)
+            stats, wanted = TensorStats(), self.merge(sources, base)
             views = [tensor.t().contiguous().t() for tensor in sources]
             for given in (sources, sources, views, sources):
-                context = TensorContext(0, "contract.weight", facts, names, "base")
-                assert self._same(wanted, whole(self.result(given, base, context)))
+                context = TensorContext(0, "contract.weight", stats, names, "base")
+                assert self._same(wanted, to_tensor(self.result(given, base, context)))
 
     def test_only_random_methods_depend_on_the_seed(self) -> None:
         """The seed and the tensor name change the result if and only if the method is stochastic."""
         for sources, base in self.worlds((40, 40)):
             first = self.merge(sources, base, seed=1)
             assert torch.equal(first, self.merge(sources, base, seed=2)) != self.method.stochastic
-            other = whole(self.result(sources, base, TensorContext(1, "other.weight")))
+            other = to_tensor(self.result(sources, base, TensorContext(1, "other.weight")))
             assert torch.equal(first, other) != self.method.stochastic
 
     # meaning
@@ -297,8 +297,8 @@ class MergeMethodContract:
                 per_source={name: numbers[::-1] for name, numbers in values.per_source.items()},
             )
             context = TensorContext(0, "contract.weight")
-            forward = whole(self.method(sources, base, values, context))
-            backward = whole(self.method(sources[::-1], base, reversed_values, context))
+            forward = to_tensor(merge_tensor(self.method, sources, base, values, context))
+            backward = to_tensor(merge_tensor(self.method, sources[::-1], base, reversed_values, context))
             assert torch.allclose(forward, backward, rtol=1e-4, atol=1e-5)
 
     def _same(self, one: Tensor, other: Tensor) -> bool:
@@ -315,9 +315,9 @@ def tensors(n: int, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[list[Te
     return [source.to(dtype) for source in sources], base.to(dtype)
 
 
-def _raw(tensor: Tensor) -> Tensor:
+def _raw(tensor: Tensor) -> RawTensor:
     name = str(tensor.dtype).removeprefix("torch.")
-    return raw_tensor(bytes_of(tensor), name, tuple(tensor.shape))
+    return RawTensor(bytes_of(tensor), name, tuple(tensor.shape))
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

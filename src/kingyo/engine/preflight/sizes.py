@@ -14,12 +14,12 @@ from typing import TypeAlias
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.checkpoint import KEPT_BELOW
-from kingyo.engine.execute import LARGE, PART, is_handed_on
+from kingyo.engine.execute import LARGE, PART, is_described
 from kingyo.engine.jobs import TensorJob
 from kingyo.engine.plan import Plan
 from kingyo.engine.preflight.folder import existing_parent
 from kingyo.engine.preflight.merge import Preflight
-from kingyo.kernels.passes import has_compiler, n_threads
+from kingyo.kernels.threads import has_compiler, n_threads
 from kingyo.methods import reproduces
 
 PROGRAM, PROGRAM_WITH_TORCH = 200_000_000, 330_000_000
@@ -125,7 +125,7 @@ def _of_tensors(works: Sequence[_Work], threads: int) -> dict[str, int]:
 def _needs_torch(preflight: Preflight, works: Sequence[_Work]) -> bool:
     """Return whether the merge imports torch, which it does unless compiled code can do everything."""
     is_aligned = any(target.plan.vocabulary is not None for target in preflight.targets)
-    is_computed = any(reading.computed or not is_handed_on(job) for job, reading in works)
+    is_computed = any(reading.computed or not is_described(job) for job, reading in works)
     return is_aligned or is_computed or not has_compiler()
 
 
@@ -137,8 +137,9 @@ def _sources(reading: Reading) -> int:
 def _method(job: TensorJob, threads: int) -> int:
     """Return the bytes that the method needs in addition to the sources of a tensor."""
     n, k = math.prod(job.shape), len(job.inputs)
-    if job.method is None or is_handed_on(job):  # float32 parts of the sources and of the result
-        return threads * min(n, PART) * (k + 1) * _FLOAT32
+    if job.method is None or is_described(job):  # float32 parts of the sources and of the result
+        ranks = 0 if job.method is None else bytes_per_entry(job.method) * n * k
+        return threads * min(n, PART) * (k + 1) * _FLOAT32 + ranks
     if reproduces(job.method) == "with as many threads" and _is_decomposed(job.shape, k):
         return n * (2 * k + 1) * _FLOAT64  # task vectors, their singular vectors, and the result
     return n * k * _FLOAT32

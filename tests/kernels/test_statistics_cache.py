@@ -1,4 +1,4 @@
-"""Facts: kept within bounds, given back as they were, from memory or from a file that may be broken."""
+"""The cache of statistics: within its bound, in memory and in a file that may be damaged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.kernels.facts import PASSING, Facts, memory_size
+from kingyo.kernels.statistics_cache import PASSING, TensorStats, memory_size
 
 
-def found(facts: Facts, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    fact = facts.get(name)
+def found(stats: TensorStats, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    fact = stats.get(name)
     assert fact is not None
     return fact
 
@@ -26,63 +26,63 @@ KINDS = (np.float64, np.int64, np.int32, np.uint32, np.uint16)
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=40), st.integers(0, 800))
 def test_it_keeps_its_bound(writes: list[tuple[int, int]], limit: int) -> None:
-    facts = Facts(limit)
+    stats = TensorStats(limit)
     for name, length in writes:
-        facts.put(str(name), np.full(length, name, dtype=np.float64))
-        kept = [found for each in range(10) if (found := facts.get(str(each))) is not None]
-        assert facts.n_bytes == sum(fact.nbytes for fact in kept) <= limit
-        assert facts.has_room(limit // 4) or facts.n_bytes > limit // 2
+        stats.put(str(name), np.full(length, name, dtype=np.float64))
+        kept = [found for each in range(10) if (found := stats.get(str(each))) is not None]
+        assert stats.n_bytes == sum(fact.nbytes for fact in kept) <= limit
+        assert stats.has_room(limit // 4) or stats.n_bytes > limit // 2
     for name in range(10):
-        found = facts.get(str(name))
+        found = stats.get(str(name))
         assert found is None or set(found.tolist()) <= {float(name)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(0,), (7,), (3, 4)])
 def test_another_process_finds_them(tmp_path: Path, kind: type, shape: tuple[int, ...]) -> None:
-    written = Facts(file=tmp_path / "facts.sqlite")
+    written = TensorStats(file=tmp_path / "facts.sqlite")
     fact = np.arange(np.prod(shape)).astype(kind).reshape(shape)
     written.put("a\nb", fact)
     written.put(f"{PASSING}limit", fact)
     written.flush()
-    read = Facts(file=tmp_path / "facts.sqlite")
+    read = TensorStats(file=tmp_path / "facts.sqlite")
     assert found(read, "a\nb").dtype == fact.dtype and np.array_equal(found(read, "a\nb"), fact)
     assert read.get(f"{PASSING}limit") is None and read.get("other") is None
 
 
 def test_what_is_large_stays_in_memory(tmp_path: Path) -> None:
-    written = Facts(file=tmp_path / "facts.sqlite")
+    written = TensorStats(file=tmp_path / "facts.sqlite")
     written.put("ranks", np.zeros(1 << 20, dtype=np.int32))
     written.flush()
     assert written.get("ranks") is not None
-    assert Facts(file=tmp_path / "facts.sqlite").get("ranks") is None
+    assert TensorStats(file=tmp_path / "facts.sqlite").get("ranks") is None
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but text", b""])
-def test_a_broken_file_costs_nothing_but_itself(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_ignored(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "facts.sqlite"
     file.write_bytes(content)
-    facts = Facts(file=file)
-    facts.put("a", np.ones(3))
-    facts.flush()
-    assert np.array_equal(found(facts, "a"), np.ones(3))
+    stats = TensorStats(file=file)
+    stats.put("a", np.ones(3))
+    stats.flush()
+    assert np.array_equal(found(stats, "a"), np.ones(3))
 
 
-def test_rows_that_are_not_what_was_written_count_as_unknown(tmp_path: Path) -> None:
+def test_damaged_rows_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "facts.sqlite"
-    facts = Facts(file=file)
-    facts.put("a", np.ones(3))
-    facts.put("b", np.ones(3))
-    facts.flush()
+    stats = TensorStats(file=file)
+    stats.put("a", np.ones(3))
+    stats.put("b", np.ones(3))
+    stats.flush()
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("UPDATE facts SET data = ? WHERE name = 'a'", (b"short",))
         database.execute("UPDATE facts SET dtype = 'nonsense' WHERE name = 'b'")
-    read = Facts(file=file)
+    read = TensorStats(file=file)
     assert read.get("a") is None and read.get("b") is None
 
 
-def test_a_flipped_bit_of_a_fact_is_not_computed_with(tmp_path: Path) -> None:
-    written = Facts(file=tmp_path / "written.sqlite")
+def test_a_flipped_bit_is_detected(tmp_path: Path) -> None:
+    written = TensorStats(file=tmp_path / "written.sqlite")
     for name in ("a", "b"):
         written.put(name, np.arange(500, dtype=np.float64))
     written.flush()
@@ -91,25 +91,25 @@ def test_a_flipped_bit_of_a_fact_is_not_computed_with(tmp_path: Path) -> None:
         flipped = bytearray(whole)
         flipped[dice.randrange(len(whole))] ^= 1 << dice.randrange(8)
         (tmp_path / "flipped.sqlite").write_bytes(flipped)
-        read = Facts(file=tmp_path / "flipped.sqlite")
+        read = TensorStats(file=tmp_path / "flipped.sqlite")
         for name in ("a", "b"):
             fact = read.get(name)
             assert fact is None or np.array_equal(fact, np.arange(500, dtype=np.float64))
 
 
-def test_the_facts_of_an_older_kingyo_are_measured_again(tmp_path: Path) -> None:
+def test_statistics_of_an_older_version_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "facts.sqlite"
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("CREATE TABLE fact (name TEXT PRIMARY KEY, dtype TEXT, shape TEXT, data BLOB)")
         database.execute("INSERT INTO fact VALUES ('a', '<f8', '1', ?)", (b"12345678",))
-    assert Facts(file=file).get("a") is None
+    assert TensorStats(file=file).get("a") is None
 
 
-def test_a_folder_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
-    facts = Facts(file=tmp_path / "gone" / "facts.sqlite")
-    facts.put("a", np.ones(3))
-    facts.flush()
-    assert np.array_equal(found(facts, "a"), np.ones(3))
+def test_a_missing_folder_is_ignored(tmp_path: Path) -> None:
+    stats = TensorStats(file=tmp_path / "gone" / "facts.sqlite")
+    stats.put("a", np.ones(3))
+    stats.flush()
+    assert np.array_equal(found(stats, "a"), np.ones(3))
 
 
 def test_a_container_may_have_less_than_the_machine(tmp_path: Path) -> None:

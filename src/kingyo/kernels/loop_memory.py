@@ -1,17 +1,17 @@
-"""Reading and writing of entries by compiled loops: dtypes, random numbers, stores past the caches.
+"""How compiled loops read and write entries: dtypes, random numbers, stores that bypass the caches.
 
-Numba knows no bfloat16 and reads no address, so the small functions here are LLVM instructions; all else is
-scalar code. A pair is two neighbours, of which the first has an even index. Two bfloat16 of a pair share a
-word of memory, and their random numbers share a hash.
+Numba has no bfloat16 and no access to addresses, so the small functions here are LLVM instructions; the rest
+is scalar code. A pair is two neighbours, the first with an even index. The bfloat16 of a pair share a word of
+memory, and its random numbers share a hash.
 """
 
-# pyright: basic
+# pyright: basic, reportReturnType=false
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from llvmlite import ir
@@ -19,14 +19,16 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kingyo.kernels.noise import FIRST, SECOND
+from kingyo.kernels.random_numbers import FIRST, SECOND
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 FLOAT, HALF = ir.FloatType(), ir.HalfType()
 LINE = ir.VectorType(I32, 16)
-"""What memory moves at a time."""
+"""A cache line."""
 _PLACE = (types.uint64, types.int64)
-"""An address, and the index of an entry."""
+"""Address and index of an entry."""
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 u32, i32 = np.uint32, np.int32
 _LOWER, _15, _16 = u32(0xFFFF), u32(15), u32(16)
@@ -40,33 +42,46 @@ INLINE: Any = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
-"""How numba compiles what only compiled code calls."""
+"""Options of functions that only compiled code calls."""
+
+
+def compiled(function: F) -> F:
+    """Compile without the interpreter's lock; cache the machine code on disk if a folder is writable."""
+    try:
+        return njit(nogil=True, cache=True, error_model="numpy")(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache is writable
+        return njit(nogil=True, error_model="numpy")(function)
 
 
 def inline(function: Callable[..., Any]) -> Any:
-    """Compile a function into each caller: loops of it become vector instructions."""
+    """Compile a function into each caller, so that loops of it become vector instructions."""
     return njit(**INLINE)(function)
 
 
 def instructions(result: types.Type, *kinds: types.Type) -> Any:
-    """Make a function of compiled code of one that receives a builder of LLVM instructions and the values."""
+    """Return a decorator that makes a compiled function from one that emits LLVM instructions.
+
+    Args:
+        result: type of its result.
+        kinds: types of its arguments.
+    """
 
     def decorate(emit):
         def typed(_context, *_kinds):
             def generate(context, builder, _signature, values):
-                made = emit(builder, *values)
-                return context.get_dummy_value() if result == types.void else made
+                value = emit(builder, *values)
+                return context.get_dummy_value() if result == types.void else value
 
             return result(*kinds), generate
 
-        typed.__signature__ = inspect.signature(emit)  # of which numba reads the number of arguments
+        typed.__signature__ = inspect.signature(emit)  # numba counts its arguments
         return intrinsic(typed)
 
     return decorate
 
 
 def _reader(stored, kind) -> Any:
-    """Return what reads entry i of an address. Nothing writes there meanwhile, which LLVM must know."""
+    """Return a function that reads entry i at an address, and that LLVM may assume nothing writes to."""
 
     @instructions(kind, *_PLACE)
     def read(builder, address, i):
@@ -80,7 +95,7 @@ def _reader(stored, kind) -> Any:
 
 
 def _writer(stored, kind, step=None) -> Any:
-    """Return what writes at entry i of an address; ``step`` is the type of an entry, if it is another."""
+    """Return a function that writes entry i at an address; ``step`` is the type of an entry if it differs."""
 
     @instructions(types.void, *_PLACE, kind)
     def write(builder, address, i, number):
@@ -101,7 +116,7 @@ read_t = _reader(I32, types.int32)
 
 @instructions(types.float32, types.boolean, types.float32, types.float32)
 def pick(builder, condition, yes, no):
-    """Return one of two numbers, by a select: no branch keeps a loop from becoming vectors."""
+    """Return one of two numbers by a select; a branch would keep LLVM from vectorising the loop."""
     return builder.select(condition, yes, no)
 
 
@@ -111,9 +126,15 @@ def size(builder, number):
     return builder.and_(builder.bitcast(number, I32), I32(0x7FFFFFFF))
 
 
+@instructions(types.uint64, types.float64)
+def bits64(builder, number):
+    """Return the bits of a number."""
+    return builder.bitcast(number, I64)
+
+
 @instructions(types.float32, types.float32, types.float32)
 def turned(builder, number, like):
-    """Return the number, its sign turned where ``like`` is negative (-0 is)."""
+    """Return the number, with its sign flipped where ``like`` has a minus sign (-0 has)."""
     sign = builder.and_(builder.bitcast(like, I32), I32(0x80000000))
     return builder.bitcast(builder.xor(builder.bitcast(number, I32), sign), FLOAT)
 
@@ -132,7 +153,7 @@ def _upper(builder, word):
 
 @instructions(types.uint32, types.float32)
 def _rounded(builder, number):
-    """Return bits of which the upper 16 are the nearest bfloat16, of two equally near ones the even."""
+    """Return bits whose upper 16 are the nearest bfloat16, ties to even."""
     bits = builder.bitcast(number, I32)
     is_odd = builder.and_(builder.lshr(bits, I32(16)), I32(1))
     return builder.add(bits, builder.add(is_odd, I32(0x7FFF)))
@@ -140,7 +161,7 @@ def _rounded(builder, number):
 
 @instructions(types.uint32, types.uint32, types.uint32)
 def _beside(builder, lower, upper):
-    """Return a word of the upper halves of two."""
+    """Return a word of the upper halves of two words."""
     return builder.or_(builder.lshr(lower, I32(16)), builder.and_(upper, I32(0xFFFF0000)))
 
 
@@ -204,7 +225,7 @@ def put_f(to, i, even, odd):
 
 @inline
 def hashed(pair, first, second):
-    """Return the 32 random bits of a pair; see ``noise``. Numba multiplies in 64 bits."""
+    """Return the 32 random bits of a pair; see ``random_numbers``. Numba multiplies in 64 bits."""
     bits = u32(u32(pair) ^ first)
     bits = u32(u32(bits ^ u32(bits >> _16)) * _FIRST)
     bits = u32(bits ^ second)
@@ -231,11 +252,11 @@ def draw(i, first, second):
 
 
 @instructions(types.void, types.uint64, types.uint64, types.int64)
-def _stream(builder, to, of, n_lines):
-    """Copy lines past the caches; ``to`` is a multiple of a line."""
+def _stream(builder, to, start, n_lines):
+    """Copy lines and bypass the caches; ``to`` is a multiple of a line."""
     with cgutils.for_range(builder, n_lines, intp=I64) as loop:
         offset = builder.mul(loop.index, I64(64))
-        value = builder.load(builder.inttoptr(builder.add(of, offset), LINE.as_pointer()))
+        value = builder.load(builder.inttoptr(builder.add(start, offset), LINE.as_pointer()))
         value.align = 1
         written = builder.store(value, builder.inttoptr(builder.add(to, offset), LINE.as_pointer()))
         written.align = 64
@@ -243,17 +264,17 @@ def _stream(builder, to, of, n_lines):
 
 
 @instructions(types.void, types.uint64, types.uint64, types.int64)
-def _copy(builder, to, of, n_bytes):
-    to, of = (builder.inttoptr(each, I8.as_pointer()) for each in (to, of))
-    cgutils.raw_memcpy(builder, to, of, n_bytes, 1)
+def _copy(builder, to, start, n_bytes):
+    to, start = (builder.inttoptr(each, I8.as_pointer()) for each in (to, start))
+    cgutils.raw_memcpy(builder, to, start, n_bytes, 1)
 
 
 @inline
-def copy_out(to, of, n_bytes, past):
-    """Copy bytes, if ``past`` as far as possible past the caches."""
+def copy_out(to, start, n_bytes, bypass_caches):
+    """Copy bytes; full lines may bypass the caches."""
     done = 0
-    if past and not to & np.uint64(63):
+    if bypass_caches and not to & np.uint64(63):
         done = n_bytes // 64 * 64
-        _stream(to, of, n_bytes // 64)
+        _stream(to, start, n_bytes // 64)
     if done < n_bytes:
-        _copy(to + np.uint64(done), of + np.uint64(done), n_bytes - done)
+        _copy(to + np.uint64(done), start + np.uint64(done), n_bytes - done)

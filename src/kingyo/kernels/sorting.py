@@ -1,4 +1,4 @@
-"""Sorting of 32-bit numbers, compiled: by digits, the lowest first, so that equal ones stay in order."""
+"""Compiled radix sort of 32-bit numbers: by digits, the lowest first, so that equal numbers stay in order."""
 
 # pyright: basic
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.kernels.machine_code import compiled
+from kingyo.kernels.loop_memory import compiled
 
 LOWER = np.uint64(0xFFFFFFFF)
 DIGITS = 1 << 12
@@ -16,23 +16,23 @@ DIGITS = 1 << 12
 @compiled
 def order(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """Return the places of uint32 numbers in ascending order; of equal ones the first is first."""
-    found = np.empty(numbers.size, np.uint32)
+    places = np.empty(numbers.size, np.uint32)
     keyed = np.empty((2, numbers.size), np.uint64)
-    sort(numbers, keyed, np.empty((3, DIGITS), np.uint32), found, False)
-    return found
+    sort(numbers, keyed, np.empty((3, DIGITS), np.uint32), places, False)
+    return places
 
 
 @compiled
-def sort(numbers, keyed, counts, found, ranks):
+def sort(numbers, keyed, counts, result, ranks):
     """Write the rank of each number, or the place of each rank's number; of equal ones the first is first.
 
-    By digits of at most 12 bits, the lowest first, among those bits in which the numbers differ.
+    Digits have at most 12 bits, among those bits in which the numbers differ.
     """
-    some, every = np.uint32(0), np.uint32(0xFFFFFFFF)
+    union, common = np.uint32(0), np.uint32(0xFFFFFFFF)
     for number in numbers:
-        some |= number
-        every &= number
-    differ, low, high = some ^ every, 0, 32
+        union |= number
+        common &= number
+    differ, low, high = union ^ common, 0, 32
     while low < 31 and not (differ >> np.uint32(low)) & np.uint32(1):
         low += 1
     while high > low + 1 and not (differ >> np.uint32(high - 1)) & np.uint32(1):
@@ -55,14 +55,14 @@ def sort(numbers, keyed, counts, found, ranks):
         place = places[value]
         places[value] = place + np.uint32(1)
         if ranks:
-            found[key & LOWER] = place
+            result[key & LOWER] = place
         else:
-            found[place] = key & LOWER
+            result[place] = key & LOWER
 
 
 @compiled
 def _count(numbers, shift, places):
-    """Write where the first number of each digit goes."""
+    """Write the place of the first number of each digit."""
     places[:] = 0
     mask = np.uint32(places.size - 1)
     for number in numbers:

@@ -1,13 +1,22 @@
-"""Blends, masks and tensors for the compiled passes."""
+"""Hypothesis strategies for weighted sums, masks and tensors."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Band, Blend, Chance, Keep, Limit, RankedChance, Term
+from kingyo.kernels import (
+    BernoulliMask,
+    MagnitudeMask,
+    Mask,
+    RankedBernoulliMask,
+    Term,
+    Threshold,
+    WeightedSum,
+)
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -24,7 +33,7 @@ def same_bits(got: Tensor, wanted: Tensor) -> bool:
 
 
 def make(seed: int, n: int, count: int, dtypes: list[torch.dtype]) -> tuple[list[Tensor], Tensor]:
-    """A base and sources near it, with equal entries and zeros among them."""
+    """Return sources near a base, and the base, with equal entries and zeros among them."""
     generator = torch.Generator().manual_seed(seed)
     base = torch.randn(n, generator=generator).mul_(0.02)
     base[torch.rand(n, generator=generator) < 0.05] = 0.0
@@ -36,40 +45,40 @@ def make(seed: int, n: int, count: int, dtypes: list[torch.dtype]) -> tuple[list
 
 
 @st.composite
-def keeps(draw: st.DrawFn, n: int) -> Keep | None:
+def masks(draw: st.DrawFn, n: int) -> Mask | None:
     kind = draw(st.sampled_from(["all", "low", "band", "chance", "ranked", "inverse"]))
     key = (draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 2**32 - 1)))
     if kind == "all":
         return None
-    limits = [
-        Limit(least=draw(st.sampled_from([0.0, 0.004, 0.01, 0.5])), before=draw(st.integers(0, n)))
+    thresholds = [
+        Threshold(least=draw(st.sampled_from([0.0, 0.004, 0.01, 0.5])), before=draw(st.integers(0, n)))
         for _ in range(2)
     ]
     if kind == "low":
-        return Band(low=limits[0])
+        return MagnitudeMask(low=thresholds[0])
     if kind == "band":
-        return Band(low=draw(st.sampled_from([None, limits[0]])), high=limits[1])
+        return MagnitudeMask(low=draw(st.sampled_from([None, thresholds[0]])), high=thresholds[1])
     if kind == "chance":
-        return Chance(key=key, density=draw(st.floats(0, 1)))
-    kind = draw(st.sampled_from([torch.int32, torch.uint16] if n < 65536 else [torch.int32]))
-    ranks = torch.arange(n, dtype=torch.int32).flip(0).contiguous().to(kind)
-    return RankedChance(
+        return BernoulliMask(key=key, density=draw(st.floats(0, 1)))
+    dtype = draw(st.sampled_from([np.int32, np.uint16] if n < 65536 else [np.int32]))
+    ranks = np.arange(n, dtype=np.int32)[::-1].astype(dtype)
+    return RankedBernoulliMask(
         key=key, ranks=ranks, least=draw(st.floats(0, 0.5)), step=0.5 / n, inverse=kind == "inverse"
     )
 
 
 @st.composite
-def blends(draw: st.DrawFn) -> Blend:
+def weighted_sums(draw: st.DrawFn) -> WeightedSum:
     n, count = draw(lengths), draw(st.integers(1, 3))
     dtypes = draw(st.lists(st.sampled_from(DTYPES), min_size=count + 1, max_size=count + 1))
     sources, base = make(draw(st.integers(0, 5)), n, count, dtypes)
     numbers = st.floats(-2, 2, width=32)
     terms = tuple(
-        Term(source=source, factor=draw(numbers), share=draw(numbers), keep=draw(keeps(n)))
+        Term(source=source, factor=draw(numbers), share=draw(numbers), mask=draw(masks(n)))
         for source in sources
     )
-    spread = Limit(least=draw(st.sampled_from([0.0, 1e-4])), before=draw(st.integers(0, n)))
-    return Blend(
+    selected = Threshold(least=draw(st.sampled_from([0.0, 1e-4])), before=draw(st.integers(0, n)))
+    return WeightedSum(
         shape=(n,),
         terms=terms,
         base=draw(st.sampled_from([base, None])),
@@ -77,5 +86,5 @@ def blends(draw: st.DrawFn) -> Blend:
         elect=draw(st.booleans()),
         equal_votes=draw(st.booleans()),
         normalize=draw(st.booleans()),
-        spread=draw(st.sampled_from([None, spread])),
+        most_varied=draw(st.sampled_from([None, selected])),
     )

@@ -1,13 +1,13 @@
-"""Random numbers that need no state: a hash of (seed, source, tensor's name, index of the element).
+"""Random numbers without state: a hash of seed, source, tensor name and index of the entry.
 
-Nothing else enters, so the order of work, the number of threads and the machine do not matter, and candidates
-of a search that share a seed share their random numbers: a mask of low density lies within one of higher
-density, and a small step in a genome changes few entries.
+So they do not depend on the order of work, the number of threads or the machine. Candidates of a search that
+share a seed share their random numbers: a mask of low density is a subset of one of higher density, and a
+small step of a genome changes few entries.
 
-Two elements share a hash: half of their index is mixed by two multiplications and three xor-shifts
+Two entries share a hash: half of their index is mixed by two multiplications and three xor-shifts
 (``lowbias32``, C. Wellons, "Prospecting for Hash Functions", 2018), with a 32-bit key before each
-multiplication; the even element takes the lower 16 bits, the odd one the upper. So a probability
-is met to 2^-16, and never below.
+multiplication. The even entry takes the lower 16 bits, the odd entry the upper. So probabilities are rounded
+up to a multiple of 2^-16.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from numpy.typing import NDArray
 
 from kingyo.io.lazy_torch import Tensor, torch
 
-N_CHANCES = 1 << 16
-"""How many values a random number has."""
+N_VALUES = 1 << 16
+"""Number of values of a random number."""
 FIRST, SECOND = 0x7FEB352D, 0x846CA68B
-"""What the hash multiplies by."""
+"""Multipliers of the hash."""
 _WORD = 0xFFFFFFFF
 
 
 def uniform(key: tuple[int, int], start: int, stop: int, device: torch.device | None = None) -> Tensor:
-    """Random numbers of the elements start..stop-1, in [0, 1).
+    """Return the random numbers of the entries start..stop-1, in [0, 1).
 
     Args:
-        key: two independent 32-bit numbers, see ``key_of``.
-        start, stop: range of indices of elements; halves of them count modulo 2^32.
-        device: where they are wanted; the processor when None. They are the same everywhere.
+        key: two independent 32-bit numbers; see ``key_of``.
+        start, stop: range of indices; half an index counts modulo 2^32.
+        device: device of the result; None is the processor. The numbers are the same on each.
 
     Returns:
-        float32, shape (stop - start,); every value is a multiple of 2^-16.
+        float32, shape (stop - start,); multiples of 2^-16.
     """
     first, last = start // 2, (stop + 1) // 2
     if device is None or device.type == "cpu":
@@ -66,7 +66,7 @@ def _hashes(key: tuple[int, int], first: int, last: int) -> NDArray[np.uint32]:
 
 
 def hashes_by_torch(key: tuple[int, int], first: int, last: int, device: torch.device) -> Tensor:
-    """The same numbers on another device, in int64: products lose nothing but what is cut off anyway."""
+    """Return the same hashes on another device, in int64; products lose only bits above the lower 32."""
     bits = torch.arange(first, last, device=device).bitwise_and_(_WORD)
     bits.bitwise_xor_(key[0])
     bits.bitwise_xor_(bits >> 16).mul_(FIRST).bitwise_and_(_WORD)
@@ -77,6 +77,6 @@ def hashes_by_torch(key: tuple[int, int], first: int, last: int, device: torch.d
 
 @lru_cache(maxsize=1 << 14)
 def key_of(seed: int, source: int, tensor: str) -> tuple[int, int]:
-    """Two 32-bit words that stand for a seed, the position of a source and the name of a tensor."""
+    """Return two 32-bit words for a seed, the position of a source and the name of a tensor."""
     digest = hashlib.sha256(f"{seed}/{source}/{tensor}".encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")

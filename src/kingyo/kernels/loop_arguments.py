@@ -1,0 +1,208 @@
+"""The arguments of a compiled loop for a weighted sum, or None if no loop can compute it."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.kernels.blocks import Span
+from kingyo.kernels.loop_text import LoopForm, LoopTerm, Result, text
+from kingyo.kernels.masks import CompiledMask, LoopMask, Mask, Ranks, Threshold
+from kingyo.kernels.raw_tensor import AnyTensor, letter_of
+from kingyo.kernels.weighted_sum import WeightedSum
+
+_INFINITE_FROM = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
+"""Bits of the first float32 that each dtype rounds to infinity."""
+_BYTES = {"b": 2, "h": 2, "f": 4}
+MOST_SOURCES = 16
+_NO_MASK = LoopMask()
+
+
+class LoopArguments(NamedTuple):
+    """The arguments of one call of a loop; see ``loop_text``.
+
+    Attributes:
+        text: text of the loop.
+        addresses: of entry 0 of base, output and each source; of the ranks of each source.
+        numbers: scale and least variance; per source factor, share, and two of its mask.
+        words: bytes per entry of the output, whether to bypass the caches; per source two keys.
+        held: tensors and ranks that must live while the loop runs.
+    """
+
+    text: str
+    addresses: list[int]
+    numbers: list[float]
+    words: list[int]
+    held: list[AnyTensor | Ranks]
+
+
+class LoopCall(NamedTuple):
+    """One call of a loop on a span."""
+
+    arguments: LoopArguments
+    span: Span
+
+
+CallArguments = tuple[str, NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]
+
+
+def call_arguments(calls: Sequence[LoopCall]) -> CallArguments:
+    """Return the first arguments of functions in ``compiled_loops``: arrays with one row per call.
+
+    Args:
+        calls: calls of loops with the same text.
+    """
+    return (
+        calls[0].arguments.text,
+        np.array([call.arguments.addresses for call in calls], dtype=np.uint64),
+        np.array([call.arguments.numbers for call in calls], dtype=np.float32),
+        np.array([call.arguments.words for call in calls], dtype=np.uint32),
+        np.array([call.span for call in calls], dtype=np.int64),
+    )
+
+
+def has_nan(largest: int) -> bool:
+    """Return whether the bits of the largest magnitude are NaN."""
+    return largest > _INFINITE_FROM["f"]
+
+
+def overflows(largest: int, dtype: object) -> bool:
+    """Return whether the bits of the largest magnitude are NaN, or round to infinity in a dtype."""
+    return largest >= _INFINITE_FROM[letter_of(dtype) or "f"]
+
+
+class SumLoop(NamedTuple):
+    """A weighted sum as a loop reads it.
+
+    Attributes:
+        arguments: the arguments, without an output and for the least sizes of index 0.
+        thresholds: thresholds of the sum, with the place of their least size among the numbers.
+    """
+
+    arguments: LoopArguments
+    thresholds: list[tuple[int, Threshold]]
+
+    def calls(self, span: Span, address: int = 0) -> list[LoopCall]:
+        """Return the calls for a span: one, and one more for each threshold whose least size changes in it.
+
+        Args:
+            span: range of entries.
+            address: address that entry 0 of the output has, or would have.
+        """
+        text, addresses, _, words, held = self.arguments
+        addresses = [addresses[0], address % 2**64, *addresses[2:]]
+        edges = [*span]
+        if self.thresholds:
+            inside = (each.before for _, each in self.thresholds if span[0] < each.before < span[1])
+            edges = sorted({*span, *inside})
+        return [
+            LoopCall(LoopArguments(text, addresses, self._numbers(start), words, held), (start, stop))
+            for start, stop in pairwise(edges)
+        ]
+
+    def _numbers(self, start: int) -> list[float]:
+        """Return the numbers of a call that starts at an index."""
+        if not self.thresholds:
+            return self.arguments.numbers
+        numbers = self.arguments.numbers.copy()
+        for place, threshold in self.thresholds:
+            numbers[place] = threshold.least if start < threshold.before else _next(threshold.least)
+        return numbers
+
+
+def sum_loop(
+    weighted: WeightedSum, out: str = "f", result: Result = "sum", *, bypass_caches: bool = False
+) -> SumLoop | None:
+    """Return a sum as a loop reads it; None if no loop can.
+
+    Args:
+        weighted: the sum to compute or to read.
+        out: letter of the output's dtype.
+        result: see ``LoopForm``.
+        bypass_caches: whether to write past the caches.
+    """
+    base = weighted.base
+    base_letter = "" if base is None else _letter(base)
+    masks: list[LoopMask] = []
+    letters: list[str] = []
+    for term in weighted.terms:
+        mask, letter = _loop_mask(term.mask), _letter(term.source)
+        if mask is None or letter is None:
+            return None
+        masks.append(mask)
+        letters.append(letter)
+    if not 0 < len(masks) <= MOST_SOURCES or base_letter is None:
+        return None
+    numbers: list[float | Threshold] = [weighted.scale, weighted.most_varied or 0.0]
+    words: list[int] = [_BYTES[out], bypass_caches]
+    for term, mask in zip(weighted.terms, masks, strict=True):
+        numbers += (term.factor, term.share, mask.first, mask.second)
+        words += mask.key or (0, 0)
+    form = LoopForm(
+        terms=tuple(map(_loop_term, letters, masks)),
+        base=base_letter,
+        out=out,
+        result=result,
+        elect=_elect(weighted),
+        normalize=weighted.elect and weighted.normalize,
+        most_varied=weighted.most_varied is not None,
+        scaled=weighted.scale != 1.0,
+    )
+    return _with_addresses(text(form), weighted, [mask.ranks for mask in masks], numbers, words)
+
+
+def _letter(tensor: AnyTensor) -> str | None:
+    """Return the letter of a tensor's dtype; None if no loop can read the tensor."""
+    return letter_of(tensor.dtype) if tensor.is_cpu else None
+
+
+def _loop_mask(mask: Mask | None) -> LoopMask | None:
+    """Return the mask for a loop; None for a user's mask."""
+    if mask is None:
+        return _NO_MASK
+    return mask.loop_mask() if isinstance(mask, CompiledMask) else None
+
+
+def _loop_term(letter: str, mask: LoopMask) -> LoopTerm:
+    ranks = "" if mask.ranks is None else "r" if mask.ranks.itemsize == 2 else "t"
+    return LoopTerm(letter, mask.function, mask.key is not None, ranks)
+
+
+def _elect(weighted: WeightedSum) -> Literal["", "weighted", "equal"]:
+    if not weighted.elect:
+        return ""
+    return "equal" if weighted.equal_votes else "weighted"
+
+
+def _with_addresses(
+    text: str,
+    weighted: WeightedSum,
+    ranks: Sequence[Ranks | None],
+    numbers: Sequence[float | Threshold],
+    words: list[int],
+) -> SumLoop:
+    thresholds = [(place, number) for place, number in enumerate(numbers) if isinstance(number, Threshold)]
+    least = [number.least if isinstance(number, Threshold) else number for number in numbers]
+    sources = [term.source.contiguous() for term in weighted.terms]
+    base = None if weighted.base is None else weighted.base.contiguous()
+    addresses = [
+        0 if base is None else base.data_ptr(),
+        0,
+        *(source.data_ptr() for source in sources),
+        *(0 if each is None else each.ctypes.data for each in ranks),
+    ]
+    held = [each for each in (base, *sources, *ranks) if each is not None]
+    return SumLoop(LoopArguments(text, addresses, least, words, held), thresholds)
+
+
+def _next(number: float) -> float:
+    """Return the next larger float32; infinity stays."""
+    if number == math.inf:
+        return number
+    return struct.unpack("=f", struct.pack("=I", struct.unpack("=I", struct.pack("=f", number))[0] + 1))[0]

@@ -1,0 +1,250 @@
+"""The text of a compiled loop, in scalar Python: one for each number of sources, their dtypes and masks.
+
+A ``LoopForm`` describes the loop, ``text`` writes it, and ``compiled_loops`` compiles it with numba. To print
+one: ``print(text(LoopForm(terms=(LoopTerm("b"), LoopTerm("b")), base="b", out="b")))``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from kingyo.kernels.weighted_sum import SMALLEST_DIVISOR
+
+SHARED, PER_SOURCE = 2, 4
+"""Counts of numbers: scale and least variance; then per source factor, share and two of its mask."""
+ROW = 128
+"""Entries of a source that are computed at a time for sums."""
+Result = Literal["sum", "rows", "size", "variance"]
+
+
+class LoopTerm(NamedTuple):
+    """One source of a loop.
+
+    Attributes:
+        dtype: letter of its dtype: ``b`` bfloat16, ``h`` float16, ``f`` float32.
+        mask: name of a function in ``masks.ENTRY_FUNCTIONS``; empty keeps everything.
+        is_random: whether the mask draws random numbers.
+        ranks: letter of its ranks: ``r`` uint16, ``t`` int32.
+    """
+
+    dtype: str
+    mask: str = ""
+    is_random: bool = False
+    ranks: str = ""
+
+
+class LoopForm(NamedTuple):
+    """What a loop computes.
+
+    Attributes:
+        terms: the sources.
+        base: letter of the base's dtype; empty for a sum of the sources themselves.
+        out: letter of the output's dtype.
+        result: the weighted sum; the masked entries of each source (as rows); the magnitude of the first
+            source; or the variance over all sources.
+        elect: how signs are elected; empty for no election.
+        normalize: see ``WeightedSum``.
+        most_varied: whether entries are selected by their variance.
+        scaled: whether the scale is not 1.
+    """
+
+    terms: tuple[LoopTerm, ...]
+    base: str = ""
+    out: str = "f"
+    result: Result = "sum"
+    elect: Literal["", "weighted", "equal"] = ""
+    normalize: bool = False
+    most_varied: bool = False
+    scaled: bool = False
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether entries are computed in pairs, which share a word of memory or a hash."""
+        letters = {self.base, self.out, *(term.dtype for term in self.terms)}
+        return "b" in letters or any(term.is_random for term in self.terms)
+
+
+@lru_cache(maxsize=1 << 12)
+def text(form: LoopForm) -> str:
+    """Return the text: a function ``loop`` that writes the entries start..stop to the address ``to``.
+
+    ``loop`` returns the bits of the largest magnitude that it wrote, before rounding.
+    """
+    lines = [*_entry(form), "", "def loop(text, addresses, numbers, words, start, stop, to):"]
+    body = [*_arguments(form), *(_pairs(form) if form.is_paired else _singles(form)), "return worst"]
+    return "\n".join([*lines, *_indented(body)])
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _arguments(form: LoopForm) -> Iterator[str]:
+    """Yield the lines that name the arguments."""
+    n = len(form.terms)
+    yield "worst = u32(0)"
+    yield "base, scale, least_variance = addresses[0], numbers[0], numbers[1]"
+    for k in range(n):
+        place = SHARED + PER_SOURCE * k
+        yield f"source{k}, ranks{k} = addresses[{2 + k}], addresses[{2 + n + k}]"
+        yield f"factor{k}, share{k} = numbers[{place}], numbers[{place + 1}]"
+        yield f"first{k}, second{k} = numbers[{place + 2}], numbers[{place + 3}]"
+        yield f"key{k}, other{k} = words[{2 + 2 * k}], words[{3 + 2 * k}]"
+
+
+def _entry(form: LoopForm) -> Iterator[str]:
+    """Yield the lines of ``entry``, which computes one entry."""
+    yield "@inline"
+    yield f"def entry({', '.join([*_inputs(form, ''), *_numbers(form)])}):"
+    for k, term in enumerate(form.terms):
+        if form.base:
+            yield f"    d{k} = d{k} - b"
+        if term.mask:
+            draw, rank = f"u{k}" if term.is_random else "0", f"r{k}" if term.ranks else "0"
+            yield f"    d{k} = {term.mask}(d{k}, {draw}, {rank}, first{k}, second{k})"
+    yield from _indented([*_selection(form), *_RESULTS[form.result](form)])
+
+
+def _inputs(form: LoopForm, suffix: str) -> list[str]:
+    """Return the arguments of ``entry`` that differ per entry: base, sources, random numbers, ranks."""
+    names = ["b"] if form.base else []
+    for k, term in enumerate(form.terms):
+        names += [f"d{k}", *([f"u{k}"] if term.is_random else []), *([f"r{k}"] if term.ranks else [])]
+    return [f"{name}{suffix}" for name in names]
+
+
+def _numbers(form: LoopForm) -> list[str]:
+    """Return the other arguments of ``entry``: the numbers of the loop."""
+    names = ["scale", "least_variance"]
+    for k in range(len(form.terms)):
+        names += [f"factor{k}", f"share{k}", f"first{k}", f"second{k}"]
+    return names
+
+
+def _call(form: LoopForm, suffix: str) -> str:
+    return f"entry({', '.join([*_inputs(form, suffix), *_numbers(form)])})"
+
+
+def _selection(form: LoopForm) -> list[str]:
+    """Return the lines that drop entries that vary little."""
+    if not form.most_varied:
+        return []
+    dropped = (f"d{k} = pick(is_steady, ZERO, d{k})" for k in range(len(form.terms)))
+    return [*_variance(form), "is_steady = variance < least_variance", *dropped]
+
+
+def _variance(form: LoopForm) -> list[str]:
+    """Return the lines that compute the variance; see ``weighted_sum.variance``."""
+    n = len(form.terms)
+    if n == 1:
+        return ["variance = ZERO"]
+    squares = (f"(d{k} - mean) * (d{k} - mean)" for k in range(n))
+    return [
+        f"mean = ({_sum(form, 'd')}) * f32({1 / n!r})",
+        f"variance = ({' + '.join(squares)}) * f32({1 / (n - 1)!r})",
+    ]
+
+
+def _sum(form: LoopForm, name: str) -> str:
+    return " + ".join(f"{name}{k}" for k in range(len(form.terms)))
+
+
+def _weighted_sum(form: LoopForm) -> list[str]:
+    """Return the lines of a weighted sum; see ``WeightedSum``."""
+    lines = [f"t{k} = d{k} * factor{k}" for k in range(len(form.terms))]
+    lines += _elected(form) if form.elect else [f"total = {_sum(form, 't')}"]
+    lines += ["total = total * scale"] if form.scaled else []
+    return [*lines, "return total + b" if form.base else "return total"]
+
+
+def _elected(form: LoopForm) -> list[str]:
+    n = range(len(form.terms))
+    lines = [f"vote = {_sum(form, 'd' if form.elect == 'equal' else 't')}"]
+    lines += [f"t{k} = turned(t{k}, vote)" for k in n]
+    lines += [f"a{k} = pick(t{k} <= ZERO, ZERO, t{k})" for k in n]
+    lines += [f"total = turned({_sum(form, 'a')}, vote)"]
+    if form.normalize:
+        lines += [f"s{k} = pick(t{k} <= ZERO, ZERO, share{k})" for k in n]
+        lines += [f"divisor = {_sum(form, 's')}"]
+        lines += [f"total = total / pick(abs(divisor) < f32({SMALLEST_DIVISOR!r}), f32(1.0), divisor)"]
+    return lines
+
+
+def _rows(form: LoopForm) -> list[str]:
+    return [f"return {', '.join(f'd{k}' for k in range(len(form.terms)))},"]
+
+
+def _size(_form: LoopForm) -> list[str]:
+    return ["return abs(d0)"]
+
+
+def _only_variance(form: LoopForm) -> list[str]:
+    return [*_variance(form), "return variance"]
+
+
+_RESULTS = {
+    "sum": _weighted_sum,
+    "rows": _rows,
+    "size": _size,
+    "variance": _only_variance,
+}
+
+
+def _singles(form: LoopForm) -> Iterator[str]:
+    yield "for i in range(start, stop):"
+    yield from _indented([*_single(form)])
+
+
+def _single(form: LoopForm) -> Iterator[str]:
+    """Yield the lines of one entry i, from memory to memory."""
+    if form.base:
+        yield f"b = read_{form.base}(base, i)"
+    for k, term in enumerate(form.terms):
+        yield f"d{k} = read_{term.dtype}(source{k}, i)"
+        if term.is_random:
+            yield f"u{k} = draw(i, key{k}, other{k})"
+        if term.ranks:
+            yield f"r{k} = read_{term.ranks}(ranks{k}, i)"
+    yield f"result = {_call(form, '')}"
+    if form.result == "rows":
+        for k in range(len(form.terms)):
+            yield f"write_f(to, i - start + {ROW * k}, result[{k}])"
+    else:
+        yield f"write_{form.out}(to, i - start, result)"
+        yield "worst = max(worst, size(result))"
+
+
+def _pairs(form: LoopForm) -> Iterator[str]:
+    """Yield the lines of the loop over pairs, and of an odd entry at either end."""
+    yield "for side in range(2):"
+    yield "    i = stop - 1 if side else start"
+    yield "    if start < stop and i & 1 != side:"
+    yield from _indented(_indented([*_single(form)]))
+    yield "worst_odd = u32(0)"
+    yield "for pair in range((start + 1) // 2, stop // 2):"
+    yield from _indented([*_pair(form)])
+    yield "worst = max(worst, worst_odd)"
+
+
+def _pair(form: LoopForm) -> Iterator[str]:
+    """Yield the lines of two neighbours, from memory to memory."""
+    yield "i = 2 * pair"
+    if form.base:
+        yield f"b_even, b_odd = pair_{form.base}(base, i)"
+    for k, term in enumerate(form.terms):
+        yield f"d{k}_even, d{k}_odd = pair_{term.dtype}(source{k}, i)"
+        if term.is_random:
+            yield f"u{k}_even, u{k}_odd = pair_draw(pair, key{k}, other{k})"
+        if term.ranks:
+            yield f"r{k}_even, r{k}_odd = pair_{term.ranks}(ranks{k}, i)"
+    yield f"even = {_call(form, '_even')}"
+    yield f"odd = {_call(form, '_odd')}"
+    if form.result == "rows":
+        for k in range(len(form.terms)):
+            yield f"put_f(to, i - start + {ROW * k}, even[{k}], odd[{k}])"
+    else:
+        yield f"put_{form.out}(to, i - start, even, odd)"
+        yield "worst = max(worst, size(even))"
+        yield "worst_odd = max(worst_odd, size(odd))"

@@ -1,0 +1,233 @@
+"""Masks: which entries of a task vector are kept, by magnitude or at random.
+
+A mask's class says what torch computes (``apply``). A scalar function in ``ENTRY_FUNCTIONS`` computes the
+same for one entry in compiled loops, and ``loop_mask`` gives that function its arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.kernels.blocks import Span
+from kingyo.kernels.random_numbers import N_VALUES, uniform
+
+SMALLEST_PROBABILITY = 1e-12
+"""Entries that are divided by their probability are divided by at least this."""
+Copy = Callable[[Tensor], Tensor]
+"""Copies a tensor to a device."""
+Ranks = NDArray[np.uint16] | NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """Selects the largest entries by some measure: those above ``least``, and the first of those equal to it.
+
+    Attributes:
+        least: a float32 value.
+        before: entries equal to ``least`` are selected if their index is below this.
+    """
+
+    least: float
+    before: int
+
+    def excludes(self, sizes: Tensor, start: int) -> Tensor:
+        """Return where entries are not selected. NaN is selected. ``sizes`` begin at index ``start``."""
+        cut = max(0, self.before - start)
+        return torch.cat((sizes[:cut] < self.least, sizes[cut:] <= self.least))
+
+
+class Mask(Protocol):
+    """Selects entries of a task vector."""
+
+    def apply(self, delta: Tensor, span: Span) -> None:
+        """Set the entries that are not selected to 0, in place.
+
+        Args:
+            delta: the entries of the span, float32.
+            span: their indices.
+        """
+        ...
+
+
+class LoopMask(NamedTuple):
+    """A mask for a compiled loop.
+
+    Attributes:
+        function: name of its function in ``ENTRY_FUNCTIONS``; empty keeps everything.
+        first, second: numbers for that function. For a threshold it gets the smallest size that is selected
+            at that index.
+        key: key of its random numbers; None draws none.
+        ranks: ranks of all entries; None needs none.
+    """
+
+    function: str = ""
+    first: float | Threshold = 0.0
+    second: float | Threshold = 0.0
+    key: tuple[int, int] | None = None
+    ranks: Ranks | None = None
+
+
+class CompiledMask:
+    """A mask that also runs in compiled loops and on other devices."""
+
+    def loop_mask(self) -> LoopMask:
+        """Return the mask for a compiled loop."""
+        raise NotImplementedError
+
+    def on_device(self, copy: Copy) -> Mask:
+        """Return the mask with its tensors copied to a device."""
+        raise NotImplementedError
+
+
+Number = np.float32
+EntryFunction = Callable[[Number, int, int, Number, Number], Number]
+"""Returns an entry, or 0. Arguments: entry, random number (0 to 65,535), rank, and two numbers."""
+ENTRY_FUNCTIONS: dict[str, EntryFunction] = {}
+_ZERO, _SMALLEST = np.float32(0.0), np.float32(SMALLEST_PROBABILITY)
+_STEP = np.float32(1.0 / N_VALUES)
+
+
+def entry_function(function: EntryFunction) -> EntryFunction:
+    """Register a function of one entry. Numba compiles it, so it may use scalars only."""
+    ENTRY_FUNCTIONS[function.__name__] = function
+    return function
+
+
+@entry_function
+def largest(delta: Number, _draw: int, _rank: int, low: Number, _high: Number) -> Number:
+    """Keep magnitudes of at least ``low``, and NaN."""
+    return _ZERO if abs(delta) < low else delta
+
+
+@entry_function
+def between(delta: Number, _draw: int, _rank: int, low: Number, high: Number) -> Number:
+    """Keep magnitudes of at least ``low`` and below ``high``, and NaN."""
+    return _ZERO if abs(delta) < low or abs(delta) >= high else delta
+
+
+@entry_function
+def bernoulli(delta: Number, draw: int, _rank: int, threshold: Number, _: Number) -> Number:
+    """Keep an entry if its random number is below the threshold."""
+    return delta if draw < np.int32(threshold) else _ZERO
+
+
+@entry_function
+def ranked_bernoulli(delta: Number, draw: int, rank: int, least: Number, step: Number) -> Number:
+    """Keep with the probability least + step · rank."""
+    return delta if np.float32(draw) * _STEP < np.float32(rank) * step + least else _ZERO
+
+
+@entry_function
+def rescaled_ranked_bernoulli(delta: Number, draw: int, rank: int, least: Number, step: Number) -> Number:
+    """Keep with the probability least + step · rank, and divide by it."""
+    probability = np.float32(rank) * step + least
+    kept = delta if np.float32(draw) * _STEP < probability else _ZERO
+    return kept / (_SMALLEST if probability < _SMALLEST else probability)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagnitudeMask(CompiledMask):
+    """Keep the largest entries by magnitude, optionally without the very largest.
+
+    Attributes:
+        low: selects the largest; None selects all.
+        high: selects the very largest, which are dropped; None drops none.
+    """
+
+    low: Threshold | None
+    high: Threshold | None = None
+
+    def apply(self, delta: Tensor, span: Span) -> None:
+        """See ``Mask``."""
+        sizes = delta.abs()
+        if self.low is not None:
+            delta.masked_fill_(self.low.excludes(sizes, span[0]), 0.0)
+        if self.high is not None:
+            others = self.high.excludes(sizes, span[0]).logical_or_(sizes.isnan())
+            delta.masked_fill_(others.logical_not_(), 0.0)
+
+    def loop_mask(self) -> LoopMask:
+        """See ``CompiledMask``."""
+        if self.high is None:
+            return LoopMask("largest", self.low or 0.0)
+        return LoopMask("between", self.low or 0.0, self.high)
+
+    def on_device(self, copy: Copy) -> MagnitudeMask:  # noqa: ARG002
+        """See ``CompiledMask``."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class BernoulliMask(CompiledMask):
+    """Keep each entry with the same probability, independently.
+
+    Attributes:
+        key: key of the random numbers; see ``random_numbers.key_of``.
+        density: the probability.
+    """
+
+    key: tuple[int, int]
+    density: float
+
+    @property
+    def threshold(self) -> int:
+        """The number of 16-bit random numbers that keep an entry: those below it."""
+        return math.ceil(float(np.float32(self.density)) * N_VALUES)
+
+    def apply(self, delta: Tensor, span: Span) -> None:
+        """See ``Mask``."""
+        numbers = uniform(self.key, *span, delta.device)
+        delta.masked_fill_(numbers >= self.threshold / N_VALUES, 0.0)
+
+    def loop_mask(self) -> LoopMask:
+        """See ``CompiledMask``."""
+        return LoopMask("bernoulli", self.threshold, key=self.key)
+
+    def on_device(self, copy: Copy) -> BernoulliMask:  # noqa: ARG002
+        """See ``CompiledMask``."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RankedBernoulliMask(CompiledMask):
+    """Keep each entry with a probability that grows with its rank: least + step · rank, in float32.
+
+    Attributes:
+        key: key of the random numbers.
+        ranks: the rank of each entry, uint16 or int32, flat; a tensor on another device.
+        least: probability of rank 0.
+        step: increase of the probability per rank.
+        inverse: divide kept entries by their probability.
+    """
+
+    key: tuple[int, int]
+    ranks: Ranks | Tensor
+    least: float
+    step: float
+    inverse: bool = False
+
+    def apply(self, delta: Tensor, span: Span) -> None:
+        """See ``Mask``."""
+        ranks = torch.as_tensor(self.ranks[span[0] : span[1]])
+        probability = ranks.int().float().mul_(float(np.float32(self.step)))
+        probability.add_(float(np.float32(self.least)))
+        delta.masked_fill_(uniform(self.key, *span, delta.device) >= probability, 0.0)
+        if self.inverse:
+            delta.div_(probability.clamp_(min=SMALLEST_PROBABILITY))
+
+    def loop_mask(self) -> LoopMask:
+        """See ``CompiledMask``."""
+        assert isinstance(self.ranks, np.ndarray), "loops run on the processor"
+        name = "rescaled_ranked_bernoulli" if self.inverse else "ranked_bernoulli"
+        return LoopMask(name, self.least, self.step, self.key, self.ranks)
+
+    def on_device(self, copy: Copy) -> RankedBernoulliMask:
+        """See ``CompiledMask``. Other devices have few operations for uint16."""
+        return replace(self, ranks=copy(torch.as_tensor(self.ranks).int()))

@@ -1,0 +1,283 @@
+"""Largest entries, ranks and quantiles of tensors and task vectors.
+
+They are exact, so they have the same bits for any number of threads. Compiled loops take them where possible;
+the definitions in torch and numpy are beside them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.kernels.blocks import SIZE_SHIFT, Span, differences, spans
+from kingyo.kernels.loop_arguments import SumLoop, call_arguments
+from kingyo.kernels.masks import Ranks, Threshold
+from kingyo.kernels.raw_tensor import AnyTensor, bytes_of, difference
+from kingyo.kernels.statistics import SCRATCH, loop_over, plain_sum
+from kingyo.kernels.threads import map_spans
+from kingyo.kernels.weighted_sum import WeightedSum, variance
+
+Counts = NDArray[np.int64]
+Order = NDArray[np.uint32]
+Measure = Literal["size", "variance"]
+"""Magnitude of one task vector, or variance over several."""
+
+_HALF, _SIXTEEN = 1 << 16, np.uint32(16)
+_SIGN, _LOWER = np.uint32(0x80000000), np.uint32(0xFFFF)
+_NOTHING = Threshold(least=float("inf"), before=0)
+
+
+def largest(
+    source: AnyTensor, base: AnyTensor, count: int, counts: Callable[[], Counts] | None = None
+) -> Threshold:
+    """Return the threshold of the ``count`` largest magnitudes of θ - θ₀; of equal ones the first.
+
+    Args:
+        source, base: θ and θ₀.
+        count: from 0 to the number of entries.
+        counts: returns their ``size_counts``, if these are cached; it saves one of two passes.
+    """
+    return _threshold(plain_sum([source], base), "size", count, counts)
+
+
+def most_varied(sources: Sequence[AnyTensor], base: AnyTensor, count: int) -> Threshold:
+    """Return the threshold of the ``count`` largest variances over θᵢ - θ₀; of equal ones the first."""
+    return _threshold(plain_sum(sources, base), "variance", count)
+
+
+def _threshold(
+    plain: WeightedSum, measure: Measure, count: int, known: Callable[[], Counts] | None = None
+) -> Threshold:
+    n = plain.n_elements
+    if count >= n:
+        return Threshold(least=0.0, before=n)
+    if count <= 0:
+        return _NOTHING
+    loop = loop_over(plain, measure)
+    if loop is None:
+        numbers = _sizes(plain, measure)
+        return _threshold_among(numbers, np.arange(numbers.size), count)
+    counts = _cropped(_counts(loop, n)) if known is None else known()
+    above = np.cumsum(counts[:0:-1])  # from the largest bin down
+    place = int(np.searchsorted(above, count))
+    left = count - (int(above[place - 1]) if place else 0)
+    bits, places = _entries_of_bin(loop, n, counts, counts.size - 1 - place)
+    return _threshold_among(bits.view(np.float32), places, left)
+
+
+def _threshold_among(numbers: NDArray[np.float32], places: NDArray[np.int64], count: int) -> Threshold:
+    """Return the threshold of the ``count`` largest numbers; places ascend, NaN is the largest."""
+    upper = np.partition(numbers, numbers.size - count)[numbers.size - count :]
+    least = upper[0]
+    if np.isnan(least):
+        return _NOTHING
+    equals = places[numbers == least]
+    above = int(np.count_nonzero(~(upper <= least)))
+    return Threshold(least=float(least), before=int(equals[count - above - 1]) + 1)
+
+
+def _entries_of_bin(
+    loop: SumLoop, n: int, counts: Counts, index: int
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Return bits and places of the sizes of one bin of the ``size_counts``, in order."""
+    from kingyo.kernels import compiled_loops
+
+    wanted = np.uint32(int(counts[0]) + index - 1)
+
+    def collect(span: Span) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        scratch = np.empty(SCRATCH, dtype=np.float32)
+        most = min(int(counts[index]), span[1] - span[0])
+        bits, places = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.int64)
+        n_here: int = compiled_loops.collect(*call_arguments(loop.calls(span)), wanted, scratch, bits, places)
+        return bits[:n_here], places[:n_here]
+
+    parts = map_spans(n, collect)
+    return np.concatenate([bits for bits, _ in parts]), np.concatenate([places for _, places in parts])
+
+
+def size_counts(source: AnyTensor, base: AnyTensor) -> Counts:
+    """Return the histogram of the magnitudes of θ - θ₀ by their upper bits, without empty bins at the ends.
+
+    Returns:
+        int64: index of the first bin, then counts.
+    """
+    plain = plain_sum([source], base)
+    loop = loop_over(plain, "size")
+    if loop is not None:
+        return _cropped(_counts(loop, plain.n_elements))
+    bins = _sizes(plain, "size").view(np.uint32) >> np.uint32(SIZE_SHIFT)
+    return _cropped(np.bincount(bins, minlength=1))
+
+
+def _counts(loop: SumLoop, n: int) -> Counts:
+    from kingyo.kernels import compiled_loops
+
+    def count(span: Span) -> Counts:
+        bins, scratch = np.zeros(1 << (31 - SIZE_SHIFT), dtype=np.int64), np.empty(SCRATCH, dtype=np.float32)
+        compiled_loops.histogram(*call_arguments(loop.calls(span)), bins, scratch)
+        return bins
+
+    parts = map_spans(n, count)
+    return np.sum(parts, axis=0) if parts else np.zeros(1, dtype=np.int64)
+
+
+def _cropped(counts: Counts) -> Counts:
+    used = np.flatnonzero(counts)
+    first, last = (int(used[0]), int(used[-1])) if used.size else (0, 0)
+    return np.concatenate([np.array([first]), counts[first : last + 1]])
+
+
+def _sizes(plain: WeightedSum, measure: Measure) -> NDArray[np.float32]:
+    def sizes(span: Span) -> NDArray[np.float32]:
+        deltas = plain.rows(span)
+        return (variance(deltas) if measure == "variance" else deltas[0].abs_()).numpy()
+
+    parts = [sizes(span) for span in spans(plain.n_elements)]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+
+def size_order(source: AnyTensor, base: AnyTensor) -> Order:
+    """Return the places of the entries of θ - θ₀ by descending magnitude; of equal ones the first is first.
+
+    Returns:
+        uint32, shape (entries,); NaN is the largest.
+    """
+    plain = plain_sum([source], base)
+    loop = loop_over(plain, "size")
+    if loop is None:
+        return np.argsort(~_sizes(plain, "size").view(np.uint32), kind="stable").astype(np.uint32)
+    from kingyo.kernels import compiled_loops
+    from kingyo.kernels.sorting import order
+
+    sizes = np.empty(plain.n_elements, dtype=np.float32)
+    compiled_loops.sizes(*call_arguments(loop.calls((0, plain.n_elements))), sizes)
+    return order(~sizes.view(np.uint32))
+
+
+def threshold_of(source: AnyTensor, base: AnyTensor, order: Order, count: int) -> Threshold:
+    """Return ``largest`` from the ``size_order``; ``count`` is from 1 to the number of entries."""
+    place = int(order[count - 1])
+    least = abs(difference(source, base, place))
+    return _NOTHING if math.isnan(least) else Threshold(least=least, before=place + 1)
+
+
+def row_length(shape: Sequence[int]) -> int:
+    """Return the entries per row: per index of the first axis; a vector or a number is one row."""
+    return math.prod(shape[1:]) if len(shape) > 1 else math.prod(shape)
+
+
+def row_ranks(source: AnyTensor, base: AnyTensor) -> Ranks:
+    """Return the rank of each entry's magnitude in its row, from 0 for the smallest; of equal ones in order.
+
+    A vector is one row; dimensions after the second belong to the row.
+
+    Returns:
+        flat; uint16, or int32 if rows are longer than 65,536.
+    """
+    length, n = row_length(source.shape), source.numel()
+    ranks = np.empty(n, dtype=np.uint16) if length <= 1 << 16 else np.empty(n, dtype=np.int32)
+    loop = loop_over(plain_sum([source], base), "size")
+    if loop is None:
+        _rank_rows(source, base, length, ranks)
+        return ranks
+    from kingyo.kernels import compiled_loops
+
+    rank = compiled_loops.ranks if ranks.dtype == np.uint16 else compiled_loops.long_ranks
+
+    def sort(span: Span) -> None:
+        scratch = np.empty(length, dtype=np.float32)
+        rank(*call_arguments(loop.calls(span)), length, scratch, ranks)
+
+    map_spans(n, sort, align=length)
+    return ranks
+
+
+def _rank_rows(source: AnyTensor, base: AnyTensor, length: int, ranks: Ranks) -> None:
+    read = differences([source], base)
+    for start, stop in spans(source.numel(), max(1, (1 << 18) // max(1, length)) * max(1, length)):
+        sizes = read((start, stop))[0].abs_().numpy().reshape(-1, length)
+        table = ranks[start:stop].reshape(-1, length)
+        order = np.argsort(sizes, axis=1, kind="stable")
+        np.put_along_axis(table, order, np.arange(length, dtype=ranks.dtype)[None, :], axis=1)
+
+
+def count_varied(sources: Sequence[AnyTensor]) -> int:
+    """Return the number of entries that are not equal in all sources."""
+    is_half = len({each.dtype for each in sources}) == 1 and sources[0].element_size() == 2
+    read = _half_reader(sources) if is_half else _float_reader(sources)
+
+    def count(span: Span) -> int:
+        return sum(
+            int(np.count_nonzero(read((span[0] + start, span[0] + stop))))
+            for start, stop in spans(span[1] - span[0])
+        )
+
+    return sum(map_spans(sources[0].numel(), count))
+
+
+def _float_reader(sources: Sequence[AnyTensor]) -> Callable[[Span], NDArray[np.bool_]]:
+    read = differences(sources, None)
+
+    def varied(span: Span) -> NDArray[np.bool_]:
+        numbers = read(span).numpy()
+        return (numbers[1:] != numbers[0]).any(axis=0)
+
+    return varied
+
+
+def _half_reader(sources: Sequence[AnyTensor]) -> Callable[[Span], NDArray[np.bool_]]:
+    """Compare 16-bit numbers as integers, which is faster; but 0 equals -0."""
+    first, *others = (bytes_of(each.contiguous()).view(np.int16) for each in sources)
+
+    def varied(span: Span) -> NDArray[np.bool_]:
+        start, stop = span
+        differ, union = np.zeros_like(first[start:stop]), first[start:stop].copy()
+        for other in others:
+            differ |= other[start:stop] ^ first[start:stop]
+            union |= other[start:stop]
+        return (differ != 0) & (union & 0x7FFF != 0)
+
+    return varied
+
+
+def quantiles(numbers: Callable[[Span], NDArray[np.float32]], n: int, ranks: Sequence[int]) -> list[float]:
+    """Return the numbers at some ranks of the sorted sequence, by two passes that each count 16 bits.
+
+    Args:
+        numbers: returns the float32 numbers of a span, the same at every call, without NaN.
+        n: how many numbers there are.
+        ranks: ranks, from 0 for the smallest.
+    """
+    upper = np.zeros(_HALF, dtype=np.int64)
+    for keys in _keys(numbers, n):
+        upper += np.bincount(keys >> _SIXTEEN, minlength=_HALF)
+    places = [_place(upper, rank) for rank in ranks]
+    lower = {half: np.zeros(_HALF, dtype=np.int64) for half, _ in places}
+    for keys in _keys(numbers, n):
+        halves = keys >> _SIXTEEN
+        for half in lower:
+            lower[half] += np.bincount(keys[halves == half] & _LOWER, minlength=_HALF)
+    return [_number(half << 16 | _place(lower[half], rest)[0]) for half, rest in places]
+
+
+def _keys(numbers: Callable[[Span], NDArray[np.float32]], n: int) -> Iterator[NDArray[np.uint32]]:
+    """Yield unsigned integers in the order of the numbers."""
+    for span in spans(n, 1 << 18):
+        bits = np.ascontiguousarray(numbers(span)).view(np.uint32)
+        yield np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def _place(counts: NDArray[np.int64], rank: int) -> tuple[int, int]:
+    """Return the bin of a rank, and the rank within it."""
+    ends = np.cumsum(counts)
+    half = int(np.searchsorted(ends, rank, side="right"))
+    return half, rank - int(ends[half] - counts[half])
+
+
+def _number(key: int) -> float:
+    bits = np.uint32(key)
+    return float((bits ^ _SIGN if bits & _SIGN else ~bits).view(np.float32))

@@ -1,0 +1,171 @@
+"""How kernels run: by compiled loops or by torch, and on how many threads. Neither changes a bit.
+
+``execution`` sets both for the calls inside it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+from kingyo.io.lazy_torch import is_loaded, torch
+from kingyo.kernels.blocks import BLOCK, Span, spans
+from kingyo.kernels.loop_arguments import SumLoop, sum_loop
+from kingyo.kernels.loop_text import Result
+from kingyo.kernels.weighted_sum import WeightedSum
+
+T = TypeVar("T")
+_LEAST_PER_THREAD = 8 * BLOCK
+"""Fewer entries are not worth another thread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How kernels run.
+
+    Attributes:
+        compiled: by compiled loops where possible.
+        pool: the other threads; None for the caller alone.
+        threads: number of threads, with the caller.
+        bypass_caches: whether loops write past the caches, where the address allows it.
+    """
+
+    compiled: bool = False
+    pool: ThreadPoolExecutor | None = None
+    threads: int = 1
+    bypass_caches: bool = False
+
+    def on_all_threads(self, work: Callable[[], None]) -> None:
+        """Call ``work`` once per thread, and wait; the caller's error is raised first."""
+        others = [] if self.pool is None else [self.pool.submit(work) for _ in range(self.threads - 1)]
+        try:
+            work()
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
+
+
+_ALONE = Execution()
+_current = ContextVar("execution", default=_ALONE)
+
+
+@cache
+def compiler_trouble() -> str | None:
+    """Return why numba cannot compile, as the end of a sentence about it; None if it can."""
+    try:
+        from numba import config
+    except ModuleNotFoundError as error:
+        return "is not installed" if error.name == "numba" else f"cannot be imported ({error})"
+    except Exception as error:  # noqa: BLE001 - numba raises other errors for an unsupported numpy
+        return f"cannot be imported ({error})"
+    disabled = bool(getattr(config, "DISABLE_JIT", False))
+    return "is told not to compile (NUMBA_DISABLE_JIT)" if disabled else None
+
+
+def has_compiler() -> bool:
+    """Return whether numba can compile."""
+    return compiler_trouble() is None
+
+
+def n_threads() -> int:
+    """Return the default number of threads: torch's if it is loaded.
+
+    Otherwise OMP_NUM_THREADS, which torch obeys too, or the number of cores of this process.
+    """
+    if is_loaded():
+        return torch.get_num_threads()
+    setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if setting.isdecimal() and int(setting):
+        return int(setting)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def execution(
+    *, compiled: bool, threads: int = 1, bypass_caches: bool = False, keep_threads: bool = False
+) -> Generator[Execution]:
+    """Set how kernels run inside a ``with`` block.
+
+    Args:
+        compiled: by compiled loops where possible; this needs numba, and time to load it.
+        threads: threads that share a large tensor; torch's own threads are not changed.
+        bypass_caches: write past the caches, for results that exceed them and are not read soon.
+        keep_threads: keep the threads for the next call, since starting and ending them takes time.
+    """
+    with _pool(threads, keep=keep_threads) if threads > 1 else nullcontext() as pool:
+        chosen = Execution(
+            compiled=compiled and has_compiler(), pool=pool, threads=threads, bypass_caches=bypass_caches
+        )
+        token = _current.set(chosen)
+        try:
+            yield chosen
+        finally:
+            _current.reset(token)
+
+
+_idle: dict[int, ThreadPoolExecutor] = {}
+"""At most one pool, by its number of threads with the caller."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # a forked process has no threads
+
+
+@contextmanager
+def _pool(threads: int, *, keep: bool) -> Generator[ThreadPoolExecutor]:
+    """Yield threads for one caller. After an error the pool is shut down."""
+    pool = _idle.pop(threads, None) or ThreadPoolExecutor(threads - 1, thread_name_prefix="kingyo-kernel")
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    unused = [pool]
+    if keep:
+        unused = list(_idle.values())
+        _idle.clear()
+        _idle[threads] = pool
+    for each in unused:
+        each.shutdown()
+
+
+def current_execution() -> Execution:
+    """Return how kernels run here."""
+    return _current.get()
+
+
+def compiled_loop(
+    weighted: WeightedSum, out: str = "f", result: Result = "sum", *, bypass_caches: bool = False
+) -> SumLoop | None:
+    """Return the loop over a sum if it runs compiled here, else None; see ``sum_loop``."""
+    return sum_loop(weighted, out, result, bypass_caches=bypass_caches) if _current.get().compiled else None
+
+
+def map_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
+    """Call ``work`` on spans of n entries, one per thread, that start at multiples of ``align``."""
+    now = _current.get()
+    parts = max(1, min(now.threads, n // _LEAST_PER_THREAD))
+    size = max(align, -(-n // (parts * align)) * align)
+    todo = list(spans(n, size))
+    if now.pool is None or len(todo) == 1:
+        return [work(span) for span in todo]
+    alone = Execution(compiled=now.compiled)
+
+    def run(span: Span) -> T:
+        token = _current.set(alone)  # threads of a pool do not inherit the context
+        try:
+            return work(span)
+        finally:
+            _current.reset(token)
+
+    others = [now.pool.submit(run, span) for span in todo[1:]]
+    try:
+        first = run(todo[0])
+    finally:
+        wait(others)
+    return [first, *(other.result() for other in others)]
