@@ -20,7 +20,7 @@ from kingyo.engine.plan import Plan
 from kingyo.engine.preflight.folder import existing_parent
 from kingyo.engine.preflight.merge import Preflight
 from kingyo.kernels.threads import has_compiler, n_threads
-from kingyo.methods import reproduces
+from kingyo.methods import bytes_per_entry, reproduces
 
 PROGRAM, PROGRAM_WITH_TORCH = 200_000_000, 330_000_000
 """Bytes of the process before it reads a tensor, measured on x86-64 Linux."""
