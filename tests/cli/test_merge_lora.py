@@ -10,7 +10,7 @@ from tests.cli.conftest import World
 from tests.cli.merging import Command, write_lora
 
 SAYS = (
-    "a+lora: expected an adapter that does here what it did when it was trained; received lora was trained "
+    "a+lora: expected an adapter that has the same effect as in training; received lora was trained "
     "on org/elsewhere, and is merged into a. Check that this is what you want."
 )
 
@@ -43,4 +43,4 @@ def test_an_adapter_of_this_model_is_none(command: Command) -> None:
     recipe = command.recipe(models=[{"model": "a+lora", "parameters": {"weight": 1}}])
     done = command("merge", recipe, "out")
     assert done.code == 0 and done.err == ""
-    assert "bit for bit on one machine; another" in (command.folder / "out" / "README.md").read_text()
+    assert "bit for bit on one machine; others" in (command.folder / "out" / "README.md").read_text()
