@@ -99,6 +99,25 @@ def test_every_class_has_a_name_of_its_own() -> None:
     assert [name for name, n in names.items() if n > 1] == []
 
 
+def imported_modules(path: Path) -> set[Path]:
+    """Return the modules of the same room that a module imports: within functions and for types, too."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("kingyo."):
+            module = PACKAGE.joinpath(*node.module.split(".")[1:])
+            found.add(module.with_suffix(".py"))
+            found.update(module / f"{alias.name}.py" for alias in node.names)
+    return {each for each in found if each.is_file() and room(each) == room(path)}
+
+
+def test_no_circle_inside_a_room() -> None:
+    below = {path: imported_modules(path) for path in MODULES}
+    while ends := [path for path, imports in below.items() if not imports & below.keys()]:
+        for path in ends:
+            del below[path]
+    assert sorted(str(path.relative_to(PACKAGE)) for path in below) == []
+
+
 def test_no_test_is_imported_from_another() -> None:
     for path in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

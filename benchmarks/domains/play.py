@@ -25,7 +25,8 @@ from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.search import SearchRun
 from kingyo.evolution.types import BASELINES, MAIN
 from kingyo.recipe import Recipe
-from kingyo.results.summary import RunSummary, summarize
+from kingyo.results.summarize import summarize
+from kingyo.results.summary import RunSummary
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.run_models import RunModels
 from kingyo.run.searches import baseline_recipes, searches

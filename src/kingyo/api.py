@@ -29,8 +29,8 @@ from kingyo.io.yaml import read_yaml
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
 from kingyo.report import write_report as write_report_of
+from kingyo.results.summarize import summarize as summarize_store
 from kingyo.results.summary import RunSummary
-from kingyo.results.summary import summarize as summarize_store
 from kingyo.run.begin import begin
 from kingyo.run.config_file import config_from_data, name_from_path
 from kingyo.run.resume import require_unchanged

@@ -16,7 +16,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from kingyo.store import RunStore, StoredOutcome
 from kingyo.types import Evaluation, Genome, Item, ItemScore, Media, Split, Trial
 

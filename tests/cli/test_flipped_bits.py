@@ -13,7 +13,7 @@ import pytest
 
 from kingyo.advice import advise
 from kingyo.errors import KingyoError
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from kingyo.store import DATABASE, RunStore
 from tests.cli.conftest import World, interrupted
 

@@ -16,7 +16,7 @@ from kingyo.evolution.scorer import Scorer
 from kingyo.irt import Responses
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from kingyo.runners import LocalRunner
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.screens.strata import interleave, proportional_counts

@@ -14,7 +14,8 @@ import pytest
 from kingyo.evolution import BASELINES, MAIN, Limits, Objectives, objectives_as_facts
 from kingyo.recipe import Recipe
 from kingyo.results.remarks import better_than_bred, how_picked
-from kingyo.results.summary import RunSummary, summarize
+from kingyo.results.summarize import summarize
+from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Genome, Item, Split
 from tests.screened_runs import BASELINE_RECIPES, KNOWN, N_ITEMS, SPLITS, Listed, Model, journey, weights

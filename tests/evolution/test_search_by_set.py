@@ -20,7 +20,7 @@ from kingyo.evolution.set_measures import read_set_values
 from kingyo.evolution.verdict import differences, read_verdict
 from kingyo.recipe import Recipe
 from kingyo.results.remarks import better_than_bred
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from kingyo.stats.bootstrap import bootstrap_bounds
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media, SetMeasure, Split

@@ -12,7 +12,7 @@ from kingyo.cli.tables import print_summary
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.set_measures import read_set_values
 from kingyo.report import write_report
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from kingyo.stats.bootstrap import bootstrap_bounds
 from kingyo.store import RunStore
 from kingyo.types import Item, ItemScore

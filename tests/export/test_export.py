@@ -25,7 +25,7 @@ from kingyo.lineage import cell, fence, read_front_matter
 from kingyo.models.language_model import LiveModel
 from kingyo.recipe import Recipe, load_recipe
 from kingyo.results.remarks import better_than_bred
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from kingyo.run.config import parse_config
 from kingyo.run.open_task import open_task
 from kingyo.run.run import Run

@@ -19,7 +19,7 @@ from kingyo.errors import KingyoError
 from kingyo.report import wording, write_report
 from kingyo.report.findings import read_findings
 from kingyo.report.sentences import headline
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from kingyo.store import RunStore
 from tests.report.conftest import SHAPES
 from tests.report.made_up_run import ATTACK

@@ -13,7 +13,7 @@ from kingyo.evolution import MAIN
 from kingyo.report.findings import read_findings
 from kingyo.report.sentences import search_note, selection_sentences
 from kingyo.report.tables import scores_table
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from tests.screened_runs import Model, begun, journey
 
 SIZES: Mapping[str, tuple[str, str]] = {

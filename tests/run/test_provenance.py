@@ -20,7 +20,7 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.recipe import Recipe
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from kingyo.run import provenance, renewals, scoring_code
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.extend import extend, undo_extension, undo_if_unused

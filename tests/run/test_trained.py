@@ -8,7 +8,7 @@ from kingyo.advice import advise
 from kingyo.evolution import BASELINES, MAIN, Objectives, objectives_as_facts, stored_objectives
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from kingyo.run.trained_space import best_parent
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial

@@ -130,8 +130,7 @@ def _by_task(task: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> 
 def _print_score(
     model: str, task: Task, split: str, by_task: Mapping[str, Interval], *, as_json: bool
 ) -> None:
-    from kingyo.results.summary_json import interval_json
-    from kingyo.stats import mean_name, weighted_mean
+    from kingyo.stats import interval_json, mean_name, weighted_mean
     from kingyo.tasks import weights_of
 
     weights = list(weights_of(task).values())

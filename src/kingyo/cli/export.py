@@ -87,7 +87,7 @@ def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default
     from kingyo.evolution import BASELINES, MAIN
     from kingyo.results.model_result import MIXTURES
     from kingyo.results.remarks import beside_baselines, better_than_bred
-    from kingyo.results.summary import summarize
+    from kingyo.results.summarize import summarize
     from kingyo.results.trials import describe_trial
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES

@@ -59,7 +59,7 @@ def print_run(store: RunStore, *, as_json: bool) -> None:
     from kingyo.advice import advise
     from kingyo.cli.advice import print_advice
     from kingyo.cli.tables import print_summary
-    from kingyo.results.summary import summarize
+    from kingyo.results.summarize import summarize
 
     summary = summarize(store)
     advice = advise(store, summary)

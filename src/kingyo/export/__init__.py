@@ -22,7 +22,7 @@ from kingyo.export.task_files import write_tasks
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.model_result import read_model_result
-from kingyo.results.summary import summarize
+from kingyo.results.summarize import summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
 from kingyo.run.model_kind import task_options
 from kingyo.run.provenance import other_versions, require_same_code

@@ -6,7 +6,8 @@ import shlex
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.evolution import BASELINES, MAIN, read_front
-from kingyo.results.summary import RunSummary, summarize
+from kingyo.results.summarize import summarize
+from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, find_trial, reference_to
 from kingyo.run.extensions import read_extensions
 from kingyo.run.later_controls import control_command, missing_controls

@@ -21,6 +21,8 @@ LANES = 32
 """Partial sums per block."""
 LINE = 64
 """Bytes per cache line. Stores that bypass the caches start at a multiple of it."""
+UNITS = 1.5 * 2.0**52
+"""Units per ``rounder``, see ``kingyo.kernels.statistics``."""
 SIZE_SHIFT = 15
 """Histograms of magnitudes use the upper 17 bits of float32 without the sign: 256 bins per power of two."""
 
@@ -77,6 +79,7 @@ def add_rows(matrix: Tensor) -> Tensor:
     return total
 
 
+@np.errstate(invalid="ignore")  # ∞ − ∞ is NaN, which the merge reports
 def block_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sum of each row of one block, in the order that defines sums here.
 
@@ -97,6 +100,7 @@ def block_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return lanes[:, 0]
 
 
+@np.errstate(invalid="ignore")
 def row_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sum of each row of a float64 matrix of any width; see ``block_sums``."""
     total = np.zeros(matrix.shape[0])

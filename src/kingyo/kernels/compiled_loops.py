@@ -21,13 +21,12 @@ from numba import types
 from numba.extending import overload
 
 from kingyo.kernels import loop_memory
-from kingyo.kernels.blocks import BLOCK, LANES, SIZE_SHIFT
+from kingyo.kernels.blocks import BLOCK, LANES, SIZE_SHIFT, UNITS
 from kingyo.kernels.loop_memory import INLINE, bits64, compiled, copy_out, hashed, inline
 from kingyo.kernels.loop_text import ROW
 from kingyo.kernels.masks import ENTRY_FUNCTIONS
 from kingyo.kernels.random_numbers import N_VALUES
 from kingyo.kernels.sorting import DIGITS, sort
-from kingyo.kernels.statistics import UNITS
 
 SHIFT = np.uint32(SIZE_SHIFT)
 GROUP = 64

@@ -23,8 +23,6 @@ from kingyo.kernels.threads import compiled_loop, map_spans
 from kingyo.kernels.weighted_sum import Term, WeightedSum
 
 Floats = NDArray[np.float64]
-UNITS = 1.5 * 2.0**52
-"""Units in a ``rounder``."""
 SCRATCH = 1 << 9
 """Entries that loops compute at a time before they use them."""
 Summand = Literal["magnitudes", "rounded magnitudes", "squares", "products"]

@@ -20,7 +20,8 @@ from kingyo.report.search_history import SearchHistory, read_histories
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.model_result import MIXTURES, STATISTICS_SEED, ModelResult, read_model_result
-from kingyo.results.summary import RunSummary, summarize
+from kingyo.results.summarize import summarize
+from kingyo.results.summary import RunSummary
 from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval, selection_bias
 from kingyo.store import RunStore

@@ -14,9 +14,8 @@ from kingyo.evolution import BASELINES, Objectives, stored_objectives
 from kingyo.io.units import counted
 from kingyo.irt import Estimate, Responses
 from kingyo.irt.item_groups import group_items
-from kingyo.results.summary_json import interval_json
 from kingyo.screens import estimate_means
-from kingyo.stats import NORMAL, ROUNDING, Interval, interval, percent, weighted_mean
+from kingyo.stats import NORMAL, ROUNDING, Interval, interval, interval_json, percent, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 

@@ -1,38 +1,27 @@
-"""The summary of a run for show, report and export: numbers from the store, with n and intervals."""
+"""The summary of a run, and its JSON: the stable interface of ``kingyo show --json``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import cast
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 from kingyo.evolution import (
-    BASELINES,
-    MAIN,
     Finalist,
     Front,
-    read_finalists,
-    read_front,
-    stored_objectives,
+    FrontPoint,
 )
 from kingyo.evolution.set_measures import READ, SetValue
-from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.results.best_model import best_model, predicted_test
-from kingyo.results.comparisons import PairedComparison, compare_on_test
-from kingyo.results.estimates import FitEstimate, estimate
-from kingyo.results.layer_paths import NamedPath, read_run_layers
-from kingyo.results.model_result import MIXTURES, ModelResult, read_model_result
+from kingyo.results.comparisons import PairedComparison
+from kingyo.results.estimates import FitEstimate
+from kingyo.results.layer_paths import NamedPath
+from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.set_values import SetRow, measure_text
-from kingyo.results.summary_json import summary_json
 from kingyo.results.trials import row_title
-from kingyo.run.config import WEIGHT_SEARCH
-from kingyo.run.extensions import Extension, TestReading, note_on_test, read_extensions, readings_of_test
-from kingyo.run.later_controls import control_command, missing_controls
-from kingyo.run.renewals import Renewal, renewals
-from kingyo.run.trained_control import TrainedControl, read_training
-from kingyo.stats import Interval, mean_name, percent
-from kingyo.store import EvaluationRow, RunStore
+from kingyo.run.extensions import Extension, TestReading
+from kingyo.run.renewals import Renewal
+from kingyo.run.trained_control import TrainedControl
+from kingyo.stats import Interval, interval_json, mean_name, percent
 from kingyo.tasks import NearDuplicates
 from kingyo.types import SPLITS, Split
 
@@ -159,86 +148,7 @@ class RunSummary:
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON of ``kingyo show --json``."""
-        return summary_json(self)
-
-
-def summarize(store: RunStore) -> RunSummary:
-    """Read the summary of a run, finished or not."""
-    fits = [row for row in store.summaries("fit") if row.search in (WEIGHT_SEARCH, MAIN)]
-    baselines = {
-        str(trial.name): read_model_result(store, str(trial.name), trial) for trial in store.trials(BASELINES)
-    }
-    controls = _winners(store)
-    winner, leader = controls.pop(MAIN, None), _leader(store, fits)
-    child, objectives = winner or leader, stored_objectives(store)
-    others = [*baselines.values(), *controls.values()]
-    return RunSummary(
-        run=str(store.fact("name")),
-        folder=str(store.folder),
-        status=store.status(),
-        trials=len(fits),
-        failures=sum(row.failure is not None for row in fits),
-        item_evaluations=store.item_evaluations(),
-        copied=store.copied_scores(),
-        seconds=store.seconds(),
-        items={split: len(items) for split, items in store.items().items()},
-        leader=leader,
-        winner=winner,
-        baselines=baselines,
-        controls=controls,
-        comparisons=() if winner is None else compare_on_test(store, winner, others),
-        best=None
-        if winner is None
-        else best_model(store, [winner, *controls.values()], [*baselines.values()]),
-        finalists=() if winner is None else read_finalists(store, MAIN),
-        predicted=None if winner is None or objectives.by_set else predicted_test(store, winner),
-        winner_score=_fit_value(fits, winner),
-        leader_score=_fit_value(fits, leader),
-        weights=objectives.tasks,
-        objectives=objectives.names,
-        decided_by=objectives.title if objectives.by_set else None,
-        notes=tuple(cast("list[str]", store.fact("notes") or [])),
-        near_duplicates=_near_duplicates(store),
-        front=read_front(store, MAIN) if objectives.names else Front(),
-        path=None if child is None else read_run_layers(store).read(read_recipe(child.trial)),
-        extensions=read_extensions(store),
-        readings=readings_of_test(store),
-        test_note=_note_on_test(store),
-        renewals=renewals(store),
-        controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
-        estimate=None if child is None else estimate(store, child.trial),
-        training=read_training(store),
-    )
-
-
-def _winners(store: RunStore) -> dict[str, ModelResult]:
-    """Return search -> its winner, for the searches that have one."""
-    winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
-    return {name: read_model_result(store, name, trial) for name, trial in winners.items() if trial}
-
-
-def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | None:
-    """Return the best trial of the last search with any success."""
-    scored = [row for row in fits if row.value is not None]
-    ranks = [(row.value, -row.trial) for row in scored if row.search == scored[-1].search]
-    return read_model_result(store, "leader", store.trial(-max(ranks)[1])) if ranks else None
-
-
-def _fit_value(fits: Sequence[EvaluationRow], model: ModelResult | None) -> float | None:
-    """Return the fit score of a model as its search was told."""
-    return next((row.value for row in fits if model and row.trial == model.trial.id), None)
-
-
-def _note_on_test(store: RunStore) -> str | None:
-    """Return what repeated readings of test mean for the winner's test score; None after one."""
-    is_read_before = any(renewal.test_was_read for renewal in renewals(store))
-    again = "Test had been read before everything was scored again." if is_read_before else None
-    return " ".join(filter(None, (note_on_test(store), again))) or None
-
-
-def _near_duplicates(store: RunStore) -> NearDuplicates | None:
-    fact = cast("dict[str, int] | None", store.fact("near_duplicates"))
-    return None if fact is None else NearDuplicates(**fact)
+        return _summary_json(self)
 
 
 def _rank(model: ModelResult) -> tuple[float, float, float]:
@@ -246,3 +156,136 @@ def _rank(model: ModelResult) -> tuple[float, float, float]:
         return -math.inf if value is None else value.score
 
     return score(model.counts_on("test")), score(model.counts_on("validation")), score(model.counts_on("fit"))
+
+
+def _summary_json(summary: RunSummary) -> dict[str, object]:
+    """Return a summary as JSON. Keys that do not apply to a run are left out."""
+    near = summary.near_duplicates
+    return {
+        "run": summary.folder,
+        "status": summary.status,
+        "trials": summary.trials,
+        "failures": summary.failures,
+        "notes": list(summary.notes),
+        **({} if near is None else {"near_duplicates": asdict(near)}),
+        "item_evaluations": summary.item_evaluations,
+        "copied": summary.copied,
+        "seconds": round(summary.seconds, 3),
+        "leader": _leader(summary),
+        "winner": _winner(summary),
+        "best": None if summary.best is None else _named(summary.best),
+        "finalists": [asdict(finalist) for finalist in summary.finalists],
+        "predicted": interval_json(summary.predicted),
+        "told": summary.winner_score,
+        **({} if summary.decided_by is None else {"decided_by": summary.decided_by}),
+        **_models(summary),
+        **_history(summary),
+        "controls_to_run": dict(summary.controls_to_run),
+        **({} if summary.training is None else {"training": summary.training.to_json()}),
+        **({"front": _front(summary)} if summary.objectives else {}),
+    }
+
+
+def _winner(summary: RunSummary) -> dict[str, object] | None:
+    winner = summary.winner
+    if winner is None:
+        return None
+    return {
+        "trial": winner.trial.asked.number,
+        "genome": list(winner.genome),
+        "recipe": winner.recipe,
+        **_path_and_estimate(summary),
+        **_scores(winner),
+    }
+
+
+def _leader(summary: RunSummary) -> dict[str, object] | None:
+    leader = summary.leader
+    if leader is None:
+        return None
+    return {
+        "trial": leader.trial.asked.number,
+        "search": leader.trial.search,
+        "recipe": leader.recipe,
+        **(_path_and_estimate(summary) if summary.winner is None else {}),
+        **_scores(leader),
+    }
+
+
+def _path_and_estimate(summary: RunSummary) -> dict[str, object]:
+    path = {} if summary.path is None else {"path": summary.path.to_json()}
+    return {**path, "estimate": None if summary.estimate is None else summary.estimate.to_json()}
+
+
+def _models(summary: RunSummary) -> dict[str, object]:
+    models = (*summary.models, *((summary.leader,) if summary.leader else ()))
+    return {
+        "baselines": {name: _scores(model) for name, model in summary.baselines.items()},
+        "controls": {
+            name: {"trial": model.trial.asked.number, **_scores(model)}
+            for name, model in summary.controls.items()
+        },
+        "cut": {"winner" if model is summary.winner else model.name: dict(model.cut) for model in models},
+        "comparisons": {comparison.other: _comparison(comparison) for comparison in summary.comparisons},
+    }
+
+
+def _history(summary: RunSummary) -> dict[str, object]:
+    return {
+        "extensions": [
+            {"at": each.at, "more": dict(each.more), "test_was_read": each.test_was_read}
+            for each in summary.extensions
+        ],
+        "test_readings": [
+            {"trial": reading.trial, "after": [dict(extension.more) for extension in reading.after]}
+            for reading in summary.readings
+        ],
+        "test_note": summary.test_note,
+        "accepted_changes": [asdict(each) for each in summary.renewals if each.archive is None],
+        "rescored": [asdict(each) for each in summary.renewals if each.archive is not None],
+    }
+
+
+def _named(model: ModelResult) -> dict[str, object]:
+    return {"name": model.name, "search": model.trial.search, "trial": model.trial.asked.number}
+
+
+def _scores(model: ModelResult) -> dict[str, object]:
+    tasks = {name: _by_split(own) for name, own in model.tasks.items()}
+    return {
+        **{split: interval_json(model.on(split)) for split in SPLITS},
+        **({"tasks": tasks} if tasks else {}),
+        **({"set_measures": [asdict(value) for value in model.sets]} if model.sets else {}),
+    }
+
+
+def _by_split(intervals: Mapping[Split, Interval]) -> dict[str, object]:
+    return {split: interval_json(intervals.get(split)) for split in SPLITS}
+
+
+def _comparison(comparison: PairedComparison) -> dict[str, object]:
+    numbers = interval_json(comparison.difference) or {}
+    return {**numbers, "p": comparison.p, "test": comparison.test, "alike": comparison.is_alike}
+
+
+def _front(summary: RunSummary) -> dict[str, object]:
+    knee, names = summary.front.knee, summary.objectives
+    return {
+        "objectives": list(names),
+        "knee": knee and knee.trial.asked.number,
+        "points": [
+            {
+                "trial": point.trial.asked.number,
+                "objectives": dict(zip(names, point.objectives, strict=True)),
+                "mean": point.value,
+                "estimated": point.is_partial,
+                **({"raw": _raw(names, point)} if point.is_partial else {}),
+            }
+            for point in summary.front.points
+        ],
+    }
+
+
+def _raw(names: tuple[str, ...], point: FrontPoint) -> dict[str, object]:
+    means = zip(names, point.raw, strict=True)
+    return {name: {"score": mean[0], "n": mean[1]} for name, mean in means if mean is not None}

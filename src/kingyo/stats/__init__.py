@@ -4,7 +4,7 @@ All random methods take a seed. scipy is imported where it is used, so that othe
 """
 
 from kingyo.stats.checks import NORMAL, Array
-from kingyo.stats.intervals import ROUNDING, Interval, mean_name, percent
+from kingyo.stats.intervals import ROUNDING, Interval, interval_json, mean_name, percent
 from kingyo.stats.means import (
     bounded_mean,
     interval,
@@ -24,6 +24,7 @@ __all__ = [
     "PairedDifference",
     "bounded_mean",
     "interval",
+    "interval_json",
     "lower_quantile",
     "mcnemar",
     "mean_name",

@@ -56,3 +56,10 @@ def percent(value: float) -> str:
 def mean_name(weights: Iterable[float]) -> str:
     """Return ``mean``, or ``weighted mean`` if the weights differ."""
     return "weighted mean" if len(set(weights)) > 1 else "mean"
+
+
+def interval_json(value: Interval | None) -> dict[str, object] | None:
+    """Return score, n, low and high."""
+    if value is None:
+        return None
+    return {"score": value.score, "n": value.n, "low": value.low, "high": value.high}

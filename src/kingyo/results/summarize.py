@@ -1,0 +1,108 @@
+"""Read the summary of a run from its store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from kingyo.evolution import (
+    BASELINES,
+    MAIN,
+    Front,
+    read_finalists,
+    read_front,
+    stored_objectives,
+)
+from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.results.best_model import best_model, predicted_test
+from kingyo.results.comparisons import compare_on_test
+from kingyo.results.estimates import estimate
+from kingyo.results.layer_paths import read_run_layers
+from kingyo.results.model_result import ModelResult, read_model_result
+from kingyo.results.summary import RunSummary
+from kingyo.run.config import WEIGHT_SEARCH
+from kingyo.run.extensions import note_on_test, read_extensions, readings_of_test
+from kingyo.run.later_controls import control_command, missing_controls
+from kingyo.run.renewals import renewals
+from kingyo.run.trained_control import read_training
+from kingyo.store import EvaluationRow, RunStore
+from kingyo.tasks import NearDuplicates
+
+
+def summarize(store: RunStore) -> RunSummary:
+    """Read the summary of a run, finished or not."""
+    fits = [row for row in store.summaries("fit") if row.search in (WEIGHT_SEARCH, MAIN)]
+    baselines = {
+        str(trial.name): read_model_result(store, str(trial.name), trial) for trial in store.trials(BASELINES)
+    }
+    controls = _winners(store)
+    winner, leader = controls.pop(MAIN, None), _leader(store, fits)
+    child, objectives = winner or leader, stored_objectives(store)
+    others = [*baselines.values(), *controls.values()]
+    return RunSummary(
+        run=str(store.fact("name")),
+        folder=str(store.folder),
+        status=store.status(),
+        trials=len(fits),
+        failures=sum(row.failure is not None for row in fits),
+        item_evaluations=store.item_evaluations(),
+        copied=store.copied_scores(),
+        seconds=store.seconds(),
+        items={split: len(items) for split, items in store.items().items()},
+        leader=leader,
+        winner=winner,
+        baselines=baselines,
+        controls=controls,
+        comparisons=() if winner is None else compare_on_test(store, winner, others),
+        best=None
+        if winner is None
+        else best_model(store, [winner, *controls.values()], [*baselines.values()]),
+        finalists=() if winner is None else read_finalists(store, MAIN),
+        predicted=None if winner is None or objectives.by_set else predicted_test(store, winner),
+        winner_score=_fit_value(fits, winner),
+        leader_score=_fit_value(fits, leader),
+        weights=objectives.tasks,
+        objectives=objectives.names,
+        decided_by=objectives.title if objectives.by_set else None,
+        notes=tuple(cast("list[str]", store.fact("notes") or [])),
+        near_duplicates=_near_duplicates(store),
+        front=read_front(store, MAIN) if objectives.names else Front(),
+        path=None if child is None else read_run_layers(store).read(read_recipe(child.trial)),
+        extensions=read_extensions(store),
+        readings=readings_of_test(store),
+        test_note=_note_on_test(store),
+        renewals=renewals(store),
+        controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
+        estimate=None if child is None else estimate(store, child.trial),
+        training=read_training(store),
+    )
+
+
+def _winners(store: RunStore) -> dict[str, ModelResult]:
+    """Return search -> its winner, for the searches that have one."""
+    winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
+    return {name: read_model_result(store, name, trial) for name, trial in winners.items() if trial}
+
+
+def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | None:
+    """Return the best trial of the last search with any success."""
+    scored = [row for row in fits if row.value is not None]
+    ranks = [(row.value, -row.trial) for row in scored if row.search == scored[-1].search]
+    return read_model_result(store, "leader", store.trial(-max(ranks)[1])) if ranks else None
+
+
+def _fit_value(fits: Sequence[EvaluationRow], model: ModelResult | None) -> float | None:
+    """Return the fit score of a model as its search was told."""
+    return next((row.value for row in fits if model and row.trial == model.trial.id), None)
+
+
+def _note_on_test(store: RunStore) -> str | None:
+    """Return what repeated readings of test mean for the winner's test score; None after one."""
+    is_read_before = any(renewal.test_was_read for renewal in renewals(store))
+    again = "Test had been read before everything was scored again." if is_read_before else None
+    return " ".join(filter(None, (note_on_test(store), again))) or None
+
+
+def _near_duplicates(store: RunStore) -> NearDuplicates | None:
+    fact = cast("dict[str, int] | None", store.fact("near_duplicates"))
+    return None if fact is None else NearDuplicates(**fact)
