@@ -40,7 +40,7 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"search": {"screen": {"block": True}}}, "search.screen: block: expected a whole number"),
         ({"search": {"settings": {"sigma": True}, "strategy": "cma-es"}}, "sigma: expected a number"),
         ({"search": {"screen": {"items": 2.5}}}, "search.screen: items: expected a whole number"),
-        ({"search": {"screen": {"alpha": 1.5}}}, "search.screen.alpha: expected between 0 and 1"),
+        ({"search": {"screen": {"alpha": 1.5}}}, "search.screen.alpha: expected a number between 0 and 1"),
         ({"search": {"screen": {"rule": "halving"}}}, "search.screen: rule: expected 'none' or 'racing'"),
         ({"search": {"screen": {"choose": 3}}}, "search.screen: choose: expected 'informative'"),
         ({"search": {"screen": {"keep": 0}}}, "search.screen.keep: expected a number"),
@@ -172,7 +172,7 @@ def test_missing_files(world: World) -> None:
 
 
 def test_the_base_is_no_source_of_a_method_on_a_base(world: World) -> None:
-    says = "in a run.yaml, take the base out of `sources`"
+    says = "in a run.yaml, remove the base from `sources`"
     refused(world, "evolve", world.config(sources={"a": "a", "z": "base"}), says=says)
 
 
@@ -348,8 +348,8 @@ def test_a_database_with_a_torn_page(finished: World, world: World) -> None:
         ("items SET content = '[]'", "an item has changed"),
         ("searches SET description = '3'", "is not a dict"),
         ("outcomes SET objectives = '7'", "the objectives of trial"),
-        ("trials SET recipe = 'x'", "received what is no JSON"),
-        ("trials SET recipe = '[]'", "received what is no mapping"),
+        ("trials SET recipe = 'x'", "not JSON"),
+        ("trials SET recipe = '[]'", "not a mapping"),
         ("trials SET recipe = '{}'", "in run.db: merge_method: nothing"),
         ("trials SET recipe_hash = 'x'", "received another recipe than that of its scores"),
     ],
@@ -415,5 +415,5 @@ def test_a_chat_template_that_fails_is_one_error_that_names_the_model(world: Wor
 def test_answers_that_cannot_be_written_are_told_before_a_model_is_scored(world: World, where: str) -> None:
     done = world.run("evaluate", "a", "task.yaml", "--answers", where, env={"GRADED": "graded.log"})
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: --answers: expected a file that can be written; received ")
+    assert done.stderr.startswith("Error: --answers: expected a writable file; received ")
     assert not (world.folder / "graded.log").exists()
