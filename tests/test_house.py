@@ -105,8 +105,10 @@ def imported_modules(path: Path) -> set[Path]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("kingyo."):
             module = PACKAGE.joinpath(*node.module.split(".")[1:])
-            found.add(module.with_suffix(".py"))
-            found.update(module / f"{alias.name}.py" for alias in node.names)
+            names = {module / f"{alias.name}.py" for alias in node.names}
+            found.update(names, {module.with_suffix(".py")})
+            if not all(name.is_file() for name in names):
+                found.add(module / "__init__.py")
     return {each for each in found if each.is_file() and room(each) == room(path)}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Never, Self
 
-from kingyo.models.kinds import AllRead
+from kingyo.models.kinds.kind import AllRead
 from kingyo.models.loading import load_context, load_tokenizer
 from kingyo.models.tokens import Text, require_room
 

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.models.kinds import (
-    DEFAULT,
-    MODEL_KINDS,
-    BatchMemory,
-    CardPart,
-    Config,
-    LoadOptions,
-    Options,
-    Workload,
-)
+from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Workload
+from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import CutAware, Example, GeneratesText, Item, RatesText
 
 if TYPE_CHECKING:

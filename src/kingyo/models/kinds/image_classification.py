@@ -10,7 +10,8 @@ from typing import Any, Never, cast
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.models.images import ImageProcessor, require_takes
-from kingyo.models.kinds import MODEL_KINDS, AllRead, CardPart, Config, LoadOptions, Options, Workload
+from kingyo.models.kinds.kind import AllRead, CardPart, Config, LoadOptions, Options, Workload
+from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import MEDIA, Item, Media, RatesClasses
 
 NAME = "image-classification"
