@@ -1,6 +1,6 @@
 """Measure how often 95 % intervals of graded scores contain the true mean: kingyo and scipy's BCa bootstrap.
 
-    python benchmarks/interval_coverage.py --runs 2000  (tables of docs/statistics.md; ten minutes on one core)
+    python benchmarks/interval_coverage.py --runs 2000  (tables of docs/statistics.md; ten minutes)
 
 Scores, or differences of scores on one item, are drawn from distributions with known means.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -118,6 +119,20 @@ def test_no_circle_inside_a_room() -> None:
         for path in ends:
             del below[path]
     assert sorted(str(path.relative_to(PACKAGE)) for path in below) == []
+
+
+def test_the_architecture_page_names_files_that_exist() -> None:
+    page = (TESTS.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| ((?:`[a-z_]+/`)) \| (.+) \|$", page)
+    names = [(cell.strip("`/"), name) for cell, files in rows for name in re.findall(r"`([a-z_]+)/?`", files)]
+    gone = [
+        (folder, name)
+        for folder, name in names
+        if name not in {"budget", "describe"}
+        and not (PACKAGE / folder / f"{name}.py").is_file()
+        and not (PACKAGE / folder / name).is_dir()
+    ]
+    assert len(names) > 100 and gone == []
 
 
 def test_no_test_is_imported_from_another() -> None:
