@@ -36,7 +36,7 @@ def test_a_path_is_bred_resumed_reported_and_exported(world: World) -> None:
     card = (world.folder / "out" / "README.md").read_text()
     assert "A path through " in card
     assert "with embeddings and head of a, bred by" in card
-    assert "relative to" not in card
+    assert "relative to their base" not in card
     done = world.run("evaluate", "out", "runs/small", "--json")
     assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
 
