@@ -33,8 +33,8 @@ SHARED |= {"shared_expert_intermediate_size": 16}
 
 def maker(family: str, head: str = "ForCausalLM", config: str | None = None, **shape: Any) -> Any:
     def make() -> PreTrainedModel:
-        made = getattr(transformers, config or f"{family}Config")(**shape)
-        return getattr(transformers, f"{family}{head}")(made).eval().requires_grad_(False)
+        model_config = getattr(transformers, config or f"{family}Config")(**shape)
+        return getattr(transformers, f"{family}{head}")(model_config).eval().requires_grad_(False)
 
     return make
 
@@ -86,7 +86,7 @@ def logits(model: PreTrainedModel) -> Tensor:
 @torch.inference_mode()
 def cached_logits(model: PreTrainedModel) -> Tensor:
     """The same logits, the tokens coming in pieces, with a key-value cache."""
-    found: list[Tensor] = []
+    logits_: list[Tensor] = []
     cache: dict[str, Any] = {}
     for start, stop in ((0, 12), (12, 13), (13, 14), (14, 20)):
         out = model(
@@ -98,8 +98,8 @@ def cached_logits(model: PreTrainedModel) -> Tensor:
         )
         name = "cache" if "cache" in out else "past_key_values"
         cache = {name: out[name]}
-        found.append(out.logits)
-    return torch.cat(found, dim=1)
+        logits_.append(out.logits)
+    return torch.cat(logits_, dim=1)
 
 
 def far(one: Tensor, other: Tensor) -> float:

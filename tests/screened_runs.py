@@ -145,11 +145,11 @@ def journey(
     limits: Limits = BUDGET,
     notify: Callable[[Event], None] = ignore_events,
 ) -> Journey:
-    made = build(strategy, AXES, 3, STRATEGIES[strategy]) if isinstance(strategy, str) else strategy
+    built = build(strategy, AXES, 3, STRATEGIES[strategy]) if isinstance(strategy, str) else strategy
     main = Search(
         name=MAIN,
         space=Space4(),
-        strategy=made,
+        strategy=built,
         limits=limits,
         screen=RULES[rule],
         seed=3,

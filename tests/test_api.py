@@ -93,9 +93,9 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
     with pytest.raises(kingyo.KingyoError, match="other"):
         kingyo.merge({**RECIPE, "base_model": "other"}, models / "out", folder=models)
     for argument, wrong in {"recipe": [RECIPE], "out": None, "seed": 1.5, "force": "yes"}.items():
-        given = {"recipe": RECIPE, "out": models / "out", argument: wrong}
+        settings = {"recipe": RECIPE, "out": models / "out", argument: wrong}
         with pytest.raises(kingyo.KingyoError) as error:
-            kingyo.merge(**given, folder=models)  # type: ignore[arg-type]
+            kingyo.merge(**settings, folder=models)  # type: ignore[arg-type]
         assert error.value.argument == argument and "help(kingyo.merge)" in error.value.remedy
     with pytest.raises(kingyo.KingyoError) as error:
         kingyo.merge(RECIPE, models / "out", folder=models, forse=True)  # type: ignore[call-arg]

@@ -142,16 +142,16 @@ def test_the_readme_installs_in_one_way() -> None:
     assert other == [["make", "demo"]]
 
 
-def test_the_page_of_searching_has_every_preset_and_strategy() -> None:
+def test_search_md_lists_every_preset_and_strategy() -> None:
     page = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
     for name in [*PRESETS, *STRATEGIES.names()]:
         assert f"`{name}`" in page or f"preset: {name}`" in page, name
 
 
-def test_commands_of_the_page_of_merging_run_in_order(tmp_path: Path) -> None:
+def test_commands_in_merge_md_run_in_order(tmp_path: Path) -> None:
     run_in_order(ROOT / "docs" / "merge.md", tmp_path)
-    written = {path.parent.name for path in tmp_path.glob("*/config.json")}
-    assert written == {"merged", "sharded", "both"}
+    folders = {path.parent.name for path in tmp_path.glob("*/config.json")}
+    assert folders == {"merged", "sharded", "both"}
     assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1
 
 
@@ -182,7 +182,7 @@ def test_the_kind_of_model_on_its_page_keeps_its_contract(tmp_path: Path) -> Non
     prove(ROOT / "docs" / "kinds.md", tmp_path, "test_perceptron.py")
 
 
-def test_the_page_of_kinds_has_every_kind() -> None:
+def test_the_page_on_kinds_lists_every_kind() -> None:
     page = (ROOT / "docs" / "kinds.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in page for name in MODEL_KINDS.names())
 
@@ -218,16 +218,16 @@ def test_the_paths_on_the_page_of_recipes_merge(tmp_path: Path) -> None:
         llama(tmp_path / name, seed=i, layers=4)
     for i, text in enumerate(examples):
         (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
-        (made,) = load_recipes(tmp_path / "recipe.yaml").outputs
-        recipe = rooted(made.recipe, tmp_path)
+        (spec,) = load_recipes(tmp_path / "recipe.yaml").outputs
+        recipe = rooted(spec.recipe, tmp_path)
         out = to_folder(plan(recipe, open_sources(recipe)), tmp_path / str(i))
         assert open_checkpoint(str(out)).layout.n_blocks == len(recipe.path)
 
 
 def test_the_examples_of_paths_fit_to_models(tmp_path: Path) -> None:
     """With the zoo's models and items in place of their own; the page names a path of another run."""
-    found = [yaml.safe_load(text) for text in YAML.findall(REFERENCE.read_text(encoding="utf-8"))]
-    examples = [each for each in found if "space" in each]
+    documents = [yaml.safe_load(text) for text in YAML.findall(REFERENCE.read_text(encoding="utf-8"))]
+    examples = [each for each in documents if "space" in each]
     assert [each["space"] for each in examples] == ["dataflow", "hybrid"]
     zoo = {
         "sources": {"ja": str(ROOT / "zoo" / "ja"), "math": str(ROOT / "zoo" / "math-en")},
@@ -243,13 +243,15 @@ def test_the_examples_of_paths_fit_to_models(tmp_path: Path) -> None:
         assert "main" in {search.name for search in run.all_searches}
 
 
-def test_the_page_of_merging_has_every_option() -> None:
+def test_merge_md_lists_every_option() -> None:
     page, of_mergekit = (ROOT / "docs" / "merge.md").read_text(encoding="utf-8").split("## mergekit's flags")
     told_of = set(re.findall(r"(?<=`)-[-\w]+", of_mergekit))
     assert {name for name in MERGE.names if not name.startswith("--no-")} <= told_of
     env = {**os.environ, "COLUMNS": "120"}
-    told = subprocess.run(command("merge", "--help"), env=env, capture_output=True, text=True, check=True)
-    options = set(re.findall(r"(?<![\w-])--[a-z-]+", told.stdout)) - {"--help"}
+    help_text = subprocess.run(
+        command("merge", "--help"), env=env, capture_output=True, text=True, check=True
+    )
+    options = set(re.findall(r"(?<![\w-])--[a-z-]+", help_text.stdout)) - {"--help"}
     assert len(options) >= 10
     assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
 
@@ -302,7 +304,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
-def test_the_reference_has_every_key_of_run_yaml(heading: str) -> None:
+def test_the_reference_lists_every_key_of_run_yaml(heading: str) -> None:
     _, _, below = REFERENCE.read_text(encoding="utf-8").partition(f"# {heading}\n")
     table = below.partition("| key | meaning | default |\n")[2].partition("\n\n")[0]
     kind = SECTIONS[heading]
@@ -320,18 +322,18 @@ def table_below(heading: str, header: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def test_the_reference_has_every_key_of_a_screen_with_its_default() -> None:
+def test_the_reference_lists_every_screen_key_with_its_default() -> None:
     rows = table_below("### search.screen\n", "| key | meaning | default |\n")
-    wanted = {field.name: field.default for field in dataclasses.fields(ScreenSettings)}
+    expected = {field.name: field.default for field in dataclasses.fields(ScreenSettings)}
     shown = {key.strip("`"): default.strip("`") for key, _, default in rows}
     open_ones = {"items": "all of fit", "choose": "informative; beside racing random"}
-    assert shown == {name: open_ones.get(name, str(value)) for name, value in wanted.items()}
-    assert [name for name, value in wanted.items() if value is None] == list(open_ones)
+    assert shown == {name: open_ones.get(name, str(value)) for name, value in expected.items()}
+    assert [name for name, value in expected.items() if value is None] == list(open_ones)
 
 
-def test_the_reference_says_of_every_preset_what_it_is() -> None:
-    found = table_below("## search\n", "| preset | strategy | screen | method |\n")
-    rows = {row[0].strip("`"): row[1:] for row in found}
+def test_the_reference_describes_every_preset() -> None:
+    table = table_below("## search\n", "| preset | strategy | screen | method |\n")
+    rows = {row[0].strip("`"): row[1:] for row in table}
     assert set(rows) == set(PRESETS)
     for name, (strategy, screen, method) in rows.items():
         chosen = PRESETS[name]
@@ -347,27 +349,27 @@ def test_the_reference_says_of_every_preset_what_it_is() -> None:
         assert chosen.then is None or method.endswith(f"then paths by `{chosen.then}`")
 
 
-def test_the_reference_says_which_preset_each_space_has() -> None:
-    (said,) = (
+def test_the_reference_lists_the_default_preset_of_each_space() -> None:
+    (default,) = (
         row[2] for row in table_below("## search\n", "| key | meaning | default |\n") if row[0] == "`preset`"
     )
-    assert {*re.findall(r"`(\w+)`", said)} == set(DEFAULT_PRESETS.values())
+    assert {*re.findall(r"`(\w+)`", default)} == set(DEFAULT_PRESETS.values())
     others = {space: name for space, name in DEFAULT_PRESETS.items() if name != DEFAULT_PRESETS["parameters"]}
-    assert said.startswith(f"`{DEFAULT_PRESETS['parameters']}`")
-    assert all(f"`space: {space}` `{name}`" in said for space, name in others.items())
+    assert default.startswith(f"`{DEFAULT_PRESETS['parameters']}`")
+    assert all(f"`space: {space}` `{name}`" in default for space, name in others.items())
 
 
-def test_the_reference_has_every_name_that_a_key_may_have() -> None:
+def test_the_reference_lists_every_accepted_name() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
     for name in [*METHODS.names(), *STRATEGIES.names(), *GRADERS.names(), *PRESETS]:
         assert f"`{name}`" in text, name
 
 
 def test_the_examples_of_the_reference_work(tmp_path: Path) -> None:
-    found = re.findall(
+    examples = re.findall(
         r"^```(yaml|python)\n(.*?)^```", REFERENCE.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
-    blocks = dict(reversed(found))  # the first of each
+    blocks = dict(reversed(examples))  # the first of each
     config = parse_config(yaml.safe_load(blocks["yaml"]), "the example")
     assert config.task.grader == ["mine.py:grade", {"language": "de"}]
     (tmp_path / "mine.py").write_text(blocks["python"], encoding="utf-8")

@@ -66,14 +66,14 @@ def room(path: Path) -> str:
 
 
 def imported_rooms(path: Path) -> set[str]:
-    found: set[str] = set()
+    rooms: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "kingyo":
             names = node.module.split(".")[1:]
-            found.update(names[:1] or [alias.name for alias in node.names if (PACKAGE / alias.name).exists()])
+            rooms.update(names[:1] or [alias.name for alias in node.names if (PACKAGE / alias.name).exists()])
         elif isinstance(node, ast.Import):
-            found.update(alias.name.split(".")[1] for alias in node.names if alias.name.startswith("kingyo."))
-    return found
+            rooms.update(alias.name.split(".")[1] for alias in node.names if alias.name.startswith("kingyo."))
+    return rooms
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -102,15 +102,15 @@ def test_every_class_has_a_name_of_its_own() -> None:
 
 def imported_modules(path: Path) -> set[Path]:
     """Return the modules of the same room that a module imports: within functions and for types, too."""
-    found: set[Path] = set()
+    rooms: set[Path] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("kingyo."):
             module = PACKAGE.joinpath(*node.module.split(".")[1:])
             names = {module / f"{alias.name}.py" for alias in node.names}
-            found.update(names, {module.with_suffix(".py")})
+            rooms.update(names, {module.with_suffix(".py")})
             if not all(name.is_file() for name in names):
-                found.add(module / "__init__.py")
-    return {each for each in found if each.is_file() and room(each) == room(path)}
+                rooms.add(module / "__init__.py")
+    return {each for each in rooms if each.is_file() and room(each) == room(path)}
 
 
 def test_no_circle_inside_a_room() -> None:

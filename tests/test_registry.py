@@ -28,19 +28,19 @@ def test_files_of_the_same_name_are_loaded_apart_and_may_postpone_annotations(tm
     assert one.__module__ != two.__module__
 
 
-def test_a_file_is_loaded_again_when_it_or_what_it_imports_has_changed(
+def test_a_file_is_reloaded_if_it_or_an_import_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: Registry[list[int]] = Registry("strategy", "kingyo.strategies", "kingyo.strategies")
+    registry: Registry[list[int]] = Registry("strategy", "kingyo.strategies", "kingyo.strategies")
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "behind_own.py").write_text("N = 1\n")
     (tmp_path / "own.py").write_text("from behind_own import N\nVALUE = [N]\n")
-    first = found.get("own.py:VALUE", tmp_path)
-    assert first == [1] and found.get("own.py:VALUE", tmp_path) is first
+    first = registry.get("own.py:VALUE", tmp_path)
+    assert first == [1] and registry.get("own.py:VALUE", tmp_path) is first
     (tmp_path / "behind_own.py").write_text("N = 2\n")  # within the second, and of the same size
-    assert found.get("own.py:VALUE", tmp_path) == [2]
+    assert registry.get("own.py:VALUE", tmp_path) == [2]
     (tmp_path / "own.py").write_text("from behind_own import N\nVALUE = [7]\n")
-    assert found.get("own.py:VALUE", tmp_path) == [7]
+    assert registry.get("own.py:VALUE", tmp_path) == [7]
 
 
 def test_an_installed_plug_in_that_does_not_import_is_named(
@@ -51,7 +51,7 @@ def test_an_installed_plug_in_that_does_not_import_is_named(
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: lost\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text("[kingyo.lost]\nmine = no_such_module:Mine\n")
     monkeypatch.syspath_prepend(tmp_path)
-    found: Registry[object] = Registry("strategy", "kingyo.strategies", "kingyo.lost")
-    assert found.names() == ["mine"]
+    registry: Registry[object] = Registry("strategy", "kingyo.strategies", "kingyo.lost")
+    assert registry.names() == ["mine"]
     with pytest.raises(KingyoError, match=r"plug-in mine \(no_such_module:Mine\).*No module named"):
-        found.get("mine")
+        registry.get("mine")

@@ -30,8 +30,8 @@ KNOWN = {"base": 0, "a": 1, "uniform": 4}
 
 
 def scores(solved: int, split: Split = "fit") -> Evaluation:
-    found = [ItemScore(item.id, float(n < solved), "?") for n, item in enumerate(SPLITS[split])]
-    return Evaluation(scores=tuple(found))
+    item_scores = [ItemScore(item.id, float(n < solved), "?") for n, item in enumerate(SPLITS[split])]
+    return Evaluation(scores=tuple(item_scores))
 
 
 def recipe(*genome: float) -> Recipe:
@@ -87,14 +87,14 @@ class Written:
 AXES = [{"name": f"weight/{who}/all", "low": 0.0, "high": 1.5} for who in ("a", "b")]
 
 
-def test_zero_is_told_after_the_baselines_and_after_the_search(tmp_path: Path) -> None:
-    found = Written(tmp_path / "first", {"base": 0, "uniform": 0}).advice()
-    assert list(found) == ["zero"]
-    assert found["zero"].what == "All 2 baselines score 0 % on fit."
-    assert "--trial uniform --answers 5" in found["zero"].remedy
-    found = Written(tmp_path / "then", {"base": 0, "uniform": 0}).search([0] * 5).advice()
-    assert list(found) == ["zero"] and "All 2 baselines and 5 candidates" in found["zero"].what
-    assert "--trial 0 --answers 5" in found["zero"].remedy
+def test_all_zero_scores_are_reported_after_baselines_and_search(tmp_path: Path) -> None:
+    advice = Written(tmp_path / "first", {"base": 0, "uniform": 0}).advice()
+    assert list(advice) == ["zero"]
+    assert advice["zero"].what == "All 2 baselines score 0 % on fit."
+    assert "--trial uniform --answers 5" in advice["zero"].remedy
+    advice = Written(tmp_path / "then", {"base": 0, "uniform": 0}).search([0] * 5).advice()
+    assert list(advice) == ["zero"] and "All 2 baselines and 5 candidates" in advice["zero"].what
+    assert "--trial 0 --answers 5" in advice["zero"].remedy
     assert "zero" not in Written(tmp_path / "works", {"base": 0, "uniform": 0}).search([0, 0, 1, 0]).advice()
 
 
@@ -102,19 +102,19 @@ def test_bounds_are_not_doubted_after_a_few_candidates(tmp_path: Path) -> None:
     assert "broken" not in Written(tmp_path / "run").search([0] * 5).advice()
 
 
-def test_candidates_that_all_break_are_told_beside_baselines_that_work(tmp_path: Path) -> None:
-    found = Written(tmp_path / "run").search([0] * 6).advice()
-    assert "All candidates so far (6) score 0 %" in found["broken"].what
-    assert "the best baseline 50.0 %" in found["broken"].what
-    assert "narrower" in found["broken"].remedy
+def test_broken_candidates_are_reported_if_baselines_work(tmp_path: Path) -> None:
+    advice = Written(tmp_path / "run").search([0] * 6).advice()
+    assert "All candidates so far (6) score 0 %" in advice["broken"].what
+    assert "the best baseline 50.0 %" in advice["broken"].what
+    assert "narrower" in advice["broken"].remedy
 
 
 @pytest.mark.parametrize(("solved", "says"), [(8, "Take harder items"), (5, "partial credit")])
 def test_scores_that_are_all_the_same(tmp_path: Path, solved: int, says: str) -> None:
     known = {"base": solved, "uniform": solved}
-    found = Written(tmp_path / "run", known).search([solved] * 4).advice()
-    assert list(found) == ["equal"] and says in found["equal"].remedy
-    assert f"{100 * solved / N_FIT:.1f} %" in found["equal"].what
+    advice = Written(tmp_path / "run", known).search([solved] * 4).advice()
+    assert list(advice) == ["equal"] and says in advice["equal"].remedy
+    assert f"{100 * solved / N_FIT:.1f} %" in advice["equal"].what
     assert "equal" not in Written(tmp_path / "other", known).search([solved, solved - 1]).advice()
 
 
@@ -124,10 +124,10 @@ def test_one_model_alone_does_not_score_the_same_as_others(tmp_path: Path) -> No
 
 def test_a_winner_at_a_bound(tmp_path: Path) -> None:
     genomes: list[Genome] = [(0.5, 0.5)] * 4 + [(1.49, 0.0)]
-    found = Written(tmp_path / "run").search([1, 2, 3, 4, 5], genomes).pick(4).advice()["bound"]
-    assert found.level == "warning"
-    assert "trial 4" in found.what and "weight/a/all at 1.5" in found.what and "weight/b" not in found.what
-    assert "`merge.parameters.weight.to` from 1.5 to 2.25" in found.remedy
+    advice = Written(tmp_path / "run").search([1, 2, 3, 4, 5], genomes).pick(4).advice()["bound"]
+    assert advice.level == "warning"
+    assert "trial 4" in advice.what and "weight/a/all at 1.5" in advice.what and "weight/b" not in advice.what
+    assert "`merge.parameters.weight.to` from 1.5 to 2.25" in advice.remedy
 
 
 @pytest.mark.parametrize(
@@ -147,15 +147,15 @@ def test_a_winner_at_a_bound(tmp_path: Path) -> None:
         ("mine.py:Mine", ("weight/a/all", 0.0, 1.0), 1.0, None),
     ],
 )
-def test_only_bounds_that_can_be_moved_are_told(
+def test_only_movable_bounds_are_reported(
     tmp_path: Path, method: str, axis: tuple[str, float, float], gene: float, move: str | None
 ) -> None:
     name, low, high = axis
     axes = [{"name": name, "low": low, "high": high}, {"name": "use/b", "low": 0, "high": 1}]
     run = Written(tmp_path / "run", method=method, axes=axes)
-    found = run.search([1, 2], [(0.4, 1.0), (gene, 1.0)]).pick(1).advice()
-    assert move is None or move in found["bound"].remedy
-    assert (move is None) == ("bound" not in found)
+    advice = run.search([1, 2], [(0.4, 1.0), (gene, 1.0)]).pick(1).advice()
+    assert move is None or move in advice["bound"].remedy
+    assert (move is None) == ("bound" not in advice)
 
 
 @pytest.mark.parametrize(
@@ -170,17 +170,17 @@ def test_only_bounds_that_can_be_moved_are_told(
     ],
 )
 def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> None:
-    found = Written(tmp_path / "run").search(solved).advice()
-    assert {"start", "stuck", "progress"} & set(found) == {kind}
+    advice = Written(tmp_path / "run").search(solved).advice()
+    assert {"start", "stuck", "progress"} & set(advice) == {kind}
     best, number = max(solved), solved.index(max(solved))
-    said = found[kind].what
-    assert "(uniform) scores 50.0 %" in said
-    assert f"best of the first {min(4, len(solved))} successful candidates " in said
-    assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f} %." in said
+    message = advice[kind].what
+    assert "(uniform) scores 50.0 %" in message
+    assert f"best of the first {min(4, len(solved))} successful candidates " in message
+    assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f} %." in message
     if kind != "progress":
-        assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in found[kind].remedy
+        assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in advice[kind].remedy
         seeds = f"kingyo evolve my.yaml --seeds 3 --run {tmp_path / 'run-seeds'}"
-        assert seeds in found[kind].remedy
+        assert seeds in advice[kind].remedy
 
 
 @pytest.mark.parametrize(
@@ -195,24 +195,24 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
 def test_more_is_of_the_budget_that_the_run_has(
     tmp_path: Path, budget: dict[str, float | None], flags: str
 ) -> None:
-    written = Written(tmp_path / "run").search([1] * 20)
-    written.store.set_fact("config", {"budget": budget})
-    assert f"`kingyo resume {tmp_path / 'run'} {flags}`" in written.advice()["start"].remedy
+    run = Written(tmp_path / "run").search([1] * 20)
+    run.store.set_fact("config", {"budget": budget})
+    assert f"`kingyo resume {tmp_path / 'run'} {flags}`" in run.advice()["start"].remedy
 
 
 def test_as_much_again_is_of_the_budget_with_what_was_added(tmp_path: Path) -> None:
     """The 20 candidates took the 3 minutes of the run.yaml and 2 more; 60 take three times as much."""
-    written = Written(tmp_path / "run").search([1] * 20)
-    written.store.set_fact("config", {"budget": {"minutes": 3}})
-    written.store.set_fact("extensions", [{"at": 0.0, "more": {"minutes": 2}, "trials": 12}])
-    assert f"`kingyo resume {tmp_path / 'run'} --minutes +15`" in written.advice()["start"].remedy
+    run = Written(tmp_path / "run").search([1] * 20)
+    run.store.set_fact("config", {"budget": {"minutes": 3}})
+    run.store.set_fact("extensions", [{"at": 0.0, "more": {"minutes": 2}, "trials": 12}])
+    assert f"`kingyo resume {tmp_path / 'run'} --minutes +15`" in run.advice()["start"].remedy
 
 
-def test_one_run_does_not_tell_how_seeds_differ(tmp_path: Path) -> None:
-    found = Written(tmp_path / "run").search([1, 2, 3]).pick(2).advice()["seeds"]
-    assert found.level == "note"
-    assert "3 finalists" in found.what
-    assert "37.5 to 62.5 % on validation (n=8)" in found.what
+def test_one_run_cannot_show_how_seeds_differ(tmp_path: Path) -> None:
+    advice = Written(tmp_path / "run").search([1, 2, 3]).pick(2).advice()["seeds"]
+    assert advice.level == "note"
+    assert "3 finalists" in advice.what
+    assert "37.5 to 62.5 % on validation (n=8)" in advice.what
 
 
 def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:
@@ -222,17 +222,17 @@ def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:
     run.store.record(failed.id, "fit", Evaluation(failure="it crashed"))
     with run.store as store:
         for trial, received in ((failed, "a failed trial"), (asked, "a trial without answers so far")):
-            with pytest.raises(KingyoError) as found:
+            with pytest.raises(KingyoError) as error:
                 worst_answers(store, trial, 5)
-            assert (found.value.argument, found.value.received) == ("--answers", received)
+            assert (error.value.argument, error.value.received) == ("--answers", received)
 
 
-def test_an_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_answer_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     item = Item(id="i", prompt="one\ntwo [bold]", answer="", choices=("x", "y"))
     answer = ItemScore("i", 0.25, "\x1b[2J\rgone\u202e金魚")
     print_answers(Console(highlight=False), [ItemAnswer(item=item, answer=answer, limit=64)])
-    said = capsys.readouterr().out
-    assert said.splitlines() == [
+    output = capsys.readouterr().out
+    assert output.splitlines() == [
         "",
         "i: 25 %",
         "prompt    one",
@@ -264,14 +264,14 @@ def test_images_are_named_where_they_are_asked_and_drawn(capsys: pytest.CaptureF
 def test_letters_and_spaces_of_all_languages_are_shown_as_they_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said = "金魚\u3000が\u00a0泳ぐ 👩\u200d🚀 می\u200cخواهم ก\u200bข"
-    answer = ItemScore("i", 1.0, said + "\ue000\u2067\u200f\x9b\udc80\u0378")
+    text = "金魚\u3000が\u00a0泳ぐ 👩\u200d🚀 می\u200cخواهم ก\u200bข"
+    answer = ItemScore("i", 1.0, text + "\ue000\u2067\u200f\x9b\udc80\u0378")
     print_answers(
         Console(highlight=False),
         [ItemAnswer(item=Item(id="i", prompt="", answer=""), answer=answer, limit=64)],
     )
     shown = capsys.readouterr().out.splitlines()[-1]
-    assert shown == f"answered  {said}" + r"\ue000\u2067\u200f\x9b\udc80\u0378"
+    assert shown == f"answered  {text}" + r"\ue000\u2067\u200f\x9b\udc80\u0378"
 
 
 def test_a_trial_that_failed_on_validation_is_shown_as_failed(

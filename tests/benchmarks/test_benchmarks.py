@@ -24,24 +24,24 @@ def results(script: str, out: Path, *arguments: str) -> list[dict[str, object]]:
 def test_archives(tmp_path: Path, setting: str) -> None:
     """Six of the candidates are known before: the five sources and their average."""
     names = ("cycleqd", "pymoo NSGA2")
-    found = results(
+    records = results(
         "archive.py",
         tmp_path / "archive.jsonl",
         *("--seeds", "1", "--candidates", "7", "--quick", "--settings", setting, "--searches", *names),
     )
-    assert [each["spent"] for each in found] == [420, 420]
-    assert all(isinstance(each["fit"], list) and len(each["fit"]) == 7 for each in found)
+    assert [each["spent"] for each in records] == [420, 420]
+    assert all(isinstance(each["fit"], list) and len(each["fit"]) == 7 for each in records)
 
 
 def test_searches(tmp_path: Path) -> None:
-    found = results(
+    records = results(
         "search.py",
         tmp_path / "search.jsonl",
         *("--first-seed", "3", "--seeds", "1", "--settings", "two", "--budget", "240"),
         *("--searches", "fast", "random", "pycma", "optuna TPE", "pymoo GA"),
     )
-    assert len(found) == 5
-    for each in found:
+    assert len(records) == 5
+    for each in records:
         trace = each["trace"]
         assert each["seed"] == 3
         assert isinstance(trace, list)
@@ -49,29 +49,29 @@ def test_searches(tmp_path: Path) -> None:
 
 
 def test_honesty(tmp_path: Path) -> None:
-    (found,) = results("honesty.py", tmp_path / "honesty.jsonl", "--runs", "1", "--settings", "four")
-    assert float(str(found["low"])) <= float(str(found["predicted"])) <= float(str(found["high"]))
+    (records,) = results("honesty.py", tmp_path / "honesty.jsonl", "--runs", "1", "--settings", "four")
+    assert float(str(records["low"])) <= float(str(records["predicted"])) <= float(str(records["high"]))
 
 
 def test_paths(tmp_path: Path) -> None:
     """All that is exact, a strategy's first evaluations, and the bars that do not depend on time."""
-    found = results(
+    records = results(
         "dataflow.py",
         tmp_path / "dataflow.jsonl",
         *("--parts", "mechanics", "strategies", "defaults", "--seeds", "1", "--evaluations", "3"),
         *("--evaluations-of-defaults", "2"),
     )
-    exact = {str(each["what"]): each for each in found if each["part"] == "mechanics"}
+    exact = {str(each["what"]): each for each in records if each["part"] == "mechanics"}
     assert exact["own layers"]["value"] == 0
     assert exact["cache"]["value"] == exact["cache"]["n"] == 700
     assert exact["export"]["value"] == 700
-    curves = [each["best"] for each in found if each["part"] == "strategies"]
+    curves = [each["best"] for each in records if each["part"] == "strategies"]
     assert len(curves) == 4
     assert all(isinstance(each, list) and len(each) == 3 for each in curves)
-    tested = [each["test"] for each in found if each["part"] == "defaults"]
+    tested = [each["test"] for each in records if each["part"] == "defaults"]
     assert len(tested) == 17
     assert len(set(map(str, tested))) > 1, "changes change something"
-    hops = [each["hops"] for each in found if each["part"] == "defaults"]
+    hops = [each["hops"] for each in records if each["part"] == "defaults"]
     assert all(isinstance(each, int) and 1 <= each <= 10 for each in hops)
 
 
@@ -81,8 +81,8 @@ def test_jumps(tmp_path: Path) -> None:
     for command in (["--paths", "4", "--json", out], ["--again", out, "--json", again]):
         done = subprocess.run([*script, *map(str, command)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    found = json.loads(out.read_text())
-    assert json.loads(again.read_text()) == found
-    told = found["3 to 12 hops, slots by depth"]["likelihood"]
-    assert all(each is None or -1 <= each["rho"] <= 1 for each in told.values())
-    assert told["−mean depth step"]["over_depth"] == 0
+    records = json.loads(out.read_text())
+    assert json.loads(again.read_text()) == records
+    likelihood = records["3 to 12 hops, slots by depth"]["likelihood"]
+    assert all(each is None or -1 <= each["rho"] <= 1 for each in likelihood.values())
+    assert likelihood["−mean depth step"]["over_depth"] == 0

@@ -115,11 +115,11 @@ def test_a_replay_repeats_recorded_merges_and_is_near_those_that_were_left_out()
 def test_contenders_meet_at_equal_cost_and_repeat_themselves() -> None:
     results: list[dict[str, object]] = []
     for name in ("default", BY_ITEMS, "pycma"):
-        found = meet(Play(world("plateau", 3), 5), name, 6)
+        records = meet(Play(world("plateau", 3), 5), name, 6)
         again = meet(Play(world("plateau", 3), 5), name, 6)
-        np.testing.assert_array_equal(found["exported"], again["exported"])
-        assert int(str(found["items"])) <= 32 * 6 + 60 * 5 + 60
-        exported, bred = np.mean(found["exported"]), np.mean(found["bred"])  # type: ignore[arg-type]
+        np.testing.assert_array_equal(records["exported"], again["exported"])
+        assert int(str(records["items"])) <= 32 * 6 + 60 * 5 + 60
+        exported, bred = np.mean(records["exported"]), np.mean(records["bred"])  # type: ignore[arg-type]
         scores = {"exported": exported, "bred": bred, "baseline": 0.4, "baseline_pool": 0.4, "best": 0.9}
         results.append(
             {
@@ -140,6 +140,6 @@ def test_contenders_meet_at_equal_cost_and_repeat_themselves() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_best_of_a_run_is_chosen_in_the_same_way_for_all_contenders(domain: Landscape, seed: int) -> None:
     play = Play(domain, seed)
-    found = play.run({}, {"candidates": 12})
-    best = play.best_of_run(found.winner)
-    np.testing.assert_array_equal(found.exported, play.row(best)[play.splits["test"]])
+    records = play.run({}, {"candidates": 12})
+    best = play.best_of_run(records.winner)
+    np.testing.assert_array_equal(records.exported, play.row(best)[play.splits["test"]])

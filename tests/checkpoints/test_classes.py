@@ -39,14 +39,14 @@ def classifier(folder: Path, names: Sequence[str]) -> Checkpoint:
     ],
 )
 @pytest.mark.parametrize("resize", [None, "pad-vocab", "truncate"])
-def test_heads_of_other_classes_are_refused(
+def test_heads_with_different_classes_are_refused(
     tmp_path: Path, names: Sequence[str], key: str, received: str, resize: str | None
 ) -> None:
     like, other = classifier(tmp_path / "like", NAMES), classifier(tmp_path / "other", names)
-    with pytest.raises(KingyoError) as told:
+    with pytest.raises(KingyoError) as error:
         fit(like, [like, other], resize=resize)
-    assert told.value.argument == f"{key} in config.json" and received in told.value.received
-    assert "resize: base" in told.value.remedy
+    assert error.value.argument == f"{key} in config.json" and received in error.value.received
+    assert "resize: base" in error.value.remedy
 
 
 @pytest.mark.parametrize("names", [("dog", "cat", "fish"), (*NAMES, "bird")])
@@ -77,16 +77,16 @@ def test_classes_are_compared_if_the_base_has_no_names(tmp_path: Path, names: Se
         base = open_checkpoint(str(restate(base.path, id2label=None)))
     one, other = classifier(tmp_path / "one", NAMES), classifier(tmp_path / "other", ("dog", "cat", "fish"))
     assert fit(base, [one]).unmerged == frozenset()
-    with pytest.raises(KingyoError, match=r"id2label\.0 in config\.json") as told:
+    with pytest.raises(KingyoError, match=r"id2label\.0 in config\.json") as error:
         fit(base, [one, other])
-    assert one.reference in told.value.expected and other.reference in told.value.received
+    assert one.reference in error.value.expected and other.reference in error.value.received
 
 
-def test_rows_of_classes_are_no_vocabulary(tmp_path: Path) -> None:
+def test_classifier_rows_are_not_a_vocabulary(tmp_path: Path) -> None:
     like, other = (classifier(tmp_path / str(n), [f"LABEL_{i}" for i in range(n)]) for n in (3, 5))
-    with pytest.raises(KingyoError, match=r"classifier\..*one shape") as told:
+    with pytest.raises(KingyoError, match=r"classifier\..*one shape") as error:
         fit(like, [other], resize="pad-vocab")
-    assert "tokenizer" not in told.value.remedy
+    assert "tokenizer" not in error.value.remedy
 
 
 def test_classes_without_a_head_are_ignored(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_the_remedy_for_a_variant_keeps_the_name_that_diffusers_reads(tmp_path: 
     assert "to diffusion_pytorch_model.safetensors" in error.value.remedy
 
 
-def test_a_component_of_models_that_are_no_pipelines_is_refused(tmp_path: Path) -> None:
+def test_a_component_needs_pipelines(tmp_path: Path) -> None:
     llama(tmp_path / "m")
     options = MergeOptions(component="unet")
     with pytest.raises(KingyoError) as error:

@@ -39,7 +39,7 @@ def test_a_plain_model_merges_into_the_language_part(tmp_path: Path) -> None:
         ("idefics3", "llama"),
     ],
 )
-def test_language_models_match_whatever_the_prefix(tmp_path: Path, eye: str, text: str) -> None:
+def test_language_models_match_with_any_prefix(tmp_path: Path, eye: str, text: str) -> None:
     vlm = open_checkpoint(str(build(eye, tmp_path / eye)))
     plain = open_checkpoint(str(build(text, tmp_path / text)))
     only = vlm.layout.parts["language"]

@@ -79,19 +79,19 @@ def test_levels_with_the_number_of_layers(folder: Path, name: str) -> None:
 def test_transformers_builds_the_chosen_layers(folder: Path, name: str, chosen: Sequence[int]) -> None:
     config = config_of(name, folder)
     before = json.dumps(config)
-    wanted = built_from(config).state_dict()
+    expected = built_from(config).state_dict()
     changed = built_from(with_layers(config, chosen)).state_dict()
     assert json.dumps(config) == before
     from kingyo.checkpoints import Layout
 
-    old, new = Layout(wanted), Layout(changed)
+    old, new = Layout(expected), Layout(changed)
     assert new.main is not None and old.main is not None
     assert list(new.main.blocks) == list(range(len(chosen)))
     for place, source in enumerate(chosen):
         assert {new.main.rest(each): changed[each].shape for each in new.main.blocks[place]} == {
-            old.main.rest(each): wanted[each].shape for each in old.main.blocks[source]
+            old.main.rest(each): expected[each].shape for each in old.main.blocks[source]
         }
-    outside = {each: tensor.shape for each, tensor in wanted.items() if old.stack(each) is not old.main}
+    outside = {each: tensor.shape for each, tensor in expected.items() if old.stack(each) is not old.main}
     assert outside == {each: t.shape for each, t in changed.items() if new.stack(each) is not new.main}
 
 

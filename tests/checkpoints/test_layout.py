@@ -115,8 +115,8 @@ def test_groups_of_llama() -> None:
 
 def test_the_order_of_names_does_not_matter() -> None:
     one, other = Layout(llama(4)), Layout(sorted(llama(4), reverse=True))
-    for how in WAYS:
-        assert one.groups(how) == other.groups(how)
+    for grouping in WAYS:
+        assert one.groups(grouping) == other.groups(grouping)
 
 
 def test_filters_are_short_and_plain() -> None:
@@ -155,26 +155,26 @@ names_of_models = st.builds(lambda model, n: model(n), st.sampled_from(MODELS), 
 
 
 @given(names_of_models | odd_names(), st.sampled_from(WAYS))
-def test_filters_resolve_to_the_group_of_each_tensor(names: list[str], how: str) -> None:
+def test_filters_resolve_to_the_group_of_each_tensor(names: list[str], grouping: str) -> None:
     layout = Layout(names)
-    if how.startswith("layers:") and int(how[7:]) > max(1, layout.n_blocks):
+    if grouping.startswith("layers:") and int(grouping[7:]) > max(1, layout.n_blocks):
         with pytest.raises(KingyoError, match="the number of blocks"):
-            layout.groups(how)
+            layout.groups(grouping)
         return
-    groups = layout.groups(how)
+    groups = layout.groups(grouping)
     assert sorted(name for group in groups.values() for name in group) == sorted(names)
     values = {group: float(i) for i, group in enumerate(groups)}
-    weight = layout.conditionals(how, values)
+    weight = layout.conditionals(grouping, values)
     levels = (Source(model="a", parameters={"weight": weight}).parameters,)
     for group, members in groups.items():
         for name in members:
             assert look_up(levels, "weight", name, layout.depth(name)) == values[group], name
 
 
-@pytest.mark.parametrize("how", ["blocks", "layers:", "layers:0", "layers:x", ""])
-def test_unknown_kinds_of_groups_are_errors(how: str) -> None:
+@pytest.mark.parametrize("grouping", ["blocks", "layers:", "layers:0", "layers:x", ""])
+def test_unknown_kinds_of_groups_are_errors(grouping: str) -> None:
     with pytest.raises(KingyoError, match="groups: expected a known name"):
-        Layout(llama(2)).groups(how)
+        Layout(llama(2)).groups(grouping)
 
 
 def test_values_for_other_groups_are_errors() -> None:

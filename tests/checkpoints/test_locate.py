@@ -146,7 +146,7 @@ class TestNamesInAFolder:
         assert path_from(run, "zoo/a", run) == "./zoo/a"
 
 
-def test_whole_models(tmp_path: Path) -> None:
+def test_full_models(tmp_path: Path) -> None:
     for name in ("m", "lora", "odd+name"):
         (tmp_path / name).mkdir()
     assert whole_model("m", tmp_path) == f"{tmp_path}/m"

@@ -74,7 +74,7 @@ def test_it_equals_the_merge_of_peft(tmp_path: Path, case: str) -> None:
     assert_as_peft(tmp_path)
 
 
-def test_every_target_is_changed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_the_targets_change(tmp_path: Path) -> None:
     llama(tmp_path / "m", layers=2)
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj", "o_proj"])
     assert_as_peft(tmp_path, changed=4)
@@ -225,7 +225,7 @@ def test_another_model_than_the_config_names_is_a_note(tmp_path: Path) -> None:
     assert opened(tmp_path).notes == ("lora was trained on org/other, and is merged into m.",)
 
 
-def test_a_head_that_follows_its_embedding_is_a_note(tmp_path: Path) -> None:
+def test_a_tied_head_is_reported_as_a_note(tmp_path: Path) -> None:
     qwen2(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["embed_tokens"])
     (note,) = opened(tmp_path).notes

@@ -42,7 +42,7 @@ def test_data_may_start_at_an_odd_byte(tmp_path: Path) -> None:
     assert map_tensor(info).equal(numbers)
 
 
-def test_writing_to_a_mapped_tensor_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+def test_writing_to_a_mapped_tensor_does_not_change_the_file(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     save_file({"a": torch.ones(8)}, file)
     map_tensor(read_header(file)["a"]).zero_()

@@ -21,7 +21,7 @@ from tests.models_on_disk import FAMILIES, llama, qwen2
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_it_reads_what_is_stored(tmp_path: Path, kind: str) -> None:
+def test_it_reads_the_stored_values(tmp_path: Path, kind: str) -> None:
     FAMILIES[kind](tmp_path / "m", dtype="bfloat16")
     checkpoint = open_checkpoint("m", tmp_path)
     stored = load_file(tmp_path / "m" / "model.safetensors")

@@ -119,7 +119,7 @@ class TestResume:
         write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint, **settings)
         assert not set(inodes(tmp_path / "out").values()) & set(kept.values())
 
-    def test_without_a_finished_shard_nothing_is_left(self, tmp_path: Path) -> None:
+    def test_without_a_finished_shard_no_files_remain(self, tmp_path: Path) -> None:
         checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
         stop(tmp_path / "new" / "out", checkpoint, after=0)
         assert [file.name for file in tmp_path.iterdir()] == ["m"]
@@ -171,7 +171,7 @@ print("done", flush=True)
 
 
 @pytest.mark.parametrize("tensors", [1, 2, 7, 12, 20, 29, 30, 31])
-def test_a_kill_at_any_moment_leaves_all_or_nothing(tmp_path: Path, tensors: int) -> None:
+def test_a_killed_write_leaves_all_or_no_files(tmp_path: Path, tensors: int) -> None:
     """Kill a second process after n of 30 tensors, or shortly after the last."""
     source = llama(tmp_path / "m")
     out = tmp_path / "folder" / "out"

@@ -127,7 +127,7 @@ def test_unknown_ways_to_resize_are_errors(tmp_path: Path) -> None:
         fit(like, [like], resize="pad_vocab")
 
 
-def test_labels_are_no_tokens(tmp_path: Path) -> None:
+def test_labels_are_not_tokens(tmp_path: Path) -> None:
     two = build("bert", tmp_path / "two")
     three = shutil.copytree(two, tmp_path / "three")
     rewrite(two, lambda all_: {**all_, "classifier.weight": torch.ones(2, 16)})

@@ -123,10 +123,10 @@ def test_stored_copies_are_merged_once(tmp_path: Path, name: str, silent: bool) 
     loaded(averaged(fitted, tmp_path / "out"))
 
 
-@pytest.mark.parametrize("eye", ["llava", "qwen3_vl", "gemma3"])
-def test_an_untied_text_model_unties_the_language_part(tmp_path: Path, eye: str) -> None:
-    text = {"llava": "llama", "qwen3_vl": "qwen3", "gemma3": "gemma3_text"}[eye]
-    vlm_folder, plain_folder = build(eye, tmp_path / "vlm"), build(text, tmp_path / "plain")
+@pytest.mark.parametrize("vlm_name", ["llava", "qwen3_vl", "gemma3"])
+def test_an_untied_text_model_unties_the_language_part(tmp_path: Path, vlm_name: str) -> None:
+    text = {"llava": "llama", "qwen3_vl": "qwen3", "gemma3": "gemma3_text"}[vlm_name]
+    vlm_folder, plain_folder = build(vlm_name, tmp_path / "vlm"), build(text, tmp_path / "plain")
     config = json.loads((vlm_folder / "config.json").read_text())
     tied_text = {**config["text_config"], "tie_word_embeddings": True}
     restate(vlm_folder, tie_word_embeddings=True, text_config=tied_text)

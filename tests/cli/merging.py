@@ -98,9 +98,9 @@ def foreseen(command: Command, *arguments: str | Path, says: str) -> None:
     refused(command, *arguments, says=says)
     dry = command("merge", *arguments, "--dry-run", "--json")
     assert dry.code == 1
-    found = json.loads(dry.out)
-    assert "mistakes" not in found["error"]
-    assert says in found["error"]["message"]
+    summary = json.loads(dry.out)
+    assert "mistakes" not in summary["error"]
+    assert says in summary["error"]["message"]
 
 
 def write_lora(folder: Path, trained_on: str) -> None:

@@ -16,6 +16,6 @@ def facts(run: Path) -> dict[str, list[tuple[object, ...]]]:
         "status": "SELECT value FROM facts WHERE key = 'status'",
     }
     with sqlite3.connect(run / "run.db") as connection:
-        found = {name: list(connection.execute(query)) for name, query in queries.items()}
+        rows_of = {name: list(connection.execute(query)) for name, query in queries.items()}
     connection.close()
-    return found
+    return rows_of

@@ -36,7 +36,7 @@ def graded(world: World, grader: str, **changes: object) -> Path:
     return world.config(task=task, budget={"candidates": 8}, controls=controls, **changes)
 
 
-def test_all_at_zero_is_told_at_once_and_at_the_end(world: World) -> None:
+def test_all_zero_scores_are_reported_at_once_and_at_the_end(world: World) -> None:
     done = world.run("evolve", graded(world, "zero"), "--run", "runs/zero")
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
@@ -45,12 +45,12 @@ def test_all_at_zero_is_told_at_once_and_at_the_end(world: World) -> None:
     later = lines.index(next(line for line in lines if "All 4 baselines and 6 candidates score 0 %" in line))
     ended = next(number for number, line in enumerate(lines) if line.startswith("Search on validation"))
     assert first < later < ended
-    said = " ".join(done.stdout.split())
-    assert "Warning: All 4 baselines and 8 candidates score 0 % on fit." in said
-    assert "kingyo show runs/zero --trial 0 --answers 5" in said
-    found = {each["kind"]: each for each in json.loads(json.dumps(world.show("runs/zero")["advice"]))}
-    assert set(found) == {"zero", "cut", "bound", "seeds"} - ({"bound"} - set(found))
-    assert found["zero"]["level"] == "warning" and "docs/zero.md" in found["zero"]["remedy"]
+    text = " ".join(done.stdout.split())
+    assert "Warning: All 4 baselines and 8 candidates score 0 % on fit." in text
+    assert "kingyo show runs/zero --trial 0 --answers 5" in text
+    advice = {each["kind"]: each for each in json.loads(json.dumps(world.show("runs/zero")["advice"]))}
+    assert set(advice) == {"zero", "cut", "bound", "seeds"} - ({"bound"} - set(advice))
+    assert advice["zero"]["level"] == "warning" and "docs/zero.md" in advice["zero"]["remedy"]
 
 
 def test_equal_scores_are_told(world: World) -> None:
@@ -61,13 +61,13 @@ def test_equal_scores_are_told(world: World) -> None:
     assert "Take harder items" not in done.stdout
 
 
-def test_a_run_that_tells_models_apart_is_not_warned_of(finished: World) -> None:
+def test_a_run_that_distinguishes_models_has_no_warning(finished: World) -> None:
     kinds = [each["kind"] for each in json.loads(json.dumps(finished.show("runs/small")["advice"]))]
     assert not {"zero", "equal", "broken"} & set(kinds)
     assert "seeds" in kinds and {"progress", "start", "stuck"} & set(kinds)
-    said = finished.run("show", "runs/small").stdout
-    assert "On fit: the best baseline (" in said and "the best of all 24 (trial " in said
-    assert "Another seed may end elsewhere." in said
+    output = finished.run("show", "runs/small").stdout
+    assert "On fit: the best baseline (" in output and "the best of all 24 (trial " in output
+    assert "Another seed may end elsewhere." in output
 
 
 def test_answers_come_with_the_worst_first(finished: World) -> None:
@@ -75,12 +75,12 @@ def test_answers_come_with_the_worst_first(finished: World) -> None:
     scores = [each["score"] for each in shown["answers"]]
     assert len(scores) == 5 and scores == sorted(scores)
     assert {"item", "prompt", "expected", "answer", "score"} <= set(shown["answers"][0])
-    said = finished.run("show", "runs/small", "--trial", "3", "--answers", "5").stdout
+    output = finished.run("show", "runs/small", "--trial", "3", "--answers", "5").stdout
     for each in shown["answers"]:
-        assert f"{each['item']}: {100 * each['score']:.0f} %" in said
-        assert f"prompt    {each['prompt']}" in said
-        assert f"expected  {each['expected']}" in said
-    assert said.count("answered  ") == 5 and "merge_method" not in said
+        assert f"{each['item']}: {100 * each['score']:.0f} %" in output
+        assert f"prompt    {each['prompt']}" in output
+        assert f"expected  {each['expected']}" in output
+    assert output.count("answered  ") == 5 and "merge_method" not in output
     all_of_them = finished.run("show", "runs/small", "--trial", "3", "--answers", "99", "--json").stdout
     assert len(json.loads(all_of_them)["answers"]) == 16
 

@@ -132,7 +132,7 @@ BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_it_is_one_clear_error_and_nothing_is_written(world: World, what: str) -> None:
+def test_bad_images_give_one_error_and_no_output(world: World, what: str) -> None:
     damage, commands, says = BAD[what]
     damage(world.folder)
     before = files(world.folder)
@@ -142,6 +142,6 @@ def test_it_is_one_clear_error_and_nothing_is_written(world: World, what: str) -
         assert done.stderr.count("\nError:") + done.stderr.startswith("Error:") == 1, done.stderr
         assert "Traceback" not in done.stderr and says in " ".join(done.stderr.split())
         assert len(done.stderr) < 1500
-        told = json.loads(world.run(*words, "--json").stdout)
-        assert says in told["error"]["message"], words
+        summary = json.loads(world.run(*words, "--json").stdout)
+        assert says in summary["error"]["message"], words
         assert files(world.folder) == before, words

@@ -171,7 +171,7 @@ def test_missing_files(world: World) -> None:
     refused(world, "evaluate", "gone", "task.yaml", says="gone")
 
 
-def test_the_base_is_no_source_of_a_method_on_a_base(world: World) -> None:
+def test_the_base_is_not_a_source_of_a_method_with_a_base(world: World) -> None:
     says = "in a run.yaml, remove the base from `sources`"
     refused(world, "evolve", world.config(sources={"a": "a", "z": "base"}), says=says)
 
@@ -220,7 +220,7 @@ def test_a_run_folder_under_a_file(world: World) -> None:
     refused(world, "evolve", "run.yaml", "--run", "task.yaml/run", says="can be written")
 
 
-def test_a_grader_that_raises_says_which_and_keeps_the_run(world: World) -> None:
+def test_an_error_in_a_grader_names_it_and_keeps_the_run(world: World) -> None:
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "grade.py:raises"}
     done = world.run("evolve", world.config(task=task))
     assert done.returncode == 1
@@ -412,7 +412,7 @@ def test_a_chat_template_that_fails_is_one_error_that_names_the_model(world: Wor
 
 
 @pytest.mark.parametrize("where", ["a", "none/answers.jsonl"])
-def test_answers_that_cannot_be_written_are_told_before_a_model_is_scored(world: World, where: str) -> None:
+def test_an_unwritable_answers_file_is_reported_before_scoring(world: World, where: str) -> None:
     done = world.run("evaluate", "a", "task.yaml", "--answers", where, env={"GRADED": "graded.log"})
     assert done.returncode == 1
     assert done.stderr.startswith("Error: --answers: expected a writable file; received ")

@@ -101,10 +101,10 @@ def export(world: World, out: Path, *options: str) -> tuple[str, str]:
     return " ".join(done.stdout.split()), " ".join(card.split())
 
 
-def test_a_parent_that_is_the_best_is_said_first(parent: tuple[World, str]) -> None:
-    world, said = parent
+def test_a_best_parent_is_reported_first(parent: tuple[World, str]) -> None:
+    world, output = parent
     sentence = "The best model of this run is the parent math-sym (validation 100.0 % [86.2, 100.0], n = 24; "
-    for text in (said, world.run("show", "runs/small").stdout):
+    for text in (output, world.run("show", "runs/small").stdout):
         line = " ".join(text.split())
         assert sentence in line
         assert line.index(sentence) < line.index("trials,") < line.index("bred (trial 0)")
@@ -114,7 +114,7 @@ def test_a_parent_that_is_the_best_is_said_first(parent: tuple[World, str]) -> N
     assert shown["winner"] is not None
 
 
-def test_bounds_without_any_known_model_are_told_before(parent: tuple[World, str]) -> None:
+def test_bounds_without_a_known_model_are_noted_before_the_run(parent: tuple[World, str]) -> None:
     world, _ = parent
     note = "the bounds of weight, 2.5 to 3, exclude every model that is known before the search"
     done = world.run("evolve", "run.yaml", "--dry-run")
@@ -124,7 +124,7 @@ def test_bounds_without_any_known_model_are_told_before(parent: tuple[World, str
     assert isinstance(notes, list) and any(str(each).startswith(note) for each in notes)
 
 
-def test_the_report_says_it_in_its_headline(parent: tuple[World, str]) -> None:
+def test_the_reports_headline_names_the_best_model(parent: tuple[World, str]) -> None:
     world, _ = parent
     assert world.run("report", "runs/small").returncode == 0
     report = (world.folder / "runs" / "small" / "report.html").read_text(encoding="utf-8")
@@ -135,14 +135,14 @@ def test_the_report_says_it_in_its_headline(parent: tuple[World, str]) -> None:
 
 def test_the_parent_is_exported_as_a_copy(parent: tuple[World, str], tmp_path: Path) -> None:
     world, _ = parent
-    said, card = export(world, tmp_path / "best")
-    assert "the parent math-sym, a copy of it. On test" in said
-    assert "The best model of this run is the parent math-sym" in said
-    assert "`--search main` writes the bred model" in said
+    output, card = export(world, tmp_path / "best")
+    assert "the parent math-sym, a copy of it. On test" in output
+    assert "The best model of this run is the parent math-sym" in output
+    assert "`--search main` writes the bred model" in output
     own = load_file(ROOT / "zoo" / "math-sym" / "model.safetensors")
-    written = load_file(tmp_path / "best" / "model.safetensors")
-    assert set(written) == set(own)
-    assert all(torch.equal(written[name], tensor.float()) for name, tensor in own.items())
+    saved = load_file(tmp_path / "best" / "model.safetensors")
+    assert set(saved) == set(own)
+    assert all(torch.equal(saved[name], tensor.float()) for name, tensor in own.items())
     assert "A copy of the parent math-sym of the run small in float32, written by kingyo" in card
     assert "Nothing was merged or trained" in card
     assert "- no search: it is a model that the run compares with" in card
@@ -161,9 +161,9 @@ def test_the_parent_is_exported_as_a_copy(parent: tuple[World, str], tmp_path: P
 
 def test_the_bred_model_can_still_be_exported(parent: tuple[World, str], tmp_path: Path) -> None:
     world, _ = parent
-    said, card = export(world, tmp_path / "main", "--search", "main")
-    assert "trial 0 of the main search" in said
-    assert "The best model of this run" not in said
+    output, card = export(world, tmp_path / "main", "--search", "main")
+    assert "trial 0 of the main search" in output
+    assert "The best model of this run" not in output
     assert "A merge of math-sym, sort relative to their base, bred by kingyo" in card
     assert "The best model of this run is the parent math-sym" in card
     assert (tmp_path / "main" / "recipe.yaml").read_text() != ""
@@ -172,16 +172,16 @@ def test_the_bred_model_can_still_be_exported(parent: tuple[World, str], tmp_pat
 def test_the_winner_of_a_control_is_exported_when_it_is_the_best(
     control: tuple[World, str], tmp_path: Path
 ) -> None:
-    world, said = control
+    world, output = control
     shown = world.show("runs/small")
     best, controls = shown["best"], shown["controls"]
     assert isinstance(best, dict) and isinstance(controls, dict)
     number = controls["random"]["trial"]
     assert best == {"name": "random", "search": "random", "trial": number}
-    line = " ".join(said.split())
+    line = " ".join(output.split())
     assert f"The best model of this run is trial {number} of random search (validation " in line
-    said, card = export(world, tmp_path / "best")
-    assert f"trial {number} of random search." in said
+    output, card = export(world, tmp_path / "best")
+    assert f"trial {number} of random search." in output
     assert "random search over recipes, without any gradient training" in card
     assert f"This is trial {number} of random search of the run small. The best model of this run" in card
     assert "- search: random over task\\_arithmetic" in card
@@ -203,8 +203,8 @@ def test_the_winner_of_a_control_is_exported_when_it_is_the_best(
 @pytest.mark.parametrize("name", ["uniform", "baselines:uniform"])
 def test_a_baseline_by_its_name(parent: tuple[World, str], tmp_path: Path, name: str) -> None:
     world, _ = parent
-    said, card = export(world, tmp_path / "out", "--trial", name)
-    assert "the uniform merge." in said
+    output, card = export(world, tmp_path / "out", "--trial", name)
+    assert "the uniform merge." in output
     assert "A merge of math-sym, sort: the uniform merge of the run small" in card
     assert "Nothing was searched for it" in card
     text = world.run("show", "runs/small", "--trial", name).stdout
@@ -278,9 +278,9 @@ def test_of_several_seeds_the_bred_model_is_exported_where_a_parent_is_better(tm
     world = sums(tmp_path)
     done = world.run("evolve", "run.yaml", "--seeds", "1", "--run", "many", "--json")
     assert done.returncode == 0, done.stderr
-    run, found = world.show("many/seed-0"), json.loads(done.stdout)
+    run, summary = world.show("many/seed-0"), json.loads(done.stdout)
     assert run["best"]["search"] == "baselines"  # type: ignore[index]
-    assert found["export"]["command"] == "kingyo export many/seed-0 OUT --search main"
-    assert world.run(*found["export"]["command"].split()[1:]).returncode == 0
+    assert summary["export"]["command"] == "kingyo export many/seed-0 OUT --search main"
+    assert world.run(*summary["export"]["command"].split()[1:]).returncode == 0
     recipe = yaml.safe_load((tmp_path / "OUT" / "recipe.yaml").read_text())
     assert recipe["merge_method"] == run["winner"]["recipe"]["merge_method"]  # type: ignore[index]

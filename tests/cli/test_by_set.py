@@ -105,7 +105,7 @@ def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     return whole
 
 
-def test_the_measure_is_told_and_picks_the_winner(bred: World) -> None:
+def test_the_measure_is_reported_and_picks_the_winner(bred: World) -> None:
     with RunStore.read(bred.folder / "runs" / "small") as store:
         for search in ("main", "random", "grid"):
             told = {each.trial: each.value for each in store.outcomes(search)}
@@ -169,8 +169,8 @@ def test_other_seeds_are_compared_by_it(world: World) -> None:
     done = world.run("evolve", config, "--seeds", "2", "--run", "seeds")
     assert done.returncode == 0, done.stderr
     assert re.search(r"the winner has [\d.]+, [\d.]+ of worst_group on test", done.stdout)
-    found = json.loads(world.run("show", "seeds", "--json").stdout)
-    assert found["decided_by"] == "worst_group" and all(0 <= each <= 1 for each in found["test"])
+    summary = json.loads(world.run("show", "seeds", "--json").stdout)
+    assert summary["decided_by"] == "worst_group" and all(0 <= each <= 1 for each in summary["test"])
 
 
 @pytest.mark.parametrize("more", [{}, {"runner": "processes", "workers": 2, "threads": 1}])
@@ -183,12 +183,12 @@ def test_killed_it_goes_on_to_the_same_winner(world: World, bred: World, more: d
     done = world.run("resume", "runs/small")
     assert done.returncode == 0, done.stderr
     assert facts(run) == facts(undisturbed)
-    shown, wanted = world.show("runs/small"), bred.show("runs/small")
-    for each in (shown, wanted):  # why `broken` has no value names a file of the world
+    shown, expected = world.show("runs/small"), bred.show("runs/small")
+    for each in (shown, expected):  # why `broken` has no value names a file of the world
         sets = each["winner"]["set_measures"]  # type: ignore[index]
         each["winner"]["set_measures"] = [one for one in sets if one["value"] is not None]  # type: ignore[index]
     for key in ("winner", "best", "comparisons", "finalists"):
-        assert shown[key] == wanted[key]
+        assert shown[key] == expected[key]
 
 
 def test_the_dry_run_says_it(world: World) -> None:
@@ -220,7 +220,7 @@ def test_the_dry_run_says_it(world: World) -> None:
         ({"task": {**TASK, "measure": "broken"}}, "baseline '.*no such net"),
     ],
 )
-def test_what_does_not_go_together_is_one_error(world: World, changes: dict[str, object], said: str) -> None:
+def test_conflicting_settings_give_one_error(world: World, changes: dict[str, object], said: str) -> None:
     changes = {"controls": None, **changes}
     done = world.run("evolve", make(world, **changes))
     assert done.returncode == 1

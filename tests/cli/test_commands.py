@@ -48,7 +48,7 @@ def test_a_terminal_of_ascii_will_do(finished: World) -> None:
     assert "uniform" in done.stdout
 
 
-def test_json_is_all_that_stands_on_standard_output(world: World) -> None:
+def test_standard_output_contains_only_json(world: World) -> None:
     grader = world.folder / "grade.py"
     text = grader.read_text().replace(
         "def even(answer, item):", "def even(answer, item):\n    print('asked')"
@@ -174,7 +174,7 @@ def test_merge_of_a_recipe(world: World) -> None:
     assert weights[0] == weights[1]
 
 
-def test_a_method_in_a_file_of_the_user(world: World) -> None:
+def test_a_method_from_a_user_file(world: World) -> None:
     code = "from kingyo.methods.linear import TaskArithmetic\n\nMINE = TaskArithmetic()\n"
     (world.folder / "mine.py").write_text(code)
     merge = {"method": "mine.py:MINE", "parameters": {"weight": {"from": 0, "to": 1}}}
@@ -219,32 +219,30 @@ def test_init_writes_groups_that_exist(world: World) -> None:
 
 
 @pytest.mark.parametrize(("evaluations", "items"), [(1199, 12), (1450, 14), (3200, 32), (9000, 32)])
-def test_the_file_that_init_writes_may_have_a_budget_in_items(
-    world: World, evaluations: int, items: int
-) -> None:
+def test_the_file_from_init_can_have_a_budget_in_items(world: World, evaluations: int, items: int) -> None:
     flags = ("--base", "base", "--source", "a", "--source", "b", "--task", "items.jsonl")
     done = world.run("init", "mine.yaml", *flags, "--grader", "grade.py:even")
     assert done.returncode == 0, done.stderr
-    said = yaml.safe_load((world.folder / "mine.yaml").read_text())
-    said["budget"] = {"item_evaluations": evaluations}
-    (world.folder / "mine.yaml").write_text(yaml.safe_dump(said))
+    config = yaml.safe_load((world.folder / "mine.yaml").read_text())
+    config["budget"] = {"item_evaluations": evaluations}
+    (world.folder / "mine.yaml").write_text(yaml.safe_dump(config))
     assert settings_of(load_config(world.folder / "mine.yaml")).first.screen.items == items
 
 
 @pytest.mark.parametrize("space", ["parameters", "dataflow", "hybrid"])
-def test_the_file_that_init_writes_is_turned_to_another_space_as_it_says(world: World, space: str) -> None:
+def test_the_file_from_init_can_be_switched_to_another_space(world: World, space: str) -> None:
     done = world.run(
         "init", "mine.yaml", "--base", "base", "--source", "a", "--source", "b",
         "--task", "items.jsonl", "--grader", "grade.py:even", "--max-new-tokens", "6",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     text = (world.folder / "mine.yaml").read_text().replace("# space: parameters", f"space: {space}")
-    said = yaml.safe_load(text)
-    assert said["space"] == space
+    config = yaml.safe_load(text)
+    assert config["space"] == space
     if space == "dataflow":
-        said.pop("search")
-        said["merge"] = {"dtype": said["merge"]["dtype"]}
-    (world.folder / "mine.yaml").write_text(yaml.safe_dump(said))
+        config.pop("search")
+        config["merge"] = {"dtype": config["merge"]["dtype"]}
+    (world.folder / "mine.yaml").write_text(yaml.safe_dump(config))
     done = world.run("evolve", "mine.yaml", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert ("paths through layers" in done.stdout) == (space != "parameters")

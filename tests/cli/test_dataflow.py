@@ -47,10 +47,10 @@ def test_show_prints_the_path_of_a_winner_and_of_a_trial(world: World) -> None:
     shown = json.loads(done.stdout)["winner"]
     hops = [(hop["model"], hop["layer"], hop["scale"]) for hop in shown["path"]["hops"]]
     assert hops == recipe_hops(shown["recipe"])
-    said = world.run("show", "runs/small").stdout
-    assert f"Path of bred: {len(hops)} hop" in said and "embeddings, norm and head of a" in said
-    assert shown["path"]["text"] in said.splitlines()
-    marks = [line.split("|")[1] for line in said.splitlines() if re.match(r" *(a |b )? *[\d-]+ \|", line)]
+    output = world.run("show", "runs/small").stdout
+    assert f"Path of bred: {len(hops)} hop" in output and "embeddings, norm and head of a" in output
+    assert shown["path"]["text"] in output.splitlines()
+    marks = [line.split("|")[1] for line in output.splitlines() if re.match(r" *(a |b )? *[\d-]+ \|", line)]
     assert sum(sum(map(line.count, "o^v")) for line in marks) == len(hops)
     assert shown["path"]["text"] in world.run("show", "runs/small", env={"COLUMNS": "10"}).stdout.splitlines()
     number = (shown["trial"] + 1) % 6
@@ -58,18 +58,18 @@ def test_show_prints_the_path_of_a_winner_and_of_a_trial(world: World) -> None:
     assert one["trial"] == number and one["fit"]["n"] > 0
     hops = [(hop["model"], hop["layer"], hop["scale"]) for hop in one["path"]["hops"]]
     assert hops == recipe_hops(one["recipe"])
-    said = world.run("show", "runs/small", "--trial", str(number)).stdout
-    assert one["path"]["text"] in said.splitlines() and "merge_method: passthrough" in said
+    output = world.run("show", "runs/small", "--trial", str(number)).stdout
+    assert one["path"]["text"] in output.splitlines() and "merge_method: passthrough" in output
     done = world.run("show", "runs/small", "--trial", "99")
     assert done.returncode == 1 and "a number from 0 to 5" in done.stderr
 
 
 def recipe_hops(recipe: dict[str, Any]) -> list[tuple[str, int, float]]:
-    found: list[tuple[str, int, float]] = []
+    hops: list[tuple[str, int, float]] = []
     for entry in recipe["path"]:
         first, end = entry.get("layer_range") or (entry["layer"], entry["layer"] + 1)
-        found += [(entry["model"], layer, entry.get("scale", 1.0)) for layer in range(first, end)]
-    return found
+        hops += [(entry["model"], layer, entry.get("scale", 1.0)) for layer in range(first, end)]
+    return hops
 
 
 def test_a_merge_is_one_of_the_models_of_a_path(world: World) -> None:
@@ -82,11 +82,11 @@ def test_a_merge_is_one_of_the_models_of_a_path(world: World) -> None:
     )
     done = world.run("merge", "both.yaml", "out")
     assert done.returncode == 0, done.stderr
-    made, a, b = (load_file(world.folder / name / "model.safetensors") for name in ("out", "a", "b"))
+    merged, a, b = (load_file(world.folder / name / "model.safetensors") for name in ("out", "a", "b"))
     up, down = "mlp.up_proj.weight", "mlp.down_proj.weight"
     mean = {part: (a[f"model.layers.1.{part}"] + b[f"model.layers.1.{part}"]) / 2 for part in (up, down)}
-    torch.testing.assert_close(made[f"model.layers.2.{up}"], mean[up])
-    torch.testing.assert_close(made[f"model.layers.2.{down}"], mean[down] / 0.9)
+    torch.testing.assert_close(merged[f"model.layers.2.{up}"], mean[up])
+    torch.testing.assert_close(merged[f"model.layers.2.{down}"], mean[down] / 0.9)
     assert (
         "A path through 3 layers of a, both, with embeddings and head of a"
         in (world.folder / "out" / "README.md").read_text()
@@ -144,16 +144,16 @@ def others(world: World, make: Callable[[], PreTrainedModel]) -> dict[str, objec
 
 
 @pytest.mark.parametrize("kind", ["olmo3", "gemma2"])
-def test_models_whose_paths_could_not_be_exported_are_refused_before_a_run(kind: str, world: World) -> None:
-    given = others(world, ARCHITECTURES.get(kind, maker("Olmo3", **SHAPE)))
+def test_models_without_exportable_paths_are_refused_before_a_run(kind: str, world: World) -> None:
+    settings = others(world, ARCHITECTURES.get(kind, maker("Olmo3", **SHAPE)))
     for option in ((), ("--dry-run",)):
-        done = world.run("evolve", world.config(**given), *option)
+        done = world.run("evolve", world.config(**settings), *option)
         assert done.returncode == 1
         assert f"scales in a model of type {kind}" in done.stderr
         assert "scales: none" in done.stderr
         assert not (world.folder / "runs").exists()
-    given["dataflow"] = {"scales": "none"}
-    assert world.run("evolve", world.config(**given), "--dry-run").returncode == 0
+    settings["dataflow"] = {"scales": "none"}
+    assert world.run("evolve", world.config(**settings), "--dry-run").returncode == 0
 
 
 @pytest.mark.parametrize("space", [{}, {"space": "hybrid", "base": "base", "search": {"preset": "fast"}}])
@@ -201,20 +201,20 @@ def test_a_known_path_without_a_file_is_named(world: World) -> None:
     assert "dataflow.known: nope.yaml: expected the file of a recipe" in " ".join(done.stderr.split())
 
 
-def test_what_may_not_be_meant_is_noted(world: World) -> None:
+def test_likely_mistakes_are_noted(world: World) -> None:
     changed = {
         **DATAFLOW,
         "dataflow": {"max_hops": 2},
         "objectives": ["even", "few_hops"],
         "search": {"strategy": "item-gp"},
     }
-    said = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
-    assert "paths have at most 2 layers, and a alone has 3" in said
-    assert "item-gp searches for the mean of the tasks" in said
+    output = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
+    assert "paths have at most 2 layers, and a alone has 3" in output
+    assert "item-gp searches for the mean of the tasks" in output
     wide = {**changed, "dataflow": {"max_hops": 3}, "search": {"preset": "pareto"}}
-    said = " ".join(world.run("evolve", world.config(**wide), "--dry-run").stdout.split())
-    assert "paths have at most" not in said
-    assert "for the mean of the tasks" not in said
+    output = " ".join(world.run("evolve", world.config(**wide), "--dry-run").stdout.split())
+    assert "paths have at most" not in output
+    assert "for the mean of the tasks" not in output
 
 
 def test_seeds_of_other_known_paths_do_not_stand_side_by_side(world: World) -> None:

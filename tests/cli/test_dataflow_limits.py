@@ -29,11 +29,11 @@ def n_bytes(world: World, model: str) -> int:
 
 
 def test_the_dry_run_counts_every_model_that_lives_and_the_longest_path(world: World) -> None:
-    found = told(world, dataflow={"frame": "a", "repetitions": 2})
-    memory = found["memory"]
+    summary = told(world, dataflow={"frame": "a", "repetitions": 2})
+    memory = summary["memory"]
     assert memory["live_models"] == 3, "both sources, and what the uniform merge is filled into"
     assert memory["live_bytes"] == 3 * NUMBERS * 4
-    assert found["paths"] == {
+    assert summary["paths"] == {
         "own": 3,
         "own_bytes": (ENDS + 3 * LAYER) * 4,
         "longest": 12,
@@ -51,20 +51,20 @@ def test_the_dry_run_counts_every_model_that_lives_and_the_longest_path(world: W
 
 def test_the_size_that_is_foreseen_is_that_of_the_checkpoint(world: World) -> None:
     for dtype in ("float32", "bfloat16"):
-        found = told(world, dataflow={"repetitions": 1}, merge={"dtype": dtype})
+        summary = told(world, dataflow={"repetitions": 1}, merge={"dtype": dtype})
         hops = [{"model": name, "layer_range": [0, 3]} for name in "ab"]
         recipe = {"merge_method": "passthrough", "base_model": "a", "path": hops, "dtype": dtype}
         (world.folder / "long.yaml").write_text(yaml.safe_dump(recipe))
         assert world.run("merge", "long.yaml", dtype).returncode == 0
-        assert n_bytes(world, dtype) == found["paths"]["longest_bytes"]
+        assert n_bytes(world, dtype) == summary["paths"]["longest_bytes"]
 
 
 def test_layers_of_a_deeper_source_count_by_the_largest(world: World) -> None:
     llama(world.folder / "deep", layers=5)
-    found = told(world, sources={"a": "a", "deep": "deep"}, dataflow={"repetitions": 1})
-    assert (found["paths"]["own"], found["paths"]["longest"]) == (3, 8)
-    assert found["memory"]["live_models"] == 2, "there is no uniform merge"
-    assert found["memory"]["live_bytes"] == (2 * NUMBERS + 2 * LAYER) * 4
+    summary = told(world, sources={"a": "a", "deep": "deep"}, dataflow={"repetitions": 1})
+    assert (summary["paths"]["own"], summary["paths"]["longest"]) == (3, 8)
+    assert summary["memory"]["live_models"] == 2, "there is no uniform merge"
+    assert summary["memory"]["live_bytes"] == (2 * NUMBERS + 2 * LAYER) * 4
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def given(**changed: Any) -> dict[str, Any]:
     return {**DATAFLOW, "sources": {"a": "a", "other": "other"}, **changed}
 
 
-def test_models_that_cannot_follow_one_another_are_refused_by_every_command(world: World) -> None:
+def test_incompatible_path_models_are_refused_by_every_command(world: World) -> None:
     llama(world.folder / "other", hidden=32)
     (world.folder / "path.yaml").write_text(PATH)
     config = world.config(**given())
@@ -36,10 +36,10 @@ def test_models_that_cannot_follow_one_another_are_refused_by_every_command(worl
     for command in (*commands, ("merge", "path.yaml", "out", "--dry-run")):
         done = world.run(*command)
         assert done.returncode == 1, command
-        told = " ".join((done.stdout + done.stderr).split())
-        assert "hidden_size in config.json: expected 16 as in a: a path has one config for all of" in told
-        assert "received 32 in other" in told
-        assert "Traceback" not in told
+        message = " ".join((done.stdout + done.stderr).split())
+        assert "hidden_size in config.json: expected 16 as in a: a path has one config for all of" in message
+        assert "received 32 in other" in message
+        assert "Traceback" not in message
     assert not (world.folder / "out").exists()
     assert not (world.folder / "runs").exists()
 
@@ -118,10 +118,10 @@ ALL = {"strategy": "random", "warm_start": False}
     ("what", "frame"),
     [(what, frame) for what in RIGHT for frame in ("a", "other") if (what, frame) != ("narrow", "other")],
 )
-def test_models_that_differ_in_what_does_not_matter_are_bred(world: World, what: str, frame: str) -> None:
+def test_models_with_harmless_differences_can_be_evolved(world: World, what: str, frame: str) -> None:
     RIGHT[what](world.folder / "other")
-    wanted = {"frame": frame, "scales": "layer", "max_hops": 6}
-    config = world.config(**given(dataflow=wanted, search=ALL, merge=None, controls=None))
+    expected = {"frame": frame, "scales": "layer", "max_hops": 6}
+    config = world.config(**given(dataflow=expected, search=ALL, merge=None, controls=None))
     agrees(world, config, ["a", "other", *(["uniform"] if what == "narrow" else []), "frankenmerge"])
 
 
@@ -154,11 +154,11 @@ def test_a_source_with_a_lora_is_passed_through_as_it_is_named(world: World) -> 
     assert alone != plain, "the adapter says something"
 
 
-def test_a_source_that_is_named_twice_is_one_model(world: World) -> None:
+def test_a_source_named_twice_is_loaded_once(world: World) -> None:
     config = world.config(**given(sources={"a": "a", "again": "a"}, dataflow={"max_hops": 4}))
     agrees(world, config, ["a", "again", "uniform", "frankenmerge"])
-    told = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
-    assert told["memory"]["live_models"] == 2, "and one for the uniform merge"
+    summary = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
+    assert summary["memory"]["live_models"] == 2, "and one for the uniform merge"
 
 
 def test_without_a_merge_a_source_may_be_called_merged(world: World) -> None:

@@ -62,15 +62,15 @@ def test_one_model_and_its_base(world: World) -> None:
     assert "unchanged top 10 %" in " ".join(done.stdout.split())
 
 
-def test_json_is_all_that_stands_on_standard_output(world: World) -> None:
+def test_standard_output_contains_only_json(world: World) -> None:
     done = world.run("diff", "a", "b", "--base", "base", "--json", "--picture", "out.png")
-    found = json.loads(done.stdout)
-    assert found["models"] == {"A": "a", "B": "b"}
-    assert set(found) == {"models", "base", "total", "kinds", "layers", "groups", "notes", "advice"}
-    assert set(found["layers"]) == {"embedding", "block.0", "block.1", "block.2", "head"}
-    assert abs(found["total"]["pairs"]["A-B"]["delta_cosine"]) < 0.1
-    assert found["total"]["models"]["A"]["change"] > 0
-    groups = {(group["layer"], group["kind"]) for group in found["groups"]}
+    summary = json.loads(done.stdout)
+    assert summary["models"] == {"A": "a", "B": "b"}
+    assert set(summary) == {"models", "base", "total", "kinds", "layers", "groups", "notes", "advice"}
+    assert set(summary["layers"]) == {"embedding", "block.0", "block.1", "block.2", "head"}
+    assert abs(summary["total"]["pairs"]["A-B"]["delta_cosine"]) < 0.1
+    assert summary["total"]["models"]["A"]["change"] > 0
+    groups = {(group["layer"], group["kind"]) for group in summary["groups"]}
     assert ("block.1", "attention") in groups
     assert "out.png" in done.stderr
 

@@ -33,8 +33,8 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 def told(command: Command, config: Path | str = "run.yaml") -> dict[str, dict[str, object]]:
     done = command("evolve", config, "--dry-run", "--json")
     assert done.code == 0, done.out + done.err
-    found = json.loads(done.out)
-    return {**found, "notes": without_few(found["notes"])}
+    summary = json.loads(done.out)
+    return {**summary, "notes": without_few(summary["notes"])}
 
 
 def without_few(notes: list[str]) -> list[str]:
@@ -42,7 +42,7 @@ def without_few(notes: list[str]) -> list[str]:
     return [note for note in notes if "hard to tell apart" not in note]
 
 
-def test_it_says_what_would_be_done(command: Command) -> None:
+def test_the_plan_is_printed(command: Command) -> None:
     before = everything(command.folder)
     done = command("evolve", "run.yaml", "--dry-run")
     assert done.code == 0, done.err
@@ -66,7 +66,7 @@ def test_it_says_what_would_be_done(command: Command) -> None:
     assert everything(command.folder) == before
 
 
-def test_what_computes_slowly_on_a_cpu_is_said(command: Command, world: World) -> None:
+def test_slow_methods_on_a_cpu_are_noted(command: Command, world: World) -> None:
     merge = yaml.safe_load((world.folder / "run.yaml").read_text())["merge"]
     hint = "; most CPUs are faster with merge.dtype: float32"
     for dtype, is_slow in {"bfloat16": True, "float16": True, "float32": False}.items():
@@ -76,7 +76,7 @@ def test_what_computes_slowly_on_a_cpu_is_said(command: Command, world: World) -
     assert hint not in command("evolve", "run.yaml", "--dry-run").out, "its models are float32"
 
 
-def test_a_device_that_is_elsewhere_is_said_and_is_no_mistake(command: Command, world: World) -> None:
+def test_a_missing_device_is_a_note_not_an_error(command: Command, world: World) -> None:
     done = command("evolve", world.config(device="cuda:99"), "--dry-run")
     assert done.code == 0, done.err
     words = " ".join(done.out.split())
@@ -86,39 +86,39 @@ def test_a_device_that_is_elsewhere_is_said_and_is_no_mistake(command: Command, 
 
 
 def test_as_data(command: Command) -> None:
-    found = told(command)
-    assert found["items"] == {"fit": 16, "validation": 12, "test": 12, "duplicates": 0, "unused": 0}
-    answers = found["answers"]
+    summary = told(command)
+    assert summary["items"] == {"fit": 16, "validation": 12, "test": 12, "duplicates": 0, "unused": 0}
+    answers = summary["answers"]
     assert answers["by_split"] == {
         "fit": 16 * (4 + 24 + 24 + 24),  # base, a, b and uniform; main, random, and a grid of 25 points
         "validation": 12 * (4 + 3 * 3),
         "test": 12 * (4 + 3),
     }
     assert answers["at_most"] == 16 * 76 + 12 * 13 + 12 * 7
-    memory = found["memory"]
+    memory = summary["memory"]
     assert memory["live_bytes"] == 9072 * 4 and memory["to_download_bytes"] == {}
     # keys and values of 3 layers, 2 heads of 4, in 40 rows of the longest prompt and 6 new tokens
     assert memory["longest_prompt_tokens"] == 4
     assert memory["cache_bytes"] == 2 * 3 * 2 * 4 * 4 * 40 * (4 + 6)
-    assert found["first_recipe"]["models"] == [
+    assert summary["first_recipe"]["models"] == [
         {"model": name, "parameters": {"weight": 0.5}} for name in ("a", "b")
     ]
 
 
-def test_the_run_that_follows_is_the_one_that_was_foreseen(command: Command, world: World) -> None:
+def test_the_run_matches_its_dry_run(command: Command, world: World) -> None:
     plain = {"search": {"strategy": "random"}, "controls": {"random": False, "grid": False}}
     config = world.config(**plain, budget={"candidates": 5})
-    found = told(command, config)
+    summary = told(command, config)
     assert command("evolve", config).code == 0
     shown = world.show("runs/small")
     assert shown["trials"] == 5
-    assert shown["item_evaluations"] == found["answers"]["at_most"] == 16 * (4 + 5) + 12 * 7 + 12 * 5
+    assert shown["item_evaluations"] == summary["answers"]["at_most"] == 16 * (4 + 5) + 12 * 7 + 12 * 5
 
 
 def test_each_part_is_counted_as_the_run_scores_it(command: Command, world: World) -> None:
     search = {"strategy": "random", "reuse": False, "screen": {"items": 5}}
     config = world.config(search=search, budget={"candidates": 5})
-    found = told(command, config)["answers"]
+    summary = told(command, config)["answers"]
     assert command("evolve", config).code == 0
     with RunStore.read(world.folder / "runs" / "small") as store:
         names = [*store.searches()]
@@ -128,17 +128,17 @@ def test_each_part_is_counted_as_the_run_scores_it(command: Command, world: Worl
             for split in SPLITS
             for costs in [store.costs(name, split)]
         }
-    parts = {(part["name"], part["split"]): (part["models"], part["answers"]) for part in found["parts"]}  # type: ignore[attr-defined]
+    parts = {(part["name"], part["split"]): (part["models"], part["answers"]) for part in summary["parts"]}  # type: ignore[attr-defined]
     assert scored == parts
-    stages = found["by_stage"]
+    stages = summary["by_stage"]
     assert isinstance(stages, dict)
     assert list(stages) == ["baselines", "search", "controls", "validation", "test"]
-    assert sum(stage["answers"] for stage in stages.values()) == found["at_most"]
+    assert sum(stage["answers"] for stage in stages.values()) == summary["at_most"]
     assert sum(stage["share"] for stage in stages.values()) == pytest.approx(1.0)
     assert stages["search"]["answers"] == 25
 
 
-def test_a_run_expects_what_its_dry_run_told(world: World) -> None:
+def test_a_run_expects_the_cost_of_its_dry_run(world: World) -> None:
     hybrid = {"space": "hybrid", "dataflow": {"max_hops": 4}, "search": None}
     for changes in ({}, hybrid, {"budget": {"minutes": 3}}):
         config, run = (
@@ -150,7 +150,7 @@ def test_a_run_expects_what_its_dry_run_told(world: World) -> None:
 
 
 @pytest.mark.parametrize("budget", [{"candidates": 4}, {"item_evaluations": 64, "candidates": 50}])
-def test_what_is_left_of_a_run_is_what_is_not_stored(world: World, budget: dict[str, int]) -> None:
+def test_the_remaining_cost_excludes_stored_scores(world: World, budget: dict[str, int]) -> None:
     config = world.config(budget=budget, controls={"random": False, "grid": False}, finalists=2)
     assert world.run("evolve", config).returncode == 0
     with RunStore.open(world.folder / "runs" / "small") as store:
@@ -217,12 +217,12 @@ def test_without_torch(command: Command) -> None:
 
 
 def test_time_decides(command: Command, world: World) -> None:
-    found = told(command, world.config(budget={"minutes": 3}))
-    assert found["answers"]["at_most"] is None
-    assert found["answers"]["by_stage"]["search"] == {"answers": None, "share": None, "seconds": 180.0}  # type: ignore[index]
-    said = command("evolve", "changed.yaml", "--dry-run").out
-    assert "minutes" in said
-    assert "time: search 3 min, controls 6 min; " in said
+    summary = told(command, world.config(budget={"minutes": 3}))
+    assert summary["answers"]["at_most"] is None
+    assert summary["answers"]["by_stage"]["search"] == {"answers": None, "share": None, "seconds": 180.0}  # type: ignore[index]
+    output = command("evolve", "changed.yaml", "--dry-run").out
+    assert "minutes" in output
+    assert "time: search 3 min, controls 6 min; " in output
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_time_decides(command: Command, world: World) -> None:
         ({"items": 5, "rule": "racing", "choose": "informative"}, "5 items of fit, informative"),
     ],
 )
-def test_which_items_are_drawn_is_said(world: World, screen: dict[str, object], says: str) -> None:
+def test_the_choice_of_items_is_printed(world: World, screen: dict[str, object], says: str) -> None:
     config = world.config(search={"strategy": "random", "screen": screen})
     done = world.run("evolve", config, "--dry-run")
     assert done.returncode == 0, done.stderr
@@ -251,7 +251,7 @@ def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
     ]
 
 
-def test_a_finite_strategy_of_ones_own_is_counted_to_its_end(command: Command, world: World) -> None:
+def test_a_finite_custom_strategy_is_counted_to_its_end(command: Command, world: World) -> None:
     (world.folder / "few.py").write_text(FEW)
     config = world.config(search={"strategy": "few.py:Few"}, budget={"candidates": 10})
     parts = told(command, config)["answers"]["parts"]
@@ -295,9 +295,9 @@ def test_a_budget_of_item_evaluations_alone_buys_more_candidates_on_fewer_items(
 def test_the_screen_of_a_hybrid_is_that_of_its_share(command: Command, world: World) -> None:
     """Half of the budget goes to the weights: 700 item evaluations are 12 items for each, not 14."""
     config = world.config(space="hybrid", budget={"item_evaluations": 1400}, search={})
-    found = told(command, config)
-    assert found["search"]["screen"]["items"] == 12
-    main = next(p for p in found["answers"]["parts"] if p["stage"] == "search")
+    summary = told(command, config)
+    assert summary["search"]["screen"]["items"] == 12
+    main = next(p for p in summary["answers"]["parts"] if p["stage"] == "search")
     assert main["items"] == 12
 
 
@@ -312,7 +312,7 @@ def test_the_screen_of_a_hybrid_is_that_of_its_share(command: Command, world: Wo
     ],
     ids=str,
 )
-def test_what_is_wrong_is_one_error(
+def test_mistakes_give_one_error(
     command: Command, world: World, changes: dict[str, object], says: str
 ) -> None:
     config = world.config(**changes)
@@ -359,7 +359,7 @@ def widen(folder: Path, rows: int) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"vocab_size": rows}))
 
 
-def test_vocabularies_that_differ_say_which_key_helps(command: Command, world: World) -> None:
+def test_differing_vocabularies_suggest_a_key(command: Command, world: World) -> None:
     widen(world.folder / "b", 72)
     done = command("evolve", "run.yaml", "--dry-run")
     assert done.code == 1 and "resize: pad-vocab or truncate or base" in done.err

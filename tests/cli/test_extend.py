@@ -42,7 +42,7 @@ def short(world: World) -> World:
     return world
 
 
-def test_a_run_goes_on_with_the_screen_that_it_began_with(world: World) -> None:
+def test_a_resumed_run_keeps_its_screen(world: World) -> None:
     """As of a run that another version of kingyo began, whose preset gave a candidate fewer items."""
     config = world.config(
         budget={"item_evaluations": 96}, search={"strategy": "item-gp"}, controls=NO_CONTROLS
@@ -50,10 +50,10 @@ def test_a_run_goes_on_with_the_screen_that_it_began_with(world: World) -> None:
     assert world.run("evolve", config).returncode == 0
     with edited(world.folder / "runs" / "small") as connection:
         (text,) = connection.execute("SELECT description FROM searches WHERE name = 'main'").fetchone()
-        said = json.loads(text)
-        assert said["screen"]["items"] == 12
-        said["screen"]["items"] = 6
-        connection.execute("UPDATE searches SET description = ? WHERE name = 'main'", (json.dumps(said),))
+        data = json.loads(text)
+        assert data["screen"]["items"] == 12
+        data["screen"]["items"] = 6
+        connection.execute("UPDATE searches SET description = ? WHERE name = 'main'", (json.dumps(data),))
     for more in (("resume", "runs/small", "--item-evaluations", "+24"), ("control", "runs/small", "random")):
         done = world.run(*more)
         assert done.returncode == 0, done.stderr
@@ -70,13 +70,13 @@ def test_a_run_goes_on_with_the_screen_that_it_began_with(world: World) -> None:
 def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
     done = short.run("resume", "runs/small", "--candidates", "+12", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["trials"] == 18 and found["status"] == "finished"
-    assert [each["more"] for each in found["extensions"]] == [{"candidates": 12}]
-    assert found["extensions"][0]["test_was_read"] is True
-    assert "+12 candidates" in found["test_note"]
-    assert found["test_readings"][0]["after"] == []
-    assert len(found["test_readings"]) == len({each["trial"] for each in found["test_readings"]})
+    summary = json.loads(done.stdout)
+    assert summary["trials"] == 18 and summary["status"] == "finished"
+    assert [each["more"] for each in summary["extensions"]] == [{"candidates": 12}]
+    assert summary["extensions"][0]["test_was_read"] is True
+    assert "+12 candidates" in summary["test_note"]
+    assert summary["test_readings"][0]["after"] == []
+    assert len(summary["test_readings"]) == len({each["trial"] for each in summary["test_readings"]})
     with sqlite3.connect(short.folder / "runs" / "small" / "run.db") as connection:
         counts = dict(connection.execute("SELECT search, COUNT(*) FROM trials GROUP BY search"))
     connection.close()
@@ -112,8 +112,8 @@ def test_the_winner_before_an_extension_that_is_under_way_can_be_exported(short:
     interrupted(short, "resume", "runs/small", "--candidates", "+9", after=evaluations(run) + 1)
     refused = short.run("export", "runs/small", "out")
     assert refused.returncode == 1, refused.stdout
-    said = f"say --trial {winner['trial']} for the winner before +9 candidates were added."
-    assert said in " ".join(refused.stderr.split())
+    sentence = f"say --trial {winner['trial']} for the winner before +9 candidates were added."
+    assert sentence in " ".join(refused.stderr.split())
     assert short.run("export", "runs/small", "out", "--trial", str(winner["trial"])).returncode == 0
 
 
@@ -258,10 +258,10 @@ def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World,
     assert facts(run) == before
 
 
-def test_a_run_without_controls_says_once_what_it_was_not_compared_with(world: World) -> None:
+def test_a_run_without_controls_notes_the_missing_comparison_once(world: World) -> None:
     done = world.run("evolve", world.config(budget={"candidates": 6}, controls=None))
     assert done.returncode == 0, done.stderr
-    said = "The winner was not compared with a search of equal cost. To do so: "
+    sentence = "The winner was not compared with a search of equal cost. To do so: "
     commands = "kingyo control runs/small random or kingyo control runs/small grid"
     shown = world.run("show", "runs/small").stdout
     assert world.run("report", "runs/small").returncode == 0
@@ -269,7 +269,7 @@ def test_a_run_without_controls_says_once_what_it_was_not_compared_with(world: W
     page = (world.folder / "runs" / "small" / "report.html").read_text("utf-8")
     card = (world.folder / "bred" / "README.md").read_text("utf-8")
     for text in (done.stdout, shown, page, card):
-        assert text.count("kingyo control") == 2 and f"{said}{commands}" in text
+        assert text.count("kingyo control") == 2 and f"{sentence}{commands}" in text
     done = world.run("control", "runs/small", "random")
     assert "The winner was not compared with a grid search of equal cost." in done.stdout
     assert done.stdout.count("kingyo control") == 1
@@ -292,11 +292,11 @@ def test_a_control_that_is_killed_goes_on(world: World) -> None:
     assert facts(run) == facts(whole)
 
 
-def test_controls_that_cannot_be_are_one_error(world: World) -> None:
+def test_invalid_controls_give_one_error(world: World) -> None:
     interrupted(world, "evolve", world.config(controls=NO_CONTROLS), after=6)
-    for name, said in (("random", "kingyo resume runs/small"), ("gird", "Did you mean 'grid'?")):
+    for name, sentence in (("random", "kingyo resume runs/small"), ("gird", "Did you mean 'grid'?")):
         done = world.run("control", "runs/small", name)
-        assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr
     config = world.config(
         space="dataflow", merge=None, search=None, budget={"candidates": 2}, controls=NO_CONTROLS
     )

@@ -53,8 +53,8 @@ def outcomes(runs: Sequence[Path], flips: int, place: Path) -> Counter[tuple[str
 
     A run that is refused and one whose lost writes are named are noticed; "silent" must be none.
     """
-    dice, found = random.Random(20261125), Counter[tuple[str, str]]()
-    wanted = {run: shown(copied(run, place / run.name)) for run in runs}
+    dice, counts = random.Random(20261125), Counter[tuple[str, str]]()
+    expected = {run: shown(copied(run, place / run.name)) for run in runs}
     for n in range(flips):
         run = runs[n % len(runs)]
         copy = copied(run, place / run.name)
@@ -62,11 +62,11 @@ def outcomes(runs: Sequence[Path], flips: int, place: Path) -> Counter[tuple[str
         try:
             now = shown(copy)
         except KingyoError:
-            found[name, "refused"] += 1
+            counts[name, "refused"] += 1
             continue
         is_named = any(each["kind"] == "lost" for each in json.loads(now)["advice"])
-        found[name, "unchanged" if now == wanted[run] else "named" if is_named else "silent"] += 1
-    return found
+        counts[name, "unchanged" if now == expected[run] else "named" if is_named else "silent"] += 1
+    return counts
 
 
 def killed(world: World, after: int, *arguments: str | Path) -> Path:
@@ -79,9 +79,9 @@ def killed(world: World, after: int, *arguments: str | Path) -> Path:
 
 def test_forty_flipped_bits_change_nothing_unnoticed(finished: World, world: World, tmp_path: Path) -> None:
     runs = [finished.folder / "runs" / "small", killed(world, 20).rename(tmp_path / "killed")]
-    found = outcomes(runs, 40, tmp_path / "copies")
-    assert not [key for key in found if key[1] == "silent"], found
-    assert {what for _, what in found} == {"refused", "named", "unchanged"}
+    counts = outcomes(runs, 40, tmp_path / "copies")
+    assert not [key for key in counts if key[1] == "silent"], counts
+    assert {what for _, what in counts} == {"refused", "named", "unchanged"}
 
 
 @pytest.mark.slow
@@ -95,9 +95,9 @@ def test_five_hundred_flipped_bits_in_ten_runs_change_nothing_unnoticed(world: W
             else:
                 killed(world, after, "evolve", "run.yaml", "--seed", str(seed))
             runs.append((world.folder / "runs" / "small").rename(tmp_path / f"{seed}-{after}"))
-    found = outcomes(runs, 500, tmp_path / "copies")
-    print(dict(found))  # noqa: T201
-    assert not [key for key in found if key[1] == "silent"], found
+    counts = outcomes(runs, 500, tmp_path / "copies")
+    print(dict(counts))  # noqa: T201
+    assert not [key for key in counts if key[1] == "silent"], counts
 
 
 @pytest.mark.parametrize("command", [("show",), ("report",), ("export", "out"), ("resume",)])

@@ -73,18 +73,18 @@ def test_the_merge_itself_is_among_the_finalists(world: World) -> None:
     merge, winner = shown["controls"]["parameters"], shown["winner"]
     assert winner["validation"]["score"] >= merge["validation"]["score"]
     with RunStore.read(world.folder / "runs" / "small") as store:
-        found = [store.winner(name) for name in ("parameters", "main")]
-        (before, after) = (store.evaluation(each.id, "validation") for each in found if each is not None)
+        winners = [store.winner(name) for name in ("parameters", "main")]
+        (before, after) = (store.evaluation(each.id, "validation") for each in winners if each is not None)
         assert before is not None and after is not None
         is_ahead = Scorer(Objectives(), store.items()["validation"]).is_ahead(after, before)
     own = [(step["model"], step["layer"]) for step in winner["path"]["hops"]]
     assert is_ahead != (own == [("merged", layer) for layer in range(len(own))])
-    told = world.run("show", "runs/small").stdout
+    output = world.run("show", "runs/small").stdout
     alike = "bred answers all 12 items of test as weights alone does"
     assert (
         alike if own == [("merged", layer) for layer in range(len(own))] else "bred − weights alone:"
-    ) in told
-    assert "bred − parameters" not in told
+    ) in output
+    assert "bred − parameters" not in output
 
 
 def test_a_recipe_of_both_can_be_merged_again(world: World) -> None:
@@ -159,9 +159,9 @@ def test_the_exported_model_of_a_path_through_a_merge_scores_as_its_trial(joint:
     assert done.returncode == 0, done.stderr
     same(world, "out", "again", ("model.safetensors", "config.json"))
     assert scored is not None
-    wanted = sum(each.score for each in scored.scores) / len(scored.scores)
+    expected = sum(each.score for each in scored.scores) / len(scored.scores)
     done = world.run("evaluate", "out", "out/task.yaml", "--split", "fit", "--json")
-    assert json.loads(done.stdout)["score"] == pytest.approx(wanted), done.stderr
+    assert json.loads(done.stdout)["score"] == pytest.approx(expected), done.stderr
 
 
 def passes_again(recipe: Recipe) -> bool:
@@ -192,21 +192,21 @@ def test_the_presets_of_the_paper_run(world: World) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_the_dry_run_speaks_of_both(world: World) -> None:
+def test_the_dry_run_describes_both_searches(world: World) -> None:
     done = world.run("evolve", world.config(**HYBRID), "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "merge: task_arithmetic" in done.stdout
     assert "paths through layers, then searched by ga" in done.stdout
-    said = "path search: 27 genes, after 6 given paths; screen: all items of fit; all candidates"
-    assert said in done.stdout, "2 × 9, 9 scales"
+    sentence = "path search: 27 genes, after 6 given paths; screen: all items of fit; all candidates"
+    assert sentence in done.stdout, "2 × 9, 9 scales"
     assert not (world.folder / "runs").exists()
 
 
 @pytest.mark.parametrize("candidates", [25, 27])
 def test_the_two_searches_take_the_whole_budget_and_no_more(world: World, candidates: int) -> None:
     config = world.config(**{**HYBRID, "budget": {"candidates": candidates}})
-    found = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
-    tried = {part["name"]: part["models"] for part in found["answers"]["parts"] if part["split"] == "fit"}
+    summary = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
+    tried = {part["name"]: part["models"] for part in summary["answers"]["parts"] if part["split"] == "fit"}
     assert tried["parameters"] + tried["main"] == tried["random"] == candidates
 
 
@@ -293,8 +293,8 @@ def test_show_speaks_of_the_weights_while_these_are_searched(world: World) -> No
 
 def test_a_budget_for_given_paths_alone_is_noted(world: World) -> None:
     changed = {**HYBRID, "budget": {"candidates": 8}}
-    said = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
-    assert "the search of paths has 4 of the budget's candidates, and begins with 6 given paths" in said
+    output = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
+    assert "the search of paths has 4 of the budget's candidates, and begins with 6 given paths" in output
     done = world.run("evolve", world.config(**{**changed, "controls": {"random": False, "grid": False}}))
     assert "Note: the search of paths has 4 of the budget's candidates" in done.stderr
     assert world.run("report", "runs/small").returncode == 0

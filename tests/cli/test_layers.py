@@ -41,20 +41,20 @@ def test_a_run_yaml_is_told_for_people(world: World) -> None:
 
 
 def test_json_has_every_number(world: World) -> None:
-    found = told(world, "run.yaml")
-    assert list(found) == [
+    summary = told(world, "run.yaml")
+    assert list(summary) == [
         *("models", "layers", "prompts", "tokens", "width", "places", "cka", "cosine", "jumps")
     ]
-    assert found["places"] == ["a.0", "a.1", "a.2", "a.3", "b.0", "b.1", "b.2", "b.3"]
-    assert (found["layers"], found["prompts"], found["width"]) == ({"a": 3, "b": 3}, 16, 16)
-    assert found["tokens"] > 16
+    assert summary["places"] == ["a.0", "a.1", "a.2", "a.3", "b.0", "b.1", "b.2", "b.3"]
+    assert (summary["layers"], summary["prompts"], summary["width"]) == ({"a": 3, "b": 3}, 16, 16)
+    assert summary["tokens"] > 16
     for measure in ("cka", "cosine"):
-        assert [found[measure][i][i] for i in range(8)] == pytest.approx([1] * 8)
-        assert found[measure][1][5] == found[measure][5][1] < 0.999
-    jumps = {(each["from"], each["to"]): each for each in found["jumps"]}
+        assert [summary[measure][i][i] for i in range(8)] == pytest.approx([1] * 8)
+        assert summary[measure][1][5] == summary[measure][5][1] < 0.999
+    jumps = {(each["from"], each["to"]): each for each in summary["jumps"]}
     assert len(jumps) == 36
     assert jumps["a.0", "a.1"]["cosine"] == pytest.approx(1)
-    assert jumps["a.0", "b.1"]["cka"] == pytest.approx(found["cka"][1][5])
+    assert jumps["a.0", "b.1"]["cka"] == pytest.approx(summary["cka"][1][5])
     assert all(0 <= each[measure] <= 1 for each in jumps.values() for measure in ("cka", "cosine"))
 
 
@@ -69,9 +69,9 @@ def test_models_and_a_task_are_the_same_as_their_run(world: World) -> None:
 def test_one_model_is_compared_with_itself_and_sources_may_differ_in_depth(world: World) -> None:
     assert told(world, "a", "--task", "task.yaml")["places"] == ["a.0", "a.1", "a.2", "a.3"]
     llama(world.folder / "deep", layers=5, seed=7)
-    found = told(world, world.config(**{**DATAFLOW, "sources": {"a": "a", "deep": "deep"}}))
-    assert found["layers"] == {"a": 3, "deep": 5}
-    assert len(found["jumps"]) == 64
+    summary = told(world, world.config(**{**DATAFLOW, "sources": {"a": "a", "deep": "deep"}}))
+    assert summary["layers"] == {"a": 3, "deep": 5}
+    assert len(summary["jumps"]) == 64
 
 
 def test_a_lora_counts_and_a_model_that_is_named_twice_is_itself(world: World) -> None:
@@ -82,10 +82,10 @@ def test_a_lora_counts_and_a_model_that_is_named_twice_is_itself(world: World) -
     tensors = {f"{name}.lora_A.weight": torch.ones(1, 32), f"{name}.lora_B.weight": torch.ones(16, 1)}
     save_file(tensors, world.folder / "lora" / "adapter_model.safetensors")
     sources = {"a": "a", "again": "a", "tuned": "a+lora"}
-    found = told(world, world.config(**{**DATAFLOW, "sources": sources}))
-    assert found["cosine"][2][6] == pytest.approx(1)
-    assert found["cosine"][1][9] == pytest.approx(1)
-    assert found["cosine"][2][10] < 0.9999, "layer 1 says something else"
+    summary = told(world, world.config(**{**DATAFLOW, "sources": sources}))
+    assert summary["cosine"][2][6] == pytest.approx(1)
+    assert summary["cosine"][1][9] == pytest.approx(1)
+    assert summary["cosine"][2][10] < 0.9999, "layer 1 says something else"
 
 
 def test_two_tasks_are_read_one_after_the_other(world: World) -> None:

@@ -92,14 +92,14 @@ def events_of(of: CostPart, clock: Clock, *, replayed: bool = False) -> Iterator
         value = None if is_search else number / 8
         yield scored(of, number, value=value, total=of.models, replayed=replayed)
         if is_search and (number % 6 == 5 or number == of.models - 1):
-            for told in range(number - number % 6, number + 1):
+            for number_of_event in range(number - number % 6, number + 1):
                 yield Event(
                     kind="told",
                     search=of.name,
                     split="fit",
-                    done=told + 1,
+                    done=number_of_event + 1,
                     total=of.models,
-                    value=told / 30,
+                    value=number_of_event / 30,
                     is_estimate=True,
                     raw=0.5,
                     n_raw=16,
@@ -116,7 +116,7 @@ def drawn(table: PartsTable, width: int, height: int = 40) -> list[str]:
 def check_columns(lines: list[str]) -> None:
     """Every cell ends where the word above it ends."""
     (at,) = [index for index, line in enumerate(lines) if line.split()[:1] == ["part"]]
-    ends = [found.end() for found in re.finditer(r"\S+", lines[at])][1:]
+    ends = [match.end() for match in re.finditer(r"\S+", lines[at])][1:]
     rows = list(takewhile(str.strip, lines[at + 1 :]))
     assert len(rows) == 7, lines
     for row in rows:
@@ -175,7 +175,7 @@ def test_styles_are_readable_on_light_and_on_dark() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=80, height=40)
     with console.capture() as captured:
         console.print(table)
-    codes = {code for found in re.findall(r"\x1b\[([0-9;]*)m", captured.get()) for code in found.split(";")}
+    codes = {code for match in re.findall(r"\x1b\[([0-9;]*)m", captured.get()) for code in match.split(";")}
     assert codes == {"0", "1", "2", "32"}, "bold, dim and the terminal's own green"
 
 
@@ -235,11 +235,11 @@ def test_a_file_is_no_terminal_even_where_colours_are_forced(
         display.expect(COST)
         for event in (*events_of(COST.parts[0], clock), *events_of(COST.parts[1], clock)):
             display.notify(event)
-    told = capsys.readouterr().err
-    assert "\x1b[" not in re.sub(r"\x1b\[[0-9;]*m", "", told), "nothing is drawn in place"
-    assert "Search on fit: 30 models, up to 16 items each" in told
+    stderr = capsys.readouterr().err
+    assert "\x1b[" not in re.sub(r"\x1b\[[0-9;]*m", "", stderr), "nothing is drawn in place"
+    assert "Search on fit: 30 models, up to 16 items each" in stderr
     best = r"30 trials, best 96\.7 % \(estimated; 50\.0 % on 16 items\); about .+ left in total: "
-    assert re.search(f"{best}controls ", " ".join(told.split())), told
+    assert re.search(f"{best}controls ", " ".join(stderr.split())), stderr
 
 
 def test_stored_parts_are_not_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,8 +34,10 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def same(one: Path, other: Path) -> bool:
-    mine, yours = weights(one), weights(other)
-    return mine.keys() == yours.keys() and all(torch.equal(mine[name], yours[name]) for name in mine)
+    mine, other_weights = weights(one), weights(other)
+    return mine.keys() == other_weights.keys() and all(
+        torch.equal(mine[name], other_weights[name]) for name in mine
+    )
 
 
 class TestOutput:
@@ -154,7 +156,7 @@ class TestCard:
         assert "| base | base | not stated in its card |" in card.text
         assert "The strictest known licence is **cc-by-nc-4.0**." in card.text
 
-    def test_tells_the_recipe_and_no_path(self, command: Command) -> None:
+    def test_the_dry_run_shows_the_recipe_without_paths(self, command: Command) -> None:
         whole = str(command.folder / "b")
         models = [
             {"model": "a", "parameters": {"weight": 0.5}},
@@ -165,9 +167,9 @@ class TestCard:
         assert str(command.folder) not in card
         shown = re.search(r"```yaml\n(.*?)```", card, re.DOTALL)
         assert shown is not None
-        told = yaml.safe_load(shown[1])
-        assert [each["model"] for each in told["models"]] == ["a", "b"]
-        assert told["merge_method"] == "task_arithmetic"
+        summary = yaml.safe_load(shown[1])
+        assert [each["model"] for each in summary["models"]] == ["a", "b"]
+        assert summary["merge_method"] == "task_arithmetic"
 
     def test_its_code_runs(self, command: Command) -> None:
         assert command("merge", command.recipe(), "merged").code == 0

@@ -59,14 +59,14 @@ def test_findings_are_told_with_an_exit_code(command: Command) -> None:
     assert done.code == 0
 
 
-def test_it_is_the_merge_that_follows(command: Command) -> None:
+def test_the_dry_run_predicts_the_merge(command: Command) -> None:
     flags = ("--max-shard-size", "5kB")
-    told = json.loads(command("merge", command.recipe(), "merged", "--dry-run", "--json", *flags).out)
+    summary = json.loads(command("merge", command.recipe(), "merged", "--dry-run", "--json", *flags).out)
     assert command("merge", command.recipe(), "merged", *flags).code == 0
-    (target,) = told["targets"]
-    written = {file.name: file.stat().st_size for file in (command.folder / "merged").glob("*.safetensors")}
-    assert target["files"] == written
-    assert told["estimate"]["written_bytes"] == sum(written.values())
+    (target,) = summary["targets"]
+    sizes = {file.name: file.stat().st_size for file in (command.folder / "merged").glob("*.safetensors")}
+    assert target["files"] == sizes
+    assert summary["estimate"]["written_bytes"] == sum(sizes.values())
 
 
 def test_a_file_that_cannot_be_read_at_all(command: Command) -> None:

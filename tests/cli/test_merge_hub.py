@@ -58,8 +58,8 @@ def n_bytes(hub: Hub, *models: str) -> int:
 def test_a_dry_run_reads_headers_and_the_merge_fetches_the_rest(hub: Hub, tmp_path: Path) -> None:
     done = merge(hub, tmp_path, RECIPE, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    notes = [each for each in told["notes"] if "headers alone" in each["received"]]
+    summary = json.loads(done.stdout)
+    notes = [each for each in summary["notes"] if "headers alone" in each["received"]]
     assert {each["argument"] for each in notes} == {"org/base", "org/tuned"}
     assert 200_000 < hub.n_sent("tuned/model.safetensors") < 400_000
     assert hub.n_sent("base/model.safetensors") <= 1 << 17
@@ -73,8 +73,8 @@ def test_a_dry_run_reads_headers_and_the_merge_fetches_the_rest(hub: Hub, tmp_pa
     local["parameters"] = {"weight": 0.5}
     fetched = load_file(tmp_path / "out" / "model.safetensors")
     assert merge(hub, tmp_path, local, "--force").returncode == 0
-    wanted = load_file(tmp_path / "out" / "model.safetensors")
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in fetched.items())
+    expected = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in fetched.items())
 
     hub.sent.clear()
     done = merge(hub, tmp_path, RECIPE, "--force", "--dry-run")

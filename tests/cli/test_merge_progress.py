@@ -22,11 +22,11 @@ def test_a_line_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
         progress.start([60 * MB, 40 * MB], 0)
         progress.wrote(25 * MB)
         deadline = time.monotonic() + 10
-        told = ""
-        while "left" not in told and time.monotonic() < deadline:
+        output = ""
+        while "left" not in output and time.monotonic() < deadline:
             time.sleep(0.02)
-            told += capsys.readouterr().err
-    assert re.search(r"^out: 25\.0 MB of 100 MB \(25 %\), .+ left$", told, re.MULTILINE), told
+            output += capsys.readouterr().err
+    assert re.search(r"^out: 25\.0 MB of 100 MB \(25 %\), .+ left$", output, re.MULTILINE), output
     assert not [each for each in threading.enumerate() if each.name == "kingyo-progress"]
     time.sleep(0.1)
     assert capsys.readouterr().err == ""
@@ -93,8 +93,8 @@ def test_the_bar_of_a_terminal_is_one_line_that_does_not_move(width: int, label:
                 console.print(progress.bar(console.width))
             (line,) = re.sub(r"\x1b\[[0-9;]*m", "", captured.get()).splitlines()
             assert cell_len(line) <= width
-            told = progress.line().removeprefix(f"{label}: ")
-            assert told in line or width < 40
+            output = progress.line().removeprefix(f"{label}: ")
+            assert output in line or width < 40
             assert "…" in line or width < 60 or label in line
             places.add(min((line.find(each) for each in "━╸╺" if each in line), default=0))
             progress.wrote(90 * MB)

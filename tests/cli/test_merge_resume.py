@@ -74,14 +74,14 @@ def environment() -> dict[str, str]:
 
 
 def files(folder: Path) -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
+    stats: dict[str, tuple[int, int]] = {}
     for file in folder.glob("*.safetensors"):
         try:
             stat = file.stat()
         except FileNotFoundError:  # the folder has just taken its name
             continue
-        found[file.name] = stat.st_ino, stat.st_mtime_ns
-    return found
+        stats[file.name] = stat.st_ino, stat.st_mtime_ns
+    return stats
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +108,9 @@ def merging(whole: Path, tmp_path: Path) -> Merging:
 
 
 def as_expected(merging: Merging, out: str) -> bool:
-    mine, wanted = contents(merging.folder / out), contents(merging.expected)
+    mine, expected = contents(merging.folder / out), contents(merging.expected)
     card = mine["README.md"].decode().replace(f"# {out}\n", "# expected\n").encode()
-    return {**mine, "README.md": card} == wanted
+    return {**mine, "README.md": card} == expected
 
 
 def test_killed_at_any_moment_a_rerun_does_the_rest(merging: Merging) -> None:
@@ -157,27 +157,29 @@ def test_killed_after_any_time_a_rerun_does_the_rest(merging: Merging, seed: int
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_says_where_it_goes_on(merging: Merging, sent: signal.Signals) -> None:
+def test_an_interrupted_merge_names_the_next_file(merging: Merging, sent: signal.Signals) -> None:
     code, errors = merging.stopped("out", after=10, sent=sent)
     assert code == 130 and "Traceback" not in errors
-    told = re.search(
+    interrupted = re.search(
         r"Interrupted with (\d+) of (\d+) .* file (\d+)\.",
         errors,
     )
-    assert told is not None, errors
+    assert interrupted is not None, errors
     kept = merging.finished("out")
     foreseen = merging.run("out", "--dry-run")
-    assert f"kept of an interrupted merge: {told[1]} files of weights" in foreseen.stdout
-    assert int(told[1]) == len(kept) == int(told[3]) - 1 and int(told[2]) == len(files(merging.expected))
+    assert f"kept of an interrupted merge: {interrupted[1]} files of weights" in foreseen.stdout
+    assert int(interrupted[1]) == len(kept) == int(interrupted[3]) - 1 and int(interrupted[2]) == len(
+        files(merging.expected)
+    )
     done = merging.run("out")
     assert done.returncode == 0
-    assert f"from file {told[3]} of {told[2]}: " in done.stderr
+    assert f"from file {interrupted[3]} of {interrupted[2]}: " in done.stderr
     assert "were written before" in done.stderr
     assert files(merging.folder / "out").items() >= kept.items()
     assert as_expected(merging, "out")
 
 
-def test_interrupted_before_anything_is_complete_it_leaves_nothing(merging: Merging) -> None:
+def test_an_interrupt_before_the_first_file_leaves_no_folder(merging: Merging) -> None:
     before = {file.name for file in merging.folder.iterdir()}
     with subprocess.Popen(
         command("merge", "recipe.yaml", "new/out"),

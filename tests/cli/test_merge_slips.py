@@ -62,11 +62,11 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
         ("cuts", "a block of 3 numbers for the span (0, "),
     ],
 )
-def test_a_method_of_ones_own_that_fails(command: Command, method: str, says: str) -> None:
+def test_a_failing_custom_method(command: Command, method: str, says: str) -> None:
     """It is named with a tensor, and nothing is left behind."""
     recipe = command.recipe(merge_method=f"own.py:{method}", base_model=None, models=[{"model": "a"}])
-    told = refused(command, recipe, "out", says=says)
-    assert told.startswith("Error: own: ") and "weight" in told
+    message = refused(command, recipe, "out", says=says)
+    assert message.startswith("Error: own: ") and "weight" in message
 
 
 def test_a_pointer_in_place_of_weights(command: Command) -> None:

@@ -73,10 +73,10 @@ def test_the_zoo_is_bred_by_a_genome_file(tmp_path: Path) -> None:
     done = world.run("evolve", file, "--task-search-path", "tasks", "--max-fevals", "12")
     assert done.returncode == 0, done.stderr
     assert "Note: limit, num_fewshot, metric: settings of lm-eval's tasks" in done.stderr
-    found = recipes(tmp_path / "runs" / "genome")
-    assert len(found) == 12
-    assert {recipe["merge_method"] for recipe in found} == {"dare_ties"}
-    assert {recipe["dtype"] for recipe in found} == {"bfloat16"}
+    recipes_ = recipes(tmp_path / "runs" / "genome")
+    assert len(recipes_) == 12
+    assert {recipe["merge_method"] for recipe in recipes_} == {"dare_ties"}
+    assert {recipe["dtype"] for recipe in recipes_} == {"bfloat16"}
     shown = world.show("runs/genome")
     baselines = shown["baselines"]
     assert isinstance(baselines, dict)
@@ -183,8 +183,8 @@ def test_several_tasks_count_by_their_weights(tasked: World) -> None:
     config = load_genome_file(file).config
     assert config.task is None
     assert {name: spec.weight for name, spec in config.tasks.items()} == {"even": 3, "short": 4}
-    given: dict[str, object] = {"name": "short", "weight": 1}
-    assert load_genome_file(write(tasked.folder, tasks=["even", given])).config.tasks["short"].weight == 1
+    settings: dict[str, object] = {"name": "short", "weight": 1}
+    assert load_genome_file(write(tasked.folder, tasks=["even", settings])).config.tasks["short"].weight == 1
     assert load_genome_file(write(tasked.folder, tasks=[heavy])).config.specs["even"].weight == 3
 
     done = tasked.run("evolve", write(tasked.folder, tasks=[heavy, "short"]), "--max-fevals", "3")
@@ -192,7 +192,7 @@ def test_several_tasks_count_by_their_weights(tasked: World) -> None:
     assert done.stderr.count("Note: metric: settings of lm-eval's tasks") == 1
     winner = tasked.show("runs/genome")["winner"]
     assert isinstance(winner, dict)
-    scores = {name: own["fit"]["score"] for name, own in winner["tasks"].items()}
+    scores = {name: task_result["fit"]["score"] for name, task_result in winner["tasks"].items()}
     assert winner["fit"]["score"] == pytest.approx((3 * scores["even"] + 4 * scores["short"]) / 7)
 
 

@@ -126,15 +126,15 @@ def test_a_parameter_beside_the_model(command: Command) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("missing.yaml", "out"), ("bad.yaml", "out"), ("recipe.yaml", "full")])
-def test_errors_are_json_where_json_is_asked_for(command: Command, arguments: tuple[str, str]) -> None:
+def test_errors_are_json_with_json_output(command: Command, arguments: tuple[str, str]) -> None:
     command.recipe()
     command.recipe("bad.yaml", merge_method="tise")
     (command.folder / "full").mkdir()
     (command.folder / "full" / "notes.txt").write_text("mine")
     done = command("merge", *arguments, "--json")
     assert done.code == 1 and done.err == ""
-    found = json.loads(done.out)
-    assert found["targets"] == [] and found["error"]["argument"]
+    summary = json.loads(done.out)
+    assert summary["targets"] == [] and summary["error"]["argument"]
     done = command("merge", *arguments, "--json", "--max-shard-size", "big")
     assert done.code == 1 and json.loads(done.out)["error"]["argument"] == "--max-shard-size"
     done = command("diff", "a", "nowhere", "--json")

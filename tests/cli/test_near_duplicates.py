@@ -27,13 +27,13 @@ def spelled(world: World, **splits: object) -> Path:
     return world.config(task=task, budget={"candidates": 2}, **plain)
 
 
-def test_a_run_says_how_many_there_are_and_an_older_one_says_nothing(world: World) -> None:
+def test_a_run_reports_the_count_and_an_older_one_omits_it(world: World) -> None:
     config = spelled(world, fit=18, validation=8, test=9)
     looked = world.run("evolve", config, "--dry-run")
     assert looked.returncode == 0, looked.stderr
-    told = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
+    summary = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
     numbers = {"groups": 8, "items": 35, "apart": 0, "images": 0}
-    assert told["near_duplicates"] == numbers
+    assert summary["near_duplicates"] == numbers
     line = "8 groups of near-duplicates (35 items), each within one split"
     assert f"0 duplicates dropped; {line}" in " ".join(looked.stdout.split())
     done = world.run("evolve", config)

@@ -211,8 +211,8 @@ class TestErrors:
         models = [{"model": "none"}, {"model": "nowhere"}]
         recipe = command.recipe(merge_method="linear", base_model=None, models=models)
         for more in ([], ["--dry-run"]):
-            found = json.loads(command("merge", recipe, "out", "--json", *more).out)
-            assert len(found["error"]["mistakes"]) > 1 and "errors" not in found
+            summary = json.loads(command("merge", recipe, "out", "--json", *more).out)
+            assert len(summary["error"]["mistakes"]) > 1 and "errors" not in summary
 
     def test_a_mistake_of_our_own_is_json_too(
         self, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -232,8 +232,8 @@ class TestErrors:
         done = command("show", name)
         assert done.code == 1 and not STEERING.search(done.err)
         assert done.err.startswith("Error: no\\x1b[2J\n  Wrote all: expected")
-        found = command("show", name, "--json")
-        assert json.loads(found.out)["error"]["argument"] == name and not STEERING.search(found.out)
+        result = command("show", name, "--json")
+        assert json.loads(result.out)["error"]["argument"] == name and not STEERING.search(result.out)
 
 
 LOUD = """
@@ -290,14 +290,14 @@ class TestModels:
             re.findall("print|kept back|os.write|subprocess|at the end", done.stderr)
         )
 
-    def test_what_a_grader_raises_steers_no_terminal(self, hostile: World) -> None:
+    def test_a_graders_error_cannot_control_the_terminal(self, hostile: World) -> None:
         task = hostile.folder / "task.yaml"
         task.write_text(task.read_text().replace("grade.py:even", "grade.py:raises"))
         done = hostile.run("evaluate", "a", "task.yaml")
         assert done.returncode == 1 and r"no \x1b[2J[red]idea[/red]\u202e" in done.stderr
-        told = hostile.run("evaluate", "a", "task.yaml", "--json")
-        assert told.returncode == 1 and "[red]idea" in json.loads(told.stdout)["error"]["message"]
-        assert not STEERING.search(done.stderr) and not STEERING.search(told.stdout)
+        output = hostile.run("evaluate", "a", "task.yaml", "--json")
+        assert output.returncode == 1 and "[red]idea" in json.loads(output.stdout)["error"]["message"]
+        assert not STEERING.search(done.stderr) and not STEERING.search(output.stdout)
 
     def test_answers_that_are_shown_steer_no_terminal_and_are_no_markup(self) -> None:
         console = Console(file=StringIO(), force_terminal=True, width=200, highlight=False)

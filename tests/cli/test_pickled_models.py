@@ -76,10 +76,10 @@ def test_paths_through_pickled_models_are_bred(world: World) -> None:
 def test_commands_on_models_read_pickles_where_a_flag_says_so(world: World) -> None:
     expected = [world.run(*words) for words in OFTEN]
     no_safetensors(world)
-    for words, wanted in zip(OFTEN, expected, strict=True):
-        assert (wanted.returncode, world.run(*words).returncode) == (0, 1)
+    for words, target in zip(OFTEN, expected, strict=True):
+        assert (target.returncode, world.run(*words).returncode) == (0, 1)
         done = world.run(*words, "--allow-pickle")
-        assert (done.returncode, done.stdout) == (0, wanted.stdout), done.stderr
+        assert (done.returncode, done.stdout) == (0, target.stdout), done.stderr
     assert world.run("layers", world.config(allow_pickle=True), "--items", "4").returncode == 0
     assert world.run("layers", "run.yaml", "--items", "4", "--allow-pickle").returncode == 0
     assert world.run("chat", "a", "--allow-pickle").returncode == 0

@@ -34,7 +34,7 @@ def test_the_test_split_of_a_run_under_way_is_not_read_by_accident(world: World)
     assert world.run("evaluate", "a", "runs/small", "--split", "validation").returncode == 0
 
 
-def test_one_of_a_thing_is_said_in_the_singular(world: World) -> None:
+def test_counts_of_one_are_singular(world: World) -> None:
     """A run of one source, one candidate and one item a split, in all that it says."""
     rows = [json.dumps({"prompt": f"{n} + {n} =", "answer": str(n)}) for n in range(3)]
     (world.folder / "items.jsonl").write_text("\n".join([*rows, rows[0]]))
@@ -49,6 +49,8 @@ def test_one_of_a_thing_is_said_in_the_singular(world: World) -> None:
     commands = (("evolve", config, "--dry-run"), ("evolve", config), ("show", "runs/small"))
     done = [world.run(*words) for words in commands]
     assert [each.returncode for each in done] == [0, 0, 0], done[-1].stderr
-    said = " ".join(word for each in done for word in (each.stdout + each.stderr).split())
-    assert "1 duplicate dropped" in said and "1 trial, 0 failures" in said and "up to 1 item each" in said
-    assert re.findall(r"(?<![\d.,=] )(?<![\d.,])1 [a-z]+s\b", said) == []
+    output = " ".join(word for each in done for word in (each.stdout + each.stderr).split())
+    assert (
+        "1 duplicate dropped" in output and "1 trial, 0 failures" in output and "up to 1 item each" in output
+    )
+    assert re.findall(r"(?<![\d.,=] )(?<![\d.,])1 [a-z]+s\b", output) == []

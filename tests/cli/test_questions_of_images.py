@@ -57,17 +57,17 @@ def test_they_stay_in_one_split_and_a_run_says_so(album: World) -> None:
         assert [item.id for item in again.items(split)] == [item.id for item in splits[split]]
 
 
-def test_answers_tell_the_question_and_the_image(album: World) -> None:
+def test_answers_include_the_question_and_the_image(album: World) -> None:
     done = album.run("evolve", config(album))
     assert done.returncode == 0, done.stderr
     asked = ["show", "runs/small", "--trial", "0", "--answers", "100"]
     lines = [line.split(maxsplit=1) for line in album.run(*asked).stdout.splitlines()]
-    found = json.loads(album.run(*asked, "--json").stdout)["answers"]
+    answers = json.loads(album.run(*asked, "--json").stdout)["answers"]
     with RunStore.read(album.folder / "runs/small") as store:
         fit = store.items()["fit"]
     images = sorted(item.media[0].name for item in fit)
     assert sorted(Path(line[1]).name for line in lines if line[:1] == ["image"]) == images
-    assert sorted(Path(each["images"][0]).name for each in found) == images
+    assert sorted(Path(each["images"][0]).name for each in answers) == images
     prompts = sorted(item.prompt for item in fit if item.prompt)
     assert sorted(line[1] for line in lines if line[:1] == ["prompt"]) == prompts
 
@@ -92,17 +92,17 @@ def test_one_image_for_all_is_refused_unless_splits_may_share_it(album: World) -
     assert {split: tuple(again.items(split)) for split in SPLITS} == splits
 
 
-def test_images_that_a_column_or_another_task_puts_elsewhere_are_noted(album: World) -> None:
+def test_images_in_several_splits_are_noted(album: World) -> None:
     rows = [json.loads(line) for line in (album.folder / "album.jsonl").read_text().splitlines()]
     marked = [{**row, "part": SPLITS[i % 3]} for i, row in enumerate(rows)]
     (album.folder / "album.jsonl").write_text("".join(json.dumps(row) + "\n" for row in marked))
-    told = album.run("evolve", config(album, splits={"column": "part"}), "--dry-run").stdout
+    output = album.run("evolve", config(album, splits={"column": "part"}), "--dry-run").stdout
     example = "0.png (fit) and 'What is it?' 0.png (validation)"
     note = f"are in more than one split, such as {example}"
-    assert note in " ".join(told.split())
+    assert note in " ".join(output.split())
     silent = config(album, splits={"column": "part", "share_images": True})
     assert "more than one split" not in " ".join(album.run("evolve", silent, "--dry-run").stdout.split())
     shared = {"kind": "colours.py:Colours", "data": "album.jsonl", "question": "q"}
     tasks = {"one": {**shared, "splits": {"seed": 1}}, "other": {**shared, "splits": {"seed": 2}}}
-    told = album.run("evolve", album.config(task=None, tasks=tasks), "--dry-run").stdout
-    assert "or shared images across tasks are in more than one split" in " ".join(told.split())
+    output = album.run("evolve", album.config(task=None, tasks=tasks), "--dry-run").stdout
+    assert "or shared images across tasks are in more than one split" in " ".join(output.split())

@@ -91,13 +91,13 @@ class TestRecipe:
 def test_the_recipe_of_a_run_is_that_of_its_best_model(finished: World, tmp_path: Path) -> None:
     done = finished.run("recipe", "runs/small")
     assert done.returncode == 0, done.stderr
-    found = yaml.safe_load(done.stdout)
-    assert found["base_model"] == str(finished.folder / "base")
+    recipe = yaml.safe_load(done.stdout)
+    assert recipe["base_model"] == str(finished.folder / "base")
     out = tmp_path / "out"
     assert finished.run("export", "runs/small", out).returncode == 0
     assert rooted(load_recipe(out / "recipe.yaml"), out).to_yaml() == done.stdout
     other = finished.run("recipe", "runs/small", "--trial", "0")
-    assert yaml.safe_load(other.stdout)["base_model"] == found["base_model"]
+    assert yaml.safe_load(other.stdout)["base_model"] == recipe["base_model"]
     refused = finished.run("recipe", "runs/small", "--as", "slices")
     assert refused.returncode == 1
     assert "received complete models" in refused.stderr

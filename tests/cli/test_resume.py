@@ -70,9 +70,9 @@ def test_killed_between_rounds_it_ends_the_same(world: World, search: str) -> No
 
 def _is_set_up(run: Path) -> bool:
     with sqlite3.connect(run / "run.db") as connection:
-        found = connection.execute("SELECT COUNT(*) FROM facts WHERE key = 'config'").fetchone()[0]
+        rows_of = connection.execute("SELECT COUNT(*) FROM facts WHERE key = 'config'").fetchone()[0]
     connection.close()
-    return bool(found)
+    return bool(rows_of)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -145,7 +145,7 @@ def made_before(run: Path, library: str) -> None:
 
 
 def test_other_versions_are_refused_rescored_or_accepted(finished: World, world: World) -> None:
-    run, wanted = world.folder / "runs" / "small", facts(finished.folder / "runs" / "small")
+    run, expected = world.folder / "runs" / "small", facts(finished.folder / "runs" / "small")
     interrupted(world, "evolve", "run.yaml", after=8)
     made_before(run, "transformers")
     before = facts(run)
@@ -162,9 +162,9 @@ def test_other_versions_are_refused_rescored_or_accepted(finished: World, world:
     done = world.run("resume", "runs/small", "--rescore")
     assert done.returncode == 0, done.stderr
     assert "run-before-1.db" in done.stderr and (run / "run-before-1.db").is_file()
-    assert facts(run) == wanted
-    (told,) = world.show("runs/small")["rescored"]  # type: ignore[misc]
-    assert list(told["changes"]) == ["transformers"]
+    assert facts(run) == expected
+    (summary,) = world.show("runs/small")["rescored"]  # type: ignore[misc]
+    assert list(summary["changes"]) == ["transformers"]
 
     made_before(run, "torch")
     assert world.run("control", "runs/small", "random").returncode == 0, "it is done: nothing is scored"
@@ -179,15 +179,15 @@ def test_other_versions_are_refused_rescored_or_accepted(finished: World, world:
     assert done.returncode == 0, done.stderr
     says = "The scores of this run were made with different versions: torch 0.0.old, then"
     assert says in done.stderr and says in done.stdout.replace("\n", " ")
-    (told,) = world.show("runs/small")["accepted_changes"]  # type: ignore[misc]
-    assert told["changes"]["torch"][0] == "0.0.old" and told["when"] > 0
+    (summary,) = world.show("runs/small")["accepted_changes"]  # type: ignore[misc]
+    assert summary["changes"]["torch"][0] == "0.0.old" and summary["when"] > 0
     assert world.run("report", "runs/small").returncode == 0
     assert says in (run / "report.html").read_text("utf-8")
     assert world.run("export", "runs/small", "out").returncode == 0
     assert says in (world.folder / "out" / "README.md").read_text("utf-8")
     done = world.run("resume", "runs/small", "--accept-changes")
     assert done.returncode == 0 and "Nothing has changed" in done.stderr
-    assert facts(run) == wanted
+    assert facts(run) == expected
 
 
 def test_a_project_that_was_moved_goes_on(world: World, tmp_path: Path) -> None:

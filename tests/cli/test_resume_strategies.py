@@ -81,5 +81,5 @@ def test_killed_at_random_it_ends_the_same(world: World, name: str) -> None:
     done = world.run(*arguments)
     assert done.returncode == 0, done.stderr
     assert facts(run) == facts(undisturbed)
-    shown, wanted = world.show("runs/small"), world.show("undisturbed")
-    assert shown["winner"] == wanted["winner"]
+    shown, expected = world.show("runs/small"), world.show("undisturbed")
+    assert shown["winner"] == expected["winner"]

@@ -21,8 +21,8 @@ CORNERS = {"method": "task_arithmetic", "choose_sources": True, "parameters": {"
 
 def rows(run: Path) -> list[tuple[list[float], dict[str, list[dict[str, dict[str, float]]]]]]:
     with closing(sqlite3.connect(run / "run.db")) as connection:
-        found = connection.execute("SELECT genome, recipe FROM trials WHERE search = 'main' ORDER BY id")
-        return [(json.loads(genome), json.loads(recipe)) for genome, recipe in found]
+        rows_of = connection.execute("SELECT genome, recipe FROM trials WHERE search = 'main' ORDER BY id")
+        return [(json.loads(genome), json.loads(recipe)) for genome, recipe in rows_of]
 
 
 def weights(recipe: dict[str, list[dict[str, dict[str, float]]]]) -> list[float]:
@@ -72,7 +72,7 @@ def test_genome_files_are_not_rounded(world: World) -> None:
     is_rounded: dict[str, bool] = {}
     for name, config in configs.items():
         with begin(Run.open(config, world.folder), world.folder / name) as run:
-            found = journey_of(run, lambda _: None)
-            is_rounded[name] = isinstance(found.searches[0].space, RoundedSpace)
-            found.runner.close()
+            result = journey_of(run, lambda _: None)
+            is_rounded[name] = isinstance(result.searches[0].space, RoundedSpace)
+            result.runner.close()
     assert is_rounded == {"plain": True, "genome": False}

@@ -24,9 +24,9 @@ def facts(run: Path) -> list[list[tuple[object, ...]]]:
         "SELECT s.name, t.number FROM searches s LEFT JOIN trials t ON t.id = s.winner ORDER BY 1",
     )
     with sqlite3.connect(run / "run.db") as connection:
-        found = [list(connection.execute(query)) for query in queries]
+        rows_of = [list(connection.execute(query)) for query in queries]
     connection.close()
-    return found
+    return rows_of
 
 
 @pytest.mark.slow
@@ -46,7 +46,7 @@ def test_a_run_killed_on_two_workers_ends_as_on_one(finished: World, world: Worl
         ({"runner": "slurm"}, "'local', 'processes' or 'ray'"),
     ],
 )
-def test_a_runner_that_cannot_is_refused(world: World, changes: dict[str, object], told: str) -> None:
+def test_an_unavailable_runner_is_refused(world: World, changes: dict[str, object], told: str) -> None:
     done = world.run("evolve", world.config(**changes))
     assert done.returncode == 1
     assert told in done.stderr.replace("\n", " ")
@@ -54,7 +54,7 @@ def test_a_runner_that_cannot_is_refused(world: World, changes: dict[str, object
 
 
 @pytest.mark.slow
-def test_an_asynchronous_run_that_was_killed_goes_on(world: World) -> None:
+def test_a_killed_asynchronous_run_resumes(world: World) -> None:
     config = world.config(
         runner="processes",
         workers=2,

@@ -12,18 +12,18 @@ from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
 
 
-def test_seeds_are_run_once_and_their_spread_is_told(world: World) -> None:
+def test_seeds_are_run_once_and_their_spread_is_reported(world: World) -> None:
     config = world.config(budget={"candidates": 4}, controls={"random": True, "grid": False})
     done = world.run("evolve", config, "--run", "many", "--seeds", "2", "--seed", "3", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["seeds"] == [3, 4]
+    summary = json.loads(done.stdout)
+    assert summary["seeds"] == [3, 4]
     singles = [world.show(f"many/seed-{seed}") for seed in (3, 4)]
     tests = [each["winner"]["test"]["score"] for each in singles]  # type: ignore[index]
-    assert found["test"] == tests
-    assert found["mean"]["score"] == sum(tests) / 2
-    assert found["mean"]["low"] <= found["mean"]["score"] <= found["mean"]["high"]
-    assert set(found["ahead"]) == set(singles[0]["comparisons"])  # type: ignore[call-overload]
+    assert summary["test"] == tests
+    assert summary["mean"]["score"] == sum(tests) / 2
+    assert summary["mean"]["low"] <= summary["mean"]["score"] <= summary["mean"]["high"]
+    assert set(summary["ahead"]) == set(singles[0]["comparisons"])  # type: ignore[call-overload]
 
     again = world.run("evolve", config, "--run", "many", "--seeds", "3", "--seed", "3")
     assert again.returncode == 0, again.stderr
@@ -43,9 +43,9 @@ def test_equal_baselines_are_scored_once_and_the_best_seed_is_named(world: World
     log = world.folder / "graded.txt"
     done = world.run("evolve", config, "--run", "many", "--seeds", "2", "--json", env={"GRADED": str(log)})
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    summary = json.loads(done.stdout)
     # All baselines on all items: base, a, b, uniform on 16 + 12 + 12.
-    assert found["copied_baseline_scores"] == 4 * 40
+    assert summary["copied_baseline_scores"] == 4 * 40
     graded = len(log.read_text().split())
     alone = world.run("evolve", config, "--run", "alone", "--seed", "2")
     assert alone.returncode == 0, alone.stderr
@@ -57,21 +57,21 @@ def test_equal_baselines_are_scored_once_and_the_best_seed_is_named(world: World
         assert mine[key] == theirs[key]
     scores = {seed: each["winner"]["validation"]["score"] for seed, each in runs.items()}  # type: ignore[index]
     best = max(scores, key=lambda seed: (scores[seed], -seed))
-    assert found["export"]["seed"] == best
+    assert summary["export"]["seed"] == best
     named = "" if runs[best]["best"]["search"] == "main" else " --search main"  # type: ignore[index]
-    assert found["export"]["command"] == f"kingyo export many/seed-{best} OUT{named}"
-    assert found["export"]["validation"] == runs[best]["winner"]["validation"]  # type: ignore[index]
-    said = world.run("show", "many").stdout
-    assert "160 scores of baselines were copied" in said
-    *_, missing, export, flatters = said.splitlines()
+    assert summary["export"]["command"] == f"kingyo export many/seed-{best} OUT{named}"
+    assert summary["export"]["validation"] == runs[best]["winner"]["validation"]  # type: ignore[index]
+    output = world.run("show", "many").stdout
+    assert "160 scores of baselines were copied" in output
+    *_, missing, export, flatters = output.splitlines()
     loop = 'for run in many/seed-*; do kingyo control "$run" random; done'
-    assert missing == found["not_compared"]
+    assert missing == summary["not_compared"]
     assert missing == (
         f"The winners were not compared with a search of equal cost. To do so: {loop} (or grid)"
     )
     assert f"seed {best}: kingyo export many/seed-{best} OUT{named}" in export
     assert "the best of 2" in flatters
-    assert world.run(*shlex.split(found["export"]["command"].removeprefix("kingyo "))).returncode == 0
+    assert world.run(*shlex.split(summary["export"]["command"].removeprefix("kingyo "))).returncode == 0
 
 
 def test_a_control_of_every_seed_is_compared(world: World) -> None:
@@ -80,22 +80,22 @@ def test_a_control_of_every_seed_is_compared(world: World) -> None:
     refused = world.run("control", "my runs", "random")
     assert refused.returncode == 1
     assert "Name one of them, such as `kingyo control 'my runs/seed-1' random`." in refused.stderr
-    for seed, said in ((1, "Not all winners were compared with a search"), (2, "with a grid search")):
+    for seed, message in ((1, "Not all winners were compared with a search"), (2, "with a grid search")):
         assert world.run("control", f"my runs/seed-{seed}", "random").returncode == 0
-        found = json.loads(world.run("show", "my runs", "--json").stdout)
-        assert said in found["not_compared"]
-        assert ("random" in found["ahead"]) == (seed == 2)
+        summary = json.loads(world.run("show", "my runs", "--json").stdout)
+        assert message in summary["not_compared"]
+        assert ("random" in summary["ahead"]) == (seed == 2)
     loop = "for run in 'my runs'/seed-*; do kingyo control \"$run\" grid; done"
-    assert found["not_compared"].endswith(f" To do so: {loop}")
+    assert summary["not_compared"].endswith(f" To do so: {loop}")
 
 
-def test_interrupted_it_says_how_to_go_on(world: World) -> None:
+def test_an_interrupted_run_prints_the_command_to_continue(world: World) -> None:
     config = world.config(budget={"candidates": 4}, controls={"random": False, "grid": False})
     words = ("evolve", config, "--run", "runs/my seeds", "--seeds", "2", "--seed", "3")
     code, errors = interrupted(world, *words, after=8, sent=signal.SIGINT, where="runs/my seeds/seed-3")
     assert code == 130 and "Traceback" not in errors
-    said = errors.strip().splitlines()[-1].partition("Continue with: kingyo ")[2]
-    done = world.run(*shlex.split(said))
+    command = errors.strip().splitlines()[-1].partition("Continue with: kingyo ")[2]
+    done = world.run(*shlex.split(command))
     assert done.returncode == 0, done.stderr
     assert "2 seeds (3, 4)" in done.stdout
     assert "for run in 'runs/my seeds'/seed-*; do kingyo control \"$run\" random; done" in done.stdout
@@ -140,8 +140,8 @@ def test_seeds_of_equal_scores_have_no_interval(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert "Mean 0.0 [all runs equal: no interval] %" in done.stdout
     assert "bred − uniform: +0.0 [all runs equal: no interval] points" in done.stdout
-    found = json.loads(world.run("show", "many", "--json").stdout)
-    assert found["mean"] == {"score": 0.0, "n": 2, "low": None, "high": None}
+    summary = json.loads(world.run("show", "many", "--json").stdout)
+    assert summary["mean"] == {"score": 0.0, "n": 2, "low": None, "high": None}
 
 
 def test_a_run_is_no_folder_for_runs(finished: World) -> None:

@@ -67,15 +67,15 @@ def facts(run: Path) -> list[list[tuple[object, ...]]]:
         "SELECT name, winner FROM searches ORDER BY name",
     )
     with sqlite3.connect(run / "run.db") as connection:
-        found = [list(connection.execute(query)) for query in queries]
+        rows_of = [list(connection.execute(query)) for query in queries]
     connection.close()
-    return found
+    return rows_of
 
 
 def test_show_has_each_task_the_mean_and_the_front(bred: World) -> None:
     shown = json.loads(bred.run("show", "runs/small", "--json").stdout)
     test, tasks = shown["winner"]["test"], shown["winner"]["tasks"]
-    assert {name: own["test"]["n"] for name, own in tasks.items()} == {"ja": 10, "en": 10}
+    assert {name: task_result["test"]["n"] for name, task_result in tasks.items()} == {"ja": 10, "en": 10}
     mean = (tasks["ja"]["test"]["score"] + 2 * tasks["en"]["test"]["score"]) / 3
     assert test["score"] == pytest.approx(mean)
     assert test["low"] <= test["score"] <= test["high"]
@@ -110,10 +110,10 @@ def test_any_point_of_the_front_is_exported_and_scored_again(bred: World) -> Non
     for where in ("runs/small", "best/tasks.yaml"):
         done = bred.run("evaluate", "best", where, "--json")
         assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
-        assert found["score"] == pytest.approx(shown["winner"]["test"]["score"])
-        for name, own in found["tasks"].items():
-            assert own == shown["winner"]["tasks"][name]["test"]
+        summary = json.loads(done.stdout)
+        assert summary["score"] == pytest.approx(shown["winner"]["test"]["score"])
+        for name, task_result in summary["tasks"].items():
+            assert task_result == shown["winner"]["tasks"][name]["test"]
     done = bred.run("evaluate", "best", "runs/small")
     assert "\nWeighted mean of 2 tasks: " in done.stdout
     card = (bred.folder / "best" / "README.md").read_text("utf-8")

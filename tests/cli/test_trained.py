@@ -27,13 +27,13 @@ def easy(world: World, **changes: object) -> Path:
     """A run.yaml whose task has the same answer everywhere: easy to learn, and nothing for a merge."""
     rows = [{"prompt": f"{n} + {(n * 7) % 40} =", "answer": "7"} for n in range(40)]
     (world.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given: Mapping[str, object] = {
+    settings: Mapping[str, object] = {
         "task": {**EASY, "splits": SPLITS},
         "budget": {"candidates": 12},
         "controls": ON,
         **changes,
     }
-    return world.config(**given)
+    return world.config(**settings)
 
 
 def training(run: Path) -> dict[str, Any]:
@@ -64,12 +64,12 @@ def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     return world
 
 
-def test_a_trained_model_that_wins_is_said_to(bred: World) -> None:
-    found = bred.show("runs/small")
-    assert found["best"]["search"] == "trained"  # type: ignore[index]
-    assert found["controls"]["trained"]["test"]["n"] == 12  # type: ignore[index]
-    assert "trained" in found["comparisons"]  # type: ignore[operator]
-    told = found["training"]
+def test_a_winning_trained_model_is_reported(bred: World) -> None:
+    summary = bred.show("runs/small")
+    assert summary["best"]["search"] == "trained"  # type: ignore[index]
+    assert summary["controls"]["trained"]["test"]["n"] == 12  # type: ignore[index]
+    assert "trained" in summary["comparisons"]  # type: ignore[operator]
+    told = summary["training"]
     assert isinstance(told, dict)
     assert told["items"] == 16 and told["examples"] >= 16
     assert told["steps"] >= 1 and told["seconds"] > 0 and told["budget"] > 0
@@ -81,7 +81,7 @@ def test_a_trained_model_that_wins_is_said_to(bred: World) -> None:
     assert "the trained LoRA" in page and "settings of" in page
 
 
-def test_it_is_exported_as_any_model(bred: World, tmp_path: Path) -> None:
+def test_a_trained_model_can_be_exported(bred: World, tmp_path: Path) -> None:
     done = bred.run("export", "runs/small", tmp_path / "out", "--search", "trained")
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "out" / "README.md").read_text()
@@ -140,20 +140,20 @@ def test_it_learns_two_tasks_and_choices_from_a_parent_with_a_lora(world: World)
     chosen = {**EASY, "grader": "choice", "data": "choices.jsonl", "choices": "choices", "splits": SPLITS}
     rows = [{"prompt": f"{n} - 1 =", "answer": "8", "choices": ["9 9", "8"]} for n in range(40)]
     (world.folder / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    written = {**EASY, "splits": SPLITS}
+    task = {**EASY, "splits": SPLITS}
     example = Example(item="1", prompt="1 + 1 =", answer="2")
     course = Course(steps=2, learning_rate=1e-3)
     train_lora(Start(path=world.folder / "base"), [example], course, world.folder / "lora")
     changes = {"base": None, "sources": {"a": "base+lora", "b": "a+lora"}, "merge": {"method": "linear"}}
-    config = easy(world, task=None, tasks={"written": written, "chosen": chosen}, **changes)
+    config = easy(world, task=None, tasks={"written": task, "chosen": chosen}, **changes)
     done = world.run("evolve", config, "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["training"]["items"] == 32 and "+" not in found["training"]["reference"]
-    assert set(found["controls"]["trained"]["tasks"]) == {"written", "chosen"}
+    summary = json.loads(done.stdout)
+    assert summary["training"]["items"] == 32 and "+" not in summary["training"]["reference"]
+    assert set(summary["controls"]["trained"]["tasks"]) == {"written", "chosen"}
 
 
-def test_without_a_right_answer_the_run_ends_and_says_why(world: World) -> None:
+def test_without_right_answers_the_run_ends_with_a_reason(world: World) -> None:
     (world.folder / "halves.py").write_text("def half(answer, item):\n    return 0.5\n")
     task = {**EASY, "grader": "halves.py:half", "splits": SPLITS}
     done = world.run("evolve", easy(world, task=task))
@@ -171,7 +171,7 @@ def test_without_a_right_answer_the_run_ends_and_says_why(world: World) -> None:
         ({"controls": {"trainde": True}}, "trained"),
     ],
 )
-def test_what_it_cannot_train_on_is_one_error_before_the_run(
+def test_untrainable_settings_are_one_error_before_the_run(
     world: World, changes: Mapping[str, object], said: str
 ) -> None:
     (world.folder / "kinds.py").write_text(
@@ -189,7 +189,7 @@ def test_what_it_cannot_train_on_is_one_error_before_the_run(
 
 
 @pytest.mark.slow
-def test_on_the_zoo_it_is_far_above_the_model_that_it_starts_from(world: World) -> None:
+def test_on_the_zoo_training_beats_its_starting_model(world: World) -> None:
     zoo = Path(__file__).parents[2] / "zoo"
     task = {
         "name": "ja-math",
@@ -210,7 +210,7 @@ def test_on_the_zoo_it_is_far_above_the_model_that_it_starts_from(world: World) 
     )
     done = world.run("evolve", config, "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["training"]["parent"] == "ja"
-    trained, parent = found["controls"]["trained"]["test"], found["baselines"]["ja"]["test"]
+    summary = json.loads(done.stdout)
+    assert summary["training"]["parent"] == "ja"
+    trained, parent = summary["controls"]["trained"]["test"], summary["baselines"]["ja"]["test"]
     assert trained["low"] > parent["high"]

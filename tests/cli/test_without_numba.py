@@ -66,6 +66,6 @@ def test_a_search(world: World, without_numba: dict[str, str]) -> None:
 
 
 def winner(world: World, run: str) -> object:
-    found = world.show(run)["winner"]
-    assert found is not None
-    return found
+    winner_ = world.show(run)["winner"]
+    assert winner_ is not None
+    return winner_

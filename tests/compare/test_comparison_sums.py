@@ -30,10 +30,10 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("n", [1, 7, 40_000])
-def test_they_are_the_definitions(tmp_path: Path, n: int, dtype: torch.dtype) -> None:
+def test_the_sums_match_the_definitions(tmp_path: Path, n: int, dtype: torch.dtype) -> None:
     base = noise(0, n=n)
-    made = [base, plus(base, noise(1, 0.01, n=n)), plus(base, noise(2, 0.03, n=n))]
-    stored = [{name: each.to(dtype) for name, each in tensors.items()} for tensors in made]
+    models = [base, plus(base, noise(1, 0.01, n=n)), plus(base, noise(2, 0.03, n=n))]
+    stored = [{name: each.to(dtype) for name, each in tensors.items()} for tensors in models]
     opened = [write(tmp_path / str(i), tensors) for i, tensors in enumerate(stored)]
     w, a, b = (flat(tensors) for tensors in stored)
     total = compare(opened[1:], opened[0]).total
@@ -89,11 +89,11 @@ def test_layers_and_kinds_add_up(tmp_path: Path, family: str) -> None:
     base = FAMILIES[family](tmp_path / "base")
     fine_tuned(base, tmp_path / "a", seed=1)
     fine_tuned(base, tmp_path / "b", seed=2)
-    found = compare_folders(tmp_path, "a", "b", base="base")
-    assert list(found.layers) == ["embedding", "block.0", "block.1", "block.2", "head"]
-    assert {"embedding", "attention", "mlp", "norm"} <= set(found.kinds)
-    for parts in (found.layers, found.kinds):
-        assert sum(each.numbers for each in parts.values()) == found.total.numbers
+    comparison = compare_folders(tmp_path, "a", "b", base="base")
+    assert list(comparison.layers) == ["embedding", "block.0", "block.1", "block.2", "head"]
+    assert {"embedding", "attention", "mlp", "norm"} <= set(comparison.kinds)
+    for parts in (comparison.layers, comparison.kinds):
+        assert sum(each.numbers for each in parts.values()) == comparison.total.numbers
         for what in (
             "products",
             "gaps",
@@ -105,7 +105,7 @@ def test_layers_and_kinds_add_up(tmp_path: Path, family: str) -> None:
             "top",
         ):
             added = sum(getattr(each, what) for each in parts.values())
-            np.testing.assert_allclose(added, getattr(found.total, what))
+            np.testing.assert_allclose(added, getattr(comparison.total, what))
 
 
 def compare_folders(folder: Path, *models: str, base: str | None = None) -> CheckpointComparison:
@@ -115,17 +115,17 @@ def compare_folders(folder: Path, *models: str, base: str | None = None) -> Chec
     return compare(opened, None if base is None else open_checkpoint(base, folder))
 
 
-def test_equal_models_differ_in_nothing(tmp_path: Path) -> None:
-    found = compare([write(tmp_path / "a", noise(0)), write(tmp_path / "b", noise(0))], None)
-    total = found.total
+def test_equal_models_have_no_differences(tmp_path: Path) -> None:
+    comparison = compare([write(tmp_path / "a", noise(0)), write(tmp_path / "b", noise(0))], None)
+    total = comparison.total
     assert (total.distance(0, 1), total.equal_share(0, 1)) == (0.0, 1.0)
     assert total.cosine(0, 1) == pytest.approx(1.0)
 
 
-def test_what_is_not_defined_is_none(tmp_path: Path) -> None:
+def test_undefined_values_are_none(tmp_path: Path) -> None:
     base = write(tmp_path / "base", noise(0))
-    found = compare([write(tmp_path / "a", noise(0)), write(tmp_path / "b", noise(1))], base)
-    record = json.loads(json.dumps(to_record(found)))
+    comparison = compare([write(tmp_path / "a", noise(0)), write(tmp_path / "b", noise(1))], base)
+    record = json.loads(json.dumps(to_record(comparison)))
     assert record["total"]["pairs"]["A-B"]["delta_cosine"] is None
     assert record["total"]["pairs"]["A-B"]["sign_conflict"] is None
     assert record["total"]["models"]["A"]["energy_of_top_10_percent"] is None
@@ -143,21 +143,21 @@ def test_a_model_with_a_lora_is_compared_as_merged(tmp_path: Path) -> None:
     save_file(pair, tmp_path / "lora/adapter_model.safetensors")
     config = {"peft_type": "LORA", "r": 1, "lora_alpha": 2, "base_model_name_or_path": "org/other"}
     (tmp_path / "lora/adapter_config.json").write_text(json.dumps(config))
-    found = compare_folders(tmp_path, "m+lora", base="m")
-    assert found.total.delta_norm(0) == pytest.approx(np.sqrt(12 * 4))
-    assert found.layers["block.1"].unchanged(0) == 1.0
-    assert found.notes == ("lora was trained on org/other, and is merged into m.",)
+    comparison = compare_folders(tmp_path, "m+lora", base="m")
+    assert comparison.total.delta_norm(0) == pytest.approx(np.sqrt(12 * 4))
+    assert comparison.layers["block.1"].unchanged(0) == 1.0
+    assert comparison.notes == ("lora was trained on org/other, and is merged into m.",)
 
 
-def test_how_much_was_read_is_told(tmp_path: Path) -> None:
-    told: list[int] = []
+def test_progress_counts_read_parameters(tmp_path: Path) -> None:
+    reported: list[int] = []
     opened = [write(tmp_path / str(i), noise(i, n=40_000)) for i in range(2)]
-    compare(opened, None, told.append)
-    assert sum(told) == opened[0].n_parameters
-    assert len(told) > len(NAMES)
+    compare(opened, None, reported.append)
+    assert sum(reported) == opened[0].n_parameters
+    assert len(reported) > len(NAMES)
 
 
-def test_numbers_that_are_no_weights_must_be_the_same(tmp_path: Path) -> None:
+def test_integer_tensors_must_be_equal(tmp_path: Path) -> None:
     ids = {"ids": torch.arange(3)}
     first, same = write(tmp_path / "a", noise(0) | ids), write(tmp_path / "b", noise(1) | ids)
     other = write(tmp_path / "c", noise(2) | {"ids": torch.arange(3) + 1})
@@ -167,7 +167,7 @@ def test_numbers_that_are_no_weights_must_be_the_same(tmp_path: Path) -> None:
     )
 
 
-def test_what_cannot_be_compared(tmp_path: Path) -> None:
+def test_incompatible_models_are_refused(tmp_path: Path) -> None:
     first = write(tmp_path / "a", noise(0))
     with pytest.raises(KingyoError, match="two models or more"):
         compare([first], None)

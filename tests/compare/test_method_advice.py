@@ -92,7 +92,7 @@ def test_vectors_that_look_independent_get_one_neutral_sentence_and_no_method(tm
         assert not re.search("ties|dare|task_arithmetic|linear|slerp", text[0])
 
 
-def test_a_part_in_which_they_are_alike_is_told(tmp_path: Path) -> None:
+def test_a_part_with_equal_tensors_is_reported(tmp_path: Path) -> None:
     shared = {name: ONE[name] if "embed" in name else TWO[name] for name in NAMES}
     embedded = said(tmp_path, plus(BASE, ONE), plus(BASE, times(shared, 1.0)))
     assert "look nearly independent" in embedded
@@ -107,7 +107,7 @@ def test_norms_that_all_models_share_do_not_make_them_relatives(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.norm.weight"])
-def test_models_are_the_same_only_if_everything_is(tmp_path: Path, name: str) -> None:
+def test_models_are_equal_only_if_all_tensors_are(tmp_path: Path, name: str) -> None:
     text = said(tmp_path, BASE, BASE | {name: BASE[name] + 0.1}, has_base=False)
     assert "identical" not in text and "have a common ancestor" in text
 

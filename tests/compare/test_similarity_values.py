@@ -50,17 +50,17 @@ def directly(x: Tensor, y: Tensor) -> float:
 @pytest.mark.parametrize("size", [1, 10, N])
 def test_it_is_the_direct_computation_however_it_is_cut(size: int, room: int) -> None:
     whole = streams()
-    found = measured(whole, size, room)
-    assert (found.n_tokens, found.width) == (N, WIDTH)
+    similarity = measured(whole, size, room)
+    assert (similarity.n_tokens, similarity.width) == (N, WIDTH)
     for i in range(5):
         for j in range(5):
-            assert found.cka[i, j] == pytest.approx(directly(whole[i], whole[j]), abs=1e-10)
+            assert similarity.cka[i, j] == pytest.approx(directly(whole[i], whole[j]), abs=1e-10)
             cosine = torch.nn.functional.cosine_similarity(whole[i], whole[j], dim=1).mean()
-            assert found.cosine[i, j] == pytest.approx(float(cosine), abs=1e-12)
-    assert 0.05 < found.cka[A1, B1] < 0.9
+            assert similarity.cosine[i, j] == pytest.approx(float(cosine), abs=1e-12)
+    assert 0.05 < similarity.cka[A1, B1] < 0.9
 
 
-def test_memory_is_that_of_one_pair_where_there_is_no_room() -> None:
+def test_with_little_memory_one_pair_is_held() -> None:
     """No room at all: a pass for each pair, and one for the means."""
     passes = 0
 
@@ -81,16 +81,16 @@ def test_cka_sees_neither_rotation_nor_scale_and_cosine_does() -> None:
     rotation, _ = torch.linalg.qr(normal(WIDTH, WIDTH, seed=2))
     whole[B0] = 3 * whole[A1] @ rotation + normal(1, WIDTH, seed=3)
     whole[B1] = 5 * whole[A2]
-    found = measured(whole)
-    assert found.cka[A1, B0] == pytest.approx(1, abs=1e-12)
-    assert found.cosine[A1, B0] < 0.9
-    assert found.cka[A2, B1] == pytest.approx(1, abs=1e-12)
-    assert found.cosine[A2, B1] == pytest.approx(1, abs=1e-12)
+    similarity = measured(whole)
+    assert similarity.cka[A1, B0] == pytest.approx(1, abs=1e-12)
+    assert similarity.cosine[A1, B0] < 0.9
+    assert similarity.cka[A2, B1] == pytest.approx(1, abs=1e-12)
+    assert similarity.cosine[A2, B1] == pytest.approx(1, abs=1e-12)
     stretched = whole.clone()
     stretched[B0] = whole[A1] @ torch.diag(torch.arange(1.0, WIDTH + 1, dtype=torch.float64))
     assert measured(stretched).cka[A1, B0] < 0.99, "another map than a rotation is seen"
-    assert np.diag(found.cka) == pytest.approx(np.ones(5), abs=1e-12)
-    assert np.diag(found.cosine) == pytest.approx(np.ones(5), abs=1e-12)
+    assert np.diag(similarity.cka) == pytest.approx(np.ones(5), abs=1e-12)
+    assert np.diag(similarity.cosine) == pytest.approx(np.ones(5), abs=1e-12)
 
 
 def test_streams_of_large_means_keep_their_digits() -> None:
@@ -99,49 +99,51 @@ def test_streams_of_large_means_keep_their_digits() -> None:
     assert measured(shifted).cka == pytest.approx(measured(whole).cka, abs=1e-8)
 
 
-def test_a_jump_is_from_what_leaves_to_what_enters() -> None:
+def test_a_jump_compares_output_and_next_input() -> None:
     whole = streams()
     whole[B0] = -whole[A1]
-    found = measured(whole)
-    told = jumps(found)
-    assert len(told) == 9
-    assert all(0 <= each <= 1 for each in told.values())
-    assert told[("a", 0), ("a", 1)] == pytest.approx(1)
-    assert told[("a", 0), ("a", 0)] == pytest.approx(max(0.0, found.cosine[A1, A0]))
-    assert told[("a", 0), ("b", 0)] == 0, "opposed"
-    assert jumps(found, "cka")[("a", 0), ("b", 0)] == pytest.approx(1)
-    assert told[("b", 0), ("a", 1)] == pytest.approx(max(0.0, found.cosine[B1, A1]))
-    assert nearest(found, ("a", 0), 2, "cka")[0] == ("b", 0)
-    assert ("a", 1) not in nearest(found, ("a", 0), 9), "what follows by itself is no news"
+    similarity = measured(whole)
+    jump_values = jumps(similarity)
+    assert len(jump_values) == 9
+    assert all(0 <= each <= 1 for each in jump_values.values())
+    assert jump_values[("a", 0), ("a", 1)] == pytest.approx(1)
+    assert jump_values[("a", 0), ("a", 0)] == pytest.approx(max(0.0, similarity.cosine[A1, A0]))
+    assert jump_values[("a", 0), ("b", 0)] == 0, "opposed"
+    assert jumps(similarity, "cka")[("a", 0), ("b", 0)] == pytest.approx(1)
+    assert jump_values[("b", 0), ("a", 1)] == pytest.approx(max(0.0, similarity.cosine[B1, A1]))
+    assert nearest(similarity, ("a", 0), 2, "cka")[0] == ("b", 0)
+    assert ("a", 1) not in nearest(similarity, ("a", 0), 9), "what follows by itself is no news"
 
 
 def test_a_path_is_as_plausible_as_its_jumps_and_its_ends() -> None:
-    found = measured(streams())
-    assert path_plausibility(found, [("a", 0), ("a", 1)], "a") == pytest.approx(1), "its own layers"
+    similarity = measured(streams())
+    assert path_plausibility(similarity, [("a", 0), ("a", 1)], "a") == pytest.approx(1), "its own layers"
     path = [("b", 0), ("a", 0), ("a", 1)]
-    both: dict[Measure, Floats] = {"cosine": found.cosine, "cka": found.cka}
+    both: dict[Measure, Floats] = {"cosine": similarity.cosine, "cka": similarity.cka}
     for measure, values in both.items():
-        wanted = [values[A0, B0], values[B1, A0], 1, 1]
-        assert path_plausibility(found, path, "a", measure) == pytest.approx(np.clip(wanted, 0, 1).mean())
-    assert path_plausibility(found, path, "b") != path_plausibility(found, path, "a")
+        expected = [values[A0, B0], values[B1, A0], 1, 1]
+        assert path_plausibility(similarity, path, "a", measure) == pytest.approx(
+            np.clip(expected, 0, 1).mean()
+        )
+    assert path_plausibility(similarity, path, "b") != path_plausibility(similarity, path, "a")
     with pytest.raises(ValueError, match="at least one layer"):
-        path_plausibility(found, [], "a")
+        path_plausibility(similarity, [], "a")
 
 
-def test_a_stream_that_never_changes_has_no_likeness_and_no_plausibility() -> None:
+def test_a_constant_stream_has_no_similarity_and_no_plausibility() -> None:
     whole = streams()
     whole[B0] = 0
-    found = measured(whole)
-    assert np.isnan(found.cka[A1, B0])
-    assert np.isnan(found.cosine[A1, B0])
-    assert jumps(found, "cka")[("a", 0), ("b", 0)] == jumps(found)[("a", 0), ("b", 0)] == 0
-    assert nearest(found, ("a", 0), 9)[-1] == ("b", 0)
+    similarity = measured(whole)
+    assert np.isnan(similarity.cka[A1, B0])
+    assert np.isnan(similarity.cosine[A1, B0])
+    assert jumps(similarity, "cka")[("a", 0), ("b", 0)] == jumps(similarity)[("a", 0), ("b", 0)] == 0
+    assert nearest(similarity, ("a", 0), 9)[-1] == ("b", 0)
     whole[B0] = 0.1
     assert np.isnan(measured(whole).cka[A1, B0])
     assert not np.isnan(measured(whole).cosine[A1, B0])
 
 
-def test_what_cannot_be_measured_is_said() -> None:
+def test_an_unmeasurable_pair_is_an_error() -> None:
     with pytest.raises(KingyoError, match="received 1"):
         measured(streams()[:, :1])
     whole = streams()

@@ -28,5 +28,5 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def opened(models: Path) -> Sources:
     """All of them."""
-    found = {name: open_checkpoint(name, models) for name in ("base", "ja", "en", "deep")}
-    return Sources(found, models)
+    values = {name: open_checkpoint(name, models) for name in ("base", "ja", "en", "deep")}
+    return Sources(values, models)

@@ -45,11 +45,11 @@ def value(recipe: Yaml, parameter: str, source: int, tensor: str, n_layers: int)
     else:
         depth = number / (count - 1) if count > 1 else 1.0
     for level in levels:
-        found = _speaks(level.get("parameters", {}).get(parameter), tensor)
-        if isinstance(found, list) and len(found) > 1:
-            return float(np.interp(depth, np.linspace(0, 1, len(found)), found))
-        if found is not None:
-            return found[0] if isinstance(found, list) else found
+        values = _speaks(level.get("parameters", {}).get(parameter), tensor)
+        if isinstance(values, list) and len(values) > 1:
+            return float(np.interp(depth, np.linspace(0, 1, len(values)), values))
+        if values is not None:
+            return values[0] if isinstance(values, list) else values
     return None
 
 

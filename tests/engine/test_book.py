@@ -64,13 +64,13 @@ def test_the_bits_are_those_of_one_merge_after_the_other(deep: Path, tmp_path: P
         before = {"second": "step-first", "last": "step-second"}.get(name, "")
         file = tmp_path / f"{name}.yaml"
         file.write_text(text.replace("NAME", before))
-        made = load_recipe(file)
-        to_folder(plan(made, open_sources(made, deep)), deep / f"step-{name}")
+        spec = load_recipe(file)
+        to_folder(plan(spec, open_sources(spec, deep)), deep / f"step-{name}")
     expected = open_checkpoint("step-last", deep)
     assert {job.name for job in plans[None].jobs} == expected.tensors.keys()
     for job in plans[None].jobs:
-        found = compute(job, plans[None].sources.read)
-        assert torch.equal(found, expected.read(job.name)) and job.dtype == "float32", job.name
+        result = compute(job, plans[None].sources.read)
+        assert torch.equal(result, expected.read(job.name)) and job.dtype == "float32", job.name
     out = to_folder(plans[None], deep / "out")
     assert (out / "config.json").read_bytes() == (deep / "step-last" / "config.json").read_bytes()
 
@@ -97,7 +97,7 @@ def test_an_intermediate_merge_knows_its_tensors(deep: Path) -> None:
         first.read("lm_hed.weight")
 
 
-def test_all_that_nobody_needs_is_an_output(deep: Path) -> None:
+def test_models_that_no_other_recipe_uses_are_outputs(deep: Path) -> None:
     plans = plan_book(book(deep, "name: one" + FIRST, "name: two" + FIRST), deep)
     assert list(plans) == ["one", "two"]
 
@@ -113,7 +113,7 @@ def test_errors_name_the_recipe(deep: Path) -> None:
         plan_book(book(deep, "name: first" + FIRST, SECOND.replace("NAME", "absent")), deep)
 
 
-def test_a_rerun_of_another_chain_keeps_nothing(deep: Path) -> None:
+def test_a_rerun_of_a_different_chain_keeps_nothing(deep: Path) -> None:
     def made(first: str) -> str:
         return identity(
             plan_book(book(deep, "name: first" + first, SECOND.replace("NAME", "first")), deep)[None]
@@ -134,13 +134,13 @@ def test_no_model_is_overwritten_from_afar(deep: Path) -> None:
 
 def test_a_rooted_book_keeps_its_names(deep: Path, tmp_path: Path) -> None:
     (deep / "first").mkdir()  # a folder that happens to have the name of a recipe
-    found = rooted_book(book(deep, "name: first" + FIRST, SECOND.replace("NAME", "first")), deep)
-    named = {reference for step in found.steps for reference in step.recipe.references}
+    result = rooted_book(book(deep, "name: first" + FIRST, SECOND.replace("NAME", "first")), deep)
+    named = {reference for step in result.steps for reference in step.recipe.references}
     assert named == {str((deep / "ja").resolve()), str((deep / "en").resolve()), "first"}
     file = tmp_path / "elsewhere.yaml"
-    file.write_text(found.to_yaml())
-    assert load_recipes(file) == found
-    assert [step.name for step in found.steps] == ["first", None]
+    file.write_text(result.to_yaml())
+    assert load_recipes(file) == result
+    assert [step.name for step in result.steps] == ["first", None]
 
 
 def test_many_recipes_are_planned_at_once(models: Path) -> None:
@@ -156,10 +156,10 @@ def test_many_recipes_are_planned_at_once(models: Path) -> None:
     whole = "\n---\n".join(f"{each}parameters: {{weight: 0.5}}" for each in documents)
     file = models / "many.yaml"
     file.write_text(whole)
-    found = plan_book(load_recipes(file), models)
-    assert len(found) == 41
+    result = plan_book(load_recipes(file), models)
+    assert len(result) == 41
     assert (
-        len({identity(each) for each in found.values()}) == 2
+        len({identity(each) for each in result.values()}) == 2
     )  # forty times the same, and the last of the others
 
 

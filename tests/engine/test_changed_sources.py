@@ -40,8 +40,8 @@ def ties(*names: str, **changes: object) -> Recipe:
     return Recipe.from_dict({"merge_method": "ties", "base_model": "base", "models": models, **changes})
 
 
-def fill(sources: Sources, made: Recipe) -> None:
-    planned = plan(made, sources)
+def fill(sources: Sources, recipe_: Recipe) -> None:
+    planned = plan(recipe_, sources)
     into(planned, {job.name: torch.zeros(job.shape) for job in planned.jobs})
 
 
@@ -95,12 +95,12 @@ def test_of_a_model_with_a_lora(root: Path, what: str) -> None:
 def test_of_models_that_were_resized(root: Path, name: str) -> None:
     cut(root / "one")
     sources = opened(root, "base", "one", "two")
-    made = ties("one", "two", resize="truncate")
+    spec = ties("one", "two", resize="truncate")
     for _ in range(3):
-        fill(sources, made)
+        fill(sources, spec)
     replace_weights(root, name)
     with pytest.raises(KingyoError, match=CHANGED):
-        fill(sources, made)
+        fill(sources, spec)
 
 
 def test_while_files_are_written(root: Path) -> None:
@@ -133,17 +133,17 @@ def test_resized_models_share_the_room_of_all_facts(root: Path) -> None:
     cut(root / "one")
     facts = TensorStats(max_bytes=1 << 20)
     sources = Sources({name: open_checkpoint(name, root) for name in ("base", "one", "two")}, root, facts)
-    made = ties("one", "two", resize="truncate")
+    spec = ties("one", "two", resize="truncate")
     assert facts.n_bytes == 0
-    fill(sources, made)
+    fill(sources, spec)
     first = facts.n_bytes
     assert first > 0
     fill(sources, ties("two"))
     assert facts.n_bytes > first, "what is fitted has facts of its own"
-    planned = plan(made, sources)
+    planned = plan(spec, sources)
     live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
     into(planned, live)
-    fresh = plan(made, opened(root, "base", "one", "two"))
+    fresh = plan(spec, opened(root, "base", "one", "two"))
     again = {job.name: torch.zeros(job.shape) for job in fresh.jobs}
     into(fresh, again)
     assert all(torch.equal(live[name], again[name]) for name in live)

@@ -40,11 +40,11 @@ def test_a_misspelt_filter_is_reported(opened: Sources, written: str, hint: str)
     assert told(opened, slerp("mlp", written)) == (expected,)
 
 
-def test_filters_that_match_are_no_matter(opened: Sources) -> None:
+def test_matching_filters_raise_no_warning(opened: Sources) -> None:
     assert told(opened, slerp("self_attn", "layers.3.", "lm_head", "*", "norm")) == ()
 
 
-def test_whose_filter_it_is(opened: Sources) -> None:
+def test_the_owner_of_a_filter_is_reported(opened: Sources) -> None:
     own = {"weight": [{"filter": "self_atn", "value": 1}, {"value": 2}]}
     data = {"merge_method": "linear", "models": [{"model": "ja", "parameters": own}, {"model": "en"}]}
     found = told(opened, data | {"parameters": {"weight": [{"filter": "norm", "value": 1}, {"value": 2}]}})

@@ -40,12 +40,12 @@ def recipe(method: str, **changes: object) -> Recipe:
     """A recipe with typical values for any method, per layer where that is possible."""
     by_layer = (Conditional(filter="1.", value=0.7), Conditional(filter=None, value=(0.2, 0.9)))
     typical: dict[str, Value] = {"weight": by_layer, "t": by_layer, "density": 0.4}
-    made = METHODS.get(method)
-    needed = {each.name: typical[each.name] for each in made.params if each.name in typical}
+    merge_method = METHODS.get(method)
+    needed = {each.name: typical[each.name] for each in merge_method.params if each.name in typical}
     fields: dict[str, object] = {
         "merge_method": method,
-        "sources": tuple(Source(model=model) for model in MODELS[: made.max_sources or 3]),
-        "base_model": "base" if takes_base(made) or method == "linear" else None,
+        "sources": tuple(Source(model=model) for model in MODELS[: merge_method.max_sources or 3]),
+        "base_model": "base" if takes_base(merge_method) or method == "linear" else None,
         "parameters": needed,
         "seed": 7,
     }
@@ -55,20 +55,20 @@ def recipe(method: str, **changes: object) -> Recipe:
 @pytest.mark.parametrize("kind", FAMILIES)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("method", METHODS.names())
-def test_files_and_live_weights_are_the_same_bits(
+def test_files_and_live_weights_are_bit_identical(
     folder: Path, tmp_path: Path, kind: str, dtype: str, method: str
 ) -> None:
-    made = recipe(method)
+    spec = recipe(method)
     models = folder / kind / dtype
     live = AutoModelForCausalLM.from_pretrained(models / "base", dtype=getattr(torch, dtype))
     before = {name: tensor.clone() for name, tensor in live.state_dict().items()}
-    into(plan(made, open_sources(made, models)), live.state_dict())
-    out = to_folder(plan(made, open_sources(made, models)), tmp_path / "out", {"recipe.yaml": made.to_yaml()})
-    written = AutoModelForCausalLM.from_pretrained(out, dtype="auto").state_dict()
-    assert written.keys() == before.keys()
+    into(plan(spec, open_sources(spec, models)), live.state_dict())
+    out = to_folder(plan(spec, open_sources(spec, models)), tmp_path / "out", {"recipe.yaml": spec.to_yaml()})
+    saved = AutoModelForCausalLM.from_pretrained(out, dtype="auto").state_dict()
+    assert saved.keys() == before.keys()
     for name, tensor in live.state_dict().items():
-        assert torch.equal(tensor, written[name]) and tensor.dtype == written[name].dtype, name
-    assert any(not torch.equal(before[name], tensor) for name, tensor in written.items())
+        assert torch.equal(tensor, saved[name]) and tensor.dtype == saved[name].dtype, name
+    assert any(not torch.equal(before[name], tensor) for name, tensor in saved.items())
     assert {file.name for file in out.iterdir()} >= {"recipe.yaml", "tokenizer.json", "chat_template.jinja"}
 
 
@@ -83,7 +83,7 @@ for file in sorted(Path(sys.argv[1]).glob("*.yaml")):
 """
 
 
-def test_another_process_with_other_threads_gives_the_same_bits(folder: Path, tmp_path: Path) -> None:
+def test_result_does_not_depend_on_process_or_thread_count(folder: Path, tmp_path: Path) -> None:
     models = folder / "llama" / "float32"
     for method in METHODS.names():
         (tmp_path / f"{method}.yaml").write_text(recipe(method).to_yaml())
@@ -96,30 +96,30 @@ def test_another_process_with_other_threads_gives_the_same_bits(folder: Path, tm
             assert torch.equal(compute(job, ours.sources.read), theirs[job.name]), f"{method}: {job.name}"
 
 
-def test_one_source_alone_is_itself(folder: Path) -> None:
+def test_a_single_source_is_unchanged(folder: Path) -> None:
     models = folder / "llama" / "bfloat16"
-    made = Recipe(merge_method="linear", sources=(Source(model="source-0", parameters={"weight": 1.0}),))
-    planned = plan(made, open_sources(made, models))
+    spec = Recipe(merge_method="linear", sources=(Source(model="source-0", parameters={"weight": 1.0}),))
+    planned = plan(spec, open_sources(spec, models))
     for job in planned.jobs:
         assert torch.equal(compute(job, planned.sources.read), planned.like.read(job.name))
 
 
-def test_the_base_among_the_models_is_no_source(folder: Path) -> None:
+def test_a_base_listed_among_the_models_is_not_a_source(folder: Path) -> None:
     models = folder / "llama" / "float32"
     for method in METHODS.names():
         if METHODS.get(method).needs_base:
-            without = recipe(method)
-            sources = (Source(model="base"), *without.sources)
+            unlisted = recipe(method)
+            sources = (Source(model="base"), *unlisted.sources)
             listed = recipe(method, sources=sources)
-            one, other = (plan(each, open_sources(each, models)) for each in (without, listed))
+            one, other = (plan(each, open_sources(each, models)) for each in (unlisted, listed))
             for a, b in zip(one.jobs, other.jobs, strict=True):
                 assert torch.equal(compute(a, one.sources.read), compute(b, other.sources.read)), method
 
 
 def test_the_dtype_of_the_output(folder: Path, tmp_path: Path) -> None:
     models = folder / "llama" / "float32"
-    made = recipe("linear", dtype="bfloat16")
-    planned = plan(made, open_sources(made, models))
+    spec = recipe("linear", dtype="bfloat16")
+    planned = plan(spec, open_sources(spec, models))
     out = to_folder(planned, tmp_path / "out")
     assert {info.dtype for info in open_checkpoint(str(out)).tensors.values()} == {"bfloat16"}
     assert json.loads((out / "config.json").read_text())["dtype"] == "bfloat16"
@@ -134,34 +134,35 @@ def test_the_dtype_of_the_output(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_live_model_on_a_gpu(folder: Path) -> None:
-    """Candidate after candidate it has the bits of the processor."""
+    """Every candidate is bit-identical to the CPU result."""
     models = folder / "llama" / "bfloat16"
     for method in METHODS.names():
-        made = recipe(method)
-        there, here = open_sources(made, models), open_sources(made, models)
+        spec = recipe(method)
+        gpu_sources, cpu_sources = open_sources(spec, models), open_sources(spec, models)
         for dtype in (torch.bfloat16, torch.float32):
             live = {
-                job.name: torch.zeros(job.shape, dtype=dtype, device="cuda") for job in plan(made, there).jobs
+                job.name: torch.zeros(job.shape, dtype=dtype, device="cuda")
+                for job in plan(spec, gpu_sources).jobs
             }
             for _ in range(3):
-                into(plan(made, there), live)
-            for job in plan(made, here).jobs:
-                assert torch.equal(live[job.name].cpu(), compute(job, here.read).to(dtype)), method
+                into(plan(spec, gpu_sources), live)
+            for job in plan(spec, cpu_sources).jobs:
+                assert torch.equal(live[job.name].cpu(), compute(job, cpu_sources.read).to(dtype)), method
 
 
 def test_sources_of_several_dtypes(folder: Path, tmp_path: Path) -> None:
-    made = recipe("task_arithmetic")
+    spec = recipe("task_arithmetic")
     half = llama(tmp_path / "half", dtype="bfloat16")
-    opened = open_sources(made, folder / "llama" / "float32")
+    opened = open_sources(spec, folder / "llama" / "float32")
     mixed = Sources({**opened, "source-1": open_checkpoint(str(half))})
-    planned = plan(made, mixed)
+    planned = plan(spec, mixed)
     assert {job.dtype for job in planned.jobs} == {"float32"}
     assert all(bool(torch.isfinite(compute(job, mixed.read)).all()) for job in planned.jobs)
 
 
 def test_a_plan_can_be_read(folder: Path) -> None:
-    made = recipe("dare_ties")
-    heading = plan(made, open_sources(made, folder / "llama" / "float32")).heading()
+    spec = recipe("dare_ties")
+    heading = plan(spec, open_sources(spec, folder / "llama" / "float32")).heading()
     assert heading == ["dare_ties of 3: source-0, source-1, source-2", "base: base", "seed: 7"]
 
 
@@ -184,21 +185,21 @@ densities = st.tuples(st.floats(0, 1), st.floats(0, 1))
 def test_a_shared_cache_changes_nothing(
     folder: Path, weight: float, density: tuple[float, float], seed: int
 ) -> None:
-    """Candidates that share sources and random numbers do not feel one another."""
-    made = recipe("dare_ties", parameters={"weight": weight, "density": density}, seed=seed)
-    warm = open_sources(made, folder / "qwen2" / "float32")
+    """Candidates that share sources and random numbers do not affect each other."""
+    spec = recipe("dare_ties", parameters={"weight": weight, "density": density}, seed=seed)
+    warm = open_sources(spec, folder / "qwen2" / "float32")
     other = recipe("dare_ties", parameters={"weight": 1.0, "density": 0.5}, seed=seed)
     live = {name: torch.zeros(info.shape) for name, info in warm["base"].tensors.items()}
-    for each in (other, other, made):
+    for each in (other, other, spec):
         into(plan(each, warm), live)
-    cold = plan(made, open_sources(made, folder / "qwen2" / "float32"))
+    cold = plan(spec, open_sources(spec, folder / "qwen2" / "float32"))
     for job in cold.jobs:
         assert torch.equal(live[job.name], compute(job, cold.sources.read))
 
 
 def changed(method: str, **values: Value) -> Recipe:
-    made = recipe(method)
-    return recipe(method, parameters={**made.parameters, **values})
+    spec = recipe(method)
+    return recipe(method, parameters={**spec.parameters, **values})
 
 
 def on_source(**values: Value) -> Recipe:
@@ -236,12 +237,12 @@ MISTAKES: dict[str, tuple[Recipe, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", MISTAKES)
-def test_mistakes_are_found_before_any_weight_is_read(folder: Path, what: str) -> None:
-    made, message = MISTAKES[what]
-    opened = open_sources(made, folder / "llama" / "float32")
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_found_before_any_weight_is_read(folder: Path, case: str) -> None:
+    spec, message = MISTAKES[case]
+    opened = open_sources(spec, folder / "llama" / "float32")
     with pytest.raises(KingyoError, match=f"(?s){message}"):
-        plan(made, opened)
+        plan(spec, opened)
 
 
 def test_models_that_are_not_opened(folder: Path) -> None:
@@ -252,7 +253,7 @@ def test_models_that_are_not_opened(folder: Path) -> None:
         plan(recipe("ties"), Sources({model: opened[model] for model in MODELS}))
 
 
-def test_a_method_in_a_file_of_the_user(folder: Path, tmp_path: Path) -> None:
+def test_a_method_from_a_user_file(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("from kingyo.methods.ties import Ties\n\nMINE = Ties()\n")
     opened = open_sources(recipe("ties"), folder / "llama" / "float32")
     with pytest.raises(KingyoError, match="no file"):
@@ -263,13 +264,13 @@ def test_a_method_in_a_file_of_the_user(folder: Path, tmp_path: Path) -> None:
     assert all(torch.equal(a, compute(job, opened.read)) for a, job in zip(ours, theirs.jobs, strict=True))
 
 
-def test_models_of_another_shape(folder: Path, tmp_path: Path) -> None:
-    made = recipe("ties")
-    opened = open_sources(made, folder / "llama" / "float32")
+def test_models_with_different_shapes(folder: Path, tmp_path: Path) -> None:
+    spec = recipe("ties")
+    opened = open_sources(spec, folder / "llama" / "float32")
 
     def against(other: Path) -> str:
         with pytest.raises(KingyoError) as caught:
-            plan(made, Sources({**opened, "source-1": open_checkpoint(str(other))}))
+            plan(spec, Sources({**opened, "source-1": open_checkpoint(str(other))}))
         return str(caught.value)
 
     wide = against(llama(tmp_path / "wide", hidden=32))
@@ -288,9 +289,9 @@ def disguised(folder: Path, key: str, value: object) -> Path:
     return folder
 
 
-def test_a_live_model_of_another_shape(folder: Path) -> None:
-    made = recipe("linear")
-    planned = plan(made, open_sources(made, folder / "llama" / "float32"))
+def test_a_live_model_with_a_different_shape(folder: Path) -> None:
+    spec = recipe("linear")
+    planned = plan(spec, open_sources(spec, folder / "llama" / "float32"))
     live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
     with pytest.raises(KingyoError, match=r"'lm_head\.weight', which is not in the live model"):
         into(planned, {name: tensor for name, tensor in live.items() if name != "lm_head.weight"})
@@ -307,8 +308,8 @@ def test_weights_that_are_not_finite_are_named(folder: Path, tmp_path: Path, bad
     tensors = load_file(broken / "model.safetensors")
     tensors["model.norm.weight"][0] = bad
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
-    made = recipe("linear", sources=(Source(model=str(broken)),), parameters={"weight": 1.0})
-    planned = plan(made, open_sources(made, folder / "llama" / "float32"))
+    spec = recipe("linear", sources=(Source(model=str(broken)),), parameters={"weight": 1.0})
+    planned = plan(spec, open_sources(spec, folder / "llama" / "float32"))
     live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
     with pytest.raises(KingyoError, match=r"broken: model\.norm\.weight: expected finite weights"):
         into(planned, live)
@@ -320,11 +321,11 @@ def test_weights_that_are_not_finite_are_named(folder: Path, tmp_path: Path, bad
 @pytest.mark.parametrize("method", METHODS.names())
 @pytest.mark.parametrize("name", ["base", "source-0"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_no_method_hides_what_is_not_finite(
+def test_no_method_hides_nonfinite_weights(
     folder: Path, tmp_path: Path, method: str, name: str, bad: float
 ) -> None:
     if name == "base" and not takes_base(METHODS.get(method)):
-        pytest.skip("it reads no base")
+        pytest.skip("the method takes no base")
     for each in ("base", *MODELS):
         shutil.copytree(folder / "llama" / "float32" / each, tmp_path / each)
     tensors = load_file(tmp_path / name / "model.safetensors")
@@ -332,9 +333,9 @@ def test_no_method_hides_what_is_not_finite(
     save_file(tensors, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
     known = {each.name for each in METHODS.get(method).params}
     for rescale in (True, False):
-        given = {"density": 0.05, "rescale": rescale, "weight": 1.0, "t": 0.5}
-        made = recipe(method, parameters={key: value for key, value in given.items() if key in known})
-        planned = plan(made, open_sources(made, tmp_path))
+        parameters = {"density": 0.05, "rescale": rescale, "weight": 1.0, "t": 0.5}
+        spec = recipe(method, parameters={key: value for key, value in parameters.items() if key in known})
+        planned = plan(spec, open_sources(spec, tmp_path))
         live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
         with pytest.raises(KingyoError, match=rf"{name}: model\.norm\.weight: expected finite weights"):
             into(planned, live)
@@ -343,8 +344,8 @@ def test_no_method_hides_what_is_not_finite(
 
 
 def test_a_live_model_that_is_tied_where_the_merge_is_not(folder: Path) -> None:
-    made = recipe("linear")
-    planned = plan(made, open_sources(made, folder / "llama" / "float32"))
+    spec = recipe("linear")
+    planned = plan(spec, open_sources(spec, folder / "llama" / "float32"))
     live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
     live["lm_head.weight"] = live["model.embed_tokens.weight"]
     with pytest.raises(KingyoError, match=r"separate memory for \S+, which the merge does not tie"):
@@ -381,17 +382,17 @@ def test_a_live_tensor_that_cannot_be_filled(folder: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS.names())
-def test_past_the_caches_are_the_same_bits(
+def test_streaming_writes_give_identical_bits(
     folder: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As large models are written, from lines of memory on; a place between them is written as ever."""
     planned = plan(recipe(method), open_sources(recipe(method), folder / "llama" / "bfloat16"))
-    found: list[dict[str, torch.Tensor]] = []
+    results: list[dict[str, torch.Tensor]] = []
     for threshold in (1 << 24, 0):
         monkeypatch.setattr("kingyo.engine.execute._BYPASS_FROM", threshold)
-        found.append({job.name: torch.zeros(job.shape, dtype=torch.bfloat16) for job in planned.jobs})
-        into(planned, found[-1], How(threads=2))
-    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
+        results.append({job.name: torch.zeros(job.shape, dtype=torch.bfloat16) for job in planned.jobs})
+        into(planned, results[-1], How(threads=2))
+    assert all(torch.equal(tensor, results[1][name]) for name, tensor in results[0].items())
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.float16])
@@ -405,8 +406,8 @@ def test_a_live_model_that_cannot_hold_the_result(folder: Path, dtype: torch.dty
 
 def test_a_source_that_changes_between_candidates_is_refused(folder: Path, tmp_path: Path) -> None:
     changing = fine_tuned(folder / "llama" / "float32" / "base", tmp_path / "changing", seed=0)
-    made = recipe("linear", sources=(Source(model=str(changing)),), parameters={"weight": 1.0})
-    planned = plan(made, open_sources(made, folder / "llama" / "float32"))
+    spec = recipe("linear", sources=(Source(model=str(changing)),), parameters={"weight": 1.0})
+    planned = plan(spec, open_sources(spec, folder / "llama" / "float32"))
     live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
     into(planned, live)
     into(planned, live)
@@ -417,8 +418,8 @@ def test_a_source_that_changes_between_candidates_is_refused(folder: Path, tmp_p
 
 
 def test_an_overflow_of_the_output_dtype_is_named(folder: Path) -> None:
-    made = recipe("task_arithmetic", parameters={"weight": 1e6}, dtype="float16")
-    planned = plan(made, open_sources(made, folder / "llama" / "float32"))
+    spec = recipe("task_arithmetic", parameters={"weight": 1e6}, dtype="float16")
+    planned = plan(spec, open_sources(spec, folder / "llama" / "float32"))
     with pytest.raises(KingyoError, match=r"lm_head\.weight: expected merged weights that float16 can hold"):
         compute(planned.jobs[0], planned.sources.read)
 
@@ -437,8 +438,8 @@ def test_integers_are_copied_when_equal(folder: Path, tmp_path: Path) -> None:
     jobs = {job.name: job for job in planned.jobs}
     copied = compute(jobs["model.position_ids"], planned.sources.read)
     assert copied.tolist() == [0, 1, 2] and copied.dtype == torch.int64
-    differ = recipe("ties")
-    planned = plan(differ, open_sources(differ, tmp_path))
+    unequal = recipe("ties")
+    planned = plan(unequal, open_sources(unequal, tmp_path))
     with pytest.raises(KingyoError, match=r"model\.position_ids: expected equal values"):
         compute(next(job for job in planned.jobs if job.name == "model.position_ids"), planned.sources.read)
 
@@ -447,8 +448,8 @@ def test_sources_are_never_written(folder: Path) -> None:
     models = folder / "llama" / "float32"
     before = {file: file.read_bytes() for file in sorted(models.rglob("*.safetensors"))}
     for method in METHODS.names():
-        made = recipe(method)
-        planned = plan(made, open_sources(made, models))
+        spec = recipe(method)
+        planned = plan(spec, open_sources(spec, models))
         into(planned, {job.name: torch.zeros(job.shape) for job in planned.jobs})
         for reference, checkpoint in planned.sources.items():
             stored = load_file(models / reference / "model.safetensors")

@@ -45,13 +45,13 @@ def mean(*models: str) -> Recipe:
 
 def test_the_sum_is_rounded_once_to_the_models_dtype(tmp_path: Path) -> None:
     family_with_lora(tmp_path)
-    made = mean("m+lora", "other")
-    out = to_folder(plan(made, open_sources(made, tmp_path)), tmp_path / "out")
+    spec = mean("m+lora", "other")
+    out = to_folder(plan(spec, open_sources(spec, tmp_path)), tmp_path / "out")
     pairs = load_file(tmp_path / "lora" / "adapter_model.safetensors")
     base, other = (load_file(tmp_path / name / "model.safetensors") for name in ("m", "other"))
-    written = load_file(out / "model.safetensors")
-    assert {tensor.dtype for tensor in written.values()} == {torch.bfloat16}
-    for name, tensor in written.items():
+    saved = load_file(out / "model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.bfloat16}
+    for name, tensor in saved.items():
         exact = base[name].double() + other[name].double()
         if "q_proj" in name:
             module = f"base_model.model.{name.removesuffix('.weight')}"
@@ -62,10 +62,10 @@ def test_the_sum_is_rounded_once_to_the_models_dtype(tmp_path: Path) -> None:
 
 def test_live_and_on_disk_are_the_same_bits(tmp_path: Path) -> None:
     family_with_lora(tmp_path)
-    made = mean("m+lora", "other")
-    out = to_folder(plan(made, open_sources(made, tmp_path)), tmp_path / "out")
+    spec = mean("m+lora", "other")
+    out = to_folder(plan(spec, open_sources(spec, tmp_path)), tmp_path / "out")
     live = AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.bfloat16).state_dict()
-    into(plan(made, open_sources(made, tmp_path)), live)
+    into(plan(spec, open_sources(spec, tmp_path)), live)
     assert all(
         torch.equal(live[name], tensor) for name, tensor in load_file(out / "model.safetensors").items()
     )

@@ -49,8 +49,8 @@ def test_modules_have_values_of_their_own(folder: Path) -> None:
         part: {"models": [{"model": "t5-0"}, {"model": "t5-1", "parameters": {"weight": share}}]}
         for part, share in shares.items()
     }
-    made = recipe("t5", modules=modules)
-    planned = plan(made, open_sources(made, folder))
+    spec = recipe("t5", modules=modules)
+    planned = plan(spec, open_sources(spec, folder))
     parts = planned.like.layout
     for job in planned.jobs:
         assert job.values.each("weight") == (1.0, shares[parts.part(job.name)]), job.name
@@ -64,9 +64,9 @@ def test_slices_of_one_module(folder: Path, tmp_path: Path) -> None:
         "decoder": module("t5"),
         "shared": module("t5"),
     }
-    made = recipe("t5", modules=modules)
-    opened = open_sources(made, folder)
-    out = to_folder(plan(made, opened), tmp_path / "out")
+    spec = recipe("t5", modules=modules)
+    opened = open_sources(spec, folder)
+    out = to_folder(plan(spec, opened), tmp_path / "out")
     config = json.loads((out / "config.json").read_text())
     assert (config["num_layers"], config["num_decoder_layers"]) == (5, 3)
     model, report = AutoModelForSeq2SeqLM.from_pretrained(out, output_loading_info=True)
@@ -75,10 +75,10 @@ def test_slices_of_one_module(folder: Path, tmp_path: Path) -> None:
     assert torch.equal(model.state_dict()[name.format(4)], opened["t5-0"].read(name.format(2)))
 
 
-def test_a_part_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
-    made = recipe("llava", parts={"language": "merge"})
-    opened = open_sources(made, folder)
-    planned = plan(made, opened)
+def test_a_part_can_be_kept_unchanged(folder: Path, tmp_path: Path) -> None:
+    spec = recipe("llava", parts={"language": "merge"})
+    opened = open_sources(spec, folder)
+    planned = plan(spec, opened)
     layout = planned.like.layout
     for job in planned.jobs:
         is_merged = layout.part(job.name) == "language"
@@ -91,27 +91,27 @@ def test_a_part_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_part_is_that_of_another_model(folder: Path) -> None:
-    made = recipe("llava", parts={"vision": "llava-1"}, models=[{"model": "llava-0"}])
-    assert made.references == ("llava-0", "llava-1")
-    opened = open_sources(made, folder)
-    planned = plan(made, opened)
+    spec = recipe("llava", parts={"vision": "llava-1"}, models=[{"model": "llava-0"}])
+    assert spec.references == ("llava-0", "llava-1")
+    opened = open_sources(spec, folder)
+    planned = plan(spec, opened)
     for job in planned.jobs:
         source = "llava-1" if planned.like.layout.part(job.name) == "vision" else "llava-0"
         assert torch.equal(compute(job, planned.sources.read), opened[source].read(job.name)), job.name
-    assert rooted(made, folder).parts == {"vision": str((folder / "llava-1").resolve())}
+    assert rooted(spec, folder).parts == {"vision": str((folder / "llava-1").resolve())}
 
 
 def test_a_part_that_stays_takes_the_dtype_of_the_output(folder: Path) -> None:
-    made = recipe("llava", parts={"vision": "base"}, dtype="bfloat16")
-    planned = plan(made, open_sources(made, folder))
+    spec = recipe("llava", parts={"vision": "base"}, dtype="bfloat16")
+    planned = plan(spec, open_sources(spec, folder))
     assert {compute(job, planned.sources.read).dtype for job in planned.jobs} == {torch.bfloat16}
 
 
 def test_a_language_model_goes_into_one_that_sees(folder: Path) -> None:
     models = [{"model": "llava-0"}, {"model": "llama-1"}]
-    made = recipe("llava", parts={"language": "merge"}, models=models)
-    opened = open_sources(made, folder)
-    planned = plan(made, opened)
+    spec = recipe("llava", parts={"language": "merge"}, models=models)
+    opened = open_sources(spec, folder)
+    planned = plan(spec, opened)
     job = next(job for job in planned.jobs if job.name.endswith("layers.1.mlp.up_proj.weight") and job.method)
     mean = (
         opened["llava-0"].read(job.name) + opened["llama-1"].read("model.layers.1.mlp.up_proj.weight")
@@ -148,17 +148,17 @@ MISTAKES: dict[str, tuple[Recipe, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", MISTAKES)
-def test_mistakes_are_found_before_any_weight_is_read(folder: Path, what: str) -> None:
-    made, message = MISTAKES[what]
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_found_before_any_weight_is_read(folder: Path, case: str) -> None:
+    spec, message = MISTAKES[case]
     with pytest.raises(KingyoError, match=f"(?s){message}"):
-        plan(made, open_sources(made, folder))
+        plan(spec, open_sources(spec, folder))
 
 
 def test_slices_of_the_only_part_that_is_merged(folder: Path) -> None:
     slices = [{"sources": [{"model": "llava-1", "layer_range": [1, 3]}]}]
-    made = recipe("llava", slices=slices, parts={"language": "merge"})
-    planned = plan(made, open_sources(made, folder))
+    spec = recipe("llava", slices=slices, parts={"language": "merge"})
+    planned = plan(spec, open_sources(spec, folder))
     assert planned.like.config["text_config"]["num_hidden_layers"] == 2  # type: ignore[index]
     assert planned.like.layout.n_blocks == 2
 
@@ -178,9 +178,9 @@ def test_vocabularies_of_other_sizes(sizes: Path, tmp_path: Path, resize: str, r
     data = {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}}
     with pytest.raises(KingyoError, match="or resize: pad-vocab or truncate or base"):
         plan(Recipe.from_dict(data), open_sources(Recipe.from_dict(data), sizes))
-    made = Recipe.from_dict(data | {"resize": resize})
-    opened = open_sources(made, sizes)
-    planned = plan(made, opened)
+    spec = Recipe.from_dict(data | {"resize": resize})
+    opened = open_sources(spec, sizes)
+    planned = plan(spec, opened)
     assert planned.warnings
     less, more = opened["less"].read(EMBEDDING), opened["more"].read(EMBEDDING)
     job = next(job for job in planned.jobs if job.name == EMBEDDING)
@@ -192,25 +192,25 @@ def test_vocabularies_of_other_sizes(sizes: Path, tmp_path: Path, resize: str, r
     assert not any(report.values()) and model.config.vocab_size == rows
 
 
-def test_the_base_keeps_what_has_another_size(sizes: Path) -> None:
+def test_the_base_keeps_tensors_of_a_different_size(sizes: Path) -> None:
     models = [{"model": "less"}, {"model": "more"}]
-    made = Recipe.from_dict(
+    spec = Recipe.from_dict(
         {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}, "resize": "base"}
     )
-    planned = plan(made, open_sources(made, sizes))
+    planned = plan(spec, open_sources(spec, sizes))
     copied = [job.name for job in planned.jobs if job.method is None]
     assert copied == [name for name in planned.like.tensors if name in (EMBEDDING, HEAD)]
     assert all(job.sources == ("less",) for job in planned.jobs if job.method is None)
 
 
-def test_what_is_taken_as_it_is_must_have_the_size_of_the_output(sizes: Path) -> None:
+def test_unmerged_tensors_must_have_the_output_size(sizes: Path) -> None:
     models = [{"model": "less"}, {"model": "more"}]
     data = {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}, "base_model": "less"}
-    made = Recipe.from_dict(data | {"resize": "pad-vocab", "parts": {"language": "base"}})
+    spec = Recipe.from_dict(data | {"resize": "pad-vocab", "parts": {"language": "base"}})
     with pytest.raises(
         KingyoError, match=r"expected \[7, \d+\], as resize gives it; received \[5, \d+\] in less"
     ):
-        plan(made, open_sources(made, sizes))
+        plan(spec, open_sources(spec, sizes))
 
 
 def test_candidates_agree_once(sizes: Path) -> None:
@@ -229,7 +229,7 @@ def test_candidates_agree_once(sizes: Path) -> None:
 
 
 def test_models_that_fit_are_read_as_they_are(sizes: Path) -> None:
-    made = Recipe.from_dict({"merge_method": "passthrough", "models": [{"model": "less"}]})
-    opened = open_sources(made, sizes)
-    assert plan(made, opened).sources is opened and plan(made, opened).like is opened["less"]
+    spec = Recipe.from_dict({"merge_method": "passthrough", "models": [{"model": "less"}]})
+    opened = open_sources(spec, sizes)
+    assert plan(spec, opened).sources is opened and plan(spec, opened).like is opened["less"]
     assert open_checkpoint("less", sizes).tensors == opened["less"].tensors

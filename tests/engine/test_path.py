@@ -42,7 +42,7 @@ def written(recipe: Recipe, folder: Path) -> Path:
 
 @pytest.mark.parametrize("frame", ["a", "b"])
 @pytest.mark.parametrize("kind", sorted(FOLDED))
-def test_folded_scales_say_what_the_live_path_says(kind: str, frame: str, tmp_path: Path) -> None:
+def test_folded_scales_match_the_live_path(kind: str, frame: str, tmp_path: Path) -> None:
     folders = saved(kind, tmp_path)
     models = {str(each): AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()}
     hops = path(folders, SCALED)
@@ -123,10 +123,10 @@ def test_a_base_gives_all_but_the_layers(tmp_path: Path) -> None:
         ({"parameters": {"scale": 0.5}}, "parameters: expected none beside path; received 'scale'"),
     ],
 )
-def test_what_a_path_cannot_stand_beside(given: dict[str, object], says: str, tmp_path: Path) -> None:
+def test_keys_that_exclude_a_path(given: dict[str, object], says: str, tmp_path: Path) -> None:
     folders = saved("llama", tmp_path)
-    made = {"merge_method": "passthrough", "path": [{"model": str(folders["a"]), "layer": 0}], **given}
-    recipe = Recipe.from_dict(made)
+    spec = {"merge_method": "passthrough", "path": [{"model": str(folders["a"]), "layer": 0}], **given}
+    recipe = Recipe.from_dict(spec)
     with pytest.raises(KingyoError, match=says):
         plan(recipe, open_sources(recipe))
 

@@ -135,11 +135,11 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_one_config_cannot_say_is_refused_with_both_values(what: str, tmp_path: Path) -> None:
+def test_settings_that_one_config_cannot_hold_are_refused(what: str, tmp_path: Path) -> None:
     a, b, says = REFUSED[what]
-    made = recipe(saved(a, b, tmp_path))
+    spec = recipe(saved(a, b, tmp_path))
     with pytest.raises(KingyoError, match=says) as caught:
-        plan(made, open_sources(made))
+        plan(spec, open_sources(spec))
     assert caught.value.remedy
 
 
@@ -167,28 +167,26 @@ RIGHT: dict[str, tuple[Make, Make]] = {
 
 
 @pytest.mark.parametrize("what", RIGHT)
-def test_what_each_layer_keeps_is_said_by_the_live_path_and_by_the_checkpoint(
-    what: str, tmp_path: Path
-) -> None:
+def test_per_layer_settings_survive_live_and_on_disk(what: str, tmp_path: Path) -> None:
     folders = saved(*RIGHT[what], tmp_path)
-    made = recipe(folders)
+    spec = recipe(folders)
     layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
-    live = layers.follow(made.path, folders["a"])
+    live = layers.follow(spec.path, folders["a"])
     expected = logits(live)
     assert far(expected, cached_logits(live)) < 1e-5
-    planned = plan(made, open_sources(made))
+    planned = plan(spec, open_sources(spec))
     assert not [each for each in planned.warnings if "layer" in each.partition(" ")[0]], "each keeps its own"
-    written = to_folder(planned, tmp_path / "out")
-    assert far(expected, logits(AutoModelForCausalLM.from_pretrained(written).eval())) < 1e-5
+    out = to_folder(planned, tmp_path / "out")
+    assert far(expected, logits(AutoModelForCausalLM.from_pretrained(out).eval())) < 1e-5
 
 
 @pytest.mark.parametrize("frame", ["a", "b"])
 def test_models_of_another_depth(frame: str, tmp_path: Path) -> None:
     folders = saved(LLAMA, of("Llama", num_hidden_layers=6), tmp_path)
-    made = recipe(folders, steps=(("a", 0), ("b", 5), ("b", 4), ("a", 3), ("b", 5)), frame=frame, scale=0.8)
+    spec = recipe(folders, steps=(("a", 0), ("b", 5), ("b", 4), ("a", 3), ("b", 5)), frame=frame, scale=0.8)
     layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
-    expected = logits(layers.follow(made.path, folders[frame]))
-    planned = plan(made, open_sources(made))
+    expected = logits(layers.follow(spec.path, folders[frame]))
+    planned = plan(spec, open_sources(spec))
     assert planned.warnings == ()
     loaded = AutoModelForCausalLM.from_pretrained(to_folder(planned, tmp_path / "out")).eval()
     assert far(expected, logits(loaded)) < 1e-5
@@ -196,9 +194,9 @@ def test_models_of_another_depth(frame: str, tmp_path: Path) -> None:
 
 def test_without_a_base_ends_of_two_models_must_agree_too(tmp_path: Path) -> None:
     folders = saved(gemma2(), gemma2(final_logit_softcapping=3.0), tmp_path)
-    made = recipe(folders, steps=(("a", 0), ("b", 1)), frame=None)
+    spec = recipe(folders, steps=(("a", 0), ("b", 1)), frame=None)
     with pytest.raises(KingyoError, match="final_logit_softcapping"):
-        plan(made, open_sources(made))
+        plan(spec, open_sources(spec))
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 1)])
@@ -207,16 +205,16 @@ def test_layers_that_know_their_number_may_stay_where_they_are(
 ) -> None:
     make = gpt2(scale_attn_by_inverse_layer_idx=True)
     folders = saved(make, make, tmp_path)
-    made = recipe(folders, steps=tuple(("ab"[k % 2], k) for k in order))
+    spec = recipe(folders, steps=tuple(("ab"[k % 2], k) for k in order))
     layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
-    expected = logits(layers.follow(made.path, folders["a"]))
-    written = to_folder(plan(made, open_sources(made)), tmp_path / "out")
-    assert torch.equal(expected, logits(AutoModelForCausalLM.from_pretrained(written).eval()))
+    expected = logits(layers.follow(spec.path, folders["a"]))
+    out = to_folder(plan(spec, open_sources(spec)), tmp_path / "out")
+    assert torch.equal(expected, logits(AutoModelForCausalLM.from_pretrained(out).eval()))
 
 
 @pytest.mark.parametrize("name", ["t5", "bart", "llava", "clip"])
 def test_models_of_several_stacks_are_refused(name: str, tmp_path: Path) -> None:
     build(name, tmp_path / name)
-    made = Recipe(merge_method="passthrough", path=(Hop(model=str(tmp_path / name), layer=0),))
+    spec = Recipe(merge_method="passthrough", path=(Hop(model=str(tmp_path / name), layer=0),))
     with pytest.raises(KingyoError, match="expected a model with one list of layers, as decoders have"):
-        plan(made, open_sources(made))
+        plan(spec, open_sources(spec))

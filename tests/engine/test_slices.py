@@ -1,4 +1,4 @@
-"""Slices of layers: numbered on, taken from the right models, and refused where they do not fit."""
+"""Slices of layers: renumbered, taken from the right models, and refused where they do not fit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def piece(*ranges: tuple[str, int, int], **more: Any) -> dict[str, Any]:
 
 
 def recipe(method: str, *slices: dict[str, Any], **more: Any) -> Recipe:
-    """A recipe of slices, with a weight unless it is told otherwise."""
+    """A recipe of slices, with a weight by default."""
     if method != "passthrough":
         more.setdefault("parameters", {"weight": 1.0})
     return Recipe.from_dict({"merge_method": method, "slices": list(slices), **more})
@@ -38,7 +38,7 @@ def recipe(method: str, *slices: dict[str, Any], **more: Any) -> Recipe:
 STACKED = recipe("linear", piece(("ja", 0, 3)), piece(("en", 1, 4)))
 
 
-def test_layers_are_numbered_on(opened: Sources) -> None:
+def test_layers_are_renumbered(opened: Sources) -> None:
     jobs = {job.name: job for job in plan(STACKED, opened).jobs}
     layers = [("ja", 0), ("ja", 1), ("ja", 2), ("en", 1), ("en", 2), ("en", 3)]
     for number, (model, layer) in enumerate(layers):
@@ -65,7 +65,7 @@ def test_the_output_loads_and_has_all_layers(models: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_one_slice_of_all_layers_is_the_whole_model(tmp_path: Path, kind: str) -> None:
+def test_one_slice_of_all_layers_is_the_full_model(tmp_path: Path, kind: str) -> None:
     for i, name in enumerate(("one", "two")):
         FAMILIES[kind](tmp_path / name, seed=i, layers=3)
     parameters = {"weight": [0.2, 0.9], "normalize": False}
@@ -86,28 +86,28 @@ def test_one_slice_of_all_layers_is_the_whole_model(tmp_path: Path, kind: str) -
 )
 def test_any_architecture_can_be_stacked(tmp_path: Path, name: str) -> None:
     folder = build(name, tmp_path / "model")
-    made = recipe("passthrough", piece((str(folder), 0, 2)), piece((str(folder), 1, 3)))
-    out = to_folder(plan(made, open_sources(made)), tmp_path / "out")
+    spec = recipe("passthrough", piece((str(folder), 0, 2)), piece((str(folder), 1, 3)))
+    out = to_folder(plan(spec, open_sources(spec)), tmp_path / "out")
     model, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
     assert not any(report.values()), report
     assert model.config.num_hidden_layers == 4
     source, stacked = open_checkpoint(str(folder)), open_checkpoint(str(out))
     for tensor in source.layout.main.blocks[1]:  # pyright: ignore[reportOptionalMemberAccess]
-        again = tensor.replace(".1.", ".2.", 1)
-        assert torch.equal(source.read(tensor), stacked.read(again)), again
+        copied_name = tensor.replace(".1.", ".2.", 1)
+        assert torch.equal(source.read(tensor), stacked.read(copied_name)), copied_name
 
 
-def test_lists_of_the_config_follow_the_layers(tmp_path: Path) -> None:
+def test_config_lists_are_adjusted_to_the_layers(tmp_path: Path) -> None:
     folder = build("gemma2", tmp_path / "model")  # layers of two types, in turn
     kinds = json.loads((folder / "config.json").read_text())["layer_types"]
-    made = recipe("passthrough", piece((str(folder), 1, 3)), piece((str(folder), 1, 2)))
-    config = plan(made, open_sources(made)).like.config
+    spec = recipe("passthrough", piece((str(folder), 1, 3)), piece((str(folder), 1, 2)))
+    config = plan(spec, open_sources(spec)).like.config
     assert config["layer_types"] == [kinds[1], kinds[2], kinds[1]]
 
 
 def test_layers_of_a_deeper_model(opened: Sources) -> None:
-    made = recipe("linear", piece(("base", 1, 3), ("deep", 4, 6)))
-    planned = plan(made, opened)
+    spec = recipe("linear", piece(("base", 1, 3), ("deep", 4, 6)))
+    planned = plan(spec, opened)
     job = next(job for job in planned.jobs if job.name == "model.layers.1.mlp.up_proj.weight")
     mean = (
         opened["base"].read("model.layers.2.mlp.up_proj.weight")
@@ -118,59 +118,59 @@ def test_layers_of_a_deeper_model(opened: Sources) -> None:
 
 
 def test_the_base_has_layers_of_its_own(opened: Sources) -> None:
-    made = recipe(
+    spec = recipe(
         "task_arithmetic", piece(("ja", 0, 2), ("base", 2, 4)), base_model="base", parameters={"weight": 0.5}
     )
-    job = next(job for job in plan(made, opened).jobs if job.name == "model.layers.1.mlp.up_proj.weight")
+    job = next(job for job in plan(spec, opened).jobs if job.name == "model.layers.1.mlp.up_proj.weight")
     assert job.sources == ("ja",) and job.base is not None and job.base.tensor.startswith("model.layers.3.")
     base, source = opened.read("base", job.base.tensor), opened.read("ja", job.inputs[0].tensor)
     assert torch.allclose(compute(job, opened.read), base + 0.5 * (source - base), atol=1e-7)
 
 
 def test_a_slice_may_have_a_base_of_its_own(opened: Sources) -> None:
-    made = recipe(
+    spec = recipe(
         "task_arithmetic",
         piece(("ja", 0, 2), ("en", 0, 2), base_model="en"),
         piece(("ja", 2, 4), ("base", 2, 4)),
         base_model="base",
         parameters={"weight": 0.5},
     )
-    bases = {job.name: job.base.reference for job in plan(made, opened).jobs if job.base is not None}
+    bases = {job.name: job.base.reference for job in plan(spec, opened).jobs if job.base is not None}
     assert bases["model.layers.0.mlp.up_proj.weight"] == bases["model.embed_tokens.weight"] == "en"
     assert bases["model.layers.2.mlp.up_proj.weight"] == bases["lm_head.weight"] == "base"
 
 
 def test_slices_may_have_different_numbers_of_sources(opened: Sources) -> None:
-    made = recipe("linear", piece(("ja", 0, 2), ("en", 0, 2)), piece(("ja", 2, 4)))
-    sources = {job.name: job.sources for job in plan(made, opened).jobs}
+    spec = recipe("linear", piece(("ja", 0, 2), ("en", 0, 2)), piece(("ja", 2, 4)))
+    sources = {job.name: job.sources for job in plan(spec, opened).jobs}
     assert sources["model.layers.0.mlp.up_proj.weight"] == ("ja", "en")
     assert sources["model.layers.2.mlp.up_proj.weight"] == ("ja",)
 
 
-def test_one_model_may_be_merged_with_itself(opened: Sources) -> None:
-    made = recipe("linear", piece(("ja", 0, 2), ("ja", 2, 4)))
-    job = next(job for job in plan(made, opened).jobs if job.name == "model.layers.0.mlp.up_proj.weight")
+def test_a_model_can_be_merged_with_itself(opened: Sources) -> None:
+    spec = recipe("linear", piece(("ja", 0, 2), ("ja", 2, 4)))
+    job = next(job for job in plan(spec, opened).jobs if job.name == "model.layers.0.mlp.up_proj.weight")
     assert [each.tensor for each in job.inputs] == [f"model.layers.{i}.mlp.up_proj.weight" for i in (0, 2)]
 
 
-def test_measures_of_layers_are_told_apart(models: Path) -> None:
-    """Candidates that share sources, but not layers, do not take one another's measures."""
+def test_cached_statistics_are_per_layer(models: Path) -> None:
+    """Candidates that share sources, but not layers, do not reuse each other's cached statistics."""
     opened = open_sources(STACKED, models)
     for first in (0, 1, 2):
-        made = recipe(
+        spec = recipe(
             "ties",
             piece(("ja", first, first + 2), ("en", 0, 2)),
             base_model="en",
             parameters={"weight": 1.0, "density": 0.3},
         )
-        planned = plan(made, opened)
+        planned = plan(spec, opened)
         for job in planned.jobs:
             assert torch.equal(compute(job, opened.read, opened.facts), compute(job, opened.read)), (
                 f"{first}: {job.name}"
             )
 
 
-def test_the_plan_says_where_layers_come_from(opened: Sources) -> None:
+def test_the_plan_records_the_source_layers(opened: Sources) -> None:
     assert plan(STACKED, opened).heading() == [
         "linear of 1, layers 0–2 of the output: ja 0–2",
         "linear of 1, layers 3–5 of the output: en 1–3",
@@ -206,14 +206,14 @@ MISTAKES: dict[str, tuple[Recipe, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", MISTAKES)
-def test_mistakes_are_found_before_any_weight_is_read(opened: Sources, what: str) -> None:
-    made, message = MISTAKES[what]
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_found_before_any_weight_is_read(opened: Sources, case: str) -> None:
+    spec, message = MISTAKES[case]
     with pytest.raises(KingyoError, match=f"(?s){message}"):
-        plan(made, opened)
+        plan(spec, opened)
 
 
-def test_layers_of_another_width(opened: Sources, tmp_path: Path) -> None:
+def test_layers_with_a_different_width(opened: Sources, tmp_path: Path) -> None:
     wide = open_checkpoint(str(llama(tmp_path / "wide", layers=LAYERS, hidden=16)))
     with_wide = Sources({**opened, "wide": replace(wide, config=opened["ja"].config)})
     message = r"model\.layers\.0\.input_layernorm\.weight: expected \[8\].*layer 1 of ja; received \[16\]"
@@ -229,29 +229,29 @@ def test_layers_of_another_width(opened: Sources, tmp_path: Path) -> None:
         plan(middle, with_wide)
 
 
-def test_what_is_outside_of_the_layers_matters_only_at_the_ends(tmp_path: Path) -> None:
+def test_tensors_outside_the_layers_matter_only_in_the_first_and_last_slice(tmp_path: Path) -> None:
     build("llama", tmp_path / "one")
     build("llama", tmp_path / "two")
-    more = open_checkpoint(str(tmp_path / "two"))
-    layers = {name: info for name, info in more.tensors.items() if "layers" in name}
-    bare = replace(more, reference="two", tensors=layers)
-    found = Sources({"one": open_checkpoint(str(tmp_path / "one")), "two": bare})
-    made = recipe("linear", piece(("one", 0, 1)), piece(("two", 0, 1)), piece(("one", 1, 2)))
-    assert plan(made, found).like.config["num_hidden_layers"] == 3
+    full = open_checkpoint(str(tmp_path / "two"))
+    layers = {name: info for name, info in full.tensors.items() if "layers" in name}
+    bare = replace(full, reference="two", tensors=layers)
+    sources = Sources({"one": open_checkpoint(str(tmp_path / "one")), "two": bare})
+    spec = recipe("linear", piece(("one", 0, 1)), piece(("two", 0, 1)), piece(("one", 1, 2)))
+    assert plan(spec, sources).like.config["num_hidden_layers"] == 3
     with pytest.raises(KingyoError, match="but not in two"):
-        plan(recipe("linear", piece(("one", 0, 1)), piece(("two", 0, 1))), found)
+        plan(recipe("linear", piece(("one", 0, 1)), piece(("two", 0, 1))), sources)
 
 
-def test_layers_of_another_kind(opened: Sources, tmp_path: Path) -> None:
+def test_layers_of_different_kinds(opened: Sources, tmp_path: Path) -> None:
     jamba = open_checkpoint(str(build("jamba", tmp_path / "jamba")))  # mamba, then attention
-    found = Sources({"jamba": jamba})
-    made = recipe("linear", piece(("jamba", 0, 1), ("jamba", 1, 2)))
+    sources = Sources({"jamba": jamba})
+    spec = recipe("linear", piece(("jamba", 0, 1), ("jamba", 1, 2)))
     with pytest.raises(KingyoError, match=r"slices\[0\]: expected layers with the same tensors"):
-        plan(made, found)
+        plan(spec, sources)
     bert = Sources({"bert": open_checkpoint(str(build("bert", tmp_path / "bert"))), **opened})
-    made = recipe("linear", piece(("ja", 0, 1)), piece(("bert", 0, 1)), piece(("ja", 0, 1)))
+    spec = recipe("linear", piece(("ja", 0, 1)), piece(("bert", 0, 1)), piece(("ja", 0, 1)))
     with pytest.raises(KingyoError, match=r"in config\.json: expected .* as in ja"):
-        plan(made, bert)
+        plan(spec, bert)
 
 
 def test_ranges_are_checked_when_written() -> None:

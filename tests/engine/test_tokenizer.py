@@ -40,14 +40,14 @@ def tokens(folder: Path) -> dict[str, int]:
 
 
 def test_without_a_tokenizer_sizes_must_be_equal(folder: Path) -> None:
-    made = recipe(models=[{"model": "one"}, {"model": "third"}])
+    spec = recipe(models=[{"model": "one"}, {"model": "third"}])
     with pytest.raises(KingyoError, match=r"expected one shape in all models: \[6, 16\].*received \[4, 16\]"):
-        plan(made, open_sources(made, folder))
+        plan(spec, open_sources(spec, folder))
 
 
 def test_a_union_has_the_words_of_both(folder: Path, tmp_path: Path) -> None:
-    made = recipe(tokenizer={"source": "union"})
-    planned = plan(made, open_sources(made, folder))
+    spec = recipe(tokenizer={"source": "union"})
+    planned = plan(spec, open_sources(spec, folder))
     out = to_folder(planned, tmp_path / "out")
     theirs = {name: (tokens(folder / name), weights(folder / name)) for name in ("one", "two")}
     union, merged = tokens(out), weights(out)
@@ -66,30 +66,30 @@ def test_a_union_has_the_words_of_both(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_vocabulary_is_built_once_for_all_candidates(folder: Path) -> None:
-    made = recipe(tokenizer_source="union")
-    opened = open_sources(made, folder)
-    assert plan(made, opened).sources is plan(made, opened).sources
+    spec = recipe(tokenizer_source="union")
+    opened = open_sources(spec, folder)
+    assert plan(spec, opened).sources is plan(spec, opened).sources
     other = recipe(tokenizer_source="base")
-    assert plan(other, opened).sources is not plan(made, opened).sources
+    assert plan(other, opened).sources is not plan(spec, opened).sources
 
 
 def test_the_vocabulary_of_a_model_that_is_not_merged(folder: Path, tmp_path: Path) -> None:
     listed = {"fin": {"source": "third"}, "tail": {"source": {"kind": "zero"}}}
     tokenizer = {"source": "two", "tokens": listed}
-    made = recipe(tokenizer=tokenizer, models=[{"model": "one"}])
-    opened = open_sources(made, folder)
+    spec = recipe(tokenizer=tokenizer, models=[{"model": "one"}])
+    opened = open_sources(spec, folder)
     assert set(opened) == {"one", "two", "third"}
-    out = to_folder(plan(made, opened), tmp_path / "out")
-    found, fin = tokens(out), tokens(folder / "third")["fin"]
-    assert set(found) == {*tokens(folder / "two"), "fin"}
-    assert torch.equal(weights(out)[EMBEDDING][found["fin"]], weights(folder / "third")[EMBEDDING][fin])
+    out = to_folder(plan(spec, opened), tmp_path / "out")
+    token_ids, fin = tokens(out), tokens(folder / "third")["fin"]
+    assert set(token_ids) == {*tokens(folder / "two"), "fin"}
+    assert torch.equal(weights(out)[EMBEDDING][token_ids["fin"]], weights(folder / "third")[EMBEDDING][fin])
 
 
 def test_slices_with_another_vocabulary(folder: Path) -> None:
     slices = [{"sources": [{"model": model, "layer_range": [0, 1]}]} for model in ("one", "two")]
     data = {"merge_method": "passthrough", "slices": slices, "tokenizer_source": "union"}
-    made = Recipe.from_dict(data)
-    planned = plan(made, open_sources(made, folder))
+    spec = Recipe.from_dict(data)
+    planned = plan(spec, open_sources(spec, folder))
     n_words = len(set(tokens(folder / "one")) | set(tokens(folder / "two")))
     assert {job.name: job.shape for job in planned.jobs}[HEAD] == (n_words, 16)
     assert planned.like.config["vocab_size"] == n_words and planned.like.config["num_hidden_layers"] == 2
@@ -97,25 +97,25 @@ def test_slices_with_another_vocabulary(folder: Path) -> None:
 
 
 def test_a_template_alone(folder: Path, tmp_path: Path) -> None:
-    made = recipe(models=[{"model": "one"}, {"model": "one"}], chat_template="chatml")
-    out = to_folder(plan(made, open_sources(made, folder)), tmp_path / "out")
+    spec = recipe(models=[{"model": "one"}, {"model": "one"}], chat_template="chatml")
+    out = to_folder(plan(spec, open_sources(spec, folder)), tmp_path / "out")
     assert "<|im_start|>" in (out / "chat_template.jinja").read_text()
     assert tokens(out) == tokens(folder / "one")
-    made = recipe(tokenizer_source="base", chat_template="auto")
-    out = to_folder(plan(made, open_sources(made, folder)), tmp_path / "auto")
+    spec = recipe(tokenizer_source="base", chat_template="auto")
+    out = to_folder(plan(spec, open_sources(spec, folder)), tmp_path / "auto")
     assert (out / "chat_template.jinja").read_text() == CHAT
-    made = recipe(models=[{"model": "one"}], chat_template="chatlm")
+    spec = recipe(models=[{"model": "one"}], chat_template="chatlm")
     with pytest.raises(KingyoError, match="Did you mean 'chatml'"):
-        plan(made, open_sources(made, folder))
+        plan(spec, open_sources(spec, folder))
 
 
 def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(KingyoError, match="tokenizer: expected a known key; received 'sauce'"):
         open_sources(recipe(tokenizer={"sauce": "union"}), folder)
     vit = str(build("vit", tmp_path / "vit"))
-    made = recipe(models=[{"model": vit}], tokenizer_source="base")
+    spec = recipe(models=[{"model": vit}], tokenizer_source="base")
     with pytest.raises(KingyoError, match="expected a token embedding, since the recipe sets a tok"):
-        plan(made, open_sources(made, folder))
+        plan(spec, open_sources(spec, folder))
 
 
 def test_a_rooted_recipe_finds_its_tokenizers(folder: Path) -> None:
@@ -138,8 +138,8 @@ def test_a_merge_with_a_new_tokenizer_can_be_merged_again(folder: Path, tmp_path
     for name in ("one", "two", "third"):
         (tmp_path / name).symlink_to(folder / name)
     out = to_folder(plan_book(load_recipes(file), tmp_path)[None], tmp_path / "out")
-    made = recipe(tokenizer_source="union")
-    to_folder(plan(made, open_sources(made, folder)), tmp_path / "step")
+    spec = recipe(tokenizer_source="union")
+    to_folder(plan(spec, open_sources(spec, folder)), tmp_path / "step")
     after = second.renamed(lambda reference: "step" if reference == "first" else reference)
     again = to_folder(plan(after, open_sources(after, tmp_path)), tmp_path / "again")
     assert tokens(out) == tokens(again) and len(tokens(out)) == 7

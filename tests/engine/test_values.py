@@ -29,15 +29,15 @@ def with_parameters(entry: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def slices(draw: st.DrawFn) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    values: list[dict[str, Any]] = []
     for _ in range(draw(st.integers(1, 3))):
         length = draw(st.integers(1, LAYERS))
         sources: list[dict[str, Any]] = []
         for model in ("ja", "en"):
             first = draw(st.integers(0, LAYERS - length))
             sources.append(draw(with_parameters({"model": model, "layer_range": [first, first + length]})))
-        found.append(draw(with_parameters({"sources": sources})))
-    return found
+        values.append(draw(with_parameters({"sources": sources})))
+    return values
 
 
 @st.composite
@@ -54,17 +54,17 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(max_examples=60, deadline=None)
 @given(recipes())
-def test_the_value_of_every_source_of_every_tensor(opened: Sources, data: dict[str, Any]) -> None:
-    made = Recipe.from_dict(data)
-    assert Recipe.from_dict(made.to_dict()) == made
-    for job in plan(made, opened).jobs:
+def test_every_source_and_tensor_gets_its_value(opened: Sources, data: dict[str, Any]) -> None:
+    spec = Recipe.from_dict(data)
+    assert Recipe.from_dict(spec.to_dict()) == spec
+    for job in plan(spec, opened).jobs:
         expected = [value(data, "weight", i, job.name, LAYERS) for i in range(2)]
         assert job.values.each("weight") == pytest.approx(expected, abs=1e-12), job.name
 
 
-def test_without_a_value_anywhere_there_is_an_error(opened: Sources) -> None:
+def test_a_missing_value_is_an_error(opened: Sources) -> None:
     only_mlp = [{"filter": "mlp", "value": 1.0}]
-    made = Recipe.from_dict(
+    spec = Recipe.from_dict(
         {
             "merge_method": "linear",
             "slices": [
@@ -73,29 +73,29 @@ def test_without_a_value_anywhere_there_is_an_error(opened: Sources) -> None:
         }
     )
     with pytest.raises(KingyoError, match="weight of ja: expected a value"):
-        plan(made, opened)
+        plan(spec, opened)
 
 
 @pytest.mark.parametrize(
     ("normalize", "flags"), [([True, False], [1, 1, 1, 0]), ([False, True, False], [0, 0, 1, 0])]
 )
 def test_switches_change_in_steps(opened: Sources, normalize: list[bool], flags: list[int]) -> None:
-    made = Recipe.from_dict(
+    spec = Recipe.from_dict(
         {
             "merge_method": "linear",
             "models": [{"model": "ja"}],
             "parameters": {"weight": 1, "normalize": normalize},
         }
     )
-    jobs = {job.name: job for job in plan(made, opened).jobs}
-    found = [jobs[f"model.layers.{i}.mlp.up_proj.weight"].values.flag("normalize") for i in range(LAYERS)]
-    assert found == [bool(flag) for flag in flags]
+    jobs = {job.name: job for job in plan(spec, opened).jobs}
+    values = [jobs[f"model.layers.{i}.mlp.up_proj.weight"].values.flag("normalize") for i in range(LAYERS)]
+    assert values == [bool(flag) for flag in flags]
 
 
 def test_a_switch_may_be_written_as_a_number(opened: Sources) -> None:
     data = {"merge_method": "linear", "models": [{"model": "ja"}]}
-    made = Recipe.from_dict(data | {"parameters": {"weight": 1, "normalize": 0}})
-    assert not plan(made, opened).jobs[0].values.flag("normalize")
+    spec = Recipe.from_dict(data | {"parameters": {"weight": 1, "normalize": 0}})
+    assert not plan(spec, opened).jobs[0].values.flag("normalize")
     word = Recipe.from_dict(data | {"parameters": {"weight": "much"}})
     with pytest.raises(KingyoError, match="weight of ja: expected a number; received 'much'"):
         plan(word, opened)
@@ -123,7 +123,7 @@ def test_filters_of_shared_values_look_at_the_output(opened: Sources) -> None:
 
 def test_the_output_has_one_dtype(opened: Sources) -> None:
     data = {"merge_method": "linear", "models": [{"model": "ja"}], "parameters": {"weight": 1}}
-    found = {
+    values = {
         (dtype, out_dtype): {
             job.dtype
             for job in plan(Recipe.from_dict(data | {"dtype": dtype, "out_dtype": out_dtype}), opened).jobs
@@ -131,7 +131,7 @@ def test_the_output_has_one_dtype(opened: Sources) -> None:
         for dtype in (None, "float16")
         for out_dtype in (None, "bfloat16")
     }
-    assert found == {
+    assert values == {
         (None, None): {"float32"},
         ("float16", None): {"float16"},
         (None, "bfloat16"): {"bfloat16"},

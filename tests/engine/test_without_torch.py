@@ -68,9 +68,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def written(method: str, **changes: object) -> dict[str, object]:
-    made = METHODS.get(method)
-    models = [f"source-{i}" for i in range(3)][: made.max_sources or 3]
-    base = {"base_model": "base"} if takes_base(made) else {}
+    method_ = METHODS.get(method)
+    models = [f"source-{i}" for i in range(3)][: method_.max_sources or 3]
+    base = {"base_model": "base"} if takes_base(method_) else {}
     parameters = DESCRIBED.get(method, {})
     return {
         "merge_method": method,
@@ -112,12 +112,12 @@ def test_all_methods_that_describe_are_tried_here() -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float16", "float32"])
 def test_dtypes_that_loops_read_and_others(folder: Path, tmp_path: Path, method: str, dtype: str) -> None:
     """One source has another dtype; if loops do not read it, torch does."""
-    own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
+    tuned = fine_tuned(folder / "base", tmp_path / "own", seed=9)
     weights = {
-        name: each.to(getattr(torch, dtype)) for name, each in load_file(own / "model.safetensors").items()
+        name: each.to(getattr(torch, dtype)) for name, each in load_file(tuned / "model.safetensors").items()
     }
-    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
-    chosen = written(method, models=[{"model": str(own)}, {"model": "source-1"}], dtype="bfloat16")
+    save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
+    chosen = written(method, models=[{"model": str(tuned)}, {"model": "source-1"}], dtype="bfloat16")
     recipe = Recipe.from_dict(chosen)
     for compiled in (True, False):
         to_folder(
@@ -130,11 +130,11 @@ def test_dtypes_that_loops_read_and_others(folder: Path, tmp_path: Path, method:
 
 @pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties"])
 def test_nan_that_is_allowed_is_written_by_torch(folder: Path, tmp_path: Path, method: str) -> None:
-    own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
-    weights = load_file(own / "model.safetensors")
+    tuned = fine_tuned(folder / "base", tmp_path / "own", seed=9)
+    weights = load_file(tuned / "model.safetensors")
     weights["model.norm.weight"][3] = torch.nan
-    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
-    recipe = Recipe.from_dict(written(method, models=[{"model": str(own)}, {"model": "source-1"}]))
+    save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
+    recipe = Recipe.from_dict(written(method, models=[{"model": str(tuned)}, {"model": "source-1"}]))
     for compiled in (True, False):
         options, writing = MergeOptions(allow_nonfinite=True), Writing(compiled=compiled)
         planned = plan(recipe, open_sources(recipe, folder))
@@ -163,8 +163,8 @@ def test_threads_without_torch(told: str | None, expected: int | None) -> None:
     code = (
         "from kingyo.kernels.threads import n_threads; import sys; print(n_threads(), 'torch' in sys.modules)"
     )
-    given = {} if told is None else {"OMP_NUM_THREADS": told}
-    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | given
+    variables = {} if told is None else {"OMP_NUM_THREADS": told}
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | variables
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(expected or len(os.sched_getaffinity(0))), "False"]
 
@@ -207,12 +207,12 @@ def test_a_method_that_returns_something_else_is_named(folder: Path, tmp_path: P
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties"])
 def test_floats_of_eight_bits_are_merged(folder: Path, tmp_path: Path, method: str, compiled: bool) -> None:
-    own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
+    tuned = fine_tuned(folder / "base", tmp_path / "own", seed=9)
     weights = {
-        name: each.to(torch.float8_e4m3fn) for name, each in load_file(own / "model.safetensors").items()
+        name: each.to(torch.float8_e4m3fn) for name, each in load_file(tuned / "model.safetensors").items()
     }
-    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
-    chosen = written(method, models=[{"model": str(own)}, {"model": "source-1"}], dtype="float32")
+    save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
+    chosen = written(method, models=[{"model": str(tuned)}, {"model": "source-1"}], dtype="float32")
     recipe = Recipe.from_dict(chosen)
     opened = open_sources(recipe, folder)
     to_folder(plan(recipe, opened), tmp_path / "out", writing=Writing(compiled=compiled))
@@ -231,12 +231,12 @@ class TestRawTensor:
             RawTensor(np.zeros(24, dtype=np.uint8), "float32", shape)
 
     def test_is_not_used_for_an_unaligned_tensor(self, folder: Path, tmp_path: Path) -> None:
-        own = fine_tuned(folder / "base", tmp_path / "own", seed=3)
-        file = own / "model.safetensors"
+        tuned = fine_tuned(folder / "base", tmp_path / "own", seed=3)
+        file = tuned / "model.safetensors"
         raw = file.read_bytes()
         length = int.from_bytes(raw[:8], "little")
         file.write_bytes((length + 1).to_bytes(8, "little") + raw[8 : 8 + length] + b" " + raw[8 + length :])
-        model = open_checkpoint(str(own))
+        model = open_checkpoint(str(tuned))
         assert isinstance(model.read_raw("model.norm.weight"), torch.Tensor)
         with pytest.raises(KingyoError, match="nothing"):
             model.read_raw("nothing")

@@ -25,28 +25,28 @@ def test_the_budget_is_kept_and_all_workers_work(tmp_path: Path, strategy: str) 
         assert [each.batch for each in trials] == list(range(30))
         assert [each.told for each in trials[:3]] == [0, 0, 0]
         assert all(number - 2 <= each.told <= number for number, each in enumerate(trials))
-        told = [each.trial for each in store.outcomes(MAIN)]
-        assert told != sorted(told)
+        outcomes = [each.trial for each in store.outcomes(MAIN)]
+        assert outcomes != sorted(outcomes)
         assert store.status() == "finished"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_one_worker_ends_the_same_wherever_it_is_stopped(tmp_path: Path, strategy: str) -> None:
+def test_one_worker_gives_the_same_result_after_any_stop(tmp_path: Path, strategy: str) -> None:
     whole = Model()
     with begun(tmp_path / "whole") as store:
         journey(store, LocalRunner(whole), strategy=strategy, is_asynchronous=True).run()
-        wanted = facts(store)
+        expected = facts(store)
     for stop_after in range(2, whole.asked.total(), 11):
         with begun(tmp_path / f"{stop_after}") as store, pytest.raises(KeyboardInterrupt):
             journey(store, Model(stop_after=stop_after), strategy=strategy, is_asynchronous=True).run()
         with RunStore.open(tmp_path / f"{stop_after}") as store:
             journey(store, Model(), strategy=strategy, is_asynchronous=True).run()
-            assert facts(store) == wanted
+            assert facts(store) == expected
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("items", [None, 4])
-def test_stopped_with_several_in_flight_it_repeats_what_happened(
+def test_stopped_with_several_in_flight_it_repeats_the_log(
     tmp_path: Path, strategy: str, items: int | None
 ) -> None:
     screen = ScreenSettings(items=items)
@@ -57,12 +57,12 @@ def test_stopped_with_several_in_flight_it_repeats_what_happened(
             with pytest.raises(KeyboardInterrupt):
                 runner = Shuffled(first, stop_after)
                 journey(store, runner, strategy=strategy, screen=screen, is_asynchronous=True).run()
-            asked, told = store.trials(MAIN), store.outcomes(MAIN)
+            asked, outcomes = store.trials(MAIN), store.outcomes(MAIN)
         with RunStore.open(folder) as store:
             runner = Shuffled(second, 5)
             journey(store, runner, strategy=strategy, screen=screen, is_asynchronous=True).run()
             assert store.trials(MAIN)[: len(asked)] == asked
-            assert store.outcomes(MAIN)[: len(told)] == told
+            assert store.outcomes(MAIN)[: len(outcomes)] == outcomes
             assert len(store.outcomes(MAIN)) == 30
         if items is None:
             assert set((first.asked + second.asked).values()) == {1}

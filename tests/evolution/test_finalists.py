@@ -33,7 +33,7 @@ def test_where_places_are_too_few_the_best_of_the_others_go_too() -> None:
     assert spread_out(genomes, [WEIGHT], 3) == [0, 1, 3]
 
 
-def test_an_axis_without_a_range_tells_nobody_apart() -> None:
+def test_an_axis_without_a_range_is_ignored() -> None:
     fixed = Axis(name="fixed", low=1, high=1)
     assert spread_out([(1.0, 1.0), (1.0, 1.01), (1.0, 2.0)], [fixed, WEIGHT], 2) == [0, 2]
 

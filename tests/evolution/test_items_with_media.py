@@ -52,7 +52,7 @@ def begun(world: Path) -> Path:
     return world / "run"
 
 
-def test_a_run_keeps_its_images_and_goes_on_and_exports_without_the_data(world: Path) -> None:
+def test_a_run_keeps_its_images_and_resumes_and_exports_without_the_data(world: Path) -> None:
     run = begun(world)
     shutil.rmtree(world / "images")  # from now on the run has them
     (world / "album.jsonl").unlink()
@@ -117,7 +117,7 @@ def swap(file: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lose, swap])
-def test_a_run_whose_image_is_lost_or_another_is_refused(world: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_run_with_a_missing_or_changed_image_is_refused(world: Path, spoil: Callable[[Path], None]) -> None:
     run = begun(world)
     file = sorted((run / "media").iterdir())[0]
     spoil(file)

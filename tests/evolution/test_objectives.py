@@ -115,17 +115,17 @@ def test_killed_anywhere_it_ends_the_same(tmp_path: Path, items: int | None) -> 
     whole = Model()
     with begun(tmp_path / "whole") as store:
         journey(store, whole, items=items).run()
-        wanted = told(store)
+        expected = told(store)
     for stop_after in range(1, whole.asked.total(), 60):
         folder = tmp_path / f"stopped-{stop_after}"
         with begun(folder) as store, pytest.raises(KeyboardInterrupt):
             journey(store, Model(stop_after), items=items).run()
         with RunStore.open(folder) as store:
             journey(store, Model(), items=items).run()
-            assert told(store) == wanted
+            assert told(store) == expected
 
 
-def test_show_marks_estimates_and_not_what_is_read_off_the_recipe(
+def test_show_marks_estimates_but_not_recipe_properties(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     objectives = replace(AIMS, names=("a", "few_sources"), measures={"few_sources": lambda _: 0.125})
@@ -158,13 +158,13 @@ def test_finalists_are_points_of_the_front_and_the_knee_comes_first(tmp_path: Pa
         )
 
 
-def test_what_is_predicted_is_the_weighted_mean_of_the_tasks(tmp_path: Path) -> None:
+def test_the_weighted_mean_of_the_tasks_is_predicted(tmp_path: Path) -> None:
     """Of one finalist nothing is shrunken: its validation score itself is predicted, whatever the sizes."""
     with RunStore.create(tmp_path / "run") as store:
         store.begin({"status": "running", "name": "run", **objectives_as_facts(AIMS)}, ITEMS)
         replace(journey(store, Model()), finalists=1).run()
-        found = summarize(store)
-    winner, predicted = found.winner, found.predicted
+        summary = summarize(store)
+    winner, predicted = summary.winner, summary.predicted
     assert winner is not None and winner.validation is not None and predicted is not None
     a, b = (winner.tasks[name]["validation"].score for name in AIMS.tasks)
     assert a != b
@@ -172,7 +172,7 @@ def test_what_is_predicted_is_the_weighted_mean_of_the_tasks(tmp_path: Path) -> 
     assert predicted.n == winner.validation.n == sum(N.values())
 
 
-def test_each_task_is_estimated_by_itself() -> None:
+def test_tasks_are_estimated_separately() -> None:
     """Those who are good at a are bad at b: pooled, each would be average at both."""
     scorer = Scorer(AIMS, ITEMS["fit"])
     responses = Responses([item.id for item in ITEMS["fit"]])
@@ -222,7 +222,7 @@ def answers(**right: str) -> Evaluation:
     return Evaluation(scores=tuple(scores), build_seconds=0.0, score_seconds=0.0)
 
 
-def test_ahead_is_by_more_than_a_standard_error_of_the_paired_difference() -> None:
+def test_a_lead_exceeds_a_standard_error_of_the_paired_difference() -> None:
     items = [item for item in ITEMS["test"] if item.task == "a"]
     scorer = Scorer(Objectives(), items)
     base = answers(a="000000000000")
@@ -233,7 +233,7 @@ def test_ahead_is_by_more_than_a_standard_error_of_the_paired_difference() -> No
     assert not scorer.is_ahead(answers(a="111100000000"), answers(a="000000000011"))
 
 
-def test_ahead_on_several_tasks_is_by_their_weights() -> None:
+def test_a_lead_on_several_tasks_uses_their_weights() -> None:
     scorer = Scorer(Objectives(tasks={"a": 1.0, "b": 3.0}), ITEMS["test"])
     base = answers(a="000000000000", b="0000")
     assert scorer.is_ahead(answers(a="000000000000", b="0110"), base), "0.375, with an error of 0.217"
@@ -241,7 +241,7 @@ def test_ahead_on_several_tasks_is_by_their_weights() -> None:
     assert scorer.is_ahead(answers(a="111111111111", b="0000"), base)
 
 
-def test_a_search_outdoes_a_baseline_by_a_standard_error_on_items_that_both_met() -> None:
+def test_a_search_must_beat_a_baseline_by_a_standard_error_on_common_items() -> None:
     scorer = Scorer(Objectives(), [*ITEMS["fit"], *ITEMS["test"]])
     base = answers(a="000000000000")
     also = [ItemScore(item.id, 0.0, "") for item in ITEMS["fit"]]

@@ -21,15 +21,15 @@ SCREENS = {
 
 @pytest.mark.parametrize("screen", SCREENS)
 @pytest.mark.parametrize("strategy", ["ga", "cma-es"])
-def test_who_finishes_first_changes_nothing(tmp_path: Path, strategy: str, screen: str) -> None:
+def test_the_order_of_completion_changes_nothing(tmp_path: Path, strategy: str, screen: str) -> None:
     ends: list[tuple[object, ...]] = []
     for seed in range(3):
         model = Model()
         runner = LocalRunner(model) if seed == 0 else Shuffled(model, seed)
         with begun(tmp_path / f"{seed}") as store:
             journey(store, runner, strategy=strategy, screen=SCREENS[screen]).run()
-            told = [store.outcomes(name) for name in store.searches()]
-            ends.append((facts(store), told, model.asked))
+            outcomes = [store.outcomes(name) for name in store.searches()]
+            ends.append((facts(store), outcomes, model.asked))
     assert ends[1:] == ends[:1] * 2
 
 
@@ -59,13 +59,13 @@ def test_interrupted_with_several_in_flight_it_ends_the_same(tmp_path: Path) -> 
     whole = Model()
     with begun(tmp_path / "whole") as store:
         journey(store, LocalRunner(whole)).run()
-        wanted = facts(store)
+        expected = facts(store)
     for stop_after in range(0, whole.asked.total(), 9):
         with begun(tmp_path / f"{stop_after}") as store, pytest.raises(KeyboardInterrupt):
             journey(store, Shuffled(Model(stop_after=stop_after), stop_after)).run()
         with RunStore.open(tmp_path / f"{stop_after}") as store:
             journey(store, Shuffled(Model(), 7)).run()
-            assert facts(store) == wanted
+            assert facts(store) == expected
 
 
 def test_events_count_in_order_of_finishing(tmp_path: Path) -> None:

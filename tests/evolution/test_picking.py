@@ -51,8 +51,8 @@ def bits(right: int, n: int = 20) -> str:
 
 
 def run(store: RunStore, model: Model, strategy: Listed, rule: str = "some", **changes: object) -> None:
-    made = journey(store, model, strategy, rule, limits=Limits(candidates=12))
-    replace(made, searches=[replace(made.searches[0], **changes)]).run()  # type: ignore[arg-type]
+    search_run = journey(store, model, strategy, rule, limits=Limits(candidates=12))
+    replace(search_run, searches=[replace(search_run.searches[0], **changes)]).run()  # type: ignore[arg-type]
 
 
 def begun(
@@ -104,23 +104,23 @@ def test_a_tie_that_rounding_hides_goes_to_rank(tmp_path: Path) -> None:
         assert winner_of(store).asked.genome == B
 
 
-def test_what_decided_between_the_finalists_is_told(tmp_path: Path) -> None:
+def test_the_deciding_score_is_reported(tmp_path: Path) -> None:
     strategy = Believing([A, B, C, *REST], {A: 0.5, B: 0.64, C: 0.45})
     with begun(tmp_path / "run") as store:
         run(store, answers({A: bits(11), B: bits(10), C: bits(10)}), strategy)
-        found = summarize(store)
+        summary = summarize(store)
     together = {A: (8 * 0.5 + 20 * 0.55) / 28, B: (8 * 0.64 + 20 * 0.5) / 28, C: (8 * 0.45 + 20 * 0.5) / 28}
-    assert {each.trial: each.together for each in found.finalists} == pytest.approx(
+    assert {each.trial: each.together for each in summary.finalists} == pytest.approx(
         dict(enumerate(together.values()))
     )
     how = "the search's estimate on fit and the score on validation, together 54.0 %"
-    said = f"Picked from 3 by {how}; the next is trial 0, 53.6 %."
-    assert how_picked(found) == said
-    json = found.to_json()["finalists"]
+    message = f"Picked from 3 by {how}; the next is trial 0, 53.6 %."
+    assert how_picked(summary) == message
+    json = summary.to_json()["finalists"]
     assert isinstance(json, list) and json[0]["validation"] == 0.5
 
 
-def test_what_was_trained_on_fit_is_picked_by_validation_alone(tmp_path: Path) -> None:
+def test_models_trained_on_fit_are_picked_by_validation_only(tmp_path: Path) -> None:
     strategy = Believing([A, B], {A: 0.2, B: 1.0})
     with begun(tmp_path / "run") as store:
         run(store, answers({A: bits(11), B: bits(10)}), strategy, learns_fit=True)
@@ -133,8 +133,10 @@ def test_a_point_that_is_kept_needs_validation_to_lose(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         run(store, answers({A: bits(10), B: bits(11)}), strategy, keep=(A,))
         assert winner_of(store).asked.genome == A
-        said = how_picked(summarize(store))
-        assert said is not None and said.endswith("; trial 1, 67.9 %, is not clearly ahead on validation.")
+        message = how_picked(summarize(store))
+        assert message is not None and message.endswith(
+            "; trial 1, 67.9 %, is not clearly ahead on validation."
+        )
 
 
 TASKS = Objectives(tasks={"a": 1.0, "b": 3.0})
@@ -163,7 +165,7 @@ def test_of_several_tasks_the_weighted_means_count(tmp_path: Path, belief: float
         assert winner_of(store).asked.genome == wins
 
 
-def test_whom_validation_saw_before_is_believed_in_however_many_are_better_on_fit(tmp_path: Path) -> None:
+def test_a_baseline_scored_on_validation_stays_a_candidate_for_best(tmp_path: Path) -> None:
     """More trials than are compared jointly come later; all are better on fit, and fail validation."""
     genomes = [(i % 8 / 10, i // 8 % 8 / 10, i // 64 / 10, 0.0) for i in range(250)]
     late = {weights(*genome).hash for genome in genomes[12:]}
@@ -175,8 +177,8 @@ def test_whom_validation_saw_before_is_believed_in_however_many_are_better_on_fi
         run(store, Model(solves=solves), Listed(genomes))
         first = winner_of(store)
         store.reopen({}, {MAIN: None})
-        made = journey(store, Model(solves=solves), Listed(genomes), limits=Limits(candidates=250))
-        replace(made, searches=made.searches[:1]).run()
+        search_run = journey(store, Model(solves=solves), Listed(genomes), limits=Limits(candidates=250))
+        replace(search_run, searches=search_run.searches[:1]).run()
         assert len(store.trials(MAIN)) == 250
         assert winner_of(store) == first
 
@@ -185,10 +187,10 @@ def ended(folder: Path, bred: str, uniform: str, control: str = "") -> RunSummar
     """A run whose bred model, uniform merge and random control answer validation so."""
     right = {B: bred, KNOWN["uniform"]: uniform, C: control or bits(0)}
     with begun(folder) as store:
-        made = journey(store, answers(right), Listed([B]), limits=Limits(candidates=1))
-        main, random = made.searches
+        search_run = journey(store, answers(right), Listed([B]), limits=Limits(candidates=1))
+        main, random = search_run.searches
         searches = [main, replace(random, strategy=Listed([C]), like=(MAIN,))]
-        replace(made, searches=searches if control else [main]).run()
+        replace(search_run, searches=searches if control else [main]).run()
         assert len(store.trials(BASELINES)) == len(BASELINE_RECIPES)
         return summarize(store)
 
@@ -232,11 +234,11 @@ def test_the_best_baseline_is_the_best_unless_bred_is_ahead(
     Ahead by (k − m) / 28. The variance of a difference is (k + m − (k − m)² / 28) / 27, and the error of the
     mean the root of a 28th of it.
     """
-    found = ended(tmp_path / "run", bred, bits(10))
-    assert found.best is not None and found.winner is not None and found.winner.validation is not None
-    assert found.best.name == best
+    summary = ended(tmp_path / "run", bred, bits(10))
+    assert summary.best is not None and summary.winner is not None and summary.winner.validation is not None
+    assert summary.best.name == best
     score = 100 * bred.count("1") / 20
-    sentence = better_than_bred(found) or ""
+    sentence = better_than_bred(summary) or ""
     assert bool(sentence) == (best == "uniform")
     if sentence:
         assert sentence.startswith("The best model of this run is the uniform merge (validation 50.0 % [")
@@ -265,10 +267,10 @@ def test_the_best_baseline_is_so_on_fit_and_validation_together(tmp_path: Path) 
         return float(recipe.hash == parent and item in {"fit0", "fit1"})
 
     with begun(tmp_path / "run") as store:
-        made = journey(store, Model(solves=solves), Listed([B]), limits=Limits(candidates=1))
-        replace(made, searches=[made.searches[0]]).run()
-        found = summarize(store)
-    assert found.best is not None and found.best.name == "a"
-    said = better_than_bred(found) or ""
-    assert said.startswith("The best model of this run is the parent a (validation 50.0 % [")
-    assert said.endswith("], but not clearly ahead on fit and validation together).")
+        search_run = journey(store, Model(solves=solves), Listed([B]), limits=Limits(candidates=1))
+        replace(search_run, searches=[search_run.searches[0]]).run()
+        summary = summarize(store)
+    assert summary.best is not None and summary.best.name == "a"
+    message = better_than_bred(summary) or ""
+    assert message.startswith("The best model of this run is the parent a (validation 50.0 % [")
+    assert message.endswith("], but not clearly ahead on fit and validation together).")

@@ -49,7 +49,7 @@ def test_looks_are_few_and_the_last_is_after_half(n_items: int, stops: tuple[int
     assert race(n_items, 3, has_looks=False).stops == (n_items,)
 
 
-def test_the_order_holds_every_item_once_and_each_task_has_its_share() -> None:
+def test_the_order_contains_every_item_once_in_proportion_to_tasks() -> None:
     one = Race(scorer=Scorer(TWO, [*items(30, "a"), *items(10, "b")]), n=3, seed=1)
     assert sorted(one.order) == sorted(one.scorer.task_of)
     assert one.order != tuple(one.scorer.task_of)
@@ -58,7 +58,7 @@ def test_the_order_holds_every_item_once_and_each_task_has_its_share() -> None:
 
 
 @pytest.mark.parametrize("graded", [False, True])
-def test_whoever_is_clearly_behind_is_out(graded: bool) -> None:
+def test_a_finalist_clearly_behind_is_dropped(graded: bool) -> None:
     rng = np.random.default_rng(0)
     scores = (rng.random((8, 40)) < np.array([[0.95]] + [[0.1]] * 7)).astype(float)
     scores = scores * 0.9 if graded else scores
@@ -67,7 +67,7 @@ def test_whoever_is_clearly_behind_is_out(graded: bool) -> None:
     assert cost <= 40 + 7 * 20
 
 
-def test_several_tasks_count_by_their_weight() -> None:
+def test_tasks_count_by_their_weights() -> None:
     """Task b is all that the second is worse at, and it hardly counts."""
     light = Objectives(tasks={"a": 1000.0, "b": 1.0})
     scores = {"a/": (0.0, 0.1), "b/": (1.0, 0.0)}
@@ -78,7 +78,7 @@ def test_several_tasks_count_by_their_weight() -> None:
         assert (1 not in one.still_in(met, 20)) == is_out
 
 
-def test_whoever_has_all_items_stays() -> None:
+def test_a_finalist_with_all_items_stays() -> None:
     one = race(20, 2)
     whole = dict.fromkeys(one.order, 0.0)
     ahead = dict.fromkeys(one.order[:10], 1.0)
@@ -112,8 +112,8 @@ def test_the_best_is_seldom_out_and_predictions_hold_their_level(
         scores, ability, test = simulated(rng, spread, centre, 40, 100, graded=graded)
         alive, _ = finish(one, scores)
         winner = max(alive, key=lambda i: scores[i].mean())
-        found = predict_winner(scores[alive].tolist(), alive.index(winner), 100)
-        inside += found.low <= test[winner] <= found.high
+        prediction = predict_winner(scores[alive].tolist(), alive.index(winner), 100)
+        inside += prediction.low <= test[winner] <= prediction.high
         lost += int(np.argmax(ability)) not in alive
     assert inside / runs >= 0.92
     assert lost / runs <= SETTINGS.alpha + 2 * np.sqrt(SETTINGS.alpha * 0.95 / runs)

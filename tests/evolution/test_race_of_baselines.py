@@ -87,11 +87,11 @@ def test_a_baseline_that_is_clearly_behind_meets_some_of_validation(tmp_path: Pa
         assert (best.trial.search, best.name) == (BASELINES, "uniform")
 
 
-def test_a_race_of_baselines_that_was_stopped_goes_on(tmp_path: Path) -> None:
+def test_a_stopped_race_of_baselines_resumes(tmp_path: Path) -> None:
     """Stopped before each step in turn, the same scores are made, each once."""
     whole = Model()
     with run(tmp_path / "whole", whole) as store:
-        wanted = [(each.trial, each.n, each.mean) for each in store.summaries("validation")]
+        expected = [(each.trial, each.n, each.mean) for each in store.summaries("validation")]
     calls = 0
     for calls in range(1, 100):
         first, second = Model(stop_after=calls), Model()
@@ -104,7 +104,7 @@ def test_a_race_of_baselines_that_was_stopped_goes_on(tmp_path: Path) -> None:
                 best = summarize(store).best
                 assert best is None or best.name == "uniform", "nothing else is told on the way"
         with run(folder, second) as store:
-            found = [(each.trial, each.n, each.mean) for each in store.summaries("validation")]
-        assert found == wanted
+            summary = [(each.trial, each.n, each.mean) for each in store.summaries("validation")]
+        assert summary == expected
         assert first.asked + second.asked == whole.asked
     assert calls > 12

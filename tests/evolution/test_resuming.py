@@ -34,17 +34,17 @@ def stopped(folder: Path, name: str) -> Model:
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_it_ends_like_a_run_that_was_never_stopped(tmp_path: Path, name: str) -> None:
+def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path: Path, name: str) -> None:
     with begun(tmp_path / "whole") as store:
         searching(store, Model(some_fail), name).run()
-        wanted = facts(store)
+        expected = facts(store)
     first = stopped(tmp_path / "stopped", name)
     with RunStore.open(tmp_path / "stopped") as store:
         searching(store, Model(some_fail, before=first), name).run()
-        assert facts(store) == wanted
+        assert facts(store) == expected
 
 
-def test_a_run_with_states_of_strategies_goes_on(tmp_path: Path) -> None:
+def test_a_run_with_strategy_states_resumes(tmp_path: Path) -> None:
     """Version 7 of the schema stored them."""
     first = stopped(tmp_path / "run", "item-gp")
     with edited(tmp_path / "run") as database:

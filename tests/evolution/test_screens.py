@@ -48,7 +48,7 @@ def ends_the_same(folder: Path, strategy: str, rule: str, fails: Fails, *, every
     whole = Model(fails)
     with begun(folder / "whole") as store:
         journey(store, whole, strategy, rule).run()
-        wanted = facts(store)
+        expected = facts(store)
     for stop_after in range(every // 2, len(whole.asked), every):
         first = Model(fails, stop_after=stop_after)
         with begun(folder / f"stopped-{stop_after}") as store, pytest.raises(KeyboardInterrupt):
@@ -56,7 +56,7 @@ def ends_the_same(folder: Path, strategy: str, rule: str, fails: Fails, *, every
         second = Model(fails, before=first)
         with RunStore.open(folder / f"stopped-{stop_after}") as store:
             journey(store, second, strategy, rule).run()
-            assert facts(store) == wanted
+            assert facts(store) == expected
         assert second.calls == whole.calls
         assert second.scored == whole.scored
 
@@ -102,21 +102,21 @@ def spent(store: RunStore, search: str) -> int:
 
 
 @pytest.mark.parametrize("budget", [23, 24, 7 * 8 - 1, 7 * 8])
-def test_a_budget_is_used_as_far_as_whole_candidates_go(tmp_path: Path, budget: int) -> None:
+def test_a_budget_covers_complete_candidates_only(tmp_path: Path, budget: int) -> None:
     with begun(tmp_path / "run") as store:
         journey(store, Model(), "ga", "some", limits=Limits(item_evaluations=budget)).run()
         assert len(store.trials(MAIN)) == budget // 8
         assert spent(store, MAIN) <= budget
 
 
-def test_what_is_told_is_stored_and_estimates_are_marked(tmp_path: Path) -> None:
+def test_outcomes_are_stored_and_estimates_are_marked(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         journey(store, Model(some_fail_later), "ga", "racing").run()
-        told = {each.trial: each for each in store.outcomes(MAIN)}
+        outcomes = {each.trial: each for each in store.outcomes(MAIN)}
         rows = [each for each in store.summaries("fit") if each.search == MAIN]
-        assert set(told) == {each.trial for each in rows} == {each.id for each in store.trials(MAIN)}
+        assert set(outcomes) == {each.trial for each in rows} == {each.id for each in store.trials(MAIN)}
         for row in rows:
-            outcome = told[row.trial]
+            outcome = outcomes[row.trial]
             assert outcome.failure == row.failure
             assert outcome.is_partial == (row.failure is None and row.n < 24)
             if row.failure is None and row.n == 24:
@@ -178,16 +178,16 @@ class Unbelieving:
         self.warm_start = strategy.warm_start
 
 
-def test_a_combinator_of_what_believes_nothing_believes_nothing(tmp_path: Path) -> None:
+def test_a_combinator_of_strategies_without_estimates_has_none(tmp_path: Path) -> None:
     """Then the Rasch model chooses the finalists, and not what each generation was told."""
     settings = {"strategy": "ga", "settings": {"population": 5}, "per_gene": 6}
-    found: list[object] = []
+    values: list[object] = []
     for wrap in (Unbelieving, lambda strategy: strategy):
         strategy = build("coarse-to-fine", AXES, 3, settings)
-        with begun(tmp_path / str(len(found))) as store:
+        with begun(tmp_path / str(len(values))) as store:
             journey(store, Model(), wrap(strategy), "some", limits=Limits(item_evaluations=24 * 30)).run()
-            found.append(facts(store))
-    assert found[0] == found[1]
+            values.append(facts(store))
+    assert values[0] == values[1]
 
 
 @pytest.mark.parametrize("rule", ["some", "racing"])
@@ -212,7 +212,7 @@ def of(events: Sequence[Event], *kinds: str) -> list[Event]:
     return [each for each in events if each.kind in kinds and each.search == MAIN and each.split == "fit"]
 
 
-def test_a_replay_tells_the_same_events_as_replayed(tmp_path: Path) -> None:
+def test_a_replay_emits_the_same_events_marked_as_replayed(tmp_path: Path) -> None:
     first: list[Event] = []
     again: list[Event] = []
     with begun(tmp_path / "run") as store:
@@ -254,7 +254,7 @@ def at(number: int, *genome: float) -> Trial:
         ([at(number, 0, 0, 0, number / 99) for number in range(4, 40)], "at most 4 trials; received 36"),
     ],
 )
-def test_what_no_strategy_may_propose_ends_the_run_clearly(
+def test_an_invalid_proposal_ends_the_run_with_an_error(
     tmp_path: Path, then: Sequence[Trial], says: str
 ) -> None:
     with begun(tmp_path / "run") as store:
@@ -290,7 +290,7 @@ def small_ones_err(recipe: Recipe, item: str) -> float:
     ],
 )
 @pytest.mark.parametrize(("rule", "finalists"), [("none", 1), ("none", 8), ("some", 8)])
-def test_of_what_fit_cannot_tell_apart_the_smallest_change_wins(
+def test_ties_on_fit_go_to_the_smallest_change(
     tmp_path: Path,
     solves: Callable[[Recipe, str], float],
     simplest: Callable[[Recipe], bool],
@@ -298,9 +298,11 @@ def test_of_what_fit_cannot_tell_apart_the_smallest_change_wins(
     finalists: int,
 ) -> None:
     with begun(tmp_path / "run") as store:
-        made = journey(store, Model(solves=solves), build("random", AXES, 3, {}), rule)
-        searches = [replace(search, simplicity=lambda recipe: -size(recipe)) for search in made.searches]
-        replace(made, searches=searches, finalists=finalists).run()
+        search_run = journey(store, Model(solves=solves), build("random", AXES, 3, {}), rule)
+        searches = [
+            replace(search, simplicity=lambda recipe: -size(recipe)) for search in search_run.searches
+        ]
+        replace(search_run, searches=searches, finalists=finalists).run()
         winner = store.winner(MAIN)
         recipes = [Recipe.from_dict(json.loads(trial.recipe)) for trial in store.trials(MAIN)]
     assert winner is not None

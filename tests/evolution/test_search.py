@@ -38,13 +38,13 @@ def test_the_test_split_is_read_by_winners_and_baselines_only(tmp_path: Path) ->
     with begun(tmp_path / "run") as store:
         journey(store, model).run()
         readers = {each.trial for each in store.summaries("test")}
-        wanted = {each.id for each in store.trials(BASELINES)}
-        wanted |= {winner.id for name in (MAIN, "random") if (winner := store.winner(name))}
-        assert readers == wanted
+        expected = {each.id for each in store.trials(BASELINES)}
+        expected |= {winner.id for name in (MAIN, "random") if (winner := store.winner(name))}
+        assert readers == expected
         assert len([1 for each in store.summaries("validation") if each.search == MAIN]) == 4
 
 
-def test_the_same_recipe_is_never_run_twice(tmp_path: Path) -> None:
+def test_an_equal_recipe_is_scored_once(tmp_path: Path) -> None:
     model = Model()
     with begun(tmp_path / "run") as store:
         journey(store, model, limits=Limits(candidates=60)).run()
@@ -52,18 +52,20 @@ def test_the_same_recipe_is_never_run_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_asynchronous", [False, True])
-def test_without_reuse_every_trial_is_scored_itself(tmp_path: Path, is_asynchronous: bool) -> None:
-    found: dict[bool, list[tuple[int, float | None]]] = {}
+def test_without_reuse_every_trial_is_scored(tmp_path: Path, is_asynchronous: bool) -> None:
+    values: dict[bool, list[tuple[int, float | None]]] = {}
     for reuse in (True, False):
         model = Model()
         with begun(tmp_path / str(reuse)) as store:
             journey(store, model, rounded=True, reuse=reuse, is_asynchronous=is_asynchronous).run()
-            found[reuse] = [(each.trial, each.mean) for each in store.summaries("fit") if each.search == MAIN]
+            values[reuse] = [
+                (each.trial, each.mean) for each in store.summaries("fit") if each.search == MAIN
+            ]
             copies = [each for split in N_ITEMS for each in store.summaries(split) if each.copied_from]
             evaluated = sum(len(store.summaries(split)) for split in N_ITEMS)
             assert bool(copies) == bool(store.copied_scores()) == reuse
             assert model.asked.total() == evaluated - len(copies)
-    assert found[True] == found[False]
+    assert values[True] == values[False]
 
 
 @pytest.mark.parametrize("strategy", ["ga", "cma-es"])
@@ -71,7 +73,7 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, strategy: str) ->
     whole = Model()
     with begun(tmp_path / "whole") as store:
         journey(store, whole, strategy=strategy).run()
-        wanted = facts(store)
+        expected = facts(store)
     for stop_after in range(0, whole.asked.total(), 3):
         folder = tmp_path / f"stopped-{stop_after}"
         first, second = Model(stop_after=stop_after), Model()
@@ -79,11 +81,11 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, strategy: str) ->
             journey(store, first, strategy=strategy).run()
         with RunStore.open(folder) as store:
             journey(store, second, strategy=strategy).run()
-            assert facts(store) == wanted
+            assert facts(store) == expected
         assert first.asked + second.asked == whole.asked
 
 
-def test_failures_are_values_and_the_search_goes_on(tmp_path: Path) -> None:
+def test_a_search_continues_after_failures(tmp_path: Path) -> None:
     def heavy(recipe: Recipe) -> bool:
         return sum(float(each.parameters["weight"]) for each in recipe.sources) > 1.2  # type: ignore[arg-type]
 
@@ -95,7 +97,7 @@ def test_failures_are_values_and_the_search_goes_on(tmp_path: Path) -> None:
         assert store.status() == "finished"
 
 
-def test_a_baseline_that_fails_ends_the_run_and_can_be_mended(tmp_path: Path) -> None:
+def test_a_failed_baseline_ends_the_run_and_can_be_fixed(tmp_path: Path) -> None:
     broken = weights(0.5, 0.5).hash
     with begun(tmp_path / "run") as store:
         with pytest.raises(KingyoError, match=r"baseline 'uniform'.*it crashed.*resume"):
@@ -104,7 +106,7 @@ def test_a_baseline_that_fails_ends_the_run_and_can_be_mended(tmp_path: Path) ->
         assert store.status() == "finished"
 
 
-def test_a_search_that_only_fails_says_so(tmp_path: Path) -> None:
+def test_a_search_with_only_failures_reports_it(tmp_path: Path) -> None:
     named = {weights(1, 0).hash, weights(0, 1).hash, weights(0.5, 0.5).hash}
     with (
         begun(tmp_path / "run") as store,

@@ -67,12 +67,12 @@ FACT = {"tasks": {"": 1.0}, "objectives": [], "by_set": {"": "far"}}
 
 def by_measure(store: RunStore, model: Model, measure: SetMeasure | None = None, **more: object) -> Journey:
     measure = measure or Far()
-    made = journey(store, model, **more)  # type: ignore[arg-type]
+    search_run = journey(store, model, **more)  # type: ignore[arg-type]
     measures: dict[str, Sequence[SetMeasure]] = {"": (measure,)}
     objectives = Objectives(by_set={"": measure.name}).with_set_measures(measures)
     return replace(
-        made,
-        searches=[replace(search, objectives=objectives) for search in made.searches],
+        search_run,
+        searches=[replace(search, objectives=objectives) for search in search_run.searches],
         set_measures=measures,
     )
 
@@ -84,13 +84,13 @@ def distance(store: RunStore, trial: int, split: Split = "test") -> float:
 
 
 @pytest.mark.parametrize("strategy", ["ga", "cma-es", "mixed-cma-es", "random"])
-def test_the_measure_decides_and_not_the_mean(tmp_path: Path, strategy: str) -> None:
+def test_the_measure_decides_not_the_mean(tmp_path: Path, strategy: str) -> None:
     with begun(tmp_path / "measure") as store:
         by_measure(store, Model(), strategy=strategy).run()
         winner = store.winner(MAIN)
         assert winner is not None
-        told = {each.trial: each.value for each in store.outcomes(MAIN)}
-        assert told == {trial: distance(store, trial, "fit") for trial in told}
+        outcomes = {each.trial: each.value for each in store.outcomes(MAIN)}
+        assert outcomes == {trial: distance(store, trial, "fit") for trial in outcomes}
         seen = [each.trial for each in store.summaries("validation") if each.search == MAIN]
         assert distance(store, winner.id) == max(distance(store, each, "validation") for each in seen)
     with begun(tmp_path / "mean") as other:
@@ -113,7 +113,7 @@ def test_a_measure_that_is_the_mean_leads_to_the_same_search(tmp_path: Path) -> 
         ]
 
 
-def test_all_items_are_asked_and_nobody_is_dropped_on_validation(tmp_path: Path) -> None:
+def test_all_validation_items_are_scored_and_no_finalist_is_dropped(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         by_measure(store, Model()).run()
         for split in ("fit", "validation", "test"):
@@ -125,7 +125,7 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, is_asynchronous: 
     whole = Model()
     with begun(tmp_path / "whole") as store:
         by_measure(store, whole, is_asynchronous=is_asynchronous).run()
-        wanted = (*facts(store), store.fact("verdict"), store.fact("set measures"))
+        expected = (*facts(store), store.fact("verdict"), store.fact("set measures"))
     for stop_after in range(0, whole.asked.total(), 7):
         first, second = Model(stop_after=stop_after), Model()
         folder = tmp_path / f"stopped-{stop_after}"
@@ -133,11 +133,11 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, is_asynchronous: 
             by_measure(store, first, is_asynchronous=is_asynchronous).run()
         with RunStore.open(folder) as store:
             by_measure(store, second, is_asynchronous=is_asynchronous).run()
-            assert (*facts(store), store.fact("verdict"), store.fact("set measures")) == wanted
+            assert (*facts(store), store.fact("verdict"), store.fact("set measures")) == expected
         assert first.asked + second.asked == whole.asked
 
 
-def test_a_candidate_without_a_value_fails_and_the_search_goes_on(tmp_path: Path) -> None:
+def test_a_candidate_without_a_value_fails_and_the_search_continues(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         by_measure(store, Model(), Far(least=0.3)).run()
         failed = [each for each in store.summaries("fit") if each.failure]
@@ -161,10 +161,10 @@ def test_where_no_drawn_set_has_a_value_bounds_are_open_and_the_run_ends(tmp_pat
         summary = summarize(store)
         assert summary.status == "finished" and summary.winner is not None and not summary.comparisons
         assert summary.winner.decided is not None
-        found = summary.winner.decided["test"]
-        assert (found.score, found.low, found.high) == (len(SPLITS["test"]), -math.inf, math.inf)
-        said = better_than_bred(summary)
-        assert said is not None and "by far, validation 5 [-inf, inf], n = 5" in said
+        result = summary.winner.decided["test"]
+        assert (result.score, result.low, result.high) == (len(SPLITS["test"]), -math.inf, math.inf)
+        message = better_than_bred(summary)
+        assert message is not None and "by far, validation 5 [-inf, inf], n = 5" in message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +210,10 @@ class Drawing(Model):
     """It answers with images, whose bytes are the answers."""
 
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
-        found = super().__call__(recipe, split, items)
-        return replace(found, scores=tuple(each._replace(media=drawn(each.answer)) for each in found.scores))
+        result = super().__call__(recipe, split, items)
+        return replace(
+            result, scores=tuple(each._replace(media=drawn(each.answer)) for each in result.scores)
+        )
 
 
 def drawn(text: str) -> Media:
@@ -281,12 +283,12 @@ def test_of_several_tasks_the_mean_is_of_measures_and_mean_scores(tmp_path: Path
     )
     assert scorer.observed_means(one) == pytest.approx((0.5, 0.9))
     assert scorer.value(one) == pytest.approx((0.5 + 3 * 0.9) / 4)
-    found = differences(scorer, {1: one, 2: other, 3: one})
-    assert found[1, 3].p == 1 and found[1, 3].interval.score == 0
-    found = found[1, 2]
-    assert found.interval.score == pytest.approx((-0.25 + 3 * 0.8) / 4)
-    assert found.interval.low < found.interval.score < found.interval.high
-    assert found.p < 0.01 and found.interval.n == 80
+    result = differences(scorer, {1: one, 2: other, 3: one})
+    assert result[1, 3].p == 1 and result[1, 3].interval.score == 0
+    result = result[1, 2]
+    assert result.interval.score == pytest.approx((-0.25 + 3 * 0.8) / 4)
+    assert result.interval.low < result.interval.score < result.interval.high
+    assert result.p < 0.01 and result.interval.n == 80
     assert scorer.is_ahead(one, other) and not scorer.is_ahead(other, one) and not scorer.is_ahead(one, one)
     assert objectives.title == "weighted mean of 2 tasks (b by far)"
 

@@ -60,17 +60,17 @@ def test_baselines_finalists_and_winners_are_measured_on_validation_and_test(tmp
         for split in ("validation", "test"):
             for summary in store.summaries(split):
                 trial = store.trial(summary.trial)
-                found = [each for each in read_set_values(store, trial) if each.split == split]
+                values = [each for each in read_set_values(store, trial) if each.split == split]
                 evaluation = store.evaluation(trial.id, split)
                 assert evaluation is not None
                 if len(evaluation.scores) < len(SPLITS[split]):
-                    assert not found, "a baseline that was dropped in the race has no whole set"
+                    assert not values, "a baseline that was dropped in the race has no whole set"
                     continue
                 scores = [each.score for each in evaluation.scores]
-                assert [(each.measure, each.value, each.n) for each in found] == [
+                assert [(each.measure, each.value, each.n) for each in values] == [
                     ("range", max(scores) - min(scores), len(scores))
                 ]
-                assert (found[0].low, found[0].high) == bootstrap_bounds(scores, Spread().value)
+                assert (values[0].low, values[0].high) == bootstrap_bounds(scores, Spread().value)
         assert {store.winner(MAIN).id, *(each.id for each in store.trials(BASELINES))} & met  # type: ignore[union-attr]
         assert len(met) < len(store.trials()), "candidates that were not picked are not measured"
 
@@ -82,7 +82,7 @@ def test_a_search_does_not_see_them(tmp_path: Path) -> None:
         assert facts(one) == facts(other)
 
 
-def test_an_interrupted_run_measures_what_is_missing_and_nothing_twice(tmp_path: Path) -> None:
+def test_an_interrupted_run_computes_only_the_missing_measures(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         with pytest.raises(KeyboardInterrupt):
             run_with(store, Spread(), model=Model(stop_after=20))
@@ -107,7 +107,7 @@ def test_a_measure_that_crashes_costs_no_run_its_winner(
         assert "Measures of all answers together" in write_report(store).read_text(encoding="utf-8")
 
 
-def test_runs_without_them_show_nothing_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_without_measures_do_not_show_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with begun(tmp_path / "run") as store:
         journey(store, Model()).run()
         print_summary(summarize(store))

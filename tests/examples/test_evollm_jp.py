@@ -40,15 +40,15 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
 
 def questions(folder: Path, n_bred: int = 1069, n_tested: int = 250) -> tuple[Path, Path]:
     """As many rows as the data sets have, with their columns."""
-    found: list[Path] = []
+    files: list[Path] = []
     for name, n in (("gsm8k", n_bred), ("mgsm", n_tested)):
         rows = [
             {"question": f"りんごが{i}個あります。{name}個は何個ですか?", "answer": "…", "answer_number": i}
             for i in range(n)
         ]
-        found.append(folder / f"{name}.jsonl")
-        found[-1].write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
-    return found[0], found[1]
+        files.append(folder / f"{name}.jsonl")
+        files[-1].write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+    return files[0], files[1]
 
 
 def run(words: list[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -75,18 +75,20 @@ def test_the_run_of_the_paper_fits_together(hub: Hub, tmp_path: Path) -> None:
     env = hub.environment(tmp_path / "home")
     done = run(command("evolve", config, "--dry-run", "--json"), tmp_path, env)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout)
-    assert told["items"] == {"fit": 869, "validation": 200, "test": 250, "duplicates": 0, "unused": 0}
-    search = told["search"]
+    summary = json.loads(done.stdout)
+    assert summary["items"] == {"fit": 869, "validation": 200, "test": 250, "duplicates": 0, "unused": 0}
+    search = summary["search"]
     assert (search["strategy"], search["methods"], search["population"]) == ("cma-es", ["dare_ties"], 9)
     genes = {gene["name"]: (gene["low"], gene["high"], gene["start"]) for gene in search["genes"]}
-    assert set(genes) == {f"{kind}/{name}/all" for kind in ("weight", "density") for name in told["sources"]}
+    assert set(genes) == {
+        f"{kind}/{name}/all" for kind in ("weight", "density") for name in summary["sources"]
+    }
     assert set(genes.values()) == {(0, 1, 0.5)}
     assert search["settings"]["x0"] == 0.5 and search["settings"]["sigma"] == pytest.approx(1 / 6)
-    assert told["answers"]["by_split"]["fit"] == 1000 * 869 + 5 * 869
-    assert told["memory"]["live_bytes"] == n_bytes()
-    assert told["memory"]["to_download_bytes"][f"{ABEL}@refs/pr/2"] > n_bytes(32_032, 4)
-    recipe = told["first_recipe"]
+    assert summary["answers"]["by_split"]["fit"] == 1000 * 869 + 5 * 869
+    assert summary["memory"]["live_bytes"] == n_bytes()
+    assert summary["memory"]["to_download_bytes"][f"{ABEL}@refs/pr/2"] > n_bytes(32_032, 4)
+    recipe = summary["first_recipe"]
     assert recipe["merge_method"] == "dare_ties" and recipe["resize"] == "truncate"
     assert not list(tmp_path.glob("runs")) and not list((tmp_path / "evollm-jp").glob("run"))
     assert hub.n_sent(".safetensors") < 3_000_000
@@ -115,11 +117,11 @@ def small_hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
 
 def test_commands_of_the_readme_run_in_order(small_hub: Hub, tmp_path: Path) -> None:
     text = "".join(BLOCK.findall((EXAMPLE / "README.md").read_text(encoding="utf-8")))
-    wanted = [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
-    programs = [words[:2] for words in wanted]
+    expected = [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
+    programs = [words[:2] for words in expected]
     assert ["python", "examples/evollm-jp/prepare.py"] in programs and ["kingyo", "evolve"] in programs
     env = small_hub.environment(tmp_path / "home")
-    for words in wanted:
+    for words in expected:
         if words[0] == "python":
             _make_small(prepared(tmp_path, "--validation", "4", n_bred=12, n_tested=4))
         elif words[0] == "kingyo":

@@ -108,9 +108,9 @@ def test_weights_are_those_of_the_live_candidate(world: Path, exported: Path) ->
     recipe = stored_recipe(world, 1)
     live = LiveModel.load(world / "base")
     into(plan(recipe, open_sources(recipe, world)), live.weights)
-    written = load_file(exported / "model.safetensors")
-    assert written
-    for name, tensor in written.items():
+    saved = load_file(exported / "model.safetensors")
+    assert saved
+    for name, tensor in saved.items():
         assert torch.equal(tensor, live.weights[name]), name
 
 
@@ -158,7 +158,7 @@ def test_card_is_one_that_the_hub_reads(exported: Path) -> None:
     assert data["language"] == ["ja", "en"]
 
 
-def test_card_tells_scores_with_interval_and_n(world: Path, exported: Path) -> None:
+def test_the_card_has_scores_with_interval_and_n(world: Path, exported: Path) -> None:
     card = (exported / "README.md").read_text(encoding="utf-8")
     for name in ("this model", "base", "ja", "math", "uniform"):
         assert re.search(rf"\| \**{name}\** \| \d+\.\d \[\d+\.\d, \d+\.\d\], n = 8 \|", card), name
@@ -189,7 +189,7 @@ def test_no_file_holds_a_path_of_the_machine(world: Path, exported: Path) -> Non
     assert [Path(each).parts[0] for each in recipe.references] == ["..", "..", ".."]
 
 
-def test_whole_paths_in_a_run_yaml_are_not_published(tmp_path: Path) -> None:
+def test_absolute_paths_in_a_run_yaml_are_not_published(tmp_path: Path) -> None:
     """Neither in the recipe nor in the card; the recipe is merged again from where it lies."""
     world = tmp_path / "home" / "somebody"
     world.mkdir(parents=True)
@@ -229,9 +229,9 @@ def test_choices_come_back_as_lists(tmp_path: Path) -> None:
     for name, text in write_task(spec, tmp_path, splits).items():
         (tmp_path / "out" / name).write_text(text, encoding="utf-8")
     again = load_task_spec(tmp_path / "out" / "task.yaml")
-    found = make_splits(load_items(again, tmp_path).items, again.splits)
+    splits_ = make_splits(load_items(again, tmp_path).items, again.splits)
     for split, items in splits.items():
-        assert [(i.id, i.prompt, i.answer, i.choices) for i in found[split]] == [
+        assert [(i.id, i.prompt, i.answer, i.choices) for i in splits_[split]] == [
             (i.id, i.prompt, i.answer, i.choices) for i in items
         ]
 
@@ -282,11 +282,11 @@ def test_a_trial_that_failed_is_not_exported(tmp_path: Path) -> None:
         recipe = Recipe.from_dict(json.loads(first.recipe))
         (failed,) = store.add_trials(MAIN, 1, [_new(3, first.asked.genome, recipe)])
         store.record(failed.id, "fit", Evaluation(failure="the worker\ndied <3>"), n_items=6)
-        with pytest.raises(KingyoError, match="could be scored") as told:
+        with pytest.raises(KingyoError, match="could be scored") as error:
             export(store, tmp_path / "failed", choose(store, trial="3"))
         assert recipe_of(store, failed).merge_method == "task_arithmetic"
-    assert "trial 3 of the main search, which failed: the worker" in told.value.received
-    assert "kingyo recipe" in told.value.remedy and "--trial 3" in told.value.remedy
+    assert "trial 3 of the main search, which failed: the worker" in error.value.received
+    assert "kingyo recipe" in error.value.remedy and "--trial 3" in error.value.remedy
     assert not (tmp_path / "failed").exists()
 
 
@@ -295,7 +295,7 @@ def test_unknown_trial_is_an_error_with_the_range(world: Path) -> None:
         choose(store, trial="7")
 
 
-def test_the_winner_wins_ties_and_nothing_else(tmp_path: Path) -> None:
+def test_the_winner_wins_only_ties(tmp_path: Path) -> None:
     make_world(tmp_path)
     with RunStore.open(make_run(tmp_path)) as store:
         summary = summarize(store)
@@ -308,10 +308,10 @@ def test_the_winner_wins_ties_and_nothing_else(tmp_path: Path) -> None:
         assert summary.best == summary.baselines["math"]
         assert choose(store) == choose(store, best=True) == math.trial
         assert choose(store, search="main") == store.trials(MAIN)[0]
-        said = better_than_bred(summary)
-    assert said is not None
-    assert said.startswith("The best model of this run is the parent math (validation 50.0 % [")
-    assert ", n = 4; the bred model 25.0 % [" in said
+        message = better_than_bred(summary)
+    assert message is not None
+    assert message.startswith("The best model of this run is the parent math (validation 50.0 % [")
+    assert ", n = 4; the bred model 25.0 % [" in message
 
 
 def test_nothing_is_the_best_before_all_are_validated(tmp_path: Path) -> None:
@@ -332,10 +332,10 @@ def test_nothing_is_overwritten(world: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "mine.txt").write_text("keep")
     with (
         RunStore.read(world / "run") as store,
-        pytest.raises(KingyoError, match="new or empty folder") as told,
+        pytest.raises(KingyoError, match="new or empty folder") as error,
     ):
         export(store, tmp_path / "out")
-    assert "--force" not in str(told.value), "there is no such option"
+    assert "--force" not in str(error.value), "there is no such option"
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
@@ -384,7 +384,7 @@ def test_licence_is_claimed_only_when_all_sources_agree(
 @pytest.mark.parametrize(
     "text", ["", "# no front matter", "---\n: [\n---\n", "---\n- a list\n---\n", "---\n"]
 )
-def test_a_card_that_cannot_be_read_says_nothing(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_card_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
     assert read_front_matter(tmp_path / "README.md") == {}
     assert read_front_matter(tmp_path / "none.md") == {}

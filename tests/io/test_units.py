@@ -64,8 +64,8 @@ def test_counts_and_times() -> None:
 
 
 def test_one_of_a_thing_is_singular() -> None:
-    said = [counted(1, "trial"), counted(0, "trial"), counted(1200, "batch", "batches")]
-    assert said == ["1 trial", "0 trials", "1,200 batches"]
+    texts = [counted(1, "trial"), counted(0, "trial"), counted(1200, "batch", "batches")]
+    assert texts == ["1 trial", "0 trials", "1,200 batches"]
 
 
 def test_amounts_of_a_budget_are_written() -> None:

@@ -29,11 +29,11 @@ class Truth:
     def in_generations(self, size: int, items: int, seed: int) -> Matrix:
         """Return the answers as a screen asks for them: a generation meets the same few items."""
         rng = np.random.default_rng(seed)
-        found: Matrix = np.full_like(self.answers, np.nan)
-        for start in range(0, len(found), size):
+        known_answers: Matrix = np.full_like(self.answers, np.nan)
+        for start in range(0, len(known_answers), size):
             chosen = rng.choice(len(self.difficulty), items, replace=False)
-            found[start : start + size, chosen] = self.answers[start : start + size, chosen]
-        return found
+            known_answers[start : start + size, chosen] = self.answers[start : start + size, chosen]
+        return known_answers
 
 
 def simulated(n_trials: int, n_items: int, seed: int, hardest: float = 1.5) -> Truth:

@@ -21,7 +21,7 @@ def test_items_are_divided_among_models_that_are_good_at_different_ones() -> Non
     assert group_items(rows("11110", "00111")) == [] and group_items([]) == [], "too few"
 
 
-def test_else_they_are_divided_by_what_the_best_model_solves() -> None:
+def test_other_items_are_divided_by_the_best_models_score() -> None:
     best = [f"i{ten}{one}" for ten in range(2) for one in range(4)]
     assert group_items(rows("1111000000" * 2, "1110000000" * 2)) == [best], (
         "one is right wherever the other is"

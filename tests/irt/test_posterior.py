@@ -21,12 +21,12 @@ def weights(n: int) -> np.ndarray:
 
 def matern(a: Matrix, b: Matrix, prior: Prior) -> Matrix:
     """Entry by entry, from the definition."""
-    found = np.zeros((len(a), len(b)))
+    covariance = np.zeros((len(a), len(b)))
     for i, x in enumerate(a):
         for j, y in enumerate(b):
             r = math.sqrt(5) * math.sqrt(sum(((x - y) / prior.lengths) ** 2))
-            found[i, j] = prior.variance * (1 + r + r * r / 3) * math.exp(-r)
-    return found
+            covariance[i, j] = prior.variance * (1 + r + r * r / 3) * math.exp(-r)
+    return covariance
 
 
 def observed(points: Matrix, ability: Matrix, n_items: int, share: float, seed: int) -> ObservedPoints:
@@ -89,7 +89,7 @@ def test_difficulties_and_mean_are_where_the_posterior_is_highest() -> None:
     assert max(likely(prior.mean + change, prior.difficulty) for change in (-0.05, 0.05)) < best + 5e-3
 
 
-def test_at_its_own_points_it_predicts_what_it_found() -> None:
+def test_it_reproduces_observations_at_known_points() -> None:
     known = tiny()
     posterior = fit_posterior(known, first_prior(weights(2), 6), learn_shape=True)
     np.testing.assert_allclose(posterior.predict(known.points), posterior.ability, atol=1e-3)
@@ -123,7 +123,7 @@ def test_draws_have_the_mean_and_covariance_of_the_posterior() -> None:
     np.testing.assert_array_equal(drawn, again)
 
 
-def test_what_stands_in_a_gap_does_not_count() -> None:
+def test_values_in_gaps_are_ignored() -> None:
     known = tiny()
     other = replace(known, scores=np.where(known.seen > 0, known.scores, 0.37))
     one, two = (fit_posterior(each, first_prior(weights(2), 6), learn_shape=True) for each in (known, other))
@@ -209,7 +209,7 @@ def test_degenerate_input_gives_finite_numbers(
     np.testing.assert_allclose(posterior.predict(points), posterior.ability, atol=0.05)
 
 
-def test_many_points_and_items_are_no_problem() -> None:
+def test_many_points_and_items_are_handled() -> None:
     points = np.random.default_rng(6).random((250, 6))
     truth = 3 - 6 * ((points - 0.4) ** 2).sum(axis=1)
     known = observed(points, truth, 200, 0.08, seed=7)

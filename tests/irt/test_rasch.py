@@ -21,30 +21,30 @@ def finite(found: Abilities, believed: list[Estimate]) -> bool:
 
 def test_abilities_and_difficulties_are_recovered_from_gaps() -> None:
     truth = simulated(150, 120, seed=1)
-    found = fit(truth.with_gaps(0.4, seed=2))
-    assert np.corrcoef(found.ability, truth.ability)[0, 1] > 0.88
-    assert np.corrcoef(found.difficulty, truth.difficulty)[0, 1] > 0.95
-    assert found.difficulty.mean() == pytest.approx(0, abs=1e-9)
-    assert found.spread == pytest.approx(1.0, abs=0.2)
+    fitted = fit(truth.with_gaps(0.4, seed=2))
+    assert np.corrcoef(fitted.ability, truth.ability)[0, 1] > 0.88
+    assert np.corrcoef(fitted.difficulty, truth.difficulty)[0, 1] > 0.95
+    assert fitted.difficulty.mean() == pytest.approx(0, abs=1e-9)
+    assert fitted.spread == pytest.approx(1.0, abs=0.2)
     # d is relative to the mean item, so abilities are too.
-    assert found.mean.mean() == pytest.approx(0.3 - truth.difficulty.mean(), abs=0.2)
+    assert fitted.mean.mean() == pytest.approx(0.3 - truth.difficulty.mean(), abs=0.2)
 
 
 def test_it_is_where_the_posterior_is_highest() -> None:
     """The gradient of the log-posterior, taken numerically, is 0 at what was found."""
     responses = simulated(12, 9, seed=3).with_gaps(0.7, seed=4)
-    found = fit(responses)
+    fitted = fit(responses)
 
     def log_posterior(ability: Matrix) -> float:
-        chance = sigmoid(ability[:, None] - found.difficulty[None, :])
+        chance = sigmoid(ability[:, None] - fitted.difficulty[None, :])
         each = np.where(np.nan_to_num(responses) > 0.5, np.log(chance), np.log(1 - chance))
-        prior = ((ability - found.mean) / found.spread) ** 2 / 2
-        return float(each[~np.isnan(responses)].sum() / found.dispersion - prior.sum())
+        prior = ((ability - fitted.mean) / fitted.spread) ** 2 / 2
+        return float(each[~np.isnan(responses)].sum() / fitted.dispersion - prior.sum())
 
     for trial in range(12):
         step = np.zeros(12)
         step[trial] = 1e-4
-        slope = (log_posterior(found.ability + step) - log_posterior(found.ability - step)) / 2e-4
+        slope = (log_posterior(fitted.ability + step) - log_posterior(fitted.ability - step)) / 2e-4
         assert slope == pytest.approx(0, abs=1e-3)
 
 
@@ -54,10 +54,10 @@ def test_a_few_lucky_scores_count_for_less_than_many_good_ones() -> None:
     lucky, good = np.full(100, np.nan), (np.arange(100) % 5 > 0).astype(np.float64)
     lucky[:3] = 1.0
     responses = np.vstack([lucky, good, others])
-    found = estimates(fit(responses), responses)
-    assert found[0].score < 0.7 < found[1].score == pytest.approx(0.8)
-    assert (found[0].n, found[1].n) == (3, 100)
-    assert found[0].error > found[1].error == 0.0
+    fitted = estimates(fit(responses), responses)
+    assert fitted[0].score < 0.7 < fitted[1].score == pytest.approx(0.8)
+    assert (fitted[0].n, fitted[1].n) == (3, 100)
+    assert fitted[0].error > fitted[1].error == 0.0
 
 
 def test_right_answers_to_hard_items_count_for_more() -> None:
@@ -67,9 +67,9 @@ def test_right_answers_to_hard_items_count_for_more() -> None:
     easy, hard = np.full(20, np.nan), np.full(20, np.nan)
     easy[order[:4]], hard[order[-4:]] = [1, 0, 1, 0], [1, 0, 1, 0]
     responses = np.vstack([easy, hard, truth.answers])
-    found = fit(responses)
-    assert found.ability[1] > found.ability[0] + 1.0
-    believed = estimates(found, responses)
+    fitted = fit(responses)
+    assert fitted.ability[1] > fitted.ability[0] + 1.0
+    believed = estimates(fitted, responses)
     assert believed[1].score > believed[0].score + 0.15
 
 
@@ -91,22 +91,22 @@ def test_right_answers_to_hard_items_count_for_more() -> None:
     ],
     ids=lambda each: f"{each.shape}",
 )
-def test_whatever_was_scored_the_numbers_are_finite(responses: Matrix) -> None:
-    found = fit(responses)
-    believed = estimates(found, responses)
-    assert finite(found, believed)
+def test_numbers_are_finite_for_any_scores(responses: Matrix) -> None:
+    fitted = fit(responses)
+    believed = estimates(fitted, responses)
+    assert finite(fitted, believed)
     assert len(believed) == len(responses)
     assert all(0 <= each.score <= 1 for each in believed)
 
 
-def test_a_whole_row_is_taken_as_it_is() -> None:
+def test_a_complete_row_is_used_unchanged() -> None:
     responses = np.random.default_rng(1).random((5, 9))
     for row, each in zip(responses, estimates(fit(responses), responses), strict=True):
         assert each.score == pytest.approx(row.mean())
         assert (each.error, each.n) == (0.0, 9)
 
 
-def test_nothing_is_written_to_what_is_given() -> None:
+def test_inputs_are_not_modified() -> None:
     responses = simulated(6, 8, seed=1).with_gaps(0.5, seed=1)
     before = responses.copy()
     estimates(fit(responses), responses)
@@ -118,14 +118,14 @@ def test_nothing_is_written_to_what_is_given() -> None:
 )
 def test_error_bars_hold_at_about_their_level(n_trials: int, n_items: int, share: float) -> None:
     """(estimate − truth) / error over ten worlds: centred, spread near 1, 95 % within 1.96."""
-    found: list[float] = []
+    errors: list[float] = []
     for seed in range(10):
         truth = simulated(n_trials, n_items, seed)
         responses = truth.with_gaps(share, seed)
         believed = estimates(fit(responses), responses)
         pairs = zip(believed, truth.answers.mean(axis=1), strict=True)
-        found += [(each.score - mean) / each.error for each, mean in pairs if each.error > 0]
-    z = np.array(found)
+        errors += [(each.score - mean) / each.error for each, mean in pairs if each.error > 0]
+    z = np.array(errors)
     assert abs(z.mean()) < 0.12
     assert 0.9 < z.std() < 1.15
     assert 0.91 < (np.abs(z) < 1.96).mean() < 0.97
@@ -133,14 +133,14 @@ def test_error_bars_hold_at_about_their_level(n_trials: int, n_items: int, share
 
 @pytest.mark.parametrize(("generations", "most"), [(5, 1.25), (20, 1.15)])
 def test_error_bars_hold_where_generations_meet_the_same_items(generations: int, most: float) -> None:
-    found: list[float] = []
+    errors: list[float] = []
     for seed in range(20):
         truth = simulated(6 * generations, 100, seed)
         responses = truth.in_generations(6, 16, seed)
         believed = estimates(fit(responses), responses)
         pairs = zip(believed, truth.answers.mean(axis=1), strict=True)
-        found += [(each.score - mean) / each.error for each, mean in pairs]
-    assert 0.9 < np.std(found) < most
+        errors += [(each.score - mean) / each.error for each, mean in pairs]
+    assert 0.9 < np.std(errors) < most
 
 
 @pytest.mark.parametrize("rise", [0.0, 2.0, 4.0])
@@ -166,13 +166,13 @@ def test_late_trials_of_a_search_that_improves_are_not_underrated(rise: float, s
 @pytest.mark.parametrize("n_items", [16, 60, 200])
 def test_errors_of_abilities_hold_at_about_their_level(n_items: int) -> None:
     """Given the difficulties, so somewhat too small where few trials share an item."""
-    found: list[float] = []
+    errors: list[float] = []
     for seed in range(10):
         truth = simulated(80, n_items, seed)
         fitted = fit(truth.answers)
         off = fitted.ability - truth.ability
-        found += list((off - off.mean()) / fitted.error)
-    assert 0.9 < np.std(found) < 1.2
+        errors += list((off - off.mean()) / fitted.error)
+    assert 0.9 < np.std(errors) < 1.2
 
 
 def graded(kind: str, rng: np.random.Generator, n_items: int) -> Matrix:

@@ -27,25 +27,25 @@ def test_it_grows_as_often_as_needed() -> None:
     for key in range(300):
         responses.add(key, {ITEMS[key % 3]: key / 300})
     assert responses.latest(500) == list(range(300))
-    found = responses.matrix(range(300))
-    assert found.shape == (300, responses.n_items) == (300, 3)
-    assert np.isnan(found).sum() == 600
-    np.testing.assert_array_equal(np.nansum(found, axis=1), np.arange(300) / 300)
+    responses_matrix = responses.matrix(range(300))
+    assert responses_matrix.shape == (300, responses.n_items) == (300, 3)
+    assert np.isnan(responses_matrix).sum() == 600
+    np.testing.assert_array_equal(np.nansum(responses_matrix, axis=1), np.arange(300) / 300)
 
 
-def test_what_is_returned_is_a_copy() -> None:
+def test_results_are_copies() -> None:
     responses = Responses(ITEMS)
     responses.add(0, {"x": 1.0})
     responses.matrix([0])[0, 0] = 9.0
     assert responses.matrix([0])[0, 0] == 1.0
 
 
-def test_an_item_that_nobody_knows_is_no_score() -> None:
+def test_unknown_items_have_no_score() -> None:
     with pytest.raises(KeyError, match="w"):
         Responses(ITEMS).add(0, {"w": 1.0})
 
 
-def test_nothing_yet() -> None:
+def test_without_any_responses() -> None:
     responses = Responses(ITEMS)
     assert responses.latest(500) == []
     assert responses.matrix([]).shape == (0, 3)
@@ -56,12 +56,12 @@ def test_the_same_question_is_fitted_once_until_something_is_added() -> None:
     for key in range(4):
         responses.add(key, {"x": float(key > 1), "y": 0.5})
     assert responses.latest(2) == [2, 3]
-    found, matrix = responses.fitted([0, 3], [0, 1])
+    responses_matrix, matrix = responses.fitted([0, 3], [0, 1])
     assert matrix.tolist() == [[0.0, 0.5], [1.0, 0.5]]
-    assert responses.fitted([0, 3], [0, 1])[0] is found
-    assert responses.fitted([0, 3], [0])[0] is not found
+    assert responses.fitted([0, 3], [0, 1])[0] is responses_matrix
+    assert responses.fitted([0, 3], [0])[0] is not responses_matrix
     before = responses.fitted([0, 3], [0, 1])[0]
     responses.add(3, {"z": 1.0})
     after = responses.fitted([0, 3], [0, 1])[0]
     assert after is not before
-    assert after.ability.tolist() == found.ability.tolist(), "nothing of it was changed"
+    assert after.ability.tolist() == responses_matrix.ability.tolist(), "nothing of it was changed"

@@ -54,13 +54,13 @@ pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not install
 def test_weighted_sums(weighted: WeightedSum, dtype: torch.dtype, data: st.DataObject) -> None:
     n = weighted.n_elements
     start, stop = sorted((data.draw(st.integers(0, n)), data.draw(st.integers(0, n))))
-    wanted = to_tensor(weighted)[start:stop].to(dtype)
+    expected = to_tensor(weighted)[start:stop].to(dtype)
     ahead = data.draw(st.sampled_from([0, 1, 32])) + (start if data.draw(st.booleans()) else 0)
     got = torch.empty(ahead + stop - start, dtype=dtype)[ahead:]  # entry 0 may be at a multiple of a line
     with execution(compiled=True, bypass_caches=data.draw(st.booleans())):
         finite = write(weighted, (start, stop), got)
-    assert same_bits(got, wanted)
-    assert finite == bool(torch.isfinite(wanted).all())
+    assert same_bits(got, expected)
+    assert finite == bool(torch.isfinite(expected).all())
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 15, 16, 17])
@@ -80,19 +80,17 @@ def test_any_place_will_do(start: int, offset: int) -> None:
 @pytest.mark.parametrize("elect", [False, True])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 3e38])
 @pytest.mark.parametrize("stored", [torch.bfloat16, torch.float32])
-def test_what_is_not_finite_is_found(
-    dtype: torch.dtype, elect: bool, bad: float, stored: torch.dtype
-) -> None:
+def test_nonfinite_values_are_found(dtype: torch.dtype, elect: bool, bad: float, stored: torch.dtype) -> None:
     sources, base = make(0, 100, 2, [stored] * 3)
     sources[1][37] = bad
     terms = tuple(Term(source=source, factor=1.0) for source in sources)
     weighted = WeightedSum(shape=(100,), terms=terms, base=base, elect=elect, normalize=elect)
-    wanted, got = to_tensor(weighted).to(dtype), torch.empty(100, dtype=dtype)
+    expected, got = to_tensor(weighted).to(dtype), torch.empty(100, dtype=dtype)
     with execution(compiled=True):
         finite = write(weighted, (0, 100), got)
-    assert finite == bool(torch.isfinite(wanted).all())
-    assert torch.equal(torch.isnan(got), torch.isnan(wanted))
-    assert torch.equal(got[~torch.isnan(got)], wanted[~torch.isnan(wanted)])
+    assert finite == bool(torch.isfinite(expected).all())
+    assert torch.equal(torch.isnan(got), torch.isnan(expected))
+    assert torch.equal(got[~torch.isnan(got)], expected[~torch.isnan(expected)])
 
 
 @few
@@ -119,10 +117,10 @@ def test_statistics(n: int, count: int, dtype: torch.dtype, seed: int, data: st.
             size_order(sources[0], base).tolist(),
         ]
 
-    wanted = measure()
+    expected = measure()
     for threads in (1, 2):
         with execution(compiled=True, threads=threads):
-            assert measure() == wanted
+            assert measure() == expected
 
 
 @few
@@ -130,13 +128,13 @@ def test_statistics(n: int, count: int, dtype: torch.dtype, seed: int, data: st.
 def test_ranks_of_rows(n_rows: int, width: int, seed: int) -> None:
     (source,), base = make(seed, n_rows * width, 1, [torch.bfloat16] * 2)
     source, base = source.view(n_rows, width), base.view(n_rows, width)
-    wanted = row_ranks(source, base)
+    expected = row_ranks(source, base)
     sizes = (source.float() - base.float()).abs().numpy()
     order = np.argsort(sizes, axis=1, kind="stable")
-    ranked = np.take_along_axis(wanted.reshape(n_rows, width), order, 1)
+    ranked = np.take_along_axis(expected.reshape(n_rows, width), order, 1)
     assert np.array_equal(ranked, np.broadcast_to(np.arange(width), ranked.shape))
     with execution(compiled=True):
-        assert np.array_equal(row_ranks(source, base), wanted)
+        assert np.array_equal(row_ranks(source, base), expected)
 
 
 @few
@@ -210,15 +208,15 @@ def test_many_writes_are_shared_between_threads() -> None:
         for i, (n, (sources, base)) in enumerate(zip(sizes, worlds, strict=True))
     ]
     results: list[Tensor | WeightedSum] = [*sums_, to_tensor(sums_[2])]
-    wanted = [(each if isinstance(each, Tensor) else to_tensor(each)).bfloat16() for each in results]
+    expected = [(each if isinstance(each, Tensor) else to_tensor(each)).bfloat16() for each in results]
     for threads, others_alone in ((1, False), (2, False), (2, True), (3, False), (3, True)):
-        got = [torch.zeros_like(each) for each in wanted]
+        got = [torch.zeros_like(each) for each in expected]
         with execution(compiled=True, threads=threads):
             writes = [
                 prepare(each, (0, place.numel()), place) for each, place in zip(results, got, strict=True)
             ]
             assert ParallelWrites(writes, others_alone=others_alone).finish() == [True] * len(results)
-        assert all(same_bits(a, b) for a, b in zip(got, wanted, strict=True))
+        assert all(same_bits(a, b) for a, b in zip(got, expected, strict=True))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -241,7 +239,7 @@ def test_a_loop_that_fails_raises_its_error(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_what_is_not_finite_among_many_is_reported(threads: int) -> None:
+def test_a_nonfinite_value_among_many_is_reported(threads: int) -> None:
     (source,), base = make(0, 100, 1, [torch.float32] * 2)
     bad = source.clone()
     bad[3] = float("nan")
@@ -271,10 +269,10 @@ def test_numpy_adds_an_outer_axis_in_order() -> None:
     """``block_sums`` relies on it."""
     generator = np.random.default_rng(0)
     numbers = generator.standard_normal((3, 1024, 32)) * 10.0 ** generator.integers(-8, 8, (3, 1024, 32))
-    wanted = numbers[:, 0].copy()
+    expected = numbers[:, 0].copy()
     for row in range(1, 1024):
-        wanted = wanted + numbers[:, row]
-    assert np.array_equal(np.add.reduce(numbers, axis=1), wanted)
+        expected = expected + numbers[:, row]
+    assert np.array_equal(np.add.reduce(numbers, axis=1), expected)
 
 
 @few
@@ -294,7 +292,7 @@ def test_rescaled_sums_are_computed_together(
         rescaled_sum(n, dtype, least, key, each)
         for key, (n, each) in enumerate(zip(sizes, odds, strict=True))
     ]
-    wanted = [to_tensor(each).to(dtype) for each in given_sums]
+    expected = [to_tensor(each).to(dtype) for each in given_sums]
     results = [
         rescaled_sum(n, dtype, least, key, each)
         for key, (n, each) in enumerate(zip(sizes, odds, strict=True))
@@ -305,8 +303,8 @@ def test_rescaled_sums_are_computed_together(
             writes = [prepare(*each) for each in zip(results, [(0, n) for n in sizes], out, strict=True)]
             assert all(pending.sums for pending in (writes if odd is None else writes[:-1]))
             finite = ParallelWrites(writes, others_alone=True).finish()
-    assert finite == [bool(torch.isfinite(each).all()) for each in wanted]
-    for got, each in zip(out, wanted, strict=True):
+    assert finite == [bool(torch.isfinite(each).all()) for each in expected]
+    for got, each in zip(out, expected, strict=True):
         assert same_bits(got[~each.isnan()], each[~each.isnan()]) and torch.equal(got.isnan(), each.isnan())
 
 
@@ -332,11 +330,11 @@ def test_stores_that_bypass_the_caches_start_at_a_line() -> None:
     weighted = WeightedSum(shape=(1000,), terms=(Term(source=source, factor=0.5),), base=base)
     memory = torch.empty(1064, dtype=torch.bfloat16)
     line = next(i for i in range(32) if memory[i:].data_ptr() % 64 == 0)
-    for past, start, wanted in ((True, line, True), (True, line + 1, False), (False, line, False)):
+    for past, start, expected in ((True, line, True), (True, line + 1, False), (False, line, False)):
         with execution(compiled=True, bypass_caches=past):
             calls = prepare(weighted, (0, 1000), memory[start : start + 1000]).calls
         assert calls is not None
-        assert calls[0].arguments.words[1] == wanted
+        assert calls[0].arguments.words[1] == expected
 
 
 @pytest.mark.parametrize("stage", ["weighted_sums", "exact_sums"])
@@ -357,29 +355,29 @@ def test_threads_stay_for_the_next_caller_but_after_an_error(
         return out
 
     pools: list[object] = []
-    wanted = fill()
-    assert all(map(torch.equal, fill(), wanted)) and pools[0] is pools[1]
+    expected = fill()
+    assert all(map(torch.equal, fill(), expected)) and pools[0] is pools[1]
     with monkeypatch.context() as patch:
         patch.setattr(compiled_loops, stage, lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             fill()
-    assert all(map(torch.equal, fill(), wanted)) and pools[3] is not pools[2]
+    assert all(map(torch.equal, fill(), expected)) and pools[3] is not pools[2]
     child = os.fork()
     if child == 0:
-        bytes_ = zip(map(bytes_of, fill()), map(bytes_of, wanted), strict=True)
+        bytes_ = zip(map(bytes_of, fill()), map(bytes_of, expected), strict=True)
         os._exit(0 if all(map(np.array_equal, *zip(*bytes_, strict=True))) else 1)  # torch's threads are gone
     assert os.waitpid(child, 0)[1] == 0
 
 
 def test_callers_at_once_have_threads_of_their_own() -> None:
     weighted = rescaled_sum(300_000, torch.bfloat16, 0.3, 1)
-    wanted = to_tensor(weighted).bfloat16()
+    expected = to_tensor(weighted).bfloat16()
 
     def fill(_: int) -> bool:
-        out = torch.empty_like(wanted)
+        out = torch.empty_like(expected)
         with execution(compiled=True, threads=2):
             ParallelWrites([prepare(weighted, (0, out.numel()), out)]).finish()
-        return torch.equal(out, wanted)
+        return torch.equal(out, expected)
 
     with ThreadPoolExecutor(3) as pool:
         assert all(pool.map(fill, range(30)))

@@ -22,8 +22,8 @@ words = st.integers(0, 2**32 - 1)
 def test_the_hash_by_torch_is_that_of_the_processor(first: int, second: int, start: int, count: int) -> None:
     halves = hashes_by_torch((first, second), start // 2, (start + count + 1) // 2, CPU)
     numbers = torch.stack((halves & 0xFFFF, halves >> 16), dim=1).reshape(-1)
-    wanted = uniform((first, second), start // 2 * 2, (start + count + 1) // 2 * 2)
-    assert torch.equal(numbers.float() / 65536, wanted)
+    expected = uniform((first, second), start // 2 * 2, (start + count + 1) // 2 * 2)
+    assert torch.equal(numbers.float() / 65536, expected)
 
 
 @few
@@ -58,8 +58,8 @@ def test_a_gpu_gives_the_bits_of_the_processor(weighted: WeightedSum, dtype: tor
     there = weighted.on_device(lambda tensor: tensor.cuda())
     assert there is not None
     n = weighted.n_elements
-    place, wanted = torch.empty(n, dtype=dtype, device="cuda"), torch.empty(n, dtype=dtype)
+    place, expected = torch.empty(n, dtype=dtype, device="cuda"), torch.empty(n, dtype=dtype)
     with execution(compiled=True):
         is_finite = prepare(there, (0, n), place).run()
-        assert prepare(weighted, (0, n), wanted).run() == is_finite
-    assert same_bits(place.cpu(), wanted)
+        assert prepare(weighted, (0, n), expected).run() == is_finite
+    assert same_bits(place.cpu(), expected)

@@ -29,9 +29,9 @@ def test_it_is_the_documented_hash(key: tuple[int, int], start: int, count: int)
     drawn = uniform(key, start, start + count)
     hashes = [mix(i // 2 % 2**32, key) for i in range(start, start + count)]
     places = range(start, start + count)
-    wanted = [(bits >> 16 * (i % 2)) % 2**16 / 2**16 for i, bits in zip(places, hashes, strict=True)]
+    expected = [(bits >> 16 * (i % 2)) % 2**16 / 2**16 for i, bits in zip(places, hashes, strict=True)]
     assert drawn.dtype == torch.float32
-    assert drawn.tolist() == wanted
+    assert drawn.tolist() == expected
 
 
 def test_known_values() -> None:
@@ -70,7 +70,7 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @given(st.integers(0, 5000), st.integers(0, 5000))
-def test_any_span_is_a_part_of_the_whole(a: int, b: int) -> None:
+def test_any_span_is_a_slice_of_the_sequence(a: int, b: int) -> None:
     start, stop = sorted((a, b))
     key = key_of(3, 0, "w")
     assert torch.equal(uniform(key, 0, 5000)[start:stop], uniform(key, start, stop))

@@ -29,32 +29,32 @@ def test_it_keeps_its_bound(writes: list[tuple[int, int]], limit: int) -> None:
     stats = TensorStats(limit)
     for name, length in writes:
         stats.put(str(name), np.full(length, name, dtype=np.float64))
-        kept = [found for each in range(10) if (found := stats.get(str(each))) is not None]
+        kept = [stored for each in range(10) if (stored := stats.get(str(each))) is not None]
         assert stats.n_bytes == sum(fact.nbytes for fact in kept) <= limit
         assert stats.has_room(limit // 4) or stats.n_bytes > limit // 2
     for name in range(10):
-        found = stats.get(str(name))
-        assert found is None or set(found.tolist()) <= {float(name)}
+        stored = stats.get(str(name))
+        assert stored is None or set(stored.tolist()) <= {float(name)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(0,), (7,), (3, 4)])
 def test_another_process_finds_them(tmp_path: Path, kind: type, shape: tuple[int, ...]) -> None:
-    written = TensorStats(file=tmp_path / "facts.sqlite")
+    stats = TensorStats(file=tmp_path / "facts.sqlite")
     fact = np.arange(np.prod(shape)).astype(kind).reshape(shape)
-    written.put("a\nb", fact)
-    written.put(f"{PASSING}limit", fact)
-    written.flush()
+    stats.put("a\nb", fact)
+    stats.put(f"{PASSING}limit", fact)
+    stats.flush()
     read = TensorStats(file=tmp_path / "facts.sqlite")
     assert found(read, "a\nb").dtype == fact.dtype and np.array_equal(found(read, "a\nb"), fact)
     assert read.get(f"{PASSING}limit") is None and read.get("other") is None
 
 
-def test_what_is_large_stays_in_memory(tmp_path: Path) -> None:
-    written = TensorStats(file=tmp_path / "facts.sqlite")
-    written.put("ranks", np.zeros(1 << 20, dtype=np.int32))
-    written.flush()
-    assert written.get("ranks") is not None
+def test_large_facts_stay_in_memory(tmp_path: Path) -> None:
+    stats = TensorStats(file=tmp_path / "facts.sqlite")
+    stats.put("ranks", np.zeros(1 << 20, dtype=np.int32))
+    stats.flush()
+    assert stats.get("ranks") is not None
     assert TensorStats(file=tmp_path / "facts.sqlite").get("ranks") is None
 
 
@@ -82,10 +82,10 @@ def test_damaged_rows_are_ignored(tmp_path: Path) -> None:
 
 
 def test_a_flipped_bit_is_detected(tmp_path: Path) -> None:
-    written = TensorStats(file=tmp_path / "written.sqlite")
+    stats = TensorStats(file=tmp_path / "written.sqlite")
     for name in ("a", "b"):
-        written.put(name, np.arange(500, dtype=np.float64))
-    written.flush()
+        stats.put(name, np.arange(500, dtype=np.float64))
+    stats.flush()
     whole, dice = (tmp_path / "written.sqlite").read_bytes(), random.Random(0)
     for _ in range(200):
         flipped = bytearray(whole)
@@ -115,6 +115,6 @@ def test_a_missing_folder_is_ignored(tmp_path: Path) -> None:
 def test_a_container_may_have_less_than_the_machine(tmp_path: Path) -> None:
     whole = memory_size([])
     assert whole > 1 << 28
-    for content, wanted in (("max\n", whole), ("1048576\n", 1 << 20), (f"{2**63}\n", whole)):
+    for content, expected in (("max\n", whole), ("1048576\n", 1 << 20), (f"{2**63}\n", whole)):
         (tmp_path / "limit").write_text(content)
-        assert memory_size([tmp_path / "absent", tmp_path / "limit"]) == wanted
+        assert memory_size([tmp_path / "absent", tmp_path / "limit"]) == expected

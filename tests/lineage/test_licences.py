@@ -19,7 +19,8 @@ def origins(*licences: str | None) -> list[Origin]:
 
 def levels(*licences: str | None, is_allowed: bool = False) -> list[tuple[str, str]]:
     return [
-        (found.level, found.received) for found in check_licences(origins(*licences), is_allowed=is_allowed)
+        (finding.level, finding.received)
+        for finding in check_licences(origins(*licences), is_allowed=is_allowed)
     ]
 
 
@@ -93,7 +94,7 @@ def test_a_lora_has_a_licence_of_its_own() -> None:
     both = Origin(
         name="x", reference="x", place="org/m+org/l", licence="mit", languages=(), lora_licence="cc-by-nd-4.0"
     )
-    assert [found.argument for found in check_licences([model, both])] == ["the licence of org/l"]
+    assert [finding.argument for finding in check_licences([model, both])] == ["the licence of org/l"]
     assert front_licence([both])["license"] == "other"
     assert "| mit; LoRA: cc-by-nd-4.0 |" in models_section([both])
 
@@ -113,7 +114,7 @@ def test_the_section_says_which_is_strictest_and_what_is_unknown() -> None:
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=30)), min_size=1, max_size=4))
 def test_any_text_is_taken(licences: list[str | None]) -> None:
-    found = origins(*licences)
-    assert all(str(each) for each in check_licences(found))
-    lines = models_section(found).splitlines()
+    origins_ = origins(*licences)
+    assert all(str(each) for each in check_licences(origins_))
+    lines = models_section(origins_).splitlines()
     assert all(line.count("|") - line.count("\\|") == 4 for line in lines[: len(licences) + 2])

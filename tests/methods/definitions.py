@@ -202,11 +202,11 @@ def nearswap(base: Vector, source: Vector, t: float) -> Vector:
 
 def arcee_importance(base: Vector, source: Vector) -> Vector:
     x, y = (each.reshape(-1, each.shape[-1]) for each in (source, base))
-    found = np.empty_like(x)
+    importance = np.empty_like(x)
     for i in range(len(x)):
         p, q = np.exp(x[i]) / np.exp(x[i]).sum(), np.exp(y[i]) / np.exp(y[i]).sum()
-        found[i] = np.abs(x[i] - y[i]) * np.sum(p * np.log(p / q))
-    return found.reshape(source.shape)
+        importance[i] = np.abs(x[i] - y[i]) * np.sum(p * np.log(p / q))
+    return importance.reshape(source.shape)
 
 
 def arcee_threshold(importance: Vector) -> float:

@@ -22,7 +22,7 @@ def test_every_method_is_listed_once() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS.names())
-def test_every_method_says_when_to_choose_it_and_who_says_so(name: str) -> None:
+def test_every_method_has_advice_and_a_reference(name: str) -> None:
     guide = guide_of(METHODS.get(name))
     assert guide is not None and guide.when and guide.source
     assert f"\n## {name}\n" in page()
@@ -34,7 +34,7 @@ def test_every_method_says_when_to_choose_it_and_who_says_so(name: str) -> None:
     assert [each["name"] for each in parameters] == [each.name for each in METHODS.get(name).params]
 
 
-def test_a_method_whose_bits_vary_says_so() -> None:
+def test_a_method_with_varying_bits_declares_it() -> None:
     """Results of sin, acos, exp and decompositions depend on the library."""
     declared = {name: describe(name)["reproduces"] for name in METHODS.names()}
     by_library = {name for name, where in declared.items() if where == "on one machine"}

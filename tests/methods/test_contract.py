@@ -43,11 +43,11 @@ def test_names_are_those_of_recipes(name: str) -> None:
 def test_compiled_merges_give_the_bits_of_the_reference(name: str, dtype: torch.dtype) -> None:
     held = contract(name)()
     for sources, base in held.worlds((211, 97), dtype):
-        wanted = held.merge(sources, base).to(dtype)
-        merged = torch.empty_like(wanted)
+        expected = held.merge(sources, base).to(dtype)
+        merged = torch.empty_like(expected)
         with execution(compiled=True):
             assert write(held.result(sources, base), (0, merged.numel()), merged.view(-1))
-        assert torch.equal(merged, wanted)
+        assert torch.equal(merged, expected)
 
 
 @pytest.mark.parametrize("compiled", [False, True])

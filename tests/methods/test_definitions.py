@@ -35,8 +35,8 @@ def test_task_arithmetic(
     weights = draw_weights(data, len(sources))
     given_ = {"weight": weights, "normalize": normalize, "lambda": lam}
     merged = run("task_arithmetic", sources, base, **given_)
-    wanted = definitions.task_arithmetic(*wide([base]), wide(sources), weights, lam, normalize)
-    assert_close(merged, wanted)
+    expected = definitions.task_arithmetic(*wide([base]), wide(sources), weights, lam, normalize)
+    assert_close(merged, expected)
 
 
 @given(models(least=1, most=1), st.floats(0, 1))
@@ -86,8 +86,8 @@ def test_dare(
     votes = sum(w * d for w, d in zip(weights, thin, strict=True))
     if elect and bool(np.any((np.abs(votes) < 1e-5) & (votes != 0))):
         return  # rounding decides the vote
-    wanted = wide([base])[0] + definitions.combine(thin, weights, normalize, elect)
-    np.testing.assert_allclose(merged.numpy(), wanted, rtol=1e-4, atol=1e-4)
+    expected = wide([base])[0] + definitions.combine(thin, weights, normalize, elect)
+    np.testing.assert_allclose(merged.numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_large_tensors_are_merged_as_small_ones() -> None:
@@ -100,15 +100,15 @@ def test_large_tensors_are_merged_as_small_ones() -> None:
     deltas = [(source - base).numpy().astype(np.float64) for source in sources]
     trimmed = [definitions.trim(delta, density) for delta, density in zip(deltas, kept, strict=True)]
     merged = run("ties", sources, base, weight=weights, density=kept, normalize=False)
-    wanted = wide([base])[0] + definitions.combine(trimmed, weights, False, elect=True)
-    np.testing.assert_allclose(merged.numpy(), wanted, atol=1e-6)
+    expected = wide([base])[0] + definitions.combine(trimmed, weights, False, elect=True)
+    np.testing.assert_allclose(merged.numpy(), expected, atol=1e-6)
     random = [uniform(CONTEXT.key(i), 0, n).numpy().astype(np.float64) for i in range(2)]
     thin = [
         definitions.dare(d, r, np.float32(k), "norm") for d, r, k in zip(deltas, random, kept, strict=True)
     ]
     merged = run("dare_linear", sources, base, weight=weights, density=kept)
-    wanted = wide([base])[0] + definitions.combine(thin, weights, False, elect=False)
-    np.testing.assert_allclose(merged.numpy(), wanted, rtol=1e-5, atol=1e-5)
+    expected = wide([base])[0] + definitions.combine(thin, weights, False, elect=False)
+    np.testing.assert_allclose(merged.numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
 @given(st.integers(1, 400), st.floats(0, 1, exclude_max=True))

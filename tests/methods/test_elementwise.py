@@ -40,8 +40,8 @@ def test_model_stock(drawn: tuple[Tensor, list[Tensor]], filter_wise: bool) -> N
     for line in lines:
         t = definitions.model_stock_ratio([delta[line] for delta in deltas])
         if t is not None:
-            wanted = t * np.mean([other[line] for other in others], axis=0) + (1 - t) * first[line]
-            assert_close(merged[line], wanted, 1e-4)
+            expected = t * np.mean([other[line] for other in others], axis=0) + (1 - t) * first[line]
+            assert_close(merged[line], expected, 1e-4)
 
 
 def test_opposite_task_vectors_leave_the_base() -> None:
@@ -73,18 +73,18 @@ def test_consensus(drawn: tuple[Tensor, list[Tensor]], limit: float, lam: float,
         for o, each in zip(others, limits, strict=True)
     ]
     decided = np.min([np.where(margin == 0, 1.0, margin) for margin in margins], axis=0) > 1e-6
-    wanted = definitions.consensus(first, others, weights, limits, agreement, lam)
-    assert_close(merged[torch.from_numpy(decided)], wanted[decided])
+    expected = definitions.consensus(first, others, weights, limits, agreement, lam)
+    assert_close(merged[torch.from_numpy(decided)], expected[decided])
 
 
-def test_consensus_keeps_what_matters_to_two() -> None:
+def test_consensus_keeps_entries_important_to_two() -> None:
     """Selfish entries (one source) and catastrophic ones (no source) keep the base's value."""
     sources = [torch.tensor([1.0, 3.0, 0.0, 1.0]), torch.tensor([1.2, 0.0, 0.0, -1.0])]
     merged = run("consensus", sources, torch.zeros(4), tall_lambda=0.6)
     assert merged.tolist() == pytest.approx([2.2, 0.0, 0.0, 0.0])
 
 
-def test_consensus_of_more_than_there_are() -> None:
+def test_consensus_with_a_count_above_the_number_of_sources() -> None:
     with pytest.raises(KingyoError, match=r"agreement: .*at most 1"):
         check_together(METHODS.get("consensus"), MethodValues(shared={"agreement": 2}), 1)
 
@@ -98,8 +98,8 @@ def test_arcee_fusion(exact: bool, drawn: tuple[Tensor, list[Tensor]]) -> None:
     importance = definitions.arcee_importance(first, source)
     threshold = definitions.arcee_threshold(importance)
     clear = np.abs(importance - threshold) > 1e-4 * importance.max()
-    wanted = np.where(importance >= threshold, source, first)
-    np.testing.assert_array_equal(merged[clear], wanted[clear])
+    expected = np.where(importance >= threshold, source, first)
+    np.testing.assert_array_equal(merged[clear], expected[clear])
     assert np.all((merged == first) | (merged == source))
 
 
@@ -107,12 +107,12 @@ def test_arcee_fusion(exact: bool, drawn: tuple[Tensor, list[Tensor]]) -> None:
 def test_quantiles(numbers: list[float], data: st.DataObject) -> None:
     array = np.array(numbers, dtype=np.float32)
     ranks = data.draw(st.lists(st.integers(0, len(numbers) - 1), min_size=1, max_size=4))
-    found = quantiles(lambda span: array[span[0] : span[1]], len(numbers), ranks)
-    assert found == [float(np.sort(array)[rank]) for rank in ranks]
+    result = quantiles(lambda span: array[span[0] : span[1]], len(numbers), ranks)
+    assert result == [float(np.sort(array)[rank]) for rank in ranks]
 
 
 def test_order_statistics_of_several_blocks() -> None:
     array = np.random.default_rng(0).normal(size=700_001).astype(np.float32)
     ranks = [0, 1, 350_000, 699_999, 700_000]
-    found = quantiles(lambda span: array[span[0] : span[1]], len(array), ranks)
-    assert found == [float(np.sort(array)[rank]) for rank in ranks]
+    result = quantiles(lambda span: array[span[0] : span[1]], len(array), ranks)
+    assert result == [float(np.sort(array)[rank]) for rank in ranks]

@@ -48,7 +48,7 @@ def test_it_is_as_defined(shape: tuple[int, int], n: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(7,), (), (2, 3, 4), (1, 9), (9, 1)])
-def test_what_is_no_matrix_has_the_plain_weight(shape: tuple[int, ...]) -> None:
+def test_non_matrices_use_the_plain_weight(shape: tuple[int, ...]) -> None:
     sources, base = models(shape, 2)
     merged = run(METHOD, sources, base, weight=[0.3, 0.7], top=0.0, middle=2.0, rest=0.5)
     assert torch.equal(merged, run("task_arithmetic", sources, base, weight=[0.3, 0.7]))

@@ -53,12 +53,12 @@ def test_full_rank_is_as_in_the_paper(
     weights = [1.0, 0.5, 1.5][:n]
     merged = run(method, sources, base, weight=weights, **{"lambda": lam})
     first, *others = wide([base, *sources])
-    wanted = first + lam * DEFINITIONS[method]([other - first for other in others], weights)
-    assert_close(merged, wanted, 2e-4)
+    expected = first + lam * DEFINITIONS[method]([other - first for other in others], weights)
+    assert_close(merged, expected, 2e-4)
 
 
 @pytest.mark.parametrize("method", DEFINITIONS)
-def test_what_is_no_matrix_is_averaged(method: str) -> None:
+def test_non_matrices_are_averaged(method: str) -> None:
     for shape in ((7,), (), (2, 3, 4), (1, 9), (2, 9)):
         base, *sources = matrices(shape, 3)
         merged = run(method, sources, base, **{"lambda": 0.5})
@@ -83,7 +83,7 @@ def test_tall_matrices_are_merged_as_small_ones(method: str, rank: int) -> None:
         torch.testing.assert_close(turned.t(), merged, rtol=1e-4, atol=1e-4)
 
 
-def test_one_source_is_itself_by_singular_vectors() -> None:
+def test_a_single_source_is_unchanged_by_singular_vectors() -> None:
     base, source = matrices((9, 7), 1)
     torch.testing.assert_close(run("tsv", [source], base), source, rtol=1e-5, atol=1e-5)
 

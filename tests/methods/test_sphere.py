@@ -29,10 +29,10 @@ def test_nuslerp(line: str, drawn: tuple[Tensor, list[Tensor]], on_base: bool, d
         return
     first, *others = wide([base, *sources])
     merged = run("nuslerp", sources, base if on_base else None, weight=weights, **switches)
-    wanted = definitions.nuslerp(first if on_base else None, others, weights, line)
+    expected = definitions.nuslerp(first if on_base else None, others, weights, line)
     deltas = [other - first if on_base else other for other in others]
     known = ~opposite(*deltas, line)
-    np.testing.assert_allclose(merged.numpy()[known], wanted[known], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(merged.numpy()[known], expected[known], rtol=1e-4, atol=1e-4)
 
 
 def opposite(a: Vector, b: Vector, line: str) -> np.ndarray:
@@ -60,13 +60,13 @@ def test_multislerp(
     if normalize and abs(sum(weights)) < 1e-8:
         return
     first, *others = wide([base, *sources])
-    wanted = definitions.multislerp(first if on_base else None, others, weights, normalize)
+    expected = definitions.multislerp(first if on_base else None, others, weights, normalize)
     merged = run(
         "multislerp", sources, base if on_base else None, weight=weights, normalize_weights=normalize
     )
     assert bool(torch.isfinite(merged).all())
-    if wanted is not None:
-        assert_close(merged, wanted, 1e-4)
+    if expected is not None:
+        assert_close(merged, expected, 1e-4)
 
 
 def test_directions_that_cancel_give_the_weighted_sum() -> None:
@@ -79,11 +79,11 @@ def test_directions_that_cancel_give_the_weighted_sum() -> None:
 @given(models(1, 4), st.sampled_from([0, 1, 2, 10, 30]), st.sampled_from([0.0, 1e-5, 0.1]))
 def test_karcher(drawn: tuple[Tensor, list[Tensor]], max_iter: int, tol: float) -> None:
     _, sources = drawn
-    wanted = definitions.karcher(wide(sources), max_iter, tol)
+    expected = definitions.karcher(wide(sources), max_iter, tol)
     merged = run("karcher", sources, None, max_iter=max_iter, tol=tol)
     assert bool(torch.isfinite(merged).all())
-    if wanted is not None and not near_opposite(wide(sources)):
-        assert_close(merged, wanted, 1e-3)
+    if expected is not None and not near_opposite(wide(sources)):
+        assert_close(merged, expected, 1e-3)
 
 
 def near_opposite(vectors: list[Vector]) -> bool:

@@ -92,8 +92,8 @@ def test_della(rescale: str, drawn: tuple[Tensor, list[Tensor]], density: float,
 @pytest.mark.parametrize("method", ["ties", "breadcrumbs", "breadcrumbs_ties"])
 def test_rescaled_they_keep_the_sum_of_magnitudes(method: str) -> None:
     source = torch.randn(500, generator=torch.Generator().manual_seed(0))
-    given = {"weight": 1.0, "density": 0.3}
-    thin, full = (run(method, [source], torch.zeros(500), **given, rescale=on) for on in (False, True))
+    parameters = {"weight": 1.0, "density": 0.3}
+    thin, full = (run(method, [source], torch.zeros(500), **parameters, rescale=on) for on in (False, True))
     assert int((thin != 0).sum()) == 150
     torch.testing.assert_close(full, thin * (source.abs().sum() / thin.abs().sum()))
 
@@ -103,8 +103,8 @@ def test_della_keeps_large_entries_more_often() -> None:
     source = torch.randn(4000, 11, generator=generator)
     merged = run("della_linear", [source], torch.zeros_like(source), weight=1.0, density=0.4, epsilon=0.3)
     kept = (merged != 0).gather(1, source.abs().argsort(1)).float().mean(0)
-    wanted = torch.linspace(0.1, 0.7, 11)
-    torch.testing.assert_close(kept, wanted, atol=0.03, rtol=0)
+    expected = torch.linspace(0.1, 0.7, 11)
+    torch.testing.assert_close(kept, expected, atol=0.03, rtol=0)
     assert float(merged.abs().sum()) == pytest.approx(float(source.abs().sum()), rel=1e-5)
 
 
@@ -132,7 +132,7 @@ def test_sce(count: int, topk: float, data: st.DataObject) -> None:
     assert_close(merged, definitions.sce(first, others, topk))
 
 
-def test_sce_where_no_entry_varies_keeps_what_all_agree_on() -> None:
+def test_sce_without_variation_keeps_the_common_change() -> None:
     source = torch.tensor([1.0, -2.0, 3.0])
     merged = run("sce", [source, source, source], torch.zeros(3), select_topk=0.3)
     torch.testing.assert_close(merged, source)
@@ -140,15 +140,13 @@ def test_sce_where_no_entry_varies_keeps_what_all_agree_on() -> None:
 
 @pytest.mark.parametrize("method", ["ties", "breadcrumbs", "dare_linear", "dare_ties", "della"])
 @given(st.lists(densities, min_size=3, max_size=6), st.booleans())
-def test_candidates_that_share_measures_are_what_they_would_be_alone(
-    method: str, tried: list[float], compiled: bool
-) -> None:
+def test_sharing_measures_does_not_change_candidates(method: str, tried: list[float], compiled: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     base, *sources = (torch.randn(70, 601, generator=generator).bfloat16() for _ in range(3))
     shared = TensorContext(0, "w", TensorStats(), ["a", "b"], "base")
     for density in tried:
-        given = values(method, 2, weight=0.5, density=(density, 1 - density))
+        parameters = values(method, 2, weight=0.5, density=(density, 1 - density))
         with execution(compiled=compiled):
-            merged = to_tensor(merge_tensor(METHODS.get(method), sources, base, given, shared))
-        alone = to_tensor(merge_tensor(METHODS.get(method), sources, base, given, TensorContext(0, "w")))
+            merged = to_tensor(merge_tensor(METHODS.get(method), sources, base, parameters, shared))
+        alone = to_tensor(merge_tensor(METHODS.get(method), sources, base, parameters, TensorContext(0, "w")))
         assert torch.equal(merged, alone)

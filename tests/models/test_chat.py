@@ -67,11 +67,11 @@ def test_a_text_that_doubles_again_and_again_takes_no_more_memory_than_it_may() 
         text(DOUBLES).chat("Hi")
 
 
-def test_a_template_within_its_bounds_is_rendered_whole() -> None:
+def test_a_template_within_the_limits_is_rendered() -> None:
     assert text("<u>{{ messages[0].content }}<m>").chat("a" * 10**6) == f"<u>{'a' * 10**6}<m>"
     with pytest.raises(NoTemplateError):
         text(None).chat("Hi")
 
 
-def test_a_template_that_asks_for_the_date_makes_the_same_prompt_on_every_day() -> None:
+def test_a_template_with_a_date_gives_the_same_prompt_every_day() -> None:
     assert text("{{ strftime_now('%d %b %Y %H:%M:%S') }}").chat("hello") == "26 Jul 2024 00:00:00"

@@ -29,10 +29,10 @@ def transformers_says(live: LiveModel, folder: Path, prompt: str, new: int) -> s
     return words.decode(out[0, encoded.input_ids.shape[1] :], skip_special_tokens=True)
 
 
-def test_it_says_what_transformers_says(live: LiveModel, checkpoint: Path) -> None:
-    said = live.generate(PROMPTS, max_new_tokens=12)
-    assert said == [transformers_says(live, checkpoint, prompt, 12) for prompt in PROMPTS]
-    assert len(set(said)) > 3
+def test_answers_match_transformers(live: LiveModel, checkpoint: Path) -> None:
+    answers = live.generate(PROMPTS, max_new_tokens=12)
+    assert answers == [transformers_says(live, checkpoint, prompt, 12) for prompt in PROMPTS]
+    assert len(set(answers)) > 3
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
@@ -56,8 +56,8 @@ def test_text_ends_before_the_first_stop_string(live: LiveModel) -> None:
     stopped = live.generate(PROMPTS, max_new_tokens=20, stop=stop)
     assert stopped != free
     for long, short in zip(free, stopped, strict=True):
-        found = [place for place in map(long.find, stop) if place >= 0]
-        assert short == (long[: min(found)] if found else long)
+        positions = [place for place in map(long.find, stop) if place >= 0]
+        assert short == (long[: min(positions)] if positions else long)
 
 
 def test_stop_strings_may_span_tokens(live: LiveModel) -> None:
@@ -152,7 +152,7 @@ def test_arguments_are_checked(live: LiveModel, wrong: dict[str, object]) -> Non
         live.generate(PROMPTS, **wrong)  # type: ignore[arg-type]
 
 
-def test_another_process_says_the_same(tmp_path: Path) -> None:
+def test_another_process_gives_the_same_answers(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model")
     program = (
         "import json, sys; from pathlib import Path; from kingyo.models.language_model import LiveModel;"
@@ -180,7 +180,7 @@ def test_an_answer_is_cut_where_the_limit_comes_before_its_end(live: LiveModel) 
 
 
 @pytest.mark.parametrize("end", ["token", "string"])
-def test_an_end_that_is_the_last_token_allowed_cuts_nothing(tmp_path: Path, end: str) -> None:
+def test_an_end_at_the_token_limit_is_not_a_cut(tmp_path: Path, end: str) -> None:
     folder = llama(tmp_path / "model")
     live = LiveModel.load(folder)
     fill(live, 0)

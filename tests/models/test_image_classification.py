@@ -64,7 +64,7 @@ def test_it_rates_classes_as_transformers_does(tmp_path: Path) -> None:
     assert live.classes == LABELS  # type: ignore[attr-defined]
 
 
-def test_its_weights_decide_what_it_answers_and_pixels_are_kept(tmp_path: Path) -> None:
+def test_answers_depend_on_the_weights_and_pixels_are_cached(tmp_path: Path) -> None:
     live = KIND.load(vit(tmp_path / "m"), LoadOptions())
     other = KIND.load(vit(tmp_path / "n", seed=1), LoadOptions())
     images = [picture((9, 9, 200))]
@@ -74,7 +74,7 @@ def test_its_weights_decide_what_it_answers_and_pixels_are_kept(tmp_path: Path) 
     assert live.rate_classes(images) == other.rate_classes(images)  # type: ignore[attr-defined]
 
 
-def test_what_cannot_be_loaded_or_read_is_one_clear_error(tmp_path: Path) -> None:
+def test_unreadable_models_and_images_give_one_clear_error(tmp_path: Path) -> None:
     path = vit(tmp_path / "m")
     broken = Media(sha256=sha256(b"no image").hexdigest(), type="image/png", content=b"no image")
     with pytest.raises(KingyoError, match=f"image {broken.name}"):

@@ -66,9 +66,9 @@ def test_a_broken_image_processor_is_one_clear_error(tmp_path: Path, content: by
     (path / "own.py").write_text("raise SystemExit('code of the checkpoint ran')")
     (path / "preprocessor_config.json").write_bytes(content)
     for load in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
-        with pytest.raises(KingyoError) as told:
+        with pytest.raises(KingyoError) as error:
             load(path)
-        assert "preprocessor_config.json" in told.value.expected and len(str(told.value)) < 700
+        assert "preprocessor_config.json" in error.value.expected and len(str(error.value)) < 700
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_two_classes_without_names_have_those_of_transformers(tmp_path: Path) ->
     assert KIND.reader(tmp_path).classes == ("LABEL_0", "LABEL_1")
 
 
-def test_an_image_is_turned_as_it_says(tmp_path: Path) -> None:
+def test_an_image_is_rotated_by_its_exif_tag(tmp_path: Path) -> None:
     see, half = processor(vit(tmp_path / "m")), Image.new("RGB", (8, 8))
     half.paste((255, 255, 255), (0, 0, 4, 8))
     turn = Image.Exif()
@@ -153,7 +153,7 @@ def test_images_of_all_other_modes_and_sizes_are_seen(
     assert processor(vit(tmp_path / "m"))(image).shape == (3, 8, 8)
 
 
-def test_an_image_that_changes_while_a_run_goes_on_is_named_as_that(tmp_path: Path) -> None:
+def test_an_image_that_changes_during_a_run_is_named(tmp_path: Path) -> None:
     """The error does not count as a failure of the candidate."""
     path, image = tmp_path / "red.png", picture((200, 0, 0))
     path.write_bytes(picture((0, 200, 0)).read())

@@ -76,7 +76,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
     monkeypatch.syspath_prepend(folder)
 
 
-def test_the_config_says_the_kind() -> None:
+def test_the_config_determines_the_kind() -> None:
     assert known_kind(LLAMA) is kind_of(LLAMA) is MODEL_KINDS.get("causal-lm")
     assert known_kind({"architectures": ["GPT2LMHeadModel"]}) is not None
 
@@ -128,7 +128,7 @@ def test_a_name_wins_over_the_config_and_may_be_that_of_an_object_in_a_file(tmp_
     assert kind_of(LLAMA, "mine.py:KIND", tmp_path).name == "text-to-image"
 
 
-def test_a_kind_that_nobody_knows_is_answered_with_the_nearest() -> None:
+def test_an_unknown_kind_gets_a_suggestion() -> None:
     with pytest.raises(KingyoError, match="Did you mean 'causal-lm'") as caught:
         kind_of(LLAMA, "causal-ml")
     assert caught.value.argument == "kind of model"
@@ -145,8 +145,8 @@ def test_a_file_without_a_kind_or_with_its_class_is_one_clear_error(tmp_path: Pa
 @pytest.mark.parametrize("part", ["name = 3", "provides = None", "provides = ('draws',)", "card = None"])
 def test_a_kind_with_a_part_of_another_type_is_one_clear_error(tmp_path: Path, part: str) -> None:
     """Otherwise writing the model card would fail after hours of search."""
-    own = f"class Own(Painter):\n    {part}\n\n\nKIND = Own()\n"
-    (tmp_path / "mine.py").write_text(f"from tests.models.painter import Painter\n\n\n{own}")
+    code = f"class Own(Painter):\n    {part}\n\n\nKIND = Own()\n"
+    (tmp_path / "mine.py").write_text(f"from tests.models.painter import Painter\n\n\n{code}")
     with pytest.raises(KingyoError, match="CardPart") as caught:
         kind_of(LLAMA, "mine.py:KIND", tmp_path)
     assert caught.value.received.startswith(part.partition(" = ")[0])
@@ -160,18 +160,14 @@ def test_a_kind_that_returns_something_else_is_named() -> None:
     assert called(PAINTER, "memory", lambda: nothing, BatchMemory | None) is None
 
 
-def test_an_installed_kind_takes_what_no_built_in_kind_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installed_kind_accepts_models_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "tests.models.test_kinds:PAINTER")
     assert "own" in MODEL_KINDS.names()
     assert kind_of({"_class_name": "Painter"}).name == "text-to-image"
     assert kind_of(LLAMA).name == "causal-lm"
 
 
-def test_a_kind_is_told_of_the_pipeline_around_a_component(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kind_receives_the_pipeline_of_a_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "tests.models.test_kinds:INPAINTER")
     unet, around = {"_class_name": "UNet2DConditionModel"}, {"_class_name": "StableDiffusionInpaintPipeline"}
     assert known_kind(unet, around) is kind_of(unet, pipeline=around) is INPAINTER
@@ -235,7 +231,7 @@ def test_a_kind_that_is_named_takes_the_models_or_no_other_kind_does(tmp_path: P
     assert caught.value.received == "ja of kind causal-lm"
 
 
-def test_a_task_whose_needs_no_source_meets_is_one_clear_error() -> None:
+def test_a_task_with_unmet_requirements_gives_one_clear_error() -> None:
     kind = kind_of(LLAMA)
     for needs in (GeneratesText, RatesText, LanguageModel, CutAware):
         require_needs("task ja-math", needs, kind)
@@ -251,7 +247,7 @@ def test_a_task_whose_needs_no_source_meets_is_one_clear_error() -> None:
         require_needs("task sketches", NotDescribed, kind)
 
 
-def test_needs_are_compared_by_methods_and_not_by_the_name_of_the_protocol() -> None:
+def test_requirements_are_compared_by_methods_not_by_protocol_name() -> None:
     require_needs("task sketches", NotDescribed, PAINTER)
     assert members(LanguageModel) == {"generate", "log_likelihood", "chat_prompt"}
 

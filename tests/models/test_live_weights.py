@@ -109,14 +109,14 @@ def load(name: str, folder: Path) -> PreTrainedModel:
 
 
 def logits(name: str, model: PreTrainedModel) -> Tensor:
-    shape, n_tokens, given = SEES.get(name, ((1, 3, 8, 8), 0, {}))
-    given = dict(given)
+    shape, n_tokens, inputs = SEES.get(name, ((1, 3, 8, 8), 0, {}))
+    inputs = dict(inputs)
     if name not in WRITES:
-        given["pixel_values"] = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        inputs["pixel_values"] = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     if name not in CLASSIFIES:
-        given["input_ids"] = torch.tensor([[5, *[IMAGE] * n_tokens, 7, 8, 9]])
+        inputs["input_ids"] = torch.tensor([[5, *[IMAGE] * n_tokens, 7, 8, 9]])
     with torch.inference_mode():
-        return model(**given).logits
+        return model(**inputs).logits
 
 
 def stored(folder: Path) -> dict[str, Tensor]:

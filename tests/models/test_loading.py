@@ -75,7 +75,7 @@ def test_names_may_lack_the_prefix(tmp_path: Path) -> None:
     assert set(live.weights) == set(bare) - {"h.0.attn.bias"}
 
 
-def test_writing_in_place_changes_what_it_says(live: LiveModel, checkpoint: Path) -> None:
+def test_in_place_writes_change_the_answers(live: LiveModel, checkpoint: Path) -> None:
     before = live.generate(PROMPTS, max_new_tokens=8)
     likely = live.log_likelihood([("1 + 2 =", " 3")])
     fill(live, 1)

@@ -35,8 +35,8 @@ def by_hand(folder: Path, prompt: str, continuation: str) -> float:
 
 def test_it_is_the_sum_over_the_continuation(checkpoint: Path) -> None:
     live = LiveModel.load(checkpoint, batch_size=2)
-    found = live.log_likelihood(PAIRS)
-    assert found == pytest.approx([by_hand(checkpoint, *pair) for pair in PAIRS], abs=1e-4)
+    log_likelihoods = live.log_likelihood(PAIRS)
+    assert log_likelihoods == pytest.approx([by_hand(checkpoint, *pair) for pair in PAIRS], abs=1e-4)
 
 
 def test_padding_and_company_do_not_matter(live: LiveModel, checkpoint: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_start_token_is_put_once(tmp_path: Path) -> None:
     assert text.encode("") == [words.bos_token_id]
 
 
-def test_a_prompt_of_which_nothing_is_known_is_refused() -> None:
+def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(KingyoError, match="prompt 'xyz'"):
         Text(merging_tokenizer()).encode("xyz")
 

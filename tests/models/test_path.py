@@ -35,8 +35,8 @@ def pair(request: pytest.FixtureRequest) -> dict[str, PreTrainedModel]:
 def test_a_models_own_layers_give_its_logits_to_the_bit(pair: dict[str, PreTrainedModel]) -> None:
     expected = {name: logits(model) for name, model in pair.items()}
     layers = Layers(pair)
-    for name, wanted in expected.items():
-        assert torch.equal(logits(layers.follow(own(name), name)), wanted)
+    for name, target in expected.items():
+        assert torch.equal(logits(layers.follow(own(name), name)), target)
     layers.follow(hops(*WINDING), "a")
     assert torch.equal(logits(layers.follow(own("a"), "a")), expected["a"]), "after another path"
 
@@ -97,7 +97,7 @@ def test_an_empty_path_is_refused() -> None:
 
 
 @pytest.mark.parametrize("step", [("a", 4, 1.0), ("c", 0, 1.0)])
-def test_a_layer_that_is_not_there_is_named(step: tuple[str, int, float]) -> None:
+def test_a_missing_layer_is_named(step: tuple[str, int, float]) -> None:
     layers = Layers({"a": ARCHITECTURES["llama"]()})
     with pytest.raises(KingyoError, match=rf"path: .*a \(4\); received layer {step[1]} of {step[0]}"):
         layers.follow(hops(step), "a")

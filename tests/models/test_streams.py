@@ -45,34 +45,34 @@ def test_streams_are_the_hidden_states_of_each_prompt_alone(name: str) -> None:
     models = {"a": live(name, 1), "b": live(name, 2)}
     streams = ModelStreams(models, "a")
     assert streams.n_layers == {"a": 4, "b": 4}
-    found = heard(streams)
-    assert found.shape == (2 * PLACES, sum(len(row) - 1 for row in models["a"].tokens(PROMPTS)), 32)
+    hidden_states = heard(streams)
+    assert hidden_states.shape == (2 * PLACES, sum(len(row) - 1 for row in models["a"].tokens(PROMPTS)), 32)
     for place, model in enumerate(models.values()):
-        own, wanted = found[place * PLACES : (place + 1) * PLACES], alone(model)
-        assert float((own - wanted)[:-1].abs().max() / wanted.abs().max()) < 1e-5
+        own, expected = hidden_states[place * PLACES : (place + 1) * PLACES], alone(model)
+        assert float((own - expected)[:-1].abs().max() / expected.abs().max()) < 1e-5
         normed = model.module.base_model  # transformers normalises the output of the last layer
         norm = next(
             getattr(normed, each) for each in ("norm", "ln_f", "final_layer_norm") if hasattr(normed, each)
         )
         left = norm(own[-1].float()).double()
-        assert float((left - wanted[-1]).abs().max() / wanted[-1].abs().max()) < 1e-5
-    assert float((found[:PLACES] - found[PLACES:]).abs().max()) > 0.1
+        assert float((left - expected[-1]).abs().max() / expected[-1].abs().max()) < 1e-5
+    assert float((hidden_states[:PLACES] - hidden_states[PLACES:]).abs().max()) > 0.1
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
-def test_a_model_is_like_itself_and_unlike_another(name: str) -> None:
+def test_a_model_resembles_itself_and_not_another(name: str) -> None:
     models = {"a": live(name, 1), "again": live(name, 1), "b": live(name, 2)}
     streams = ModelStreams(models, "a")
-    found = measure_similarity(streams.n_layers, lambda: streams(PROMPTS))
+    similarity = measure_similarity(streams.n_layers, lambda: streams(PROMPTS))
     for k in range(PLACES):
-        one, again, other = (found.place(each, k) for each in models)
-        assert found.cka[one, again] == pytest.approx(1, abs=1e-9)
-        assert found.cosine[one, again] == pytest.approx(1, abs=1e-9)
-        assert found.cka[one, other] < 0.999
-        assert found.cosine[one, other] < 0.9
+        one, again, other = (similarity.place(each, k) for each in models)
+        assert similarity.cka[one, again] == pytest.approx(1, abs=1e-9)
+        assert similarity.cosine[one, again] == pytest.approx(1, abs=1e-9)
+        assert similarity.cka[one, other] < 0.999
+        assert similarity.cosine[one, other] < 0.9
 
 
-def test_where_there_is_little_room_prompts_come_one_by_one() -> None:
+def test_with_little_memory_prompts_are_run_one_by_one() -> None:
     models = {"a": live("llama", 1)}
     small = list(ModelStreams(models, "a", room=1)(PROMPTS))
     assert len(small) == len(PROMPTS)

@@ -38,11 +38,11 @@ BUILT: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.mark.parametrize("name", BUILT)
-def test_answers_are_learned_and_end(name: str, tmp_path: Path) -> None:
+def test_answers_are_learned_including_their_end(name: str, tmp_path: Path) -> None:
     model = BUILT[name](tmp_path / "model")
     train_lora(Start(path=model), WRITTEN, COURSE, tmp_path / "lora")
-    said = trained(model, tmp_path / "lora").generate(list(ANSWERS), max_new_tokens=8)
-    assert [each.strip() for each in said] == list(ANSWERS.values())
+    answers = trained(model, tmp_path / "lora").generate(list(ANSWERS), max_new_tokens=8)
+    assert [each.strip() for each in answers] == list(ANSWERS.values())
 
 
 def test_the_right_choice_becomes_the_likeliest(tmp_path: Path) -> None:
@@ -67,16 +67,16 @@ def test_the_same_course_gives_the_same_adapter_and_replaces_an_old_one(tmp_path
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b", "model"]
 
 
-def test_a_lora_that_there_is_is_trained_on(tmp_path: Path) -> None:
+def test_an_existing_lora_is_trained_further(tmp_path: Path) -> None:
     model = llama(tmp_path / "model", hidden=32)
     train_lora(Start(path=model), WRITTEN, COURSE, tmp_path / "first")
     untouched = Course(steps=1, learning_rate=0.0)
     train_lora(Start(path=model, adapter=tmp_path / "first"), WRITTEN, untouched, tmp_path / "second")
-    said = trained(model, tmp_path / "second").generate(list(ANSWERS), max_new_tokens=8)
-    assert [each.strip() for each in said] == list(ANSWERS.values())
+    answers = trained(model, tmp_path / "second").generate(list(ANSWERS), max_new_tokens=8)
+    assert [each.strip() for each in answers] == list(ANSWERS.values())
 
 
-def test_an_example_longer_than_the_context_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+def test_an_example_longer_than_the_context_is_refused(tmp_path: Path) -> None:
     long = Example(item="long", prompt="Q: " + "1 " * 70 + "A:", answer="2")
     with pytest.raises(KingyoError) as caught:
         train_lora(Start(path=llama(tmp_path / "model")), [long], COURSE, tmp_path / "lora")
@@ -84,7 +84,7 @@ def test_an_example_longer_than_the_context_is_refused_and_nothing_is_written(tm
     assert not (tmp_path / "lora").exists()
 
 
-def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
+def test_a_nonfinite_loss_is_refused(tmp_path: Path) -> None:
     wild = Course(steps=50, learning_rate=1e30)
     with pytest.raises(KingyoError) as caught:
         train_lora(Start(path=llama(tmp_path / "model")), WRITTEN, wild, tmp_path / "lora")

@@ -41,10 +41,10 @@ class Case:
         models: list[dict[str, object]] = []
         for name, values in zip(self.models, each, strict=True):
             models.append({"model": world.path(name)} | ({"parameters": dict(values)} if values else {}))
-        found: dict[str, object] = {"merge_method": self.method, "models": models}
-        found |= {"base_model": world.path("base")} if self.base else {}
-        found |= {"parameters": dict(self.shared)} if self.shared else {}
-        return found | ({"dtype": dtype} if dtype else {})
+        spec: dict[str, object] = {"merge_method": self.method, "models": models}
+        spec |= {"base_model": world.path("base")} if self.base else {}
+        spec |= {"parameters": dict(self.shared)} if self.shared else {}
+        return spec | ({"dtype": dtype} if dtype else {})
 
     def values(self) -> tuple[dict[str, float | bool], dict[str, list[float]]]:
         """What all share, and for each name what each source has; only of plain numbers."""

@@ -248,12 +248,12 @@ def _kept(vector: Vector, skip: int, count: int) -> Vector:
 def _crumbs(base: Vector | None, sources: Sequence[Vector], shared: Shared, each: Each) -> list[Vector]:
     densities = _values(each, "density", sources, 1.0)
     gammas = _values(each, "gamma", sources, 0.01)
-    found: list[Vector] = []
+    crumbs: list[Vector] = []
     for delta, density, gamma in zip(_deltas(base, sources), densities, gammas, strict=True):
         kept = int(density * delta.size)
         thin = _kept(delta, min(int(gamma * delta.size), delta.size - kept), kept)
-        found.append(_rescaled(thin, delta, shared))
-    return found
+        crumbs.append(_rescaled(thin, delta, shared))
+    return crumbs
 
 
 def _rescaled(thin: Vector, whole: Vector, shared: Shared) -> Vector:

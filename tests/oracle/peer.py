@@ -132,5 +132,5 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
         return 0.0
     a, b = ours.double(), theirs.double()
     least = torch.finfo(torch.float32).tiny
-    found = float((a - b).abs().max() / b.abs().max().clamp(min=least))
-    return found if found == found else float("inf")
+    relative = float((a - b).abs().max() / b.abs().max().clamp(min=least))
+    return relative if relative == relative else float("inf")

@@ -45,5 +45,5 @@ def peer_merge(peer: Peer, recipe: dict[str, object]) -> dict[str, Tensor] | Non
 
 def size(errors: Vector) -> float:
     """Root mean square; NaN counts as infinite."""
-    found = float(np.sqrt(np.mean(errors**2)))
-    return found if found == found else float("inf")
+    rms = float(np.sqrt(np.mean(errors**2)))
+    return rms if rms == rms else float("inf")

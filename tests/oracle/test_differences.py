@@ -39,13 +39,13 @@ def special(tmp_path_factory: pytest.TempPathFactory) -> World:
 def recipe(
     special: World, method: str, *models: str, base: bool = True, **shared: object
 ) -> dict[str, object]:
-    found: dict[str, object] = {
+    spec: dict[str, object] = {
         "merge_method": method,
         "dtype": "float32",
         "models": [{"model": special.path(name)} for name in models],
     }
-    found |= {"base_model": special.path("base")} if base else {}
-    return found | ({"parameters": shared} if shared else {})
+    spec |= {"base_model": special.path("base")} if base else {}
+    return spec | ({"parameters": shared} if shared else {})
 
 
 def tensor(special: World, model: str, name: str = CHANGED) -> Tensor:
@@ -57,25 +57,25 @@ def near(one: Tensor, other: Tensor) -> bool:
 
 
 def test_a_zero_tensor_has_no_angle(special: World, peer: Peer, ours: Ours) -> None:
-    """A straight line here, a right angle there."""
-    written = recipe(special, "slerp", "zero", t=0.3)
+    """kingyo interpolates linearly; mergekit assumes a right angle."""
+    spec = recipe(special, "slerp", "zero", t=0.3)
     base = tensor(special, "base")
-    assert near(ours.merge(written)[CHANGED], 0.7 * base)
-    assert near(peer.merge(written)[CHANGED], math.sin(0.7 * math.pi / 2) * base)
+    assert near(ours.merge(spec)[CHANGED], 0.7 * base)
+    assert near(peer.merge(spec)[CHANGED], math.sin(0.7 * math.pi / 2) * base)
 
 
-def test_nor_has_an_unchanged_one(special: World, peer: Peer, ours: Ours) -> None:
-    written = recipe(special, "nuslerp", "s0", SAME[0], weight=1.0)
+def test_an_unchanged_tensor_has_no_angle(special: World, peer: Peer, ours: Ours) -> None:
+    spec = recipe(special, "nuslerp", "s0", SAME[0], weight=1.0)
     base, delta = tensor(special, "base"), tensor(special, "s0") - tensor(special, "base")
-    assert near(ours.merge(written)[CHANGED], base + 0.5 * delta)
-    assert near(peer.merge(written)[CHANGED], base + math.sqrt(0.5) * delta)
+    assert near(ours.merge(spec)[CHANGED], base + 0.5 * delta)
+    assert near(peer.merge(spec)[CHANGED], base + math.sqrt(0.5) * delta)
 
 
 def test_where_nothing_changed_multislerp_gives_the_base(special: World, peer: Peer, ours: Ours) -> None:
-    written = recipe(special, "multislerp", *SAME, weight=1.0)
-    assert near(ours.merge(written)[CHANGED], tensor(special, "base"))
+    spec = recipe(special, "multislerp", *SAME, weight=1.0)
+    assert near(ours.merge(spec)[CHANGED], tensor(special, "base"))
     with pytest.raises(PeerError, match="zero"):
-        peer.merge(written)
+        peer.merge(spec)
 
 
 @pytest.mark.parametrize("method", ["linear", "karcher"])
@@ -83,54 +83,52 @@ def test_a_base_that_is_not_among_the_models_is_not_merged(
     method: str, special: World, peer: Peer, ours: Ours
 ) -> None:
     shared = {"weight": 1.0} if method == "linear" else {}
-    named = recipe(special, method, "s0", "s1", **shared)
-    without = recipe(special, method, "s0", "s1", base=False, **shared)
+    with_base = recipe(special, method, "s0", "s1", **shared)
+    without_base = recipe(special, method, "s0", "s1", base=False, **shared)
     listed = recipe(special, method, "base", "s0", "s1", base=False, **shared)
-    assert near(ours.merge(named)[CHANGED], ours.merge(without)[CHANGED])
-    assert near(peer.merge(named)[CHANGED], ours.merge(listed)[CHANGED])
+    assert near(ours.merge(with_base)[CHANGED], ours.merge(without_base)[CHANGED])
+    assert near(peer.merge(with_base)[CHANGED], ours.merge(listed)[CHANGED])
 
 
 def test_weights_that_sum_to_zero_are_an_error(special: World, peer: Peer, ours: Ours) -> None:
-    written = recipe(special, "linear", "s0", "s1", base=False)
-    written["models"] = [
+    spec = recipe(special, "linear", "s0", "s1", base=False)
+    spec["models"] = [
         {"model": special.path(name), "parameters": {"weight": weight}}
         for name, weight in (("s0", 1.0), ("s1", -1.0))
     ]
     with pytest.raises(KingyoError, match=r"weight: .*a sum of 0"):
-        ours.merge(written)
-    assert not np.isfinite(peer.merge(written)[CHANGED].numpy()).all()
+        ours.merge(spec)
+    assert not np.isfinite(peer.merge(spec)[CHANGED].numpy()).all()
 
 
 @pytest.mark.parametrize("method", ["della", "della_linear"])
-def test_chances_beyond_one_are_cut(method: str, special: World, peer: Peer, ours: Ours) -> None:
-    written = recipe(special, method, "s0", weight=1.0, density=0.95)
-    assert not near(ours.merge(written)[CHANGED], tensor(special, "base"))
+def test_probabilities_above_one_are_clipped(method: str, special: World, peer: Peer, ours: Ours) -> None:
+    spec = recipe(special, method, "s0", weight=1.0, density=0.95)
+    assert not near(ours.merge(spec)[CHANGED], tensor(special, "base"))
     with pytest.raises(PeerError, match="Epsilon"):
-        peer.merge(written)
+        peer.merge(spec)
 
 
 @pytest.mark.parametrize("method", ["breadcrumbs", "breadcrumbs_ties"])
 def test_at_least_one_entry_is_kept(method: str, special: World, peer: Peer, ours: Ours) -> None:
-    written = recipe(special, method, "s0", weight=1.0, density=0.01)
+    spec = recipe(special, method, "s0", weight=1.0, density=0.01)
     name, base = "model.norm.weight", tensor(special, "base", "model.norm.weight")
-    assert int(((ours.merge(written)[name].double() - base).abs() > 1e-7).sum()) == 1
-    assert near(peer.merge(written)[name], base)
+    assert int(((ours.merge(spec)[name].double() - base).abs() > 1e-7).sum()) == 1
+    assert near(peer.merge(spec)[name], base)
 
 
 def test_sce_of_sources_that_do_not_vary(special: World, peer: Peer, ours: Ours) -> None:
-    written = recipe(special, "sce", "s0", select_topk=0.5)
-    assert near(ours.merge(written)[CHANGED], tensor(special, "s0"))
-    assert near(peer.merge(written)[CHANGED], tensor(special, "base"))
+    spec = recipe(special, "sce", "s0", select_topk=0.5)
+    assert near(ours.merge(spec)[CHANGED], tensor(special, "s0"))
+    assert near(peer.merge(spec)[CHANGED], tensor(special, "base"))
 
 
-def test_what_comes_after_the_layers_has_the_last_value_of_a_gradient(
-    special: World, peer: Peer, ours: Ours
-) -> None:
-    written = recipe(special, "passthrough", "s0", base=False, scale=[1.0, 3.0])
-    mine, yours = ours.merge(written), peer.merge(written)
+def test_final_norm_and_head_get_the_last_value_of_a_gradient(special: World, peer: Peer, ours: Ours) -> None:
+    spec = recipe(special, "passthrough", "s0", base=False, scale=[1.0, 3.0])
+    kingyos, theirs = ours.merge(spec), peer.merge(spec)
     for name in OUTSIDE:
-        assert near(mine[name], 3 * tensor(special, "s0", name))
-        assert near(yours[name], tensor(special, "s0", name))
+        assert near(kingyos[name], 3 * tensor(special, "s0", name))
+        assert near(theirs[name], tensor(special, "s0", name))
 
 
 UNKNOWN: Mapping[str, tuple[dict[str, object], str]] = {
@@ -142,35 +140,37 @@ UNKNOWN: Mapping[str, tuple[dict[str, object], str]] = {
 @pytest.mark.parametrize("case", UNKNOWN)
 def test_unknown_parameters_are_errors(case: str, special: World, peer: Peer, ours: Ours) -> None:
     changes, word = UNKNOWN[case]
-    written = recipe(special, "linear", "s0", "s1", base=False) | changes
-    peer.merge(written)
+    spec = recipe(special, "linear", "s0", "s1", base=False) | changes
+    peer.merge(spec)
     with pytest.raises(KingyoError, match=word):
-        ours.merge(written)
+        ours.merge(spec)
 
 
 def test_a_shared_value_on_a_source_is_an_error(special: World, peer: Peer, ours: Ours) -> None:
     """mergekit ignores it."""
-    written = recipe(special, "task_arithmetic", "s0", weight=0.5)
-    plain = peer.merge(written)
-    written["models"] = [{"model": special.path("s0"), "parameters": {"lambda": 0.1}}]
-    assert near(peer.merge(written)[CHANGED], plain[CHANGED])
+    spec = recipe(special, "task_arithmetic", "s0", weight=0.5)
+    plain = peer.merge(spec)
+    spec["models"] = [{"model": special.path("s0"), "parameters": {"lambda": 0.1}}]
+    assert near(peer.merge(spec)[CHANGED], plain[CHANGED])
     with pytest.raises(KingyoError, match="lambda"):
-        ours.merge(written)
+        ours.merge(spec)
 
 
-def test_low_precision_is_the_output_only(half_world: World, peer: Peer, ours: Ours, tmp_path: Path) -> None:
+def test_low_precision_applies_only_to_the_output(
+    half_world: World, peer: Peer, ours: Ours, tmp_path: Path
+) -> None:
     """``dtype`` is what mergekit computes in; here it is what is written, computed in float32."""
-    written: dict[str, object] = {
+    spec: dict[str, object] = {
         "merge_method": "task_arithmetic",
         "models": [{"model": half_world.path(name)} for name in ("s0", "s1", "s2")],
         "base_model": half_world.path("base"),
         "parameters": {"weight": 0.3},
     }
-    exact = peer.merge(written | {"dtype": "float32"})
+    exact = peer.merge(spec | {"dtype": "float32"})
     rounded = {name: each.bfloat16() for name, each in exact.items()}
-    mine, yours = (tool.merge(written | {"dtype": "bfloat16"}) for tool in (ours, peer))
+    kingyos, theirs = (tool.merge(spec | {"dtype": "bfloat16"}) for tool in (ours, peer))
     share = {
-        tool: np.mean([float((held[name] == rounded[name]).double().mean()) for name in rounded])
-        for tool, held in (("kingyo", mine), ("mergekit", yours))
+        tool: np.mean([float((tensors[name] == rounded[name]).double().mean()) for name in rounded])
+        for tool, tensors in (("kingyo", kingyos), ("mergekit", theirs))
     }
     assert share["kingyo"] > 0.99 > share["mergekit"]

@@ -25,7 +25,7 @@ CASES = 20
 def cases(folder: Path) -> list[dict[str, Any]]:
     """Genome definitions of every method, at random, with genotypes within their bounds and beyond."""
     dice = random.Random(20261126)
-    found: list[dict[str, Any]] = []
+    spec: list[dict[str, Any]] = []
     for method in METHODS * CASES:
         models = [str(folder / name) for name in dice.sample(["a", "b", "c", "d"], dice.randint(2, 4))]
         base = dice.choice([str(folder / "base"), models[-1]]) if method in ON_BASE else None
@@ -38,21 +38,21 @@ def cases(folder: Path) -> list[dict[str, Any]]:
             genome["filters"] = dice.choice([None, [], ["self_attn"], ["self_attn", "mlp"]])
             genome["smooth"] = dice.random() < 0.5
         size = len(space(genome).axes)
-        found.append({"genome": genome, "genotype": [dice.uniform(-1.5, 2.5) for _ in range(size)]})
-    return found
+        spec.append({"genome": genome, "genotype": [dice.uniform(-1.5, 2.5) for _ in range(size)]})
+    return spec
 
 
 def space(genome: dict[str, Any]) -> MergekitGenome:
-    given = {
+    settings = {
         key: value for key, value in genome.items() if key not in ("models", "merge_method", "base_model")
     }
-    given["filters"] = tuple(given.get("filters") or ())
+    settings["filters"] = tuple(settings.get("filters") or ())
     return MergekitGenome(
         method=genome["merge_method"],
         sources={Path(model).name: model for model in genome["models"]},
         base=genome["base_model"],
         n_layers=LAYERS,
-        layout=GenomeLayout(**given),
+        layout=GenomeLayout(**settings),
     )
 
 

@@ -32,14 +32,14 @@ def test_every_method_is_here(name: str) -> None:
 
 
 @pytest.mark.parametrize("case", PLAIN, ids=str)
-def test_mergekit_computes_what_we_think(case: Case, peer: Peer, world: World) -> None:
+def test_mergekit_matches_the_definitions(case: Case, peer: Peer, world: World) -> None:
     """The definitions hold: a failure here means that mergekit changed, or was misread."""
     theirs = peer.merge(case.recipe(world))
     assert theirs.keys() == world.tensors["base"].keys()
     for name, tensor in theirs.items():
-        wanted = defined(case, world, name)
-        off = np.abs(tensor.double().numpy() - wanted) > TOLERANCE * np.abs(wanted).max()
-        assert not np.any(off & ~undecided(case, world, name)), name
+        expected = defined(case, world, name)
+        mismatch = np.abs(tensor.double().numpy() - expected) > TOLERANCE * np.abs(expected).max()
+        assert not np.any(mismatch & ~undecided(case, world, name)), name
 
 
 @pytest.mark.parametrize("case", PLAIN, ids=str)
@@ -67,23 +67,23 @@ def compare(ours: dict[str, Tensor], theirs: dict[str, Tensor], case: Case, worl
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert ours[name].dtype == tensor.dtype, name
-        left = undecided(case, world, name)
-        if left.any():
-            assert left.mean() < 0.05
+        ambiguous = undecided(case, world, name)
+        if ambiguous.any():
+            assert ambiguous.mean() < 0.05
             for tensors in (ours, theirs):
-                tensors[name] = tensors[name].masked_fill(_mask(left), 0.0)
+                tensors[name] = tensors[name].masked_fill(_mask(ambiguous), 0.0)
         assert difference(ours[name], theirs[name]) <= TOLERANCE, name
 
 
-def _mask(left: np.ndarray) -> Tensor:
+def _mask(mask: np.ndarray) -> Tensor:
     import torch
 
-    return torch.from_numpy(left)
+    return torch.from_numpy(mask)
 
 
 def _has_gradient_outside(case: Case) -> bool:
     """Whether a gradient may reach tensors outside the layers."""
-    values = [value for own in (case.shared, *case.each) for value in own.values()]
+    values = [value for parameters in (case.shared, *case.each) for value in parameters.values()]
     plain = [value for value in values if isinstance(value, list) and not isinstance(value[0], dict)]
     entries = [
         entry for value in values if isinstance(value, list) for entry in value if isinstance(entry, dict)

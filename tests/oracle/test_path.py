@@ -44,7 +44,7 @@ def test_mergekits_frankenmerge_is_the_path(kind: str, tmp_path: Path, peer: Pee
     assert far(logits(live), logits(theirs)) < 1e-5
 
 
-def test_what_is_written_as_slices_is_mergekits_model_with_the_ends_of_the_base(
+def test_a_path_written_as_slices_is_mergekits_model_with_the_bases_ends(
     tmp_path: Path, peer: Peer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`kingyo recipe --as slices` to mergekit, and the path itself by `kingyo merge`: the same weights."""

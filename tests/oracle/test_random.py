@@ -102,10 +102,10 @@ def test_epsilon_of_each_source(peer: Peer, ours: Ours, world: World) -> None:
                 each=[{"epsilon": epsilon}],
                 shared={"weight": 1.0, "density": 0.5, "rescale": False},
             )
-            found = [features(tool.merge(case.recipe(world), seed=seed), world)[2] for seed in SEEDS]
-            norms.append([float(np.mean(found)), float(np.std(found)) / math.sqrt(len(SEEDS))])
-    for mine, their in zip(norms[:2], norms[2:], strict=True):
-        assert abs(mine[0] - their[0]) < LIMIT * math.hypot(mine[1], their[1])
+            samples_ = [features(tool.merge(case.recipe(world), seed=seed), world)[2] for seed in SEEDS]
+            norms.append([float(np.mean(samples_)), float(np.std(samples_)) / math.sqrt(len(SEEDS))])
+    for kingyos, their in zip(norms[:2], norms[2:], strict=True):
+        assert abs(kingyos[0] - their[0]) < LIMIT * math.hypot(kingyos[1], their[1])
     assert norms[1][0] > norms[0][0] + LIMIT * norms[0][1]
 
 
@@ -128,18 +128,18 @@ def probabilities(method: str, density: float, world: World) -> Vector:
     """With what chance each entry is kept, in the order of ``deltas``."""
     if method.startswith("dare"):
         return np.full(deltas(world.tensors["s0"], world).shape, density)
-    found: list[Vector] = []
+    samples_: list[Vector] = []
     for name, base in sorted(world.tensors["base"].items()):
         sizes = (world.tensors["s0"][name].double() - base.double()).abs().numpy()
         ranks = sizes.argsort(axis=-1).argsort(axis=-1)
-        found.append((density - 0.15 + 0.3 * ranks / (sizes.shape[-1] - 1)).ravel())
-    return np.concatenate(found)
+        samples_.append((density - 0.15 + 0.3 * ranks / (sizes.shape[-1] - 1)).ravel())
+    return np.concatenate(samples_)
 
 
 def deltas(tensors: dict[str, Tensor], world: World) -> Vector:
     """All entries of all tensors, less those of the base."""
-    found = [tensors[name].double() - base.double() for name, base in sorted(world.tensors["base"].items())]
-    return torch.cat([each.reshape(-1) for each in found]).numpy()
+    changes = [tensors[name].double() - base.double() for name, base in sorted(world.tensors["base"].items())]
+    return torch.cat([each.reshape(-1) for each in changes]).numpy()
 
 
 FEATURES = ("share changed", "L1", "L2", "share changed of norms", "largest")

@@ -25,25 +25,25 @@ SELF_ATTENTION = [{"filter": "self_attn", "value": [0, 0.5, 0.3, 0.7, 1]}, {"val
 
 
 class Write:
-    """Short ways to write recipes of a world's models."""
+    """Helpers that build recipes from a world's models."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def part(self, model: str, first: int, last: int, **parameters: object) -> dict[str, object]:
         """A source of a slice."""
-        found: dict[str, object] = {"model": self._world.path(model), "layer_range": [first, last]}
-        return found | ({"parameters": parameters} if parameters else {})
+        spec: dict[str, object] = {"model": self._world.path(model), "layer_range": [first, last]}
+        return spec | ({"parameters": parameters} if parameters else {})
 
     def slices(self, method: str, *slices: object, **others: object) -> dict[str, object]:
         """Slices are lists of sources, or whole mappings."""
-        written = [each if isinstance(each, Mapping) else {"sources": each} for each in slices]
-        return {"merge_method": method, "dtype": "float32", "slices": written, **others}
+        slice_dicts = [each if isinstance(each, Mapping) else {"sources": each} for each in slices]
+        return {"merge_method": method, "dtype": "float32", "slices": slice_dicts, **others}
 
     def models(self, method: str, names: Sequence[str], **others: object) -> dict[str, object]:
         """Whole models."""
-        found = [{"model": self._world.path(name)} for name in names]
-        return {"merge_method": method, "dtype": "float32", "models": found, **others}
+        entries = [{"model": self._world.path(name)} for name in names]
+        return {"merge_method": method, "dtype": "float32", "models": entries, **others}
 
     def path(self, model: str) -> str:
         """A model's reference."""
@@ -183,7 +183,7 @@ SLICED: dict[str, Callable[[Write], RecipeDict]] = {
         "modules": {"default": {"models": [{"model": write.path(name)} for name in ("s0", "s1")]}},
     },
 }
-"""Recipes with slices, by what they show."""
+"""Recipes with slices, by name of the case."""
 
 
 @pytest.mark.parametrize("name", SLICED)
@@ -204,16 +204,16 @@ def test_gradients_run_over_each_slice(peer: Peer, ours: Ours, write: Write) -> 
 
 def check(ours: Path, theirs: Path, *, skip: Sequence[str] = (), tolerance: float = TOLERANCE) -> None:
     """The same tensors and sizes; both load in transformers."""
-    mine, yours = read_tensors(ours), read_tensors(theirs)
-    assert mine.keys() == yours.keys()
+    kingyos, yours = read_tensors(ours), read_tensors(theirs)
+    assert kingyos.keys() == yours.keys()
     for name, tensor in yours.items():
-        assert mine[name].dtype == tensor.dtype, name
-        assert name in skip or difference(mine[name], tensor) <= tolerance, name
+        assert kingyos[name].dtype == tensor.dtype, name
+        assert name in skip or difference(kingyos[name], tensor) <= tolerance, name
     configs = [json.loads((folder / "config.json").read_text()) for folder in (ours, theirs)]
     for key in ("num_hidden_layers", "vocab_size", "dtype", "tie_word_embeddings", "architectures"):
         assert configs[0].get(key) == configs[1].get(key), key
     loaded = AutoModelForCausalLM.from_pretrained(ours, dtype="auto").state_dict()
-    assert all(torch.equal(loaded[name], tensor) for name, tensor in mine.items())
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in kingyos.items())
 
 
 class TestDtypes:
@@ -246,7 +246,7 @@ class TestDtypes:
 
 class TestTied:
     @pytest.mark.parametrize("method", ["linear", "ties"])
-    def test_whole_models(self, method: str, tied: World, peer: Peer, ours: Ours) -> None:
+    def test_full_models(self, method: str, tied: World, peer: Peer, ours: Ours) -> None:
         recipe = Write(tied).models(method, ["s0", "s1"], parameters={"weight": 0.5})
         recipe |= Write(tied).base() if method == "ties" else {}
         check(ours.folder(recipe), peer.folder(recipe))
@@ -333,18 +333,18 @@ class TestTokenizers:
         folders = ours.folder(recipe), peer.folder(recipe)
         vocabularies = [AutoTokenizer.from_pretrained(folder).get_vocab() for folder in folders]
         assert vocabularies[0].keys() == vocabularies[1].keys()
-        mine, yours = (read_tensors(folder) for folder in folders)
-        assert mine.keys() == yours.keys()
-        for name, tensor in yours.items():
+        kingyos, theirs = (read_tensors(folder) for folder in folders)
+        assert kingyos.keys() == theirs.keys()
+        for name, tensor in theirs.items():
             if name in ("model.embed_tokens.weight", "lm_head.weight"):
-                rows = [[held[token] for token in vocabularies[0]] for held in vocabularies]
-                assert difference(mine[name][rows[0]], tensor[rows[1]]) <= TOLERANCE, name
+                rows = [[vocabulary[token] for token in vocabularies[0]] for vocabulary in vocabularies]
+                assert difference(kingyos[name][rows[0]], tensor[rows[1]]) <= TOLERANCE, name
             else:
-                assert difference(mine[name], tensor) <= TOLERANCE, name
+                assert difference(kingyos[name], tensor) <= TOLERANCE, name
 
 
 BAD: dict[str, tuple[Mapping[str, object], Sequence[str]]] = {
-    "two ways to say what": ({"slices": [{"sources": [{"model": "x", "layer_range": [0, 1]}]}]}, ["slices"]),
+    "models and slices": ({"slices": [{"sources": [{"model": "x", "layer_range": [0, 1]}]}]}, ["slices"]),
     "unknown method": ({"merge_method": "tie"}, ["ties"]),
     "no base": ({"merge_method": "ties"}, ["base_model"]),
     "no weight": ({"parameters": {}}, ["weight"]),
@@ -352,7 +352,7 @@ BAD: dict[str, tuple[Mapping[str, object], Sequence[str]]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_mergekit_refuses_is_refused(name: str, peer: Peer, ours: Ours, write: Write) -> None:
+def test_errors_in_mergekit_are_errors_in_kingyo(name: str, peer: Peer, ours: Ours, write: Write) -> None:
     from kingyo.errors import KingyoError
 
     changes, words = BAD[name]

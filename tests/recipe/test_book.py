@@ -127,8 +127,8 @@ RECIPE = "merge_method: linear\nmodels: [{model: MODEL}]\n"
 )
 def test_mistakes_are_named(tmp_path: Path, documents: list[str], argument: str, received: str) -> None:
     text = "---\n".join(document + RECIPE for document in documents)
-    found = mistakes(lambda: read(tmp_path, text), str(tmp_path / "book.yaml"))
-    assert (argument, received) in found
+    errors = mistakes(lambda: read(tmp_path, text), str(tmp_path / "book.yaml"))
+    assert (argument, received) in errors
 
 
 def test_a_cycle_is_named(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_cycle_is_named(tmp_path: Path) -> None:
         read(tmp_path, "---\n".join(documents))
 
 
-def test_a_list_of_recipes_stands_alone(tmp_path: Path) -> None:
+def test_a_list_of_recipes_excludes_other_keys(tmp_path: Path) -> None:
     text = "dtype: float16\nmodels:\n- {name: one, merge_method: linear, models: [{model: a}]}"
     with pytest.raises(KingyoError, match="received 'dtype'"):
         read(tmp_path, text)

@@ -36,8 +36,8 @@ def recipe(**given: Any) -> Recipe:
 
 @given(paths)
 def test_yaml_round_trip_of_a_path(path: tuple[Hop, ...]) -> None:
-    written = recipe(path=path, base_model="ja").to_yaml()
-    read = Recipe.from_dict(yaml.safe_load(written))
+    text = recipe(path=path, base_model="ja").to_yaml()
+    read = Recipe.from_dict(yaml.safe_load(text))
     assert read.path == path
     assert read.hash == recipe(path=path, base_model="ja").hash
 
@@ -72,7 +72,7 @@ def test_a_range_and_its_layers_are_the_same_recipe() -> None:
     assert one.hash == other.hash
 
 
-def test_slices_that_merge_or_have_parameters_are_no_path() -> None:
+def test_slices_that_merge_or_have_parameters_are_not_a_path() -> None:
     both = {"model": "a", "layer_range": [0, 2]}, {"model": "b", "layer_range": [0, 2]}
     scaled = {"model": "a", "layer_range": [0, 2], "parameters": {"scale": 0.5}}
     for sources in (list(both), [scaled]):
@@ -107,9 +107,9 @@ def test_products_that_return_to_the_range_are_allowed() -> None:
 
 
 def test_models_of_a_path_are_references_and_can_be_renamed() -> None:
-    built = recipe(path=(Hop(model="a", layer=0), Hop(model="b", layer=1)), base_model="c")
-    assert built.references == ("a", "b", "c")
-    assert built.renamed(str.upper).references == ("A", "B", "C")
+    spec = recipe(path=(Hop(model="a", layer=0), Hop(model="b", layer=1)), base_model="c")
+    assert spec.references == ("a", "b", "c")
+    assert spec.renamed(str.upper).references == ("A", "B", "C")
 
 
 def test_slices_cannot_express_scales() -> None:
@@ -162,17 +162,17 @@ def test_a_path_beside_models_is_an_error(tmp_path: Path) -> None:
 
 @given(plain, st.none() | models)
 def test_a_recipe_with_a_path_converts_to_slices_and_back(path: tuple[Hop, ...], base: str | None) -> None:
-    built = recipe(path=path, base_model=base, dtype="bfloat16")
-    sliced = as_slices(built)
+    spec = recipe(path=path, base_model=base, dtype="bfloat16")
+    sliced = as_slices(spec)
     assert not sliced.path
     assert sum(each.n_layers for each in sliced.slices) == len(path)
     read = Recipe.from_dict(yaml.safe_load(sliced.to_yaml()))
-    assert as_path(read) == built
+    assert as_path(read) == spec
 
 
 def test_a_base_that_gives_the_ends_is_an_empty_slice_at_each() -> None:
-    built = recipe(path=(Hop(model="a", layer=1), Hop(model="b", layer=2)), base_model="a")
-    ranges = [(each.sources[0].model, each.sources[0].layers) for each in as_slices(built).slices]
+    spec = recipe(path=(Hop(model="a", layer=1), Hop(model="b", layer=2)), base_model="a")
+    ranges = [(each.sources[0].model, each.sources[0].layers) for each in as_slices(spec).slices]
     assert ranges == [("a", (1, 2)), ("b", (2, 3)), ("a", (0, 0))]
 
 

@@ -68,30 +68,28 @@ def test_the_hash_is_the_identity(one: Recipe, other: Recipe) -> None:
     assert (one.hash == other.hash) == (one.to_yaml() == other.to_yaml())
 
 
-def test_whole_numbers_are_the_same_recipe() -> None:
+def test_integers_and_floats_are_the_same_recipe() -> None:
     assert recipe(weight=1).hash == recipe(weight=1.0).hash
     assert recipe(weight=True).hash != recipe(weight=1.0).hash
 
 
 def test_a_recipe_keeps_its_own_copy() -> None:
     mutable: dict[str, Value] = {"weight": 1.0}
-    built = Recipe(
-        merge_method="linear", sources=(Source(model="a", parameters=mutable),), parameters=mutable
-    )
+    spec = Recipe(merge_method="linear", sources=(Source(model="a", parameters=mutable),), parameters=mutable)
     mutable["weight"] = 2.0
-    assert value_of(built, "weight", 0, "x", 0.0) == value_of(built, "weight", None, "x", 0.0) == 1.0
+    assert value_of(spec, "weight", 0, "x", 0.0) == value_of(spec, "weight", None, "x", 0.0) == 1.0
 
 
 def test_the_source_comes_before_the_recipe() -> None:
-    built = Recipe(
+    spec = Recipe(
         merge_method="ties",
         sources=(Source(model="a", parameters={"weight": 0.25}), Source(model="b")),
         parameters={"weight": 0.75},
     )
-    assert value_of(built, "weight", 0, "x", 0.0) == 0.25
-    assert value_of(built, "weight", 1, "x", 0.0) == 0.75
-    assert value_of(built, "weight", None, "x", 0.0) == 0.75
-    assert value_of(built, "density", 0, "x", 0.0) is None
+    assert value_of(spec, "weight", 0, "x", 0.0) == 0.25
+    assert value_of(spec, "weight", 1, "x", 0.0) == 0.75
+    assert value_of(spec, "weight", None, "x", 0.0) == 0.75
+    assert value_of(spec, "density", 0, "x", 0.0) is None
 
 
 def test_the_first_matching_filter_decides() -> None:
@@ -101,19 +99,19 @@ def test_the_first_matching_filter_decides() -> None:
         Conditional(filter="*", value=0.3),
         Conditional(filter=None, value=0.4),
     )
-    built = recipe(weight=entries)
-    assert value_of(built, "weight", 0, "layers.1.mlp", 0.0) == 0.1
-    assert value_of(built, "weight", 0, "layers.1.attn", 0.0) == 0.2
-    assert value_of(built, "weight", 0, "layers.11.attn", 0.0) == 0.3
+    spec = recipe(weight=entries)
+    assert value_of(spec, "weight", 0, "layers.1.mlp", 0.0) == 0.1
+    assert value_of(spec, "weight", 0, "layers.1.attn", 0.0) == 0.2
+    assert value_of(spec, "weight", 0, "layers.11.attn", 0.0) == 0.3
 
 
 def test_without_a_match_the_recipe_decides() -> None:
-    built = Recipe(
+    spec = Recipe(
         merge_method="ties",
         sources=(Source(model="a", parameters={"weight": (Conditional(filter="mlp", value=0.1),)}),),
         parameters={"weight": 0.9},
     )
-    assert value_of(built, "weight", 0, "attn", 0.0) == 0.9
+    assert value_of(spec, "weight", 0, "attn", 0.0) == 0.9
 
 
 @pytest.mark.parametrize(
@@ -181,7 +179,7 @@ def test_real_recipes_are_read(tmp_path: Path) -> None:
         ("parameters: 3", "parameters", "3"),
     ],
 )
-def test_mistakes_beside_the_models_are_named(
+def test_mistakes_outside_the_models_are_named(
     tmp_path: Path, text: str, argument: str, received: str
 ) -> None:
     file = tmp_path / "recipe.yaml"
@@ -224,8 +222,8 @@ def test_mistakes_are_named(tmp_path: Path, text: str, argument: str, received: 
 )
 def test_values_that_are_none(value: object, place: str, received: str) -> None:
     data = {"merge_method": "ties", "models": [{"model": "a", "parameters": {"weight": value}}]}
-    found = mistakes(lambda: Recipe.from_dict(data), "recipe")
-    assert (f"models[0].parameters.weight{place}", received) in found
+    errors = mistakes(lambda: Recipe.from_dict(data), "recipe")
+    assert (f"models[0].parameters.weight{place}", received) in errors
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

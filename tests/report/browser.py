@@ -106,8 +106,8 @@ class Browser:
 
     def evaluate(self, script: str) -> Any:
         """Run a script in the page; return its (awaited) value."""
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        return found["result"].get("value")
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        return result["result"].get("value")
 
     def screenshot(self, target: Path, *, top: int = 0, height: int | None = None) -> None:
         """Write the whole page, or a part of it, as PNG."""

@@ -141,17 +141,17 @@ class Writer:
                 "axes": [{"name": axis, "low": -0.5, "high": 2.0} for axis in axes],
             },
         )
-        told: list[Outcome] = []
+        outcomes: list[Outcome] = []
         batch = 0
-        while len(told) < self.shape.trials:
-            count = min(self.shape.batch, self.shape.trials - len(told))
-            asked = [self.ask(len(told) + i, told, strategy, len(axes)) for i in range(count)]
+        while len(outcomes) < self.shape.trials:
+            count = min(self.shape.batch, self.shape.trials - len(outcomes))
+            asked = [self.ask(len(outcomes) + i, outcomes, strategy, len(axes)) for i in range(count)]
             new = [new_trial(trial, self.recipe(trial)) for trial in asked]
             stored = self.store.add_trials(name, batch, new)
             scored = self.score(stored, "fit")
-            told += [_outcome(each, found) for each, found in scored]
+            outcomes += [_outcome(each, evaluation) for each, evaluation in scored]
             if self.shape.objectives or self.shape.asked:
-                self.store.add_outcomes([self.objectives(each, found) for each, found in scored])
+                self.store.add_outcomes([self.objectives(each, evaluation) for each, evaluation in scored])
             batch += 1
 
     def ask(self, number: int, told: Sequence[Outcome], strategy: str, axes: int) -> Trial:
@@ -166,12 +166,12 @@ class Writer:
         return Trial(number=number, genome=tuple(mutated), parents=parents)
 
     def score(self, trials: Sequence[StoredTrial], split: Split) -> list[tuple[StoredTrial, Evaluation]]:
-        found: list[tuple[StoredTrial, Evaluation]] = []
+        scored: list[tuple[StoredTrial, Evaluation]] = []
         for trial in trials:
             evaluation = self.evaluate(trial, split)
             self.store.record(trial.id, split, evaluation)
-            found.append((trial, evaluation))
-        return found
+            scored.append((trial, evaluation))
+        return scored
 
     def objectives(self, trial: StoredTrial, found: Evaluation) -> StoredOutcome:
         if found.mean is None:
@@ -218,9 +218,9 @@ class Writer:
         groups = len(trial.asked.genome) // len(self.shape.sources)
         miss = 0.0
         for s, source in enumerate(self.shape.sources):
-            for third, wanted in enumerate(TARGET.get(source, (0.0, 0.0, 0.0))):
+            for third, expected in enumerate(TARGET.get(source, (0.0, 0.0, 0.0))):
                 gene = trial.asked.genome[s * groups + third * groups // 3]
-                miss += (gene - wanted) ** 2 / 3
+                miss += (gene - expected) ** 2 / 3
         return self.shape.reach * max(0.0, 1 - miss / (len(self.shape.sources) * 0.9))
 
     def answer(self, trial: StoredTrial, item: Item, ability: float) -> ItemScore:

@@ -44,9 +44,9 @@ def rows_of(found: Findings, name: str) -> list[dict[str, Any]]:
 def test_every_chart_compiles_and_has_words(
     runs: dict[str, Path], name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = found_of(runs[name])
-    for chart in charts(found).values():
-        spec = full_spec(chart, 640) | {"datasets": {"trials": trial_rows(found)}}
+    findings = found_of(runs[name])
+    for chart in charts(findings).values():
+        spec = full_spec(chart, 640) | {"datasets": {"trials": trial_rows(findings)}}
         assert vl_convert.vegalite_to_vega(as_json(spec))["marks"]
         assert chart.description
     assert capfd.readouterr().err == ""
@@ -60,13 +60,13 @@ def test_colours_are_variables_of_both_themes(runs: dict[str, Path]) -> None:
 
 
 def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
-    found = found_of(runs["better"])
-    bars = found.bars()
+    findings = found_of(runs["better"])
+    bars = findings.bars()
     assert (bars[0].name, bars[0].role) == ("bred", "bred")
     rest = [bar.score.score for bar in bars[1:]]
     assert rest == sorted(rest, reverse=True)
     assert {"uniform", "random search", "grid search", "base", "ja"} <= {bar.name for bar in bars}
-    for bar, row in zip(bars, rows_of(found, "bars"), strict=False):
+    for bar, row in zip(bars, rows_of(findings, "bars"), strict=False):
         assert (row["score"], row["low"], row["high"], row["n"]) == (
             100 * bar.score.score,
             100 * bar.score.low,
@@ -75,54 +75,56 @@ def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
         )
 
 
-def test_a_control_stands_apart_from_parents(runs: dict[str, Path]) -> None:
+def test_controls_are_separate_from_parents(runs: dict[str, Path]) -> None:
     chart = score_chart(found_of(runs["better"]).bars(), "test", "n = 120")
     fills = {row["name"]: row["fill"] for row in as_json(chart.spec)["data"]["values"]}
     assert fills["bred"] == "var(--accent)" and fills["random search"] != fills["ja"]
 
 
 def test_trials_estimates_and_baselines_are_on_one_scale(runs: dict[str, Path]) -> None:
-    found = found_of(runs["screened"])
-    assert found.main is not None
-    rows = {row["trial"]: row for row in as_json(trial_rows(found))}
-    for point, score in found.main.scored:
+    findings = found_of(runs["screened"])
+    assert findings.main is not None
+    rows = {row["trial"]: row for row in as_json(trial_rows(findings))}
+    for point, score in findings.main.scored:
         row = rows[point.number]
         assert point.raw is not None
         assert (row["score"], row["raw"], row["n"]) == (100 * score, 100 * point.raw, 16)
-    lines = [row["text"] for row in rows_of(found, "progress") if str(row.get("text")).startswith("uniform")]
-    guess = found.estimates["uniform"]
+    lines = [
+        row["text"] for row in rows_of(findings, "progress") if str(row.get("text")).startswith("uniform")
+    ]
+    guess = findings.estimates["uniform"]
     assert lines and all(line == f"uniform ≈ {100 * guess.score.score:.1f}%" for line in lines)
     assert guess.score.score != guess.raw
 
 
 def test_slices_show_the_genes_of_the_trials(runs: dict[str, Path]) -> None:
-    found = found_of(runs["better"])
-    assert found.main is not None
-    first, second = found.genes[:2]
+    findings = found_of(runs["better"])
+    assert findings.main is not None
+    first, second = findings.genes[:2]
     assert first.importance is not None and second.importance is not None
     assert first.importance.score >= second.importance.score
-    rows = {row["trial"]: row["g"] for row in as_json(trial_rows(found))}
-    for point, _ in found.main.scored:
+    rows = {row["trial"]: row["g"] for row in as_json(trial_rows(findings))}
+    for point, _ in findings.main.scored:
         assert rows[point.number][:2] == [point.trial.asked.genome[each.place] for each in (first, second)]
 
 
 def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
-    found = found_of(runs["front"])
-    front = found.summary.front
+    findings = found_of(runs["front"])
+    front = findings.summary.front
     assert front.knee is not None
-    assert [name for name in charts(found) if name.startswith("front")] == [
+    assert [name for name in charts(findings) if name.startswith("front")] == [
         "front-0-1",
         "front-0-2",
         "front-1-2",
     ]
-    names = [row["name"] for row in rows_of(found, "front-0-1")]
+    names = [row["name"] for row in rows_of(findings, "front-0-1")]
     trials = [f"trial {each.trial.asked.number}" for each in (*front.points, *front.beaten)]
     assert {*trials, "random search", "grid search", "uniform"} <= set(names)
-    best = found.summary.best_parent()
+    best = findings.summary.best_parent()
     assert best is not None and best.name in names
-    for rival in found.rivals:
+    for rival in findings.rivals:
         if rival.name == "uniform":
-            fit = found.summary.baselines["uniform"].fit
+            fit = findings.summary.baselines["uniform"].fit
             assert fit is not None and rival.objectives == (fit.score, None, None)
 
 
@@ -156,10 +158,10 @@ def visits(trial: StoredTrial) -> Iterator[tuple[str, float]]:
 
 
 def test_each_hop_of_the_winner_is_a_mark_in_its_row(runs: dict[str, Path]) -> None:
-    found = found_of(runs["paths"])
-    assert found.child is not None
-    hops = [*visits(found.child.trial)]
-    marks = [row for row in rows_of(found, "path") if "shape" in row]
+    findings = found_of(runs["paths"])
+    assert findings.child is not None
+    hops = [*visits(findings.child.trial)]
+    marks = [row for row in rows_of(findings, "path") if "shape" in row]
     marks = marks[-len(hops) :]
     assert [(row["hop"], row["place"], row["scale"]) for row in marks] == [
         (number, place, f"×{scale:.3g}") for number, (place, scale) in enumerate(hops, 1)
@@ -171,15 +173,15 @@ def test_each_hop_of_the_winner_is_a_mark_in_its_row(runs: dict[str, Path]) -> N
 
 def test_shares_are_those_of_the_recipes(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["paths"]) as store:
-        found, trials = read_findings(store), store.trials(MAIN)
-    assert found.main is not None and found.routes is not None and found.routes.by_generation
-    ended = set(found.main.by_number)
-    for row in rows_of(found, "path-layers"):
+        findings, trials = read_findings(store), store.trials(MAIN)
+    assert findings.main is not None and findings.routes is not None and findings.routes.by_generation
+    ended = set(findings.main.by_number)
+    for row in rows_of(findings, "path-layers"):
         if "share" in row:
-            own = [t for t in trials if str(t.batch + 1) == row["group"] and t.asked.number in ended]
-            passing = sum(row["place"] in {place for place, _ in visits(trial)} for trial in own)
-            assert row["text"] == f"{passing} of {len(own)}"
-            assert row["share"] == pytest.approx(passing / len(own))
+            generation = [t for t in trials if str(t.batch + 1) == row["group"] and t.asked.number in ended]
+            passing = sum(row["place"] in {place for place, _ in visits(trial)} for trial in generation)
+            assert row["text"] == f"{passing} of {len(generation)}"
+            assert row["share"] == pytest.approx(passing / len(generation))
 
 
 def test_small_batches_are_put_together(runs: dict[str, Path]) -> None:

@@ -65,7 +65,7 @@ def test_page_is_drawn_quietly_and_fits(
     assert browser.evaluate(CLIPPED) == []
 
 
-def test_three_cards_stand_above_the_first_chart(browser: Browser, pages: dict[str, Path]) -> None:
+def test_three_cards_are_above_the_first_chart(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["better"], width=390)
     tops = browser.evaluate(
         "[...document.querySelectorAll('#answers-on-top > article, [data-chart=bars]')]"
@@ -134,7 +134,7 @@ def test_a_reader_chooses_two_genes(browser: Browser, pages: dict[str, Path], wi
     assert len(before) == len(after) > 50 and before != after
 
 
-def test_the_table_of_the_front_is_whole_on_a_desktop(browser: Browser, pages: dict[str, Path]) -> None:
+def test_the_table_of_the_front_fits_on_a_desktop(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["front"])
     box = "document.querySelector('#front .scroll:has(table)')"
     assert browser.evaluate(f"{box}.scrollWidth") == browser.evaluate(f"{box}.clientWidth")

@@ -89,8 +89,8 @@ def test_three_answers_come_first_and_the_rest_is_folded(runs: dict[str, Path]) 
     for question in ("How good is the bred model?", "Compared with what?", "how to get it"):
         assert question in first
     with RunStore.read(runs["better"]) as store:
-        found = read_findings(store)
-    winner = found.summary.winner
+        findings = read_findings(store)
+    winner = findings.summary.winner
     assert winner is not None and winner.test is not None
     assert wording.percent(winner.test.score) in first and "n = 120 on test" in first
     assert f"kingyo export {runs['better']} OUT --trial" in first
@@ -101,40 +101,40 @@ def test_three_answers_come_first_and_the_rest_is_folded(runs: dict[str, Path]) 
 def test_the_recipe_is_the_one_in_the_store(runs: dict[str, Path]) -> None:
     yaml = pytest.importorskip("yaml")
     with RunStore.read(runs["better"]) as store:
-        found = read_findings(store)
-    assert found.child is not None
-    recipe = yaml.safe_load(found.recipe)
+        findings = read_findings(store)
+    assert findings.child is not None
+    recipe = yaml.safe_load(findings.recipe)
     weights = [each["parameters"]["weight"] for each in recipe["models"]]
-    assert weights == [each["parameters"]["weight"] for each in found.child.recipe["models"]]  # type: ignore[index]
-    assert any(found.recipe in text for text in Reader(rendered(runs["better"])).texts)
+    assert weights == [each["parameters"]["weight"] for each in findings.child.recipe["models"]]  # type: ignore[index]
+    assert any(findings.recipe in text for text in Reader(rendered(runs["better"])).texts)
 
 
 def test_every_trial_is_a_row_under_its_own_number(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["screened"]) as store:
-        found = read_findings(store)
+        findings = read_findings(store)
     page = rendered(runs["screened"])
-    assert found.main is not None
+    assert findings.main is not None
     table = page[page.index('aria-label="Trials"') :]
     rows = dict(re.findall(r'<th scope="row" data-value="(\d+)">.*?\n<td data-value="([0-9.e-]*)">', table))
     assert rows == {
-        str(point.number): "" if point.score is None else str(point.score) for point in found.main.points
+        str(point.number): "" if point.score is None else str(point.score) for point in findings.main.points
     }
 
 
 def test_scores_of_some_items_are_not_shown_as_scores_of_all(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["screened"]) as store:
-        found = read_findings(store)
+        findings = read_findings(store)
     text = Reader(rendered(runs["screened"])).text
-    assert found.main is not None and found.main.measured_records == ()
-    best = found.main.records[-1]
+    assert findings.main is not None and findings.main.measured_records == ()
+    best = findings.main.records[-1]
     assert best.fit is None and best.point.raw is not None
-    assert best.score == max(score for _, score in found.main.scored)
+    assert best.score == max(score for _, score in findings.main.scored)
     estimate = wording.estimated(best.score, best.point.raw, 16)
     assert plain(f"the best on fit, {estimate}, is trial {best.point.number}") in text
     assert "n = 16 of 100" in text and "n = 100" not in text
     assert "The search scored the winner on 16 of the 100 items of fit" in text
     assert "Fit minus test" not in text
-    guess = found.estimates["bred"].score
+    guess = findings.estimates["bred"].score
     assert plain(f"≈ {wording.percent(guess.score)} {wording.bounds(guess)}") in text
 
 
@@ -155,19 +155,21 @@ def test_counts_on_the_page_are_those_of_the_store(runs: dict[str, Path]) -> Non
         assert " ".join(reason.split()) in text
 
 
-def test_advice_of_the_run_stands_in_the_report(runs: dict[str, Path]) -> None:
+def test_advice_is_in_the_report(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["screened"]) as store:
-        found = read_findings(store)
+        findings = read_findings(store)
     text = "".join(Reader(rendered(runs["screened"])).texts)
-    assert {"seeds", "bound"} <= {each.kind for each in found.advice}
-    for each in found.advice:
+    assert {"seeds", "bound"} <= {each.kind for each in findings.advice}
+    for each in findings.advice:
         assert each.what in text and each.remedy.replace("`", "") in text
 
 
 def test_a_front_has_a_table_of_all_its_points(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["front"]) as store:
-        found = read_findings(store)
-        fits = {point.trial.asked.number: store.evaluation(point.trial.id, "fit") for point, _ in found.front}
+        findings = read_findings(store)
+        fits = {
+            point.trial.asked.number: store.evaluation(point.trial.id, "fit") for point, _ in findings.front
+        }
     page = Reader(rendered(runs["front"]))
     text = page.text
     assert "front" in page.values("id")
@@ -252,7 +254,7 @@ def test_only_a_report_is_written_over(runs: dict[str, Path], tmp_path: Path, na
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_a_folder_whose_name_is_no_utf_8(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_folder_name_that_is_not_utf_8(runs: dict[str, Path], tmp_path: Path) -> None:
     run = Path(shutil.copytree(runs["empty"], tmp_path / os.fsdecode(b"L\xe4uf")))
     with RunStore.read(run) as store:
         assert "L\\udce4uf" in write_report(store).read_text(encoding="utf-8")

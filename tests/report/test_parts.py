@@ -135,8 +135,8 @@ def test_history_keeps_records_and_batches(better: RunStore) -> None:
 
 
 def test_contrast_counts_every_item_once(better: RunStore) -> None:
-    found = read_findings(better)
-    contrast, winner = found.contrast, found.summary.winner
+    findings = read_findings(better)
+    contrast, winner = findings.contrast, findings.summary.winner
     assert contrast is not None and winner is not None and winner.test is not None
     both = winner.test.score * contrast.n - len(contrast.gained)
     assert contrast.best_of_parents.score * contrast.n == pytest.approx(both + len(contrast.lost))
@@ -169,24 +169,24 @@ def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:
     pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
     from kingyo.report.page import render_page
 
-    found = read_findings(better)
-    assert found.contrast is not None
-    row = found.contrast.gained[0]
+    findings = read_findings(better)
+    assert findings.contrast is not None
+    row = findings.contrast.gained[0]
     answers = {name: each._replace(is_cut=name == "bred", answer="") for name, each in row.answers.items()}
-    contrast = replace(found.contrast, gained=(replace(row, answers=answers, limit=16),), lost=())
-    page = render_page(replace(found, contrast=contrast)).decode()
+    contrast = replace(findings.contrast, gained=(replace(row, answers=answers, limit=16),), lost=())
+    page = render_page(replace(findings, contrast=contrast)).decode()
     assert page.count("(cut at 16 tokens)") == 1
     assert page.count("(nothing)") == len(answers)
 
 
-def test_a_sentence_says_what_a_path_is() -> None:
+def test_a_path_is_summarized_in_a_sentence() -> None:
     def line(*hops: tuple[str, int]) -> str:
         path = tuple(Hop(model=model, layer=layer) for model, layer in hops)
-        found = RunLayers(names={}, layers={}).read(
+        line_ = RunLayers(names={}, layers={}).read(
             Recipe(merge_method="passthrough", path=path, base_model="a")
         )
-        assert found is not None
-        return path_sentence(found)
+        assert line_ is not None
+        return path_sentence(line_)
 
     ends = "Embeddings, norm and head of a."
     assert line(("a", 0), ("b", 1)) == f"2 hops: 1 through a and 1 through b, no layer twice. {ends}"

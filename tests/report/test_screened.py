@@ -25,34 +25,34 @@ SIZES: Mapping[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("rule", list(SIZES))
-def test_n_is_what_was_scored(tmp_path: Path, rule: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_n_counts_scored_items(tmp_path: Path, rule: str, capsys: pytest.CaptureFixture[str]) -> None:
     met, printed = SIZES[rule]
     with begun(tmp_path / "run") as store:
         journey(store, Model(), "ga", rule).run()
-        found = read_findings(store)
+        findings = read_findings(store)
         print_summary(summarize(store))
-    assert f"({met})" in search_note(found)
-    head, _ = scores_table(found)
+    assert f"({met})" in search_note(findings)
+    head, _ = scores_table(findings)
     assert re.fullmatch(r"n = (10 to 20 of )?20", head[2][1])
     shown = " ".join(capsys.readouterr().out.split())
     assert f"fit ({printed})" in shown
     assert "validation minus test " in shown
 
 
-def test_what_was_estimated_of_the_winner_is_set_beside_test(
+def test_the_winners_estimate_is_shown_next_to_test(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with begun(tmp_path / "run") as store:
         journey(store, Model(), "ga", "some").run()
         winner = store.winner(MAIN)
         assert winner is not None
-        told = next(each.value for each in store.outcomes(MAIN) if each.trial == winner.id)
-        found = summarize(store)
+        estimated = next(each.value for each in store.outcomes(MAIN) if each.trial == winner.id)
+        summary = summarize(store)
         claim = " ".join(selection_sentences(read_findings(store)))
-        print_summary(found)
-    assert told is not None and found.winner_score == told
-    assert found.winner is not None and found.winner.test is not None
-    gap = 100 * (told - found.winner.test.score)
-    said = f"estimated {100 * told:.1f} % for all of them: {gap:+.1f} points from test."
-    assert said in " ".join(capsys.readouterr().out.split())
-    assert said in claim
+        print_summary(summary)
+    assert estimated is not None and summary.winner_score == estimated
+    assert summary.winner is not None and summary.winner.test is not None
+    gap = 100 * (estimated - summary.winner.test.score)
+    message = f"estimated {100 * estimated:.1f} % for all of them: {gap:+.1f} points from test."
+    assert message in " ".join(capsys.readouterr().out.split())
+    assert message in claim

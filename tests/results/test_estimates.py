@@ -36,8 +36,8 @@ def test_estimates_are_near_the_means_on_all_items(tmp_path: Path, score: Score,
     with begun(tmp_path / "run") as store:
         journey(store, Model(solves=score)).run()
         trials, raw = store.trials(MAIN), raw_means(store, MAIN)
-        found = [estimate(store, trial) for trial in trials]
-        believed = [each for each in found if each is not None]
+        estimates = [estimate(store, trial) for trial in trials]
+        believed = [each for each in estimates if each is not None]
         assert len(believed) == len(trials) >= 30
         for trial, each in zip(trials, believed, strict=True):
             assert each.raw == pytest.approx(raw[trial.id]) and each.score.n == 8
@@ -65,8 +65,8 @@ def test_items_that_baselines_tell_apart_are_estimated_apart(tmp_path: Path) -> 
                 met = range(80) if name else (*range(0, 40)[:24], *range(40, 48))
                 scores = (ItemScore(f"i{n:02}", float((n < 40) == (name != "b")), "?") for n in met)
                 store.record(trial.id, "fit", Evaluation(scores=tuple(scores)))
-        found = [estimate(store, trial) for trial in store.trials(MAIN)]
-    assert all(each is not None and abs(each.score.score - 0.5) < 0.05 for each in found)
+        estimates = [estimate(store, trial) for trial in store.trials(MAIN)]
+    assert all(each is not None and abs(each.score.score - 0.5) < 0.05 for each in estimates)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.05, 1.0])
@@ -76,10 +76,10 @@ def test_scores_that_are_all_alike_leave_room_for_items_that_were_not_met(
     with begun(tmp_path / "run") as store:
         journey(store, Model(solves=lambda _, __: value)).run()
         trial = store.trials(MAIN)[0]
-        found, measured = estimate(store, trial), read_model_result(store, "it", trial).fit
+        estimates, measured = estimate(store, trial), read_model_result(store, "it", trial).fit
         print_trial(read_trial(store, "0"))
-    assert found is not None and measured is not None
-    each, share = found.score, 1 - 8 / 24
+    assert estimates is not None and measured is not None
+    each, share = estimates.score, 1 - 8 / 24
     assert each.score == pytest.approx(value) and each.n == 8
     assert each.low == pytest.approx(value - share * (value - measured.low))
     assert each.high == pytest.approx(value + share * (measured.high - value))
@@ -104,9 +104,11 @@ def test_the_search_tells_what_was_measured_beside_each_estimate(tmp_path: Path)
         trials = {trial.asked.number: trial.id for trial in store.trials(MAIN)}
         summary = summarize(store)
         shown = summary.to_json()
-    told = [each for each in events if each.kind == "told" and each.search == MAIN]
-    assert told and all(each.is_estimate and each.n_raw == 8 for each in told)
-    assert [each.raw for each in told] == [pytest.approx(raw[trials[each.done - 1]]) for each in told]
+    outcome_events = [each for each in events if each.kind == "told" and each.search == MAIN]
+    assert outcome_events and all(each.is_estimate and each.n_raw == 8 for each in outcome_events)
+    assert [each.raw for each in outcome_events] == [
+        pytest.approx(raw[trials[each.done - 1]]) for each in outcome_events
+    ]
     winner = shown["winner"]
     assert isinstance(winner, dict) and summary.winner is not None
     assert winner["estimate"]["raw"] == {"score": pytest.approx(raw[summary.winner.trial.id]), "n": 8}

@@ -12,9 +12,9 @@ ATLAS = RunLayers(names={"/z/ja": "ja", "/z/en": "math-en"}, layers={"ja": 6, "m
 
 def read(*hops: tuple[str, int, float], base: str | None = "/z/ja") -> NamedPath:
     path = tuple(Hop(model=model, layer=layer, scale=scale) for model, layer, scale in hops)
-    found = ATLAS.read(Recipe(merge_method="passthrough", path=path, base_model=base))
-    assert found is not None
-    return found
+    path_ = ATLAS.read(Recipe(merge_method="passthrough", path=path, base_model=base))
+    assert path_ is not None
+    return path_
 
 
 def own(model: str, *layers: int) -> list[tuple[str, int, float]]:

@@ -33,8 +33,8 @@ def run(folder: Path, baselines: tuple[str, ...], searches: Mapping[str, int]) -
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[RunStore]:
     names = ("base", "ja", "main", "12", "007", "uniform")
-    with run(tmp_path / "run", names, {"parameters": 5, MAIN: 12, "random": 3, "grid": 0}) as made:
-        yield made
+    with run(tmp_path / "run", names, {"parameters": 5, MAIN: 12, "random": 3, "grid": 0}) as run_store:
+        yield run_store
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_a_control_is_called_alike_in_tables_and_in_sentences() -> None:
         ("radnom:1", "Did you mean 'random'?"),
     ],
 )
-def test_an_unknown_one_says_what_there_is(store: RunStore, reference: str, remedy: str) -> None:
-    with pytest.raises(KingyoError) as told:
+def test_an_unknown_trial_lists_the_choices(store: RunStore, reference: str, remedy: str) -> None:
+    with pytest.raises(KingyoError) as error:
         find_trial(store, reference)
-    assert told.value.expected == (
+    assert error.value.expected == (
         "a number from 0 to 11 or parameters:0 to parameters:4 or random:0 to random:2 "
         "or one of base, ja, main, 12, 007, uniform"
     )
-    assert remedy in told.value.remedy
+    assert remedy in error.value.remedy
 
 
 @pytest.mark.parametrize("name", ["bred", "Bred", "winner"])

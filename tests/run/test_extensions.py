@@ -43,11 +43,11 @@ def more(
 ) -> Journey:
     """The journey of a run with the extensions that it stores."""
     assert isinstance(budget, Mapping)
-    built = build("random", AXES, 3, {}) if strategy == "random" else strategy
-    made = journey(store, model, built, rule, limits=limits_of(config(**budget).budget))
-    main, control = made.searches
+    proposer = build("random", AXES, 3, {}) if strategy == "random" else strategy
+    search_run = journey(store, model, proposer, rule, limits=limits_of(config(**budget).budget))
+    main, control = search_run.searches
     main = replace(main, description={"screen": asdict(main.screen)})
-    return replace(made, searches=with_extensions([main, replace(control, like=(MAIN,))], store))
+    return replace(search_run, searches=with_extensions([main, replace(control, like=(MAIN,))], store))
 
 
 def finished(folder: Path, strategy: str = "ga", rule: str = "some", candidates: int = 10) -> None:
@@ -60,15 +60,15 @@ def genomes(store: RunStore, search: str = MAIN) -> list[object]:
 
 
 @pytest.mark.parametrize("strategy", ["item-gp", "cma-es", "ga"])
-def test_the_search_goes_on_as_if_it_had_had_the_budget(tmp_path: Path, strategy: str) -> None:
+def test_an_extended_search_equals_one_with_the_full_budget(tmp_path: Path, strategy: str) -> None:
     finished(tmp_path / "whole", strategy, candidates=20)
     with RunStore.read(tmp_path / "whole") as store:
-        wanted = genomes(store), genomes(store, "random")
+        expected = genomes(store), genomes(store, "random")
     finished(tmp_path / "run", strategy)
     with RunStore.open(tmp_path / "run") as store:
         extend(store, settings_of(config(**FIRST)), MORE)
         more(store, Model(some_fail), strategy).run()
-        assert (genomes(store), genomes(store, "random")) == wanted
+        assert (genomes(store), genomes(store, "random")) == expected
         assert store.status() == "finished"
 
 
@@ -82,7 +82,7 @@ def test_killed_anywhere_in_an_extension_it_ends_the_same(tmp_path: Path, rule: 
     whole = Model(some_fail)
     with RunStore.open(tmp_path / "whole") as store:
         more(store, whole, rule=rule, budget=budget).run()
-        wanted = facts(store), [(each.trial, len(each.after)) for each in readings_of_test(store)]
+        expected = facts(store), [(each.trial, len(each.after)) for each in readings_of_test(store)]
     assert len(whole.asked) > 20
     for stop_after in range(0, len(whole.asked), 4):
         folder = shutil.copytree(tmp_path / "run", tmp_path / f"{stop_after}")
@@ -91,22 +91,25 @@ def test_killed_anywhere_in_an_extension_it_ends_the_same(tmp_path: Path, rule: 
             more(store, first, rule=rule, budget=budget).run()
         with RunStore.open(folder) as store:
             more(store, Model(some_fail, before=first), rule=rule, budget=budget).run()
-            assert (facts(store), [(e.trial, len(e.after)) for e in readings_of_test(store)]) == wanted
+            assert (facts(store), [(e.trial, len(e.after)) for e in readings_of_test(store)]) == expected
 
 
-def test_a_search_without_generations_goes_on_too(tmp_path: Path) -> None:
+def test_a_search_without_generations_can_be_extended(tmp_path: Path) -> None:
     def one_by_one(store: RunStore, budget: object) -> Journey:
-        made = more(store, Model(some_fail), "item-gp", budget=budget)
-        return replace(made, searches=[replace(made.searches[0], is_asynchronous=True), *made.searches[1:]])
+        search_run = more(store, Model(some_fail), "item-gp", budget=budget)
+        return replace(
+            search_run,
+            searches=[replace(search_run.searches[0], is_asynchronous=True), *search_run.searches[1:]],
+        )
 
     with begun(tmp_path / "whole") as store:
         one_by_one(store, {"candidates": 20}).run()
-        wanted = genomes(store)
+        expected = genomes(store)
     with begun(tmp_path / "run") as store:
         one_by_one(store, FIRST).run()
         extend(store, settings_of(config(**FIRST)), MORE)
         one_by_one(store, FIRST).run()
-        assert genomes(store) == wanted
+        assert genomes(store) == expected
 
 
 def test_whole_numbers_are_told_without_decimals() -> None:
@@ -161,7 +164,7 @@ def heavier(recipe: Recipe, item: str) -> float:
     return float(float(recipe.sources[0].parameters["weight"]) > zlib.crc32(item.encode()) / 2**32)  # type: ignore[arg-type]
 
 
-def test_a_second_reading_of_test_is_marked(tmp_path: Path) -> None:
+def test_a_second_use_of_test_is_marked(tmp_path: Path) -> None:
     budget = {"candidates": 2}
     with begun(tmp_path / "run") as store:
         more(store, Model(solves=heavier), "random", budget=budget).run()
@@ -169,14 +172,19 @@ def test_a_second_reading_of_test_is_marked(tmp_path: Path) -> None:
         assert first is not None
         assert note_on_test(store) is None
         extend(store, settings_of(config(**budget)), {"candidates": 38})
-        said = note_on_test(store)
-        assert said is not None and f"for trial {first.asked.number} before" in said
+        message = note_on_test(store)
+        assert message is not None and f"for trial {first.asked.number} before" in message
         more(store, Model(solves=heavier), "random", budget=budget).run()
         winner = store.winner(MAIN)
         assert winner is not None and winner.id != first.id, "of 40 the heaviest is hardly among the first"
         assert [each.trial for each in readings_of_test(store)] == [first.asked.number, winner.asked.number]
-        said = note_on_test(store)
-        assert said is not None and "2 times" in said and "+38 candidates" in said and "unbiased" in said
+        message = note_on_test(store)
+        assert (
+            message is not None
+            and "2 times" in message
+            and "+38 candidates" in message
+            and "unbiased" in message
+        )
         assert read_extensions(store)[0].winners[MAIN] == first.id
 
 
@@ -217,9 +225,9 @@ def test_what_buys_no_candidate_is_refused_and_changes_nothing(
 
 def test_a_search_with_nothing_left_is_as_before(tmp_path: Path) -> None:
     def ended(store: RunStore) -> Journey:
-        made = more(store, Model(), budget={"candidates": 16})
-        grid = replace(made.searches[0], strategy=build("grid", AXES, 3, {"points": 2, "limit": 100}))
-        return replace(made, searches=[grid, *made.searches[1:]])
+        search_run = more(store, Model(), budget={"candidates": 16})
+        grid = replace(search_run.searches[0], strategy=build("grid", AXES, 3, {"points": 2, "limit": 100}))
+        return replace(search_run, searches=[grid, *search_run.searches[1:]])
 
     with begun(tmp_path / "run") as store:
         ended(store).run()

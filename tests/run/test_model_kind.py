@@ -190,13 +190,13 @@ def test_a_dry_run_tells_of_no_batch_where_the_kind_tells_nothing(run_yaml: Path
     assert line == "memory of cpu: 224 bytes for the live model; plus working memory"
 
 
-def test_a_dry_run_names_a_kind_that_tells_something_else(
+def test_a_dry_run_names_a_kind_with_wrong_memory(
     run_yaml: Path, kind: ModelKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(kind), "memory", lambda self, path, config, load: "much")
-    with pytest.raises(KingyoError, match="received 'much'") as told:
+    with pytest.raises(KingyoError, match="received 'much'") as error:
         estimate_memory(Run.open(load_config(run_yaml), run_yaml.parent))
-    assert told.value.argument == "kind of model perceptron"
+    assert error.value.argument == "kind of model perceptron"
 
 
 def test_its_models_are_bred_from_evolve_to_export(run_yaml: Path) -> None:
@@ -237,26 +237,26 @@ def kingyo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return run_forked(words, folder, {**ENV, "PYTHONPATH": os.pathsep.join((str(folder), *sys.path))})
 
 
-def test_a_run_yaml_says_the_kind_that_no_config_says(unnamed: Path) -> None:
+def test_a_run_yaml_can_name_the_kind(unnamed: Path) -> None:
     folder = unnamed.parent
     silent = kingyo(folder, "evolve", "run.yaml")
     assert silent.returncode == 1 and "received models of kind causal-lm" in silent.stderr
-    own = "perceptron.py:PERCEPTRON"
+    kind_reference = "perceptron.py:PERCEPTRON"
     for words in (
-        ["evolve", named(unnamed, own), "--dry-run"],
-        ["evolve", named(unnamed, f"{own}\nrunner: processes"), "--run", "run"],
+        ["evolve", named(unnamed, kind_reference), "--dry-run"],
+        ["evolve", named(unnamed, f"{kind_reference}\nrunner: processes"), "--run", "run"],
         ["resume", "run"],
         ["export", "run", "out"],
         ["evaluate", "out", "run"],
         ["evaluate", "out", "named.yaml"],
-        ["evaluate", "out", "out/task.yaml", "--kind", own],
+        ["evaluate", "out", "out/task.yaml", "--kind", kind_reference],
     ):
         done = kingyo(folder, *words)
         assert done.returncode == 0, (words, done.stderr)
     assert kingyo(folder, "evaluate", "out", "out/task.yaml").returncode == 1
 
 
-def test_a_kind_that_is_unknown_or_does_not_take_the_models_ends_all_before_it_begins(unnamed: Path) -> None:
+def test_an_unusable_kind_ends_the_run_before_it_starts(unnamed: Path) -> None:
     folder = unnamed.parent
     llama(folder / "llama")
     (folder / "task.yaml").write_text("{data: rows.jsonl, prompt: '{numbers}', answer: label, grader: exact}")
@@ -270,14 +270,14 @@ def test_a_kind_that_is_unknown_or_does_not_take_the_models_ends_all_before_it_b
         done = kingyo(folder, *words)
         assert done.returncode == 1, words
         assert "received 'causal-ml'. Did you mean 'causal-lm'?" in done.stderr, (words, done.stderr)
-    own = "perceptron.py:PERCEPTRON"
+    kind_reference = "perceptron.py:PERCEPTRON"
     unnamed.write_text(unnamed.read_text().replace("nowhere", "llama"))
     for words, model in (
-        (["evolve", named(unnamed, own), "--run", "run"], "other"),
+        (["evolve", named(unnamed, kind_reference), "--run", "run"], "other"),
         (["evolve", "named.yaml", "--dry-run"], "other"),
-        (["evaluate", "llama", "task.yaml", "--kind", own], "llama"),
-        (["chat", "llama", "--kind", own], "llama"),
-        (["layers", "llama", "--task", "task.yaml", "--kind", own], "llama"),
+        (["evaluate", "llama", "task.yaml", "--kind", kind_reference], "llama"),
+        (["chat", "llama", "--kind", kind_reference], "llama"),
+        (["layers", "llama", "--task", "task.yaml", "--kind", kind_reference], "llama"),
     ):
         done = kingyo(folder, *words)
         assert done.returncode == 1, words
@@ -321,14 +321,16 @@ def test_a_run_stores_the_version_of_the_plug_in_of_its_kind(run_yaml: Path) -> 
 
 
 def test_a_run_stores_the_file_of_its_kind(unnamed: Path) -> None:
-    folder, own = unnamed.parent, unnamed.parent / "perceptron.py"
-    own.write_text(own.read_text().replace("libraries = ()", "libraries = ('pyyaml', 'not-installed')"))
+    folder, kind_file = unnamed.parent, unnamed.parent / "perceptron.py"
+    kind_file.write_text(
+        kind_file.read_text().replace("libraries = ()", "libraries = ('pyyaml', 'not-installed')")
+    )
     done = kingyo(folder, "evolve", named(unnamed, "perceptron.py:PERCEPTRON"), "--run", "run")
     assert done.returncode == 0, done.stderr
     versions, code = made_with(folder / "run")
-    assert code["perceptron.py"] == sha256(own.read_bytes()).hexdigest() and "safetensors" in versions
+    assert code["perceptron.py"] == sha256(kind_file.read_bytes()).hexdigest() and "safetensors" in versions
     assert versions["pyyaml"] == version("pyyaml") and "not-installed" not in versions
-    own.write_text(own.read_text() + "\n# another line\n")
+    kind_file.write_text(kind_file.read_text() + "\n# another line\n")
     done = kingyo(folder, "resume", "run")
     assert done.returncode == 1
     assert done.stderr.startswith("Error: perceptron.py: expected what the run's scores were made with")

@@ -112,14 +112,14 @@ UNHASHED = {
 
 
 def test_all_code_that_scoring_imports_is_hashed() -> None:
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = [PACKAGE / "runners" / "evaluate.py", PACKAGE / "models" / "language_model.py"]
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in files:
+            files.add(path)
             waiting += [each for each in modules_imported(path) if each.is_file()]
-    names = {str(path.relative_to(PACKAGE)) for path in found}
+    names = {str(path.relative_to(PACKAGE)) for path in files}
     hashed = {name for name in names if name in SCORING or name.split("/")[0] in SCORING}
     assert names - hashed == set(UNHASHED)
     rooms = {name.split("/")[0] for name in hashed}
@@ -190,10 +190,10 @@ def test_files_that_settings_of_own_strategies_kinds_and_graders_name_count(tmp_
         "space": "hybrid",
         "merge": {},
     }
-    wanted = {"kind.py", "prompt.txt", "ask.txt", "mine.py", "start.json", "paths.py", "known.json"}
-    for name in (*wanted, "items.jsonl"):
+    expected = {"kind.py", "prompt.txt", "ask.txt", "mine.py", "start.json", "paths.py", "known.json"}
+    for name in (*expected, "items.jsonl"):
         (tmp_path / name).touch()
-    assert set(scoring_code.user_code(parse_config(data, "run.yaml"), tmp_path)) == wanted
+    assert set(scoring_code.user_code(parse_config(data, "run.yaml"), tmp_path)) == expected
 
 
 def test_a_library_that_a_users_file_imports_is_a_version(tmp_path: Path) -> None:
@@ -216,8 +216,8 @@ def test_before_the_first_score_a_change_is_taken(tmp_path: Path) -> None:
         (tmp_path / "helper.py").write_text("one = 0.5\n")
         provenance.facts_cache(store.folder).touch()
         provenance.require_same_or_store(store, config(), tmp_path)
-        wanted = scoring_code.provenance_facts(config(), tmp_path)
-        assert {key: store.fact(key) for key in wanted} == wanted
+        expected = scoring_code.provenance_facts(config(), tmp_path)
+        assert {key: store.fact(key) for key in expected} == expected
         assert not provenance.facts_cache(store.folder).exists(), "measured by other code"
         assert renewals.renewals(store) == ()
 
@@ -253,7 +253,7 @@ def test_an_export_or_evaluation_with_other_versions_says_which_in_a_sentence(fi
     )
 
 
-def test_accepted_changes_are_told_by_show_and_in_the_order_of_accepting(finished: RunStore) -> None:
+def test_show_lists_accepted_changes_in_order(finished: RunStore) -> None:
     folder = finished.folder.parent
     assert renewals.accept_changes(finished, config(), folder) is None
     changed(finished, "transformers", "0.0.old")
@@ -264,20 +264,20 @@ def test_accepted_changes_are_told_by_show_and_in_the_order_of_accepting(finishe
     first, second = summarize(finished).renewals
     assert "different versions: transformers 0.0.old, then " in str(first)
     assert list(second.changes) == ["helper.py"]
-    told = cast(
+    renewal = cast(
         "list[dict[str, object]]", json.loads(json.dumps(summarize(finished).to_json()))["accepted_changes"]
     )
-    assert [list(cast("dict[str, object]", each["changes"])) for each in told] == [
+    assert [list(cast("dict[str, object]", each["changes"])) for each in renewal] == [
         ["transformers"],
         ["helper.py"],
     ]
-    assert all(each["when"] for each in told)
+    assert all(each["when"] for each in renewal)
 
 
 def test_scored_again_a_run_ends_as_a_fresh_one_and_keeps_its_log(tmp_path: Path, finished: RunStore) -> None:
     with begun(tmp_path, "fresh") as store:
         journey(store, Model(solves=other)).run()
-        wanted, keys = facts(store), fact_keys(store.folder)
+        expected, keys = facts(store), fact_keys(store.folder)
     before = facts(finished)
     changed(finished, "transformers", "0.0.old")
     changed(finished, "torch", "0.0.old")
@@ -286,14 +286,14 @@ def test_scored_again_a_run_ends_as_a_fresh_one_and_keeps_its_log(tmp_path: Path
     renewals.score_again(finished, config(), tmp_path)
     assert finished.status() == "running" and finished.trials() == []
     journey(finished, Model(solves=other)).run()
-    assert facts(finished) == wanted
+    assert facts(finished) == expected
     assert fact_keys(finished.folder) == {*keys, "rescored", "extensions"}
-    (told,) = summarize(finished).renewals
-    assert list(told.changes) == ["transformers"] and told.archive == "run-before-1.db"
+    (renewal,) = summarize(finished).renewals
+    assert list(renewal.changes) == ["transformers"] and renewal.archive == "run-before-1.db"
     assert "Test had been read before" in (summarize(finished).test_note or "")
     archive = tmp_path / "archive"
     archive.mkdir()
-    shutil.copy(finished.folder / told.archive, archive / "run.db")
+    shutil.copy(finished.folder / renewal.archive, archive / "run.db")
     with RunStore.read(archive) as store:
         assert facts(store) == before
         assert len(cast("list[object]", store.fact("accepted_changes"))) == 1
@@ -316,18 +316,18 @@ def test_a_rescored_extension_belongs_to_the_budget_and_is_not_taken_back(finish
     renewals.score_again(finished, config(), folder)
     assert undo_extension(finished) is None
     assert [each.more for each in read_extensions(finished)] == before
-    made = journey(finished, Model())
-    made = replace(made, searches=with_extensions(made.searches, finished))
-    assert made.searches[0].limits.item_evaluations == 24 * 12 + 48
-    made.run()
+    search_run = journey(finished, Model())
+    search_run = replace(search_run, searches=with_extensions(search_run.searches, finished))
+    assert search_run.searches[0].limits.item_evaluations == 24 * 12 + 48
+    search_run.run()
     undo_if_unused(finished)
     assert finished.status() == "finished"
 
 
 def test_a_run_without_differences_can_be_scored_again(finished: RunStore) -> None:
     before = facts(finished)
-    told = renewals.score_again(finished, config(), finished.folder.parent)
-    assert told.changes == {} and "with the same versions" in str(told)
+    renewal = renewals.score_again(finished, config(), finished.folder.parent)
+    assert renewal.changes == {} and "with the same versions" in str(renewal)
     journey(finished, Model()).run()
     assert facts(finished) == before
     assert renewals.score_again(finished, config(), finished.folder.parent).archive == "run-before-2.db"
@@ -379,15 +379,15 @@ def test_seeds_of_other_versions_do_not_stand_beside_each_other(tmp_path: Path) 
     with begun(tmp_path, "seed-1") as store:
         journey(store, Model()).run()
         changed(store, "torch", "0.0.old")
-    made = scoring_code.provenance_facts(config(), tmp_path)
+    facts_ = scoring_code.provenance_facts(config(), tmp_path)
     with pytest.raises(KingyoError, match=r"seed-1: torch: .*0\.0\.old") as error:
-        require_same_setup(tmp_path, made)
+        require_same_setup(tmp_path, facts_)
     assert "seed-1 --rescore" in error.value.remedy
     with RunStore.open(tmp_path / "seed-1") as store:
         renewals.accept_changes(store, config(), tmp_path)
     with pytest.raises(KingyoError, match=r"helper\.py"):
         require_same_setup(
-            tmp_path, {**made, "code": {"helper.py": "a file that the other seed did not have"}}
+            tmp_path, {**facts_, "code": {"helper.py": "a file that the other seed did not have"}}
         )
     with begun(tmp_path, "seed-2") as store:
         assert scores_of_other_seed(store) == {}, "of these scores some were made with other versions"

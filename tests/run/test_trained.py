@@ -43,11 +43,11 @@ def add(store: RunStore, search: str, name: str | None, solved: dict[str, int]) 
     weight = float(len(store.trials()))
     recipe = Recipe(merge_method="linear", sources=(Source(model="m", parameters={"weight": weight}),))
     trial = store.add_trials(search, 0, [new_trial(Trial(number=number, genome=()), recipe, name)])[-1]
-    found = [
+    item_scores = [
         ItemScore(item.id, float(int(item.id.removeprefix(f"{item.task}/fit")) < solved[item.task]), "?")
         for item in SPLITS["fit"]
     ]
-    store.record(trial.id, "fit", Evaluation(scores=tuple(found)))
+    store.record(trial.id, "fit", Evaluation(scores=tuple(item_scores)))
 
 
 def test_the_best_parent_is_the_best_by_the_weights_of_the_tasks(tmp_path: Path) -> None:
@@ -56,13 +56,13 @@ def test_the_best_parent_is_the_best_by_the_weights_of_the_tasks(tmp_path: Path)
         assert best_parent(store, ("base", "a", "b"), stored_objectives(store)) == "a"
 
 
-def test_scores_are_told_by_the_weights_of_the_tasks(tmp_path: Path) -> None:
+def test_advice_uses_the_weights_of_the_tasks(tmp_path: Path) -> None:
     with begun(tmp_path / "broken", {"base": (0, 0), "a": (3, 3)}) as store:
         store.add_search(MAIN, {"method": "linear", "axes": []})
         for _ in range(6):
             add(store, MAIN, None, {"many": 0, "few": 0})
-        (said,) = (each for each in advise(store, summarize(store)) if each.kind == "broken")
-    assert "the best baseline 66.7 %" in said.what
+        (message,) = (each for each in advise(store, summarize(store)) if each.kind == "broken")
+    assert "the best baseline 66.7 %" in message.what
     with begun(tmp_path / "equal", {"base": (3, 3), "a": (3, 3)}) as store:
-        (said,) = (each for each in advise(store, summarize(store)) if each.kind == "equal")
-    assert "fit, 66.7 %" in said.what
+        (message,) = (each for each in advise(store, summarize(store)) if each.kind == "equal")
+    assert "fit, 66.7 %" in message.what

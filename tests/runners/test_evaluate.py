@@ -161,6 +161,6 @@ def test_candidates_of_a_user_task_have_an_hour_by_default(
         "budget": {"candidates": 2},
         "timeout": timeout,
     }
-    given = {key: value for key, value in settings.items() if value is not None}
-    given["task"] = {key: value for key, value in task.items() if value is not None}
-    assert candidate_timeout(parse_config(given, "run.yaml")) == seconds
+    inputs = {key: value for key, value in settings.items() if value is not None}
+    inputs["task"] = {key: value for key, value in task.items() if value is not None}
+    assert candidate_timeout(parse_config(inputs, "run.yaml")) == seconds

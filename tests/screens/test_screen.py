@@ -174,28 +174,28 @@ def chosen(settings: ScreenSettings, before: Responses, numbers: range = range(6
 
 
 def test_informative_items_are_neither_too_easy_nor_too_hard() -> None:
-    found = chosen(ScreenSettings(items=16), history())
-    middle, ends = found[28:46].mean(), np.concatenate([found[:8], found[-8:]]).mean()
+    items = chosen(ScreenSettings(items=16), history())
+    middle, ends = items[28:46].mean(), np.concatenate([items[:8], items[-8:]]).mean()
     assert middle > 4 * ends
-    assert found.sum() == pytest.approx(16)
-    assert (found > 0).mean() > 0.9, "every item has a chance"
+    assert items.sum() == pytest.approx(16)
+    assert (items > 0).mean() > 0.9, "every item has a chance"
 
 
 def test_random_items_are_any() -> None:
-    found = chosen(ScreenSettings(items=16, choose="random"), history())
-    assert abs(found[28:46].mean() - 0.25) < 0.06
-    assert abs(np.concatenate([found[:8], found[-8:]]).mean() - 0.25) < 0.06
+    items = chosen(ScreenSettings(items=16, choose="random"), history())
+    assert abs(items[28:46].mean() - 0.25) < 0.06
+    assert abs(np.concatenate([items[:8], items[-8:]]).mean() - 0.25) < 0.06
 
 
 def test_racing_compares_on_items_that_are_any_unless_asked_otherwise() -> None:
-    evenly, told = (
+    evenly, informative = (
         ScreenSettings(items=16, rule="racing"),
         ScreenSettings(items=16, rule="racing", choose="informative"),
     )
     assert np.array_equal(
         chosen(evenly, history()), chosen(ScreenSettings(items=16, choose="random"), history())
     )
-    assert np.array_equal(chosen(told, history()), chosen(ScreenSettings(items=16), history()))
+    assert np.array_equal(chosen(informative, history()), chosen(ScreenSettings(items=16), history()))
 
 
 def test_with_nothing_known_informative_is_random() -> None:

@@ -14,14 +14,14 @@ def test_groups_all_over_the_model_have_no_place(how: str) -> None:
 
 
 def test_blocks_lie_at_their_middles_between_embedding_and_head() -> None:
-    found = group_positions(LAYOUT, "block")
-    assert (found["embedding"], found["head"]) == (0, 1)
-    assert [found[f"block.{i}"] for i in range(12)] == pytest.approx([(i + 0.5) / 12 for i in range(12)])
+    positions = group_positions(LAYOUT, "block")
+    assert (positions["embedding"], positions["head"]) == (0, 1)
+    assert [positions[f"block.{i}"] for i in range(12)] == pytest.approx([(i + 0.5) / 12 for i in range(12)])
 
 
 def test_parts_of_a_block_share_its_place() -> None:
-    found = group_positions(LAYOUT, "block+kind")
-    assert found["block.3.attention"] == found["block.3.mlp"] == pytest.approx(3.5 / 12)
+    positions = group_positions(LAYOUT, "block+kind")
+    assert positions["block.3.attention"] == positions["block.3.mlp"] == pytest.approx(3.5 / 12)
 
 
 def test_spans_lie_at_their_middles() -> None:
@@ -30,9 +30,9 @@ def test_spans_lie_at_their_middles() -> None:
 
 
 def test_axes_carry_the_place_of_their_group() -> None:
-    found = {axis.name: axis.place for axis in space(groups="block").axes}
-    assert found["density/ja/block.11"] == pytest.approx(11.5 / 12)
-    assert found["weight/maths/head"] == 1
+    positions = {axis.name: axis.place for axis in space(groups="block").axes}
+    assert positions["density/ja/block.11"] == pytest.approx(11.5 / 12)
+    assert positions["weight/maths/head"] == 1
 
 
 def test_a_model_without_blocks_has_no_places() -> None:

@@ -83,15 +83,15 @@ def test_a_known_point_has_the_weights_of_its_model(
     assert set(points) == set(known)
     references = {name: models[name].reference for name in NAMES}
     for name, genome in points.items():
-        wanted = (
+        expected = (
             uniform_recipe(references, None, None)
             if name == "uniform"
             else parent_recipe(references[name], None)
         )
-        found, model = tensors(searched.decode(genome), models), tensors(wanted, models)
-        assert found.keys() == model.keys()
+        result, model = tensors(searched.decode(genome), models), tensors(expected, models)
+        assert result.keys() == model.keys()
         for tensor, values_of_it in model.items():
-            torch.testing.assert_close(found[tensor], values_of_it, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(result[tensor], values_of_it, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -108,16 +108,16 @@ def test_a_known_point_has_the_weights_of_its_model(
         ("slerp", {}),
     ],
 )
-def test_where_no_point_is_a_model_none_is_known(
+def test_known_points_are_empty_if_no_point_is_a_model(
     models: dict[str, Checkpoint], method: str, values: dict[str, float | bool | Bounds]
 ) -> None:
-    given = {"weight": WEIGHT, **values} if method not in ("della", "slerp") else values
-    assert space(models, method, **given).known_points() == {}
+    parameters = {"weight": WEIGHT, **values} if method not in ("della", "slerp") else values
+    assert space(models, method, **parameters).known_points() == {}
 
 
 def test_points_beyond_the_bounds_are_left_out(models: dict[str, Checkpoint]) -> None:
-    found = space(models, "task_arithmetic", weight=Bounds(low=0, high=0.9)).known_points()
-    assert set(found) == {"uniform"}
+    known = space(models, "task_arithmetic", weight=Bounds(low=0, high=0.9)).known_points()
+    assert set(known) == {"uniform"}
     assert space(models, "task_arithmetic", weight=Bounds(low=0.5, high=1)).known_points() == {}
 
 

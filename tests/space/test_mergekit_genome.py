@@ -23,8 +23,8 @@ def first(found: MergekitGenome) -> tuple[float, ...]:
 
 
 def test_genes_lie_by_group_model_set_and_parameter() -> None:
-    found = space(layer_granularity=2, filters=("mlp",))
-    names = [axis.name for axis in found.axes]
+    search_space = space(layer_granularity=2, filters=("mlp",))
+    names = [axis.name for axis in search_space.axes]
     assert names[:5] == [
         "weight/ja/layers.0.mlp",
         "density/ja/layers.0.mlp",
@@ -33,7 +33,7 @@ def test_genes_lie_by_group_model_set_and_parameter() -> None:
         "weight/maths/layers.0.mlp",
     ]
     assert len(names) == 2 * 3 * 2 * 2
-    assert {axis.place for axis in found.axes} == {0.25, 0.75}
+    assert {axis.place for axis in search_space.axes} == {0.25, 0.75}
     assert {axis.place for axis in space().axes} == {None}
 
 
@@ -59,8 +59,8 @@ def test_negative_weights_count_by_their_size_unless_they_are_allowed() -> None:
 
 
 def test_smooth_values_are_gradients() -> None:
-    found = space("linear", base=None, layer_granularity=2, smooth=True, filters=("mlp",))
-    recipe = found.decode(tuple(i / 10 for i in range(12)))
+    search_space = space("linear", base=None, layer_granularity=2, smooth=True, filters=("mlp",))
+    recipe = search_space.decode(tuple(i / 10 for i in range(12)))
     assert recipe.sources[0].parameters["weight"] == (
         Conditional(filter="mlp", value=(0.0, 0.6)),
         Conditional(filter=None, value=(0.1, 0.7)),

@@ -13,14 +13,14 @@ GROUPS = ["one", "kind", "block", "layers:3", "block+kind"]
 
 
 def test_axes_of_one_group_are_parameter_and_source() -> None:
-    found = space(weight=Bounds(low=0, high=1), density=Bounds(low=0.1, high=1, start=0.9))
-    assert [axis.name for axis in found.axes] == [
+    search_space = space(weight=Bounds(low=0, high=1), density=Bounds(low=0.1, high=1, start=0.9))
+    assert [axis.name for axis in search_space.axes] == [
         "weight/ja/all",
         "weight/maths/all",
         "density/ja/all",
         "density/maths/all",
     ]
-    assert [axis.first for axis in found.axes] == [0.5, 0.5, 0.9, 0.9]
+    assert [axis.first for axis in search_space.axes] == [0.5, 0.5, 0.9, 0.9]
 
 
 def test_methods_say_what_is_searched_by_default() -> None:
@@ -31,10 +31,14 @@ def test_methods_say_what_is_searched_by_default() -> None:
 @pytest.mark.parametrize("groups", GROUPS)
 @given(data=st.data())
 def test_each_gene_reaches_exactly_the_tensors_of_its_group(groups: str, data: st.DataObject) -> None:
-    found = space("task_arithmetic", groups, weight=Bounds(low=-1, high=2))
-    genome = tuple(data.draw(st.lists(st.floats(-1, 2), min_size=len(found.axes), max_size=len(found.axes))))
-    genes = {axis.name: gene for axis, gene in zip(found.axes, genome, strict=True)}
-    recipe = found.decode(genome)
+    search_space = space("task_arithmetic", groups, weight=Bounds(low=-1, high=2))
+    genome = tuple(
+        data.draw(
+            st.lists(st.floats(-1, 2), min_size=len(search_space.axes), max_size=len(search_space.axes))
+        )
+    )
+    genes = {axis.name: gene for axis, gene in zip(search_space.axes, genome, strict=True)}
+    recipe = search_space.decode(genome)
     for group, tensors in LAYOUT.groups(groups).items():
         for tensor in tensors:
             for source, merged in zip(SOURCES, recipe.sources, strict=True):
@@ -44,16 +48,16 @@ def test_each_gene_reaches_exactly_the_tensors_of_its_group(groups: str, data: s
 
 
 def test_a_recipe_survives_its_yaml_and_its_dict() -> None:
-    found = space(groups="block")
-    recipe = found.decode(tuple(axis.first for axis in found.axes))
+    search_space = space(groups="block")
+    recipe = search_space.decode(tuple(axis.first for axis in search_space.axes))
     assert Recipe.from_dict(recipe.to_dict()) == recipe
     assert recipe.seed == 7
 
 
 def test_fixed_values_go_to_the_recipe_and_have_no_axis() -> None:
-    found = space(density=0.4, normalize=True, weight=Bounds(low=0, high=1))
-    assert {axis.name.split("/")[0] for axis in found.axes} == {"weight"}
-    recipe = found.decode((0.1, 0.2))
+    search_space = space(density=0.4, normalize=True, weight=Bounds(low=0, high=1))
+    assert {axis.name.split("/")[0] for axis in search_space.axes} == {"weight"}
+    recipe = search_space.decode((0.1, 0.2))
     assert recipe.parameters == {"density": 0.4, "normalize": True}
 
 
@@ -93,21 +97,21 @@ def test_what_cannot_be_searched_is_said(values: dict[str, float | bool | Bounds
 
 
 def test_powers_of_ten_are_searched_evenly() -> None:
-    found = space("nearswap", groups="kind")
-    (axis, *_) = found.axes
+    search_space = space("nearswap", groups="kind")
+    (axis, *_) = search_space.axes
     assert (axis.name, axis.low, axis.high) == ("log10 t/embedding", -5, -1)
     assert axis.first == pytest.approx(-3)
-    recipe = found.decode((-2.0,) * len(found.axes))
+    recipe = search_space.decode((-2.0,) * len(search_space.axes))
     assert look_up((recipe.parameters,), "t", TENSORS[0], 0.0) == pytest.approx(0.01)
-    assert found.searched["t"].first == pytest.approx(1e-3)
+    assert search_space.searched["t"].first == pytest.approx(1e-3)
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
 def test_whole_numbers_are_searched_as_such() -> None:
-    found = space("karcher", max_iter=Bounds(low=1, high=10))
-    (axis,) = found.axes
+    search_space = space("karcher", max_iter=Bounds(low=1, high=10))
+    (axis,) = search_space.axes
     assert (axis.kind, axis.low, axis.high, axis.first) == ("int", 1, 10, 5)
-    assert found.decode((7.0,)).parameters == {"max_iter": 7.0}
+    assert search_space.decode((7.0,)).parameters == {"max_iter": 7.0}
 
 
 def test_a_genome_of_the_wrong_length_is_refused() -> None:

@@ -23,7 +23,7 @@ def whole(
     base: str | None = "models/base",
     **values: float | bool | Bounds,
 ) -> RecipeSpace:
-    found = [METHODS.get(name) for name in methods]
+    searched_methods = [METHODS.get(name) for name in methods]
     return RecipeSpace(
         parts=tuple(
             ParameterSpace(
@@ -37,7 +37,9 @@ def whole(
                 seed=7,
                 is_part=True,
             )
-            for name, method, own in zip(methods, found, assign_values(found, values), strict=True)
+            for name, method, own in zip(
+                methods, searched_methods, assign_values(searched_methods, values), strict=True
+            )
         ),
         choice=choice,
     )
@@ -45,9 +47,9 @@ def whole(
 
 def genome(space: RecipeSpace, **genes: float) -> Genome:
     """The first point, with genes by the names of their axes (`__` for `/`)."""
-    given = {name.replace("__", "/"): gene for name, gene in genes.items()}
-    assert given.keys() <= {axis.name for axis in space.axes}
-    return tuple(given.get(axis.name, axis.first) for axis in space.axes)
+    parameters = {name.replace("__", "/"): gene for name, gene in genes.items()}
+    assert parameters.keys() <= {axis.name for axis in space.axes}
+    return tuple(parameters.get(axis.name, axis.first) for axis in space.axes)
 
 
 def points(axes: tuple[Axis, ...]) -> st.SearchStrategy[Genome]:
@@ -66,61 +68,65 @@ def used(recipe: Recipe) -> list[str]:
 
 
 def test_methods_share_the_axes_of_parameters_with_the_same_bounds() -> None:
-    found = whole("linear", "ties", "dare_ties")
-    names = [axis.name for axis in found.axes]
+    search_space = whole("linear", "ties", "dare_ties")
+    names = [axis.name for axis in search_space.axes]
     assert names == ["method"] + [f"{what}/{who}/all" for what in ("weight", "density") for who in SOURCES]
-    method = found.axes[0]
+    method = search_space.axes[0]
     assert (method.kind, method.choices, method.first) == ("categorical", ("linear", "ties", "dare_ties"), 0)
 
 
 def test_a_parameter_with_other_bounds_has_axes_of_its_own() -> None:
-    found = {axis.name: axis for axis in whole("ties", "dare_ties", "tsv", "iso_c").axes}
-    assert found["weight(ties)/ja/all"].high == 1
-    assert found["weight(tsv)/ja/all"].high == 1.5
-    assert "density/ja/all" in found
-    assert sum(name.startswith("weight") for name in found) == 2 * len(SOURCES)
-    given = whole("ties", "tsv", weight=Bounds(low=0, high=1))
-    assert "weight/ja/all" in {axis.name for axis in given.axes}
+    axes = {axis.name: axis for axis in whole("ties", "dare_ties", "tsv", "iso_c").axes}
+    assert axes["weight(ties)/ja/all"].high == 1
+    assert axes["weight(tsv)/ja/all"].high == 1.5
+    assert "density/ja/all" in axes
+    assert sum(name.startswith("weight") for name in axes) == 2 * len(SOURCES)
+    narrow = whole("ties", "tsv", weight=Bounds(low=0, high=1))
+    assert "weight/ja/all" in {axis.name for axis in narrow.axes}
 
 
 def test_decoding_uses_what_the_chosen_method_has() -> None:
-    found = whole("linear", "ties", "dare_ties", "model_stock")
-    linear = found.decode(genome(found, method=0, weight__ja__all=0.3, density__ja__all=0.2))
+    search_space = whole("linear", "ties", "dare_ties", "model_stock")
+    linear = search_space.decode(genome(search_space, method=0, weight__ja__all=0.3, density__ja__all=0.2))
     assert linear.merge_method == "linear"
     assert linear.sources[0].parameters == {"weight": 0.3}
     assert linear.seed == 0
-    dare = found.decode(genome(found, method=2, weight__ja__all=0.3, density__ja__all=0.2))
+    dare = search_space.decode(genome(search_space, method=2, weight__ja__all=0.3, density__ja__all=0.2))
     assert dare.sources[0].parameters == {"weight": 0.3, "density": 0.2}
     assert dare.seed == 7
-    assert found.decode(genome(found, method=3)).merge_method == "model_stock"
+    assert search_space.decode(genome(search_space, method=3)).merge_method == "model_stock"
 
 
 @given(data=st.data())
 def test_genomes_that_differ_in_inactive_genes_are_one_recipe(data: st.DataObject) -> None:
-    found = whole(*ALL, choice=SourceChoice(at_least=2))
-    one, other = data.draw(points(found.axes)), data.draw(points(found.axes))
-    part = found.parts[round(one[0])]
+    search_space = whole(*ALL, choice=SourceChoice(at_least=2))
+    one, other = data.draw(points(search_space.axes)), data.draw(points(search_space.axes))
+    part = search_space.parts[round(one[0])]
     has = {each.name for each in part.method.params}
-    recipe = found.decode(one)
+    recipe = search_space.decode(one)
     kept = set(used(recipe))
     mixed = tuple(
         a
         if axis.name.split("/")[0].split("(")[0] in {"method", "use", *has} - {"weight"}
         or axis.name.startswith("weight")
         else b
-        for axis, a, b in zip(found.axes, one, other, strict=True)
+        for axis, a, b in zip(search_space.axes, one, other, strict=True)
     )
-    assert found.decode(mixed).hash == recipe.hash
+    assert search_space.decode(mixed).hash == recipe.hash
     dropped = tuple(
         b if axis.name.startswith("density") and axis.name.split("/")[1] not in kept else a
-        for axis, a, b in zip(found.axes, one, other, strict=True)
+        for axis, a, b in zip(search_space.axes, one, other, strict=True)
     )
-    assert found.decode(dropped).hash == recipe.hash
+    assert search_space.decode(dropped).hash == recipe.hash
 
 
 def test_values_go_to_the_methods_that_have_them() -> None:
-    found = whole("linear", "task_arithmetic", "ties", density=0.4, weight=Bounds(low=-1, high=2))
-    assert [part.values.keys() for part in found.parts] == [{"weight"}, {"weight"}, {"weight", "density"}]
+    search_space = whole("linear", "task_arithmetic", "ties", density=0.4, weight=Bounds(low=-1, high=2))
+    assert [part.values.keys() for part in search_space.parts] == [
+        {"weight"},
+        {"weight"},
+        {"weight", "density"},
+    ]
     searched = whole("task_arithmetic", "ties", density=Bounds(low=0.1, high=0.5))
     assert [part.searched.keys() for part in searched.parts] == [{"weight"}, {"weight", "density"}]
     with pytest.raises(KingyoError, match=r"a parameter of linear, ties; received 'wieght'.*'weight'"):
@@ -128,58 +134,62 @@ def test_values_go_to_the_methods_that_have_them() -> None:
 
 
 def test_sources_without_a_gene_are_left_out() -> None:
-    found = whole("ties", choice=SourceChoice())
-    assert [axis.name for axis in found.axes[:3]] == ["use/ja", "use/maths", "use/poem"]
-    assert {axis.kind for axis in found.axes[:3]} == {"binary"}
-    assert used(found.decode(genome(found))) == ["ja", "maths", "poem"]
-    assert used(found.decode(genome(found, use__maths=0))) == ["ja", "poem"]
+    search_space = whole("ties", choice=SourceChoice())
+    assert [axis.name for axis in search_space.axes[:3]] == ["use/ja", "use/maths", "use/poem"]
+    assert {axis.kind for axis in search_space.axes[:3]} == {"binary"}
+    assert used(search_space.decode(genome(search_space))) == ["ja", "maths", "poem"]
+    assert used(search_space.decode(genome(search_space, use__maths=0))) == ["ja", "poem"]
 
 
-def test_of_too_many_those_with_the_largest_weights_stay() -> None:
-    found = whole("linear", choice=SourceChoice(at_most=2), weight=Bounds(low=-1, high=1))
+def test_with_too_many_sources_the_largest_weights_stay() -> None:
+    search_space = whole("linear", choice=SourceChoice(at_most=2), weight=Bounds(low=-1, high=1))
     weights = {"weight__ja__all": 0.2, "weight__maths__all": 0.5, "weight__poem__all": -0.9}
-    assert used(found.decode(genome(found, **weights))) == ["maths", "poem"]
-    assert used(found.decode(genome(found, **weights, use__poem=0))) == ["ja", "maths"]
+    assert used(search_space.decode(genome(search_space, **weights))) == ["maths", "poem"]
+    assert used(search_space.decode(genome(search_space, **weights, use__poem=0))) == ["ja", "maths"]
 
 
-def test_of_none_that_with_the_largest_weight_joins() -> None:
-    found = whole("linear", "model_stock", choice=SourceChoice())
+def test_without_sources_the_one_with_the_largest_weight_is_used() -> None:
+    search_space = whole("linear", "model_stock", choice=SourceChoice())
     nobody = {"use__ja": 0.0, "use__maths": 0.0, "use__poem": 0.0}
-    assert used(found.decode(genome(found, **nobody, weight__maths__all=0.9))) == ["maths"]
-    assert used(found.decode(genome(found, **nobody, method=1))) == ["ja", "maths"]
+    assert used(search_space.decode(genome(search_space, **nobody, weight__maths__all=0.9))) == ["maths"]
+    assert used(search_space.decode(genome(search_space, **nobody, method=1))) == ["ja", "maths"]
 
 
 def test_methods_that_take_few_sources_keep_the_strongest() -> None:
-    found = whole("linear", "nuslerp", "slerp", choice=SourceChoice())
-    assert used(found.decode(genome(found, method=1, weight__poem__all=1, weight__maths__all=0.9))) == [
+    search_space = whole("linear", "nuslerp", "slerp", choice=SourceChoice())
+    assert used(
+        search_space.decode(genome(search_space, method=1, weight__poem__all=1, weight__maths__all=0.9))
+    ) == [
         "maths",
         "poem",
     ]
-    assert used(found.decode(genome(found, method=2, use__ja=0))) == ["maths"]
+    assert used(search_space.decode(genome(search_space, method=2, use__ja=0))) == ["maths"]
 
 
 @pytest.mark.parametrize("groups", ["one", "block"])
 @given(data=st.data())
 def test_every_genome_keeps_every_limit(groups: str, data: st.DataObject) -> None:
-    found = whole("linear", "ties", "nuslerp", groups=groups, choice=SourceChoice(at_least=2, at_most=2))
-    recipe = found.decode(data.draw(points(found.axes)))
+    search_space = whole(
+        "linear", "ties", "nuslerp", groups=groups, choice=SourceChoice(at_least=2, at_most=2)
+    )
+    recipe = search_space.decode(data.draw(points(search_space.axes)))
     assert len(recipe.sources) == 2
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
 def test_the_base_as_a_source_counts_only_where_it_is_merged() -> None:
     sources = {"base": "models/base", **SOURCES}
-    found = whole("linear", "ties", sources=sources, choice=SourceChoice(at_most=2))
-    assert used(found.decode(genome(found))) == ["base", "ja"]
-    assert used(found.decode(genome(found, method=1))) == ["ja", "maths"]
+    search_space = whole("linear", "ties", sources=sources, choice=SourceChoice(at_most=2))
+    assert used(search_space.decode(genome(search_space))) == ["base", "ja"]
+    assert used(search_space.decode(genome(search_space, method=1))) == ["ja", "maths"]
     everyone = whole("linear", "ties", sources=sources)
     assert used(everyone.decode(genome(everyone, method=1))) == ["ja", "maths", "poem"]
 
 
 def test_a_choice_without_genes_keeps_the_budget() -> None:
-    found = whole("linear", choice=SourceChoice(at_most=1, is_open=False))
-    assert [axis.name for axis in found.axes] == [f"weight/{name}/all" for name in SOURCES]
-    assert used(found.decode((0.1, 0.2, 0.3))) == ["poem"]
+    search_space = whole("linear", choice=SourceChoice(at_most=1, is_open=False))
+    assert [axis.name for axis in search_space.axes] == [f"weight/{name}/all" for name in SOURCES]
+    assert used(search_space.decode((0.1, 0.2, 0.3))) == ["poem"]
 
 
 @pytest.mark.parametrize(
@@ -212,8 +222,8 @@ def test_nothing_to_search() -> None:
 
 
 def test_probes_try_every_method() -> None:
-    found = whole("ties", "linear", "tsv", choice=SourceChoice())
-    tried = [found.decode(each) for each in probes(found.axes)]
+    search_space = whole("ties", "linear", "tsv", choice=SourceChoice())
+    tried = [search_space.decode(each) for each in probes(search_space.axes)]
     assert [recipe.merge_method for recipe in tried] == ["ties", "linear", "tsv"]
     assert all(len(recipe.sources) == 3 for recipe in tried)
 

@@ -47,19 +47,19 @@ def decoded(axis: Axis, gene: float) -> float:
     ],
 )
 def test_what_a_gene_becomes(low: float, high: float, gene: float, wanted: float) -> None:
-    found = decoded(Axis(name="weight", low=low, high=high), gene)
-    assert found == pytest.approx(wanted, rel=1e-12, abs=0)
-    assert math.copysign(1, found) == 1 or found < 0  # no -0.0, which has another hash than 0.0
+    value = decoded(Axis(name="weight", low=low, high=high), gene)
+    assert value == pytest.approx(wanted, rel=1e-12, abs=0)
+    assert math.copysign(1, value) == 1 or value < 0  # no -0.0, which has another hash than 0.0
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.floats(0, 1))
 def test_no_gene_moves_far_or_out_and_twice_is_once(low: float, width: float, share: float) -> None:
     axis = Axis(name="weight", low=low, high=low + width)
     gene = min(axis.high, low + share * width)
-    found = decoded(axis, gene)
-    assert axis.low <= found <= axis.high
-    assert abs(found - gene) <= (axis.high - axis.low) / 2000 * (1 + 1e-6)
-    assert decoded(axis, found) == found
+    value = decoded(axis, gene)
+    assert axis.low <= value <= axis.high
+    assert abs(value - gene) <= (axis.high - axis.low) / 2000 * (1 + 1e-6)
+    assert decoded(axis, value) == value
 
 
 def test_genes_that_are_whole_numbers_stay() -> None:

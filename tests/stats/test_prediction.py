@@ -19,9 +19,9 @@ def _run(
     right = rng.random((k, n)) < 1 / (1 + np.exp(items[None, :] - abilities[:, None]))
     winner = int(right.mean(axis=1).argmax())
     test = (rng.random(n_test) < 1 / (1 + np.exp(rng.normal(0, 2, n_test) - abilities[winner]))).mean()
-    found = predict_winner(right.astype(float).tolist(), winner, n_test)
+    prediction = predict_winner(right.astype(float).tolist(), winner, n_test)
     plain = wilson(int(right[winner].sum()), n)
-    return found.low <= test <= found.high, plain.low <= test <= plain.high
+    return prediction.low <= test <= prediction.high, plain.low <= test <= plain.high
 
 
 @pytest.mark.parametrize(("n", "n_test"), [(40, 100), (100, 300), (300, 700)])
@@ -44,8 +44,8 @@ def test_the_interval_of_several_tasks_holds_its_level(
         winner = int(np.sum([rows.mean(axis=1) for rows in tasks], axis=0).argmax())
         test = np.average([(rng.random(n_test) < chance).mean() for chance in chances], weights=weights)
         rows, sizes = [each.tolist() for each in tasks], [n_test] * len(tasks)
-        found = predict_weighted_winner(rows, winner, sizes, list(weights))
-        inside += found.low <= test <= found.high
+        prediction = predict_weighted_winner(rows, winner, sizes, list(weights))
+        inside += prediction.low <= test <= prediction.high
     assert inside >= 0.92 * 200
 
 
@@ -53,15 +53,15 @@ def test_a_perfect_winner_of_several_tasks_may_be_perfect_on_test() -> None:
     rows = [[1.0] * 20, [1.0] * 18 + [0.0] * 2, [1.0] * 18 + [0.0] * 2]
     graded = [[1.0] * 20, [0.9, 1.0] * 10, [0.8, 1.0] * 10]
     for tasks in ([rows] * 3, [rows, [[1.0] * 20] * 3], [rows, graded]):
-        found = predict_weighted_winner(tasks, 0, [20] * len(tasks), [0.1] * len(tasks))
-        assert found.low < 0.9 < found.score <= found.high == 1.0
+        predictions = predict_weighted_winner(tasks, 0, [20] * len(tasks), [0.1] * len(tasks))
+        assert predictions.low < 0.9 < predictions.score <= predictions.high == 1.0
     assert predict_weighted_winner([rows], 0, [20], [3.0]) == predict_winner(rows, 0, 20)
 
 
 def test_the_plain_score_of_the_picked_one_does_not_hold_it() -> None:
     rng = np.random.default_rng(0)
-    found = [_run(rng, 0.0, 60, 2000, 30, 0.0) for _ in range(300)]
-    predicted, plain = np.mean(found, axis=0)
+    predictions = [_run(rng, 0.0, 60, 2000, 30, 0.0) for _ in range(300)]
+    predicted, plain = np.mean(predictions, axis=0)
     assert plain < 0.9 < predicted
 
 
@@ -69,8 +69,8 @@ def test_equals_are_drawn_to_their_mean_and_a_lone_leader_is_not() -> None:
     rng = np.random.default_rng(1)
     equal = (rng.random((8, 100)) < 0.5).astype(float)
     winner = int(equal.mean(axis=1).argmax())
-    found = predict_winner(equal.tolist(), winner, 100)
-    assert found.score - equal.mean() < 0.5 * (equal[winner].mean() - equal.mean())
+    prediction = predict_winner(equal.tolist(), winner, 100)
+    assert prediction.score - equal.mean() < 0.5 * (equal[winner].mean() - equal.mean())
     ahead = np.concatenate([np.ones((1, 100)), (rng.random((7, 100)) < 0.2).astype(float)])
     assert predict_winner(ahead.tolist(), 0, 100).score > 0.97
 
@@ -87,11 +87,11 @@ def test_one_finalist_one_item_constant_and_fractional_scores() -> None:
 
 @pytest.mark.parametrize("rows", [[[0.5] * 8], [[0.5] * 8, [0.5] * 8], [[0.5] * 8, [0.25] * 8]])
 def test_graded_scores_that_are_all_equal_promise_no_exact_test_score(rows: list[list[float]]) -> None:
-    found = predict_winner(rows, 0, 10)
-    assert found.score == 0.5
-    assert 0.1 < found.low < 0.4 and 0.6 < found.high < 0.9
+    prediction = predict_winner(rows, 0, 10)
+    assert prediction.score == 0.5
+    assert 0.1 < prediction.low < 0.4 and 0.6 < prediction.high < 0.9
     surer = predict_winner([row * 20 for row in rows], 0, 200)
-    assert found.low < surer.low < 0.5 < surer.high < found.high
+    assert prediction.low < surer.low < 0.5 < surer.high < prediction.high
 
 
 def test_scores_that_cannot_be_compared() -> None:

@@ -61,23 +61,23 @@ def test_interval_chooses_by_the_scores() -> None:
 @pytest.mark.parametrize(("right", "n"), [(8, 10), (0, 10), (10, 10), (81, 263)])
 def test_gaffke_of_right_or_wrong_scores_is_clopper_pearson(right: int, n: int) -> None:
     """The mean of 0/1 scores with such weights has a beta distribution."""
-    found = bounded_mean([1.0] * right + [0.0] * (n - right))
+    result = bounded_mean([1.0] * right + [0.0] * (n - right))
 
     def tail(p: float, least: int) -> float:
         return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(least, n + 1))
 
     if right:
-        assert tail(found.low, right) == pytest.approx(0.025, abs=0.005)
+        assert tail(result.low, right) == pytest.approx(0.025, abs=0.005)
     if right < n:
-        assert 1 - tail(found.high, right + 1) == pytest.approx(0.025, abs=0.005)
-    assert (right > 0 or found.low == 0.0) and (right < n or found.high == 1.0)
+        assert 1 - tail(result.high, right + 1) == pytest.approx(0.025, abs=0.005)
+    assert (right > 0 or result.low == 0.0) and (right < n or result.high == 1.0)
 
 
 def test_gaffke_is_close_to_the_normal_interval_on_many_scores() -> None:
     scores = list(np.random.default_rng(0).uniform(size=1000))
-    found, reach = interval(scores), 1.96 * float(np.std(scores)) / math.sqrt(1000)
-    assert (found.low, found.high) == pytest.approx(
-        (found.score - reach, found.score + reach), abs=reach * 0.1
+    result, reach = interval(scores), 1.96 * float(np.std(scores)) / math.sqrt(1000)
+    assert (result.low, result.high) == pytest.approx(
+        (result.score - reach, result.score + reach), abs=reach * 0.1
     )
 
 
@@ -117,8 +117,8 @@ def test_graded_scores_that_are_all_equal_leave_room_for_other_items(n: int) -> 
     """As much as Clopper and Pearson leave at their edges: none of n is other than the rest."""
     left = 1 - 0.025 ** (1 / n)
     for score in (0.1, 0.3, 0.5):
-        found = interval([score] * n)
-        assert (found.low, found.high) == pytest.approx(
+        result = interval([score] * n)
+        assert (result.low, result.high) == pytest.approx(
             (score - left * score, score + left * (1 - score)), abs=0.02
         )
         agree = _graded([score] * n, [score] * n).interval
@@ -128,29 +128,29 @@ def test_graded_scores_that_are_all_equal_leave_room_for_other_items(n: int) -> 
     assert interval([0.5] * n, level=0.5).low > interval([0.5] * n).low
 
 
-def test_nineteen_ones_and_one_score_near_one_are_no_certainty() -> None:
-    found = interval([1.0] * 19 + [0.99])
-    assert found.low < wilson(20, 20).low + 0.01 and found.high <= 1.0
+def test_nineteen_ones_and_one_score_near_one_leave_uncertainty() -> None:
+    result = interval([1.0] * 19 + [0.99])
+    assert result.low < wilson(20, 20).low + 0.01 and result.high <= 1.0
 
 
-def test_a_difference_on_2_of_140_items_is_no_certainty() -> None:
+def test_a_difference_on_2_of_140_items_is_uncertain() -> None:
     """Its interval was [-2.3, -0.3] points beside p = 0.5."""
-    found = _graded([0.5] * 138 + [0.1, 0.1], [0.5] * 138 + [0.5, 0.5])
-    assert found.interval.low < -0.02 < 0.01 < found.interval.high
-    assert found.p > 0.5
+    difference = _graded([0.5] * 138 + [0.1, 0.1], [0.5] * 138 + [0.5, 0.5])
+    assert difference.interval.low < -0.02 < 0.01 < difference.interval.high
+    assert difference.p > 0.5
 
 
 def test_a_limit_holds_a_score_beyond_the_bounds() -> None:
-    found = bounded_mean([-3.0, 0.5, 0.5])
-    assert found.low < -0.6 < found.high <= 1.0
+    result = bounded_mean([-3.0, 0.5, 0.5])
+    assert result.low < -0.6 < result.high <= 1.0
 
 
 def test_paired_difference_of_graded_scores_uses_the_pairs() -> None:
     rng = np.random.default_rng(0)
     hard = rng.uniform(0, 0.8, size=300)  # items differ much, the models little
-    found = _graded(list(hard + 0.1 + rng.normal(0, 0.02, 300)), list(hard))
-    assert 0.08 < found.interval.low < found.interval.score < found.interval.high < 0.12
-    assert found.interval.method == found.test == "gaffke" and found.p < 0.001
+    difference = _graded(list(hard + 0.1 + rng.normal(0, 0.02, 300)), list(hard))
+    assert 0.08 < difference.interval.low < difference.interval.score < difference.interval.high < 0.12
+    assert difference.interval.method == difference.test == "gaffke" and difference.p < 0.001
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
@@ -164,9 +164,9 @@ def test_interval_and_p_never_contradict_each_other(level: float, monkeypatch: p
             right[0] = np.where(rng.random(n) < 0.15, 1.0, right[1])
             graded = np.clip(right + rng.normal(0, 0.1, (2, n)), 0, 1)
             for tasks in ([tuple(right)], [tuple(graded)], [tuple(right), tuple(graded)]):
-                found = paired_difference(tasks, [1.0, 2.0][: len(tasks)], level=level)
-                differs = not found.interval.low <= 0 <= found.interval.high
-                assert differs == (found.p <= 1 - level), (found, tasks)
+                difference = paired_difference(tasks, [1.0, 2.0][: len(tasks)], level=level)
+                differs = not difference.interval.low <= 0 <= difference.interval.high
+                assert differs == (difference.p <= 1 - level), (difference, tasks)
                 verdicts.add(differs)
     assert verdicts == {True, False}
 
@@ -200,13 +200,13 @@ def test_sign_flips_agree_with_the_exact_test_where_there_is_one() -> None:
 def test_sign_flips_hold_their_level_and_see_a_difference() -> None:
     """Two tasks of weights 1 and 3: among equals 5 % below 0.05, whatever the weights; a gain is seen."""
     rng = np.random.default_rng(0)
-    found = {0.0: list[float](), 0.15: list[float]()}
-    for gain, p_values in found.items():
+    result = {0.0: list[float](), 0.15: list[float]()}
+    for gain, p_values in result.items():
         for _ in range(400):
             tasks = [list(rng.normal(gain, 0.4, 40)), list(rng.normal(gain, 0.2, 15))]
             p_values.append(sign_flips(tasks, [1.0, 3.0], flips=500))
-    assert 0.03 < np.mean(np.array(found[0.0]) < 0.05) < 0.075
-    assert np.mean(np.array(found[0.15]) < 0.05) > 0.9
+    assert 0.03 < np.mean(np.array(result[0.0]) < 0.05) < 0.075
+    assert np.mean(np.array(result[0.15]) < 0.05) > 0.9
 
 
 def test_sign_flips_at_the_borders() -> None:
@@ -280,8 +280,8 @@ def test_intervals_of_graded_scores_cover(
     rng, held = np.random.default_rng(n), 0
     for seed in range(runs):
         values, mean, least = _draw(name, rng, n)
-        found = bounded_mean(values.tolist(), (least, 1.0), seed=seed)
-        held += found.low <= mean + 1e-12 and mean - 1e-12 <= found.high
+        result = bounded_mean(values.tolist(), (least, 1.0), seed=seed)
+        held += result.low <= mean + 1e-12 and mean - 1e-12 <= result.high
     assert held >= 0.93 * runs, held / runs
 
 
@@ -298,7 +298,7 @@ def test_selection_bias_of_equals_is_the_expected_maximum_of_the_noise() -> None
     assert np.mean(estimates) == pytest.approx(np.mean(true), abs=0.015)
 
 
-def test_selection_bias_of_a_clear_winner_is_nothing() -> None:
+def test_a_clear_winner_has_no_selection_bias() -> None:
     rng = np.random.default_rng(0)
     scores = [rng.binomial(1, p, size=100).tolist() for p in (0.1, 0.2, 0.95)]
     assert abs(selection_bias(scores)) < 0.005
@@ -327,9 +327,9 @@ def _table(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[int]
 
 
 def test_the_mean_of_runs_by_student() -> None:
-    found = mean_of_runs([1.0, 2.0, 3.0, 4.0, 5.0])
-    assert found.score == 3.0
-    assert found.high - found.score == pytest.approx(2.7764 * (2.5**0.5) / 5**0.5, rel=1e-3)  # t(0.975; 4)
+    result = mean_of_runs([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert result.score == 3.0
+    assert result.high - result.score == pytest.approx(2.7764 * (2.5**0.5) / 5**0.5, rel=1e-3)  # t(0.975; 4)
     pair = mean_of_runs([0.0, 1.0])
     assert pair.high - pair.score == pytest.approx(12.706 * (0.5**0.5) / 2**0.5, rel=1e-3)  # t(0.975; 1)
     scores = mean_of_runs([0.975, 1.0], within=(0, 1))

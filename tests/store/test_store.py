@@ -129,16 +129,16 @@ def test_an_evaluation_may_come_in_parts(tmp_path: Path) -> None:
         assert [(each.n, each.mean) for each in store.summaries("fit")] == [(2, None)]
 
 
-def test_what_was_told_comes_back_in_the_order_of_telling(tmp_path: Path) -> None:
+def test_outcomes_are_read_in_the_order_of_telling(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         one, two = store.add_trials("main", 0, [trial(0), trial(1)])
         store.record(one.id, "fit", Evaluation(scores=scores(1.0)))
-        told = [
+        outcomes = [
             StoredOutcome(trial=two.id, failure="crash", value=None),
             StoredOutcome(trial=one.id, failure=None, value=0.75, objectives=(0.5, 1.0), is_partial=True),
         ]
-        store.add_outcomes(told)
-        assert store.outcomes("main") == told
+        store.add_outcomes(outcomes)
+        assert store.outcomes("main") == outcomes
         assert store.outcomes("other") == []
         row = store.summaries("fit")[0]
         assert (row.mean, row.value, row.is_partial) == (1.0, 0.75, True)
@@ -149,8 +149,8 @@ def test_cut_answers_are_stored_and_counted_as_such(tmp_path: Path) -> None:
         (one,) = store.add_trials("main", 0, [trial(0)])
         cut = ItemScore("i0", 0.0, "and so on and", is_cut=True)
         store.record(one.id, "fit", Evaluation(scores=(cut,)))
-        found = store.evaluation(one.id, "fit")
-        assert found is not None and found.scores == (cut,)
+        evaluation = store.evaluation(one.id, "fit")
+        assert evaluation is not None and evaluation.scores == (cut,)
 
 
 def test_copies_cost_no_item_evaluation(tmp_path: Path) -> None:

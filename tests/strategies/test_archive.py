@@ -21,12 +21,12 @@ def elite(number: int, quality: float, *, estimate: bool = False) -> Elite:
     ("value", "cell"),
     [(0.0, 0), (0.2499, 0), (0.25, 1), (0.5, 2), (0.9999, 3), (1.0, 3), (-7.0, 0), (7.0, 3)],
 )
-def test_a_cell_holds_its_lower_end_and_the_last_ones_what_lies_beyond(value: float, cell: int) -> None:
+def test_cells_contain_their_lower_end_and_the_outer_ones_all_beyond(value: float, cell: int) -> None:
     assert UNIT.cell(value) == cell
 
 
 @pytest.mark.parametrize("cells", [3, 7, 10, 15, 50, 100])
-def test_a_share_on_a_border_belongs_to_the_upper_cell_whatever_its_rounding(cells: int) -> None:
+def test_a_share_on_a_border_belongs_to_the_upper_cell(cells: int) -> None:
     side = GridAxis(low=0.0, high=1.0, cells=cells)
     assert [side.cell(right / cells) for right in range(cells)] == list(range(cells))
 

@@ -45,16 +45,16 @@ class TestTpeAxisByAxis(StrategyContract):
 
 
 def test_it_beats_random_search_on_a_smooth_function() -> None:
-    found = [best("tpe", floats(5), sphere, 100, seed) for seed in range(3)]
+    best_scores = [best("tpe", floats(5), sphere, 100, seed) for seed in range(3)]
     control = [best("random", floats(5), sphere, 100, seed) for seed in range(3)]
-    assert min(found) > max(control)
+    assert min(best_scores) > max(control)
 
 
 def test_axes_of_every_kind() -> None:
-    found = [best("tpe", EVERY_KIND, score_of_every_kind, 150, seed) for seed in range(2)]
+    best_scores = [best("tpe", EVERY_KIND, score_of_every_kind, 150, seed) for seed in range(2)]
     control = [best("random", EVERY_KIND, score_of_every_kind, 150, seed) for seed in range(2)]
-    assert min(found) > 3.95
-    assert min(found) > max(control)
+    assert min(best_scores) > 3.95
+    assert min(best_scores) > max(control)
 
 
 def test_it_learns_which_category_is_best() -> None:
@@ -87,7 +87,7 @@ def test_a_batch_spreads() -> None:
     assert min(gaps) > 1e-3
 
 
-def test_what_is_known_makes_the_start_unnecessary() -> None:
+def test_known_points_replace_the_start() -> None:
     """Twelve known points around the optimum: one of the first four asks is already near it."""
     near = [tuple(0.6 + 0.02 * (i * k % 11) for k in (1, 3, 7)) for i in range(12)]
     far = [(0.1 * (i % 10), 0.1, 0.9) for i in range(12)]
@@ -133,7 +133,7 @@ def test_the_best_and_the_most_recent_are_remembered() -> None:
     assert memory.keep(log[:3]) == log[:3]
 
 
-def test_an_ask_after_many_trials_sees_no_more_than_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proposal_uses_only_the_trials_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     import optuna
 
     sizes: list[int] = []
@@ -229,7 +229,7 @@ except KingyoError as error:
 """
 
 
-def test_without_optuna_the_error_says_what_to_install() -> None:
+def test_without_optuna_the_error_names_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == (
         "strategy tpe: expected the library optuna; received an environment without it. "
@@ -245,7 +245,7 @@ def test_names_and_settings_are_there_without_optuna() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_failed_start_goes_on_at_random() -> None:
+def test_after_a_failed_start_it_samples_at_random() -> None:
     strategy = build("tpe", MIXED_AXES, 0, {"startup": 3})
     for _ in range(6):
         strategy.tell([failed(trial) for trial in strategy.ask(5)])

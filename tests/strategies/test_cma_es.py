@@ -136,6 +136,6 @@ def test_late_outcomes_of_the_old_distribution_do_not_move_the_new_one() -> None
     assert with_late.ask(8) == without.ask(8)
 
 
-def test_only_failures_for_ever() -> None:
+def test_only_failures() -> None:
     log = work(CmaEs(floats(3), 0, Settings()), lambda _: None, 900)
     assert float(np.std([trial.genome for trial, _ in log])) > 0.1

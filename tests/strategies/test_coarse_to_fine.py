@@ -45,16 +45,16 @@ class TestCoarseToFineGa(StrategyContract):
 
 
 def test_each_stage_is_finer_than_the_one_before() -> None:
-    built = build_stages(LAYERED)
-    assert [len(stage.axes) for stage in built] == [2, 4, 8, 10]
-    assert built[1].groups == ((0, 1, 2), (3, 4), (5, 6, 7), (8, 9))
-    for stage, finer in itertools.pairwise(built):
+    stages = build_stages(LAYERED)
+    assert [len(stage.axes) for stage in stages] == [2, 4, 8, 10]
+    assert stages[1].groups == ((0, 1, 2), (3, 4), (5, 6, 7), (8, 9))
+    for stage, finer in itertools.pairwise(stages):
         for group in finer.groups:
             assert any(set(group) <= set(coarser) for coarser in stage.groups)
-    assert built[-1].axes == LAYERED
+    assert stages[-1].axes == LAYERED
 
 
-def test_axes_of_other_kinds_bounds_or_without_a_place_stand_alone() -> None:
+def test_axes_that_differ_in_kind_or_bounds_are_separate() -> None:
     other = Axis(name="weight/a/head", low=0, high=2, place=1.0, family="weight/a")
     (only,) = build_stages((*MIXED_AXES, other))
     assert only.axes == (*MIXED_AXES, other)

@@ -67,8 +67,8 @@ class TestGridSearchThatEnds(StrategyContract):
 def test_every_registered_strategy_is_under_contract() -> None:
     for path in Path(__file__).parent.glob("test_*.py"):
         importlib.import_module(f"tests.strategies.{path.stem}")
-    made = {type(each().make(each.axes, 0)) for each in _contracts(StrategyContract)}
-    assert [name for name in STRATEGIES.names() if STRATEGIES.get(name) not in made] == []
+    strategy_classes = {type(each().make(each.axes, 0)) for each in _contracts(StrategyContract)}
+    assert [name for name in STRATEGIES.names() if STRATEGIES.get(name) not in strategy_classes] == []
 
 
 def _contracts(parent: type[StrategyContract]) -> list[type[StrategyContract]]:

@@ -50,7 +50,7 @@ def test_a_space_has_axes_of_different_names_and_a_seed(name: str) -> None:
         build(name, FLOAT_AXES, -1, {})
 
 
-def test_cma_es_names_the_axis_that_it_cannot_search_and_what_can() -> None:
+def test_cma_es_names_the_unsupported_axis_and_alternatives() -> None:
     with pytest.raises(KingyoError, match=r"axis layers.*float.*int.*'ga'"):
         build("cma-es", MIXED_AXES, 0, {})
 
@@ -162,14 +162,14 @@ def test_an_own_strategy_may_postpone_its_annotations(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_an_own_strategy_says_how_many_trials_it_likes(tmp_path: Path, body: str, received: str) -> None:
+def test_a_custom_strategy_declares_its_batch_size(tmp_path: Path, body: str, received: str) -> None:
     message = broken(tmp_path, body)
     assert f"received {received}" in message
     assert "KeyError" in received or "`batch`" in message
 
 
 @pytest.mark.parametrize("method", ["ask", "tell"])
-def test_an_own_strategy_can_be_asked_and_told(tmp_path: Path, method: str) -> None:
+def test_a_custom_strategy_can_ask_and_tell(tmp_path: Path, method: str) -> None:
     assert f"expected a method `{method}`" in broken(tmp_path, f"{method} = None")
 
 
@@ -189,7 +189,7 @@ def test_the_size_of_an_own_strategy_is_a_count(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_an_own_strategy_that_cannot_be_made_is_told(tmp_path: Path, body: str, received: str) -> None:
+def test_a_custom_strategy_that_cannot_be_built_is_reported(tmp_path: Path, body: str, received: str) -> None:
     assert received in broken(tmp_path, body).partition("; received ")[2]
 
 

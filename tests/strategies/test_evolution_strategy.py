@@ -111,7 +111,7 @@ def test_it_begins_between_the_best_known_points(name: str) -> None:
     ],
     ids=["nothing", "equal scores", "a single point", "a failure", "not wanted", "x0 is given"],
 )
-def test_without_news_it_asks_as_if_it_knew_nothing(
+def test_uninformative_outcomes_change_no_proposals(
     name: str, options: dict[str, object], points: list[Outcome]
 ) -> None:
     strategy, plain = informed(name, floats(3), 4, points, **options), build(name, floats(3), 4, options)
@@ -137,10 +137,14 @@ def test_parents_and_uniform_merge_help(name: str) -> None:
     points = known(score, *parents_and_uniform(6))
     warm, cold = (
         [
-            max(s for _, s in work(informed(name, floats(6), seed, given), score, 50) if s is not None)
+            max(
+                s
+                for _, s in work(informed(name, floats(6), seed, initial_points), score, 50)
+                if s is not None
+            )
             for seed in range(8)
         ]
-        for given in (points, [])
+        for initial_points in (points, [])
     )
     assert np.mean(warm) > np.mean(cold) / 2
 

@@ -57,7 +57,7 @@ def test_parents_come_from_the_last_generation_and_the_elites() -> None:
     assert {parent for trial in third for parent in trial.parents} == {1, 3, *range(6, 12)}
 
 
-def test_elites_are_the_best_ever_and_are_not_asked_again() -> None:
+def test_elites_are_the_best_of_all_trials_and_are_not_repeated() -> None:
     ga = GeneticAlgorithm(floats(4), 0, Settings(population=6, elites=1, selection="tournament"))
     best = generation(ga, [0.1, 1.0, 0.2, 0.8, 0.3, 0.4])[1]
     for _ in range(5):
@@ -94,7 +94,7 @@ def test_after_a_generation_of_failures_its_parents_try_again() -> None:
     assert parents and parents <= {4, 5, 6, 7}
 
 
-def test_a_generation_turns_when_enough_outcomes_are_in_even_if_some_never_come() -> None:
+def test_a_generation_ends_with_enough_outcomes() -> None:
     ga = GeneticAlgorithm(floats(4), 0, Settings(population=4))
     first = ga.ask(4)
     ga.tell([scored(trial, 0.5) for trial in first[:3]])
@@ -104,7 +104,7 @@ def test_a_generation_turns_when_enough_outcomes_are_in_even_if_some_never_come(
     assert {parent for trial in ga.ask(40) for parent in trial.parents} == {0, 1, 2, 5}
 
 
-def test_no_genome_is_asked_twice_while_there_are_others() -> None:
+def test_genomes_repeat_only_in_a_used_up_space() -> None:
     axes = tuple(Axis(name=f"b{i}", low=0, high=1, kind="binary") for i in range(8))
 
     def score(genome: Genome) -> float:
@@ -114,7 +114,7 @@ def test_no_genome_is_asked_twice_while_there_are_others() -> None:
     assert len({trial.genome for trial, _ in log}) == 150
 
 
-def test_a_used_up_space_is_asked_again_rather_than_searched_for_ever() -> None:
+def test_a_used_up_space_repeats_genomes() -> None:
     axes = (Axis(name="used", low=0, high=1, kind="binary"),)
     assert len(GeneticAlgorithm(axes, 0, Settings(population=2)).ask(10)) == 10
 

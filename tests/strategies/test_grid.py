@@ -44,7 +44,7 @@ def test_every_point_once_then_none() -> None:
     assert grid.ask(5) == []
 
 
-def test_a_cut_budget_has_looked_everywhere() -> None:
+def test_a_reduced_grid_spans_the_space() -> None:
     """The first tenth has all levels of every axis, about equally often."""
     for seed in range(5):
         part = GridSearch(floats(4), seed, Settings()).ask(62)

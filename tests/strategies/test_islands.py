@@ -70,7 +70,7 @@ def test_migrants_come_from_the_island_before_and_are_named_as_parents() -> None
             assert parent < trial.number
 
 
-def test_a_childs_genes_are_its_parents_wherever_they_lived() -> None:
+def test_a_childs_genes_come_from_its_parents_on_any_island() -> None:
     log = [trial for trial, _ in work(islands(), sphere, 300)]
     changed = abroad = 0
     for trial in log[12:]:
@@ -128,7 +128,7 @@ def test_which_strategies_accept_migrants() -> None:
         assert isinstance(build(name, FLOAT_AXES, 0, {}), AcceptsMigrants) == accepts
 
 
-def test_islands_that_could_never_meet_have_to_be_wanted() -> None:
+def test_islands_that_never_exchange_need_an_explicit_setting() -> None:
     with pytest.raises(KingyoError) as error:
         build("islands", FLOAT_AXES, 0, {"strategy": "cma-es"})
     assert error.value.argument == "migrants"
@@ -142,23 +142,23 @@ def test_islands_of_nsga2_find_a_front() -> None:
         return -(genome[0] ** 2) - rest, -((genome[0] - 1) ** 2) - rest
 
     def volume(strategy: Strategy) -> float:
-        found: list[tuple[float, ...]] = []
-        while len(found) < 1600:
+        front_volume: list[tuple[float, ...]] = []
+        while len(front_volume) < 1600:
             trials = strategy.ask(strategy.batch)
-            told = [scored(trial, 0.5) for trial in trials]
+            outcomes = [scored(trial, 0.5) for trial in trials]
             strategy.tell(
                 [
                     Outcome(trial=each.trial, scores=each.scores, objectives=objectives(each.trial.genome))
-                    for each in told
+                    for each in outcomes
                 ]
             )
-            found += [objectives(trial.genome) for trial in trials]
-        return hypervolume(found, (-1.0, -1.0))
+            front_volume += [objectives(trial.genome) for trial in trials]
+        return hypervolume(front_volume, (-1.0, -1.0))
 
     options = {"strategy": "nsga2", "settings": {"population": 20}, "islands": 4}
-    found = volume(build("islands", axes, 0, options))
-    assert found > 0.79  # the exact one is 5/6
-    assert found > volume(build("random", axes, 0, {})) + 0.05
+    front_volume = volume(build("islands", axes, 0, options))
+    assert front_volume > 0.79  # the exact one is 5/6
+    assert front_volume > volume(build("random", axes, 0, {})) + 0.05
 
 
 def trap(genome: Genome) -> float:

@@ -90,7 +90,7 @@ def search(name: str, seed: int, n: int, per: int) -> tuple[list[Trial], Strateg
     return trials, strategy, scores
 
 
-def test_while_nothing_is_right_it_asks_for_strong_mixtures_of_all_or_half() -> None:
+def test_without_right_answers_it_proposes_strong_mixtures_of_all_or_half() -> None:
     axes = [
         Axis(name=f"weight/s{k}", low=0.0, high=1.5, family=f"weight/s{k}", neutral=0.0) for k in range(5)
     ]
@@ -144,29 +144,29 @@ def deceived(trial: Trial, items: Sequence[int] = range(120)) -> Outcome:
     return Outcome(trial=trial, scores=scores, is_partial=len(scores) < 120)
 
 
-def test_it_looks_elsewhere_while_nothing_is_better_than_the_best_known_model() -> None:
-    found: list[float] = []
+def test_it_explores_while_no_candidate_beats_the_best_known_model() -> None:
+    scores: list[float] = []
     for seed in range(8):
         strategy, rng = build("item-gp", WEIGHTS, seed, {}), np.random.default_rng(seed)
         assert isinstance(strategy, InformedStrategy)
         known = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
         strategy.warm_start([deceived(Trial(number=-1 - n, genome=each)) for n, each in enumerate(known)])
-        found.append(best_found(strategy, deceived, rng, asks=12, met=32))
-    assert min(found) > 0.5, "the parent solves 25 %"
+        scores.append(best_found(strategy, deceived, rng, asks=12, met=32))
+    assert min(scores) > 0.5, "the parent solves 25 %"
 
 
-def test_points_that_are_known_are_not_proposed_again_but_as_the_best() -> None:
+def test_known_points_are_proposed_again_only_as_the_best() -> None:
     rng = np.random.default_rng(3)
     for axes in (WEIGHTS, WEIGHTS[:1], WEIGHTS[:2]):
-        strategy, told = build("item-gp", axes, 3, {}), list[Trial]()
+        strategy, outcomes = build("item-gp", axes, 3, {}), list[Trial]()
         assert isinstance(strategy, InformedStrategy)
         alone = (1.0,) + (0.0,) * (len(axes) - 1)
         strategy.warm_start([solved_by_the_first(Trial(number=-1, genome=alone))])
         for _ in range(20):
-            told += strategy.ask(3)
+            outcomes += strategy.ask(3)
             items = sorted(map(int, rng.choice(60, 32, replace=False)))
-            strategy.tell([solved_by_the_first(trial, items) for trial in told[-3:]])
-        known = np.array([alone, *(trial.genome for trial in told)])
+            strategy.tell([solved_by_the_first(trial, items) for trial in outcomes[-3:]])
+        known = np.array([alone, *(trial.genome for trial in outcomes)])
         fresh = np.array([trial.genome for trial in strategy.ask(3)][1:])
         gap = np.abs(fresh[:, None] - known[None]).max(axis=2).min() / 1.5
         assert gap > (0.06 - 1e-9 if len(axes) > 1 else 1e-6)
@@ -180,14 +180,14 @@ def solved_by_the_first(trial: Trial, items: Sequence[int] = range(60)) -> Outco
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_asked_for_few_at_a_time_it_does_all_in_turn_while_nothing_is_gained(n: int) -> None:
-    strategy, told = build("item-gp", WEIGHTS, 5, {"batch": n}), list[Trial]()
+def test_small_batches_cycle_through_all_kinds_of_proposals_without_gains(n: int) -> None:
+    strategy, outcomes = build("item-gp", WEIGHTS, 5, {"batch": n}), list[Trial]()
     assert isinstance(strategy, InformedStrategy)
     strategy.warm_start([solved_by_the_first(Trial(number=-1, genome=(1.0, 0.0, 0.0)))])
     for _ in range(36 // n):
-        told += strategy.ask(n)
-        strategy.tell([solved_by_the_first(trial) for trial in told[-n:]])
-    tail = np.array([trial.genome for trial in told[12:]])
+        outcomes += strategy.ask(n)
+        strategy.tell([solved_by_the_first(trial) for trial in outcomes[-n:]])
+    tail = np.array([trial.genome for trial in outcomes[12:]])
     near = (np.abs(tail - [1.0, 0.0, 0.0]).max(axis=1) < 0.3).mean()
     assert 0.25 < near < 0.9, "some near the parent, some far from it"
 
@@ -235,9 +235,7 @@ def two_tasks(trial: Trial) -> Outcome:
 
 @pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "islands"])
 @pytest.mark.parametrize(("weight_of_b", "wanted"), [(0.1, 0.0), (10.0, 1.0)])
-def test_tasks_count_by_their_weight_and_not_by_their_items(
-    name: str, weight_of_b: float, wanted: float
-) -> None:
+def test_tasks_count_by_weight_not_by_number_of_items(name: str, weight_of_b: float, wanted: float) -> None:
     settings: dict[str, object] = {"strategy": "item-gp", "migrants": 0} if name == "islands" else {}
     strategy = build(name, (Axis(name="x", low=-1, high=2),), 0, settings)
     assert isinstance(strategy, TaskAware)
@@ -293,16 +291,16 @@ def with_partial_credit(trial: Trial) -> Outcome:
     )
 
 
-def test_a_plateau_of_partial_credit_does_not_hide_what_is_fully_right() -> None:
-    found: list[float] = []
+def test_a_plateau_of_partial_credit_does_not_hide_full_credit() -> None:
+    scores: list[float] = []
     for seed in range(6):
         strategy, best = build("item-gp", WEIGHTS, seed, {}), 0.0
         for _ in range(5):
             outcomes = [with_partial_credit(trial) for trial in strategy.ask(6)]
             strategy.tell(outcomes)
             best = max(best, *(outcome.score or 0.0 for outcome in outcomes))
-        found.append(best)
-    assert min(found) > 0.9
+        scores.append(best)
+    assert min(scores) > 0.9
 
 
 def test_asked_for_one_at_a_time_it_still_explores() -> None:
@@ -356,10 +354,10 @@ def best_of_halves(seed: int, *, is_told: bool) -> float:
     return best_found(strategy, of_two_halves, rng, asks=15, met=24)
 
 
-def test_models_that_are_right_on_items_of_their_own_are_told_apart() -> None:
-    told = [best_of_halves(seed, is_told=True) for seed in range(12)]
+def test_models_right_on_different_items_are_distinguished() -> None:
+    with_outcomes = [best_of_halves(seed, is_told=True) for seed in range(12)]
     untold = [best_of_halves(seed, is_told=False) for seed in range(12)]
-    assert np.mean(told) > np.mean(untold) + 0.1
+    assert np.mean(with_outcomes) > np.mean(untold) + 0.1
 
 
 def test_trials_of_an_earlier_search_do_not_divide_items(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +377,7 @@ def test_trials_of_an_earlier_search_do_not_divide_items(monkeypatch: pytest.Mon
     assert models == [2]
 
 
-def test_it_believes_nothing_before_a_score() -> None:
+def test_it_has_no_estimate_before_a_score() -> None:
     strategy = build("item-gp", FLOAT_AXES, 0, {})
     assert isinstance(strategy, PredictingStrategy)
     genomes = [trial.genome for trial in strategy.ask(2)]

@@ -83,7 +83,7 @@ def test_slerp_by_hand() -> None:
 @pytest.mark.parametrize(
     ("a", "b"), [([1.0, 1.0], [3.0, 3.0]), ([0.0, 0.0], [1.0, 2.0]), ([1.0, 0.0], [-3.0, 0.0])]
 )
-def test_slerp_is_a_line_where_there_is_no_arc(a: list[float], b: list[float]) -> None:
+def test_slerp_is_linear_without_an_arc(a: list[float], b: list[float]) -> None:
     expected = 0.75 * np.array(a) + 0.25 * np.array(b)
     assert slerp(np.array(a), np.array(b), 0.25) == pytest.approx(expected)
 
@@ -104,7 +104,7 @@ def test_crossover_at_a_split_point() -> None:
     assert child[2:] == pytest.approx(slerp(a[2:], b[2:], 0.75))
 
 
-def test_genes_that_are_no_floats_come_from_the_nearer_parent() -> None:
+def test_non_float_genes_come_from_the_nearer_parent() -> None:
     a, b = np.array([0.0, 3.0, 3.0, 0.0]), np.array([1.0, 5.0, 5.0, 1.0])
     left, floating = np.array([True, True, False, False]), np.array([True, False, False, True])
     child = split_slerp(a, b, ratio=0.25, left=left, floats=floating)
@@ -222,7 +222,7 @@ def test_the_second_parent_completes_the_first() -> None:
     assert all(70 < first.count(number) < 130 for number in range(3))
 
 
-def test_known_points_are_the_first_archive_and_nobodys_parents() -> None:
+def test_known_points_start_the_archive_without_parents() -> None:
     strategy = informed(known(-1, (1.0, 0.0), a=1, b=0), known(-2, (0.0, 1.0), a=0, b=1))
     assert isinstance(strategy, InformedStrategy)
     assert sorted(member.number for member in strategy.breeder.niches.members) == [-2, -1]
@@ -253,7 +253,7 @@ def test_one_survivor_has_mutants_and_failures_have_no_children() -> None:
     assert {trial.parents for trial in strategy.ask(20)} == {(2,)}
 
 
-def test_a_child_is_nobodys_twin_where_there_are_others() -> None:
+def test_children_differ_from_all_others_where_possible() -> None:
     axes = tuple(Axis(name=f"b{i}", low=0, high=1, kind="binary") for i in range(6))
     strategy = M2N2(axes, 0, Settings(population=5, flip_rate=0.0))
     for _ in range(50):
@@ -300,7 +300,7 @@ def found(strategy: Strategy, evaluate: Callable[[Trial], Outcome], budget: int)
     return top
 
 
-def test_it_fuses_specialists_and_beats_random_search_and_itself_without_competition() -> None:
+def test_it_beats_random_search_and_its_variant_without_competition() -> None:
     axes, evaluate = digits_like(6)
     scores = {
         alpha: [found(build("m2n2", axes, seed, {"alpha": alpha}), evaluate, 1500) for seed in range(5)]
@@ -356,7 +356,7 @@ def test_learning_after_the_first_ask_is_refused() -> None:
         strategy.warm_start([known(-1, (0.0, 0.0), a=1)])
 
 
-def test_tasks_feed_by_their_weight_and_not_by_their_items() -> None:
+def test_tasks_count_by_weight_not_by_number_of_items() -> None:
     strategy = M2N2((Axis(name="x", low=0, high=1),), 0, M2N2.Settings(alpha=0.0))
     task_of = {**{f"a{n}": "a" for n in range(8)}, "b0": "b", "b1": "b"}
     strategy.learn_tasks(task_of, {"a": 1.0, "b": 3.0})

@@ -74,9 +74,9 @@ def test_every_combination_of_kinds(axes: tuple[Axis, ...], noise: float) -> Non
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_recipe_with_a_known_optimum(seed: int) -> None:
-    found = best("mixed-cma-es", RECIPE, recipe, 400, seed)
-    assert found > 3.99999
-    assert found > best("random", RECIPE, recipe, 400, seed)
+    best_score = best("mixed-cma-es", RECIPE, recipe, 400, seed)
+    assert best_score > 3.99999
+    assert best_score > best("random", RECIPE, recipe, 400, seed)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -104,10 +104,10 @@ def test_a_subset_of_sources_with_a_method_and_weights(seed: int) -> None:
 @pytest.mark.parametrize("instance", [0, 1])
 def test_knapsack(instance: int) -> None:
     knapsack = Knapsack.random(16, instance)
-    found = [best("mixed-cma-es", knapsack.axes, knapsack.score, 2000, seed) for seed in range(5)]
+    best_scores = [best("mixed-cma-es", knapsack.axes, knapsack.score, 2000, seed) for seed in range(5)]
     control = [best("random", knapsack.axes, knapsack.score, 2000, seed) for seed in range(5)]
-    assert min(found) > max(control)
-    assert statistics.median(found) == knapsack.optimum
+    assert min(best_scores) > max(control)
+    assert statistics.median(best_scores) == knapsack.optimum
 
 
 def test_on_floats_it_is_as_good_as_cma_es() -> None:
@@ -123,7 +123,7 @@ def test_an_int_that_starts_on_its_bound_can_leave_it() -> None:
     assert best("mixed-cma-es", axes, sum, 200, 0) == 8
 
 
-def test_categories_begin_equally_likely_whatever_is_known() -> None:
+def test_categories_start_equally_likely() -> None:
     strategy = build("mixed-cma-es", RECIPE, 0, {})
     assert isinstance(strategy, InformedStrategy)
     points = [(0.2, 10.0, 1.0, 1.0), (0.9, 30.0, 0.0, 1.0)]

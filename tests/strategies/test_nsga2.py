@@ -58,9 +58,9 @@ def spend(strategy: Strategy, objectives: Objectives, budget: int) -> list[tuple
     log: list[tuple[Genome, tuple[float, ...]]] = []
     while len(log) < budget:
         trials = strategy.ask(min(strategy.batch, budget - len(log)))
-        found = [objectives(trial.genome) for trial in trials]
-        log += [(trial.genome, each) for trial, each in zip(trials, found, strict=True)]
-        strategy.tell([of(trial, *each) for trial, each in zip(trials, found, strict=True)])
+        values = [objectives(trial.genome) for trial in trials]
+        log += [(trial.genome, each) for trial, each in zip(trials, values, strict=True)]
+        strategy.tell([of(trial, *each) for trial, each in zip(trials, values, strict=True)])
     return log
 
 
@@ -84,9 +84,9 @@ def volume(log: Sequence[tuple[Genome, tuple[float, ...]]], reference: Sequence[
 def test_zdt(power: float, exact: float, budget: int, seed: int) -> None:
     """The front of the optimum dominates 2/3 (1/3) of the unit square; random points hardly reach it."""
     axes, objectives, reference = floats(8), zdt(power), (-1.0, -1.0)
-    found = volume(spend(build("nsga2", axes, seed, {}), objectives, budget), reference)
+    front_volume = volume(spend(build("nsga2", axes, seed, {}), objectives, budget), reference)
     control = volume(spend(build("random", axes, seed, {}), objectives, budget), reference)
-    assert found > 0.9 * exact > control
+    assert front_volume > 0.9 * exact > control
 
 
 def test_a_knapsack_of_two_values_against_its_exact_front() -> None:
@@ -102,8 +102,8 @@ def test_a_knapsack_of_two_values_against_its_exact_front() -> None:
     assert len(exact) > 3
     shares: list[float] = []
     for seed in SEEDS:
-        found = {each for _, each in spend(build("nsga2", knapsack.axes, seed, {}), objectives, 1200)}
-        shares.append(len(found & exact) / len(exact))
+        points = {each for _, each in spend(build("nsga2", knapsack.axes, seed, {}), objectives, 1200)}
+        shares.append(len(points & exact) / len(exact))
     assert statistics.mean(shares) > 0.9
 
 
@@ -111,8 +111,8 @@ def test_a_knapsack_of_two_values_against_its_exact_front() -> None:
 def test_one_objective(seed: int) -> None:
     """It degrades to an elitist genetic algorithm."""
     options = {"population": 20}
-    found = best("nsga2", floats(6), sphere, 600, seed, options)
-    assert found > -0.01 > best("random", floats(6), sphere, 600, seed)
+    best_score = best("nsga2", floats(6), sphere, 600, seed, options)
+    assert best_score > -0.01 > best("random", floats(6), sphere, 600, seed)
     knapsack = Knapsack.random(16, 0)
     assert best("nsga2", knapsack.axes, knapsack.score, 2000, seed, options) == knapsack.optimum
 
@@ -191,7 +191,7 @@ def test_a_migrant_is_the_parent_of_its_children_by_number() -> None:
     assert -7 in {parent for trial in strategy.ask(40) for parent in trial.parents}
 
 
-def test_no_genome_is_asked_twice_while_there_are_others() -> None:
+def test_genomes_repeat_only_in_a_used_up_space() -> None:
     axes = tuple(Axis(name=f"b{i}", low=0, high=1, kind="binary") for i in range(8))
     log = work(Nsga2(axes, 0, Settings(population=10)), sum, 150)
     assert len({trial.genome for trial, _ in log}) == 150

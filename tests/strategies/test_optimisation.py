@@ -22,9 +22,9 @@ def test_the_dynamic_program_agrees_with_trying_everything() -> None:
 @pytest.mark.parametrize("name", ["ga", "cma-es"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_sphere(name: str, seed: int) -> None:
-    found = best(name, floats(6), sphere, 300, seed)
-    assert found > {"ga": -0.02, "cma-es": -0.001}[name]
-    assert found > best("random", floats(6), sphere, 300, seed) / 3
+    best_score = best(name, floats(6), sphere, 300, seed)
+    assert best_score > {"ga": -0.02, "cma-es": -0.001}[name]
+    assert best_score > best("random", floats(6), sphere, 300, seed) / 3
 
 
 @pytest.mark.parametrize("seed", SEEDS)

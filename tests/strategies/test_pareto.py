@@ -25,14 +25,14 @@ def dominates(a: list[int], b: list[int]) -> bool:
 
 
 def peeled(points: list[list[int]]) -> list[int]:
-    found: dict[int, int] = {}
+    rank_of: dict[int, int] = {}
     number = 0
-    while len(found) < len(points):
-        left = [i for i in range(len(points)) if i not in found]
+    while len(rank_of) < len(points):
+        left = [i for i in range(len(points)) if i not in rank_of]
         free = [i for i in left if not any(dominates(points[j], points[i]) for j in left)]
-        found.update(dict.fromkeys(free, number))
+        rank_of.update(dict.fromkeys(free, number))
         number += 1
-    return [found[i] for i in range(len(points))]
+    return [rank_of[i] for i in range(len(points))]
 
 
 @given(CLOUDS)
@@ -65,8 +65,8 @@ def test_the_order_of_different_points_does_not_matter(points: list[list[int]]) 
 
 def test_crowding_is_the_papers() -> None:
     # Ranges 10 and 8; the neighbours of (4, 5) are (0, 8) and (6, 1).
-    found = crowding([(4, 5), (10, 0), (0, 8), (6, 1)])
-    assert found.tolist() == [6 / 10 + 7 / 8, math.inf, math.inf, (10 - 4) / 10 + 5 / 8]
+    distances = crowding([(4, 5), (10, 0), (0, 8), (6, 1)])
+    assert distances.tolist() == [6 / 10 + 7 / 8, math.inf, math.inf, (10 - 4) / 10 + 5 / 8]
 
 
 def test_copies_are_crowded() -> None:
@@ -118,13 +118,13 @@ def test_knee_in_three_dimensions() -> None:
 
 
 @pytest.mark.parametrize("points", [[1.0, 2.0], [[1.0, math.nan]], [[math.inf]]])
-def test_what_is_no_table_of_finite_numbers_is_refused(points: list[object]) -> None:
+def test_only_tables_of_finite_numbers_are_accepted(points: list[object]) -> None:
     for function in (ranks, front, crowding, best_first, knee):
         with pytest.raises(KingyoError, match="finite numbers"):
             function(points)
 
 
-def test_nothing_has_no_front_and_no_volume() -> None:
+def test_an_empty_set_has_no_front_and_no_volume() -> None:
     assert front([]).tolist() == ranks([]).tolist() == []
     assert hypervolume(np.empty((0, 2)), [0.0, 0.0]) == 0.0
 

@@ -187,7 +187,7 @@ def test_an_estimate_has_children_but_no_niche_of_a_measured_trial(name: str) ->
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_known_points_are_the_first_archive_and_nobodys_parents(name: str) -> None:
+def test_known_points_start_the_archive_without_parents(name: str) -> None:
     strategy = made(name)
     assert isinstance(strategy, InformedStrategy)
     strategy.warm_start(known(floats(4), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5)))
@@ -209,7 +209,7 @@ def test_known_points_of_another_number_of_objectives_are_left_out(name: str) ->
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_looking_at_the_figures_changes_nothing(name: str) -> None:
+def test_reading_the_figures_changes_nothing(name: str) -> None:
     looked, plain = made(name), made(name)
     rng = Random(3)
     for _ in range(6):
@@ -224,7 +224,7 @@ def test_looking_at_the_figures_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_archives_are_what_their_rules_make_of_all_trials(name: str) -> None:
+def test_the_archives_follow_their_rules_over_all_trials(name: str) -> None:
     strategy, rng = made(name, cells=4), Random(1)
     log = {
         t.number: f
@@ -240,7 +240,7 @@ def test_the_archives_are_what_their_rules_make_of_all_trials(name: str) -> None
             assert elite.objectives == log[elite.number]
 
 
-def test_no_genome_is_asked_twice_while_there_are_others() -> None:
+def test_genomes_repeat_only_in_a_used_up_space() -> None:
     axes = tuple(Axis(name=f"b{i}", low=0, high=1, kind="binary") for i in range(8))
     for name in NAMES:
         log = work(build(name, axes, 0, {}), sum, 150)
@@ -287,9 +287,9 @@ def spend(name: str, objectives: Objectives, budget: int, seed: int) -> list[tup
     points: list[tuple[float, ...]] = []
     while len(points) < budget:
         trials = strategy.ask(strategy.batch)
-        told = [judged(trial, objectives(trial.genome)) for trial in trials]
-        strategy.tell(told)
-        points += [outcome.objectives for outcome in told]
+        outcomes = [judged(trial, objectives(trial.genome)) for trial in trials]
+        strategy.tell(outcomes)
+        points += [outcome.objectives for outcome in outcomes]
     return points
 
 
@@ -388,7 +388,7 @@ def test_a_grid_of_objectives_needs_two(name: str) -> None:
         strategy.tell([scored(trial, 0.5)])
 
 
-def test_a_quality_that_is_no_objective_is_named_at_the_first_tell() -> None:
+def test_an_unknown_quality_is_named_at_the_first_tell() -> None:
     strategy = made("map-elites", quality=2)
     trial = strategy.ask(1)[0]
     with pytest.raises(KingyoError, match="quality: expected less than 2"):

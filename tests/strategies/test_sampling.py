@@ -18,7 +18,7 @@ def weights(n_sources: int, n_blocks: int = 1, high: float = 1.5) -> list[Axis]:
     ]
 
 
-def test_mixtures_have_moderate_sums_however_many_sources_there_are() -> None:
+def test_mixtures_have_moderate_sums_for_any_number_of_sources() -> None:
     for n in (2, 3, 8):
         points = PointSampler(weights(n)).mixtures(400, np.random.default_rng(0))
         sums = points.sum(axis=1)
@@ -53,7 +53,7 @@ def test_bold_mixtures_are_of_all_or_half_of_the_sources_and_strong() -> None:
         assert 0.59 < even.min() < 0.62 and 1.37 < even.max() < 1.41
 
 
-def test_any_twelve_bold_mixtures_in_a_row_differ_in_strength_and_in_what_they_bring_together() -> None:
+def test_any_twelve_consecutive_bold_mixtures_differ_in_strength_and_sources() -> None:
     for seed in range(20):
         series = PointSampler(weights(3, high=9)).bold_mixtures(np.random.default_rng(seed))
         for _ in range(4):
@@ -105,11 +105,11 @@ def test_points_are_apart_by_one_float_or_by_any_whole_number() -> None:
 
 def test_as_many_as_a_search_draws_bring_up_to_five_sources_together() -> None:
     for n in (3, 4, 5):
-        found = [
+        mixtures = [
             (PointSampler(weights(n)).initial_mixtures(6, np.random.default_rng(seed)) > 0).T.astype(int)
             for seed in range(40)
         ]
-        assert np.mean([(each @ each.T).min() >= 1 for each in found]) > 0.9
+        assert np.mean([(each @ each.T).min() >= 1 for each in mixtures]) > 0.9
 
 
 def test_first_mixtures_are_nearly_even() -> None:
@@ -139,7 +139,7 @@ def test_bounds_hold_and_other_axes_are_drawn_uniformly() -> None:
     assert set(points[:, 3]) == {0.0, 1.0}
 
 
-def test_every_other_step_moves_a_source_as_a_whole() -> None:
+def test_every_other_step_moves_all_weights_of_a_source() -> None:
     sampler = PointSampler(weights(2, n_blocks=5))
     centres = np.full((100, 10), 0.7)
     moved = (sampler.perturbed(centres, 0.1, 4.0, np.random.default_rng(4)) - centres).reshape(100, 2, 5)

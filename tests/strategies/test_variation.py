@@ -27,7 +27,7 @@ def test_a_mix_lies_on_the_line_through_its_parents() -> None:
     assert variation.linear_mix(floats(3), one, two, 0.0, rng) == pytest.approx((0.4, 0.45, 0.5))
 
 
-def test_genes_that_are_no_floats_come_from_either_parent() -> None:
+def test_non_float_genes_come_from_either_parent() -> None:
     rng, one, two = Random(0), (0.0, 0.1, -2.0, 0.0, 0.0), (1.0, 0.9, 7.0, 1.0, 2.0)
     for cross in (variation.linear_mix, variation.line_step):
         children = [cross(MIXED_AXES, one, two, 0.1, rng)[2:] for _ in range(600)]

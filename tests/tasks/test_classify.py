@@ -88,7 +88,7 @@ def test_the_model_chooses_among_the_classes_of_the_task(tmp_path: Path) -> None
         (CLASSES, {"classes": ["cat", "dog"]}, "label of item .* 2 classes"),
     ],
 )
-def test_what_is_no_class_is_one_error(
+def test_an_unknown_class_is_an_error(
     tmp_path: Path, labels: Sequence[object], options: dict[str, object], message: str
 ) -> None:
     task = album(tmp_path, labels, **options)
@@ -96,7 +96,7 @@ def test_what_is_no_class_is_one_error(
         task.score(Model(), every(task))
 
 
-def test_a_model_of_nan_is_no_model_of_the_first_class(tmp_path: Path) -> None:
+def test_nan_logits_are_not_the_first_class(tmp_path: Path) -> None:
     class Broken(Model):
         def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
             return [[0.0, float("nan"), 0.0] for _ in images]

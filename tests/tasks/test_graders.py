@@ -153,8 +153,8 @@ class TestFromAFile:
     def test_single_numbers_of_numpy_and_torch_are_numbers(
         self, folder: Path, name: str, score: float
     ) -> None:
-        found = verdict((f"mine.py:{name}", None), folder=folder)("3", ITEM)
-        assert (type(found), found) == (float, score)
+        result = verdict((f"mine.py:{name}", None), folder=folder)("3", ITEM)
+        assert (type(result), result) == (float, score)
 
     @pytest.mark.parametrize(
         ("name", "received"),

@@ -45,7 +45,7 @@ def test_the_marks_of_other_editors_do_not_matter(tmp_path: Path) -> None:
     assert [item.prompt for item in load_items(spec(), tmp_path).items] == ["a\u2028b", "c"]
 
 
-def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+def test_a_lone_surrogate_is_not_text(tmp_path: Path) -> None:
     write(tmp_path, {"prompt": "1", "answer": "1"}, '{"prompt": "2", "answer": "2", "note": "\\ud83d"}')
     refused(tmp_path, r"items.jsonl line 2: 'note': .*received U\+D83D")
 
@@ -180,7 +180,7 @@ class TestTemplates:
             Template("{json} {a}").fill(self.fields, "line 1")
 
     @given(st.text())
-    def test_a_value_is_never_read_as_a_template(self, value: str) -> None:
+    def test_values_are_never_templates(self, value: str) -> None:
         assert Template("<{a}>").fill({"a": value}, "") == f"<{value}>"
 
 
@@ -244,7 +244,7 @@ def test_a_local_dataset(tmp_path: Path) -> None:
     refused(tmp_path, "data: set: .*'tset'", data={**source, "split": "tset"})
 
 
-def test_without_the_library_the_message_says_what_to_install(
+def test_without_the_library_the_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)

@@ -102,7 +102,7 @@ def test_a_kind_of_the_users_own_that_is_not_sound_is_named(tmp_path: Path, kind
     assert "Traceback" not in str(caught.value)
 
 
-def test_all_that_is_wrong_in_a_task_is_told_at_once_with_its_place() -> None:
+def test_all_errors_of_a_task_are_reported_together() -> None:
     task = {"dta": "items.jsonl", "grader": 3, "stopp": ["x"], "max_new_tokens": "many", "weight": -1}
     with pytest.raises(MistakesError) as caught:
         parse_config(
@@ -126,7 +126,7 @@ def test_a_misspelt_grader_is_not_also_missing() -> None:
     assert not isinstance(caught.value, MistakesError)
 
 
-def test_the_grader_choice_alone_says_the_kind(tmp_path: Path) -> None:
+def test_the_grader_choice_implies_the_kind(tmp_path: Path) -> None:
     chosen = parse_task_spec({**LEAST, "grader": "choice", "choices": "options"})
     assert (chosen.kind, chosen.kind_name) == (None, "choice")
     assert parse_task_spec(LEAST).kind_name == "generate"
@@ -142,7 +142,7 @@ def test_a_run_yaml_stays_flat_when_it_is_stored(tmp_path: Path) -> None:
     assert parse_config(stored, "the store") == config
 
 
-def test_the_kinds_of_the_package_say_what_they_need(tmp_path: Path) -> None:
+def test_built_in_kinds_declare_their_requirements(tmp_path: Path) -> None:
     rows(tmp_path)
     spec = parse_task_spec(LEAST)
     task = build_task(spec, load_splits({"task": spec}, tmp_path).splits, tmp_path)

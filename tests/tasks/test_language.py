@@ -54,7 +54,7 @@ class TestJapaneseGrader(GraderContract):
         "42",
     ],
 )
-def test_repeated_kana_and_long_vowels_alone_are_no_japanese(text: str) -> None:
+def test_repeated_kana_and_long_vowels_are_not_japanese(text: str) -> None:
     assert not is_written_in(text, "ja")
 
 
@@ -68,7 +68,7 @@ def test_short_right_answers_are_japanese(text: str) -> None:
 @pytest.mark.parametrize(
     ("code", "text"), [("zh", "哈哈哈哈"), ("ko", "하하하하하"), ("el", "αααααα"), ("zh", "的的的的的的的")]
 )
-def test_one_letter_again_and_again_is_no_language(code: str, text: str) -> None:
+def test_one_repeated_letter_is_not_a_language(code: str, text: str) -> None:
     assert not is_written_in(text, code)
 
 
@@ -112,11 +112,11 @@ class TestWithLingua:
 
     @pytest.mark.parametrize("code", ["en", "de", "ru"])
     @pytest.mark.parametrize("text", ["", "17", "12-3=9.", "12-3=9。答えは17個です。"])
-    def test_nothing_of_it(self, code: str, text: str) -> None:
+    def test_without_text(self, code: str, text: str) -> None:
         assert not is_written_in(text, code)
 
     @pytest.mark.parametrize("text", ["hahahahaha", "aaaaaaaaaa", "no no no no no no"])
-    def test_a_few_letters_again_and_again_are_no_english(self, text: str) -> None:
+    def test_a_few_repeated_letters_are_not_english(self, text: str) -> None:
         assert not is_written_in(text, "en")
 
     def test_half_and_half_is_neither(self) -> None:
@@ -125,7 +125,7 @@ class TestWithLingua:
         assert not is_written_in(text, "de")
 
 
-def test_without_lingua_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_lingua_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     language._detector.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "lingua", None)
     with pytest.raises(KingyoError, match=r"pip install .*\[language\]"):

@@ -43,7 +43,7 @@ def test_two_images_with_one_question_and_two_answers_are_two_items(tmp_path: Pa
     assert len({item.id for item in loaded.items}) == 12 and loaded.duplicates == 0
     assert {item.prompt for item in loaded.items} == {"Which colour is this?"}
     splits = make_splits(loaded.items)
-    assert sorted(item.answer for own in splits.values() for item in own) == sorted(
+    assert sorted(item.answer for items in splits.values() for item in items) == sorted(
         item.answer for item in loaded.items
     )
     assert [len(splits[split]) for split in SPLITS] == [6, 3, 3]
@@ -64,7 +64,7 @@ def test_items_without_media_keep_their_ids_and_their_splits(tmp_path: Path) -> 
     items = load_items(parse_task_spec({"data": "items.jsonl", "grader": "exact"}), tmp_path).items
     assert [item.id for item in items] == IDS
     splits = make_splits(items)
-    assert {split: [item.answer for item in own] for split, own in splits.items()} == BY_SPLIT
+    assert {split: [item.answer for item in split_items] for split, split_items in splits.items()} == BY_SPLIT
 
 
 IDS = [
@@ -80,7 +80,7 @@ IDS = [
 BY_SPLIT = {"fit": ["3", "5", "2", "4"], "validation": ["7", "8"], "test": ["6", "1"]}
 
 
-def test_items_of_other_images_are_no_near_duplicates() -> None:
+def test_items_with_different_images_are_not_near_duplicates() -> None:
     long = "What is to be seen in this picture of a street, and where may it have been taken? " * 3
     items = [
         Item(id=str(i), prompt=f"{long}{i % 2}", answer="a", media=(media(picture(i // 2)),))
@@ -108,7 +108,7 @@ def shown(*images: str) -> list[Item]:
     ]
 
 
-def test_items_that_show_the_same_image_are_one_group_whatever_they_ask() -> None:
+def test_items_with_the_same_image_are_one_group() -> None:
     items = shown("a", "b", "a", "cb", "dc", "", "", "e")
     assert grouped(items) == [["0", "2"], ["1", "3", "4"], ["5"], ["6"], ["7"]]
     assert grouped(items[::-1], 0.5) == grouped(items, 0.5)
@@ -118,10 +118,10 @@ def test_items_that_show_the_same_image_are_one_group_whatever_they_ask() -> Non
 def test_no_image_is_in_two_splits() -> None:
     items = shown(*(letter for letter in "abcdefghijklmnopqrst" for _ in range(1 + ord(letter) % 4)))
     splits = make_splits(items)
-    where = [{each.sha256 for item in own for each in item.media} for own in splits.values()]
+    where = [{each.sha256 for item in split_items for each in item.media} for split_items in splits.values()]
     assert sum(map(len, where)) == len(set().union(*where)) == 20
     assert sum(map(len, splits.values())) == len(items)
-    placed = {item.id: (split, item) for split, own in splits.items() for item in own}
+    placed = {item.id: (split, item) for split, split_items in splits.items() for item in split_items}
     count = count_near([[placed[item.id] for item in group] for group in near_groups(items)])
     assert (
         str(count)
@@ -129,7 +129,7 @@ def test_no_image_is_in_two_splits() -> None:
     )
 
 
-def test_one_image_for_all_items_is_an_error_that_says_what_to_do() -> None:
+def test_one_image_for_all_items_is_an_error_with_a_remedy() -> None:
     items = shown(*"a" * 12)
     for sizes in (Sizes(), Sizes(fit=4, validation=4, test=4)):
         with pytest.raises(KingyoError) as caught:
@@ -138,7 +138,7 @@ def test_one_image_for_all_items_is_an_error_that_says_what_to_do() -> None:
         assert "12 items" in caught.value.expected
         assert "splits.share_images: true" in caught.value.remedy
     splits = make_splits(items, Sizes(share_images=True))
-    assert [len(own) for own in splits.values()] == [6, 3, 3]
+    assert [len(split_items) for split_items in splits.values()] == [6, 3, 3]
     with pytest.raises(KingyoError, match="share_images"):
         parse_task_spec({**TASK, "splits": {"share_image": True}})
 
@@ -181,12 +181,12 @@ def test_several_images_of_a_cell_and_of_several_columns_keep_their_order() -> N
     }
 
 
-def test_bytes_of_a_column_that_nobody_reads_become_no_text() -> None:
+def test_bytes_of_unused_columns_are_not_decoded() -> None:
     row = Row(where="x", columns={"a": RED, "b": {"bytes": RED, "path": None}, "c": [BLUE], "d": "text"})
     assert row.texts() == {"d": "text"}
 
 
-def test_a_jpeg_keeps_its_bytes_and_says_its_type() -> None:
+def test_a_jpeg_keeps_its_bytes_and_type() -> None:
     content = picture(3, "JPEG")
     (jpeg,) = read(row_of(content)).media
     assert (jpeg.type, jpeg.read()) == ("image/jpeg", content)
@@ -243,7 +243,7 @@ def test_an_image_that_is_not_sound_is_one_error_with_its_row(
     assert expected in caught.value.expected and received in caught.value.received
 
 
-def test_without_pillow_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pillow_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(KingyoError, match=r"line 7: image: .*`pillow`.*\[vision\]"):
         read(row_of(RED))

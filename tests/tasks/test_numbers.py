@@ -105,9 +105,11 @@ def test_a_long_text_neither_hangs_nor_makes_a_giant_number(piece: str) -> None:
 def test_any_number_in_any_style(
     value, thousands: bool, wide: bool, minus: str, around: str, before: str
 ) -> None:
-    written = f"{value:,.3f}" if thousands else f"{value:.3f}"
-    written = (written.translate(FULL_WIDTH) if wide else written).replace("-", minus).replace("－", minus)
-    assert last_number(before + around.format(written)) == Fraction(value)
+    number_text = f"{value:,.3f}" if thousands else f"{value:.3f}"
+    number_text = (
+        (number_text.translate(FULL_WIDTH) if wide else number_text).replace("-", minus).replace("－", minus)
+    )
+    assert last_number(before + around.format(number_text)) == Fraction(value)
 
 
 @given(st.text())

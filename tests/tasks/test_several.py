@@ -101,9 +101,9 @@ class TestSeveralTasks(TaskContract):
         return build_tasks(self.specs, splits, self.folder)
 
     def make_items(self, split: Split) -> Sequence[Item]:
-        found = load_splits(self.specs, self.folder).splits
-        assert set(found) == set(SPLITS)
-        return found[split]
+        splits = load_splits(self.specs, self.folder).splits
+        assert set(splits) == set(SPLITS)
+        return splits[split]
 
     def make_model(self) -> object:
         return Parrot()

@@ -34,7 +34,7 @@ def test_the_least_and_its_defaults() -> None:
         ([{"exact": {"case": False}}], (("exact", {"case": False}),)),
     ],
 )
-def test_graders_in_every_shape(grader: object, graders: object) -> None:
+def test_every_form_of_graders(grader: object, graders: object) -> None:
     assert parse_task_spec({**LEAST, "grader": grader}).graders == graders
 
 
@@ -107,11 +107,11 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_dataset_folder_is_relative_and_a_name_of_the_hub_is_not(tmp_path: Path) -> None:
     (tmp_path / "near").mkdir()
-    for name, found in (("near", str(tmp_path / "near")), ("far/away", "far/away")):
+    for name, expected in (("near", str(tmp_path / "near")), ("far/away", "far/away")):
         (tmp_path / "task.yaml").write_text(f"data: {{dataset: {name}}}\ngrader: exact\nname: mine\n")
         spec = load_task_spec(tmp_path / "task.yaml")
         assert not isinstance(spec.data, str)
-        assert (spec.name, spec.data.dataset) == ("mine", found)
+        assert (spec.name, spec.data.dataset) == ("mine", expected)
 
 
 @pytest.mark.parametrize("text", ["- a\n", "a: [", "data: x\ngrader: exact\nanswr: y\n"])
@@ -137,7 +137,7 @@ def in_a_run(folder: Path, task: object, *, is_only: bool) -> TaskSpec:
 
 
 @pytest.mark.parametrize("is_only", [True, False])
-def test_a_task_is_named_by_its_file_alone_or_beside_others(tmp_path: Path, is_only: bool) -> None:
+def test_a_task_is_named_by_its_file(tmp_path: Path, is_only: bool) -> None:
     for task, weight in (
         ("sums.yaml", 1),
         ({"file": "sums.yaml"}, 1),
@@ -159,7 +159,7 @@ def test_a_task_is_named_by_its_file_alone_or_beside_others(tmp_path: Path, is_o
     ],
     ids=str,
 )
-def test_a_wrong_file_of_a_task_is_told(tmp_path: Path, task: object, message: str, is_only: bool) -> None:
+def test_a_broken_task_file_is_reported(tmp_path: Path, task: object, message: str, is_only: bool) -> None:
     with pytest.raises(KingyoError) as error:
         in_a_run(tmp_path, task, is_only=is_only)
     assert message in str(error.value)

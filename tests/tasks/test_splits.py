@@ -31,8 +31,8 @@ def test_shares(n: int, fit: float, validation: float, seed: int) -> None:
     total = fit + validation + 0.3
     sizes = Sizes(fit=fit / total, validation=validation / total, test=0.3 / total, seed=seed)
     splits = make_splits(items(n), sizes)
-    found = [item.id for split in SPLITS for item in splits[split]]
-    assert len(found) == len(set(found)) == n
+    ids = [item.id for split in SPLITS for item in splits[split]]
+    assert len(ids) == len(set(ids)) == n
     for split in SPLITS:
         assert abs(len(splits[split]) - n * getattr(sizes, split)) <= 1
 
@@ -56,7 +56,7 @@ def test_the_seed_matters() -> None:
     assert make_splits(items(40), seed=1) == make_splits(items(40), Sizes(seed=1))
 
 
-def test_one_more_row_moves_next_to_nothing() -> None:
+def test_one_more_row_moves_almost_no_item() -> None:
     before, after = prompts(make_splits(items(200))), prompts(make_splits(items(201)))
     moved = sum(len(set(before[split]) - set(after[split])) for split in SPLITS)
     assert moved <= 2
@@ -76,9 +76,9 @@ def test_every_machine_and_process_agrees() -> None:
         "print([i.id for i in make_splits([Item(id=str(i), prompt=f'prompt {i}', answer='') "
         "for i in range(12)])['fit']])"
     )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     here = [item.id for item in make_splits(items(12))["fit"]]
-    assert found.stdout.strip() == str(here) == str(["8", "7", "0", "1", "11", "2"])
+    assert process.stdout.strip() == str(here) == str(["8", "7", "0", "1", "11", "2"])
 
 
 def placed(*splits: str) -> list[Item]:
@@ -88,9 +88,9 @@ def placed(*splits: str) -> list[Item]:
     ]
 
 
-def test_a_column_says_the_split_of_every_row() -> None:
-    found = make_splits(placed("test", "fit", "validation", "fit", "test"), Sizes(column="part"), seed=5)
-    assert {split: [item.id for item in own] for split, own in found.items()} == {
+def test_a_column_can_assign_the_splits() -> None:
+    splits_ = make_splits(placed("test", "fit", "validation", "fit", "test"), Sizes(column="part"), seed=5)
+    assert {split: [item.id for item in split_items] for split, split_items in splits_.items()} == {
         "fit": ["1", "3"],
         "validation": ["2"],
         "test": ["0", "4"],
@@ -100,8 +100,8 @@ def test_a_column_says_the_split_of_every_row() -> None:
 def test_a_row_that_is_there_twice_keeps_its_first_split() -> None:
     rows = placed("fit", "validation", "test")
     again = Item(id="again", prompt=" prompt  0", answer="", fields={"part": "test"})
-    found = make_splits([*rows, again], Sizes(column="part"))
-    assert [item.id for split in SPLITS for item in found[split]] == ["0", "1", "2"]
+    splits_ = make_splits([*rows, again], Sizes(column="part"))
+    assert [item.id for split in SPLITS for item in splits_[split]] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_column_that_does_not_say_it(splits: tuple[str, ...], column: str, mes
         make_splits(placed(*splits), Sizes(column=column))
 
 
-def test_a_column_stands_alone() -> None:
+def test_a_column_excludes_other_split_settings() -> None:
     with pytest.raises(ValueError, match="either column, or sizes and seed"):
         Sizes(column="part", fit=3)
 

@@ -58,10 +58,10 @@ def folder(tmp_path: Path) -> Path:
         ("import importlib\nimportlib.import_module('site-packages.outer')", set[str]()),
     ],
 )
-def test_what_it_imports_and_names_is_found(folder: Path, code: str, expected: set[str]) -> None:
+def test_imports_and_named_files_are_found(folder: Path, code: str, expected: set[str]) -> None:
     (folder / "grade.py").write_text(code)
-    found = files_behind(folder / "grade.py", folder.resolve())
-    assert {str(path.relative_to(folder)) for path in found} == expected
+    files = files_behind(folder / "grade.py", folder.resolve())
+    assert {str(path.relative_to(folder)) for path in files} == expected
 
 
 @pytest.mark.parametrize("value", ["glob('*')", "(3,)", "{'answers.json': 1}"])
@@ -83,14 +83,14 @@ def test_installed_libraries_that_it_and_its_helpers_import_are_found(folder: Pa
 def test_files_that_settings_name_below_the_folder_count(folder: Path) -> None:
     (folder / "grade.py").touch()
     settings = {"a": ["parts/first.py", 3, {"b": "./answers.json"}], "c": "..", "d": "漢" * 250, "e": "gone"}
-    found = hash_own(folder / "grade.py", settings, folder)
-    assert {str(path.relative_to(folder.resolve())) for path in found} == {
+    hashes = hash_own(folder / "grade.py", settings, folder)
+    assert {str(path.relative_to(folder.resolve())) for path in hashes} == {
         "grade.py",
         "parts/first.py",
         "answers.json",
     }
     (folder / "answers.json").write_text("{ }")
-    assert hash_own(folder / "grade.py", settings, folder) != found
+    assert hash_own(folder / "grade.py", settings, folder) != hashes
 
 
 def test_a_module_that_was_loaded_by_a_name_made_at_run_time_is_found(

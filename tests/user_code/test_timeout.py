@@ -56,7 +56,7 @@ def elsewhere(call: Callable[[], object]) -> object:
 
 
 @pytest.mark.parametrize("where", [here, elsewhere])
-def test_what_returns_or_raises_in_time_is_passed_on(
+def test_results_and_errors_in_time_are_passed_on(
     where: Callable[[Callable[[], object]], object],
 ) -> None:
     assert where(lambda: within(60, lambda: 5)) == 5
@@ -71,7 +71,7 @@ def test_what_returns_or_raises_in_time_is_passed_on(
 
 
 @pytest.mark.parametrize("where", [here, elsewhere])
-def test_what_hangs_is_ended(where: Callable[[Callable[[], object]], object]) -> None:
+def test_a_hanging_call_is_ended(where: Callable[[Callable[[], object]], object]) -> None:
     begun = time.monotonic()
     with pytest.raises(TooSlowError):
         where(lambda: within(0.2, threading.Event().wait))
@@ -110,7 +110,7 @@ def test_one_answer_that_hangs_leaves_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_outer_first", [True, False])
-def test_a_limit_within_a_limit_ends_what_it_belongs_to(is_outer_first: bool) -> None:
+def test_a_nested_limit_ends_only_its_own_call(is_outer_first: bool) -> None:
     outer, inner = (0.2, 60.0) if is_outer_first else (60.0, 0.2)
     ended: list[str] = []
 

@@ -72,14 +72,14 @@ def theirs(peer: Peer, folders: list[Path], tokenizer: object, key: str = "token
 
 def ours(folders: list[Path], choice: TokenizerChoice) -> tuple[Vocabulary, dict[str, Tensor]]:
     """Return the same merge from ``makers``."""
-    built = build_vocabulary(choice, models_of(*folders, base=0))
-    reads = AlignedReads(built, Folders(*folders), (EMBEDDING, HEAD))
+    vocabulary = build_vocabulary(choice, models_of(*folders, base=0))
+    reads = AlignedReads(vocabulary, Folders(*folders), (EMBEDDING, HEAD))
     total = sum(SHARES[each.name] for each in folders)
     merged = {
         tensor: sum(SHARES[each.name] / total * reads.read(each.name, tensor).double() for each in folders)
         for tensor in (EMBEDDING, HEAD)
     }
-    return built, merged
+    return vocabulary, merged
 
 
 def check_parity(out: Path, built: Vocabulary, merged: dict[str, Tensor]) -> None:
@@ -87,7 +87,7 @@ def check_parity(out: Path, built: Vocabulary, merged: dict[str, Tensor]) -> Non
     vocab = load_tokenizer(out).get_vocab()
     assert vocab.keys() == built.tokens.keys()
     tensors = read_tensors(out)
-    ids, other_ids = (torch.tensor([held[token] for token in vocab]) for held in (built.tokens, vocab))
+    ids, other_ids = (torch.tensor([tokens[token] for token in vocab]) for tokens in (built.tokens, vocab))
     for tensor in (EMBEDDING, HEAD):
         torch.testing.assert_close(
             merged[tensor][ids], tensors[tensor][other_ids].double(), atol=1e-6, rtol=0, msg=tensor
@@ -95,13 +95,13 @@ def check_parity(out: Path, built: Vocabulary, merged: dict[str, Tensor]) -> Non
 
 
 @pytest.mark.parametrize("source", ["union", "base", "three", "two"])
-def test_whose_tokens(source: str, peer: Peer, three: list[Path]) -> None:
-    named = source if source in ("union", "base") else str(three[0].parent / source)
-    out = theirs(peer, three, named, "tokenizer_source")
-    built, merged = ours(three, parse_tokenizer(source))
-    check_parity(out, built, merged)
-    assert read_tensors(out)[EMBEDDING].shape[0] == built.n_rows
-    assert json.loads((out / "config.json").read_text())["vocab_size"] == built.n_rows
+def test_tokenizer_source(source: str, peer: Peer, three: list[Path]) -> None:
+    tokenizer = source if source in ("union", "base") else str(three[0].parent / source)
+    out = theirs(peer, three, tokenizer, "tokenizer_source")
+    vocabulary, merged = ours(three, parse_tokenizer(source))
+    check_parity(out, vocabulary, merged)
+    assert read_tensors(out)[EMBEDDING].shape[0] == vocabulary.n_rows
+    assert json.loads((out / "config.json").read_text())["vocab_size"] == vocabulary.n_rows
 
 
 LISTED = {
@@ -145,11 +145,11 @@ def test_listed_tokens(case: str, peer: Peer, three: list[Path]) -> None:
 def test_padding(multiple: int, peer: Peer, three: list[Path]) -> None:
     block = {"source": "union", "pad_to_multiple_of": multiple}
     out = theirs(peer, three, block)
-    built, merged = ours(three, parse_tokenizer(block))
-    check_parity(out, built, merged)
+    vocabulary, merged = ours(three, parse_tokenizer(block))
+    check_parity(out, vocabulary, merged)
     tensors = read_tensors(out)
-    assert tensors[EMBEDDING].shape[0] == built.n_rows == 16
-    n_tokens = len(built.tokens)
+    assert tensors[EMBEDDING].shape[0] == vocabulary.n_rows == 16
+    n_tokens = len(vocabulary.tokens)
     for tensor in (EMBEDDING, HEAD):
         torch.testing.assert_close(
             merged[tensor][n_tokens:], tensors[tensor][n_tokens:].double(), atol=1e-6, rtol=0
@@ -174,11 +174,11 @@ class TestDifferencesOnPurpose:
         self, peer: Peer, three: list[Path]
     ) -> None:
         out = theirs(peer, three, "union", "tokenizer_source")
-        built, _ = ours(three, TokenizerChoice())
+        vocabulary, _ = ours(three, TokenizerChoice())
         base = load_tokenizer(three[0]).get_vocab()
         assert base.items() <= load_tokenizer(out).get_vocab().items()
-        assert base.items() <= built.tokens.items()
-        assert list(built.tokens)[len(base) :] == ["e", "<|im_start|>", "<|im_end|>", "f", "<|x|>"]
+        assert base.items() <= vocabulary.tokens.items()
+        assert list(vocabulary.tokens)[len(base) :] == ["e", "<|im_start|>", "<|im_end|>", "f", "<|x|>"]
 
     def test_rows_without_a_token_stay(self, peer: Peer, tmp_path: Path) -> None:
         """mergekit cuts them off (its issue 425), like a multiple of 1 in kingyo."""
@@ -187,11 +187,11 @@ class TestDifferencesOnPurpose:
         ]
         out = theirs(peer, folders, "base", "tokenizer_source")
         assert read_tensors(out)[EMBEDDING].shape[0] == 4
-        built, merged = ours(folders, TokenizerChoice(source="base"))
-        assert built.n_rows == 8
-        check_parity(out, built, merged)
-        same, _ = ours(folders, TokenizerChoice(source="base", pad_to_multiple_of=1))
-        assert same.n_rows == 4
+        vocabulary, merged = ours(folders, TokenizerChoice(source="base"))
+        assert vocabulary.n_rows == 8
+        check_parity(out, vocabulary, merged)
+        unpadded, _ = ours(folders, TokenizerChoice(source="base", pad_to_multiple_of=1))
+        assert unpadded.n_rows == 4
 
     def test_tokens_stay_pieces_and_are_not_matched_inside_words(self, peer: Peer, tmp_path: Path) -> None:
         """mergekit turns other models' pieces into added tokens, which do not decode to their text."""
@@ -209,9 +209,9 @@ class TestDifferencesOnPurpose:
         two = llama(tmp_path / "two", words("<end>", "a"), named={"eos_token": "<end>"})
         out = theirs(peer, [one, two], str(two), "tokenizer_source")
         assert json.loads((out / "config.json").read_text())["eos_token_id"] == 2
-        built, _ = ours([one, two], TokenizerChoice(source="two"))
+        vocabulary, _ = ours([one, two], TokenizerChoice(source="two"))
         config = json.loads((one / "config.json").read_text())
-        assert built.config_updates(config, "one")["eos_token_id"] == built.tokens["<end>"]
+        assert vocabulary.config_updates(config, "one")["eos_token_id"] == vocabulary.tokens["<end>"]
 
     def test_tokens_without_a_row_are_an_error_and_not_zeros(self, peer: Peer, three: list[Path]) -> None:
         one, two, other = three
@@ -226,6 +226,6 @@ class TestDifferencesOnPurpose:
         with pytest.raises(PeerError):
             theirs(peer, three, {"source": "base", "tokens": spelled(entries, folder)})
         choice = parse_tokenizer({"source": "base", "tokens": spelled(entries, None)})
-        built, merged = ours(three, choice)
+        vocabulary, merged = ours(three, choice)
         row = weights(three[2])[EMBEDDING][load_tokenizer(three[2]).get_vocab()["<|x|>"]]
-        torch.testing.assert_close(merged[EMBEDDING][built.tokens["<|x|>"]], row.double())
+        torch.testing.assert_close(merged[EMBEDDING][vocabulary.tokens["<|x|>"]], row.double())

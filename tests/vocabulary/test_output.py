@@ -30,10 +30,10 @@ class TestFiles:
         one = llama(tmp_path / "one", words("a"), template="T")
         (one / "merges.txt").write_text("old")
         (one / "notes.txt").write_text("mine")
-        built = build_vocabulary(TokenizerChoice(source="base"), models_of(one))
+        vocabulary = build_vocabulary(TokenizerChoice(source="base"), models_of(one))
         names = {"chat_template.jinja", "merges.txt", "tokenizer.json", "tokenizer_config.json"}
-        assert built.files.keys() == names
-        assert all(built.files[name] == (one / name).read_bytes() for name in names)
+        assert vocabulary.files.keys() == names
+        assert all(vocabulary.files[name] == (one / name).read_bytes() for name in names)
 
     def test_of_a_changed_tokenizer_are_consistent(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), template="T")
@@ -41,30 +41,30 @@ class TestFiles:
         for name in ("tokenizer.model", "vocab.json", "added_tokens.json"):
             (one / name).write_text("{}")
         (one / "special_tokens_map.json").write_text('{"bos_token": "<s>"}')
-        built = build_vocabulary(TokenizerChoice(), models_of(one, two))
-        assert built.files.keys() == {
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two))
+        assert vocabulary.files.keys() == {
             "chat_template.jinja",
             "special_tokens_map.json",
             "tokenizer.json",
             "tokenizer_config.json",
         }
-        assert built.template == "T"
-        loaded = load_tokenizer(write_files(built, tmp_path / "out"))
+        assert vocabulary.template == "T"
+        loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
         assert loaded.bos_token == "<s>"
         assert loaded.chat_template == "T"
 
-    def test_the_list_in_older_configs_follows(self, tmp_path: Path) -> None:
+    def test_the_list_in_older_configs_is_updated(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         two = llama(tmp_path / "two", words("a"), added=[AddedToken("<x>", special=True)])
         config = json.loads((one / "tokenizer_config.json").read_text())
         config["added_tokens_decoder"] = {"0": {"content": "<unk>", "special": True}}
         (one / "tokenizer_config.json").write_text(json.dumps(config))
-        built = build_vocabulary(TokenizerChoice(), models_of(one, two))
-        listed = json.loads(built.files["tokenizer_config.json"])["added_tokens_decoder"]
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two))
+        listed = json.loads(vocabulary.files["tokenizer_config.json"])["added_tokens_decoder"]
         assert listed["4"]["content"] == "<x>"
         assert "id" not in listed["4"]
-        loaded = load_tokenizer(write_files(built, tmp_path / "out"))
-        assert loaded.get_vocab() == built.tokens
+        loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
+        assert loaded.get_vocab() == vocabulary.tokens
 
     @pytest.mark.parametrize(
         ("kind", "name", "model_type"),
@@ -92,11 +92,11 @@ class TestFiles:
             ):
                 data = json.loads((folder / file).read_text())
                 (folder / file).write_text(json.dumps({**data, key: value}))
-        built = build_vocabulary(TokenizerChoice(), models_of(small, large, base=0))
-        out = write_files(built, tmp_path / "out")
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(small, large, base=0))
+        out = write_files(vocabulary, tmp_path / "out")
         (out / "config.json").write_bytes((small / "config.json").read_bytes())
         loaded, source = load_tokenizer(out), load_tokenizer(large)
-        assert built.tokens.items() <= loaded.get_vocab().items()
+        assert vocabulary.tokens.items() <= loaded.get_vocab().items()
         for text in (*makers.TEXTS, "<|im_start|>the old pond"):
             assert cut(loaded, text) == cut(source, text)
 
@@ -110,12 +110,12 @@ def turned(tmp_path: Path) -> Vocabulary:
 
 
 class TestConfig:
-    def test_nothing_changes_when_ids_stay(self, tmp_path: Path) -> None:
+    def test_nothing_changes_if_ids_are_unchanged(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         two = llama(tmp_path / "two", words("a", "b"))
-        built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
         config = {"vocab_size": 4, "bos_token_id": 1, "eos_token_id": [2, 3], "pad_token_id": None, "x": 4}
-        assert built.config_updates(config, "one") == {"vocab_size": 5}
+        assert vocabulary.config_updates(config, "one") == {"vocab_size": 5}
 
     def test_roles_follow_the_tokenizer(self, turned: Vocabulary) -> None:
         assert turned.tokens == {"<unk>": 0, "<s>": 1, "</s>": 2, "<end>": 3, "a": 4}
@@ -150,8 +150,8 @@ class TestConfig:
         one = llama(tmp_path / "one", words("a", "<image>"))
         two = llama(tmp_path / "two", words("b"))
         choice = TokenizerChoice(source="two", tokens={"<image>": TokenEntry()})
-        built = build_vocabulary(choice, models_of(one, two, base=0))
-        assert built.config_updates({"image_token_id": 4, "vocab_size": 5}, "one") == {}
+        vocabulary = build_vocabulary(choice, models_of(one, two, base=0))
+        assert vocabulary.config_updates({"image_token_id": 4, "vocab_size": 5}, "one") == {}
 
 
 TURNS = [
@@ -195,10 +195,10 @@ class TestTemplates:
     )
     def test_known_ones(self, name: str, wanted: str, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), template="old")
-        built = build_vocabulary(TokenizerChoice(), models_of(one), chat_template=name)
-        loaded = load_tokenizer(write_files(built, tmp_path / "out"))
-        said = loaded.apply_chat_template(TURNS, tokenize=False, add_generation_prompt=True)
-        assert said == wanted
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one), chat_template=name)
+        loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
+        texts = loaded.apply_chat_template(TURNS, tokenize=False, add_generation_prompt=True)
+        assert texts == wanted
         assert find_markers(KNOWN[name]) or name == "alpaca"
 
     def test_names_are_all_tested(self) -> None:
@@ -206,12 +206,12 @@ class TestTemplates:
 
     def test_without_a_system_turn_or_a_generation_prompt(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
-        said: dict[str, str] = {}
+        texts: dict[str, str] = {}
         for name in KNOWN:
-            built = build_vocabulary(TokenizerChoice(), models_of(one), chat_template=name)
-            loaded = load_tokenizer(write_files(built, tmp_path / name))
-            said[name] = loaded.apply_chat_template(TURNS[1:3], tokenize=False)
-        assert said == {
+            vocabulary = build_vocabulary(TokenizerChoice(), models_of(one), chat_template=name)
+            loaded = load_tokenizer(write_files(vocabulary, tmp_path / name))
+            texts[name] = loaded.apply_chat_template(TURNS[1:3], tokenize=False)
+        assert texts == {
             "alpaca": "### Instruction:\nFish?\n\n### Response:\nYes.</s>\n\n",
             "chatml": "<|im_start|>user\nFish?<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n",
             "exaone": "[|system|][|endofturn|]\n[|user|]Fish?\n[|assistant|]Yes.[|endofturn|]\n",
@@ -226,20 +226,22 @@ class TestTemplates:
         assert resolve_template("auto", ["A", "B"]) == "A"
         assert resolve_template("auto", [None, " "]) is None
         folders = [llama(tmp_path / f"m{i}", words("a"), template=text) for i, text in enumerate("ABB")]
-        built = build_vocabulary(TokenizerChoice(source="base"), models_of(*folders), chat_template="auto")
-        assert load_tokenizer(write_files(built, tmp_path / "out")).chat_template == "B"
+        vocabulary = build_vocabulary(
+            TokenizerChoice(source="base"), models_of(*folders), chat_template="auto"
+        )
+        assert load_tokenizer(write_files(vocabulary, tmp_path / "out")).chat_template == "B"
 
     def test_control_tokens_of_a_template_should_be_in_the_vocabulary(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), added=["<|im_start|>"])
-        built = build_vocabulary(TokenizerChoice(), models_of(one), chat_template="chatml")
-        assert built.unknown_markers == ("<|im_end|>",)
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one), chat_template="chatml")
+        assert vocabulary.unknown_markers == ("<|im_end|>",)
         assert build_vocabulary(TokenizerChoice(), models_of(one)).unknown_markers == ()
 
-    def test_auto_without_any(self, tmp_path: Path) -> None:
+    def test_auto_without_a_template_in_any_model(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
-        built = build_vocabulary(TokenizerChoice(), models_of(one), chat_template="auto")
-        assert built.template is None
-        assert "chat_template.jinja" not in built.files
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one), chat_template="auto")
+        assert vocabulary.template is None
+        assert "chat_template.jinja" not in vocabulary.files
 
     def test_jinja_is_unchanged(self) -> None:
         assert resolve_template("{{ messages[0].content }}", []) == "{{ messages[0].content }}"

@@ -59,52 +59,52 @@ class Aligned:
 @pytest.mark.parametrize("tensor", [EMBEDDING, HEAD])
 class TestTheRule:
     def test_own_row_then_base_then_mean(self, one: Path, two: Path, three: Path, tensor: str) -> None:
-        built = build_vocabulary(TokenizerChoice(), models_of(one, two, three, base=0))
-        aligned = Aligned(built, one, two, three)
-        assert list(built.tokens) == ["<unk>", "<s>", "</s>", "a", "b", "c", "d", "<x>", "e"]
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, three, base=0))
+        aligned = Aligned(vocabulary, one, two, three)
+        assert list(vocabulary.tokens) == ["<unk>", "<s>", "</s>", "a", "b", "c", "d", "<x>", "e"]
         for folder, tokens in ((one, "abc"), (two, ["c", "d", "a", "<x>"]), (three, ["d", "e", "<x>"])):
             for token in tokens:
-                assert torch.equal(aligned(folder, token, tensor), row(folder, token, built, tensor))
-        assert torch.equal(aligned(three, "a", tensor), row(one, "a", built, tensor))  # from the base
+                assert torch.equal(aligned(folder, token, tensor), row(folder, token, vocabulary, tensor))
+        assert torch.equal(aligned(three, "a", tensor), row(one, "a", vocabulary, tensor))  # from the base
         assert torch.equal(
-            aligned(two, "e", tensor), row(three, "e", built, tensor)
+            aligned(two, "e", tensor), row(three, "e", vocabulary, tensor)
         )  # from the only model that has it
-        both = (row(two, "d", built, tensor) + row(three, "d", built, tensor)) / 2
+        both = (row(two, "d", vocabulary, tensor) + row(three, "d", vocabulary, tensor)) / 2
         torch.testing.assert_close(aligned(one, "d", tensor), both)
 
     def test_without_a_base(self, one: Path, two: Path, three: Path, tensor: str) -> None:
-        built = build_vocabulary(TokenizerChoice(), models_of(two, one, three))
-        aligned = Aligned(built, one, two, three)
-        assert list(built.tokens)[:7] == ["<unk>", "<s>", "</s>", "c", "d", "a", "<x>"]
-        both = (row(one, "a", built, tensor) + row(two, "a", built, tensor)) / 2
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(two, one, three))
+        aligned = Aligned(vocabulary, one, two, three)
+        assert list(vocabulary.tokens)[:7] == ["<unk>", "<s>", "</s>", "c", "d", "a", "<x>"]
+        both = (row(one, "a", vocabulary, tensor) + row(two, "a", vocabulary, tensor)) / 2
         torch.testing.assert_close(aligned(three, "a", tensor), both)
 
 
 class TestWhoseTokens:
     def test_base(self, one: Path, two: Path) -> None:
-        built = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=1))
-        assert built.n_rows == 7
-        assert built.map.is_identity("two")
-        assert built.files["tokenizer.json"] == (two / "tokenizer.json").read_bytes()
-        aligned = Aligned(built, one, two)
-        assert torch.equal(aligned(one, "a"), row(one, "a", built))
-        assert torch.equal(aligned(one, "d"), row(two, "d", built))
+        vocabulary = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=1))
+        assert vocabulary.n_rows == 7
+        assert vocabulary.map.is_identity("two")
+        assert vocabulary.files["tokenizer.json"] == (two / "tokenizer.json").read_bytes()
+        aligned = Aligned(vocabulary, one, two)
+        assert torch.equal(aligned(one, "a"), row(one, "a", vocabulary))
+        assert torch.equal(aligned(one, "d"), row(two, "d", vocabulary))
 
     def test_base_without_a_base_is_the_first(self, one: Path, two: Path) -> None:
         assert build_vocabulary(TokenizerChoice(source="base"), models_of(two, one)).start.reference == "two"
 
     def test_a_model(self, one: Path, two: Path) -> None:
-        built = build_vocabulary(TokenizerChoice(source="two"), models_of(one, two, base=0))
-        assert built.tokens == built.models.stored["two"].tokens
+        vocabulary = build_vocabulary(TokenizerChoice(source="two"), models_of(one, two, base=0))
+        assert vocabulary.tokens == vocabulary.models.stored["two"].tokens
 
     def test_a_model_that_is_not_merged(self, one: Path, two: Path, three: Path) -> None:
         models = models_of(one, two, base=0, others=[three])
         with pytest.raises(KingyoError, match=r"vocabulary of three: .*'e'.*kind: zero"):
             build_vocabulary(TokenizerChoice(source="three"), models)
         choice = TokenizerChoice(source="three", tokens={"e": TokenEntry(source=Zero())})
-        built = build_vocabulary(choice, models)
-        assert list(built.tokens) == ["<unk>", "<s>", "</s>", "d", "e", "<x>"]
-        assert not Aligned(built, one, two)(one, "e").any()
+        vocabulary = build_vocabulary(choice, models)
+        assert list(vocabulary.tokens) == ["<unk>", "<s>", "</s>", "d", "e", "<x>"]
+        assert not Aligned(vocabulary, one, two)(one, "e").any()
 
     def test_an_unknown_model(self, one: Path, two: Path) -> None:
         with pytest.raises(KingyoError, match=r"'ones'\. Did you mean 'one'"):
@@ -120,24 +120,24 @@ class TestListedTokens:
         self, one: Path, two: Path, three: Path
     ) -> None:
         tokens = {"d": TokenEntry(source=ModelToken(model="three"))}
-        built = self.built(tokens, one, two, three)
-        aligned = Aligned(built, one, two, three)
-        assert torch.equal(aligned(one, "d"), row(three, "d", built))
-        assert torch.equal(aligned(two, "d"), row(two, "d", built))
+        vocabulary = self.built(tokens, one, two, three)
+        aligned = Aligned(vocabulary, one, two, three)
+        assert torch.equal(aligned(one, "d"), row(three, "d", vocabulary))
+        assert torch.equal(aligned(two, "d"), row(two, "d", vocabulary))
 
     def test_a_forced_row_goes_to_all(self, one: Path, two: Path, three: Path) -> None:
         tokens = {"d": TokenEntry(source=ModelToken(model="three"), force=True)}
-        built = self.built(tokens, one, two, three)
-        aligned = Aligned(built, one, two, three)
+        vocabulary = self.built(tokens, one, two, three)
+        aligned = Aligned(vocabulary, one, two, three)
         for folder in (one, two, three):
-            assert torch.equal(aligned(folder, "d"), row(three, "d", built))
+            assert torch.equal(aligned(folder, "d"), row(three, "d", vocabulary))
 
     def test_zero(self, one: Path, two: Path) -> None:
         tokens = {"d": TokenEntry(source=Zero()), "a": TokenEntry(source=Zero(), force=True)}
-        built = self.built(tokens, one, two)
-        aligned = Aligned(built, one, two)
+        vocabulary = self.built(tokens, one, two)
+        aligned = Aligned(vocabulary, one, two)
         assert not aligned(one, "d").any()
-        assert torch.equal(aligned(two, "d"), row(two, "d", built))
+        assert torch.equal(aligned(two, "d"), row(two, "d", vocabulary))
         assert not aligned(one, "a").any()
         assert not aligned(two, "a").any()
 
@@ -146,24 +146,24 @@ class TestListedTokens:
             "<new>": TokenEntry(source=ModelToken(model="two", token="<x>")),
             "<id>": TokenEntry(source=ModelToken(model="one", token_id=4)),
         }
-        built = self.built(tokens, one, two, source="base")
-        assert list(built.tokens)[-2:] == ["<new>", "<id>"]
-        aligned = Aligned(built, one, two)
+        vocabulary = self.built(tokens, one, two, source="base")
+        assert list(vocabulary.tokens)[-2:] == ["<new>", "<id>"]
+        aligned = Aligned(vocabulary, one, two)
         for folder in (one, two):
-            assert torch.equal(aligned(folder, "<new>"), row(two, "<x>", built))
-            assert torch.equal(aligned(folder, "<id>"), row(one, "b", built))
+            assert torch.equal(aligned(folder, "<new>"), row(two, "<x>", vocabulary))
+            assert torch.equal(aligned(folder, "<id>"), row(one, "b", vocabulary))
 
     def test_of_a_model_that_is_not_merged(self, one: Path, two: Path, three: Path) -> None:
         choice = TokenizerChoice(tokens={"<new>": TokenEntry(source=ModelToken(model="three", token="e"))})
-        built = build_vocabulary(choice, models_of(one, two, base=0, others=[three]))
-        reads = AlignedReads(built, Folders(one, two, three), (EMBEDDING,))
-        result = reads.read("one", EMBEDDING)[built.tokens["<new>"]]
-        assert torch.equal(result, row(three, "e", built))
+        vocabulary = build_vocabulary(choice, models_of(one, two, base=0, others=[three]))
+        reads = AlignedReads(vocabulary, Folders(one, two, three), (EMBEDDING,))
+        result = reads.read("one", EMBEDDING)[vocabulary.tokens["<new>"]]
+        assert torch.equal(result, row(three, "e", vocabulary))
 
     def test_a_token_of_the_others_added_to_the_base(self, one: Path, two: Path) -> None:
-        built = self.built({"<x>": TokenEntry()}, one, two, source="base")
-        assert list(built.tokens)[-1] == "<x>"
-        assert torch.equal(Aligned(built, one, two)(one, "<x>"), row(two, "<x>", built))
+        vocabulary = self.built({"<x>": TokenEntry()}, one, two, source="base")
+        assert list(vocabulary.tokens)[-1] == "<x>"
+        assert torch.equal(Aligned(vocabulary, one, two)(one, "<x>"), row(two, "<x>", vocabulary))
 
     @pytest.mark.parametrize(
         ("tokens", "message"),
@@ -189,47 +189,47 @@ class TestSizes:
         one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
         two = llama(tmp_path / "two", words("a"), rows=8, seed=2)
         for source in ("union", "base", "two"):
-            built = build_vocabulary(TokenizerChoice(source=source), models_of(one, two, base=0))
-            assert built.map.is_identity("one")
-            assert built.map.is_identity("two")
+            vocabulary = build_vocabulary(TokenizerChoice(source=source), models_of(one, two, base=0))
+            assert vocabulary.map.is_identity("one")
+            assert vocabulary.map.is_identity("two")
             reader = Folders(one, two)
-            read = AlignedReads(built, reader, (EMBEDDING,)).read("two", EMBEDDING)
+            read = AlignedReads(vocabulary, reader, (EMBEDDING,)).read("two", EMBEDDING)
             assert read is reader.read("two", EMBEDDING)
 
     def test_rows_without_tokens_that_a_model_lacks_come_from_the_start(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
         two = llama(tmp_path / "two", words("a", "b"), seed=2)
-        built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
-        assert built.tokens["b"] == 4
-        assert built.n_rows == 8
-        aligned = AlignedReads(built, Folders(one, two), (EMBEDDING,)).read("two", EMBEDDING)
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
+        assert vocabulary.tokens["b"] == 4
+        assert vocabulary.n_rows == 8
+        aligned = AlignedReads(vocabulary, Folders(one, two), (EMBEDDING,)).read("two", EMBEDDING)
         assert torch.equal(aligned[5:], weights(one)[EMBEDDING][5:])
         assert torch.equal(aligned[4], weights(two)[EMBEDDING][4])
 
     def test_padding_is_the_mean(self, one: Path, two: Path) -> None:
         choice = TokenizerChoice(pad_to_multiple_of=8)
-        built = build_vocabulary(choice, models_of(one, two, base=0))
-        assert len(built.tokens) == built.n_rows == 8
+        vocabulary = build_vocabulary(choice, models_of(one, two, base=0))
+        assert len(vocabulary.tokens) == vocabulary.n_rows == 8
         choice = TokenizerChoice(pad_to_multiple_of=5)
-        built = build_vocabulary(choice, models_of(one, two, base=0))
-        assert built.n_rows == 10
+        vocabulary = build_vocabulary(choice, models_of(one, two, base=0))
+        assert vocabulary.n_rows == 10
         for name in ("one", "two"):
-            aligned = AlignedReads(built, Folders(one, two), (EMBEDDING,)).read(name, EMBEDDING)
+            aligned = AlignedReads(vocabulary, Folders(one, two), (EMBEDDING,)).read(name, EMBEDDING)
             torch.testing.assert_close(aligned[8], aligned[:8].mean(0))
             torch.testing.assert_close(aligned[9], aligned[:8].mean(0))
 
     def test_a_multiple_of_one_drops_rows_without_tokens(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), rows=8)
-        built = build_vocabulary(TokenizerChoice(pad_to_multiple_of=1), models_of(one))
-        assert built.n_rows == 4
-        assert built.config_updates({"vocab_size": 8}, "one") == {"vocab_size": 4}
+        vocabulary = build_vocabulary(TokenizerChoice(pad_to_multiple_of=1), models_of(one))
+        assert vocabulary.n_rows == 4
+        assert vocabulary.config_updates({"vocab_size": 8}, "one") == {"vocab_size": 4}
 
 
 class TestReads:
     def test_shapes_need_no_weight(self, one: Path, two: Path) -> None:
-        built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
         reader = Folders(one, two)
-        reads = AlignedReads(built, reader, (EMBEDDING, HEAD))
+        reads = AlignedReads(vocabulary, reader, (EMBEDDING, HEAD))
         assert reads.shape("one", EMBEDDING) == (8, 16)
         assert reads.shape("one", "model.norm.weight") == (16,)
         assert reader.asked == []
@@ -237,28 +237,28 @@ class TestReads:
         assert reads.read("one", "model.norm.weight") is reader.read("one", "model.norm.weight")
 
     def test_models_are_read_only_where_rows_are_taken(self, one: Path, two: Path, three: Path) -> None:
-        built = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, three, base=0))
+        vocabulary = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, three, base=0))
         reader = Folders(one, two, three)
-        AlignedReads(built, reader, (EMBEDDING,)).read("two", EMBEDDING)
+        AlignedReads(vocabulary, reader, (EMBEDDING,)).read("two", EMBEDDING)
         assert reader.asked == [("two", EMBEDDING), ("one", EMBEDDING)]
 
     def test_aligned_tensors_are_cached_up_to_a_size(self, one: Path, two: Path) -> None:
-        built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
-        reads = AlignedReads(built, Folders(one, two), (EMBEDDING, HEAD), keep_bytes=8 * 16 * 4)
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
+        reads = AlignedReads(vocabulary, Folders(one, two), (EMBEDDING, HEAD), keep_bytes=8 * 16 * 4)
         assert reads.read("one", EMBEDDING) is reads.read("one", EMBEDDING)
         assert reads.read("one", HEAD) is not reads.read("one", HEAD)
 
     def test_sources_are_not_written_to(self, one: Path, two: Path) -> None:
-        built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
+        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
         reader = Folders(one, two)
         before = {name: reader.read(name, EMBEDDING).clone() for name in ("one", "two")}
         for name in ("one", "two"):
-            AlignedReads(built, reader, (EMBEDDING,)).read(name, EMBEDDING)
+            AlignedReads(vocabulary, reader, (EMBEDDING,)).read(name, EMBEDDING)
         assert all(torch.equal(before[name], reader.read(name, EMBEDDING)) for name in before)
 
     def test_describe(self, one: Path, two: Path) -> None:
-        built = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=0))
-        assert built.describe() == [
+        vocabulary = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=0))
+        assert vocabulary.describe() == [
             "vocabulary: 6 tokens in 6 rows, split with the rules of one",
             "  one: as stored",
             "  two: 5 own rows, 1 filled in, 2 removed",
@@ -326,5 +326,7 @@ class TestRowMap:
         fills = (Fill(rows=index(*lost), sources=(("b", index(*indices)),)),)
         mapped = RowMap(n_rows=n_rows, own={"a": index(*own)}, sizes={"a": size, "b": 5}, fills=fills)
         rows, other = torch.arange(size).float(), 100 + torch.arange(5).float()
-        wanted = [float(other[indices[lost.index(i)]] if i in lost else rows[own[i]]) for i in range(n_rows)]
-        assert mapped.remap("a", "t", rows, lambda _: other).tolist() == wanted
+        expected = [
+            float(other[indices[lost.index(i)]] if i in lost else rows[own[i]]) for i in range(n_rows)
+        ]
+        assert mapped.remap("a", "t", rows, lambda _: other).tolist() == expected

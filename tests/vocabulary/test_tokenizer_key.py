@@ -48,7 +48,7 @@ def test_round_trip(data: object) -> None:
     assert parse_tokenizer(yaml.safe_load(yaml.safe_dump(choice.to_dict()))) == choice
 
 
-def test_a_text_is_the_source_and_the_default_is_union() -> None:
+def test_a_string_is_the_source_and_the_default_is_union() -> None:
     assert parse_tokenizer("base") == TokenizerChoice(source="base")
     assert parse_tokenizer({}) == parse_tokenizer({"source": None, "tokens": None}) == TokenizerChoice()
 
@@ -109,5 +109,5 @@ def test_refuses(data: object, argument: str, received: str) -> None:
 )
 def test_refuses_sources_of_tokens(source: object, place: str, received: str) -> None:
     data = {"tokens": {"<x>": {"source": source}}}
-    found = mistakes(lambda: parse_tokenizer(data, "tokenizer"), "tokenizer")
-    assert found == [(f"tokens.<x>.source{place}", received)]
+    errors = mistakes(lambda: parse_tokenizer(data, "tokenizer"), "tokenizer")
+    assert errors == [(f"tokens.<x>.source{place}", received)]

@@ -65,10 +65,10 @@ class TestAnExtension:
         out = merge(vocabulary, tmp_path / "out", {small: 0.0, large: 1.0})
         for text in (*TEXTS, CHAT):
             tokens, logits, columns = speak(out, text)
-            wanted_tokens, wanted, wanted_columns = speak(large, text)
+            wanted_tokens, expected, wanted_columns = speak(large, text)
             assert tokens == wanted_tokens
             chosen = logits[:, [columns[token] for token in wanted_columns]]
-            torch.testing.assert_close(chosen, wanted[:, list(wanted_columns.values())])
+            torch.testing.assert_close(chosen, expected[:, list(wanted_columns.values())])
 
     def test_the_base_alone_gives_the_same_logits_if_its_text_is_split_as_before(
         self, pair: tuple[Path, Path], tmp_path: Path
@@ -79,11 +79,11 @@ class TestAnExtension:
         same = 0
         for text in (*TEXTS, "in", "the fish", "a pond"):
             tokens, logits, columns = speak(out, text)
-            wanted_tokens, wanted, wanted_columns = speak(small, text)
+            wanted_tokens, expected, wanted_columns = speak(small, text)
             if tokens == wanted_tokens:
                 same += 1
                 assert {token: columns[token] for token in wanted_columns} == wanted_columns
-                torch.testing.assert_close(logits[:, : wanted.shape[1]], wanted)
+                torch.testing.assert_close(logits[:, : expected.shape[1]], expected)
         assert same > 0
 
     def test_the_larger_as_base_is_unchanged(self, pair: tuple[Path, Path]) -> None:

@@ -29,17 +29,19 @@ LINEAR = "merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters
         ("unet", "diffusers", None),
     ],
 )
-def test_says_what_loads_it(ask: Ask, tmp_path: Path, kind: str, library: str, pipeline: str | None) -> None:
+def test_the_card_names_the_loading_class(
+    ask: Ask, tmp_path: Path, kind: str, library: str, pipeline: str | None
+) -> None:
     if kind in DIFFUSERS and not HAS_DIFFUSERS:
         pytest.skip("diffusers is not installed")
     build(kind, tmp_path / "one")
     fine_tuned(tmp_path / "one", tmp_path / "two", seed=1)
-    found = check_merge(ask(LINEAR))
-    assert found.error is None, found.error
-    (target,) = found.targets
+    checked = check_merge(ask(LINEAR))
+    assert checked.error is None, checked.error
+    (target,) = checked.targets
     head = ModelCard(render_card(target)).data.to_dict()
     assert head["library_name"] == library and head.get("pipeline_tag") == pipeline
-    out = write(found, target)
+    out = write(checked, target)
     code = re.search(r"```python\n(.*?)\n```", (out / "README.md").read_text(), re.DOTALL)
     if library == "diffusers":
         assert code is None
@@ -52,8 +54,8 @@ def test_text_of_others_cannot_break_out(ask: Ask, models: Path, tmp_path: Path)
     odd = tmp_path / "a|b`<b>"
     fine_tuned(models / "base", odd, seed=4)
     (odd / "README.md").write_text('---\nlicense: "mit|x\\n# evil"\nlanguage: ["en: [", 7]\n---\n')
-    found = check_merge(ask(models=[{"model": str(odd)}, {"model": "source-0"}]))
-    card = render_card(found.targets[0])
+    checked = check_merge(ask(models=[{"model": str(odd)}, {"model": "source-0"}]))
+    card = render_card(checked.targets[0])
     assert ModelCard(card).data.to_dict()["tags"] == ["merge", "kingyo"]
     assert str(tmp_path) not in card
     rows = [line for line in card.splitlines() if line.startswith("| ")]
@@ -72,15 +74,15 @@ def test_text_of_others_cannot_break_out(ask: Ask, models: Path, tmp_path: Path)
 def test_promises_the_bits_that_the_method_does(
     ask: Ask, method: str, parameters: dict[str, object], promise: str
 ) -> None:
-    found = check_merge(ask(merge_method=method, parameters=parameters, models=[{"model": "source-0"}]))
-    assert promise in render_card(found.targets[0])
+    checked = check_merge(ask(merge_method=method, parameters=parameters, models=[{"model": "source-0"}]))
+    assert promise in render_card(checked.targets[0])
 
 
 def test_promises_no_more_than_an_earlier_step(ask: Ask) -> None:
     first = "name: one\nmerge_method: iso_c\nbase_model: base\nmodels: [{model: source-0}]\n"
-    found = check_merge(ask(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
-    assert found.error is None, found.error
-    assert "bit for bit on one machine with one number of threads" in render_card(found.targets[0])
+    checked = check_merge(ask(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
+    assert checked.error is None, checked.error
+    assert "bit for bit on one machine with one number of threads" in render_card(checked.targets[0])
 
 
 def test_versions_from_the_hub_are_named(ask: Ask, models: Path, tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_versions_from_the_hub_are_named(ask: Ask, models: Path, tmp_path: Path)
     place = tmp_path / "hub" / "snapshots" / commit
     place.parent.mkdir(parents=True)
     fine_tuned(models / "base", place, seed=4)
-    found = check_merge(ask(models=[{"model": str(place)}, {"model": "source-0"}]))
-    card = render_card(found.targets[0])
+    checked = check_merge(ask(models=[{"model": str(place)}, {"model": "source-0"}]))
+    card = render_card(checked.targets[0])
     assert "| role | model | version | licence |" in card
     assert f"`{commit[:12]}`" in card

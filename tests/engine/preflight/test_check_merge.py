@@ -43,19 +43,19 @@ def own(tmp_path: Path, models: Path) -> Path:
 
 
 def test_a_sound_recipe(ask: Ask) -> None:
-    found = check_merge(ask())
-    assert found.error is None and found.of("error") == () and found.of("warning") == ()
-    (note,) = told(found, "note")
+    checked = check_merge(ask())
+    assert checked.error is None and checked.of("error") == () and checked.of("warning") == ()
+    (note,) = told(checked, "note")
     assert "the licence of source-0, source-1, base" in note and "not stated in its card" in note
-    (target,) = found.targets
+    (target,) = checked.targets
     assert [origin.name for origin in target.origins] == ["merged", "merged", "base"]
-    assert target.out == found.request.out
+    assert target.out == checked.request.out
 
 
-def test_a_base_that_is_not_merged_is_told(ask: Ask) -> None:
+def test_an_unused_base_is_reported(ask: Ask) -> None:
     """mergekit merges it as one more model."""
-    found = check_merge(ask(merge_method="linear", parameters={"weight": 1}))
-    (warning,) = told(found, "warning")
+    checked = check_merge(ask(merge_method="linear", parameters={"weight": 1}))
+    (warning,) = told(checked, "warning")
     assert "base_model: expected a model that linear merges" in warning and "list it below models:" in warning
     models = [{"model": "source-0"}, {"model": "base"}]
     listed = ask(merge_method="linear", parameters={"weight": 1}, models=models)
@@ -67,20 +67,20 @@ def test_no_weight_is_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"read {info.name}")
 
     monkeypatch.setattr("kingyo.checkpoints.checkpoint.map_tensor", refuse)
-    found = check_merge(ask())
-    assert estimate(found).written > 0
-    assert json.dumps(preflight_record(found, None))
+    checked = check_merge(ask())
+    assert estimate(checked).written > 0
+    assert json.dumps(preflight_record(checked, None))
 
 
-def test_configs_that_bend_a_merge_are_warnings(ask: Ask, own: Path) -> None:
+def test_risky_config_differences_are_warnings(ask: Ask, own: Path) -> None:
     edit_config(own, rope_parameters={"rope_theta": 500000.0, "rope_type": "default"})
-    found = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}]))
-    assert found.error is None
-    (warning,) = told(found, "warning")
+    checked = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}]))
+    assert checked.error is None
+    (warning,) = told(checked, "warning")
     assert "rope_theta" in warning and "10000.0 in base and 500000.0 in own" in warning
 
 
-def test_configs_that_break_it_are_errors(ask: Ask, own: Path) -> None:
+def test_incompatible_configs_are_errors(ask: Ask, own: Path) -> None:
     edit_config(own, num_attention_heads=2, head_dim=8)
     assert "num_attention_heads" in str(
         check_merge(ask(models=[{"model": "own"}])).error
@@ -91,31 +91,31 @@ def test_a_token_that_one_model_has_alone_is_a_warning(ask: Ask, own: Path) -> N
     data = json.loads((own / "tokenizer.json").read_text())
     data["model"]["vocab"]["dog"] = len(data["model"]["vocab"])
     (own / "tokenizer.json").write_text(json.dumps(data))
-    found = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}]))
-    assert found.error is None
-    assert any("'dog' only in own" in each for each in told(found, "warning"))
-    found = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union"))
-    assert found.error is None and told(found, "warning") == []
+    checked = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}]))
+    assert checked.error is None
+    assert any("'dog' only in own" in each for each in told(checked, "warning"))
+    checked = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union"))
+    assert checked.error is None and told(checked, "warning") == []
 
 
-def test_every_misfit_is_told(ask: Ask, tmp_path: Path) -> None:
+def test_every_mismatch_is_reported(ask: Ask, tmp_path: Path) -> None:
     llama(tmp_path / "wide", hidden=32)
     llama(tmp_path / "deep", layers=5)
-    found = check_merge(ask(models=[{"model": "wide"}, {"model": "source-0"}, {"model": "deep"}]))
-    errors = told(found, "error")
+    checked = check_merge(ask(models=[{"model": "wide"}, {"model": "source-0"}, {"model": "deep"}]))
+    errors = told(checked, "error")
     assert len(errors) == 2
     assert any("[64, 32] in wide" in each for each in errors)
     assert any("in deep but not in base" in each for each in errors)
-    assert str(found.error).count("\n  ") == 2
+    assert str(checked.error).count("\n  ") == 2
 
 
-def test_mistakes_of_values_are_told_wherever_they_stand(ask: Ask) -> None:
+def test_value_mistakes_are_reported_at_every_level(ask: Ask) -> None:
     models = [
         {"model": "source-0", "parameters": {"density": [0.5, 1.5], "weight": True}},
         {"model": "source-1", "parameters": {"density": [{"filter": "mlp", "value": -1}, {"value": 0.5}]}},
     ]
-    found = check_merge(ask(models=models, parameters={"normalize": 3, "wieght": 1, "density": 0.5}))
-    assert len(found.of("error")) == 5
+    checked = check_merge(ask(models=models, parameters={"normalize": 3, "wieght": 1, "density": 0.5}))
+    assert len(checked.of("error")) == 5
     for each in (
         "density of source-0: expected a number from 0 to 1; received 1.5",
         "weight of source-0: expected a number; received True",
@@ -123,13 +123,13 @@ def test_mistakes_of_values_are_told_wherever_they_stand(ask: Ask) -> None:
         "normalize of parameters: expected true or false; received 3",
         "parameters: expected parameters of ties; received 'wieght'. Did you mean 'weight'?",
     ):
-        assert str(found.error).count(each) == 1, found.error
+        assert str(checked.error).count(each) == 1, checked.error
 
 
-def test_a_book_has_the_targets_that_nobody_needs(ask: Ask) -> None:
-    found = check_merge(ask(CHAIN))
-    (target,) = found.targets
-    assert target.out == found.request.out and [step.name for step in target.book.steps] == ["one", "two"]
+def test_the_targets_are_the_models_that_no_recipe_uses(ask: Ask) -> None:
+    checked = check_merge(ask(CHAIN))
+    (target,) = checked.targets
+    assert target.out == checked.request.out and [step.name for step in target.book.steps] == ["one", "two"]
     assert {origin.reference for origin in target.origins} == {"source-0", "source-1", "base"}
     other = "---\nname: three\nmerge_method: linear\nmodels: [{model: base}]\nparameters: {weight: 1}\n"
     both = check_merge(ask(CHAIN + other))
@@ -138,26 +138,26 @@ def test_a_book_has_the_targets_that_nobody_needs(ask: Ask) -> None:
     assert [len(target.book.steps) for target in both.targets] == [2, 1]
 
 
-def test_what_does_not_depend_on_a_mistake_is_planned(ask: Ask) -> None:
-    found = check_merge(ask(CHAIN.replace("source-1", "gone")))
-    assert len(found.of("error")) == 1 and "gone: expected a folder" in str(found.error)
-    assert set(found.steps.plans) == {"one"} and found.targets == ()
+def test_recipes_independent_of_a_mistake_are_planned(ask: Ask) -> None:
+    checked = check_merge(ask(CHAIN.replace("source-1", "gone")))
+    assert len(checked.of("error")) == 1 and "gone: expected a folder" in str(checked.error)
+    assert set(checked.steps.plans) == {"one"} and checked.targets == ()
 
 
 def test_the_seed_goes_to_every_recipe(ask: Ask) -> None:
-    found = check_merge(replace(ask(CHAIN), options=MergeOptions(seed=9)))
-    assert {plan.recipe.seed for plan in found.steps.plans.values()} == {9}
+    checked = check_merge(replace(ask(CHAIN), options=MergeOptions(seed=9)))
+    assert {plan.recipe.seed for plan in checked.steps.plans.values()} == {9}
 
 
 def test_roles_of_models(ask: Ask, tmp_path: Path) -> None:
     fine_tuned(tmp_path / "base", tmp_path / "words", seed=8)
-    found = check_merge(ask(tokenizer={"source": "words"}, base_model="base"))
-    (target,) = found.targets
+    checked = check_merge(ask(tokenizer={"source": "words"}, base_model="base"))
+    (target,) = checked.targets
     roles = {origin.reference: origin.name for origin in target.origins}
     assert roles == {"source-0": "merged", "source-1": "merged", "base": "base", "words": "vocabulary"}
 
 
-def test_a_file_that_is_no_recipe_ends_it(ask: Ask) -> None:
+def test_a_file_without_a_recipe_is_an_error(ask: Ask) -> None:
     with pytest.raises(KingyoError, match="a mapping of keys"):
         check_merge(ask("- nothing"))
 
@@ -171,14 +171,14 @@ def test_an_interrupted_write_needs_room_for_the_rest_alone(ask: Ask, tmp_path: 
 
 
 def test_the_record_is_plain_data(ask: Ask) -> None:
-    found = check_merge(ask())
-    record = json.loads(json.dumps(preflight_record(found, estimate(found))))
+    checked = check_merge(ask())
+    record = json.loads(json.dumps(preflight_record(checked, estimate(checked))))
     (target,) = record["targets"]
     assert target["method"] == "ties" and target["tensors"] == 30 and len(target["groups"]) == 12
     assert [each["role"] for each in target["models"]] == ["merged", "merged", "base"]
     assert record["estimate"]["written_bytes"] == target["bytes"] == sum(target["files"].values())
     assert record["warnings"] == [] and len(record["notes"]) == 1
-    whole = preflight_record(found, None, verbose=True)
+    whole = preflight_record(checked, None, verbose=True)
     assert len(json.loads(json.dumps(whole))["targets"][0]["groups"]) == 30
 
 

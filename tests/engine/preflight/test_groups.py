@@ -40,9 +40,9 @@ def test_every_tensor_is_in_one_group(ask: Ask) -> None:
 def test_values_that_differ_part_a_form(ask: Ask) -> None:
     values = [{"filter": "layers.1.mlp", "value": 2.0}, {"value": 0.5}]
     groups = group(check_merge(ask(parameters={"weight": values, "density": 0.5})).targets[0].plan)
-    found = {each.label: each.how for each in groups if "up_proj" in each.label}
-    assert list(found) == ["model.layers.{0,2}.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.weight"]
-    assert "weight 2" in found["model.layers.1.mlp.up_proj.weight"]
+    forms = {each.label: each.how for each in groups if "up_proj" in each.label}
+    assert list(forms) == ["model.layers.{0,2}.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.weight"]
+    assert "weight 2" in forms["model.layers.1.mlp.up_proj.weight"]
     assert "density 0.5" in common_text(groups) and "weight 0.5" not in common_text(groups)
 
 
@@ -52,8 +52,8 @@ def test_the_tensors_of_one_gradient_are_one_line(ask: Ask) -> None:
         slices=[{"sources": [{"model": "source-0", "layer_range": [0, 3]}]}] * 2,
     )  # fmt: skip
     groups = group(check_merge(request).targets[0].plan)
-    found = {each.label: each.how for each in groups if "up_proj" in each.label}
-    assert found == {"model.layers.{0–5}.mlp.up_proj.weight": ("scale 0→1",)}
+    values = {each.label: each.how for each in groups if "up_proj" in each.label}
+    assert values == {"model.layers.{0–5}.mlp.up_proj.weight": ("scale 0→1",)}
     request = ask(parameters={"weight": [0.1, 0.2, 0.9], "density": 0.5})
     groups = group(check_merge(request).targets[0].plan)
     weights = {part for each in groups for part in each.how if "weight" in part}
@@ -61,12 +61,12 @@ def test_the_tensors_of_one_gradient_are_one_line(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("use", ["base", "source-1"])
-def test_what_is_copied_says_of_what(ask: Ask, use: str) -> None:
+def test_copied_tensors_name_their_source(ask: Ask, use: str) -> None:
     (only,) = {each.how for each in group(check_merge(ask(parts={"language": use})).targets[0].plan)}
     assert only == (f"copied from {use}",)
 
 
-def test_gradients_are_told_as_written(ask: Ask, tmp_path: Path) -> None:
+def test_gradients_are_shown_as_written(ask: Ask, tmp_path: Path) -> None:
     llama(tmp_path / "deep", layers=6)
     request = ask(
         merge_method="linear",
@@ -79,7 +79,7 @@ def test_gradients_are_told_as_written(ask: Ask, tmp_path: Path) -> None:
     assert "weight 0" in groups["model.embed_tokens.weight"] and "weight 1" in groups["lm_head.weight"]
 
 
-def test_gradients_beside_other_values_stand_between_bars(ask: Ask) -> None:
+def test_gradients_next_to_other_values_are_between_bars(ask: Ask) -> None:
     models = [
         {"model": "source-0", "parameters": {"weight": [0.0, 0.5, 1.0]}},
         {"model": "source-1", "parameters": {"weight": 0.5}},
@@ -98,16 +98,16 @@ def test_gradients_of_both_directions(ask: Ask) -> None:
         models=[{"model": "source-0"}, {"model": "source-1"}],
         parameters={"t": values},
     )
-    found = check_merge(request)
-    groups = {each.label: each for each in group(found.targets[0].plan)}
+    checked = check_merge(request)
+    groups = {each.label: each for each in group(checked.targets[0].plan)}
     assert "t 0→0.5→0.3→0.7→1 (filter self_attn)" in groups["model.layers.{0–2}.self_attn.q_proj.weight"].how
     assert "t 1→0.5→0.7→0.3→0 (filter mlp)" in groups["model.layers.{0–2}.mlp.up_proj.weight"].how
     assert "t 0.5" in groups["model.layers.{0–2}.input_layernorm.weight"].how
-    record: Any = preflight_record(found, None)
-    told = {each["tensors"]: each["values"]["t"] for each in record["targets"][0]["groups"]}
+    record: Any = preflight_record(checked, None)
+    values_of = {each["tensors"]: each["values"]["t"] for each in record["targets"][0]["groups"]}
     expected = {"least": 0.0, "most": 1.0, "gradient": down, "filter": "mlp"}
-    assert told["model.layers.{0–2}.mlp.up_proj.weight"] == [expected]
-    assert told["lm_head.weight"] == [0.5]
+    assert values_of["model.layers.{0–2}.mlp.up_proj.weight"] == [expected]
+    assert values_of["lm_head.weight"] == [0.5]
 
 
 def test_values_of_many_layers_become_a_range(ask: Ask, tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ def require(told: list[str], *parts: str) -> None:
     assert len(told) == len(parts), told
 
 
-def test_five_mistakes_of_five_kinds_are_told_in_one_round(tmp_path: Path, models: Path) -> None:
-    told = mistakes(
+def test_five_kinds_of_mistakes_are_reported_at_once(tmp_path: Path, models: Path) -> None:
+    messages = mistakes(
         tmp_path,
         f"""
 merge_method: tise
@@ -40,7 +40,7 @@ random_seed: 1
 """,
     )
     require(
-        told,
+        messages,
         "received 'random_seed'. Did you mean 'seed'?",
         "models[0]: expected a known key; received 'wieght'",
         "models[0].parameters.weight: expected a gradient",
@@ -53,8 +53,8 @@ random_seed: 1
     )
 
 
-def test_a_misspelt_key_hides_nothing_below_it(tmp_path: Path, models: Path) -> None:
-    told = mistakes(
+def test_a_misspelt_key_does_not_hide_mistakes_below_it(tmp_path: Path, models: Path) -> None:
+    messages = mistakes(
         tmp_path,
         f"""
 merge_metod: linear
@@ -64,7 +64,7 @@ modles:
 """,
     )
     require(
-        told,
+        messages,
         "received 'merge_metod', 'modles'",
         "models[0]: expected a known key; received 'modle'. Did you mean 'model'?",
         "nowhere: expected a folder",
@@ -73,7 +73,7 @@ modles:
 
 
 def test_a_model_that_is_missing_hides_neither_base_nor_values(tmp_path: Path, models: Path) -> None:
-    told = mistakes(
+    messages = mistakes(
         tmp_path,
         f"""
 merge_method: task_arithmetic
@@ -84,7 +84,7 @@ parameters: {{lamda: 1}}
 """,
     )
     require(
-        told,
+        messages,
         "nowhere: expected a folder",
         "parameters: expected parameters of task_arithmetic; received 'lamda'",
         "base_model: expected a base for task_arithmetic",
@@ -92,8 +92,8 @@ parameters: {{lamda: 1}}
     )
 
 
-def test_mistakes_in_several_slices_are_told_in_one_round(tmp_path: Path, models: Path) -> None:
-    told = mistakes(
+def test_mistakes_in_several_slices_are_reported_at_once(tmp_path: Path, models: Path) -> None:
+    messages = mistakes(
         tmp_path,
         f"""
 merge_method: passthrough
@@ -105,7 +105,7 @@ slices:
 """,
     )
     require(
-        told,
+        messages,
         "slices[0].sources[0]: expected a known key; received 'layer_rnge'",
         "slices[1].sources[0].layer_range: expected two whole numbers",
         "slices[2].sources[0].model: expected a folder or a Hub name; received nothing",
@@ -113,7 +113,7 @@ slices:
     )
 
 
-def test_mistakes_in_several_recipes_of_a_file_are_told_in_one_round(tmp_path: Path) -> None:
+def test_mistakes_in_several_recipes_are_reported_at_once(tmp_path: Path) -> None:
     file = tmp_path / "recipes.yaml"
     file.write_text(
         "name: 3\nmerge_method: linear\nmodels: []\n---\nmerge_method: linear\nmodls: [{model: 3}]\n"

@@ -38,40 +38,43 @@ def stored(models: Path, *names: str) -> int:
 
 class TestBytes:
     def test_are_exact(self, ask: Ask, models: Path) -> None:
-        found = check_merge(ask())
-        told = estimate(found)
-        assert told.read == stored(models, "base", "source-0", "source-1") and told.files == 3
-        out = write(found, found.targets[0])
-        assert told.written == (out / "model.safetensors").stat().st_size
+        checked = check_merge(ask())
+        expected_sizes = estimate(checked)
+        assert (
+            expected_sizes.read == stored(models, "base", "source-0", "source-1")
+            and expected_sizes.files == 3
+        )
+        out = write(checked, checked.targets[0])
+        assert expected_sizes.written == (out / "model.safetensors").stat().st_size
 
     def test_are_exact_with_shards(self, ask: Ask) -> None:
-        found = check_merge(replace(ask(), options=MergeOptions(max_shard_bytes=5000)))
-        out = write(found, found.targets[0])
+        checked = check_merge(replace(ask(), options=MergeOptions(max_shard_bytes=5000)))
+        out = write(checked, checked.targets[0])
         sizes = [file.stat().st_size for file in out.glob("*.safetensors")]
-        assert len(sizes) == len(found.targets[0].shards) > 3
-        assert estimate(found).written == sum(sizes)
+        assert len(sizes) == len(checked.targets[0].shards) > 3
+        assert estimate(checked).written == sum(sizes)
 
-    def test_of_what_is_not_read_do_not_count(self, ask: Ask, models: Path) -> None:
+    def test_unread_tensors_do_not_count(self, ask: Ask, models: Path) -> None:
         slices = [{"sources": [{"model": "source-0", "layer_range": [0, 1]}]}] * 3
         request = ask(
             merge_method="passthrough", base_model=None, models=None, parameters=None, slices=slices
         )
-        told = estimate(check_merge(request))
+        expected_sizes = estimate(check_merge(request))
         layer = sum(
             info.n_bytes
             for name, info in layers(models).items()
             if "layers." in name and "layers.0." not in name
         )
-        assert told.read == stored(models, "source-0") - layer
-        assert told.written > told.read, "one layer is written three times"
+        assert expected_sizes.read == stored(models, "source-0") - layer
+        assert expected_sizes.written > expected_sizes.read, "one layer is written three times"
 
     @pytest.mark.parametrize("kind", ["plain", "book", "inner", "vocabularies", "adapter", "sizes"])
     def test_are_those_that_reading_maps(
         self, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         """Every tensor that is mapped is foretold, and no other."""
-        found = check_merge(READINGS[kind](ask, tmp_path))
-        assert found.error is None, found.error
+        checked = check_merge(READINGS[kind](ask, tmp_path))
+        assert checked.error is None, checked.error
         mapped: set[TensorInfo] = set()
 
         for module, read in (
@@ -85,11 +88,11 @@ class TestBytes:
                 return read(info)
 
             monkeypatch.setattr(f"kingyo.checkpoints.{module}.{read.__name__}", spy)
-        plan = found.targets[0].plan
+        plan = checked.targets[0].plan
         foretold = {info for job in plan.jobs for info in reading_of(plan, job).stored}
-        write(found, found.targets[0])
+        write(checked, checked.targets[0])
         assert {(info.file, info.start) for info in mapped} == {(info.file, info.start) for info in foretold}
-        assert estimate(found).read == sum(info.n_bytes for info in foretold)
+        assert estimate(checked).read == sum(info.n_bytes for info in foretold)
 
 
 def book(ask: Ask, _: Path) -> MergeRequest:
@@ -111,17 +114,17 @@ def inner(ask: Ask, _: Path) -> MergeRequest:
 
 def more_words(folder: Path) -> Path:
     """A model of the base with another token, and a row for it."""
-    own = fine_tuned(folder / "base", folder / "own", seed=9)
-    data = json.loads((own / "tokenizer.json").read_text())
+    tuned = fine_tuned(folder / "base", folder / "own", seed=9)
+    data = json.loads((tuned / "tokenizer.json").read_text())
     data["model"]["vocab"]["dog"] = 64
-    (own / "tokenizer.json").write_text(json.dumps(data))
-    weights = load_file(own / "model.safetensors")
+    (tuned / "tokenizer.json").write_text(json.dumps(data))
+    weights = load_file(tuned / "model.safetensors")
     for name in ("lm_head.weight", "model.embed_tokens.weight"):
         weights[name] = torch.cat([weights[name], torch.ones(1, 16)])
-    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
-    config = json.loads((own / "config.json").read_text())
-    (own / "config.json").write_text(json.dumps({**config, "vocab_size": 65}))
-    return own
+    save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((tuned / "config.json").read_text())
+    (tuned / "config.json").write_text(json.dumps({**config, "vocab_size": 65}))
+    return tuned
 
 
 def vocabularies(ask: Ask, folder: Path) -> MergeRequest:
@@ -199,8 +202,13 @@ def test_memory_is_as_a_real_merge_needs_it(tmp_path: Path, method: str) -> None
         ).stdout
 
     estimated = json.loads(run(*command("merge", "recipe.yaml", "out", "--dry-run", "--json")))["estimate"]
-    told, peak = estimated["peak_memory_bytes"], 1024 * int(run(sys.executable, "-c", MERGE).split()[-1])
-    assert 0.7 < told / peak < 1.4, f"{told / 1e6:.0f} MB told, {peak / 1e6:.0f} MB needed"
+    expected_sizes, peak = (
+        estimated["peak_memory_bytes"],
+        1024 * int(run(sys.executable, "-c", MERGE).split()[-1]),
+    )
+    assert 0.7 < expected_sizes / peak < 1.4, (
+        f"{expected_sizes / 1e6:.0f} MB told, {peak / 1e6:.0f} MB needed"
+    )
 
 
 def test_room_is_that_of_the_disk_of_the_output(ask: Ask, tmp_path: Path) -> None:
