@@ -168,7 +168,7 @@ def test_the_method_on_the_page_of_recipes_merges(tmp_path: Path) -> None:
         torch.testing.assert_close(compute(job, models.read), want)
 
 
-def prove(page: Path, folder: Path, test: str) -> None:
+def check_contract_of_page(page: Path, folder: Path, test: str) -> None:
     """Write the files of a page, and pass the contract that it shows."""
     for name, text in PYTHON_FILE.findall(page.read_text(encoding="utf-8")):
         (folder / name).write_text(text, encoding="utf-8")
@@ -179,7 +179,7 @@ def prove(page: Path, folder: Path, test: str) -> None:
 
 
 def test_the_kind_of_model_on_its_page_keeps_its_contract(tmp_path: Path) -> None:
-    prove(ROOT / "docs" / "kinds.md", tmp_path, "test_perceptron.py")
+    check_contract_of_page(ROOT / "docs" / "kinds.md", tmp_path, "test_perceptron.py")
 
 
 def test_the_page_on_kinds_lists_every_kind() -> None:
@@ -188,7 +188,7 @@ def test_the_page_on_kinds_lists_every_kind() -> None:
 
 
 def test_the_strategy_in_contributing_keeps_its_contract_and_breeds(tmp_path: Path) -> None:
-    prove(ROOT / "CONTRIBUTING.md", tmp_path, "test_climber.py")
+    check_contract_of_page(ROOT / "CONTRIBUTING.md", tmp_path, "test_climber.py")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = {
         "base": str(ROOT / "zoo" / "base"),

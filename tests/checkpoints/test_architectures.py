@@ -60,7 +60,7 @@ NAMES = sorted(ARCHITECTURES)
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def open_architecture(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("architectures")
     opened: dict[str, Checkpoint] = {}
 
@@ -75,8 +75,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_stacks(built: Built, name: str) -> None:
-    layout = built(name).layout
+def test_stacks(open_architecture: Built, name: str) -> None:
+    layout = open_architecture(name).layout
     assert {stack.name: len(stack.blocks) for stack in layout.stacks} == STACKS[name]
     for stack in layout.stacks:
         inside = [each for names in stack.blocks.values() for each in names]
@@ -90,8 +90,8 @@ def test_stacks(built: Built, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parts(built: Built, name: str) -> None:
-    layout = built(name).layout
+def test_parts(open_architecture: Built, name: str) -> None:
+    layout = open_architecture(name).layout
     assert set(layout.parts) == PARTS[name]
     assert sorted(each for names in layout.parts.values() for each in names) == sorted(layout.names)
     for part, names in layout.parts.items():
@@ -99,8 +99,8 @@ def test_parts(built: Built, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_main_stack(built: Built, name: str) -> None:
-    layout = built(name).layout
+def test_the_main_stack(open_architecture: Built, name: str) -> None:
+    layout = open_architecture(name).layout
     main = layout.main
     assert main is not None
     if "language" in PARTS[name]:
@@ -110,8 +110,8 @@ def test_the_main_stack(built: Built, name: str) -> None:
         assert all(f"{main.prefix}.{number}.{main.rest(each)}" == each for each in names)
 
 
-def test_tensors_of_the_first_block_for_all_blocks(built: Built) -> None:
-    decoder = built("t5").layout.main
+def test_tensors_of_the_first_block_for_all_blocks(open_architecture: Built) -> None:
+    decoder = open_architecture("t5").layout.main
     assert decoder is not None
     assert decoder.first_only == {"layer.0.SelfAttention.relative_attention_bias.weight"}
     decoder.check_order([0, 2, 1, 2])
@@ -119,14 +119,14 @@ def test_tensors_of_the_first_block_for_all_blocks(built: Built) -> None:
         with pytest.raises(KingyoError, match="relative_attention_bias"):
             decoder.check_order(order)
     for name in ("llama", "jamba", "deepseek_v3", "gemma2"):
-        main = built(name).layout.main
+        main = open_architecture(name).layout.main
         assert main is not None and not main.first_only
         main.check_order([2, 1])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in DIFFUSERS])
-def test_everything_in_a_block_has_a_kind(built: Built, name: str) -> None:
-    layout = built(name).layout
+def test_everything_in_a_block_has_a_kind(open_architecture: Built, name: str) -> None:
+    layout = open_architecture(name).layout
     kinds = {each: layout.kind(each) for each in layout.names if layout.stack(each) is not None}
     others = [each for each, kind in kinds.items() if kind not in ("attention", "mlp", "norm")]
     assert not [each for each in others if "lambda_" not in each]  # InternVL's layer scales
@@ -169,16 +169,16 @@ BEFORE_AND_AFTER: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", BEFORE_AND_AFTER)
-def test_depth_outside_the_blocks(built: Built, name: str) -> None:
-    layout = built(name).layout
+def test_depth_outside_the_blocks(open_architecture: Built, name: str) -> None:
+    layout = open_architecture(name).layout
     before, after = BEFORE_AND_AFTER[name]
     assert (layout.depth(before), layout.depth(after)) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("how", WAYS)
-def test_groups_and_their_filters(built: Built, name: str, how: str) -> None:
-    layout = built(name).layout
+def test_groups_and_their_filters(open_architecture: Built, name: str, how: str) -> None:
+    layout = open_architecture(name).layout
     groups = layout.groups(how)
     assert sorted(each for group in groups.values() for each in group) == sorted(layout.names)
     values = {group: float(i) for i, group in enumerate(groups)}
@@ -189,14 +189,14 @@ def test_groups_and_their_filters(built: Built, name: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("name", ONE_STACK)
-def test_groups_of_one_stack_have_plain_names(built: Built, name: str) -> None:
-    layout = built(name).layout
+def test_groups_of_one_stack_have_plain_names(open_architecture: Built, name: str) -> None:
+    layout = open_architecture(name).layout
     blocks = [f"block.{i}" for i in range(ONE_STACK[name])]
     assert list(layout.groups("block")) == ["embedding", *blocks, "head"]
 
 
-def test_groups_of_several_stacks_have_distinct_names(built: Built) -> None:
-    assert list(built("llava").layout.groups("block")) == [
+def test_groups_of_several_stacks_have_distinct_names(open_architecture: Built) -> None:
+    assert list(open_architecture("llava").layout.groups("block")) == [
         "vision.embedding",
         "vision.block.0",
         "vision.block.1",
@@ -208,7 +208,7 @@ def test_groups_of_several_stacks_have_distinct_names(built: Built) -> None:
         "language.block.2",
         "language.head",
     ]
-    assert list(built("unet").layout.groups("block")) == [
+    assert list(open_architecture("unet").layout.groups("block")) == [
         "embedding",
         "down_blocks.block.0",
         "down_blocks.block.1",
@@ -217,14 +217,14 @@ def test_groups_of_several_stacks_have_distinct_names(built: Built) -> None:
         "up_blocks.block.1",
         "head",
     ]
-    assert list(built("t5").layout.groups("layers:2")) == [
+    assert list(open_architecture("t5").layout.groups("layers:2")) == [
         "shared",
         "encoder.layers.0",
         "encoder.layers.1",
         "decoder.layers.0",
         "decoder.layers.1",
     ]
-    assert "vision.attention" in built("clip").layout.groups("kind")
+    assert "vision.attention" in open_architecture("clip").layout.groups("kind")
 
 
 def test_a_tower_without_a_known_name_is_found_by_the_config() -> None:
@@ -248,8 +248,8 @@ def test_a_tower_without_a_known_name_is_found_by_the_config() -> None:
     assert layout.main is not None and layout.main.prefix == "llm.model.layers"
 
 
-def test_select(built: Built) -> None:
-    layout = built("llava").layout
+def test_select(open_architecture: Built) -> None:
+    layout = open_architecture("llava").layout
     chosen = select(layout, {"language": "merge", "vision": "some/tower"})
     assert {layout.part(name): what for name, what in chosen.items()} == {
         "language": "merge",

@@ -55,7 +55,7 @@ def kohya(module: str) -> str:
     return module.replace(".", "_")
 
 
-def written(
+def write_lora_file(
     folder: Path, tensors: Mapping[str, Tensor], name: str = "style.safetensors", **metadata: str
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,14 +110,14 @@ def test_kohya_with_convolutions_and_an_alpha_for_each_module(sd: Path, names: s
         tensors[f"lora_unet_{name}.lora_up.weight"] = up
         tensors[f"lora_unet_{name}.alpha"] = torch.tensor(alpha)
         deltas[module] = alpha / rank * delta(down, up)
-    written(sd, tensors)
+    write_lora_file(sd, tensors)
     assert_changed(sd, "sd/unet+style.safetensors", deltas)
 
 
 def test_kohya_without_alpha_has_the_scale_1(sd: Path) -> None:
     down, up = pair(UNET[f"{CONV}.weight"], 0, 3)
     name = f"lora_unet_{kohya(CONV)}"
-    written(sd / "lora", {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up})
+    write_lora_file(sd / "lora", {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up})
     assert_changed(sd, "sd/unet+lora", {CONV: delta(down, up)})
 
 
@@ -150,7 +150,7 @@ def diffusers_file(
 @pytest.mark.parametrize("style", ["peft", "of 2023", "processors"])
 def test_diffusers_each_component_gets_its_own(sd: Path, style: str) -> None:
     tensors, unet, encoder = diffusers_file(style)
-    written(sd / "lora", tensors, "pytorch_lora_weights.safetensors")
+    write_lora_file(sd / "lora", tensors, "pytorch_lora_weights.safetensors")
     assert_changed(sd, "sd/unet+lora", unet)
     assert_changed(sd, "sd/text_encoder+lora", encoder)
     (note,) = opened(sd, "sd/unet+lora").notes
@@ -159,7 +159,7 @@ def test_diffusers_each_component_gets_its_own(sd: Path, style: str) -> None:
 
 def test_diffusers_alphas_as_tensors(sd: Path) -> None:
     tensors, unet, encoder = diffusers_file("peft", alpha=True)
-    written(sd / "lora", tensors, "pytorch_lora_weights.safetensors")
+    write_lora_file(sd / "lora", tensors, "pytorch_lora_weights.safetensors")
     assert_changed(sd, "sd/unet+lora", {name: 8 / RANK * each for name, each in unet.items()})
     assert_changed(sd, "sd/text_encoder+lora", encoder)
 
@@ -175,7 +175,7 @@ def test_diffusers_alphas_in_the_header(sd: Path) -> None:
         "text_encoder.lora_alpha": 4,
         "text_encoder.use_rslora": True,
     }
-    written(
+    write_lora_file(
         sd / "lora", tensors, "pytorch_lora_weights.safetensors", lora_adapter_metadata=json.dumps(stated)
     )
     assert_changed(
@@ -186,13 +186,13 @@ def test_diffusers_alphas_in_the_header(sd: Path) -> None:
 
 def test_a_model_outside_a_pipeline_is_identified_by_its_modules(sd: Path) -> None:
     tensors, unet, encoder = diffusers_file("peft")
-    written(sd, tensors)
+    write_lora_file(sd, tensors)
     for name in ("unet", "text_encoder"):
         shutil.move(sd / "sd" / name, sd / f"my-{name}")
     assert_changed(sd, "my-unet+style.safetensors", unet)
     assert_changed(sd, "my-text_encoder+style.safetensors", encoder)
     plain = {name.removeprefix("unet."): each for name, each in tensors.items() if name.startswith("unet.")}
-    written(sd, plain, "plain.safetensors")
+    write_lora_file(sd, plain, "plain.safetensors")
     assert_changed(sd, "my-unet+plain.safetensors", unet)
 
 
@@ -205,7 +205,7 @@ def test_kohya_encoders_of_sdxl_are_identified_by_their_folders(sd: Path) -> Non
         name = f"lora_te{i}_{kohya(Q_PROJ)}"
         tensors |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
         deltas.append(delta(down, up))
-    written(sd, tensors)
+    write_lora_file(sd, tensors)
     assert_changed(sd, "sd/text_encoder+style.safetensors", {Q_PROJ: deltas[0]})
     assert_changed(sd, "sd/text_encoder_2+style.safetensors", {Q_PROJ: deltas[1]})
     shutil.move(sd / "sd/text_encoder_2", sd / "alone")
@@ -215,15 +215,15 @@ def test_kohya_encoders_of_sdxl_are_identified_by_their_folders(sd: Path) -> Non
 
 def test_the_fingerprint_knows_the_file(sd: Path) -> None:
     tensors, _, _ = diffusers_file("peft")
-    written(sd, tensors)
+    write_lora_file(sd, tensors)
     first = fingerprint(opened(sd, "sd/unet+style.safetensors"))
-    written(sd, {name: tensor + 1 for name, tensor in tensors.items()})
+    write_lora_file(sd, {name: tensor + 1 for name, tensor in tensors.items()})
     assert fingerprint(opened(sd, "sd/unet+style.safetensors")) != first
 
 
 def test_merging_into_the_folder_of_the_file(sd: Path) -> None:
     """The file is not in a folder of its own."""
-    written(sd, diffusers_file("peft")[0])
+    write_lora_file(sd, diffusers_file("peft")[0])
     (sd / "recipe.yaml").write_text(
         "merge_method: linear\nmodels: [{model: sd+style.safetensors, parameters: {weight: 1}}]\n"
     )
@@ -298,21 +298,21 @@ BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_loose_lora_that_cannot_be_merged_is_one_clear_error(sd: Path, how: str) -> None:
     change, message = BROKEN[how]
-    written(sd, change({A: torch.ones(2, 8), B: torch.ones(8, 2)}))
+    write_lora_file(sd, change({A: torch.ones(2, 8), B: torch.ones(8, 2)}))
     with pytest.raises(KingyoError, match=f"(?s){message}"):
         open_checkpoint("sd/unet+style.safetensors", sd)
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"unet.r": 0}', '{"unet.r": 2, "unet.use_newlora": true}'])
 def test_an_invalid_config_in_the_header_is_one_clear_error(sd: Path, text: str) -> None:
-    written(sd, diffusers_file("peft")[0], lora_adapter_metadata=text)
+    write_lora_file(sd, diffusers_file("peft")[0], lora_adapter_metadata=text)
     with pytest.raises(KingyoError, match=r"style\.safetensors"):
         open_checkpoint("sd/unet+style.safetensors", sd)
 
 
 def test_alphas_must_not_be_stated_twice(sd: Path) -> None:
     stated = json.dumps({"unet.r": RANK, "unet.lora_alpha": 6})
-    written(sd, diffusers_file("peft", alpha=True)[0], lora_adapter_metadata=stated)
+    write_lora_file(sd, diffusers_file("peft", alpha=True)[0], lora_adapter_metadata=stated)
     with pytest.raises(KingyoError, match="received both"):
         open_checkpoint("sd/unet+style.safetensors", sd)
 
@@ -321,7 +321,7 @@ def test_files_of_peft_need_their_config(tmp_path: Path) -> None:
     """Only the config states alpha for a language model."""
     llama(tmp_path / "m")
     name = "model.layers.0.self_attn.q_proj"
-    written(
+    write_lora_file(
         tmp_path, {f"{name}.lora_A.weight": torch.ones(2, 16), f"{name}.lora_B.weight": torch.ones(16, 2)}
     )
     with pytest.raises(KingyoError, match=r"adapter_config\.json"):
@@ -359,7 +359,7 @@ def test_a_unet_of_diffusers_merges_as_diffusers_does(tmp_path: Path, names: str
         tensors[f"{module}.alpha"] = torch.tensor(
             3.0
         )  # one alpha: diffusers 0.42 ignores other alphas of attention
-    written(tmp_path, tensors)
+    write_lora_file(tmp_path, tensors)
     state, alphas = diffusers.StableDiffusionXLPipeline.lora_state_dict(
         tmp_path / "style.safetensors", unet_config=unet.config
     )

@@ -21,7 +21,7 @@ EVALUATE, MERGE = ("evaluate", "one", "task.yaml", "--split", "all"), ("merge", 
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     for seed, name in enumerate(("base", "one", "other")):
         vit(folder / name, seed)
@@ -43,8 +43,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def world(made: Path, tmp_path: Path) -> World:
-    return World(folder=shutil.copytree(made, tmp_path / "world"))
+def world(picture_folder: Path, tmp_path: Path) -> World:
+    return World(folder=shutil.copytree(picture_folder, tmp_path / "world"))
 
 
 def row(**cells: object) -> Damage:

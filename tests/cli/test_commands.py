@@ -260,7 +260,9 @@ def test_init_takes_any_name_of_a_file_and_of_a_model(world: World) -> None:
     assert (config.name, list(config.sources)) == ("my-run", ["a", "b"])
 
 
-def answered(world: World, *lines: str, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def answer_questions(
+    world: World, *lines: str, flags: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command("init", "asked.yaml", *flags),
         input="".join(f"{line}\n" for line in lines),
@@ -287,7 +289,7 @@ MODELS = ("base", "a", "b", "")
 
 
 def test_init_asks_for_what_is_not_given(world: World) -> None:
-    done = answered(world, *MODELS, "items.jsonl", "", "", "contains", "", "", "")
+    done = answer_questions(world, *MODELS, "items.jsonl", "", "", "contains", "", "", "")
     assert done.returncode == 0, done.stderr
     task = asked_task(world)
     assert (task.prompt, task.answer, task.grader, task.max_new_tokens) == (
@@ -300,7 +302,9 @@ def test_init_asks_for_what_is_not_given(world: World) -> None:
 
 def test_init_asks_for_the_columns_of_a_csv(world: World) -> None:
     quiz(world)
-    done = answered(world, *MODELS, "quiz.csv", "Q: {question}\\nA:", "solution", "number", "ja", "4", "8")
+    done = answer_questions(
+        world, *MODELS, "quiz.csv", "Q: {question}\\nA:", "solution", "number", "ja", "4", "8"
+    )
     assert done.returncode == 0, done.stderr
     assert "id, question, solution" in done.stdout
     assert "Prompt template ({field} is filled in; {{ and }} are literal braces)" in done.stdout
@@ -315,7 +319,7 @@ def test_init_asks_for_the_columns_of_a_csv(world: World) -> None:
 
 def test_init_offers_fields_that_the_file_has(world: World) -> None:
     quiz(world)
-    done = answered(world, *MODELS, "quiz.csv", "", "", "", "", "", "")
+    done = answer_questions(world, *MODELS, "quiz.csv", "", "", "", "", "", "")
     assert done.returncode == 0, done.stderr
     task = asked_task(world)
     assert (task.prompt, task.answer, task.grader) == ("{question}", "solution", "exact")
@@ -325,7 +329,7 @@ def test_init_asks_again_for_what_cannot_work(world: World) -> None:
     quiz(world)
     (world.folder / "broken.jsonl").write_text('{"prompt": "1"}\n{"prompt": \n')
     (world.folder / "short.jsonl").write_text('{"prompt": "1", "answer": "1"}\n' * 3)
-    done = answered(
+    done = answer_questions(
         world,
         *("base", "a", "other/a", "b", ""),
         *("missing.csv", "broken.jsonl", "short.jsonl", "quiz.csv"),
@@ -354,7 +358,7 @@ def test_init_asks_again_for_what_cannot_work(world: World) -> None:
 def test_init_asks_again_for_the_answers_that_a_grader_cannot_grade(world: World) -> None:
     rows = "".join(f"What is {n} + 1?,{n + 1},plus\n" for n in range(20))
     (world.folder / "kinds.csv").write_text(f"question,reply,type\n{rows}")
-    done = answered(world, *MODELS, "kinds.csv", "", "type", "number", "", "number", "", "", "")
+    done = answer_questions(world, *MODELS, "kinds.csv", "", "type", "number", "", "number", "", "", "")
     assert done.returncode == 0, done.stderr
     assert "expected a number" in done.stderr
     task = asked_task(world)
@@ -364,7 +368,7 @@ def test_init_asks_again_for_the_answers_that_a_grader_cannot_grade(world: World
 def test_init_asks_for_no_more_than_flags_left_open(world: World) -> None:
     quiz(world)
     flags = ("--task", "quiz.csv", "--prompt", "{question}", "--answer", "reply", "--max-new-tokens", "5")
-    done = answered(world, *MODELS, "solution", "exact", "", "", flags=flags)
+    done = answer_questions(world, *MODELS, "solution", "exact", "", "", flags=flags)
     assert done.returncode == 0, done.stderr
     assert "Prompt template" not in done.stdout
     task = asked_task(world)
@@ -373,7 +377,7 @@ def test_init_asks_for_no_more_than_flags_left_open(world: World) -> None:
 
 def test_init_with_models_and_task_asks_for_the_grader_alone(world: World) -> None:
     flags = ("--base", "base", "--source", "a", "--source", "b", "--task", "items.jsonl")
-    done = answered(world, "junk", "contains", flags=flags)
+    done = answer_questions(world, "junk", "contains", flags=flags)
     assert done.returncode == 0, done.stderr
     assert "'junk'" in done.stderr
     assert asked_task(world).grader == "contains"
@@ -381,7 +385,7 @@ def test_init_with_models_and_task_asks_for_the_grader_alone(world: World) -> No
 
 def test_init_with_chat_has_a_template_too(world: World) -> None:
     quiz(world)
-    done = answered(world, *MODELS, "quiz.csv", "{question}", "", "", "", "", "", flags=("--chat",))
+    done = answer_questions(world, *MODELS, "quiz.csv", "{question}", "", "", "", "", "", flags=("--chat",))
     assert done.returncode == 0, done.stderr
     task = asked_task(world)
     assert (task.prompt, task.chat) == ("{question}", True)

@@ -18,7 +18,7 @@ NUMBERS = 9072
 LAYER, ENDS = 2336, 2064
 
 
-def told(world: World, **changed: Any) -> dict[str, Any]:
+def dry_run_json(world: World, **changed: Any) -> dict[str, Any]:
     done = world.run("evolve", world.config(**{**DATAFLOW, **changed}), "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -29,7 +29,7 @@ def n_bytes(world: World, model: str) -> int:
 
 
 def test_the_dry_run_counts_every_model_that_lives_and_the_longest_path(world: World) -> None:
-    summary = told(world, dataflow={"frame": "a", "repetitions": 2})
+    summary = dry_run_json(world, dataflow={"frame": "a", "repetitions": 2})
     memory = summary["memory"]
     assert memory["live_models"] == 3, "both sources, and what the uniform merge is filled into"
     assert memory["live_bytes"] == 3 * NUMBERS * 4
@@ -51,7 +51,7 @@ def test_the_dry_run_counts_every_model_that_lives_and_the_longest_path(world: W
 
 def test_the_size_that_is_foreseen_is_that_of_the_checkpoint(world: World) -> None:
     for dtype in ("float32", "bfloat16"):
-        summary = told(world, dataflow={"repetitions": 1}, merge={"dtype": dtype})
+        summary = dry_run_json(world, dataflow={"repetitions": 1}, merge={"dtype": dtype})
         hops = [{"model": name, "layer_range": [0, 3]} for name in "ab"]
         recipe = {"merge_method": "passthrough", "base_model": "a", "path": hops, "dtype": dtype}
         (world.folder / "long.yaml").write_text(yaml.safe_dump(recipe))
@@ -61,7 +61,7 @@ def test_the_size_that_is_foreseen_is_that_of_the_checkpoint(world: World) -> No
 
 def test_layers_of_a_deeper_source_count_by_the_largest(world: World) -> None:
     llama(world.folder / "deep", layers=5)
-    summary = told(world, sources={"a": "a", "deep": "deep"}, dataflow={"repetitions": 1})
+    summary = dry_run_json(world, sources={"a": "a", "deep": "deep"}, dataflow={"repetitions": 1})
     assert (summary["paths"]["own"], summary["paths"]["longest"]) == (3, 8)
     assert summary["memory"]["live_models"] == 2, "there is no uniform merge"
     assert summary["memory"]["live_bytes"] == (2 * NUMBERS + 2 * LAYER) * 4
@@ -79,12 +79,12 @@ def test_layers_of_a_deeper_source_count_by_the_largest(world: World) -> None:
     ],
 )
 def test_the_tighter_limit_holds(world: World, limits: dict[str, Any], longest: int) -> None:
-    assert told(world, dataflow=limits)["paths"]["longest"] == longest
+    assert dry_run_json(world, dataflow=limits)["paths"]["longest"] == longest
 
 
 def test_half_the_width_is_twice_the_room(world: World) -> None:
     limits = {"max_size": f"{(ENDS + 5 * LAYER) * 2 / 1000}kB"}
-    assert told(world, dataflow=limits, merge={"dtype": "bfloat16"})["paths"]["longest"] == 5
+    assert dry_run_json(world, dataflow=limits, merge={"dtype": "bfloat16"})["paths"]["longest"] == 5
 
 
 def test_no_candidate_is_larger(world: World) -> None:

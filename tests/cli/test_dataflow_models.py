@@ -24,14 +24,14 @@ def edit_config(folder: Path, **changed: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
 
 
-def given(**changed: Any) -> dict[str, Any]:
+def path_config(**changed: Any) -> dict[str, Any]:
     return {**DATAFLOW, "sources": {"a": "a", "other": "other"}, **changed}
 
 
 def test_incompatible_path_models_are_refused_by_every_command(world: World) -> None:
     llama(world.folder / "other", hidden=32)
     (world.folder / "path.yaml").write_text(PATH)
-    config = world.config(**given())
+    config = world.config(**path_config())
     commands = (("evolve", config, "--dry-run"), ("evolve", config), ("merge", "path.yaml", "out"))
     for command in (*commands, ("merge", "path.yaml", "out", "--dry-run")):
         done = world.run(*command)
@@ -73,7 +73,7 @@ def quantised(folder: Path) -> None:
 def test_what_differs_is_named_before_a_run(world: World, make: Any, says: str) -> None:
     make(world.folder / "other")
     for more in ((), ("--dry-run",)):
-        done = world.run("evolve", world.config(**given()), *more)
+        done = world.run("evolve", world.config(**path_config()), *more)
         assert done.returncode == 1
         assert says in " ".join(done.stderr.split())
         assert "Traceback" not in done.stderr
@@ -82,7 +82,9 @@ def test_what_differs_is_named_before_a_run(world: World, make: Any, says: str) 
 
 def test_a_frame_that_is_narrower_than_a_source_is_refused(world: World) -> None:
     llama(world.folder / "other", dtype="bfloat16")
-    done = world.run("evolve", world.config(**given(dataflow={"frame": "other"}, merge=None)), "--dry-run")
+    done = world.run(
+        "evolve", world.config(**path_config(dataflow={"frame": "other"}, merge=None)), "--dry-run"
+    )
     assert done.returncode == 1
     assert "weights that fit into bfloat16, as other has them" in done.stderr
 
@@ -121,7 +123,7 @@ ALL = {"strategy": "random", "warm_start": False}
 def test_models_with_harmless_differences_can_be_evolved(world: World, what: str, frame: str) -> None:
     RIGHT[what](world.folder / "other")
     expected = {"frame": frame, "scales": "layer", "max_hops": 6}
-    config = world.config(**given(dataflow=expected, search=ALL, merge=None, controls=None))
+    config = world.config(**path_config(dataflow=expected, search=ALL, merge=None, controls=None))
     agrees(world, config, ["a", "other", *(["uniform"] if what == "narrow" else []), "frankenmerge"])
 
 
@@ -142,7 +144,7 @@ def agrees(world: World, config: Path, baselines: list[str]) -> dict[str, Any]:
 def test_a_source_with_a_lora_is_passed_through_as_it_is_named(world: World) -> None:
     write_lora(world.folder / "lora", "a")
     config = world.config(
-        **given(sources={"a": "a", "tuned": "a+lora"}, dataflow={"frame": "tuned", "max_hops": 4})
+        **path_config(sources={"a": "a", "tuned": "a+lora"}, dataflow={"frame": "tuned", "max_hops": 4})
     )
     shown = agrees(world, config, ["a", "tuned", "uniform", "frankenmerge"])
     merged = {"merge_method": "passthrough", "models": [{"model": "a+lora"}]}
@@ -155,7 +157,7 @@ def test_a_source_with_a_lora_is_passed_through_as_it_is_named(world: World) -> 
 
 
 def test_a_source_named_twice_is_loaded_once(world: World) -> None:
-    config = world.config(**given(sources={"a": "a", "again": "a"}, dataflow={"max_hops": 4}))
+    config = world.config(**path_config(sources={"a": "a", "again": "a"}, dataflow={"max_hops": 4}))
     agrees(world, config, ["a", "again", "uniform", "frankenmerge"])
     summary = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
     assert summary["memory"]["live_models"] == 2, "and one for the uniform merge"

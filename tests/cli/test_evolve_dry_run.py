@@ -30,7 +30,7 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     return Command(world.folder, capsys, monkeypatch)
 
 
-def told(command: Command, config: Path | str = "run.yaml") -> dict[str, dict[str, object]]:
+def dry_run_json(command: Command, config: Path | str = "run.yaml") -> dict[str, dict[str, object]]:
     done = command("evolve", config, "--dry-run", "--json")
     assert done.code == 0, done.out + done.err
     summary = json.loads(done.out)
@@ -81,12 +81,12 @@ def test_a_missing_device_is_a_note_not_an_error(command: Command, world: World)
     assert done.code == 0, done.err
     words = " ".join(done.out.split())
     assert "device: expected a device of this machine" in words
-    assert "cuda:99" in str(told(command, world.config(device="cuda:99"))["missing_device"])
-    assert told(command)["missing_device"] is None
+    assert "cuda:99" in str(dry_run_json(command, world.config(device="cuda:99"))["missing_device"])
+    assert dry_run_json(command)["missing_device"] is None
 
 
 def test_as_data(command: Command) -> None:
-    summary = told(command)
+    summary = dry_run_json(command)
     assert summary["items"] == {"fit": 16, "validation": 12, "test": 12, "duplicates": 0, "unused": 0}
     answers = summary["answers"]
     assert answers["by_split"] == {
@@ -108,7 +108,7 @@ def test_as_data(command: Command) -> None:
 def test_the_run_matches_its_dry_run(command: Command, world: World) -> None:
     plain = {"search": {"strategy": "random"}, "controls": {"random": False, "grid": False}}
     config = world.config(**plain, budget={"candidates": 5})
-    summary = told(command, config)
+    summary = dry_run_json(command, config)
     assert command("evolve", config).code == 0
     shown = world.show("runs/small")
     assert shown["trials"] == 5
@@ -118,7 +118,7 @@ def test_the_run_matches_its_dry_run(command: Command, world: World) -> None:
 def test_each_part_is_counted_as_the_run_scores_it(command: Command, world: World) -> None:
     search = {"strategy": "random", "reuse": False, "screen": {"items": 5}}
     config = world.config(search=search, budget={"candidates": 5})
-    summary = told(command, config)["answers"]
+    summary = dry_run_json(command, config)["answers"]
     assert command("evolve", config).code == 0
     with RunStore.read(world.folder / "runs" / "small") as store:
         names = [*store.searches()]
@@ -179,10 +179,10 @@ def test_sources_that_are_the_same_model_are_noted(command: Command, world: Worl
     why = "the search has more weights and no more choice"
     same = f"sources a and again are the same model: {why}. Delete one of them"
     copied = same.replace("a and again", "b and copy")
-    assert "same model" not in " ".join(told(command)["notes"])
+    assert "same model" not in " ".join(dry_run_json(command)["notes"])
     for again in ("a", "./a", "link"):
         config = world.config(sources={"a": "a", "again": again, "b": "b"})
-        assert told(command, config)["notes"] == [same]
+        assert dry_run_json(command, config)["notes"] == [same]
     done = command("evolve", config, "--dry-run")
     assert f"note: {same}" in " ".join(done.out.split())
     config = load_config(world.config(sources={"b": "b", "copy": "copy"}))
@@ -198,9 +198,9 @@ def test_a_source_that_is_the_base_is_noted_where_merges_are_relative_to_it(
     command: Command, world: World
 ) -> None:
     note = "source it is the base itself, which adds nothing to a merge. Delete it"
-    assert told(command, world.config(sources={"a": "a", "it": "./base"}))["notes"] == [note]
+    assert dry_run_json(command, world.config(sources={"a": "a", "it": "./base"}))["notes"] == [note]
     linear = {"method": "linear", "parameters": {"weight": {"from": 0, "to": 1}}}
-    assert told(command, world.config(sources={"a": "a", "it": "base"}, merge=linear))["notes"] == []
+    assert dry_run_json(command, world.config(sources={"a": "a", "it": "base"}, merge=linear))["notes"] == []
 
 
 def test_without_torch(command: Command) -> None:
@@ -217,7 +217,7 @@ def test_without_torch(command: Command) -> None:
 
 
 def test_time_decides(command: Command, world: World) -> None:
-    summary = told(command, world.config(budget={"minutes": 3}))
+    summary = dry_run_json(command, world.config(budget={"minutes": 3}))
     assert summary["answers"]["at_most"] is None
     assert summary["answers"]["by_stage"]["search"] == {"answers": None, "share": None, "seconds": 180.0}  # type: ignore[index]
     output = command("evolve", "changed.yaml", "--dry-run").out
@@ -243,7 +243,7 @@ def test_the_choice_of_items_is_printed(world: World, screen: dict[str, object],
 def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
     search = {"strategy": "random", "screen": {"items": 5}}
     config = world.config(budget={"item_evaluations": 52}, search=search, controls={"random": True})
-    parts = told(command, config)["answers"]["parts"]
+    parts = dry_run_json(command, config)["answers"]["parts"]
     assert [(p["name"], p["models"], p["items"]) for p in parts if p["split"] == "fit"] == [  # type: ignore[index]
         ("baselines", 4, 16),
         ("main", 10, 5),
@@ -254,7 +254,7 @@ def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
 def test_a_finite_custom_strategy_is_counted_to_its_end(command: Command, world: World) -> None:
     (world.folder / "few.py").write_text(FEW)
     config = world.config(search={"strategy": "few.py:Few"}, budget={"candidates": 10})
-    parts = told(command, config)["answers"]["parts"]
+    parts = dry_run_json(command, config)["answers"]["parts"]
     assert next(p["models"] for p in parts if p["name"] == "main") == 3  # type: ignore[index]
 
 
@@ -288,14 +288,14 @@ def test_a_budget_of_item_evaluations_alone_buys_more_candidates_on_fewer_items(
     command: Command, world: World, budget: dict[str, object], search: dict[str, object], items: int
 ) -> None:
     """Of 16 items of fit; else the default takes up to 32."""
-    parts = told(command, world.config(budget=budget, search=search))["answers"]["parts"]
+    parts = dry_run_json(command, world.config(budget=budget, search=search))["answers"]["parts"]
     assert next(p["items"] for p in parts if p["name"] == "main" and p["split"] == "fit") == items  # type: ignore[index]
 
 
 def test_the_screen_of_a_hybrid_is_that_of_its_share(command: Command, world: World) -> None:
     """Half of the budget goes to the weights: 700 item evaluations are 12 items for each, not 14."""
     config = world.config(space="hybrid", budget={"item_evaluations": 1400}, search={})
-    summary = told(command, config)
+    summary = dry_run_json(command, config)
     assert summary["search"]["screen"]["items"] == 12
     main = next(p for p in summary["answers"]["parts"] if p["stage"] == "search")
     assert main["items"] == 12
@@ -386,7 +386,7 @@ def test_a_run_of_models_with_different_vocabularies(
     widen(world.folder / "b", 72)
     merge = {"method": "task_arithmetic", **said}
     config = world.config(merge=merge, budget={"candidates": 4}, controls={"random": False, "grid": False})
-    recipe = told(command, config)["first_recipe"]
+    recipe = dry_run_json(command, config)["first_recipe"]
     assert {key: recipe[key] for key in said} == said
     done = command("evolve", config)
     assert done.code == 0, done.err

@@ -145,7 +145,7 @@ def test_the_exported_model_of_a_path_through_a_merge_scores_as_its_trial(joint:
         changed["hybrid"] = {"joint": True}
     assert world.run("evolve", world.config(**{**HYBRID, **changed})).returncode == 0
     with RunStore.read(world.folder / "runs" / "small") as store:
-        trial = next(each for each in store.trials("main") if passes_again(read_recipe(each)))
+        trial = next(each for each in store.trials("main") if repeats_a_merged_layer(read_recipe(each)))
         scored = store.evaluation(trial.id, "fit")
     number = str(trial.asked.number)
     done = world.run("recipe", "runs/small", "--trial", number)
@@ -164,7 +164,7 @@ def test_the_exported_model_of_a_path_through_a_merge_scores_as_its_trial(joint:
     assert json.loads(done.stdout)["score"] == pytest.approx(expected), done.stderr
 
 
-def passes_again(recipe: Recipe) -> bool:
+def repeats_a_merged_layer(recipe: Recipe) -> bool:
     """Whether a recipe passes a layer of its merge twice, and scales any."""
     passed = [hop.layer for hop in recipe.path if hop.model == "merged"]
     return len(set(passed)) < len(passed) and any(hop.scale != 1 for hop in recipe.path)
@@ -214,14 +214,14 @@ def test_the_two_searches_take_the_whole_budget_and_no_more(world: World, candid
 def test_as_many_models_live_as_the_dry_run_counts(world: World, frame: str) -> None:
     config = world.config(**{**HYBRID, "dataflow": {"frame": frame}})
     foreseen = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)["memory"]
-    before = living()
+    before = n_live_models()
     with begin(Run.open(load_config(config), world.folder), world.folder / "runs" / "small") as run:
         evaluator = evaluator_of(run)
-        assert living() - before == foreseen["live_models"] == 3, "both sources, and the merge"
+        assert n_live_models() - before == foreseen["live_models"] == 3, "both sources, and the merge"
         del evaluator
 
 
-def living() -> int:
+def n_live_models() -> int:
     gc.collect()
     return sum(type(each) is LlamaForCausalLM for each in gc.get_objects())
 

@@ -15,7 +15,7 @@ from tests.cli.path_runs import DATAFLOW, of_no_layers, of_other_tokens
 from tests.models_on_disk import llama, qwen2
 
 
-def told(world: World, *arguments: str | Path) -> dict[str, Any]:
+def layers_json(world: World, *arguments: str | Path) -> dict[str, Any]:
     done = world.run("layers", *arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -41,7 +41,7 @@ def test_a_run_yaml_is_told_for_people(world: World) -> None:
 
 
 def test_json_has_every_number(world: World) -> None:
-    summary = told(world, "run.yaml")
+    summary = layers_json(world, "run.yaml")
     assert list(summary) == [
         *("models", "layers", "prompts", "tokens", "width", "places", "cka", "cosine", "jumps")
     ]
@@ -59,17 +59,17 @@ def test_json_has_every_number(world: World) -> None:
 
 
 def test_models_and_a_task_are_the_same_as_their_run(world: World) -> None:
-    of_run, of_models = told(world, "run.yaml"), told(world, "a", "b", "--task", "task.yaml")
+    of_run, of_models = layers_json(world, "run.yaml"), layers_json(world, "a", "b", "--task", "task.yaml")
     assert of_models == of_run
-    few = told(world, "a", "b", "--task", "task.yaml", "--items", "5")
+    few = layers_json(world, "a", "b", "--task", "task.yaml", "--items", "5")
     assert few["prompts"] == 5
     assert few["tokens"] < of_run["tokens"]
 
 
 def test_one_model_is_compared_with_itself_and_sources_may_differ_in_depth(world: World) -> None:
-    assert told(world, "a", "--task", "task.yaml")["places"] == ["a.0", "a.1", "a.2", "a.3"]
+    assert layers_json(world, "a", "--task", "task.yaml")["places"] == ["a.0", "a.1", "a.2", "a.3"]
     llama(world.folder / "deep", layers=5, seed=7)
-    summary = told(world, world.config(**{**DATAFLOW, "sources": {"a": "a", "deep": "deep"}}))
+    summary = layers_json(world, world.config(**{**DATAFLOW, "sources": {"a": "a", "deep": "deep"}}))
     assert summary["layers"] == {"a": 3, "deep": 5}
     assert len(summary["jumps"]) == 64
 
@@ -82,7 +82,7 @@ def test_a_lora_counts_and_a_model_that_is_named_twice_is_itself(world: World) -
     tensors = {f"{name}.lora_A.weight": torch.ones(1, 32), f"{name}.lora_B.weight": torch.ones(16, 1)}
     save_file(tensors, world.folder / "lora" / "adapter_model.safetensors")
     sources = {"a": "a", "again": "a", "tuned": "a+lora"}
-    summary = told(world, world.config(**{**DATAFLOW, "sources": sources}))
+    summary = layers_json(world, world.config(**{**DATAFLOW, "sources": sources}))
     assert summary["cosine"][2][6] == pytest.approx(1)
     assert summary["cosine"][1][9] == pytest.approx(1)
     assert summary["cosine"][2][10] < 0.9999, "layer 1 says something else"
@@ -98,8 +98,8 @@ def test_two_tasks_are_read_one_after_the_other(world: World) -> None:
     }
     tasks = {"one": {**task, "data": "items.jsonl"}, "two": {**task, "data": "more.jsonl"}}
     config = world.config(task=None, tasks=tasks)
-    assert told(world, config)["prompts"] == 32
-    assert told(world, config, "--items", "20")["prompts"] == 20
+    assert layers_json(world, config)["prompts"] == 32
+    assert layers_json(world, config, "--items", "20")["prompts"] == 20
 
 
 def test_prompts_of_choices_and_chats_are_read_as_they_are_asked(world: World) -> None:
@@ -107,8 +107,8 @@ def test_prompts_of_choices_and_chats_are_read_as_they_are_asked(world: World) -
     (world.folder / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = {"name": "t", "data": "choices.jsonl", "grader": "choice", "choices": "choices"}
     splits = {"splits": {"fit": 16, "validation": 12, "test": 12}}
-    plain = told(world, world.config(task={**task, **splits}))
-    chat = told(world, world.config(task={**task, **splits, "chat": True}))
+    plain = layers_json(world, world.config(task={**task, **splits}))
+    chat = layers_json(world, world.config(task={**task, **splits, "chat": True}))
     assert plain["prompts"] == chat["prompts"] == 16
     assert chat["tokens"] == plain["tokens"] + 32, "Q: and A:, two tokens more of each"
 

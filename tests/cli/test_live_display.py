@@ -106,7 +106,7 @@ def events_of(of: CostPart, clock: Clock, *, replayed: bool = False) -> Iterator
                 )
 
 
-def drawn(table: PartsTable, width: int, height: int = 40) -> list[str]:
+def drawn_lines(table: PartsTable, width: int, height: int = 40) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
     with console.capture() as captured:
         console.print(table)
@@ -134,20 +134,20 @@ def test_columns_stay_in_line_from_the_first_event_to_the_last(width: int) -> No
     clock = Clock()
     pace = TimeLeft(COST, clock)
     table = PartsTable(pace)
-    assert drawn(table, width) == ["Loading models…"]
+    assert drawn_lines(table, width) == ["Loading models…"]
     headers: set[str] = set()
     for of in COST.parts:
         for event in events_of(of, clock):
             pace.take(event)
             table.take(event)
-            lines = drawn(table, width)
+            lines = drawn_lines(table, width)
             assert max(cell_len(line) for line in lines) <= width
             check_columns(lines)
             headers.add(next(line for line in lines if "models" in line))
     assert len(headers) == 1, "columns move"
     pace.finish()
     table.is_final = True
-    lines = drawn(table, width)
+    lines = drawn_lines(table, width)
     check_columns(lines)
     assert [line[0] for line in lines[2:8]] == ["✓"] * 6
     assert lines[8].split()[:4] == ["total", "126", "of", "126"]
@@ -161,7 +161,7 @@ def test_a_search_may_score_more_models_than_foreseen() -> None:
     for number in range(3):  # copied scores cost no items, so that a budget of items lasts for more models
         clock.now += 1
         pace.take(scored(search, number, value=None, total=2))
-    lines = [" ".join(line.split()[1:6]) for line in drawn(table, 80)]
+    lines = [" ".join(line.split()[1:6]) for line in drawn_lines(table, 80)]
     assert "search 3 of 3 16" in lines and pace.left(pace.parts()) == 0
 
 
@@ -187,7 +187,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_number(width: int) -> N
     for event in (*events_of(COST.parts[0], clock), *events_of(COST.parts[1], clock)):
         pace.take(event)
         table.take(event)
-    lines = drawn(table, width)
+    lines = drawn_lines(table, width)
     assert max(cell_len(line) for line in lines) <= width
     if width >= 40:
         assert any(line.split()[-1:] == ["left"] for line in lines)
@@ -201,9 +201,9 @@ def test_a_low_terminal_gets_the_bars_alone() -> None:
     for event in events_of(COST.parts[0], clock):
         pace.take(event)
         table.take(event)
-    lines = drawn(table, 80, height=12)
+    lines = drawn_lines(table, 80, height=12)
     assert [line.split()[0] for line in lines] == ["baselines", "total"]
-    assert len(drawn(table, 80, height=24)) > 8, "24 lines are enough"
+    assert len(drawn_lines(table, 80, height=24)) > 8, "24 lines are enough"
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -356,7 +356,7 @@ def test_what_was_stored_before_takes_no_time() -> None:
         table.take(event)
     assert pace.left(pace.parts("search")) is None, "no speed is known"
     assert 0 < pace.share() < 0.1
-    assert "stored" in next(line for line in drawn(table, 80) if "baselines" in line)
+    assert "stored" in next(line for line in drawn_lines(table, 80) if "baselines" in line)
 
 
 def test_what_was_stored_before_is_not_left() -> None:
@@ -396,5 +396,5 @@ def test_parts_that_were_not_foreseen_are_added() -> None:
     pace = TimeLeft(Cost(parts=()))
     table = PartsTable(pace)
     pace.take(Event(kind="phase", search="trained", split="fit", total=3))
-    assert any(line.split()[:3] == ["▸", "control", "trained"] for line in drawn(table, 80))
+    assert any(line.split()[:3] == ["▸", "control", "trained"] for line in drawn_lines(table, 80))
     assert row_name("trained", "test") == "test"

@@ -85,7 +85,7 @@ def files(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def merge_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("merging")
     base = llama(folder / "base", hidden=128, layers=20)
     fine_tuned(base, folder / "a", seed=1)
@@ -98,12 +98,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def merging(whole: Path, tmp_path: Path) -> Merging:
+def merging(merge_sources: Path, tmp_path: Path) -> Merging:
     """The models in a folder of the test's own."""
-    for each in whole.iterdir():
+    for each in merge_sources.iterdir():
         (tmp_path / each.name).symlink_to(each)
     (tmp_path / "recipe.yaml").unlink()
-    shutil.copyfile(whole / "recipe.yaml", tmp_path / "recipe.yaml")
+    shutil.copyfile(merge_sources / "recipe.yaml", tmp_path / "recipe.yaml")
     return Merging(folder=tmp_path)
 
 

@@ -13,7 +13,7 @@ from tests.cli.conftest import World
 SPELLINGS = ("{}+1", "{} + 1", "{}+1?", "{}+1.", "{}\u200b+1")
 
 
-def spelled(world: World, **splits: object) -> Path:
+def in_spellings(world: World, **splits: object) -> Path:
     """Write a run.yaml whose items are eight questions in five spellings each."""
     rows = [
         {"q": spelling.format(i), "a": "2", "part": ("fit", "validation", "test")[n % 3]}
@@ -28,7 +28,7 @@ def spelled(world: World, **splits: object) -> Path:
 
 
 def test_a_run_reports_the_count_and_an_older_one_omits_it(world: World) -> None:
-    config = spelled(world, fit=18, validation=8, test=9)
+    config = in_spellings(world, fit=18, validation=8, test=9)
     looked = world.run("evolve", config, "--dry-run")
     assert looked.returncode == 0, looked.stderr
     summary = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
@@ -53,7 +53,7 @@ def test_a_run_reports_the_count_and_an_older_one_omits_it(world: World) -> None
 
 
 def test_a_column_that_parts_them_is_noted_from_the_start_to_the_report(world: World) -> None:
-    config = spelled(world, column="part")
+    config = in_spellings(world, column="part")
     example = "'0+1' (fit) and '0 + 1' (validation)"
     note = f"8 groups of near-duplicates are in more than one split, such as {example}"
     assert note in " ".join(world.run("evolve", config, "--dry-run").stdout.split())

@@ -136,7 +136,7 @@ def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:
     assert world.run("resume", "runs/small").returncode == 0
 
 
-def made_before(run: Path, library: str) -> None:
+def change_stored_version(run: Path, library: str) -> None:
     """Let the run's scores be of another version of a library."""
     with edited(run) as connection:
         (text,) = connection.execute("SELECT value FROM facts WHERE key = 'versions'").fetchone()
@@ -147,7 +147,7 @@ def made_before(run: Path, library: str) -> None:
 def test_other_versions_are_refused_rescored_or_accepted(finished: World, world: World) -> None:
     run, expected = world.folder / "runs" / "small", facts(finished.folder / "runs" / "small")
     interrupted(world, "evolve", "run.yaml", after=8)
-    made_before(run, "transformers")
+    change_stored_version(run, "transformers")
     before = facts(run)
     for more in ((), ("--candidates", "+2"), ("--rescore", "--accept-changes")):
         done = world.run("resume", "runs/small", *more)
@@ -166,7 +166,7 @@ def test_other_versions_are_refused_rescored_or_accepted(finished: World, world:
     (summary,) = world.show("runs/small")["rescored"]  # type: ignore[misc]
     assert list(summary["changes"]) == ["transformers"]
 
-    made_before(run, "torch")
+    change_stored_version(run, "torch")
     assert world.run("control", "runs/small", "random").returncode == 0, "it is done: nothing is scored"
     assert world.run("resume", "runs/small").returncode == 1
     done = world.run("export", "runs/small", "mixed")

@@ -19,7 +19,7 @@ ONE, TWO, THREE = noise(1, 0.02), noise(2, 0.02), noise(3, 0.02)
 FEW = {name: torch.where(torch.arange(4000) < 200, 30.0, 1.0) * tensor for name, tensor in ONE.items()}
 
 
-def said(folder: Path, *models: dict[str, Tensor], has_base: bool = True) -> str:
+def advice_text(folder: Path, *models: dict[str, Tensor], has_base: bool = True) -> str:
     opened = [write(folder / letter(i), model) for i, model in enumerate(models)]
     return "\n".join(advise(compare(opened, write(folder / "base", BASE) if has_base else None)))
 
@@ -65,7 +65,7 @@ def said(folder: Path, *models: dict[str, Tensor], has_base: bool = True) -> str
     ],
 )
 def test_with_a_base(tmp_path: Path, models: list[dict[str, Tensor]], expected: str) -> None:
-    assert re.search(expected, said(tmp_path, *models))
+    assert re.search(expected, advice_text(tmp_path, *models))
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_with_a_base(tmp_path: Path, models: list[dict[str, Tensor]], expected: 
     ],
 )
 def test_without_a_base(tmp_path: Path, models: list[dict[str, Tensor]], expected: str) -> None:
-    assert expected in said(tmp_path, *models, has_base=False)
+    assert expected in advice_text(tmp_path, *models, has_base=False)
 
 
 def test_vectors_that_look_independent_get_one_neutral_sentence_and_no_method(tmp_path: Path) -> None:
     """Models of the zoo, and random numbers: what is said of both is true of nearly any two fine-tunes."""
     zoo = [open_checkpoint(str(ZOO / name)) for name in ("ja", "math-en", "base")]
     texts = [advise(compare(zoo[:2], zoo[2]))]
-    texts.append(tuple(said(tmp_path, plus(BASE, ONE), plus(BASE, TWO)).splitlines()))
+    texts.append(tuple(advice_text(tmp_path, plus(BASE, ONE), plus(BASE, TWO)).splitlines()))
     for text in texts:
         assert len(text) == 1 and "look nearly independent" in text[0]
         assert not re.search("ties|dare|task_arithmetic|linear|slerp", text[0])
@@ -94,7 +94,7 @@ def test_vectors_that_look_independent_get_one_neutral_sentence_and_no_method(tm
 
 def test_a_part_with_equal_tensors_is_reported(tmp_path: Path) -> None:
     shared = {name: ONE[name] if "embed" in name else TWO[name] for name in NAMES}
-    embedded = said(tmp_path, plus(BASE, ONE), plus(BASE, times(shared, 1.0)))
+    embedded = advice_text(tmp_path, plus(BASE, ONE), plus(BASE, times(shared, 1.0)))
     assert "look nearly independent" in embedded
     assert "A and B are not independent in embedding (cosine 1.00)" in embedded
 
@@ -102,13 +102,13 @@ def test_a_part_with_equal_tensors_is_reported(tmp_path: Path) -> None:
 def test_norms_that_all_models_share_do_not_make_them_relatives(tmp_path: Path) -> None:
     """Norms are near one in any model: of these two nothing but norms is alike."""
     shared = {NAMES[-1]: torch.full((4000,), 50.0)}
-    text = said(tmp_path, noise(1) | shared, noise(2) | shared, has_base=False)
+    text = advice_text(tmp_path, noise(1) | shared, noise(2) | shared, has_base=False)
     assert "show no common ancestor" in text
 
 
 @pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.norm.weight"])
 def test_models_are_equal_only_if_all_tensors_are(tmp_path: Path, name: str) -> None:
-    text = said(tmp_path, BASE, BASE | {name: BASE[name] + 0.1}, has_base=False)
+    text = advice_text(tmp_path, BASE, BASE | {name: BASE[name] + 0.1}, has_base=False)
     assert "identical" not in text and "have a common ancestor" in text
 
 

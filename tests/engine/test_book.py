@@ -114,16 +114,16 @@ def test_errors_name_the_recipe(deep: Path) -> None:
 
 
 def test_a_rerun_of_a_different_chain_keeps_nothing(deep: Path) -> None:
-    def made(first: str) -> str:
+    def first_identity(first: str) -> str:
         return identity(
             plan_book(book(deep, "name: first" + first, SECOND.replace("NAME", "first")), deep)[None]
         )
 
-    assert made(FIRST) == made(FIRST) != made(FIRST.replace("0.3", "0.4"))
+    assert first_identity(FIRST) == first_identity(FIRST) != first_identity(FIRST.replace("0.3", "0.4"))
     os.utime(deep / "ja" / "model.safetensors", (0, 0))
-    before = made(FIRST)
+    before = first_identity(FIRST)
     os.utime(deep / "ja" / "model.safetensors", (1, 1))
-    assert made(FIRST) != before
+    assert first_identity(FIRST) != before
 
 
 def test_no_model_is_overwritten_from_afar(deep: Path) -> None:

@@ -11,7 +11,7 @@ from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
 
 
-def told(opened: Sources, data: dict[str, Any]) -> tuple[str, ...]:
+def warnings_of(opened: Sources, data: dict[str, Any]) -> tuple[str, ...]:
     return plan(Recipe.from_dict(data), opened).warnings
 
 
@@ -37,17 +37,19 @@ def slerp(*filters: str) -> dict[str, Any]:
 )
 def test_a_misspelt_filter_is_reported(opened: Sources, written: str, hint: str) -> None:
     expected = f"t: the filter '{written}' matches no tensor{hint}"
-    assert told(opened, slerp("mlp", written)) == (expected,)
+    assert warnings_of(opened, slerp("mlp", written)) == (expected,)
 
 
 def test_matching_filters_raise_no_warning(opened: Sources) -> None:
-    assert told(opened, slerp("self_attn", "layers.3.", "lm_head", "*", "norm")) == ()
+    assert warnings_of(opened, slerp("self_attn", "layers.3.", "lm_head", "*", "norm")) == ()
 
 
 def test_the_owner_of_a_filter_is_reported(opened: Sources) -> None:
     own = {"weight": [{"filter": "self_atn", "value": 1}, {"value": 2}]}
     data = {"merge_method": "linear", "models": [{"model": "ja", "parameters": own}, {"model": "en"}]}
-    found = told(opened, data | {"parameters": {"weight": [{"filter": "norm", "value": 1}, {"value": 2}]}})
+    found = warnings_of(
+        opened, data | {"parameters": {"weight": [{"filter": "norm", "value": 1}, {"value": 2}]}}
+    )
     assert found == ("weight of ja: the filter 'self_atn' matches no tensor; did you mean 'self_attn'?",)
 
 
@@ -63,9 +65,9 @@ def test_slices_look_at_the_names_that_they_read_and_one_match_is_enough(opened:
             "parameters": {"scale": entries},
         }
 
-    assert told(opened, scaled("layers.5.")) == (), "read as 5, written as 3"
-    assert told(opened, scaled("layers.1.")) == (), "in the first slice alone"
-    assert len(told(opened, scaled("layers.3."))) == 1, "written, but read by no source"
+    assert warnings_of(opened, scaled("layers.5.")) == (), "read as 5, written as 3"
+    assert warnings_of(opened, scaled("layers.1.")) == (), "in the first slice alone"
+    assert len(warnings_of(opened, scaled("layers.3."))) == 1, "written, but read by no source"
 
 
 def test_without_a_value_for_the_others_the_tensor_and_the_filters_are_named(opened: Sources) -> None:

@@ -214,7 +214,7 @@ def test_unmerged_tensors_must_have_the_output_size(sizes: Path) -> None:
 
 
 def test_candidates_agree_once(sizes: Path) -> None:
-    def made(weight: float) -> Recipe:
+    def recipe_with(weight: float) -> Recipe:
         data = {
             "merge_method": "linear",
             "models": [{"model": "less"}, {"model": "more"}],
@@ -222,8 +222,8 @@ def test_candidates_agree_once(sizes: Path) -> None:
         }
         return Recipe.from_dict(data | {"parameters": {"weight": weight}})
 
-    opened = open_sources(made(1.0), sizes)
-    one, other = plan(made(0.3), opened), plan(made(0.7), opened)
+    opened = open_sources(recipe_with(1.0), sizes)
+    one, other = plan(recipe_with(0.3), opened), plan(merge_to_state(0.7), opened)
     assert one.sources is other.sources and one.sources is not opened and one.like is other.like
     assert one.jobs[0].values != other.jobs[0].values
 

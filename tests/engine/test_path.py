@@ -28,7 +28,7 @@ def path(folders: Mapping[str, Path], steps: tuple[tuple[str, int, float], ...])
     return tuple(Hop(model=str(folders[model]), layer=layer, scale=scale) for model, layer, scale in steps)
 
 
-def saved(kind: str, folder: Path) -> dict[str, Path]:
+def save_pair(kind: str, folder: Path) -> dict[str, Path]:
     """Two models of one architecture on disk."""
     for seed, name in enumerate("ab"):
         loud(ARCHITECTURES[kind], seed).save_pretrained(folder / name)
@@ -36,18 +36,20 @@ def saved(kind: str, folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in "ab"}
 
 
-def written(recipe: Recipe, folder: Path) -> Path:
+def merge_to_folder(recipe: Recipe, folder: Path) -> Path:
     return to_folder(plan(recipe, open_sources(recipe)), folder / "out")
 
 
 @pytest.mark.parametrize("frame", ["a", "b"])
 @pytest.mark.parametrize("kind", sorted(FOLDED))
 def test_folded_scales_match_the_live_path(kind: str, frame: str, tmp_path: Path) -> None:
-    folders = saved(kind, tmp_path)
+    folders = save_pair(kind, tmp_path)
     models = {str(each): AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()}
     hops = path(folders, SCALED)
     live = logits(Layers(models).follow(hops, str(folders[frame])))
-    out = written(Recipe(merge_method="passthrough", path=hops, base_model=str(folders[frame])), tmp_path)
+    out = merge_to_folder(
+        Recipe(merge_method="passthrough", path=hops, base_model=str(folders[frame])), tmp_path
+    )
     loaded = AutoModelForCausalLM.from_pretrained(out).eval()
     assert loaded.config.num_hidden_layers == len(hops)
     assert far(live, logits(loaded)) < 1e-5
@@ -71,7 +73,9 @@ def test_small_streams_are_read_alike(kind: str, scale: float, tmp_path: Path) -
     before = logits(layers.follow(path(folders, tuple(("a", k, 1.0) for k in range(4))), str(folders["a"])))
     hops = path(folders, steps)
     live = logits(layers.follow(hops, str(folders["a"])))
-    out = written(Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path)
+    out = merge_to_folder(
+        Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path
+    )
     assert far(live, logits(AutoModelForCausalLM.from_pretrained(out).eval())) < 1e-5
     own = path(folders, tuple(("a", k, 1.0) for k in range(4)))
     assert torch.equal(before, logits(layers.follow(own, str(folders["a"])))), "norms are as they were"
@@ -81,22 +85,24 @@ def test_small_streams_are_read_alike(kind: str, scale: float, tmp_path: Path) -
 def test_where_scales_cannot_be_folded_they_are_refused_and_paths_without_them_are_not(
     kind: str, tmp_path: Path
 ) -> None:
-    folders = saved(kind, tmp_path)
+    folders = save_pair(kind, tmp_path)
     with pytest.raises(KingyoError, match="scales in a model of type") as caught:
-        written(Recipe(merge_method="passthrough", path=path(folders, SCALED)), tmp_path)
+        merge_to_folder(Recipe(merge_method="passthrough", path=path(folders, SCALED)), tmp_path)
     assert "scales: none" in caught.value.remedy
     assert not (tmp_path / "out").exists()
     hops = path(folders, tuple((model, layer, 1.0) for model, layer, _ in SCALED))
     models = {str(each): AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()}
     live = logits(Layers(models).follow(hops, str(folders["a"])))
-    out = written(Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path)
+    out = merge_to_folder(
+        Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path
+    )
     assert torch.equal(live, logits(AutoModelForCausalLM.from_pretrained(out).eval()))
 
 
 def test_a_path_without_scales_is_the_merge_of_its_slices(tmp_path: Path) -> None:
-    folders = saved("qwen2", tmp_path)
+    folders = save_pair("qwen2", tmp_path)
     hops = path(folders, (("a", 0, 1.0), ("a", 1, 1.0), ("b", 1, 1.0), ("b", 2, 1.0)))
-    written(Recipe(merge_method="passthrough", path=hops), tmp_path)
+    merge_to_folder(Recipe(merge_method="passthrough", path=hops), tmp_path)
     sliced = Recipe(merge_method="passthrough", slices=path_as_slices(hops))
     to_folder(plan(sliced, open_sources(sliced)), tmp_path / "sliced")
     one, other = (load_file(tmp_path / each / "model.safetensors") for each in ("out", "sliced"))
@@ -105,9 +111,9 @@ def test_a_path_without_scales_is_the_merge_of_its_slices(tmp_path: Path) -> Non
 
 
 def test_a_base_gives_all_but_the_layers(tmp_path: Path) -> None:
-    folders = saved("llama", tmp_path)
+    folders = save_pair("llama", tmp_path)
     hops = path(folders, (("b", 0, 1.0), ("b", 1, 1.0)))
-    written(Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path)
+    merge_to_folder(Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path)
     out, a, b = (
         load_file(each / "model.safetensors") for each in (tmp_path / "out", folders["a"], folders["b"])
     )
@@ -124,7 +130,7 @@ def test_a_base_gives_all_but_the_layers(tmp_path: Path) -> None:
     ],
 )
 def test_keys_that_exclude_a_path(given: dict[str, object], says: str, tmp_path: Path) -> None:
-    folders = saved("llama", tmp_path)
+    folders = save_pair("llama", tmp_path)
     spec = {"merge_method": "passthrough", "path": [{"model": str(folders["a"]), "layer": 0}], **given}
     recipe = Recipe.from_dict(spec)
     with pytest.raises(KingyoError, match=says):
@@ -132,7 +138,7 @@ def test_keys_that_exclude_a_path(given: dict[str, object], says: str, tmp_path:
 
 
 def test_layers_that_are_not_there_and_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    folders = saved("llama", tmp_path) | {"q": saved("qwen3", tmp_path / "other")["a"]}
+    folders = save_pair("llama", tmp_path) | {"q": save_pair("qwen3", tmp_path / "other")["a"]}
     refused = {("a", 4, 1.0): r"layers of \[0, 4\]", ("q", 0, 1.0): "model_type|none of this name"}
     for step, says in refused.items():
         recipe = Recipe(merge_method="passthrough", path=path(folders, (("a", 0, 1.0), step)))

@@ -23,12 +23,12 @@ Make = Callable[[], PreTrainedModel]
 STEPS = (("a", 0), ("b", 1), ("b", 1), ("a", 3), ("b", 2), ("a", 1))
 
 
-def of(family: str, **changed: Any) -> Make:
+def architecture(family: str, **changed: Any) -> Make:
     return maker(family, **{**SHAPE, **changed})
 
 
 def gemma2(**changed: Any) -> Make:
-    return of("Gemma2", head_dim=8, sliding_window=5, **changed)
+    return architecture("Gemma2", head_dim=8, sliding_window=5, **changed)
 
 
 def gemma3(**changed: Any) -> Make:
@@ -40,14 +40,14 @@ def gpt2(**changed: Any) -> Make:
 
 
 def mixtral(**changed: Any) -> Make:
-    return of("Mixtral", **{"num_local_experts": 4, **changed})
+    return architecture("Mixtral", **{"num_local_experts": 4, **changed})
 
 
 def sliding(first: int) -> Make:
-    return of("Qwen2", use_sliding_window=True, sliding_window=5, max_window_layers=first)
+    return architecture("Qwen2", use_sliding_window=True, sliding_window=5, max_window_layers=first)
 
 
-def saved(a: Make, b: Make, folder: Path) -> dict[str, str]:
+def save_pair(a: Make, b: Make, folder: Path) -> dict[str, str]:
     for seed, (name, make) in enumerate((("a", a), ("b", b))):
         loud(make, seed).save_pretrained(folder / name)
         tokenizer().save_pretrained(folder / name)
@@ -65,33 +65,65 @@ def recipe(
     return Recipe(merge_method="passthrough", path=hops, base_model=base)
 
 
-LLAMA = of("Llama")
+LLAMA = architecture("Llama")
 HOT = {"rope_theta": 500.0, "rope_type": "default"}
 LONG = {"rope_theta": 10000.0, "rope_type": "linear", "factor": 4.0}
 REFUSED: dict[str, tuple[Make, Make, str]] = {
-    "architecture": (LLAMA, of("Mistral", sliding_window=None), 'model_type .* "llama" .* "mistral"'),
-    "width": (LLAMA, of("Llama", hidden_size=64), "hidden_size .* 32 as in .* 64 in"),
-    "heads": (LLAMA, of("Llama", num_attention_heads=8), "head_dim .* 8 as in .* 4 in"),
+    "architecture": (
+        LLAMA,
+        architecture("Mistral", sliding_window=None),
+        'model_type .* "llama" .* "mistral"',
+    ),
+    "width": (LLAMA, architecture("Llama", hidden_size=64), "hidden_size .* 32 as in .* 64 in"),
+    "heads": (LLAMA, architecture("Llama", num_attention_heads=8), "head_dim .* 8 as in .* 4 in"),
     "heads of one size": (
-        of("Llama", head_dim=8),
-        of("Llama", head_dim=8, num_attention_heads=8),
+        architecture("Llama", head_dim=8),
+        architecture("Llama", head_dim=8, num_attention_heads=8),
         "num_attention_heads .* 4 as in .* 8 in",
     ),
-    "heads of keys": (LLAMA, of("Llama", num_key_value_heads=4), "num_key_value_heads .* 2 as in .* 4 in"),
-    "intermediate size": (LLAMA, of("Llama", intermediate_size=96), "intermediate_size .* 64 as .* 96 in"),
-    "biases": (LLAMA, of("Llama", attention_bias=True), "attention_bias .* false as in .* true in"),
-    "norms of queries": (of("Qwen2"), of("Qwen3", head_dim=8), "model_type"),
-    "eps": (LLAMA, of("Llama", rms_norm_eps=1e-2), "rms_norm_eps .* 1e-06 as in .* 0.01 in"),
-    "activation": (LLAMA, of("Llama", hidden_act="gelu"), 'hidden_act .* "silu" as in .* "gelu" in'),
-    "rope theta": (LLAMA, of("Llama", rope_parameters=HOT), r"rope_theta .* 10000\.0 as in .* 500\.0 in"),
-    "rope scaling": (LLAMA, of("Llama", rope_parameters=LONG), r"rope_parameters.* null as in .* 4\.0 in"),
-    "windows": (of("Mistral", sliding_window=5), of("Mistral", sliding_window=3), "sliding_window .* 5 .* 3"),
+    "heads of keys": (
+        LLAMA,
+        architecture("Llama", num_key_value_heads=4),
+        "num_key_value_heads .* 2 as in .* 4 in",
+    ),
+    "intermediate size": (
+        LLAMA,
+        architecture("Llama", intermediate_size=96),
+        "intermediate_size .* 64 as .* 96 in",
+    ),
+    "biases": (LLAMA, architecture("Llama", attention_bias=True), "attention_bias .* false as in .* true in"),
+    "norms of queries": (architecture("Qwen2"), architecture("Qwen3", head_dim=8), "model_type"),
+    "eps": (LLAMA, architecture("Llama", rms_norm_eps=1e-2), "rms_norm_eps .* 1e-06 as in .* 0.01 in"),
+    "activation": (
+        LLAMA,
+        architecture("Llama", hidden_act="gelu"),
+        'hidden_act .* "silu" as in .* "gelu" in',
+    ),
+    "rope theta": (
+        LLAMA,
+        architecture("Llama", rope_parameters=HOT),
+        r"rope_theta .* 10000\.0 as in .* 500\.0 in",
+    ),
+    "rope scaling": (
+        LLAMA,
+        architecture("Llama", rope_parameters=LONG),
+        r"rope_parameters.* null as in .* 4\.0 in",
+    ),
+    "windows": (
+        architecture("Mistral", sliding_window=5),
+        architecture("Mistral", sliding_window=3),
+        "sliding_window .* 5 .* 3",
+    ),
     "a window": (
-        of("Mistral", sliding_window=None),
-        of("Mistral", sliding_window=3),
+        architecture("Mistral", sliding_window=None),
+        architecture("Mistral", sliding_window=3),
         "sliding_window .* null",
     ),
-    "a window that the frame lacks": (of("Qwen2"), sliding(2), "sliding_window .* no window as .* 5 in"),
+    "a window that the frame lacks": (
+        architecture("Qwen2"),
+        sliding(2),
+        "sliding_window .* no window as .* 5 in",
+    ),
     "windows of kinds": (
         gemma3(),
         maker("Gemma3", config="Gemma3TextConfig", **SHAPE, head_dim=8, sliding_window=7),
@@ -100,13 +132,13 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
     "softcap": (gemma2(), gemma2(attn_logit_softcapping=3.0), r"attn_logit_softcapping .* 50\.0 .* 3\.0"),
     "scale of attention": (gemma2(), gemma2(query_pre_attn_scalar=8), "query_pre_attn_scalar .* 256 .* 8"),
     "multiplier of attention": (
-        of("Granite"),
-        of("Granite", attention_multiplier=0.5),
+        architecture("Granite"),
+        architecture("Granite", attention_multiplier=0.5),
         "attention_multiplier",
     ),
     "multiplier of what is added": (
-        of("Granite"),
-        of("Granite", residual_multiplier=0.5),
+        architecture("Granite"),
+        architecture("Granite", residual_multiplier=0.5),
         "residual_multiplier",
     ),
     "parallel parts": (
@@ -121,8 +153,8 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
         "num_experts_per_tok .* 2 as in .* 1 in",
     ),
     "every second layer is sparse": (
-        of("Qwen3Moe", **MOE, decoder_sparse_step=2),
-        of("Qwen3Moe", **MOE, decoder_sparse_step=2),
+        architecture("Qwen3Moe", **MOE, decoder_sparse_step=2),
+        architecture("Qwen3Moe", **MOE, decoder_sparse_step=2),
         "decoder_sparse_step .* a pattern of every 2",
     ),
     "layers that know their number": (
@@ -130,45 +162,52 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
         gpt2(scale_attn_by_inverse_layer_idx=True),
         "a model of type gpt2",
     ),
-    "layers that were built for their number": (of("DiffLlama"), of("DiffLlama"), "of type diffllama"),
+    "layers that were built for their number": (
+        architecture("DiffLlama"),
+        architecture("DiffLlama"),
+        "of type diffllama",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_settings_that_one_config_cannot_hold_are_refused(what: str, tmp_path: Path) -> None:
     a, b, says = REFUSED[what]
-    spec = recipe(saved(a, b, tmp_path))
+    spec = recipe(save_pair(a, b, tmp_path))
     with pytest.raises(KingyoError, match=says) as caught:
         plan(spec, open_sources(spec))
     assert caught.value.remedy
 
 
 RIGHT: dict[str, tuple[Make, Make]] = {
-    "tied beside untied": (of("Llama", tie_word_embeddings=True), LLAMA),
-    "untied beside tied": (LLAMA, of("Llama", tie_word_embeddings=True)),
-    "more rows than tokens": (LLAMA, of("Llama", vocab_size=80)),
-    "fewer positions": (LLAMA, of("Llama", max_position_embeddings=32)),
+    "tied beside untied": (architecture("Llama", tie_word_embeddings=True), LLAMA),
+    "untied beside tied": (LLAMA, architecture("Llama", tie_word_embeddings=True)),
+    "more rows than tokens": (LLAMA, architecture("Llama", vocab_size=80)),
+    "fewer positions": (LLAMA, architecture("Llama", max_position_embeddings=32)),
     "fewer learnt positions": (gpt2(), gpt2(n_positions=32)),
     "kinds of attention at other places": (
         gemma3(layer_types=["full_attention"] * 2 + ["sliding_attention"] * 2),
         gemma3(),
     ),
     "kinds by turns": (gemma2(), gemma2(layer_types=["full_attention"] * 4)),
-    "a window in the frame alone": (sliding(2), of("Qwen2")),
+    "a window in the frame alone": (sliding(2), architecture("Qwen2")),
     "windows from another layer on": (sliding(2), sliding(1)),
-    "no positions at other places": (of("SmolLM3", no_rope_layers=[1, 0, 1, 0]), of("SmolLM3")),
+    "no positions at other places": (
+        architecture("SmolLM3", no_rope_layers=[1, 0, 1, 0]),
+        architecture("SmolLM3"),
+    ),
     "a cap of what the frame says": (gemma2(), gemma2(final_logit_softcapping=3.0)),
     "experts of the frame's size": (mixtral(), mixtral()),
     "dense layers among sparse ones": (
-        of("Qwen3Moe", **MOE, mlp_only_layers=[1]),
-        of("Qwen3Moe", **MOE, mlp_only_layers=[2, 3]),
+        architecture("Qwen3Moe", **MOE, mlp_only_layers=[1]),
+        architecture("Qwen3Moe", **MOE, mlp_only_layers=[2, 3]),
     ),
 }
 
 
 @pytest.mark.parametrize("what", RIGHT)
 def test_per_layer_settings_survive_live_and_on_disk(what: str, tmp_path: Path) -> None:
-    folders = saved(*RIGHT[what], tmp_path)
+    folders = save_pair(*RIGHT[what], tmp_path)
     spec = recipe(folders)
     layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
     live = layers.follow(spec.path, folders["a"])
@@ -182,7 +221,7 @@ def test_per_layer_settings_survive_live_and_on_disk(what: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("frame", ["a", "b"])
 def test_models_of_another_depth(frame: str, tmp_path: Path) -> None:
-    folders = saved(LLAMA, of("Llama", num_hidden_layers=6), tmp_path)
+    folders = save_pair(LLAMA, architecture("Llama", num_hidden_layers=6), tmp_path)
     spec = recipe(folders, steps=(("a", 0), ("b", 5), ("b", 4), ("a", 3), ("b", 5)), frame=frame, scale=0.8)
     layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
     expected = logits(layers.follow(spec.path, folders[frame]))
@@ -193,7 +232,7 @@ def test_models_of_another_depth(frame: str, tmp_path: Path) -> None:
 
 
 def test_without_a_base_ends_of_two_models_must_agree_too(tmp_path: Path) -> None:
-    folders = saved(gemma2(), gemma2(final_logit_softcapping=3.0), tmp_path)
+    folders = save_pair(gemma2(), gemma2(final_logit_softcapping=3.0), tmp_path)
     spec = recipe(folders, steps=(("a", 0), ("b", 1)), frame=None)
     with pytest.raises(KingyoError, match="final_logit_softcapping"):
         plan(spec, open_sources(spec))
@@ -204,7 +243,7 @@ def test_layers_that_know_their_number_may_stay_where_they_are(
     order: tuple[int, ...], tmp_path: Path
 ) -> None:
     make = gpt2(scale_attn_by_inverse_layer_idx=True)
-    folders = saved(make, make, tmp_path)
+    folders = save_pair(make, make, tmp_path)
     spec = recipe(folders, steps=tuple(("ab"[k % 2], k) for k in order))
     layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
     expected = logits(layers.follow(spec.path, folders["a"]))

@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def written(method: str, **changes: object) -> dict[str, object]:
+def recipe_of(method: str, **changes: object) -> dict[str, object]:
     method_ = METHODS.get(method)
     models = [f"source-{i}" for i in range(3)][: method_.max_sources or 3]
     base = {"base_model": "base"} if takes_base(method_) else {}
@@ -84,14 +84,14 @@ def written(method: str, **changes: object) -> dict[str, object]:
 def test_described_merges_import_no_torch(folder: Path, tmp_path: Path) -> None:
     """Surveys, estimates and merges by all methods that describe; torch gives the same bits."""
     for method in DESCRIBED:
-        (folder / f"{method}.yaml").write_text(yaml.safe_dump(written(method)))
+        (folder / f"{method}.yaml").write_text(yaml.safe_dump(recipe_of(method)))
     lines = [f"{folder / method}.yaml|{tmp_path / method}" for method in DESCRIBED]
     done = subprocess.run(
         [sys.executable, "-c", COMMANDS], input="\n".join(lines), text=True, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
     for method in DESCRIBED:
-        recipe = Recipe.from_dict(written(method))
+        recipe = Recipe.from_dict(recipe_of(method))
         out = tmp_path / f"{method} by torch"
         to_folder(plan(recipe, open_sources(recipe, folder)), out, writing=Writing(compiled=False))
         assert same(out, tmp_path / method), method
@@ -117,7 +117,7 @@ def test_dtypes_that_loops_read_and_others(folder: Path, tmp_path: Path, method:
         name: each.to(getattr(torch, dtype)) for name, each in load_file(tuned / "model.safetensors").items()
     }
     save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
-    chosen = written(method, models=[{"model": str(tuned)}, {"model": "source-1"}], dtype="bfloat16")
+    chosen = recipe_of(method, models=[{"model": str(tuned)}, {"model": "source-1"}], dtype="bfloat16")
     recipe = Recipe.from_dict(chosen)
     for compiled in (True, False):
         to_folder(
@@ -134,7 +134,7 @@ def test_nan_that_is_allowed_is_written_by_torch(folder: Path, tmp_path: Path, m
     weights = load_file(tuned / "model.safetensors")
     weights["model.norm.weight"][3] = torch.nan
     save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
-    recipe = Recipe.from_dict(written(method, models=[{"model": str(tuned)}, {"model": "source-1"}]))
+    recipe = Recipe.from_dict(recipe_of(method, models=[{"model": str(tuned)}, {"model": "source-1"}]))
     for compiled in (True, False):
         options, writing = MergeOptions(allow_nonfinite=True), Writing(compiled=compiled)
         planned = plan(recipe, open_sources(recipe, folder))
@@ -147,7 +147,7 @@ def test_nan_that_is_allowed_is_written_by_torch(folder: Path, tmp_path: Path, m
 def test_torch_computes_where_nothing_compiles(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    recipe = Recipe.from_dict(written(method))
+    recipe = Recipe.from_dict(recipe_of(method))
     to_folder(
         plan(recipe, open_sources(recipe, folder)), tmp_path / "compiled", writing=Writing(compiled=True)
     )
@@ -198,7 +198,7 @@ def test_a_method_that_returns_something_else_is_named(folder: Path, tmp_path: P
         "ODD = Odd()\n"
     )
     recipe = Recipe.from_dict(
-        written("linear", merge_method=f"{tmp_path}/own.py:ODD", parameters={"weight": 1})
+        recipe_of("linear", merge_method=f"{tmp_path}/own.py:ODD", parameters={"weight": 1})
     )
     with pytest.raises(KingyoError, match=r"linear: expected a tensor or a WeightedSum; received .* ndarray"):
         to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "out")
@@ -212,7 +212,7 @@ def test_floats_of_eight_bits_are_merged(folder: Path, tmp_path: Path, method: s
         name: each.to(torch.float8_e4m3fn) for name, each in load_file(tuned / "model.safetensors").items()
     }
     save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
-    chosen = written(method, models=[{"model": str(tuned)}, {"model": "source-1"}], dtype="float32")
+    chosen = recipe_of(method, models=[{"model": str(tuned)}, {"model": "source-1"}], dtype="float32")
     recipe = Recipe.from_dict(chosen)
     opened = open_sources(recipe, folder)
     to_folder(plan(recipe, opened), tmp_path / "out", writing=Writing(compiled=compiled))

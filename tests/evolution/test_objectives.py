@@ -85,7 +85,7 @@ def journey(store: RunStore, model: Model, *, strategy: str = "nsga2", items: in
     )
 
 
-def told(store: RunStore) -> list[object]:
+def stored_search(store: RunStore) -> list[object]:
     return [*store.outcomes(MAIN), store.winner(MAIN), [trial.asked for trial in store.trials(MAIN)]]
 
 
@@ -115,14 +115,14 @@ def test_killed_anywhere_it_ends_the_same(tmp_path: Path, items: int | None) -> 
     whole = Model()
     with begun(tmp_path / "whole") as store:
         journey(store, whole, items=items).run()
-        expected = told(store)
+        expected = stored_search(store)
     for stop_after in range(1, whole.asked.total(), 60):
         folder = tmp_path / f"stopped-{stop_after}"
         with begun(folder) as store, pytest.raises(KeyboardInterrupt):
             journey(store, Model(stop_after), items=items).run()
         with RunStore.open(folder) as store:
             journey(store, Model(), items=items).run()
-            assert told(store) == expected
+            assert stored_search(store) == expected
 
 
 def test_show_marks_estimates_but_not_recipe_properties(

@@ -40,7 +40,7 @@ def some_fail_later(recipe: Recipe, before: int) -> bool:
     return recipe.hash not in NAMED and int(recipe.hash[:8], 16) % 2 == 0 and before > 0
 
 
-def nobody_fails(recipe: Recipe, before: int) -> bool:
+def no_failures(recipe: Recipe, before: int) -> bool:
     return False
 
 
@@ -64,7 +64,7 @@ def ends_the_same(folder: Path, strategy: str, rule: str, fails: Fails, *, every
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_interrupted_it_ends_the_same(tmp_path: Path, strategy: str, rule: str) -> None:
-    ends_the_same(tmp_path, strategy, rule, nobody_fails, every=40)
+    ends_the_same(tmp_path, strategy, rule, no_failures, every=40)
 
 
 @pytest.mark.parametrize("fails", [some_fail, some_fail_later])
@@ -74,12 +74,12 @@ def test_with_failures_too(tmp_path: Path, strategy: str, rule: str, fails: Fail
     ends_the_same(tmp_path, strategy, rule, fails, every=25)
 
 
-@pytest.mark.parametrize("fails", [nobody_fails, some_fail, some_fail_later])
+@pytest.mark.parametrize("fails", [no_failures, some_fail, some_fail_later])
 def test_at_many_steps_too(tmp_path: Path, fails: Fails) -> None:
     ends_the_same(tmp_path, "ga", "racing", fails, every=10)
 
 
-@pytest.mark.parametrize("fails", [nobody_fails, some_fail, some_fail_later])
+@pytest.mark.parametrize("fails", [no_failures, some_fail, some_fail_later])
 @pytest.mark.parametrize("rule", RULES)
 def test_no_item_of_a_recipe_is_run_twice_and_no_budget_is_exceeded(
     tmp_path: Path, rule: str, fails: Fails
@@ -277,7 +277,7 @@ def all_right(recipe: Recipe, item: str) -> float:
     return 1.0
 
 
-def small_ones_err(recipe: Recipe, item: str) -> float:
+def small_changes_fail(recipe: Recipe, item: str) -> float:
     """Whoever changes little misses one item of twelve."""
     return float(size(recipe) > 2.0 or not item.endswith("7"))
 
@@ -286,7 +286,7 @@ def small_ones_err(recipe: Recipe, item: str) -> float:
     ("solves", "simplest"),
     [
         pytest.param(all_right, lambda recipe: True, id="of all"),
-        pytest.param(small_ones_err, lambda recipe: size(recipe) > 2.0, id="of those that solve all"),
+        pytest.param(small_changes_fail, lambda recipe: size(recipe) > 2.0, id="of those that solve all"),
     ],
 )
 @pytest.mark.parametrize(("rule", "finalists"), [("none", 1), ("none", 8), ("some", 8)])

@@ -212,11 +212,11 @@ class Drawing(Model):
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
         result = super().__call__(recipe, split, items)
         return replace(
-            result, scores=tuple(each._replace(media=drawn(each.answer)) for each in result.scores)
+            result, scores=tuple(each._replace(media=image_media(each.answer)) for each in result.scores)
         )
 
 
-def drawn(text: str) -> Media:
+def image_media(text: str) -> Media:
     content = text.encode()
     return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
 
@@ -250,7 +250,7 @@ def test_images_of_candidates_are_kept_for_the_measure(tmp_path: Path) -> None:
 def test_features_of_the_latest_models_are_kept() -> None:
     measure = FarInImages()
     kept = CachedSetMeasure(measure)
-    answers = [[ItemScore("1", 1.0, "", media=drawn(str(n)))] for n in range(CACHED + 1)]
+    answers = [[ItemScore("1", 1.0, "", media=image_media(str(n)))] for n in range(CACHED + 1)]
     for own in (answers[0], answers[0], *answers, answers[0]):
         assert kept.value(kept.features([], own)) == float(own[0].media.read())  # type: ignore[union-attr]
     assert Counter(measure.seen.values()) == {1: CACHED, 2: 1}
@@ -259,7 +259,7 @@ def test_features_of_the_latest_models_are_kept() -> None:
 TWO = [Item(id=f"{task}/{n}", prompt=f"{task} {n}", answer="", task=task) for task in "ab" for n in range(40)]
 
 
-def answered(right: dict[str, float], spread: float = 0.0) -> Evaluation:
+def make_evaluation(right: dict[str, float], spread: float = 0.0) -> Evaluation:
     return Evaluation(
         scores=tuple(
             ItemScore(
@@ -278,8 +278,8 @@ def test_of_several_tasks_the_mean_is_of_measures_and_mean_scores(tmp_path: Path
     )
     scorer, one, other = (
         Scorer(objectives, TWO),
-        answered({"a": 0.5, "b": 0.9}),
-        answered({"a": 0.75, "b": 0.1}),
+        make_evaluation({"a": 0.5, "b": 0.9}),
+        make_evaluation({"a": 0.75, "b": 0.1}),
     )
     assert scorer.observed_means(one) == pytest.approx((0.5, 0.9))
     assert scorer.value(one) == pytest.approx((0.5 + 3 * 0.9) / 4)
@@ -298,7 +298,7 @@ def test_models_with_equal_scores_and_other_answers_are_not_the_same() -> None:
         Objectives(by_set={"": "far"}).with_set_measures({"": (Far(),)}),
         [replace(item, task="") for item in TWO],
     )
-    one, other = answered({"a": 0.5, "b": 0.5}), answered({"a": 0.4, "b": 0.4})
+    one, other = make_evaluation({"a": 0.5, "b": 0.5}), make_evaluation({"a": 0.4, "b": 0.4})
     other = replace(
         other, scores=tuple(b._replace(score=a.score) for a, b in zip(one.scores, other.scores, strict=True))
     )
@@ -314,7 +314,7 @@ def test_paired_bounds_are_narrower_than_those_of_one(tmp_path: Path) -> None:
         Objectives(by_set={"": "far"}).with_set_measures({"": (Far(),)}),
         [replace(item, task="") for item in TWO],
     )
-    one, other = answered({"a": 0.5, "b": 0.9}), answered({"a": 0.45, "b": 0.85})
+    one, other = make_evaluation({"a": 0.5, "b": 0.9}), make_evaluation({"a": 0.45, "b": 0.85})
     paired = differences(scorer, {1: one, 2: other})[1, 2].interval
     low, high = bootstrap_bounds(Far().features(TWO, one.scores), Far().value)
     assert paired.score == pytest.approx(0.05) and paired.high - paired.low < 1e-9 < high - low

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kingyo.kernels.statistics_cache import PASSING, TensorStats, memory_size
 
 
-def found(stats: TensorStats, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+def read_fact(stats: TensorStats, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     fact = stats.get(name)
     assert fact is not None
     return fact
@@ -46,7 +46,7 @@ def test_another_process_finds_them(tmp_path: Path, kind: type, shape: tuple[int
     stats.put(f"{PASSING}limit", fact)
     stats.flush()
     read = TensorStats(file=tmp_path / "facts.sqlite")
-    assert found(read, "a\nb").dtype == fact.dtype and np.array_equal(found(read, "a\nb"), fact)
+    assert read_fact(read, "a\nb").dtype == fact.dtype and np.array_equal(read_fact(read, "a\nb"), fact)
     assert read.get(f"{PASSING}limit") is None and read.get("other") is None
 
 
@@ -65,7 +65,7 @@ def test_a_damaged_file_is_ignored(tmp_path: Path, content: bytes) -> None:
     stats = TensorStats(file=file)
     stats.put("a", np.ones(3))
     stats.flush()
-    assert np.array_equal(found(stats, "a"), np.ones(3))
+    assert np.array_equal(read_fact(stats, "a"), np.ones(3))
 
 
 def test_damaged_rows_are_ignored(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_missing_folder_is_ignored(tmp_path: Path) -> None:
     stats = TensorStats(file=tmp_path / "gone" / "facts.sqlite")
     stats.put("a", np.ones(3))
     stats.flush()
-    assert np.array_equal(found(stats, "a"), np.ones(3))
+    assert np.array_equal(read_fact(stats, "a"), np.ones(3))
 
 
 def test_a_container_may_have_less_than_the_machine(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import gpt2, llama, tokenizer
 
 
-def transformers_says(live: LiveModel, folder: Path, prompt: str, new: int) -> str:
+def transformers_answers(live: LiveModel, folder: Path, prompt: str, new: int) -> str:
     """Return the answer of transformers' ``generate`` to one prompt, with the same weights."""
     model = AutoModelForCausalLM.from_pretrained(folder)
     state = model.state_dict()
@@ -31,7 +31,7 @@ def transformers_says(live: LiveModel, folder: Path, prompt: str, new: int) -> s
 
 def test_answers_match_transformers(live: LiveModel, checkpoint: Path) -> None:
     answers = live.generate(PROMPTS, max_new_tokens=12)
-    assert answers == [transformers_says(live, checkpoint, prompt, 12) for prompt in PROMPTS]
+    assert answers == [transformers_answers(live, checkpoint, prompt, 12) for prompt in PROMPTS]
     assert len(set(answers)) > 3
 
 

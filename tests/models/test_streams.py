@@ -26,12 +26,12 @@ def live(name: str, seed: int, batch_size: int = 3) -> LiveModel:
     return LiveModel(model, Text(tokenizer()), {}, batch_size=batch_size)
 
 
-def heard(streams: ModelStreams) -> Tensor:
+def collect_streams(streams: ModelStreams) -> Tensor:
     return torch.cat(list(streams(PROMPTS)), dim=1)
 
 
 @torch.inference_mode()
-def alone(model: LiveModel) -> Tensor:
+def single_prompt_states(model: LiveModel) -> Tensor:
     """Return transformers' hidden states of single prompts, the longest first."""
     rows = sorted(model.tokens(PROMPTS), key=lambda row: -len(row))
     states = [
@@ -45,10 +45,10 @@ def test_streams_are_the_hidden_states_of_each_prompt_alone(name: str) -> None:
     models = {"a": live(name, 1), "b": live(name, 2)}
     streams = ModelStreams(models, "a")
     assert streams.n_layers == {"a": 4, "b": 4}
-    hidden_states = heard(streams)
+    hidden_states = collect_streams(streams)
     assert hidden_states.shape == (2 * PLACES, sum(len(row) - 1 for row in models["a"].tokens(PROMPTS)), 32)
     for place, model in enumerate(models.values()):
-        own, expected = hidden_states[place * PLACES : (place + 1) * PLACES], alone(model)
+        own, expected = hidden_states[place * PLACES : (place + 1) * PLACES], single_prompt_states(model)
         assert float((own - expected)[:-1].abs().max() / expected.abs().max()) < 1e-5
         normed = model.module.base_model  # transformers normalises the output of the last layer
         norm = next(
@@ -78,7 +78,7 @@ def test_with_little_memory_prompts_are_run_one_by_one() -> None:
     assert len(small) == len(PROMPTS)
     assert len(list(ModelStreams(models, "a")(PROMPTS))) == 3
     torch.testing.assert_close(
-        torch.cat(small, dim=1), heard(ModelStreams(models, "a")), atol=1e-4, rtol=1e-4
+        torch.cat(small, dim=1), collect_streams(ModelStreams(models, "a")), atol=1e-4, rtol=1e-4
     )
 
 
@@ -86,7 +86,7 @@ def test_listening_leaves_no_trace(tmp_path: Path) -> None:
     model = LiveModel.load(llama(tmp_path / "model"))
     fill(model, 0)
     before = model.generate(PROMPTS, max_new_tokens=4)
-    heard(ModelStreams({"a": model}, "a"))
+    collect_streams(ModelStreams({"a": model}, "a"))
     assert model.generate(PROMPTS, max_new_tokens=4) == before
     assert not any(each._forward_pre_hooks or each._forward_hooks for each in model.module.modules())
 

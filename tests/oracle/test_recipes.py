@@ -24,7 +24,7 @@ NULL = [{"filter": "o_proj", "value": 0.0}, {"filter": "down_proj", "value": 0.0
 SELF_ATTENTION = [{"filter": "self_attn", "value": [0, 0.5, 0.3, 0.7, 1]}, {"value": 0.4}]
 
 
-class Write:
+class RecipeBuilder:
     """Helpers that build recipes from a world's models."""
 
     def __init__(self, world: World) -> None:
@@ -55,8 +55,8 @@ class Write:
 
 
 @pytest.fixture
-def write(world: World) -> Write:
-    return Write(world)
+def builder(world: World) -> RecipeBuilder:
+    return RecipeBuilder(world)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
 
 
 @pytest.fixture(scope="module")
-def speakers(tmp_path_factory: pytest.TempPathFactory) -> World:
+def models_with_different_vocabularies(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("speakers")
     llama(folder / "base", words("a", "b", "c", "d"), seed=1)
     llama(folder / "s0", words("a", "b", "c", "d", "e"), seed=2, added=["<|im_start|>"])
@@ -83,120 +83,120 @@ def speakers(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 TIES = {"parameters": {"weight": 0.5, "density": 0.3}}
-SLICED: dict[str, Callable[[Write], RecipeDict]] = {
-    "frankenmerge": lambda write: write.slices(
-        "passthrough", [write.part("s0", 0, 2)], [write.part("s1", 1, 3)]
+SLICED: dict[str, Callable[[RecipeBuilder], RecipeDict]] = {
+    "frankenmerge": lambda builder: builder.slices(
+        "passthrough", [builder.part("s0", 0, 2)], [builder.part("s1", 1, 3)]
     ),
-    "frankenmerge of one": lambda write: write.slices(
-        "passthrough", [write.part("s0", 0, 3)], [write.part("s0", 1, 2)]
+    "frankenmerge of one": lambda builder: builder.slices(
+        "passthrough", [builder.part("s0", 0, 3)], [builder.part("s0", 1, 2)]
     ),
-    "frankenmerge with a base": lambda write: write.slices(
-        "passthrough", [write.part("s0", 0, 2)], [write.part("s1", 1, 3)], **write.base()
+    "frankenmerge with a base": lambda builder: builder.slices(
+        "passthrough", [builder.part("s0", 0, 2)], [builder.part("s1", 1, 3)], **builder.base()
     ),
-    "fewer layers": lambda write: write.slices(
-        "passthrough", [write.part("s0", 0, 1)], [write.part("s0", 2, 3)]
+    "fewer layers": lambda builder: builder.slices(
+        "passthrough", [builder.part("s0", 0, 1)], [builder.part("s0", 2, 3)]
     ),
-    "other order": lambda write: write.slices(
-        "passthrough", [write.part("s0", 2, 3)], [write.part("s1", 0, 2)]
+    "other order": lambda builder: builder.slices(
+        "passthrough", [builder.part("s0", 2, 3)], [builder.part("s1", 0, 2)]
     ),
-    "null layers": lambda write: write.slices(
+    "null layers": lambda builder: builder.slices(
         "passthrough",
-        [write.part("s0", 0, 2)],
-        [write.part("s0", 1, 2, scale=NULL)],
-        [write.part("s0", 2, 3)],
+        [builder.part("s0", 0, 2)],
+        [builder.part("s0", 1, 2, scale=NULL)],
+        [builder.part("s0", 2, 3)],
     ),
-    "other ranges": lambda write: write.slices(
-        "linear", [write.part("s0", 0, 2), write.part("s1", 1, 3)], parameters={"weight": 1.0}
+    "other ranges": lambda builder: builder.slices(
+        "linear", [builder.part("s0", 0, 2), builder.part("s1", 1, 3)], parameters={"weight": 1.0}
     ),
-    "precedence": lambda write: write.slices(
+    "precedence": lambda builder: builder.slices(
         "linear",
         {
-            "sources": [write.part("s0", 0, 1, weight=3.0), write.part("s1", 0, 1)],
+            "sources": [builder.part("s0", 0, 1, weight=3.0), builder.part("s1", 0, 1)],
             "parameters": {"weight": 0.5},
         },
         {
-            "sources": [write.part("s0", 1, 2), write.part("s1", 1, 2, weight=2.0)],
+            "sources": [builder.part("s0", 1, 2), builder.part("s1", 1, 2, weight=2.0)],
             "parameters": {"weight": 0.7},
         },
-        [write.part("s0", 2, 3, weight=0.2), write.part("s1", 2, 3)],
+        [builder.part("s0", 2, 3, weight=0.2), builder.part("s1", 2, 3)],
         parameters={"weight": 1.0},
     ),
-    "filters of source and output names": lambda write: write.slices(
+    "filters of source and output names": lambda builder: builder.slices(
         "linear",
         [
-            write.part("s0", 1, 2, weight=[{"filter": "layers.1", "value": 3}, {"value": 1}]),
-            write.part("s1", 1, 2),
+            builder.part("s0", 1, 2, weight=[{"filter": "layers.1", "value": 3}, {"value": 1}]),
+            builder.part("s1", 1, 2),
         ],
-        [write.part("s0", 0, 2), write.part("s1", 0, 2)],
+        [builder.part("s0", 0, 2), builder.part("s1", 0, 2)],
         parameters={"weight": [{"filter": "layers.0", "value": 5}, {"value": 1}]},
     ),
-    "filters of shared values see the output": lambda write: write.slices(
+    "filters of shared values see the output": lambda builder: builder.slices(
         "slerp",
-        [write.part("base", 0, 1), write.part("s0", 0, 1)],
-        [write.part("base", 0, 1), write.part("s0", 0, 1)],
-        [write.part("base", 1, 2), write.part("s0", 1, 2)],
+        [builder.part("base", 0, 1), builder.part("s0", 0, 1)],
+        [builder.part("base", 0, 1), builder.part("s0", 0, 1)],
+        [builder.part("base", 1, 2), builder.part("s0", 1, 2)],
         parameters={"t": [{"filter": "layers.1", "value": 0.9}, {"value": 0.2}]},
-        **write.base(),
+        **builder.base(),
     ),
-    "classic slerp": lambda write: write.slices(
+    "classic slerp": lambda builder: builder.slices(
         "slerp",
-        [write.part("base", 0, 3), write.part("s0", 0, 3)],
+        [builder.part("base", 0, 3), builder.part("s0", 0, 3)],
         parameters={"t": SELF_ATTENTION},
-        **write.base(),
+        **builder.base(),
     ),
-    "t of a slice": lambda write: write.slices(
+    "t of a slice": lambda builder: builder.slices(
         "slerp",
-        {"sources": [write.part("base", 0, 2), write.part("s0", 0, 2)], "parameters": {"t": 0.2}},
-        [write.part("base", 2, 3), write.part("s0", 2, 3)],
+        {"sources": [builder.part("base", 0, 2), builder.part("s0", 0, 2)], "parameters": {"t": 0.2}},
+        [builder.part("base", 2, 3), builder.part("s0", 2, 3)],
         parameters={"t": 0.9},
-        **write.base(),
+        **builder.base(),
     ),
-    "task vectors": lambda write: write.slices(
+    "task vectors": lambda builder: builder.slices(
         "ties",
         {
             "sources": [
-                write.part("base", 0, 2),
-                write.part("s0", 0, 2, density=0.8),
-                write.part("s1", 0, 2),
+                builder.part("base", 0, 2),
+                builder.part("s0", 0, 2, density=0.8),
+                builder.part("s1", 0, 2),
             ],
             **TIES,
         },
         {
             "sources": [
-                write.part("s2", 1, 3),
-                write.part("s0", 1, 3, weight=-0.2),
-                write.part("base", 1, 3),
+                builder.part("s2", 1, 3),
+                builder.part("s0", 1, 3, weight=-0.2),
+                builder.part("base", 1, 3),
             ],
             **TIES,
         },
-        **write.base(),
+        **builder.base(),
     ),
-    "one module": lambda write: {
+    "one module": lambda builder: {
         "merge_method": "passthrough",
         "dtype": "float32",
-        "modules": {"default": {"slices": [{"sources": [write.part("s0", 0, 2)]}]}},
+        "modules": {"default": {"slices": [{"sources": [builder.part("s0", 0, 2)]}]}},
     },
-    "models of a module": lambda write: {
+    "models of a module": lambda builder: {
         "merge_method": "linear",
         "dtype": "float32",
         "parameters": {"weight": 1.0},
-        "modules": {"default": {"models": [{"model": write.path(name)} for name in ("s0", "s1")]}},
+        "modules": {"default": {"models": [{"model": builder.path(name)} for name in ("s0", "s1")]}},
     },
 }
 """Recipes with slices, by name of the case."""
 
 
 @pytest.mark.parametrize("name", SLICED)
-def test_slices_and_modules(name: str, peer: Peer, ours: Ours, write: Write) -> None:
-    recipe = SLICED[name](write)
+def test_slices_and_modules(name: str, peer: Peer, ours: Ours, builder: RecipeBuilder) -> None:
+    recipe = SLICED[name](builder)
     skip = ("model.norm.weight", "lm_head.weight") if name == "classic slerp" else ()
     check(ours.folder(recipe), peer.folder(recipe), skip=skip)
 
 
-def test_gradients_run_over_each_slice(peer: Peer, ours: Ours, write: Write) -> None:
+def test_gradients_run_over_each_slice(peer: Peer, ours: Ours, builder: RecipeBuilder) -> None:
     """Layers take the same values; what comes after them has the last value here, there the first."""
-    part = write.part
-    recipe = write.slices(
+    part = builder.part
+    recipe = builder.slices(
         "passthrough", [part("s0", 0, 2)], [part("s0", 0, 3)], parameters={"scale": [1.0, 2.0]}
     )
     check(ours.folder(recipe), peer.folder(recipe), skip=("model.norm.weight", "lm_head.weight"))
@@ -234,8 +234,8 @@ class TestDtypes:
         self, keys: dict[str, str], models: str, peer: Peer, ours: Ours, request: pytest.FixtureRequest
     ) -> None:
         """The same dtype; ours is computed in float32, so numbers agree as well as theirs are exact."""
-        write = Write(request.getfixturevalue(models))
-        recipe = write.models("linear", ["s0", "s1"], parameters={"weight": 1.0})
+        builder = RecipeBuilder(request.getfixturevalue(models))
+        recipe = builder.models("linear", ["s0", "s1"], parameters={"weight": 1.0})
         del recipe["dtype"]
         recipe |= keys
         exact = "float32" in keys.values() or (not keys and models == "world")
@@ -247,33 +247,35 @@ class TestDtypes:
 class TestTied:
     @pytest.mark.parametrize("method", ["linear", "ties"])
     def test_full_models(self, method: str, tied: World, peer: Peer, ours: Ours) -> None:
-        recipe = Write(tied).models(method, ["s0", "s1"], parameters={"weight": 0.5})
-        recipe |= Write(tied).base() if method == "ties" else {}
+        recipe = RecipeBuilder(tied).models(method, ["s0", "s1"], parameters={"weight": 0.5})
+        recipe |= RecipeBuilder(tied).base() if method == "ties" else {}
         check(ours.folder(recipe), peer.folder(recipe))
 
     def test_slices(self, tied: World, peer: Peer, ours: Ours) -> None:
-        write = Write(tied)
-        recipe = write.slices("passthrough", [write.part("s0", 0, 2)], [write.part("s1", 1, 3)])
+        builder = RecipeBuilder(tied)
+        recipe = builder.slices("passthrough", [builder.part("s0", 0, 2)], [builder.part("s1", 1, 3)])
         check(ours.folder(recipe), peer.folder(recipe))
 
 
 class TestSeveralRecipes:
-    def test_the_last_takes_the_results_of_the_others(self, peer: Peer, ours: Ours, write: Write) -> None:
-        first = {"name": "soup", **write.models("linear", ["s0", "s1"], parameters={"weight": 1.0})}
+    def test_the_last_takes_the_results_of_the_others(
+        self, peer: Peer, ours: Ours, builder: RecipeBuilder
+    ) -> None:
+        first = {"name": "soup", **builder.models("linear", ["s0", "s1"], parameters={"weight": 1.0})}
         second = {
             "name": "deep",
             "merge_method": "passthrough",
             "dtype": "float32",
             "slices": [
                 {"sources": [{"model": "soup", "layer_range": [0, 2]}]},
-                {"sources": [write.part("s2", 1, 3)]},
+                {"sources": [builder.part("s2", 1, 3)]},
             ],
         }
         last = {
             "merge_method": "slerp",
             "dtype": "float32",
             "base_model": "soup",
-            "models": [{"model": "soup"}, {"model": write.path("s2")}],
+            "models": [{"model": "soup"}, {"model": builder.path("s2")}],
             "parameters": {"t": 0.3},
         }
         recipes = [first, second, last]
@@ -283,10 +285,10 @@ class TestSeveralRecipes:
 class TestLora:
     @pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
     def test_on_a_model(
-        self, method: str, adapter: Path, peer: Peer, ours: Ours, write: Write, tmp_path: Path
+        self, method: str, adapter: Path, peer: Peer, ours: Ours, builder: RecipeBuilder, tmp_path: Path
     ) -> None:
-        recipe = write.models(method, ["s0", "s1"], parameters={"weight": 0.5})
-        recipe |= write.base() if method == "task_arithmetic" else {}
+        recipe = builder.models(method, ["s0", "s1"], parameters={"weight": 0.5})
+        recipe |= builder.base() if method == "task_arithmetic" else {}
         recipe["models"][0]["model"] += f"+{adapter}"  # type: ignore[index]
         theirs = peer.folder(recipe, lora_merge_cache=str(tmp_path / "cache"))
         check(ours.folder(recipe), theirs)
@@ -326,10 +328,14 @@ class TestTokenizers:
 
     @pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
     @pytest.mark.parametrize("source", ["union", "base", "s1"])
-    def test_rows(self, method: str, source: str, speakers: World, peer: Peer, ours: Ours) -> None:
-        write = Write(speakers)
-        recipe = write.models(method, ["base", "s0", "s1"], parameters={"weight": 0.5}, **write.base())
-        recipe["tokenizer_source"] = speakers.path(source) if source == "s1" else source
+    def test_rows(
+        self, method: str, source: str, models_with_different_vocabularies: World, peer: Peer, ours: Ours
+    ) -> None:
+        builder = RecipeBuilder(models_with_different_vocabularies)
+        recipe = builder.models(method, ["base", "s0", "s1"], parameters={"weight": 0.5}, **builder.base())
+        recipe["tokenizer_source"] = (
+            models_with_different_vocabularies.path(source) if source == "s1" else source
+        )
         folders = ours.folder(recipe), peer.folder(recipe)
         vocabularies = [AutoTokenizer.from_pretrained(folder).get_vocab() for folder in folders]
         assert vocabularies[0].keys() == vocabularies[1].keys()
@@ -352,11 +358,13 @@ BAD: dict[str, tuple[Mapping[str, object], Sequence[str]]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_errors_in_mergekit_are_errors_in_kingyo(name: str, peer: Peer, ours: Ours, write: Write) -> None:
+def test_errors_in_mergekit_are_errors_in_kingyo(
+    name: str, peer: Peer, ours: Ours, builder: RecipeBuilder
+) -> None:
     from kingyo.errors import KingyoError
 
     changes, words = BAD[name]
-    recipe: RecipeDict = {**write.models("linear", ["s0", "s1"], parameters={"weight": 1.0}), **changes}
+    recipe: RecipeDict = {**builder.models("linear", ["s0", "s1"], parameters={"weight": 1.0}), **changes}
     with pytest.raises(PeerError):
         peer.folder(recipe)
     with pytest.raises(KingyoError) as caught:

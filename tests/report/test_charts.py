@@ -31,7 +31,7 @@ from tests.report.conftest import SHAPES
 from tests.report.reader import as_json, data_of
 
 
-def found_of(folder: Path) -> Findings:
+def findings_of(folder: Path) -> Findings:
     with RunStore.read(folder) as store:
         return read_findings(store)
 
@@ -44,7 +44,7 @@ def rows_of(found: Findings, name: str) -> list[dict[str, Any]]:
 def test_every_chart_compiles_and_has_words(
     runs: dict[str, Path], name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    findings = found_of(runs[name])
+    findings = findings_of(runs[name])
     for chart in charts(findings).values():
         spec = full_spec(chart, 640) | {"datasets": {"trials": trial_rows(findings)}}
         assert vl_convert.vegalite_to_vega(as_json(spec))["marks"]
@@ -54,13 +54,13 @@ def test_every_chart_compiles_and_has_words(
 
 def test_colours_are_variables_of_both_themes(runs: dict[str, Path]) -> None:
     assert LIGHT.keys() == DARK.keys()
-    text = json.dumps([chart.spec for chart in charts(found_of(runs["better"])).values()])
+    text = json.dumps([chart.spec for chart in charts(findings_of(runs["better"])).values()])
     assert "var(--accent)" in text and "#" not in text
     assert "var(" not in painted(text)
 
 
 def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
-    findings = found_of(runs["better"])
+    findings = findings_of(runs["better"])
     bars = findings.bars()
     assert (bars[0].name, bars[0].role) == ("bred", "bred")
     rest = [bar.score.score for bar in bars[1:]]
@@ -76,13 +76,13 @@ def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
 
 
 def test_controls_are_separate_from_parents(runs: dict[str, Path]) -> None:
-    chart = score_chart(found_of(runs["better"]).bars(), "test", "n = 120")
+    chart = score_chart(findings_of(runs["better"]).bars(), "test", "n = 120")
     fills = {row["name"]: row["fill"] for row in as_json(chart.spec)["data"]["values"]}
     assert fills["bred"] == "var(--accent)" and fills["random search"] != fills["ja"]
 
 
 def test_trials_estimates_and_baselines_are_on_one_scale(runs: dict[str, Path]) -> None:
-    findings = found_of(runs["screened"])
+    findings = findings_of(runs["screened"])
     assert findings.main is not None
     rows = {row["trial"]: row for row in as_json(trial_rows(findings))}
     for point, score in findings.main.scored:
@@ -98,7 +98,7 @@ def test_trials_estimates_and_baselines_are_on_one_scale(runs: dict[str, Path]) 
 
 
 def test_slices_show_the_genes_of_the_trials(runs: dict[str, Path]) -> None:
-    findings = found_of(runs["better"])
+    findings = findings_of(runs["better"])
     assert findings.main is not None
     first, second = findings.genes[:2]
     assert first.importance is not None and second.importance is not None
@@ -109,7 +109,7 @@ def test_slices_show_the_genes_of_the_trials(runs: dict[str, Path]) -> None:
 
 
 def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
-    findings = found_of(runs["front"])
+    findings = findings_of(runs["front"])
     front = findings.summary.front
     assert front.knee is not None
     assert [name for name in charts(findings) if name.startswith("front")] == [
@@ -158,7 +158,7 @@ def visits(trial: StoredTrial) -> Iterator[tuple[str, float]]:
 
 
 def test_each_hop_of_the_winner_is_a_mark_in_its_row(runs: dict[str, Path]) -> None:
-    findings = found_of(runs["paths"])
+    findings = findings_of(runs["paths"])
     assert findings.child is not None
     hops = [*visits(findings.child.trial)]
     marks = [row for row in rows_of(findings, "path") if "shape" in row]
@@ -185,7 +185,7 @@ def test_shares_are_those_of_the_recipes(runs: dict[str, Path]) -> None:
 
 
 def test_small_batches_are_put_together(runs: dict[str, Path]) -> None:
-    routes = found_of(runs["stacking"]).routes
+    routes = findings_of(runs["stacking"]).routes
     assert routes is not None and not routes.by_generation
     assert [(group.label, group.title, group.n) for group in routes.groups] == [
         ("0", "trials 0 to 9", 10),

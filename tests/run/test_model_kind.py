@@ -227,7 +227,7 @@ def unnamed(run_yaml: Path) -> Path:
     return run_yaml
 
 
-def named(run_yaml: Path, kind: str) -> str:
+def run_yaml_with_kind(run_yaml: Path, kind: str) -> str:
     """The run.yaml with a kind."""
     (run_yaml.parent / "named.yaml").write_text(f"kind: {kind}\n{run_yaml.read_text()}")
     return "named.yaml"
@@ -243,8 +243,8 @@ def test_a_run_yaml_can_name_the_kind(unnamed: Path) -> None:
     assert silent.returncode == 1 and "received models of kind causal-lm" in silent.stderr
     kind_reference = "perceptron.py:PERCEPTRON"
     for words in (
-        ["evolve", named(unnamed, kind_reference), "--dry-run"],
-        ["evolve", named(unnamed, f"{kind_reference}\nrunner: processes"), "--run", "run"],
+        ["evolve", run_yaml_with_kind(unnamed, kind_reference), "--dry-run"],
+        ["evolve", run_yaml_with_kind(unnamed, f"{kind_reference}\nrunner: processes"), "--run", "run"],
         ["resume", "run"],
         ["export", "run", "out"],
         ["evaluate", "out", "run"],
@@ -262,7 +262,7 @@ def test_an_unusable_kind_ends_the_run_before_it_starts(unnamed: Path) -> None:
     (folder / "task.yaml").write_text("{data: rows.jsonl, prompt: '{numbers}', answer: label, grader: exact}")
     unnamed.write_text(unnamed.read_text().replace("other: other", "other: nowhere"))  # never looked for
     for words in (
-        ["evolve", named(unnamed, "causal-ml"), "--run", "run"],
+        ["evolve", run_yaml_with_kind(unnamed, "causal-ml"), "--run", "run"],
         ["evaluate", "llama", "task.yaml", "--kind", "causal-ml"],
         ["chat", "llama", "--kind", "causal-ml"],
         ["layers", "llama", "--task", "task.yaml", "--kind", "causal-ml"],
@@ -273,7 +273,7 @@ def test_an_unusable_kind_ends_the_run_before_it_starts(unnamed: Path) -> None:
     kind_reference = "perceptron.py:PERCEPTRON"
     unnamed.write_text(unnamed.read_text().replace("nowhere", "llama"))
     for words, model in (
-        (["evolve", named(unnamed, kind_reference), "--run", "run"], "other"),
+        (["evolve", run_yaml_with_kind(unnamed, kind_reference), "--run", "run"], "other"),
         (["evolve", "named.yaml", "--dry-run"], "other"),
         (["evaluate", "llama", "task.yaml", "--kind", kind_reference], "llama"),
         (["chat", "llama", "--kind", kind_reference], "llama"),
@@ -289,7 +289,7 @@ def test_an_unusable_kind_ends_the_run_before_it_starts(unnamed: Path) -> None:
     assert not (folder / "run").exists()
 
 
-def made_with(run: Path) -> tuple[dict[str, str], dict[str, str]]:
+def stored_versions_and_files(run: Path) -> tuple[dict[str, str], dict[str, str]]:
     """The versions and the files that a run stores."""
     with RunStore.read(run) as store:
         versions, code = store.fact("versions"), store.fact("code")
@@ -300,7 +300,7 @@ def made_with(run: Path) -> tuple[dict[str, str], dict[str, str]]:
 def test_a_run_stores_the_version_of_the_plug_in_of_its_kind(run_yaml: Path) -> None:
     folder, run = run_yaml.parent, run_yaml.parent / "run"
     assert kingyo(folder, "evolve", "run.yaml", "--run", "run").returncode == 0
-    versions, code = made_with(run)
+    versions, code = stored_versions_and_files(run)
     assert versions["perceptron"] == "1.0" and "rows.py" in code
     assert "tokenizers" not in versions, "its kind does not name it"
     with RunStore.open(run) as store:  # as a kingyo that did not store it left it
@@ -309,15 +309,15 @@ def test_a_run_stores_the_version_of_the_plug_in_of_its_kind(run_yaml: Path) -> 
     metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 1.1"))
     done = kingyo(folder, "resume", "run")
     assert done.returncode == 0, done.stderr
-    assert made_with(run)[0] == {**versions, "perceptron": "1.1"}
+    assert stored_versions_and_files(run)[0] == {**versions, "perceptron": "1.1"}
     metadata.write_text(metadata.read_text().replace("Version: 1.1", "Version: 1.2"))
     done = kingyo(folder, "resume", "run")
     assert done.returncode == 1 and "perceptron 1.1; received perceptron 1.2" in done.stderr
     done = kingyo(folder, "resume", "run", "--accept-changes")
     assert done.returncode == 0, done.stderr
-    assert made_with(run)[0] == {**versions, "perceptron": "1.2"}
+    assert stored_versions_and_files(run)[0] == {**versions, "perceptron": "1.2"}
     assert kingyo(folder, "resume", "run", "--rescore").returncode == 0
-    assert made_with(run)[0] == {**versions, "perceptron": "1.2"}
+    assert stored_versions_and_files(run)[0] == {**versions, "perceptron": "1.2"}
 
 
 def test_a_run_stores_the_file_of_its_kind(unnamed: Path) -> None:
@@ -325,9 +325,9 @@ def test_a_run_stores_the_file_of_its_kind(unnamed: Path) -> None:
     kind_file.write_text(
         kind_file.read_text().replace("libraries = ()", "libraries = ('pyyaml', 'not-installed')")
     )
-    done = kingyo(folder, "evolve", named(unnamed, "perceptron.py:PERCEPTRON"), "--run", "run")
+    done = kingyo(folder, "evolve", run_yaml_with_kind(unnamed, "perceptron.py:PERCEPTRON"), "--run", "run")
     assert done.returncode == 0, done.stderr
-    versions, code = made_with(folder / "run")
+    versions, code = stored_versions_and_files(folder / "run")
     assert code["perceptron.py"] == sha256(kind_file.read_bytes()).hexdigest() and "safetensors" in versions
     assert versions["pyyaml"] == version("pyyaml") and "not-installed" not in versions
     kind_file.write_text(kind_file.read_text() + "\n# another line\n")

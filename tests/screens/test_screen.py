@@ -64,7 +64,7 @@ class Generation:
                 responses.add(trial, {ITEMS[item]: mine[ITEMS[item]] for item in step.items})
 
 
-def played(settings: ScreenSettings, n: int, n_items: int = 64, **how: object) -> Generation:
+def play_generation(settings: ScreenSettings, n: int, n_items: int = 64, **how: object) -> Generation:
     generation = Generation(**how)  # type: ignore[arg-type]
     generation.play(settings, n, n_items)
     return generation
@@ -75,13 +75,13 @@ def shape(generation: Generation) -> list[tuple[int, int]]:
 
 
 def test_without_a_rule_all_are_scored_on_all() -> None:
-    generation = played(ScreenSettings(), 5)
+    generation = play_generation(ScreenSettings(), 5)
     assert shape(generation) == [(5, 64)]
     assert sorted(generation.rounds[0].items) == list(range(64))
 
 
 def test_rounds_of_racing_are_blocks() -> None:
-    generation = played(RACING, 4, 30, score=lambda trial, item: 1.0)
+    generation = play_generation(RACING, 4, 30, score=lambda trial, item: 1.0)
     assert shape(generation) == [(4, 8), (4, 8), (4, 8), (4, 6)]
     items = [item for step in generation.rounds for item in step.items]
     assert sorted(items) == list(range(30))
@@ -101,12 +101,12 @@ def test_rounds_of_racing_are_blocks() -> None:
     ],
 )
 def test_edges(settings: ScreenSettings, n: int, n_items: int, rounds: list[tuple[int, int]]) -> None:
-    assert shape(played(settings, n, n_items)) == rounds
+    assert shape(play_generation(settings, n, n_items)) == rounds
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_no_candidate_meets_an_item_twice_or_more_than_the_most(rule: str) -> None:
-    generation = played(RULES[rule], 9)
+    generation = play_generation(RULES[rule], 9)
     met: dict[int, list[int]] = {}
     for step in generation.rounds:
         for trial in step.trials:
@@ -124,10 +124,10 @@ def test_no_candidate_meets_an_item_twice_or_more_than_the_most(rule: str) -> No
 )
 @pytest.mark.parametrize("rule", RULES)
 def test_killed_anywhere_the_same_rounds_follow(rule: str, fails_at: dict[int, int]) -> None:
-    whole = played(RULES[rule], 9, fails_at=fails_at)
+    whole = play_generation(RULES[rule], 9, fails_at=fails_at)
     total = sum(map(len, whole.scored.values()))
     for stop_after in range(0, total, 23):
-        generation = played(RULES[rule], 9, fails_at=fails_at, stop_after=stop_after)
+        generation = play_generation(RULES[rule], 9, fails_at=fails_at, stop_after=stop_after)
         generation.stop_after = None
         generation.play(RULES[rule], 9)
         assert generation.rounds == whole.rounds
@@ -137,7 +137,7 @@ def test_killed_anywhere_the_same_rounds_follow(rule: str, fails_at: dict[int, i
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_who_failed_is_asked_no_more_and_the_others_go_on(at: int) -> None:
     best = 8
-    generation = played(RACING, 9, score=lambda trial, item: trial / 9, fails_at={best: at})
+    generation = play_generation(RACING, 9, score=lambda trial, item: trial / 9, fails_at={best: at})
     asked = [best in step.trials for step in generation.rounds]
     assert asked == [step <= at for step in range(8)]
     assert all(step.trials for step in generation.rounds)
@@ -146,12 +146,12 @@ def test_who_failed_is_asked_no_more_and_the_others_go_on(at: int) -> None:
 def test_what_a_trial_scored_before_it_failed_still_counts() -> None:
     """Those that it beat stay dropped: after 16 items two of eight go on, then one of them fails."""
     score: Callable[[int, int], float] = lambda trial, item: trial / 8  # noqa: E731
-    kept = played(RACING, 8, score=score, fails_at={7: 2})
+    kept = play_generation(RACING, 8, score=score, fails_at={7: 2})
     assert [step.trials for step in kept.rounds] == [*[tuple(range(8))] * 2, (6, 7), *[(6,)] * 5]
 
 
 def test_when_all_fail_it_is_over() -> None:
-    generation = played(RACING, 3, fails_at=dict.fromkeys(range(3), 0))
+    generation = play_generation(RACING, 3, fails_at=dict.fromkeys(range(3), 0))
     assert len(generation.rounds) == 1
 
 
@@ -165,7 +165,7 @@ def history(n_trials: int = 60) -> Responses:
     return responses
 
 
-def chosen(settings: ScreenSettings, before: Responses, numbers: range = range(60)) -> np.ndarray:
+def item_counts(settings: ScreenSettings, before: Responses, numbers: range = range(60)) -> np.ndarray:
     """How often each item is asked, over generations."""
     counts = np.zeros(64)
     for number in numbers:
@@ -174,7 +174,7 @@ def chosen(settings: ScreenSettings, before: Responses, numbers: range = range(6
 
 
 def test_informative_items_are_neither_too_easy_nor_too_hard() -> None:
-    items = chosen(ScreenSettings(items=16), history())
+    items = item_counts(ScreenSettings(items=16), history())
     middle, ends = items[28:46].mean(), np.concatenate([items[:8], items[-8:]]).mean()
     assert middle > 4 * ends
     assert items.sum() == pytest.approx(16)
@@ -182,7 +182,7 @@ def test_informative_items_are_neither_too_easy_nor_too_hard() -> None:
 
 
 def test_random_items_are_any() -> None:
-    items = chosen(ScreenSettings(items=16, choose="random"), history())
+    items = item_counts(ScreenSettings(items=16, choose="random"), history())
     assert abs(items[28:46].mean() - 0.25) < 0.06
     assert abs(np.concatenate([items[:8], items[-8:]]).mean() - 0.25) < 0.06
 
@@ -193,9 +193,11 @@ def test_racing_compares_on_items_that_are_any_unless_asked_otherwise() -> None:
         ScreenSettings(items=16, rule="racing", choose="informative"),
     )
     assert np.array_equal(
-        chosen(evenly, history()), chosen(ScreenSettings(items=16, choose="random"), history())
+        item_counts(evenly, history()), item_counts(ScreenSettings(items=16, choose="random"), history())
     )
-    assert np.array_equal(chosen(informative, history()), chosen(ScreenSettings(items=16), history()))
+    assert np.array_equal(
+        item_counts(informative, history()), item_counts(ScreenSettings(items=16), history())
+    )
 
 
 def test_with_nothing_known_informative_is_random() -> None:

@@ -160,7 +160,7 @@ def test_a_scale_per_layer_counts_each_time_that_it_is_passed() -> None:
     path_space = space(scales="layer", repetitions=2)
     genome = list(start(path_space))
     genome[M] = 1.0  # a.0 once more
-    genome[made_place(path_space, "log2 scale/a.0")] = -1.0
+    genome[gene_index(path_space, "log2 scale/a.0")] = -1.0
     scales = [hop.scale for hop in path_space.decode(tuple(genome)).path]
     assert scales == [0.5, 1, 1, 0.5]
 
@@ -169,13 +169,13 @@ def test_a_matrix_scales_a_layer_by_what_came_before_it() -> None:
     path_space = space(scales="matrix", repetitions=2)
     genome = list(start(path_space))
     genome[M] = 1.0  # a.0 once more, behind a.2
-    genome[made_place(path_space, "log2 scale/a.2>a.0")] = 0.5
-    genome[made_place(path_space, "log2 scale/start>a.0")] = -1.0
+    genome[gene_index(path_space, "log2 scale/a.2>a.0")] = 0.5
+    genome[gene_index(path_space, "log2 scale/start>a.0")] = -1.0
     scales = [hop.scale for hop in path_space.decode(tuple(genome)).path]
     assert scales == [0.5, 1, 1, 1.414]
 
 
-def made_place(made: DataflowSpace, name: str) -> int:
+def gene_index(made: DataflowSpace, name: str) -> int:
     return [axis.name for axis in made.axes].index(name)
 
 

@@ -15,7 +15,7 @@ SOURCES = {"ja": "models/ja", "maths": "models/maths", "poem": "models/poem"}
 ALL = ("linear", "ties", "dare_ties", "tsv", "model_stock", "della", "ram")
 
 
-def whole(
+def recipe_space(
     *methods: str,
     groups: str = "one",
     choice: SourceChoice | None = None,
@@ -68,7 +68,7 @@ def used(recipe: Recipe) -> list[str]:
 
 
 def test_methods_share_the_axes_of_parameters_with_the_same_bounds() -> None:
-    search_space = whole("linear", "ties", "dare_ties")
+    search_space = recipe_space("linear", "ties", "dare_ties")
     names = [axis.name for axis in search_space.axes]
     assert names == ["method"] + [f"{what}/{who}/all" for what in ("weight", "density") for who in SOURCES]
     method = search_space.axes[0]
@@ -76,17 +76,17 @@ def test_methods_share_the_axes_of_parameters_with_the_same_bounds() -> None:
 
 
 def test_a_parameter_with_other_bounds_has_axes_of_its_own() -> None:
-    axes = {axis.name: axis for axis in whole("ties", "dare_ties", "tsv", "iso_c").axes}
+    axes = {axis.name: axis for axis in recipe_space("ties", "dare_ties", "tsv", "iso_c").axes}
     assert axes["weight(ties)/ja/all"].high == 1
     assert axes["weight(tsv)/ja/all"].high == 1.5
     assert "density/ja/all" in axes
     assert sum(name.startswith("weight") for name in axes) == 2 * len(SOURCES)
-    narrow = whole("ties", "tsv", weight=Bounds(low=0, high=1))
+    narrow = recipe_space("ties", "tsv", weight=Bounds(low=0, high=1))
     assert "weight/ja/all" in {axis.name for axis in narrow.axes}
 
 
 def test_decoding_uses_what_the_chosen_method_has() -> None:
-    search_space = whole("linear", "ties", "dare_ties", "model_stock")
+    search_space = recipe_space("linear", "ties", "dare_ties", "model_stock")
     linear = search_space.decode(genome(search_space, method=0, weight__ja__all=0.3, density__ja__all=0.2))
     assert linear.merge_method == "linear"
     assert linear.sources[0].parameters == {"weight": 0.3}
@@ -99,7 +99,7 @@ def test_decoding_uses_what_the_chosen_method_has() -> None:
 
 @given(data=st.data())
 def test_genomes_that_differ_in_inactive_genes_are_one_recipe(data: st.DataObject) -> None:
-    search_space = whole(*ALL, choice=SourceChoice(at_least=2))
+    search_space = recipe_space(*ALL, choice=SourceChoice(at_least=2))
     one, other = data.draw(points(search_space.axes)), data.draw(points(search_space.axes))
     part = search_space.parts[round(one[0])]
     has = {each.name for each in part.method.params}
@@ -121,20 +121,22 @@ def test_genomes_that_differ_in_inactive_genes_are_one_recipe(data: st.DataObjec
 
 
 def test_values_go_to_the_methods_that_have_them() -> None:
-    search_space = whole("linear", "task_arithmetic", "ties", density=0.4, weight=Bounds(low=-1, high=2))
+    search_space = recipe_space(
+        "linear", "task_arithmetic", "ties", density=0.4, weight=Bounds(low=-1, high=2)
+    )
     assert [part.values.keys() for part in search_space.parts] == [
         {"weight"},
         {"weight"},
         {"weight", "density"},
     ]
-    searched = whole("task_arithmetic", "ties", density=Bounds(low=0.1, high=0.5))
+    searched = recipe_space("task_arithmetic", "ties", density=Bounds(low=0.1, high=0.5))
     assert [part.searched.keys() for part in searched.parts] == [{"weight"}, {"weight", "density"}]
     with pytest.raises(KingyoError, match=r"a parameter of linear, ties; received 'wieght'.*'weight'"):
-        whole("linear", "ties", wieght=1.0)
+        recipe_space("linear", "ties", wieght=1.0)
 
 
 def test_sources_without_a_gene_are_left_out() -> None:
-    search_space = whole("ties", choice=SourceChoice())
+    search_space = recipe_space("ties", choice=SourceChoice())
     assert [axis.name for axis in search_space.axes[:3]] == ["use/ja", "use/maths", "use/poem"]
     assert {axis.kind for axis in search_space.axes[:3]} == {"binary"}
     assert used(search_space.decode(genome(search_space))) == ["ja", "maths", "poem"]
@@ -142,21 +144,21 @@ def test_sources_without_a_gene_are_left_out() -> None:
 
 
 def test_with_too_many_sources_the_largest_weights_stay() -> None:
-    search_space = whole("linear", choice=SourceChoice(at_most=2), weight=Bounds(low=-1, high=1))
+    search_space = recipe_space("linear", choice=SourceChoice(at_most=2), weight=Bounds(low=-1, high=1))
     weights = {"weight__ja__all": 0.2, "weight__maths__all": 0.5, "weight__poem__all": -0.9}
     assert used(search_space.decode(genome(search_space, **weights))) == ["maths", "poem"]
     assert used(search_space.decode(genome(search_space, **weights, use__poem=0))) == ["ja", "maths"]
 
 
 def test_without_sources_the_one_with_the_largest_weight_is_used() -> None:
-    search_space = whole("linear", "model_stock", choice=SourceChoice())
+    search_space = recipe_space("linear", "model_stock", choice=SourceChoice())
     nobody = {"use__ja": 0.0, "use__maths": 0.0, "use__poem": 0.0}
     assert used(search_space.decode(genome(search_space, **nobody, weight__maths__all=0.9))) == ["maths"]
     assert used(search_space.decode(genome(search_space, **nobody, method=1))) == ["ja", "maths"]
 
 
 def test_methods_that_take_few_sources_keep_the_strongest() -> None:
-    search_space = whole("linear", "nuslerp", "slerp", choice=SourceChoice())
+    search_space = recipe_space("linear", "nuslerp", "slerp", choice=SourceChoice())
     assert used(
         search_space.decode(genome(search_space, method=1, weight__poem__all=1, weight__maths__all=0.9))
     ) == [
@@ -169,7 +171,7 @@ def test_methods_that_take_few_sources_keep_the_strongest() -> None:
 @pytest.mark.parametrize("groups", ["one", "block"])
 @given(data=st.data())
 def test_every_genome_keeps_every_limit(groups: str, data: st.DataObject) -> None:
-    search_space = whole(
+    search_space = recipe_space(
         "linear", "ties", "nuslerp", groups=groups, choice=SourceChoice(at_least=2, at_most=2)
     )
     recipe = search_space.decode(data.draw(points(search_space.axes)))
@@ -179,15 +181,15 @@ def test_every_genome_keeps_every_limit(groups: str, data: st.DataObject) -> Non
 
 def test_the_base_as_a_source_counts_only_where_it_is_merged() -> None:
     sources = {"base": "models/base", **SOURCES}
-    search_space = whole("linear", "ties", sources=sources, choice=SourceChoice(at_most=2))
+    search_space = recipe_space("linear", "ties", sources=sources, choice=SourceChoice(at_most=2))
     assert used(search_space.decode(genome(search_space))) == ["base", "ja"]
     assert used(search_space.decode(genome(search_space, method=1))) == ["ja", "maths"]
-    everyone = whole("linear", "ties", sources=sources)
+    everyone = recipe_space("linear", "ties", sources=sources)
     assert used(everyone.decode(genome(everyone, method=1))) == ["ja", "maths", "poem"]
 
 
 def test_a_choice_without_genes_keeps_the_budget() -> None:
-    search_space = whole("linear", choice=SourceChoice(at_most=1, is_open=False))
+    search_space = recipe_space("linear", choice=SourceChoice(at_most=1, is_open=False))
     assert [axis.name for axis in search_space.axes] == [f"weight/{name}/all" for name in SOURCES]
     assert used(search_space.decode((0.1, 0.2, 0.3))) == ["poem"]
 
@@ -208,21 +210,21 @@ def test_limits_that_cannot_be_kept(
     methods: tuple[str, ...], choice: SourceChoice | None, message: str
 ) -> None:
     with pytest.raises(KingyoError, match=message):
-        whole(*methods, choice=choice)
+        recipe_space(*methods, choice=choice)
 
 
 def test_a_method_that_needs_a_base_says_so() -> None:
     with pytest.raises(KingyoError, match="a base for ties"):
-        whole("linear", "ties", base=None)
+        recipe_space("linear", "ties", base=None)
 
 
 def test_nothing_to_search() -> None:
     with pytest.raises(KingyoError, match="merge: expected"):
-        whole("linear", weight=1.0, choice=SourceChoice(is_open=False))
+        recipe_space("linear", weight=1.0, choice=SourceChoice(is_open=False))
 
 
 def test_probes_try_every_method() -> None:
-    search_space = whole("ties", "linear", "tsv", choice=SourceChoice())
+    search_space = recipe_space("ties", "linear", "tsv", choice=SourceChoice())
     tried = [search_space.decode(each) for each in probes(search_space.axes)]
     assert [recipe.merge_method for recipe in tried] == ["ties", "linear", "tsv"]
     assert all(len(recipe.sources) == 3 for recipe in tried)
@@ -230,4 +232,4 @@ def test_probes_try_every_method() -> None:
 
 def test_a_genome_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 7 genes, received 1"):
-        whole("linear", "ties").decode((0.5,))
+        recipe_space("linear", "ties").decode((0.5,))

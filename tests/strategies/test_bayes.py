@@ -122,13 +122,13 @@ def test_scores_that_strain_the_arithmetic() -> None:
 # ---- what it remembers
 
 
-def told(number: int, score: float | None) -> Observation:
+def observation(number: int, score: float | None) -> Observation:
     return Observation(number=number, genome=(0.0,), score=score)
 
 
 def test_the_best_and_the_most_recent_are_remembered() -> None:
     memory = KeptTrials(startup=1, size=4, best=2)
-    log = [told(i, score) for i, score in enumerate([0.1, 0.9, None, 0.5, 0.7, 0.2, None, 0.3])]
+    log = [observation(i, score) for i, score in enumerate([0.1, 0.9, None, 0.5, 0.7, 0.2, None, 0.3])]
     assert [each.number for each in memory.keep(log[::-1])] == [1, 4, 6, 7]
     assert memory.keep(log[:3]) == log[:3]
 

@@ -122,7 +122,7 @@ def test_children_of_known_parents_lie_on_arcs_with_one_split_in_place_space() -
     axes = [Axis(name=f"x{i}", low=0, high=1, place=1 - i / 3) for i in range(4)]
     strategy = M2N2(axes, 0, Settings(mutation_step=0.0))
     strategy.warm_start(
-        [known(-1, (0.0, 0.0, 0.0, 0.0), a=1, b=0), known(-2, (1.0, 1.0, 1.0, 1.0), a=0, b=1)]
+        [outcome_at(-1, (0.0, 0.0, 0.0, 0.0), a=1, b=0), outcome_at(-2, (1.0, 1.0, 1.0, 1.0), a=0, b=1)]
     )
     splits: set[int] = set()
     for trial in strategy.ask(200):
@@ -138,7 +138,7 @@ def test_children_of_known_parents_lie_on_arcs_with_one_split_in_place_space() -
 # niches
 
 
-def known(number: int, genome: Genome, **items: float) -> Outcome:
+def outcome_at(number: int, genome: Genome, **items: float) -> Outcome:
     scores = tuple(ItemScore(item=item, score=score, answer="") for item, score in items.items())
     return Outcome(trial=Trial(number=number, genome=genome), scores=scores)
 
@@ -223,7 +223,7 @@ def test_the_second_parent_completes_the_first() -> None:
 
 
 def test_known_points_start_the_archive_without_parents() -> None:
-    strategy = informed(known(-1, (1.0, 0.0), a=1, b=0), known(-2, (0.0, 1.0), a=0, b=1))
+    strategy = informed(outcome_at(-1, (1.0, 0.0), a=1, b=0), outcome_at(-2, (0.0, 1.0), a=0, b=1))
     assert isinstance(strategy, InformedStrategy)
     assert sorted(member.number for member in strategy.breeder.niches.members) == [-2, -1]
     assert [trial.parents for trial in strategy.ask(5)] == [()] * 5
@@ -353,7 +353,7 @@ def test_learning_after_the_first_ask_is_refused() -> None:
     strategy = M2N2(floats(2), 0, Settings())
     strategy.ask(1)
     with pytest.raises(KingyoError, match="warm_start"):
-        strategy.warm_start([known(-1, (0.0, 0.0), a=1)])
+        strategy.warm_start([outcome_at(-1, (0.0, 0.0), a=1)])
 
 
 def test_tasks_count_by_weight_not_by_number_of_items() -> None:

@@ -41,7 +41,7 @@ class TestNsga2WithTwoObjectives(StrategyContract):
 
     def evaluate(self, trial: Trial) -> Outcome:
         score = self.score(trial.genome)
-        return failed(trial) if trial.number % 7 == 3 else of(trial, score, 1 - score**2)
+        return failed(trial) if trial.number % 7 == 3 else outcome_with(trial, score, 1 - score**2)
 
     # These two tell scores without objectives, which is another number of objectives than before.
     def test_several_objectives_are_taken(self) -> None: ...
@@ -49,18 +49,20 @@ class TestNsga2WithTwoObjectives(StrategyContract):
     def test_known_points_are_learned(self) -> None: ...
 
 
-def of(trial: Trial, *objectives: float) -> Outcome:
+def outcome_with(trial: Trial, *objectives: float) -> Outcome:
     outcome = scored(trial, 0.5)
     return Outcome(trial=trial, scores=outcome.scores, objectives=objectives)
 
 
-def spend(strategy: Strategy, objectives: Objectives, budget: int) -> list[tuple[Genome, tuple[float, ...]]]:
+def run_search(
+    strategy: Strategy, objectives: Objectives, budget: int
+) -> list[tuple[Genome, tuple[float, ...]]]:
     log: list[tuple[Genome, tuple[float, ...]]] = []
     while len(log) < budget:
         trials = strategy.ask(min(strategy.batch, budget - len(log)))
         values = [objectives(trial.genome) for trial in trials]
         log += [(trial.genome, each) for trial, each in zip(trials, values, strict=True)]
-        strategy.tell([of(trial, *each) for trial, each in zip(trials, values, strict=True)])
+        strategy.tell([outcome_with(trial, *each) for trial, each in zip(trials, values, strict=True)])
     return log
 
 
@@ -84,8 +86,8 @@ def volume(log: Sequence[tuple[Genome, tuple[float, ...]]], reference: Sequence[
 def test_zdt(power: float, exact: float, budget: int, seed: int) -> None:
     """The front of the optimum dominates 2/3 (1/3) of the unit square; random points hardly reach it."""
     axes, objectives, reference = floats(8), zdt(power), (-1.0, -1.0)
-    front_volume = volume(spend(build("nsga2", axes, seed, {}), objectives, budget), reference)
-    control = volume(spend(build("random", axes, seed, {}), objectives, budget), reference)
+    front_volume = volume(run_search(build("nsga2", axes, seed, {}), objectives, budget), reference)
+    control = volume(run_search(build("random", axes, seed, {}), objectives, budget), reference)
     assert front_volume > 0.9 * exact > control
 
 
@@ -102,7 +104,7 @@ def test_a_knapsack_of_two_values_against_its_exact_front() -> None:
     assert len(exact) > 3
     shares: list[float] = []
     for seed in SEEDS:
-        points = {each for _, each in spend(build("nsga2", knapsack.axes, seed, {}), objectives, 1200)}
+        points = {each for _, each in run_search(build("nsga2", knapsack.axes, seed, {}), objectives, 1200)}
         shares.append(len(points & exact) / len(exact))
     assert statistics.mean(shares) > 0.9
 
@@ -131,20 +133,27 @@ def test_axes_of_every_kind() -> None:
         return -(weight**2) - lost, -((weight - 1) ** 2) - lost
 
     for seed in SEEDS:
-        log = spend(build("nsga2", axes, seed, {}), objectives, 800)
+        log = run_search(build("nsga2", axes, seed, {}), objectives, 800)
         assert volume(log, (-1.0, -1.0)) > 0.8 > volume([], (-1.0, -1.0))  # the exact one is 5/6
         assert volume(log, (-1.0, -1.0)) > volume(
-            spend(build("random", axes, seed, {}), objectives, 800), (-1.0, -1.0)
+            run_search(build("random", axes, seed, {}), objectives, 800), (-1.0, -1.0)
         )
 
 
 def test_failures_have_no_children_and_parents_are_the_best_of_all() -> None:
     strategy = Nsga2(floats(3), 0, Settings(population=4))
     first = strategy.ask(4)
-    strategy.tell([of(first[0], 2, 0), failed(first[1]), of(first[2], 0, 2), of(first[3], -1, -1)])
+    strategy.tell(
+        [
+            outcome_with(first[0], 2, 0),
+            failed(first[1]),
+            outcome_with(first[2], 0, 2),
+            outcome_with(first[3], -1, -1),
+        ]
+    )
     second = strategy.ask(4)
     assert {parent for trial in second for parent in trial.parents} <= {0, 2, 3}
-    strategy.tell([of(second[0], 1.5, 1), *map(failed, second[1:])])
+    strategy.tell([outcome_with(second[0], 1.5, 1), *map(failed, second[1:])])
     # The parents of old stay until better ones are born; 3, the worst, wins against nobody.
     assert {parent for trial in strategy.ask(80) for parent in trial.parents} == {0, 2, 4}
 
@@ -152,9 +161,9 @@ def test_failures_have_no_children_and_parents_are_the_best_of_all() -> None:
 def test_a_different_number_of_objectives_is_refused_and_leaves_no_trace() -> None:
     strategy, twin = (Nsga2(floats(3), 0, Settings(population=4)) for _ in range(2))
     trials, _ = strategy.ask(4), twin.ask(4)
-    fine = [of(trial, trial.number, -trial.number) for trial in trials]
+    fine = [outcome_with(trial, trial.number, -trial.number) for trial in trials]
     with pytest.raises(KingyoError, match="expected 2 objectives") as error:
-        strategy.tell([*fine[:3], of(trials[3], 1, 2, 3)])
+        strategy.tell([*fine[:3], outcome_with(trials[3], 1, 2, 3)])
     assert error.value.received == "3"
     for each in (strategy, twin):
         each.tell(fine)
@@ -201,7 +210,7 @@ def test_genomes_repeat_only_in_a_used_up_space() -> None:
 def test_asks_in_parts_are_the_same_as_at_once() -> None:
     parts, whole = (Nsga2(floats(3), 4, Settings(population=4)) for _ in range(2))
     for strategy in (parts, whole):
-        strategy.tell([of(trial, *trial.genome) for trial in strategy.ask(4)])
+        strategy.tell([outcome_with(trial, *trial.genome) for trial in strategy.ask(4)])
     assert [*parts.ask(3), *parts.ask(17)] == whole.ask(20)
 
 

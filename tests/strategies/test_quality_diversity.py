@@ -105,7 +105,7 @@ def generation(strategy: Strategy, *objectives: Sequence[float] | None) -> list[
     return trials
 
 
-def made(name: str, **options: object) -> Illumination:
+def build_archive(name: str, **options: object) -> Illumination:
     strategy = build(name, floats(4), 0, {"population": 4, **options})
     assert isinstance(strategy, MapElites | CycleQd)
     return strategy
@@ -128,7 +128,7 @@ def known(axes: Sequence[Axis], *objectives: Sequence[float]) -> list[Outcome]:
 
 
 def test_each_archive_has_its_task_as_quality_and_the_others_as_behaviour() -> None:
-    strategy = made("cycleqd", cells=2)
+    strategy = build_archive("cycleqd", cells=2)
     generation(strategy, (0.9, 0.1), (0.8, 0.2), (0.3, 0.9), (0.1, 0.8))
     on_first, on_second = strategy.archives
     assert numbers(on_first) == [0, 2]  # by the second task: {0, 1} low, {2, 3} high; best at the first
@@ -139,7 +139,7 @@ def test_each_archive_has_its_task_as_quality_and_the_others_as_behaviour() -> N
 
 
 def test_the_quality_changes_with_every_generation() -> None:
-    strategy = made("cycleqd", cells=1)
+    strategy = build_archive("cycleqd", cells=1)
     generation(strategy, (0.9, 0.1, 0.1), (0.1, 0.9, 0.1), (0.1, 0.1, 0.9), (0.2, 0.2, 0.2))
     assert [numbers(archive) for archive in strategy.archives] == [[0], [1], [2]]
     trials = strategy.ask(24)
@@ -148,7 +148,7 @@ def test_the_quality_changes_with_every_generation() -> None:
 
 
 def test_map_elites_keeps_the_best_score_of_every_cell_of_objectives() -> None:
-    strategy = made("map-elites", cells=2)
+    strategy = build_archive("map-elites", cells=2)
     generation(strategy, (0.1, 0.2), (0.2, 0.3), (0.9, 0.1), None)
     assert covered(strategy) == 2 / 4
     assert sum(archive.qd_score for archive in strategy.archives) == pytest.approx(0.25 + 0.5)
@@ -156,7 +156,7 @@ def test_map_elites_keeps_the_best_score_of_every_cell_of_objectives() -> None:
 
 
 def test_map_elites_of_one_quality_has_the_others_as_axes() -> None:
-    strategy = made("map-elites", cells=2, quality=1)
+    strategy = build_archive("map-elites", cells=2, quality=1)
     generation(strategy, (0.1, 0.2), (0.2, 0.1), (0.9, 0.1), (0.8, 0.3))
     assert [(elite.number, elite.quality) for elite in strategy.elites] == [(0, 0.2), (3, 0.3)]
 
@@ -175,7 +175,7 @@ def test_with_one_objective_niches_are_genes() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_estimate_has_children_but_no_niche_of_a_measured_trial(name: str) -> None:
-    strategy = made(name, cells=1)
+    strategy = build_archive(name, cells=1)
     trials = strategy.ask(4)
     strategy.tell([judged(trials[0], (0.9, 0.9), partial=True)])
     assert {trial.parents for trial in strategy.ask(4)} == {(0,)}
@@ -188,7 +188,7 @@ def test_an_estimate_has_children_but_no_niche_of_a_measured_trial(name: str) ->
 
 @pytest.mark.parametrize("name", NAMES)
 def test_known_points_start_the_archive_without_parents(name: str) -> None:
-    strategy = made(name)
+    strategy = build_archive(name)
     assert isinstance(strategy, InformedStrategy)
     strategy.warm_start(known(floats(4), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5)))
     assert [elite.number for elite in strategy.elites] == [-3, -2, -1]
@@ -202,7 +202,7 @@ def test_known_points_start_the_archive_without_parents(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_known_points_of_another_number_of_objectives_are_left_out(name: str) -> None:
-    strategy = made(name)
+    strategy = build_archive(name)
     strategy.warm_start(known(floats(4), (0.9,), (0.1,)))
     generation(strategy, *[(0.5, 0.5)] * 4)
     assert [elite.number for elite in strategy.elites] == [0]
@@ -210,7 +210,7 @@ def test_known_points_of_another_number_of_objectives_are_left_out(name: str) ->
 
 @pytest.mark.parametrize("name", NAMES)
 def test_reading_the_figures_changes_nothing(name: str) -> None:
-    looked, plain = made(name), made(name)
+    looked, plain = build_archive(name), build_archive(name)
     rng = Random(3)
     for _ in range(6):
         trials = looked.ask(4)
@@ -225,7 +225,7 @@ def test_reading_the_figures_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_archives_follow_their_rules_over_all_trials(name: str) -> None:
-    strategy, rng = made(name, cells=4), Random(1)
+    strategy, rng = build_archive(name, cells=4), Random(1)
     log = {
         t.number: f
         for _ in range(20)
@@ -254,7 +254,7 @@ def test_elite_weights_by_hand() -> None:
 
 
 def test_parents_are_picked_as_often_as_their_weights_say() -> None:
-    strategy = made("cycleqd", population=3, cells=3, alpha_low=0.2, alpha_high=1.0)
+    strategy = build_archive("cycleqd", population=3, cells=3, alpha_low=0.2, alpha_high=1.0)
     generation(strategy, (0.2, 0.0), (0.6, 0.5), (1.0, 1.0))
     weights = np.array([0.2 * 0.2, 0.6 * 0.6, 1.0])
     assert numbers(strategy.archives[0]) == numbers(strategy.archives[1]) == [0, 1, 2]
@@ -380,7 +380,7 @@ def test_an_option_of_one_of_them_is_named(name: str, options: dict[str, object]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_grid_of_objectives_needs_two(name: str) -> None:
-    strategy = made(name, behaviour="objectives")
+    strategy = build_archive(name, behaviour="objectives")
     with pytest.raises(KingyoError, match=r"several tasks, or set search\.settings\.behaviour: genes"):
         strategy.warm_start(known(floats(4), (0.5,)))
     trial = strategy.ask(1)[0]
@@ -389,7 +389,7 @@ def test_a_grid_of_objectives_needs_two(name: str) -> None:
 
 
 def test_an_unknown_quality_is_named_at_the_first_tell() -> None:
-    strategy = made("map-elites", quality=2)
+    strategy = build_archive("map-elites", quality=2)
     trial = strategy.ask(1)[0]
     with pytest.raises(KingyoError, match="quality: expected less than 2"):
         strategy.tell([judged(trial, (0.5, 0.5))])
@@ -397,7 +397,7 @@ def test_an_unknown_quality_is_named_at_the_first_tell() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_another_number_of_objectives_than_before_is_refused(name: str) -> None:
-    strategy = made(name)
+    strategy = build_archive(name)
     one, two = strategy.ask(2)
     strategy.tell([judged(one, (0.5, 0.5))])
     with pytest.raises(KingyoError, match="trial 1: expected 2 objectives"):

@@ -34,7 +34,7 @@ def items(*prompts: str) -> list[Item]:
     return [Item(id=f"{i}", prompt=prompt, answer="") for i, prompt in enumerate(prompts)]
 
 
-def spelled(*sums: str) -> list[Item]:
+def in_five_spellings(*sums: str) -> list[Item]:
     """Return each sum in five spellings."""
     return items(*(spelling.replace("1", each) for each in sums for spelling in SPELLINGS))
 
@@ -116,7 +116,7 @@ def test_choices_belong_to_a_question() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_five_spellings_of_a_question_end_in_one_split(seed: int) -> None:
-    splits = make_splits([*spelled("1"), *items(*(f"{i}+9" for i in range(10, 30)))[5:]], seed=seed)
+    splits = make_splits([*in_five_spellings("1"), *items(*(f"{i}+9" for i in range(10, 30)))[5:]], seed=seed)
     assert len({places(splits)[f"{i}"] for i in range(5)}) == 1
     assert [len(splits[split]) for split in SPLITS] == [10, 5, 5]
 
@@ -153,7 +153,7 @@ def test_no_group_crosses_and_counts_are_exact(
 
 
 def test_respelled_items_are_never_in_both_fit_and_test() -> None:
-    questions = spelled("1", "2", "3", "4", "5")[:24]
+    questions = in_five_spellings("1", "2", "3", "4", "5")[:24]
     for seed in range(20):
         assert n_apart(make_splits(questions, seed=seed)) == 0
         assert n_apart(make_splits(questions, Sizes(fit=10, validation=5, test=9, seed=seed))) == 0
@@ -161,20 +161,22 @@ def test_respelled_items_are_never_in_both_fit_and_test() -> None:
 
 def test_counts_that_groups_do_not_fit_into_are_an_error_that_names_the_largest_group() -> None:
     with pytest.raises(KingyoError, match=r"splits: .*5 items; received fit 12 .* of 24 items"):
-        make_splits(spelled("1", "2", "3", "4", "5")[:24], Sizes(fit=12, validation=6, test=6))
+        make_splits(in_five_spellings("1", "2", "3", "4", "5")[:24], Sizes(fit=12, validation=6, test=6))
     with pytest.raises(KingyoError, match=r"splits: .*5 items"):
-        make_splits(spelled("1"))
+        make_splits(in_five_spellings("1"))
 
 
 def test_a_count_takes_a_part_of_a_group_rather_than_too_few() -> None:
-    splits = make_splits(spelled("1", "2", "3"), Sizes(fit=4, validation=3, test=3))
+    splits = make_splits(in_five_spellings("1", "2", "3"), Sizes(fit=4, validation=3, test=3))
     assert [len(splits[split]) for split in SPLITS] == [4, 3, 3]
     assert n_apart(splits) == 0
 
 
 def test_a_group_is_in_fit_no_more_often_than_an_item() -> None:
     others = items(*(f"{i}+9" for i in range(10, 60)))[5:]
-    placements = [places(make_splits([*spelled("1"), *others], seed=seed))["0"] for seed in range(400)]
+    placements = [
+        places(make_splits([*in_five_spellings("1"), *others], seed=seed))["0"] for seed in range(400)
+    ]
     assert 150 < placements.count("fit") < 250, "half of the items are in fit"
 
 
@@ -220,7 +222,7 @@ def test_a_question_of_two_tasks_in_different_splits_is_noted(tmp_path: Path) ->
 
 
 def test_tasks_of_the_same_data_and_sizes_share_their_splits(tmp_path: Path) -> None:
-    rows = [(item.prompt, "") for item in spelled(*map(str, range(10, 30)))]
+    rows = [(item.prompt, "") for item in in_five_spellings(*map(str, range(10, 30)))]
     specs = {
         name: column_task(tmp_path, *rows, name=name, fit=20, validation=20, test=40) for name in ("a", "b")
     }

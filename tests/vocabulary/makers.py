@@ -255,7 +255,7 @@ def merge(vocabulary: Vocabulary, out: Path, shares: Mapping[Path, float]) -> Pa
     return out
 
 
-def speak(folder: Path, text: str) -> tuple[list[str], Tensor, dict[str, int]]:
+def tokens_and_logits(folder: Path, text: str) -> tuple[list[str], Tensor, dict[str, int]]:
     """Return the tokens of a text, the logits after each, and the column of each token."""
     tokenizer = load_tokenizer(folder)
     model = LlamaForCausalLM.from_pretrained(folder)

@@ -46,7 +46,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def model_folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Models that share some tokens, in different orders."""
     folder = tmp_path_factory.mktemp("models")
     return [
@@ -56,7 +56,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
-def theirs(peer: Peer, folders: list[Path], tokenizer: object, key: str = "tokenizer") -> Path:
+def merge_with_mergekit(peer: Peer, folders: list[Path], tokenizer: object, key: str = "tokenizer") -> Path:
     """Return Return mergekit's output of the linear merge."""
     entries = [{"model": str(each), "parameters": {"weight": SHARES[each.name]}} for each in folders]
     return peer.folder(
@@ -70,7 +70,7 @@ def theirs(peer: Peer, folders: list[Path], tokenizer: object, key: str = "token
     )
 
 
-def ours(folders: list[Path], choice: TokenizerChoice) -> tuple[Vocabulary, dict[str, Tensor]]:
+def merge_with_kingyo(folders: list[Path], choice: TokenizerChoice) -> tuple[Vocabulary, dict[str, Tensor]]:
     """Return the same merge from ``makers``."""
     vocabulary = build_vocabulary(choice, models_of(*folders, base=0))
     reads = AlignedReads(vocabulary, Folders(*folders), (EMBEDDING, HEAD))
@@ -95,10 +95,10 @@ def check_parity(out: Path, built: Vocabulary, merged: dict[str, Tensor]) -> Non
 
 
 @pytest.mark.parametrize("source", ["union", "base", "three", "two"])
-def test_tokenizer_source(source: str, peer: Peer, three: list[Path]) -> None:
-    tokenizer = source if source in ("union", "base") else str(three[0].parent / source)
-    out = theirs(peer, three, tokenizer, "tokenizer_source")
-    vocabulary, merged = ours(three, parse_tokenizer(source))
+def test_tokenizer_source(source: str, peer: Peer, model_folders: list[Path]) -> None:
+    tokenizer = source if source in ("union", "base") else str(model_folders[0].parent / source)
+    out = merge_with_mergekit(peer, model_folders, tokenizer, "tokenizer_source")
+    vocabulary, merged = merge_with_kingyo(model_folders, parse_tokenizer(source))
     check_parity(out, vocabulary, merged)
     assert read_tensors(out)[EMBEDDING].shape[0] == vocabulary.n_rows
     assert json.loads((out / "config.json").read_text())["vocab_size"] == vocabulary.n_rows
@@ -116,7 +116,7 @@ LISTED = {
 """Token entries; ``model:token`` and ``model:#id`` abbreviate model_token."""
 
 
-def spelled(entries: dict[str, dict[str, object]], folder: Path | None) -> dict[str, object]:
+def expand_entries(entries: dict[str, dict[str, object]], folder: Path | None) -> dict[str, object]:
     """Expand entries, with names of models for kingyo and folders for mergekit."""
 
     def source(value: object) -> object:
@@ -133,19 +133,21 @@ def spelled(entries: dict[str, dict[str, object]], folder: Path | None) -> dict[
 
 
 @pytest.mark.parametrize("case", LISTED)
-def test_listed_tokens(case: str, peer: Peer, three: list[Path]) -> None:
+def test_listed_tokens(case: str, peer: Peer, model_folders: list[Path]) -> None:
     entries = LISTED[case]
-    folder = three[0].parent
-    out = theirs(peer, three, {"source": "union", "tokens": spelled(entries, folder)})
-    choice = parse_tokenizer({"source": "union", "tokens": spelled(entries, None)})
-    check_parity(out, *ours(three, choice))
+    folder = model_folders[0].parent
+    out = merge_with_mergekit(
+        peer, model_folders, {"source": "union", "tokens": expand_entries(entries, folder)}
+    )
+    choice = parse_tokenizer({"source": "union", "tokens": expand_entries(entries, None)})
+    check_parity(out, *merge_with_kingyo(model_folders, choice))
 
 
 @pytest.mark.parametrize("multiple", [8, 16])
-def test_padding(multiple: int, peer: Peer, three: list[Path]) -> None:
+def test_padding(multiple: int, peer: Peer, model_folders: list[Path]) -> None:
     block = {"source": "union", "pad_to_multiple_of": multiple}
-    out = theirs(peer, three, block)
-    vocabulary, merged = ours(three, parse_tokenizer(block))
+    out = merge_with_mergekit(peer, model_folders, block)
+    vocabulary, merged = merge_with_kingyo(model_folders, parse_tokenizer(block))
     check_parity(out, vocabulary, merged)
     tensors = read_tensors(out)
     assert tensors[EMBEDDING].shape[0] == vocabulary.n_rows == 16
@@ -165,17 +167,17 @@ def test_kinds(kind: str, pair: tuple[object, object], peer: Peer, tmp_path: Pat
         llama(tmp_path / "one", one, seed=1),
         llama(tmp_path / "two", two, seed=2, added=["<|im_start|>"]),
     ]
-    out = theirs(peer, folders, "union", "tokenizer_source")
-    check_parity(out, *ours(folders, TokenizerChoice()))
+    out = merge_with_mergekit(peer, folders, "union", "tokenizer_source")
+    check_parity(out, *merge_with_kingyo(folders, TokenizerChoice()))
 
 
 class TestDifferencesOnPurpose:
     def test_ids_of_the_base_stay_in_both_but_others_come_in_the_order_of_the_recipe(
-        self, peer: Peer, three: list[Path]
+        self, peer: Peer, model_folders: list[Path]
     ) -> None:
-        out = theirs(peer, three, "union", "tokenizer_source")
-        vocabulary, _ = ours(three, TokenizerChoice())
-        base = load_tokenizer(three[0]).get_vocab()
+        out = merge_with_mergekit(peer, model_folders, "union", "tokenizer_source")
+        vocabulary, _ = merge_with_kingyo(model_folders, TokenizerChoice())
+        base = load_tokenizer(model_folders[0]).get_vocab()
         assert base.items() <= load_tokenizer(out).get_vocab().items()
         assert base.items() <= vocabulary.tokens.items()
         assert list(vocabulary.tokens)[len(base) :] == ["e", "<|im_start|>", "<|im_end|>", "f", "<|x|>"]
@@ -185,12 +187,12 @@ class TestDifferencesOnPurpose:
         folders = [
             llama(tmp_path / name, words("a"), seed=i, rows=8) for i, name in enumerate(["one", "two"])
         ]
-        out = theirs(peer, folders, "base", "tokenizer_source")
+        out = merge_with_mergekit(peer, folders, "base", "tokenizer_source")
         assert read_tensors(out)[EMBEDDING].shape[0] == 4
-        vocabulary, merged = ours(folders, TokenizerChoice(source="base"))
+        vocabulary, merged = merge_with_kingyo(folders, TokenizerChoice(source="base"))
         assert vocabulary.n_rows == 8
         check_parity(out, vocabulary, merged)
-        unpadded, _ = ours(folders, TokenizerChoice(source="base", pad_to_multiple_of=1))
+        unpadded, _ = merge_with_kingyo(folders, TokenizerChoice(source="base", pad_to_multiple_of=1))
         assert unpadded.n_rows == 4
 
     def test_tokens_stay_pieces_and_are_not_matched_inside_words(self, peer: Peer, tmp_path: Path) -> None:
@@ -199,7 +201,7 @@ class TestDifferencesOnPurpose:
             llama(tmp_path / "one", fish("unigram"), seed=1),
             llama(tmp_path / "two", deutsch("unigram"), seed=2),
         ]
-        out = theirs(peer, folders, "union", "tokenizer_source")
+        out = merge_with_mergekit(peer, folders, "union", "tokenizer_source")
         tokenizer = load_tokenizer(out)
         text = "die karpfen im alten gartenteich"
         assert tokenizer.decode(tokenizer(text)["input_ids"]) != text
@@ -207,25 +209,29 @@ class TestDifferencesOnPurpose:
     def test_ids_in_the_config_follow_the_tokenizer(self, peer: Peer, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a", "b"))
         two = llama(tmp_path / "two", words("<end>", "a"), named={"eos_token": "<end>"})
-        out = theirs(peer, [one, two], str(two), "tokenizer_source")
+        out = merge_with_mergekit(peer, [one, two], str(two), "tokenizer_source")
         assert json.loads((out / "config.json").read_text())["eos_token_id"] == 2
-        vocabulary, _ = ours([one, two], TokenizerChoice(source="two"))
+        vocabulary, _ = merge_with_kingyo([one, two], TokenizerChoice(source="two"))
         config = json.loads((one / "config.json").read_text())
         assert vocabulary.config_updates(config, "one")["eos_token_id"] == vocabulary.tokens["<end>"]
 
-    def test_tokens_without_a_row_are_an_error_and_not_zeros(self, peer: Peer, three: list[Path]) -> None:
-        one, two, other = three
-        out = theirs(peer, [one, two], str(other), "tokenizer_source")
+    def test_tokens_without_a_row_are_an_error_and_not_zeros(
+        self, peer: Peer, model_folders: list[Path]
+    ) -> None:
+        one, two, other = model_folders
+        out = merge_with_mergekit(peer, [one, two], str(other), "tokenizer_source")
         row = load_tokenizer(out).get_vocab()["f"]
         assert not read_tensors(out)[EMBEDDING][row].any()  # kingyo: see TestWhoseTokens
 
-    def test_a_new_token_on_the_tokenizer_of_the_base(self, peer: Peer, three: list[Path]) -> None:
+    def test_a_new_token_on_the_tokenizer_of_the_base(self, peer: Peer, model_folders: list[Path]) -> None:
         """mergekit documents it, but fails with a KeyError."""
         entries: dict[str, dict[str, object]] = {"<|x|>": {"source": "three"}}
-        folder = three[0].parent
+        folder = model_folders[0].parent
         with pytest.raises(PeerError):
-            theirs(peer, three, {"source": "base", "tokens": spelled(entries, folder)})
-        choice = parse_tokenizer({"source": "base", "tokens": spelled(entries, None)})
-        vocabulary, merged = ours(three, choice)
-        row = weights(three[2])[EMBEDDING][load_tokenizer(three[2]).get_vocab()["<|x|>"]]
+            merge_with_mergekit(
+                peer, model_folders, {"source": "base", "tokens": expand_entries(entries, folder)}
+            )
+        choice = parse_tokenizer({"source": "base", "tokens": expand_entries(entries, None)})
+        vocabulary, merged = merge_with_kingyo(model_folders, choice)
+        row = weights(model_folders[2])[EMBEDDING][load_tokenizer(model_folders[2]).get_vocab()["<|x|>"]]
         torch.testing.assert_close(merged[EMBEDDING][vocabulary.tokens["<|x|>"]], row.double())

@@ -112,7 +112,7 @@ class TestWhoseTokens:
 
 
 class TestListedTokens:
-    def built(self, tokens: dict[str, TokenEntry], *folders: Path, source: str = "union") -> Vocabulary:
+    def build(self, tokens: dict[str, TokenEntry], *folders: Path, source: str = "union") -> Vocabulary:
         choice = TokenizerChoice(source=source, tokens=tokens)
         return build_vocabulary(choice, models_of(*folders, base=0))
 
@@ -120,21 +120,21 @@ class TestListedTokens:
         self, one: Path, two: Path, three: Path
     ) -> None:
         tokens = {"d": TokenEntry(source=ModelToken(model="three"))}
-        vocabulary = self.built(tokens, one, two, three)
+        vocabulary = self.build(tokens, one, two, three)
         aligned = Aligned(vocabulary, one, two, three)
         assert torch.equal(aligned(one, "d"), row(three, "d", vocabulary))
         assert torch.equal(aligned(two, "d"), row(two, "d", vocabulary))
 
     def test_a_forced_row_goes_to_all(self, one: Path, two: Path, three: Path) -> None:
         tokens = {"d": TokenEntry(source=ModelToken(model="three"), force=True)}
-        vocabulary = self.built(tokens, one, two, three)
+        vocabulary = self.build(tokens, one, two, three)
         aligned = Aligned(vocabulary, one, two, three)
         for folder in (one, two, three):
             assert torch.equal(aligned(folder, "d"), row(three, "d", vocabulary))
 
     def test_zero(self, one: Path, two: Path) -> None:
         tokens = {"d": TokenEntry(source=Zero()), "a": TokenEntry(source=Zero(), force=True)}
-        vocabulary = self.built(tokens, one, two)
+        vocabulary = self.build(tokens, one, two)
         aligned = Aligned(vocabulary, one, two)
         assert not aligned(one, "d").any()
         assert torch.equal(aligned(two, "d"), row(two, "d", vocabulary))
@@ -146,7 +146,7 @@ class TestListedTokens:
             "<new>": TokenEntry(source=ModelToken(model="two", token="<x>")),
             "<id>": TokenEntry(source=ModelToken(model="one", token_id=4)),
         }
-        vocabulary = self.built(tokens, one, two, source="base")
+        vocabulary = self.build(tokens, one, two, source="base")
         assert list(vocabulary.tokens)[-2:] == ["<new>", "<id>"]
         aligned = Aligned(vocabulary, one, two)
         for folder in (one, two):
@@ -161,7 +161,7 @@ class TestListedTokens:
         assert torch.equal(result, row(three, "e", vocabulary))
 
     def test_a_token_of_the_others_added_to_the_base(self, one: Path, two: Path) -> None:
-        vocabulary = self.built({"<x>": TokenEntry()}, one, two, source="base")
+        vocabulary = self.build({"<x>": TokenEntry()}, one, two, source="base")
         assert list(vocabulary.tokens)[-1] == "<x>"
         assert torch.equal(Aligned(vocabulary, one, two)(one, "<x>"), row(two, "<x>", vocabulary))
 
@@ -180,7 +180,7 @@ class TestListedTokens:
     )
     def test_refuses(self, tokens: dict[str, TokenEntry], message: str, one: Path, two: Path) -> None:
         with pytest.raises(KingyoError, match=message):
-            self.built(tokens, one, two)
+            self.build(tokens, one, two)
 
 
 class TestSizes:

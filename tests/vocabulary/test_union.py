@@ -22,7 +22,7 @@ from tests.vocabulary.makers import (
     load_tokenizer,
     merge,
     models_of,
-    speak,
+    tokens_and_logits,
     words,
     write_files,
 )
@@ -64,8 +64,8 @@ class TestAnExtension:
         vocabulary = build_vocabulary(UNION, models_of(small, large, base=0))
         out = merge(vocabulary, tmp_path / "out", {small: 0.0, large: 1.0})
         for text in (*TEXTS, CHAT):
-            tokens, logits, columns = speak(out, text)
-            wanted_tokens, expected, wanted_columns = speak(large, text)
+            tokens, logits, columns = tokens_and_logits(out, text)
+            wanted_tokens, expected, wanted_columns = tokens_and_logits(large, text)
             assert tokens == wanted_tokens
             chosen = logits[:, [columns[token] for token in wanted_columns]]
             torch.testing.assert_close(chosen, expected[:, list(wanted_columns.values())])
@@ -78,8 +78,8 @@ class TestAnExtension:
         out = merge(vocabulary, tmp_path / "out", {small: 1.0, large: 0.0})
         same = 0
         for text in (*TEXTS, "in", "the fish", "a pond"):
-            tokens, logits, columns = speak(out, text)
-            wanted_tokens, expected, wanted_columns = speak(small, text)
+            tokens, logits, columns = tokens_and_logits(out, text)
+            wanted_tokens, expected, wanted_columns = tokens_and_logits(small, text)
             if tokens == wanted_tokens:
                 same += 1
                 assert {token: columns[token] for token in wanted_columns} == wanted_columns

@@ -23,7 +23,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ask(models: Path, tmp_path: Path) -> Ask:
+def write_request(models: Path, tmp_path: Path) -> Ask:
     """Write a recipe of the models, and ask for it; a change to None removes a key."""
     for each in models.iterdir():
         (tmp_path / each.name).symlink_to(each)

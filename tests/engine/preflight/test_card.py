@@ -30,13 +30,13 @@ LINEAR = "merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters
     ],
 )
 def test_the_card_names_the_loading_class(
-    ask: Ask, tmp_path: Path, kind: str, library: str, pipeline: str | None
+    write_request: Ask, tmp_path: Path, kind: str, library: str, pipeline: str | None
 ) -> None:
     if kind in DIFFUSERS and not HAS_DIFFUSERS:
         pytest.skip("diffusers is not installed")
     build(kind, tmp_path / "one")
     fine_tuned(tmp_path / "one", tmp_path / "two", seed=1)
-    checked = check_merge(ask(LINEAR))
+    checked = check_merge(write_request(LINEAR))
     assert checked.error is None, checked.error
     (target,) = checked.targets
     head = ModelCard(render_card(target)).data.to_dict()
@@ -50,11 +50,11 @@ def test_the_card_names_the_loading_class(
     subprocess.run([sys.executable, "-c", code[1]], cwd=out, check=True)
 
 
-def test_text_of_others_cannot_break_out(ask: Ask, models: Path, tmp_path: Path) -> None:
+def test_text_of_others_cannot_break_out(write_request: Ask, models: Path, tmp_path: Path) -> None:
     odd = tmp_path / "a|b`<b>"
     fine_tuned(models / "base", odd, seed=4)
     (odd / "README.md").write_text('---\nlicense: "mit|x\\n# evil"\nlanguage: ["en: [", 7]\n---\n')
-    checked = check_merge(ask(models=[{"model": str(odd)}, {"model": "source-0"}]))
+    checked = check_merge(write_request(models=[{"model": str(odd)}, {"model": "source-0"}]))
     card = render_card(checked.targets[0])
     assert ModelCard(card).data.to_dict()["tags"] == ["merge", "kingyo"]
     assert str(tmp_path) not in card
@@ -72,25 +72,27 @@ def test_text_of_others_cannot_break_out(ask: Ask, models: Path, tmp_path: Path)
     ],
 )
 def test_promises_the_bits_that_the_method_does(
-    ask: Ask, method: str, parameters: dict[str, object], promise: str
+    write_request: Ask, method: str, parameters: dict[str, object], promise: str
 ) -> None:
-    checked = check_merge(ask(merge_method=method, parameters=parameters, models=[{"model": "source-0"}]))
+    checked = check_merge(
+        write_request(merge_method=method, parameters=parameters, models=[{"model": "source-0"}])
+    )
     assert promise in render_card(checked.targets[0])
 
 
-def test_promises_no_more_than_an_earlier_step(ask: Ask) -> None:
+def test_promises_no_more_than_an_earlier_step(write_request: Ask) -> None:
     first = "name: one\nmerge_method: iso_c\nbase_model: base\nmodels: [{model: source-0}]\n"
-    checked = check_merge(ask(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
+    checked = check_merge(write_request(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
     assert checked.error is None, checked.error
     assert "bit for bit on one machine with one number of threads" in render_card(checked.targets[0])
 
 
-def test_versions_from_the_hub_are_named(ask: Ask, models: Path, tmp_path: Path) -> None:
+def test_versions_from_the_hub_are_named(write_request: Ask, models: Path, tmp_path: Path) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     place = tmp_path / "hub" / "snapshots" / commit
     place.parent.mkdir(parents=True)
     fine_tuned(models / "base", place, seed=4)
-    checked = check_merge(ask(models=[{"model": str(place)}, {"model": "source-0"}]))
+    checked = check_merge(write_request(models=[{"model": str(place)}, {"model": "source-0"}]))
     card = render_card(checked.targets[0])
     assert "| role | model | version | licence |" in card
     assert f"`{commit[:12]}`" in card

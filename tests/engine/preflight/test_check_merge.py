@@ -26,7 +26,7 @@ CHAIN = (
 )
 
 
-def told(found: Preflight, level: str) -> list[str]:
+def messages_of(found: Preflight, level: str) -> list[str]:
     return [str(each.error) for each in found.of(level)]
 
 
@@ -36,85 +36,89 @@ def edit_config(folder: Path, **changes: object) -> None:
 
 
 @pytest.fixture
-def own(tmp_path: Path, models: Path) -> Path:
+def editable_model(tmp_path: Path, models: Path) -> Path:
     """A copy of ``source-1`` that a test may break; call it before ``ask`` writes the recipe."""
     (tmp_path / "source-1").unlink(missing_ok=True)
     return Path(shutil.copytree(models / "source-1", tmp_path / "own"))
 
 
-def test_a_sound_recipe(ask: Ask) -> None:
-    checked = check_merge(ask())
+def test_a_sound_recipe(write_request: Ask) -> None:
+    checked = check_merge(write_request())
     assert checked.error is None and checked.of("error") == () and checked.of("warning") == ()
-    (note,) = told(checked, "note")
+    (note,) = messages_of(checked, "note")
     assert "the licence of source-0, source-1, base" in note and "not stated in its card" in note
     (target,) = checked.targets
     assert [origin.name for origin in target.origins] == ["merged", "merged", "base"]
     assert target.out == checked.request.out
 
 
-def test_an_unused_base_is_reported(ask: Ask) -> None:
+def test_an_unused_base_is_reported(write_request: Ask) -> None:
     """mergekit merges it as one more model."""
-    checked = check_merge(ask(merge_method="linear", parameters={"weight": 1}))
-    (warning,) = told(checked, "warning")
+    checked = check_merge(write_request(merge_method="linear", parameters={"weight": 1}))
+    (warning,) = messages_of(checked, "warning")
     assert "base_model: expected a model that linear merges" in warning and "list it below models:" in warning
     models = [{"model": "source-0"}, {"model": "base"}]
-    listed = ask(merge_method="linear", parameters={"weight": 1}, models=models)
+    listed = write_request(merge_method="linear", parameters={"weight": 1}, models=models)
     assert check_merge(listed).of("warning") == ()
 
 
-def test_no_weight_is_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_weight_is_read(write_request: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(info: TensorInfo) -> object:
         raise AssertionError(f"read {info.name}")
 
     monkeypatch.setattr("kingyo.checkpoints.checkpoint.map_tensor", refuse)
-    checked = check_merge(ask())
+    checked = check_merge(write_request())
     assert estimate(checked).written > 0
     assert json.dumps(preflight_record(checked, None))
 
 
-def test_risky_config_differences_are_warnings(ask: Ask, own: Path) -> None:
-    edit_config(own, rope_parameters={"rope_theta": 500000.0, "rope_type": "default"})
-    checked = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}]))
+def test_risky_config_differences_are_warnings(write_request: Ask, editable_model: Path) -> None:
+    edit_config(editable_model, rope_parameters={"rope_theta": 500000.0, "rope_type": "default"})
+    checked = check_merge(write_request(models=[{"model": "source-0"}, {"model": "own"}]))
     assert checked.error is None
-    (warning,) = told(checked, "warning")
+    (warning,) = messages_of(checked, "warning")
     assert "rope_theta" in warning and "10000.0 in base and 500000.0 in own" in warning
 
 
-def test_incompatible_configs_are_errors(ask: Ask, own: Path) -> None:
-    edit_config(own, num_attention_heads=2, head_dim=8)
+def test_incompatible_configs_are_errors(write_request: Ask, editable_model: Path) -> None:
+    edit_config(editable_model, num_attention_heads=2, head_dim=8)
     assert "num_attention_heads" in str(
-        check_merge(ask(models=[{"model": "own"}])).error
-    ) or "head_dim" in str(check_merge(ask(models=[{"model": "own"}])).error)
+        check_merge(write_request(models=[{"model": "own"}])).error
+    ) or "head_dim" in str(check_merge(write_request(models=[{"model": "own"}])).error)
 
 
-def test_a_token_that_one_model_has_alone_is_a_warning(ask: Ask, own: Path) -> None:
-    data = json.loads((own / "tokenizer.json").read_text())
+def test_a_token_that_one_model_has_alone_is_a_warning(write_request: Ask, editable_model: Path) -> None:
+    data = json.loads((editable_model / "tokenizer.json").read_text())
     data["model"]["vocab"]["dog"] = len(data["model"]["vocab"])
-    (own / "tokenizer.json").write_text(json.dumps(data))
-    checked = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}]))
+    (editable_model / "tokenizer.json").write_text(json.dumps(data))
+    checked = check_merge(write_request(models=[{"model": "source-0"}, {"model": "own"}]))
     assert checked.error is None
-    assert any("'dog' only in own" in each for each in told(checked, "warning"))
-    checked = check_merge(ask(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union"))
-    assert checked.error is None and told(checked, "warning") == []
+    assert any("'dog' only in own" in each for each in messages_of(checked, "warning"))
+    checked = check_merge(
+        write_request(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union")
+    )
+    assert checked.error is None and messages_of(checked, "warning") == []
 
 
-def test_every_mismatch_is_reported(ask: Ask, tmp_path: Path) -> None:
+def test_every_mismatch_is_reported(write_request: Ask, tmp_path: Path) -> None:
     llama(tmp_path / "wide", hidden=32)
     llama(tmp_path / "deep", layers=5)
-    checked = check_merge(ask(models=[{"model": "wide"}, {"model": "source-0"}, {"model": "deep"}]))
-    errors = told(checked, "error")
+    checked = check_merge(write_request(models=[{"model": "wide"}, {"model": "source-0"}, {"model": "deep"}]))
+    errors = messages_of(checked, "error")
     assert len(errors) == 2
     assert any("[64, 32] in wide" in each for each in errors)
     assert any("in deep but not in base" in each for each in errors)
     assert str(checked.error).count("\n  ") == 2
 
 
-def test_value_mistakes_are_reported_at_every_level(ask: Ask) -> None:
+def test_value_mistakes_are_reported_at_every_level(write_request: Ask) -> None:
     models = [
         {"model": "source-0", "parameters": {"density": [0.5, 1.5], "weight": True}},
         {"model": "source-1", "parameters": {"density": [{"filter": "mlp", "value": -1}, {"value": 0.5}]}},
     ]
-    checked = check_merge(ask(models=models, parameters={"normalize": 3, "wieght": 1, "density": 0.5}))
+    checked = check_merge(
+        write_request(models=models, parameters={"normalize": 3, "wieght": 1, "density": 0.5})
+    )
     assert len(checked.of("error")) == 5
     for each in (
         "density of source-0: expected a number from 0 to 1; received 1.5",
@@ -126,52 +130,52 @@ def test_value_mistakes_are_reported_at_every_level(ask: Ask) -> None:
         assert str(checked.error).count(each) == 1, checked.error
 
 
-def test_the_targets_are_the_models_that_no_recipe_uses(ask: Ask) -> None:
-    checked = check_merge(ask(CHAIN))
+def test_the_targets_are_the_models_that_no_recipe_uses(write_request: Ask) -> None:
+    checked = check_merge(write_request(CHAIN))
     (target,) = checked.targets
     assert target.out == checked.request.out and [step.name for step in target.book.steps] == ["one", "two"]
     assert {origin.reference for origin in target.origins} == {"source-0", "source-1", "base"}
     other = "---\nname: three\nmerge_method: linear\nmodels: [{model: base}]\nparameters: {weight: 1}\n"
-    both = check_merge(ask(CHAIN + other))
+    both = check_merge(write_request(CHAIN + other))
     assert [target.out.name for target in both.targets] == ["two", "three"]
     assert [origin.reference for origin in both.targets[1].origins] == ["base"]
     assert [len(target.book.steps) for target in both.targets] == [2, 1]
 
 
-def test_recipes_independent_of_a_mistake_are_planned(ask: Ask) -> None:
-    checked = check_merge(ask(CHAIN.replace("source-1", "gone")))
+def test_recipes_independent_of_a_mistake_are_planned(write_request: Ask) -> None:
+    checked = check_merge(write_request(CHAIN.replace("source-1", "gone")))
     assert len(checked.of("error")) == 1 and "gone: expected a folder" in str(checked.error)
     assert set(checked.steps.plans) == {"one"} and checked.targets == ()
 
 
-def test_the_seed_goes_to_every_recipe(ask: Ask) -> None:
-    checked = check_merge(replace(ask(CHAIN), options=MergeOptions(seed=9)))
+def test_the_seed_goes_to_every_recipe(write_request: Ask) -> None:
+    checked = check_merge(replace(write_request(CHAIN), options=MergeOptions(seed=9)))
     assert {plan.recipe.seed for plan in checked.steps.plans.values()} == {9}
 
 
-def test_roles_of_models(ask: Ask, tmp_path: Path) -> None:
+def test_roles_of_models(write_request: Ask, tmp_path: Path) -> None:
     fine_tuned(tmp_path / "base", tmp_path / "words", seed=8)
-    checked = check_merge(ask(tokenizer={"source": "words"}, base_model="base"))
+    checked = check_merge(write_request(tokenizer={"source": "words"}, base_model="base"))
     (target,) = checked.targets
     roles = {origin.reference: origin.name for origin in target.origins}
     assert roles == {"source-0": "merged", "source-1": "merged", "base": "base", "words": "vocabulary"}
 
 
-def test_a_file_without_a_recipe_is_an_error(ask: Ask) -> None:
+def test_a_file_without_a_recipe_is_an_error(write_request: Ask) -> None:
     with pytest.raises(KingyoError, match="a mapping of keys"):
-        check_merge(ask("- nothing"))
+        check_merge(write_request("- nothing"))
 
 
-def test_an_interrupted_write_needs_room_for_the_rest_alone(ask: Ask, tmp_path: Path) -> None:
+def test_an_interrupted_write_needs_room_for_the_rest_alone(write_request: Ask, tmp_path: Path) -> None:
     content = tmp_path / ".out.partial" / "content"
     content.mkdir(parents=True)
     (content / "model-00001-of-00002.safetensors").write_bytes(b"x" * 100)
-    assert check_merge(ask()).error is None
+    assert check_merge(write_request()).error is None
     assert existing_parent(tmp_path / "a" / "b" / "c") == tmp_path
 
 
-def test_the_record_is_plain_data(ask: Ask) -> None:
-    checked = check_merge(ask())
+def test_the_record_is_plain_data(write_request: Ask) -> None:
+    checked = check_merge(write_request())
     record = json.loads(json.dumps(preflight_record(checked, estimate(checked))))
     (target,) = record["targets"]
     assert target["method"] == "ties" and target["tensors"] == 30 and len(target["groups"]) == 12
@@ -182,7 +186,7 @@ def test_the_record_is_plain_data(ask: Ask) -> None:
     assert len(json.loads(json.dumps(whole))["targets"][0]["groups"]) == 30
 
 
-def test_books_are_read_back(ask: Ask) -> None:
-    request = ask(CHAIN)
+def test_books_are_read_back(write_request: Ask) -> None:
+    request = write_request(CHAIN)
     (target,) = check_merge(request).targets
     assert target.book == load_recipes(request.recipe)

@@ -37,8 +37,8 @@ def stored(models: Path, *names: str) -> int:
 
 
 class TestBytes:
-    def test_are_exact(self, ask: Ask, models: Path) -> None:
-        checked = check_merge(ask())
+    def test_are_exact(self, write_request: Ask, models: Path) -> None:
+        checked = check_merge(write_request())
         expected_sizes = estimate(checked)
         assert (
             expected_sizes.read == stored(models, "base", "source-0", "source-1")
@@ -47,16 +47,16 @@ class TestBytes:
         out = write(checked, checked.targets[0])
         assert expected_sizes.written == (out / "model.safetensors").stat().st_size
 
-    def test_are_exact_with_shards(self, ask: Ask) -> None:
-        checked = check_merge(replace(ask(), options=MergeOptions(max_shard_bytes=5000)))
+    def test_are_exact_with_shards(self, write_request: Ask) -> None:
+        checked = check_merge(replace(write_request(), options=MergeOptions(max_shard_bytes=5000)))
         out = write(checked, checked.targets[0])
         sizes = [file.stat().st_size for file in out.glob("*.safetensors")]
         assert len(sizes) == len(checked.targets[0].shards) > 3
         assert estimate(checked).written == sum(sizes)
 
-    def test_unread_tensors_do_not_count(self, ask: Ask, models: Path) -> None:
+    def test_unread_tensors_do_not_count(self, write_request: Ask, models: Path) -> None:
         slices = [{"sources": [{"model": "source-0", "layer_range": [0, 1]}]}] * 3
-        request = ask(
+        request = write_request(
             merge_method="passthrough", base_model=None, models=None, parameters=None, slices=slices
         )
         expected_sizes = estimate(check_merge(request))
@@ -70,10 +70,10 @@ class TestBytes:
 
     @pytest.mark.parametrize("kind", ["plain", "book", "inner", "vocabularies", "adapter", "sizes"])
     def test_are_those_that_reading_maps(
-        self, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+        self, write_request: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         """Every tensor that is mapped is foretold, and no other."""
-        checked = check_merge(READINGS[kind](ask, tmp_path))
+        checked = check_merge(READINGS[kind](write_request, tmp_path))
         assert checked.error is None, checked.error
         mapped: set[TensorInfo] = set()
 
@@ -95,16 +95,16 @@ class TestBytes:
         assert estimate(checked).read == sum(info.n_bytes for info in foretold)
 
 
-def book(ask: Ask, _: Path) -> MergeRequest:
-    return ask(
+def book(write_request: Ask, _: Path) -> MergeRequest:
+    return write_request(
         "name: first\nmerge_method: linear\nmodels: [{model: source-0}, {model: source-1}]\n"
         "parameters: {weight: 1}\n---\nmerge_method: slerp\nbase_model: first\n"
         "models: [{model: base}]\nparameters: {t: 0.3}\n"
     )
 
 
-def inner(ask: Ask, _: Path) -> MergeRequest:
-    return ask(
+def inner(write_request: Ask, _: Path) -> MergeRequest:
+    return write_request(
         "merge_method: passthrough\nbase_model: base\n"
         "path: [{model: bred, layer: 0}, {model: base, layer: 0}]\n"
         "merges: {bred: {merge_method: linear, models: [{model: source-0}, {model: source-1}], "
@@ -127,29 +127,29 @@ def more_words(folder: Path) -> Path:
     return tuned
 
 
-def vocabularies(ask: Ask, folder: Path) -> MergeRequest:
-    request = ask(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union")
+def vocabularies(write_request: Ask, folder: Path) -> MergeRequest:
+    request = write_request(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union")
     more_words(folder)
     return request
 
 
-def sizes(ask: Ask, folder: Path) -> MergeRequest:
-    request = ask(models=[{"model": "source-0"}, {"model": "own"}], resize="pad-vocab")
+def sizes(write_request: Ask, folder: Path) -> MergeRequest:
+    request = write_request(models=[{"model": "source-0"}, {"model": "own"}], resize="pad-vocab")
     more_words(folder)
     return request
 
 
-def adapter(ask: Ask, folder: Path) -> MergeRequest:
+def adapter(write_request: Ask, folder: Path) -> MergeRequest:
     pytest.importorskip("peft")
     from tests.checkpoints.adapters import train
 
-    request = ask(models=[{"model": "source-0+lora"}, {"model": "source-1"}])
+    request = write_request(models=[{"model": "source-0+lora"}, {"model": "source-1"}])
     train(folder / "source-0", folder / "lora", target_modules=["q_proj", "up_proj"])
     return request
 
 
 READINGS: dict[str, Callable[[Ask, Path], MergeRequest]] = {
-    "plain": lambda ask, _: ask(),
+    "plain": lambda write_request, _: write_request(),
     "book": book,
     "inner": inner,
     "vocabularies": vocabularies,
@@ -211,14 +211,14 @@ def test_memory_is_as_a_real_merge_needs_it(tmp_path: Path, method: str) -> None
     )
 
 
-def test_room_is_that_of_the_disk_of_the_output(ask: Ask, tmp_path: Path) -> None:
+def test_room_is_that_of_the_disk_of_the_output(write_request: Ask, tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
-    assert abs(estimate(check_merge(ask())).free - free) < 1e9
+    assert abs(estimate(check_merge(write_request())).free - free) < 1e9
 
 
-def test_methods_that_decompose_matrices_hold_more(ask: Ask) -> None:
+def test_methods_that_decompose_matrices_hold_more(write_request: Ask) -> None:
     linear, tsv = (
-        estimate(check_merge(ask(merge_method=method, parameters={"weight": 0.5}))).memory
+        estimate(check_merge(write_request(merge_method=method, parameters={"weight": 0.5}))).memory
         for method in ("task_arithmetic", "tsv")
     )
     assert tsv["method"] > linear["method"] > 0 and tsv["program"] > linear["program"]
