@@ -210,7 +210,7 @@ def test_what_may_not_be_meant_is_noted(world: World) -> None:
     }
     said = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
     assert "paths have at most 2 layers, and a alone has 3" in said
-    assert "item-gp searches for the mean of the tasks" in said
+    assert "item-gp maximises the mean of the tasks" in said
     wide = {**changed, "dataflow": {"max_hops": 3}, "search": {"preset": "pareto"}}
     said = " ".join(world.run("evolve", world.config(**wide), "--dry-run").stdout.split())
     assert "paths have at most" not in said
