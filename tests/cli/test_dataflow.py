@@ -210,7 +210,7 @@ def test_likely_mistakes_are_noted(world: World) -> None:
     }
     output = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
     assert "paths have at most 2 layers, and a alone has 3" in output
-    assert "item-gp searches for the mean of the tasks" in output
+    assert "item-gp maximises the mean of the tasks" in output
     wide = {**changed, "dataflow": {"max_hops": 3}, "search": {"preset": "pareto"}}
     output = " ".join(world.run("evolve", world.config(**wide), "--dry-run").stdout.split())
     assert "paths have at most" not in output

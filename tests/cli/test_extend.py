@@ -112,7 +112,7 @@ def test_the_winner_before_an_extension_that_is_under_way_can_be_exported(short:
     interrupted(short, "resume", "runs/small", "--candidates", "+9", after=evaluations(run) + 1)
     refused = short.run("export", "runs/small", "out")
     assert refused.returncode == 1, refused.stdout
-    sentence = f"say --trial {winner['trial']} for the winner before +9 candidates were added."
+    sentence = f"use --trial {winner['trial']} for the winner before +9 candidates were added."
     assert sentence in " ".join(refused.stderr.split())
     assert short.run("export", "runs/small", "out", "--trial", str(winner["trial"])).returncode == 0
 

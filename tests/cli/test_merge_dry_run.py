@@ -73,9 +73,10 @@ def test_a_file_that_cannot_be_read_at_all(command: Command) -> None:
     (command.folder / "recipe.yaml").write_text("merge_methd: linear")
     done = command("merge", "recipe.yaml", "merged", "--dry-run", "--json")
     assert done.code == 1
-    error, other = json.loads(done.out)["error"]["mistakes"]
-    assert error["received"] == "'merge_methd'" and error["remedy"] == "Did you mean 'merge_method'?"
-    assert other["argument"] == "recipe.yaml: models"
+    mistakes = {each["argument"]: each for each in json.loads(done.out)["error"]["mistakes"]}
+    assert mistakes.keys() == {"recipe.yaml", "recipe.yaml: models"}
+    assert mistakes["recipe.yaml"]["received"] == "'merge_methd'"
+    assert mistakes["recipe.yaml"]["remedy"] == "Did you mean 'merge_method'?"
     done = command("merge", "recipe.yaml", "merged", "--dry-run")
     assert done.code == 1 and "recipe.yaml: expected" in done.err and "received 2 mistakes" in done.err
 

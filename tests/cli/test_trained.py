@@ -133,7 +133,7 @@ def test_it_can_be_asked_for_later_and_in_worker_processes(world: World) -> None
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["controls"]["trained"]["test"]["n"] == 12
     again = world.run("control", "runs/small", "trained")
-    assert again.returncode == 0 and "is done" in again.stderr
+    assert again.returncode == 0 and "already done" in again.stderr
 
 
 def test_it_learns_two_tasks_and_choices_from_a_parent_with_a_lora(world: World) -> None:

@@ -75,7 +75,7 @@ def test_without_a_value_for_the_others_the_tensor_and_the_filters_are_named(ope
     data["parameters"]["t"].pop()
     with pytest.raises(
         KingyoError,
-        match=r"t of (\S+): expected a value for the tensor \1: .*; received none: the filters given "
-        r"\('mlp', 'self_attn'\) are for other tensors",
+        match=r"t of (\S+): expected a value for the tensor \1: .*; received none: the filters "
+        r"\('mlp', 'self_attn'\) match other tensors",
     ):
         plan(Recipe.from_dict(data), opened)

@@ -223,7 +223,7 @@ def test_candidates_agree_once(sizes: Path) -> None:
         return Recipe.from_dict(data | {"parameters": {"weight": weight}})
 
     opened = open_sources(recipe_with(1.0), sizes)
-    one, other = plan(recipe_with(0.3), opened), plan(merge_to_state(0.7), opened)
+    one, other = plan(recipe_with(0.3), opened), plan(recipe_with(0.7), opened)
     assert one.sources is other.sources and one.sources is not opened and one.like is other.like
     assert one.jobs[0].values != other.jobs[0].values
 
