@@ -141,7 +141,7 @@ def test_a_run_may_be_read_from_another_thread_and_folder_and_when_it_is_closed(
 
 def test_interrupted_the_run_goes_on_to_the_same_winner(tmp_path: Path) -> None:
     file, stopped = write_demo(tmp_path), tmp_path / "stopped"
-    whole = kingyo.evolve(file, tmp_path / "whole", progress=False)
+    uninterrupted = kingyo.evolve(file, tmp_path / "whole", progress=False)
     code = (
         "import signal, sys, kingyo\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told to ignore it\n"
@@ -159,12 +159,12 @@ def test_interrupted_the_run_goes_on_to_the_same_winner(tmp_path: Path) -> None:
     assert process.returncode != 0 and f"kingyo.resume({str(stopped)!r})" in rest.splitlines()[-1]
     assert "torch" not in rest
     resumed = kingyo.resume(stopped, progress=False)
-    first, second = (kingyo.summarize(run).winner for run in (whole, resumed))
+    first, second = (kingyo.summarize(run).winner for run in (uninterrupted, resumed))
     assert first is not None and second is not None
     assert (first.trial.asked, first.test) == (second.trial.asked, second.test)
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
     again = kingyo.evolve(config, tmp_path / "again", folder=file.parent, progress=False)
-    assert kingyo.summarize(again).winner == kingyo.summarize(whole).winner
+    assert kingyo.summarize(again).winner == kingyo.summarize(uninterrupted).winner
     with pytest.raises(kingyo.KingyoError) as error:
         kingyo.export_model(again, tmp_path / "out", trial=0, pick="knee")
     assert error.value.argument == "--trial" and not (tmp_path / "out").exists()

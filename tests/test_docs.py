@@ -172,9 +172,9 @@ def check_contract_of_page(page: Path, folder: Path, test: str) -> None:
     """Write the files of a page, and pass the contract that it shows."""
     for name, text in PYTHON_FILE.findall(page.read_text(encoding="utf-8")):
         (folder / name).write_text(text, encoding="utf-8")
-    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    command_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    proved = subprocess.run(asked, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    proved = subprocess.run(command_, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert proved.returncode == 0, proved.stdout
 
 

@@ -111,11 +111,11 @@ def test_broken_candidates_are_reported_if_baselines_work(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("solved", "says"), [(8, "Take harder items"), (5, "partial credit")])
 def test_scores_that_are_all_the_same(tmp_path: Path, solved: int, says: str) -> None:
-    known = {"base": solved, "uniform": solved}
-    advice = Written(tmp_path / "run", known).search([solved] * 4).advice()
+    baselines = {"base": solved, "uniform": solved}
+    advice = Written(tmp_path / "run", baselines).search([solved] * 4).advice()
     assert list(advice) == ["equal"] and says in advice["equal"].remedy
     assert f"{100 * solved / N_FIT:.1f} %" in advice["equal"].what
-    assert "equal" not in Written(tmp_path / "other", known).search([solved, solved - 1]).advice()
+    assert "equal" not in Written(tmp_path / "other", baselines).search([solved, solved - 1]).advice()
 
 
 def test_one_model_alone_does_not_score_the_same_as_others(tmp_path: Path) -> None:

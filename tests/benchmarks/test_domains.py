@@ -61,18 +61,18 @@ def test_scores_that_do_not_fit_are_refused(table: Table) -> None:
 
 def test_a_recording_that_was_killed_goes_on(tmp_path: Path) -> None:
     """Known models first; half a line, as a kill leaves it, counts for nothing."""
-    whole = Recording(SMALL, tmp_path / "whole.jsonl")
-    whole.record(6)
+    complete = Recording(SMALL, tmp_path / "whole.jsonl")
+    complete.record(6)
     Recording(SMALL, tmp_path / "killed.jsonl").record(5)
     with (tmp_path / "killed.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"genome": [0.3')
     killed = Recording(SMALL, tmp_path / "killed.jsonl")
     assert len(killed.rows) == 5
     killed.record(6)
-    for one, other in zip(whole.tables(), killed.tables(), strict=True):
+    for one, other in zip(complete.tables(), killed.tables(), strict=True):
         np.testing.assert_array_equal(one.genomes, other.genomes)
         np.testing.assert_array_equal(one.scores, other.scores)
-    exact, partial = whole.tables()
+    exact, partial = complete.tables()
     assert list(exact.meta.known) == ["base", "ja", "math-en", "uniform"]
     assert exact.genomes[:4].tolist() == [[0, 0], [1, 0], [0, 1], [0.5, 0.5]]
     assert (partial.scores >= exact.scores).all()

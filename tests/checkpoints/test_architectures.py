@@ -240,7 +240,7 @@ def test_a_tower_without_a_known_name_is_found_by_the_config() -> None:
     ]
     config = {"num_hidden_layers": 2, "vision_config": {"num_hidden_layers": 5}}
     layout = Layout(names, config)
-    assert {part: len(found) for part, found in layout.parts.items()} == {
+    assert {part: len(role) for part, role in layout.parts.items()} == {
         "vision": 16,
         "projector": 1,
         "language": 7,

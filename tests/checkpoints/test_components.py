@@ -129,8 +129,8 @@ def hub(tmp_path: Path) -> Generator[Hub]:
 
 def kingyo(hub: Hub, tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | hub.environment(tmp_path / "home")
-    whole = [sys.executable, "-m", "kingyo", *command]
-    return subprocess.run(whole, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-m", "kingyo", *command]
+    return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) -> None:
@@ -201,10 +201,10 @@ def test_a_shard_that_is_missing_around_a_component_is_named(tmp_path: Path) -> 
     folder = pipeline(tmp_path / "pipe")
     (folder / "tokenizer").mkdir()
     (folder / "tokenizer" / "vocab.json").write_text("{}")
-    whole = folder / "text_encoder" / "model.safetensors"
+    shard = folder / "text_encoder" / "model.safetensors"
     index = {"weight_map": dict.fromkeys(ENCODER, "model-00001-of-00002.safetensors")}
     (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
-    whole.unlink()
+    shard.unlink()
     with pytest.raises(KingyoError) as error:
         whole_pipeline(open_checkpoint("pipe/unet", tmp_path), tmp_path)
     assert "model-00001-of-00002.safetensors" in error.value.expected

@@ -29,10 +29,10 @@ def test_fingerprints_equal_those_of_older_versions(tmp_path: Path) -> None:
     names = sorted(file.name for file in folder.iterdir())
     lines = (f"{name} {hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n" for name in names)
     deciding = {name for name in names if name != "README.md"}
-    whole = hashlib.sha256("".join(line for line in lines if line.split()[0] in deciding).encode())
+    digest = hashlib.sha256("".join(line for line in lines if line.split()[0] in deciding).encode())
     checkpoint = open_checkpoint("m", tmp_path)
     for check in (False, True):
-        assert fingerprints_of([checkpoint], check_finite=check) == {"m": whole.hexdigest()}
+        assert fingerprints_of([checkpoint], check_finite=check) == {"m": digest.hexdigest()}
 
 
 @pytest.mark.parametrize("change", ["weights", "touched", "replaced", "added"])

@@ -59,9 +59,9 @@ def config_of(name: str, folder: Path) -> Config:
 
 def built_from(config: Mapping[str, Any]) -> Any:
     """Build the model of a config with transformers, without weights."""
-    read = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
+    model_config = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
     with torch.device("meta"):
-        return getattr(transformers, config["architectures"][0])(read)
+        return getattr(transformers, config["architectures"][0])(model_config)
 
 
 def layer_keys(config: Config, part: str) -> tuple[str, ...]:

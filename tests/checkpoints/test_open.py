@@ -58,9 +58,9 @@ def test_shards_are_one_checkpoint(tmp_path: Path) -> None:
     llama(tmp_path / "m")
     shutil.copytree(tmp_path / "m", tmp_path / "n")
     shard(tmp_path / "n")
-    whole, parts = open_checkpoint("m", tmp_path), open_checkpoint("n", tmp_path)
-    assert whole.tensors.keys() == parts.tensors.keys()
-    assert all(torch.equal(whole.read(name), parts.read(name)) for name in whole.tensors)
+    single, parts = open_checkpoint("m", tmp_path), open_checkpoint("n", tmp_path)
+    assert single.tensors.keys() == parts.tensors.keys()
+    assert all(torch.equal(single.read(name), parts.read(name)) for name in single.tensors)
 
 
 def test_an_unknown_tensor_suggests_the_nearest(tmp_path: Path) -> None:

@@ -127,14 +127,14 @@ class TestResume:
     def test_one_of_several_is_recognised_as_done(self, tmp_path: Path) -> None:
         checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
         write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint, is_one_of_several=True)
-        whole = forms(dict(stored(checkpoint)))
-        assert CheckpointWriter(tmp_path / "out", whole).is_published
+        stored_forms = forms(dict(stored(checkpoint)))
+        assert CheckpointWriter(tmp_path / "out", stored_forms).is_published
         with pytest.raises(KingyoError, match="--force"):
-            CheckpointWriter(tmp_path / "out", whole, identity="another")
+            CheckpointWriter(tmp_path / "out", stored_forms, identity="another")
         forget(tmp_path / "out")
         assert {file.name for file in tmp_path.iterdir()} == {"m", "out"}
         with pytest.raises(KingyoError, match="--force"):
-            CheckpointWriter(tmp_path / "out", whole)
+            CheckpointWriter(tmp_path / "out", stored_forms)
 
     def test_two_writers_of_one_folder(self, tmp_path: Path) -> None:
         checkpoint = open_checkpoint(str(llama(tmp_path / "m")))

@@ -55,15 +55,15 @@ def test_tied_weights_and_views_are_read(tmp_path: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
-    whole = torch.randn(3, 16)
-    tensors["model.norm.weight"] = whole[1]
-    tensors["model.layers.0.input_layernorm.weight"] = torch.nn.Parameter(whole[2])
+    base_tensor = torch.randn(3, 16)
+    tensors["model.norm.weight"] = base_tensor[1]
+    tensors["model.layers.0.input_layernorm.weight"] = torch.nn.Parameter(base_tensor[2])
     torch.save(tensors, folder / "pytorch_model.bin")
     opened = open_checkpoint("m", tmp_path, allow_pickle=True)
     assert "lm_head.weight" not in opened.tensors
     assert torch.equal(opened.read("lm_head.weight"), tensors["model.embed_tokens.weight"])
-    assert torch.equal(opened.read("model.norm.weight"), whole[1])
-    assert torch.equal(opened.read("model.layers.0.input_layernorm.weight"), whole[2])
+    assert torch.equal(opened.read("model.norm.weight"), base_tensor[1])
+    assert torch.equal(opened.read("model.layers.0.input_layernorm.weight"), base_tensor[2])
 
 
 def test_fingerprint_stamps_and_finiteness_know_them(tmp_path: Path) -> None:

@@ -51,16 +51,16 @@ def test_pad_vocab(tmp_path: Path, tied: bool) -> None:
     names = [EMBEDDING] if tied else [EMBEDDING, HEAD]
     for name in names:
         stored = [model.read(name) for model in opened]
-        read = [model.read(name) for model in models]
+        tensors = [model.read(name) for model in models]
         assert all(model.tensors[name].shape == (72, 16) for model in models)
-        assert all(each.shape == (72, 16) for each in read)
-        assert torch.equal(read[0][:64], stored[0])
-        assert torch.equal(read[0][64:70], stored[1][64:]), (
+        assert all(each.shape == (72, 16) for each in tensors)
+        assert torch.equal(tensors[0][:64], stored[0])
+        assert torch.equal(tensors[0][64:70], stored[1][64:]), (
             "rows that the base lacks: from the first that has them"
         )
-        assert torch.equal(read[0][70:], stored[2][70:])
-        assert torch.equal(read[1], torch.cat([stored[1], stored[2][70:]]))
-        assert torch.equal(read[2], stored[2])
+        assert torch.equal(tensors[0][70:], stored[2][70:])
+        assert torch.equal(tensors[1], torch.cat([stored[1], stored[2][70:]]))
+        assert torch.equal(tensors[2], stored[2])
     assert any("72" in warning for warning in fitted.warnings)
     model = loaded(averaged(fitted, tmp_path / "out"))
     assert model.config.vocab_size == 72
@@ -70,9 +70,9 @@ def test_missing_rows_come_from_the_base(tmp_path: Path) -> None:
     source = llama(tmp_path / "source")
     base = resized(shutil.copytree(source, tmp_path / "base"), 66)
     like, other = open_checkpoint(str(base)), open_checkpoint(str(source))
-    read = fit(like, [other], resize="pad-vocab").models[other.reference].read(HEAD)
-    assert torch.equal(read[64:], like.read(HEAD)[64:])
-    assert torch.equal(read[:64], other.read(HEAD))
+    tensors = fit(like, [other], resize="pad-vocab").models[other.reference].read(HEAD)
+    assert torch.equal(tensors[64:], like.read(HEAD)[64:])
+    assert torch.equal(tensors[:64], other.read(HEAD))
 
 
 def test_truncate(tmp_path: Path) -> None:
@@ -157,6 +157,6 @@ def test_a_language_part_with_more_tokens(tmp_path: Path) -> None:
     only = vlm.layout.parts["language"]
     with pytest.raises(KingyoError, match=r"\[64, 16\].*\[60, 16\].*pad-vocab"):
         fit(vlm, [plain], only=only)
-    read = fit(vlm, [plain], only=only, resize="pad-vocab").models[plain.reference].read
+    tensors = fit(vlm, [plain], only=only, resize="pad-vocab").models[plain.reference].read
     name = "language_model.model.embed_tokens.weight"
-    assert torch.equal(read(name), torch.cat([plain.read(EMBEDDING), vlm.read(name)[60:]]))
+    assert torch.equal(tensors(name), torch.cat([plain.read(EMBEDDING), vlm.read(name)[60:]]))

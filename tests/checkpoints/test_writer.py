@@ -31,8 +31,8 @@ def test_a_copy_can_be_loaded(tmp_path: Path, kind: str) -> None:
     assert names == {file.name for file in checkpoint.path.iterdir()} - {"modeling_evil.py"} | {"README.md"}
     assert (out / "README.md").read_text(encoding="utf-8") == "猫"
     assert json.loads((out / "config.json").read_text()) == dict(checkpoint.config)
-    ours = load_file(out / "model.safetensors")
-    assert all(torch.equal(tensor, ours[name]) for name, tensor in stored(checkpoint))
+    tensors = load_file(out / "model.safetensors")
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in stored(checkpoint))
     expected = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype="auto").state_dict()
     loaded = AutoModelForCausalLM.from_pretrained(out, dtype="auto").state_dict()
     assert expected.keys() == loaded.keys()

@@ -54,13 +54,13 @@ class World:
         self, *arguments: str | Path, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command; with an environment of its own, in a process that begins from nothing."""
-        whole = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", **(env or {})}
+        environment = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", **(env or {})}
         if env is None:
-            return run_forked([str(each) for each in arguments], self.folder, whole)
+            return run_forked([str(each) for each in arguments], self.folder, environment)
         return subprocess.run(
             command(*arguments),
             cwd=self.folder,
-            env=whole,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=300,
@@ -171,7 +171,7 @@ def world(origin: Path, tmp_path: Path) -> World:
 @pytest.fixture(scope="session")
 def finished(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world in which `runs/small` has been bred to the end. Tests only read it."""
-    whole = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("finished") / "world")))
-    done = whole.run("evolve", "run.yaml")
+    world_ = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("finished") / "world")))
+    done = world_.run("evolve", "run.yaml")
     assert done.returncode == 0, done.stderr
-    return whole
+    return world_

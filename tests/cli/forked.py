@@ -67,8 +67,8 @@ def forked(
     Yields:
         The process, and the files that hold its output and its errors.
     """
-    with tempfile.TemporaryDirectory() as held:
-        streams = (Path(held) / "out", Path(held) / "err")
+    with tempfile.TemporaryDirectory() as directory:
+        streams = (Path(directory) / "out", Path(directory) / "err")
         child = _SERVER.Process(target=_command, args=(list(arguments), folder, dict(env), *streams))
         child.start()
         try:

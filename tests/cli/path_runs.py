@@ -20,10 +20,10 @@ DATAFLOW = {
 def of_other_tokens(folder: Path) -> None:
     llama(folder)
     file = folder / "tokenizer.json"
-    known = json.loads(file.read_text())
-    words = known["model"]["vocab"]
+    data = json.loads(file.read_text())
+    words = data["model"]["vocab"]
     words["cat"], words["is"] = words["is"], words["cat"]
-    file.write_text(json.dumps(known))
+    file.write_text(json.dumps(data))
 
 
 def of_no_layers(folder: Path) -> None:

@@ -190,8 +190,8 @@ def test_the_winner_of_a_control_is_exported_when_it_is_the_best(
         export(world, out, *options)
         same = (out / "model.safetensors").read_bytes()
         assert same == (tmp_path / "best" / "model.safetensors").read_bytes()
-    asked = ("show", "runs/small", "--trial", f"random:{number}", "--json")
-    one = json.loads(world.run(*asked).stdout)
+    show_command = ("show", "runs/small", "--trial", f"random:{number}", "--json")
+    one = json.loads(world.run(*show_command).stdout)
     assert (one["search"], one["trial"], one["name"]) == ("random", number, None)
     assert one["test"] == controls["random"]["test"]
     recipe = world.run("recipe", "runs/small", "--trial", f"random:{number}").stdout
@@ -268,10 +268,10 @@ def test_a_run_that_was_killed_has_the_same_best(
     assert done.returncode == 1
     assert "--best: expected a run whose winners and baselines are validated" in done.stderr
     assert world.run("resume", "runs/small").returncode == 0
-    whole = parent[0].show("runs/small")
+    expected = parent[0].show("runs/small")
     again = world.show("runs/small")
-    assert again["best"] == whole["best"]
-    assert again["winner"] == whole["winner"]
+    assert again["best"] == expected["best"]
+    assert again["winner"] == expected["winner"]
 
 
 def test_of_several_seeds_the_bred_model_is_exported_where_a_parent_is_better(tmp_path: Path) -> None:

@@ -99,10 +99,10 @@ def worst_group(store: RunStore, trial: int, split: Split) -> float:
 
 @pytest.fixture(scope="module")
 def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
-    whole = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("by-set") / "world")))
-    done = whole.run("evolve", make(whole))
+    world_ = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("by-set") / "world")))
+    done = world_.run("evolve", make(world_))
     assert done.returncode == 0, done.stderr
-    return whole
+    return world_
 
 
 def test_the_measure_is_reported_and_picks_the_winner(bred: World) -> None:
@@ -200,7 +200,7 @@ def test_the_dry_run_says_it(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"task": {**TASK, "measure": "worst_grup"}}, "task words: measure: .*Did you mean 'worst_group'"),
         ({"task": {**TASK, "mesure": "worst_group"}}, "Did you mean 'measure'"),
@@ -220,11 +220,11 @@ def test_the_dry_run_says_it(world: World) -> None:
         ({"task": {**TASK, "measure": "broken"}}, "baseline '.*no such net"),
     ],
 )
-def test_conflicting_settings_give_one_error(world: World, changes: dict[str, object], said: str) -> None:
+def test_conflicting_settings_give_one_error(world: World, changes: dict[str, object], message: str) -> None:
     changes = {"controls": None, **changes}
     done = world.run("evolve", make(world, **changes))
     assert done.returncode == 1
-    assert re.search(said, " ".join(done.stderr.split())), done.stderr
+    assert re.search(message, " ".join(done.stderr.split())), done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -282,8 +282,8 @@ def test_of_several_tasks_one_counts_by_its_measure(world: World, objectives: li
         if each["split"] == "test"
     }
     mean = winner["tasks"]["others"]["test"]["score"]  # type: ignore[index]
-    whole = (sets["words", "worst_group"] + 3 * mean) / 4
-    assert sets["", shown["decided_by"]] == pytest.approx(whole)  # type: ignore[index]
+    weighted = (sets["words", "worst_group"] + 3 * mean) / 4
+    assert sets["", shown["decided_by"]] == pytest.approx(weighted)  # type: ignore[index]
     text = world.run("show", "runs/small").stdout
     assert "weighted mean of 2 tasks (words by worst_group) decides, not" in " ".join(text.split())
     assert world.run("report", "runs/small").returncode == 0

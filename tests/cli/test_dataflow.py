@@ -163,12 +163,12 @@ def test_a_run_goes_on_with_the_known_paths_that_it_began_with(world: World, spa
     file.write_text(yaml.safe_dump({"merge_method": "passthrough", "base_model": "a", "path": hops}))
     config = world.config(**{**DATAFLOW, **space, "dataflow": {"known": ["known.yaml"], "max_hops": 4}})
     interrupted(world, "evolve", config, after=6)
-    whole = world.run("evolve", config, "--run", "runs/whole", "--json")
-    assert whole.returncode == 0, whole.stderr
+    uninterrupted = world.run("evolve", config, "--run", "runs/whole", "--json")
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
     file.unlink()
     done = world.run("resume", "runs/small", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["winner"] == json.loads(whole.stdout)["winner"]
+    assert json.loads(done.stdout)["winner"] == json.loads(uninterrupted.stdout)["winner"]
 
 
 @pytest.mark.parametrize(

@@ -369,7 +369,7 @@ def test_differing_vocabularies_suggest_a_key(command: Command, world: World) ->
 
 
 @pytest.mark.parametrize(
-    ("said", "rows"),
+    ("message", "rows"),
     [
         ({"resize": "truncate"}, 64),
         ({"resize": "base"}, 64),
@@ -381,13 +381,13 @@ def test_differing_vocabularies_suggest_a_key(command: Command, world: World) ->
     ids=str,
 )
 def test_a_run_of_models_with_different_vocabularies(
-    command: Command, world: World, said: dict[str, object], rows: int
+    command: Command, world: World, message: dict[str, object], rows: int
 ) -> None:
     widen(world.folder / "b", 72)
-    merge = {"method": "task_arithmetic", **said}
+    merge = {"method": "task_arithmetic", **message}
     config = world.config(merge=merge, budget={"candidates": 4}, controls={"random": False, "grid": False})
     recipe = dry_run_json(command, config)["first_recipe"]
-    assert {key: recipe[key] for key in said} == said
+    assert {key: recipe[key] for key in message} == message
     done = command("evolve", config)
     assert done.code == 0, done.err
     assert not list((world.folder / "runs" / "small").glob("live-*"))

@@ -93,16 +93,16 @@ def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
 
 def test_killed_in_an_extension_it_ends_the_same(short: World) -> None:
     run = short.folder / "runs" / "small"
-    whole = shutil.copytree(run, short.folder / "whole")
-    assert short.run("resume", whole, "--candidates", "+9").returncode == 0
-    begun, total = evaluations(run), evaluations(whole)
+    expected_run = shutil.copytree(run, short.folder / "whole")
+    assert short.run("resume", expected_run, "--candidates", "+9").returncode == 0
+    begun, total = evaluations(run), evaluations(expected_run)
     arguments: tuple[str, ...] = ("resume", "runs/small", "--candidates", "+9")
     for stop in sorted(random.Random(2).sample(range(begun + 1, total - 1), 4)):
         interrupted(short, *arguments, after=stop)
         arguments = ("resume", "runs/small")
     done = short.run("resume", "runs/small")
     assert done.returncode == 0, done.stderr
-    assert facts(run) == facts(whole)
+    assert facts(run) == facts(expected_run)
 
 
 def test_the_winner_before_an_extension_that_is_under_way_can_be_exported(short: World) -> None:
@@ -118,7 +118,7 @@ def test_the_winner_before_an_extension_that_is_under_way_can_be_exported(short:
 
 
 @pytest.mark.parametrize(
-    ("flag", "text", "said"),
+    ("flag", "text", "message"),
     [
         ("--candidates", "60", "Did you mean --candidates +60?"),
         ("--candidates", "+0", "above 0"),
@@ -130,11 +130,11 @@ def test_the_winner_before_an_extension_that_is_under_way_can_be_exported(short:
         ("--item-evaluations", "+sixty", "a whole number"),
     ],
 )
-def test_wrong_amounts_are_one_error(finished: World, flag: str, text: str, said: str) -> None:
+def test_wrong_amounts_are_one_error(finished: World, flag: str, text: str, message: str) -> None:
     before = facts(finished.folder / "runs" / "small")
     done = finished.run("resume", "runs/small", flag, text)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.startswith(f"Error: {flag}: expected") and said in done.stderr
+    assert done.stderr.startswith(f"Error: {flag}: expected") and message in done.stderr
     assert facts(finished.folder / "runs" / "small") == before
 
 
@@ -176,14 +176,14 @@ def test_a_run_yaml_that_changed_does_not_hold(short: World) -> None:
 
 def test_a_database_of_another_run_is_refused(short: World) -> None:
     copy = shutil.copytree(short.folder, short.folder.parent / "other")
-    whole = World(folder=Path(copy))
-    done = whole.run("resume", "runs/small", "--candidates", "+1")
+    world_ = World(folder=Path(copy))
+    done = world_.run("resume", "runs/small", "--candidates", "+1")
     assert done.returncode == 0, "a copy of the whole project is the same run"
     text = yaml.safe_load((copy / "changed.yaml").read_text())
     (copy / "changed.yaml").write_text(yaml.safe_dump({**text, "name": "large", "sources": {"b": "b"}}))
     before = facts(copy / "runs" / "small")
     for words in (("resume", "runs/small", "--candidates", "+1"), ("control", "runs/small", "grid")):
-        done = whole.run(*words)
+        done = world_.run(*words)
         assert done.returncode == 1 and "Traceback" not in done.stderr
         assert f"runs/small/run.db: expected the run of {copy}/changed.yaml" in done.stderr
         assert f"{short.folder}/changed.yaml, with another name, sources." in done.stderr
@@ -281,15 +281,15 @@ def test_a_control_that_is_killed_goes_on(world: World) -> None:
     config = world.config(budget={"candidates": 6}, controls=NO_CONTROLS)
     assert world.run("evolve", config).returncode == 0
     run = world.folder / "runs" / "small"
-    whole = shutil.copytree(run, world.folder / "whole")
-    assert world.run("control", whole, "random").returncode == 0
-    begun, total = evaluations(run), evaluations(whole)
+    expected_run = shutil.copytree(run, world.folder / "whole")
+    assert world.run("control", expected_run, "random").returncode == 0
+    begun, total = evaluations(run), evaluations(expected_run)
     for stop in sorted(random.Random(3).sample(range(begun + 1, total - 1), 2)):
         interrupted(world, "control", "runs/small", "random", after=stop)
     assert world.run("control", "runs/small", "grid").returncode == 1, "one control at a time"
     done = world.run("control", "runs/small", "random")
     assert done.returncode == 0, done.stderr
-    assert facts(run) == facts(whole)
+    assert facts(run) == facts(expected_run)
 
 
 def test_invalid_controls_give_one_error(world: World) -> None:

@@ -47,10 +47,10 @@ def test_paths_through_the_best_merge_are_bred_resumed_reported_and_exported(
     shown = json.loads(done.stdout)
     assert next(iter(shown["controls"])) == "parameters"
     assert "frankenmerge" in shown["baselines"]
-    whole = world.run("evolve", config, "--run", "runs/whole", "--json")
-    assert whole.returncode == 0, whole.stderr
-    assert json.loads(whole.stdout)["winner"] == shown["winner"]
-    assert json.loads(whole.stdout)["best"] == shown["best"]
+    uninterrupted = world.run("evolve", config, "--run", "runs/whole", "--json")
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
+    assert json.loads(uninterrupted.stdout)["winner"] == shown["winner"]
+    assert json.loads(uninterrupted.stdout)["best"] == shown["best"]
     assert world.run("report", "runs/small").returncode == 0
     report = (world.folder / "runs" / "small" / "report.html").read_text()
     assert "weights alone" in report

@@ -157,10 +157,10 @@ class TestCard:
         assert "The strictest known licence is **cc-by-nc-4.0**." in card.text
 
     def test_the_dry_run_shows_the_recipe_without_paths(self, command: Command) -> None:
-        whole = str(command.folder / "b")
+        absolute = str(command.folder / "b")
         models = [
             {"model": "a", "parameters": {"weight": 0.5}},
-            {"model": whole, "parameters": {"weight": 1.0}},
+            {"model": absolute, "parameters": {"weight": 1.0}},
         ]
         assert command("merge", command.recipe(models=models), "merged").code == 0
         card = (command.folder / "merged" / "README.md").read_text()

@@ -41,9 +41,9 @@ def test_it_tells_what_would_be_done(command: Command) -> None:
 
 def test_every_tensor_when_asked_for(command: Command) -> None:
     short = command("merge", command.recipe(), "merged", "--dry-run").out
-    whole = command("merge", command.recipe(), "merged", "--dry-run", "--verbose").out
+    verbose = command("merge", command.recipe(), "merged", "--dry-run", "--verbose").out
     assert "layers.1.mlp.up_proj.weight" not in short
-    assert whole.count("1 ×") == 30
+    assert verbose.count("1 ×") == 30
 
 
 def test_findings_are_told_with_an_exit_code(command: Command) -> None:

@@ -59,8 +59,8 @@ def test_a_script_of_mergekit_multi(command: Command) -> None:
     ],
 )
 def test_out_path_is_never_the_recipe(args: list[str]) -> None:
-    ours, without_effect = translated(args, MERGE)
-    assert [each for each in ours if each != "--"] == ["recipe.yaml", "out"] and not without_effect
+    help_text, without_effect = translated(args, MERGE)
+    assert [each for each in help_text if each != "--"] == ["recipe.yaml", "out"] and not without_effect
 
 
 def test_out_path_before_the_recipe(command: Command) -> None:
@@ -92,8 +92,8 @@ def test_a_flag_that_neither_has_ends_the_command(command: Command, flags: list[
 def test_no_flag_of_theirs_is_one_of_ours_or_in_the_help(
     command: Command, name: str, flags: MergekitFlags
 ) -> None:
-    ours = command(name, "--help").out
-    assert not [flag for flag in flags.names if re.search(rf"{flag}\b(?!-)", ours)]
+    help_text = command(name, "--help").out
+    assert not [flag for flag in flags.names if re.search(rf"{flag}\b(?!-)", help_text)]
 
 
 def test_a_folder_that_is_near(command: Command) -> None:

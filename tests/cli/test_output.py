@@ -166,7 +166,7 @@ class TestErrors:
         assert done.code == 1 and done.out == "" and done.err.startswith("Error: --json: ")
 
     @pytest.mark.parametrize(
-        ("error", "code", "told"),
+        ("error", "code", "expected"),
         [
             (KeyboardInterrupt(), 130, "Interrupted."),
             (Interrupted("Interrupted; go on."), 130, "Interrupted; go on."),
@@ -177,7 +177,7 @@ class TestErrors:
         self,
         error: BaseException,
         code: int,
-        told: str,
+        expected: str,
         command: Command,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -190,7 +190,7 @@ class TestErrors:
 
         done = command("fail", "--json")
         assert done.code == code and done.err == ""
-        assert told in json.loads(done.out)["error"]["message"]
+        assert expected in json.loads(done.out)["error"]["message"]
 
     def test_an_interrupted_merge_tells_how_to_go_on_and_what_is_made(
         self, command: Command, monkeypatch: pytest.MonkeyPatch

@@ -60,9 +60,9 @@ def test_they_stay_in_one_split_and_a_run_says_so(album: World) -> None:
 def test_answers_include_the_question_and_the_image(album: World) -> None:
     done = album.run("evolve", config(album))
     assert done.returncode == 0, done.stderr
-    asked = ["show", "runs/small", "--trial", "0", "--answers", "100"]
-    lines = [line.split(maxsplit=1) for line in album.run(*asked).stdout.splitlines()]
-    answers = json.loads(album.run(*asked, "--json").stdout)["answers"]
+    show_command = ["show", "runs/small", "--trial", "0", "--answers", "100"]
+    lines = [line.split(maxsplit=1) for line in album.run(*show_command).stdout.splitlines()]
+    answers = json.loads(album.run(*show_command, "--json").stdout)["answers"]
     with RunStore.read(album.folder / "runs/small") as store:
         fit = store.items()["fit"]
     images = sorted(item.media[0].name for item in fit)

@@ -40,16 +40,16 @@ def test_a_run_killed_on_two_workers_ends_as_on_one(finished: World, world: Worl
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"workers": 2}, "runner: processes"),
         ({"runner": "slurm"}, "'local', 'processes' or 'ray'"),
     ],
 )
-def test_an_unavailable_runner_is_refused(world: World, changes: dict[str, object], told: str) -> None:
+def test_an_unavailable_runner_is_refused(world: World, changes: dict[str, object], message: str) -> None:
     done = world.run("evolve", world.config(**changes))
     assert done.returncode == 1
-    assert told in done.stderr.replace("\n", " ")
+    assert message in done.stderr.replace("\n", " ")
     assert not (world.folder / "runs").exists()
 
 

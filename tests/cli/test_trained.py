@@ -112,7 +112,7 @@ def test_killed_and_resumed_it_is_the_same_control(world: World) -> None:
     run = world.folder / "runs" / "small"
     while evaluations(run) < 3 + 12 + 1 or not (run / "trained").exists():
         interrupted(world, "resume", "runs/small", after=evaluations(run) + 1)
-    whole = shutil.copytree(run, world.folder / "runs" / "whole")
+    expected_run = shutil.copytree(run, world.folder / "runs" / "whole")
     if (run / "trained" / "0").exists():  # as if it had been killed before this one was noted
         facts = training(run)
         facts["settings"][0].update(digest=None, seconds=None)
@@ -121,7 +121,7 @@ def test_killed_and_resumed_it_is_the_same_control(world: World) -> None:
     for each in ("runs/small", "runs/whole"):
         done = world.run("resume", each)
         assert done.returncode == 0, done.stderr
-    digests = [[each["digest"] for each in training(each)["settings"]] for each in (run, whole)]
+    digests = [[each["digest"] for each in training(each)["settings"]] for each in (run, expected_run)]
     assert digests[0] == digests[1] and None not in digests[0]
 
 
@@ -163,7 +163,7 @@ def test_without_right_answers_the_run_ends_with_a_reason(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"space": "dataflow", "merge": None, "search": None}, "control trained"),
         ({"task": {**EASY, "kind": "kinds.py:make", "splits": SPLITS}}, "`examples`"),
@@ -172,7 +172,7 @@ def test_without_right_answers_the_run_ends_with_a_reason(world: World) -> None:
     ],
 )
 def test_untrainable_settings_are_one_error_before_the_run(
-    world: World, changes: Mapping[str, object], said: str
+    world: World, changes: Mapping[str, object], message: str
 ) -> None:
     (world.folder / "kinds.py").write_text(
         "class Kind:\n"
@@ -184,7 +184,7 @@ def test_untrainable_settings_are_one_error_before_the_run(
     )
     done = world.run("evolve", easy(world, **changes))
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert not (world.folder / "runs" / "small").exists()
 
 

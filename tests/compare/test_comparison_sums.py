@@ -76,9 +76,9 @@ def test_the_largest_numbers_hold_what_sorting_says(numbers: list[float], share:
     for part in delta.split(100):
         histogram.count(part)
     energy = delta.square().sort(descending=True).values
-    whole, part = divmod(share * len(numbers), 1)
-    exact = float(energy[: int(whole)].sum()) + (part * float(energy[int(whole)]) if part else 0.0)
-    edge = float(energy[min(int(whole), len(numbers) - 1)])
+    count_, part = divmod(share * len(numbers), 1)
+    exact = float(energy[: int(count_)].sum()) + (part * float(energy[int(count_)]) if part else 0.0)
+    edge = float(energy[min(int(count_), len(numbers) - 1)])
     in_bin = float(energy[(energy > edge / 1.3) & (energy < edge * 1.3)].sum())
     assert histogram.top(share) == pytest.approx(exact, abs=0.3 * in_bin + 1e-9 * float(energy.sum()))
     assert histogram.top(1.0) == pytest.approx(float(energy.sum()))

@@ -49,13 +49,13 @@ def direct_cka(x: Tensor, y: Tensor) -> float:
 @pytest.mark.parametrize("room", [1 << 30, 8 * WIDTH**2 * 4, 1])
 @pytest.mark.parametrize("size", [1, 10, N])
 def test_it_is_the_direct_computation_however_it_is_cut(size: int, room: int) -> None:
-    whole = streams()
-    similarity = measure_similarity_of(whole, size, room)
+    states = streams()
+    similarity = measure_similarity_of(states, size, room)
     assert (similarity.n_tokens, similarity.width) == (N, WIDTH)
     for i in range(5):
         for j in range(5):
-            assert similarity.cka[i, j] == pytest.approx(direct_cka(whole[i], whole[j]), abs=1e-10)
-            cosine = torch.nn.functional.cosine_similarity(whole[i], whole[j], dim=1).mean()
+            assert similarity.cka[i, j] == pytest.approx(direct_cka(states[i], states[j]), abs=1e-10)
+            cosine = torch.nn.functional.cosine_similarity(states[i], states[j], dim=1).mean()
             assert similarity.cosine[i, j] == pytest.approx(float(cosine), abs=1e-12)
     assert 0.05 < similarity.cka[A1, B1] < 0.9
 
@@ -77,32 +77,32 @@ def test_with_little_memory_one_pair_is_held() -> None:
 
 
 def test_cka_sees_neither_rotation_nor_scale_and_cosine_does() -> None:
-    whole = streams()
+    states = streams()
     rotation, _ = torch.linalg.qr(normal(WIDTH, WIDTH, seed=2))
-    whole[B0] = 3 * whole[A1] @ rotation + normal(1, WIDTH, seed=3)
-    whole[B1] = 5 * whole[A2]
-    similarity = measure_similarity_of(whole)
+    states[B0] = 3 * states[A1] @ rotation + normal(1, WIDTH, seed=3)
+    states[B1] = 5 * states[A2]
+    similarity = measure_similarity_of(states)
     assert similarity.cka[A1, B0] == pytest.approx(1, abs=1e-12)
     assert similarity.cosine[A1, B0] < 0.9
     assert similarity.cka[A2, B1] == pytest.approx(1, abs=1e-12)
     assert similarity.cosine[A2, B1] == pytest.approx(1, abs=1e-12)
-    stretched = whole.clone()
-    stretched[B0] = whole[A1] @ torch.diag(torch.arange(1.0, WIDTH + 1, dtype=torch.float64))
+    stretched = states.clone()
+    stretched[B0] = states[A1] @ torch.diag(torch.arange(1.0, WIDTH + 1, dtype=torch.float64))
     assert measure_similarity_of(stretched).cka[A1, B0] < 0.99, "another map than a rotation is seen"
     assert np.diag(similarity.cka) == pytest.approx(np.ones(5), abs=1e-12)
     assert np.diag(similarity.cosine) == pytest.approx(np.ones(5), abs=1e-12)
 
 
 def test_streams_of_large_means_keep_their_digits() -> None:
-    whole = streams()
-    shifted = whole + 1e5 * normal(5, 1, WIDTH, seed=4)
-    assert measure_similarity_of(shifted).cka == pytest.approx(measure_similarity_of(whole).cka, abs=1e-8)
+    states = streams()
+    shifted = states + 1e5 * normal(5, 1, WIDTH, seed=4)
+    assert measure_similarity_of(shifted).cka == pytest.approx(measure_similarity_of(states).cka, abs=1e-8)
 
 
 def test_a_jump_compares_output_and_next_input() -> None:
-    whole = streams()
-    whole[B0] = -whole[A1]
-    similarity = measure_similarity_of(whole)
+    states = streams()
+    states[B0] = -states[A1]
+    similarity = measure_similarity_of(states)
     jump_values = jumps(similarity)
     assert len(jump_values) == 9
     assert all(0 <= each <= 1 for each in jump_values.values())
@@ -131,24 +131,24 @@ def test_a_path_is_as_plausible_as_its_jumps_and_its_ends() -> None:
 
 
 def test_a_constant_stream_has_no_similarity_and_no_plausibility() -> None:
-    whole = streams()
-    whole[B0] = 0
-    similarity = measure_similarity_of(whole)
+    states = streams()
+    states[B0] = 0
+    similarity = measure_similarity_of(states)
     assert np.isnan(similarity.cka[A1, B0])
     assert np.isnan(similarity.cosine[A1, B0])
     assert jumps(similarity, "cka")[("a", 0), ("b", 0)] == jumps(similarity)[("a", 0), ("b", 0)] == 0
     assert nearest(similarity, ("a", 0), 9)[-1] == ("b", 0)
-    whole[B0] = 0.1
-    assert np.isnan(measure_similarity_of(whole).cka[A1, B0])
-    assert not np.isnan(measure_similarity_of(whole).cosine[A1, B0])
+    states[B0] = 0.1
+    assert np.isnan(measure_similarity_of(states).cka[A1, B0])
+    assert not np.isnan(measure_similarity_of(states).cosine[A1, B0])
 
 
 def test_an_unmeasurable_pair_is_an_error() -> None:
     with pytest.raises(KingyoError, match="received 1"):
         measure_similarity_of(streams()[:, :1])
-    whole = streams()
-    whole[A1, 3, 2] = float("nan")
+    states = streams()
+    states[A1, 3, 2] = float("nan")
     with pytest.raises(KingyoError, match="expected finite streams"):
-        measure_similarity_of(whole)
+        measure_similarity_of(states)
     with pytest.raises(ValueError, match="received 3 of a"):
         measure_similarity_of(streams()).place("a", 3)

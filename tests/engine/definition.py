@@ -65,10 +65,10 @@ def _slice(slices: list[Yaml], tensor: str, layer: int | None) -> tuple[Yaml, in
     raise AssertionError("no such layer")
 
 
-def _speaks(said: Any, tensor: str) -> Any:
-    if isinstance(said, list) and said and isinstance(said[0], dict):
-        for entry in said:
+def _speaks(message: Any, tensor: str) -> Any:
+    if isinstance(message, list) and message and isinstance(message[0], dict):
+        for entry in message:
             if entry.get("filter") in (None, "*") or entry["filter"] in tensor:
                 return entry["value"]
         return None
-    return said
+    return message

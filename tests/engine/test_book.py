@@ -153,9 +153,9 @@ def test_many_recipes_are_planned_at_once(models: Path) -> None:
         f"{{model: {'en' if not i else f'm{i - 1}'}}}]\n"
         for i in range(24)
     ]
-    whole = "\n---\n".join(f"{each}parameters: {{weight: 0.5}}" for each in documents)
+    text = "\n---\n".join(f"{each}parameters: {{weight: 0.5}}" for each in documents)
     file = models / "many.yaml"
-    file.write_text(whole)
+    file.write_text(text)
     result = plan_book(load_recipes(file), models)
     assert len(result) == 41
     assert (

@@ -91,9 +91,9 @@ def test_result_does_not_depend_on_process_or_thread_count(folder: Path, tmp_pat
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "3"})
     for method in METHODS.names():
         theirs = load_file(tmp_path / method / "model.safetensors")
-        ours = plan(recipe(method), open_sources(recipe(method), models))
-        for job in ours.jobs:
-            assert torch.equal(compute(job, ours.sources.read), theirs[job.name]), f"{method}: {job.name}"
+        planned = plan(recipe(method), open_sources(recipe(method), models))
+        for job in planned.jobs:
+            assert torch.equal(compute(job, planned.sources.read), theirs[job.name]), f"{method}: {job.name}"
 
 
 def test_a_single_source_is_unchanged(folder: Path) -> None:
@@ -260,8 +260,8 @@ def test_a_method_from_a_user_file(folder: Path, tmp_path: Path) -> None:
         plan(recipe("ties", merge_method="mine.py:MINE"), opened)
     mine = plan(recipe("ties", merge_method="mine.py:MINE"), Sources(opened, tmp_path))
     theirs = plan(recipe("ties"), opened)
-    ours = [compute(job, opened.read) for job in mine.jobs]
-    assert all(torch.equal(a, compute(job, opened.read)) for a, job in zip(ours, theirs.jobs, strict=True))
+    tensors = [compute(job, opened.read) for job in mine.jobs]
+    assert all(torch.equal(a, compute(job, opened.read)) for a, job in zip(tensors, theirs.jobs, strict=True))
 
 
 def test_models_with_different_shapes(folder: Path, tmp_path: Path) -> None:
@@ -331,10 +331,10 @@ def test_no_method_hides_nonfinite_weights(
     tensors = load_file(tmp_path / name / "model.safetensors")
     tensors["model.norm.weight"][:2] = bad
     save_file(tensors, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
-    known = {each.name for each in METHODS.get(method).params}
+    accepted = {each.name for each in METHODS.get(method).params}
     for rescale in (True, False):
         parameters = {"density": 0.05, "rescale": rescale, "weight": 1.0, "t": 0.5}
-        spec = recipe(method, parameters={key: value for key, value in parameters.items() if key in known})
+        spec = recipe(method, parameters={key: value for key, value in parameters.items() if key in accepted})
         planned = plan(spec, open_sources(spec, tmp_path))
         live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
         with pytest.raises(KingyoError, match=rf"{name}: model\.norm\.weight: expected finite weights"):

@@ -70,10 +70,10 @@ def test_one_slice_of_all_layers_is_the_full_model(tmp_path: Path, kind: str) ->
         FAMILIES[kind](tmp_path / name, seed=i, layers=3)
     parameters = {"weight": [0.2, 0.9], "normalize": False}
     models = [{"model": "one"}, {"model": "two"}]
-    whole = Recipe.from_dict({"merge_method": "linear", "models": models, "parameters": parameters})
+    full = Recipe.from_dict({"merge_method": "linear", "models": models, "parameters": parameters})
     sliced = recipe("linear", piece(("one", 0, 3), ("two", 0, 3)), parameters=parameters)
-    opened = open_sources(whole, tmp_path)
-    one, other = plan(whole, opened), plan(sliced, opened)
+    opened = open_sources(full, tmp_path)
+    one, other = plan(full, opened), plan(sliced, opened)
     assert {job.name for job in one.jobs} == {job.name for job in other.jobs}
     theirs = {job.name: compute(job, opened.read) for job in other.jobs}
     for job in one.jobs:

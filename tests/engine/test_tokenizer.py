@@ -54,7 +54,7 @@ def test_a_union_has_the_words_of_both(folder: Path, tmp_path: Path) -> None:
     assert set(union) == set(theirs["one"][0]) | set(theirs["two"][0])
     for tensor in (EMBEDDING, HEAD):
         for word, row in union.items():
-            rows = [held[tensor][ids[word]] for ids, held in theirs.values() if word in ids]
+            rows = [tensors[tensor][ids[word]] for ids, tensors in theirs.values() if word in ids]
             assert torch.allclose(merged[tensor][row], torch.stack(rows).mean(0), atol=1e-6), word
     assert json.loads((out / "config.json").read_text())["vocab_size"] == len(union) == len(merged[HEAD])
     model, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)

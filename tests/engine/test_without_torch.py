@@ -157,13 +157,13 @@ def test_torch_computes_where_nothing_compiles(
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"), [("1", 1), ("3,2", 3), ("0", None), ("many", None), ("", None), (None, None)]
+    ("message", "expected"), [("1", 1), ("3,2", 3), ("0", None), ("many", None), ("", None), (None, None)]
 )
-def test_threads_without_torch(told: str | None, expected: int | None) -> None:
+def test_threads_without_torch(message: str | None, expected: int | None) -> None:
     code = (
         "from kingyo.kernels.threads import n_threads; import sys; print(n_threads(), 'torch' in sys.modules)"
     )
-    variables = {} if told is None else {"OMP_NUM_THREADS": told}
+    variables = {} if message is None else {"OMP_NUM_THREADS": message}
     env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | variables
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(expected or len(os.sched_getaffinity(0))), "False"]

@@ -32,11 +32,11 @@ def test_the_budget_is_kept_and_all_workers_work(tmp_path: Path, strategy: str) 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_one_worker_gives_the_same_result_after_any_stop(tmp_path: Path, strategy: str) -> None:
-    whole = Model()
+    model = Model()
     with begun(tmp_path / "whole") as store:
-        journey(store, LocalRunner(whole), strategy=strategy, is_asynchronous=True).run()
+        journey(store, LocalRunner(model), strategy=strategy, is_asynchronous=True).run()
         expected = facts(store)
-    for stop_after in range(2, whole.asked.total(), 11):
+    for stop_after in range(2, model.asked.total(), 11):
         with begun(tmp_path / f"{stop_after}") as store, pytest.raises(KeyboardInterrupt):
             journey(store, Model(stop_after=stop_after), strategy=strategy, is_asynchronous=True).run()
         with RunStore.open(tmp_path / f"{stop_after}") as store:

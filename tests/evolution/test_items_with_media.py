@@ -79,21 +79,21 @@ def test_a_run_keeps_its_images_and_resumes_and_exports_without_the_data(world: 
 def test_a_run_stores_the_versions_of_the_libraries_of_its_kind(world: Path) -> None:
     run = begun(world)
     with RunStore.open(run) as store:
-        whole = cast("dict[str, str]", store.fact("versions"))
-        assert whole["tokenizers"] == version("tokenizers")
+        versions = cast("dict[str, str]", store.fact("versions"))
+        assert versions["tokenizers"] == version("tokenizers")
         journey_of(Run.stored(store), lambda event: None).run()
-        store.set_fact("versions", {name: each for name, each in whole.items() if name != "tokenizers"})
+        store.set_fact("versions", {name: each for name, each in versions.items() if name != "tokenizers"})
         require_unchanged(store)  # a kingyo that did not store it began the run
         journey_of(Run.stored(store), lambda event: None).run()
-        assert store.fact("versions") == whole
-        store.set_fact("versions", {**whole, "tokenizers": "0.1"})
+        assert store.fact("versions") == versions
+        store.set_fact("versions", {**versions, "tokenizers": "0.1"})
         with pytest.raises(KingyoError, match=r"^tokenizers: .*tokenizers 0\.1; received tokenizers"):
             journey_of(Run.stored(store), lambda event: None)
 
 
 def assert_that_drawn_images_are_kept(store: RunStore) -> None:
     """Of baselines on all splits, of others on validation and test: not of every candidate of a search."""
-    seen: dict[tuple[str, str], int] = Counter()
+    counts: dict[tuple[str, str], int] = Counter()
     for trial in store.trials():
         for split in SPLITS:
             evaluation = store.evaluation(trial.id, split)
@@ -103,8 +103,10 @@ def assert_that_drawn_images_are_kept(store: RunStore) -> None:
                 if each.media is not None:
                     assert each.media.path == store.folder / "media" / each.media.name
                     assert each.media.read() == f"a picture of {each.answer}".encode()
-                seen[trial.search, split] += 1
-    assert {("baselines", "fit"), ("baselines", "test"), ("main", "fit"), ("main", "validation")} <= set(seen)
+                counts[trial.search, split] += 1
+    assert {("baselines", "fit"), ("baselines", "test"), ("main", "fit"), ("main", "validation")} <= set(
+        counts
+    )
 
 
 def lose(file: Path) -> None:

@@ -112,11 +112,11 @@ def test_outcomes_have_an_objective_per_task_and_a_weighted_mean(
 
 @pytest.mark.parametrize("items", [None, 6])
 def test_killed_anywhere_it_ends_the_same(tmp_path: Path, items: int | None) -> None:
-    whole = Model()
+    model = Model()
     with begun(tmp_path / "whole") as store:
-        journey(store, whole, items=items).run()
+        journey(store, model, items=items).run()
         expected = stored_search(store)
-    for stop_after in range(1, whole.asked.total(), 60):
+    for stop_after in range(1, model.asked.total(), 60):
         folder = tmp_path / f"stopped-{stop_after}"
         with begun(folder) as store, pytest.raises(KeyboardInterrupt):
             journey(store, Model(stop_after), items=items).run()

@@ -56,11 +56,11 @@ def test_twins_of_one_generation_are_not_run_twice(tmp_path: Path, broken: str |
 
 
 def test_interrupted_with_several_in_flight_it_ends_the_same(tmp_path: Path) -> None:
-    whole = Model()
+    model = Model()
     with begun(tmp_path / "whole") as store:
-        journey(store, LocalRunner(whole)).run()
+        journey(store, LocalRunner(model)).run()
         expected = facts(store)
-    for stop_after in range(0, whole.asked.total(), 9):
+    for stop_after in range(0, model.asked.total(), 9):
         with begun(tmp_path / f"{stop_after}") as store, pytest.raises(KeyboardInterrupt):
             journey(store, Shuffled(Model(stop_after=stop_after), stop_after)).run()
         with RunStore.open(tmp_path / f"{stop_after}") as store:

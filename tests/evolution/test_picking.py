@@ -89,9 +89,9 @@ def test_fit_and_validation_pick_together_by_their_items(
     with begun(tmp_path / "run") as store:
         run(store, model, strategy, rule)
         met = {each.trial: each.n for each in store.summaries("fit")}
-        whole = [each for each in store.summaries("validation") if each.search == MAIN]
-        assert [each.n for each in whole] == [20, 20, 20]
-        assert min(met[each.trial] for each in whole) == least
+        full_scores = [each for each in store.summaries("validation") if each.search == MAIN]
+        assert [each.n for each in full_scores] == [20, 20, 20]
+        assert min(met[each.trial] for each in full_scores) == least
         assert winner_of(store).asked.genome == wins
 
 
@@ -113,8 +113,8 @@ def test_the_deciding_score_is_reported(tmp_path: Path) -> None:
     assert {each.trial: each.together for each in summary.finalists} == pytest.approx(
         dict(enumerate(together.values()))
     )
-    how = "the search's estimate on fit and the score on validation, together 54.0 %"
-    message = f"Picked from 3 by {how}; the next is trial 0, 53.6 %."
+    method = "the search's estimate on fit and the score on validation, together 54.0 %"
+    message = f"Picked from 3 by {method}; the next is trial 0, 53.6 %."
     assert how_picked(summary) == message
     json = summary.to_json()["finalists"]
     assert isinstance(json, list) and json[0]["validation"] == 0.5
@@ -200,7 +200,7 @@ FAR, CLOSE = "0" * 2 + "1" * 13 + "0" * 5, "0" * 4 + "1" * 13 + "0" * 3
 
 
 @pytest.mark.parametrize(
-    ("bred", "best", "said"),
+    ("bred", "best", "message"),
     [
         pytest.param(bits(12), "main", "", id="ahead by 2/28, more than 0.0496"),
         pytest.param(
@@ -227,7 +227,7 @@ FAR, CLOSE = "0" * 2 + "1" * 13 + "0" * 5, "0" * 4 + "1" * 13 + "0" * 3
     ],
 )
 def test_the_best_baseline_is_the_best_unless_bred_is_ahead(
-    tmp_path: Path, bred: str, best: str, said: str
+    tmp_path: Path, bred: str, best: str, message: str
 ) -> None:
     """The uniform merge has the first ten of 20 right, and both none of 8 of fit. Gained and lost: k and m.
 
@@ -243,7 +243,7 @@ def test_the_best_baseline_is_the_best_unless_bred_is_ahead(
     if sentence:
         assert sentence.startswith("The best model of this run is the uniform merge (validation 50.0 % [")
         assert f"], n = 20; the bred model {score:.1f} % [" in sentence
-        assert sentence.endswith(f"]{said}).")
+        assert sentence.endswith(f"]{message}).")
 
 
 def test_a_control_that_is_better_than_bred_must_be_ahead_of_the_baseline_too(tmp_path: Path) -> None:

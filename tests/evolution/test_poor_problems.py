@@ -112,16 +112,16 @@ def test_a_budget_smaller_than_a_population(tmp_path: Path, strategy: str, candi
 @pytest.mark.parametrize("strategy", NAMES)
 def test_all_candidates_fail(tmp_path: Path, strategy: str) -> None:
     elsewhere = {"a": weights(2, 0), "b": weights(0, 2), "uniform": weights(1.5, 1.5)}
-    known = {recipe.hash for recipe in elsewhere.values()}
+    elsewhere_hashes = {recipe.hash for recipe in elsewhere.values()}
 
     def half(recipe: Recipe, _: str) -> float:
-        if recipe.hash not in known:
+        if recipe.hash not in elsewhere_hashes:
             raise ValueError("broken")
         return 0.5
 
     with begun(tmp_path / "run", 5) as store:
-        whole = replace(journey(store, scored(half), strategy, 25), baselines=elsewhere)
+        search_run = replace(journey(store, scored(half), strategy, 25), baselines=elsewhere)
         with pytest.raises(KingyoError, match=r"at least one trial that succeeds; received .*broken"):
-            whole.run()
+            search_run.run()
         assert store.winner(MAIN) is None
         assert summarize(store).winner is None

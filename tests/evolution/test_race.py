@@ -80,10 +80,10 @@ def test_tasks_count_by_their_weights() -> None:
 
 def test_a_finalist_with_all_items_stays() -> None:
     one = race(20, 2)
-    whole = dict.fromkeys(one.order, 0.0)
+    complete = dict.fromkeys(one.order, 0.0)
     ahead = dict.fromkeys(one.order[:10], 1.0)
-    assert one.still_in({0: whole, 1: ahead}, 10) == [0, 1]
-    assert one.still_in({0: dict(list(whole.items())[:10]), 1: ahead}, 10) == [1]
+    assert one.still_in({0: complete, 1: ahead}, 10) == [0, 1]
+    assert one.still_in({0: dict(list(complete.items())[:10]), 1: ahead}, 10) == [1]
 
 
 def simulated(

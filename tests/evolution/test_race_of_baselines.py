@@ -89,8 +89,8 @@ def test_a_baseline_that_is_clearly_behind_meets_some_of_validation(tmp_path: Pa
 
 def test_a_stopped_race_of_baselines_resumes(tmp_path: Path) -> None:
     """Stopped before each step in turn, the same scores are made, each once."""
-    whole = Model()
-    with run(tmp_path / "whole", whole) as store:
+    model = Model()
+    with run(tmp_path / "whole", model) as store:
         expected = [(each.trial, each.n, each.mean) for each in store.summaries("validation")]
     calls = 0
     for calls in range(1, 100):
@@ -106,5 +106,5 @@ def test_a_stopped_race_of_baselines_resumes(tmp_path: Path) -> None:
         with run(folder, second) as store:
             summary = [(each.trial, each.n, each.mean) for each in store.summaries("validation")]
         assert summary == expected
-        assert first.asked + second.asked == whole.asked
+        assert first.asked + second.asked == model.asked
     assert calls > 12

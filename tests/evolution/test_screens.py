@@ -45,11 +45,11 @@ def no_failures(recipe: Recipe, before: int) -> bool:
 
 
 def ends_the_same(folder: Path, strategy: str, rule: str, fails: Fails, *, every: int) -> None:
-    whole = Model(fails)
+    model = Model(fails)
     with begun(folder / "whole") as store:
-        journey(store, whole, strategy, rule).run()
+        journey(store, model, strategy, rule).run()
         expected = facts(store)
-    for stop_after in range(every // 2, len(whole.asked), every):
+    for stop_after in range(every // 2, len(model.asked), every):
         first = Model(fails, stop_after=stop_after)
         with begun(folder / f"stopped-{stop_after}") as store, pytest.raises(KeyboardInterrupt):
             journey(store, first, strategy, rule).run()
@@ -57,8 +57,8 @@ def ends_the_same(folder: Path, strategy: str, rule: str, fails: Fails, *, every
         with RunStore.open(folder / f"stopped-{stop_after}") as store:
             journey(store, second, strategy, rule).run()
             assert facts(store) == expected
-        assert second.calls == whole.calls
-        assert second.scored == whole.scored
+        assert second.calls == model.calls
+        assert second.scored == model.scored
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -141,8 +141,8 @@ def test_baselines_are_scored_on_four_times_the_items_of_a_candidate(
     tmp_path: Path, screen: ScreenSettings, n: int
 ) -> None:
     with begun(tmp_path / "run") as store:
-        whole = journey(store, Model(), "ga", "some")
-        replace(whole, searches=[replace(each, screen=screen) for each in whole.searches]).run()
+        search_run = journey(store, Model(), "ga", "some")
+        replace(search_run, searches=[replace(each, screen=screen) for each in search_run.searches]).run()
         rows = [each for each in store.summaries("fit") if each.search == BASELINES]
         assert [each.n for each in rows] == [n] * 3
         assert len({tuple(row) for row in store.scores(BASELINES, "fit").values()}) == 1

@@ -70,11 +70,11 @@ def test_without_reuse_every_trial_is_scored(tmp_path: Path, is_asynchronous: bo
 
 @pytest.mark.parametrize("strategy", ["ga", "cma-es"])
 def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, strategy: str) -> None:
-    whole = Model()
+    model = Model()
     with begun(tmp_path / "whole") as store:
-        journey(store, whole, strategy=strategy).run()
+        journey(store, model, strategy=strategy).run()
         expected = facts(store)
-    for stop_after in range(0, whole.asked.total(), 3):
+    for stop_after in range(0, model.asked.total(), 3):
         folder = tmp_path / f"stopped-{stop_after}"
         first, second = Model(stop_after=stop_after), Model()
         with begun(folder) as store, pytest.raises(KeyboardInterrupt):
@@ -82,7 +82,7 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, strategy: str) ->
         with RunStore.open(folder) as store:
             journey(store, second, strategy=strategy).run()
             assert facts(store) == expected
-        assert first.asked + second.asked == whole.asked
+        assert first.asked + second.asked == model.asked
 
 
 def test_a_search_continues_after_failures(tmp_path: Path) -> None:
@@ -121,9 +121,11 @@ def test_a_control_that_only_fails_does_not_lose_the_run(tmp_path: Path) -> None
             return weights(genome[0] + 10, genome[1])
 
     with begun(tmp_path / "run") as store:
-        whole = journey(store, Model(fails=lambda recipe: float(recipe.sources[0].parameters["weight"]) > 5))  # type: ignore[arg-type]
-        main, control = whole.searches
-        Journey(**{**vars(whole), "searches": [main, replace(control, space=Elsewhere())]}).run()
+        search_run = journey(
+            store, Model(fails=lambda recipe: float(recipe.sources[0].parameters["weight"]) > 5)
+        )  # type: ignore[arg-type]
+        main, control = search_run.searches
+        Journey(**{**vars(search_run), "searches": [main, replace(control, space=Elsewhere())]}).run()
         assert store.status() == "finished"
         assert store.winner("random") is None
         assert store.winner(MAIN) is not None
@@ -161,14 +163,14 @@ def test_a_limit_of_time_counts_evaluation(tmp_path: Path) -> None:
 
 def test_a_search_that_has_converged_ends(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
-        whole = journey(store, Model())
+        search_run = journey(store, Model())
         main = Search(
             name=MAIN,
             space=Corners(),
             strategy=build("random", AXES, 3, {}),
             limits=Limits(item_evaluations=10_000),
         )
-        Journey(**{**vars(whole), "searches": [main]}).run()
+        Journey(**{**vars(search_run), "searches": [main]}).run()
         assert store.item_evaluations() <= 8 * 7 + 5 * 7 + 6 * 7
         assert store.status() == "finished"
 

@@ -122,11 +122,11 @@ def test_all_validation_items_are_scored_and_no_finalist_is_dropped(tmp_path: Pa
 
 @pytest.mark.parametrize("is_asynchronous", [False, True])
 def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, is_asynchronous: bool) -> None:
-    whole = Model()
+    model = Model()
     with begun(tmp_path / "whole") as store:
-        by_measure(store, whole, is_asynchronous=is_asynchronous).run()
+        by_measure(store, model, is_asynchronous=is_asynchronous).run()
         expected = (*facts(store), store.fact("verdict"), store.fact("set measures"))
-    for stop_after in range(0, whole.asked.total(), 7):
+    for stop_after in range(0, model.asked.total(), 7):
         first, second = Model(stop_after=stop_after), Model()
         folder = tmp_path / f"stopped-{stop_after}"
         with begun(folder) as store, pytest.raises(KeyboardInterrupt):
@@ -134,7 +134,7 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, is_asynchronous: 
         with RunStore.open(folder) as store:
             by_measure(store, second, is_asynchronous=is_asynchronous).run()
             assert (*facts(store), store.fact("verdict"), store.fact("set measures")) == expected
-        assert first.asked + second.asked == whole.asked
+        assert first.asked + second.asked == model.asked
 
 
 def test_a_candidate_without_a_value_fails_and_the_search_continues(tmp_path: Path) -> None:

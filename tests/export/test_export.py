@@ -194,10 +194,10 @@ def test_absolute_paths_in_a_run_yaml_are_not_published(tmp_path: Path) -> None:
     world = tmp_path / "home" / "somebody"
     world.mkdir(parents=True)
     make_world(world)
-    whole = {name: str(world / name) for name in ("ja", "math")}
+    absolute_paths = {name: str(world / name) for name in ("ja", "math")}
     grader = f"{world}/graders/mine.py:near"
     task = {**config_of(world)["task"], "grader": grader}  # type: ignore[dict-item]
-    with RunStore.read(make_run(world, base=str(world / "base"), sources=whole, task=task)) as store:
+    with RunStore.read(make_run(world, base=str(world / "base"), sources=absolute_paths, task=task)) as store:
         out = export(store, world / "out")
     assert names_of_the_machine(out, world) == []
     recipe = load_recipe(out / "recipe.yaml")

@@ -97,10 +97,10 @@ def test_settings() -> None:
         parse_settings(Settings, {"sigma": "wide"}, "search")
 
 
-@pytest.mark.parametrize(("key", "wanted"), [("population", "a whole number"), ("sigma", "a number")])
+@pytest.mark.parametrize(("key", "expected"), [("population", "a whole number"), ("sigma", "a number")])
 @pytest.mark.parametrize("value", [True, False])
-def test_true_and_false_are_no_numbers(key: str, wanted: str, value: bool) -> None:
-    with pytest.raises(KingyoError, match=f"search: {key}: expected {wanted}; received {value}"):
+def test_true_and_false_are_no_numbers(key: str, expected: str, value: bool) -> None:
+    with pytest.raises(KingyoError, match=f"search: {key}: expected {expected}; received {value}"):
         parse_settings(Settings, {key: value}, "search")
     assert parse_settings(Settings, {"elitist": value}, "search").elitist is value
 

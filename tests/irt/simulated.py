@@ -23,8 +23,8 @@ class Truth:
 
     def with_gaps(self, share: float, seed: int) -> Matrix:
         """Return the answers, of which this share was asked for, each by chance."""
-        asked = np.random.default_rng(seed).random(self.answers.shape) < share
-        return np.where(asked, self.answers, np.nan)
+        mask = np.random.default_rng(seed).random(self.answers.shape) < share
+        return np.where(mask, self.answers, np.nan)
 
     def in_generations(self, size: int, items: int, seed: int) -> Matrix:
         """Return the answers as a screen asks for them: a generation meets the same few items."""

@@ -39,8 +39,8 @@ def observed(points: Matrix, ability: Matrix, n_items: int, share: float, seed: 
 
 def tiny() -> ObservedPoints:
     points = np.array([[0.1, 0.2], [0.5, 0.5], [0.55, 0.45], [0.9, 0.1]])
-    known = observed(points, np.array([-1.0, 1.0, 1.0, 2.0]), 6, 0.8, seed=1)
-    return replace(known, failures=np.array([0.0, 0.0, 0.0, 4.0]))
+    observations = observed(points, np.array([-1.0, 1.0, 1.0, 2.0]), 6, 0.8, seed=1)
+    return replace(observations, failures=np.array([0.0, 0.0, 0.0, 4.0]))
 
 
 def gradient_ascent(known: ObservedPoints, prior: Prior) -> Matrix:
@@ -56,9 +56,9 @@ def gradient_ascent(known: ObservedPoints, prior: Prior) -> Matrix:
 
 
 def test_the_posterior_is_highest_where_gradient_ascent_ends() -> None:
-    known = tiny()
-    posterior = fit_posterior(known, first_prior(weights(2), 6), learn_shape=False)
-    f = gradient_ascent(known, posterior.prior)
+    observations = tiny()
+    posterior = fit_posterior(observations, first_prior(weights(2), 6), learn_shape=False)
+    f = gradient_ascent(observations, posterior.prior)
     np.testing.assert_allclose(posterior.ability, posterior.prior.mean + f, atol=1e-3)
 
 
@@ -67,16 +67,16 @@ def test_difficulties_and_mean_are_where_the_posterior_is_highest() -> None:
 
     (By more than 0.005: difficulties are centred after each step, not by a constraint.)
     """
-    known = tiny()
-    posterior = fit_posterior(known, first_prior(weights(2), 6), learn_shape=False)
+    observations = tiny()
+    posterior = fit_posterior(observations, first_prior(weights(2), 6), learn_shape=False)
     for _ in range(20):  # in turn with f, until nothing changes
-        posterior = fit_posterior(known, posterior.prior, learn_shape=False)
+        posterior = fit_posterior(observations, posterior.prior, learn_shape=False)
     f = posterior.ability - posterior.prior.mean
 
     def likely(mean: float, difficulty: Matrix) -> float:
         logit = mean + f[:, None] - difficulty[None, :]
-        terms = np.where(known.scores > 0.5, -np.logaddexp(0, -logit), -np.logaddexp(0, logit))
-        return float((terms * known.seen).sum() - (difficulty**2).sum() / 8 - mean**2 / 18)
+        terms = np.where(observations.scores > 0.5, -np.logaddexp(0, -logit), -np.logaddexp(0, logit))
+        return float((terms * observations.seen).sum() - (difficulty**2).sum() / 8 - mean**2 / 18)
 
     prior = posterior.prior
     best = likely(prior.mean, prior.difficulty)
@@ -90,9 +90,9 @@ def test_difficulties_and_mean_are_where_the_posterior_is_highest() -> None:
 
 
 def test_it_reproduces_observations_at_known_points() -> None:
-    known = tiny()
-    posterior = fit_posterior(known, first_prior(weights(2), 6), learn_shape=True)
-    np.testing.assert_allclose(posterior.predict(known.points), posterior.ability, atol=1e-3)
+    observations = tiny()
+    posterior = fit_posterior(observations, first_prior(weights(2), 6), learn_shape=True)
+    np.testing.assert_allclose(posterior.predict(observations.points), posterior.ability, atol=1e-3)
 
 
 def test_far_from_all_points_it_predicts_the_mean() -> None:
@@ -111,30 +111,32 @@ def laplace_covariance(known: ObservedPoints, posterior: Posterior, points: Matr
 
 
 def test_draws_have_the_mean_and_covariance_of_the_posterior() -> None:
-    known = tiny()
-    posterior = fit_posterior(known, first_prior(weights(2), 6), learn_shape=True)
+    observations = tiny()
+    posterior = fit_posterior(observations, first_prior(weights(2), 6), learn_shape=True)
     points = np.array([[0.1, 0.2], [0.5, 0.52], [0.3, 0.9]])
-    drawn = posterior.draw(points, 40_000, np.random.default_rng(0))
-    covariance = laplace_covariance(known, posterior, points)
-    error = np.sqrt(np.diag(covariance) / len(drawn))
-    assert (np.abs(drawn.mean(axis=0) - posterior.predict(points)) < 5 * error).all()
-    np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.03 * posterior.prior.variance)
+    draws = posterior.draw(points, 40_000, np.random.default_rng(0))
+    covariance = laplace_covariance(observations, posterior, points)
+    error = np.sqrt(np.diag(covariance) / len(draws))
+    assert (np.abs(draws.mean(axis=0) - posterior.predict(points)) < 5 * error).all()
+    np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.03 * posterior.prior.variance)
     again = posterior.draw(points, 40_000, np.random.default_rng(0))
-    np.testing.assert_array_equal(drawn, again)
+    np.testing.assert_array_equal(draws, again)
 
 
 def test_values_in_gaps_are_ignored() -> None:
-    known = tiny()
-    other = replace(known, scores=np.where(known.seen > 0, known.scores, 0.37))
-    one, two = (fit_posterior(each, first_prior(weights(2), 6), learn_shape=True) for each in (known, other))
+    observations = tiny()
+    other = replace(observations, scores=np.where(observations.seen > 0, observations.scores, 0.37))
+    one, two = (
+        fit_posterior(each, first_prior(weights(2), 6), learn_shape=True) for each in (observations, other)
+    )
     np.testing.assert_array_equal(one.ability, two.ability)
 
 
 def test_a_crash_makes_a_point_and_its_neighbours_less_able() -> None:
-    known = replace(tiny(), failures=np.zeros(4))
-    crashed = replace(known, failures=np.array([0.0, 4.0, 0.0, 0.0]))
+    observations = replace(tiny(), failures=np.zeros(4))
+    crashed = replace(observations, failures=np.array([0.0, 4.0, 0.0, 0.0]))
     one, two = (
-        fit_posterior(each, first_prior(weights(2), 6), learn_shape=False) for each in (known, crashed)
+        fit_posterior(each, first_prior(weights(2), 6), learn_shape=False) for each in (observations, crashed)
     )
     assert (two.ability - one.ability)[1] < -0.2
     assert (two.ability - one.ability)[2] < -0.1
@@ -143,10 +145,10 @@ def test_a_crash_makes_a_point_and_its_neighbours_less_able() -> None:
 def test_an_axis_that_does_not_matter_gets_a_long_length() -> None:
     rng = np.random.default_rng(2)
     points = rng.random((70, 3))
-    known = observed(points, 3 * np.sin(6 * points[:, 0]), 40, 0.5, seed=3)
-    posterior = fit_posterior(known, first_prior(weights(3), 40), learn_shape=True)
+    observations = observed(points, 3 * np.sin(6 * points[:, 0]), 40, 0.5, seed=3)
+    posterior = fit_posterior(observations, first_prior(weights(3), 40), learn_shape=True)
     for _ in range(2):
-        posterior = fit_posterior(known, posterior.prior, learn_shape=True)
+        posterior = fit_posterior(observations, posterior.prior, learn_shape=True)
     matters, *others = posterior.prior.lengths
     assert min(others) > 2.5 * matters
     grid = np.stack([np.linspace(0, 1, 30), np.full(30, 0.5), np.full(30, 0.5)], axis=1)
@@ -155,18 +157,18 @@ def test_an_axis_that_does_not_matter_gets_a_long_length() -> None:
 
 def test_learning_the_shape_raises_the_evidence() -> None:
     points = np.random.default_rng(4).random((40, 2))
-    known = observed(points, 8 * (points[:, 0] - 0.5), 30, 0.4, seed=5)
-    before = fit_posterior(known, first_prior(weights(2), 30), learn_shape=False)
-    after = fit_posterior(known, first_prior(weights(2), 30), learn_shape=True)
+    observations = observed(points, 8 * (points[:, 0] - 0.5), 30, 0.4, seed=5)
+    before = fit_posterior(observations, first_prior(weights(2), 30), learn_shape=False)
+    after = fit_posterior(observations, first_prior(weights(2), 30), learn_shape=True)
     assert after.evidence > before.evidence
 
 
 def test_the_evidence_is_that_of_numerical_integration() -> None:
     """One point and one item: log ∫ p(y | f) N(f; 0, v) df, Laplace's within some hundredths."""
-    known = ObservedPoints(
+    observations = ObservedPoints(
         points=np.array([[0.5]]), scores=np.ones((1, 1)), seen=np.ones((1, 1)), failures=np.zeros(1)
     )
-    posterior = fit_posterior(known, first_prior(weights(1), 1), learn_shape=False)
+    posterior = fit_posterior(observations, first_prior(weights(1), 1), learn_shape=False)
     prior = posterior.prior
     f = np.linspace(-30, 30, 200_001)
     weight = np.exp(-(f**2) / (2 * prior.variance)) / math.sqrt(2 * math.pi * prior.variance)
@@ -193,16 +195,18 @@ def test_the_evidence_is_that_of_numerical_integration() -> None:
 def test_degenerate_input_gives_finite_numbers(
     points: Matrix, scores: Matrix, seen: float, crash: float
 ) -> None:
-    known = ObservedPoints(
+    observations = ObservedPoints(
         points=points, scores=scores, seen=np.full(scores.shape, seen), failures=np.full(len(points), crash)
     )
-    posterior = fit_posterior(known, first_prior(weights(points.shape[1]), scores.shape[1]), learn_shape=True)
-    drawn = posterior.draw(points, 3, np.random.default_rng(0))
+    posterior = fit_posterior(
+        observations, first_prior(weights(points.shape[1]), scores.shape[1]), learn_shape=True
+    )
+    draws = posterior.draw(points, 3, np.random.default_rng(0))
     for each in (
         posterior.ability,
         posterior.prior.difficulty,
         posterior.predict(points),
-        drawn,
+        draws,
         posterior.evidence,
     ):
         assert np.isfinite(each).all()
@@ -212,6 +216,6 @@ def test_degenerate_input_gives_finite_numbers(
 def test_many_points_and_items_are_handled() -> None:
     points = np.random.default_rng(6).random((250, 6))
     truth = 3 - 6 * ((points - 0.4) ** 2).sum(axis=1)
-    known = observed(points, truth, 200, 0.08, seed=7)
-    posterior = fit_posterior(known, first_prior(weights(6), 200), learn_shape=False)
+    observations = observed(points, truth, 200, 0.08, seed=7)
+    posterior = fit_posterior(observations, first_prior(weights(6), 200), learn_shape=False)
     assert np.corrcoef(posterior.ability, truth)[0, 1] > 0.85

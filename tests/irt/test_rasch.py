@@ -12,9 +12,15 @@ from tests.irt.simulated import Truth, answering, simulated
 Matrix = NDArray[np.float64]
 
 
-def finite(found: Abilities, believed: list[Estimate]) -> bool:
-    numbers = [*found.ability, *found.error, *found.difficulty, *found.difficulty_error, *found.mean]
-    numbers += [found.spread, found.difficulty_spread, found.dispersion]
+def finite(finding: Abilities, believed: list[Estimate]) -> bool:
+    numbers = [
+        *finding.ability,
+        *finding.error,
+        *finding.difficulty,
+        *finding.difficulty_error,
+        *finding.mean,
+    ]
+    numbers += [finding.spread, finding.difficulty_spread, finding.dispersion]
     numbers += [number for each in believed for number in (each.score, each.error)]
     return bool(np.isfinite(numbers).all())
 
@@ -196,8 +202,8 @@ def test_partial_credit_is_estimated_better_than_by_its_mean(kind: str, most: fl
     for seed in range(8):
         scores = graded(kind, np.random.default_rng(seed), n_items)
         responses = Truth(ability=np.zeros(60), difficulty=np.zeros(n_items), answers=scores)
-        seen = responses.in_generations(6, 16, seed)
-        for each, row, met in zip(estimates(fit(seen), seen), scores, seen, strict=True):
+        incomplete = responses.in_generations(6, 16, seed)
+        for each, row, met in zip(estimates(fit(incomplete), incomplete), scores, incomplete, strict=True):
             gaps.append(each.score - row.mean())
             means.append(float(np.nanmean(met)) - row.mean())
             inside.append(abs(gaps[-1]) < 1.96 * each.error)

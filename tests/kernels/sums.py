@@ -27,9 +27,9 @@ lengths = st.sampled_from([1, 2, 15, 16, 17, 31, 33, 100, 1000, 32768, 32769, 70
 few = settings(max_examples=40, deadline=None)
 
 
-def same_bits(got: Tensor, wanted: Tensor) -> bool:
+def same_bits(got: Tensor, expected: Tensor) -> bool:
     integers = torch.int32 if got.dtype == torch.float32 else torch.int16
-    return torch.equal(got.view(integers), wanted.view(integers))
+    return torch.equal(got.view(integers), expected.view(integers))
 
 
 def make(seed: int, n: int, count: int, dtypes: list[torch.dtype]) -> tuple[list[Tensor], Tensor]:

@@ -143,9 +143,9 @@ def test_an_order_gives_every_threshold(n: int, dtype: torch.dtype, seed: int, d
     (source,), base = make(seed, n, 1, [dtype] * 2)
     count = data.draw(st.integers(1, n))
     sizes = (source.float() - base.float()).abs()
-    known = threshold_of(source, base, size_order(source, base), count)
-    assert torch.equal(known.excludes(sizes, 0), largest(source, base, count).excludes(sizes, 0))
-    assert int((~known.excludes(sizes, 0)).sum()) == count
+    threshold = threshold_of(source, base, size_order(source, base), count)
+    assert torch.equal(threshold.excludes(sizes, 0), largest(source, base, count).excludes(sizes, 0))
+    assert int((~threshold.excludes(sizes, 0)).sum()) == count
 
 
 @few

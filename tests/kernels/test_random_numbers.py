@@ -26,33 +26,33 @@ def mix(bits: int, key: tuple[int, int]) -> int:
 
 @given(keys, st.integers(0, 2**32 - 40), st.integers(0, 40))
 def test_it_is_the_documented_hash(key: tuple[int, int], start: int, count: int) -> None:
-    drawn = uniform(key, start, start + count)
+    numbers = uniform(key, start, start + count)
     hashes = [mix(i // 2 % 2**32, key) for i in range(start, start + count)]
     places = range(start, start + count)
     expected = [(bits >> 16 * (i % 2)) % 2**16 / 2**16 for i, bits in zip(places, hashes, strict=True)]
-    assert drawn.dtype == torch.float32
-    assert drawn.tolist() == expected
+    assert numbers.dtype == torch.float32
+    assert numbers.tolist() == expected
 
 
 def test_known_values() -> None:
     """Frozen: a change here changes every DARE merge of every user."""
-    drawn = uniform(key_of(42, 1, "model.embed_tokens.weight"), 0, 4)
-    assert [round(number * 2**16) for number in drawn.tolist()] == [14393, 28505, 42022, 34827]
+    numbers = uniform(key_of(42, 1, "model.embed_tokens.weight"), 0, 4)
+    assert [round(number * 2**16) for number in numbers.tolist()] == [14393, 28505, 42022, 34827]
 
 
 @given(keys)
 def test_uniform(key: tuple[int, int]) -> None:
-    drawn = uniform(key, 0, N)
-    assert float(drawn.min()) >= 0 and float(drawn.max()) < 1
-    counts = torch.histc(drawn, bins=64, min=0, max=1)
+    numbers = uniform(key, 0, N)
+    assert float(numbers.min()) >= 0 and float(numbers.max()) < 1
+    counts = torch.histc(numbers, bins=64, min=0, max=1)
     chi_square = float(((counts - N / 64) ** 2 / (N / 64)).sum())
     assert chi_square < 63 + 6.5 * math.sqrt(2 * 63), f"chi-square {chi_square:.0f} of 63 degrees of freedom"
 
 
 @given(keys, st.integers(1, 1000))
 def test_neighbours_are_independent(key: tuple[int, int], lag: int) -> None:
-    drawn = uniform(key, 0, N + lag)
-    assert abs(correlation(drawn[:N], drawn[lag:])) < 6
+    numbers = uniform(key, 0, N + lag)
+    assert abs(correlation(numbers[:N], numbers[lag:])) < 6
 
 
 @given(st.integers(0, 1000), st.integers(0, 7), st.integers(0, 7))

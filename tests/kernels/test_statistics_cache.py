@@ -45,9 +45,9 @@ def test_another_process_finds_them(tmp_path: Path, kind: type, shape: tuple[int
     stats.put("a\nb", fact)
     stats.put(f"{PASSING}limit", fact)
     stats.flush()
-    read = TensorStats(file=tmp_path / "facts.sqlite")
-    assert read_fact(read, "a\nb").dtype == fact.dtype and np.array_equal(read_fact(read, "a\nb"), fact)
-    assert read.get(f"{PASSING}limit") is None and read.get("other") is None
+    reader = TensorStats(file=tmp_path / "facts.sqlite")
+    assert read_fact(reader, "a\nb").dtype == fact.dtype and np.array_equal(read_fact(reader, "a\nb"), fact)
+    assert reader.get(f"{PASSING}limit") is None and reader.get("other") is None
 
 
 def test_large_facts_stay_in_memory(tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_damaged_rows_are_ignored(tmp_path: Path) -> None:
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("UPDATE facts SET data = ? WHERE name = 'a'", (b"short",))
         database.execute("UPDATE facts SET dtype = 'nonsense' WHERE name = 'b'")
-    read = TensorStats(file=file)
-    assert read.get("a") is None and read.get("b") is None
+    reader = TensorStats(file=file)
+    assert reader.get("a") is None and reader.get("b") is None
 
 
 def test_a_flipped_bit_is_detected(tmp_path: Path) -> None:
@@ -86,14 +86,14 @@ def test_a_flipped_bit_is_detected(tmp_path: Path) -> None:
     for name in ("a", "b"):
         stats.put(name, np.arange(500, dtype=np.float64))
     stats.flush()
-    whole, dice = (tmp_path / "written.sqlite").read_bytes(), random.Random(0)
+    content, dice = (tmp_path / "written.sqlite").read_bytes(), random.Random(0)
     for _ in range(200):
-        flipped = bytearray(whole)
-        flipped[dice.randrange(len(whole))] ^= 1 << dice.randrange(8)
+        flipped = bytearray(content)
+        flipped[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
         (tmp_path / "flipped.sqlite").write_bytes(flipped)
-        read = TensorStats(file=tmp_path / "flipped.sqlite")
+        reader = TensorStats(file=tmp_path / "flipped.sqlite")
         for name in ("a", "b"):
-            fact = read.get(name)
+            fact = reader.get(name)
             assert fact is None or np.array_equal(fact, np.arange(500, dtype=np.float64))
 
 
@@ -113,8 +113,12 @@ def test_a_missing_folder_is_ignored(tmp_path: Path) -> None:
 
 
 def test_a_container_may_have_less_than_the_machine(tmp_path: Path) -> None:
-    whole = memory_size([])
-    assert whole > 1 << 28
-    for content, expected in (("max\n", whole), ("1048576\n", 1 << 20), (f"{2**63}\n", whole)):
+    machine_memory = memory_size([])
+    assert machine_memory > 1 << 28
+    for content, expected in (
+        ("max\n", machine_memory),
+        ("1048576\n", 1 << 20),
+        (f"{2**63}\n", machine_memory),
+    ):
         (tmp_path / "limit").write_text(content)
         assert memory_size([tmp_path / "absent", tmp_path / "limit"]) == expected

@@ -56,7 +56,7 @@ def test_kinds(licence: str | None, kind: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("licences", "found"),
+    ("licences", "expected"),
     [
         (("mit", "cc-by-nc-4.0", "gpl-3.0"), ("cc-by-nc-4.0",)),
         (("mit", "apache-2.0", "mit"), ("mit", "apache-2.0")),
@@ -64,8 +64,8 @@ def test_kinds(licence: str | None, kind: str | None) -> None:
         ((None,), ()),
     ],
 )
-def test_the_strictest(licences: tuple[str | None, ...], found: tuple[str, ...]) -> None:
-    assert strictest(origins(*licences)) == found
+def test_the_strictest(licences: tuple[str | None, ...], expected: tuple[str, ...]) -> None:
+    assert strictest(origins(*licences)) == expected
 
 
 def test_licences_that_forbid_merges() -> None:

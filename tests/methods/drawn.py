@@ -74,6 +74,6 @@ def draw_weights(data: st.DataObject, n: int) -> tuple[float, ...]:
     return tuple(data.draw(st.lists(steps, min_size=n, max_size=n)))
 
 
-def assert_close(got: Tensor, wanted: Vector, tolerance: float = 2e-5) -> None:
+def assert_close(got: Tensor, expected: Vector, tolerance: float = 2e-5) -> None:
     """Assert equality up to rounding."""
-    np.testing.assert_allclose(got.numpy(), wanted, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(got.numpy(), expected, rtol=tolerance, atol=tolerance)

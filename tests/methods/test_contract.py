@@ -41,12 +41,12 @@ def test_names_are_those_of_recipes(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", METHODS.names())
 def test_compiled_merges_give_the_bits_of_the_reference(name: str, dtype: torch.dtype) -> None:
-    held = contract(name)()
-    for sources, base in held.worlds((211, 97), dtype):
-        expected = held.merge(sources, base).to(dtype)
+    merge_contract = contract(name)()
+    for sources, base in merge_contract.worlds((211, 97), dtype):
+        expected = merge_contract.merge(sources, base).to(dtype)
         merged = torch.empty_like(expected)
         with execution(compiled=True):
-            assert write(held.result(sources, base), (0, merged.numel()), merged.view(-1))
+            assert write(merge_contract.result(sources, base), (0, merged.numel()), merged.view(-1))
         assert torch.equal(merged, expected)
 
 
@@ -54,12 +54,12 @@ def test_compiled_merges_give_the_bits_of_the_reference(name: str, dtype: torch.
 @pytest.mark.parametrize("name", ANY_THREADS)
 def test_threads_change_no_bit(name: str, compiled: bool) -> None:
     """Return tensors that are large enough to be shared."""
-    held = contract(name)()
-    for sources, base in held.worlds((1300, 1000), torch.bfloat16):
+    merge_contract = contract(name)()
+    for sources, base in merge_contract.worlds((1300, 1000), torch.bfloat16):
         merged: list[torch.Tensor] = []
         for threads in (1, 3):
             with execution(compiled=compiled and has_compiler(), threads=threads):
-                result, place = held.result(sources, base), torch.empty(1300, 1000)
+                result, place = merge_contract.result(sources, base), torch.empty(1300, 1000)
                 assert all(
                     map_spans(
                         place.numel(),

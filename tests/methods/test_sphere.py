@@ -31,8 +31,8 @@ def test_nuslerp(line: str, drawn: tuple[Tensor, list[Tensor]], on_base: bool, d
     merged = run("nuslerp", sources, base if on_base else None, weight=weights, **switches)
     expected = definitions.nuslerp(first if on_base else None, others, weights, line)
     deltas = [other - first if on_base else other for other in others]
-    known = ~opposite(*deltas, line)
-    np.testing.assert_allclose(merged.numpy()[known], expected[known], rtol=1e-4, atol=1e-4)
+    defined = ~opposite(*deltas, line)
+    np.testing.assert_allclose(merged.numpy()[defined], expected[defined], rtol=1e-4, atol=1e-4)
 
 
 def opposite(a: Vector, b: Vector, line: str) -> np.ndarray:

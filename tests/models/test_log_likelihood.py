@@ -27,10 +27,10 @@ PAIRS = [
 def by_hand(folder: Path, prompt: str, continuation: str) -> float:
     model = AutoModelForCausalLM.from_pretrained(folder)
     words = AutoTokenizer.from_pretrained(folder)
-    head, whole = words(prompt)["input_ids"], words(prompt + continuation)["input_ids"]
+    head, all_ids = words(prompt)["input_ids"], words(prompt + continuation)["input_ids"]
     with torch.no_grad():
-        logs = torch.log_softmax(model(torch.tensor([whole])).logits[0].double(), dim=-1)
-    return sum(float(logs[at - 1, whole[at]]) for at in range(len(head), len(whole)))
+        logs = torch.log_softmax(model(torch.tensor([all_ids])).logits[0].double(), dim=-1)
+    return sum(float(logs[at - 1, all_ids[at]]) for at in range(len(head), len(all_ids)))
 
 
 def test_it_is_the_sum_over_the_continuation(checkpoint: Path) -> None:

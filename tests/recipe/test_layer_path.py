@@ -37,9 +37,9 @@ def recipe(**given: Any) -> Recipe:
 @given(paths)
 def test_yaml_round_trip_of_a_path(path: tuple[Hop, ...]) -> None:
     text = recipe(path=path, base_model="ja").to_yaml()
-    read = Recipe.from_dict(yaml.safe_load(text))
-    assert read.path == path
-    assert read.hash == recipe(path=path, base_model="ja").hash
+    loaded = Recipe.from_dict(yaml.safe_load(text))
+    assert loaded.path == path
+    assert loaded.hash == recipe(path=path, base_model="ja").hash
 
 
 @given(plain)
@@ -76,8 +76,8 @@ def test_slices_that_merge_or_have_parameters_are_not_a_path() -> None:
     both = {"model": "a", "layer_range": [0, 2]}, {"model": "b", "layer_range": [0, 2]}
     scaled = {"model": "a", "layer_range": [0, 2], "parameters": {"scale": 0.5}}
     for sources in (list(both), [scaled]):
-        read = Recipe.from_dict({"merge_method": "passthrough", "slices": [{"sources": sources}]})
-        assert path_of_slices(read.slices) is None
+        loaded = Recipe.from_dict({"merge_method": "passthrough", "slices": [{"sources": sources}]})
+        assert path_of_slices(loaded.slices) is None
 
 
 def test_scales_add_up_along_a_path() -> None:
@@ -166,8 +166,8 @@ def test_a_recipe_with_a_path_converts_to_slices_and_back(path: tuple[Hop, ...],
     sliced = as_slices(spec)
     assert not sliced.path
     assert sum(each.n_layers for each in sliced.slices) == len(path)
-    read = Recipe.from_dict(yaml.safe_load(sliced.to_yaml()))
-    assert as_path(read) == spec
+    loaded = Recipe.from_dict(yaml.safe_load(sliced.to_yaml()))
+    assert as_path(loaded) == spec
 
 
 def test_a_base_that_gives_the_ends_is_an_empty_slice_at_each() -> None:

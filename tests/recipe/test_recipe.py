@@ -154,13 +154,13 @@ dtype: bfloat16
 def test_real_recipes_are_read(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(MERGEKIT, encoding="utf-8")
-    read = load_recipe(file)
-    assert [source.model for source in read.sources] == ["org/base", "./ja", "org/math@v2"]
-    assert value_of(read, "density", 1, "x", 1.0) == 0.1  # YAML 1.1 reads 1e-1 as text
-    assert value_of(read, "weight", 2, "layers.0.self_attn.q_proj", 0.5) == 0.25
-    assert value_of(read, "weight", 2, "lm_head", 0.5) == 0.01
-    assert read.parameters == {"normalize": True}
-    assert (read.dtype, read.base_model, read.seed) == ("bfloat16", "org/base", 0)
+    loaded = load_recipe(file)
+    assert [source.model for source in loaded.sources] == ["org/base", "./ja", "org/math@v2"]
+    assert value_of(loaded, "density", 1, "x", 1.0) == 0.1  # YAML 1.1 reads 1e-1 as text
+    assert value_of(loaded, "weight", 2, "layers.0.self_attn.q_proj", 0.5) == 0.25
+    assert value_of(loaded, "weight", 2, "lm_head", 0.5) == 0.01
+    assert loaded.parameters == {"normalize": True}
+    assert (loaded.dtype, loaded.base_model, loaded.seed) == ("bfloat16", "org/base", 0)
 
 
 @pytest.mark.parametrize(

@@ -104,9 +104,9 @@ class Writer:
         if not self.shape.paths or name not in (*sources, "frankenmerge"):
             return _recipe(name)
         layers = len(self.shape.groups)
-        whole = {source: [(f"zoo/{source}", k) for k in range(layers)] for source in sources}
-        first, last = whole[sources[0]][: layers * 3 // 4], whole[sources[1]][layers // 4 :]
-        path = [*first, *last] if name == "frankenmerge" else whole[name]
+        layer_paths = {source: [(f"zoo/{source}", k) for k in range(layers)] for source in sources}
+        first, last = layer_paths[sources[0]][: layers * 3 // 4], layer_paths[sources[1]][layers // 4 :]
+        path = [*first, *last] if name == "frankenmerge" else layer_paths[name]
         return path_recipe(path, path[0][0], None)
 
     def recipe(self, trial: Trial) -> Recipe:
@@ -145,8 +145,8 @@ class Writer:
         batch = 0
         while len(outcomes) < self.shape.trials:
             count = min(self.shape.batch, self.shape.trials - len(outcomes))
-            asked = [self.ask(len(outcomes) + i, outcomes, strategy, len(axes)) for i in range(count)]
-            new = [new_trial(trial, self.recipe(trial)) for trial in asked]
+            proposals = [self.ask(len(outcomes) + i, outcomes, strategy, len(axes)) for i in range(count)]
+            new = [new_trial(trial, self.recipe(trial)) for trial in proposals]
             stored = self.store.add_trials(name, batch, new)
             scored = self.score(stored, "fit")
             outcomes += [_outcome(each, evaluation) for each, evaluation in scored]
@@ -154,9 +154,9 @@ class Writer:
                 self.store.add_outcomes([self.objectives(each, evaluation) for each, evaluation in scored])
             batch += 1
 
-    def ask(self, number: int, told: Sequence[Outcome], strategy: str, axes: int) -> Trial:
+    def ask(self, number: int, outcomes: Sequence[Outcome], strategy: str, axes: int) -> Trial:
         rng = self.rng
-        scored = sorted((o for o in told if o.score is not None), key=lambda o: -(o.score or 0))[:12]
+        scored = sorted((o for o in outcomes if o.score is not None), key=lambda o: -(o.score or 0))[:12]
         if strategy.startswith(("random", "grid")) or not scored:
             return Trial(number=number, genome=tuple(rng.uniform(-0.5, 2.0) for _ in range(axes)))
         a, b = rng.choice(scored).trial, rng.choice(scored).trial
@@ -173,19 +173,19 @@ class Writer:
             scored.append((trial, evaluation))
         return scored
 
-    def objectives(self, trial: StoredTrial, found: Evaluation) -> StoredOutcome:
-        if found.mean is None:
-            return StoredOutcome(trial=trial.id, failure=found.failure, value=None)
+    def objectives(self, trial: StoredTrial, evaluation: Evaluation) -> StoredOutcome:
+        if evaluation.mean is None:
+            return StoredOutcome(trial=trial.id, failure=evaluation.failure, value=None)
         if self.shape.asked:
-            estimate = 0.1 + 0.8 * found.mean
+            estimate = 0.1 + 0.8 * evaluation.mean
             return StoredOutcome(trial=trial.id, failure=None, value=estimate, is_partial=True)
         sizes = [abs(gene) for gene in trial.asked.genome]
         measures = (
             1 / (1 + sum(sizes) / len(self.shape.sources)),
             sum(size < 0.5 for size in sizes) / len(sizes),
         )
-        objectives = (found.mean, *measures)[: len(self.shape.objectives)]
-        return StoredOutcome(trial=trial.id, failure=None, value=found.mean, objectives=objectives)
+        objectives = (evaluation.mean, *measures)[: len(self.shape.objectives)]
+        return StoredOutcome(trial=trial.id, failure=None, value=evaluation.mean, objectives=objectives)
 
     def pick(self, name: str) -> StoredTrial:
         fits = {line.trial: line.mean for line in self.store.summaries("fit") if line.mean is not None}
@@ -224,8 +224,8 @@ class Writer:
         return self.shape.reach * max(0.0, 1 - miss / (len(self.shape.sources) * 0.9))
 
     def answer(self, trial: StoredTrial, item: Item, ability: float) -> ItemScore:
-        known = 0.6 * self.luck[item.id] + 0.4 * self.rng.random()
-        right = known < ability
+        ability_ = 0.6 * self.luck[item.id] + 0.4 * self.rng.random()
+        right = ability_ < ability
         return ItemScore(item=item.id, score=float(right), answer=self.text(trial, item, right))
 
     def text(self, trial: StoredTrial, item: Item, right: bool) -> str:

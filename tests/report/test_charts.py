@@ -36,8 +36,8 @@ def findings_of(folder: Path) -> Findings:
         return read_findings(store)
 
 
-def rows_of(found: Findings, name: str) -> list[dict[str, Any]]:
-    return data_of(as_json(charts(found)[name].spec), {"trials": trial_rows(found)})
+def rows_of(findings: Findings, name: str) -> list[dict[str, Any]]:
+    return data_of(as_json(charts(findings)[name].spec), {"trials": trial_rows(findings)})
 
 
 @pytest.mark.parametrize("name", SHAPES)

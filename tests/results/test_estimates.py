@@ -60,8 +60,8 @@ def test_items_that_baselines_tell_apart_are_estimated_apart(tmp_path: Path) -> 
             for number, name in enumerate(names):
                 weight = {"weight": float(len(store.trials()))}
                 recipe = Recipe(merge_method="linear", sources=(Source(model="m", parameters=weight),))
-                asked = new_trial(Trial(number=number, genome=()), recipe, name)
-                trial = store.add_trials(search, 0, [asked])[-1]
+                new = new_trial(Trial(number=number, genome=()), recipe, name)
+                trial = store.add_trials(search, 0, [new])[-1]
                 met = range(80) if name else (*range(0, 40)[:24], *range(40, 48))
                 scores = (ItemScore(f"i{n:02}", float((n < 40) == (name != "b")), "?") for n in met)
                 store.record(trial.id, "fit", Evaluation(scores=tuple(scores)))

@@ -65,10 +65,10 @@ def test_the_picture_has_a_line_per_layer_and_a_column_per_hop() -> None:
 @pytest.mark.parametrize(("width", "pitch"), [(80, 1), (73, 1), (133, 2)])
 def test_a_long_path_is_drawn_closer(width: int, pitch: int) -> None:
     path = read(*own("/z/ja", *[0, 1, 2, 3, 4, 5] * 10))
-    drawn = sketch(path, width)
-    assert drawn is not None and max(map(len, drawn)) <= width
-    assert [line.count("o") for line in drawn[:6]] == [10] * 6
-    assert drawn[-1].index("10") - drawn[-1].index("1") == 9 * pitch - 1
+    drawing = sketch(path, width)
+    assert drawing is not None and max(map(len, drawing)) <= width
+    assert [line.count("o") for line in drawing[:6]] == [10] * 6
+    assert drawing[-1].index("10") - drawing[-1].index("1") == 9 * pitch - 1
 
 
 def test_what_is_wider_than_the_terminal_is_not_drawn() -> None:

@@ -79,12 +79,12 @@ def test_killed_anywhere_in_an_extension_it_ends_the_same(tmp_path: Path, rule: 
     with RunStore.open(tmp_path / "run") as store:
         extend(store, settings_of(config(**budget)), MORE)
     shutil.copytree(tmp_path / "run", tmp_path / "whole")
-    whole = Model(some_fail)
+    model = Model(some_fail)
     with RunStore.open(tmp_path / "whole") as store:
-        more(store, whole, rule=rule, budget=budget).run()
+        more(store, model, rule=rule, budget=budget).run()
         expected = facts(store), [(each.trial, len(each.after)) for each in readings_of_test(store)]
-    assert len(whole.asked) > 20
-    for stop_after in range(0, len(whole.asked), 4):
+    assert len(model.asked) > 20
+    for stop_after in range(0, len(model.asked), 4):
         folder = shutil.copytree(tmp_path / "run", tmp_path / f"{stop_after}")
         first = Model(some_fail, stop_after=stop_after)
         with RunStore.open(folder) as store, pytest.raises(KeyboardInterrupt):

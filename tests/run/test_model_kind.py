@@ -337,9 +337,9 @@ def test_a_run_stores_the_file_of_its_kind(unnamed: Path) -> None:
 
 
 def test_layers_and_training_are_refused_by_name(models: RunModels, kind: ModelKind, folder: Path) -> None:
-    how = SimilaritySettings(frame="one", folder=folder)
+    settings = SimilaritySettings(frame="one", folder=folder)
     with pytest.raises(KingyoError, match=r"kingyo layers: .* received models of kind perceptron"):
-        measure_models(models.sources, task(kind), how)
+        measure_models(models.sources, task(kind), settings)
     with pytest.raises(KingyoError, match=r"control trained: .* received models of kind perceptron"):
         require_trainable(kind)
 

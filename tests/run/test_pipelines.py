@@ -238,8 +238,12 @@ def test_an_export_is_the_whole_pipeline_and_can_be_scored_again(folder: Path) -
     assert "DiffusionPipeline.from_pretrained('.')" in card and "in place of the folder" not in card
     scored = [kingyo(folder, "evaluate", each, "run", "--json") for each in ("out", "out/unet")]
     assert scored[0].returncode == 0, scored[0].stderr
-    whole, component = (json.loads(each.stdout) for each in scored)
-    assert whole.pop("model") == "out" and component.pop("model") == "out/unet" and whole == component
+    pipeline_result, component = (json.loads(each.stdout) for each in scored)
+    assert (
+        pipeline_result.pop("model") == "out"
+        and component.pop("model") == "out/unet"
+        and pipeline_result == component
+    )
 
     done = kingyo(folder, "export", "run", "alone", "--no-pipeline")
     assert done.returncode == 0, done.stderr

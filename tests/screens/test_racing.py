@@ -97,9 +97,9 @@ def at_most(errors: int, n: int, rate: float) -> bool:
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.5])
-@pytest.mark.parametrize("wanted", [1, 2])
+@pytest.mark.parametrize("expected", [1, 2])
 @pytest.mark.parametrize("truth", ["equal", "close", "one better", "items differ"])
-def test_one_of_the_best_is_dropped_as_rarely_as_is_said(truth: str, wanted: int, alpha: float) -> None:
+def test_one_of_the_best_is_dropped_as_rarely_as_is_said(truth: str, expected: int, alpha: float) -> None:
     """Each of the first ``wanted`` is truly one of the best, by true scores."""
     n_trials, n_items, repeats = 6, 60, 150
     chance = {
@@ -108,10 +108,10 @@ def test_one_of_the_best_is_dropped_as_rarely_as_is_said(truth: str, wanted: int
         "one better": np.where(np.arange(n_trials) == 0, 0.6, 0.5)[:, None] * np.ones(n_items),
         "items differ": sigmoid(np.linspace(0.3, 0, n_trials)[:, None] - np.linspace(-3, 3, n_items)),
     }[truth]
-    settings = ScreenSettings(rule="racing", block=12, alpha=alpha, keep=wanted / n_trials)
+    settings = ScreenSettings(rule="racing", block=12, alpha=alpha, keep=expected / n_trials)
     rng = np.random.default_rng(20261126)
     stayed = [race(chance, settings, rng)[1] for _ in range(repeats)]
-    for best in range(wanted):
+    for best in range(expected):
         assert at_most(sum(best not in each for each in stayed), repeats, alpha)
 
 

@@ -124,22 +124,22 @@ def test_no_candidate_meets_an_item_twice_or_more_than_the_most(rule: str) -> No
 )
 @pytest.mark.parametrize("rule", RULES)
 def test_killed_anywhere_the_same_rounds_follow(rule: str, fails_at: dict[int, int]) -> None:
-    whole = play_generation(RULES[rule], 9, fails_at=fails_at)
-    total = sum(map(len, whole.scored.values()))
+    uninterrupted = play_generation(RULES[rule], 9, fails_at=fails_at)
+    total = sum(map(len, uninterrupted.scored.values()))
     for stop_after in range(0, total, 23):
         generation = play_generation(RULES[rule], 9, fails_at=fails_at, stop_after=stop_after)
         generation.stop_after = None
         generation.play(RULES[rule], 9)
-        assert generation.rounds == whole.rounds
-        assert generation.scored == whole.scored
+        assert generation.rounds == uninterrupted.rounds
+        assert generation.scored == uninterrupted.scored
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_who_failed_is_asked_no_more_and_the_others_go_on(at: int) -> None:
     best = 8
     generation = play_generation(RACING, 9, score=lambda trial, item: trial / 9, fails_at={best: at})
-    asked = [best in step.trials for step in generation.rounds]
-    assert asked == [step <= at for step in range(8)]
+    is_scored = [best in step.trials for step in generation.rounds]
+    assert is_scored == [step <= at for step in range(8)]
     assert all(step.trials for step in generation.rounds)
 
 
@@ -201,7 +201,7 @@ def test_racing_compares_on_items_that_are_any_unless_asked_otherwise() -> None:
 
 
 def test_with_nothing_known_informative_is_random() -> None:
-    informative, random = (ScreenSettings(items=16, choose=how) for how in ("informative", "random"))
+    informative, random = (ScreenSettings(items=16, choose=choose) for choose in ("informative", "random"))
     orders = [Screen(each, 1).rounds(Responses(ITEMS), [0], 4).order for each in (informative, random)]
     assert orders[0] == orders[1]
 

@@ -18,8 +18,8 @@ def space(method: str = "ties", *, base: str | None = "models/base", **layout: o
     )
 
 
-def first(found: MergekitGenome) -> tuple[float, ...]:
-    return tuple(axis.first for axis in found.axes)
+def first(space_: MergekitGenome) -> tuple[float, ...]:
+    return tuple(axis.first for axis in space_.axes)
 
 
 def test_genes_lie_by_group_model_set_and_parameter() -> None:

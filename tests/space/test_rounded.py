@@ -33,7 +33,7 @@ def decoded(axis: Axis, gene: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "gene", "wanted"),
+    ("low", "high", "gene", "expected"),
     [
         (0, 1, 0.12349, 0.123),
         (0, 1.5, 0.98761, 0.988),
@@ -46,9 +46,9 @@ def decoded(axis: Axis, gene: float) -> float:
         (0, 0.99991, 0.9999, 0.9999),
     ],
 )
-def test_what_a_gene_becomes(low: float, high: float, gene: float, wanted: float) -> None:
+def test_what_a_gene_becomes(low: float, high: float, gene: float, expected: float) -> None:
     value = decoded(Axis(name="weight", low=low, high=high), gene)
-    assert value == pytest.approx(wanted, rel=1e-12, abs=0)
+    assert value == pytest.approx(expected, rel=1e-12, abs=0)
     assert math.copysign(1, value) == 1 or value < 0  # no -0.0, which has another hash than 0.0
 
 

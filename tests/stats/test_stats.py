@@ -277,12 +277,12 @@ def test_intervals_of_graded_scores_cover(
 ) -> None:
     """BCa covered 23 % (n = 5) to 90 % (n = 50) of the first; docs/statistics.md has the whole table."""
     monkeypatch.setattr(means, "RESAMPLES", 1000)
-    rng, held = np.random.default_rng(n), 0
+    rng, n_covered = np.random.default_rng(n), 0
     for seed in range(runs):
         values, mean, least = _draw(name, rng, n)
         result = bounded_mean(values.tolist(), (least, 1.0), seed=seed)
-        held += result.low <= mean + 1e-12 and mean - 1e-12 <= result.high
-    assert held >= 0.93 * runs, held / runs
+        n_covered += result.low <= mean + 1e-12 and mean - 1e-12 <= result.high
+    assert n_covered >= 0.93 * runs, n_covered / runs
 
 
 def test_selection_bias_of_equals_is_the_expected_maximum_of_the_noise() -> None:

@@ -247,14 +247,14 @@ def test_a_run_can_be_looked_at_while_another_process_writes(tmp_path: Path) -> 
     with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
         try:
             assert other.stdout is not None and other.stdout.readline() == b"writes\n"
-            seen: list[int] = []
-            while len(set(seen)) < 20:
+            counts: list[int] = []
+            while len(set(counts)) < 20:
                 with RunStore.read(tmp_path / "run") as store:
                     assert store.lost is None
-                    seen.append(int(str(store.fact("n"))))
+                    counts.append(int(str(store.fact("n"))))
         finally:
             other.kill()
-    assert seen == sorted(seen)
+    assert counts == sorted(counts)
 
 
 def test_the_disk_is_full_and_the_log_is_gone_so_nothing_is_called_safe(tmp_path: Path) -> None:

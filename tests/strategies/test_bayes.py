@@ -97,9 +97,9 @@ def test_known_points_replace_the_start() -> None:
     strategy = build("tpe", floats(3), 0, {})
     assert isinstance(strategy, InformedStrategy)
     strategy.warm_start(known)
-    asked = strategy.ask(4)
-    assert max(sphere(trial.genome) for trial in asked) > -0.07  # a ball of a twelfth of the space
-    assert all(trial.parents == () for trial in asked)
+    trials = strategy.ask(4)
+    assert max(sphere(trial.genome) for trial in trials) > -0.07  # a ball of a twelfth of the space
+    assert all(trial.parents == () for trial in trials)
 
 
 def test_no_genome_is_asked_twice_while_many_are_left() -> None:

@@ -25,11 +25,11 @@ def test_its_distribution_is_the_librarys() -> None:
     for start in range(0, 80, 8):
         points = [np.array(trial.genome) for trial in log[start : start + 8]]
         library.tell([(point, -sphere(tuple(point))) for point in points])
-    drawn = np.array([trial.genome for trial in strategy.ask(20_000)])
+    samples = np.array([trial.genome for trial in strategy.ask(20_000)])
     theirs = np.array([library.ask() for _ in range(20_000)])
     scale = theirs.std(axis=0)
-    assert np.allclose(drawn.mean(axis=0), theirs.mean(axis=0), atol=0.05 * scale.max())
-    assert np.allclose(np.cov(drawn.T), np.cov(theirs.T), atol=0.05 * scale.max() ** 2)
+    assert np.allclose(samples.mean(axis=0), theirs.mean(axis=0), atol=0.05 * scale.max())
+    assert np.allclose(np.cov(samples.T), np.cov(theirs.T), atol=0.05 * scale.max() ** 2)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 6, 20])

@@ -72,9 +72,9 @@ def test_a_search_goes_from_few_genes_to_all() -> None:
     strategy = build("coarse-to-fine", LAYERED, 0, {"per_gene": 2, "settings": {"batch": 2, "initial": 2}})
     different: list[int] = []
     while len(different) < 40:
-        asked = strategy.ask(2)
-        different += [len(set(trial.genome[:5])) for trial in asked]
-        strategy.tell([scored(trial, trial.genome[0], 1.0) for trial in asked])
+        trials = strategy.ask(2)
+        different += [len(set(trial.genome[:5])) for trial in trials]
+        strategy.tell([scored(trial, trial.genome[0], 1.0) for trial in trials])
     assert set(different[:4]) == {1}
     assert set(different[4:12]) <= {1, 2}
     assert max(different[28:]) == 5

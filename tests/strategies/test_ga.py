@@ -140,5 +140,5 @@ def test_mutation_rate(rate: float | None, expected: float) -> None:
 
 
 def test_asks_in_parts_are_the_same_as_at_once() -> None:
-    parts, whole = (GeneticAlgorithm(floats(3), 4, Settings()) for _ in range(2))
-    assert [*parts.ask(3), *parts.ask(17)] == whole.ask(20)
+    parts, at_once = (GeneticAlgorithm(floats(3), 4, Settings()) for _ in range(2))
+    assert [*parts.ask(3), *parts.ask(17)] == at_once.ask(20)

@@ -51,10 +51,10 @@ def test_the_strategy_goes_on_as_if_it_had_known_the_points(name: str) -> None:
         ]
     )
     for _ in range(3):
-        asked, expected = strategy.ask(6), alone.ask(6)
-        assert [each.genome for each in asked] == [each.genome for each in expected]
-        assert [each.number for each in asked] == [each.number + 2 for each in expected]
-        strategy.tell([scored(each, each.genome[1]) for each in asked])
+        trials, expected = strategy.ask(6), alone.ask(6)
+        assert [each.genome for each in trials] == [each.genome for each in expected]
+        assert [each.number for each in trials] == [each.number + 2 for each in expected]
+        strategy.tell([scored(each, each.genome[1]) for each in trials])
         alone.tell([scored(each, each.genome[1]) for each in expected])
 
 

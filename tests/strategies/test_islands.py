@@ -52,8 +52,8 @@ def islands(options: Mapping[str, object] = SMALL, seed: int = 0) -> Strategy:
 def test_islands_begin_in_different_places_and_are_asked_in_turn() -> None:
     trials = islands().ask(12)
     assert len({trial.genome for trial in trials}) == 12
-    parts, whole = islands(), islands()
-    assert [*parts.ask(5), *parts.ask(7)] == trials == whole.ask(12)
+    parts, at_once = islands(), islands()
+    assert [*parts.ask(5), *parts.ask(7)] == trials == at_once.ask(12)
 
 
 def test_without_migrants_families_stay_at_home() -> None:

@@ -81,11 +81,11 @@ def search(name: str, seed: int, n: int, per: int) -> tuple[list[Trial], Strateg
     trials: list[Trial] = []
     scores: list[float] = []
     while len(trials) < n:
-        asked = strategy.ask(strategy.batch)
+        proposed = strategy.ask(strategy.batch)
         items = [int(item) for item in rng.choice(len(ITEMS), per, replace=False)]
-        outcomes = [score(trial, items, rng) for trial in asked]
+        outcomes = [score(trial, items, rng) for trial in proposed]
         strategy.tell(outcomes)
-        trials += asked
+        trials += proposed
         scores += [outcome.score or 0.0 for outcome in outcomes]
     return trials, strategy, scores
 
@@ -125,10 +125,10 @@ def best_found(strategy: Strategy, world: World, rng: np.random.Generator, *, as
     """
     best = 0.0
     for _ in range(asks):
-        asked = strategy.ask(3)
-        truth = [world(trial) for trial in asked]
+        trials = strategy.ask(3)
+        truth = [world(trial) for trial in trials]
         items = sorted(map(int, rng.choice(len(truth[0].scores), met, replace=False)))
-        strategy.tell([world(trial, items) for trial in asked])
+        strategy.tell([world(trial, items) for trial in trials])
         best = max(best, *(outcome.score or 0.0 for outcome in truth))
     return best
 
@@ -234,21 +234,21 @@ def two_tasks(trial: Trial) -> Outcome:
 
 
 @pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "islands"])
-@pytest.mark.parametrize(("weight_of_b", "wanted"), [(0.1, 0.0), (10.0, 1.0)])
-def test_tasks_count_by_weight_not_by_number_of_items(name: str, weight_of_b: float, wanted: float) -> None:
+@pytest.mark.parametrize(("weight_of_b", "expected"), [(0.1, 0.0), (10.0, 1.0)])
+def test_tasks_count_by_weight_not_by_number_of_items(name: str, weight_of_b: float, expected: float) -> None:
     settings: dict[str, object] = {"strategy": "item-gp", "migrants": 0} if name == "islands" else {}
     strategy = build(name, (Axis(name="x", low=-1, high=2),), 0, settings)
     assert isinstance(strategy, TaskAware)
     strategy.learn_tasks(TASK_OF, {"a": 1.0, "b": weight_of_b})
     trials: list[Trial] = []
     while len(trials) < 60:
-        asked = strategy.ask(strategy.batch)
-        strategy.tell([two_tasks(trial) for trial in asked])
-        trials += asked
+        proposed = strategy.ask(strategy.batch)
+        strategy.tell([two_tasks(trial) for trial in proposed])
+        trials += proposed
     latest = [trial.genome[0] for trial in trials[-12:]]
-    assert abs(float(np.median(latest)) - wanted) < 0.2
+    assert abs(float(np.median(latest)) - expected) < 0.2
     if isinstance(strategy, PredictingStrategy):
-        there, other = strategy.predict([(wanted,), (1.0 - wanted,)]) or []
+        there, other = strategy.predict([(expected,), (1.0 - expected,)]) or []
         assert there == pytest.approx(10 / 11, abs=0.1)
         assert other < 0.5
 
@@ -308,8 +308,10 @@ def test_asked_for_one_at_a_time_it_still_explores() -> None:
     strategy = build("item-gp", AXES, 0, {"pool": 200})
     trials = [strategy.ask(1)[0] for _ in range(8)]
     strategy.tell([score(trial, range(0, 60, 6), rng) for trial in trials])
-    asked = np.array([strategy.ask(1)[0].genome for _ in range(12)])  # as many workers do without generations
-    gaps = np.abs(asked[:, None] - asked[None, :]).max(axis=2) + 9 * np.eye(len(asked))
+    proposed = np.array(
+        [strategy.ask(1)[0].genome for _ in range(12)]
+    )  # as many workers do without generations
+    gaps = np.abs(proposed[:, None] - proposed[None, :]).max(axis=2) + 9 * np.eye(len(proposed))
     assert np.median(gaps.min(axis=1)) > 0.2
 
 

@@ -208,10 +208,10 @@ def test_genomes_repeat_only_in_a_used_up_space() -> None:
 
 
 def test_asks_in_parts_are_the_same_as_at_once() -> None:
-    parts, whole = (Nsga2(floats(3), 4, Settings(population=4)) for _ in range(2))
-    for strategy in (parts, whole):
+    parts, at_once = (Nsga2(floats(3), 4, Settings(population=4)) for _ in range(2))
+    for strategy in (parts, at_once):
         strategy.tell([outcome_with(trial, *trial.genome) for trial in strategy.ask(4)])
-    assert [*parts.ask(3), *parts.ask(17)] == whole.ask(20)
+    assert [*parts.ask(3), *parts.ask(17)] == at_once.ask(20)
 
 
 def test_crossover_keeps_the_middle_and_the_bounds() -> None:

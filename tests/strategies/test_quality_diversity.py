@@ -258,11 +258,11 @@ def test_parents_are_picked_as_often_as_their_weights_say() -> None:
     generation(strategy, (0.2, 0.0), (0.6, 0.5), (1.0, 1.0))
     weights = np.array([0.2 * 0.2, 0.6 * 0.6, 1.0])
     assert numbers(strategy.archives[0]) == numbers(strategy.archives[1]) == [0, 1, 2]
-    asked = [trial.parents for trial in strategy.ask(3000)]
-    assert all(len(parents) == 2 for parents in asked)
-    firsts = np.bincount([parents[0] for parents in asked], minlength=3) / 3000
+    trials = [trial.parents for trial in strategy.ask(3000)]
+    assert all(len(parents) == 2 for parents in trials)
+    firsts = np.bincount([parents[0] for parents in trials], minlength=3) / 3000
     assert firsts == pytest.approx(weights / weights.sum(), abs=0.03)
-    after = [two for one, two in asked if one == 2]
+    after = [two for one, two in trials if one == 2]
     assert after.count(1) / len(after) == pytest.approx(0.36 / 0.40, abs=0.03)
 
 
@@ -310,8 +310,8 @@ def test_ahead_of_random_on_tasks_that_interfere(name: str) -> None:
     runs = {each: [spend(each, interfering(seed), 800, seed) for seed in SEEDS] for each in (name, "random")}
 
     def lead(figure: Callable[[Sequence[tuple[float, ...]]], float]) -> float:
-        ours, control = ([figure(points) for points in runs[each]] for each in (name, "random"))
-        return statistics.fmean(ours) / statistics.fmean(control)
+        figures, control = ([figure(points) for points in runs[each]] for each in (name, "random"))
+        return statistics.fmean(figures) / statistics.fmean(control)
 
     assert lead(lambda points: coverage(points, 10)) > 1.05
     assert lead(lambda points: max(map(statistics.fmean, points))) > 1.04

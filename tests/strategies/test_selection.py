@@ -15,8 +15,8 @@ DRAWS = 20_000
 
 def frequencies(select: Selection, scores: Sequence[float]) -> list[float]:
     rng = Random(0)
-    drawn = [select(scores, rng) for _ in range(DRAWS)]
-    return [drawn.count(index) / DRAWS for index in range(len(scores))]
+    samples = [select(scores, rng) for _ in range(DRAWS)]
+    return [samples.count(index) / DRAWS for index in range(len(scores))]
 
 
 def close(expected: Sequence[float]) -> object:

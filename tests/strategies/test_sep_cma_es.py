@@ -58,16 +58,16 @@ def test_its_distribution_is_the_librarys() -> None:
     for start in range(0, 80, 8):
         points = [np.array(trial.genome) for trial in log[start : start + 8]]
         library.tell([(point, -sphere(tuple(point))) for point in points])
-    drawn = np.array([trial.genome for trial in strategy.ask(20_000)])
+    samples = np.array([trial.genome for trial in strategy.ask(20_000)])
     theirs = np.array([library.ask() for _ in range(20_000)])
     scale = theirs.std(axis=0)
-    assert np.allclose(drawn.mean(axis=0), theirs.mean(axis=0), atol=0.05 * scale.max())
-    assert np.allclose(drawn.std(axis=0), scale, rtol=0.05)
+    assert np.allclose(samples.mean(axis=0), theirs.mean(axis=0), atol=0.05 * scale.max())
+    assert np.allclose(samples.std(axis=0), scale, rtol=0.05)
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    ("n", "score", "budget", "wanted"),
+    ("n", "score", "budget", "expected"),
     [
         (5, sphere, 600, -1e-8),
         (5, ellipsoid(5), 600, -1e-3),
@@ -79,10 +79,10 @@ def test_its_distribution_is_the_librarys() -> None:
     ],
 )
 def test_it_finds_the_optimum_or_descends_towards_it(
-    seed: int, n: int, score: Callable[[Genome], float], budget: int, wanted: float
+    seed: int, n: int, score: Callable[[Genome], float], budget: int, expected: float
 ) -> None:
     best_score = best("sep-cma-es", floats(n), score, budget, seed)
-    assert best_score > wanted
+    assert best_score > expected
     assert best_score > best("random", floats(n), score, budget, seed) / 3
 
 

@@ -16,10 +16,15 @@ LEAST = {"data": "items.jsonl", "grader": "number"}
 
 def test_the_least_and_its_defaults() -> None:
     spec = parse_task_spec(LEAST)
-    asked = settings_of(spec, Path())
-    assert isinstance(asked, TextSettings)
-    assert (asked.prompt, asked.answer, asked.chat, asked.stop) == ("{prompt}", "answer", False, ())
-    assert (asked.grader_timeout, asked.max_new_tokens, asked.choices) == (300, 64, None)
+    settings = settings_of(spec, Path())
+    assert isinstance(settings, TextSettings)
+    assert (settings.prompt, settings.answer, settings.chat, settings.stop) == (
+        "{prompt}",
+        "answer",
+        False,
+        (),
+    )
+    assert (settings.grader_timeout, settings.max_new_tokens, settings.choices) == (300, 64, None)
     assert spec.splits == Sizes(fit=0.5, validation=0.25, test=0.25, seed=0)
     assert spec.graders == (("number", None),)
 

@@ -184,7 +184,7 @@ MISTRAL = "<s>[INST] Be brief.\n\nFish? [/INST] Yes.</s>[INST] Gold? [/INST]"
 
 class TestTemplates:
     @pytest.mark.parametrize(
-        ("name", "wanted"),
+        ("name", "expected"),
         [
             ("chatml", CHATML),
             ("llama3", LLAMA3),
@@ -193,12 +193,12 @@ class TestTemplates:
             ("exaone", EXAONE),
         ],
     )
-    def test_known_ones(self, name: str, wanted: str, tmp_path: Path) -> None:
+    def test_known_ones(self, name: str, expected: str, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), template="old")
         vocabulary = build_vocabulary(TokenizerChoice(), models_of(one), chat_template=name)
         loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
         texts = loaded.apply_chat_template(TURNS, tokenize=False, add_generation_prompt=True)
-        assert texts == wanted
+        assert texts == expected
         assert find_markers(KNOWN[name]) or name == "alpaca"
 
     def test_names_are_all_tested(self) -> None:
@@ -262,7 +262,7 @@ class TestTemplates:
         assert with_template(files, None).keys() == {"tokenizer.json", "tokenizer_config.json"}
 
     @pytest.mark.parametrize(
-        ("file", "content", "wanted"),
+        ("file", "content", "expected"),
         [
             ("chat_template.json", '{"chat_template": "P"}', "P"),
             ("tokenizer_config.json", '{"chat_template": [{"name": "default", "template": "D"}]}', "D"),
@@ -272,7 +272,7 @@ class TestTemplates:
         ],
     )
     def test_places_of_a_template_in_a_folder(
-        self, file: str, content: str, wanted: str | None, tmp_path: Path
+        self, file: str, content: str, expected: str | None, tmp_path: Path
     ) -> None:
         (tmp_path / file).write_text(content)
-        assert read_template(tmp_path) == wanted
+        assert read_template(tmp_path) == expected

@@ -193,8 +193,8 @@ class TestSizes:
             assert vocabulary.map.is_identity("one")
             assert vocabulary.map.is_identity("two")
             reader = Folders(one, two)
-            read = AlignedReads(vocabulary, reader, (EMBEDDING,)).read("two", EMBEDDING)
-            assert read is reader.read("two", EMBEDDING)
+            aligned = AlignedReads(vocabulary, reader, (EMBEDDING,)).read("two", EMBEDDING)
+            assert aligned is reader.read("two", EMBEDDING)
 
     def test_rows_without_tokens_that_a_model_lacks_come_from_the_start(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), rows=8, seed=1)

@@ -238,8 +238,8 @@ class TestOddTokenizers:
         other = llama(tmp_path / "other", makers.large(kind), added=["<x>", "<g2>"])
         choice = TokenizerChoice(source="base")
         vocabulary = build_vocabulary(choice, models_of(ghost, other, base=0))
-        whole = load_tokenizer(ghost).get_vocab()
-        assert vocabulary.tokens.keys() == whole.keys() - {"<g1>"}
+        token_ids = load_tokenizer(ghost).get_vocab()
+        assert vocabulary.tokens.keys() == token_ids.keys() - {"<g1>"}
         assert vocabulary.n_rows == n_tokens + 1
         loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
         assert loaded.get_vocab() == vocabulary.tokens

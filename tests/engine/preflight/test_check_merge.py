@@ -26,8 +26,8 @@ CHAIN = (
 )
 
 
-def messages_of(found: Preflight, level: str) -> list[str]:
-    return [str(each.error) for each in found.of(level)]
+def messages_of(checked: Preflight, level: str) -> list[str]:
+    return [str(each.error) for each in checked.of(level)]
 
 
 def edit_config(folder: Path, **changes: object) -> None:

@@ -20,11 +20,11 @@ def mistakes(folder: Path, text: str) -> list[str]:
     return [str(each) for each in error.mistakes] if isinstance(error, MistakesError) else [str(error)]
 
 
-def require(told: list[str], *parts: str) -> None:
+def require(messages: list[str], *parts: str) -> None:
     """Each of these is told once, and nothing else is."""
     for part in parts:
-        assert sum(part in each for each in told) == 1, (part, told)
-    assert len(told) == len(parts), told
+        assert sum(part in each for each in messages) == 1, (part, messages)
+    assert len(messages) == len(parts), messages
 
 
 def test_five_kinds_of_mistakes_are_reported_at_once(tmp_path: Path, models: Path) -> None:
