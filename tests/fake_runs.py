@@ -140,7 +140,7 @@ def facts(store: RunStore) -> tuple[object, ...]:
 
 
 class Shuffled:
-    """A runner of several workers, of whom any may finish first."""
+    """A runner with several workers that finish in any order."""
 
     def __init__(self, model: Evaluate, seed: int, n_workers: int = 3) -> None:
         self.n_workers = n_workers

@@ -1,4 +1,4 @@
-"""A Hub on this machine: what a client of it asks for to look at models and to fetch them."""
+"""A local Hub that answers the requests for listing and downloading models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Hub:
         return sum(n for file, n in self.sent.items() if file.endswith(suffix))
 
     def environment(self, home: Path) -> dict[str, str]:
-        """What tells a client where the Hub is, and its cache."""
+        """Return the environment variables for the Hub's address and cache."""
         return {
             "HF_ENDPOINT": self.address,
             "HF_HOME": str(home),

@@ -1,4 +1,4 @@
-"""Runs whose candidates are scored on some of the items: real strategies and store, made-up answers."""
+"""Screened runs with real strategies and stores, and simulated answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Python API: the page of it runs, and what it says of errors and interrupts is true."""
+"""The Python API: its page runs, and errors and interrupts behave as documented."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
 
 
 def run_in_order(page: Path, folder: Path) -> None:
-    """Write the files that a page shows, then run its commands, beside the zoo."""
+    """Write the files that a page shows, then run its commands next to the zoo."""
     (folder / "zoo").symlink_to(ROOT / "zoo")
     for name, text in YAML_FILE.findall(page.read_text(encoding="utf-8")):
         (folder / name).write_text(text, encoding="utf-8")

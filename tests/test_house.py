@@ -90,7 +90,7 @@ def test_every_room_has_a_floor() -> None:
 
 
 def test_every_class_has_a_name_of_its_own() -> None:
-    """But ``Settings``, which each strategy has, within its own class or module."""
+    """``Settings`` is exempt: each strategy has one in its class or module."""
     names = Counter(
         node.name
         for path in MODULES

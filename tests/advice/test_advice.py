@@ -1,4 +1,4 @@
-"""What is found out about runs: from stores that are written by hand, as a run would write them."""
+"""Advice about runs, computed from stores that the test writes as a run would."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Written:
         self.description = {"method": "task_arithmetic", "axes": AXES, **description}
 
     def search(self, solved: Sequence[int], genomes: Sequence[Genome] | None = None) -> Written:
-        """Add the main search, of trials that solve so many items each."""
+        """Add the main search; each trial solves the given number of items."""
         self.store.add_search(MAIN, self.description)
         for number, n in enumerate(solved):
             genome = (0.5, 0.5) if genomes is None else genomes[number]

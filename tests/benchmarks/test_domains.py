@@ -1,4 +1,4 @@
-"""Tables of domains: what is written is read again, and a recording goes on where it was."""
+"""Tables of domains: files can be read back, and a recording resumes."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class TestNamesInAFolder:
 
     @pytest.fixture
     def run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """A run in a home folder, with models beside it and below it."""
+        """A run in a home folder, with models next to it and below it."""
         home = tmp_path / "home" / "somebody"
         for each in ("run/zoo/a", "models/b"):
             (home / each).mkdir(parents=True)

@@ -222,7 +222,7 @@ def test_the_fingerprint_knows_the_file(sd: Path) -> None:
 
 
 def test_merging_into_the_folder_of_the_file(sd: Path) -> None:
-    """The file is not in a folder of its own."""
+    """The file is in a shared folder."""
     write_lora_file(sd, diffusers_file("peft")[0])
     (sd / "recipe.yaml").write_text(
         "merge_method: linear\nmodels: [{model: sd+style.safetensors, parameters: {weight: 1}}]\n"

@@ -57,7 +57,7 @@ def stored(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
 
 
 def failing(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
-    """Return tensors, the last of which fails only when it is computed."""
+    """Return tensors; computing the last one fails."""
     *names, last = checkpoint.tensors
     for name in names:
         yield name, checkpoint.read(name)

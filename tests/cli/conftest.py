@@ -53,7 +53,7 @@ class World:
     def run(
         self, *arguments: str | Path, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command; with an environment of its own, in a process that begins from nothing."""
+        """Run a command; with ``env``, in a new process."""
         environment = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", **(env or {})}
         if env is None:
             return run_forked([str(each) for each in arguments], self.folder, environment)
@@ -101,7 +101,7 @@ def interrupted(
     env: Mapping[str, str] | None = None,
     where: str = "runs/small",
 ) -> tuple[int, str]:
-    """Run a command until its run holds so many evaluations, then send the signal: exit code, errors."""
+    """Signal a command after the given number of evaluations; return its exit code and errors."""
     run = world.folder / where
     with forked([str(each) for each in arguments], world.folder, {**os.environ, **(env or {})}) as begun:
         process, (_, errors) = begun

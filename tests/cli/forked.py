@@ -1,4 +1,4 @@
-"""The command in a process of its own, forked from one that has imported torch and transformers already.
+"""Run the command in a process forked from one that has already imported torch and transformers.
 
 Importing takes most of the time of a small command; all else is as in a process that began from nothing.
 """

@@ -1,4 +1,4 @@
-"""What the tests of ``kingyo merge`` share: recipes, the command in this process, what a folder holds."""
+"""Helpers for tests of ``kingyo merge``: recipes, the command in this process, contents of folders."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def contents(folder: Path) -> Mapping[str, bytes]:
 
 
 def everything(folder: Path) -> tuple[dict[str, bytes], set[str]]:
-    """Files with what is in them, and folders."""
+    """Return files with their contents, and folders."""
     folders = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_dir()}
     return dict(contents(folder)), {each for each in folders if "__pycache__" not in each}
 
 
 def refused(command: Command, *arguments: str | Path, says: str) -> str:
-    """The command fails with this message, says so in a dry run too, and changes nothing."""
+    """Check that the command and its dry run fail with this message and change no file."""
     before = everything(command.folder)
     done = command("merge", *arguments)
     assert done.code == 1, done.out + done.err

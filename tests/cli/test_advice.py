@@ -1,4 +1,4 @@
-"""What a run says of itself: warnings while it goes on, advice at its end, answers of a trial."""
+"""Messages of a run: warnings while it runs, advice at its end, answers of a trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs whose best model is a parent, or the winner of a control: what show, report and export say and write.
+"""Show, report and export of runs whose best model is a parent or the winner of a control.
 
 The models are those of the zoo, and the main search asks for the far corner of the space alone.
 """
@@ -94,7 +94,7 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, str]:
 
 
 def export(world: World, out: Path, *options: str) -> tuple[str, str]:
-    """Export, and return what was printed and the card, each on one line."""
+    """Export; return the output and the card, each on one line."""
     done = world.run("export", "runs/small", out, *options)
     assert done.returncode == 0, done.stderr
     card = (out / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Tables on narrow terminals: every number stands there, and no line is wider."""
+"""Tables on narrow terminals: every number is shown, and no line is too wide."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def recipe_hops(recipe: dict[str, Any]) -> list[tuple[str, int, float]]:
 
 
 def test_a_merge_is_one_of_the_models_of_a_path(world: World) -> None:
-    """Two recipes in one file: the second passes through the layers of what the first makes."""
+    """Two recipes in one file: the second uses layers of the first one's output."""
     (world.folder / "both.yaml").write_text(
         "name: both\nmerge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {weight: 1}\n"
         "dtype: float32\n---\n"

@@ -1,4 +1,4 @@
-"""Runs of paths through models that differ: what is refused before a weight is read, and what is right."""
+"""Path runs over different models: refused before reading weights, or correct."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_models_with_harmless_differences_can_be_evolved(world: World, what: str
 
 
 def agrees(world: World, config: Path, baselines: list[str]) -> dict[str, Any]:
-    """Breed, export a candidate that passes through both models, and compare it with what was measured."""
+    """Evolve, export a candidate with layers of both models, and compare it with the measured scores."""
     done = world.run("evolve", config, "--json")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""`kingyo evolve --dry-run`: what a run would do, for people and for programs; nothing is written or run."""
+"""`kingyo evolve --dry-run`: the plan of a run as text and JSON; no model is run and no file is written."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ class Few:
 def test_a_budget_of_item_evaluations_alone_buys_more_candidates_on_fewer_items(
     command: Command, world: World, budget: dict[str, object], search: dict[str, object], items: int
 ) -> None:
-    """Of 16 items of fit; else the default takes up to 32."""
+    """With 16 fit items; the default is up to 32."""
     parts = dry_run_json(command, world.config(budget=budget, search=search))["answers"]["parts"]
     assert next(p["items"] for p in parts if p["name"] == "main" and p["split"] == "fit") == items  # type: ignore[index]
 

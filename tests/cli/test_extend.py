@@ -19,7 +19,7 @@ NO_CONTROLS = {"random": False, "grid": False}
 
 
 def in_scores(run: Path, search: str) -> list[tuple[object, ...]]:
-    """All trials of a search with what they scored and what was told, by number."""
+    """Return the scores and outcomes of all trials of a search, by number."""
     with sqlite3.connect(run / "run.db") as connection:
         rows = list(
             connection.execute(
@@ -43,7 +43,7 @@ def short(world: World) -> World:
 
 
 def test_a_resumed_run_keeps_its_screen(world: World) -> None:
-    """As of a run that another version of kingyo began, whose preset gave a candidate fewer items."""
+    """The preset of an older version of kingyo gave a candidate fewer items."""
     config = world.config(
         budget={"item_evaluations": 96}, search={"strategy": "item-gp"}, controls=NO_CONTROLS
     )

@@ -1,4 +1,4 @@
-"""Random flipped bits in the files of real runs: none changes what is shown and goes unnoticed."""
+"""Random flipped bits in files of real runs: every one is detected or harmless."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shown(run: Path) -> str:
 
 
 def copied(run: Path, to: Path) -> Path:
-    """A copy of a run's files, with the log as it is: to look at a run puts its log into its database."""
+    """Copy a run's files including the log; opening a run would merge the log into its database."""
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir(parents=True)
     for name in FILES:
@@ -49,7 +49,7 @@ def flipped(run: Path, dice: random.Random) -> str:
 
 
 def outcomes(runs: Sequence[Path], flips: int, place: Path) -> Counter[tuple[str, str]]:
-    """Flip so many bits, one at a time; count file and what came of it.
+    """Flip bits one at a time; count outcomes by file.
 
     A run that is refused and one whose lost writes are named are noticed; "silent" must be none.
     """
@@ -70,7 +70,7 @@ def outcomes(runs: Sequence[Path], flips: int, place: Path) -> Counter[tuple[str
 
 
 def killed(world: World, after: int, *arguments: str | Path) -> Path:
-    """The files of a run that was killed after so many evaluations, its log among them."""
+    """Return the files, including the log, of a run that was killed after some evaluations."""
     interrupted(world, *(arguments or ("evolve", "run.yaml")), after=after)
     run = world.folder / "runs" / "small"
     assert (run / f"{DATABASE}-wal").stat().st_size > 0

@@ -1,4 +1,4 @@
-"""`kingyo layers` as its users call it: matrices, JSON, what is refused."""
+"""`kingyo layers` on the command line: matrices, JSON, errors."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def scored(
 
 
 def events_of(of: CostPart, clock: Clock, *, replayed: bool = False) -> Iterator[Event]:
-    """All events of a part; each answer takes its seconds. Searches tell their strategy six at a time."""
+    """Return all events of a part; searches report outcomes in groups of six."""
     assert of.models is not None
     yield Event(kind="phase", search=of.name, split=of.split, total=of.models)
     is_search = of.stage in ("search", "controls")

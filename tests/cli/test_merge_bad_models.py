@@ -145,7 +145,7 @@ def test_results_that_a_dtype_cannot_hold(command: Command) -> None:
 
 
 def test_vocabularies_whose_ids_mean_other_tokens(command: Command) -> None:
-    """Of equal size, so that nothing else would tell."""
+    """The sizes are equal, so only the contents differ."""
     file = command.folder / "b" / "tokenizer.json"
     data = json.loads(file.read_text())
     vocab = data["model"]["vocab"]
@@ -214,7 +214,7 @@ def test_sizes_of_shards(command: Command, size: str) -> None:
 
 
 def in_new_world(folder: Path, setup: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command where only it sees what is mounted."""
+    """Run the command in its own mount namespace."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
         pytest.skip("needs Linux's mount namespaces")
     script = f'set -e; {setup}; exec "$@"'
@@ -272,7 +272,7 @@ class TestDisks:
 
 
 def test_a_file_that_may_not_grow(command: Command) -> None:
-    """A limit on the size of files stands for all that can go wrong in the middle of a file."""
+    """A file size limit represents any failure in the middle of a file."""
     recipe = command.recipe()
     before = everything(command.folder)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What `kingyo merge` writes and says."""
+"""Files and messages of `kingyo merge`."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ class TestBook:
 
 
 def test_what_a_terminal_shows(world: World, tmp_path: Path) -> None:
-    """Through a real terminal: a bar while it goes on, and nothing of it is left behind."""
+    """In a real terminal: a progress bar, removed at the end."""
     base = llama(tmp_path / "base", hidden=256, layers=24)
     fine_tuned(base, tmp_path / "a", seed=1)
     (tmp_path / "r.yaml").write_text(

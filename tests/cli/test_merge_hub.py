@@ -1,4 +1,4 @@
-"""`kingyo merge` of models on the Hub: nobody waits for weights that cannot be merged."""
+"""`kingyo merge` of models on the Hub: incompatible models fail before their weights are downloaded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECIPE = {
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Generator[Hub]:
-    """A base, a fine-tune whose header is longer than one request, and a model of another width."""
+    """A base, a fine-tune with a header longer than one request, and a model of a different width."""
     root = tmp_path / "hub"
     base = llama(root / "org" / "base", hidden=128)
     tuned = fine_tuned(base, root / "org" / "tuned", seed=1)

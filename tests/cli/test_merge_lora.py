@@ -1,4 +1,4 @@
-"""What `kingyo merge` says of adapters: before a merge, with it, and for programs."""
+"""Messages of `kingyo merge` about adapters: dry run, merge and JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a merge says of itself while it goes on, where there is no terminal."""
+"""Progress of a merge without a terminal."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Merging:
         )
 
     def stopped(self, out: str, *, after: int, sent: signal.Signals = signal.SIGKILL) -> tuple[int, str]:
-        """Send a signal once so many files of weights are complete: exit code, errors."""
+        """Signal the merge after the given number of weight files; return its exit code and errors."""
         with subprocess.Popen(
             self.arguments(out),
             cwd=self.folder,

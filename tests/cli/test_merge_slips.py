@@ -1,4 +1,4 @@
-"""Slips that newcomers make: each is told in one sentence that says what to do."""
+"""Typical mistakes of new users: each gives one sentence with a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Near-duplicates through the real commands: how many there are is said, and they stay in one split."""
+"""Near-duplicates on the command line: they are counted and stay in one split."""
 
 from __future__ import annotations
 

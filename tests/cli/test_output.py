@@ -181,7 +181,7 @@ class TestErrors:
         command: Command,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Of any command: they are told where the command line ends."""
+        """For any command: errors are reported at the end of the command line."""
         monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
 
         @app.command("fail")
@@ -254,7 +254,7 @@ def raises(answer, item):
 
 
 class TestModels:
-    """A model whose tokenizer spells numbers as escape sequences, and graders that say what they like."""
+    """A model with escape sequences in its vocabulary, and graders with arbitrary messages."""
 
     @pytest.fixture
     def hostile(self, world: World) -> World:

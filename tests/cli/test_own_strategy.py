@@ -1,4 +1,4 @@
-"""A strategy of the user's own that does what it must not: one clear error, and what was scored stays."""
+"""A faulty custom strategy: one clear error, and stored scores remain."""
 
 from __future__ import annotations
 

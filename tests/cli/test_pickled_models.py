@@ -1,4 +1,4 @@
-"""Models that are there only as pickles: bred and asked where the user says so, and nowhere else."""
+"""Models with pickled weights only: read if a flag allows it, otherwise refused."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ entry.process()
 
 
 def test_an_interrupt_within_a_command_is_told() -> None:
-    """Before there is a run of which it could say more."""
+    """The signal arrives before there is a run."""
     code = """
 import sys, kingyo.__main__ as entry
 class Impatient:

@@ -1,4 +1,4 @@
-"""What a run says of itself while it goes on, and what it chooses where the user is silent."""
+"""Progress messages of a run, and its defaults."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_test_split_of_a_run_under_way_is_not_read_by_accident(world: World)
 
 
 def test_counts_of_one_are_singular(world: World) -> None:
-    """A run of one source, one candidate and one item a split, in all that it says."""
+    """Check all messages of a run with one source, one candidate and one item per split."""
     rows = [json.dumps({"prompt": f"{n} + {n} =", "answer": str(n)}) for n in range(3)]
     (world.folder / "items.jsonl").write_text("\n".join([*rows, rows[0]]))
     task = yaml.safe_load((world.folder / "task.yaml").read_text())

@@ -1,4 +1,4 @@
-"""Several questions of each image: they stay in one split, and people are told what was asked."""
+"""Several questions per image: they stay in one split, and answers include the question."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ N_IMAGES, QUESTIONS = 12, ("", "What is it?", "Is it red?")
 
 @pytest.fixture
 def album(world: World) -> World:
-    """A world with three questions of each of twelve images, one of which has no words."""
+    """A world with three questions, one of them empty, for each of twelve images."""
     (world.folder / "colours.py").write_text(OWN)
     rows: list[dict[str, str]] = []
     for i in range(N_IMAGES):

@@ -1,4 +1,4 @@
-"""Runs of every strategy, screen and runner, killed at random evaluations: each goes on to the same end."""
+"""Runs of every strategy, screen and runner, killed at random evaluations, resume to the same result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Duplicates and near-duplicates through the real command: one recipe, scored once, unless told otherwise."""
+"""Duplicates and near-duplicates through the real command: an equal recipe is scored once by default."""
 
 from __future__ import annotations
 

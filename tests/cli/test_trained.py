@@ -24,7 +24,7 @@ SPLITS = {"fit": 16, "validation": 12, "test": 12}
 
 
 def easy(world: World, **changes: object) -> Path:
-    """A run.yaml whose task has the same answer everywhere: easy to learn, and nothing for a merge."""
+    """Write a run.yaml whose items all have the same answer: easy to learn, but merging does not help."""
     rows = [{"prompt": f"{n} + {(n * 7) % 40} =", "answer": "7"} for n in range(40)]
     (world.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings: Mapping[str, object] = {

@@ -1,4 +1,4 @@
-"""Searches over the whole recipe, through the real command: methods, sources and their weights together."""
+"""Searches over full recipes on the command line: methods, sources and their weights together."""
 
 from __future__ import annotations
 

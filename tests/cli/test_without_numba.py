@@ -1,4 +1,4 @@
-"""Where numba is not installed: all works, and one note says that it is slower."""
+"""Without numba, every command works and one note says that it is slower."""
 
 from __future__ import annotations
 

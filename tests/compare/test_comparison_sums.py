@@ -1,4 +1,4 @@
-"""What is measured: definitions in float64, whatever the spans; groups add up."""
+"""Comparison sums match float64 definitions for any spans, and groups add up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is advised follows from the numbers."""
+"""Advice on methods follows from the comparison."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_without_a_base(tmp_path: Path, models: list[dict[str, Tensor]], expecte
 
 
 def test_vectors_that_look_independent_get_one_neutral_sentence_and_no_method(tmp_path: Path) -> None:
-    """Models of the zoo, and random numbers: what is said of both is true of nearly any two fine-tunes."""
+    """Advice for zoo models and for random numbers; it applies to nearly any two fine-tunes."""
     zoo = [open_checkpoint(str(ZOO / name)) for name in ("ja", "math-en", "base")]
     texts = [advise(compare(zoo[:2], zoo[2]))]
     texts.append(tuple(advice_text(tmp_path, plus(BASE, ONE), plus(BASE, TWO)).splitlines()))

@@ -1,4 +1,4 @@
-"""The page of a comparison in a real browser: drawn without an error or a request; names are no code."""
+"""The page of a comparison in a real browser: drawn without errors or requests; names are never code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a recipe's YAML means for one tensor, written a second time, as plainly as can be.
+"""A second, simple implementation of the values that a recipe gives one tensor.
 
 Precedence: slice source, then slice, then module, then recipe; of whole models the model, then module, then
-recipe. A level speaks when one of its filters matches; the first that does. Filters look at the name that the
+recipe. A level applies if one of its filters matches; the first that does. Filters look at the name that the
 source has the tensor by. A list is a gradient over the
 layers of the slice (of the model, without slices): 0 is the first, 1 the last, a single layer is the last;
 tensors before the layers follow the first slice at 0, those behind them the last slice at 1.

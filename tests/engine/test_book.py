@@ -144,7 +144,7 @@ def test_a_rooted_book_keeps_its_names(deep: Path, tmp_path: Path) -> None:
 
 
 def test_many_recipes_are_planned_at_once(models: Path) -> None:
-    """Nothing grows with the product of what is above and below (it did, twofold with each recipe)."""
+    """Cost does not double with each recipe."""
     documents = [
         f"name: n{i}\nmerge_method: linear\nmodels: [{{model: ja}}, {{model: en}}]\n" for i in range(40)
     ]

@@ -1,4 +1,4 @@
-"""Filters that match no tensor are told of, wherever they stand; those that match one are not."""
+"""Filters that match no tensor are reported at every level; others are not."""
 
 from __future__ import annotations
 

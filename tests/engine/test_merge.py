@@ -1,4 +1,4 @@
-"""Plans and the two places where merges go: the same bits, and one clear error for what does not fit."""
+"""Merging to a folder and into a live model: identical bits, and a clear error for incompatible models."""
 
 from __future__ import annotations
 
@@ -385,7 +385,7 @@ def test_a_live_tensor_that_cannot_be_filled(folder: Path, kind: str) -> None:
 def test_streaming_writes_give_identical_bits(
     folder: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As large models are written, from lines of memory on; a place between them is written as ever."""
+    """Large models are written with streaming stores; unaligned spans are written normally."""
     planned = plan(recipe(method), open_sources(recipe(method), folder / "llama" / "bfloat16"))
     results: list[dict[str, torch.Tensor]] = []
     for threshold in (1 << 24, 0):

@@ -72,7 +72,7 @@ def test_live_and_on_disk_are_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_a_stamp_knows_the_adapter(tmp_path: Path) -> None:
-    """A merge that was interrupted goes on only with the adapter that it began with."""
+    """An interrupted merge resumes only with the same adapter."""
     family_with_lora(tmp_path)
     before = stamp(open_checkpoint("m+lora", tmp_path))
     assert stamp(open_checkpoint("m+lora", tmp_path)) == before != stamp(open_checkpoint("m", tmp_path))

@@ -165,7 +165,7 @@ def test_slices_of_the_only_part_that_is_merged(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two Llamas, of which the second has two words, and so two rows, more."""
+    """Two Llamas; the second has two more tokens."""
     root = tmp_path_factory.mktemp("sizes")
     llama(root / "less", words("koi", "carp"), seed=1)
     llama(root / "more", words("koi", "carp", "pond", "tail"), seed=2)

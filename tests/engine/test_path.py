@@ -1,4 +1,4 @@
-"""Paths written as checkpoints: what transformers loads says what the live path says."""
+"""Paths written as checkpoints: transformers gives the logits of the live path."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_folded_scales_match_the_live_path(kind: str, frame: str, tmp_path: Path
 @pytest.mark.parametrize("scale", [0.001, 0.5, 1.7])
 @pytest.mark.parametrize("kind", sorted(FOLDED))
 def test_small_streams_are_read_alike(kind: str, scale: float, tmp_path: Path) -> None:
-    """Beside embeddings of the size that models begin with, what norms add to their divisor is not small."""
+    """With embeddings of initial size, the epsilon of a norm is not small."""
     folders: dict[str, Path] = {}
     for seed, name in enumerate("ab"):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Models of a path that differ: what is refused, with both values, and what is right all the same."""
+"""Paths through different models: refused with both values, or correct."""
 
 from __future__ import annotations
 

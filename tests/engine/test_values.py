@@ -1,4 +1,4 @@
-"""Whose value counts, and where a gradient is: plans against a second definition of the recipe language."""
+"""Precedence of values and gradients: plans against a second implementation of the recipe language."""
 
 from __future__ import annotations
 

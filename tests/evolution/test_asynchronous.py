@@ -1,4 +1,4 @@
-"""Searches without generations: candidates are told as they finish, and a resumed run repeats just that."""
+"""Searches without generations: outcomes arrive as candidates finish, and a resumed run repeats them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ REST = [(gene / 10, 0.9, 0.9, 0.9) for gene in range(9)]
 
 
 class Believing(Listed):
-    """It believes what it is given, and of all else little."""
+    """A strategy that estimates the given genomes highly and all others low."""
 
     def __init__(self, genomes: Sequence[Genome], beliefs: Mapping[Genome, float]) -> None:
         super().__init__(genomes)
@@ -196,7 +196,7 @@ def ended(folder: Path, bred: str, uniform: str, control: str = "") -> RunSummar
 
 
 FAR, CLOSE = "0" * 2 + "1" * 13 + "0" * 5, "0" * 4 + "1" * 13 + "0" * 3
-"""Five gained and two lost, and seven gained and four lost, beside the uniform merge's ten of 20."""
+"""Five gained and two lost, and seven gained and four lost, compared with the uniform merge's ten of 20."""
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def searching(store: RunStore, model: Model, name: str, **settings: object) -> J
 
 
 def stopped(folder: Path, name: str) -> Model:
-    """Begin a run that is killed in its fifth generation."""
+    """Start a run that is killed in its fifth generation."""
     model = Model(some_fail, stop_after=25)
     with begun(folder) as store, pytest.raises(KeyboardInterrupt):
         searching(store, model, name).run()

@@ -170,7 +170,7 @@ def test_a_lucky_point_among_bad_neighbours_is_not_believed() -> None:
 
 
 class Unbelieving:
-    """The same search, but nobody can ask it what it believes."""
+    """The same search without estimates."""
 
     def __init__(self, strategy: Strategy) -> None:
         assert isinstance(strategy, InformedStrategy)
@@ -179,7 +179,7 @@ class Unbelieving:
 
 
 def test_a_combinator_of_strategies_without_estimates_has_none(tmp_path: Path) -> None:
-    """Then the Rasch model chooses the finalists, and not what each generation was told."""
+    """Then the Rasch model, not the reported scores, chooses the finalists."""
     settings = {"strategy": "ga", "settings": {"population": 5}, "per_gene": 6}
     values: list[object] = []
     for wrap in (Unbelieving, lambda strategy: strategy):
@@ -278,7 +278,7 @@ def all_right(recipe: Recipe, item: str) -> float:
 
 
 def small_changes_fail(recipe: Recipe, item: str) -> float:
-    """Whoever changes little misses one item of twelve."""
+    """Candidates with small changes miss one item of twelve."""
     return float(size(recipe) > 2.0 or not item.endswith("7"))
 
 

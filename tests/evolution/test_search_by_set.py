@@ -207,7 +207,7 @@ def test_models_are_compared_by_the_measure_on_test(tmp_path: Path) -> None:
 
 
 class Drawing(Model):
-    """It answers with images, whose bytes are the answers."""
+    """A model that answers with images; their bytes are the answers."""
 
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
         result = super().__call__(recipe, split, items)

@@ -1,4 +1,4 @@
-"""Measures of sets of answers: computed once, stored, shown beside item scores, and seen by no search."""
+"""Measures of sets of answers: computed once, stored, shown next to item scores, and unused by searches."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def test_no_file_holds_a_path_of_the_machine(world: Path, exported: Path) -> Non
 
 
 def test_absolute_paths_in_a_run_yaml_are_not_published(tmp_path: Path) -> None:
-    """Neither in the recipe nor in the card; the recipe is merged again from where it lies."""
+    """The recipe and the card contain none, and the exported recipe can be merged again."""
     world = tmp_path / "home" / "somebody"
     world.mkdir(parents=True)
     make_world(world)

@@ -22,7 +22,7 @@ class Truth:
     answers: Matrix
 
     def with_gaps(self, share: float, seed: int) -> Matrix:
-        """Return the answers, of which this share was asked for, each by chance."""
+        """Return the answers with a random share of them known."""
         mask = np.random.default_rng(seed).random(self.answers.shape) < share
         return np.where(mask, self.answers, np.nan)
 

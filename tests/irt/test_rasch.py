@@ -1,4 +1,4 @@
-"""The Rasch model against simulated answers: what is recovered, what is shrunken, and by how much it errs."""
+"""The Rasch model against simulated answers: recovery, shrinkage and error bars."""
 
 from __future__ import annotations
 

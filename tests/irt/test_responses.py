@@ -1,4 +1,4 @@
-"""The matrix of a search: it grows, and what was not scored is a gap."""
+"""The matrix of a search: it grows, and unscored items are gaps."""
 
 from __future__ import annotations
 

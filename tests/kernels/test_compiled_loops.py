@@ -341,7 +341,7 @@ def test_stores_that_bypass_the_caches_start_at_a_line() -> None:
 def test_threads_stay_for_the_next_caller_but_after_an_error(
     stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a child that was forked has its own."""
+    """A forked child has its own threads."""
     from kingyo.kernels import compiled_loops
 
     results = [rescaled_sum(n, torch.bfloat16, 0.3, key) for key, n in enumerate((70_000, 40_000, 300_000))]

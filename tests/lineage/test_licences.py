@@ -1,4 +1,4 @@
-"""What is said of licences: which asks for most, which forbid a merge, which contradict one another."""
+"""Licences: the strictest, those that forbid merging, and contradictions."""
 
 from __future__ import annotations
 

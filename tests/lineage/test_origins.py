@@ -1,4 +1,4 @@
-"""What a card tells the Hub of the models that went in."""
+"""Metadata of source models in a card."""
 
 from __future__ import annotations
 

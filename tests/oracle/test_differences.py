@@ -18,7 +18,7 @@ from tests.oracle.world import World, change, write_llama
 pytestmark = pytest.mark.oracle
 
 CHANGED = "lm_head.weight"
-"""The tensor that a special source does not change, or has zeros in."""
+"""The tensor that the special sources leave unchanged or zero."""
 SAME = ("same0", "same1", "same2")
 OUTSIDE = ("model.norm.weight", CHANGED)
 
@@ -159,7 +159,7 @@ def test_a_shared_value_on_a_source_is_an_error(special: World, peer: Peer, ours
 def test_low_precision_applies_only_to_the_output(
     half_world: World, peer: Peer, ours: Ours, tmp_path: Path
 ) -> None:
-    """``dtype`` is what mergekit computes in; here it is what is written, computed in float32."""
+    """mergekit computes in ``dtype``; kingyo computes in float32 and rounds the output to it."""
     spec: dict[str, object] = {
         "merge_method": "task_arithmetic",
         "models": [{"model": half_world.path(name)} for name in ("s0", "s1", "s2")],

@@ -1,6 +1,6 @@
 """All methods of mergekit 0.1.5 against mergekit itself, in float32: the deterministic ones.
 
-The random ones are compared here where density 1 leaves nothing to chance, and else in ``test_random``.
+The random ones are compared here with density 1, otherwise in ``test_random``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.oracle
 
 TOLERANCE = 1e-5
 OUTSIDE_LAST = ("model.norm.weight", "lm_head.weight")
-"""What comes after the layers: mergekit gives it the first value of a gradient, kingyo the last."""
+"""Tensors after the layers get the first value of a gradient in mergekit, the last in kingyo."""
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)

@@ -1,4 +1,4 @@
-"""Paths against mergekit: a frankenmerge in transformers says what the live path says."""
+"""Paths against mergekit: a frankenmerge in transformers matches the live path."""
 
 from __future__ import annotations
 

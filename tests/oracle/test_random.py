@@ -42,7 +42,7 @@ def alone(method: str, **shared: object) -> Case:
 @pytest.mark.parametrize("density", [0.2, 0.6])
 @pytest.mark.parametrize("method", METHODS)
 def test_kept_entries(method: str, density: float, merge: Merge, world: World) -> None:
-    """Each is kept with its probability, and is kept as it is without rescaling."""
+    """Each entry is kept with its probability, unchanged without rescaling."""
     chance, counts = probabilities(method, density, world), np.zeros(0)
     for seed in SEEDS:
         merged = merge(alone(method, density=density, rescale=False).recipe(world), seed=seed)
@@ -92,7 +92,7 @@ def test_several_sources(
 
 
 def test_epsilon_of_each_source(peer: Peer, ours: Ours, world: World) -> None:
-    """Wider chances keep more of the large entries: the norm says so."""
+    """A wider range of probabilities keeps more large entries, so the norm grows."""
     norms: list[list[float]] = []
     for tool in (ours, peer):
         for epsilon in (0.0, 0.4):

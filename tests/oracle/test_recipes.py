@@ -36,12 +36,12 @@ class RecipeBuilder:
         return spec | ({"parameters": parameters} if parameters else {})
 
     def slices(self, method: str, *slices: object, **others: object) -> dict[str, object]:
-        """Slices are lists of sources, or whole mappings."""
+        """Return a recipe; slices are lists of sources or full mappings."""
         slice_dicts = [each if isinstance(each, Mapping) else {"sources": each} for each in slices]
         return {"merge_method": method, "dtype": "float32", "slices": slice_dicts, **others}
 
     def models(self, method: str, names: Sequence[str], **others: object) -> dict[str, object]:
-        """Whole models."""
+        """Return a recipe of full models."""
         entries = [{"model": self._world.path(name)} for name in names]
         return {"merge_method": method, "dtype": "float32", "models": entries, **others}
 
@@ -194,7 +194,7 @@ def test_slices_and_modules(name: str, peer: Peer, ours: Ours, builder: RecipeBu
 
 
 def test_gradients_run_over_each_slice(peer: Peer, ours: Ours, builder: RecipeBuilder) -> None:
-    """Layers take the same values; what comes after them has the last value here, there the first."""
+    """Layers get the same values; the norm and head get the last value in kingyo, the first in mergekit."""
     part = builder.part
     recipe = builder.slices(
         "passthrough", [part("s0", 0, 2)], [part("s0", 0, 3)], parameters={"scale": [1.0, 2.0]}
@@ -233,7 +233,7 @@ class TestDtypes:
     def test_of_the_output(
         self, keys: dict[str, str], models: str, peer: Peer, ours: Ours, request: pytest.FixtureRequest
     ) -> None:
-        """The same dtype; ours is computed in float32, so numbers agree as well as theirs are exact."""
+        """Dtypes are equal; values agree up to mergekit's own rounding."""
         builder = RecipeBuilder(request.getfixturevalue(models))
         recipe = builder.models("linear", ["s0", "s1"], parameters={"weight": 1.0})
         del recipe["dtype"]

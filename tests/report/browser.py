@@ -110,7 +110,7 @@ class Browser:
         return result["result"].get("value")
 
     def screenshot(self, target: Path, *, top: int = 0, height: int | None = None) -> None:
-        """Write the whole page, or a part of it, as PNG."""
+        """Write the page, or a part of it, as PNG."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {
             "x": 0,

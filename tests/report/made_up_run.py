@@ -60,7 +60,7 @@ def write(folder: Path, shape: Shape | None = None) -> Path:
 
 
 class Writer:
-    """Fills a store as the journey of a run would."""
+    """Fills a store as a run would."""
 
     def __init__(self, folder: Path, shape: Shape) -> None:
         self.shape = shape

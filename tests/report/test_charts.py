@@ -1,4 +1,4 @@
-"""The charts say what the store says, and Vega-Lite compiles each of them without a word."""
+"""The charts show the stored values, and Vega-Lite compiles each one without warnings."""
 
 from __future__ import annotations
 

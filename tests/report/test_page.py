@@ -1,4 +1,4 @@
-"""The report as a file: what it says, what it must never contain, what it does with bad places."""
+"""The report as a file: its contents, private data, and unwritable locations."""
 
 from __future__ import annotations
 

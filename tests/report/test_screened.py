@@ -1,4 +1,4 @@
-"""What is said of n where candidates were scored on some of the items."""
+"""Item counts in reports of screened runs."""
 
 from __future__ import annotations
 

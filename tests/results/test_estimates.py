@@ -1,4 +1,4 @@
-"""What show says of a trial that met some of the items: an estimate with its interval, and the raw mean."""
+"""Results of a partly scored trial: an estimate with its interval, and the raw mean."""
 
 from __future__ import annotations
 

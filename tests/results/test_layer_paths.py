@@ -1,4 +1,4 @@
-"""A path for people: what its layers are called, the line that says it, the picture of characters."""
+"""A path as text: layer names, the one-line form and the drawing."""
 
 from __future__ import annotations
 

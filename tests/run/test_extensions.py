@@ -1,4 +1,4 @@
-"""More of a run: the search goes on as if it had never ended, a winner is picked anew, test stays read."""
+"""Extended runs: the search continues as if it had not ended, and a new winner is picked."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def config(**budget: object) -> RunConfig:
 def more(
     store: RunStore, model: Model, strategy: str = "ga", rule: str = "some", budget: object = FIRST
 ) -> Journey:
-    """The journey of a run with the extensions that it stores."""
+    """Continue a run with its stored extensions."""
     assert isinstance(budget, Mapping)
     proposer = build("random", AXES, 3, {}) if strategy == "random" else strategy
     search_run = journey(store, model, proposer, rule, limits=limits_of(config(**budget).budget))

@@ -1,4 +1,4 @@
-"""A kind of model outside of the package: what a run, a merge and the commands make of it."""
+"""A kind of model outside the package in runs, merges and commands."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class Rows:
         answers = model.classify([json.loads(item.prompt) for item in items])
         return [ItemScore(i.id, float(a == i.answer), a) for i, a in zip(items, answers)]
 """
-"""A kind of task for its models, with keys of its own."""
+"""A kind of task for its models, with additional keys."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Scores of different code or versions go into one run only if the user says so; or all are made anew."""
+"""Scores of different code or versions are mixed only if the user accepts it; otherwise all are new."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the control `trained` starts from, and what is said of runs with several tasks of different sizes."""
+"""The starting model of the control `trained`, and advice for tasks of different sizes."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_sign_test_of_many_items_is_exact() -> None:
 
 
 def rows(*right: int, n: int = 12) -> Matrix:
-    """Candidates that have the first so many items right."""
+    """Return candidates that solve the first items, as many as given."""
     return np.array([[float(item < each) for item in range(n)] for each in right])
 
 
@@ -92,7 +92,7 @@ def race_for(
 
 
 def at_most(errors: int, n: int, rate: float) -> bool:
-    """Whether so many errors are credible at this rate: within four standard errors above."""
+    """Return whether the errors are at most four standard errors above the rate."""
     return errors <= rate * n + 4 * math.sqrt(rate * (1 - rate) * n)
 
 
@@ -144,7 +144,7 @@ def test_equals_go_on_to_the_end_together() -> None:
 
 
 def test_better_means_better_on_more_items() -> None:
-    """Known and told: of scores in between, the higher mean may lose the race."""
+    """A documented limitation: with scores in between, the higher mean may lose the race."""
     narrow, clear = np.full(60, 0.5), np.where(np.arange(60) % 5 < 4, 0.6, 0.0)
     assert narrow.mean() > clear.mean()
     settings = ScreenSettings(rule="racing", block=12, alpha=0.05, keep=0.5)

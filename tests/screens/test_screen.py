@@ -1,4 +1,4 @@
-"""Screens: which items, how many of them, for whom; and the same again when it is planned again."""
+"""Screens: the items for each candidate, and the same plan when planned again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Generation:
     def play(
         self, settings: ScreenSettings, n: int, n_items: int = 64, before: Responses | None = None
     ) -> None:
-        """Begin again with what was scored, as a resumed search does."""
+        """Restart with the stored scores, as a resumed search does."""
         responses = Responses(ITEMS[:n_items]) if before is None else before
         rounds = Screen(settings, 5).rounds(responses, range(n), 3)
         failed: set[int] = set()

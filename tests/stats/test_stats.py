@@ -134,7 +134,7 @@ def test_nineteen_ones_and_one_score_near_one_leave_uncertainty() -> None:
 
 
 def test_a_difference_on_2_of_140_items_is_uncertain() -> None:
-    """Its interval was [-2.3, -0.3] points beside p = 0.5."""
+    """Its interval was [-2.3, -0.3] points, with p = 0.5."""
     difference = _graded([0.5] * 138 + [0.1, 0.1], [0.5] * 138 + [0.5, 0.5])
     assert difference.interval.low < -0.02 < 0.01 < difference.interval.high
     assert difference.p > 0.5
@@ -275,7 +275,7 @@ def _draw(name: str, rng: np.random.Generator, n: int) -> tuple[np.ndarray, floa
 def test_intervals_of_graded_scores_cover(
     name: str, n: int, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BCa covered 23 % (n = 5) to 90 % (n = 50) of the first; docs/statistics.md has the whole table."""
+    """BCa covered 23 % (n = 5) to 90 % (n = 50) of the first; docs/statistics.md has the full table."""
     monkeypatch.setattr(means, "RESAMPLES", 1000)
     rng, n_covered = np.random.default_rng(n), 0
     for seed in range(runs):

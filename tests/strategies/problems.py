@@ -20,12 +20,12 @@ def floats(n: int, low: float = 0.0, high: float = 1.0) -> tuple[Axis, ...]:
 
 
 def sphere(genome: Genome) -> float:
-    """0 at 0.7 on every axis, else negative."""
+    """0 at 0.7 on every axis, otherwise negative."""
     return -sum((gene - 0.7) ** 2 for gene in genome)
 
 
 def rotated_ellipsoid(n: int, condition: float = 1e4) -> Callable[[Genome], float]:
-    """A long thin bowl that lies across the axes; 0 at 0.6 on every axis."""
+    """A long thin bowl, rotated against the axes; 0 at 0.6 on every axis."""
     rng = np.random.RandomState(0)
     rotation = np.linalg.qr(rng.normal(size=(n, n)))[0]
     stretch = condition ** (np.arange(n) / (n - 1))

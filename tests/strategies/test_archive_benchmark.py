@@ -1,4 +1,4 @@
-"""The tables of the benchmark of archives tell what the kept results say."""
+"""The tables of the archive benchmark match the stored results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CMA-ES against the library that it wraps, and what the wrapping adds."""
+"""CMA-ES against the library that it wraps, and the features added to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Settings = CmaEs.Settings
 
 
 def test_its_distribution_is_the_librarys() -> None:
-    """Told the same points and costs, the plain library draws from the same distribution as ours."""
+    """With the same points and costs, the library samples from the same distribution."""
     strategy = CmaEs(floats(5), 3, Settings())
     log = [trial for trial, _ in work(strategy, sphere, 80)]
     library = CMA(mean=np.full(5, 0.5), sigma=1 / 6, bounds=np.tile([0.0, 1.0], (5, 1)), seed=0)
@@ -67,7 +67,7 @@ def test_trials_have_no_parents() -> None:
 
 
 def test_a_generation_waits_for_its_outcomes_and_takes_them_by_number() -> None:
-    """Outcomes of two generations, told at once and mixed, move it as if told one after the other."""
+    """Mixed outcomes of two generations in one tell act like two tells."""
     early, late = (CmaEs(floats(3), 0, Settings(population=6)) for _ in range(2))
     trials = early.ask(12)
     assert late.ask(12) == trials
@@ -116,7 +116,7 @@ def test_a_collapsed_distribution_starts_again_and_keeps_going() -> None:
 
 def test_late_outcomes_of_the_old_distribution_do_not_move_the_new_one() -> None:
     def plateau(strategy: CmaEs) -> list[Trial]:
-        """Never told: the last trial of every generation."""
+        """The last trial of every generation has no outcome."""
         missing: list[Trial] = []
         for _ in range(40):
             *trials, last = strategy.ask(9)

@@ -132,7 +132,7 @@ class Broken(Mine):
 
 
 def broken(folder: Path, body: str) -> str:
-    """What `build` says of a strategy whose class has this body."""
+    """Return the error of `build` for a strategy class with this body."""
     indented = "".join(f"    {line}\n" for line in body.splitlines())
     (folder / "own.py").write_text(PLUG_IN + indented)
     with pytest.raises(KingyoError) as error:

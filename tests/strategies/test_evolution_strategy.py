@@ -1,4 +1,4 @@
-"""What all searches by a distribution share: their options, and how they begin with what is known."""
+"""Options and known points of all searches that sample from a distribution."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_adapted_learning_rates_find_the_optimum() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_ask_costs_the_same_early_and_late(name: str) -> None:
-    """Half of all generations are as fast as the other half, however many trials came before."""
+    """Later generations are as fast as earlier ones."""
     strategy = build(name, floats(5), 0, {"population": 10})
     times: list[float] = []
     for _ in range(600):

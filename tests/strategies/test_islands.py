@@ -1,4 +1,4 @@
-"""Islands keep the contract, send their best around the ring, and know who is whose child."""
+"""Islands keep the contract, send their best around the ring, and record parents."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def test_known_points_are_proposed_again_only_as_the_best() -> None:
 
 
 def solved_by_the_first(trial: Trial, items: Sequence[int] = range(60)) -> Outcome:
-    """The first source as it is solves half of the items; nothing solves more."""
+    """The first source alone solves half of the items, the maximum."""
     able = -8 * abs(trial.genome[0] - 1) - 4 * sum(trial.genome[1:])
     scores = tuple(ItemScore(f"i{item:02}", float(item < 30 + able), "") for item in items)
     return Outcome(trial=trial, scores=scores, is_partial=len(scores) < 60)

@@ -96,7 +96,7 @@ def test_slerp_of_coefficients_is_slerp_of_orthogonal_task_vectors_of_one_length
 
 
 def test_crossover_at_a_split_point() -> None:
-    """Left of the split ratio w, right of it 1 − w, each side an arc of its own."""
+    """Left of the split ratio w, right of it 1 − w, each side with its own arc."""
     a, b = np.array([1.0, 0.0, 5.0, 0.0, 7.0]), np.array([0.0, 1.0, 0.0, 5.0, 8.0])
     left, all_floats = np.array([True, True, False, False, False]), np.ones(5, dtype=bool)
     child = split_slerp(a, b, ratio=0.25, left=left, floats=all_floats)

@@ -59,7 +59,7 @@ class TestMixedCmaEsOnOneInt(StrategyContract):
 @pytest.mark.parametrize("axes", KINDS, ids=lambda axes: "+".join(dict.fromkeys(axis.kind for axis in axes)))
 @pytest.mark.parametrize("noise", [0.0, 1.0])
 def test_every_combination_of_kinds(axes: tuple[Axis, ...], noise: float) -> None:
-    """The best is high on every axis; with noise, on a plateau and among failures it goes on as well."""
+    """The optimum is high on every axis; noise, plateaus and failures do not stop the search."""
     chance = random.Random(0)
 
     def score(genome: Genome) -> float:
@@ -81,7 +81,7 @@ def test_a_recipe_with_a_known_optimum(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_subset_of_sources_with_a_method_and_weights(seed: int) -> None:
-    """Eight sources of which three are useful, a weight for each, and a method that hides the rest."""
+    """Eight sources, three of them useful, with a weight each, and a method that disables the rest."""
     axes = (
         *(Axis(name=f"use/{i}", low=0, high=1, kind="binary") for i in range(8)),
         *(Axis(name=f"weight/{i}", low=0, high=1) for i in range(8)),
@@ -135,7 +135,7 @@ def test_categories_start_equally_likely() -> None:
 
 
 def test_categories_that_find_no_better_start_again() -> None:
-    """A trap: the best is alone, far from where everything else leads; without restarts nobody comes back."""
+    """A trap: the optimum is isolated, so the search needs restarts to find it."""
     axes = tuple(Axis(name=f"b{i}", low=0, high=1, kind="binary") for i in range(6))
     log = [trial.genome for trial, _ in work(build("mixed-cma-es", axes, 0, {}), sum, 3000)]
     shares = [np.mean(log[start : start + 90]) for start in range(0, 3000, 90)]

@@ -1,4 +1,4 @@
-"""Points of a space as arrays: what is drawn has the shape that it says."""
+"""Samples of points as arrays have the documented distribution."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def rosenbrock(genome: Genome) -> float:
 
 
 def test_its_distribution_is_the_librarys() -> None:
-    """Told the same points and costs, the plain library draws from the same distribution as ours."""
+    """With the same points and costs, the library samples from the same distribution."""
     strategy = SepCmaEs(floats(5), 3, Settings())
     log = [trial for trial, _ in work(strategy, sphere, 80)]
     library = SepCMA(mean=np.full(5, 0.5), sigma=1 / 6, bounds=np.tile([0.0, 1.0], (5, 1)), seed=0)

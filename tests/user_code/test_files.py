@@ -1,4 +1,4 @@
-"""What a user's file depends on: a change of any of it is found, and nothing else counts."""
+"""Dependencies of a user's file: every change in them is detected, and no other."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def merge_with_mergekit(peer: Peer, folders: list[Path], tokenizer: object, key: str = "tokenizer") -> Path:
-    """Return Return mergekit's output of the linear merge."""
+    """Return mergekit's output for the linear merge."""
     entries = [{"model": str(each), "parameters": {"weight": SHARES[each.name]}} for each in folders]
     return peer.folder(
         {
@@ -71,7 +71,7 @@ def merge_with_mergekit(peer: Peer, folders: list[Path], tokenizer: object, key:
 
 
 def merge_with_kingyo(folders: list[Path], choice: TokenizerChoice) -> tuple[Vocabulary, dict[str, Tensor]]:
-    """Return the same merge from ``makers``."""
+    """Return the same merge, computed by kingyo."""
     vocabulary = build_vocabulary(choice, models_of(*folders, base=0))
     reads = AlignedReads(vocabulary, Folders(*folders), (EMBEDDING, HEAD))
     total = sum(SHARES[each.name] for each in folders)

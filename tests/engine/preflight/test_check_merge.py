@@ -1,4 +1,4 @@
-"""What is known of a merge before it is made: findings, targets, origins. No weight is read for it."""
+"""Checks of a merge without reading weights: findings, targets, origins."""
 
 from __future__ import annotations
 

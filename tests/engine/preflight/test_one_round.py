@@ -1,4 +1,4 @@
-"""All mistakes of a recipe are told in one round: those of its YAML, of its values and of its models."""
+"""All mistakes of a recipe, in its YAML, values and models, are reported together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def mistakes(folder: Path, text: str) -> list[str]:
 
 
 def require(messages: list[str], *parts: str) -> None:
-    """Each of these is told once, and nothing else is."""
+    """Check that each of these parts is reported exactly once, and no other mistake."""
     for part in parts:
         assert sum(part in each for each in messages) == 1, (part, messages)
     assert len(messages) == len(parts), messages

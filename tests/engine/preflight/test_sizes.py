@@ -1,4 +1,4 @@
-"""What a merge is said to take, against what it takes."""
+"""Predicted against measured costs of a merge."""
 
 from __future__ import annotations
 
