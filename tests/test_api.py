@@ -56,7 +56,7 @@ def test_the_page_runs_in_order(tmp_path: Path) -> None:
         assert (tmp_path / file).is_file()
 
 
-def test_every_name_is_there_and_described() -> None:
+def test_every_name_is_listed_with_a_description() -> None:
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     for name in kingyo.__all__:
         assert getattr(kingyo, name) is not None
@@ -78,7 +78,7 @@ def test_a_file_a_mapping_and_a_recipe_merge_to_the_same(models: Path) -> None:
     assert (models / "four" / "model.safetensors.index.json").is_file()
 
 
-def test_files_of_tasks_begin_at_the_folder_too(models: Path) -> None:
+def test_files_of_tasks_are_relative_to_the_folder_too(models: Path) -> None:
     (models / "task.yaml").write_text("{data: nowhere.jsonl, grader: exact}", encoding="utf-8")
     (models / "runs").mkdir()
     file = models / "runs" / "run.yaml"
@@ -124,7 +124,7 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
     assert not (models / "out").exists() and not (models / "run").exists()
 
 
-def test_a_run_may_be_read_from_another_thread_and_folder_and_when_it_is_closed(
+def test_a_run_can_be_read_from_another_thread_and_after_closing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_demo(tmp_path)
@@ -139,7 +139,7 @@ def test_a_run_may_be_read_from_another_thread_and_folder_and_when_it_is_closed(
     assert kingyo.write_report(run).parent == tmp_path / "mine"
 
 
-def test_interrupted_the_run_goes_on_to_the_same_winner(tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes_to_the_same_winner(tmp_path: Path) -> None:
     file, stopped = write_demo(tmp_path), tmp_path / "stopped"
     uninterrupted = kingyo.evolve(file, tmp_path / "whole", progress=False)
     code = (

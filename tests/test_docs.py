@@ -187,7 +187,7 @@ def test_the_page_on_kinds_lists_every_kind() -> None:
     assert all(f"| `{name}` |" in page for name in MODEL_KINDS.names())
 
 
-def test_the_strategy_in_contributing_keeps_its_contract_and_breeds(tmp_path: Path) -> None:
+def test_the_strategy_in_contributing_keeps_its_contract_and_runs(tmp_path: Path) -> None:
     check_contract_of_page(ROOT / "CONTRIBUTING.md", tmp_path, "test_climber.py")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = {
@@ -298,7 +298,7 @@ def flags_are_known(asking: list[str], arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_have_targets(document: Path) -> None:
     for target in LINK.findall(document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
 

@@ -118,7 +118,7 @@ def test_scores_that_are_all_the_same(tmp_path: Path, solved: int, says: str) ->
     assert "equal" not in Written(tmp_path / "other", baselines).search([solved, solved - 1]).advice()
 
 
-def test_one_model_alone_does_not_score_the_same_as_others(tmp_path: Path) -> None:
+def test_a_single_model_has_no_equal_scores(tmp_path: Path) -> None:
     assert not {"equal"} & set(Written(tmp_path / "run", {"base": 5}).advice())
 
 
@@ -243,7 +243,7 @@ def test_an_answer_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str
     ]
 
 
-def test_images_are_named_where_they_are_asked_and_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_in_prompts_and_answers_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     asked, drawn = (
         Media(sha256=name, type="image/png", path=Path(f"{name}.png")) for name in ("ask", "drew")
     )
@@ -261,7 +261,7 @@ def test_images_are_named_where_they_are_asked_and_drawn(capsys: pytest.CaptureF
     assert item.in_a_line() == "ask.png" and replace(item, prompt="How?").in_a_line() == "'How?' ask.png"
 
 
-def test_letters_and_spaces_of_all_languages_are_shown_as_they_are(
+def test_letters_and_spaces_of_all_languages_are_unchanged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = "金魚\u3000が\u00a0泳ぐ 👩\u200d🚀 می\u200cخواهم ก\u200bข"

@@ -59,7 +59,7 @@ def test_scores_that_do_not_fit_are_refused(table: Table) -> None:
         replace(table, scores=table.scores[:1])
 
 
-def test_a_recording_that_was_killed_goes_on(tmp_path: Path) -> None:
+def test_a_killed_recording_resumes(tmp_path: Path) -> None:
     """Known models first; half a line, as a kill leaves it, counts for nothing."""
     complete = Recording(SMALL, tmp_path / "whole.jsonl")
     complete.record(6)
@@ -79,7 +79,7 @@ def test_a_recording_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert set(np.unique(partial.scores)) <= {0, 30, 50, 100}
 
 
-def test_a_recording_of_other_items_is_left_alone(tmp_path: Path) -> None:
+def test_a_recording_of_different_items_is_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "two.jsonl"
     Recording(SMALL, file)
     before = file.read_bytes()

@@ -57,7 +57,7 @@ def test_resize_base_copies_the_head(tmp_path: Path, names: Sequence[str]) -> No
     assert torch.equal(fitted.models[other.reference].read("classifier.bias"), like.read("classifier.bias"))
 
 
-def test_a_head_that_is_not_merged_may_have_other_classes(tmp_path: Path) -> None:
+def test_an_unmerged_head_may_have_different_classes(tmp_path: Path) -> None:
     like, other = classifier(tmp_path / "like", NAMES), classifier(tmp_path / "other", ("dog", "cat", "fish"))
     assert fit(like, [other], only=like.tensors.keys() - HEADS).unmerged == frozenset()
 

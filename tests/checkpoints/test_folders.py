@@ -128,7 +128,7 @@ def test_integer_buffers_are_read(tmp_path: Path) -> None:
     assert open_checkpoint("m", tmp_path).read("model.seen").item() == 3
 
 
-def test_files_may_be_links_to_elsewhere(tmp_path: Path) -> None:
+def test_files_may_be_links(tmp_path: Path) -> None:
     """Links are followed, as in the Hub's cache."""
     folder = llama(tmp_path / "m")
     (tmp_path / "blobs").mkdir()

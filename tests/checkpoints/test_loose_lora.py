@@ -329,7 +329,7 @@ def test_files_of_peft_need_their_config(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", ["diffusers", "SDXL"])
-def test_a_unet_of_diffusers_merges_as_diffusers_does(tmp_path: Path, names: str) -> None:
+def test_a_diffusers_unet_merges_like_in_diffusers(tmp_path: Path, names: str) -> None:
     """diffusers gives the same weights when it loads and fuses the file."""
     diffusers = pytest.importorskip("diffusers")
     pytest.importorskip("peft")

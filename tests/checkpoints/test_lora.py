@@ -217,7 +217,7 @@ def test_the_fingerprint_knows_model_and_adapter(tmp_path: Path) -> None:
     assert len({alone, both, scaled, fingerprint(opened(tmp_path))}) == 4
 
 
-def test_another_model_than_the_config_names_is_a_note(tmp_path: Path) -> None:
+def test_a_model_other_than_the_configs_is_a_note(tmp_path: Path) -> None:
     llama(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
     assert opened(tmp_path).notes == ()
@@ -250,7 +250,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
-def test_a_head_that_is_tied_reads_as_the_changed_embedding(tmp_path: Path) -> None:
+def test_a_tied_head_reads_the_changed_embedding(tmp_path: Path) -> None:
     qwen2(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["embed_tokens"])
     checkpoint = opened(tmp_path)

@@ -45,7 +45,7 @@ def test_a_disk_that_is_too_small_is_seen_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mounted_disk_cannot_take_another_name() -> None:
+def test_a_mount_point_cannot_be_renamed() -> None:
     with pytest.raises(KingyoError, match="/proc/model") as caught:
         CheckpointWriter(Path("/proc"), [])
     assert caught.value.argument == "/proc"
@@ -111,7 +111,7 @@ class TestResume:
         assert inodes(tmp_path / "out").items() >= kept.items()
 
     @pytest.mark.parametrize("change", [{"identity": "another"}, {"max_shard_bytes": 6_000}])
-    def test_shards_of_other_content_are_deleted(self, tmp_path: Path, change: dict[str, Any]) -> None:
+    def test_shards_with_different_content_are_deleted(self, tmp_path: Path, change: dict[str, Any]) -> None:
         checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
         stop(tmp_path / "out", checkpoint, after=3)
         kept = finished(tmp_path / "out")

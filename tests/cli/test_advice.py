@@ -53,7 +53,7 @@ def test_all_zero_scores_are_reported_at_once_and_at_the_end(world: World) -> No
     assert advice["zero"]["level"] == "warning" and "docs/zero.md" in advice["zero"]["remedy"]
 
 
-def test_equal_scores_are_told(world: World) -> None:
+def test_equal_scores_are_reported(world: World) -> None:
     done = world.run("evolve", graded(world, "half"), "--run", "runs/half")
     assert done.returncode == 0, done.stderr
     assert "All 4 baselines score the same on every item of fit, 50.0 %." in done.stderr

@@ -274,7 +274,7 @@ def test_a_run_that_was_killed_has_the_same_best(
     assert again["winner"] == expected["winner"]
 
 
-def test_of_several_seeds_the_bred_model_is_exported_where_a_parent_is_better(tmp_path: Path) -> None:
+def test_with_several_seeds_the_bred_model_is_exported(tmp_path: Path) -> None:
     world = sums(tmp_path)
     done = world.run("evolve", "run.yaml", "--seeds", "1", "--run", "many", "--json")
     assert done.returncode == 0, done.stderr

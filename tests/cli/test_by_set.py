@@ -123,7 +123,7 @@ def test_the_measure_is_reported_and_picks_the_winner(bred: World) -> None:
         assert Counter(each.n for each in store.summaries("fit")) == {16: len(store.summaries("fit"))}
 
 
-def test_show_says_what_decides_and_keeps_the_item_scores(bred: World) -> None:
+def test_show_names_the_deciding_score_and_the_item_scores(bred: World) -> None:
     text = " ".join(bred.run("show", "runs/small").stdout.split())
     assert "Mean item score in %" in text and "worst_group decides, not the mean item score." in text
     assert "Note: task words counts by worst_group of all its answers" in text
@@ -174,7 +174,7 @@ def test_other_seeds_are_compared_by_it(world: World) -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"runner": "processes", "workers": 2, "threads": 1}])
-def test_killed_it_goes_on_to_the_same_winner(world: World, bred: World, more: dict[str, object]) -> None:
+def test_a_killed_run_resumes_to_the_same_winner(world: World, bred: World, more: dict[str, object]) -> None:
     undisturbed, run = bred.folder / "runs" / "small", world.folder / "runs" / "small"
     config, n = make(world, **{"threads": 1, **more}), evaluations(undisturbed)
     interrupted(world, "evolve", config, after=n // 3, sent=signal.SIGKILL)
@@ -191,7 +191,7 @@ def test_killed_it_goes_on_to_the_same_winner(world: World, bred: World, more: d
         assert shown[key] == expected[key]
 
 
-def test_the_dry_run_says_it(world: World) -> None:
+def test_the_dry_run_reports_it(world: World) -> None:
     done = world.run("evolve", make(world), "--dry-run")
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
@@ -266,7 +266,7 @@ def test_in_every_space_the_default_strategy_needs_one_number(world: World, spac
 
 
 @pytest.mark.parametrize("objectives", [None, ["words", "others", "closeness"]], ids=str)
-def test_of_several_tasks_one_counts_by_its_measure(world: World, objectives: list[str] | None) -> None:
+def test_one_of_several_tasks_can_count_by_its_measure(world: World, objectives: list[str] | None) -> None:
     plain = {key: value for key, value in TASK.items() if key != "name"}
     tasks = {"words": {**plain, "measure": "worst_group"}, "others": {**plain, "weight": 3}}
     search = {"strategy": "nsga2", "settings": {"population": 4}}

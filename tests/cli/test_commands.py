@@ -288,7 +288,7 @@ def quiz(world: World) -> None:
 MODELS = ("base", "a", "b", "")
 
 
-def test_init_asks_for_what_is_not_given(world: World) -> None:
+def test_init_asks_for_missing_arguments(world: World) -> None:
     done = answer_questions(world, *MODELS, "items.jsonl", "", "", "contains", "", "", "")
     assert done.returncode == 0, done.stderr
     task = asked_task(world)
@@ -400,7 +400,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
-def test_init_asks_before_it_imports_anything_heavy(world: World) -> None:
+def test_init_asks_before_heavy_imports(world: World) -> None:
     code = (
         "import sys; from kingyo.cli import app\n"
         "try:\n    app(['init', 'asked.yaml'])\n"

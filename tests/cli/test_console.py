@@ -47,5 +47,5 @@ def test_cells_that_may_be_broken_are_broken_first() -> None:
     assert "\n".join(printed(80, is_broken=True)).count("group") == 1
 
 
-def test_elsewhere_lines_stay_whole() -> None:
+def test_lines_are_not_wrapped_outside_terminals() -> None:
     assert "\n".join(printed(30, is_terminal=False)).count("group") == 1

@@ -19,7 +19,7 @@ from tests.decoders import ARCHITECTURES, SHAPE, loud, maker
 from tests.models_on_disk import tokenizer
 
 
-def test_a_path_is_bred_resumed_reported_and_exported(world: World) -> None:
+def test_a_path_search_runs_resumes_reports_and_exports(world: World) -> None:
     config = world.config(**DATAFLOW)
     interrupted(world, "evolve", config, after=5)
     done = world.run("resume", "runs/small", "--json")
@@ -93,7 +93,7 @@ def test_a_merge_is_one_of_the_models_of_a_path(world: World) -> None:
     )
 
 
-def test_a_base_beside_the_sources_is_compared_with(world: World) -> None:
+def test_a_base_besides_the_sources_is_compared(world: World) -> None:
     done = world.run("evolve", world.config(**{**DATAFLOW, "base": "base"}), "--json")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
@@ -157,7 +157,7 @@ def test_models_without_exportable_paths_are_refused_before_a_run(kind: str, wor
 
 
 @pytest.mark.parametrize("space", [{}, {"space": "hybrid", "base": "base", "search": {"preset": "fast"}}])
-def test_a_run_goes_on_with_the_known_paths_that_it_began_with(world: World, space: dict[str, Any]) -> None:
+def test_a_resumed_run_keeps_its_known_paths(world: World, space: dict[str, Any]) -> None:
     file = world.folder / "known.yaml"
     hops = [{"model": "a", "layer": 0}, {"model": "b", "layer": 2}]
     file.write_text(yaml.safe_dump({"merge_method": "passthrough", "base_model": "a", "path": hops}))
@@ -182,7 +182,7 @@ def test_a_run_goes_on_with_the_known_paths_that_it_began_with(world: World, spa
         ),
     ],
 )
-def test_a_known_path_that_is_none_of_the_space_is_named(
+def test_a_known_path_outside_the_space_is_named(
     world: World, layers: list[tuple[str, int]], says: str
 ) -> None:
     hops = [{"model": model, "layer": layer} for model, layer in layers]
@@ -217,7 +217,7 @@ def test_likely_mistakes_are_noted(world: World) -> None:
     assert "for the mean of the tasks" not in output
 
 
-def test_seeds_of_other_known_paths_do_not_stand_side_by_side(world: World) -> None:
+def test_seeds_with_different_known_paths_are_not_compared(world: World) -> None:
     recipe = {"merge_method": "passthrough", "base_model": "a", "path": [{"model": "a", "layer": 0}]}
     (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
     config = world.config(**{**DATAFLOW, "dataflow": {"known": ["known.yaml"]}})

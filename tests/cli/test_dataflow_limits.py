@@ -122,7 +122,7 @@ def test_limits_that_make_no_sense_are_named(world: World, changed: dict[str, An
     assert "Traceback" not in done.stderr
 
 
-def test_few_hops_has_no_meaning_where_weights_are_merged(world: World) -> None:
+def test_few_hops_is_undefined_for_merged_weights(world: World) -> None:
     done = world.run("evolve", world.config(objectives=["even", "few_hops"], search={"preset": "pareto"}))
     assert done.returncode == 1
     assert "space: dataflow beside the objective few_hops" in " ".join(done.stderr.split())

@@ -44,7 +44,7 @@ def test_incompatible_path_models_are_refused_by_every_command(world: World) -> 
     assert not (world.folder / "runs").exists()
 
 
-def test_a_recipe_of_other_tokens_is_refused_too(world: World) -> None:
+def test_a_recipe_with_different_tokens_is_refused_too(world: World) -> None:
     of_other_tokens(world.folder / "other")
     (world.folder / "path.yaml").write_text(PATH)
     done = world.run("merge", "path.yaml", "out")
@@ -141,7 +141,7 @@ def agrees(world: World, config: Path, baselines: list[str]) -> dict[str, Any]:
     return shown
 
 
-def test_a_source_with_a_lora_is_passed_through_as_it_is_named(world: World) -> None:
+def test_a_source_with_a_lora_can_be_passed_through(world: World) -> None:
     write_lora(world.folder / "lora", "a")
     config = world.config(
         **path_config(sources={"a": "a", "tuned": "a+lora"}, dataflow={"frame": "tuned", "max_hops": 4})
@@ -179,7 +179,7 @@ def test_without_a_merge_a_source_may_be_called_merged(world: World) -> None:
     assert [Path(hop["model"]).name for hop in yaml.safe_load(done.stdout)["path"]] == ["a", "b"]
 
 
-def test_a_base_of_another_shape_is_but_another_baseline(world: World) -> None:
+def test_a_base_with_a_different_shape_is_only_a_baseline(world: World) -> None:
     llama(world.folder / "other", hidden=32)
     done = world.run("evolve", world.config(**{**DATAFLOW, "base": "other"}), "--json")
     assert done.returncode == 0, done.stderr

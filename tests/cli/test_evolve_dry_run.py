@@ -115,7 +115,7 @@ def test_the_run_matches_its_dry_run(command: Command, world: World) -> None:
     assert shown["item_evaluations"] == summary["answers"]["at_most"] == 16 * (4 + 5) + 12 * 7 + 12 * 5
 
 
-def test_each_part_is_counted_as_the_run_scores_it(command: Command, world: World) -> None:
+def test_the_dry_run_counts_each_part_like_the_run(command: Command, world: World) -> None:
     search = {"strategy": "random", "reuse": False, "screen": {"items": 5}}
     config = world.config(search=search, budget={"candidates": 5})
     summary = dry_run_json(command, config)["answers"]
@@ -194,9 +194,7 @@ def test_sources_that_are_the_same_model_are_noted(command: Command, world: Worl
     assert done.code == 0 and f"Note: {same}" in done.out
 
 
-def test_a_source_that_is_the_base_is_noted_where_merges_are_relative_to_it(
-    command: Command, world: World
-) -> None:
+def test_a_source_equal_to_the_base_is_noted_for_relative_methods(command: Command, world: World) -> None:
     note = "source it is the base itself, which adds nothing to a merge. Delete it"
     assert dry_run_json(command, world.config(sources={"a": "a", "it": "./base"}))["notes"] == [note]
     linear = {"method": "linear", "parameters": {"weight": {"from": 0, "to": 1}}}

@@ -91,7 +91,7 @@ def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
     assert "Test was read" in card and "then +12 candidates" in card
 
 
-def test_killed_in_an_extension_it_ends_the_same(short: World) -> None:
+def test_a_kill_in_an_extension_does_not_change_the_result(short: World) -> None:
     run = short.folder / "runs" / "small"
     expected_run = shutil.copytree(run, short.folder / "whole")
     assert short.run("resume", expected_run, "--candidates", "+9").returncode == 0
@@ -138,7 +138,7 @@ def test_wrong_amounts_are_one_error(finished: World, flag: str, text: str, mess
     assert facts(finished.folder / "runs" / "small") == before
 
 
-def test_a_space_that_is_exhausted_is_one_error_and_the_run_is_as_before(world: World) -> None:
+def test_an_exhausted_space_is_one_error_and_the_run_is_unchanged(world: World) -> None:
     search = {"strategy": "grid", "settings": {"points": 2}}
     config = world.config(budget={"candidates": 4}, search=search, controls=NO_CONTROLS)
     assert world.run("evolve", config).returncode == 0
@@ -202,7 +202,7 @@ def test_what_changed_since_costs_no_winner(short: World) -> None:
         assert facts(short.folder / "runs" / "small") == before
 
 
-def test_a_control_that_cannot_begin_leaves_the_run_finished(short: World) -> None:
+def test_a_control_that_cannot_start_leaves_the_run_finished(short: World) -> None:
     folder = short.folder / "runs" / "small"
     with edited(folder) as database:  # as if another kingyo had asked for them
         database.execute("UPDATE trials SET genome = '[0.123, 0.4]' WHERE search = 'main' AND number = 1")
@@ -277,7 +277,7 @@ def test_a_run_without_controls_notes_the_missing_comparison_once(world: World) 
     assert done.returncode == 0 and "not compared" not in done.stdout
 
 
-def test_a_control_that_is_killed_goes_on(world: World) -> None:
+def test_a_killed_control_resumes(world: World) -> None:
     config = world.config(budget={"candidates": 6}, controls=NO_CONTROLS)
     assert world.run("evolve", config).returncode == 0
     run = world.folder / "runs" / "small"

@@ -37,9 +37,7 @@ HYBRID = {
 
 
 @pytest.mark.parametrize("after", [7, 20])
-def test_paths_through_the_best_merge_are_bred_resumed_reported_and_exported(
-    world: World, after: int
-) -> None:
+def test_paths_through_the_best_merge_run_resume_report_and_export(world: World, after: int) -> None:
     config = world.config(**HYBRID)
     interrupted(world, "evolve", config, after=after)
     done = world.run("resume", "runs/small", "--json")
@@ -112,7 +110,7 @@ def same(world: World, one: str, other: str, names: tuple[str, ...]) -> None:
         assert (world.folder / one / name).read_bytes() == (world.folder / other / name).read_bytes(), name
 
 
-def test_trials_of_weights_alone_are_shown_and_exported_one_by_one(world: World) -> None:
+def test_trials_of_the_weight_search_can_be_shown_and_exported(world: World) -> None:
     config = world.config(**HYBRID, controls={"random": True, "grid": False})
     done = world.run("evolve", config, "--json")
     assert done.returncode == 0, done.stderr
@@ -138,7 +136,7 @@ def test_trials_of_weights_alone_are_shown_and_exported_one_by_one(world: World)
 
 
 @pytest.mark.parametrize("joint", [False, True])
-def test_the_exported_model_of_a_path_through_a_merge_scores_as_its_trial(joint: bool, world: World) -> None:
+def test_the_export_of_a_path_through_a_merge_matches_its_trials_score(joint: bool, world: World) -> None:
     paths = {"repetitions": 2, "scales": "layer", "seeds": False}
     changed: dict[str, object] = {"dataflow": paths, "controls": {"random": False, "grid": False}}
     if joint:
@@ -211,7 +209,7 @@ def test_the_two_searches_take_the_whole_budget_and_no_more(world: World, candid
 
 
 @pytest.mark.parametrize("frame", ["merged", "a"])
-def test_as_many_models_live_as_the_dry_run_counts(world: World, frame: str) -> None:
+def test_the_dry_run_counts_live_models(world: World, frame: str) -> None:
     config = world.config(**{**HYBRID, "dataflow": {"frame": frame}})
     foreseen = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)["memory"]
     before = n_live_models()
@@ -227,7 +225,7 @@ def n_live_models() -> int:
 
 
 @pytest.mark.parametrize(("candidates", "share"), [(3, 0.5), (5, 0.5), (2, 0.01), (2, 0.99)])
-def test_both_searches_spend_what_there_is_and_no_more(world: World, candidates: int, share: float) -> None:
+def test_both_searches_spend_exactly_the_budget(world: World, candidates: int, share: float) -> None:
     config = world.config(
         **{
             **HYBRID,
@@ -291,7 +289,7 @@ def test_show_speaks_of_the_weights_while_these_are_searched(world: World) -> No
     )
 
 
-def test_a_budget_for_given_paths_alone_is_noted(world: World) -> None:
+def test_a_budget_that_covers_only_given_paths_is_noted(world: World) -> None:
     changed = {**HYBRID, "budget": {"candidates": 8}}
     output = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
     assert "the search of paths has 4 of the budget's candidates, and begins with 6 given paths" in output

@@ -21,7 +21,7 @@ def layers_json(world: World, *arguments: str | Path) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def test_a_run_yaml_is_told_for_people(world: World) -> None:
+def test_a_run_yaml_dry_run_prints_text(world: World) -> None:
     done = world.run("layers", "run.yaml")
     assert done.returncode == 0, done.stderr
     assert "A = a, 3 layers" in done.stdout
@@ -102,7 +102,7 @@ def test_two_tasks_are_read_one_after_the_other(world: World) -> None:
     assert layers_json(world, config, "--items", "20")["prompts"] == 20
 
 
-def test_prompts_of_choices_and_chats_are_read_as_they_are_asked(world: World) -> None:
+def test_prompts_of_choices_and_chats_are_tokenized_as_scored(world: World) -> None:
     rows = [{"prompt": f"{n} +", "answer": "1", "choices": ["1", "2"]} for n in range(40)]
     (world.folder / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = {"name": "t", "data": "choices.jsonl", "grader": "choice", "choices": "choices"}
@@ -122,7 +122,7 @@ def test_prompts_of_choices_and_chats_are_read_as_they_are_asked(world: World) -
         (qwen2, 'model_type in config.json: expected "llama" as in a'),
     ],
 )
-def test_sources_that_cannot_follow_one_another_are_refused(world: World, make: Any, says: str) -> None:
+def test_incompatible_consecutive_layers_are_refused(world: World, make: Any, says: str) -> None:
     make(world.folder / "other")
     done = world.run("layers", world.config(base=None, sources={"a": "a", "other": "other"}))
     assert done.returncode == 1

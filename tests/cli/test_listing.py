@@ -86,7 +86,7 @@ def test_the_three_for_most_runs_come_first(what: str, for_most: list[str]) -> N
     assert PRESETS[DEFAULTS["parameters"]].strategy == "item-gp"
 
 
-def test_what_needs_an_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extras_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     needs = {
         (row["name"], row["extra"], row["installed"])
         for what in ("strategies", "graders", "presets")

@@ -226,7 +226,7 @@ def test_names_of_baselines_are_whole(tmp_path: Path, width: int, is_terminal: b
         assert max(cell_len(line) for line in lines) <= width
 
 
-def test_a_file_is_no_terminal_even_where_colours_are_forced(
+def test_a_file_is_not_a_terminal_even_with_forced_colours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -259,7 +259,7 @@ def test_stored_parts_are_not_shown_again(tmp_path: Path, capsys: pytest.Capture
     assert "Search on fit: 30 models (12 stored), up to 16 items each" in shown
 
 
-def test_quiet_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with RunStore.create(tmp_path / "run") as store, LiveDisplay(store, quiet=True) as display:
         display.expect(COST)
         for event in events_of(COST.parts[0], Clock()):
@@ -285,7 +285,7 @@ def test_time_left_of_the_whole_run_and_of_its_parts() -> None:
     )
 
 
-def test_nothing_is_told_from_a_first_model_that_loads_all_models() -> None:
+def test_the_first_models_loading_time_is_not_extrapolated() -> None:
     clock = Clock()
     pace = TimeLeft(COST, clock)
     baselines = COST.parts[0]
@@ -302,7 +302,7 @@ def test_nothing_is_told_from_a_first_model_that_loads_all_models() -> None:
     assert pace.left(pace.parts("search")) == pytest.approx(30 * 6)
 
 
-def test_models_that_end_together_are_not_taken_for_fast_ones() -> None:
+def test_models_that_finish_together_do_not_skew_the_pace() -> None:
     clock = Clock()
     pace = TimeLeft(Cost(parts=COST.parts[:3]), clock)
     for event in events_of(COST.parts[0], clock):

@@ -95,12 +95,12 @@ def test_recipes(command: Command, changes: dict[str, Any], says: str) -> None:
     ],
     ids=("function", "class", "whole class", "number"),
 )
-def test_methods_of_ones_own_that_are_none(command: Command, code: str, says: str) -> None:
+def test_invalid_custom_methods(command: Command, code: str, says: str) -> None:
     (command.folder / "own.py").write_text(code)
     foreseen(command, command.recipe(merge_method="own.py:HALF"), "merged", says=says)
 
 
-def test_layers_that_are_not_there(command: Command) -> None:
+def test_missing_layers(command: Command) -> None:
     slices = [{"sources": [{"model": "a", "layer_range": [0, 9]}]}]
     foreseen(
         command,
@@ -146,7 +146,7 @@ def test_no_such_file(command: Command) -> None:
     foreseen(command, "base", "merged", says="base: expected a YAML file; received Is a directory")
 
 
-def test_verbose_without_a_dry_run_is_told_to_have_no_effect(command: Command) -> None:
+def test_verbose_without_a_dry_run_is_reported_as_having_no_effect(command: Command) -> None:
     done = command("merge", command.recipe(), "merged", "--verbose")
     assert done.code == 0
     assert done.err == "Warning: --verbose has no effect without --dry-run.\n"
@@ -159,7 +159,7 @@ def test_licences_that_forbid_merges(command: Command) -> None:
     assert done.code == 0 and "Warning: the licence of b" in done.err
 
 
-def test_all_mistakes_are_told_at_once(command: Command) -> None:
+def test_all_mistakes_are_reported_at_once(command: Command) -> None:
     weights = command.folder / "a" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     (command.folder / "merged").mkdir()

@@ -94,7 +94,7 @@ def test_pickles_are_not_opened_and_their_code_is_never_run(command: Command) ->
     assert not (command.folder / "evil").exists()
 
 
-def test_a_pickle_of_weights_merges_as_they_do_once_it_is_allowed(command: Command) -> None:
+def test_an_allowed_pickle_merges_like_safetensors(command: Command) -> None:
     assert command("merge", command.recipe(), "expected").code == 0
     weights = load_file(command.folder / "b" / "model.safetensors")
     torch.save(weights, command.folder / "b" / "pytorch_model.bin")
@@ -144,7 +144,7 @@ def test_results_that_a_dtype_cannot_hold(command: Command) -> None:
     refused(command, command.recipe(models=models, dtype="float16"), "merged", says="float16 can hold")
 
 
-def test_vocabularies_whose_ids_mean_other_tokens(command: Command) -> None:
+def test_vocabularies_with_different_tokens_for_the_same_ids(command: Command) -> None:
     """The sizes are equal, so only the contents differ."""
     file = command.folder / "b" / "tokenizer.json"
     data = json.loads(file.read_text())
@@ -200,7 +200,7 @@ def test_a_target_that_is_an_adapter_of_a_source(command: Command) -> None:
     assert done.code == 0, done.err
 
 
-def test_a_link_to_a_source_is_that_source(command: Command) -> None:
+def test_a_link_to_a_source_counts_as_the_source(command: Command) -> None:
     (command.folder / "link").symlink_to("b")
     foreseen(command, command.recipe(), "link", "--force", says="received one that shares files with b")
 

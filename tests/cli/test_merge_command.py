@@ -76,7 +76,7 @@ class TestOutput:
             "Q: 2 + 3 A:"
         )
 
-    def test_the_recipe_makes_the_same_bits_from_anywhere(
+    def test_the_recipe_gives_the_same_bits_from_any_folder(
         self, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         assert command("merge", command.recipe(seed=5), "merged").code == 0
@@ -201,7 +201,7 @@ class TestCode:
         assert done.code == 0 and done.err == ""
         assert (coded.folder / "merged" / "modeling_mine.py").read_text() == "raise SystemExit('it ran')\n"
 
-    def test_cannot_be_copied_when_there_is_none(self, coded: Command) -> None:
+    def test_cannot_be_copied_if_missing(self, coded: Command) -> None:
         (coded.folder / "base" / "modeling_mine.py").unlink()
         done = coded("merge", coded.recipe(), "merged", "--copy-code")
         assert done.code == 1 and "--copy-code: expected Python files beside the config of base" in done.err
@@ -249,7 +249,7 @@ class TestBook:
         card = (command.folder / "both" / "second" / "README.md").read_text()
         assert "| merged | a |" in card and "| merged | b |" not in card
 
-    def test_whose_rerun_does_the_rest(self, command: Command) -> None:
+    def test_a_rerun_of_the_source_recipe_does_the_rest(self, command: Command) -> None:
         other = "name: second\nmerge_method: linear\nmodels: [{model: base, parameters: {weight: 1.0}}]\n"
         (command.folder / "book.yaml").write_text(FIRST + other)
         file = command.folder / "base" / "model.safetensors"

@@ -17,7 +17,7 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     return Command(world.folder, capsys, monkeypatch)
 
 
-def test_it_tells_what_would_be_done(command: Command) -> None:
+def test_the_dry_run_describes_the_merge(command: Command) -> None:
     (command.folder / "a" / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     recipe, before = command.recipe(), contents(command.folder)
     before = {**before, "recipe.yaml": (command.folder / "recipe.yaml").read_bytes()}
@@ -46,7 +46,7 @@ def test_every_tensor_when_asked_for(command: Command) -> None:
     assert verbose.count("1 ×") == 30
 
 
-def test_findings_are_told_with_an_exit_code(command: Command) -> None:
+def test_findings_set_the_exit_code(command: Command) -> None:
     (command.folder / "a" / "README.md").write_text("---\nlicense: cc-by-nd-4.0\n---\n")
     (command.folder / "b" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
     done = command("merge", command.recipe(), "merged", "--dry-run")
@@ -91,7 +91,7 @@ def test_books(command: Command, tmp_path: Path) -> None:
     assert "both/one\nlinear of 1: a\n" in done.out and "both/two\nlinear of 1: b\n" in done.out
 
 
-def test_the_steps_before_the_last_are_told(command: Command) -> None:
+def test_earlier_steps_are_listed(command: Command) -> None:
     (command.folder / "book.yaml").write_text(
         "name: soup\nmerge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {weight: 1}\n---\n"
         "merge_method: slerp\nbase_model: base\nmodels: [{model: soup}]\nparameters: {t: 0.5}\n"

@@ -91,7 +91,7 @@ def test_what_cannot_be_merged_is_not_fetched(hub: Hub, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_name_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
+def test_a_missing_name(hub: Hub, tmp_path: Path) -> None:
     done = merge(hub, tmp_path, RECIPE | {"base_model": "org/absent"}, "--dry-run")
     assert done.returncode == 1
     assert "org/absent: expected a folder, or a model on the Hub that can be fetched" in done.stdout

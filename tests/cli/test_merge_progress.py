@@ -32,7 +32,7 @@ def test_a_line_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_nothing_is_told_of_a_merge_that_is_done_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fast_merge_prints_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with MergeProgress("out") as progress:
         progress.start([10], 0)
         progress.wrote(10)
@@ -41,7 +41,7 @@ def test_nothing_is_told_of_a_merge_that_is_done_at_once(capsys: pytest.CaptureF
     assert progress.finished == 1
 
 
-def test_going_on_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_continuing_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with MergeProgress("out") as progress:
         progress.start([60 * MB, 40 * MB], 60 * MB)
         progress.finish(0)

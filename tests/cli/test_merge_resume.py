@@ -198,7 +198,7 @@ def test_an_interrupt_before_the_first_file_leaves_no_folder(merging: Merging) -
     assert {file.name for file in merging.folder.iterdir()} == before
 
 
-def test_another_recipe_begins_anew(merging: Merging) -> None:
+def test_a_different_recipe_restarts_the_merge(merging: Merging) -> None:
     merging.stopped("out", after=10)
     kept = merging.finished("out")
     write_recipe(merging.folder / "recipe.yaml", merge_method="linear", base_model=None)
@@ -208,7 +208,7 @@ def test_another_recipe_begins_anew(merging: Merging) -> None:
     assert not set(files(merging.folder / "out").values()) & set(kept.values())
 
 
-def test_a_source_that_changed_begins_anew(merging: Merging) -> None:
+def test_a_changed_source_restarts_the_merge(merging: Merging) -> None:
     merging.stopped("out", after=10)
     kept = merging.finished("out")
     (merging.folder / "b").unlink()

@@ -81,13 +81,13 @@ def test_a_slice_without_sources(command: Command) -> None:
     refused(command, recipe, "out", says="to a source of the slice: `sources: [{model")
 
 
-def test_a_tokenizer_source_that_is_misspelt(command: Command) -> None:
+def test_a_misspelt_tokenizer_source(command: Command) -> None:
     recipe = command.recipe(tokenizer_source="unoin")
     foreseen(command, recipe, "out", says="tokenizer_source: unoin: expected base, union or a folder")
     assert "Did you mean 'union'?" in command("merge", recipe, "out").err
 
 
-def test_a_model_without_a_tokenizer_is_told(command: Command) -> None:
+def test_a_model_without_a_tokenizer_is_reported(command: Command) -> None:
     for file in (command.folder / "base").glob("*token*"):
         file.unlink()
     done = command("merge", command.recipe(), "out")
@@ -101,7 +101,7 @@ def test_a_model_without_a_tokenizer_is_told(command: Command) -> None:
 
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
-def test_nobody_needs_to_listen(command: Command, closed: str) -> None:
+def test_progress_callbacks_are_optional(command: Command, closed: str) -> None:
     done = subprocess.run(
         f"{sys.executable} -m kingyo merge {command.recipe()} out {closed}",
         shell=True,

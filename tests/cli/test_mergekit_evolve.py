@@ -52,7 +52,7 @@ def tasked(world: World) -> World:
     return world
 
 
-def test_the_zoo_is_bred_by_a_genome_file(tmp_path: Path) -> None:
+def test_the_zoo_runs_with_a_genome_file(tmp_path: Path) -> None:
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")
     (tmp_path / "tasks").mkdir()
     task = yaml.safe_load((ROOT / "examples" / "demo" / "run.yaml").read_text())["task"]
@@ -120,7 +120,7 @@ def test_a_hundred_candidates_and_the_same_distribution_by_default(tasked: World
 @pytest.mark.parametrize(
     ("file", "name"), [("_first.yaml", "first"), ("-a b-.yaml", "a-b"), ("実験.yaml", "genome")]
 )
-def test_a_run_is_called_as_its_file_is_as_far_as_may_be(tasked: World, file: str, name: str) -> None:
+def test_a_run_is_named_after_its_file_where_possible(tasked: World, file: str, name: str) -> None:
     path = write(tasked.folder).rename(tasked.folder / file)
     assert load_genome_file(path).config.name == name
     shutil.copy(tasked.folder / "run.yaml", path)
@@ -129,7 +129,7 @@ def test_a_run_is_called_as_its_file_is_as_far_as_may_be(tasked: World, file: st
     assert load_config(path).name == name.replace("genome", "run")
 
 
-def test_models_with_the_same_last_name_are_told_apart(tasked: World) -> None:
+def test_models_with_the_same_folder_name_are_distinguished(tasked: World) -> None:
     models = ["x/model", "y/model@main", "z/base", "org/uniform+org/lora"]
     config = load_genome_file(write(tasked.folder, models=models)).config
     assert list(config.sources) == ["model", "model-2", "base-1", "uniform-1"]
@@ -162,9 +162,7 @@ def test_models_with_the_same_last_name_are_told_apart(tasked: World) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong_is_said_before_anything_is_written(
-    tasked: World, changes: dict[str, object], says: str
-) -> None:
+def test_mistakes_are_reported_before_writing(tasked: World, changes: dict[str, object], says: str) -> None:
     (tasked.folder / "lm.yaml").write_text("task: lm\ndataset_path: x\n")
     done = tasked.run("evolve", write(tasked.folder, **changes))  # pyright: ignore[reportArgumentType]
     assert done.returncode == 1, done.stdout
@@ -202,7 +200,7 @@ def test_flags_of_genome_files_are_for_genome_files(world: World) -> None:
     assert "--max-fevals: expected a genome file of mergekit-evolve" in done.stderr
 
 
-def test_a_script_of_mergekit_evolve_with_its_flags_begins(tasked: World) -> None:
+def test_a_mergekit_evolve_script_with_flags_starts(tasked: World) -> None:
     flags = (
         "--storage-path",
         "stored",

@@ -105,7 +105,7 @@ def test_a_folder_that_is_near(command: Command) -> None:
     refused(command, recipe, "out", says="Did you mean 'zoo/maths-en'?")
 
 
-def test_a_path_that_begins_where_the_command_does(command: Command) -> None:
+def test_a_path_relative_to_the_working_directory(command: Command) -> None:
     (command.folder / "recipes").mkdir()
     command.recipe("recipes/one.yaml")
     error = refused(command, Path("recipes") / "one.yaml", "out", says="received 3 mistakes")

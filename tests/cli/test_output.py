@@ -88,7 +88,7 @@ class TestConsole:
             console.print(Text(f"{CLEAR}{TURNED}", style="red"))
         assert captured.get() == f"\x1b[1m{SHOWN}\x1b[0m\n\x1b[31m\\x1b[2J\\u202e\x1b[0m\n"
 
-    def test_emoji_codes_of_strangers_stay_as_they_are(self) -> None:
+    def test_emoji_codes_in_user_text_are_unchanged(self) -> None:
         console = Console(file=StringIO(), width=200)
         with console.capture() as captured:
             print_text(console, "it said :smile:")
@@ -123,9 +123,7 @@ class TestJson:
             print_json({"error": "the picture could not be written"})
         assert json.loads(capsys.readouterr().out) == {"error": "the picture could not be written"}
 
-    def test_what_subprocesses_write_to_descriptor_one_goes_to_errors(
-        self, capfd: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_output_of_subprocesses_goes_to_standard_error(self, capfd: pytest.CaptureFixture[str]) -> None:
         with json_alone():
             print("print")  # noqa: T201
             os.write(1, b"os.write\n")
@@ -192,7 +190,7 @@ class TestErrors:
         assert done.code == code and done.err == ""
         assert expected in json.loads(done.out)["error"]["message"]
 
-    def test_an_interrupted_merge_tells_how_to_go_on_and_what_is_made(
+    def test_an_interrupted_merge_reports_progress_and_how_to_continue(
         self, command: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
@@ -214,7 +212,7 @@ class TestErrors:
             summary = json.loads(command("merge", recipe, "out", "--json", *more).out)
             assert len(summary["error"]["mistakes"]) > 1 and "errors" not in summary
 
-    def test_a_mistake_of_our_own_is_json_too(
+    def test_internal_errors_are_json_too(
         self, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
@@ -269,7 +267,7 @@ class TestModels:
         (world.folder / "grade.py").write_text(LOUD)
         return world
 
-    def test_what_a_model_says_in_a_chat_steers_no_terminal(self, hostile: World) -> None:
+    def test_chat_answers_cannot_control_the_terminal(self, hostile: World) -> None:
         done = subprocess.run(
             command_of("chat", "a", "--prompt", "{prompt}", "--max-new-tokens", "8"),
             cwd=hostile.folder,
@@ -299,7 +297,7 @@ class TestModels:
         assert output.returncode == 1 and "[red]idea" in json.loads(output.stdout)["error"]["message"]
         assert not STEERING.search(done.stderr) and not STEERING.search(output.stdout)
 
-    def test_answers_that_are_shown_steer_no_terminal_and_are_no_markup(self) -> None:
+    def test_shown_answers_are_escaped(self) -> None:
         console = Console(file=StringIO(), force_terminal=True, width=200, highlight=False)
         item = Item(id=f"1{CLEAR}", prompt=f"[link=x]{CLEAR}[/link]", answer="[bold]")
         answer = ItemScore(f"1{CLEAR}", 0.0, f"[red]a[/red] :bomb:\n{ATTACK}")

@@ -71,7 +71,7 @@ def evolved(world: World, method: str, door: tuple[str, ...] = ()) -> tuple[int,
     ],
     ids=str,
 )
-def test_what_it_does_wrong_is_told(world: World, method: str, says: str) -> None:
+def test_contract_violations_are_reported(world: World, method: str, says: str) -> None:
     code, errors = evolved(world, method)
     assert code == 1
     assert errors.count("\nError: ") == 1
@@ -79,7 +79,7 @@ def test_what_it_does_wrong_is_told(world: World, method: str, says: str) -> Non
     assert "Fix the strategy" in errors
 
 
-def test_where_it_crashed_is_told(world: World) -> None:
+def test_the_place_of_a_crash_is_reported(world: World) -> None:
     _, errors = evolved(world, "def ask(self, n): raise ValueError('lost')")
     line = (OWN.count("\n")) + 1
     assert f"received ValueError: lost ({world.folder / 'own.py'} line {line})" in errors
@@ -87,7 +87,7 @@ def test_where_it_crashed_is_told(world: World) -> None:
 
 @pytest.mark.parametrize("method", ["batch = None", "tell = None"])
 @pytest.mark.parametrize("door", [("--dry-run",), ()])
-def test_one_without_what_it_needs_is_told_in_every_door(
+def test_a_missing_extra_is_reported_by_every_command(
     world: World, method: str, door: tuple[str, ...]
 ) -> None:
     code, errors = evolved(world, method, door)
@@ -96,7 +96,7 @@ def test_one_without_what_it_needs_is_told_in_every_door(
     assert not (world.folder / "runs").exists()
 
 
-def test_one_that_cannot_be_made_leaves_no_folder(world: World) -> None:
+def test_a_failed_export_leaves_no_folder(world: World) -> None:
     code, errors = evolved(world, "def __init__(self, *a): raise RuntimeError('lost')")
     assert code == 1
     assert "own.py:Broken: expected a strategy that can be built; received RuntimeError: lost" in errors
@@ -124,7 +124,7 @@ def ask(self, n):
 """
 
 
-def test_one_that_swallows_every_alarm_ends_the_process_and_the_run_goes_on(world: World) -> None:
+def test_swallowed_alarms_end_the_process_and_the_run_continues(world: World) -> None:
     imports, limit = "import os, time\n", {"strategy": "own.py:Broken", "timeout": 0.3}
     body = "".join(f"    {line}\n" for line in SWALLOWS.splitlines())
     (world.folder / "own.py").write_text(imports + OWN + body)

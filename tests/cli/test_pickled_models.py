@@ -33,7 +33,7 @@ def scores(world: World, run: str) -> list[object]:
     return [shown[key] for key in ("winner", "baselines", "trials", "failures", "item_evaluations")]
 
 
-def test_pickled_models_are_bred_as_they_are_in_safetensors(world: World) -> None:
+def test_pickled_models_give_the_same_run_as_safetensors(world: World) -> None:
     config = world.config(**SAID, runner="processes")
     assert world.run("evolve", config, "--run", "expected").returncode == 0
     before = no_safetensors(world)
@@ -64,7 +64,7 @@ def test_a_control_is_trained_on_pickled_models(world: World) -> None:
     assert shown["failures"] == 0, shown
 
 
-def test_paths_through_pickled_models_are_bred(world: World) -> None:
+def test_paths_through_pickled_models_can_be_evolved(world: World) -> None:
     no_safetensors(world)
     config = world.config(**SAID, space="dataflow", merge=None, search={"strategy": "random"})
     for words in (["evolve", config, "--run", "run"], ["export", "run", "out"]):
@@ -73,7 +73,7 @@ def test_paths_through_pickled_models_are_bred(world: World) -> None:
     assert (world.folder / "out" / "model.safetensors").is_file()
 
 
-def test_commands_on_models_read_pickles_where_a_flag_says_so(world: World) -> None:
+def test_commands_read_pickles_with_a_flag(world: World) -> None:
     expected = [world.run(*words) for words in OFTEN]
     no_safetensors(world)
     for words, target in zip(OFTEN, expected, strict=True):

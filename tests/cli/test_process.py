@@ -32,7 +32,7 @@ def run(*arguments: str, more: str = "") -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(("list", "strategies"), 0), (("list", "nonsense"), 2)])
-def test_it_leaves_at_once_with_all_said(arguments: tuple[str, ...], code: int) -> None:
+def test_an_exit_flushes_all_output(arguments: tuple[str, ...], code: int) -> None:
     done = run(*arguments)
     assert done.returncode == code
     assert done.stdout.startswith("kept back\n") and done.stdout.endswith("handler\n")
@@ -40,7 +40,7 @@ def test_it_leaves_at_once_with_all_said(arguments: tuple[str, ...], code: int) 
     assert "torn down" not in done.stderr
 
 
-def test_a_mistake_is_told(tmp_path: Path) -> None:
+def test_a_mistake_is_reported(tmp_path: Path) -> None:
     done = run("merge", str(tmp_path / "none.yaml"), str(tmp_path / "out"))
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ") and "torn down" not in done.stderr
@@ -58,7 +58,7 @@ def test_commands_that_run_graders_end_in_good_order(arguments: tuple[str, ...])
     assert "torn down" in run(*arguments).stderr
 
 
-def test_a_reader_that_goes_away_is_no_traceback() -> None:
+def test_a_closed_pipe_gives_no_traceback() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     code = [sys.executable, "-c", "from kingyo.__main__ import process; process()", "list", "strategies"]
@@ -68,7 +68,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no disk that is always full")
-def test_a_full_disk_is_told() -> None:
+def test_a_full_disk_is_reported() -> None:
     code = [
         sys.executable,
         "-c",
@@ -101,7 +101,7 @@ entry.process()
     assert json.loads(done.stdout) == {"error": {"message": "Interrupted.", **unknown}}
 
 
-def test_an_interrupt_within_a_command_is_told() -> None:
+def test_an_interrupt_within_a_command_is_reported() -> None:
     """The signal arrives before there is a run."""
     code = """
 import sys, kingyo.__main__ as entry

@@ -11,7 +11,7 @@ import yaml
 from tests.cli.conftest import World, interrupted
 
 
-def test_a_short_search_says_how_it_ended(world: World) -> None:
+def test_a_short_search_reports_how_it_ended(world: World) -> None:
     config = world.config(budget={"candidates": 6}, controls={"random": True, "grid": False})
     done = world.run("evolve", config)
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def config(world: World, **task: object) -> Path:
     return world.config(task=own, budget={"candidates": 2}, **plain)
 
 
-def test_they_stay_in_one_split_and_a_run_says_so(album: World) -> None:
+def test_near_duplicates_stay_in_one_split_and_are_reported(album: World) -> None:
     path, line = config(album), "12 groups of near-duplicates (36 items; 12 groups of the same image)"
     done = album.run("evolve", path, "--dry-run")
     assert f"{line}, each within one split" in " ".join(done.stdout.split()), done.stderr

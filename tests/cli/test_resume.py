@@ -76,7 +76,7 @@ def _is_set_up(run: Path) -> bool:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly_and_it_says_how_to_go_on(
+def test_a_signal_ends_it_cleanly_with_the_command_to_continue(
     finished: World, world: World, sent: signal.Signals
 ) -> None:
     run = world.folder / "runs" / "small"
@@ -190,7 +190,7 @@ def test_other_versions_are_refused_rescored_or_accepted(finished: World, world:
     assert facts(run) == expected
 
 
-def test_a_project_that_was_moved_goes_on(world: World, tmp_path: Path) -> None:
+def test_a_moved_project_resumes(world: World, tmp_path: Path) -> None:
     """The run folder, models and data go along to another place, and nothing is left in the old one."""
     config = world.config(budget={"candidates": 4})
     interrupted(world, "evolve", config, after=3)

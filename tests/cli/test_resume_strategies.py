@@ -55,7 +55,7 @@ KILLS = 20
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
-def test_killed_at_random_it_ends_the_same(world: World, name: str) -> None:
+def test_random_kills_do_not_change_the_result(world: World, name: str) -> None:
     changes: dict[str, object] = {
         "budget": {"candidates": 18},
         "controls": {"random": True},

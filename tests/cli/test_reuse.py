@@ -29,7 +29,7 @@ def weights(recipe: dict[str, list[dict[str, dict[str, float]]]]) -> list[float]
     return [source["parameters"]["weight"] for source in recipe["models"]]
 
 
-def test_recipes_hold_rounded_genes_and_the_winner_is_exported_as_it_was_scored(
+def test_recipes_contain_rounded_genes_and_the_export_matches_the_score(
     finished: World, tmp_path: Path
 ) -> None:
     stored = rows(finished.folder / "runs" / "small")

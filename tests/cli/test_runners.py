@@ -31,7 +31,9 @@ def facts(run: Path) -> list[list[tuple[object, ...]]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", ["processes", pytest.param("ray", marks=needs_ray)])
-def test_a_run_killed_on_two_workers_ends_as_on_one(finished: World, world: World, runner: str) -> None:
+def test_a_run_killed_on_two_workers_ends_like_one_on_one_worker(
+    finished: World, world: World, runner: str
+) -> None:
     config = world.config(runner=runner, workers=2)
     interrupted(world, "evolve", config, after=9, env={"OMP_NUM_THREADS": "1"})
     done = world.run("resume", "runs/small")

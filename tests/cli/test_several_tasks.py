@@ -154,7 +154,7 @@ def test_killed_and_resumed_it_ends_the_same(bred: World, tmp_path: Path, after:
         ({"search": {"preset": "pareto", "screen": {"items": 1}}}, "one for each task"),
     ],
 )
-def test_what_cannot_be_is_an_error_before_anything_runs(
+def test_impossible_settings_are_errors_before_the_run(
     bred: World, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     folder = Path(shutil.copytree(bred.folder, tmp_path / "world", ignore=shutil.ignore_patterns("runs")))

@@ -106,7 +106,7 @@ def test_an_adapter_that_changed_is_one_error(bred: World, tmp_path: Path) -> No
     assert not (world.folder / "out").exists()
 
 
-def test_killed_and_resumed_it_is_the_same_control(world: World) -> None:
+def test_a_killed_control_resumes_to_the_same_result(world: World) -> None:
     config = easy(world, finalists=4)
     interrupted(world, "evolve", config, after=3 + 12)
     run = world.folder / "runs" / "small"
@@ -125,7 +125,7 @@ def test_killed_and_resumed_it_is_the_same_control(world: World) -> None:
     assert digests[0] == digests[1] and None not in digests[0]
 
 
-def test_it_can_be_asked_for_later_and_in_worker_processes(world: World) -> None:
+def test_it_can_be_requested_later_and_in_worker_processes(world: World) -> None:
     config = easy(world, controls=OFF, runner="processes", workers=2)
     assert world.run("evolve", config).returncode == 0
     assert "trained" not in world.show("runs/small")["controls_to_run"]  # type: ignore[operator]

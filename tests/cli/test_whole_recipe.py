@@ -30,7 +30,7 @@ def test_methods_and_sources_are_searched_and_exported(world: World) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_a_preset_with_a_method_of_its_own_refuses_a_list(world: World) -> None:
+def test_a_preset_with_a_fixed_method_refuses_a_list(world: World) -> None:
     config = world.config(merge={"method": ["linear", "ties"]}, search={"preset": "sakana-ps"})
     done = world.run("evolve", config)
     assert done.returncode == 1

@@ -69,7 +69,7 @@ def test_tiny_differences_are_not_lost(tmp_path: Path) -> None:
 @given(
     st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=300), st.sampled_from([0.01, 0.1, 0.5, 1.0])
 )
-def test_the_largest_numbers_hold_what_sorting_says(numbers: list[float], share: float) -> None:
+def test_the_largest_entries_match_sorting(numbers: list[float], share: float) -> None:
     """Up to how numbers lie in the one bin at the edge, 1/8 of a power of two wide."""
     delta = torch.tensor(numbers, dtype=torch.float64)
     histogram = _Histogram()

@@ -48,7 +48,7 @@ def direct_cka(x: Tensor, y: Tensor) -> float:
 
 @pytest.mark.parametrize("room", [1 << 30, 8 * WIDTH**2 * 4, 1])
 @pytest.mark.parametrize("size", [1, 10, N])
-def test_it_is_the_direct_computation_however_it_is_cut(size: int, room: int) -> None:
+def test_similarity_matches_direct_computation_in_any_batches(size: int, room: int) -> None:
     states = streams()
     similarity = measure_similarity_of(states, size, room)
     assert (similarity.n_tokens, similarity.width) == (N, WIDTH)
@@ -115,7 +115,7 @@ def test_a_jump_compares_output_and_next_input() -> None:
     assert ("a", 1) not in nearest(similarity, ("a", 0), 9), "what follows by itself is no news"
 
 
-def test_a_path_is_as_plausible_as_its_jumps_and_its_ends() -> None:
+def test_path_plausibility_is_the_mean_over_jumps_and_ends() -> None:
     similarity = measure_similarity_of(streams())
     assert path_plausibility(similarity, [("a", 0), ("a", 1)], "a") == pytest.approx(1), "its own layers"
     path = [("b", 0), ("a", 0), ("a", 1)]

@@ -163,7 +163,7 @@ def test_many_recipes_are_planned_at_once(models: Path) -> None:
     )  # forty times the same, and the last of the others
 
 
-def test_too_many_recipes_on_one_another_are_refused(models: Path) -> None:
+def test_too_deep_chains_of_recipes_are_refused(models: Path) -> None:
     documents = [
         f"name: n{i}\nmerge_method: linear\nmodels: [{{model: {'ja' if not i else f'n{i - 1}'}}}]\n"
         "parameters: {weight: 1}\n"

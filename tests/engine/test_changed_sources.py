@@ -92,7 +92,7 @@ def test_of_a_model_with_a_lora(root: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["base", "two"])
-def test_of_models_that_were_resized(root: Path, name: str) -> None:
+def test_sources_that_were_resized(root: Path, name: str) -> None:
     cut(root / "one")
     sources = opened(root, "base", "one", "two")
     spec = ties("one", "two", resize="truncate")

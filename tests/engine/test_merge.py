@@ -343,7 +343,7 @@ def test_no_method_hides_nonfinite_weights(
             to_folder(planned, tmp_path / "out")
 
 
-def test_a_live_model_that_is_tied_where_the_merge_is_not(folder: Path) -> None:
+def test_a_tied_live_model_of_an_untied_merge(folder: Path) -> None:
     spec = recipe("linear")
     planned = plan(spec, open_sources(spec, folder / "llama" / "float32"))
     live = {job.name: torch.zeros(job.shape) for job in planned.jobs}

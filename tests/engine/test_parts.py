@@ -90,7 +90,7 @@ def test_a_part_can_be_kept_unchanged(folder: Path, tmp_path: Path) -> None:
     assert not any(report.values()), report
 
 
-def test_a_part_is_that_of_another_model(folder: Path) -> None:
+def test_a_part_can_come_from_another_model(folder: Path) -> None:
     spec = recipe("llava", parts={"vision": "llava-1"}, models=[{"model": "llava-0"}])
     assert spec.references == ("llava-0", "llava-1")
     opened = open_sources(spec, folder)
@@ -107,7 +107,7 @@ def test_a_part_that_stays_takes_the_dtype_of_the_output(folder: Path) -> None:
     assert {compute(job, planned.sources.read).dtype for job in planned.jobs} == {torch.bfloat16}
 
 
-def test_a_language_model_goes_into_one_that_sees(folder: Path) -> None:
+def test_a_language_model_merges_into_a_vision_model(folder: Path) -> None:
     models = [{"model": "llava-0"}, {"model": "llama-1"}]
     spec = recipe("llava", parts={"language": "merge"}, models=models)
     opened = open_sources(spec, folder)
@@ -173,7 +173,7 @@ def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("resize", "rows"), [("pad-vocab", 7), ("truncate", 5)])
-def test_vocabularies_of_other_sizes(sizes: Path, tmp_path: Path, resize: str, rows: int) -> None:
+def test_vocabularies_with_different_sizes(sizes: Path, tmp_path: Path, resize: str, rows: int) -> None:
     models = [{"model": "less"}, {"model": "more"}]
     data = {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}}
     with pytest.raises(KingyoError, match="or resize: pad-vocab or truncate or base"):
@@ -228,7 +228,7 @@ def test_candidates_agree_once(sizes: Path) -> None:
     assert one.jobs[0].values != other.jobs[0].values
 
 
-def test_models_that_fit_are_read_as_they_are(sizes: Path) -> None:
+def test_compatible_models_are_read_unchanged(sizes: Path) -> None:
     spec = Recipe.from_dict({"merge_method": "passthrough", "models": [{"model": "less"}]})
     opened = open_sources(spec, sizes)
     assert plan(spec, opened).sources is opened and plan(spec, opened).like is opened["less"]

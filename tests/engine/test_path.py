@@ -59,7 +59,7 @@ def test_folded_scales_match_the_live_path(kind: str, frame: str, tmp_path: Path
 
 @pytest.mark.parametrize("scale", [0.001, 0.5, 1.7])
 @pytest.mark.parametrize("kind", sorted(FOLDED))
-def test_small_streams_are_read_alike(kind: str, scale: float, tmp_path: Path) -> None:
+def test_small_streams_are_read_equally(kind: str, scale: float, tmp_path: Path) -> None:
     """With embeddings of initial size, the epsilon of a norm is not small."""
     folders: dict[str, Path] = {}
     for seed, name in enumerate("ab"):
@@ -82,9 +82,7 @@ def test_small_streams_are_read_alike(kind: str, scale: float, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", sorted(OTHERS))
-def test_where_scales_cannot_be_folded_they_are_refused_and_paths_without_them_are_not(
-    kind: str, tmp_path: Path
-) -> None:
+def test_only_scales_that_cannot_be_folded_are_refused(kind: str, tmp_path: Path) -> None:
     folders = save_pair(kind, tmp_path)
     with pytest.raises(KingyoError, match="scales in a model of type") as caught:
         merge_to_folder(Recipe(merge_method="passthrough", path=path(folders, SCALED)), tmp_path)
@@ -137,7 +135,7 @@ def test_keys_that_exclude_a_path(given: dict[str, object], says: str, tmp_path:
         plan(recipe, open_sources(recipe))
 
 
-def test_layers_that_are_not_there_and_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_missing_layers_and_incompatible_models_are_refused(tmp_path: Path) -> None:
     folders = save_pair("llama", tmp_path) | {"q": save_pair("qwen3", tmp_path / "other")["a"]}
     refused = {("a", 4, 1.0): r"layers of \[0, 4\]", ("q", 0, 1.0): "model_type|none of this name"}
     for step, says in refused.items():

@@ -220,7 +220,7 @@ def test_per_layer_settings_survive_live_and_on_disk(what: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("frame", ["a", "b"])
-def test_models_of_another_depth(frame: str, tmp_path: Path) -> None:
+def test_models_with_a_different_depth(frame: str, tmp_path: Path) -> None:
     folders = save_pair(LLAMA, architecture("Llama", num_hidden_layers=6), tmp_path)
     spec = recipe(folders, steps=(("a", 0), ("b", 5), ("b", 4), ("a", 3), ("b", 5)), frame=frame, scale=0.8)
     layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
@@ -239,9 +239,7 @@ def test_without_a_base_ends_of_two_models_must_agree_too(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 1)])
-def test_layers_that_know_their_number_may_stay_where_they_are(
-    order: tuple[int, ...], tmp_path: Path
-) -> None:
+def test_layers_with_an_index_may_keep_their_place(order: tuple[int, ...], tmp_path: Path) -> None:
     make = gpt2(scale_attn_by_inverse_layer_idx=True)
     folders = save_pair(make, make, tmp_path)
     spec = recipe(folders, steps=tuple(("ab"[k % 2], k) for k in order))

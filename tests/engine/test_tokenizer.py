@@ -85,7 +85,7 @@ def test_the_vocabulary_of_a_model_that_is_not_merged(folder: Path, tmp_path: Pa
     assert torch.equal(weights(out)[EMBEDDING][token_ids["fin"]], weights(folder / "third")[EMBEDDING][fin])
 
 
-def test_slices_with_another_vocabulary(folder: Path) -> None:
+def test_slices_with_a_different_vocabulary(folder: Path) -> None:
     slices = [{"sources": [{"model": model, "layer_range": [0, 1]}]} for model in ("one", "two")]
     data = {"merge_method": "passthrough", "slices": slices, "tokenizer_source": "union"}
     spec = Recipe.from_dict(data)

@@ -144,7 +144,7 @@ def test_nan_that_is_allowed_is_written_by_torch(folder: Path, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("method", DESCRIBED)
-def test_torch_computes_where_nothing_compiles(
+def test_torch_is_the_fallback_without_compiled_loops(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     recipe = Recipe.from_dict(recipe_of(method))
@@ -189,7 +189,7 @@ def test_a_method_that_can_be_called_merges_tensors() -> None:
     assert describes(Linear()) and not describes(Inherited())
 
 
-def test_a_method_that_returns_something_else_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_method_with_a_wrong_return_value_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "from kingyo.methods.linear import Linear\n"
         "class Odd(Linear):\n"

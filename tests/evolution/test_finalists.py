@@ -23,12 +23,12 @@ def test_the_first_of_each_neighbourhood_is_picked() -> None:
     assert spread_out(genomes, [WEIGHT, WEIGHT], 3) == [0, 2, 4]
 
 
-def test_another_category_is_another_place() -> None:
+def test_different_categories_are_different_places() -> None:
     genomes = [(1.0, 0.0), (1.0, 1.0), (1.01, 1.0)]
     assert spread_out(genomes, [WEIGHT, METHOD], 2) == [0, 1]
 
 
-def test_where_places_are_too_few_the_best_of_the_others_go_too() -> None:
+def test_with_too_few_survivors_the_best_of_the_others_advance() -> None:
     genomes = [(1.0,), (1.01,), (1.02,), (0.0,)]
     assert spread_out(genomes, [WEIGHT], 3) == [0, 1, 3]
 

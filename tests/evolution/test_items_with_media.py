@@ -134,7 +134,7 @@ class Stopping(Media):
         raise KeyboardInterrupt
 
 
-def test_a_run_that_is_stopped_as_its_images_are_copied_leaves_none(world: Path) -> None:
+def test_a_run_stopped_while_copying_images_leaves_none(world: Path) -> None:
     splits = load_splits({"album": parse_task_spec(TASK)}, world).splits
     *others, last = splits["test"]
     image = Stopping(sha256="0" * 64, type="image/png")

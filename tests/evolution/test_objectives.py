@@ -111,7 +111,7 @@ def test_outcomes_have_an_objective_per_task_and_a_weighted_mean(
 
 
 @pytest.mark.parametrize("items", [None, 6])
-def test_killed_anywhere_it_ends_the_same(tmp_path: Path, items: int | None) -> None:
+def test_a_kill_anywhere_does_not_change_the_result(tmp_path: Path, items: int | None) -> None:
     model = Model()
     with begun(tmp_path / "whole") as store:
         journey(store, model, items=items).run()

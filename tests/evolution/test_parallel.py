@@ -55,7 +55,7 @@ def test_twins_of_one_generation_are_not_run_twice(tmp_path: Path, broken: str |
     assert ends[0] == ends[1]
 
 
-def test_interrupted_with_several_in_flight_it_ends_the_same(tmp_path: Path) -> None:
+def test_an_interrupt_with_several_in_flight_does_not_change_the_result(tmp_path: Path) -> None:
     model = Model()
     with begun(tmp_path / "whole") as store:
         journey(store, LocalRunner(model)).run()

@@ -95,7 +95,7 @@ def test_fit_and_validation_pick_together_by_their_items(
         assert winner_of(store).asked.genome == wins
 
 
-def test_a_tie_that_rounding_hides_goes_to_rank(tmp_path: Path) -> None:
+def test_a_tie_hidden_by_rounding_goes_to_rank(tmp_path: Path) -> None:
     """8/28 of 0.75 is 20/28 of 0.3; as floating-point numbers A's sum is larger by 1.1e-16."""
     strategy = Believing([A, B], {A: 0.1, B: 0.85})
     assert 8 / 28 * 0.1 + 20 / 28 * 0.9 > 8 / 28 * 0.85 + 20 / 28 * 0.6
@@ -127,7 +127,7 @@ def test_models_trained_on_fit_are_picked_by_validation_only(tmp_path: Path) -> 
         assert winner_of(store).asked.genome == A
 
 
-def test_a_point_that_is_kept_needs_validation_to_lose(tmp_path: Path) -> None:
+def test_a_kept_point_loses_only_on_validation(tmp_path: Path) -> None:
     """B is ahead of A by a belief of any size, but not by more than a standard error on validation."""
     strategy = Believing([A, B], {A: 0.1, B: 1.0})
     with begun(tmp_path / "run") as store:
@@ -152,7 +152,7 @@ def of_tasks(split: Split) -> tuple[Item, ...]:
 
 
 @pytest.mark.parametrize(("belief", "wins"), [(0.57, A), (0.59, B)])
-def test_of_several_tasks_the_weighted_means_count(tmp_path: Path, belief: float, wins: Genome) -> None:
+def test_with_several_tasks_weighted_means_count(tmp_path: Path, belief: float, wins: Genome) -> None:
     """On validation A has 8/16 of a and 2/4 of b, 0.5; B 12/16 and 1/4, (0.75 + 3 · 0.25) / 4 = 0.375.
 
     So B is 0.125 behind, and has to be believed to be 0.125 · 20/8 = 0.3125 ahead on fit.
@@ -246,7 +246,7 @@ def test_the_best_baseline_is_the_best_unless_bred_is_ahead(
         assert sentence.endswith(f"]{message}).")
 
 
-def test_a_control_that_is_better_than_bred_must_be_ahead_of_the_baseline_too(tmp_path: Path) -> None:
+def test_a_control_better_than_bred_must_also_beat_the_baseline(tmp_path: Path) -> None:
     clear = ended(tmp_path / "clear", bits(9), bits(10), bits(12))
     close = ended(tmp_path / "close", bits(9), bits(10), CLOSE)
     assert clear.best is not None and close.best is not None
@@ -254,7 +254,7 @@ def test_a_control_that_is_better_than_bred_must_be_ahead_of_the_baseline_too(tm
     assert "too close" not in str(better_than_bred(clear)) + str(better_than_bred(close))
 
 
-def test_the_best_baseline_is_so_on_fit_and_validation_together(tmp_path: Path) -> None:
+def test_the_best_baseline_uses_fit_and_validation_together(tmp_path: Path) -> None:
     """Of 20 and 24 items: the uniform merge has 11 and 0 right, the parent a 10 and 2."""
     on_validation = {KNOWN["uniform"]: bits(11), KNOWN["a"]: bits(10), B: bits(11)}
     rows = {weights(*genome).hash: digits for genome, digits in on_validation.items()}

@@ -71,7 +71,7 @@ def test_a_log_that_was_changed_is_found(tmp_path: Path) -> None:
         searching(store, Model(some_fail), "item-gp").run()
 
 
-def test_other_settings_are_found(tmp_path: Path) -> None:
+def test_different_settings_are_detected(tmp_path: Path) -> None:
     stopped(tmp_path / "run", "item-gp")
     with RunStore.open(tmp_path / "run") as store, pytest.raises(KingyoError, match="to ask for the stored"):
         searching(store, Model(some_fail), "item-gp", pool=90).run()

@@ -69,7 +69,7 @@ def test_without_reuse_every_trial_is_scored(tmp_path: Path, is_asynchronous: bo
 
 
 @pytest.mark.parametrize("strategy", ["ga", "cma-es"])
-def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, strategy: str) -> None:
+def test_an_interrupt_anywhere_does_not_change_the_result(tmp_path: Path, strategy: str) -> None:
     model = Model()
     with begun(tmp_path / "whole") as store:
         journey(store, model, strategy=strategy).run()
@@ -131,7 +131,7 @@ def test_a_control_that_only_fails_does_not_lose_the_run(tmp_path: Path) -> None
         assert store.winner(MAIN) is not None
 
 
-def test_another_strategy_cannot_take_a_run_over(tmp_path: Path) -> None:
+def test_a_run_cannot_change_its_strategy(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         with pytest.raises(KeyboardInterrupt):
             journey(store, Model(stop_after=12)).run()

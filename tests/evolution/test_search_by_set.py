@@ -121,7 +121,7 @@ def test_all_validation_items_are_scored_and_no_finalist_is_dropped(tmp_path: Pa
 
 
 @pytest.mark.parametrize("is_asynchronous", [False, True])
-def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, is_asynchronous: bool) -> None:
+def test_an_interrupt_anywhere_does_not_change_the_result(tmp_path: Path, is_asynchronous: bool) -> None:
     model = Model()
     with begun(tmp_path / "whole") as store:
         by_measure(store, model, is_asynchronous=is_asynchronous).run()
@@ -155,7 +155,7 @@ def test_a_baseline_without_a_value_ends_the_run(tmp_path: Path) -> None:
         by_measure(store, Model(), Far(least=1)).run()
 
 
-def test_where_no_drawn_set_has_a_value_bounds_are_open_and_the_run_ends(tmp_path: Path) -> None:
+def test_without_resampled_values_bounds_are_open_and_the_run_ends(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         by_measure(store, Model(), InOrder()).run()
         summary = summarize(store)
@@ -272,7 +272,7 @@ def make_evaluation(right: dict[str, float], spread: float = 0.0) -> Evaluation:
     )
 
 
-def test_of_several_tasks_the_mean_is_of_measures_and_mean_scores(tmp_path: Path) -> None:
+def test_with_several_tasks_measures_and_mean_scores_are_averaged(tmp_path: Path) -> None:
     objectives = Objectives(tasks={"a": 1.0, "b": 3.0}, by_set={"b": "far"}).with_set_measures(
         {"a": (), "b": (Share(), Far())}
     )
@@ -293,7 +293,7 @@ def test_of_several_tasks_the_mean_is_of_measures_and_mean_scores(tmp_path: Path
     assert objectives.title == "weighted mean of 2 tasks (b by far)"
 
 
-def test_models_with_equal_scores_and_other_answers_are_not_the_same() -> None:
+def test_equal_scores_with_different_answers_are_not_equal_models() -> None:
     scorer = Scorer(
         Objectives(by_set={"": "far"}).with_set_measures({"": (Far(),)}),
         [replace(item, task="") for item in TWO],

@@ -168,7 +168,7 @@ def test_the_card_has_scores_with_interval_and_n(world: Path, exported: Path) ->
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {4, 6}
 
 
-def test_recipe_can_be_merged_again_from_anywhere(exported: Path) -> None:
+def test_the_recipe_can_be_merged_again_from_any_folder(exported: Path) -> None:
     recipe = load_recipe(exported / "recipe.yaml")
     planned = plan(recipe, open_sources(recipe, exported))
     weights = {name: tensor.clone() for name, tensor in load_file(exported / "model.safetensors").items()}

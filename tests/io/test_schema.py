@@ -50,7 +50,7 @@ def test_unknown_key_inside_a_union_suggests_the_nearest() -> None:
         parse_model(Outer, {"weight": {"ja": {"from": 1, "to": 2, "too": 3}}}, "run.yaml")
 
 
-def test_a_key_that_is_misspelt_is_told_before_the_one_that_is_missing() -> None:
+def test_a_misspelt_key_is_reported_before_a_missing_one() -> None:
     with pytest.raises(
         KingyoError, match=r"rooms\[0\]: expected a known key; received 'form'\. Did you mean 'from'"
     ):
@@ -62,12 +62,12 @@ def test_wrong_value_names_its_key() -> None:
         parse_model(Outer, {"count": 0}, "run.yaml")
 
 
-def test_missing_value_is_said() -> None:
+def test_a_missing_value_is_reported() -> None:
     with pytest.raises(KingyoError, match=r"rooms\[0\]\.to: expected a value; received nothing"):
         parse_model(Outer, {"rooms": [{"from": 1}]}, "run.yaml")
 
 
-def test_all_mistakes_are_told_in_one_round_and_those_of_a_union_once() -> None:
+def test_all_mistakes_are_reported_together_and_union_ones_once() -> None:
     data = {"wieght": {}, "count": 0, "weight": {"ja": "x"}, "rooms": [{"form": 1, "to": 2}, {"from": 1}]}
     with pytest.raises(MistakesError) as caught:
         parse_model(Outer, data, "run.yaml")
@@ -149,7 +149,7 @@ def test_yaml_that_cannot_be_meant(tmp_path: Path, text: str, says: str) -> None
         read_yaml(path)
 
 
-def test_a_merged_key_may_be_given_again(tmp_path: Path) -> None:
+def test_a_key_from_a_yaml_merge_can_be_overridden(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("plain: &plain {a: 1, b: 2}\nown: {<<: *plain, a: 3}\n")
     assert read_yaml(path)["own"] == {"a": 3, "b": 2}
@@ -176,7 +176,7 @@ class Odd:
     span: slice | None = None
 
 
-def test_settings_of_a_type_that_no_yaml_holds_are_told() -> None:
+def test_settings_of_a_type_without_yaml_form_are_reported() -> None:
     with pytest.raises(KingyoError, match="mine: Odd") as error:
         parse_settings(Odd, {}, "mine")
     assert "slice" in error.value.received

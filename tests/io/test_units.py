@@ -35,7 +35,7 @@ def test_what_is_no_size(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "remedy"), [("5B", "5GB"), ("100b", "100GB"), ("1.5 B", "1.5GB")])
-def test_what_means_something_else_to_mergekit(text: str, remedy: str) -> None:
+def test_keys_with_a_different_meaning_in_mergekit(text: str, remedy: str) -> None:
     with pytest.raises(KingyoError, match="mergekit") as error:
         parse_size(text, "--x")
     assert remedy in error.value.remedy

@@ -9,7 +9,7 @@ def rows(*digits: str) -> list[dict[str, float]]:
     return [{f"i{n:02}": float(digit) for n, digit in enumerate(row)} for row in digits]
 
 
-def test_items_are_divided_among_models_that_are_good_at_different_ones() -> None:
+def test_items_are_divided_among_specialists() -> None:
     two = group_items(rows("1110000000" * 2, "0001100000" * 2, "0000000000" * 2))
     assert two == [["i00", "i01", "i02", "i10", "i11", "i12"], ["i03", "i04", "i13", "i14"]]
     three = group_items(rows("11110000100" * 2, "00001100000" * 2, "00000011000" * 2, "10000000000" * 2))

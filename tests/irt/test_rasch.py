@@ -138,7 +138,7 @@ def test_error_bars_hold_at_about_their_level(n_trials: int, n_items: int, share
 
 
 @pytest.mark.parametrize(("generations", "most"), [(5, 1.25), (20, 1.15)])
-def test_error_bars_hold_where_generations_meet_the_same_items(generations: int, most: float) -> None:
+def test_error_bars_hold_if_generations_share_items(generations: int, most: float) -> None:
     errors: list[float] = []
     for seed in range(20):
         truth = simulated(6 * generations, 100, seed)
@@ -216,7 +216,7 @@ def test_right_or_wrong_answers_are_not_less_spread_than_chance() -> None:
     assert fit(simulated(80, 60, seed=2).with_gaps(0.3, seed=2)).dispersion > 0.9
 
 
-def test_answers_that_are_all_as_foreseen_leave_room_for_the_others() -> None:
+def test_fully_predicted_answers_leave_uncertainty() -> None:
     """Two models met all of twelve items, and the others answered half of them as these did."""
     rows = np.full((20, 12), np.nan)
     rows[:, :6] = [1, 1, 1, 0, 0, 0]

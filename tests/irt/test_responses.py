@@ -51,7 +51,7 @@ def test_without_any_responses() -> None:
     assert responses.matrix([]).shape == (0, 3)
 
 
-def test_the_same_question_is_fitted_once_until_something_is_added() -> None:
+def test_a_fit_is_cached_until_scores_are_added() -> None:
     responses = Responses(ITEMS)
     for key in range(4):
         responses.add(key, {"x": float(key > 1), "y": 0.5})

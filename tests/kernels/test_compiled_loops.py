@@ -181,7 +181,7 @@ def test_many_threads_give_the_same_bits() -> None:
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_threads_run_kernels_as_their_caller_does(compiled: bool) -> None:
+def test_kernels_run_equally_in_threads(compiled: bool) -> None:
     weighted = WeightedSum(shape=(1,), terms=(Term(source=torch.zeros(1), factor=1.0),))
     with execution(compiled=compiled, threads=2):
         runs = map_spans(4_000_000, lambda _: (compiled_loop(weighted) is not None, threading.get_ident()))

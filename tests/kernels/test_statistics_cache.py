@@ -39,7 +39,9 @@ def test_it_keeps_its_bound(writes: list[tuple[int, int]], limit: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(0,), (7,), (3, 4)])
-def test_another_process_finds_them(tmp_path: Path, kind: type, shape: tuple[int, ...]) -> None:
+def test_stored_facts_are_found_by_another_process(
+    tmp_path: Path, kind: type, shape: tuple[int, ...]
+) -> None:
     stats = TensorStats(file=tmp_path / "facts.sqlite")
     fact = np.arange(np.prod(shape)).astype(kind).reshape(shape)
     stats.put("a\nb", fact)

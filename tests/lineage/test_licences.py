@@ -83,7 +83,7 @@ def test_licences_that_do_not_ask_for_the_same() -> None:
     assert levels("llama3", "llama3", "mit") == []
 
 
-def test_a_licence_that_nobody_knows() -> None:
+def test_an_unknown_licence() -> None:
     assert levels(None, "my-own", None) == [("note", "my-own"), ("note", "not stated in its card")]
     *_, silent = check_licences(origins(None, "mit", None))
     assert silent.argument == "the licence of org/m0, org/m2"
@@ -105,7 +105,7 @@ def test_one_that_the_hub_has_no_word_for() -> None:
     assert front_licence(origins("other"))["license_name"] == "those-of-the-merged-models"
 
 
-def test_the_section_says_which_is_strictest_and_what_is_unknown() -> None:
+def test_the_section_names_the_strictest_and_unknown_licences() -> None:
     text = models_section(origins("mit", None, "cc-by-nc-4.0"))
     assert "The strictest known licence is **cc-by-nc-4.0**." in text
     assert "| m1 | org/m1 | not stated in its card |" in text
@@ -113,7 +113,7 @@ def test_the_section_says_which_is_strictest_and_what_is_unknown() -> None:
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=30)), min_size=1, max_size=4))
-def test_any_text_is_taken(licences: list[str | None]) -> None:
+def test_any_text_is_accepted(licences: list[str | None]) -> None:
     origins_ = origins(*licences)
     assert all(str(each) for each in check_licences(origins_))
     lines = models_section(origins_).splitlines()

@@ -96,7 +96,7 @@ def test_one_direction_is_the_top() -> None:
     assert_close(run(METHOD, [source], base, weight=1.0, top=2.0, middle=5.0, rest=7.0), 2 * source.numpy())
 
 
-def test_a_source_is_decomposed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_is_decomposed_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates of one search share measures of the sources."""
     counted: list[int] = []
     real = singular_bands.leading_parts

@@ -69,7 +69,7 @@ def test_non_matrices_are_averaged(method: str) -> None:
 
 @pytest.mark.parametrize("method", DEFINITIONS)
 @pytest.mark.parametrize("rank", [1, 3, 12])
-def test_tall_matrices_are_merged_as_small_ones(method: str, rank: int) -> None:
+def test_tall_matrices_are_merged_like_small_ones(method: str, rank: int) -> None:
     """Rows of zeros do not change the result; they only make the matrix too tall to decompose."""
     small = matrices((40, 12), 2, rank=rank)
     tall = [torch.cat([each, torch.zeros(400, 12)]) for each in small]
@@ -88,7 +88,7 @@ def test_a_single_source_is_unchanged_by_singular_vectors() -> None:
     torch.testing.assert_close(run("tsv", [source], base), source, rtol=1e-5, atol=1e-5)
 
 
-def test_equal_sources_of_low_rank_are_that_source() -> None:
+def test_equal_low_rank_sources_give_the_source() -> None:
     """Equal sources do not interfere, and there are no arbitrary directions."""
     base, source = matrices((20, 16), 1, rank=3)
     merged = run("tsv", [source, source], base)

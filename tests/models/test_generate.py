@@ -66,7 +66,7 @@ def test_stop_strings_may_span_tokens(live: LiveModel) -> None:
     assert live.generate(PROMPTS[:1], max_new_tokens=20, stop=[across]) == [free[: free.index(across)]]
 
 
-def test_rows_that_end_leave_the_others_alone(live: LiveModel) -> None:
+def test_finished_rows_do_not_change_others(live: LiveModel) -> None:
     prompts = PROMPTS * 3
     free = live.generate(prompts, max_new_tokens=24)
     stop = sorted({text[4:6] for text in free[:4]})
@@ -169,7 +169,7 @@ def test_another_process_gives_the_same_answers(tmp_path: Path) -> None:
     assert json.loads(there.stdout) == here
 
 
-def test_an_answer_is_cut_where_the_limit_comes_before_its_end(live: LiveModel) -> None:
+def test_an_answer_beyond_the_limit_is_cut(live: LiveModel) -> None:
     free = live.write(PROMPTS, max_new_tokens=20)
     assert [each.text for each in free] == live.generate(PROMPTS, max_new_tokens=20)
     assert all(each.is_cut for each in free if len(live.tokens([each.text])[0]) > 20)

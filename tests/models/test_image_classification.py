@@ -51,7 +51,7 @@ class TestImageClassification(ModelKindContract):
         return {"image": "image", "label": "label"}
 
 
-def test_it_rates_classes_as_transformers_does(tmp_path: Path) -> None:
+def test_class_scores_match_transformers(tmp_path: Path) -> None:
     path = vit(tmp_path / "m")
     live = KIND.load(path, LoadOptions(batch_size=2))
     images = [picture((n, 255 - n, n), size=8 + n) for n in range(0, 250, 50)]
@@ -86,13 +86,13 @@ def test_unreadable_models_and_images_give_one_clear_error(tmp_path: Path) -> No
         KIND.load(path, LoadOptions())
 
 
-def test_any_image_classifier_is_taken_and_no_language_model(tmp_path: Path) -> None:
+def test_only_image_classifiers_are_accepted(tmp_path: Path) -> None:
     assert kind_of({"architectures": ["SwinForImageClassification"]}) is KIND
     assert kind_of({"architectures": ["LlamaForCausalLM"]}) is not KIND
 
 
 @pytest.mark.parametrize("measure", [{}, {"measure": "macro_f1"}], ids=str)
-def test_classifiers_are_bred_from_evolve_to_export(tmp_path: Path, measure: dict[str, str]) -> None:
+def test_classifiers_can_be_evolved_and_exported(tmp_path: Path, measure: dict[str, str]) -> None:
     for seed, name in enumerate(("base", "one", "other")):
         vit(tmp_path / name, seed)
     (tmp_path / "images").mkdir()

@@ -79,7 +79,7 @@ def test_a_broken_image_processor_is_one_clear_error(tmp_path: Path, content: by
         ({"size": {"height": 16, "width": 16}}, "[3, 16, 16]"),
     ],
 )
-def test_a_processor_that_does_not_fit_is_known_before_the_run(
+def test_an_incompatible_processor_is_reported_before_the_run(
     tmp_path: Path, keys: dict[str, object], received: str
 ) -> None:
     error = refused(changed(vit(tmp_path / "m"), **keys))
@@ -146,9 +146,7 @@ def test_an_image_that_would_become_white_is_refused(tmp_path: Path, mode: str) 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
 @pytest.mark.parametrize("size", [(1, 1), (20_000, 1), (3, 7)])
-def test_images_of_all_other_modes_and_sizes_are_seen(
-    tmp_path: Path, mode: str, size: tuple[int, int]
-) -> None:
+def test_images_of_all_modes_and_sizes_are_read(tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
     image = media(Image.new(mode, size), "TIFF")
     assert processor(vit(tmp_path / "m"))(image).shape == (3, 8, 8)
 

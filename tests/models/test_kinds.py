@@ -84,7 +84,7 @@ def test_the_config_determines_the_kind() -> None:
 @pytest.mark.parametrize(
     "config", [{}, {"architectures": "LlamaForCausalLM"}, {"architectures": ["T5ForConditionalGeneration"]}]
 )
-def test_a_model_of_no_known_kind_is_left_to_the_loader_of_language_models(config: dict[str, object]) -> None:
+def test_a_model_of_an_unknown_kind_is_loaded_as_a_language_model(config: dict[str, object]) -> None:
     assert known_kind(config) is None
     assert kind_of(config).name == "causal-lm"
 
@@ -143,7 +143,7 @@ def test_a_file_without_a_kind_or_with_its_class_is_one_clear_error(tmp_path: Pa
 
 
 @pytest.mark.parametrize("part", ["name = 3", "provides = None", "provides = ('draws',)", "card = None"])
-def test_a_kind_with_a_part_of_another_type_is_one_clear_error(tmp_path: Path, part: str) -> None:
+def test_a_kind_with_a_part_of_a_wrong_type_gives_one_clear_error(tmp_path: Path, part: str) -> None:
     """Otherwise writing the model card would fail after hours of search."""
     code = f"class Own(Painter):\n    {part}\n\n\nKIND = Own()\n"
     (tmp_path / "mine.py").write_text(f"from tests.models.painter import Painter\n\n\n{code}")
@@ -152,7 +152,7 @@ def test_a_kind_with_a_part_of_another_type_is_one_clear_error(tmp_path: Path, p
     assert caught.value.received.startswith(part.partition(" = ")[0])
 
 
-def test_a_kind_that_returns_something_else_is_named() -> None:
+def test_a_kind_with_a_wrong_return_value_is_named() -> None:
     nothing: object = None
     with pytest.raises(KingyoError, match=r"usage .*str; received None") as caught:
         called(PAINTER, "usage", lambda: nothing, str)
@@ -218,7 +218,7 @@ def test_sources_of_different_kinds_are_one_clear_error(
     assert caught.value.received == "causal-lm (ja, en) and text-to-image (art)"
 
 
-def test_a_kind_that_is_named_takes_the_models_or_no_other_kind_does(tmp_path: Path) -> None:
+def test_a_named_kind_is_never_replaced_by_another(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from tests.models.painter import Painter\nKIND = Painter()\n"
         "KIND.takes = lambda config, pipeline: False"

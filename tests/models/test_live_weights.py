@@ -189,7 +189,7 @@ def test_the_experts_of_a_layer_in_several_files(tmp_path: Path) -> None:
             assert torch.equal(weights[name], tensor), name
 
 
-def test_a_stored_head_that_is_tied_under_another_name_appears_once(tmp_path: Path) -> None:
+def test_a_stored_head_tied_under_a_different_name_appears_once(tmp_path: Path) -> None:
     folder = write(partial(make, "gemma3"), tmp_path / "model")
     tensors = stored(folder)
     tensors["language_model.lm_head.weight"] = tensors["language_model.model.embed_tokens.weight"].clone()
@@ -213,7 +213,7 @@ def test_a_live_merge_is_the_merge_that_is_written(tmp_path: Path, name: str) ->
     assert torch.equal(logits(name, live), logits(name, load(name, out)))
 
 
-def test_parts_of_a_tensor_that_lie_apart_as_on_a_gpu_are_brought_together(tmp_path: Path) -> None:
+def test_separate_parts_of_a_tensor_are_joined(tmp_path: Path) -> None:
     first, second = pair(tmp_path, "dinov2, split")
     live = load("dinov2, split", first)
     for parameter in live.parameters():
@@ -249,7 +249,7 @@ def test_weights_that_are_turned_when_loaded_are_refused(tmp_path: Path) -> None
     assert "experts" in caught.value.argument and "shape" in caught.value.received
 
 
-def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_model_of_a_different_kind_is_refused(tmp_path: Path) -> None:
     folder = write(partial(make, "llama"), tmp_path / "model")
     with pytest.raises(KingyoError) as caught:
         load("vit", folder)

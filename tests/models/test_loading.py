@@ -165,7 +165,7 @@ class TestBrokenFolders:
         self.change(folder, lambda stored: stored.pop("model.layers.1.mlp.up_proj.weight"))
         self.refused(folder, r"model\.layers\.1\.mlp\.up_proj\.weight.*1 missing")
 
-    def test_a_tensor_of_another_shape(self, folder: Path) -> None:
+    def test_a_tensor_with_a_different_shape(self, folder: Path) -> None:
         self.change(folder, lambda stored: stored.update({"model.norm.weight": torch.ones(3)}))
         self.refused(folder, r"model\.norm\.weight: .*shape")
 
@@ -182,7 +182,7 @@ class TestBrokenFolders:
 
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("build", [llama, qwen2, gpt2])
-def test_pickles_load_as_safetensors_do_where_they_may(
+def test_allowed_pickles_load_like_safetensors(
     tmp_path: Path, build: Callable[[Path], Path], shards: int
 ) -> None:
     folder = build(tmp_path / "model")

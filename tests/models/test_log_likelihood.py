@@ -71,7 +71,7 @@ def merging_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>")
 
 
-def test_a_token_across_the_boundary_is_taken_apart() -> None:
+def test_a_token_across_the_boundary_is_split() -> None:
     text = Text(merging_tokenizer())
     assert text.encode_pair("b", "ab") == ([1], [2])
     assert text.encode_pair("ba", "b") == ([1, 0], [1])

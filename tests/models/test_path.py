@@ -114,13 +114,13 @@ def test_a_missing_layer_is_named(step: tuple[str, int, float]) -> None:
         ),
     ],
 )
-def test_layers_that_expect_another_frame_are_refused(changed: dict[str, object], message: str) -> None:
+def test_layers_incompatible_with_the_frame_are_refused(changed: dict[str, object], message: str) -> None:
     other = maker("Llama", **{**SHAPE, **changed})()
     with pytest.raises(KingyoError, match=message):
         Layers({"a": ARCHITECTURES["llama"](), "b": other})
 
 
-def test_another_architecture_and_an_unknown_frame_are_refused() -> None:
+def test_a_different_architecture_and_an_unknown_frame_are_refused() -> None:
     with pytest.raises(KingyoError, match=r"architecture of b: .*LlamaForCausalLM.*; received Qwen2"):
         Layers({"a": ARCHITECTURES["llama"](), "b": ARCHITECTURES["qwen2"]()})
     with pytest.raises(KingyoError, match=r"frame: .*received 'c'"):

@@ -71,7 +71,7 @@ def test_an_unchanged_tensor_has_no_angle(special: World, peer: Peer, ours: Ours
     assert near(peer.merge(spec)[CHANGED], base + math.sqrt(0.5) * delta)
 
 
-def test_where_nothing_changed_multislerp_gives_the_base(special: World, peer: Peer, ours: Ours) -> None:
+def test_multislerp_of_unchanged_sources_gives_the_base(special: World, peer: Peer, ours: Ours) -> None:
     spec = recipe(special, "multislerp", *SAME, weight=1.0)
     assert near(ours.merge(spec)[CHANGED], tensor(special, "base"))
     with pytest.raises(PeerError, match="zero"):

@@ -74,7 +74,7 @@ def test_three_cards_are_above_the_first_chart(browser: Browser, pages: dict[str
     assert len(tops) == 4 and tops == sorted(tops)
 
 
-def test_a_click_sorts_trials_and_another_turns_them(browser: Browser, pages: dict[str, Path]) -> None:
+def test_a_click_sorts_trials_and_a_second_reverses_them(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["better"])
     browser.evaluate(OPEN)
     head = "document.querySelectorAll('#trials thead button')[1].click()"

@@ -27,7 +27,7 @@ from tests.report.reader import Reader, plain, rendered
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_markup_is_sound(runs: dict[str, Path], name: str) -> None:
+def test_markup_is_valid(runs: dict[str, Path], name: str) -> None:
     page = Reader(rendered(runs[name]))
     ids = page.values("id")
     assert len(ids) == len(set(ids))
@@ -209,7 +209,7 @@ def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: 
     assert sorted(file.name for file in target.parent.iterdir()) == ["page.html", "pictures"]
 
 
-def test_report_goes_into_the_run_and_may_be_written_again(runs: dict[str, Path]) -> None:
+def test_the_report_is_in_the_run_folder_and_can_be_rewritten(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["empty"]) as store:
         first = write_report(store)
         assert write_report(store) == first == runs["empty"] / "report.html"

@@ -145,7 +145,7 @@ def test_contrast_counts_every_item_once(better: RunStore) -> None:
     assert all(any(row.answers[name].score == 1.0 for name in contrast.parents) for row in contrast.lost)
 
 
-def test_small_images_are_in_the_page_and_others_are_named(tmp_path: Path) -> None:
+def test_small_images_are_embedded_and_others_are_named(tmp_path: Path) -> None:
     small, large, lost = (tmp_path / f"{name}.png" for name in "abc")
     small.write_bytes(b"small")
     large.write_bytes(bytes(40_000))

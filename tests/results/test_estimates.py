@@ -70,7 +70,7 @@ def test_items_that_baselines_tell_apart_are_estimated_apart(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("value", [0.0, 0.05, 1.0])
-def test_scores_that_are_all_alike_leave_room_for_items_that_were_not_met(
+def test_equal_scores_leave_uncertainty_about_unscored_items(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float
 ) -> None:
     with begun(tmp_path / "run") as store:
@@ -89,7 +89,7 @@ def test_scores_that_are_all_alike_leave_room_for_items_that_were_not_met(
     )
 
 
-def test_nothing_is_estimated_where_all_was_scored(tmp_path: Path) -> None:
+def test_full_scores_need_no_estimate(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         journey(store, Model(), rule="none").run()
         assert [estimate(store, trial) for trial in store.trials(MAIN)] == [None] * len(store.trials(MAIN))

@@ -21,7 +21,7 @@ def own(model: str, *layers: int) -> list[tuple[str, int, float]]:
     return [(model, layer, 1.0) for layer in layers]
 
 
-def test_layers_that_follow_one_another_are_a_range() -> None:
+def test_consecutive_layers_are_a_range() -> None:
     path = read(*own("/z/ja", 0, 1, 2, 3), ("/z/en", 2, 0.84), ("/z/en", 3, 0.84), *own("/z/ja", 5))
     assert path.line == "ja 0-3 · math-en 2-3 (x0.84) · ja 5"
     assert path.ends == "embeddings, norm and head of ja"

@@ -62,7 +62,7 @@ def test_every_trial_has_a_name(
     assert find_trial(store, reference_to(trial)) == trial
 
 
-def test_a_control_is_called_alike_in_tables_and_in_sentences() -> None:
+def test_a_control_has_one_name_in_tables_and_sentences() -> None:
     controls = ("random", "parameters", "trained")
     assert [row_title(each) for each in controls] == ["random, same cost", "weights alone", "trained LoRA"]
     assert [describe_search(each) for each in controls] == [

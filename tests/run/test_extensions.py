@@ -73,7 +73,7 @@ def test_an_extended_search_equals_one_with_the_full_budget(tmp_path: Path, stra
 
 
 @pytest.mark.parametrize("rule", ["none", "some", "racing"])
-def test_killed_anywhere_in_an_extension_it_ends_the_same(tmp_path: Path, rule: str) -> None:
+def test_a_kill_during_an_extension_does_not_change_the_result(tmp_path: Path, rule: str) -> None:
     budget = {"candidates": 8}  # the last generation is not whole
     finished(tmp_path / "run", rule=rule, candidates=8)
     with RunStore.open(tmp_path / "run") as store:
@@ -112,7 +112,7 @@ def test_a_search_without_generations_can_be_extended(tmp_path: Path) -> None:
         assert genomes(store) == expected
 
 
-def test_whole_numbers_are_told_without_decimals() -> None:
+def test_integers_are_shown_without_decimals() -> None:
     added = [Extension(at=0, more=more, trials=0) for more in ({"minutes": 30.0}, {"minutes": 0.5})]
     assert list(map(str, added)) == ["+30 minutes", "+0.5 minutes"]
     assert str(Extension(at=0, more={"item_evaluations": 12000}, trials=0)) == "+12,000 item evaluations"
@@ -223,7 +223,7 @@ def test_what_buys_no_candidate_is_refused_and_changes_nothing(
         assert not read_extensions(store)
 
 
-def test_a_search_with_nothing_left_is_as_before(tmp_path: Path) -> None:
+def test_a_completed_search_is_unchanged(tmp_path: Path) -> None:
     def ended(store: RunStore) -> Journey:
         search_run = more(store, Model(), budget={"candidates": 16})
         grid = replace(search_run.searches[0], strategy=build("grid", AXES, 3, {"points": 2, "limit": 100}))
@@ -241,7 +241,7 @@ def test_a_search_with_nothing_left_is_as_before(tmp_path: Path) -> None:
         undo_if_unused(store)
 
 
-def test_an_extension_that_brought_nothing_is_taken_back(tmp_path: Path) -> None:
+def test_an_extension_without_trials_is_removed(tmp_path: Path) -> None:
     finished(tmp_path / "run")
     with RunStore.open(tmp_path / "run") as store:
         before = facts(store)

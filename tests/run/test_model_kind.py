@@ -183,7 +183,7 @@ def run_yaml(folder: Path) -> Path:
     return folder / "run.yaml"
 
 
-def test_a_dry_run_tells_of_no_batch_where_the_kind_tells_nothing(run_yaml: Path) -> None:
+def test_a_dry_run_omits_the_batch_if_the_kind_reports_none(run_yaml: Path) -> None:
     memory = estimate_memory(Run.open(load_config(run_yaml), run_yaml.parent))
     assert memory.batch is None
     line = next(iter(_memory_lines(memory, "cpu")))
@@ -199,7 +199,7 @@ def test_a_dry_run_names_a_kind_with_wrong_memory(
     assert error.value.argument == "kind of model perceptron"
 
 
-def test_its_models_are_bred_from_evolve_to_export(run_yaml: Path) -> None:
+def test_models_of_the_kind_can_be_evolved_and_exported(run_yaml: Path) -> None:
     folder, env = run_yaml.parent, {**ENV, "PYTHONPATH": os.pathsep.join((str(run_yaml.parent), *sys.path))}
     for words in (
         ["evolve", "run.yaml", "--run", "run"],

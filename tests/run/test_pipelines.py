@@ -260,7 +260,7 @@ def test_a_pipeline_that_lacks_what_its_index_names_is_not_exported(folder: Path
     assert not (folder / "out").exists() and not (folder / ".out.partial").exists()
 
 
-def test_a_merge_writes_the_pipeline_where_it_is_asked_to(folder: Path) -> None:
+def test_a_merge_writes_the_pipeline_to_the_output_folder(folder: Path) -> None:
     models = [{"model": each, "parameters": {"weight": 0.5}} for each in "ab"]
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"merge_method": "linear", "models": models}))
     words = ("merge", "recipe.yaml", "--component", "unet")

@@ -141,7 +141,7 @@ def modules_imported(path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", ["kingyo", "kingyo's code", "python", "torch", "safetensors", "numpy"])
-def test_another_version_is_refused_by_name_with_both_ways_to_go_on(stopped: RunStore, name: str) -> None:
+def test_a_different_version_is_refused_with_both_remedies(stopped: RunStore, name: str) -> None:
     provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
     now = cast("dict[str, str]", stopped.fact("versions"))[name]
     changed(stopped, name, "0.0.old")
@@ -178,7 +178,7 @@ def test_a_file_that_an_import_finds_first_from_now_on_is_refused(stopped: RunSt
     assert error.value.argument == "helper/__init__.py"
 
 
-def test_files_that_settings_of_own_strategies_kinds_and_graders_name_count(tmp_path: Path) -> None:
+def test_files_named_in_settings_of_user_code_count(tmp_path: Path) -> None:
     data = {
         **CONFIG,
         "task": {"kind": "kind.py:Kind", "data": "items.jsonl", "prompt": "prompt.txt", "grader": "ask.txt"},
@@ -203,14 +203,14 @@ def test_a_library_that_a_users_file_imports_is_a_version(tmp_path: Path) -> Non
     assert versions["PyYAML"] == version("PyYAML")
 
 
-def test_data_that_is_not_there_is_refused_before_a_run_begins(tmp_path: Path) -> None:
+def test_missing_data_is_refused_before_a_run(tmp_path: Path) -> None:
     begun(tmp_path).close()
     (tmp_path / "answers.json").unlink()
     with pytest.raises(KingyoError, match=r"answers\.json: expected a data file"):
         scoring_code.provenance_facts(config(), tmp_path)
 
 
-def test_before_the_first_score_a_change_is_taken(tmp_path: Path) -> None:
+def test_a_change_before_the_first_score_is_accepted(tmp_path: Path) -> None:
     with begun(tmp_path) as store:
         changed(store, "torch", "0.0.old")
         (tmp_path / "helper.py").write_text("one = 0.5\n")
@@ -222,7 +222,7 @@ def test_before_the_first_score_a_change_is_taken(tmp_path: Path) -> None:
         assert renewals.renewals(store) == ()
 
 
-def test_copies_of_another_runs_scores_count_as_scores(tmp_path: Path, finished: RunStore) -> None:
+def test_copied_scores_count_as_scores(tmp_path: Path, finished: RunStore) -> None:
     scores = finished.evaluation(finished.trials(BASELINES)[0].id, "fit")
     assert scores is not None
     with begun(tmp_path, "other") as store, pytest.raises(KeyboardInterrupt):
@@ -243,7 +243,7 @@ def test_what_no_score_depended_on_may_be_new(stopped: RunStore) -> None:
     assert stopped.fact("versions") == versions
 
 
-def test_an_export_or_evaluation_with_other_versions_says_which_in_a_sentence(finished: RunStore) -> None:
+def test_export_and_evaluation_report_different_versions(finished: RunStore) -> None:
     assert provenance.other_versions(finished, "exported") is None
     now = cast("dict[str, str]", finished.fact("versions"))
     changed(finished, "torch", "0.0.old")
@@ -274,7 +274,7 @@ def test_show_lists_accepted_changes_in_order(finished: RunStore) -> None:
     assert all(each["when"] for each in renewal)
 
 
-def test_scored_again_a_run_ends_as_a_fresh_one_and_keeps_its_log(tmp_path: Path, finished: RunStore) -> None:
+def test_a_rescored_run_equals_a_fresh_one_and_keeps_its_log(tmp_path: Path, finished: RunStore) -> None:
     with begun(tmp_path, "fresh") as store:
         journey(store, Model(solves=other)).run()
         expected, keys = facts(store), fact_keys(store.folder)
@@ -309,7 +309,7 @@ def fact_keys(run: Path) -> set[str]:
         return {key for (key,) in database.execute("SELECT key FROM facts")}
 
 
-def test_a_rescored_extension_belongs_to_the_budget_and_is_not_taken_back(finished: RunStore) -> None:
+def test_a_rescored_extension_stays_in_the_budget(finished: RunStore) -> None:
     folder = finished.folder.parent
     extend(finished, settings_of(config()), {"item_evaluations": 48})
     before = [each.more for each in read_extensions(finished)]
@@ -350,9 +350,7 @@ store.begin_again(store.folder / "run-before-1.db", {"status": "running", "resco
 @pytest.mark.parametrize(
     "statement", ["VACUUM", "UPDATE searches", "DELETE FROM trials", "INSERT OR REPLACE INTO facts", "COMMIT"]
 )
-def test_killed_while_it_begins_again_it_is_as_it_was_and_can_begin_again(
-    tmp_path: Path, statement: str
-) -> None:
+def test_a_kill_while_restarting_leaves_the_run_restartable(tmp_path: Path, statement: str) -> None:
     with begun(tmp_path) as store:
         journey(store, Model()).run()
         before = facts(store)
@@ -375,7 +373,7 @@ def test_a_worker_with_other_versions_than_the_run_is_refused(stopped: RunStore)
         RunEvaluatorBuilder(run=stopped.folder)()
 
 
-def test_seeds_of_other_versions_do_not_stand_beside_each_other(tmp_path: Path) -> None:
+def test_seeds_of_different_versions_are_not_compared(tmp_path: Path) -> None:
     with begun(tmp_path, "seed-1") as store:
         journey(store, Model()).run()
         changed(store, "torch", "0.0.old")

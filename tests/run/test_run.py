@@ -64,7 +64,7 @@ def test_every_weight_file_is_read_once_for_hashing_and_finiteness_together(
     assert reads == {"base": 1, "ja": 1, "math": 1}
 
 
-def test_models_whose_stamps_changed_are_read_again_and_refused_if_they_are_others(
+def test_models_with_new_timestamps_are_reread_and_refused_if_changed(
     folder: Path, reads: Counter[str]
 ) -> None:
     begin(Run.open(parse_config(config_of(folder), "run.yaml"), folder), folder / "run").begun.close()

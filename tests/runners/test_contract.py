@@ -92,7 +92,7 @@ def test_evaluations_come_in_order_of_finishing(kind: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", PARALLEL)
-def test_a_job_whose_worker_dies_fails_and_other_jobs_go_on(kind: str, tmp_path: Path) -> None:
+def test_a_job_with_a_dead_worker_fails_and_others_continue(kind: str, tmp_path: Path) -> None:
     runner = make_runner(kind, tmp_path)
     for number, action in enumerate(["kill", "wait", "exit", "fine", "kill", "fine"]):
         runner.submit(job(number, action))

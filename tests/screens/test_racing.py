@@ -44,7 +44,7 @@ def rows(*right: int, n: int = 12) -> Matrix:
     return np.array([[float(item < each) for item in range(n)] for each in right])
 
 
-def test_whoever_is_beaten_by_as_many_as_are_wanted_is_dropped() -> None:
+def test_a_candidate_beaten_by_enough_others_is_dropped() -> None:
     responses = rows(12, 12, 0, 11)
     # None of 12 against 12 of 12: p = 1 / 4096, against 11 of 12: 1 / 2048. 11 against 12: p = 1 / 2.
     assert survivors(responses, [0, 1, 2, 3], keep=2, level=1 / 4096) == [0, 1, 3]
@@ -60,7 +60,7 @@ def test_ties_say_nothing() -> None:
     assert survivors(responses, [0, 1, 2], keep=1, level=0.99) == [0, 1, 2]
 
 
-def test_the_dropped_beat_nobody() -> None:
+def test_dropped_candidates_are_not_compared() -> None:
     responses = rows(0, 12, 0)
     assert survivors(responses, [0, 2], keep=1, level=0.3) == [0, 2]
 
@@ -99,7 +99,7 @@ def at_most(errors: int, n: int, rate: float) -> bool:
 @pytest.mark.parametrize("alpha", [0.05, 0.5])
 @pytest.mark.parametrize("expected", [1, 2])
 @pytest.mark.parametrize("truth", ["equal", "close", "one better", "items differ"])
-def test_one_of_the_best_is_dropped_as_rarely_as_is_said(truth: str, expected: int, alpha: float) -> None:
+def test_one_of_the_best_is_dropped_at_the_documented_rate(truth: str, expected: int, alpha: float) -> None:
     """Each of the first ``wanted`` is truly one of the best, by true scores."""
     n_trials, n_items, repeats = 6, 60, 150
     chance = {
@@ -137,7 +137,7 @@ def test_clear_losers_are_dropped_early() -> None:
     assert all(stayed == set(range(5)) for _, stayed in races)
 
 
-def test_equals_go_on_to_the_end_together() -> None:
+def test_equal_finalists_stay_to_the_end() -> None:
     chance = np.full((6, 40), 1.0)
     met, stayed = race(chance, ScreenSettings(rule="racing"), np.random.default_rng(9))
     assert set(met.values()) == {40} and stayed == set(range(6))
@@ -155,7 +155,7 @@ def test_better_means_better_on_more_items() -> None:
     assert stayed == {1}
 
 
-def test_some_are_left_of_those_who_beat_one_another_in_a_circle() -> None:
+def test_candidates_that_beat_each_other_in_a_cycle_are_not_all_dropped() -> None:
     third = 40
     rounds = [[0.9] * third + [0.5] * third + [0.1] * third]
     rounds += [rounds[0][third:] + rounds[0][:third], rounds[0][2 * third :] + rounds[0][: 2 * third]]

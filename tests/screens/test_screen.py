@@ -123,7 +123,7 @@ def test_no_candidate_meets_an_item_twice_or_more_than_the_most(rule: str) -> No
     "fails_at", [{}, {0: 0}, {8: 1}, {3: 0, 8: 1, 7: 1, 2: 2}, dict.fromkeys(range(9), 0)]
 )
 @pytest.mark.parametrize("rule", RULES)
-def test_killed_anywhere_the_same_rounds_follow(rule: str, fails_at: dict[int, int]) -> None:
+def test_a_kill_anywhere_does_not_change_the_rounds(rule: str, fails_at: dict[int, int]) -> None:
     uninterrupted = play_generation(RULES[rule], 9, fails_at=fails_at)
     total = sum(map(len, uninterrupted.scored.values()))
     for stop_after in range(0, total, 23):
@@ -135,7 +135,7 @@ def test_killed_anywhere_the_same_rounds_follow(rule: str, fails_at: dict[int, i
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_who_failed_is_asked_no_more_and_the_others_go_on(at: int) -> None:
+def test_failed_candidates_get_no_more_items_and_others_continue(at: int) -> None:
     best = 8
     generation = play_generation(RACING, 9, score=lambda trial, item: trial / 9, fails_at={best: at})
     is_scored = [best in step.trials for step in generation.rounds]
@@ -187,7 +187,7 @@ def test_random_items_are_any() -> None:
     assert abs(np.concatenate([items[:8], items[-8:]]).mean() - 0.25) < 0.06
 
 
-def test_racing_compares_on_items_that_are_any_unless_asked_otherwise() -> None:
+def test_racing_uses_random_items_by_default() -> None:
     evenly, informative = (
         ScreenSettings(items=16, rule="racing"),
         ScreenSettings(items=16, rule="racing", choose="informative"),
@@ -200,13 +200,13 @@ def test_racing_compares_on_items_that_are_any_unless_asked_otherwise() -> None:
     )
 
 
-def test_with_nothing_known_informative_is_random() -> None:
+def test_without_scores_informative_is_random() -> None:
     informative, random = (ScreenSettings(items=16, choose=choose) for choose in ("informative", "random"))
     orders = [Screen(each, 1).rounds(Responses(ITEMS), [0], 4).order for each in (informative, random)]
     assert orders[0] == orders[1]
 
 
-def test_generations_and_seeds_meet_other_items() -> None:
+def test_generations_and_seeds_use_different_items() -> None:
     settings = ScreenSettings(items=16)
     orders = {
         Screen(settings, seed).rounds(Responses(ITEMS), [0], number).order
@@ -226,7 +226,7 @@ def test_estimates_are_shrunken_towards_the_others() -> None:
     assert [each.n for each in (lucky, perfect)] == [2, 64]
 
 
-def test_estimates_of_nobody_are_none() -> None:
+def test_without_candidates_there_are_no_estimates() -> None:
     assert estimate_means(Responses(ITEMS), []) == []
 
 

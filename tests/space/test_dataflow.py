@@ -35,7 +35,7 @@ def steps(recipe: Recipe) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("inclusion", ["binary", "threshold"])
 @pytest.mark.parametrize("scales", ["none", "layer", "matrix"])
 @pytest.mark.parametrize("frame", ["a", "b"])
-def test_a_search_begins_at_the_frames_own_layers(inclusion: str, scales: str, frame: str) -> None:
+def test_a_search_starts_at_the_layers_of_the_frame(inclusion: str, scales: str, frame: str) -> None:
     path_space = space(inclusion=inclusion, scales=scales, frame=frame)
     recipe = path_space.decode(start(path_space))
     assert steps(recipe) == [(frame, k) for k in range(LAYERS[frame])]
@@ -144,7 +144,7 @@ def test_without_a_positive_gene_the_largest_is_used() -> None:
     assert steps(path_space.decode((-1, -0.5, -0.2, -0.1, -0.9))) == [("b", 0)]
 
 
-def test_of_too_many_hops_those_between_are_left_out_or_those_with_the_smallest_genes() -> None:
+def test_too_many_hops_are_thinned_out() -> None:
     assert steps(space(repetitions=1, max_hops=2).decode((1, 0, 1, 1, 1))) == [("a", 0), ("b", 1)]
     assert steps(space(repetitions=1, max_hops=3).decode((1, 1, 1, 1, 1))) == [("a", 0), ("a", 2), ("b", 1)]
     assert steps(space(repetitions=1, max_hops=1).decode((0, 1, 1, 1, 1))) == [("a", 1)]
@@ -208,6 +208,6 @@ def test_many_repetitions_are_fine_within_a_limit() -> None:
     assert space(repetitions=2, max_hops=100).most_hops == 2 * M
 
 
-def test_another_number_of_genes_is_refused() -> None:
+def test_a_wrong_number_of_genes_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 10 genes"):
         space().decode((0.0,))

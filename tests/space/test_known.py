@@ -139,7 +139,7 @@ def test_points_beyond_the_bounds_are_left_out(models: dict[str, Checkpoint]) ->
         ("ties", {"density": DENSITY, "weight": 1.0}, False),
     ],
 )
-def test_bounds_that_leave_every_known_model_out(
+def test_bounds_that_exclude_every_known_model(
     models: dict[str, Checkpoint], method: str, values: dict[str, float | bool | Bounds], is_told: bool
 ) -> None:
     one = space(models, method, **values)

@@ -37,7 +37,7 @@ def test_genes_lie_by_group_model_set_and_parameter() -> None:
     assert {axis.place for axis in space().axes} == {None}
 
 
-def test_a_search_begins_at_equal_weights_and_full_density() -> None:
+def test_a_search_starts_at_equal_weights_and_full_density() -> None:
     assert set(first(space())) == {1 / 3, 1.0}
     start = first(space(random_init=True))
     assert start == first(space(random_init=True))
@@ -68,7 +68,7 @@ def test_smooth_values_are_gradients() -> None:
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
-def test_slerp_goes_from_the_largest_gene_to_the_second() -> None:
+def test_slerp_interpolates_from_the_largest_gene_to_the_second() -> None:
     (piece,) = space("slerp", base=None).decode((0.1, 2.0, 1.0)).slices
     assert [each.model for each in piece.sources] == ["models/maths", "models/poem"]
     assert piece.base_model == "models/maths"

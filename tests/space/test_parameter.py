@@ -75,7 +75,7 @@ def test_deterministic_methods_carry_no_seed() -> None:
         ("task_arithmetic", {"density": Bounds(low=0, high=1)}, "density of merge.parameters"),
     ],
 )
-def test_what_cannot_be_searched_in_other_scales(
+def test_unsearchable_parameters_with_other_scales(
     method: str, values: dict[str, Bounds], message: str
 ) -> None:
     with pytest.raises(KingyoError, match=message):
@@ -91,7 +91,7 @@ def test_what_cannot_be_searched_in_other_scales(
         ({"weight": 0.5, "density": 0.5}, "merge.parameters: .*fixed values only"),
     ],
 )
-def test_what_cannot_be_searched_is_said(values: dict[str, float | bool | Bounds], message: str) -> None:
+def test_unsearchable_settings_are_reported(values: dict[str, float | bool | Bounds], message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         space(**values)
 
@@ -107,7 +107,7 @@ def test_powers_of_ten_are_searched_evenly() -> None:
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
-def test_whole_numbers_are_searched_as_such() -> None:
+def test_integers_are_searched_as_integers() -> None:
     search_space = space("karcher", max_iter=Bounds(low=1, high=10))
     (axis,) = search_space.axes
     assert (axis.kind, axis.low, axis.high, axis.first) == ("int", 1, 10, 5)

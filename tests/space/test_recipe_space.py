@@ -75,7 +75,7 @@ def test_methods_share_the_axes_of_parameters_with_the_same_bounds() -> None:
     assert (method.kind, method.choices, method.first) == ("categorical", ("linear", "ties", "dare_ties"), 0)
 
 
-def test_a_parameter_with_other_bounds_has_axes_of_its_own() -> None:
+def test_a_parameter_with_different_bounds_has_separate_axes() -> None:
     axes = {axis.name: axis for axis in recipe_space("ties", "dare_ties", "tsv", "iso_c").axes}
     assert axes["weight(ties)/ja/all"].high == 1
     assert axes["weight(tsv)/ja/all"].high == 1.5
@@ -206,14 +206,12 @@ def test_a_choice_without_genes_keeps_the_budget() -> None:
         (("linear", "linear"), None, "different methods"),
     ],
 )
-def test_limits_that_cannot_be_kept(
-    methods: tuple[str, ...], choice: SourceChoice | None, message: str
-) -> None:
+def test_unreachable_limits(methods: tuple[str, ...], choice: SourceChoice | None, message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         recipe_space(*methods, choice=choice)
 
 
-def test_a_method_that_needs_a_base_says_so() -> None:
+def test_a_missing_base_is_reported() -> None:
     with pytest.raises(KingyoError, match="a base for ties"):
         recipe_space("linear", "ties", base=None)
 

@@ -113,7 +113,7 @@ def test_models_that_agree_everywhere_are_not_proven_equal() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 10, 300])
-def test_graded_scores_that_are_all_equal_leave_room_for_other_items(n: int) -> None:
+def test_equal_graded_scores_leave_uncertainty(n: int) -> None:
     """As much as Clopper and Pearson leave at their edges: none of n is other than the rest."""
     left = 1 - 0.025 ** (1 / n)
     for score in (0.1, 0.3, 0.5):
@@ -338,5 +338,5 @@ def test_the_mean_of_runs_by_student() -> None:
     assert (alone.score, alone.low, alone.high) == (0.5, -math.inf, math.inf)
 
 
-def test_a_mean_is_called_weighted_where_weights_differ() -> None:
+def test_a_mean_is_called_weighted_if_weights_differ() -> None:
     assert [mean_name(each) for each in ([1.0], [2.0, 2.0], [1.0, 2.0])] == ["mean", "mean", "weighted mean"]

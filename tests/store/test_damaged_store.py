@@ -124,7 +124,7 @@ def test_a_flipped_bit_of_the_time_of_a_session_is_refused(closed: Path) -> None
         "UPDATE sums SET sum = sum + 1 WHERE name = 'scores'",
     ],
 )
-def test_rows_that_vanish_or_that_another_program_writes_are_refused(closed: Path, change: str) -> None:
+def test_missing_or_foreign_rows_are_refused(closed: Path, change: str) -> None:
     with closing(sqlite3.connect(closed / DATABASE)) as connection, connection:
         connection.execute(change)
     assert "(table scores)" in refused(closed)
@@ -176,7 +176,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_a_damaged_or_deleted_log_held_is_named_until_the_run_goes_on(killed: Path, damage: str) -> None:
+def test_losses_of_a_damaged_log_are_named_until_the_run_continues(killed: Path, damage: str) -> None:
     spoil, says = DAMAGES[damage]
     spoil(killed / LOG)
     for opening in (RunStore.read, RunStore.read, RunStore.open):
@@ -188,7 +188,7 @@ def test_what_a_damaged_or_deleted_log_held_is_named_until_the_run_goes_on(kille
         assert store.lost is None
 
 
-def test_a_run_whose_whole_beginning_was_in_a_deleted_log_is_not_called_new(tmp_path: Path) -> None:
+def test_a_run_that_lost_its_start_with_the_log_is_not_new(tmp_path: Path) -> None:
     with begun(tmp_path / "living"):
         shutil.copytree(tmp_path / "living", tmp_path / "killed")
     (tmp_path / "killed" / LOG).unlink()
@@ -214,7 +214,7 @@ def test_a_process_killed_within_a_transaction_lost_nothing(tmp_path: Path) -> N
         assert store.lost is None and store.fact("status") == "running"
 
 
-def test_a_process_killed_as_it_commits_may_have_lost_one_write_which_is_named(killed: Path) -> None:
+def test_a_write_lost_in_a_killed_commit_is_named(killed: Path) -> None:
     with (killed / "run.lock").open("r+") as lock:
         note_writes(lock, noted_writes(killed) + 1)
     with RunStore.read(killed) as store:
@@ -226,14 +226,14 @@ def test_a_process_killed_as_it_commits_may_have_lost_one_write_which_is_named(k
 
 
 @pytest.mark.parametrize("note", [b"", b"no number at all", b"99 00000000\n"])
-def test_a_damaged_note_of_the_number_of_writes_says_nothing(closed: Path, note: bytes) -> None:
+def test_a_damaged_write_counter_is_ignored(closed: Path, note: bytes) -> None:
     (closed / "run.lock").write_bytes(note)
     with RunStore.read(closed) as store:
         assert store.lost is None
     RunStore.open(closed).close()
 
 
-def test_a_run_can_be_looked_at_while_another_process_writes(tmp_path: Path) -> None:
+def test_a_run_can_be_read_while_another_process_writes(tmp_path: Path) -> None:
     with filled(tmp_path / "run") as store:
         store.set_fact("n", 0)
     code = (
@@ -257,7 +257,7 @@ def test_a_run_can_be_looked_at_while_another_process_writes(tmp_path: Path) -> 
     assert counts == sorted(counts)
 
 
-def test_the_disk_is_full_and_the_log_is_gone_so_nothing_is_called_safe(tmp_path: Path) -> None:
+def test_a_full_disk_with_a_lost_log_is_not_reported_as_safe(tmp_path: Path) -> None:
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorcode = sqlite3.SQLITE_FULL
     with filled(tmp_path / "run") as store:

@@ -171,7 +171,7 @@ def test_an_evaluation_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
         assert store.evaluation(stored[0].id, "fit") is None
 
 
-def test_a_folder_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").write_text("mine")
     with pytest.raises(KingyoError, match=r"which is no run\. Choose another"):
@@ -183,7 +183,7 @@ def test_a_folder_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["precious.txt"]
 
 
-def test_no_run_there(tmp_path: Path) -> None:
+def test_no_run_in_the_folder(tmp_path: Path) -> None:
     for opening in (RunStore.open, RunStore.read):
         with pytest.raises(KingyoError, match="no such folder"):
             opening(tmp_path / "none")
@@ -212,7 +212,7 @@ def test_a_second_process_is_locked_out_but_may_look(tmp_path: Path) -> None:
     RunStore.open(tmp_path / "run").close()
 
 
-def test_a_damaged_database_is_said_and_not_touched(tmp_path: Path) -> None:
+def test_a_damaged_database_is_reported_and_unchanged(tmp_path: Path) -> None:
     begun(tmp_path / "run").close()
     path = tmp_path / "run" / DATABASE
     path.write_bytes(b"this is no database, " * 500)
@@ -226,9 +226,7 @@ def test_a_damaged_database_is_said_and_not_touched(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tables", "received"), [("", "an empty file"), ("CREATE TABLE notes (a)", "of something else")]
 )
-def test_what_is_no_database_of_a_run_is_said_and_not_touched(
-    tmp_path: Path, tables: str, received: str
-) -> None:
+def test_a_foreign_database_is_reported_and_unchanged(tmp_path: Path, tables: str, received: str) -> None:
     path = tmp_path / "run.db"
     path.touch()
     with closing(sqlite3.connect(path)) as connection, connection:

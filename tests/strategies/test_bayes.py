@@ -102,7 +102,7 @@ def test_known_points_replace_the_start() -> None:
     assert all(trial.parents == () for trial in trials)
 
 
-def test_no_genome_is_asked_twice_while_many_are_left() -> None:
+def test_no_genome_repeats_while_many_are_left() -> None:
     axes = (
         Axis(name="layers", low=0, high=9, kind="int"),
         Axis(name="used", low=0, high=1, kind="binary"),
@@ -164,7 +164,7 @@ print([trial.genome for trial, _ in log])
 """
 
 
-def test_another_process_with_more_threads_asks_the_same() -> None:
+def test_proposals_do_not_depend_on_process_or_threads() -> None:
     results = [
         subprocess.run(
             [sys.executable, "-c", ANOTHER_PROCESS],
@@ -179,7 +179,7 @@ def test_another_process_with_more_threads_asks_the_same() -> None:
     assert results[0].stderr == b""
 
 
-def test_the_log_of_optuna_and_the_random_state_of_torch_are_left_as_they_were(
+def test_optunas_log_and_torchs_random_state_are_unchanged(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     import optuna
@@ -237,7 +237,7 @@ def test_without_optuna_the_error_names_the_extra() -> None:
     )
 
 
-def test_names_and_settings_are_there_without_optuna() -> None:
+def test_names_and_settings_exist_without_optuna() -> None:
     code = (
         "import sys; from kingyo.strategies import STRATEGIES; STRATEGIES.get('tpe').Settings(); "
         "sys.exit('optuna' in sys.modules or 'torch' in sys.modules)"

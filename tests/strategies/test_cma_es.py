@@ -38,7 +38,7 @@ def test_population_is_the_published_one(n: int) -> None:
     assert CmaEs(floats(n), 0, Settings(population=17)).batch == 17
 
 
-def test_it_begins_at_the_start_or_at_x0() -> None:
+def test_it_starts_at_the_start_or_at_x0() -> None:
     axes = (Axis(name="a", low=-10, high=30, start=2.0), Axis(name="b", low=0, high=1))
     for settings, centre in (
         (Settings(sigma=0.05), (2.0, 0.5)),
@@ -94,7 +94,7 @@ def test_a_failure_is_worse_than_the_worst_score() -> None:
         low.tell([scored(bad, -1000.0), *others])
 
 
-def test_a_plateau_makes_it_start_elsewhere() -> None:
+def test_a_plateau_triggers_a_restart() -> None:
     """The same score everywhere: after 10 + 30 n / λ generations a new one starts at another point."""
     strategy = CmaEs(floats(4), 0, Settings(population=8, sigma=0.02))
     log = [trial for trial, _ in work(strategy, lambda _: 0.0, 60 * 8)]

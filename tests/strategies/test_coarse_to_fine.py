@@ -98,7 +98,7 @@ class Recorder(RandomSearch):
         self.learned.append(list(known))
 
 
-def test_a_stage_begins_with_the_best_of_the_one_before_and_no_failures(
+def test_a_stage_starts_with_the_best_trials_of_the_previous_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(coarse_to_fine, "build_inner", lambda _, axes, seed, __: Recorder(axes, seed))

@@ -173,7 +173,7 @@ def test_a_custom_strategy_can_ask_and_tell(tmp_path: Path, method: str) -> None
     assert f"expected a method `{method}`" in broken(tmp_path, f"{method} = None")
 
 
-def test_the_size_of_an_own_strategy_is_a_count(tmp_path: Path) -> None:
+def test_the_batch_size_of_a_custom_strategy_is_a_count(tmp_path: Path) -> None:
     message = broken(tmp_path, "size = 'x'")
     assert "expected `size`" in message and "received 'x'" in message
 

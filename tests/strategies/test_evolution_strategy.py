@@ -89,7 +89,7 @@ def test_recombination_stays_among_the_better_half_and_prefers_the_best(points: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_begins_between_the_best_known_points(name: str) -> None:
+def test_it_starts_between_the_best_known_points(name: str) -> None:
     points = known(lambda genome: -genome[0], (0.2, 0.6, 0.5), (0.4, 0.6, 0.5), (0.9, 0.0, 0.0), (1, 1, 1))
     weights = np.log(3) - np.log([1, 2])
     expected = float(weights @ [0.2, 0.4] / weights.sum())
@@ -119,7 +119,7 @@ def test_uninformative_outcomes_change_no_proposals(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_known_points_on_or_beyond_the_bounds_are_taken(name: str) -> None:
+def test_known_points_on_or_beyond_the_bounds_are_accepted(name: str) -> None:
     points = known(sphere, (1.5, -0.5, 1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     for trial in informed(name, floats(3), 0, points).ask(30):
         assert all(0 <= gene <= 1 for gene in trial.genome)

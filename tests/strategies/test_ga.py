@@ -139,6 +139,6 @@ def test_mutation_rate(rate: float | None, expected: float) -> None:
     assert changed / 390 == pytest.approx(10 * expected + untouched, rel=0.15)
 
 
-def test_asks_in_parts_are_the_same_as_at_once() -> None:
+def test_small_asks_equal_one_large_ask() -> None:
     parts, at_once = (GeneticAlgorithm(floats(3), 4, Settings()) for _ in range(2))
     assert [*parts.ask(3), *parts.ask(17)] == at_once.ask(20)

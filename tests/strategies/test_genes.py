@@ -82,7 +82,7 @@ def test_mutation_changes_a_gene() -> None:
         assert all(mutate_gene(axis, value, 0.001, rng) != value for _ in range(100))
 
 
-def test_category_becomes_each_other_one_equally_often() -> None:
+def test_a_category_mutates_uniformly() -> None:
     rng = Random(0)
     counts = Counter(mutate_gene(CATEGORY, 1.0, 0.1, rng) for _ in range(6000))
     assert sorted(counts) == [0, 2, 3]
@@ -93,7 +93,7 @@ def test_first_point_is_the_start_or_the_middle_on_whole_numbers_where_needed() 
     assert first_point(MIXED_AXES) == (1.0, 0.5, 2.0, 0.0, 1.0)
 
 
-def test_a_genome_that_was_asked_is_changed_until_it_is_new() -> None:
+def test_a_repeated_genome_is_mutated_until_it_is_new() -> None:
     rng, taken = Random(0), {(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)}
     new = mutate_until_new((0.0, 0.0), taken, lambda _, gene: 1.0 - gene, rng, 100)
     assert new == (1.0, 1.0)

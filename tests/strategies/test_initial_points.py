@@ -38,7 +38,7 @@ def test_points_come_first_each_once_and_in_their_order() -> None:
 
 
 @pytest.mark.parametrize("name", ["ga", "mixed-cma-es", "item-gp"])
-def test_the_strategy_goes_on_as_if_it_had_known_the_points(name: str) -> None:
+def test_the_strategy_continues_as_with_known_points(name: str) -> None:
     settings = {"population": 6} if name != "item-gp" else SMALL
     strategy = InitialPointsStrategy(build(name, MIXED_AXES, 3, settings), POINTS)
     first = strategy.ask(strategy.batch)

@@ -49,7 +49,7 @@ def islands(options: Mapping[str, object] = SMALL, seed: int = 0) -> Strategy:
     return build("islands", floats(4), seed, options)
 
 
-def test_islands_begin_in_different_places_and_are_asked_in_turn() -> None:
+def test_islands_start_at_different_points_and_take_turns() -> None:
     trials = islands().ask(12)
     assert len({trial.genome for trial in trials}) == 12
     parts, at_once = islands(), islands()
@@ -81,7 +81,7 @@ def test_a_childs_genes_come_from_its_parents_on_any_island() -> None:
     assert changed / 288 < 2  # one gene in four is mutated, of four; strangers would share none
 
 
-def test_the_best_of_an_island_goes_and_only_once() -> None:
+def test_the_best_of_an_island_migrates_once() -> None:
     strategy = islands({**SMALL, "islands": 2, "settings": {"population": 2, "elites": 0}})
     trials = strategy.ask(4)  # 0 and 2 live on the first island
     strategy.tell([scored(trial, score) for trial, score in zip(trials, (1, 8, 9, 3), strict=True)])
@@ -168,7 +168,7 @@ def trap(genome: Genome) -> float:
 
 
 @pytest.mark.slow
-def test_islands_solve_a_deceptive_problem_more_often_than_one_population_of_their_size() -> None:
+def test_islands_solve_a_deceptive_problem_more_often_than_one_population() -> None:
     axes = [Axis(name=f"b{i}", low=0, high=1, kind="binary") for i in range(16)]
     apart = {"settings": {"population": 10}, "islands": 4}
     together = {"population": 40}

@@ -261,7 +261,7 @@ def test_settings_that_make_no_sense(options: dict[str, object]) -> None:
         build("item-gp", AXES, 0, options)
 
 
-def test_points_that_are_known_are_not_spread_again() -> None:
+def test_known_points_are_not_repeated() -> None:
     axes = [Axis(name=f"x{n}", low=0, high=1, kind="binary", start=1.0) for n in range(8)]
     plain, knows = build("item-gp", axes, 0, {}), build("item-gp", axes, 0, {})
     start = (1.0,) * 8
@@ -303,7 +303,7 @@ def test_a_plateau_of_partial_credit_does_not_hide_full_credit() -> None:
     assert min(scores) > 0.9
 
 
-def test_asked_for_one_at_a_time_it_still_explores() -> None:
+def test_with_batches_of_one_it_still_explores() -> None:
     rng = np.random.default_rng(0)
     strategy = build("item-gp", AXES, 0, {"pool": 200})
     trials = [strategy.ask(1)[0] for _ in range(8)]

@@ -151,7 +151,7 @@ def archive(alpha: float, *rows: Sequence[float]) -> list[int]:
     return [member.number for member in niches.members]
 
 
-def test_specialists_survive_where_plain_fitness_would_lose_one() -> None:
+def test_specialists_survive_unlike_with_plain_fitness() -> None:
     generalists = [(1, 1, 1, 0, 0, 0), (1, 1, 0, 1, 0, 0), (1, 0, 1, 1, 0, 0)]  # F = 4/3 each
     assert archive(1.0, (0, 0, 0, 0, 1, 1), *generalists) == [0, 2, 3]
     assert archive(0.0, (0, 0, 0, 0, 1, 1), *generalists) == [1, 2, 3]

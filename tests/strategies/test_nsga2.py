@@ -44,7 +44,7 @@ class TestNsga2WithTwoObjectives(StrategyContract):
         return failed(trial) if trial.number % 7 == 3 else outcome_with(trial, score, 1 - score**2)
 
     # These two tell scores without objectives, which is another number of objectives than before.
-    def test_several_objectives_are_taken(self) -> None: ...
+    def test_several_objectives_are_accepted(self) -> None: ...
 
     def test_known_points_are_learned(self) -> None: ...
 
@@ -207,7 +207,7 @@ def test_genomes_repeat_only_in_a_used_up_space() -> None:
     assert len(Nsga2(axes[:1], 0, Settings(population=2)).ask(10)) == 10
 
 
-def test_asks_in_parts_are_the_same_as_at_once() -> None:
+def test_small_asks_equal_one_large_ask() -> None:
     parts, at_once = (Nsga2(floats(3), 4, Settings(population=4)) for _ in range(2))
     for strategy in (parts, at_once):
         strategy.tell([outcome_with(trial, *trial.genome) for trial in strategy.ask(4)])

@@ -127,7 +127,7 @@ def known(axes: Sequence[Axis], *objectives: Sequence[float]) -> list[Outcome]:
     return [judged(trial, f) for trial, f in zip(trials, objectives, strict=True)]
 
 
-def test_each_archive_has_its_task_as_quality_and_the_others_as_behaviour() -> None:
+def test_each_archive_uses_its_task_as_quality_and_others_as_behaviour() -> None:
     strategy = build_archive("cycleqd", cells=2)
     generation(strategy, (0.9, 0.1), (0.8, 0.2), (0.3, 0.9), (0.1, 0.8))
     on_first, on_second = strategy.archives
@@ -201,7 +201,7 @@ def test_known_points_start_the_archive_without_parents(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_known_points_of_another_number_of_objectives_are_left_out(name: str) -> None:
+def test_known_points_with_a_different_number_of_objectives_are_ignored(name: str) -> None:
     strategy = build_archive(name)
     strategy.warm_start(known(floats(4), (0.9,), (0.1,)))
     generation(strategy, *[(0.5, 0.5)] * 4)
@@ -396,7 +396,7 @@ def test_an_unknown_quality_is_named_at_the_first_tell() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_another_number_of_objectives_than_before_is_refused(name: str) -> None:
+def test_a_changed_number_of_objectives_is_refused(name: str) -> None:
     strategy = build_archive(name)
     one, two = strategy.ask(2)
     strategy.tell([judged(one, (0.5, 0.5))])

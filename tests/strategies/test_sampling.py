@@ -27,12 +27,12 @@ def test_mixtures_have_moderate_sums_for_any_number_of_sources() -> None:
         assert 0.8 < np.median(sums) < 1.2
 
 
-def test_some_mixtures_are_of_two_sources_alone() -> None:
+def test_some_mixtures_use_two_sources_only() -> None:
     points = PointSampler(weights(6)).mixtures(40, np.random.default_rng(1))
     assert (np.count_nonzero(points, axis=1) == 2).sum() == 10
 
 
-def test_first_mixtures_bring_every_two_sources_together_then_all() -> None:
+def test_first_mixtures_combine_every_pair_then_all_sources() -> None:
     """Halves that are drawn greedily need few more than the covering number, which is 6 for C(8, 4, 2)."""
     for n, most in ((3, 3), (4, 8), (5, 6), (8, 10)):
         points = PointSampler(weights(n)).initial_mixtures(12, np.random.default_rng(n))
@@ -44,7 +44,7 @@ def test_first_mixtures_bring_every_two_sources_together_then_all() -> None:
         assert together.min() >= 1
 
 
-def test_bold_mixtures_are_of_all_or_half_of_the_sources_and_strong() -> None:
+def test_bold_mixtures_use_all_or_half_of_the_sources() -> None:
     for n, half in ((1, 1), (2, 2), (3, 2), (8, 4)):
         series = PointSampler(weights(n, high=9)).bold_mixtures(np.random.default_rng(n))
         points = np.array(list(itertools.islice(series, 300)))
@@ -103,7 +103,7 @@ def test_points_are_apart_by_one_float_or_by_any_whole_number() -> None:
     assert sampler.differ(points, known[:0], 0.1).all()
 
 
-def test_as_many_as_a_search_draws_bring_up_to_five_sources_together() -> None:
+def test_initial_mixtures_combine_up_to_five_sources() -> None:
     for n in (3, 4, 5):
         mixtures = [
             (PointSampler(weights(n)).initial_mixtures(6, np.random.default_rng(seed)) > 0).T.astype(int)

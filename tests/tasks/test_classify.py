@@ -67,7 +67,7 @@ def image(n: int) -> Media:
 
 
 @pytest.mark.parametrize("labels", [CLASSES, (0, 1, 2), ("0", "1", "2")])
-def test_the_likeliest_class_is_right_where_it_is_the_label(tmp_path: Path, labels: Sequence[object]) -> None:
+def test_the_likeliest_class_is_right_if_it_is_the_label(tmp_path: Path, labels: Sequence[object]) -> None:
     task = album(tmp_path, labels)
     scores = task.score(Model(best=1), every(task))
     assert sum(each.score for each in scores) == 4

@@ -195,9 +195,7 @@ def test_a_killed_grader_is_not_built_again_of_helpers_or_data_that_were_written
         grade("3", ITEM)
 
 
-def test_a_grader_that_only_this_process_knows_is_asked_here(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_grader_known_only_to_this_process_runs_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def by_hand(answer: str, item: Item) -> float:
         return float(answer == item.answer)
 

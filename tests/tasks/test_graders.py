@@ -82,7 +82,7 @@ def test_names() -> None:
         (("language", None), "grader.language: code"),
     ],
 )
-def test_what_is_wrong_is_said(spec: tuple[str, object], message: str) -> None:
+def test_mistakes_are_reported(spec: tuple[str, object], message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         verdict(spec)
 
@@ -195,6 +195,6 @@ class TestFromAFile:
             (("mine.py:Uncallable", None), "grader mine.py:Uncallable: .*received .*not a"),
         ],
     )
-    def test_what_is_wrong_is_said(self, folder: Path, spec: tuple[str, object], message: str) -> None:
+    def test_mistakes_are_reported(self, folder: Path, spec: tuple[str, object], message: str) -> None:
         with pytest.raises(KingyoError, match=message):
             verdict(spec, folder=folder)

@@ -230,7 +230,7 @@ class TestChoices:
         with pytest.raises(KingyoError, match=r"items\.jsonl line 1: .*\['red', 'blue'\]"):
             self.load(tmp_path, answer)
 
-    def test_one_prompt_with_other_choices_is_another_item(self, tmp_path: Path) -> None:
+    def test_a_prompt_with_different_choices_is_a_different_item(self, tmp_path: Path) -> None:
         rows = [{"prompt": "which?", "answer": c[0], "options": c} for c in (["a", "b"], ["c", "d"])]
         assert len(load_items(spec(grader="choice", choices="options"), write(tmp_path, *rows)).items) == 2
 

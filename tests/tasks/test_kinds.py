@@ -23,7 +23,7 @@ def rows(folder: Path, n: int = 8) -> None:
     (folder / "items.jsonl").write_text("\n".join(lines))
 
 
-def test_a_kind_has_keys_of_its_own_and_none_of_text(tmp_path: Path) -> None:
+def test_a_kind_has_its_keys_and_none_of_text(tmp_path: Path) -> None:
     album(tmp_path, 4)
     spec = parse_task_spec(TASK)
     settings = settings_of(spec, tmp_path)
@@ -91,7 +91,7 @@ def test_a_kind_may_add_keys_to_those_of_text(tmp_path: Path) -> None:
         (KIND.replace("question: str", "question: slice"), "YAML"),
     ],
 )
-def test_a_kind_of_the_users_own_that_is_not_sound_is_named(tmp_path: Path, kind: str, message: str) -> None:
+def test_an_invalid_custom_kind_is_named(tmp_path: Path, kind: str, message: str) -> None:
     album(tmp_path, 4)
     (tmp_path / "mine.py").write_text(kind)
     with pytest.raises(KingyoError, match=message) as caught:

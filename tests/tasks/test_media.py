@@ -229,7 +229,7 @@ def bomb(width: int, height: int) -> bytes:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_an_image_that_is_not_sound_is_one_error_with_its_row(
+def test_a_broken_image_is_one_error_with_its_row(
     tmp_path: Path, cell: object, expected: str, received: str
 ) -> None:
     folder = tmp_path / "data"

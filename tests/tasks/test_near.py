@@ -231,7 +231,7 @@ def test_tasks_of_the_same_data_and_sizes_share_their_splits(tmp_path: Path) -> 
     assert loaded.near.groups == 2 * 16 and loaded.near.items == 2 * 80 and not loaded.near.apart
 
 
-def test_similar_texts_are_grouped_where_that_is_asked_for() -> None:
+def test_similar_texts_are_grouped_on_request() -> None:
     english = (
         "Tom has 12 apples and gives 4 of them to Ann. How many apples does Tom have left in all?",
         "Tom has 12 apples and gives 5 of them to Ann. How many apples does Tom have left in all?",
@@ -298,7 +298,7 @@ def test_a_similarity_is_a_number_up_to_1(value: object) -> None:
         Sizes.model_validate({"similar": value})
 
 
-def test_ids_of_items_are_as_they_were(tmp_path: Path) -> None:
+def test_ids_of_items_are_stable(tmp_path: Path) -> None:
     rows = [(spelling, "fit") for spelling in SPELLINGS]
     loaded = load_items(column_task(tmp_path, *rows), tmp_path)
     assert len({item.id for item in loaded.items}) == 5

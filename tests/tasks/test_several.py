@@ -61,7 +61,7 @@ def test_items_know_their_task_and_have_names_of_their_own(tmp_path: Path) -> No
     assert [item.task for item in loaded.splits["fit"]] == ["echo"] * 6 + ["other"] * 15
 
 
-def test_a_single_task_is_as_it_always_was(tmp_path: Path) -> None:
+def test_a_single_task_is_unchanged_from_older_versions(tmp_path: Path) -> None:
     spec = write(tmp_path)["echo"]
     loaded = load_splits({"echo": spec}, tmp_path)
     assert loaded.splits == make_splits(load_items(spec, tmp_path).items, spec.splits)

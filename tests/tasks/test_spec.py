@@ -70,7 +70,7 @@ def test_every_form_of_graders(grader: object, graders: object) -> None:
         ({"stop": [""]}, r"task: stop[0]: expected"),
     ],
 )
-def test_what_is_wrong_is_said(changes: dict[str, object], message: str) -> None:
+def test_mistakes_are_reported(changes: dict[str, object], message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         parse_task_spec({**LEAST, **changes})
 

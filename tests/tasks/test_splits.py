@@ -97,7 +97,7 @@ def test_a_column_can_assign_the_splits() -> None:
     }
 
 
-def test_a_row_that_is_there_twice_keeps_its_first_split() -> None:
+def test_a_duplicate_row_keeps_its_first_split() -> None:
     rows = placed("fit", "validation", "test")
     again = Item(id="again", prompt=" prompt  0", answer="", fields={"part": "test"})
     splits_ = make_splits([*rows, again], Sizes(column="part"))

@@ -90,7 +90,7 @@ class Unending(ScriptedModel):
         return [Written(text, is_cut=place % 2 == 0) for place, text in enumerate(texts)]
 
 
-def test_an_answer_that_was_cut_is_marked_where_the_model_knows() -> None:
+def test_a_cut_answer_is_marked_if_the_model_reports_it() -> None:
     items = [ITEM, Item(id="i8", prompt="2 + 2", answer="4")]
     script = {"1 + 2": "3", "2 + 2": "4"}
     assert [each.is_cut for each in build().score(Unending(script), items)] == [True, False]
@@ -170,7 +170,7 @@ class Other:
         ("Other(['a'])", "received other items"),
     ],
 )
-def test_a_kind_of_the_users_own_that_fails_is_named(tmp_path: Path, returned: str, message: str) -> None:
+def test_a_failing_custom_kind_is_named(tmp_path: Path, returned: str, message: str) -> None:
     (tmp_path / "mine.py").write_text(OTHER + f"def kind(name, settings, splits, folder): return {returned}")
     spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
     with pytest.raises(KingyoError, match=rf"kind mine\.py:kind of task mine: .*{message}"):

@@ -93,9 +93,7 @@ def test_files_that_settings_name_below_the_folder_count(folder: Path) -> None:
     assert hash_own(folder / "grade.py", settings, folder) != hashes
 
 
-def test_a_module_that_was_loaded_by_a_name_made_at_run_time_is_found(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_with_a_computed_name_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(folder / "lib")
     monkeypatch.setitem(sys.modules, "odd", importlib.import_module("o" + "dd"))
     assert loaded_below(folder.resolve()) == {folder.resolve() / "lib" / "odd.py"}

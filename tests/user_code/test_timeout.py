@@ -166,7 +166,7 @@ except TooSlowError:
 @pytest.mark.parametrize(
     ("how", "code", "out", "errors"), [("honest", 0, "ended\n", ""), ("", 1, "", "\nError: it hangs\n")]
 )
-def test_code_that_swallows_the_alarm_costs_the_process_and_no_other_does(
+def test_only_code_that_swallows_the_alarm_ends_the_process(
     how: str, code: int, out: str, errors: str
 ) -> None:
     done = subprocess.run(

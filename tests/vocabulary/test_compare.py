@@ -36,7 +36,7 @@ class TestTheSame:
         assert levels(findings) == ["note"]
         check_tokens({"one": tmp_path, "two": tmp_path})
 
-    def test_old_forms_are_compared_as_bytes(self, tmp_path: Path) -> None:
+    def test_old_formats_are_compared_as_bytes(self, tmp_path: Path) -> None:
         one, two = tmp_path / "one", tmp_path / "two"
         for folder in (one, two):
             folder.mkdir()

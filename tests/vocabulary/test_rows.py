@@ -58,7 +58,9 @@ class Aligned:
 
 @pytest.mark.parametrize("tensor", [EMBEDDING, HEAD])
 class TestTheRule:
-    def test_own_row_then_base_then_mean(self, one: Path, two: Path, three: Path, tensor: str) -> None:
+    def test_a_row_comes_from_the_model_then_the_base_then_the_mean(
+        self, one: Path, two: Path, three: Path, tensor: str
+    ) -> None:
         vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, three, base=0))
         aligned = Aligned(vocabulary, one, two, three)
         assert list(vocabulary.tokens) == ["<unk>", "<s>", "</s>", "a", "b", "c", "d", "<x>", "e"]
@@ -141,7 +143,7 @@ class TestListedTokens:
         assert not aligned(one, "a").any()
         assert not aligned(two, "a").any()
 
-    def test_another_token_or_id(self, one: Path, two: Path) -> None:
+    def test_a_different_token_or_id(self, one: Path, two: Path) -> None:
         tokens = {
             "<new>": TokenEntry(source=ModelToken(model="two", token="<x>")),
             "<id>": TokenEntry(source=ModelToken(model="one", token_id=4)),
@@ -153,14 +155,14 @@ class TestListedTokens:
             assert torch.equal(aligned(folder, "<new>"), row(two, "<x>", vocabulary))
             assert torch.equal(aligned(folder, "<id>"), row(one, "b", vocabulary))
 
-    def test_of_a_model_that_is_not_merged(self, one: Path, two: Path, three: Path) -> None:
+    def test_a_token_of_an_unmerged_model(self, one: Path, two: Path, three: Path) -> None:
         choice = TokenizerChoice(tokens={"<new>": TokenEntry(source=ModelToken(model="three", token="e"))})
         vocabulary = build_vocabulary(choice, models_of(one, two, base=0, others=[three]))
         reads = AlignedReads(vocabulary, Folders(one, two, three), (EMBEDDING,))
         result = reads.read("one", EMBEDDING)[vocabulary.tokens["<new>"]]
         assert torch.equal(result, row(three, "e", vocabulary))
 
-    def test_a_token_of_the_others_added_to_the_base(self, one: Path, two: Path) -> None:
+    def test_a_token_of_another_model_added_to_the_base(self, one: Path, two: Path) -> None:
         vocabulary = self.build({"<x>": TokenEntry()}, one, two, source="base")
         assert list(vocabulary.tokens)[-1] == "<x>"
         assert torch.equal(Aligned(vocabulary, one, two)(one, "<x>"), row(two, "<x>", vocabulary))
@@ -270,7 +272,7 @@ def index(*rows: int) -> Tensor:
 
 
 class TestRowMap:
-    def test_dtypes_are_kept_and_means_rounded_once(self) -> None:
+    def test_dtypes_are_preserved_and_means_rounded_once(self) -> None:
         values = torch.tensor([[1.0], [1 + 2**-7], [3.0]], dtype=torch.bfloat16)
         mapped = RowMap(
             n_rows=2,
@@ -317,7 +319,7 @@ class TestRowMap:
             mapped.remap("a", "t", torch.tensor(1.0), lambda _: torch.ones(1, 3))
 
     @given(st.data())
-    def test_every_row_is_where_it_belongs(self, data: st.DataObject) -> None:
+    def test_every_row_is_at_its_new_index(self, data: st.DataObject) -> None:
         n_rows = data.draw(st.integers(1, 12))
         size = data.draw(st.integers(1, 12))
         own = [data.draw(st.integers(-1, size - 1)) for _ in range(n_rows)]

@@ -70,7 +70,7 @@ class TestAnExtension:
             chosen = logits[:, [columns[token] for token in wanted_columns]]
             torch.testing.assert_close(chosen, expected[:, list(wanted_columns.values())])
 
-    def test_the_base_alone_gives_the_same_logits_if_its_text_is_split_as_before(
+    def test_the_base_gives_the_same_logits_for_equal_tokens(
         self, pair: tuple[Path, Path], tmp_path: Path
     ) -> None:
         small, large = pair
@@ -98,7 +98,7 @@ class TestAddedTokensAlone:
     """Models that differ only in control tokens, like most fine-tuned models."""
 
     @pytest.mark.parametrize("text", TEXTS)
-    def test_every_text_is_split_as_before(self, kind: str, text: str, tmp_path: Path) -> None:
+    def test_texts_are_split_as_in_older_versions(self, kind: str, text: str, tmp_path: Path) -> None:
         plain = llama(tmp_path / "plain", makers.large(kind))
         chat = llama(tmp_path / "chat", makers.large(kind), added=[START, END])
         tool = llama(tmp_path / "tool", makers.large(kind), added=["<|tool|>", END])
@@ -113,7 +113,7 @@ class TestAddedTokensAlone:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_tokenizers_of_other_texts(kind: str, tmp_path: Path) -> None:
+def test_tokenizers_for_different_languages(kind: str, tmp_path: Path) -> None:
     """Every text of every source decodes to itself, and no token is lost."""
     fish = llama(tmp_path / "fish", makers.fish(kind))
     karpfen = llama(tmp_path / "karpfen", makers.deutsch(kind), added=[START])
@@ -131,7 +131,7 @@ def test_tokenizers_of_other_texts(kind: str, tmp_path: Path) -> None:
 
 
 class TestTokensOfBoth:
-    def test_a_control_token_that_the_base_has_as_a_piece_is_matched_in_text(self, tmp_path: Path) -> None:
+    def test_a_control_token_known_to_the_base_as_a_piece_is_matched(self, tmp_path: Path) -> None:
         """A fine-tuned model made control tokens of reserved words."""
         plain = llama(tmp_path / "plain", words("a", "b", "<|x|>"))
         tokenizer = makers.byte_bpe(TEXTS, 320)
@@ -231,7 +231,7 @@ class TestOddTokenizers:
         assert loaded.get_vocab() == vocabulary.tokens == {**load_tokenizer(late).get_vocab(), "b": 6}
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_base_restores_tokens_that_another_model_has(self, kind: str, tmp_path: Path) -> None:
+    def test_base_restores_tokens_of_another_model(self, kind: str, tmp_path: Path) -> None:
         """The last pieces have no row in this model; an added token has none in any model."""
         n_tokens = len(makers.large(kind).get_vocab())
         ghost = llama(tmp_path / "ghost", makers.large(kind), added=["<g1>", "<g2>"], rows=n_tokens - 2)
@@ -259,13 +259,13 @@ class TestOddTokenizers:
 
 
 class TestRefusals:
-    def test_pieces_of_another_spelling(self, tmp_path: Path) -> None:
+    def test_pieces_with_a_different_spelling(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", makers.large("byte_bpe"))
         two = llama(tmp_path / "two", makers.large("metaspace_bpe"))
         with pytest.raises(KingyoError, match=r"one and two: .*BPE with 'Ġ' .* BPE with '▁'.*source: base"):
             build_vocabulary(UNION, models_of(one, two, base=0))
 
-    def test_another_kind(self, tmp_path: Path) -> None:
+    def test_a_different_kind(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", makers.large("word_level"))
         two = llama(tmp_path / "two", makers.large("word_piece"))
         with pytest.raises(KingyoError, match=r"WordLevel .* WordPiece"):

@@ -50,7 +50,7 @@ def test_the_card_names_the_loading_class(
     subprocess.run([sys.executable, "-c", code[1]], cwd=out, check=True)
 
 
-def test_text_of_others_cannot_break_out(write_request: Ask, models: Path, tmp_path: Path) -> None:
+def test_text_from_models_cannot_break_out(write_request: Ask, models: Path, tmp_path: Path) -> None:
     odd = tmp_path / "a|b`<b>"
     fine_tuned(models / "base", odd, seed=4)
     (odd / "README.md").write_text('---\nlicense: "mit|x\\n# evil"\nlanguage: ["en: [", 7]\n---\n')

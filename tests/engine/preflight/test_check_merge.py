@@ -42,7 +42,7 @@ def editable_model(tmp_path: Path, models: Path) -> Path:
     return Path(shutil.copytree(models / "source-1", tmp_path / "own"))
 
 
-def test_a_sound_recipe(write_request: Ask) -> None:
+def test_a_valid_recipe(write_request: Ask) -> None:
     checked = check_merge(write_request())
     assert checked.error is None and checked.of("error") == () and checked.of("warning") == ()
     (note,) = messages_of(checked, "note")

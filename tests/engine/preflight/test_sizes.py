@@ -178,7 +178,7 @@ finally:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for memory")
 @pytest.mark.parametrize("method", ["linear", "ties", "tsv"])
-def test_memory_is_as_a_real_merge_needs_it(tmp_path: Path, method: str) -> None:
+def test_predicted_memory_matches_a_real_merge(tmp_path: Path, method: str) -> None:
     """In processes of their own. The embedding is what counts: 33 MB a model, 100 MB of all three."""
     base = qwen2(tmp_path / "base", hidden=256, layers=2)
     weights = load_file(base / "model.safetensors")
