@@ -67,7 +67,7 @@ def test_every_form_of_graders(grader: object, graders: object) -> None:
         ({"grader_timeout": float("inf")}, r"task: grader_timeout: expected a number less than or equal"),
         ({"grader_timeout": float("nan")}, r"task: grader_timeout: expected"),
         ({"stop": "x"}, r"task: stop: expected"),
-        ({"stop": [""]}, r"task: stop[0]: expected"),
+        ({"stop": [""]}, r"task: stop\[0\]: expected"),
     ],
 )
 def test_mistakes_are_reported(changes: dict[str, object], message: str) -> None:
