@@ -76,10 +76,10 @@ def _write_weights(folder: Path, shapes: Mapping[str, tuple[int, ...]], dtype: s
     names, where = list(shapes), dict[str, str]()
     for shard in range(shards):
         file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
-        own = names[shard * len(names) // shards : (shard + 1) * len(names) // shards]
-        where |= dict.fromkeys(own, file)
+        shard_names = names[shard * len(names) // shards : (shard + 1) * len(names) // shards]
+        where |= dict.fromkeys(shard_names, file)
         header, end = dict[str, object](), 0
-        for name in own:
+        for name in shard_names:
             start, end = end, end + WIDTHS[dtype] * math.prod(shapes[name])
             header[name] = {"dtype": dtype, "shape": list(shapes[name]), "data_offsets": [start, end]}
         text = json.dumps(header).encode()

@@ -75,8 +75,8 @@ def weights(*values: float) -> Recipe:
 
 def chance(recipe: Recipe) -> float:
     """The true score: how likely an item is solved."""
-    found = [float(source.parameters["weight"]) for source in recipe.sources]  # type: ignore[arg-type]
-    return math.exp(-sum((gene - best) ** 2 for gene, best in zip(found, PEAK, strict=True)))
+    source_weights = [float(source.parameters["weight"]) for source in recipe.sources]  # type: ignore[arg-type]
+    return math.exp(-sum((gene - best) ** 2 for gene, best in zip(source_weights, PEAK, strict=True)))
 
 
 def solves(recipe: Recipe, item: str) -> float:

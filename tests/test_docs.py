@@ -267,9 +267,9 @@ def test_the_kind_of_task_in_the_reference_reads_its_items_and_scores_them(tmp_p
     rows = [{"image": f"{i}.png", "answer": str(len(content))} for i, content in enumerate(contents)]
     (tmp_path / "photos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     spec = parse_task_spec(task)
-    built = build_task(spec, load_splits({"task": spec}, tmp_path).splits, tmp_path)
+    built_task = build_task(spec, load_splits({"task": spec}, tmp_path).splits, tmp_path)
     model = ScriptedModel(lambda prompt: prompt.split()[-1])
-    assert [each.score for each in built.score(model, built.items("fit"))] == [1.0] * 4
+    assert [each.score for each in built_task.score(model, built_task.items("fit"))] == [1.0] * 4
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -139,10 +139,10 @@ def test_the_parent_is_exported_as_a_copy(parent: tuple[World, str], tmp_path: P
     assert "the parent math-sym, a copy of it. On test" in output
     assert "The best model of this run is the parent math-sym" in output
     assert "`--search main` writes the bred model" in output
-    own = load_file(ROOT / "zoo" / "math-sym" / "model.safetensors")
+    parent_weights = load_file(ROOT / "zoo" / "math-sym" / "model.safetensors")
     saved = load_file(tmp_path / "best" / "model.safetensors")
-    assert set(saved) == set(own)
-    assert all(torch.equal(saved[name], tensor.float()) for name, tensor in own.items())
+    assert set(saved) == set(parent_weights)
+    assert all(torch.equal(saved[name], tensor.float()) for name, tensor in parent_weights.items())
     assert "A copy of the parent math-sym of the run small in float32, written by kingyo" in card
     assert "Nothing was merged or trained" in card
     assert "- no search: it is a model that the run compares with" in card

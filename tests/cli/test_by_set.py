@@ -94,7 +94,7 @@ def worst_group(store: RunStore, trial: int, split: Split) -> float:
     groups: dict[int, list[float]] = {0: [], 1: []}
     for item, each in zip(items, evaluation.scores, strict=True):
         groups[int(item.answer) % 2].append(len(each.answer) / 60)
-    return min(statistics.fmean(own) for own in groups.values())
+    return min(statistics.fmean(group_scores) for group_scores in groups.values())
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +108,8 @@ def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
 def test_the_measure_is_reported_and_picks_the_winner(bred: World) -> None:
     with RunStore.read(bred.folder / "runs" / "small") as store:
         for search in ("main", "random", "grid"):
-            told = {each.trial: each.value for each in store.outcomes(search)}
-            assert told == {trial: worst_group(store, trial, "fit") for trial in told}
+            value_of = {each.trial: each.value for each in store.outcomes(search)}
+            assert value_of == {trial: worst_group(store, trial, "fit") for trial in value_of}
             finalists = [each.trial for each in store.summaries("validation") if each.search == search]
             winner = store.winner(search)
             assert winner is not None

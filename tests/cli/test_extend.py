@@ -232,7 +232,7 @@ def test_paths_after_weights_get_all_of_it(world: World) -> None:
 
 def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World, finished: World) -> None:
     assert world.run("evolve", world.config(controls=None)).returncode == 0
-    run, whole = world.folder / "runs" / "small", finished.folder / "runs" / "small"
+    run, finished_run = world.folder / "runs" / "small", finished.folder / "runs" / "small"
     assert world.show("runs/small")["controls"] == {}
     assert world.show("runs/small")["controls_to_run"] == {
         name: f"kingyo control runs/small {name}" for name in ("random", "grid")
@@ -240,7 +240,7 @@ def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World,
     for name in ("random", "grid"):
         done = world.run("control", "runs/small", name)
         assert done.returncode == 0, done.stderr
-        assert in_scores(run, name) == in_scores(whole, name)
+        assert in_scores(run, name) == in_scores(finished_run, name)
     mine, theirs = world.show("runs/small"), finished.show("runs/small")
     for key in (
         "winner",

@@ -75,12 +75,12 @@ def test_the_merge_itself_is_among_the_finalists(world: World) -> None:
         (before, after) = (store.evaluation(each.id, "validation") for each in winners if each is not None)
         assert before is not None and after is not None
         is_ahead = Scorer(Objectives(), store.items()["validation"]).is_ahead(after, before)
-    own = [(step["model"], step["layer"]) for step in winner["path"]["hops"]]
-    assert is_ahead != (own == [("merged", layer) for layer in range(len(own))])
+    hops = [(step["model"], step["layer"]) for step in winner["path"]["hops"]]
+    assert is_ahead != (hops == [("merged", layer) for layer in range(len(hops))])
     output = world.run("show", "runs/small").stdout
     alike = "bred answers all 12 items of test as weights alone does"
     assert (
-        alike if own == [("merged", layer) for layer in range(len(own))] else "bred − weights alone:"
+        alike if hops == [("merged", layer) for layer in range(len(hops))] else "bred − weights alone:"
     ) in output
     assert "bred − parameters" not in output
 

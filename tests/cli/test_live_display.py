@@ -219,9 +219,9 @@ def test_names_of_baselines_are_whole(tmp_path: Path, width: int, is_terminal: b
             for event in events_of(of, clock):
                 display.notify(event)
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue()).replace("\r", "").split("\n")
-    whole = "".join(line.strip() for line in lines)
+    joined = "".join(line.strip() for line in lines)
     for number, name in enumerate(NAMES):
-        assert f"{100 * number / 8:.1f} %{name}" in whole.replace("%  ", "%")
+        assert f"{100 * number / 8:.1f} %{name}" in joined.replace("%  ", "%")
     if is_terminal:
         assert max(cell_len(line) for line in lines) <= width
 

@@ -69,10 +69,12 @@ def test_a_winning_trained_model_is_reported(bred: World) -> None:
     assert summary["best"]["search"] == "trained"  # type: ignore[index]
     assert summary["controls"]["trained"]["test"]["n"] == 12  # type: ignore[index]
     assert "trained" in summary["comparisons"]  # type: ignore[operator]
-    told = summary["training"]
-    assert isinstance(told, dict)
-    assert told["items"] == 16 and told["examples"] >= 16
-    assert told["steps"] >= 1 and told["seconds"] > 0 and told["budget"] > 0
+    training_summary = summary["training"]
+    assert isinstance(training_summary, dict)
+    assert training_summary["items"] == 16 and training_summary["examples"] >= 16
+    assert (
+        training_summary["steps"] >= 1 and training_summary["seconds"] > 0 and training_summary["budget"] > 0
+    )
     shown = bred.run("show", "runs/small").stdout
     assert "the trained LoRA (trained:" in shown
     assert "trained LoRA" in shown and "steps" in shown
@@ -93,8 +95,8 @@ def test_a_trained_model_can_be_exported(bred: World, tmp_path: Path) -> None:
         "evaluate", tmp_path / "out", tmp_path / "out" / "task.yaml", "--split", "test", "--json"
     )
     assert scored.returncode == 0, scored.stderr
-    own = bred.show("runs/small")["controls"]["trained"]["test"]["score"]  # type: ignore[index]
-    assert json.loads(scored.stdout)["score"] == pytest.approx(own)
+    trained_score = bred.show("runs/small")["controls"]["trained"]["test"]["score"]  # type: ignore[index]
+    assert json.loads(scored.stdout)["score"] == pytest.approx(trained_score)
 
 
 def test_an_adapter_that_changed_is_one_error(bred: World, tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def streams() -> Tensor:
     return own + 0.7 * own[0] + 3 * normal(5, 1, WIDTH, seed=1)
 
 
-def measure_similarity_of(whole: Tensor, size: int = 10, room: int = 1 << 30) -> LayerSimilarity:
-    return measure_similarity(LAYERS, lambda: whole.split(size, dim=1), room)
+def measure_similarity_of(states: Tensor, size: int = 10, room: int = 1 << 30) -> LayerSimilarity:
+    return measure_similarity(LAYERS, lambda: states.split(size, dim=1), room)
 
 
 def direct_cka(x: Tensor, y: Tensor) -> float:

@@ -26,7 +26,7 @@ def slerp(*filters: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("written", "hint"),
+    ("filter_", "hint"),
     [
         ("self_atn", "; did you mean 'self_attn'?"),
         ("mpl", "; did you mean 'mlp'?"),
@@ -35,9 +35,9 @@ def slerp(*filters: str) -> dict[str, Any]:
         ("xyzzy", ""),
     ],
 )
-def test_a_misspelt_filter_is_reported(opened: Sources, written: str, hint: str) -> None:
-    expected = f"t: the filter '{written}' matches no tensor{hint}"
-    assert warnings_of(opened, slerp("mlp", written)) == (expected,)
+def test_a_misspelt_filter_is_reported(opened: Sources, filter_: str, hint: str) -> None:
+    expected = f"t: the filter '{filter_}' matches no tensor{hint}"
+    assert warnings_of(opened, slerp("mlp", filter_)) == (expected,)
 
 
 def test_matching_filters_raise_no_warning(opened: Sources) -> None:
@@ -45,12 +45,12 @@ def test_matching_filters_raise_no_warning(opened: Sources) -> None:
 
 
 def test_the_owner_of_a_filter_is_reported(opened: Sources) -> None:
-    own = {"weight": [{"filter": "self_atn", "value": 1}, {"value": 2}]}
-    data = {"merge_method": "linear", "models": [{"model": "ja", "parameters": own}, {"model": "en"}]}
-    found = warnings_of(
+    own_weight = {"weight": [{"filter": "self_atn", "value": 1}, {"value": 2}]}
+    data = {"merge_method": "linear", "models": [{"model": "ja", "parameters": own_weight}, {"model": "en"}]}
+    warnings = warnings_of(
         opened, data | {"parameters": {"weight": [{"filter": "norm", "value": 1}, {"value": 2}]}}
     )
-    assert found == ("weight of ja: the filter 'self_atn' matches no tensor; did you mean 'self_attn'?",)
+    assert warnings == ("weight of ja: the filter 'self_atn' matches no tensor; did you mean 'self_attn'?",)
 
 
 def test_slices_look_at_the_names_that_they_read_and_one_match_is_enough(opened: Sources) -> None:

@@ -77,8 +77,8 @@ def test_small_streams_are_read_equally(kind: str, scale: float, tmp_path: Path)
         Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path
     )
     assert far(live, logits(AutoModelForCausalLM.from_pretrained(out).eval())) < 1e-5
-    own = path(folders, tuple(("a", k, 1.0) for k in range(4)))
-    assert torch.equal(before, logits(layers.follow(own, str(folders["a"])))), "norms are as they were"
+    full_path = path(folders, tuple(("a", k, 1.0) for k in range(4)))
+    assert torch.equal(before, logits(layers.follow(full_path, str(folders["a"])))), "norms are as they were"
 
 
 @pytest.mark.parametrize("kind", sorted(OTHERS))
@@ -116,20 +116,20 @@ def test_a_base_gives_all_but_the_layers(tmp_path: Path) -> None:
         load_file(each / "model.safetensors") for each in (tmp_path / "out", folders["a"], folders["b"])
     )
     for name, tensor in out.items():
-        own = b if ".layers." in name else a
-        assert torch.equal(tensor, own[name]), name
+        origin = b if ".layers." in name else a
+        assert torch.equal(tensor, origin[name]), name
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("keys", "says"),
     [
         ({"merge_method": "linear"}, "merge_method: expected passthrough"),
         ({"parameters": {"scale": 0.5}}, "parameters: expected none beside path; received 'scale'"),
     ],
 )
-def test_keys_that_exclude_a_path(given: dict[str, object], says: str, tmp_path: Path) -> None:
+def test_keys_that_exclude_a_path(keys: dict[str, object], says: str, tmp_path: Path) -> None:
     folders = save_pair("llama", tmp_path)
-    spec = {"merge_method": "passthrough", "path": [{"model": str(folders["a"]), "layer": 0}], **given}
+    spec = {"merge_method": "passthrough", "path": [{"model": str(folders["a"]), "layer": 0}], **keys}
     recipe = Recipe.from_dict(spec)
     with pytest.raises(KingyoError, match=says):
         plan(recipe, open_sources(recipe))

@@ -144,10 +144,11 @@ TASKS = Objectives(tasks={"a": 1.0, "b": 3.0})
 
 def of_tasks(split: Split) -> tuple[Item, ...]:
     """The last four items are of task b, the others of a."""
-    n, own = N_ITEMS[split], SPLITS[split]
+    n, split_items = N_ITEMS[split], SPLITS[split]
     tasks = ["a" if i < n - 4 else "b" for i in range(n)]
     return tuple(
-        replace(item, id=f"{task}/{item.id}", task=task) for item, task in zip(own, tasks, strict=True)
+        replace(item, id=f"{task}/{item.id}", task=task)
+        for item, task in zip(split_items, tasks, strict=True)
     )
 
 

@@ -251,8 +251,8 @@ def test_features_of_the_latest_models_are_kept() -> None:
     measure = FarInImages()
     kept = CachedSetMeasure(measure)
     answers = [[ItemScore("1", 1.0, "", media=image_media(str(n)))] for n in range(CACHED + 1)]
-    for own in (answers[0], answers[0], *answers, answers[0]):
-        assert kept.value(kept.features([], own)) == float(own[0].media.read())  # type: ignore[union-attr]
+    for item_answers in (answers[0], answers[0], *answers, answers[0]):
+        assert kept.value(kept.features([], item_answers)) == float(item_answers[0].media.read())  # type: ignore[union-attr]
     assert Counter(measure.seen.values()) == {1: CACHED, 2: 1}
 
 

@@ -249,8 +249,8 @@ def test_near_duplicates_come_back_in_the_very_same_splits(tmp_path: Path, split
         for name, text in write_task(spec, tmp_path, stored).items():
             (tmp_path / "out" / name).write_text(text, encoding="utf-8")
         task = open_task(tmp_path / "out" / "task.yaml")
-        for split, own in stored.items():
-            assert [item.id for item in task.items(split)] == [item.id for item in own]
+        for split, split_items in stored.items():
+            assert [item.id for item in task.items(split)] == [item.id for item in split_items]
 
 
 def test_two_grader_files_of_one_name_are_an_error(tmp_path: Path) -> None:

@@ -222,10 +222,10 @@ def ram(
     active = [np.abs(delta) > epsilon for delta in deltas]
     count = np.sum(active, axis=0)
     merged = np.zeros_like(base)
-    for delta, own in zip(deltas, active, strict=True):
-        shared, unique = int(np.sum(own & (count > 1))), int(np.sum(own & (count == 1)))
+    for delta, is_active in zip(deltas, active, strict=True):
+        shared, unique = int(np.sum(is_active & (count > 1))), int(np.sum(is_active & (count == 1)))
         gain = 1.0 if r is None else 1 + r * min(alpha, shared / unique if unique else 0.0)
-        for i in np.flatnonzero(own):
+        for i in np.flatnonzero(is_active):
             merged[i] += delta[i] * (gain if count[i] == 1 else 1 / count[i])
     return base + merged
 
@@ -267,14 +267,14 @@ def iso_cts(deltas: Sequence[Vector], weights: Sequence[float], common: float) -
     scaled = [w * d for w, d in zip(weights, deltas, strict=True)]
     r = min(scaled[0].shape)
     k = round(common * r)
-    own = (r - k) // len(deltas)
+    n_each = (r - k) // len(deltas)
     u, s, vt = np.linalg.svd(sum(scaled), full_matrices=False)
     lefts, sizes, rights = [u[:, :k]], [s[:k]], [vt[:k].T]
     for delta in scaled:
         left, size, right = np.linalg.svd(delta - u[:, :k] @ u[:, :k].T @ delta, full_matrices=False)
-        lefts.append(left[:, :own])
-        sizes.append(size[:own])
-        rights.append(right[:own].T)
+        lefts.append(left[:, :n_each])
+        sizes.append(size[:n_each])
+        rights.append(right[:n_each].T)
     mean = float(np.concatenate(sizes).mean())
     return mean * whiten(np.concatenate(lefts, axis=1)) @ whiten(np.concatenate(rights, axis=1)).T
 

@@ -48,13 +48,13 @@ def test_streams_are_the_hidden_states_of_each_prompt_alone(name: str) -> None:
     hidden_states = collect_streams(streams)
     assert hidden_states.shape == (2 * PLACES, sum(len(row) - 1 for row in models["a"].tokens(PROMPTS)), 32)
     for place, model in enumerate(models.values()):
-        own, expected = hidden_states[place * PLACES : (place + 1) * PLACES], single_prompt_states(model)
-        assert float((own - expected)[:-1].abs().max() / expected.abs().max()) < 1e-5
+        states, expected = hidden_states[place * PLACES : (place + 1) * PLACES], single_prompt_states(model)
+        assert float((states - expected)[:-1].abs().max() / expected.abs().max()) < 1e-5
         normed = model.module.base_model  # transformers normalises the output of the last layer
         norm = next(
             getattr(normed, each) for each in ("norm", "ln_f", "final_layer_norm") if hasattr(normed, each)
         )
-        left = norm(own[-1].float()).double()
+        left = norm(states[-1].float()).double()
         assert float((left - expected[-1]).abs().max() / expected[-1].abs().max()) < 1e-5
     assert float((hidden_states[:PLACES] - hidden_states[PLACES:]).abs().max()) > 0.1
 

@@ -49,9 +49,9 @@ class Case:
     def values(self) -> tuple[dict[str, float | bool], dict[str, list[float]]]:
         """What all share, and for each name what each source has; only of plain numbers."""
         shared: dict[str, float | bool] = dict(self.shared)  # type: ignore[arg-type]
-        own = self.each or [{}] * len(self.models)
-        names = {name for values in own for name in values} | (shared.keys() & PER_SOURCE)
-        each = {name: [float(v.get(name, shared.get(name))) for v in own] for name in names}  # type: ignore[arg-type]
+        parameters = self.each or [{}] * len(self.models)
+        names = {name for values in parameters for name in values} | (shared.keys() & PER_SOURCE)
+        each = {name: [float(v.get(name, shared.get(name))) for v in parameters] for name in names}  # type: ignore[arg-type]
         return shared, each
 
 

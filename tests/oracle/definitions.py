@@ -256,10 +256,10 @@ def _crumbs(base: Vector | None, sources: Sequence[Vector], shared: Shared, each
     return crumbs
 
 
-def _rescaled(thin: Vector, whole: Vector, shared: Shared) -> Vector:
+def _rescaled(thin: Vector, full: Vector, shared: Shared) -> Vector:
     """With the sum of magnitudes that it had before."""
     left = np.abs(thin).sum()
-    return thin * (np.abs(whole).sum() / left) if shared.get("rescale", False) and left > 0 else thin
+    return thin * (np.abs(full).sum() / left) if shared.get("rescale", False) and left > 0 else thin
 
 
 def _combined(

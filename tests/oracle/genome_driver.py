@@ -21,13 +21,13 @@ def main() -> None:
     """Answer all jobs."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    found: list[object] = []
+    results: list[object] = []
     for job in json.load(sys.stdin):
         genome = ModelGenome(ModelGenomeDefinition.model_validate(job["genome"]))
         recipe = genome.genotype_merge_config(np.array(job["genotype"], dtype=np.float64))
         first = genome.initial_genotype().flatten().tolist()
-        found.append({"recipe": yaml.safe_load(recipe.to_yaml()), "first": first})
-    json.dump(found, answers)
+        results.append({"recipe": yaml.safe_load(recipe.to_yaml()), "first": first})
+    json.dump(results, answers)
     answers.flush()
 
 

@@ -204,9 +204,9 @@ def test_gradients_run_over_each_slice(peer: Peer, ours: Ours, builder: RecipeBu
 
 def check(ours: Path, theirs: Path, *, skip: Sequence[str] = (), tolerance: float = TOLERANCE) -> None:
     """The same tensors and sizes; both load in transformers."""
-    kingyos, yours = read_tensors(ours), read_tensors(theirs)
-    assert kingyos.keys() == yours.keys()
-    for name, tensor in yours.items():
+    kingyos, mergekits = read_tensors(ours), read_tensors(theirs)
+    assert kingyos.keys() == mergekits.keys()
+    for name, tensor in mergekits.items():
         assert kingyos[name].dtype == tensor.dtype, name
         assert name in skip or difference(kingyos[name], tensor) <= tolerance, name
     configs = [json.loads((folder / "config.json").read_text()) for folder in (ours, theirs)]

@@ -225,8 +225,8 @@ def test_an_export_is_the_whole_pipeline_and_can_be_scored_again(folder: Path) -
     done = kingyo(folder, "export", "run", "out")
     assert done.returncode == 0, done.stderr
     out, a = folder / "out", folder / "a"
-    own = {"README.md", "recipe.yaml", "task.yaml", "items.jsonl", "sketches.py"}
-    assert files(out) - own - files(a) == set() and files(a) <= files(out)
+    own_files = {"README.md", "recipe.yaml", "task.yaml", "items.jsonl", "sketches.py"}
+    assert files(out) - own_files - files(a) == set() and files(a) <= files(out)
     for name in files(a) - {"README.md", "unet/config.json", WEIGHTS}:
         assert (out / name).read_bytes() == (a / name).read_bytes(), name
         assert not (out / name).samefile(a / name)

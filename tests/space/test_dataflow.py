@@ -95,8 +95,8 @@ def test_a_source_may_be_a_merge() -> None:
     path_space = space(
         sources={**SOURCES, "merged": "merged"}, n_layers={**LAYERS, "merged": 3}, merges={"merged": merge}
     )
-    own = path_space.genome([("a", 0)])
-    assert own is not None and path_space.decode(own).merges == {}
+    single_layer = path_space.genome([("a", 0)])
+    assert single_layer is not None and path_space.decode(single_layer).merges == {}
     mixed = path_space.genome([("a", 0), ("merged", 1)])
     assert mixed is not None and path_space.decode(mixed).merges == {"merged": merge}
     assert path_space.decode(mixed).references == ("models/a", "models/b")

@@ -59,10 +59,10 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
     path.write_bytes(content)
 
 
-def place_of(path: Path, found: bytes) -> int:
+def place_of(path: Path, needle: bytes) -> int:
     content = path.read_bytes()
-    assert content.count(found) == 1
-    return content.index(found)
+    assert content.count(needle) == 1
+    return content.index(needle)
 
 
 def refused(folder: Path) -> str:
@@ -83,7 +83,7 @@ def number(value: float) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("written", "table"),
+    ("value", "table"),
     [
         (number(0.375), "scores"),
         (number(0.6875), "outcomes"),
@@ -94,10 +94,10 @@ def number(value: float) -> bytes:
     ],
 )
 def test_a_flipped_bit_of_a_value_is_refused_and_its_table_named(
-    closed: Path, written: bytes, table: str
+    closed: Path, value: bytes, table: str
 ) -> None:
     path = closed / DATABASE
-    flip(path, place_of(path, written) + len(written) - 2)
+    flip(path, place_of(path, value) + len(value) - 2)
     assert f"(table {table})" in refused(closed)
 
 

@@ -82,12 +82,14 @@ def merge_with_kingyo(folders: list[Path], choice: TokenizerChoice) -> tuple[Voc
     return vocabulary, merged
 
 
-def check_parity(out: Path, built: Vocabulary, merged: dict[str, Tensor]) -> None:
+def check_parity(out: Path, vocabulary: Vocabulary, merged: dict[str, Tensor]) -> None:
     """Check that both outputs have the same tokens with the same rows."""
     vocab = load_tokenizer(out).get_vocab()
-    assert vocab.keys() == built.tokens.keys()
+    assert vocab.keys() == vocabulary.tokens.keys()
     tensors = read_tensors(out)
-    ids, other_ids = (torch.tensor([tokens[token] for token in vocab]) for tokens in (built.tokens, vocab))
+    ids, other_ids = (
+        torch.tensor([tokens[token] for token in vocab]) for tokens in (vocabulary.tokens, vocab)
+    )
     for tensor in (EMBEDDING, HEAD):
         torch.testing.assert_close(
             merged[tensor][ids], tensors[tensor][other_ids].double(), atol=1e-6, rtol=0, msg=tensor

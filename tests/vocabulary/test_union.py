@@ -124,8 +124,8 @@ def test_tokenizers_for_different_languages(kind: str, tmp_path: Path) -> None:
     for source, texts in ((fish, FISH), (karpfen, DEUTSCH)):
         tokenizer = load_tokenizer(source)
         for text in texts:
-            ids, own = loaded(text)["input_ids"], tokenizer(text)["input_ids"]
-            assert loaded.decode(ids) == tokenizer.decode(own)
+            ids, expected_ids = loaded(text)["input_ids"], tokenizer(text)["input_ids"]
+            assert loaded.decode(ids) == tokenizer.decode(expected_ids)
             assert loaded.unk_token_id not in ids
             assert len(ids) <= len(base(text)["input_ids"])  # pieces are joined, none is split
 

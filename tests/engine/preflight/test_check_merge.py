@@ -182,8 +182,8 @@ def test_the_record_is_plain_data(write_request: Ask) -> None:
     assert [each["role"] for each in target["models"]] == ["merged", "merged", "base"]
     assert record["estimate"]["written_bytes"] == target["bytes"] == sum(target["files"].values())
     assert record["warnings"] == [] and len(record["notes"]) == 1
-    whole = preflight_record(checked, None, verbose=True)
-    assert len(json.loads(json.dumps(whole))["targets"][0]["groups"]) == 30
+    verbose_record = preflight_record(checked, None, verbose=True)
+    assert len(json.loads(json.dumps(verbose_record))["targets"][0]["groups"]) == 30
 
 
 def test_books_are_read_back(write_request: Ask) -> None:
