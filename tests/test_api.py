@@ -139,6 +139,7 @@ def test_a_run_may_be_read_from_another_thread_and_folder_and_when_it_is_closed(
     assert kingyo.write_report(run).parent == tmp_path / "mine"
 
 
+@pytest.mark.slow
 def test_interrupted_the_run_goes_on_to_the_same_winner(tmp_path: Path) -> None:
     file, stopped = write_demo(tmp_path), tmp_path / "stopped"
     whole = kingyo.evolve(file, tmp_path / "whole", progress=False)
