@@ -146,7 +146,10 @@ def test_a_run_expects_what_its_dry_run_told(world: World) -> None:
             world.folder / f"run-{len(changes)}-{'budget' in changes}",
         )
         with begin(Run.open(config, world.folder), run) as begun:
-            assert remaining_cost(journey_of(begun, ignore_events)) == dry_run(Run.open(config, world.folder)).cost
+            assert (
+                remaining_cost(journey_of(begun, ignore_events))
+                == dry_run(Run.open(config, world.folder)).cost
+            )
 
 
 @pytest.mark.parametrize("budget", [{"candidates": 4}, {"item_evaluations": 64, "candidates": 50}])
