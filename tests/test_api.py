@@ -139,6 +139,7 @@ def test_a_run_can_be_read_from_another_thread_and_after_closing(
     assert kingyo.write_report(run).parent == tmp_path / "mine"
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_winner(tmp_path: Path) -> None:
     file, stopped = write_demo(tmp_path), tmp_path / "stopped"
     uninterrupted = kingyo.evolve(file, tmp_path / "whole", progress=False)

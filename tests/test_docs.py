@@ -120,6 +120,7 @@ def run_in_order(page: Path, folder: Path) -> None:
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_commands_of_the_page_of_searching_run_in_order(tmp_path: Path) -> None:
     run_in_order(ROOT / "docs" / "search.md", tmp_path)
     assert (tmp_path / "compromise" / "model.safetensors").exists()
@@ -128,6 +129,7 @@ def test_commands_of_the_page_of_searching_run_in_order(tmp_path: Path) -> None:
     assert {str(each) for each in finished} == {*one_seed, "seeds/seed-0", "seeds/seed-1"}
 
 
+@pytest.mark.slow
 def test_commands_of_the_page_of_zeros_run_in_order(tmp_path: Path) -> None:
     run_in_order(ROOT / "docs" / "zero.md", tmp_path)
     scores = [json.loads(line)["score"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.dry_run import TimeLeft, dry_run, remaining_cost
-from kingyo.evolution import MAIN, silent
+from kingyo.evolution import MAIN, ignore_events
 from kingyo.run.begin import begin
 from kingyo.run.config_file import load_config
 from kingyo.run.resume import add_budget, add_control, journey_of
@@ -146,7 +146,10 @@ def test_a_run_expects_the_cost_of_its_dry_run(world: World) -> None:
             world.folder / f"run-{len(changes)}-{'budget' in changes}",
         )
         with begin(Run.open(config, world.folder), run) as begun:
-            assert remaining_cost(journey_of(begun, silent)) == dry_run(Run.open(config, world.folder)).cost
+            assert (
+                remaining_cost(journey_of(begun, ignore_events))
+                == dry_run(Run.open(config, world.folder)).cost
+            )
 
 
 @pytest.mark.parametrize("budget", [{"candidates": 4}, {"item_evaluations": 64, "candidates": 50}])
@@ -156,7 +159,7 @@ def test_the_remaining_cost_excludes_stored_scores(world: World, budget: dict[st
     with RunStore.open(world.folder / "runs" / "small") as store:
 
         def pace() -> TimeLeft:
-            return TimeLeft(remaining_cost(journey_of(Run.stored(store), silent)))
+            return TimeLeft(remaining_cost(journey_of(Run.stored(store), ignore_events)))
 
         assert pace().left(pace().parts()) == 0.0 and pace().share() == 1.0
         add_control(store, "random")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.cli.listing import EXTRAS, Listing
-from kingyo.strategies.presets import DEFAULTS, PRESETS
+from kingyo.strategies.presets import DEFAULT_PRESETS, PRESETS
 from tests.cli.conftest import command
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
@@ -83,7 +83,7 @@ def test_the_three_for_most_runs_come_first(what: str, for_most: list[str]) -> N
     assert first.startswith("For most runs")
     named = [line.split()[0] for line in lines[: lines.index("")] if not line.startswith(" ")]
     assert named == for_most
-    assert PRESETS[DEFAULTS["parameters"]].strategy == "item-gp"
+    assert PRESETS[DEFAULT_PRESETS["parameters"]].strategy == "item-gp"
 
 
 def test_missing_extras_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,7 @@ def test_numba_that_cannot_be_used(
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_a_search(world: World, without_numba: dict[str, str]) -> None:
     config = world.config(budget={"candidates": 6}, finalists=1)
     done = world.run("evolve", config, "--run", "without", env=without_numba)

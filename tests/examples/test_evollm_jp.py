@@ -115,6 +115,7 @@ def small_hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
         yield served
 
 
+@pytest.mark.slow
 def test_commands_of_the_readme_run_in_order(small_hub: Hub, tmp_path: Path) -> None:
     text = "".join(BLOCK.findall((EXAMPLE / "README.md").read_text(encoding="utf-8")))
     expected = [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
