@@ -121,9 +121,8 @@ def test_a_control_that_only_fails_does_not_lose_the_run(tmp_path: Path) -> None
             return weights(genome[0] + 10, genome[1])
 
     with begun(tmp_path / "run") as store:
-        search_run = journey(
-            store, Model(fails=lambda recipe: float(recipe.sources[0].parameters["weight"]) > 5)
-        )  # type: ignore[arg-type]
+        model = Model(fails=lambda recipe: float(recipe.sources[0].parameters["weight"]) > 5)  # type: ignore[arg-type]
+        search_run = journey(store, model)
         main, control = search_run.searches
         Journey(**{**vars(search_run), "searches": [main, replace(control, space=Elsewhere())]}).run()
         assert store.status() == "finished"
