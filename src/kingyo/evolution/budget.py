@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kingyo.evolution.types import Limits
 
-MOST_IDLE = 200
+MAX_IDLE = 200
 """A search ends after this many consecutive candidates that were copies: it has converged."""
 
 
@@ -41,7 +41,7 @@ class BudgetSpent:
             batch: how many trials the strategy prefers.
             most_items: the largest number of items per trial.
         """
-        room = batch if self.idle < MOST_IDLE else 0
+        room = batch if self.idle < MAX_IDLE else 0
         if limits.candidates is not None:
             room = min(room, limits.candidates - self.trials)
         if limits.item_evaluations is not None:

@@ -21,7 +21,7 @@ from kingyo.kernels.loop_text import Result
 from kingyo.kernels.weighted_sum import WeightedSum
 
 T = TypeVar("T")
-_LEAST_PER_THREAD = 8 * BLOCK
+_MIN_PER_THREAD = 8 * BLOCK
 """Fewer entries are not worth another thread."""
 
 
@@ -149,7 +149,7 @@ def compiled_loop(
 def map_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
     """Call ``work`` on spans of n entries, one per thread, that start at multiples of ``align``."""
     now = _current.get()
-    parts = max(1, min(now.threads, n // _LEAST_PER_THREAD))
+    parts = max(1, min(now.threads, n // _MIN_PER_THREAD))
     size = max(align, -(-n // (parts * align)) * align)
     todo = list(spans(n, size))
     if now.pool is None or len(todo) == 1:

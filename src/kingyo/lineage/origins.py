@@ -16,7 +16,7 @@ from kingyo.recipe import Recipe
 from kingyo.vocabulary import replaced
 
 FENCE = "---"
-_LONGEST = 1 << 20  # characters of a card to read; its front matter comes first
+_MAX_CARD_CHARACTERS = 1 << 20  # characters of a card to read; its front matter comes first
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -125,7 +125,7 @@ def read_front_matter(card: Path) -> Mapping[str, object]:
     """Return the YAML front matter of a model card; empty if it is missing or unreadable."""
     try:
         with card.open(encoding="utf-8") as stream:
-            text = stream.read(_LONGEST)
+            text = stream.read(_MAX_CARD_CHARACTERS)
         first, head, *_ = text.split(f"{FENCE}\n", 2)
         loaded: object = yaml.safe_load(head) if first.strip("\ufeff \n") == "" else None
     except (OSError, ValueError, RecursionError, yaml.YAMLError):

@@ -13,7 +13,7 @@ from kingyo.stats import Interval
 
 FILLS = {"bred": ACCENT, "parent": GREY, "mixture": GREY, "control": "var(--grey-light)"}
 ROOM = 56  # pixels for the number behind the longest bar
-MOST_GENES = 12  # of the chart of importance
+MAX_GENES = 12  # of the chart of importance
 MANY = 24  # rows, beyond which they are lower
 
 
@@ -35,7 +35,7 @@ def score_chart(bars: Sequence[Bar], split: str, sizes: str) -> Chart:
 
 def importance_chart(genes: Sequence[Gene]) -> Chart:
     """Draw how much each gene decided between good and bad trials."""
-    known = [(gene, gene.importance) for gene in genes if gene.importance is not None][:MOST_GENES]
+    known = [(gene, gene.importance) for gene in genes if gene.importance is not None][:MAX_GENES]
     shown = [
         {"name": gene.name, "fill": GREY, **_interval(share), "text": f"{100 * share.score:.0f}%"}
         for gene, share in known

@@ -21,7 +21,8 @@ from kingyo.run.config import FRANKENMERGE
 from kingyo.types import Split
 
 NAMED = 6  # layers that are passed again and named in a sentence
-TELLING, LEAST = 4, 0.005  # genes that are named in the answer to what a model is made of, and the least one
+MAX_NAMED_GENES = 4  # in the description of a model's recipe
+MIN_NAMED_GENE = 0.005  # smallest absolute value that is named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +166,11 @@ def made_of(findings: Findings) -> str:
         return f"Trial {number}: {path_sentence(routes.path)}"
     cells = [(matrix, *place, gene) for matrix in findings.matrices for place, gene in matrix.cells.items()]
     cells.sort(key=lambda cell: -abs(cell[-1]))
-    values = [_gene(len(findings.matrices) > 1, *cell) for cell in cells[:TELLING] if abs(cell[-1]) >= LEAST]
+    values = [
+        _gene(len(findings.matrices) > 1, *cell)
+        for cell in cells[:MAX_NAMED_GENES]
+        if abs(cell[-1]) >= MIN_NAMED_GENE
+    ]
     rest = [counted(len(cells) - len(values), "smaller one")] if len(cells) > len(values) else []
     genes = counted(len(cells), "gene")
     return f"Trial {number}: {genes}{_method(findings, child)}. {wording.listed(values + rest)}."

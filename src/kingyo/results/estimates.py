@@ -20,7 +20,7 @@ from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
 NEAR = 90  # trials before and after a trial that it is compared with
-LEAST_MET = 4  # smallest expected number of scored items per group; otherwise there are no groups
+MIN_SCORED = 4  # smallest expected number of scored items per group; otherwise there are no groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def _groups(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> 
     ]
     others = [i for i, item in enumerate(items) if item.id not in group_of]
     parts = [*groups, others] if others else groups
-    least = LEAST_MET * len(items) / len(scored)
+    least = MIN_SCORED * len(items) / len(scored)
     is_large = all(len(part) >= least and any(items[i].id in scored for i in part) for part in parts)
     return parts if is_large else []
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from kingyo.engine.options import MOST_THREADS
+from kingyo.engine.options import MAX_THREADS
 from kingyo.io.schema import Real, parse_model
 from kingyo.recipe import MERGED
 from kingyo.run.config_sections import (
@@ -77,7 +77,7 @@ class RunConfig(StrictModel):
     finalists: Count = Field(default_factory=_default_finalists)
     batch_size: Count = 128
     device: str = "cpu"
-    threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
+    threads: Annotated[Count, Field(le=MAX_THREADS)] | None = None
     runner: Literal["local", "processes", "ray"] = "local"
     workers: Annotated[Count, Field(le=MAX_WORKERS)] = 1
     timeout: Annotated[Real, Field(gt=0)] | None = None

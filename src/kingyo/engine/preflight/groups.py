@@ -17,7 +17,7 @@ from kingyo.recipe import Conditional
 
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)")
 _NUMBER = re.compile(r"[-+.\w]+")
-_MOST_SPLITS = 4  # groups of one form by value; if there were more, one group has the range of values
+_MAX_SPLITS = 4  # groups of one form by value; if there were more, one group has the range of values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def _split(jobs: Sequence[TensorJob]) -> Iterator[JobGroup]:
             for name, row in _cells(job).items()
         }
         parts.setdefault(repr(cells), []).append(job)
-    yield from (_group(same) for same in ([jobs] if len(parts) > _MOST_SPLITS else parts.values()))
+    yield from (_group(same) for same in ([jobs] if len(parts) > _MAX_SPLITS else parts.values()))
 
 
 def _group(jobs: Sequence[TensorJob]) -> JobGroup:
