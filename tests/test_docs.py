@@ -346,7 +346,7 @@ def test_the_reference_says_of_every_preset_what_it_is() -> None:
         of_paths = "paths" if chosen.space == "dataflow" else "any"
         assert method.startswith(of_paths if chosen.merge is None else f"`{chosen.merge.method}`")
         assert all(f"{key} `{value}`" in method for key, value in chosen.paths.items() if value is str(value))
-        assert chosen.then is None or method.endswith(f"then paths by `{chosen.then}`")
+        assert chosen.path_preset is None or method.endswith(f"then paths by `{chosen.path_preset}`")
 
 
 def test_the_reference_says_which_preset_each_space_has() -> None:

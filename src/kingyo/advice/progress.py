@@ -96,7 +96,7 @@ def _on_fit(store: RunStore, summary: RunSummary, trial: StoredTrial) -> tuple[f
     """Return a fit score, estimated if only some items were scored, as a number and as text."""
     estimated = estimate(store, trial)
     if estimated is not None:
-        return estimated.score.score, f"{percent(estimated.score.score)} ({estimated.beside})"
+        return estimated.score.score, f"{percent(estimated.score.score)} ({estimated.note})"
     fit = read_model_result(store, "", trial).counts_on("fit")
     assert fit is not None, "it was scored"
     return fit.score, summary.in_words(fit.score)

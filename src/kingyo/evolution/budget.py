@@ -37,7 +37,7 @@ class BudgetSpent:
         """Return how many trials may be asked for next: a batch, or fewer if the limits are near.
 
         Args:
-            limits: of the search.
+            limits: limits of the search.
             batch: how many trials the strategy prefers.
             most_items: the largest number of items per trial.
         """

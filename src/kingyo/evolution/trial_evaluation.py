@@ -38,8 +38,8 @@ class TrialEvaluator:
         items: names of the items of each split, in order.
         reuse: whether trials of the same recipe copy scores from each other.
         known: scores of another run that baselines may copy, too.
-        scorers: of each split, if set measures count. Then a trial without a value fails, and images that
-            candidates answer with on fit are kept, because measures read them.
+        scorers: scorer of each split, if set measures count. Then a trial without a value fails, and images
+            that candidates answer with on fit are kept, because measures read them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A Gaussian process of ability over points, observed through single items.
+"""A Gaussian process of ability over points, observed through individual items.
 
     θ(x) = μ + f(x),   f ~ GP(0, v · k),   P(item j is solved at x) = σ(θ(x) − d_j),   d_j ~ N(0, δ²)
 

@@ -46,7 +46,7 @@ class LoopFunction:
     """A compiled function with its own machine code for each text of a loop.
 
     Args:
-        function: in the subset of Python that numba compiles; its first argument is the text.
+        function: function in the subset of Python that numba compiles; its first argument is the text.
         kinds: types of its other arguments.
     """
 

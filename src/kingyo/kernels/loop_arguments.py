@@ -29,7 +29,7 @@ class LoopArguments(NamedTuple):
 
     Attributes:
         text: text of the loop.
-        addresses: of entry 0 of base, output and each source; of the ranks of each source.
+        addresses: addresses of entry 0 of base, output and each source; of the ranks of each source.
         numbers: scale and least variance; per source factor, share, and two of its mask.
         words: bytes per entry of the output, whether to bypass the caches; per source two keys.
         held: tensors and ranks that must live while the loop runs.

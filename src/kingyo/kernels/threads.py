@@ -30,7 +30,7 @@ class Execution:
     """How kernels run.
 
     Attributes:
-        compiled: by compiled loops where possible.
+        compiled: use compiled loops where possible.
         pool: the other threads; None for the caller alone.
         threads: number of threads, with the caller.
         bypass_caches: whether loops write past the caches, where the address allows it.
@@ -94,7 +94,7 @@ def execution(
     """Set how kernels run inside a ``with`` block.
 
     Args:
-        compiled: by compiled loops where possible; this needs numba, and time to load it.
+        compiled: use compiled loops where possible; this needs numba, and time to load it.
         threads: threads that share a large tensor; torch's own threads are not changed.
         bypass_caches: write past the caches, for results that exceed them and are not read soon.
         keep_threads: keep the threads for the next call, since starting and ending them takes time.

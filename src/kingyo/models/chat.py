@@ -112,7 +112,7 @@ _LOCK = Lock()
 
 @contextmanager
 def _bounded_memory() -> Generator[None]:
-    """Limit the memory that the process may allocate further: one template operation can request any amount.
+    """Limit how much more memory the process may allocate: one template operation can request any amount.
 
     Only Linux supports it; other systems have only the time limit.
     """

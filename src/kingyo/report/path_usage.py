@@ -41,7 +41,7 @@ class Routes:
     """The paths of a run.
 
     Attributes:
-        path: of the child; None where there is none, or its recipe has no path.
+        path: path of the child; None where there is none, or its recipe has no path.
         layers: name of a source -> how many layers it has.
         groups: the paths of the main search.
         by_generation: whether each group is one.
@@ -59,7 +59,7 @@ def read_routes(store: RunStore, main: SearchHistory | None, path: NamedPath | N
     Args:
         store: the run.
         main: its main search.
-        path: of the bred model, if it has one.
+        path: path of the bred model, if it has one.
     """
     atlas = read_run_layers(store)
     pairs = [(point, atlas.read(read_recipe(point.trial))) for point in (main.points if main else ())]

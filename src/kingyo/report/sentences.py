@@ -246,7 +246,7 @@ def origin_sentence(findings: Findings) -> str | None:
     number, family = findings.child.trial.asked.number, findings.family
     if family is None:
         strategy = findings.main.strategy
-        batch, given = findings.child.trial.batch + 1, findings.main.given
+        batch, given = findings.child.trial.batch + 1, findings.main.n_predefined_paths
         if number < given:
             paths = counted(min(given, len(findings.main.points)), "path")
             return f"Trial {number} was given: the search began with {paths}, and found none better."

@@ -28,7 +28,7 @@ def importance(
 
     Args:
         genomes: one per trial.
-        scores: of the same trials.
+        scores: scores of the same trials.
         bounds: range of each gene.
         seed: for the bootstrap.
 

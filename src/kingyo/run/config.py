@@ -37,13 +37,13 @@ SPACE_OBJECTIVES: Mapping[Space, tuple[str, ...]] = {
 }
 """Space -> the objectives that all its recipes have."""
 WEIGHT_SEARCH = "parameters"
-"""Name of the search of weights in a run with ``space: hybrid``."""
+"""Name of the weight search in a run with ``space: hybrid``."""
 WEIGHT_SEARCH_LABEL = "weights alone"
 """The same in output."""
 HYBRID_MERGE_KEYS = ("method", "choose_sources", "groups", "parameters")
 """Keys of ``merge``, besides ``dtype``, with ``space: hybrid``."""
 FRANKENMERGE = "frankenmerge"
-"""Name of the untuned path that searches of paths are compared with."""
+"""Name of the untuned path that path searches are compared with."""
 TRAINED = "trained"
 """Name of the control that trains a LoRA."""
 RESERVED_NAMES = ("bred", "uniform", "random", "grid", TRAINED)

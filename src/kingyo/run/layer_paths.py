@@ -30,7 +30,7 @@ def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
     """Return the space of the searched paths.
 
     Args:
-        setup: of the run.
+        setup: setup of the run.
         merge: a merge that is one more source, and the default frame; with ``space: hybrid``.
     """
     paths, sources, dtype = _paths(setup), _path_sources(setup, merge), setup.config.merge.dtype

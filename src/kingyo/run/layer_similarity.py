@@ -35,7 +35,7 @@ class SimilaritySettings:
         folder: start of relative paths.
         options: for loading.
         most: maximum number of items; None for all.
-        kind: of the models; from their configs if None.
+        kind: kind of the models; from their configs if None.
     """
 
     frame: str

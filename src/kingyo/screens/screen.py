@@ -89,7 +89,7 @@ class Screen:
     """Plans what to score next from the scores so far.
 
     Args:
-        settings: of the screen.
+        settings: settings of the screen.
         seed: for the order of the items.
         strata: groups of columns, such as the items of each task. Each gets its share of the items, and of
             every block. Empty for a single group.
@@ -110,7 +110,7 @@ class Screen:
         Args:
             responses: all scores before this generation, of earlier trials and baselines.
             batch: keys of the generation's trials.
-            number: of the generation.
+            number: number of the generation.
         """
         order = self._order(responses, number)
         return Rounds(settings=self._settings, order=tuple(order), batch=tuple(batch))

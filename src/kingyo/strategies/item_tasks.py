@@ -112,10 +112,10 @@ def _scale(values: Vector) -> _Scale:
     """Derive the levels from the observed scores."""
     distinct = np.unique(values)
     if len(distinct) < 2:
-        only = float(distinct[0]) if len(distinct) else 0.0
-        if only < 1:
-            return _Scale(cuts=[1.0], steps=[1.0 - only], floor=only)
-        return _Scale(cuts=[only], steps=[only])
+        value = float(distinct[0]) if len(distinct) else 0.0
+        if value < 1:
+            return _Scale(cuts=[1.0], steps=[1.0 - value], floor=value)
+        return _Scale(cuts=[value], steps=[value])
     cuts: list[float] = distinct[1:].tolist()
     if len(cuts) > MAX_LEVELS:
         shares = np.arange(MAX_LEVELS) / MAX_LEVELS

@@ -51,7 +51,7 @@ class JobGroup:
     Attributes:
         names: all names in order.
         label: the names as one, such as ``model.layers.{0–23}.mlp.up_proj.weight``.
-        shape, dtype: of each tensor.
+        shape, dtype: those of each tensor.
         how: what is done with them, such as ``weight 0.5``; a list has one value for each source.
         values: ranges by parameter, one for each source or one for all of them.
         is_merged: whether they are merged and not copied.
