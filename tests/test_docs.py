@@ -326,7 +326,7 @@ def test_the_reference_has_every_key_of_a_screen_with_its_default() -> None:
     rows = table_below("### search.screen\n", "| key | meaning | default |\n")
     wanted = {field.name: field.default for field in dataclasses.fields(ScreenSettings)}
     shown = {key.strip("`"): default.strip("`") for key, _, default in rows}
-    open_ones = {"items": "all of fit", "choose": "informative; beside racing random"}
+    open_ones = {"items": "all of fit", "choose": "informative; random with racing"}
     assert shown == {name: open_ones.get(name, str(value)) for name, value in wanted.items()}
     assert [name for name, value in wanted.items() if value is None] == list(open_ones)
 

@@ -219,7 +219,7 @@ def _suggest_path(name: str, path: Path) -> str:
     here = Path(name)
     try:
         if not here.is_absolute() and path != here.absolute() and here.is_dir():
-            return f"Write {here.absolute()}: relative paths begin at the recipe."
+            return f"Write {here.absolute()}: paths are relative to the recipe."
         siblings = [
             each.name for each in path.parent.iterdir() if any((each / file).is_file() for file in _CONFIGS)
         ]

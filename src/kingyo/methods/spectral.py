@@ -58,7 +58,7 @@ class Spectral:
     min_sources = 1
     max_sources = None
     stochastic = False
-    reproduces = "with as many threads"
+    reproduces = "with the same number of threads"
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /

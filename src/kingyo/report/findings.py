@@ -54,7 +54,7 @@ class Rival:
 
     Attributes:
         name: name of the model.
-        objectives: objectives in the order of the run's; None for a number that is read off recipes of the search.
+        objectives: objectives in the order of the run's; None for a number computed from recipes.
     """
 
     name: str

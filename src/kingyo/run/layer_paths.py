@@ -111,7 +111,7 @@ def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
             f"dataflow.known: {file}",
             expected=f"a path through the sources: {', '.join(names.values())}",
             received=f"one through {model}",
-            remedy="Add that model to the sources (relative paths start at the recipe), or delete the path.",
+            remedy="Add that model to the sources (paths are relative to the recipe), or delete the path.",
         )
     return name
 

@@ -38,13 +38,13 @@ class ScreenSettings:
     choose: Literal["informative", "random"] | None = field(
         default=None,
         metadata={
-            "doc": "which items, when not all: likelier those that tell more about the best so far, or any; "
-            "default informative, beside racing random"
+            "doc": "which items, if not all: more likely those that are informative about the best so far, "
+            "or any; default informative; random with racing"
         },
     )
     rule: Literal["none", "racing"] = field(
         default="none",
-        metadata={"doc": "who goes on to more items: all, or those not yet beaten"},
+        metadata={"doc": "which candidates get more items: all, or those not yet beaten"},
     )
     block: int = field(default=10, metadata={"doc": "racing: items between two looks"})
     alpha: float = field(
