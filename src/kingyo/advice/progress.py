@@ -117,7 +117,9 @@ def _go_on(store: RunStore, progress: _Progress) -> str:
     more = " ".join(
         f"--{key.replace('_', '-')} +{amount}" for key, amount in _more(store, progress.n).items()
     )
-    return f"Go on: `kingyo resume {folder_of(store)} {more}`. Or begin a new run {', or '.join(ways)}."
+    return (
+        f"Continue with `kingyo resume {folder_of(store)} {more}`. Or begin a new run {', or '.join(ways)}."
+    )
 
 
 def _more(store: RunStore, n: int) -> dict[str, int]:

@@ -193,5 +193,5 @@ def _baseline_failed(name: str, reason: str) -> KingyoError:
         f"baseline '{name}'",
         expected="a model that can be scored",
         received=reason,
-        remedy="Fix the cause, then go on with `kingyo resume`.",
+        remedy="Fix the cause, then continue with `kingyo resume`.",
     )

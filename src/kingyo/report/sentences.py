@@ -116,7 +116,7 @@ def _untested(findings: Findings) -> Iterator[str]:
         flattered = "These scores guided the search, so they flatter it."
         yield flattered if by is None else f"{by} guided the search, and not these scores."
     state = {"running": "The run is under way.", "finished": "The run is marked as finished."}
-    stopped = f"The run was stopped: go on with kingyo resume {shlex.quote(str(findings.summary.folder))}"
+    stopped = f"The run was stopped: continue with kingyo resume {shlex.quote(str(findings.summary.folder))}"
     yield state.get(findings.summary.status, stopped)
 
 

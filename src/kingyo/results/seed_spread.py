@@ -111,7 +111,7 @@ def read_seed_summary(folder: Path) -> SeedSummary:
             str(folder),
             expected="a folder with at least one finished run",
             received=f"{counted(len(seed_folders(folder)), 'run')}, none finished",
-            remedy="Go on with the same `kingyo evolve --seeds N` command.",
+            remedy="Continue with the same `kingyo evolve --seeds N` command.",
         )
     return _summary(folder, runs, lost, copied)
 

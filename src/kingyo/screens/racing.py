@@ -30,7 +30,7 @@ Matrix = NDArray[np.float64]
 
 
 def survivors(responses: Matrix, alive: Sequence[int], keep: int, level: float) -> list[int]:
-    """Return the candidates that go on to more items.
+    """Return the candidates that get more items.
 
     Args:
         responses: candidates of the generation × items scored so far, without gaps in the rows ``alive``.
