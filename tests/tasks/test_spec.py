@@ -62,7 +62,7 @@ def test_graders_in_every_shape(grader: object, graders: object) -> None:
         ({"grader_timeout": float("inf")}, r"task: grader_timeout: expected a number less than or equal"),
         ({"grader_timeout": float("nan")}, r"task: grader_timeout: expected"),
         ({"stop": "x"}, r"task: stop: expected"),
-        ({"stop": [""]}, r"task: stop[0]: expected"),
+        ({"stop": [""]}, r"task: stop\[0\]: expected"),
     ],
 )
 def test_what_is_wrong_is_said(changes: dict[str, object], message: str) -> None:
