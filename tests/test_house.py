@@ -16,7 +16,7 @@ import kingyo
 PACKAGE = Path(kingyo.__file__).parent
 TESTS = Path(__file__).parent
 
-# A package may import packages of a lower floor. Building blocks (floor 6) never import one another; within the
+# A package may import packages of a lower floor. Building blocks (floor 6) never import one another; within
 # core, integration and workflows the order below holds.
 FLOORS = {
     "errors": 0,
