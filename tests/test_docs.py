@@ -328,7 +328,7 @@ def test_the_reference_lists_every_screen_key_with_its_default() -> None:
     rows = table_below("### search.screen\n", "| key | meaning | default |\n")
     expected = {field.name: field.default for field in dataclasses.fields(ScreenSettings)}
     shown = {key.strip("`"): default.strip("`") for key, _, default in rows}
-    open_ones = {"items": "all of fit", "choose": "informative; beside racing random"}
+    open_ones = {"items": "all of fit", "choose": "informative; random with racing"}
     assert shown == {name: open_ones.get(name, str(value)) for name, value in expected.items()}
     assert [name for name, value in expected.items() if value is None] == list(open_ones)
 
@@ -348,7 +348,7 @@ def test_the_reference_describes_every_preset() -> None:
         of_paths = "paths" if chosen.space == "dataflow" else "any"
         assert method.startswith(of_paths if chosen.merge is None else f"`{chosen.merge.method}`")
         assert all(f"{key} `{value}`" in method for key, value in chosen.paths.items() if value is str(value))
-        assert chosen.then is None or method.endswith(f"then paths by `{chosen.then}`")
+        assert chosen.path_preset is None or method.endswith(f"then paths by `{chosen.path_preset}`")
 
 
 def test_the_reference_lists_the_default_preset_of_each_space() -> None:

@@ -16,8 +16,8 @@ import kingyo
 PACKAGE = Path(kingyo.__file__).parent
 TESTS = Path(__file__).parent
 
-# A room may import rooms of a lower floor. Crafts (floor 6) never import one another; within the words,
-# the joints and the journeys the order below holds.
+# A package may import packages of a lower floor. Building blocks (floor 6) never import one another; within
+# core, integration and workflows the order below holds.
 FLOORS = {
     "errors": 0,
     "io": 1,

@@ -1,6 +1,7 @@
 """kingyo breeds new foundation models out of existing ones.
 
-``kingyo.merge`` merges models by a recipe, ``kingyo.evolve`` searches for the best recipe; see docs/api.md.
+``kingyo.merge`` merges models according to a recipe, ``kingyo.evolve`` searches for the best recipe; see
+docs/api.md.
 Names are imported on first use, so importing this module is fast.
 """
 

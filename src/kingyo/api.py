@@ -1,4 +1,4 @@
-"""The public Python API. Each function does the same as the command of its name."""
+"""The public Python API. Each function does the same as the command of the same name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar, Unpack
 
 from pydantic import ConfigDict, InstanceOf, ValidationError, validate_call, with_config
-from typing_extensions import TypedDict  # pydantic reads that of typing from Python 3.12 on
+from typing_extensions import TypedDict  # pydantic supports typing.TypedDict only from Python 3.12
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints import open_checkpoint as open_model
@@ -83,10 +83,12 @@ def _wrong_type(function: str, parameters: Sequence[str], error: ValidationError
         options = MergeKeywords.__annotations__ if function == merge.__name__ else ()
         return unknown(f"kingyo.{function}", str(place), [*parameters, *options])
     is_missing = first["type"].startswith("missing")
-    same = [each for each in others if each["loc"][:1] == (place,)]  # one for each accepted type
+    alternatives = [each for each in others if each["loc"][:1] == (place,)]  # one for each accepted type
     return KingyoError(
         parameters[place] if isinstance(place, int) else place,
-        expected="a value" if is_missing else " or ".join(dict.fromkeys(map(expected_words, (first, *same)))),
+        expected="a value"
+        if is_missing
+        else " or ".join(dict.fromkeys(map(expected_words, (first, *alternatives)))),
         received="nothing" if is_missing else repr(first["input"])[:80],
         remedy=f"See help(kingyo.{function}).",
     )
@@ -102,16 +104,16 @@ def merge(
     progress: bool = True,
     **options: Unpack[MergeKeywords],
 ) -> Path:
-    """Merge models by a recipe into a folder that transformers or diffusers loads.
+    """Merge models according to a recipe into a folder that transformers or diffusers loads.
 
-    After an interrupt, the same call continues. Problems that do not prevent the merge are issued as
+    After an interrupt, call it again to resume. Problems that do not prevent the merge are issued as
     ``UserWarning``.
 
     Args:
         recipe: a file with one or several recipes in mergekit's format, the content of such a file as a
             mapping, or a ``Recipe``.
         out: the folder to create. Several recipes create one subfolder each.
-        folder: the folder that relative paths of the recipe start from. Default: the folder of the file, or
+        folder: base folder for relative paths in the recipe. Default: the folder of the file, or
             the current folder.
         max_shard_size: maximum size of a weight file, such as "5GB" or a number of bytes.
         progress: whether to show a progress bar on standard error.
@@ -193,12 +195,12 @@ def evolve(
 ) -> Run:
     """Search for the best merge, pick the winner on fit and validation, and test it once.
 
-    Scores are stored as they are made. After an interrupt, ``resume`` continues.
+    Scores are stored as they are computed. After an interrupt, ``resume`` continues.
 
     Args:
         config: a run.yaml, or its content.
         run: the run folder to create. Default: ``runs/NAME``.
-        folder: the folder that relative paths start from. Default: the folder of the file, or the current
+        folder: base folder for relative paths. Default: the folder of the file, or the current
             folder.
         seed: seed of the search; overrides the config.
         progress: whether to show progress on standard error.

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_MOST_KNOWN = 60
+_MAX_LISTED = 60
 
 
 class KingyoError(ValueError):
@@ -155,7 +155,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     near = nearest(name, names)
     if near is not None:
         return f"Did you mean '{near}'?"
-    return f"Known: {listed(names, _MOST_KNOWN)}." if names else "There are none here."
+    return f"Known: {listed(names, _MAX_LISTED)}." if names else "There are none here."
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -438,7 +438,7 @@ class SetMeasure(Protocol):
         """Return the measure of a set of answers; NaN if it is not defined.
 
         Args:
-            features: of the answers; a bootstrap sample repeats some.
+            features: features of the answers; a bootstrap sample repeats some.
         """
         ...
 

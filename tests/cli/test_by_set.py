@@ -210,7 +210,7 @@ def test_the_dry_run_reports_it(world: World) -> None:
         ),
         (
             {"search": {"strategy": "item-gp"}},
-            "search.strategy: .*item-gp, which learns from .* single items",
+            "search.strategy: .*item-gp, which learns from .* individual items",
         ),
         ({"search": {"strategy": "m2n2"}}, "search.strategy: .*m2n2, which learns"),
         ({"search": {"strategy": "coarse-to-fine"}}, "search.strategy: .*coarse-to-fine, which learns"),

@@ -249,10 +249,10 @@ def test_both_searches_spend_exactly_the_budget(world: World, candidates: int, s
         ({"hybrid": {"share": 1}}, "share"),
         ({"hybrid": {"joint": True, "share": 0.3}}, "no share beside joint: true"),
         ({"budget": {"candidates": 1}}, "at least 2 beside space: hybrid"),
-        ({"budget": {"item_evaluations": 20}}, "received 10, the 0.5 of 20 that the search of weights gets"),
+        ({"budget": {"item_evaluations": 20}}, "received 10, the 0.5 of 20 that the weight search gets"),
         (
             {"budget": {"item_evaluations": 40}, "hybrid": {"share": 0.8}},
-            "received 8, the 0.2 of 40 that the search of paths gets",
+            "received 8, the 0.2 of 40 that the path search gets",
         ),
         ({"objectives": ["even", "few_hops"]}, "tasks as objectives beside space: hybrid, not few_hops"),
         ({"hybrid": {"shares": 0.5}}, "Did you mean 'share'"),
@@ -292,9 +292,9 @@ def test_show_speaks_of_the_weights_while_these_are_searched(world: World) -> No
 def test_a_budget_that_covers_only_given_paths_is_noted(world: World) -> None:
     changed = {**HYBRID, "budget": {"candidates": 8}}
     output = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
-    assert "the search of paths has 4 of the budget's candidates, and begins with 6 given paths" in output
+    assert "the path search has 4 of the budget's candidates, and begins with 6 given paths" in output
     done = world.run("evolve", world.config(**{**changed, "controls": {"random": False, "grid": False}}))
-    assert "Note: the search of paths has 4 of the budget's candidates" in done.stderr
+    assert "Note: the path search has 4 of the budget's candidates" in done.stderr
     assert world.run("report", "runs/small").returncode == 0
     report = (world.folder / "runs" / "small" / "report.html").read_text()
     assert "was given: the search began with 4 paths, and found none better." in report

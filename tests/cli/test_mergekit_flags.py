@@ -110,7 +110,7 @@ def test_a_path_relative_to_the_working_directory(command: Command) -> None:
     command.recipe("recipes/one.yaml")
     error = refused(command, Path("recipes") / "one.yaml", "out", says="received 3 mistakes")
     for name in ("a", "b", "base"):
-        assert f"Write {command.folder / name}: relative paths begin at the recipe." in error
+        assert f"Write {command.folder / name}: paths are relative to the recipe." in error
 
 
 def test_all_unknown_keys_at_once(command: Command) -> None:

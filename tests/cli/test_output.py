@@ -16,7 +16,7 @@ from rich.text import Text
 from kingyo import cli
 from kingyo.cli import app
 from kingyo.cli.answers import ItemAnswer, print_answers
-from kingyo.cli.as_json import json_alone, json_text, print_json
+from kingyo.cli.as_json import json_text, only_json, print_json
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.merge import errors_beside
 from kingyo.cli.terminal import echo, visible
@@ -118,13 +118,13 @@ class TestJson:
         }
 
     def test_the_last_document_is_the_only_one(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with json_alone():
+        with only_json():
             print_json({"scores": 1})
             print_json({"error": "the picture could not be written"})
         assert json.loads(capsys.readouterr().out) == {"error": "the picture could not be written"}
 
     def test_output_of_subprocesses_goes_to_standard_error(self, capfd: pytest.CaptureFixture[str]) -> None:
-        with json_alone():
+        with only_json():
             print("print")  # noqa: T201
             os.write(1, b"os.write\n")
             subprocess.run(["echo", "subprocess"], check=True)

@@ -39,7 +39,7 @@ def test_a_method_with_varying_bits_declares_it() -> None:
     declared = {name: describe(name)["reproduces"] for name in METHODS.names()}
     by_library = {name for name, where in declared.items() if where == "on one machine"}
     assert by_library == {"slerp", "nuslerp", "karcher", "arcee_fusion"}
-    by_threads = {name for name, where in declared.items() if where == "with as many threads"}
+    by_threads = {name for name, where in declared.items() if where == "with the same number of threads"}
     assert by_threads == {"tsv", "iso_c", "iso_cts", "singular_bands"}
     assert page().count("guaranteed only on the same machine") == len(by_library | by_threads)
 

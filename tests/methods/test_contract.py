@@ -12,10 +12,14 @@ from kingyo.testing.methods import MergeMethodContract
 
 ABSOLUTE = {"nearswap", "ram", "ramplus_tl", "arcee_fusion"}
 """Methods with a threshold or an exponential, whose results do not scale with the weights."""
-SPECTRAL = {name for name in METHODS.names() if reproduces(METHODS.get(name)) == "with as many threads"}
+SPECTRAL = {
+    name for name in METHODS.names() if reproduces(METHODS.get(name)) == "with the same number of threads"
+}
 """Methods with matrix decompositions, whose bits may depend on the number of threads."""
 
-ANY_THREADS = [name for name in METHODS.names() if reproduces(METHODS.get(name)) != "with as many threads"]
+ANY_THREADS = [
+    name for name in METHODS.names() if reproduces(METHODS.get(name)) != "with the same number of threads"
+]
 
 
 def contract(name: str) -> type[MergeMethodContract]:

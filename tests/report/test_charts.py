@@ -15,7 +15,7 @@ pytest.importorskip("vl_convert", reason="charts are compiled by vl-convert")
 import vl_convert
 
 from kingyo.charts import Chart
-from kingyo.charts.colours import DARK, LIGHT, painted
+from kingyo.charts.colours import DARK, LIGHT, resolve_variables
 from kingyo.charts.draw import full_spec
 from kingyo.evolution import MAIN
 from kingyo.recipe import Hop, Recipe
@@ -56,7 +56,7 @@ def test_colours_are_variables_of_both_themes(runs: dict[str, Path]) -> None:
     assert LIGHT.keys() == DARK.keys()
     text = json.dumps([chart.spec for chart in charts(findings_of(runs["better"])).values()])
     assert "var(--accent)" in text and "#" not in text
-    assert "var(" not in painted(text)
+    assert "var(" not in resolve_variables(text)
 
 
 def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:

@@ -149,7 +149,7 @@ def test_a_different_version_is_refused_with_both_remedies(stopped: RunStore, na
         provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
     assert error.value.argument == name
     assert f"{name} 0.0.old" in error.value.expected and error.value.received == f"{name} {now}"
-    assert "--accept-changes` to go on with mixed scores" in error.value.remedy
+    assert "--accept-changes` to continue with mixed scores" in error.value.remedy
     assert (
         "--rescore` to score everything again (old scores are kept in run-before-1.db)" in error.value.remedy
     )

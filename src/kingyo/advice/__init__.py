@@ -24,7 +24,7 @@ def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
 
     Args:
         store: the run.
-        summary: of the same run.
+        summary: summary of the same run.
     """
     equal = list(uninformative_scores(store))
     advice = [*lost_writes(store), *equal, *winners_at_bounds(store, summary)]

@@ -62,7 +62,7 @@ def seeds_command(store: RunStore) -> str:
 
 
 def current_search(store: RunStore) -> str | None:
-    """Return the main search, or before it begins the search of weights alone; None before any trial."""
+    """Return the main search, or before it begins the weight search; None before any trial."""
     searches = store.searches()
     return next((name for name in (MAIN, WEIGHT_SEARCH) if name in searches and store.trials(name)), None)
 

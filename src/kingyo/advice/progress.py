@@ -96,7 +96,7 @@ def _on_fit(store: RunStore, summary: RunSummary, trial: StoredTrial) -> tuple[f
     """Return a fit score, estimated if only some items were scored, as a number and as text."""
     estimated = estimate(store, trial)
     if estimated is not None:
-        return estimated.score.score, f"{percent(estimated.score.score)} ({estimated.beside})"
+        return estimated.score.score, f"{percent(estimated.score.score)} ({estimated.note})"
     fit = read_model_result(store, "", trial).counts_on("fit")
     assert fit is not None, "it was scored"
     return fit.score, summary.in_words(fit.score)
@@ -117,7 +117,9 @@ def _go_on(store: RunStore, progress: _Progress) -> str:
     more = " ".join(
         f"--{key.replace('_', '-')} +{amount}" for key, amount in _more(store, progress.n).items()
     )
-    return f"Go on: `kingyo resume {folder_of(store)} {more}`. Or begin a new run {', or '.join(ways)}."
+    return (
+        f"Continue with `kingyo resume {folder_of(store)} {more}`. Or begin a new run {', or '.join(ways)}."
+    )
 
 
 def _more(store: RunStore, n: int) -> dict[str, int]:

@@ -11,7 +11,7 @@ from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 
 NOTABLE = 0.05  # share of the answers
-MOST = 0.5  # share of the answers for a warning
+WARNING_SHARE = 0.5  # share of the answers for a warning
 
 
 def truncated_answers(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
@@ -32,7 +32,7 @@ def truncated_answers(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
         whose = "the winner" if summary.winner is not None else "the best model so far"
         yield Advice(
             kind="cut",
-            level="warning" if len(cut) >= MOST * len(own) and wrong else "note",
+            level="warning" if len(cut) >= WARNING_SHARE * len(own) and wrong else "note",
             what=f"{len(cut):,} of {counted(len(own), 'answer')} of {whose}{of} were cut at "
             f"max_new_tokens = {limit} (fit and validation); {wrong:,} of them are not fully right.",
             remedy="Raise max_new_tokens if right answers need more; if they run on, end them with stop.",

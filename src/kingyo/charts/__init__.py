@@ -32,10 +32,10 @@ class Chart:
         name: unique on a page; the picture is ``name.png``.
         description: the content in words, for readers who cannot see it.
         spec: Vega-Lite, without size and colours of the theme.
-        height: in pixels.
-        min_width: in pixels; on a narrower screen the chart scrolls within its box.
+        height: height in pixels.
+        min_width: minimum width in pixels; on a narrower screen the chart scrolls within its box.
         right: room for numbers behind marks that reach the right end, in pixels.
-        width: of the picture, in pixels.
+        width: width of the picture, in pixels.
     """
 
     name: str

@@ -44,9 +44,9 @@ DARK: Mapping[str, str] = {
     "brown": "#c79a78",
 }
 SERIES = tuple(f"var(--{name})" for name in ("accent", "blue", "ochre", "green", "violet", "grey"))
-"""Colours of series that stand side by side."""
+"""Colours of series shown side by side."""
 SOURCES = tuple(f"var(--{name})" for name in ("green", "ochre", "violet", "pink", "brown", "grey"))
-"""Colours of models: other than the red and the blue of numbers above and below zero."""
+"""Colours of models; they avoid the red and blue used for positive and negative numbers."""
 
 _VARIABLE = re.compile(r"var\(--([a-z-]+)\)")
 
@@ -56,6 +56,6 @@ def variables(theme: Mapping[str, str]) -> str:
     return " ".join(f"--{name}: {colour};" for name, colour in theme.items())
 
 
-def painted(text: str) -> str:
-    """Replace variables by the colours of the light theme, for what knows no CSS."""
-    return _VARIABLE.sub(lambda found: LIGHT[found.group(1)], text)
+def resolve_variables(text: str) -> str:
+    """Replace CSS variables with the light theme's colours, for renderers without CSS."""
+    return _VARIABLE.sub(lambda match: LIGHT[match.group(1)], text)

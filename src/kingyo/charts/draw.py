@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from kingyo.charts import Chart, Datasets, Spec
-from kingyo.charts.colours import painted
+from kingyo.charts.colours import resolve_variables
 
 FONT = 'system-ui, "Hiragino Sans", "Noto Sans CJK JP", "Noto Sans", "DejaVu Sans", sans-serif'
 EXPORTS = "window.vegaEmbed = vegaEmbed;"
@@ -62,7 +62,7 @@ def png(chart: Chart, datasets: Datasets | None = None) -> bytes:
 
     spec = full_spec(chart, max(chart.width, chart.min_width)) | {"datasets": datasets or {}}
     spec["config"] = CONFIG | {"background": "#ffffff"}
-    return vl_convert.vegalite_to_png(painted(json.dumps(spec)), scale=SCALE)
+    return vl_convert.vegalite_to_png(resolve_variables(json.dumps(spec)), scale=SCALE)
 
 
 def png_of_several(charts: Sequence[Chart], columns: int, title: str) -> bytes:
@@ -77,7 +77,7 @@ def png_of_several(charts: Sequence[Chart], columns: int, title: str) -> bytes:
         "resolve": {"scale": {"color": "independent"}},
         "concat": [{"width": each.width, "height": each.height, **each.spec} for each in charts],
     }
-    return vl_convert.vegalite_to_png(painted(json.dumps(spec)), scale=SCALE)
+    return vl_convert.vegalite_to_png(resolve_variables(json.dumps(spec)), scale=SCALE)
 
 
 @cache

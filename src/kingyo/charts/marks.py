@@ -11,35 +11,35 @@ INK, MUTED, ACCENT, GREY = "var(--ink)", "var(--muted)", "var(--accent)", "var(-
 
 
 def field(name: str, kind: str = "quantitative", **more: object) -> Spec:
-    """Return an encoding by a field of the data.
+    """Return an encoding for a data field.
 
     Args:
-        name: of the field.
+        name: the field's name.
         kind: ``quantitative`` or ``nominal``.
         more: other keys, such as ``scale`` or ``axis``.
     """
     return {"field": name, "type": kind, **more}
 
 
-def layers(x: str | None, y: str | None, drawn: Sequence[Spec], **more: object) -> Spec:
+def layers(x: str | None, y: str | None, specs: Sequence[Spec], **more: object) -> Spec:
     """Return layers one above the other, with one title for each axis.
 
     Args:
         x, y: the titles; None for none.
-        drawn: the layers, the lowest first; those without rows are left out.
-        more: what all of them share, such as ``data``.
+        specs: the layers, the lowest first; those without rows are left out.
+        more: keys shared by all layers, such as ``data``.
     """
-    shown = [each for each in drawn if each.get("data") != rows([])]
-    return {**more, "layer": [_titled(each, {"x": x, "y": y}) for each in shown]}
+    nonempty = [each for each in specs if each.get("data") != rows([])]
+    return {**more, "layer": [_titled(each, {"x": x, "y": y}) for each in nonempty]}
 
 
 def _titled(one: Spec, titles: Mapping[str, str | None]) -> Spec:
     encoding = cast("dict[str, Spec]", one["encoding"])
-    named = {
+    titled = {
         name: {**each, "title": titles[name]} if name in titles and "field" in each else each
         for name, each in encoding.items()
     }
-    return {**one, "encoding": named}
+    return {**one, "encoding": titled}
 
 
 def names(name: str, order: Sequence[str], **more: object) -> Spec:
@@ -48,12 +48,12 @@ def names(name: str, order: Sequence[str], **more: object) -> Spec:
 
 
 def scale(low: float, high: float) -> Spec:
-    """Return a scale that goes from low to high and no farther."""
+    """Return a scale whose domain is exactly low to high."""
     return {"domain": [low, high], "nice": False, "zero": False}
 
 
-def as_stored(name: str) -> Spec:
-    """Return an encoding by a field that holds a colour."""
+def literal_colour(name: str) -> Spec:
+    """Return an encoding for a field that contains colours."""
     return {"field": name, "type": "nominal", "scale": None}
 
 
@@ -65,9 +65,9 @@ def legend_of(colours: Mapping[str, str], columns: int = 2) -> Spec:
     }
 
 
-def tips(*shown: tuple[str, str]) -> list[Spec]:
+def tips(*fields: tuple[str, str]) -> list[Spec]:
     """Return the tooltip: the field and the title of each line."""
-    return [{"field": name, "title": title} for name, title in shown]
+    return [{"field": name, "title": title} for name, title in fields]
 
 
 def layer(mark: str, encoding: Mapping[str, object], **look: object) -> Spec:
@@ -78,10 +78,10 @@ def layer(mark: str, encoding: Mapping[str, object], **look: object) -> Spec:
         encoding: channel -> what it shows.
         look: properties that all marks have; ``data`` and ``transform`` are those of the layer.
     """
-    own = {key: look.pop(key) for key in ("data", "transform") if key in look}
-    return {**own, "mark": {"type": mark, **look}, "encoding": dict(encoding)}
+    layer_keys = {key: look.pop(key) for key in ("data", "transform") if key in look}
+    return {**layer_keys, "mark": {"type": mark, **look}, "encoding": dict(encoding)}
 
 
 def rows(values: Rows) -> Spec:
-    """Return data that a chart brings itself."""
+    """Return inline data."""
     return {"values": list(values)}

@@ -13,7 +13,7 @@ from kingyo.checkpoints.header import TensorInfo
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PICKLE = "adapter_model.bin"
-LOOSE = "pytorch_lora_weights.safetensors"
+DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
 """diffusers' file name of a LoRA without a config."""
 
 
@@ -49,13 +49,13 @@ class Adapter:
     """An opened adapter.
 
     Attributes:
-        reference: what the user wrote to name it.
+        reference: its name, as written by the user.
         path: its folder, or its file if it has no config.
         config: its settings.
         tensors: its tensors for the model, under peft's names.
         files: the files that it was read from.
         others: other components of the pipeline that it holds LoRAs for.
-        seen: stamps of its files from when it was opened.
+        seen: stamps of its files at the time of opening.
     """
 
     reference: str

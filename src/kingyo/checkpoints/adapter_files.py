@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kingyo.checkpoints.adapter import CONFIG, LOOSE, PICKLE, WEIGHTS, Adapter
+from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS, Adapter
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.file_stamps import file_stamps
 from kingyo.checkpoints.folder_files import read_json
@@ -61,8 +61,8 @@ def _loose_file(path: Path) -> Path | None:
     """Return the file of a LoRA without a config; None for any other folder."""
     if path.is_file() or (path / CONFIG).is_file():
         return path if path.is_file() else None
-    if (path / LOOSE).is_file():
-        return path / LOOSE
+    if (path / DIFFUSERS_WEIGHTS).is_file():
+        return path / DIFFUSERS_WEIGHTS
     files = [file for file in path.glob("*.safetensors") if file.name != WEIGHTS]
     return files[0] if len(files) == 1 and not (path / "config.json").is_file() else None
 

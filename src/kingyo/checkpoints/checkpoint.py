@@ -60,7 +60,7 @@ class Checkpoint(ModelTensors):
     """
 
     has_same_bits: ClassVar[bool] = True
-    """True if ``read`` returns the same bits on every machine."""
+    """True if ``read`` returns bit-identical values on every machine."""
 
     path: Path
     copies: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)

@@ -55,7 +55,7 @@ COMPONENT = (
 PICKLED = tuple(f"{name}{end}" for name in PICKLES.values() for end in (".bin", "-*.bin"))
 """Weight files that are pickles."""
 
-_LONGEST = 100_000_000  # bytes of a config or an index
+_MAX_JSON_BYTES = 100_000_000  # bytes of a config or an index
 
 _WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Processor")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -77,13 +77,13 @@ def read_json(file: Path, what: str) -> dict[str, object]:
 
     try:
         length = file.stat().st_size
-        parsed: object = json.loads(file.read_text(encoding="utf-8")) if length <= _LONGEST else None
+        parsed: object = json.loads(file.read_text(encoding="utf-8")) if length <= _MAX_JSON_BYTES else None
     except OSError as error:
         remedy = f"Name a folder with {file.name} that you may read."
         raise unfit(error.strerror or str(error), remedy) from error
     except (ValueError, RecursionError) as error:
         raise unfit(f"invalid JSON ({error})", "Correct the file, or fetch the model again.") from error
-    if length > _LONGEST:
+    if length > _MAX_JSON_BYTES:
         raise unfit(f"{length:,} bytes", "Fetch the model again: the file is too long.")
     if not isinstance(parsed, dict):
         raise unfit(type(parsed).__name__, "Write it as one JSON object, or fetch the model again.")

@@ -35,9 +35,9 @@ DTYPES: Mapping[str, tuple[str, int]] = {
 
 WIDTHS: Mapping[str, int] = dict(DTYPES.values())
 """torch dtype -> bytes per element."""
-_LONGEST = 100_000_000  # bytes of a header, the limit of the format
-_LARGEST = 1 << 63
-_MOST_AXES = 64  # the limit of torch
+_MAX_HEADER_BYTES = 100_000_000  # bytes of a header, the limit of the format
+_MAX_NUMBER = 1 << 63
+_MAX_AXES = 64  # the limit of torch
 _FIELDS = ("dtype", "shape", "data_offsets")
 _CODES = ("F4", "F6_E2M3", "F6_E3M2", "F8_E8M0")
 """Dtypes of the format that only quantised models use."""
@@ -113,7 +113,7 @@ def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[st
             if begin == _POINTER[:8]:
                 check_no_pointer(file)
             length = int.from_bytes(begin, "little")
-            if not 0 < length <= min(size - 8, _LONGEST):
+            if not 0 < length <= min(size - 8, _MAX_HEADER_BYTES):
                 raise _broken(file, "a header within the file", f"{length:,} bytes of it in {size:,}")
             raw = stream.read(1)
             if raw != b"{":  # checked before reading up to 100 MB
@@ -188,14 +188,14 @@ def _span(file: Path, name: str, entry: object) -> tuple[int, int]:
     if shape is None or offsets is None or len(offsets) != 2 or len(fields) != len(_FIELDS):
         raise _broken(file, f"shape and data_offsets of {quoted}", f"{fields!r:.200}")
     wanted = math.prod(shape) * DTYPES[dtype][1]
-    if offsets[1] - offsets[0] != wanted or math.prod(filter(None, shape)) >= _LARGEST:
+    if offsets[1] - offsets[0] != wanted or math.prod(filter(None, shape)) >= _MAX_NUMBER:
         raise _broken(file, f"{wanted:,} bytes for {quoted} {list(shape)}", f"{offsets[1] - offsets[0]:,}")
     return offsets[0], offsets[1]
 
 
 def _sizes(value: object) -> tuple[int, ...] | None:
     numbers = cast("list[object]", value if isinstance(value, list) else [None])
-    if len(numbers) > _MOST_AXES or not all(type(each) is int and 0 <= each < _LARGEST for each in numbers):
+    if len(numbers) > _MAX_AXES or not all(type(each) is int and 0 <= each < _MAX_NUMBER for each in numbers):
         return None
     return tuple(cast("list[int]", numbers))
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kingyo.checkpoints.adapter import CONFIG, LOOSE, PICKLE, WEIGHTS
+from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS
 from kingyo.checkpoints.adapter_files import read_adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from kingyo.checkpoints.folder_files import (
@@ -31,7 +31,7 @@ from kingyo.errors import KingyoError, suggest
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 _ABOUT = ("README.md", "LICENSE*", "NOTICE*")
 _MODEL = ("*.safetensors", *_BESIDE, *_ABOUT)
-_ADAPTER = (CONFIG, WEIGHTS, LOOSE, *_ABOUT)
+_ADAPTER = (CONFIG, WEIGHTS, DIFFUSERS_WEIGHTS, *_ABOUT)
 _CONFIGS = ("config.json", PIPELINE, "adapter_config.json")
 """Every folder of a model has one of these."""
 _DUPLICATES = "consolidated*"  # the same weights in Mistral's own layout
@@ -202,7 +202,7 @@ def _patterns(request: _Request, component: str | None) -> tuple[Sequence[str], 
 def _has_weights(request: _Request, path: Path) -> bool:
     """Return whether a downloaded model or adapter has weights in safetensors."""
     if request.is_adapter:
-        return path.is_file() or any((path / name).is_file() for name in (WEIGHTS, LOOSE))
+        return path.is_file() or any((path / name).is_file() for name in (WEIGHTS, DIFFUSERS_WEIGHTS))
     return has_weights(path)
 
 
@@ -219,7 +219,7 @@ def _suggest_path(name: str, path: Path) -> str:
     here = Path(name)
     try:
         if not here.is_absolute() and path != here.absolute() and here.is_dir():
-            return f"Write {here.absolute()}: relative paths begin at the recipe."
+            return f"Write {here.absolute()}: paths are relative to the recipe."
         siblings = [
             each.name for each in path.parent.iterdir() if any((each / file).is_file() for file in _CONFIGS)
         ]

@@ -1,4 +1,4 @@
-"""Find all files of the diffusers pipeline around a component, so that the result can be loaded as one."""
+"""Find all files of the diffusers pipeline around a component, so that the result loads as a pipeline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def whole_pipeline(
         fetch, allow_pickle: see ``open_checkpoint``.
 
     Raises:
-        KingyoError: the model is not a component, or the pipeline lacks folders or weights of its index.
+        KingyoError: the model is not a component, or the pipeline lacks folders or weights that its index
+            lists.
     """
     stored = _stored(checkpoint)
     if stored.pipeline is None:
@@ -55,12 +56,12 @@ def whole_pipeline(
         )
     for name, is_model in others.items():
         if is_model and has_weights(root / name):
-            read_weights(root / name)  # whether all shards are there
+            read_weights(root / name)  # raises if a shard is missing
     return files
 
 
 def _stored(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the checkpoint on disk from which a virtual one has its folder."""
+    """Return the on-disk checkpoint whose folder a virtual checkpoint uses."""
     while checkpoint.made_of:
         parts = checkpoint.made_of
         checkpoint = next((each for each in parts if each.path == checkpoint.path), parts[0])

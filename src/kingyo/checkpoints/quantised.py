@@ -23,12 +23,12 @@ def refuse_quantised(reference: str, config: Mapping[str, object], tensors: Mapp
         KingyoError: it is quantised (bitsandbytes, GPTQ, AWQ, fp8 with scales, …).
     """
     for level in (config, *_inner(config)):
-        stated = level.get("quantization_config")
-        if stated:
+        quantization = level.get("quantization_config")
+        if quantization:
             raise KingyoError(
                 f"{reference}: config.json",
                 expected="weights that can be merged",
-                received=f"a quantised model ({_method(stated)})",
+                received=f"a quantised model ({_method(quantization)})",
                 remedy=_UNQUANTISED,
             )
     for name, info in tensors.items():
@@ -53,8 +53,8 @@ def _inner(config: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
             yield cast("Mapping[str, object]", value)
 
 
-def _method(stated: object) -> str:
-    if not isinstance(stated, dict):
-        return f"{stated!r:.80}"
-    settings = cast("Mapping[str, object]", stated)
+def _method(quantization: object) -> str:
+    if not isinstance(quantization, dict):
+        return f"{quantization!r:.80}"
+    settings = cast("Mapping[str, object]", quantization)
     return str(settings.get("quant_method") or settings.get("quant_type") or "quantization_config")[:80]

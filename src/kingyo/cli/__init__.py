@@ -30,7 +30,7 @@ from kingyo.cli import (
     resume,
     show,
 )
-from kingyo.cli.as_json import json_alone, print_json
+from kingyo.cli.as_json import only_json, print_json
 from kingyo.cli.mergekit_flags import Evolve, Merge
 from kingyo.cli.terminal import echo, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
@@ -89,7 +89,7 @@ def main() -> None:
                 stream.reconfigure(errors="backslashreplace")  # for terminals without UTF-8
     is_json = wants_json(sys.argv[1:])
     try:
-        with json_alone() if is_json else nullcontext():
+        with only_json() if is_json else nullcontext():
             code = _run(is_json)
     except BrokenPipeError:  # the reader of the output has closed it
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115

@@ -1,7 +1,8 @@
 """Print the result or the error of a command as one JSON document on standard output.
 
 With ``--json`` all other output goes to standard error, including that of graders, subprocesses and native
-libraries. Objects that a command prints have a method ``to_json``, or a function that ends in ``_record``.
+libraries. Objects that a command prints have a method ``to_json``, or a function whose name ends in
+``_record``.
 """
 
 from __future__ import annotations
@@ -16,31 +17,31 @@ from contextvars import ContextVar
 
 from kingyo.cli.terminal import echo, escaped
 
-_HELD: ContextVar[list[str] | None] = ContextVar("_HELD", default=None)
-"""Documents to print when the command ends; None outside of ``json_alone``."""
+_DOCUMENTS: ContextVar[list[str] | None] = ContextVar("_DOCUMENTS", default=None)
+"""Documents to print when the command ends; None outside of ``only_json``."""
 
 
 @contextmanager
-def json_alone() -> Generator[None]:
+def only_json() -> Generator[None]:
     """Redirect all output to standard error, and print only the last JSON document when the command ends."""
-    held: list[str] = []
-    token = _HELD.set(held)
+    documents: list[str] = []
+    token = _DOCUMENTS.set(documents)
     try:
-        with _descriptor_to_errors(), redirect_stdout(sys.stderr):
+        with _stdout_to_stderr(), redirect_stdout(sys.stderr):
             yield
     finally:
-        _HELD.reset(token)
-        if held:
-            echo(held[-1])
+        _DOCUMENTS.reset(token)
+        if documents:
+            echo(documents[-1])
 
 
 def print_json(record: object) -> None:
-    """Print data as JSON. Within ``json_alone``, only the last document is printed."""
-    text, held = json_text(record), _HELD.get()
-    if held is None:
+    """Print data as JSON. Within ``only_json``, only the last document is printed."""
+    text, documents = json_text(record), _DOCUMENTS.get()
+    if documents is None:
         echo(text)
     else:
-        held.append(text)
+        documents.append(text)
 
 
 def json_text(record: object) -> str:
@@ -55,11 +56,11 @@ def json_text(record: object) -> str:
 
 
 @contextmanager
-def _descriptor_to_errors() -> Generator[None]:
+def _stdout_to_stderr() -> Generator[None]:
     """Redirect descriptor 1 to descriptor 2; do nothing if one of them is closed."""
     stream = sys.stdout
     try:
-        kept = os.dup(1)
+        saved_fd = os.dup(1)
         stream.flush()
         os.dup2(2, 1)
     except (AttributeError, OSError):  # sys.stdout is None if it is closed
@@ -69,8 +70,8 @@ def _descriptor_to_errors() -> Generator[None]:
         yield
     finally:
         stream.flush()  # output of other code
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(saved_fd, 1)
+        os.close(saved_fd)
 
 
 def _escape(character: str) -> str:

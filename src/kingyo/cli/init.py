@@ -89,8 +89,8 @@ def init(
 ) -> None:
     """Write a commented run.yaml for your models and task file, and check that they fit together.
 
-    Settings that are not given are asked for; with --source and --task, only
-    the grader is.
+    Prompts for missing settings; with --source and --task, only for the
+    grader.
 
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
     """

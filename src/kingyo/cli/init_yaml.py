@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class SearchAnswers:
-    """Task and search settings, from flags or questions. ``prompt`` None is the default prompt."""
+    """Task and search settings, from flags or questions. ``prompt=None`` means the default prompt."""
 
     task: str
     prompt: str | None
@@ -65,8 +65,8 @@ def _task(answers: InitAnswers) -> str:
     search = answers.search
     prompt = json.dumps(search.prompt or "{prompt}", ensure_ascii=False)
     return f"""\
-# The task: items with a prompt and a correct answer. The search sees only the split fit, validation helps
-# to pick the winner, and test is read once at the end.
+# The task: items with a prompt and a correct answer. The search sees only the fit split; validation helps
+# to pick the winner; test is read once at the end.
 task:
   name: {answers.name}
   data: {_flow(answers.data)}

@@ -83,7 +83,7 @@ def merge(
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Merge models on disk by a recipe. If it is interrupted, the same command continues.
+    """Merge models on disk according to a recipe. Rerun the command to resume after an interruption.
 
     The flags of mergekit-yaml and mergekit-multi also work.
 

@@ -71,7 +71,7 @@ MERGE = MergekitFlags(
         "--gpu-rich": _ON_CPU,
         "--multi-gpu": _ON_CPU,
         "--read-to-gpu": _ON_CPU,
-        "--lazy": "after an interrupt, the same command continues",
+        "--lazy": "rerun the command to resume after an interruption",
         "--lazy-unpickle": _MAPPED,
         "--low-cpu-memory": "kingyo holds only a few tensors in memory at a time",
         "--quiet": "progress is only shown on terminals",

@@ -23,7 +23,7 @@ REAL = re.compile(r"\+([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 
 Candidates = Annotated[
     str | None,
-    typer.Option("--candidates", metavar="+N", help="Try N more candidates, also in a finished run."),
+    typer.Option("--candidates", metavar="+N", help="Try N more candidates, even if the run has finished."),
 ]
 ItemEvaluations = Annotated[
     str | None,
@@ -56,14 +56,16 @@ def resume(
     accept_changes: AcceptChanges = False,
     as_json: AsJson = False,
 ) -> None:
-    """Continue an interrupted run to the same winner, or extend the budget of a run.
+    """Resume an interrupted run, or extend the budget of a run.
 
-    With a larger budget the search continues where it ended, then its controls,
+    The winner is the same as without the interruption.
+
+    With a larger budget, the search continues where it ended, then its controls,
     and the winner is picked again. If test was read before, the results state
     that it was read twice.
 
     If kingyo, a library or your own code has changed since the scores were
-    made, resume stops. Use --rescore to score everything again, or
+    computed, resume stops. Use --rescore to score everything again, or
     --accept-changes to keep the old scores.
 
     Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
@@ -104,8 +106,8 @@ def control(
 
     `trained` trains a LoRA on the fit items for as long as the search took; it
     needs the extra `lora`. The other controls have the same trials as if they
-    had been enabled in the run.yaml. After an interrupt, the same command
-    continues.
+    had been enabled in the run.yaml. Rerun the command to resume
+    after an interruption.
 
     Example: `kingyo control runs/first random`
     """

@@ -34,7 +34,7 @@ def show(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the results of a run and advice, also while it runs. For several seeds, show the spread.
+    """Show the results of a run, with advice, even while it is running. For several seeds, show the spread.
 
     Example: `kingyo show runs/first --trial 3 --answers 5`
     """

@@ -162,7 +162,7 @@ class CheckpointComparison:
     Attributes:
         models: their references.
         base: reference of their base, if any.
-        groups: from input to output.
+        groups: groups from input to output.
         notes: remarks for the user.
     """
 

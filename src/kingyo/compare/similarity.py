@@ -96,7 +96,7 @@ def path_plausibility(
     frame's final norm. With them it predicts scores better than jumps alone (docs/diff.md).
 
     Args:
-        found: measured similarity.
+        similarity: measured similarity.
         path: layers in order, at least one.
         frame: model that provides embeddings and final norm.
         measure: ``cosine`` or ``cka``.

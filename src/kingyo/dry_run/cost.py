@@ -22,9 +22,9 @@ class CostPart:
     """The models of a search, or the baselines, scored on one split.
 
     Attributes:
-        stage: of the run.
+        stage: stage of the run.
         name: name of the search, or ``baselines``.
-        split: of the items.
+        split: split of the items.
         models: maximum number of models; None if the budget is in seconds.
         items: maximum number of items per model.
         seconds: limit from the budget, if any.

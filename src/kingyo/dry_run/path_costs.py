@@ -17,8 +17,8 @@ class PathCosts:
     """Lengths of paths in layers, and bytes of their exported weights.
 
     Attributes:
-        own, own_bytes: of the frame's own layers, where a search begins.
-        longest, longest_bytes: of the longest path of the largest layers.
+        own, own_bytes: length and size of the frame's own path, where a search begins.
+        longest, longest_bytes: length and size of the longest path, if all its layers are the largest ones.
     """
 
     own: int
@@ -37,17 +37,17 @@ def estimate_paths(run: Run) -> PathCosts:
     own = min(frame.layout.n_blocks, space.most_hops)
     return PathCosts(
         own=own,
-        own_bytes=path_sizes({space.frame: frame}, space.frame, run.config.merge.dtype).of(own),
+        own_bytes=path_sizes({space.frame: frame}, space.frame, run.config.merge.dtype).max_bytes(own),
         longest=space.most_hops,
-        longest_bytes=sizes.of(space.most_hops),
+        longest_bytes=sizes.max_bytes(space.most_hops),
     )
 
 
 def with_path_memory(memory: MemoryForecast, run: Run, longest: int) -> MemoryForecast:
-    """Return the memory of a run of paths, where all sources are live and none is copied.
+    """Return the memory estimate of a path search, where all sources are live and none is copied.
 
     Args:
-        memory: of the same run with the frame as each candidate.
+        memory: estimate for the same run with the frame as each candidate.
         run: opened; baselines that are not paths need another live model.
         longest: layers of the longest path.
     """

@@ -1,7 +1,7 @@
-"""Merge models by a recipe: check it, plan it, and write the result to a folder or into a live model.
+"""Merge models according to a recipe: check it, plan it, and write the result to a folder or a live model.
 
 ``plan`` checks everything that is known before a weight is read. ``into`` fills a live model and
-``to_folder`` writes a checkpoint. Both run the same jobs, so both give the same bits.
+``to_folder`` writes a checkpoint. Both run the same jobs, so their results are bit-identical.
 """
 
 from kingyo.engine.book import plan_book

@@ -19,7 +19,7 @@ from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.vocabulary import all_references
 from kingyo.vocabulary.tokenizer_key import BASE, UNION
 
-_MOST_MERGES = 64
+_MAX_MERGES = 64
 """Reading a tensor of a recipe merges the tensor of each recipe below it, once for each path to it."""
 
 
@@ -80,8 +80,8 @@ def plan_steps(
     for step in book.steps:
         below = [merges.get(each, 0) for each in dict.fromkeys(references_of(step.recipe))]
         merges[step.name] = 1 + sum(below)
-        if merges[step.name] > _MOST_MERGES:
-            if max(below) <= _MOST_MERGES:  # one error is enough for all recipes above it
+        if merges[step.name] > _MAX_MERGES:
+            if max(below) <= _MAX_MERGES:  # one error is enough for all recipes above it
                 refuse(_too_many(step.name))
             continue
         if not all(reference in models for reference in references_of(step.recipe, refuse)):
@@ -126,7 +126,7 @@ def references_of(recipe: Recipe, refuse: Refuse = lambda _: None) -> tuple[str,
 def _too_many(name: str | None) -> KingyoError:
     return KingyoError(
         name or "the last recipe",
-        expected=f"at most {_MOST_MERGES} merges for one tensor, including the recipes before it",
+        expected=f"at most {_MAX_MERGES} merges for one tensor, including the recipes before it",
         received="more",
         remedy="Write a recipe in the middle to a separate folder, and continue from there.",
     )

@@ -32,8 +32,8 @@ pipeline = DiffusionPipeline.from_pretrained('.')  # this folder"""
 _SAME_BITS: dict[Reproduces, str] = {
     "everywhere": "bit for bit.",
     "on one machine": "bit for bit on one machine; others may round differently.",
-    "with as many threads": "bit for bit on one machine with one number of threads; others may round "
-    "differently.",
+    "with the same number of threads": "bit for bit on one machine with one number of threads; others may "
+    "round differently.",
 }
 
 

@@ -146,7 +146,7 @@ def not_finite(job: TensorJob, read: Read) -> KingyoError:
                 f"{each.reference}: {each.tensor}",
                 expected="finite weights",
                 received="NaN or infinity",
-                remedy="Leave this model out, or fetch it again. (`kingyo merge --allow-nonfinite` goes on.)",
+                remedy="Leave this model out, or fetch it again. (Or use `kingyo merge --allow-nonfinite`.)",
             )
     return KingyoError(
         job.name,

@@ -20,7 +20,7 @@ from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
 from kingyo.kernels import Lazy, RescaledSum
 from kingyo.kernels.blocks import Span, spans
-from kingyo.kernels.loop_arguments import MOST_SOURCES
+from kingyo.kernels.loop_arguments import MAX_SOURCES
 from kingyo.kernels.raw_tensor import AnyTensor
 from kingyo.kernels.threads import Execution, execution, has_compiler, map_spans, n_threads
 from kingyo.kernels.writing import ParallelWrites, PendingWrite, write
@@ -116,7 +116,7 @@ def _no_grad() -> AbstractContextManager[object]:
 
 def is_described(job: TensorJob) -> bool:
     """Return whether a job's method describes its result, and a compiled loop can compute it."""
-    return job.method is not None and len(job.inputs) <= MOST_SOURCES and describes(job.method)
+    return job.method is not None and len(job.inputs) <= MAX_SOURCES and describes(job.method)
 
 
 def compiles(jobs: Sequence[TensorJob], how: How) -> bool:

@@ -1,4 +1,4 @@
-"""Read tensors of sources for one candidate after the other, without mapping their files again."""
+"""Read tensors of sources for candidate after candidate, without mapping their files again."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class MappedTensors:
             raise KingyoError(
                 str(device),
                 expected=f"memory for {tensor.nbytes / 1e6:.0f} MB of a source beside the live model",
-                received="a device that is full",
-                remedy="Merge on the processor (device: cpu), or free some of its memory.",
+                received="a device without enough free memory",
+                remedy="Merge on the CPU (device: cpu), or free some of the device's memory.",
             ) from error
         if self.holds(tensor) and _has_memory(device):
             self._copies[key] = copy

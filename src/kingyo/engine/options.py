@@ -12,7 +12,7 @@ from kingyo.engine.execute import How
 from kingyo.errors import KingyoError
 from kingyo.recipe import RecipeBook
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class MergeOptions:
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
-        for key, least, most in (("seed", 0, math.inf), ("threads", 1, MOST_THREADS)):
+        for key, least, most in (("seed", 0, math.inf), ("threads", 1, MAX_THREADS)):
             value = cast(object, getattr(self, key))
             if value is not None and (type(value) is not int or not least <= value <= most):
                 at_most = "" if most == math.inf else f" and at most {most}"

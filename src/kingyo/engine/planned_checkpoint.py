@@ -22,7 +22,7 @@ from kingyo.vocabulary import TOKENIZER_FILES
 class PlannedCheckpoint(Checkpoint):
     """The result of a plan, computed tensor by tensor when it is read.
 
-    Each tensor is rounded to the dtype that it would be stored in, so a merge of it has the same bits as two
+    Each tensor is rounded to the dtype that it would be stored in, so a merge of it is bit-identical to two
     merges one after the other.
 
     Attributes:

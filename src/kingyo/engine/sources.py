@@ -20,7 +20,7 @@ from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import all_references
 
-_MOST_RESULTS = 64  # a search over slices has a new binding for each candidate
+_MAX_RESULTS = 64  # a search over slices has a new binding for each candidate
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class Sources(Mapping[str, Checkpoint]):
         """
         if key not in self._results:
             self._results[key] = compute()
-            if len(self._results) > _MOST_RESULTS:
+            if len(self._results) > _MAX_RESULTS:
                 self._results.popitem(last=False)
         self._results.move_to_end(key)
         return cast("T", self._results[key])

@@ -13,7 +13,7 @@ from kingyo.errors import KingyoError, listed
 from kingyo.methods import MergeMethod, MethodValues, Parameter
 from kingyo.recipe import Conditional, Values, look_up
 
-_MOST_FILTERS = 5
+_MAX_FILTERS = 5
 
 
 def resolve(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> MethodValues:
@@ -55,7 +55,7 @@ def _value(
                 f"{parameter.name} of {where}",
                 expected=f"a value for the tensor {tensor}: {parameter.doc}",
                 received="none: the filters "
-                f"({listed([repr(each) for each in filters], _MOST_FILTERS)}) match other tensors",
+                f"({listed([repr(each) for each in filters], _MAX_FILTERS)}) match other tensors",
                 remedy="Add a last entry without filter for all other tensors: `- value: 0.5`.",
             )
     return valid(parameter, value, where)

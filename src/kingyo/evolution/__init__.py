@@ -1,7 +1,7 @@
 """The search loop of a run: baselines, searches, validation, and test.
 
 It moves trials between a strategy, an evaluator and the store. The store's log is the state: a resumed run
-replays it into a new strategy, checks that it asks for the stored genomes, and goes on.
+replays it into a new strategy, checks that it asks for the stored genomes, and continues.
 """
 
 from kingyo.evolution.front import Front, FrontPoint, read_front

@@ -67,7 +67,7 @@ def check_trials(search: Search, asked: object, most: int, first: int) -> list[T
     """Check the trials that a strategy proposes.
 
     Args:
-        search: of the strategy.
+        search: search of the strategy.
         asked: its answer.
         most: how many trials it was asked for.
         first: number of the first trial.

@@ -1,7 +1,7 @@
-"""Run a search without generations: each free worker gets a candidate, and each outcome is told at once.
+"""Run a search without generations: each free worker gets a candidate, and outcomes are reported at once.
 
 A slow candidate blocks no other worker. Which candidates are asked for depends on the order of finishing, so
-another run with the same seed may differ. The store records how asks and tells were interleaved, so a resumed
+another run with the same seed may differ. The store records the order of asks and outcomes, so a resumed
 run replays exactly.
 """
 
@@ -21,7 +21,7 @@ def run_asynchronously(log: SearchLog, evaluator: TrialEvaluator) -> None:
 class _AsynchronousLoop:
     def __init__(self, log: SearchLog, evaluator: TrialEvaluator) -> None:
         self._log, self._evaluator = log, evaluator
-        self._open: set[int] = set()  # ids of trials that were asked for and not told yet
+        self._open: set[int] = set()  # ids of trials without a reported outcome
 
     def run(self) -> None:
         for trial, items in self._replay().items():
@@ -44,15 +44,15 @@ class _AsynchronousLoop:
         trials = {trial.id: trial for trial in log.store.trials(log.search.name)}
         finished = [trials[trial] for trial in replay.outcomes]
         unfinished: dict[StoredTrial, list[str]] = {}
-        n_told = 0
+        n_reported = 0
         for trial in trials.values():
-            for earlier in finished[n_told : trial.told]:
+            for earlier in finished[n_reported : trial.told]:
                 log.driver.tell(replay.read([earlier]))
-            n_told = trial.told
+            n_reported = trial.told
             log.driver.ask_again([trial])
             if trial.id not in replay.outcomes:
                 unfinished[trial] = self._items(trial)
-        for earlier in finished[n_told:]:
+        for earlier in finished[n_reported:]:
             log.driver.tell(replay.read([earlier]))
         self._open = {trial.id for trial in unfinished}
         return unfinished
@@ -73,9 +73,9 @@ class _AsynchronousLoop:
         return [log.items[column] for column in order]
 
     def _begin(self, trial: StoredTrial, items: list[str]) -> None:
-        known = self._evaluator.begin(trial, "fit", items)
-        if known is not None:
-            self._end(known)
+        result = self._evaluator.begin(trial, "fit", items)
+        if result is not None:
+            self._end(result)
 
     def _end(self, result: TrialEvaluation) -> None:
         trial, log = result.trial, self._log

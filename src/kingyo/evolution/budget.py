@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kingyo.evolution.types import Limits
 
-MOST_IDLE = 200
+MAX_IDLE = 200
 """A search ends after this many consecutive candidates that were copies: it has converged."""
 
 
@@ -37,11 +37,11 @@ class BudgetSpent:
         """Return how many trials may be asked for next: a batch, or fewer if the limits are near.
 
         Args:
-            limits: of the search.
+            limits: limits of the search.
             batch: how many trials the strategy prefers.
             most_items: the largest number of items per trial.
         """
-        room = batch if self.idle < MOST_IDLE else 0
+        room = batch if self.idle < MAX_IDLE else 0
         if limits.candidates is not None:
             room = min(room, limits.candidates - self.trials)
         if limits.item_evaluations is not None:

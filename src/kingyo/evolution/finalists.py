@@ -17,7 +17,7 @@ def spread_out(genomes: Sequence[Genome], axes: Sequence[Axis], n: int) -> list[
 
     Args:
         genomes: best first.
-        axes: of the space, one per gene.
+        axes: axes of the space, one per gene.
         n: number of genomes to pick.
 
     Returns:

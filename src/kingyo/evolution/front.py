@@ -17,7 +17,7 @@ class FrontPoint:
 
     Attributes:
         trial: the trial.
-        objectives: in the order of the run's objectives.
+        objectives: values in the order of the run's objectives.
         value: the weighted mean of its tasks.
         is_partial: the numbers are estimates from some of the items.
         raw: if they are, the mean of each objective over the scored items, and the number of these; None for

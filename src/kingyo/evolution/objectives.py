@@ -30,8 +30,8 @@ class Objectives:
 
     Attributes:
         tasks: weight of each task, by its name in ``Item.task``, which is empty for a single task.
-        names: of the objectives, in order: tasks, or keys of ``measures``. Empty if the only objective is the
-            weighted mean of the tasks.
+        names: names of the objectives, in order: tasks, or keys of ``measures``. Empty if the only objective
+            is the weighted mean of the tasks.
         measures: objectives that are functions of the recipe.
         by_set: task -> name of the set measure that replaces its mean item score.
         set_measures: task -> that measure; empty if the objectives were read from a store, which has the

@@ -38,7 +38,7 @@ class Race:
     """The rules of one race.
 
     Attributes:
-        scorer: of the split.
+        scorer: scorer of the split.
         n: number of trials at the start, including those that fail, so that a failure drops no other trial.
         seed: for the order of the items.
         has_looks: whether trials may be dropped.
@@ -61,7 +61,7 @@ class Race:
     def stops(self) -> tuple[int, ...]:
         """Return the numbers of items after which there is a look, and the total.
 
-        There are few looks, because each trial that goes on is merged again, and few items fill no batch.
+        There are few looks, because each remaining trial is merged again, and few items fill no batch.
         """
         n, stops = len(self.order), list[int]()
         stop = n // 2

@@ -11,7 +11,7 @@ from kingyo.stats import ROUNDING
 from kingyo.store import StoredTrial
 from kingyo.types import PredictingStrategy
 
-MOST_RANKED = 200  # trials that are compared jointly
+MAX_RANKED = 200  # trials that are compared jointly
 EQUAL = 0.25  # of a fit item: smaller differences count as none
 
 
@@ -37,7 +37,7 @@ class Ranking:
         trials = sorted(distinct.values(), key=lambda trial: (-(values[trial.id] or 0.0), trial.id))
         scores = self._predicted(trials)
         if scores is None:
-            trials = trials[:MOST_RANKED]
+            trials = trials[:MAX_RANKED]
             scores = self._estimated(trials)
         pairs = zip(trials, scores, strict=True)
         return self._simplest_first(sorted(pairs, key=lambda pair: (-pair[1], pair[0].id)))

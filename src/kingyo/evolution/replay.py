@@ -28,7 +28,7 @@ class Replay:
     """Replays outcomes of earlier sessions into a search log.
 
     Args:
-        log: of the search; the replay adds scores and costs to it, and reports trials as replayed.
+        log: log of the search; the replay adds scores and costs to it, and reports trials as replayed.
     """
 
     def __init__(self, log: SearchLog) -> None:

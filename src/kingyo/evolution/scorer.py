@@ -27,8 +27,8 @@ class Scorer:
     """Computes the values of trials on one split.
 
     Args:
-        objectives: of the run.
-        items: of the split, in order.
+        objectives: objectives of the run.
+        items: items of the split, in order.
 
     Attributes:
         task_of: item name -> its task, in the order of the items.

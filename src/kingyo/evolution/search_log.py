@@ -26,7 +26,7 @@ class SearchLog:
         notify: called with every event.
 
     Attributes:
-        scorer, screen: of the fit items.
+        scorer, screen: those of the fit items.
         responses: item scores of baselines and trials so far.
         spent: the cost so far.
         driver: asks and tells the strategy.
@@ -85,7 +85,7 @@ class SearchLog:
         """Store the outcomes of trials of one batch, count their cost, and tell the strategy.
 
         Args:
-            trials: in the order of asking.
+            trials: trials in the order of asking.
             evaluations: number of a trial -> its evaluation; its scores are in ``responses``.
         """
         stored = self.stored_outcomes(trials, evaluations)

@@ -32,7 +32,7 @@ class SetValue:
     Attributes:
         task: its name; empty for a single task, and for the value that decides the run.
         measure: its name.
-        split: of the answers.
+        split: split of the answers.
         n: number of answers.
         value: None if it could not be computed.
         low, high: 95 % bounds, by a bootstrap over the items; None without a value.
@@ -67,7 +67,7 @@ def measure_sets(
 
     Args:
         store: the run, open for writing.
-        objectives: of the run.
+        objectives: objectives of the run.
         measures: name of a task -> its set measures.
         trials: baselines, finalists and winners.
     """

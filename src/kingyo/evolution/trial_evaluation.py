@@ -38,8 +38,8 @@ class TrialEvaluator:
         items: names of the items of each split, in order.
         reuse: whether trials of the same recipe copy scores from each other.
         known: scores of another run that baselines may copy, too.
-        scorers: of each split, if set measures count. Then a trial without a value fails, and images that
-            candidates answer with on fit are kept, because measures read them.
+        scorers: scorer of each split, if set measures count. Then a trial without a value fails, and images
+            that candidates answer with on fit are kept, because measures read them.
     """
 
     def __init__(
@@ -193,5 +193,5 @@ def _baseline_failed(name: str, reason: str) -> KingyoError:
         f"baseline '{name}'",
         expected="a model that can be scored",
         received=reason,
-        remedy="Fix the cause, then go on with `kingyo resume`.",
+        remedy="Fix the cause, then continue with `kingyo resume`.",
     )

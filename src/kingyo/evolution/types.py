@@ -93,11 +93,11 @@ class Event:
         search: the search that it belongs to.
         split: what is being evaluated.
         done, total: finished trials of this part, and all of them (None if only time limits them).
-        trial, evaluation: of ``ended`` and ``more``.
-        value: of ``told``: the value that the strategy is told; of ``ended`` outside a search: the mean of
+        trial, evaluation: for ``ended`` and ``more``.
+        value: for ``told``: the value that the strategy receives; for ``ended`` outside a search: the mean of
             the tasks. None for a failure, and for a trial that was dropped from a race.
         is_estimate: ``value`` is estimated from some of the items.
-        raw, n_raw: of ``told``: the mean over the scored items, and their number.
+        raw, n_raw: for ``told``: the mean over the scored items, and their number.
         replayed: it was read from the store; nothing was run.
     """
 

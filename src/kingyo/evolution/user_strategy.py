@@ -17,9 +17,9 @@ def call_strategy(search: Search, name: str, call: Callable[[], T]) -> T:
     """Return the result of a call of a strategy.
 
     Args:
-        search: of the strategy, with the time limit of a call. If the strategy swallows the exception at the
-            time limit, the process ends; all scores are stored.
-        name: of the method or property.
+        search: search of the strategy, with the time limit of a call. If the strategy swallows the exception
+            at the time limit, the process ends; all scores are stored.
+        name: name of the method or property.
         call: calls it.
 
     Raises:

@@ -21,7 +21,7 @@ class ValidationRace:
     Attributes:
         store: the run's database.
         evaluator: evaluates trials.
-        scorer: of validation. With several objectives or set measures no trial is dropped.
+        scorer: scorer of validation. With several objectives or set measures no trial is dropped.
         notify: called with every event.
     """
 
@@ -38,7 +38,7 @@ class ValidationRace:
         If a trial fails, trials that were dropped before are raced again without it.
 
         Args:
-            name: of the search that the trials belong to.
+            name: name of the search that the trials belong to.
             trials: the participants.
             seed: for the order of the items.
             keep: trials that are never dropped.

@@ -66,8 +66,8 @@ def store_verdict(
 
     Args:
         store: the run, open for writing.
-        objectives: of the run, with set measures.
-        winners: of its searches.
+        objectives: objectives of the run, with set measures.
+        winners: winners of its searches.
         trained: names of searches whose candidates were trained on fit.
     """
     baselines = store.trials(BASELINES)
@@ -86,7 +86,7 @@ def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[
     Pairs without a bootstrap sample that has both values are left out.
 
     Args:
-        scorer: of the split.
+        scorer: scorer of the split.
         tested: id of a trial -> its evaluation on all items.
     """
     values = {trial: scorer.value(evaluation) or 0.0 for trial, evaluation in tested.items()}
@@ -114,7 +114,7 @@ def best_trial(
 
     Args:
         store, objectives, trained: see ``store_verdict``; validation is complete.
-        winners: of the searches, the main search first.
+        winners: winners of the searches, the main search first.
         baselines: models to compare with.
     """
     items = store.items()

@@ -55,6 +55,6 @@ def _outcomes(
 ) -> list[Outcome]:
     scores = [evaluations[point.asked.number].scores for point in points]
     if log.search.objectives.is_plain:
-        return [Outcome(trial=point.asked, scores=own) for point, own in zip(points, scores, strict=True)]
+        return [Outcome(trial=point.asked, scores=row) for point, row in zip(points, scores, strict=True)]
     stored = log.stored_outcomes(points, evaluations)
     return [log.outcome(*row) for row in zip(points, scores, stored, strict=True)]

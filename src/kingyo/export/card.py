@@ -59,15 +59,15 @@ class Card:
     Attributes:
         title: what the model is called.
         chosen: the exported trial.
-        comparisons: of it with the winner, the baselines and the winners of the controls.
-        summary, searches, config, version: of the run.
+        comparisons: comparisons with the winner, the baselines and the winners of the controls.
+        summary, searches, config, version: those of the run.
         recipe: as the run stored it.
         origins: what went in.
-        kind: of the models.
+        kind: kind of the models.
         example: an item of the fit split.
-        options: of the first task.
+        options: options of the first task.
         part: the name of the component that was written without its pipeline; None: all was.
-        versions: in which versions the export differs from what the run was scored with, in a sentence.
+        versions: a sentence on the versions that differ from those that scored the run.
     """
 
     title: str

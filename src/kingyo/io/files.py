@@ -10,17 +10,17 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 
-LONGEST_NAME = 230
+MAX_NAME_BYTES = 230
 """Longest file name in bytes. Temporary names add a few, and file systems allow 255."""
 
 
 def require_short_name(path: Path) -> None:
     """Raise a KingyoError if the name of a new file or folder is too long."""
     n = len(os.fsencode(path.name))
-    if n > LONGEST_NAME:
+    if n > MAX_NAME_BYTES:
         raise KingyoError(
             f"{path.name[:40]}…",
-            expected=f"a name of at most {LONGEST_NAME} bytes",
+            expected=f"a name of at most {MAX_NAME_BYTES} bytes",
             received=f"one of {n}",
             remedy="Choose a shorter name.",
         )

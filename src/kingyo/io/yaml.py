@@ -10,8 +10,8 @@ import yaml
 
 from kingyo.errors import KingyoError
 
-_LONGEST = 10_000_000  # bytes of a file
-_LARGEST = 1_000_000  # values in a document; nested aliases can expand a short document without limit
+_MAX_BYTES = 10_000_000  # bytes of a file
+_MAX_VALUES = 1_000_000  # values in a document; nested aliases can expand a short document without limit
 
 
 class _Loader(yaml.SafeLoader):
@@ -94,17 +94,17 @@ def _load(path: Path) -> list[object]:
 
 
 def _read_text(path: Path) -> str:
-    """Read a file or a pipe of at most ``_LONGEST`` bytes.
+    """Read a file or a pipe of at most ``_MAX_BYTES`` bytes.
 
     Raises:
         KingyoError: it is longer.
     """
     with path.open("rb") as stream:
-        content = stream.read(_LONGEST + 1)
-    if len(content) > _LONGEST:
+        content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
         raise KingyoError(
             str(path),
-            expected=f"a YAML file of at most {_LONGEST / 1e6:.0f} MB",
+            expected=f"a YAML file of at most {_MAX_BYTES / 1e6:.0f} MB",
             received="a larger one",
             remedy="Check that this is the recipe or run file.",
         )
@@ -129,8 +129,8 @@ def _expanded_size(node: yaml.Node, known: dict[yaml.Node, int], above: set[yaml
     above.add(node)
     known[node] = 1 + sum(_expanded_size(each, known, above) for each in inner)
     above.remove(node)
-    if known[node] > _LARGEST:
-        raise yaml.YAMLError(f"aliases that expand to more than {_LARGEST:,} values")
+    if known[node] > _MAX_VALUES:
+        raise yaml.YAMLError(f"aliases that expand to more than {_MAX_VALUES:,} values")
     return known[node]
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 CLEAR = 0.25  # a model is better on an item if its score is higher by more than this
-LEAST_SHARE = 0.15  # smallest group, as a share of the common items
-LEAST_ITEMS = 12  # fewest common items
-MOST_GROUPS = 4
+MIN_SHARE = 0.15  # smallest group, as a share of the common items
+MIN_ITEMS = 12  # fewest common items
+MAX_GROUPS = 4
 SOLVED = 0.5  # a model solves an item if its score is above this
 BEST_SHARE = 0.1  # smallest share of items that the best model solves, or does not solve
 
@@ -32,7 +32,7 @@ def group_items(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
         solves. Nothing if it solves nearly all or none, or if there are too few common items.
     """
     items = sorted(set(rows[0]).intersection(*rows[1:])) if rows else []
-    if len(items) < LEAST_ITEMS:
+    if len(items) < MIN_ITEMS:
         return []
     scores = np.array([[row[item] for item in items] for row in rows])
     groups = _by_model(scores) or _by_the_best(scores)
@@ -46,7 +46,7 @@ def _by_model(scores: Matrix) -> list[list[int]]:
     groups = _groups(scores[chosen])
     if not _are_large(groups, scores.shape[1]):
         return []
-    while len(chosen) < MOST_GROUPS:
+    while len(chosen) < MAX_GROUPS:
         gains = (scores > scores[chosen].max(axis=0) + CLEAR).mean(axis=1)
         more = [*chosen, int(gains.argmax())]
         finer = _groups(scores[more])
@@ -70,4 +70,4 @@ def _groups(scores: Matrix) -> list[list[int]]:
 
 
 def _are_large(groups: Sequence[Sequence[int]], n_items: int) -> bool:
-    return min(map(len, groups)) >= LEAST_SHARE * n_items
+    return min(map(len, groups)) >= MIN_SHARE * n_items

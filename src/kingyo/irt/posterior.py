@@ -1,4 +1,4 @@
-"""A Gaussian process of ability over points, observed through single items.
+"""A Gaussian process of ability over points, observed through individual items.
 
     θ(x) = μ + f(x),   f ~ GP(0, v · k),   P(item j is solved at x) = σ(θ(x) − d_j),   d_j ~ N(0, δ²)
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.irt.rasch import DIFFICULTY_SPREAD, LARGEST_STEP, sigmoid
+from kingyo.irt.rasch import DIFFICULTY_SPREAD, MAX_STEP, sigmoid
 from kingyo.irt.scored import ScoredEntries
 
 Vector = NDArray[np.float64]
@@ -187,7 +187,7 @@ def _laplace(known: _Known, prior: Prior, covariance: Matrix, start: Vector | No
         b = weight * f + slope
         alpha = b - root * np.linalg.solve(inner, root * (covariance @ b))
         step = covariance @ alpha - f
-        f = f + np.clip(step, -2 * LARGEST_STEP, 2 * LARGEST_STEP)
+        f = f + np.clip(step, -2 * MAX_STEP, 2 * MAX_STEP)
         if np.abs(step).max(initial=0.0) < PRECISION:
             break
     lower = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
@@ -233,7 +233,7 @@ def _items_and_mean(known: _Known, posterior: Posterior) -> Prior:
         rest, weight = known.scored.scores - chance, chance * (1 - chance)
         pull = -known.scored.by_column(rest) - difficulty / DIFFICULTY_SPREAD**2
         step = pull / (known.scored.by_column(weight) + 1 / DIFFICULTY_SPREAD**2)
-        difficulty = difficulty + np.clip(step, -LARGEST_STEP, LARGEST_STEP)
+        difficulty = difficulty + np.clip(step, -MAX_STEP, MAX_STEP)
         difficulty = difficulty - difficulty.sum() / max(1, len(difficulty))
         pull = float(rest.sum()) - mean / MEAN_SPREAD**2
         step = pull / (float(weight.sum()) + 1 / MEAN_SPREAD**2)

@@ -29,8 +29,8 @@ Matrix = NDArray[np.float64]
 
 DIFFICULTY_SPREAD = 2.0  # δ at first, in logits
 WIDEST, NARROWEST = 4.0, 0.1  # bounds of τ and δ, in logits
-LEAST_DISPERSION = 1e-3  # lower bound of φ; the upper bound is 1
-LARGEST_STEP = 2.0  # of a Newton step, in logits
+MIN_DISPERSION = 1e-3  # lower bound of φ; the upper bound is 1
+MAX_STEP = 2.0  # of a Newton step, in logits
 NEIGHBOURS = 16  # trials on each side that μ averages
 STEPS = 60
 PRECISION = 1e-4  # of abilities, in logits: far below their errors
@@ -169,7 +169,7 @@ def _dispersion(
     unknown = weight**2 * (of_trials[scored.rows] + of_items[scored.columns])
     total = weight.sum()
     share = float((rest**2 + unknown).sum() / total) if total > 0 else 1.0
-    return float(np.clip(share, LEAST_DISPERSION, 1.0))
+    return float(np.clip(share, MIN_DISPERSION, 1.0))
 
 
 def _around(values: Vector) -> Vector:
@@ -190,4 +190,4 @@ def _residuals(
 
 
 def _bounded(step: Vector) -> Vector:
-    return np.clip(step, -LARGEST_STEP, LARGEST_STEP)
+    return np.clip(step, -MAX_STEP, MAX_STEP)

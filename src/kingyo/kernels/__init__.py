@@ -1,7 +1,7 @@
-"""Arithmetic of merges: definitions in torch, and compiled loops with the same bits.
+"""Arithmetic of merges: definitions in torch, and bit-identical compiled loops.
 
 A merge method returns a tensor or a ``Lazy`` result, and ``writing.write`` computes it block by block into
-its place. This room knows tensors and numbers, but no recipes, files or models.
+its place. This package knows tensors and numbers, but no recipes, files or models.
 """
 
 from kingyo.kernels.lazy import Elementwise, Lazy, LineSum, to_tensor

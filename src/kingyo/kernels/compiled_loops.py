@@ -1,6 +1,6 @@
 """Compiled functions that run a loop of ``loop_text`` over memory: weighted sums, sums, histograms, ranks.
 
-They give the same bits as torch. Numba compiles each once per text of a loop and caches the code on disk. The
+They are bit-identical to torch. Numba compiles each once per text of a loop and caches the code on disk. The
 first arguments of each are those of ``loop_arguments.call_arguments``: the text, and arrays with one row per
 call. Arguments are not checked here.
 """
@@ -46,7 +46,7 @@ class LoopFunction:
     """A compiled function with its own machine code for each text of a loop.
 
     Args:
-        function: in the subset of Python that numba compiles; its first argument is the text.
+        function: function in the subset of Python that numba compiles; its first argument is the text.
         kinds: types of its other arguments.
     """
 

@@ -20,7 +20,7 @@ from kingyo.kernels.weighted_sum import WeightedSum
 _INFINITE_FROM = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
 _BYTES = {"b": 2, "h": 2, "f": 4}
-MOST_SOURCES = 16
+MAX_SOURCES = 16
 _NO_MASK = LoopMask()
 
 
@@ -29,7 +29,7 @@ class LoopArguments(NamedTuple):
 
     Attributes:
         text: text of the loop.
-        addresses: of entry 0 of base, output and each source; of the ranks of each source.
+        addresses: addresses of entry 0 of base, output and each source; of the ranks of each source.
         numbers: scale and least variance; per source factor, share, and two of its mask.
         words: bytes per entry of the output, whether to bypass the caches; per source two keys.
         held: tensors and ranks that must live while the loop runs.
@@ -137,7 +137,7 @@ def sum_loop(
             return None
         masks.append(mask)
         letters.append(letter)
-    if not 0 < len(masks) <= MOST_SOURCES or base_letter is None:
+    if not 0 < len(masks) <= MAX_SOURCES or base_letter is None:
         return None
     numbers: list[float | Threshold] = [weighted.scale, weighted.most_varied or 0.0]
     words: list[int] = [_BYTES[out], bypass_caches]

@@ -1,6 +1,6 @@
 """Largest entries, ranks and quantiles of tensors and task vectors.
 
-They are exact, so they have the same bits for any number of threads. Compiled loops take them where possible;
+They are exact, so they are bit-identical for any number of threads. Compiled loops take them where possible;
 the definitions in torch and numpy are beside them.
 """
 

@@ -1,4 +1,4 @@
-"""Weighted sums whose factors depend on what random masks keep."""
+"""Weighted sums whose factors depend on the entries that random masks keep."""
 
 from __future__ import annotations
 

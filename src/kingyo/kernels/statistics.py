@@ -1,6 +1,6 @@
 """Sums over tensors and task vectors: inner products, magnitudes, squares.
 
-They have the same bits for any number of threads: each sum has a fixed order (``blocks.block_sums``) and is
+They are bit-identical for any number of threads: each sum has a fixed order (``blocks.block_sums``) and is
 in float64. Compiled loops take them where possible; the definitions in torch and numpy are beside them.
 """
 

@@ -28,7 +28,7 @@ Statistic = (
 
 PASSING = "passing "
 """Prefix of names that are not stored on disk: few candidates share them, or they are large."""
-_LARGEST_ON_DISK = 1 << 20  # bytes; larger ones are computed again faster than they are read
+_MAX_BYTES_ON_DISK = 1 << 20  # bytes; larger ones are computed again faster than they are read
 _COMMIT_EVERY = 64
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Files with a container's memory limit on Linux; the first may contain "max"."""
@@ -119,7 +119,7 @@ class _Store:
     def put(self, name: str, statistic: Statistic, *, on_disk: bool) -> None:
         with self._lock:
             self._keep(name, statistic)
-            if self._disk is not None and on_disk and statistic.nbytes <= _LARGEST_ON_DISK:
+            if self._disk is not None and on_disk and statistic.nbytes <= _MAX_BYTES_ON_DISK:
                 self._disk.write(name, statistic)
 
     def has_room(self, n_bytes: int) -> bool:

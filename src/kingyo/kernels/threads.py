@@ -21,7 +21,7 @@ from kingyo.kernels.loop_text import Result
 from kingyo.kernels.weighted_sum import WeightedSum
 
 T = TypeVar("T")
-_LEAST_PER_THREAD = 8 * BLOCK
+_MIN_PER_THREAD = 8 * BLOCK
 """Fewer entries are not worth another thread."""
 
 
@@ -30,7 +30,7 @@ class Execution:
     """How kernels run.
 
     Attributes:
-        compiled: by compiled loops where possible.
+        compiled: use compiled loops where possible.
         pool: the other threads; None for the caller alone.
         threads: number of threads, with the caller.
         bypass_caches: whether loops write past the caches, where the address allows it.
@@ -94,7 +94,7 @@ def execution(
     """Set how kernels run inside a ``with`` block.
 
     Args:
-        compiled: by compiled loops where possible; this needs numba, and time to load it.
+        compiled: use compiled loops where possible; this needs numba, and time to load it.
         threads: threads that share a large tensor; torch's own threads are not changed.
         bypass_caches: write past the caches, for results that exceed them and are not read soon.
         keep_threads: keep the threads for the next call, since starting and ending them takes time.
@@ -149,7 +149,7 @@ def compiled_loop(
 def map_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
     """Call ``work`` on spans of n entries, one per thread, that start at multiples of ``align``."""
     now = _current.get()
-    parts = max(1, min(now.threads, n // _LEAST_PER_THREAD))
+    parts = max(1, min(now.threads, n // _MIN_PER_THREAD))
     size = max(align, -(-n // (parts * align)) * align)
     todo = list(spans(n, size))
     if now.pool is None or len(todo) == 1:

@@ -16,13 +16,13 @@ from kingyo.recipe import Recipe
 from kingyo.vocabulary import replaced
 
 FENCE = "---"
-_LONGEST = 1 << 20  # characters of a card to read; its front matter comes first
+_MAX_CARD_CHARACTERS = 1 << 20  # characters of a card to read; its front matter comes first
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """A model of a merge.
+    """A model that takes part in a merge.
 
     Attributes:
         name: the user's name for it.
@@ -30,8 +30,8 @@ class Origin:
         place: the reference with absolute paths.
         licence: the Hub's identifier, from the card; None if the card states none or is missing.
         licence_name: name of a licence without an identifier.
-        languages: from the card.
-        lora_licence: of its LoRA, if any.
+        languages: languages listed in the card.
+        lora_licence: licence of its LoRA, if any.
         commit: the version, if it is from the Hub.
     """
 
@@ -51,9 +51,9 @@ class Origin:
 
     @property
     def hub_names(self) -> tuple[str, ...]:
-        """Those of the public names that are on the Hub."""
-        named = (part for part in self._places if not Path(part).is_absolute())
-        return tuple(found["name"] if (found := HUB_NAME.fullmatch(part)) else part for part in named)
+        """The public names that are on the Hub."""
+        references = (part for part in self._places if not Path(part).is_absolute())
+        return tuple(match["name"] if (match := HUB_NAME.fullmatch(part)) else part for part in references)
 
     @property
     def _places(self) -> tuple[str, ...]:
@@ -68,8 +68,8 @@ class Origin:
     @property
     def licences(self) -> tuple[tuple[str, str | None], ...]:
         """Public name and licence of the model and of its LoRA."""
-        stated = (self.licence_name or self.licence, self.lora_licence)
-        return tuple(zip(self.public_names, stated, strict=False))
+        licences = (self.licence_name or self.licence, self.lora_licence)
+        return tuple(zip(self.public_names, licences, strict=False))
 
 
 def public_name(name: str) -> str:
@@ -100,7 +100,7 @@ def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
     Args:
         name: the user's name for it.
         checkpoint: the model.
-        folder: start of relative paths in references.
+        folder: base of relative paths in references.
     """
     place = checkpoint.pipeline or checkpoint.path
     front = read_front_matter(place / "README.md")
@@ -125,7 +125,7 @@ def read_front_matter(card: Path) -> Mapping[str, object]:
     """Return the YAML front matter of a model card; empty if it is missing or unreadable."""
     try:
         with card.open(encoding="utf-8") as stream:
-            text = stream.read(_LONGEST)
+            text = stream.read(_MAX_CARD_CHARACTERS)
         first, head, *_ = text.split(f"{FENCE}\n", 2)
         loaded: object = yaml.safe_load(head) if first.strip("\ufeff \n") == "" else None
     except (OSError, ValueError, RecursionError, yaml.YAMLError):

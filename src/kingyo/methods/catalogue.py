@@ -36,8 +36,8 @@ of a gradient here, and the first in mergekit."""
 
 _ELSEWHERE: dict[Reproduces, str] = {
     "on one machine": "Bit-identical results are guaranteed only on the same machine.",
-    "with as many threads": "Bit-identical results are guaranteed only on the same machine with the same "
-    "number of threads.",
+    "with the same number of threads": "Bit-identical results are guaranteed only on the same machine with "
+    "the same number of threads.",
 }
 
 

@@ -18,12 +18,12 @@ from kingyo.methods.inputs import MergeInputs, TensorContext
 _LOOK_UP = "See `kingyo list methods METHOD`."
 _DECLARED = ("name", "doc", "params", "needs_base", "min_sources", "max_sources", "stochastic")
 
-Reproduces = Literal["everywhere", "on one machine", "with as many threads"]
+Reproduces = Literal["everywhere", "on one machine", "with the same number of threads"]
 """Where a method gives bit-identical results, from the strongest guarantee to the weakest.
 
 - ``everywhere``: on every machine, with any number of threads; only IEEE arithmetic and ordered sums.
 - ``on one machine``: with any number of threads; other libraries may round sin, acos or exp differently.
-- ``with as many threads``: on one machine with the same number of threads, such as matrix decompositions.
+- ``with the same number of threads``: on one machine, such as matrix decompositions.
 """
 
 

@@ -14,7 +14,7 @@ from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import MergeInputs
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, normalize, rescale, task_vector_sum
 
-_LEAST = 1e-12
+_MIN_DENSITY = 1e-12
 _PARAMS = (
     WEIGHT,
     DENSITY,
@@ -63,7 +63,7 @@ class Dare:
             if not values.flag("rescale"):
                 return mask, 1.0
             if values.flag("rescale_by_density"):
-                return mask, 1 / max(density, _LEAST)
+                return mask, 1 / max(density, _MIN_DENSITY)
             return mask, inputs.rescaling(i, mask)
 
         return task_vector_sum(inputs, values, elect=self.elect, mask=drop)

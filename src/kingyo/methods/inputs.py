@@ -42,7 +42,7 @@ Vectors = Literal["sources", "task vectors", "base and sources"]
 """θ₁, θ₂, …; or θ₁ - θ₀, θ₂ - θ₀, …; or θ₀, θ₁, θ₂, …"""
 _GRAMS = {"sources": "gram of the tensors", "task vectors": "gram", "base and sources": "gram with base"}
 _ORDER, _RANKS = f"{PASSING}order", f"{PASSING}row ranks"
-_MOST_ORDERED = 1 << 24  # entries; sorting more takes too much memory
+_MAX_ORDERED = 1 << 24  # entries; sorting more takes too much memory
 
 
 class TensorContext:
@@ -296,7 +296,7 @@ class MergeInputs:
 
     def _is_worth_sorting(self, source: int) -> bool:
         is_asked_again = self._context.get("sizes", (source,)) is not None
-        return is_asked_again and 0 < self.numel <= _MOST_ORDERED and self._context.has_room(4 * self.numel)
+        return is_asked_again and 0 < self.numel <= _MAX_ORDERED and self._context.has_room(4 * self.numel)
 
     def _kept_by_density(self, source: int, mask: Mask, total: float) -> float | None:
         """Return the kept magnitude from cached sums for every density; None if the cache has no room."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
-from kingyo.methods.spectral import SPECTRAL, Spectral, decompose, described, nearest_orthogonal
+from kingyo.methods.spectral import SPECTRAL, Spectral, decompose, describe_core, nearest_orthogonal
 from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
 
 
@@ -77,7 +77,7 @@ for _method in (
             when="Several fine-tunes on different tasks, if a plain sum favours the one with the largest "
             "changes. Tune lambda.",
             source=_SOURCE,
-            how=described(isotropic),
+            how=describe_core(isotropic),
             differs=_DIFFERS,
         ),
     ),
@@ -103,7 +103,7 @@ for _method in (
         guide=Guide(
             when="Like iso_c, with many tasks: directions that only one task needs are kept.",
             source=_SOURCE,
-            how=described(isotropic_with_tasks),
+            how=describe_core(isotropic_with_tasks),
             differs=_DIFFERS,
         ),
     ),

@@ -17,7 +17,7 @@ from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import MergeInputs
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, normalize, rescale, task_vector_sum
 
-_SMALLEST_SUM = 1e-8
+_MIN_SUM = 1e-8
 _INERT = "No effect; recipes of mergekit may have it. To drop entries, use ties or dare_linear."
 
 
@@ -63,7 +63,7 @@ def normalized(weights: Sequence[float]) -> tuple[float, ...]:
         KingyoError: the sum is zero.
     """
     total = math.fsum(weights)
-    if abs(total) < _SMALLEST_SUM:
+    if abs(total) < _MIN_SUM:
         raise KingyoError(
             "weight",
             expected="weights with a nonzero sum",

@@ -47,7 +47,7 @@ class SingularBands:
     The components of δ = Σ σₖ uₖ vₖᵀ are sorted by descending σ. A component belongs to T if the components
     before it hold less than a third of Σ σ², to M if they hold less than two thirds, and else to R. So each
     band holds about a third of the squared change: T in few directions (at least one), R in most. Gains of 1
-    give the same bits as task_arithmetic.
+    give a result that is bit-identical to that of task_arithmetic.
 
     Tensors other than matrices with at least two rows and columns have gains of 1. A search decomposes each
     source once and caches 8 bytes per entry of its matrices while there is room; a candidate then takes as
@@ -75,7 +75,7 @@ class SingularBands:
     min_sources = 1
     max_sources = None
     stochastic = False
-    reproduces = "with as many threads"
+    reproduces = "with the same number of threads"
     guide = Guide(
         when="A search that should strengthen a source's main changes, or drop its minor ones.",
         source='kingyo, after the mutation in Kuroki et al. 2024, "Agent Skill Acquisition for Large '

@@ -1,4 +1,4 @@
-"""Shared parts of methods on singular values.
+"""Shared code for methods based on singular values.
 
 Matrices with far more rows than columns (embeddings) are replaced by small ones with the same inner products:
 D = [δ₁ … δₙ] = Q R with orthonormal Q; R is merged, and Q R = D (R⁻¹ …) is computed row by row. This neither
@@ -43,7 +43,7 @@ SPECTRAL = Parameter(
 
 @dataclass(frozen=True, kw_only=True)
 class Spectral:
-    """θ₀ + λ M; see ``described``.
+    """θ₀ + λ M; see ``describe_core``.
 
     Attributes:
         core: computes M.
@@ -58,7 +58,7 @@ class Spectral:
     min_sources = 1
     max_sources = None
     stochastic = False
-    reproduces = "with as many threads"
+    reproduces = "with the same number of threads"
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
@@ -73,7 +73,7 @@ class Spectral:
         return weighted_sum(sources, [weight / n for weight in values.each("weight")], base, scale)
 
 
-def described(core: Core) -> str:
+def describe_core(core: Core) -> str:
     """Return the description of a method with this core, with the core's docstring in it."""
     return _HOW.format(core=inspect.getdoc(core))
 
@@ -124,8 +124,10 @@ def _merge(
     """Merge matrices; return None if they are not finite."""
     rows, columns = base.shape
     if columns > rows:
-        turned = _merge([each.t() for each in sources], base.t(), lambda deltas: core(_turn(deltas)).t())
-        return None if turned is None else to_tensor(turned).t().contiguous()
+        transposed = _merge(
+            [each.t() for each in sources], base.t(), lambda deltas: core(_transpose_all(deltas)).t()
+        )
+        return None if transposed is None else to_tensor(transposed).t().contiguous()
     if rows > 2 * len(sources) * columns:
         return _merge_tall(sources, base, core)
     deltas = side_by_side(sources, base, (0, rows))
@@ -134,7 +136,7 @@ def _merge(
     return core(deltas.chunk(len(sources), dim=1)).float().add_(base)
 
 
-def _turn(deltas: Sequence[Tensor]) -> list[Tensor]:
+def _transpose_all(deltas: Sequence[Tensor]) -> list[Tensor]:
     return [delta.t() for delta in deltas]
 
 
@@ -145,7 +147,10 @@ def _merge_tall(
     if not bool(torch.isfinite(gram).all()):
         return None
     lengths, vectors = directions(gram)  # D = Q R with R = E Vᵀ of DᵀD = V E² Vᵀ
-    small = torch.zeros(max(len(lengths), base.shape[1]), len(gram), dtype=torch.float64)  # as many rows as
-    small[: len(lengths)] = lengths[:, None] * vectors.t()  # columns, whatever the rank: some methods count
+    n_rows = max(
+        len(lengths), base.shape[1]
+    )  # at least as many as columns: some methods depend on the number
+    small = torch.zeros(n_rows, len(gram), dtype=torch.float64)
+    small[: len(lengths)] = lengths[:, None] * vectors.t()
     merged = core(small.chunk(len(sources), dim=1))
     return RowProduct(sources, base, vectors @ (merged[: len(lengths)] / lengths[:, None]))

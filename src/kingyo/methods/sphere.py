@@ -14,15 +14,15 @@ def cosine(xx: float, yy: float, xy: float) -> float | None:
     return max(-1.0, min(1.0, xy / norms)) if norms > 0 else None
 
 
-def shares(t: float, cos: float | None, straight: float) -> tuple[float, float]:
+def shares(t: float, cos: float | None, linear_above: float) -> tuple[float, float]:
     """Return the factors of both ends at position t: sin((1-t)Ω) / sin Ω and sin(tΩ) / sin Ω.
 
     Args:
         t: position from 0 to 1; values outside extrapolate along the circle.
         cos: cos Ω, or None if there is no angle.
-        straight: if |cos Ω| is larger, or there is no angle, the factors are 1 - t and t.
+        linear_above: if |cos Ω| is larger, or there is no angle, the factors are 1 - t and t.
     """
-    if cos is None or abs(cos) > straight:
+    if cos is None or abs(cos) > linear_above:
         return 1 - t, t
     angle = math.acos(cos)
     return math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues
-from kingyo.methods.spectral import Spectral, decompose, described, nearest_orthogonal
+from kingyo.methods.spectral import Spectral, decompose, describe_core, nearest_orthogonal
 
 
 def task_singular_vectors(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
@@ -43,7 +43,7 @@ TSV = Spectral(
         "merges than with TIES or consensus.",
         source='Gargiulo et al. 2025, "Task singular vectors: Reducing task interference in model merging" '
         "(arXiv 2412.00081)",
-        how=described(task_singular_vectors),
+        how=describe_core(task_singular_vectors),
         differs=(
             "Not in mergekit. The weight per source is kingyo's addition; weights of 1 give the paper's "
             "method.",

@@ -14,9 +14,9 @@ from kingyo.user_code.timeout import TooSlowError, within
 
 SECONDS = 10.0
 """Time limit per prompt, in seconds."""
-MOST_CHARACTERS = 10_000_000
+MAX_CHARACTERS = 10_000_000
 """Length limit of a rendered prompt; longer than any context."""
-MOST_BYTES = 2**30
+MAX_BYTES = 2**30
 """Limit of the memory that rendering may allocate, in bytes."""
 
 
@@ -82,11 +82,11 @@ def render_chat(tokenizer: Templated, message: str) -> str:
         raise _unusable(tokenizer, f"no prompt within {SECONDS:g} s") from error
     except MemoryError as error:
         raise _unusable(
-            tokenizer, f"a template that takes more than {MOST_BYTES / 2**30:g} GiB of memory"
+            tokenizer, f"a template that takes more than {MAX_BYTES / 2**30:g} GiB of memory"
         ) from error
     except Exception as error:
         raise _unusable(tokenizer, f"{type(error).__name__}: {str(error)[:300]}") from error
-    if len(prompt) > MOST_CHARACTERS:
+    if len(prompt) > MAX_CHARACTERS:
         raise _unusable(tokenizer, f"a prompt of {len(prompt):,} characters")
     return prompt
 
@@ -100,7 +100,7 @@ def _unusable(tokenizer: Templated, received: str) -> KingyoError:
     name = getattr(tokenizer, "name_or_path", "")
     return KingyoError(
         f"chat template of {name}" if name else "chat template",
-        expected=f"a prompt of at most {MOST_CHARACTERS:,} characters",
+        expected=f"a prompt of at most {MAX_CHARACTERS:,} characters",
         received=received,
         remedy="Fix the template (chat_template.jinja, or in tokenizer_config.json), or use a `prompt:` "
         "template without `chat: true`.",
@@ -112,7 +112,7 @@ _LOCK = Lock()
 
 @contextmanager
 def _bounded_memory() -> Generator[None]:
-    """Limit the memory that the process may allocate further: one template operation can request any amount.
+    """Limit how much more memory the process may allocate: one template operation can request any amount.
 
     Only Linux supports it; other systems have only the time limit.
     """
@@ -125,7 +125,7 @@ def _bounded_memory() -> Generator[None]:
     with _LOCK:
         data = int(status.read_text().split()[5]) * resource.getpagesize()
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        bounds = [each for each in (soft, hard, data + MOST_BYTES) if each != resource.RLIM_INFINITY]
+        bounds = [each for each in (soft, hard, data + MAX_BYTES) if each != resource.RLIM_INFINITY]
         resource.setrlimit(resource.RLIMIT_DATA, (min(bounds), hard))
         try:
             yield

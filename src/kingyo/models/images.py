@@ -15,7 +15,7 @@ from kingyo.types import Media
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_SIDE = 8192
+MAX_SIDE = 8192
 """Maximum side of a preprocessed image in pixels, so that a typing error does not exhaust the memory."""
 _REMEDY = "Copy the preprocessor_config.json of its base model into the folder."
 
@@ -36,7 +36,7 @@ class ImageProcessor:
         """Load the image processor of a checkpoint, with the Pillow backend: the same on every machine.
 
         Raises:
-            KingyoError: transformers cannot load it, or its images are larger than ``MOST_SIDE``.
+            KingyoError: transformers cannot load it, or its images are larger than ``MAX_SIDE``.
         """
         from transformers import AutoImageProcessor
         from transformers.image_processing_base import ImageProcessingMixin
@@ -51,8 +51,8 @@ class ImageProcessor:
             if not isinstance(processor, ImageProcessingMixin):
                 raise TypeError(f"{type(processor).__name__} is not an image processor")
             largest = max(_sides(processor.to_dict()), default=0)
-            if largest > MOST_SIDE:
-                raise ValueError(f"images of {largest:,} pixels a side; the limit is {MOST_SIDE:,}")
+            if largest > MAX_SIDE:
+                raise ValueError(f"images of {largest:,} pixels a side; the limit is {MAX_SIDE:,}")
         except Exception as error:  # a broken file may raise anything
             first = str(error).strip().split("\n", 1)[0]
             raise KingyoError(

@@ -32,7 +32,7 @@ from kingyo.types import Example
 
 RANK = 16
 WARM_UP = 0.1  # share of the steps
-LARGEST_GRADIENT = 1.0
+MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +203,7 @@ def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Cou
             )
         optimizer.zero_grad()
         torch.autograd.backward([loss])
-        torch.nn.utils.clip_grad_norm_(weights, LARGEST_GRADIENT)
+        torch.nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         optimizer.step()  # pyright: ignore[reportUnknownMemberType]
         yield time.perf_counter() - start
 

@@ -5,8 +5,8 @@ from kingyo.recipe.contents import Module, Slice, SliceSource, Source
 from kingyo.recipe.conversion import as_path, as_slices, rewritten
 from kingyo.recipe.layer_path import (
     FARTHEST,
+    MAX_HOPS,
     MERGED,
-    MOST_HOPS,
     PASSTHROUGH,
     Hop,
     cumulative,
@@ -20,9 +20,9 @@ __all__ = [
     "BASE",
     "DTYPES",
     "FARTHEST",
+    "MAX_HOPS",
     "MERGE",
     "MERGED",
-    "MOST_HOPS",
     "PASSTHROUGH",
     "RESIZE",
     "Conditional",

@@ -20,7 +20,7 @@ from kingyo.recipe.shape import Shape, Whole, filled
 
 PASSTHROUGH = "passthrough"
 """The merge method of recipes that only stack layers."""
-MOST_HOPS = 4096
+MAX_HOPS = 4096
 """Limit of layers in a path, so that a typing error does not fill the memory."""
 MERGED = "merged"
 """Default name of a merge that is one of the models of a path."""
@@ -86,19 +86,19 @@ def cumulative(path: Sequence[Hop]) -> tuple[float, ...]:
 
 
 def check_length(path: Sequence[Hop]) -> None:
-    """Check that a path has at most ``MOST_HOPS`` layers.
+    """Check that a path has at most ``MAX_HOPS`` layers.
 
     Raises:
         KingyoError: the path is longer.
     """
-    if len(path) > MOST_HOPS:
+    if len(path) > MAX_HOPS:
         raise _wrong_length(len(path), "path")
 
 
 def _wrong_length(length: int, where: str) -> KingyoError:
     return KingyoError(
         where,
-        expected=f"1 to {MOST_HOPS} layers",
+        expected=f"1 to {MAX_HOPS} layers",
         received=str(length),
         remedy="Choose other layers; layer_range is [first, last + 1].",
     )
@@ -138,10 +138,10 @@ def path_of_slices(slices: Sequence[Slice]) -> Path | None:
     """Convert slices to a path; None if a slice merges several sources or has parameters.
 
     Raises:
-        KingyoError: the slices have more than ``MOST_HOPS`` layers.
+        KingyoError: the slices have more than ``MAX_HOPS`` layers.
     """
     hops: list[Hop] = []
-    if (length := sum(each.n_layers for each in slices)) > MOST_HOPS:
+    if (length := sum(each.n_layers for each in slices)) > MAX_HOPS:
         raise _wrong_length(length, "slices")
     for each in slices:
         (source, *others) = each.sources
@@ -199,7 +199,7 @@ class _PathEntry(Shape):
                 remedy="Write each layer with a scale as a separate entry.",
             )
         source = SliceSource(model=self.model, layers=self.layer_range)
-        if not 1 <= source.n_layers <= MOST_HOPS:
+        if not 1 <= source.n_layers <= MAX_HOPS:
             raise _wrong_length(source.n_layers, "layer_range")
         return tuple(Hop(model=self.model, layer=number) for number in range(*source.layers))
 

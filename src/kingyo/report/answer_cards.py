@@ -8,7 +8,7 @@ from base64 import b64encode
 from kingyo.report.answers import SOLVED, AnswerContrast
 from kingyo.types import ItemScore, Media
 
-LARGEST = 1 << 15  # bytes of an image in the page
+MAX_IMAGE_BYTES = 1 << 15  # bytes of an image in the page
 
 _KANA = re.compile(r"[\u3040-\u30ff]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -33,7 +33,7 @@ def language(text: str, of_kanji: str) -> str:
 def image_url(image: Media) -> str:
     """Return an image as a URL that holds it; nothing for one that is large or lost."""
     file = image.path
-    if file is None or not file.is_file() or file.stat().st_size > LARGEST:
+    if file is None or not file.is_file() or file.stat().st_size > MAX_IMAGE_BYTES:
         return ""
     return f"data:{image.type};base64,{b64encode(file.read_bytes()).decode()}"
 

@@ -19,7 +19,7 @@ class SideBySide:
     """One item with the answers of all models.
 
     Attributes:
-        item: of the test split.
+        item: item of the test split.
         answers: name of a model -> its answer; the bred model's comes first.
         limit: tokens that an answer could have, at most.
     """
@@ -53,7 +53,7 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast 
 
     Args:
         store: the run.
-        summary: of the same run.
+        summary: summary of the same run.
         bred: the winner's name.
     """
     parents = tuple(name for name in summary.baselines if name not in MIXTURES)

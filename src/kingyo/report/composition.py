@@ -26,7 +26,7 @@ class Gene:
     """One axis of a search.
 
     Attributes:
-        place: in a genome.
+        place: position in a genome.
         name: as stored, without a group that is the only one.
         low, high: its bounds.
         importance: its share of what decides between good and bad trials; None where it is not known.
@@ -45,7 +45,7 @@ class Matrix:
 
     Attributes:
         parameter: its name.
-        sources, groups: of layers; there may be one of either.
+        sources, groups: the sources, and the groups of layers; there may be one of either.
         cells: source and group -> gene.
         low, high: bounds of the axes.
     """

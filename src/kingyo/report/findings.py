@@ -36,7 +36,7 @@ class Bar:
     """One model's score on one split.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         role: bred, parent, mixture or control.
         score: with its interval.
         is_estimate: it is for all items, estimated from some of them.
@@ -53,8 +53,8 @@ class Rival:
     """A parent, a mixture or the winner of a control, among the points of a front.
 
     Attributes:
-        name: of the model.
-        objectives: in the order of the run's; None for a number that is read off recipes of the search.
+        name: name of the model.
+        objectives: objectives in the order of the run's; None for a number computed from recipes.
     """
 
     name: str
@@ -66,15 +66,15 @@ class Findings:
     """A run as the report sees it.
 
     Attributes:
-        summary: in numbers.
+        summary: the run in numbers.
         child: the winner; before one is picked, the trial that is best on fit so far.
-        recipe: of the child as YAML, with whole paths; empty without a child.
+        recipe: recipe of the child as YAML, with full paths; empty without a child.
         split: the last split on which the child was scored.
         main: the search that bred it; None before the search began.
         controls: the other searches.
         estimates: name of a model -> its score for all of fit, where it was scored on some items.
-        genes: of the main search, the most important first.
-        matrices, family: of the child.
+        genes: genes of the main search, the most important first.
+        matrices, family: those of the child.
         routes: paths through layers, of the child and of the search; None where there are none.
         front: the points of the front with all their scores; empty where there is one objective.
         rivals: models that are compared with the front.

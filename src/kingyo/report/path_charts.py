@@ -7,7 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kingyo.charts import Chart, Rows, Spec
 from kingyo.charts.colours import SOURCES
-from kingyo.charts.marks import ACCENT, GREY, INK, as_stored, field, layer, layers, names, rows, scale, tips
+from kingyo.charts.marks import (
+    ACCENT,
+    GREY,
+    INK,
+    field,
+    layer,
+    layers,
+    literal_colour,
+    names,
+    rows,
+    scale,
+    tips,
+)
 from kingyo.io.units import counted
 from kingyo.report.path_usage import Routes, TrialGroup
 from kingyo.results.layer_paths import NamedPath, PathStep
@@ -106,7 +118,9 @@ def _tint(layers: Mapping[str, int], order: Sequence[str]) -> Spec:
         for place in order
         if place.rpartition(" ")[0] in (source, f"{source} norm,")
     ]
-    return layer("rect", {"y": _rows_of(order), "fill": as_stored("fill")}, data=rows(values), opacity=0.1)
+    return layer(
+        "rect", {"y": _rows_of(order), "fill": literal_colour("fill")}, data=rows(values), opacity=0.1
+    )
 
 
 def _steps(path: NamedPath) -> Iterator[dict[str, object]]:
@@ -135,10 +149,10 @@ def _marks(steps: Rows, *, is_low: bool) -> Spec:
     encoding = {
         "x": field("hop"),
         "y": field("place", "nominal"),
-        "stroke": as_stored("edge"),
-        "fill": as_stored("fill"),
+        "stroke": literal_colour("edge"),
+        "fill": literal_colour("fill"),
         "fillOpacity": {"field": "strength", "type": "quantitative", "scale": None},
-        "shape": as_stored("shape"),
+        "shape": literal_colour("shape"),
         "tooltip": tooltip,
     }
     return layer("point", encoding, data=rows(steps), size=50 if is_low else 130, strokeWidth=1.4, opacity=1)

@@ -13,7 +13,7 @@ from kingyo.store import RunStore
 
 GROUPS = 30
 """Columns of the picture of a search, at most: beyond them batches are put together."""
-SMALLEST = 8
+MIN_TRIALS = 8
 """Trials of a group where batches are smaller: the share of fewer says little."""
 Place = tuple[str, int]
 """Name of a source, number of a layer."""
@@ -41,7 +41,7 @@ class Routes:
     """The paths of a run.
 
     Attributes:
-        path: of the child; None where there is none, or its recipe has no path.
+        path: path of the child; None where there is none, or its recipe has no path.
         layers: name of a source -> how many layers it has.
         groups: the paths of the main search.
         by_generation: whether each group is one.
@@ -59,7 +59,7 @@ def read_routes(store: RunStore, main: SearchHistory | None, path: NamedPath | N
     Args:
         store: the run.
         main: its main search.
-        path: of the bred model, if it has one.
+        path: path of the bred model, if it has one.
     """
     atlas = read_run_layers(store)
     pairs = [(point, atlas.read(read_recipe(point.trial))) for point in (main.points if main else ())]
@@ -80,9 +80,9 @@ def _slices(points: Sequence[Point]) -> tuple[list[tuple[int, int]], bool]:
     """Return where groups begin and end: generations where they are large enough, else equal parts."""
     starts = [i for i, p in enumerate(points) if i == 0 or p.trial.batch != points[i - 1].trial.batch]
     ends = [*starts[1:], len(points)]
-    if 1 < len(starts) <= GROUPS and len(points) / len(starts) >= SMALLEST:
+    if 1 < len(starts) <= GROUPS and len(points) / len(starts) >= MIN_TRIALS:
         return list(zip(starts, ends, strict=True)), True
-    n = max(1, min(GROUPS, len(points) // SMALLEST))
+    n = max(1, min(GROUPS, len(points) // MIN_TRIALS))
     borders = [round(i * len(points) / n) for i in range(n + 1)]
     return [(first, end) for first, end in pairwise(borders) if end > first], False
 

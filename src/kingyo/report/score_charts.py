@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kingyo.charts import Chart, Rows, Spec
-from kingyo.charts.marks import ACCENT, GREY, as_stored, field, layer, layers, names, rows, scale, tips
+from kingyo.charts.marks import ACCENT, GREY, field, layer, layers, literal_colour, names, rows, scale, tips
 from kingyo.report import wording
 from kingyo.report.composition import Gene, Matrix
 from kingyo.report.findings import Bar
@@ -13,7 +13,7 @@ from kingyo.stats import Interval
 
 FILLS = {"bred": ACCENT, "parent": GREY, "mixture": GREY, "control": "var(--grey-light)"}
 ROOM = 56  # pixels for the number behind the longest bar
-MOST_GENES = 12  # of the chart of importance
+MAX_GENES = 12  # of the chart of importance
 MANY = 24  # rows, beyond which they are lower
 
 
@@ -35,7 +35,7 @@ def score_chart(bars: Sequence[Bar], split: str, sizes: str) -> Chart:
 
 def importance_chart(genes: Sequence[Gene]) -> Chart:
     """Draw how much each gene decided between good and bad trials."""
-    known = [(gene, gene.importance) for gene in genes if gene.importance is not None][:MOST_GENES]
+    known = [(gene, gene.importance) for gene in genes if gene.importance is not None][:MAX_GENES]
     shown = [
         {"name": gene.name, "fill": GREY, **_interval(share), "text": f"{100 * share.score:.0f}%"}
         for gene, share in known
@@ -66,7 +66,7 @@ def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float) -> S
     x = field("score", scale=scale(0, top), axis=axis)
     tooltip = tips(("name", "model"), ("text", "score"), ("low", "from"), ("high", "to"), ("n", "n"))
     bar = layer(
-        "bar", {"x": x, "y": y, "color": as_stored("fill"), "tooltip": tooltip}, height={"band": 0.62}
+        "bar", {"x": x, "y": y, "color": literal_colour("fill"), "tooltip": tooltip}, height={"band": 0.62}
     )
     low = {**field("low"), "scale": scale(0, top)}
     line = layer("rule", {"x": low, "x2": {"field": "high"}, "y": y}, strokeWidth=1.5)
@@ -107,7 +107,7 @@ def _columns(matrix: Matrix, shown: Rows) -> Spec:
     low, high = min(0.0, matrix.low), max(0.0, matrix.high)
     y = names("source", matrix.sources)
     x = field("gene", scale=scale(low, high))
-    bar = layer("bar", {"x": x, "y": y, "color": as_stored("fill")}, height={"band": 0.55})
+    bar = layer("bar", {"x": x, "y": y, "color": literal_colour("fill")}, height={"band": 0.55})
     text = layer("text", {"x": field("end"), "y": y, "text": {"field": "text"}}, align="left", dx=6)
     return layers(matrix.parameter, None, [bar, text], data=rows(shown))
 
@@ -120,7 +120,7 @@ def _map(matrix: Matrix, shown: Rows) -> Spec:
     y = names("group", order, axis={"labelOverlap": True})
     strength: Mapping[str, object] = {"field": "strength", "type": "quantitative", "scale": None}
     tooltip = tips(("source", "source"), ("group", "layers"), ("text", matrix.parameter))
-    cells = {"x": x, "y": y, "fill": as_stored("fill"), "fillOpacity": strength, "tooltip": tooltip}
+    cells = {"x": x, "y": y, "fill": literal_colour("fill"), "fillOpacity": strength, "tooltip": tooltip}
     text = layer("text", {"x": x, "y": y, "text": {"field": "text"}}, fontSize=11)
     numbers = [text] if len(matrix.groups) <= MANY and len(matrix.sources) <= 8 else []
     return layers(None, None, [layer("rect", cells, stroke="var(--rule)"), *numbers], data=rows(shown))

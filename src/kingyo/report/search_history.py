@@ -18,13 +18,13 @@ from kingyo.store import EvaluationRow, RunStore, StoredTrial
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One trial of a search that ended on the fit split.
+    """One trial that was evaluated on fit.
 
     Attributes:
         trial: as stored.
         score: what its strategy received: its mean, or an estimate where ``is_partial``; None for a failure.
         n: items that it was scored on.
-        failure: its reason, or None.
+        failure: the reason of its failure, or None.
         is_partial: only some of the items were scored.
         raw: the plain mean over the items that were scored; None for a failure.
     """
@@ -50,7 +50,7 @@ class Record:
         point: the trial.
         score: what its strategy received, as in ``Point``.
         fit: the same with its interval; None where only some of the items were scored.
-        unit: of the score.
+        unit: unit of the score.
     """
 
     point: Point
@@ -74,10 +74,10 @@ class SearchHistory:
 
     Attributes:
         name, description: as stored.
-        points: the trials that ended, in the order of asking.
+        points: the completed trials, in the order of asking.
         records: the improvements.
         build_seconds, score_seconds: what its evaluations cost, on all splits.
-        unit: of its scores.
+        unit: unit of the scores.
     """
 
     name: str
@@ -89,8 +89,8 @@ class SearchHistory:
     unit: wording.Unit = wording.PERCENT
 
     @property
-    def given(self) -> int:
-        """How many of the first trials are paths that the search was given to begin with."""
+    def n_predefined_paths(self) -> int:
+        """The number of initial trials that are predefined paths."""
         n = self.description.get("given", 0)
         return n if isinstance(n, int) else 0
 
@@ -101,7 +101,7 @@ class SearchHistory:
 
     @property
     def failures(self) -> Counter[str]:
-        """How often each reason of failure occurred."""
+        """How often each failure reason occurred."""
         return Counter(point.failure for point in self.points if point.failure is not None)
 
     @cached_property
@@ -177,7 +177,7 @@ def _read_history(
 
 
 def unit_of(store: RunStore) -> wording.Unit:
-    """Return the unit of what a run chooses by."""
+    """Return the unit of the value that decides a run."""
     objectives = stored_objectives(store)
     return wording.Unit(measure=objectives.title if objectives.by_set else None)
 

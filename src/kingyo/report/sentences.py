@@ -21,7 +21,8 @@ from kingyo.run.config import FRANKENMERGE
 from kingyo.types import Split
 
 NAMED = 6  # layers that are passed again and named in a sentence
-TELLING, LEAST = 4, 0.005  # genes that are named in the answer to what a model is made of, and the least one
+MAX_NAMED_GENES = 4  # in the description of a model's recipe
+MIN_NAMED_GENE = 0.005  # smallest absolute value that is named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +116,7 @@ def _untested(findings: Findings) -> Iterator[str]:
         flattered = "These scores guided the search, so they flatter it."
         yield flattered if by is None else f"{by} guided the search, and not these scores."
     state = {"running": "The run is under way.", "finished": "The run is marked as finished."}
-    stopped = f"The run was stopped: go on with kingyo resume {shlex.quote(str(findings.summary.folder))}"
+    stopped = f"The run was stopped: continue with kingyo resume {shlex.quote(str(findings.summary.folder))}"
     yield state.get(findings.summary.status, stopped)
 
 
@@ -165,7 +166,11 @@ def made_of(findings: Findings) -> str:
         return f"Trial {number}: {path_sentence(routes.path)}"
     cells = [(matrix, *place, gene) for matrix in findings.matrices for place, gene in matrix.cells.items()]
     cells.sort(key=lambda cell: -abs(cell[-1]))
-    values = [_gene(len(findings.matrices) > 1, *cell) for cell in cells[:TELLING] if abs(cell[-1]) >= LEAST]
+    values = [
+        _gene(len(findings.matrices) > 1, *cell)
+        for cell in cells[:MAX_NAMED_GENES]
+        if abs(cell[-1]) >= MIN_NAMED_GENE
+    ]
     rest = [counted(len(cells) - len(values), "smaller one")] if len(cells) > len(values) else []
     genes = counted(len(cells), "gene")
     return f"Trial {number}: {genes}{_method(findings, child)}. {wording.listed(values + rest)}."
@@ -241,7 +246,7 @@ def origin_sentence(findings: Findings) -> str | None:
     number, family = findings.child.trial.asked.number, findings.family
     if family is None:
         strategy = findings.main.strategy
-        batch, given = findings.child.trial.batch + 1, findings.main.given
+        batch, given = findings.child.trial.batch + 1, findings.main.n_predefined_paths
         if number < given:
             paths = counted(min(given, len(findings.main.points)), "path")
             return f"Trial {number} was given: the search began with {paths}, and found none better."

@@ -14,7 +14,7 @@ from kingyo.report.findings import BRED, Findings
 from kingyo.report.search_history import SearchHistory
 
 TRIALS: Spec = {"name": "trials"}
-LONGEST = 30  # characters of a measure beside an axis
+MAX_CHARACTERS = 30  # characters of a measure beside an axis
 CLOSE = 0.06  # of scores, within which lines share a label
 CHOICES = 40  # genes to choose from in the chart of two genes
 TRIAL, MEASURED, BEST, BATCH = "trial", "its measured mean", "best so far", "mean of the batch"
@@ -89,7 +89,7 @@ def score_title(findings: Findings) -> str:
     measure = findings.unit.measure
     if measure is None:
         return "score on fit in %"
-    return f"{measure if len(measure) <= LONGEST else 'measure'} on fit"
+    return f"{measure if len(measure) <= MAX_CHARACTERS else 'measure'} on fit"
 
 
 def _range(findings: Findings) -> Spec:

@@ -1,7 +1,7 @@
 """Estimate scores on all of fit for models that were scored on some of its items.
 
-The search is told such an estimate for each candidate. Here it is computed again for show and the report,
-from all scores by now, with an interval.
+The search receives such an estimate for each candidate. Here it is computed again for show and the report,
+from all scores so far, with an interval.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from kingyo.stats import NORMAL, ROUNDING, Interval, interval, interval_json, pe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
-NEAR = 90  # trials before and after a trial that it is compared with
-LEAST_MET = 4  # smallest expected number of scored items per group; otherwise there are no groups
+NEAR = 90  # number of neighbouring trials on each side to compare a trial with
+MIN_SCORED = 4  # smallest expected number of scored items per group; otherwise there are no groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,8 @@ class FitEstimate:
     raw: float
 
     @property
-    def beside(self) -> str:
-        """Return the note beside the estimate: ``estimated; 0.0 % on 16 items``."""
+    def note(self) -> str:
+        """Return the note next to the estimate: ``estimated; 0.0 % on 16 items``."""
         return estimate_note(self.raw, self.score.n)
 
     def to_json(self) -> dict[str, object]:
@@ -67,14 +67,14 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     if evaluation is None or evaluation.failure is not None or len(evaluation.scores) == len(items):
         return None
     scores = {score.item: score.score for score in evaluation.scores}
-    known = [[scores[names[i]] for i in own if names[i] in scores] for own in columns]
-    if not all(known):
+    scored = [[scores[names[i]] for i in positions if names[i] in scores] for positions in columns]
+    if not all(scored):
         return None
     weights = list(objectives.tasks.values())
-    raw = _weighted([sum(own) / len(own) for own in known], weights)
+    raw = _weighted([sum(row) / len(row) for row in scored], weights)
     groups = _groups(store, items, scores) if len(columns) == 1 else []
     if groups:
-        columns, weights = groups, [float(len(own)) for own in groups]
+        columns, weights = groups, [float(len(positions)) for positions in groups]
     parts = _intervals(store, trial, names, scores, columns)
     return FitEstimate(score=_clipped(weighted_mean(parts, weights)), raw=raw)
 
@@ -92,10 +92,10 @@ def _intervals(
     for key, row in rows.items():
         responses.add(key, row)
     return [
-        _of_equal([scores[names[i]] for i in own if names[i] in scores], len(own))
-        if _are_equal(rows.values(), {names[i] for i in own})
-        else _of_estimate(estimate_means(responses, [trial.id], own)[0])
-        for own in groups
+        _interval_from_equal_scores([scores[names[i]] for i in group if names[i] in scores], len(group))
+        if _are_equal(rows.values(), {names[i] for i in group})
+        else _interval_from_estimate(estimate_means(responses, [trial.id], group)[0])
+        for group in groups
     ]
 
 
@@ -105,12 +105,14 @@ def raw_means(store: RunStore, search: str) -> dict[int, float]:
     Trials without a score on some task are left out.
     """
     objectives, items = stored_objectives(store), store.items()["fit"]
-    names = [[items[i].id for i in own] for own in _columns(items, objectives)]
+    names = [[items[i].id for i in task_items] for task_items in _columns(items, objectives)]
     means: dict[int, float] = {}
     for trial, row in store.scores(search, "fit").items():
-        known = [[row[name] for name in own if name in row] for own in names]
-        if all(known):
-            means[trial] = _weighted([sum(own) / len(own) for own in known], list(objectives.tasks.values()))
+        scored = [[row[name] for name in task_items if name in row] for task_items in names]
+        if all(scored):
+            means[trial] = _weighted(
+                [sum(part) / len(part) for part in scored], list(objectives.tasks.values())
+            )
     return means
 
 
@@ -120,8 +122,8 @@ def _groups(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> 
     Nothing if the baselines do not differ, or if trials get too few items of a group.
     """
     rows = list(store.scores(BASELINES, "fit").values())
-    most = max(map(len, rows), default=0)
-    names = group_items([row for row in rows if len(row) == most])
+    max_scored = max(map(len, rows), default=0)
+    names = group_items([row for row in rows if len(row) == max_scored])
     if not names:
         return []
     group_of = {item: number for number, group in enumerate(names) for item in group}
@@ -130,8 +132,8 @@ def _groups(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> 
     ]
     others = [i for i, item in enumerate(items) if item.id not in group_of]
     parts = [*groups, others] if others else groups
-    least = LEAST_MET * len(items) / len(scored)
-    is_large = all(len(part) >= least and any(items[i].id in scored for i in part) for part in parts)
+    min_size = MIN_SCORED * len(items) / len(scored)
+    is_large = all(len(part) >= min_size and any(items[i].id in scored for i in part) for part in parts)
     return parts if is_large else []
 
 
@@ -155,18 +157,18 @@ def _are_equal(rows: Iterable[Mapping[str, float]], items: Collection[str]) -> b
     return max(scores) - min(scores) <= ROUNDING
 
 
-def _of_estimate(estimate: Estimate) -> Interval:
+def _interval_from_estimate(estimate: Estimate) -> Interval:
     reach = NORMAL.inv_cdf(0.975) * estimate.error
     low, high = estimate.score - reach, estimate.score + reach
     return Interval(score=estimate.score, n=estimate.n, low=low, high=high, method="normal")
 
 
-def _of_equal(scores: Sequence[float], n_items: int) -> Interval:
+def _interval_from_equal_scores(scores: Sequence[float], n_items: int) -> Interval:
     """Bound the mean over all items by the interval of equal scores, narrowed by the scored share."""
-    known, share = interval(scores), 1 - len(scores) / n_items
-    low = known.score - share * (known.score - known.low)
-    high = known.score + share * (known.high - known.score)
-    return replace(known, low=low, high=high)
+    measured, share = interval(scores), 1 - len(scores) / n_items
+    low = measured.score - share * (measured.score - measured.low)
+    high = measured.score + share * (measured.high - measured.score)
+    return replace(measured, low=low, high=high)
 
 
 def _clipped(score: Interval) -> Interval:

@@ -16,7 +16,7 @@ from kingyo.stats import Array, Interval
 from kingyo.types import Genome
 
 BEST = 0.25  # share of good trials
-LEAST = 12  # smallest number of trials
+MIN_TRIALS = 12  # smallest number of trials
 POINTS = 48  # grid points of a gene's range
 RESAMPLES = 300
 
@@ -28,7 +28,7 @@ def importance(
 
     Args:
         genomes: one per trial.
-        scores: of the same trials.
+        scores: scores of the same trials.
         bounds: range of each gene.
         seed: for the bootstrap.
 
@@ -36,7 +36,7 @@ def importance(
         One interval per gene, with ``n`` the number of trials; nothing for too few trials or equal scores.
     """
     n = len(scores)
-    if n < LEAST or max(scores) == min(scores):
+    if n < MIN_TRIALS or max(scores) == min(scores):
         return ()
     order = np.argsort(-np.asarray(scores), kind="stable")
     low, high = np.asarray(bounds, dtype=np.float64).T

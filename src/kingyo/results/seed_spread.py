@@ -24,14 +24,14 @@ class SeedSummary:
     """A summary of several runs with the same test items, so that only their searches differ.
 
     Attributes:
-        seeds: of the finished runs.
+        seeds: seeds of the finished runs.
         bred: the winner's test score in each run, or the set measure that decides.
-        mean: over the runs, with an interval for the variance between searches.
+        mean: mean over the runs, with an interval for the variance between searches.
         ahead: other model -> winner minus it, paired by run.
         predicted_inside: number of runs with the winner's test score within its predicted interval.
         best: the seed whose winner has the best validation score; ties go to the first.
-        winner: of that seed.
-        folder: of its run.
+        winner: winner of that seed.
+        folder: folder of its run.
         is_best: whether that winner is the best model of its run.
         copied: number of baseline scores that runs copied from another seed.
         extensions: seed -> what was added to its budget, in words.
@@ -111,7 +111,7 @@ def read_seed_summary(folder: Path) -> SeedSummary:
             str(folder),
             expected="a folder with at least one finished run",
             received=f"{counted(len(seed_folders(folder)), 'run')}, none finished",
-            remedy="Go on with the same `kingyo evolve --seeds N` command.",
+            remedy="Continue with the same `kingyo evolve --seeds N` command.",
         )
     return _summary(folder, runs, lost, copied)
 

@@ -32,10 +32,10 @@ class RunSummary:
 
     Attributes:
         run, folder, status: its name, folder and state.
-        trials, failures: of the main search; with ``space: hybrid``, of both searches.
+        trials, failures: those of the main search; with ``space: hybrid``, of both searches.
         item_evaluations, copied, seconds: the cost; ``copied`` item scores were free.
         items: number of items of each split.
-        leader: the best of the main search on fit so far; before it begins, of the search of weights.
+        leader: the best of the main search on fit so far; before it begins, of the weight search.
         winner, baselines, controls: the models.
         comparisons: the winner with the other models, on test.
         best: the best of the bred winner, the baselines and the winners of the controls, see ``best_model``.
@@ -46,9 +46,9 @@ class RunSummary:
         weights: weight of each task, by its name.
         objectives: their names; empty for a single one.
         decided_by: the set measure that decided the run (``Objectives.title``); None if item scores did.
-        front: of the main search.
+        front: front of the main search.
         path: layer path of the winner, or of the leader if there is no winner; None without layer paths.
-        estimate: of the same trial for all of fit; None if it was scored on all of it.
+        estimate: estimate of the same trial for all of fit; None if it was scored on all of it.
         notes: warnings about settings and data, from before the run.
         near_duplicates: among the items; None if an older version began the run.
         extensions: what was added to the budget.

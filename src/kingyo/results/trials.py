@@ -15,7 +15,7 @@ from kingyo.run.config import FRANKENMERGE, TRAINED, WEIGHT_SEARCH, WEIGHT_SEARC
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS
 
-Known = Mapping[str, Mapping[str, StoredTrial]]
+TrialIndex = Mapping[str, Mapping[str, StoredTrial]]
 """Search -> number, or name of a baseline -> trial."""
 
 _BASELINES = {"base": "the base", "uniform": "the uniform merge", FRANKENMERGE: "the frankenmerge"}
@@ -25,7 +25,7 @@ BRED = ("bred", "winner")
 
 
 def find_trial(store: RunStore, reference: str) -> StoredTrial:
-    """Return the trial with a name.
+    """Return the trial with the given name.
 
     Args:
         store: the run.
@@ -33,16 +33,16 @@ def find_trial(store: RunStore, reference: str) -> StoredTrial:
             ``bred`` for the winner of the main search.
 
     Raises:
-        KingyoError: there is no such trial, or the name is that of a search.
+        KingyoError: there is no such trial, or the name belongs to a search.
     """
-    known = _known(store)
+    known = _trial_index(store)
     if reference.strip().casefold() in BRED and reference not in known.get(BASELINES, {}):
         return _bred(store)
     search, colon, name = reference.strip().partition(":")
     if not colon:
         search, name = MAIN if _is_number(search) else BASELINES, search
         if name in known:
-            raise _is_search(known, name)
+            raise _search_not_trial(known, name)
     trials = known.get(search, {})
     trial = trials.get(name, trials.get(name.lstrip("0") or "0") if _is_number(name) else None)
     if trial is None:
@@ -89,7 +89,7 @@ def failure_of(store: RunStore, trial: StoredTrial) -> str | None:
     return next((each.failure for each in evaluations if each is not None and each.failure is not None), None)
 
 
-def _known(store: RunStore) -> Known:
+def _trial_index(store: RunStore) -> TrialIndex:
     known: dict[str, dict[str, StoredTrial]] = {name: {} for name in store.searches()}
     for trial in store.trials():
         known[trial.search][str(trial.asked.number) if trial.name is None else trial.name] = trial
@@ -105,18 +105,18 @@ def _bred(store: RunStore) -> StoredTrial:
     if winner is None:
         raise KingyoError(
             "--trial",
-            expected="a run whose winner is picked",
-            received=f"'bred' of one that is {store.status()}",
-            remedy=f"Go on with `kingyo resume {shlex.quote(str(store.folder))}`, or name a trial.",
+            expected="a run with a winner",
+            received=f"'bred', but the run has no winner yet (status: {store.status()})",
+            remedy=f"Continue with `kingyo resume {shlex.quote(str(store.folder))}`, or name a trial.",
         )
     return winner
 
 
-def _is_search(known: Known, name: str) -> KingyoError:
+def _search_not_trial(known: TrialIndex, name: str) -> KingyoError:
     is_baseline = name in known.get(BASELINES, {})
-    remedy = f"Say {name}:N with its number" + (f", or {BASELINES}:{name}." if is_baseline else ".")
+    remedy = f"Use {name}:N, with the trial's number" + (f", or {BASELINES}:{name}." if is_baseline else ".")
     if name == BASELINES:
-        remedy = f"Say {BASELINES}:NAME, or the name alone."
+        remedy = f"Use {BASELINES}:NAME, or just the name."
     return KingyoError(
         "--trial",
         expected=_expected(known),
@@ -125,9 +125,9 @@ def _is_search(known: Known, name: str) -> KingyoError:
     )
 
 
-def _unknown(store: RunStore, known: Known, reference: str) -> KingyoError:
+def _unknown(store: RunStore, known: TrialIndex, reference: str) -> KingyoError:
     search, colon, name = reference.strip().partition(":")
-    remedy = f"`kingyo show {shlex.quote(str(store.folder))}` says how the run stands."
+    remedy = f"`kingyo show {shlex.quote(str(store.folder))}` shows the state of the run."
     if not colon and search.casefold() == "best":
         remedy = "Leave --trial out: `kingyo export` writes the best model of the run."
     elif colon and search not in known:
@@ -137,12 +137,12 @@ def _unknown(store: RunStore, known: Known, reference: str) -> KingyoError:
     return KingyoError("--trial", expected=_expected(known), received=f"'{reference}'", remedy=remedy)
 
 
-def _expected(known: Known) -> str:
+def _expected(known: TrialIndex) -> str:
     """Return the names of the known trials."""
     return " or ".join(_ranges(known)) or "a run with trials"
 
 
-def _ranges(known: Known) -> Iterator[str]:
+def _ranges(known: TrialIndex) -> Iterator[str]:
     last = {search: len(trials) - 1 for search, trials in known.items() if trials and search != BASELINES}
     if MAIN in last:
         yield f"a number from 0 to {last.pop(MAIN)}"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from kingyo.engine.options import MOST_THREADS
+from kingyo.engine.options import MAX_THREADS
 from kingyo.io.schema import Real, parse_model
 from kingyo.recipe import MERGED
 from kingyo.run.config_sections import (
@@ -37,13 +37,13 @@ SPACE_OBJECTIVES: Mapping[Space, tuple[str, ...]] = {
 }
 """Space -> the objectives that all its recipes have."""
 WEIGHT_SEARCH = "parameters"
-"""Name of the search of weights in a run with ``space: hybrid``."""
+"""Name of the weight search in a run with ``space: hybrid``."""
 WEIGHT_SEARCH_LABEL = "weights alone"
 """The same in output."""
 HYBRID_MERGE_KEYS = ("method", "choose_sources", "groups", "parameters")
 """Keys of ``merge``, besides ``dtype``, with ``space: hybrid``."""
 FRANKENMERGE = "frankenmerge"
-"""Name of the untuned path that searches of paths are compared with."""
+"""Name of the untuned path that path searches are compared with."""
 TRAINED = "trained"
 """Name of the control that trains a LoRA."""
 RESERVED_NAMES = ("bred", "uniform", "random", "grid", TRAINED)
@@ -77,7 +77,7 @@ class RunConfig(StrictModel):
     finalists: Count = Field(default_factory=_default_finalists)
     batch_size: Count = 128
     device: str = "cpu"
-    threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
+    threads: Annotated[Count, Field(le=MAX_THREADS)] | None = None
     runner: Literal["local", "processes", "ray"] = "local"
     workers: Annotated[Count, Field(le=MAX_WORKERS)] = 1
     timeout: Annotated[Real, Field(gt=0)] | None = None

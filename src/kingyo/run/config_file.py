@@ -42,7 +42,7 @@ def config_from_data(data: Mapping[str, object], folder: Path, where: str = "con
 
     Args:
         data: the content.
-        folder: start of relative paths to task files.
+        folder: base of relative paths to task files.
         where: name of the file in messages.
 
     Raises:

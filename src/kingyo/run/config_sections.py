@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from kingyo.io.schema import Number, Real
 from kingyo.recipe import FARTHEST, Dtype, Resize
 from kingyo.tasks.spec import TaskSpec
-from kingyo.tasks.text import LONGEST
+from kingyo.tasks.text import MAX_TIMEOUT
 
 Scalar = Annotated[bool, Field(strict=True)] | Real
 Count = Annotated[int, Field(gt=0, strict=True)]
@@ -121,7 +121,7 @@ class SearchConfig(StrictModel):
     screen: dict[str, object] = Field(default_factory=dict[str, object])
     warm_start: bool = True
     mode: Literal["generations", "asynchronous"] = "generations"
-    timeout: Annotated[Number, Field(gt=0, le=LONGEST)] = 3600.0
+    timeout: Annotated[Number, Field(gt=0, le=MAX_TIMEOUT)] = 3600.0
 
 
 class FirstSearchConfig(SearchConfig):

@@ -153,7 +153,7 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
         )
     require_trainable(setup.kind)
     require_peft()
-    space = TrainedSpace(config=setup.config, folder=setup.folder, models=setup.models, like=like)
+    space = TrainedSpace(config=setup.config, folder=setup.folder, models=setup.models, timed_searches=like)
     strategy = build("grid", space.axes, setup.config.seed, {})
     described = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
     search = new_search(TRAINED, space, strategy, setup, described)

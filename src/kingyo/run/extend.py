@@ -24,11 +24,11 @@ MAX_FACTOR = 100
 def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
     """Add to the budget of a run and delete its winners, not their scores; nothing is run yet.
 
-    If weights and paths are searched in turn, the search of paths gets the full addition.
+    If weights and paths are searched in turn, the path search gets the full addition.
 
     Args:
         store: the run, open for writing.
-        settings: of the run.
+        settings: settings of the run.
         more: amounts above 0.
 
     Raises:

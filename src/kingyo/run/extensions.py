@@ -29,10 +29,10 @@ class Extension:
     Attributes:
         at: time in seconds since 1970.
         more: the added amounts.
-        trials: number of trials of the main search before.
+        trials: number of trials in the main search before.
         winners: search -> trial id of its winner before.
         test_was_read: whether test had been read before.
-        status: of the run before.
+        status: the run's status before.
     """
 
     at: float

@@ -30,7 +30,7 @@ def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
     """Return the space of the searched paths.
 
     Args:
-        setup: of the run.
+        setup: setup of the run.
         merge: a merge that is one more source, and the default frame; with ``space: hybrid``.
     """
     paths, sources, dtype = _paths(setup), _path_sources(setup, merge), setup.config.merge.dtype
@@ -111,7 +111,7 @@ def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
             f"dataflow.known: {file}",
             expected=f"a path through the sources: {', '.join(names.values())}",
             received=f"one through {model}",
-            remedy="Add that model to the sources (relative paths start at the recipe), or delete the path.",
+            remedy="Add that model to the sources (paths are relative to the recipe), or delete the path.",
         )
     return name
 

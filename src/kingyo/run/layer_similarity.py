@@ -32,10 +32,10 @@ class SimilaritySettings:
 
     Attributes:
         frame: name of the model that gives tokenizer, embeddings and head.
-        folder: start of relative paths.
+        folder: base of relative paths.
         options: for loading.
         most: maximum number of items; None for all.
-        kind: of the models; from their configs if None.
+        kind: kind of the models; from their configs if None.
     """
 
     frame: str

@@ -35,7 +35,7 @@ class GenomeRun:
     """A genome file as a run.
 
     Attributes:
-        config: of the run.
+        config: config of the run.
         notes: sentences on keys without effect.
     """
 

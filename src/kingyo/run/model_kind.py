@@ -62,7 +62,7 @@ def open_alone(
 
     Args:
         reference: see ``open_checkpoint``.
-        name: of the kind; detected if None.
+        name: name of the kind; detected if None.
         allow_pickle: see ``open_checkpoint``.
 
     Raises:
@@ -102,8 +102,8 @@ def check_items(task: Task, kind: ModelKind, path: Path) -> None:
     """Check that models can read all items of all splits, for example that no prompt is too long.
 
     Args:
-        task: of the run.
-        kind: of its models.
+        task: task of the run.
+        kind: kind of its models.
         path: folder of a model like the candidates; its weights are not read.
 
     Raises:

@@ -90,12 +90,12 @@ def _training_time(run: Run) -> Iterator[str]:
 
 
 def _no_bred_paths(run: Run) -> Iterator[str]:
-    """Note searches of paths whose budget ends before they breed one."""
+    """Note path searches whose budget ends before they breed one."""
     for search in run.all_searches:
         given, limit = search.given, search.limits.candidates
         if given and limit is not None and limit <= given:
             yield (
-                f"the search of paths has {limit} of the budget's candidates, and begins with "
+                f"the path search has {limit} of the budget's candidates, and begins with "
                 f"{counted(given, 'given path')}: none is bred. "
                 "Raise budget.candidates, or see dataflow.seeds and dataflow.known"
             )

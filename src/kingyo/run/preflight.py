@@ -93,10 +93,10 @@ def _check_budget(search: Search, run: Run) -> None:
 
 def _share_text(search: Search, config: RunConfig) -> str:
     """Return the share of the budget that one of two searches has, in words."""
-    share, name = config.hybrid.share, "weights"
+    share, name = config.hybrid.share, "weight"
     if search.name == MAIN:
-        share, name = 1 - share, "paths"
-    return f"the {share:.3g} of {config.budget.item_evaluations} that the search of {name} gets"
+        share, name = 1 - share, "path"
+    return f"the {share:.3g} of {config.budget.item_evaluations} that the {name} search gets"
 
 
 def _require_same_shapes(first: Plan, other: Plan) -> None:

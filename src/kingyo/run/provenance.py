@@ -100,7 +100,7 @@ def changed_error(store: RunStore, changes: Changes, remedy: str | None = None) 
         received=now,
         remedy=remedy
         or f"Run `{command} --rescore` to score everything again (old scores are kept in "
-        f"{free_archive_name(store.folder)}), or `{command} --accept-changes` to go on with mixed scores "
+        f"{free_archive_name(store.folder)}), or `{command} --accept-changes` to continue with mixed scores "
         "(show, report and card say so).",
     )
 

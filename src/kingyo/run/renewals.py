@@ -76,7 +76,7 @@ def accept_changes(
 
     Args:
         store: the run, open for writing.
-        config: of the run.
+        config: config of the run.
         folder: start of its relative paths.
         libraries: see ``libraries_of``.
 

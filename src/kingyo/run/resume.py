@@ -123,7 +123,7 @@ def add_control(store: RunStore, name: str) -> bool:
 
     Args:
         store: the run, open for writing.
-        name: of the control.
+        name: name of the control.
 
     Returns:
         False if the control is already done.

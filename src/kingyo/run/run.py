@@ -128,12 +128,12 @@ class Run(Setup):
         return tuple(searches(self))
 
     def searches_after(self, merge: Recipe) -> list[Search]:
-        """Return the searches after a search of weights with this winner."""
+        """Return the searches after a weight search with this winner."""
         return searches_after(merge, self)
 
     @cached_property
     def all_searches(self) -> tuple[Search, ...]:
-        """All searches in order; those after a search of weights assume that its start wins."""
+        """All searches in order; those after a weight search assume that its start wins."""
         if self.settings.then is None:
             return self.searches
         return (*self.searches, *self.searches_after(first_merge(self)))

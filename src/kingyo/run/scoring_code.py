@@ -33,7 +33,7 @@ def provenance_facts(
     """Return the facts about the code of this process.
 
     Args:
-        config: of the run; the code that it names is loaded.
+        config: config of the run; the code that it names is loaded.
         folder: start of its relative paths.
         known: further files of the user, if they still exist.
         libraries: see ``libraries_of``.

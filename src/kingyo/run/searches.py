@@ -46,7 +46,7 @@ def baseline_recipes(setup: Setup) -> dict[str, Recipe]:
 def searches(setup: Setup) -> list[Search]:
     """Return the main search and its controls.
 
-    If weights and paths are searched in turn, return only the search of weights; ``searches_after`` gives the
+    If weights and paths are searched in turn, return only the weight search; ``searches_after`` gives the
     others. Genes are rounded before they are decoded, except those of genome files.
     """
     if setup.settings.then is not None:
@@ -55,13 +55,13 @@ def searches(setup: Setup) -> list[Search]:
 
 
 def searches_after(merge: Recipe, setup: Setup) -> list[Search]:
-    """Return the searches after a search of weights: paths, and controls.
+    """Return the searches after a weight search: paths, and controls.
 
     Paths may pass through the winning merge. Controls merge weights, with the budget of both searches.
 
     Args:
-        merge: winner of the search of weights.
-        setup: of the run.
+        merge: winner of the weight search.
+        setup: setup of the run.
     """
     assert setup.settings.then is not None, "weights and paths in turn"
     main = _main(setup, setup.settings.then, merge=merge)
@@ -91,7 +91,7 @@ def _has_user_strategy(wanted: SearchSettings) -> bool:
 
 
 def _path_of_merge(space: SourceSpace) -> tuple[Genome, ...]:
-    """Return the path that is the winner of the search of weights, if the space contains it."""
+    """Return the path that is the winner of the weight search, if the space contains it."""
     paths = space.layer_paths()
     if paths is None or paths is not space or paths.frame not in paths.merges:
         return ()

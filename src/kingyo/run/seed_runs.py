@@ -35,8 +35,8 @@ def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
 
     Args:
         folder: with the runs of several seeds; may be empty.
-        facts: of the run: ``config``, and as far as known ``models``, ``code``, ``versions``, ``known_paths``
-            and the ``items`` of each split.
+        facts: facts of the run: ``config``, and as far as known ``models``, ``code``, ``versions``,
+            ``known_paths`` and the ``items`` of each split.
 
     Raises:
         KingyoError: a run in the folder has another run.yaml, or other models, items, code or versions.

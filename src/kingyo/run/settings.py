@@ -28,7 +28,7 @@ class SearchSettings:
         preset: source of the defaults.
         space: ``dataflow`` searches paths, the others weights.
         strategy, settings: the algorithm and its options.
-        methods, groups, values: of the merges.
+        methods, groups, values: those of the merges.
         screen: number of items per candidate.
         budget: limits.
         warm_start: whether the strategy starts with the scores of the parents and the uniform merge.
@@ -56,7 +56,7 @@ class RunSettings:
 
     Attributes:
         first: the first or only search.
-        then: the search of paths after it, if weights and paths are searched in turn.
+        then: the path search after it, if weights and paths are searched in turn.
         controls: the first search with the budget of the run.
         paths: the searched paths, or None.
     """
@@ -79,7 +79,7 @@ def settings_of(config: RunConfig) -> RunSettings:
     if config.space == "dataflow" or config.hybrid.joint:
         return RunSettings(first=controls, controls=controls, paths=_paths(config, controls.preset))
     first_budget, rest = (_budget_share(config, is_rest=is_rest) for is_rest in (False, True))
-    preset_name = config.hybrid.search.preset or controls.preset.then
+    preset_name = config.hybrid.search.preset or controls.preset.path_preset
     then = _search_settings(config, config.hybrid.search, preset_name, rest, is_next=True)
     return RunSettings(
         first=_search_settings(config, config.search, config.search.preset, first_budget),
@@ -97,7 +97,7 @@ def _paths(config: RunConfig, defaults: Preset) -> DataflowConfig:
 def _search_settings(
     config: RunConfig, search: SearchConfig, preset_name: str | None, budget: Budget, *, is_next: bool = False
 ) -> SearchSettings:
-    """Resolve one search. ``is_next``: it searches paths after a search of weights."""
+    """Resolve one search. ``is_next``: it searches paths after a weight search."""
     space: Space = "dataflow" if is_next else config.space
     has_set_measures = bool(deciding_measures(config))
     chosen = preset(preset_name or (METRIC if has_set_measures else DEFAULT_PRESETS[space]))

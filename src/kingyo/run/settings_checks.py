@@ -27,7 +27,7 @@ def require_two(name: str, total: int) -> None:
     if total < 2:
         raise KingyoError(
             f"budget.{name}",
-            expected="at least 2 beside space: hybrid, for a search of weights and one of paths",
+            expected="at least 2 beside space: hybrid, for a weight search and a path search",
             received=str(total),
             remedy="Raise it, or write hybrid.joint: true, which is one search.",
         )
@@ -54,9 +54,9 @@ def require_full_sets(
         raise KingyoError(
             "search.strategy" if preset_name is None else "search.preset",
             expected="a strategy that needs one number of each candidate, beside a task with `measure`",
-            received=f"{strategy}, which learns from scores of single items"
+            received=f"{strategy}, which learns from scores of individual items"
             if preset_name is None
-            else f"{preset_name}, whose strategy {strategy} learns from scores of single items",
+            else f"{preset_name}, whose strategy {strategy} learns from scores of individual items",
             remedy=f"Delete it to search with {preset(METRIC).strategy}, or name another, such as ga.",
         )
     screen = {key: value for key, value in search.screen.items() if value not in (None, "none")}

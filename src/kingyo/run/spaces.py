@@ -29,9 +29,9 @@ def space_of(setup: Setup, wanted: SearchSettings, merge: Recipe | None = None) 
     """Return the space of a search.
 
     Args:
-        setup: of the run.
+        setup: setup of the run.
         wanted: settings of the search.
-        merge: winner of the search of weights before a search of paths.
+        merge: winner of the weight search before a path search.
     """
     if wanted.space == "dataflow":
         return dataflow_space(setup, merge)

@@ -22,7 +22,7 @@ def as_fact(config: RunConfig) -> dict[str, object]:
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
-    """Return the config of a run, and the folder where its relative paths start.
+    """Return the config of a run, and the folder that its paths are relative to.
 
     Raises:
         KingyoError: the run was stopped before it was set up.
@@ -41,7 +41,7 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
 
 
 def _current_folder(store: RunStore, folder: Path) -> Path:
-    """Return the start of relative paths: the stored folder, or its place relative to a moved run."""
+    """Return the base of relative paths: the stored folder, or its place relative to a moved run."""
     relative = store.fact("folder_from_run")
     if not folder.is_dir() and isinstance(relative, str):
         moved = (store.folder / relative).resolve()

@@ -54,7 +54,7 @@ class TrainedControl:
 
     Attributes:
         parent: name of the model that it starts from.
-        reference: of this model, without its LoRA.
+        reference: reference of this model, without its LoRA.
         items: number of fit items with an answer to learn.
         examples: number of learned answers.
         steps: per setting.

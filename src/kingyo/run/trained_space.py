@@ -48,7 +48,7 @@ MIN_PASSES, MAX_PASSES = 4, 50
 MAX_ANSWERS = 4
 """Maximum number of distinct correct answers per item that are learned."""
 NOTHING_TO_LEARN = (
-    "there is nothing to learn: no fit item has an answer of its own that the graders give full marks, "
+    "there is nothing to learn: no fit item has a reference answer that the graders score 1, "
     "and no model of the run gave such an answer"
 )
 
@@ -58,21 +58,21 @@ class TrainedSpace(SourceSpace):
     """Training settings as a space of one axis.
 
     Attributes:
-        config: of the run.
-        folder: start of its relative paths.
-        models: of the run.
-        like: searches whose total time is the budget.
+        config: the run's config.
+        folder: base of its relative paths.
+        models: the run's models.
+        timed_searches: searches whose total time is the budget.
     """
 
     config: RunConfig
     folder: Path
     models: RunModels
-    like: tuple[str, ...]
+    timed_searches: tuple[str, ...]
     _references: tuple[str, ...] = field(default=(), init=False)
 
     @property
     def axes(self) -> Sequence[Axis]:
-        """One axis with up to as many settings as finalists, as fit cannot rank models trained on it."""
+        """One axis with at most one setting per finalist, because fit cannot rank models trained on it."""
         n = max(1, min(MAX_SETTINGS, self.config.finalists))
         choices = tuple(str(number) for number in range(n))
         return (Axis(name="setting", low=0, high=n - 1, kind="categorical", choices=choices),)
@@ -128,16 +128,19 @@ class TrainedSpace(SourceSpace):
         """Choose parent, examples and settings, and measure how many steps fit the budget."""
         parent = best_parent(store, list(self.models.named), self._objectives(store))
         last = max(trial.id for trial in store.trials())
-        examples, own = (self._examples(store, parent, source, last) for source in ("found", "own"))
+        examples = self._examples(store, parent, "found", last)
+        reference_examples = self._examples(store, parent, "own", last)
         rate = _learning_rate(self._checkpoint(parent).config)
-        settings = _settings(len(self.axes[0].choices), rate, is_one_source=examples == own)
+        settings = _settings(len(self.axes[0].choices), rate, is_one_source=examples == reference_examples)
         training = TrainedControl(
             parent=parent,
             reference=str(parse_reference(self._checkpoint(parent).reference, self.folder).base),
             items=len({example.item for example in examples}),
             examples=len(examples),
             steps=1,
-            budget=sum(seconds for name in self.like for _, seconds in store.costs(name, "fit").values()),
+            budget=sum(
+                seconds for name in self.timed_searches for _, seconds in store.costs(name, "fit").values()
+            ),
             last=last,
             settings=settings,
         )
@@ -178,7 +181,7 @@ class TrainedSpace(SourceSpace):
         items = store.items()
         task = build_tasks(self.config.specs, items, self.folder)
         reader = self._kind.reader(self._checkpoint(parent).path)
-        right = store.right_answers((BASELINES, *self.like), "fit", last)
+        right = store.right_answers((BASELINES, *self.timed_searches), "fit", last)
         answers = {item: texts[:MAX_ANSWERS] for item, texts in right.items()}
         return examples_of(task, reader, items["fit"], answers, prefers_given=source == "found")
 
@@ -188,8 +191,8 @@ def best_parent(store: RunStore, names: Collection[str], objectives: Objectives)
 
     Args:
         store: the run.
-        names: of base and sources.
-        objectives: of the run.
+        names: names of the base and sources.
+        objectives: the run's objectives.
     """
     scorer = Scorer(objectives, store.items()["fit"])
     values = {

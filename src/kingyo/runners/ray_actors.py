@@ -27,7 +27,7 @@ class RayRunner(WorkerPool):
             files that it reads must have the same paths everywhere.
         n_workers: the most workers at a time.
         timeout: seconds for a job; then its worker is killed and replaced. None: no limit.
-        cpus, gpus: of each worker.
+        cpus, gpus: number for each worker.
 
     Raises:
         KingyoError: ray is not installed.
@@ -102,7 +102,7 @@ class RayWorker:
     Args:
         ray: the module.
         factory: builds the evaluator.
-        cpus, gpus: of the actor.
+        cpus, gpus: number for the actor.
     """
 
     def __init__(self, ray: Any, factory: Factory, cpus: int, gpus: int) -> None:

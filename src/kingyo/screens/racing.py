@@ -30,13 +30,13 @@ Matrix = NDArray[np.float64]
 
 
 def survivors(responses: Matrix, alive: Sequence[int], keep: int, level: float) -> list[int]:
-    """Return the candidates that go on to more items.
+    """Return the candidates that get more items.
 
     Args:
         responses: candidates of the generation × items scored so far, without gaps in the rows ``alive``.
         alive: rows of candidates not yet dropped, at least ``keep``.
         keep: K, the number of candidates to keep at least.
-        level: of one sign test.
+        level: level of one sign test.
     """
     beaten = {i: sum(is_beaten(responses[i], responses[k], level) for k in alive if k != i) for i in alive}
     fewest = sorted(alive, key=lambda i: (beaten[i], i))[:keep]

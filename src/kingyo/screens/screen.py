@@ -38,13 +38,13 @@ class ScreenSettings:
     choose: Literal["informative", "random"] | None = field(
         default=None,
         metadata={
-            "doc": "which items, when not all: likelier those that tell more about the best so far, or any; "
-            "default informative, beside racing random"
+            "doc": "which items, if not all: more likely those that are informative about the best so far, "
+            "or any; default informative; random with racing"
         },
     )
     rule: Literal["none", "racing"] = field(
         default="none",
-        metadata={"doc": "who goes on to more items: all, or those not yet beaten"},
+        metadata={"doc": "which candidates get more items: all, or those not yet beaten"},
     )
     block: int = field(default=10, metadata={"doc": "racing: items between two looks"})
     alpha: float = field(
@@ -89,7 +89,7 @@ class Screen:
     """Plans what to score next from the scores so far.
 
     Args:
-        settings: of the screen.
+        settings: settings of the screen.
         seed: for the order of the items.
         strata: groups of columns, such as the items of each task. Each gets its share of the items, and of
             every block. Empty for a single group.
@@ -110,7 +110,7 @@ class Screen:
         Args:
             responses: all scores before this generation, of earlier trials and baselines.
             batch: keys of the generation's trials.
-            number: of the generation.
+            number: number of the generation.
         """
         order = self._order(responses, number)
         return Rounds(settings=self._settings, order=tuple(order), batch=tuple(batch))

@@ -19,7 +19,7 @@ from typing import Literal
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.io.units import counted
-from kingyo.recipe import FARTHEST, MOST_HOPS, PASSTHROUGH, Hop, Recipe
+from kingyo.recipe import FARTHEST, MAX_HOPS, PASSTHROUGH, Hop, Recipe
 from kingyo.space.bounds import Bounds
 from kingyo.types import Axis, Genome
 
@@ -28,7 +28,7 @@ Inclusion = Literal["binary", "threshold"]
 Order = Literal["source", "depth"]
 START = "start"
 """Name of the position before the first layer of a path."""
-MOST_SKIPS = 8
+MAX_SKIPS = 8
 
 Layer = tuple[str, int]
 """Name of a source and number of a layer."""
@@ -188,7 +188,7 @@ class DataflowSpace:
         """Return initial genomes for a search, without those that do not fit the slots.
 
         These are the path of each source, the frankenmerge, and the frame without one block of its layers,
-        for each of at most ``MOST_SKIPS`` blocks.
+        for each of at most ``MAX_SKIPS`` blocks.
         """
         own = [(self.frame, number) for number in range(self.n_layers[self.frame])]
         others = [
@@ -196,7 +196,7 @@ class DataflowSpace:
             for name in self.sources
             if name != self.frame
         ]
-        block = math.ceil(len(own) / MOST_SKIPS)
+        block = math.ceil(len(own) / MAX_SKIPS)
         skips = [own[:first] + own[first + block :] for first in range(0, len(own), block)]
         stacked = _stacked(list(self.sources), self.n_layers, self.frame)
         paths = [own, *others, stacked, *(skip for skip in skips if skip)]
@@ -266,10 +266,10 @@ def check_limits(space: DataflowSpace) -> None:
                 received=str(value),
                 remedy="Raise it, or leave it out.",
             )
-    if space.most_hops > MOST_HOPS:
+    if space.most_hops > MAX_HOPS:
         raise KingyoError(
             "dataflow.repetitions",
-            expected=f"paths of at most {MOST_HOPS} layers",
+            expected=f"paths of at most {MAX_HOPS} layers",
             received=f"{space.repetitions}, for paths of up to {space.most_hops} layers",
             remedy="Lower it, or set max_hops.",
         )

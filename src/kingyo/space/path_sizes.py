@@ -23,26 +23,26 @@ class PathSizes:
     ends: int
     layer: int
 
-    def of(self, hops: int) -> int:
+    def max_bytes(self, hops: int) -> int:
         """Return an upper bound in bytes for a path of this many layers."""
         return self.ends + hops * self.layer
 
     def hops_within(self, size: str) -> int:
-        """Return the most layers of a path within a size such as ``4GB``.
+        """Return the maximum number of layers of a path that fits into a size such as ``4GB``.
 
         Raises:
             KingyoError: the text is not a size, or is too small for one layer.
         """
-        most = parse_size(size, "dataflow.max_size")
-        if most < self.of(1):
+        limit = parse_size(size, "dataflow.max_size")
+        if limit < self.max_bytes(1):
             raise KingyoError(
                 "dataflow.max_size",
-                expected=f"at least {size_text(self.of(1))}: {size_text(self.ends)} without layers and "
-                f"{size_text(self.layer)} per layer",
+                expected=f"at least {size_text(self.max_bytes(1))}: {size_text(self.ends)} without layers "
+                f"and {size_text(self.layer)} per layer",
                 received=f"'{size}'",
                 remedy="Raise it, leave it out, or export in fewer bits: merge.dtype.",
             )
-        return (most - self.ends) // self.layer
+        return (limit - self.ends) // self.layer
 
 
 def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None) -> PathSizes:

@@ -29,7 +29,7 @@ class PairedDifference:
     The interval contains 0 if p is above 1 − level; at 95 %, only then.
 
     Attributes:
-        interval: of the mean difference.
+        interval: interval of the mean difference.
         p: two-sided p-value that the two are equally good.
         test: how p was computed.
     """
@@ -54,7 +54,7 @@ def paired_difference(
 
     Args:
         tasks: for each task the scores of both models, on the same items in the same order.
-        weights: of each task, above 0.
+        weights: weight of each task, above 0.
         seed: for ``bounded_mean``.
         level: confidence, between 0 and 1.
 
@@ -126,7 +126,7 @@ def sign_flips(
 
     Args:
         tasks: for each task, the score of one model minus that of the other on every item.
-        weights: of each task, above 0.
+        weights: weight of each task, above 0.
         seed: for the signs.
         flips: number of sets of signs.
 

@@ -73,7 +73,7 @@ def predict_weighted_winner(
         tasks: for each task the scores of the finalists, as in ``predict_winner``.
         winner: the row that was picked.
         n_test: number of test items of each task.
-        weights: of each task, above 0.
+        weights: weight of each task, above 0.
         level: confidence, between 0 and 1.
 
     Raises:

@@ -23,7 +23,7 @@ class EvaluationLog(OpenDatabase):
 
         Args:
             trial: trial id.
-            split: of the items.
+            split: split of the items.
             evaluation: scores of items that are not scored yet, or a failure; media are copied.
             n_items: number of items that were tried; the number of scores if None.
         """
@@ -95,7 +95,7 @@ class EvaluationLog(OpenDatabase):
 
         Args:
             search: name of the search.
-            split: of the items.
+            split: split of the items.
             ids: first and last trial id to read; None for all.
         """
         scores: dict[int, dict[str, float]] = {}
@@ -131,7 +131,7 @@ class EvaluationLog(OpenDatabase):
 
         Args:
             searches: names of searches.
-            split: of the items.
+            split: split of the items.
             last: last trial id to read.
         """
         marks = ", ".join("?" for _ in searches)

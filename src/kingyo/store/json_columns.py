@@ -15,7 +15,7 @@ def decoded(text: object, kind: type[T], name: str) -> T:
     Args:
         text: content of the column.
         kind: expected type.
-        name: of the column, for messages.
+        name: name of the column, for messages.
 
     Raises:
         sqlite3.DataError: it is not JSON, or of another type: someone edited the file.

@@ -12,10 +12,10 @@ class StoredTrial:
     """A trial of a search and its recipe.
 
     Attributes:
-        id: of the row.
+        id: id of the row.
         search: name of the search.
         batch: number of the ask.
-        name: of a baseline.
+        name: name of a baseline.
         asked: number, genome and parents.
         recipe, recipe_hash: JSON text and its hash.
         told: number of outcomes that the strategy knew when it asked.

@@ -120,7 +120,7 @@ class RunStore(TrialLog, EvaluationLog):
 
     @classmethod
     def read(cls, folder: Path) -> RunStore:
-        """Open a run for reading, also while another process writes to it."""
+        """Open a run for reading, even while another process writes to it."""
         require(folder)
         with ExitStack() as stack:
             stack.enter_context(explained_errors(folder))

@@ -22,7 +22,7 @@ class OpenDatabase:
 
     Args:
         connection: to a database of the newest schema; ``sums.watch`` was called if it may write.
-        lock: of the run folder; None to read only.
+        lock: lock of the run folder; None to read only.
         folder: run folder.
     """
 

@@ -75,7 +75,7 @@ STRATEGIES: Registry[StrategyFactory] = Registry("strategy", "kingyo.strategies"
 
 
 def learns_from_items(name: str, options: Mapping[str, object]) -> bool:
-    """Return whether a strategy, or the one that it wraps, learns from scores of single items.
+    """Return whether a strategy, or the one that it wraps, learns from scores of individual items.
 
     Args:
         name: registered name of the strategy.

@@ -29,7 +29,7 @@ from kingyo.types import (
     Trial,
 )
 
-MOST_KNOWN = 200  # outcomes that a stage begins with: half the best, half the latest
+MAX_KNOWN = 200  # outcomes that a stage begins with: half the best, half the latest
 
 
 class CoarseToFine:
@@ -144,7 +144,7 @@ class CoarseToFine:
         """Return the best and the latest successful outcomes, by number."""
         scores = {number: outcome.score for number, outcome in sorted(self._outcomes.items())}
         ranked = [(score, -number) for number, score in scores.items() if score is not None]
-        best, latest = sorted(ranked, reverse=True)[: MOST_KNOWN // 2], ranked[-MOST_KNOWN // 2 :]
+        best, latest = sorted(ranked, reverse=True)[: MAX_KNOWN // 2], ranked[-MAX_KNOWN // 2 :]
         return [self._outcomes[number] for number in sorted({-number for _, number in [*best, *latest]})]
 
     def _inner_outcomes(self, outcomes: Sequence[Outcome]) -> list[Outcome]:

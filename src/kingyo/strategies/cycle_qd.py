@@ -49,7 +49,7 @@ class CycleQd(Illumination):
     are alike along a direction.
 
     **Constants.** Elite sampling has the factors of the paper. ``cells``, ``sigma`` and the steps are chosen
-    for some hundreds of trials; the published code has 15 cells per axis, σ = 0.01 and w_max = 0.1.
+    for a few hundred trials; the published code has 15 cells per axis, σ = 0.01 and w_max = 0.1.
 
     A trial has two parents; fewer if the archive has one member or a parent is a known point; none if it is
     random.

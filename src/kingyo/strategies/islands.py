@@ -29,7 +29,7 @@ from kingyo.types import (
     Trial,
 )
 
-MOST_ISLANDS = 100
+MAX_ISLANDS = 100
 
 
 class Islands:
@@ -230,7 +230,7 @@ def _build_population(axes: Sequence[Axis], seed: int, settings: Islands.Setting
 
 
 def _check_settings(settings: Islands.Settings) -> None:
-    require_size("islands", settings.islands, 2, MOST_ISLANDS)
+    require_size("islands", settings.islands, 2, MAX_ISLANDS)
     require("migration_every", settings.migration_every, "1 or more", holds=settings.migration_every >= 1)
     require("migrants", settings.migrants, "0 or more", holds=settings.migrants >= 0)
 

@@ -6,7 +6,7 @@ graded response model, Samejima 1969), with one process per level:
     score = floor + Σ_l step_l · [level l is reached]
 
 So a plateau of equal partial credit does not hide the few merges that solve an item fully. Scores with more
-than ``MOST_LEVELS`` levels are cut at quantiles, and a level is worth its mean.
+than ``MAX_LEVELS`` levels are cut at quantiles, and a level is worth its mean.
 
 A single ability cannot model a mixture of two models that solve different items, nor a merge that gains items
 which the best model fails and loses others. Such items are tasks of their own (``kingyo.irt.item_groups``).
@@ -29,7 +29,7 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 FAILURE_WEIGHT = 4.0  # a failure counts as this many wrong answers
-MOST_LEVELS = 4
+MAX_LEVELS = 4
 DECIMALS = 9  # scores are rounded so that .1 + .2 and .3 are one level
 
 
@@ -112,13 +112,13 @@ def _scale(values: Vector) -> _Scale:
     """Derive the levels from the observed scores."""
     distinct = np.unique(values)
     if len(distinct) < 2:
-        only = float(distinct[0]) if len(distinct) else 0.0
-        if only < 1:
-            return _Scale(cuts=[1.0], steps=[1.0 - only], floor=only)
-        return _Scale(cuts=[only], steps=[only])
+        value = float(distinct[0]) if len(distinct) else 0.0
+        if value < 1:
+            return _Scale(cuts=[1.0], steps=[1.0 - value], floor=value)
+        return _Scale(cuts=[value], steps=[value])
     cuts: list[float] = distinct[1:].tolist()
-    if len(cuts) > MOST_LEVELS:
-        shares = np.arange(MOST_LEVELS) / MOST_LEVELS
+    if len(cuts) > MAX_LEVELS:
+        shares = np.arange(MAX_LEVELS) / MAX_LEVELS
         cuts = np.unique(np.quantile(values[values > distinct[0]], shares, method="lower")).tolist()
     levels = np.searchsorted(np.array(cuts), values, side="right")
     means = [float(values[levels == level].mean()) for level in range(len(cuts) + 1)]

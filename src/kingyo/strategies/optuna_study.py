@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 CHUNK = 32  # trials sampled from one study
-MOST_PENDING = 64  # older trials without an outcome count as lost
+MAX_PENDING = 64  # older trials without an outcome count as lost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,7 @@ class OptunaSearch(ABC):
         trial = self._history.ask(genes.mutate_until_new(genome, self._seen, mutate, rng))
         self._seen.add(trial.genome)
         self._pending[trial.number] = trial.genome
-        if len(self._pending) > MOST_PENDING:
+        if len(self._pending) > MAX_PENDING:
             del self._pending[next(iter(self._pending))]
         return trial
 

@@ -43,7 +43,7 @@ class Preset:
         needs_objectives: whether the preset requires several objectives.
         space: ``parameters``, ``dataflow`` or ``hybrid``; None: any.
         paths: settings of the data-flow space.
-        then: preset of the path search that follows, for ``hybrid``.
+        path_preset: preset of the path search that follows, for ``hybrid``.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Preset:
     needs_objectives: bool = False
     space: str | None = None
     paths: Mapping[str, object] = field(default_factory=dict[str, object])
-    then: str | None = None
+    path_preset: str | None = None
 
 
 DEFAULT_PRESETS: Mapping[str, str] = {"parameters": "fast", "dataflow": "paths", "hybrid": "fast"}
 """Space -> preset to use if none is named."""
 METRIC = "whole"
-"""Preset for every space if a metric over all answers counts and none is named."""
+"""Default preset for every space if a measure over all answers decides."""
 
 RECOMMENDED = ("fast", "quality", "pareto")
 """Presets for most runs (docs/search.md): a small budget, a large one, several objectives."""
@@ -73,9 +73,9 @@ PRESETS: Mapping[str, Preset] = {
     for preset in (
         Preset(
             name="fast",
-            doc="The default, for small budgets: a Gaussian process learns from single items, and each "
+            doc="The default, for small budgets: a Gaussian process learns from individual items, and each "
             "candidate answers only some of them. For axes of every kind.",
-            source="kingyo's own choice, by benchmarks/search.py",
+            source="chosen by kingyo, based on benchmarks/search.py",
             strategy="item-gp",
             screen={"items": 32},
             fewest_items=12,
@@ -85,15 +85,15 @@ PRESETS: Mapping[str, Preset] = {
             name="quality",
             doc="For large budgets: like fast, first with one weight per source, then with smaller and "
             "smaller groups of layers.",
-            source="kingyo's own choice, by benchmarks/search.py",
+            source="chosen by kingyo, based on benchmarks/search.py",
             strategy="coarse-to-fine",
             screen={"items": 24},
             merge=MergeSuggestion(method="task_arithmetic", groups="block", bounds={"weight": (0.0, 1.5)}),
         ),
         Preset(
             name="whole",
-            doc="The default for tasks whose score is one metric over all answers: CMA-ES with margin, which "
-            "scores each candidate on all items. For axes of every kind.",
+            doc="The default for tasks whose score is one measure over all answers: CMA-ES with margin, "
+            "which scores each candidate on all items. For axes of every kind.",
             source="kingyo's own choice; Hamano et al. 2025, CatCMA with Margin, arXiv:2504.07884",
             strategy="mixed-cma-es",
             merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
@@ -111,8 +111,8 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="mergekit-evolve",
-            doc="The search of mergekit-evolve: CMA-ES with the population of pycma, from the start of every "
-            "axis.",
+            doc="The search of mergekit-evolve: CMA-ES with pycma's default population size, starting at the "
+            "start value of each axis.",
             source="mergekit 0.1.5, mergekit-evolve",
             strategy="cma-es",
             settings={"sigma": 1 / 6, "population": None, "warm_start": False},
@@ -156,9 +156,9 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="paths",
-            doc="The default for paths through layers: like fast, a Gaussian process that learns from single "
-            "items; it begins with the initial paths of the space.",
-            source="kingyo's own choice, by benchmarks/dataflow.py",
+            doc="The default for paths through layers: like fast, a Gaussian process that learns from "
+            "individual items; it begins with the initial paths of the space.",
+            source="chosen by kingyo, based on benchmarks/dataflow.py",
             strategy="item-gp",
             screen={"items": 16},
             space="dataflow",
@@ -190,7 +190,7 @@ PRESETS: Mapping[str, Preset] = {
                 method="dare_ties", groups="one", bounds={"weight": (0.0, 1.0), "density": (0.0, 1.0)}
             ),
             space="hybrid",
-            then="sakana-dfs",
+            path_preset="sakana-dfs",
         ),
     )
 }

@@ -36,12 +36,13 @@ def rank(scores: Sequence[float], rng: Random) -> int:
 def tournament(size: int) -> Selection:
     """Return a selection that draws ``size`` different candidates and picks the best of them.
 
-    Of ties the first drawn wins. Fewer candidates than ``size`` all take part. (Goldberg and Deb 1991.)
+    Ties go to the first one drawn. If there are fewer than ``size`` candidates, all take part. (Goldberg and
+    Deb 1991.)
     """
 
     def pick(scores: Sequence[float], rng: Random) -> int:
-        drawn = rng.sample(range(len(scores)), min(size, len(scores)))
-        return max(drawn, key=lambda index: scores[index])
+        sample = rng.sample(range(len(scores)), min(size, len(scores)))
+        return max(sample, key=lambda index: scores[index])
 
     return pick
 

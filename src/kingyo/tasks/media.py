@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Accepted image formats. Pillow reads more, some by running external programs."""
-MOST_PIXELS = 64_000_000
-MOST_BYTES = 1 << 28
-"""Largest image file: 256 MiB, more than ``MOST_PIXELS`` take uncompressed."""
+MAX_PIXELS = 64_000_000
+MAX_BYTES = 1 << 28
+"""Largest image file: 256 MiB, more than ``MAX_PIXELS`` take uncompressed."""
 _REMEDY = "Provide an image, or delete this row."
 
 
@@ -123,7 +123,7 @@ def _content(path: Path, name: str, where: str) -> bytes:
                 received=f"a folder, {shown}" if path.is_dir() else f"no file {shown}",
                 remedy="Correct the path, provide the image, or delete this row.",
             )
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise _too_large(where, f"a file of {path.stat().st_size:,} bytes")
         return path.read_bytes()
     except OSError as error:
@@ -138,7 +138,7 @@ def _content(path: Path, name: str, where: str) -> bytes:
 def _too_large(where: str, received: str) -> KingyoError:
     return KingyoError(
         where,
-        expected=f"an image of at most {MOST_PIXELS // 10**6} megapixels",
+        expected=f"an image of at most {MAX_PIXELS // 10**6} megapixels",
         received=received,
         remedy="Make the image smaller, or delete this row.",
     )
@@ -159,7 +159,7 @@ def _type_of(content: bytes, where: str) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is checked below
             with Image.open(BytesIO(content), formats=FORMATS) as image:
-                if image.width * image.height > MOST_PIXELS:
+                if image.width * image.height > MAX_PIXELS:
                     raise _too_large(where, f"{image.width:,} x {image.height:,} pixels")
                 image.load()
                 return Image.MIME[str(image.format)]

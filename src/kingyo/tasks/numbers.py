@@ -23,7 +23,7 @@ from kingyo.errors import KingyoError
 from kingyo.tasks.grader import register_grader
 from kingyo.types import Item
 
-_MOST_DIGITS = 1000
+_MAX_DIGITS = 1000
 _UNCLEAR = "\ue000"  # replaces what is not a plain number, so that its parts are not read as one
 _JOIN = "\u2064"  # precedes a fraction that was one character, and joins it to a preceding integer
 _THIN = "\u2009"  # a space that groups digits
@@ -245,7 +245,7 @@ def _decimal(text: str) -> Fraction:
     Raises:
         ValueError: the separators are ambiguous, such as in 1,5, or there are too many digits.
     """
-    if len(text) > _MOST_DIGITS:
+    if len(text) > _MAX_DIGITS:
         raise ValueError("too many digits")
     if _PLAIN.fullmatch(text):
         return Fraction(text)
@@ -257,9 +257,9 @@ def _decimal(text: str) -> Fraction:
 
 
 def _power(base: Fraction, exponent: str) -> Fraction:
-    power = int(exponent.replace("−", "-")[:_MOST_DIGITS])
+    power = int(exponent.replace("−", "-")[:_MAX_DIGITS])
     digits = max(len(str(base.numerator)), len(str(base.denominator)))
-    if abs(power) * digits > _MOST_DIGITS:
+    if abs(power) * digits > _MAX_DIGITS:
         raise ValueError("too many digits")
     return base**power
 
@@ -270,7 +270,7 @@ def _multiplied(first: Fraction, more: str) -> Fraction:
     Raises:
         ValueError: large multipliers increase, as in 5万3億, or the text is too long.
     """
-    if len(more) > _MOST_DIGITS:
+    if len(more) > _MAX_DIGITS:
         raise ValueError("too many multipliers")
     total = section = Fraction(0)
     current: Fraction | None = first

@@ -16,9 +16,9 @@ from kingyo.tasks.template import Template
 from kingyo.types import Item
 
 Text = Annotated[str, Field(min_length=1)]
-LONGEST = 86_400
-"""Largest ``grader_timeout`` in seconds: one day."""
-MOST_TOKENS = 1_000_000
+MAX_TIMEOUT = 86_400
+"""Maximum of time limits in seconds: one day."""
+MAX_TOKENS = 1_000_000
 GraderSpec = str | dict[str, object]
 """A grader's name, or a mapping from names to options: a mapping of options, or the first option's value."""
 
@@ -38,7 +38,7 @@ def graders_in(grader: object) -> tuple[tuple[str, object], ...]:
     return tuple(pairs)
 
 
-def _named(value: object) -> object:
+def _check_graders(value: object) -> object:
     specs = cast("list[object]", value if isinstance(value, list) else [value])
     for each in specs:
         if not each or not isinstance(each, str | dict):
@@ -66,10 +66,10 @@ class TextSettings:
     chat: bool = False
     answer: Text | None = "answer"
     choices: Text | None = None
-    grader: Annotated[GraderSpec | list[GraderSpec], BeforeValidator(_named)]
-    grader_timeout: Annotated[Number, Field(gt=0, le=LONGEST)] = 300.0
+    grader: Annotated[GraderSpec | list[GraderSpec], BeforeValidator(_check_graders)]
+    grader_timeout: Annotated[Number, Field(gt=0, le=MAX_TIMEOUT)] = 300.0
     stop: tuple[Text, ...] = ()
-    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS, strict=True)] = 64
+    max_new_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True)] = 64
 
     def __post_init__(self) -> None:
         if self.choices is None and any(name == "choice" for name, _ in self.graders):

@@ -206,7 +206,7 @@ class MergeMethodContract:
                     assert torch.equal(tensor, copy), f"an argument was changed ({dtype})"
 
     def test_it_is_deterministic(self) -> None:
-        """The same arguments give the same bits, for views and any number of threads as far as declared."""
+        """Equal arguments give bit-identical results, for views and, if declared, any number of threads."""
         for sources, base in self.worlds((300, 301)):
             first = self.merge(sources, base)
             assert torch.equal(first, self.merge(sources, base)), "other bits on a second call"
@@ -221,7 +221,7 @@ class MergeMethodContract:
             assert self._same(first, self.merge(views, base)), "other bits for views"
 
     def test_any_spans_give_the_same_bits(self) -> None:
-        """A lazy result gives the same bits for any spans in any order."""
+        """A lazy result is bit-identical for any spans in any order."""
         for shape in ((37, 29), (2001, 5), (5, 2001), (70_001,)):
             for sources, base in self.worlds(shape):
                 result = self.result(sources, base)
@@ -235,7 +235,7 @@ class MergeMethodContract:
                 assert torch.equal(merged.reshape(shape), to_tensor(result)), f"{shape}"
 
     def test_described_merges_need_no_torch(self) -> None:
-        """A method that describes its result gives the same bits for tensors without torch."""
+        """A method that describes its result is bit-identical for tensors without torch."""
         if not describes(self.method) or not has_compiler():
             return
         values, context = self.values(self.n_sources), TensorContext(0, "contract.weight")
@@ -249,7 +249,7 @@ class MergeMethodContract:
                 assert torch.equal(merged, self.merge(sources, base)), f"{dtype}"
 
     def test_cached_statistics_change_nothing(self) -> None:
-        """Merges that reuse statistics of earlier ones give the same bits."""
+        """Merges that reuse statistics of earlier ones are bit-identical."""
         for sources, base in self.worlds((30, 31)) + self.worlds((300, 257), torch.bfloat16):
             names = [f"source-{i}" for i in range(len(sources))]
             stats, wanted = TensorStats(), self.merge(sources, base)
@@ -302,7 +302,7 @@ class MergeMethodContract:
             assert torch.allclose(forward, backward, rtol=1e-4, atol=1e-5)
 
     def _same(self, one: Tensor, other: Tensor) -> bool:
-        if reproduces(self.method) == "with as many threads":
+        if reproduces(self.method) == "with the same number of threads":
             return _close(one, other)
         return torch.equal(one, other)
 

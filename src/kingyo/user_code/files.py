@@ -20,7 +20,7 @@ from kingyo.user_code.versions import PACKAGE, digest
 
 DATA = "FILES"
 """Variable in a user's file that lists the data files it reads, relative to the file."""
-LONGEST = 255  # bytes of a file name
+MAX_NAME_BYTES = 255  # bytes of a file name
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -103,7 +103,7 @@ def _texts(settings: object) -> list[str]:
 
 
 def _may_be_name(text: str) -> bool:
-    return 0 < len(text.encode(errors="replace")) <= LONGEST
+    return 0 < len(text.encode(errors="replace")) <= MAX_NAME_BYTES
 
 
 def loaded_below(root: Path) -> set[Path]:

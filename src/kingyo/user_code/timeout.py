@@ -19,9 +19,9 @@ from typing import TypeVar
 T = TypeVar("T")
 AGAIN = 1.0
 """Seconds between alarms, in case the call swallows the first."""
-LONGEST = 1e8
+MAX_SECONDS = 1e8
 """Longest time limit in seconds that the system's clocks accept."""
-MOST_GRACE = 60.0
+MAX_GRACE = 60.0
 """Longest time in seconds that a call may take to stop; C code finishes before it sees the alarm."""
 
 
@@ -69,8 +69,8 @@ def within_or_end(seconds: float | None, call: Callable[[], T], error: Exception
     """
     if seconds is None or not has_alarm():
         return call()
-    seconds = min(seconds, LONGEST)
-    watchdog = Timer(seconds + min(max(AGAIN, seconds), MOST_GRACE), _end_process, [error])
+    seconds = min(seconds, MAX_SECONDS)
+    watchdog = Timer(seconds + min(max(AGAIN, seconds), MAX_GRACE), _end_process, [error])
     watchdog.daemon = True
     watchdog.start()
     try:

@@ -30,7 +30,7 @@ SCORING = (
     "types.py",
     "user_code/timeout.py",
 )
-"""Rooms that decode, merge, answer and grade. A change of their code may change scores."""
+"""Packages that decode, merge, answer and grade. A change of their code may change scores."""
 LIBRARIES = ("torch", "numpy", "safetensors", "numba")
 """Libraries that merging depends on, if installed. A kind of model adds its own."""
 PLUGINS = ("kingyo.graders", "kingyo.methods", "kingyo.model_kinds", "kingyo.tasks")
@@ -39,7 +39,7 @@ PLUGINS = ("kingyo.graders", "kingyo.methods", "kingyo.model_kinds", "kingyo.tas
 
 @cache
 def hash_of_code(rooms: tuple[str, ...], package: Path = PACKAGE) -> str:
-    """Return a hash of the Python files in rooms of a package, and of their names."""
+    """Return a hash of the Python files in folders of a package, and of their names."""
     files = [path for room in rooms for path in sorted((package / room).rglob("*.py")) or [package / room]]
     names = (str(path.relative_to(package)) for path in files)
     return hash_of("\n".join(f"{name} {digest(path)}" for name, path in zip(names, files, strict=True)))

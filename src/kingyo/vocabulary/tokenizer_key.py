@@ -15,7 +15,7 @@ from kingyo.recipe.shape import MISTAKES, Shape, Text, Whole, dump, mapping, par
 UNION: Final = "union"
 BASE: Final = "base"
 
-_LARGEST_MULTIPLE = 1 << 16
+_MAX_MULTIPLE = 1 << 16
 _Name = Annotated[
     str,
     Field(strict=True, min_length=1),
@@ -127,9 +127,9 @@ class TokenizerChoice(Shape):
     pad_to_multiple_of: (
         Annotated[
             Whole,
-            Field(ge=1, le=_LARGEST_MULTIPLE),
+            Field(ge=1, le=_MAX_MULTIPLE),
             wanted(
-                f"a whole number from 1 to {_LARGEST_MULTIPLE}",
+                f"a whole number from 1 to {_MAX_MULTIPLE}",
                 "Write a number such as 64, or remove the key.",
             ),
         ]

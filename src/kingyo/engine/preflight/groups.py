@@ -17,7 +17,7 @@ from kingyo.recipe import Conditional
 
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)")
 _NUMBER = re.compile(r"[-+.\w]+")
-_MOST_SPLITS = 4  # groups of one form by value; if there were more, one group has the range of values
+_MAX_SPLITS = 4  # groups of one form by value; if there were more, one group has the range of values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class JobGroup:
     Attributes:
         names: all names in order.
         label: the names as one, such as ``model.layers.{0–23}.mlp.up_proj.weight``.
-        shape, dtype: of each tensor.
+        shape, dtype: those of each tensor.
         how: what is done with them, such as ``weight 0.5``; a list has one value for each source.
         values: ranges by parameter, one for each source or one for all of them.
         is_merged: whether they are merged and not copied.
@@ -105,7 +105,7 @@ def _split(jobs: Sequence[TensorJob]) -> Iterator[JobGroup]:
             for name, row in _cells(job).items()
         }
         parts.setdefault(repr(cells), []).append(job)
-    yield from (_group(same) for same in ([jobs] if len(parts) > _MOST_SPLITS else parts.values()))
+    yield from (_group(same) for same in ([jobs] if len(parts) > _MAX_SPLITS else parts.values()))
 
 
 def _group(jobs: Sequence[TensorJob]) -> JobGroup:

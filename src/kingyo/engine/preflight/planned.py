@@ -33,7 +33,7 @@ class PlannedOutput:
         plan: the plan of the last recipe.
         origins: the source models, the base last.
         options: options of the merge.
-        reproduces: where the recipes give the same bits again.
+        reproduces: where the recipes give bit-identical results.
     """
 
     out: Path

@@ -140,7 +140,7 @@ def _method(job: TensorJob, threads: int) -> int:
     if job.method is None or is_described(job):  # float32 parts of the sources and of the result
         ranks = 0 if job.method is None else bytes_per_entry(job.method) * n * k
         return threads * min(n, PART) * (k + 1) * _FLOAT32 + ranks
-    if reproduces(job.method) == "with as many threads" and _is_decomposed(job.shape, k):
+    if reproduces(job.method) == "with the same number of threads" and _is_decomposed(job.shape, k):
         return n * (2 * k + 1) * _FLOAT64  # task vectors, their singular vectors, and the result
     return n * k * _FLOAT32
 

@@ -26,7 +26,7 @@ class LiveImageClassifier:
     It caches preprocessed pixels, which do not depend on the weights.
 
     Args:
-        model: the model of transformers.
+        model: the transformers model.
         processor: its image processor.
         weights: the live tensors, by their names in the checkpoint.
         batch_size: number of images per batch.
@@ -60,15 +60,15 @@ class LiveImageClassifier:
             with torch.inference_mode():
                 pixels = torch.stack(batch).to(self._model.device, self._model.dtype)
                 logits = cast("Tensor", self._model(pixel_values=pixels).logits)
-                rated = torch.log_softmax(logits.float(), dim=-1)
-            if bool(torch.isnan(rated).any()):
+                log_probs = torch.log_softmax(logits.float(), dim=-1)
+            if bool(torch.isnan(log_probs).any()):
                 raise KingyoError(
                     "model",
                     expected="finite logits",
                     received="NaN",
                     remedy="Remove this model, or run it in float32: its weights or outputs overflow.",
                 )
-            rates += cast("list[list[float]]", rated.tolist())  # pyright: ignore[reportUnknownMemberType]
+            rates += cast("list[list[float]]", log_probs.tolist())  # pyright: ignore[reportUnknownMemberType]
         return rates
 
     def _pixels_of(self, image: Media) -> Tensor:
@@ -121,10 +121,10 @@ class ImageClassification:
         scored="the most likely class of each image",
     )
 
-    def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (of the protocol)
+    def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (required by the protocol)
         """Return whether the config names an architecture of an image classifier."""
-        named = config.get("architectures")
-        names = cast("list[object]", named) if isinstance(named, list) else []
+        architectures = config.get("architectures")
+        names = cast("list[object]", architectures) if isinstance(architectures, list) else []
         return any(str(each).endswith(_ENDING) for each in names)
 
     def load(self, path: Path, options: LoadOptions) -> LiveImageClassifier:
@@ -164,7 +164,7 @@ class ImageClassification:
     def memory(self, path: Path, config: Config, load: Workload) -> None:
         """Return None: the memory depends on the architecture."""
 
-    def usage(self, example: Item, options: Options) -> str:  # noqa: ARG002 (of the protocol)
+    def usage(self, example: Item, options: Options) -> str:  # noqa: ARG002 (required by the protocol)
         """Return code that classifies an image."""
         image = f"{MEDIA}/{example.media[0].name}" if example.media else "image.png"
         return (
@@ -180,15 +180,15 @@ def _classes(config: Config) -> tuple[str, ...]:
     Raises:
         KingyoError: their indices are not 0, 1, 2, …
     """
-    named = cast("Mapping[int, object]", config.get("id2label") or {})
-    if sorted(named) != list(range(len(named))):
+    id2label = cast("Mapping[int, object]", config.get("id2label") or {})
+    if sorted(id2label) != list(range(len(id2label))):
         raise KingyoError(
             "id2label in config.json",
-            expected=f"the classes 0 to {len(named) - 1}",
-            received=f"{sorted(named)}"[:80],
+            expected=f"the classes 0 to {len(id2label) - 1}",
+            received=f"{sorted(id2label)}"[:80],
             remedy="Number the classes like the rows of the model's head: 0, 1, 2, …",
         )
-    return tuple(str(named[number]) for number in sorted(named))
+    return tuple(str(id2label[number]) for number in sorted(id2label))
 
 
 MODEL_KINDS.register(NAME)(ImageClassification())
