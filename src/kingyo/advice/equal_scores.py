@@ -11,7 +11,8 @@ from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore
 
 PAGE = "docs/zero.md goes through the causes."
-FEW = 6  # number of candidates with score 0 before the bounds are questioned
+MIN_ZEROS = 6
+"""Number of candidates with score 0 before a warning."""
 
 
 def uninformative_scores(store: RunStore) -> Iterator[Advice]:
@@ -26,7 +27,7 @@ def uninformative_scores(store: RunStore) -> Iterator[Advice]:
     known = [row for row in rows if row.search == BASELINES]
     bred = [row for row in rows if row.search == search]
     if not known or _differ(store, search):
-        if known and len(bred) >= FEW and not any(row.mean for row in bred):
+        if known and len(bred) >= MIN_ZEROS and not any(row.mean for row in bred):
             yield _broken(store, bred, max(_means(store, [BASELINES])))
     elif any(row.mean for row in known):
         searches = [BASELINES, *([] if search is None else [search])]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from rich.markup import escape
 
 from kingyo.advice import Advice, lost_writes, uninformative_scores
+from kingyo.advice.equal_scores import MIN_ZEROS
 from kingyo.advice.message import FEW
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.terminal import echo
@@ -50,7 +51,7 @@ def note_versions(store: RunStore, action: str) -> None:
 class AdviceWatcher:
     """An event listener that warns during a run if its scores are too equal for a search.
 
-    It checks twice: after the baselines, and after the first candidates.
+    It checks after the baselines, and as soon as there are enough candidates for a warning.
 
     Args:
         store: the run.
@@ -64,14 +65,16 @@ class AdviceWatcher:
         self._store = store
         self._show = show
         self._forward = forward
-        self._checks: set[tuple[str, str]] = set()
+        self._checks: set[tuple[str, str, int]] = set()
         self._shown: set[str] = set()
 
     def notify(self, event: Event) -> None:
         """Receive an event."""
         self._forward(event)
-        is_due = event.kind == "phase" or (event.kind == "told" and event.done in (FEW, event.total))
-        check = (event.search, event.kind)
+        is_due = event.kind == "phase" or (
+            event.kind == "told" and event.done in (FEW, MIN_ZEROS, event.total)
+        )
+        check = (event.search, event.kind, event.done)
         if (
             is_due
             and event.search in (MAIN, WEIGHT_SEARCH)

@@ -7,7 +7,7 @@ run replays exactly.
 
 from __future__ import annotations
 
-from kingyo.evolution.replay import Replay
+from kingyo.evolution.replay import Replay, paused_garbage_collection
 from kingyo.evolution.search_log import SearchLog
 from kingyo.evolution.trial_evaluation import TrialEvaluation, TrialEvaluator
 from kingyo.store import StoredTrial
@@ -40,8 +40,10 @@ class _AsynchronousLoop:
 
     def _replay(self) -> dict[StoredTrial, list[str]]:
         """Replay earlier sessions; return the trials without outcomes, and the items to score them on."""
-        log, replay = self._log, Replay(self._log)
-        trials = {trial.id: trial for trial in log.store.trials(log.search.name)}
+        log = self._log
+        with paused_garbage_collection():
+            replay = Replay(log)
+            trials = {trial.id: trial for trial in log.store.trials(log.search.name)}
         finished = [trials[trial] for trial in replay.outcomes]
         unfinished: dict[StoredTrial, list[str]] = {}
         n_reported = 0

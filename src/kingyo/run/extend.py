@@ -63,15 +63,20 @@ def undo_if_unused(store: RunStore) -> None:
     Raises:
         KingyoError: it did; the run is as before the extension then.
     """
-    unused = undo_extension(store) if store.status() == "finished" else None
-    if unused is not None:
-        raise KingyoError(
-            f"search '{MAIN}'",
-            expected=f"a search with more to try, for {unused}",
-            received=f"one that ended by itself after {counted(unused.trials, 'candidate')}: all tried, "
-            "or converged",
-            remedy="Start a new run with wider ranges, another strategy or another seed; nothing was added.",
-        )
+    *before, unused = read_extensions(store) or [None]
+    if store.status() != "finished" or unused is None or len(_trials(store)) > unused.trials:
+        return
+    if unused.status == "finished":
+        undo_extension(store)
+    else:  # the run was stopped before, and has finished since
+        store.set_fact(FACT, [asdict(extension) for extension in before if extension])
+    raise KingyoError(
+        f"search '{MAIN}'",
+        expected=f"a search with more to try, for {unused}",
+        received=f"one that ended by itself after {counted(unused.trials, 'candidate')}: all tried, "
+        "or converged",
+        remedy="Start a new run with wider ranges, another strategy or another seed; nothing was added.",
+    )
 
 
 def undo_extension(store: RunStore) -> Extension | None:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import TracebackType
 from typing import Self, cast
 
 from kingyo.engine import Plan, Sources, plan
+from kingyo.errors import KingyoError
 from kingyo.evolution import Search
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.methods import METHODS
@@ -68,8 +70,15 @@ class Run(Setup):
         """Open a stored run, with the controls that were requested later.
 
         Raises:
-            KingyoError: a model cannot be opened, or has changed.
+            KingyoError: a model cannot be opened, or has changed, or the run is too old.
         """
+        if store.fact("gene_steps") is None:
+            raise KingyoError(
+                str(store.folder),
+                expected="a run that this version of kingyo can continue",
+                received="one of a version that did not round genes",
+                remedy="Start a new run, or use the checkout that began it; `kingyo show` still reads it.",
+            )
         config, folder = stored_config(store)
         config = with_asked_controls(config, store)
         models = open_models(config, folder)
@@ -86,9 +95,11 @@ class Run(Setup):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.store is not None:
-            self.store.close()
+            self.store.__exit__(kind, error, trace)
 
     def begun_in(self, store: RunStore) -> Self:
         """Return the run with its store; parts that do not depend on the store are kept."""

@@ -77,8 +77,9 @@ class WorkerPool:
         self._n_unfinished += 1
         self._jobs.put(job)
         if len(self._threads) < min(self._n_workers, self._n_unfinished):
-            self._threads.append(Thread(target=self._serve, name="kingyo-worker", daemon=True))
-            self._threads[-1].start()
+            thread = Thread(target=self._serve, name="kingyo-worker", daemon=True)
+            thread.start()  # first: ``close`` joins all threads in the list
+            self._threads.append(thread)
 
     def next(self) -> tuple[int, Evaluation]:
         """See ``Runner``."""
@@ -135,7 +136,8 @@ class WorkerPool:
             self._kill(worker)
             if not isinstance(error, KingyoError):
                 error = _cannot_start(f"{type(error).__name__}: {error}")
-            self._stop_error = error
+            with self._lock:
+                self._stop_error = self._stop_error or error
             raise error
 
     def _evaluate(self, worker: WorkerHandle, job: Job) -> Evaluation | Exception:

@@ -38,7 +38,7 @@ class Preset:
         settings: options of the strategy.
         screen: how candidates are scored; empty: on all items of fit.
         fewest_items: fewest items per candidate if the budget limits only item evaluations (see
-            ``kingyo.run.settings.items_bought``); None: always as ``screen`` says.
+            ``kingyo.run.settings.items_per_candidate``); None: always as ``screen`` says.
         merge: the default merge; None: no default.
         needs_objectives: whether the preset requires several objectives.
         space: ``parameters``, ``dataflow`` or ``hybrid``; None: any.
