@@ -200,7 +200,7 @@ def test_a_method_with_a_wrong_return_value_is_named(folder: Path, tmp_path: Pat
     recipe = Recipe.from_dict(
         recipe_of("linear", merge_method=f"{tmp_path}/own.py:ODD", parameters={"weight": 1})
     )
-    with pytest.raises(KingyoError, match=r"linear: expected a tensor or a WeightedSum; received .* ndarray"):
+    with pytest.raises(KingyoError, match=r"linear: expected a tensor.*; received .* ndarray"):
         to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "out")
 
 

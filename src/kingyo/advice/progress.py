@@ -49,11 +49,11 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     )
     is_early = progress.n < ENOUGH or _is_perfect(store, progress.best_trial)
     if not is_early and (best[0] <= baseline[0] + ROUNDING or progress.best == progress.first):
-        why, remedy = "The search has not improved on its start.", _go_on(store, progress)
+        why, remedy = "The search has not improved on its start.", _next_steps(store, progress)
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=remedy)
     elif not is_early and 2 * (number + 1) <= progress.n:
         why = "The best came in the first half of the candidates: the search looks stuck."
-        yield Advice(kind="stuck", level="warning", what=what, why=why, remedy=_go_on(store, progress))
+        yield Advice(kind="stuck", level="warning", what=what, why=why, remedy=_next_steps(store, progress))
     else:
         yield Advice(kind="progress", level="note", what=what)
 
@@ -108,7 +108,7 @@ def _is_perfect(store: RunStore, trial: StoredTrial) -> bool:
     return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
 
 
-def _go_on(store: RunStore, progress: _Progress) -> str:
+def _next_steps(store: RunStore, progress: _Progress) -> str:
     ways = [f"with other seeds: `{seeds_command(store)}`"]
     if progress.best.is_partial:
         ways.insert(0, "with more items per candidate (search.screen.items)")

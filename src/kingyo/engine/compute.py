@@ -21,7 +21,7 @@ from kingyo.methods import TensorContext, hides_nonfinite, merge_tensor
 
 Read = Callable[[str, str], AnyTensor]
 """Model reference, tensor name -> the tensor as stored."""
-_RETURN = "Have the method return a torch.Tensor in float32, of the shape of its arguments."
+_RETURN = "Return a torch.Tensor in float32 of the shape of the arguments, or a WeightedSum of the inputs."
 
 
 def result(
@@ -62,7 +62,7 @@ def _check_result(job: TensorJob, method: str, merged: Tensor | Lazy) -> None:
     if not _is_result(merged):
         raise KingyoError(
             method,
-            expected="a tensor or a WeightedSum",
+            expected="a tensor, or a result such as a WeightedSum",
             received=f"an object of the class {type(merged).__name__}",
             remedy=_RETURN,
         )

@@ -64,9 +64,9 @@ class ValidationRace:
             alive = [i for i in alive if i in blocks.successful()]
             if stop < len(race.order) and alive:
                 rows = {i: self.store.scores_of(trials[i].id, "validation") for i in alive}
-                going_on = {*race.still_in(rows, stop), *kept}
-                blocks.end([i for i in alive if i not in going_on])
-                alive = [i for i in alive if i in going_on]
+                remaining = {*race.still_in(rows, stop), *kept}
+                blocks.end([i for i in alive if i not in remaining])
+                alive = [i for i in alive if i in remaining]
         return alive
 
 

@@ -54,7 +54,7 @@ LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """All that a card tells.
+    """The contents of a card.
 
     Attributes:
         title: what the model is called.

@@ -255,8 +255,8 @@ def check_method(name: str, candidate: object) -> None:
     suffix = f" without {', '.join(missing)}" if missing else ""
     raise KingyoError(
         name,
-        expected=f"a merge method: a callable object with {', '.join(_DECLARED)}",
-        received=f"{kind}{suffix}" if is_class or missing else f"{kind}, which is not callable",
+        expected=f"a merge method: an object with `__call__` or `describe`, and {', '.join(_DECLARED)}",
+        received=f"{kind}{suffix}" if is_class or missing else f"{kind}, which has neither",
         remedy="Name an instance of a class with these, as in docs/recipes.md or kingyo/methods/nearswap.py.",
     )
 

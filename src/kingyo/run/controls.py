@@ -26,8 +26,6 @@ from kingyo.space import (
 from kingyo.strategies import build, derived_seed
 
 GRID_POINTS = (5, 4, 3, 2)
-
-
 GRID_LIMIT = 100_000
 
 

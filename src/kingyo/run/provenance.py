@@ -91,7 +91,7 @@ def _refuse(store: RunStore, changes: Changes) -> None:
 
 
 def changed_error(store: RunStore, changes: Changes, remedy: str | None = None) -> KingyoError:
-    """Return the error that names all differences, and how to go on."""
+    """Return the error that names all differences, and how to continue."""
     before, now = _as_text(changes, "; ")
     command = f"kingyo resume {shlex.quote(str(store.folder))}"
     return KingyoError(

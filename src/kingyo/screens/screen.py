@@ -163,7 +163,7 @@ class Rounds:
             missing = tuple(self.batch[i] for i in alive if i in gaps)
             if missing:
                 return Round(trials=missing, items=tuple(self.order[start:stop]))
-            alive = self._going_on(scores, alive)
+            alive = self._remaining(scores, alive)
             start = stop
         return None
 
@@ -173,7 +173,7 @@ class Rounds:
             return [*range(block, n, block), n]
         return [n]
 
-    def _going_on(self, scores: NDArray[np.float64], alive: list[int]) -> list[int]:
+    def _remaining(self, scores: NDArray[np.float64], alive: list[int]) -> list[int]:
         keep = max(1, math.ceil(self.settings.keep * len(self.batch)))
         if self.settings.rule == "racing" and len(alive) > keep:
             looks = max(1, len(self._stops()) - 1)  # no look after the last items

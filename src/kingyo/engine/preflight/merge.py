@@ -70,7 +70,7 @@ def check_merge(request: MergeRequest, *, fetch: bool = True) -> Preflight:
     given = request.recipe
     read = given if isinstance(given, RecipeBook) else read_recipes(given, refused.append)
     if read is None:
-        raise together(request.name, refused, "sound recipes")
+        raise together(request.name, refused, "valid recipes")
     is_complete = not refused
     book = _with_component(_seeded(read, request.options.seed), request)
     steps = _steps(book, request, refused.append, is_complete=is_complete, fetch=fetch)
