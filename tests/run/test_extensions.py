@@ -241,6 +241,29 @@ def test_a_completed_search_is_unchanged(tmp_path: Path) -> None:
         undo_if_unused(store)
 
 
+def test_an_unused_extension_of_a_stopped_run_leaves_it_finished(tmp_path: Path) -> None:
+    def grid(store: RunStore, model: Model) -> Journey:
+        search_run = more(store, model, budget={"candidates": 16})
+        main = replace(search_run.searches[0], strategy=build("grid", AXES, 3, {"points": 2, "limit": 100}))
+        return replace(search_run, searches=[main, *search_run.searches[1:]])
+
+    with begun(tmp_path / "run") as store:
+        first = Model()
+        grid(store, first).run()
+        n_calls = len(first.asked)
+    with begun(tmp_path / "stopped") as store:
+        stopped = Model(stop_after=n_calls - 1)
+        with pytest.raises(KeyboardInterrupt):
+            grid(store, stopped).run()
+        assert len(genomes(store)) == 16
+        extend(store, settings_of(config(candidates=16)), MORE)
+        grid(store, Model(before=stopped)).run()
+        with pytest.raises(KingyoError, match="ended by itself after 16"):
+            undo_if_unused(store)
+        assert store.status() == "finished" and store.winner(MAIN) is not None
+        assert not read_extensions(store)
+
+
 def test_an_extension_without_trials_is_removed(tmp_path: Path) -> None:
     finished(tmp_path / "run")
     with RunStore.open(tmp_path / "run") as store:

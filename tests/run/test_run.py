@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
+from tests.databases import edited
 from tests.exported import config_of, make_world
 
 FINGERPRINT = importlib.import_module("kingyo.checkpoints.fingerprint")
@@ -112,3 +114,18 @@ def test_evolve_parses_the_run_yaml_once(folder: Path, monkeypatch: pytest.Monke
         main()
     assert parsed == {"run.yaml": 1}
     assert load_config(folder / "run.yaml").name == "tiny"
+
+
+def test_a_run_with_unrounded_genes_is_refused(folder: Path) -> None:
+    begin(Run.open(parse_config(config_of(folder), "run.yaml"), folder), folder / "run").begun.close()
+    with edited(folder / "run") as database:
+        database.execute("DELETE FROM facts WHERE key = 'gene_steps'")
+    with RunStore.open(folder / "run") as store, pytest.raises(KingyoError) as error:
+        Run.stored(store)
+    assert error.value.argument == str(folder / "run")
+
+
+def test_a_database_error_during_a_run_is_explained(folder: Path) -> None:
+    run = begin(Run.open(parse_config(config_of(folder), "run.yaml"), folder), folder / "run")
+    with pytest.raises(KingyoError), run:
+        raise sqlite3.OperationalError("database or disk is full")
