@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from kingyo.advice import Advice, advise
+from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.answers import ItemAnswer, print_answers, worst_answers
 from kingyo.cli.console import Console
 from kingyo.cli.trials import print_trial, read_trial
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, MAIN
+from kingyo.evolution import BASELINES, MAIN, Event, ignore_events
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summarize import summarize
@@ -64,12 +65,15 @@ class Written:
         """Add the main search; each trial solves the given number of items."""
         self.store.add_search(MAIN, self.description)
         for number, n in enumerate(solved):
-            genome = (0.5, 0.5) if genomes is None else genomes[number]
-            new = new_trial(Trial(number=number, genome=genome), recipe(*genome, float(number)))
-            trial = self.store.add_trials(MAIN, 0 if number < 4 else number, [new])[-1]
-            self.store.record(trial.id, "fit", scores(n))
-            self.store.add_outcomes([StoredOutcome(trial=trial.id, failure=None, value=n / N_FIT)])
+            self.add(number, n, (0.5, 0.5) if genomes is None else genomes[number])
         return self
+
+    def add(self, number: int, n: int, genome: Genome = (0.5, 0.5)) -> None:
+        """Add a trial of the main search that solves n items."""
+        new = new_trial(Trial(number=number, genome=genome), recipe(*genome, float(number)))
+        trial = self.store.add_trials(MAIN, 0 if number < 4 else number, [new])[-1]
+        self.store.record(trial.id, "fit", scores(n))
+        self.store.add_outcomes([StoredOutcome(trial=trial.id, failure=None, value=n / N_FIT)])
 
     def pick(self, number: int) -> Written:
         """Let validation pick a trial, of all."""
@@ -107,6 +111,18 @@ def test_broken_candidates_are_reported_if_baselines_work(tmp_path: Path) -> Non
     assert "All candidates so far (6) score 0 %" in advice["broken"].what
     assert "the best baseline 50.0 %" in advice["broken"].what
     assert "narrower" in advice["broken"].remedy
+
+
+def test_broken_candidates_are_reported_during_a_run_that_scores_one_at_a_time(tmp_path: Path) -> None:
+    written, lines = Written(tmp_path / "run").search([]), list[str]()
+    with written.store as store:
+        watcher = AdviceWatcher(store, lines.append, ignore_events)
+        watcher.notify(Event(kind="phase", search=MAIN, split="fit"))
+        for number in range(6):
+            assert not lines
+            written.add(number, 0)
+            watcher.notify(Event(kind="told", search=MAIN, split="fit", done=number + 1, total=20))
+    assert len(lines) == 1 and "All candidates so far (6) score 0 %" in lines[0]
 
 
 @pytest.mark.parametrize(("solved", "says"), [(8, "Take harder items"), (5, "partial credit")])
