@@ -121,7 +121,7 @@ def test_a_run_with_unrounded_genes_is_refused(folder: Path) -> None:
     with edited(folder / "run") as database:
         database.execute("DELETE FROM facts WHERE key = 'gene_steps'")
     with RunStore.open(folder / "run") as store, pytest.raises(KingyoError) as error:
-        Run.stored(store)
+        journey_of(Run.stored(store), lambda _: None)
     assert error.value.argument == str(folder / "run")
 
 

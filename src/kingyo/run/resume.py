@@ -34,9 +34,16 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         notify: called with each event.
 
     Raises:
-        KingyoError: code or versions differ from those of its scores.
+        KingyoError: code or versions differ from those of its scores, or the run is too old.
     """
     store = run.begun
+    if store.fact("gene_steps") is None:
+        raise KingyoError(
+            str(store.folder),
+            expected="a run that this version of kingyo can continue",
+            received="one of a version that did not round genes",
+            remedy="Start a new run, or use the checkout that began it. `kingyo show` still reads it.",
+        )
     require_same_or_store(store, run.config, run.folder, libraries_of(run))
 
     measures = set_measures_of(run.task)

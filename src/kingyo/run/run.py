@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self, cast
 
 from kingyo.engine import Plan, Sources, plan
-from kingyo.errors import KingyoError
 from kingyo.evolution import Search
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.methods import METHODS
@@ -70,15 +69,8 @@ class Run(Setup):
         """Open a stored run, with the controls that were requested later.
 
         Raises:
-            KingyoError: a model cannot be opened, or has changed, or the run is too old.
+            KingyoError: a model cannot be opened, or has changed.
         """
-        if store.fact("gene_steps") is None:
-            raise KingyoError(
-                str(store.folder),
-                expected="a run that this version of kingyo can continue",
-                received="one of a version that did not round genes",
-                remedy="Start a new run, or use the checkout that began it; `kingyo show` still reads it.",
-            )
         config, folder = stored_config(store)
         config = with_asked_controls(config, store)
         models = open_models(config, folder)
