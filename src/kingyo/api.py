@@ -1,4 +1,4 @@
-"""The public Python API. Each function does the same as the command of the same name."""
+"""The public Python API. Functions work like the commands, which make some further checks of run folders."""
 
 from __future__ import annotations
 

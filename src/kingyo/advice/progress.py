@@ -86,7 +86,7 @@ def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
 
 
 def _fit_value(summary: RunSummary, row: EvaluationRow, raw: Mapping[int, float]) -> tuple[float, str]:
-    """Return the fit score that the search was told, as a number and as text."""
+    """Return the fit score that the search received, as a number and as text."""
     value = row.value or 0.0
     note = f" ({estimate_note(raw[row.trial], row.n)})" if row.is_partial else ""
     return value, f"{summary.in_words(value)}{note}"

@@ -37,8 +37,8 @@ VALID_PARTS = "valid parts"
 class Shape:
     """Base of dataclasses that are read from a mapping.
 
-    An unknown key is a mistake, and the value of a misspelt key is checked, too. A required key that is
-    missing is checked as None.
+    An unknown key is a mistake. If it is a misspelt required key, or has a list or a mapping, its value is
+    checked, too. A required key that is missing is checked as None.
 
     Attributes:
         FORM: what to write if the value is not a mapping.

@@ -63,7 +63,7 @@ class WorkerPool:
         self._outcomes: SimpleQueue[tuple[int, Evaluation | Exception]] = SimpleQueue()
         self._n_unfinished = 0
         self._threads: list[Thread] = []
-        self._lock = Lock()  # guards the workers and why no more may start
+        self._lock = Lock()  # held to change the workers, and the error that stops new ones
         self._workers: list[WorkerHandle] = []
         self._stop_error: Exception | None = None
 
