@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kingyo.evolution import MAIN, Event, Journey, Limits, Search
-from kingyo.evolution.search import SearchRun
+from kingyo.evolution.search import run_search
+from kingyo.evolution.search_log import SearchLog
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import LocalRunner
 from kingyo.screens import ScreenSettings
@@ -195,7 +196,7 @@ def _search(store: RunStore, name: str, arguments: argparse.Namespace, watch: Wa
     )
     runner = LocalRunner(watch)
     evaluator = Journey(store=store, runner=runner, baselines={}, searches=[search], finalists=1).evaluator()
-    SearchRun(search, store, evaluator, watch.notify).run()
+    run_search(SearchLog(search, store, evaluator.items["fit"], watch.notify), evaluator)
 
 
 def _coin(recipe: Recipe, item: str) -> float:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from kingyo.store import DATABASE
-from kingyo.store.sums import seal
+from kingyo.store.schema import seal
 
 
 @contextmanager

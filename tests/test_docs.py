@@ -23,17 +23,18 @@ from kingyo.engine import Sources, compute, open_sources, plan, rooted, to_folde
 from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe, Source, load_recipes
-from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.config_sections import (
+from kingyo.run.config import (
     Budget,
     Choose,
     Controls,
     DataflowConfig,
     FirstSearchConfig,
-    GenomeConfig,
+    GenomeLayout,
     HybridConfig,
     MergeConfig,
     Range,
+    RunConfig,
+    parse_config,
 )
 from kingyo.run.preflight import check
 from kingyo.run.run import Run
@@ -70,7 +71,7 @@ SECTIONS: dict[str, type[object]] = {
     "task.splits": Sizes,
     "merge": MergeConfig,
     "merge.choose_sources": Choose,
-    "merge.genome": GenomeConfig,
+    "merge.genome": GenomeLayout,
     "dataflow": DataflowConfig,
     "hybrid": HybridConfig,
     "Range": Range,

@@ -22,16 +22,16 @@ from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
 from kingyo.evolution import Journey, Objectives, Space, objectives_as_facts
 from kingyo.evolution.scorer import Scorer
-from kingyo.evolution.search import SearchRun
+from kingyo.evolution.search import run_search
+from kingyo.evolution.search_log import SearchLog
 from kingyo.evolution.types import BASELINES, MAIN
 from kingyo.recipe import Recipe
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
 from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.run_models import RunModels
 from kingyo.run.searches import baseline_recipes, searches
 from kingyo.run.settings import settings_of
-from kingyo.run.setup import Setup
+from kingyo.run.setup import RunModels, Setup
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore
 from kingyo.types import SPLITS, Axis, Evaluation, Genome, Item, ItemScore, Split
@@ -196,8 +196,9 @@ class Play:
             evaluator = journey.evaluator()
             journey.score_baselines(evaluator)
             watch = Watch(self, lambda spent, genome: found.append((spent, self.mean(genome, "test"))))
-            watch.run = SearchRun(journey.searches[0], journey.store, evaluator, watch.notify)
-            watch.run.run()
+            items = evaluator.items["fit"]
+            watch.log = SearchLog(journey.searches[0], journey.store, items, watch.notify)
+            run_search(watch.log, evaluator)
             watch.answer()
         return found
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from kingyo.evolution import Event, Journey
-from kingyo.evolution.search import SearchRun
+from kingyo.evolution.picking import Ranking
+from kingyo.evolution.search import run_search
+from kingyo.evolution.search_log import SearchLog
 from kingyo.run.config import parse_config
 from kingyo.run.run import Run
 from kingyo.runners import LocalRunner
@@ -46,9 +48,9 @@ def search(
         journey.score_baselines(evaluator)
         limits = replace(main.limits, item_evaluations=budget - problem.spent)
         watch = Watch(problem, report)
-        run = SearchRun(replace(main, limits=limits), store, evaluator, watch.notify)
-        watch.run = run
-        run.run()
+        log = SearchLog(replace(main, limits=limits), store, evaluator.items["fit"], watch.notify)
+        watch.log = log
+        run_search(log, evaluator)
         watch.answer()
 
 
@@ -70,7 +72,7 @@ class Watch:
     """
 
     def __init__(self, problem: Spending, report: Callable[[int, Genome], None]) -> None:
-        self.run: SearchRun | None = None
+        self.log: SearchLog | None = None
         self._problem = problem
         self._report = report
         self._spent = 0
@@ -86,7 +88,7 @@ class Watch:
 
     def answer(self) -> None:
         """Report the trial with the best expected score."""
-        assert self.run is not None, "it watches a search"
-        ranked = self.run.ranking.ranked()
+        assert self.log is not None, "it watches a search"
+        ranked = Ranking(self.log).ranked()
         if ranked:
             self._report(self._spent, ranked[0].asked.genome)

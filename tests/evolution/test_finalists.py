@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.evolution import MAIN, Limits
-from kingyo.evolution.finalists import spread_out
+from kingyo.evolution.picking import spread_out
 from kingyo.types import Axis, Genome
 from tests.fake_runs import Model, begun, journey
 

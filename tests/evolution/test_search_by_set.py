@@ -16,8 +16,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Journey, Objectives, read_finalists
 from kingyo.evolution.objectives import CACHED, CachedSetMeasure
 from kingyo.evolution.scorer import Scorer
-from kingyo.evolution.set_measures import read_set_values
-from kingyo.evolution.verdict import differences, read_verdict
+from kingyo.evolution.set_measures import differences, read_set_values, read_verdict
 from kingyo.recipe import Recipe
 from kingyo.results.remarks import better_than_bred
 from kingyo.results.summarize import summarize

@@ -28,8 +28,8 @@ from kingyo.results.remarks import better_than_bred
 from kingyo.results.summarize import summarize
 from kingyo.run.config import parse_config
 from kingyo.run.open_task import open_task
+from kingyo.run.provenance import user_code
 from kingyo.run.run import Run
-from kingyo.run.scoring_code import user_code
 from kingyo.store import NewTrial, RunStore
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial

@@ -14,14 +14,16 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Journey, Limits
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.extend import extend, undo_extension, undo_if_unused
 from kingyo.run.extensions import (
     Amounts,
     Extension,
+    extend,
     limits_of,
     note_on_test,
     read_extensions,
     readings_of_test,
+    undo_extension,
+    undo_if_unused,
     with_extensions,
 )
 from kingyo.run.settings import settings_of

@@ -29,8 +29,8 @@ from kingyo.run.config_file import load_config
 from kingyo.run.layer_similarity import SimilaritySettings, measure_models
 from kingyo.run.model_kind import check_items, kind_of_models, load_checkpoint, require_answers
 from kingyo.run.run import Run
-from kingyo.run.run_models import RunModels
-from kingyo.run.trained_control import require_trainable
+from kingyo.run.setup import RunModels
+from kingyo.run.trained import require_trainable
 from kingyo.runners.evaluate import Evaluator, InPlaceMerger
 from kingyo.store import RunStore
 from kingyo.types import SPLITS, GeneratesText, Item, ItemScore, Split

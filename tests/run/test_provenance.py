@@ -23,8 +23,7 @@ from kingyo.recipe import Recipe
 from kingyo.results.summarize import summarize
 from kingyo.run import provenance, renewals, scoring_code
 from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.extend import extend, undo_extension, undo_if_unused
-from kingyo.run.extensions import read_extensions, with_extensions
+from kingyo.run.extensions import extend, read_extensions, undo_extension, undo_if_unused, with_extensions
 from kingyo.run.seed_runs import require_same_setup, scores_of_other_seed
 from kingyo.run.settings import settings_of
 from kingyo.run.worker import RunEvaluatorBuilder

@@ -9,7 +9,7 @@ from kingyo.evolution import BASELINES, MAIN, Objectives, objectives_as_facts, s
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summarize import summarize
-from kingyo.run.trained_space import best_parent
+from kingyo.run.trained import best_parent
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
 

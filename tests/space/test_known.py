@@ -14,8 +14,6 @@ from kingyo.recipe import Recipe
 from kingyo.space import (
     Bounds,
     ParameterSpace,
-    RecipeSpace,
-    SourceChoice,
     parent_recipe,
     uniform_recipe,
 )
@@ -119,38 +117,3 @@ def test_points_beyond_the_bounds_are_left_out(models: dict[str, Checkpoint]) ->
     known = space(models, "task_arithmetic", weight=Bounds(low=0, high=0.9)).known_points()
     assert set(known) == {"uniform"}
     assert space(models, "task_arithmetic", weight=Bounds(low=0.5, high=1)).known_points() == {}
-
-
-@pytest.mark.parametrize(
-    ("method", "values", "is_told"),
-    [
-        ("task_arithmetic", {"weight": WEIGHT}, False),
-        ("task_arithmetic", {"weight": Bounds(low=0, high=0.9)}, False),
-        ("task_arithmetic", {"weight": Bounds(low=0.5, high=1.5)}, True),
-        ("task_arithmetic", {"weight": Bounds(low=-2, high=0.3)}, True),
-        ("task_arithmetic", {"weight": Bounds(low=0, high=0.3), "lambda": 2.0}, False),
-        ("task_arithmetic", {"weight": Bounds(low=0, high=0.3), "lambda": Bounds(low=0, high=4)}, False),
-        ("task_arithmetic", {"weight": Bounds(low=0.5, high=1.5), "normalize": True}, False),
-        ("singular_bands", {"weight": Bounds(low=2, high=3)}, True),
-        ("dare_ties", {"weight": Bounds(low=2, high=3), "density": 0.5}, True),
-        ("linear", {"weight": Bounds(low=2, high=3)}, False),
-        ("linear", {"weight": Bounds(low=2, high=3), "normalize": False}, True),
-        ("iso_c", {"weight": Bounds(low=2, high=3)}, False),
-        ("ties", {"density": DENSITY, "weight": 1.0}, False),
-    ],
-)
-def test_bounds_that_exclude_every_known_model(
-    models: dict[str, Checkpoint], method: str, values: dict[str, float | bool | Bounds], is_told: bool
-) -> None:
-    one = space(models, method, **values)
-    assert one.bounds_without_known() == (values["weight"] if is_told else None)
-
-
-def test_sources_that_may_be_left_out_need_no_weight_of_0(models: dict[str, Checkpoint]) -> None:
-    high, far = Bounds(low=0.5, high=1.5), Bounds(low=2, high=3)
-    parts = (space(models, "task_arithmetic", weight=high),)
-    assert RecipeSpace(parts=parts, choice=SourceChoice()).bounds_without_known() is None
-    two = (space(models, "task_arithmetic", weight=far), space(models, "dare_ties", weight=far))
-    assert RecipeSpace(parts=two).bounds_without_known() == far
-    mixed = (two[0], space(models, "dare_ties", weight=WEIGHT))
-    assert RecipeSpace(parts=mixed).bounds_without_known() is None

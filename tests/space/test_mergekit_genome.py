@@ -73,8 +73,3 @@ def test_slerp_interpolates_from_the_largest_gene_to_the_second() -> None:
     assert [each.model for each in piece.sources] == ["models/maths", "models/poem"]
     assert piece.base_model == "models/maths"
     assert piece.parameters["t"] == pytest.approx(0.2689414)
-
-
-def test_a_genome_of_the_wrong_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected 6 genes, received 1"):
-        space().decode((0.5,))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe, look_up
-from kingyo.space import Bounds, parent_recipe, uniform_recipe
+from kingyo.space import Bounds
 from tests.space.spaces import LAYOUT, SOURCES, TENSORS, space
 
 GROUPS = ["one", "kind", "block", "layers:3", "block+kind"]
@@ -61,10 +61,6 @@ def test_fixed_values_go_to_the_recipe_and_have_no_axis() -> None:
     assert recipe.parameters == {"density": 0.4, "normalize": True}
 
 
-def test_deterministic_methods_carry_no_seed() -> None:
-    assert space("task_arithmetic").decode((0.1, 0.2)).seed == 0
-
-
 @pytest.mark.parametrize(
     ("method", "values", "message"),
     [
@@ -114,11 +110,12 @@ def test_integers_are_searched_as_integers() -> None:
     assert search_space.decode((7.0,)).parameters == {"max_iter": 7.0}
 
 
-def test_a_genome_of_the_wrong_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected 4 genes, received 1"):
-        space().decode((0.5,))
-
-
-def test_baselines() -> None:
-    assert [source.model for source in uniform_recipe(SOURCES, None, None).sources] == list(SOURCES.values())
-    assert parent_recipe("models/ja", None).sources[0].model == "models/ja"
+def test_axes_have_the_place_of_their_group_along_the_model() -> None:
+    places = {axis.name.removeprefix("weight/ja/"): axis.place for axis in space("linear", "block").axes}
+    assert (places["embedding"], places["head"]) == (0, 1)
+    assert [places[f"block.{i}"] for i in range(12)] == pytest.approx([(i + 0.5) / 12 for i in range(12)])
+    kinds = {axis.name: axis.place for axis in space("linear", "block+kind").axes}
+    assert kinds["weight/ja/block.3.attention"] == kinds["weight/ja/block.3.mlp"] == pytest.approx(3.5 / 12)
+    spans = [axis.place for axis in space("linear", "layers:3").axes][:3]
+    assert spans == pytest.approx([1 / 6, 1 / 2, 5 / 6])
+    assert {axis.place for axis in space(groups="kind").axes} == {None}

@@ -120,34 +120,12 @@ def test_genomes_that_differ_in_inactive_genes_are_one_recipe(data: st.DataObjec
     assert search_space.decode(dropped).hash == recipe.hash
 
 
-def test_values_go_to_the_methods_that_have_them() -> None:
-    search_space = recipe_space(
-        "linear", "task_arithmetic", "ties", density=0.4, weight=Bounds(low=-1, high=2)
-    )
-    assert [part.values.keys() for part in search_space.parts] == [
-        {"weight"},
-        {"weight"},
-        {"weight", "density"},
-    ]
-    searched = recipe_space("task_arithmetic", "ties", density=Bounds(low=0.1, high=0.5))
-    assert [part.searched.keys() for part in searched.parts] == [{"weight"}, {"weight", "density"}]
-    with pytest.raises(KingyoError, match=r"a parameter of linear, ties; received 'wieght'.*'weight'"):
-        recipe_space("linear", "ties", wieght=1.0)
-
-
 def test_sources_without_a_gene_are_left_out() -> None:
     search_space = recipe_space("ties", choice=SourceChoice())
     assert [axis.name for axis in search_space.axes[:3]] == ["use/ja", "use/maths", "use/poem"]
     assert {axis.kind for axis in search_space.axes[:3]} == {"binary"}
     assert used(search_space.decode(genome(search_space))) == ["ja", "maths", "poem"]
     assert used(search_space.decode(genome(search_space, use__maths=0))) == ["ja", "poem"]
-
-
-def test_with_too_many_sources_the_largest_weights_stay() -> None:
-    search_space = recipe_space("linear", choice=SourceChoice(at_most=2), weight=Bounds(low=-1, high=1))
-    weights = {"weight__ja__all": 0.2, "weight__maths__all": 0.5, "weight__poem__all": -0.9}
-    assert used(search_space.decode(genome(search_space, **weights))) == ["maths", "poem"]
-    assert used(search_space.decode(genome(search_space, **weights, use__poem=0))) == ["ja", "maths"]
 
 
 def test_without_sources_the_one_with_the_largest_weight_is_used() -> None:
@@ -188,12 +166,6 @@ def test_the_base_as_a_source_counts_only_where_it_is_merged() -> None:
     assert used(everyone.decode(genome(everyone, method=1))) == ["ja", "maths", "poem"]
 
 
-def test_a_choice_without_genes_keeps_the_budget() -> None:
-    search_space = recipe_space("linear", choice=SourceChoice(at_most=1, is_open=False))
-    assert [axis.name for axis in search_space.axes] == [f"weight/{name}/all" for name in SOURCES]
-    assert used(search_space.decode((0.1, 0.2, 0.3))) == ["poem"]
-
-
 @pytest.mark.parametrize(
     ("methods", "choice", "message"),
     [
@@ -226,8 +198,3 @@ def test_probes_try_every_method() -> None:
     tried = [search_space.decode(each) for each in probes(search_space.axes)]
     assert [recipe.merge_method for recipe in tried] == ["ties", "linear", "tsv"]
     assert all(len(recipe.sources) == 3 for recipe in tried)
-
-
-def test_a_genome_of_the_wrong_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected 7 genes, received 1"):
-        recipe_space("linear", "ties").decode((0.5,))

@@ -16,9 +16,8 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore, StoredOutcome
 from kingyo.store.database import database_error
-from kingyo.store.lock import note_writes, noted_writes
-from kingyo.store.schema import VERSION
-from kingyo.store.sums import SUMS, changed_tables, seal, watch
+from kingyo.store.schema import SUMS, VERSION, changed_tables, seal, watch
+from kingyo.store.transactions import note_writes, noted_writes
 from kingyo.types import Evaluation
 from tests.stores import SPLITS, begun, scores, trial
 

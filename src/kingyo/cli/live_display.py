@@ -22,8 +22,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted
 from kingyo.results.set_values import score_formatter
-from kingyo.run.extend import undo_extension, undo_if_unused
-from kingyo.run.later_controls import undo_control
+from kingyo.run.extensions import undo_control, undo_extension, undo_if_unused
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.store import RunStore

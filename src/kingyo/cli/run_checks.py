@@ -50,7 +50,7 @@ def require_own_database(store: RunStore) -> None:
         KingyoError: the run.yaml next to the run belongs to another run.
     """
     from kingyo.run.config_file import load_config
-    from kingyo.run.stored_config import as_fact, stored_config
+    from kingyo.run.setup import as_fact, stored_config
     from kingyo.store import DATABASE
 
     name, way = store.fact("run_yaml"), store.fact("folder_from_run")
@@ -84,7 +84,7 @@ def run_yaml_changes(store: RunStore) -> str | None:
     from kingyo.io.yaml import read_yaml
     from kingyo.run.config_file import load_config
     from kingyo.run.mergekit_evolve import is_genome_file
-    from kingyo.run.stored_config import as_fact, stored_config
+    from kingyo.run.setup import as_fact, stored_config
 
     name = store.fact("run_yaml")
     config, folder = stored_config(store)

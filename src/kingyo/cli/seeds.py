@@ -39,7 +39,7 @@ def run_seeds(
         KingyoError: the folder holds a single run, or runs that differ in more than the seed.
     """
     from kingyo.run.seed_runs import PREFIX, require_same_setup
-    from kingyo.run.stored_config import as_fact
+    from kingyo.run.setup import as_fact
     from kingyo.store import DATABASE, RunStore
 
     if (folder / DATABASE).exists():

@@ -10,8 +10,7 @@ from kingyo.dry_run.path_costs import PathCosts, estimate_paths, with_path_memor
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted, size_text
 from kingyo.run.begin import check_all
-from kingyo.run.notes import notes
-from kingyo.run.preflight import check, check_prompts
+from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.run import Run
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, overload
 
 from kingyo.evolution import BASELINES, Journey, Search
-from kingyo.evolution.budget import expected_trials
+from kingyo.evolution.search_log import expected_trials
 from kingyo.run.extensions import read_extensions
 from kingyo.screens import Screen
 from kingyo.store import RunStore

@@ -4,9 +4,15 @@ It moves trials between a strategy, an evaluator and the store. The store's log 
 replays it into a new strategy, checks that it asks for the stored genomes, and continues.
 """
 
-from kingyo.evolution.front import Front, FrontPoint, read_front
 from kingyo.evolution.journey import Journey
-from kingyo.evolution.objectives import Objectives, objectives_as_facts, stored_objectives
+from kingyo.evolution.objectives import (
+    Front,
+    FrontPoint,
+    Objectives,
+    objectives_as_facts,
+    read_front,
+    stored_objectives,
+)
 from kingyo.evolution.picking import Finalist, finalists_fact, read_finalists
 from kingyo.evolution.types import (
     BASELINES,

@@ -1,18 +1,53 @@
-"""Ask and tell the strategy of a search, and check the trials that it proposes."""
+"""Ask and tell the strategy of a search, possibly a user's own, and check the trials that it proposes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import cast
+from typing import TypeVar, cast
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, crash
 from kingyo.evolution.types import Search
-from kingyo.evolution.user_strategy import FIX_STRATEGY, call_strategy
 from kingyo.store import StoredTrial
 from kingyo.types import Axis, Outcome, Trial
+from kingyo.user_code.timeout import TooSlowError, within_or_end
+
+T = TypeVar("T")
+FIX_STRATEGY = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
+
+
+def call_strategy(search: Search, name: str, call: Callable[[], T]) -> T:
+    """Return the result of a call of a strategy.
+
+    If a strategy swallows the exception at the time limit, the process ends; all scores are stored.
+
+    Args:
+        search: search of the strategy, with the time limit of a call.
+        name: name of the method or property.
+        call: calls it.
+
+    Raises:
+        KingyoError: the strategy's own, or one with its crash, file and line, or with the time limit.
+    """
+    argument = f"search '{search.name}': {name} of {type(search.strategy).__name__}"
+    late = KingyoError(
+        argument,
+        expected=f"a call that returns within {search.timeout or 0:g} s (search.timeout)",
+        received="one that does not",
+        remedy=FIX_STRATEGY,
+    )
+    try:
+        return within_or_end(search.timeout, call, late)
+    except KingyoError:
+        raise
+    except TooSlowError as error:
+        raise late from error
+    except (Exception, SystemExit) as error:
+        raise KingyoError(
+            argument, expected="a call that succeeds", received=crash(error), remedy=FIX_STRATEGY
+        ) from error
 
 
 class StrategyDriver:
@@ -33,13 +68,24 @@ class StrategyDriver:
         self.n_told = 0
 
     def ask(self, n: int, first: int) -> list[Trial]:
-        """Ask for n trials, numbered from ``first``.
+        """Ask for n trials, numbered from ``first``, and check them.
+
+        Returns:
+            The trials, with genomes and parents as plain tuples of numbers, as the store returns them.
 
         Raises:
             KingyoError: the strategy failed, or proposed an invalid trial.
         """
-        trials = cast(object, call_strategy(self._search, "ask", lambda: self._search.strategy.ask(n)))
-        return check_trials(self._search, trials, n, first)
+        return call_strategy(self._search, "ask", lambda: self._asked(n, first))
+
+    def _asked(self, n: int, first: int) -> list[Trial]:
+        asked = cast(object, self._search.strategy.ask(n))
+        trials = cast("list[object]", asked) if isinstance(asked, list | tuple) else None
+        if trials is None or not all(isinstance(trial, Trial) for trial in trials):
+            raise _invalid(self._search, first, "a list of trials", repr(cast(object, asked))[:80])
+        if len(trials) > n:
+            raise _invalid(self._search, first + n, f"at most {n} trials", str(len(trials)))
+        return [_checked(self._search, cast(Trial, trial), k) for k, trial in enumerate(trials, first)]
 
     def ask_again(self, stored: Sequence[StoredTrial]) -> None:
         """Repeat a stored ask.
@@ -63,59 +109,20 @@ class StrategyDriver:
         self.n_told += len(outcomes)
 
 
-def check_trials(search: Search, asked: object, most: int, first: int) -> list[Trial]:
-    """Check the trials that a strategy proposes.
-
-    Args:
-        search: search of the strategy.
-        asked: its answer.
-        most: how many trials it was asked for.
-        first: number of the first trial.
-
-    Returns:
-        The trials, with genomes and parents as plain tuples of numbers, as the store returns them.
-
-    Raises:
-        KingyoError: it is no list of trials, or too long, or a trial has a wrong number, genome or parents.
-    """
-    trials = cast("list[object]", asked) if isinstance(asked, list | tuple) else None
-    if trials is None or not all(isinstance(trial, Trial) for trial in trials):
-        raise _invalid(search, first, "a list of trials", repr(cast(object, asked))[:80])
-    if len(trials) > most:
-        raise _invalid(search, first + most, f"at most {most} trials", str(len(trials)))
-    return [_checked(search, cast(Trial, trial), number) for number, trial in enumerate(trials, first)]
-
-
 def _checked(search: Search, trial: Trial, number: int) -> Trial:
+    axes, genome, parents = search.space.axes, tuple(trial.genome), tuple(trial.parents)
     if trial.number != number:
-        expected = f"the number {number}, one more than the last"
-        raise _invalid(search, trial.number, expected, str(trial.number))
-    _check_genome(search, trial)
-    parents = cast(object, trial.parents)
-    if not isinstance(parents, list | tuple) or not all(_is_earlier(each, number) for each in trial.parents):
-        raise _invalid(
-            search, number, "numbers of earlier trials as its parents", repr(cast(object, parents))
-        )
-    genome = tuple(float(gene) for gene in trial.genome)
-    return replace(trial, genome=genome, parents=tuple(int(parent) for parent in trial.parents))
-
-
-def _check_genome(search: Search, trial: Trial) -> None:
-    axes, genome = search.space.axes, cast(object, trial.genome)
-    if not isinstance(genome, list | tuple):
-        raise _invalid(search, trial.number, f"a tuple of {len(axes)} genes", repr(genome))
-    genes = cast("Sequence[object]", genome)
-    if len(genes) != len(axes):
-        raise _invalid(search, trial.number, f"{len(axes)} genes", str(len(genes)))
-    for axis, gene in zip(axes, genes, strict=True):
+        raise _invalid(search, trial.number, f"the number {number}", str(trial.number))
+    if len(genome) != len(axes):
+        raise _invalid(search, number, f"{len(axes)} genes", str(len(genome)))
+    for axis, gene in zip(axes, genome, strict=True):
         if not _fits(axis, gene):
             kind = "a number" if axis.kind == "float" else "a whole number"
             expected = f"{kind} from {axis.low:g} to {axis.high:g} on axis {axis.name}"
-            raise _invalid(search, trial.number, expected, repr(gene))
-
-
-def _is_earlier(parent: object, number: int) -> bool:
-    return isinstance(parent, Integral) and int(parent) < number
+            raise _invalid(search, number, expected, repr(gene))
+    if not all(isinstance(parent, Integral) and parent < number for parent in parents):
+        raise _invalid(search, number, "numbers of earlier trials as its parents", repr(parents))
+    return replace(trial, genome=tuple(map(float, genome)), parents=tuple(map(int, parents)))
 
 
 def _fits(axis: Axis, gene: object) -> bool:

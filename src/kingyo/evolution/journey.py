@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.picking import Picker
+from kingyo.evolution.race import ValidationRace
 from kingyo.evolution.scorer import Scorer
-from kingyo.evolution.search import SearchRun
-from kingyo.evolution.set_measures import measure_sets
+from kingyo.evolution.search import run_search
+from kingyo.evolution.search_log import SearchLog
+from kingyo.evolution.set_measures import measure_sets, store_verdict
 from kingyo.evolution.trial_evaluation import KnownScores, TrialEvaluator
 from kingyo.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.evolution.types import BASELINES, MAIN, RACED, Event, Search, ignore_events
-from kingyo.evolution.validation import ValidationRace
-from kingyo.evolution.verdict import store_verdict
 from kingyo.irt import Responses
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
@@ -105,11 +105,12 @@ class Journey:
         self, searches: Sequence[Search], evaluator: TrialEvaluator
     ) -> dict[str, StoredTrial | None]:
         """Run searches one after the other, then pick the winner of each."""
-        runs = [SearchRun(search, self.store, evaluator, self.notify) for search in searches]
-        for run in runs:
-            run.run()
+        items = evaluator.items["fit"]
+        logs = [SearchLog(search, self.store, items, self.notify) for search in searches]
+        for log in logs:
+            run_search(log, evaluator)
         picker = Picker(store=self.store, evaluator=evaluator, finalists=self.finalists, notify=self.notify)
-        return {run.search.name: picker.pick(run) for run in runs}
+        return {log.search.name: picker.pick(log) for log in logs}
 
     def evaluator(self) -> TrialEvaluator:
         """Return the evaluator of this run's trials."""

@@ -1,44 +1,233 @@
-"""Run one search: ask, evaluate and tell until a limit is reached."""
+"""Run one search: replay earlier sessions, then ask, evaluate and tell until a limit is reached.
+
+Without generations each free worker gets a candidate, and outcomes are reported at once, so a slow candidate
+blocks no other worker. Which candidates are asked for then depends on the order of finishing. The store
+records the order of asks and outcomes, so a resumed run replays exactly.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from kingyo.evolution.asynchronous import run_asynchronously
-from kingyo.evolution.generations import run_generations
-from kingyo.evolution.ranking import Ranking
+from kingyo.evolution.ask_tell import call_strategy
 from kingyo.evolution.search_log import SearchLog
-from kingyo.evolution.trial_evaluation import TrialEvaluator
-from kingyo.evolution.types import Event, Search
-from kingyo.evolution.warm_start import warm_start
-from kingyo.store import RunStore
+from kingyo.evolution.trial_evaluation import TrialEvaluation, TrialEvaluator
+from kingyo.evolution.trial_recipes import new_trial
+from kingyo.evolution.types import BASELINES
+from kingyo.store import StoredTrial
+from kingyo.strategies.checks import check_strategy
+from kingyo.types import Evaluation, Genome, InformedStrategy, ItemScore, Outcome, TaskAware, Trial
 
 
-class SearchRun:
-    """Runs a search, or the rest of it after earlier sessions.
+def run_search(log: SearchLog, evaluator: TrialEvaluator) -> None:
+    """Search, or go on after earlier sessions, until a limit is reached or the strategy is exhausted."""
+    log.begin()
+    if log.search.prepare is not None:
+        log.search.prepare(log.store)
+    warm_start(log)
+    if log.search.is_asynchronous:
+        _AsynchronousLoop(log, evaluator).run()
+    else:
+        _run_generations(log, evaluator)
 
-    Args:
-        search: the search.
-        store: the run's database, open for writing.
-        evaluator: evaluates trials.
-        notify: called with every event.
+
+def warm_start(log: SearchLog) -> None:
+    """Add the baselines' scores to the log, and pass those that are points of the space to the strategy.
+
+    They get the numbers -1, -2, ….
     """
+    search, strategy = log.search, log.search.strategy
+    scores = log.store.scores(BASELINES, "fit")
+    points: list[StoredTrial] = []
+    evaluations: dict[int, Evaluation] = {}
+    for number, trial in enumerate(log.store.trials(BASELINES), 1):
+        row = scores.get(trial.id, {})
+        genome = search.known.get(str(trial.name))
+        if row:
+            log.responses.add(-number, row)
+        if row and genome is not None:
+            points.append(_as_point(log, trial, -number, genome))
+            evaluations[-number] = _evaluation(log, trial, row)
+    if len(search.objectives.tasks) > 1 and isinstance(strategy, TaskAware):
+        weights = search.objectives.tasks
+        call_strategy(search, "learn_tasks", lambda: strategy.learn_tasks(log.scorer.task_of, weights))
+    if points and isinstance(strategy, InformedStrategy):
+        outcomes = _outcomes(log, points, evaluations)
+        call_strategy(search, "warm_start", lambda: strategy.warm_start(outcomes))
 
-    def __init__(
-        self, search: Search, store: RunStore, evaluator: TrialEvaluator, notify: Callable[[Event], None]
-    ) -> None:
-        self.search = search
-        self._evaluator = evaluator
-        self._log = SearchLog(search, store, evaluator.items["fit"], notify)
-        self.ranking = Ranking(self._log)
+
+def _as_point(log: SearchLog, baseline: StoredTrial, number: int, genome: Genome) -> StoredTrial:
+    """Return a baseline as a trial of the search, with the recipe of its genome."""
+    new = new_trial(Trial(number=number, genome=genome), log.search.space.decode(genome))
+    return replace(baseline, asked=new.asked, recipe=new.recipe, recipe_hash=new.recipe_hash)
+
+
+def _evaluation(log: SearchLog, trial: StoredTrial, row: Mapping[str, float]) -> Evaluation:
+    """Return the scores of a baseline on fit, with its answers if a set measure needs them."""
+    stored = log.store.evaluation(trial.id, "fit") if log.search.objectives.by_set else None
+    return stored or Evaluation(scores=log.item_scores(row))
+
+
+def _outcomes(
+    log: SearchLog, points: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]
+) -> list[Outcome]:
+    scores = [evaluations[point.asked.number].scores for point in points]
+    if log.search.objectives.is_plain:
+        return [Outcome(trial=point.asked, scores=row) for point, row in zip(points, scores, strict=True)]
+    stored = log.stored_outcomes(points, evaluations)
+    return [log.outcome(*row) for row in zip(points, scores, stored, strict=True)]
+
+
+class _Replay:
+    """Replays outcomes of earlier sessions into a search log, and reports their trials as replayed."""
+
+    def __init__(self, log: SearchLog) -> None:
+        self._log = log
+        name = log.search.name
+        self.outcomes = {outcome.trial: outcome for outcome in log.store.outcomes(name)}
+        self._scores = log.store.scores(name, "fit") if self.outcomes else {}
+        self._costs = log.store.costs(name, "fit") if self.outcomes else {}
+
+    def read(self, trials: Sequence[StoredTrial]) -> list[Outcome]:
+        """Return the outcomes that the strategy was told together, and add them to the log's counts."""
+        outcomes = [self._read(trial) for trial in trials]
+        self._log.spent.add([self._costs.get(trial.id, (0, 0.0)) for trial in trials])
+        self._log.report(outcomes)
+        return outcomes
+
+    def _read(self, trial: StoredTrial) -> Outcome:
+        log, stored, row = self._log, self.outcomes[trial.id], self._scores.get(trial.id, {})
+        log.add_scores(trial, row)
+        scores: tuple[ItemScore, ...] = () if stored.failure is not None else log.item_scores(row)
+        evaluation = Evaluation(scores=scores, failure=stored.failure)
+        log.report_evaluation(TrialEvaluation(trial=trial, evaluation=evaluation, replayed=True))
+        return log.outcome(trial, scores, stored)
+
+
+def _run_generations(log: SearchLog, evaluator: TrialEvaluator) -> None:
+    batch, trials = _replay_generations(log)
+    while trials := trials or _ask_generation(log, batch):
+        log.tell(trials, _evaluate_generation(log, evaluator, trials))
+        batch, trials = batch + 1, []
+
+
+def _replay_generations(log: SearchLog) -> tuple[int, list[StoredTrial]]:
+    """Replay earlier sessions; return the next generation's number, and its trials if it was begun."""
+    replay = _Replay(log)
+    generations: dict[int, list[StoredTrial]] = {}
+    for trial in log.store.trials(log.search.name):
+        generations.setdefault(trial.batch, []).append(trial)
+    unfinished: list[StoredTrial] = []
+    for trials in generations.values():
+        is_finished = all(trial.id in replay.outcomes for trial in trials)
+        outcomes = replay.read(trials) if is_finished else []
+        log.driver.ask_again(trials)
+        if is_finished:
+            log.driver.tell(outcomes)
+        else:
+            unfinished = trials
+    return len(generations) - bool(unfinished), unfinished
+
+
+def _ask_generation(log: SearchLog, batch: int) -> list[StoredTrial]:
+    """Ask for a generation; return nothing if the budget or the strategy is exhausted."""
+    search = log.search
+
+    def size() -> int:
+        check_strategy(f"search '{search.name}'", search.strategy)
+        return int(search.strategy.batch)
+
+    n = log.room(call_strategy(search, "batch", size))
+    return log.ask(batch, n, log.spent.trials) if n > 0 else []
+
+
+def _evaluate_generation(
+    log: SearchLog, evaluator: TrialEvaluator, trials: Sequence[StoredTrial]
+) -> dict[int, Evaluation]:
+    """Score a generation round by round; return the evaluation of each trial by its number."""
+    by_number = {trial.asked.number: trial for trial in trials}
+    rounds = log.screen.rounds(log.responses, list(by_number), trials[0].batch)
+    evaluations: dict[int, Evaluation] = {}
+    while (step := rounds.next(log.responses, _failed(evaluations))) is not None:
+        items = [log.items[column] for column in step.items]
+        results: dict[int, TrialEvaluation] = {}
+        for result in evaluator.evaluate_all([by_number[n] for n in step.trials], "fit", items):
+            number = result.trial.asked.number
+            log.report_evaluation(result, again=number in evaluations)
+            results[number] = result
+        for number in step.trials:  # in the order of asking, not of finishing
+            log.add_scores(by_number[number], log.store.scores_of(by_number[number].id, "fit"))
+            evaluations[number] = results[number].evaluation
+    return evaluations
+
+
+def _failed(evaluations: dict[int, Evaluation]) -> set[int]:
+    return {number for number, evaluation in evaluations.items() if evaluation.failure is not None}
+
+
+class _AsynchronousLoop:
+    def __init__(self, log: SearchLog, evaluator: TrialEvaluator) -> None:
+        self._log, self._evaluator = log, evaluator
+        self._open: set[int] = set()  # ids of trials without a reported outcome
 
     def run(self) -> None:
-        """Search until a limit is reached, or the strategy has no more to propose."""
-        self._log.begin()
-        if self.search.prepare is not None:
-            self.search.prepare(self._log.store)
-        warm_start(self._log)
-        if self.search.is_asynchronous:
-            run_asynchronously(self._log, self._evaluator)
-        else:
-            run_generations(self._log, self._evaluator)
+        for trial, items in self._replay().items():
+            self._begin(trial, items)
+        while True:
+            while len(self._open) < self._evaluator.n_workers:
+                trial = self._ask()
+                if trial is None:
+                    break
+                self._open.add(trial.id)
+                self._begin(trial, self._items(trial))
+            if not self._open:
+                return
+            for result in self._evaluator.finish():
+                self._end(result)
+
+    def _replay(self) -> dict[StoredTrial, list[str]]:
+        """Replay earlier sessions; return the trials without outcomes, and the items to score them on."""
+        log, replay = self._log, _Replay(self._log)
+        trials = {trial.id: trial for trial in log.store.trials(log.search.name)}
+        finished = [trials[trial] for trial in replay.outcomes]
+        unfinished: dict[StoredTrial, list[str]] = {}
+        n_reported = 0
+        for trial in trials.values():
+            for earlier in finished[n_reported : trial.told]:
+                log.driver.tell(replay.read([earlier]))
+            n_reported = trial.told
+            log.driver.ask_again([trial])
+            if trial.id not in replay.outcomes:
+                unfinished[trial] = self._items(trial)
+        for earlier in finished[n_reported:]:
+            log.driver.tell(replay.read([earlier]))
+        self._open = {trial.id for trial in unfinished}
+        return unfinished
+
+    def _ask(self) -> StoredTrial | None:
+        """Ask for one trial; None if open trials may use up the budget, or the strategy is exhausted."""
+        log, n_open = self._log, len(self._open)
+        if log.room(n_open + 1) <= n_open:
+            return None
+        number = log.spent.trials + n_open
+        trials = log.ask(number, 1, number)
+        return trials[0] if trials else None
+
+    def _items(self, trial: StoredTrial) -> list[str]:
+        """Choose the items of a trial from the responses at the time of asking."""
+        log, number = self._log, trial.asked.number
+        order = log.screen.rounds(log.responses, [number], number).order
+        return [log.items[column] for column in order]
+
+    def _begin(self, trial: StoredTrial, items: list[str]) -> None:
+        result = self._evaluator.begin(trial, "fit", items)
+        if result is not None:
+            self._end(result)
+
+    def _end(self, result: TrialEvaluation) -> None:
+        trial, log = result.trial, self._log
+        self._open.remove(trial.id)
+        log.report_evaluation(result)
+        log.add_scores(trial, log.store.scores_of(trial.id, "fit"))
+        log.tell([trial], {trial.asked.number: result.evaluation})

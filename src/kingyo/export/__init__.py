@@ -27,8 +27,8 @@ from kingyo.results.trials import describe_trial, failure_of, reference_to
 from kingyo.run.model_kind import task_options
 from kingyo.run.provenance import other_versions, require_same_code
 from kingyo.run.run import Run
-from kingyo.run.stored_config import stored_config
-from kingyo.run.trained_control import read_training
+from kingyo.run.setup import stored_config
+from kingyo.run.trained import read_training
 from kingyo.store import RunStore, StoredTrial
 
 __all__ = ["choose", "export", "recipe_of"]

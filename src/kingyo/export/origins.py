@@ -6,8 +6,8 @@ from pathlib import Path
 
 from kingyo.lineage import Origin, describe
 from kingyo.recipe import Recipe
-from kingyo.run.run_models import RunModels
-from kingyo.run.trained_control import TrainedControl
+from kingyo.run.setup import RunModels
+from kingyo.run.trained import TrainedControl
 
 
 def read_origins(

@@ -9,8 +9,7 @@ from kingyo.evolution import BASELINES, MAIN, read_front
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, find_trial, reference_to
-from kingyo.run.extensions import read_extensions
-from kingyo.run.later_controls import control_command, missing_controls
+from kingyo.run.extensions import control_command, missing_controls, read_extensions
 from kingyo.store import RunStore, StoredTrial
 
 FLAGS = ("--trial", "--search", "--pick", "--best")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kingyo.evolution import MAIN, RACED, stored_objectives
-from kingyo.evolution.verdict import best_trial, read_verdict
+from kingyo.evolution.set_measures import best_trial, read_verdict
 from kingyo.results.model_result import ModelResult, scores_by_task
 from kingyo.run.config import TRAINED
 from kingyo.stats import Interval

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kingyo.evolution import stored_objectives
-from kingyo.evolution.verdict import read_verdict
+from kingyo.evolution.set_measures import read_verdict
 from kingyo.results.model_result import STATISTICS_SEED, ModelResult, scores_by_task
 from kingyo.stats import Interval, PairedDifference, paired_difference
 from kingyo.store import RunStore

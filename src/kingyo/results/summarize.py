@@ -21,10 +21,15 @@ from kingyo.results.layer_paths import read_run_layers
 from kingyo.results.model_result import ModelResult, read_model_result
 from kingyo.results.summary import RunSummary
 from kingyo.run.config import WEIGHT_SEARCH
-from kingyo.run.extensions import note_on_test, read_extensions, readings_of_test
-from kingyo.run.later_controls import control_command, missing_controls
-from kingyo.run.renewals import renewals
-from kingyo.run.trained_control import read_training
+from kingyo.run.extensions import (
+    control_command,
+    missing_controls,
+    note_on_test,
+    read_extensions,
+    readings_of_test,
+)
+from kingyo.run.provenance import renewals
+from kingyo.run.trained import read_training
 from kingyo.store import EvaluationRow, RunStore
 from kingyo.tasks import NearDuplicates
 

@@ -19,8 +19,8 @@ from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.set_values import SetRow, measure_text
 from kingyo.results.trials import row_title
 from kingyo.run.extensions import Extension, TestReading
-from kingyo.run.renewals import Renewal
-from kingyo.run.trained_control import TrainedControl
+from kingyo.run.provenance import Renewal
+from kingyo.run.trained import TrainedControl
 from kingyo.stats import Interval, interval_json, mean_name, percent
 from kingyo.tasks import NearDuplicates
 from kingyo.types import SPLITS, Split

@@ -11,13 +11,12 @@ from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolution import objectives_as_facts
 from kingyo.io.lazy_torch import torch
-from kingyo.run.controls import possible_controls
-from kingyo.run.notes import notes
-from kingyo.run.preflight import check, check_prompts
+from kingyo.run.preflight import check, check_prompts, notes
+from kingyo.run.provenance import libraries_of, provenance_facts
 from kingyo.run.run import Run
-from kingyo.run.scoring_code import libraries_of, provenance_facts
+from kingyo.run.searches import possible_controls
 from kingyo.run.seed_runs import require_same_setup
-from kingyo.run.stored_config import MODELS, STAMPS, as_fact
+from kingyo.run.setup import MODELS, STAMPS, as_fact
 from kingyo.space import STEPS
 from kingyo.store import RunStore
 

@@ -12,8 +12,7 @@ from pydantic import Field
 from kingyo.errors import KingyoError
 from kingyo.io.schema import parse_model
 from kingyo.io.yaml import read_yaml
-from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.config_sections import NamedTasks, StrictModel
+from kingyo.run.config import NamedTasks, RunConfig, StrictModel, parse_config
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
 

@@ -9,10 +9,8 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.model_reference import whole_model
 from kingyo.errors import KingyoError
 from kingyo.recipe import MERGED, Hop, Recipe, load_recipe, path_of_slices
-from kingyo.run.config import FRANKENMERGE, RunConfig
-from kingyo.run.config_sections import DataflowConfig
-from kingyo.run.run_models import RunModels
-from kingyo.run.setup import KnownPaths, Setup
+from kingyo.run.config import FRANKENMERGE, DataflowConfig, RunConfig
+from kingyo.run.setup import KnownPaths, RunModels, Setup
 from kingyo.space import (
     DataflowSpace,
     PathSizes,
@@ -21,6 +19,7 @@ from kingyo.space import (
     parent_recipe,
     path_recipe,
     path_sizes,
+    paths_of,
     uniform_recipe,
 )
 from kingyo.types import Genome
@@ -122,7 +121,7 @@ def initial_points(setup: Setup, space: SourceSpace) -> list[Genome]:
     Raises:
         KingyoError: a known path is not in the space.
     """
-    paths = space.layer_paths()
+    paths = paths_of(space)
     if paths is None:
         return []
     other_genes = tuple(axis.first for axis in space.axes[: -len(paths.axes)])

@@ -15,8 +15,8 @@ from kingyo.io.lazy_torch import torch
 from kingyo.models.kinds import AllRead, Live, LoadOptions, ModelKind, ShowsStreams, require_ability
 from kingyo.run.config import RunConfig
 from kingyo.run.model_kind import kind_of_models, load_checkpoint, load_options, require_answers
-from kingyo.run.run_models import open_models
 from kingyo.run.settings import settings_of
+from kingyo.run.setup import open_models
 from kingyo.space import path_recipe
 from kingyo.tasks import build_tasks, load_splits, single_tasks
 from kingyo.types import Task

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Real, parse_model
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe.references import Base, Model
-from kingyo.run.config import RESERVED_NAMES, RunConfig, parse_config
+from kingyo.run.config import RESERVED_NAMES, RunConfig, StrictModel, parse_config
 from kingyo.run.config_file import name_from_path
-from kingyo.run.config_sections import GenomeConfig, StrictModel
 from kingyo.space import GenomeLayout
 from kingyo.tasks import TaskSpec, load_task_spec
 
@@ -43,16 +42,11 @@ class GenomeRun:
     notes: tuple[str, ...] = ()
 
 
-class _Definition(StrictModel):
+class _Definition(GenomeLayout):
     models: Annotated[list[Model], Field(min_length=1)]
     merge_method: str
     base_model: Base = None
-    tokenizer_source: str | None = None
-    layer_granularity: Annotated[int, Field(strict=True)] = 0
-    normalize: bool | None = None
-    allow_negative_weights: bool = False
-    filters: tuple[str, ...] | None = None
-    smooth: bool = False
+    filters: Annotated[tuple[str, ...], BeforeValidator(lambda value: value or ())] = ()
 
 
 class _Task(StrictModel):
@@ -97,8 +91,7 @@ def load_genome_file(
     """
     file = parse_model(_GenomeFile, read_yaml(path), str(path))
     specs = _specs(file.tasks, path, task_search_path)
-    genome = _genome(file)
-    low, high = GenomeLayout(**genome.model_dump()).bounds(file.genome.merge_method)
+    low, high = file.genome.bounds(file.genome.merge_method)
     data: dict[str, object] = {
         "name": name_from_path(path, "genome"),
         "sources": _names(file.genome),
@@ -106,7 +99,7 @@ def load_genome_file(
         "merge": {
             "method": file.genome.merge_method,
             "dtype": DTYPE,
-            "genome": genome.model_dump(exclude_unset=True),
+            "genome": _genome(file),
         },
         "search": {"preset": "mergekit-evolve", "settings": {"sigma": SIGMA / (high - low)}},
         "budget": {"candidates": max_fevals or MAX_FEVALS},
@@ -116,10 +109,9 @@ def load_genome_file(
     return GenomeRun(config=parse_config(data, str(path)), notes=tuple(_notes(file)))
 
 
-def _genome(file: _GenomeFile) -> GenomeConfig:
-    given = file.genome.model_dump(exclude={"models", "merge_method", "base_model"}, exclude_unset=True)
-    given["filters"] = tuple(given.get("filters") or ())
-    return GenomeConfig.model_validate(given | {"random_init": file.random_init})
+def _genome(file: _GenomeFile) -> dict[str, object]:
+    given = file.genome.model_dump(include=set(GenomeLayout.model_fields), exclude_unset=True)
+    return {"filters": (), **given, "random_init": file.random_init}
 
 
 def _specs(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> list[TaskSpec]:
@@ -127,13 +119,6 @@ def _specs(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> list[T
     specs: list[TaskSpec] = []
     for task in tasks:
         spec = _find_task(task, path.parent, search)
-        if any(other.name == spec.name for other in specs):
-            raise KingyoError(
-                f"{path}: tasks",
-                expected="different tasks",
-                received=f"{spec.name} twice",
-                remedy="Name each once, and set its weight.",
-            )
         has_weight = "weight" in task.model_fields_set
         specs.append(spec.model_copy(update={"weight": task.weight}) if has_weight else spec)
     return specs

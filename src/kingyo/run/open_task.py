@@ -8,7 +8,7 @@ from kingyo.io.yaml import read_yaml
 from kingyo.registry import whole_reference
 from kingyo.run.config_file import load_config, load_tasks
 from kingyo.run.provenance import require_same_code
-from kingyo.run.stored_config import stored_config
+from kingyo.run.setup import stored_config
 from kingyo.run.worker import use_threads
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints.fingerprint import deciding_files
 from kingyo.engine import Plan, plan
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Search
+from kingyo.io.units import counted
 from kingyo.models.kinds import PassesLayers, require_ability
 from kingyo.run.config import RunConfig
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
 from kingyo.run.model_kind import check_items, require_answers
 from kingyo.run.run import Run
 from kingyo.run.settings import deciding_measures
+from kingyo.run.setup import same_sources
 from kingyo.run.spaces import first_merge
 from kingyo.screens import Screen
 from kingyo.space import probes
+from kingyo.stats import mean_name, wilson
+from kingyo.strategies import SINGLE_OBJECTIVE
 from kingyo.tasks import require_measures, require_teaching
 from kingyo.vocabulary import check_tokens
 
@@ -142,3 +147,96 @@ def _check_dtypes(run: Run) -> None:
 def _holds(live: str, stored: str) -> bool:
     """Return whether a dtype can represent every number of another."""
     return live == stored or _WIDTHS.get(live, 0) > _WIDTHS.get(stored, 0)
+
+
+FEW_ITEMS = 30
+"""Number of validation or test items below which a run gets a note."""
+
+
+def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, ...]:
+    """Return the notes on a run.
+
+    Args:
+        run: not begun.
+        identity: reference -> a value that is equal for equal models, such as a fingerprint. The default,
+            their files, does not detect copies.
+    """
+    if identity is None:
+        models = run.models.by_reference
+        identity = {reference: deciding_files(model) for reference, model in models.items()}
+    return (
+        *run.plan.warnings,
+        *run.data.notes,
+        *_few_items(run),
+        *_same_sources(run, identity),
+        *_set_measures(run),
+        *_no_bred_paths(run),
+        *_unused_objectives(run),
+    )
+
+
+def _few_items(run: Run) -> Iterator[str]:
+    """Note splits that are too small to tell models apart."""
+    sizes = {split: len(items) for split, items in run.items.items() if split != "fit"}
+    small = {split: n for split, n in sizes.items() if n < FEW_ITEMS}
+    if small:
+        fewest = min(small.values())
+        interval = wilson(fewest // 2, fewest)
+        parts = " and ".join(f"{counted(n, 'item')} of {split}" for split, n in small.items())
+        yield (
+            f"with {parts}, models are hard to tell apart: half of {fewest} right has a 95 % interval of "
+            f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %. Add rows if you can"
+        )
+
+
+def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
+    """Note sources that are the same model, or the base."""
+    models, bases = run.models, set[str]()
+    if models.base is not None and run.plan.method.needs_base:
+        base = identity[models.base.reference]
+        bases = {name for name, reference in models.references.items() if identity[reference] == base}
+    for name in sorted(bases):
+        yield f"source {name} is the base itself, which adds nothing to a merge. Delete it"
+    reason = "the search has more weights and no more choice"
+    if run.plan.recipe.path:
+        reason = "paths may pass each of its layers under any of these names"
+    for names in same_sources(models, identity):
+        if not bases.intersection(names):
+            rest = "one of them" if len(names) == 2 else "all but one of them"
+            yield f"sources {' and '.join(names)} are the same model: {reason}. Delete {rest}"
+
+
+def _set_measures(run: Run) -> Iterator[str]:
+    """Note tasks with a set measure."""
+    for task, measure in run.all_searches[0].objectives.by_set.items():
+        yield (
+            f"task {task or run.task.name} counts by {measure} of all its answers, in place of the mean of "
+            "its item scores: each candidate answers all items of fit, without a screen, and the strategy "
+            "gets one number per candidate"
+        )
+
+
+def _no_bred_paths(run: Run) -> Iterator[str]:
+    """Note path searches whose budget ends before they breed one."""
+    for search in run.all_searches:
+        given, limit = search.given, search.limits.candidates
+        if given and limit is not None and limit <= given:
+            yield (
+                f"the path search has {limit} of the budget's candidates, and begins with "
+                f"{counted(given, 'given path')}: none is bred. "
+                "Raise budget.candidates, or see dataflow.seeds and dataflow.known"
+            )
+
+
+def _unused_objectives(run: Run) -> Iterator[str]:
+    """Note a strategy that does not use the objectives."""
+    objectives, strategy = (
+        run.all_searches[0].objectives,
+        str(run.all_searches[0].description.get("strategy")),
+    )
+    if objectives.names and strategy in SINGLE_OBJECTIVE:
+        mean = mean_name(objectives.tasks.values())
+        yield (
+            f"{strategy} maximises the {mean} of the tasks, and the front is a by-product. "
+            "Use search.preset: pareto to search for the objectives"
+        )

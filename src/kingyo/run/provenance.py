@@ -1,22 +1,132 @@
 """Compare the code and versions that scored a run with those of this process.
 
 A run stores them when it begins. Scores of different versions are mixed only if the user accepts it, see
-``kingyo.run.renewals``.
+``kingyo.run.provenance``.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
-from kingyo.run.config import RunConfig
-from kingyo.run.scoring_code import CODE, VERSIONS, current_versions, provenance_facts, user_code
+from kingyo.evolution import RACED, finalists_fact
+from kingyo.evolution.set_measures import FACT as SET_VALUES
+from kingyo.evolution.set_measures import VERDICT
+from kingyo.models.kinds import distribution_of
+from kingyo.registry import is_in_file
+from kingyo.run.config import TRAINED, RunConfig
+from kingyo.run.extensions import FACT as EXTENSIONS
+from kingyo.run.extensions import as_initial_budget
 from kingyo.store import DATABASE, RunStore
-from kingyo.user_code.versions import version_now
+from kingyo.user_code.files import hash_own, in_place, libraries_behind, loaded_below, root_of
+from kingyo.user_code.versions import KINGYO, digest, scoring_versions, version_now
+
+if TYPE_CHECKING:
+    from kingyo.run.run import Run
+
+VERSIONS, CODE = "versions", "code"
+"""Facts of a run: name -> version, and path of a user's file -> hash."""
+
+
+def libraries_of(run: Run) -> tuple[str, ...]:
+    """Return the distributions that the kind of model depends on, and the plug-in that provides it."""
+    plugin = distribution_of(run.kind)
+    return (*run.kind.libraries, *(() if plugin is None else (plugin,)))
+
+
+def provenance_facts(
+    config: RunConfig, folder: Path, known: Iterable[str] = (), libraries: Sequence[str] = ()
+) -> dict[str, object]:
+    """Return the facts about the code of this process.
+
+    Args:
+        config: config of the run; the code that it names is loaded.
+        folder: start of its relative paths.
+        known: further files of the user, if they still exist.
+        libraries: see ``libraries_of``.
+
+    Raises:
+        KingyoError: a data file that the user's code names does not exist.
+    """
+    named = [folder / file for file, _ in _own_files(config)]
+    loaded = (path for root in {root_of(file, folder) for file in named} for path in loaded_below(root))
+    existing = [name for name in known if (folder / name).is_file()]
+    code = user_code(config, folder, [*existing, *(_name(path, folder) for path in loaded)])
+    missing = [file for file, value in code.items() if not value and folder / file not in named]
+    if missing:
+        raise KingyoError(
+            ", ".join(missing),
+            expected="a data file, which the run's own code names",
+            received=f"no file {folder / missing[0]}",
+            remedy="Put it there, or delete it from FILES.",
+        )
+    return {VERSIONS: current_versions(config, folder, libraries), CODE: code}
+
+
+def current_versions(config: RunConfig, folder: Path, libraries: Sequence[str]) -> dict[str, str]:
+    """Return the versions of kingyo and of all libraries that scores of a run depend on."""
+    graders = [name for spec in config.specs.values() for name, _ in spec.graders]
+    kinds = [spec.kind for spec in config.specs.values() if spec.kind is not None]
+    extras = [*libraries, *(["peft"] if config.controls.trained else [])]
+    extras += ["lingua-language-detector"] if "language" in graders else []
+    own = {folder / file for file, _ in _own_files(config)}
+    extras += sorted({name for file in own for name in libraries_behind(file, root_of(file, folder))})
+    return scoring_versions(extras, [*graders, *kinds, *config.merge.methods])
+
+
+def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dict[str, str]:
+    """Hash the files of the user that a run.yaml names, and the files that they import or name.
+
+    Args:
+        config: the run.yaml.
+        folder: start of its relative paths.
+        known: further files.
+    """
+    own = _own_files(config)
+    hashes = {
+        path: value
+        for file, settings in own
+        for path, value in hash_own(folder / file, settings, folder).items()
+    }
+    places = {file: in_place(folder / file) for file, _ in own}
+    others = {path: value for path, value in hashes.items() if path not in places.values()}
+    code = {
+        **{name: digest(folder / name) for name in known if in_place(folder / name) not in hashes},
+        **{_name(path, folder): value for path, value in others.items()},
+        **{file: hashes[place] for file, place in places.items()},
+    }
+    return dict(sorted(code.items()))
+
+
+def _own_files(config: RunConfig) -> list[tuple[str, object]]:
+    """Return the files of graders, kinds, methods and strategies in a run.yaml, with their settings."""
+    specs = config.specs.values()
+    searches = (config.search, config.hybrid.search)
+    objects: list[tuple[object, object]] = [
+        *(pair for spec in specs for pair in spec.graders),
+        *((spec.kind, spec.options) for spec in specs),
+        (config.kind, None),
+        *((method, None) for method in config.merge.methods),
+        *((search.strategy, search.settings) for search in searches),
+        *((search.settings.get("strategy"), search.settings.get("settings")) for search in searches),
+    ]
+    return [
+        (name.rpartition(":")[0], settings)
+        for name, settings in objects
+        if isinstance(name, str) and is_in_file(name)
+    ]
+
+
+def _name(path: Path, folder: Path) -> str:
+    return os.path.relpath(path, folder.resolve())
+
 
 Changes = Mapping[str, tuple[str | None, str | None]]
 """Name of a file or library -> its old and new version; None if there is none."""
@@ -163,3 +273,104 @@ def facts_cache(run: Path) -> Path:
 def delete_facts_cache(store: RunStore) -> None:
     """Delete the cached measurements: other code may measure differently."""
     facts_cache(store.folder).unlink(missing_ok=True)
+
+
+ACCEPTED, RESCORED = "accepted_changes", "rescored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal:
+    """A continuation of a run, or a new beginning, with other code or versions.
+
+    Attributes:
+        when: time in seconds since 1970.
+        changes: the differences.
+        archive: file with all scores before, in the run folder; None if the run continued with them.
+        test_was_read: whether test had been read before a new beginning.
+    """
+
+    when: float
+    changes: Changes = field(default_factory=dict[str, tuple[str | None, str | None]])
+    archive: str | None = None
+    test_was_read: bool = False
+
+    def __str__(self) -> str:
+        """Return a sentence on the versions of the scores."""
+        pairs = self.changes.items()
+        changes = "; ".join(f"{name} {old or 'none'}, then {new or 'none'}" for name, (old, new) in pairs)
+        date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.when))
+        if self.archive is None:
+            return f"The scores of this run were made with different versions: {changes}. Accepted on {date}."
+        test = ", and test had been read by then" if self.test_was_read else ""
+        return (
+            f"Everything was scored again on {date} ({changes or 'with the same versions'}); "
+            f"the scores before are in {self.archive}{test}."
+        )
+
+
+def renewals(store: RunStore) -> tuple[Renewal, ...]:
+    """Return the rescores of a run, then the accepted changes; oldest first."""
+    records = [record for key in (RESCORED, ACCEPTED) for record in _records(store, key)]
+    return tuple(Renewal(**cast("dict[str, object]", record)) for record in records)  # type: ignore[arg-type]
+
+
+def _records(store: RunStore, key: str) -> list[object]:
+    return cast("list[object]", store.fact(key) or [])
+
+
+def accept_changes(
+    store: RunStore, config: RunConfig, folder: Path, libraries: Sequence[str] = ()
+) -> Renewal | None:
+    """Store that a run continues with the code and versions of this process beside its scores.
+
+    Args:
+        store: the run, open for writing.
+        config: config of the run.
+        folder: start of its relative paths.
+        libraries: see ``libraries_of``.
+
+    Returns:
+        The accepted changes; None if nothing differs.
+
+    Raises:
+        KingyoError: see ``provenance_facts``; nothing is changed then.
+    """
+    changes = score_differences(store, config, folder)
+    if not changes:
+        return None
+    facts = provenance_facts(config, folder, stored_code(store), libraries)
+    renewal = Renewal(when=time.time(), changes=changes)
+    store_provenance(store, {**facts, ACCEPTED: [*_records(store, ACCEPTED), asdict(renewal)]})
+    return renewal
+
+
+def score_again(store: RunStore, config: RunConfig, folder: Path, libraries: Sequence[str] = ()) -> Renewal:
+    """Reset a run to its first ask, with its items, budget and controls; its database is copied before.
+
+    If it is interrupted, the run is unchanged or reset completely. Arguments are those of ``accept_changes``.
+
+    Raises:
+        KingyoError: see ``provenance_facts``; nothing is changed then.
+    """
+    facts = provenance_facts(config, folder, stored_code(store), libraries)
+    archive = free_archive_name(store.folder)
+    renewal = Renewal(
+        when=time.time(),
+        changes=score_differences(store, config, folder),
+        archive=archive,
+        test_was_read=bool(store.summaries("test")),
+    )
+    finalists = (finalists_fact(name) for name in store.searches())
+    delete_facts_cache(store)
+    store.begin_again(
+        store.folder / archive,
+        facts={
+            **facts,
+            "version": version_now(KINGYO),
+            "status": "running",
+            EXTENSIONS: as_initial_budget(store),
+            RESCORED: [*_records(store, RESCORED), asdict(renewal)],
+        },
+        forgotten=(RACED, TRAINED, ACCEPTED, SET_VALUES, VERDICT, *finalists),
+    )
+    return renewal

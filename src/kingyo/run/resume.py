@@ -10,17 +10,20 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import Event, Journey, Search
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED
-from kingyo.run.controls import CONTROLS, require_control
-from kingyo.run.extend import extend
-from kingyo.run.extensions import Amounts, with_extensions
-from kingyo.run.later_controls import asked_controls
+from kingyo.run.extensions import Amounts, asked_controls, extend, with_extensions
 from kingyo.run.preflight import check_paths
-from kingyo.run.provenance import require_same, require_same_or_store
-from kingyo.run.renewals import Renewal, accept_changes, score_again
+from kingyo.run.provenance import (
+    Renewal,
+    accept_changes,
+    libraries_of,
+    require_same,
+    require_same_or_store,
+    score_again,
+)
 from kingyo.run.run import Run
-from kingyo.run.scoring_code import libraries_of
+from kingyo.run.searches import CONTROLS, require_control
 from kingyo.run.seed_runs import scores_of_other_seed
-from kingyo.run.stored_config import stored_config
+from kingyo.run.setup import stored_config
 from kingyo.run.worker import runner_of
 from kingyo.store import RunStore
 from kingyo.tasks import require_teaching, set_measures_of

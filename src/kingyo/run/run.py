@@ -16,15 +16,13 @@ from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
-from kingyo.run.later_controls import with_asked_controls
+from kingyo.run.extensions import with_asked_controls
 from kingyo.run.layer_paths import read_known_paths
-from kingyo.run.run_models import open_models
 from kingyo.run.searches import baseline_recipes, searches, searches_after
 from kingyo.run.settings import settings_of
-from kingyo.run.setup import KnownPaths, Setup
+from kingyo.run.setup import KnownPaths, Setup, open_models, require_same_models, stored_config
 from kingyo.run.spaces import first_merge
-from kingyo.run.stored_config import require_same_models, stored_config
-from kingyo.run.trained_control import open_trained
+from kingyo.run.trained import open_trained
 from kingyo.space import probes
 from kingyo.store import RunStore
 from kingyo.tasks import LoadedSplits, build_tasks, load_splits

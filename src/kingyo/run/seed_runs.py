@@ -9,9 +9,16 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES
 from kingyo.evolution.trial_evaluation import KnownScores
-from kingyo.run.provenance import Changes, changed_error, changed_files, has_scores, version_differences
-from kingyo.run.renewals import ACCEPTED
-from kingyo.run.scoring_code import CODE, VERSIONS
+from kingyo.run.provenance import (
+    ACCEPTED,
+    CODE,
+    VERSIONS,
+    Changes,
+    changed_error,
+    changed_files,
+    has_scores,
+    version_differences,
+)
 from kingyo.store import DATABASE, RunStore
 from kingyo.types import SPLITS, ItemScore, Split
 

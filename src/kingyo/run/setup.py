@@ -1,17 +1,152 @@
-"""A resolved run.yaml with its opened models: the input of spaces and searches."""
+"""The setup of a run: its stored config, its opened models (headers, not weights), and both together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
+from typing import cast
 
+from kingyo.checkpoints import Checkpoint, fingerprints_of, is_as_stamped, open_checkpoint
+from kingyo.errors import KingyoError
 from kingyo.models.kinds import ModelKind
-from kingyo.run.config import RunConfig
-from kingyo.run.model_kind import kind_of_models
-from kingyo.run.run_models import RunModels
+from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.model_kind import kind_of_models, needed_around
 from kingyo.run.settings import RunSettings
+from kingyo.store import RunStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunModels:
+    """The opened checkpoints of a run by their names in run.yaml."""
+
+    base: Checkpoint | None
+    sources: Mapping[str, Checkpoint]
+
+    @property
+    def skeleton(self) -> Checkpoint:
+        """The model that gives config, tokenizer and the shape of the live model: base or first source."""
+        return self.base or next(iter(self.sources.values()))
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Name of a source -> its reference."""
+        return {name: checkpoint.reference for name, checkpoint in self.sources.items()}
+
+    @property
+    def named(self) -> dict[str, Checkpoint]:
+        """Base and sources by name."""
+        return {**({} if self.base is None else {"base": self.base}), **self.sources}
+
+    @property
+    def by_reference(self) -> dict[str, Checkpoint]:
+        """Base and sources by reference."""
+        models = [*self.sources.values(), *([self.base] if self.base else [])]
+        return {model.reference: model for model in models}
+
+
+def same_sources(models: RunModels, identity: Mapping[str, object]) -> list[list[str]]:
+    """Return groups of names of sources that are the same model, such as ``[["a", "again"]]``.
+
+    Args:
+        models: base and sources.
+        identity: reference -> a value that is equal for equal models, such as a fingerprint.
+    """
+    names_by_model: dict[object, list[str]] = {}
+    for name, reference in models.references.items():
+        names_by_model.setdefault(identity[reference], []).append(name)
+    return [names for names in names_by_model.values() if len(names) > 1]
+
+
+def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunModels:
+    """Open base and sources.
+
+    If the skeleton is a component of a pipeline, it also gets the other folders that its kind needs.
+
+    Args:
+        config: the run.yaml.
+        folder: start of its relative paths.
+        fetch: whether to download weights from the Hub, or only headers.
+    """
+    opened = partial(open_checkpoint, folder=folder, fetch=fetch, allow_pickle=config.allow_pickle)
+    models = RunModels(
+        base=None if config.base is None else opened(config.base),
+        sources={name: opened(reference) for name, reference in config.sources.items()},
+    )
+    skeleton = models.skeleton
+    around = needed_around(skeleton, partial(kind_of_models, models.named, config.kind, folder))
+    if not around:
+        return models
+    component = opened(skeleton.reference, around=around)
+    if models.base is not None:
+        return replace(models, base=component)
+    sources = {name: component if model is skeleton else model for name, model in models.sources.items()}
+    return replace(models, sources=sources)
+
+
+MODELS, STAMPS = "models", "model_stamps"
+"""Facts: reference -> fingerprint; reference -> stamps of the files when it was computed."""
+
+
+def as_fact(config: RunConfig) -> dict[str, object]:
+    """Return a run.yaml as a run stores it: without defaults."""
+    return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
+    """Return the config of a run, and the folder that its paths are relative to.
+
+    Raises:
+        KingyoError: the run was stopped before it was set up.
+    """
+    data, folder = store.fact("config"), store.fact("folder")
+    if not isinstance(data, dict) or not isinstance(folder, str):
+        raise KingyoError(
+            str(store.folder),
+            expected="a run that was set up completely",
+            received="one that was stopped before its first step",
+            remedy="Delete the folder and start again with `kingyo evolve`.",
+        )
+    return parse_config(cast(dict[str, object], data), str(store.folder)), _current_folder(
+        store, Path(folder)
+    )
+
+
+def _current_folder(store: RunStore, folder: Path) -> Path:
+    """Return the base of relative paths: the stored folder, or its place relative to a moved run."""
+    relative = store.fact("folder_from_run")
+    if not folder.is_dir() and isinstance(relative, str):
+        moved = (store.folder / relative).resolve()
+        return moved if moved.is_dir() else folder
+    return folder
+
+
+def require_same_models(store: RunStore, models: RunModels) -> None:
+    """Check that models are the same as when a run began; files with unchanged stamps are not read.
+
+    Raises:
+        KingyoError: a model has changed.
+    """
+    before, stamps = _by_reference(store.fact(MODELS)), _by_reference(store.fact(STAMPS))
+    to_read = [
+        model
+        for name, model in models.by_reference.items()
+        if name in before and not is_as_stamped(model, stamps.get(name))
+    ]
+    for name, fingerprint in fingerprints_of(to_read).items():
+        if fingerprint != before[name]:
+            raise KingyoError(
+                f"model {name}",
+                expected="the weights, config and tokenizer that the run began with",
+                received=f"other ones in {models.by_reference[name].path}",
+                remedy="Restore the old files, or start a new run.",
+            )
+
+
+def _by_reference(fact: object) -> Mapping[str, object]:
+    return cast("dict[str, object]", fact) if isinstance(fact, dict) else {}
+
 
 KnownPaths = Mapping[str, Sequence[str]]
 """File of a recipe -> the layers of its path, such as ``ja.0``; stored as JSON."""

@@ -18,7 +18,7 @@ from kingyo.run.model_kind import load_checkpoint, load_options
 from kingyo.run.preflight import fits_into
 from kingyo.run.provenance import changed_error, differences, facts_cache
 from kingyo.run.run import Run
-from kingyo.run.stored_config import stored_config
+from kingyo.run.setup import stored_config
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.evaluate import Builder, Evaluator, InPlaceMerger, LayerPathBuilder
 from kingyo.store import RunStore

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Literal
 
-from kingyo.errors import KingyoError, unknown
-from kingyo.io.units import counted
-from kingyo.recipe import FARTHEST, MAX_HOPS, PASSTHROUGH, Hop, Recipe
-from kingyo.space.bounds import Bounds
+from kingyo.errors import KingyoError
+from kingyo.recipe import MAX_HOPS, MERGED, PASSTHROUGH, Hop, Recipe
+from kingyo.space.protocol import SourceSpace, Space
 from kingyo.types import Axis, Genome
 
 Scales = Literal["none", "layer", "matrix"]
@@ -35,7 +34,7 @@ Layer = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataflowSpace:
+class DataflowSpace(SourceSpace):
     """All paths through the layers of some models.
 
     Attributes:
@@ -74,12 +73,33 @@ class DataflowSpace:
     merges: Mapping[str, Recipe] = field(default_factory=dict[str, Recipe])
 
     def __post_init__(self) -> None:
-        check_limits(self)
+        self._check()
+
+    def _check(self) -> None:
+        empty = next((name for name in self.sources if self.n_layers[name] < 1), None)
+        if empty is not None:
+            raise KingyoError(
+                f"sources.{empty}",
+                expected="a model with layers",
+                received="none",
+                remedy="Name decoder-only language models.",
+            )
+        if self.most_hops > MAX_HOPS:
+            raise KingyoError(
+                "dataflow.repetitions",
+                expected=f"paths of at most {MAX_HOPS} layers",
+                received=f"{self.repetitions}, for paths of up to {self.most_hops} layers",
+                remedy="Lower it, or set max_hops.",
+            )
 
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The slots, named ``pass 1/ja.0``, then the scales, named ``log2 scale/ja.0``."""
         return self._axes
+
+    @cached_property
+    def _axes(self) -> tuple[Axis, ...]:
+        return (*self._slot_axes(), *self._scale_axes())
 
     @property
     def most_hops(self) -> int:
@@ -98,10 +118,6 @@ class DataflowSpace:
         if self.order == "source":
             return tuple(layers)
         return tuple(sorted(layers, key=lambda layer: (layer[1] + 0.5) / self.n_layers[layer[0]]))
-
-    @cached_property
-    def _axes(self) -> tuple[Axis, ...]:
-        return (*self._slot_axes(), *self._scale_axes())
 
     def _slot_axes(self) -> Iterator[Axis]:
         is_binary = self.inclusion == "binary"
@@ -128,18 +144,6 @@ class DataflowSpace:
         for name in names:
             yield Axis(name=f"log2 scale/{name}", low=-limit, high=limit, start=0.0)
 
-    def known_points(self) -> dict[str, Genome]:
-        """Return no points: baselines of paths are among ``seeds``."""
-        return {}
-
-    def bounds_without_known(self) -> Bounds | None:
-        """Return None: paths have no weights."""
-        return None
-
-    def layer_paths(self) -> DataflowSpace:
-        """Return the space itself."""
-        return self
-
     def genome(self, path: Sequence[Layer]) -> Genome | None:
         """Return the genome of a path without scales; None if the slots or ``max_hops`` do not allow it."""
         if len(path) > self.most_hops:
@@ -157,13 +161,7 @@ class DataflowSpace:
         return (*bits, *(axis.first for axis in self.axes[len(self.slots) :]))
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome; an empty path becomes the layer of the slot with the largest gene.
-
-        Raises:
-            ValueError: the genome's length is not the number of axes.
-        """
-        if len(genome) != len(self.axes):
-            raise ValueError(f"genome: expected {len(self.axes)} genes, received {len(genome)}")
+        """Return the recipe of a genome; an empty path gets the layer of the slot with the largest gene."""
         bits, scales = genome[: len(self.slots)], genome[len(self.slots) :]
         layers = [self.slots[i] for i in self._chosen(bits)]
         hops: list[Hop] = []
@@ -235,54 +233,8 @@ class DataflowSpace:
         return 1.0
 
 
-def check_limits(space: DataflowSpace) -> None:
-    """Check the sources, the frame and the limits of a space.
-
-    Raises:
-        KingyoError: no source, a source without layers, an unknown frame, or a number out of range.
-    """
-    empty = next((name for name in space.sources if space.n_layers.get(name, 0) < 1), None)
-    if not space.sources or empty is not None:
-        raise KingyoError(
-            "sources" if empty is None else f"sources.{empty}",
-            expected="models with layers",
-            received="none" if empty is None else f"{space.n_layers.get(empty, 0)} layers",
-            remedy="Name decoder-only language models.",
-        )
-    if space.frame not in space.sources:
-        raise unknown("dataflow.frame", space.frame, space.sources)
-    if not 1 < space.max_scale <= FARTHEST:
-        raise KingyoError(
-            "dataflow.max_scale",
-            expected=f"a number above 1, at most {FARTHEST:g}",
-            received=str(space.max_scale),
-            remedy="Lower it, or set scales: none.",
-        )
-    for key, value in (("max_hops", space.max_hops), ("repetitions", space.repetitions)):
-        if value is not None and value < 1:
-            raise KingyoError(
-                f"dataflow.{key}",
-                expected=f"1 or more ({space.frame} has {counted(space.n_layers[space.frame], 'layer')})",
-                received=str(value),
-                remedy="Raise it, or leave it out.",
-            )
-    if space.most_hops > MAX_HOPS:
-        raise KingyoError(
-            "dataflow.repetitions",
-            expected=f"paths of at most {MAX_HOPS} layers",
-            received=f"{space.repetitions}, for paths of up to {space.most_hops} layers",
-            remedy="Lower it, or set max_hops.",
-        )
-
-
 def path_recipe(path: Sequence[Layer], frame: str, dtype: str | None) -> Recipe:
-    """Return the recipe of a path without scales.
-
-    Args:
-        path: model reference and number of each layer.
-        frame: reference of the model that provides everything except layers.
-        dtype: dtype of exported weights; None keeps the models' own.
-    """
+    """Return the recipe of a path without scales; models are given by their references."""
     hops = tuple(Hop(model=model, layer=number) for model, number in path)
     return Recipe(merge_method=PASSTHROUGH, path=hops, base_model=frame, dtype=dtype)
 
@@ -314,3 +266,37 @@ def _layer_name(layer: Layer) -> str:
 def _power(gene: float) -> float:
     """Return 2 to the power of a gene, in four digits to keep recipes readable."""
     return float(f"{2.0**gene:.4g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HybridSpace(SourceSpace):
+    """All merges of some models combined with all paths through their layers and those of the merge.
+
+    A genome is one of the merge followed by one of the path. Genes of a merge that the path does not use are
+    inactive.
+
+    Attributes:
+        merges: space of merges.
+        paths: space of paths; one of its sources is called ``merged``.
+    """
+
+    merges: SourceSpace
+    paths: DataflowSpace
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Axes of the merges, then of the paths."""
+        return (*self.merges.axes, *self.paths.axes)
+
+    def decode(self, genome: Genome) -> Recipe:
+        """Return the recipe of a genome."""
+        n = len(self.merges.axes)
+        merged = self.merges.decode(genome[:n])
+        return replace(self.paths, merges={MERGED: merged}).decode(genome[n:])
+
+
+def paths_of(space: Space) -> DataflowSpace | None:
+    """Return the paths that a space contains, whose genes come last; None if it has none."""
+    if isinstance(space, HybridSpace):
+        return space.paths
+    return space if isinstance(space, DataflowSpace) else None

@@ -7,9 +7,12 @@ no effect in mergekit are left out of the recipe; see ``docs/run-yaml.md``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe import Conditional, Recipe, Slice, SliceSource, Source, Value
@@ -32,9 +35,8 @@ REST = "rest"
 Range = tuple[float, float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class GenomeLayout:
-    """Options of a genome file.
+class GenomeLayout(BaseModel):
+    """Options of a genome file; the key ``merge.genome`` of run.yaml.
 
     Attributes:
         layer_granularity: number of layers that share genes; 0 or less: all.
@@ -46,7 +48,9 @@ class GenomeLayout:
         random_init: whether the search begins at a random point.
     """
 
-    layer_granularity: int = 0
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layer_granularity: Annotated[int, Field(strict=True)] = 0
     normalize: bool | None = None
     allow_negative_weights: bool = False
     filters: tuple[str, ...] = ()
@@ -88,19 +92,17 @@ class MergekitGenome(SourceSpace):
             raise unknown("merge_method", self.method, GENES)
         if self.base is None and self.method in ON_BASE:
             raise _wrong("base_model", f"a base for {self.method}", "none", "Name the models' ancestor.")
-        if self.method == "slerp":
-            self._check_slerp()
+        if self.method == "slerp" and (len(self.sources) < 2 or self.layout.smooth or self.layout.filters):
+            remedy = "Delete the keys, add a model, or use another method."
+            raise _wrong("merge_method", "two models for slerp, no smooth and no filters", "others", remedy)
         step = self.layout.layer_granularity
         if step > 0 and self.n_layers % step:
             expected = f"0, or a divisor of {self.n_layers}, the number of layers"
             raise _wrong("layer_granularity", expected, str(step), "Use such a number.")
         filters = self.layout.filters
-        reserved = next((name for name in filters if name in ("", REST)), None)
-        if reserved is not None:
-            remedy = f"Leave it out; '{REST}' stands for all tensors that no filter matches."
-            raise _wrong("filters", "parts of tensors' names", repr(reserved), remedy)
-        if len(set(filters)) < len(filters):
-            raise _wrong("filters", "different filters", ", ".join(filters), "Name every filter once.")
+        if len({"", REST, *filters}) < len(filters) + 2:
+            remedy = f"'{REST}' stands for all tensors that no filter matches."
+            raise _wrong("filters", "different parts of tensors' names", str(list(filters)), remedy)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -122,20 +124,13 @@ class MergekitGenome(SourceSpace):
         )
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome.
-
-        Raises:
-            ValueError: the genome's length is not the number of genes.
-        """
-        n = self._n_groups * len(self.sources) * len(self._parts) * len(GENES[self.method])
-        if len(genome) != n:
-            raise ValueError(f"genome: expected {n} genes, received {len(genome)}")
+        """Return the recipe of a genome."""
         genes = _Genes(self, genome)
         normalize = self.method in NORMALIZED if self.layout.normalize is None else self.layout.normalize
         is_smooth = self.layout.smooth
         return Recipe(
             merge_method=self.method,
-            sources=tuple(self._gradients(genes)) if is_smooth else (),
+            sources=self._gradients(genes) if is_smooth else (),
             slices=() if is_smooth else tuple(self._slice(genes, group) for group in range(self._n_groups)),
             base_model=self.base,
             parameters={} if self.method == "slerp" else {"normalize": normalize},
@@ -163,58 +158,44 @@ class MergekitGenome(SourceSpace):
         is_listed = self.base in self.sources.values() or self.method not in ON_BASE
         return None if is_listed else self.base
 
-    def _is_task_vector_base(self, reference: str) -> bool:
-        """Return whether a model is the base of a task-vector method, so that its genes are inactive."""
-        return reference == self.base and self.method in ON_BASE
-
-    def _gradients(self, genes: _Genes) -> Iterator[Source]:
-        for i, reference in enumerate(self.sources.values()):
-            columns = {
-                parameter: [
-                    [genes.value(group, i, part, k) for group in range(self._n_groups)]
-                    for part in range(len(self._parts))
-                ]
-                for k, parameter in enumerate(GENES[self.method])
-            }
-            yield Source(
-                model=reference,
-                parameters={}
-                if self._is_task_vector_base(reference)
-                else {
-                    parameter: self._value([tuple(each) if len(each) > 1 else each[0] for each in parts])
-                    for parameter, parts in columns.items()
-                },
-            )
-        if self._extra_base is not None:
-            yield Source(model=self._extra_base)
+    def _gradients(self, genes: _Genes) -> tuple[Source, ...]:
+        """Return the sources of a recipe with a gradient over the groups for each set of tensors."""
+        groups = range(self._n_groups)
+        sources = [
+            Source(model=reference, parameters=self._parameters(genes, i, groups))
+            for i, reference in enumerate(self.sources.values())
+        ]
+        extra = [] if self._extra_base is None else [Source(model=self._extra_base)]
+        return (*sources, *extra)
 
     def _slice(self, genes: _Genes, group: int) -> Slice:
         if self.method == "slerp":
             return self._slerp(genes, group)
-        layers = group * self._step, (group + 1) * self._step
+        layers = self._layers(group)
         sources = [
-            SliceSource(
-                model=reference,
-                layers=layers,
-                parameters={}
-                if self._is_task_vector_base(reference)
-                else {
-                    parameter: self._value(
-                        [genes.value(group, i, part, k) for part in range(len(self._parts))]
-                    )
-                    for k, parameter in enumerate(GENES[self.method])
-                },
-            )
+            SliceSource(model=reference, layers=layers, parameters=self._parameters(genes, i, [group]))
             for i, reference in enumerate(self.sources.values())
         ]
-        if self._extra_base is not None:
-            sources.append(SliceSource(model=self._extra_base, layers=layers))
-        return Slice(sources=tuple(sources))
+        extra = [] if self._extra_base is None else [SliceSource(model=self._extra_base, layers=layers)]
+        return Slice(sources=(*sources, *extra))
+
+    def _parameters(self, genes: _Genes, model: int, groups: Sequence[int]) -> dict[str, Value]:
+        """Return the parameters of a model; none for the base of task vectors, whose genes are inactive."""
+        if list(self.sources.values())[model] == self.base and self.method in ON_BASE:
+            return {}
+        return {
+            parameter: self._value(
+                [[genes.value(group, model, part, k) for group in groups] for part in range(len(self._parts))]
+            )
+            for k, parameter in enumerate(GENES[self.method])
+        }
+
+    def _layers(self, group: int) -> tuple[int, int]:
+        return group * self._step, (group + 1) * self._step
 
     def _slerp(self, genes: _Genes, group: int) -> Slice:
         """Interpolate from the model with the largest gene to the second, by the softmax of both genes."""
-        layers = group * self._step, (group + 1) * self._step
-        references = list(self.sources.values())
+        layers, references = self._layers(group), list(self.sources.values())
         votes = [genes.raw(group, i, 0, 0) for i in range(len(references))]
         first, second = sorted(range(len(votes)), key=lambda i: (-votes[i], i))[:2]
         return Slice(
@@ -223,13 +204,12 @@ class MergekitGenome(SourceSpace):
             parameters={"t": 1 / (1 + math.exp(votes[first] - votes[second]))},
         )
 
-    def _value(self, parts: Sequence[float | tuple[float, ...]]) -> Value:
-        if len(parts) == 1:
-            return parts[0]
-        return tuple(
-            Conditional(filter=filter_, value=value)
-            for filter_, value in zip(self._parts, parts, strict=True)
-        )
+    def _value(self, parts: Sequence[Sequence[float]]) -> Value:
+        values = [tuple(part) if len(part) > 1 else part[0] for part in parts]
+        if len(values) == 1:
+            return values[0]
+        pairs = zip(self._parts, values, strict=True)
+        return tuple(Conditional(filter=name, value=value) for name, value in pairs)
 
     def _start(self, parameter: str) -> float:
         return 1.0 if parameter == "density" else 1 / len(self.sources)
@@ -245,14 +225,6 @@ class MergekitGenome(SourceSpace):
         if self.layout.smooth:
             return group / (self._n_groups - 1)
         return (group + 0.5) / self._n_groups
-
-    def _check_slerp(self) -> None:
-        if len(self.sources) < 2:
-            raise _wrong("models", "two or more for slerp", str(len(self.sources)), "Add one.")
-        for key, given in (("smooth", self.layout.smooth), ("filters", bool(self.layout.filters))):
-            if given:
-                remedy = "Leave it out, or use another method."
-                raise _wrong(key, "no value for slerp, which has no genes for it", "a value", remedy)
 
 
 class _Genes:

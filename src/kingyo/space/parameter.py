@@ -6,7 +6,7 @@ Recipes are readable by mergekit if it has the method; values per group become `
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,9 +14,7 @@ from kingyo.checkpoints.layout import Layout
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter
 from kingyo.recipe import Recipe, Source, Value
-from kingyo.space.bounds import Bounds, check_value, with_start
-from kingyo.space.gene_positions import group_positions
-from kingyo.space.protocol import SourceSpace
+from kingyo.space.protocol import Bounds, SourceSpace, check_value, with_start
 from kingyo.types import Axis, Genome
 
 AVERAGES = ("linear", "task_arithmetic", "singular_bands")
@@ -85,6 +83,10 @@ class ParameterSpace(SourceSpace):
         """
         return self._axes
 
+    @cached_property
+    def _axes(self) -> tuple[Axis, ...]:
+        return tuple(axis for parameter in self.method.params for axis in self.axes_of(parameter))
+
     def axes_of(self, parameter: Parameter) -> tuple[Axis, ...]:
         """Return the axes of one parameter, by source, then by group; empty if it is fixed."""
         bounds = self._bounds(parameter)
@@ -108,10 +110,6 @@ class ParameterSpace(SourceSpace):
         )
 
     @cached_property
-    def _axes(self) -> tuple[Axis, ...]:
-        return tuple(axis for parameter in self.method.params for axis in self.axes_of(parameter))
-
-    @cached_property
     def _places(self) -> Mapping[str, float | None]:
         return group_positions(self.layout, self.groups)
 
@@ -122,15 +120,8 @@ class ParameterSpace(SourceSpace):
         return {name: bounds for name, bounds in ranges.items() if bounds is not None}
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome.
-
-        Raises:
-            ValueError: the genome's length is not the number of axes.
-        """
-        axes = self.axes
-        if len(genome) != len(axes):
-            raise ValueError(f"genome: expected {len(axes)} genes, received {len(genome)}")
-        genes = {axis.name: gene for axis, gene in zip(axes, genome, strict=True)}
+        """Return the recipe of a genome."""
+        genes = {axis.name: gene for axis, gene in zip(self.axes, genome, strict=True)}
         return Recipe(
             merge_method=self.method_name,
             base_model=self.base,
@@ -156,23 +147,6 @@ class ParameterSpace(SourceSpace):
         genomes = {name: self._genome_of(weights) for name, weights in baselines.items()}
         return {name: genome for name, genome in genomes.items() if genome is not None}
 
-    def bounds_without_known(self, *, can_leave_out: bool = False) -> Bounds | None:
-        """Return the bounds of ``weight`` if they exclude every source and the uniform merge; else None.
-
-        A source has weight 1 and the others 0 or no part; the uniform merge of n sources has weights 1 / n.
-        Bounds never exclude the uniform merge if weights are normalised.
-
-        Args:
-            can_leave_out: whether sources may be left out of a merge.
-        """
-        bounds, factor = self.searched.get("weight"), self.values.get("lambda", 1.0)
-        if bounds is None or isinstance(factor, Bounds) or not self._is_weighted_sum():
-            return None
-        low, high = sorted((factor * bounds.low, factor * bounds.high))
-        n = len(self.sources)
-        has_parent = low <= 1 <= high and (n == 1 or can_leave_out or low <= 0)
-        return None if has_parent or low <= 1 / n <= high else bounds
-
     def _reproduces_sources(self) -> bool:
         """Return whether the method reproduces a source that has weight 1 and the others 0."""
         searched, values = set(self.searched), self.values
@@ -189,11 +163,6 @@ class ParameterSpace(SourceSpace):
         genome = tuple(weights[owner] if name == "weight" else 1.0 for name, owner in families)
         pairs = zip(self.axes, genome, strict=True)
         return genome if all(axis.low <= value <= axis.high for axis, value in pairs) else None
-
-    def _is_weighted_sum(self) -> bool:
-        """Return whether the method sums weighted models or task vectors without normalising weights."""
-        normalize = {each.name: each.default for each in self.method.params}.get("normalize")
-        return self.method_name == "singular_bands" or self.values.get("normalize", normalize) is False
 
     def _bounds(self, parameter: Parameter) -> Bounds | None:
         value = self.values.get(parameter.name)
@@ -248,3 +217,27 @@ def _neutral(parameter: Parameter, bounds: Bounds) -> float | None:
     """Return 0 for a source weight, at which the source is left out, if the bounds include it."""
     is_weight = parameter.name == "weight" and parameter.per_source
     return 0.0 if is_weight and bounds.low <= 0.0 < bounds.high else None
+
+
+def group_positions(layout: Layout, granularity: str) -> dict[str, float | None]:
+    """Return the position of each group, 0 (input) to 1 (output); None for groups that span the model.
+
+    Block i of n is at (i + 0.5) / n, several blocks at their mean, the embedding at 0, the head at 1.
+
+    Args:
+        layout: groups of tensors.
+        granularity: size of the groups, as in ``Layout.groups``.
+    """
+    groups = layout.groups(granularity)
+    if granularity in ("one", "kind"):
+        return dict.fromkeys(groups)
+    return {group: _position(layout, names) for group, names in groups.items()}
+
+
+def _position(layout: Layout, names: Sequence[str]) -> float | None:
+    stack = next((found for name in names if (found := layout.stack(name)) is not None), None)
+    if stack is None:
+        return layout.depth(names[0]) if layout.stacks else None
+    block_numbers = {layout.block(name) for name in names}
+    order = [i for i, number in enumerate(stack.blocks) if number in block_numbers]
+    return (sum(order) / len(order) + 0.5) / len(stack.blocks)

@@ -1,16 +1,68 @@
-"""Interfaces of search spaces."""
+"""Interfaces of search spaces, bounds of parameters, and genomes for checks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
+from kingyo.errors import KingyoError
+from kingyo.methods import Parameter
 from kingyo.recipe import Recipe
 from kingyo.types import Axis, Genome
 
-if TYPE_CHECKING:
-    from kingyo.space.bounds import Bounds
-    from kingyo.space.dataflow import DataflowSpace
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Search range of a parameter.
+
+    Attributes:
+        low: lower bound, inclusive.
+        high: upper bound, inclusive.
+        start: initial value; None: the middle.
+    """
+
+    low: float
+    high: float
+    start: float | None = None
+
+    @property
+    def first(self) -> float:
+        """The initial value."""
+        return (self.low + self.high) / 2 if self.start is None else self.start
+
+
+def with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
+    """Return the bounds with a start for int and log-scale parameters: the middle, on the search scale."""
+    if bounds.start is not None or (parameter.kind != "int" and parameter.search_scale != "log"):
+        return bounds
+    if parameter.search_scale == "log":
+        return replace(bounds, start=math.sqrt(bounds.low * bounds.high))
+    return replace(bounds, start=float(math.floor(bounds.first)))
+
+
+def check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
+    """Refuse a value or range that the parameter rejects, and a range of a parameter without effect."""
+    if not isinstance(value, Bounds):
+        parameter.check(value, "merge.parameters")
+        return
+    if parameter.inert:
+        raise KingyoError(
+            f"{parameter.name} of merge.parameters",
+            expected="no range, because the parameter has no effect",
+            received="a range",
+            remedy=f"Leave it out. {parameter.doc}",
+        )
+    for number in (value.low, value.high, *([] if value.start is None else [value.start])):
+        parameter.check(number, "merge.parameters")
+    if parameter.search_scale == "log" and value.low <= 0:
+        raise KingyoError(
+            f"{parameter.name} of merge.parameters",
+            expected="a range above 0, for a log scale",
+            received=f"from: {value.low:g}",
+            remedy="Raise from, for example to 1e-6.",
+        )
 
 
 class Space(Protocol):
@@ -27,10 +79,7 @@ class Space(Protocol):
 
 
 class SourceSpace(Space, Protocol):
-    """A space over the sources of a run, with facts known before the search.
-
-    Subclasses define ``axes`` and ``decode``; the other methods have defaults.
-    """
+    """A space over the sources of a run."""
 
     def known_points(self) -> dict[str, Genome]:
         """Return name -> genome of the baselines that are points of the space: sources and ``uniform``.
@@ -39,10 +88,12 @@ class SourceSpace(Space, Protocol):
         """
         return {}
 
-    def bounds_without_known(self) -> Bounds | None:
-        """Return the bounds of ``weight`` if they exclude every known point; else None."""
-        return None
 
-    def layer_paths(self) -> DataflowSpace | None:
-        """Return its space of paths, whose genes come last; None if it has none."""
-        return None
+def probes(axes: Sequence[Axis]) -> Iterator[Genome]:
+    """Yield the first point, then one point per other choice of each categorical axis."""
+    first = tuple(axis.first for axis in axes)
+    yield first
+    for i, axis in enumerate(axes):
+        for choice in range(len(axis.choices)):
+            if choice != first[i]:
+                yield (*first[:i], float(choice), *first[i + 1 :])

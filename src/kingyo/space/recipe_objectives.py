@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.methods import MergeMethod
 from kingyo.recipe import Recipe
 from kingyo.recipe.values import Conditional, Value
-from kingyo.space.bounds import Bounds
+from kingyo.space.protocol import Bounds
 
 CLOSENESS, FEW_SOURCES, FEW_HOPS = "closeness", "few_sources", "few_hops"
 MEASURES = (CLOSENESS, FEW_SOURCES, FEW_HOPS)

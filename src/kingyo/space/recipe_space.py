@@ -13,11 +13,77 @@ from functools import cached_property
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter, takes_base
 from kingyo.recipe import Recipe
-from kingyo.space.bounds import Bounds
 from kingyo.space.parameter import ParameterSpace
-from kingyo.space.protocol import SourceSpace
-from kingyo.space.source_choice import SourceChoice, axis_name
+from kingyo.space.protocol import Bounds, SourceSpace
 from kingyo.types import Axis, Genome
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceChoice:
+    """Limits on the number of sources.
+
+    Attributes:
+        at_least: fewest sources; None: as few as every method takes.
+        at_most: most sources; None: all.
+        is_open: whether each source has a gene; else all are selected and ``at_most`` decides.
+    """
+
+    at_least: int | None = None
+    at_most: int | None = None
+    is_open: bool = True
+
+    def axes(self, sources: Sequence[str]) -> tuple[Axis, ...]:
+        """Return one binary axis per source, named ``use/ja``; a search begins with all of them."""
+        if not self.is_open:
+            return ()
+        return tuple(Axis(name=axis_name(name), low=0, high=1, kind="binary", start=1) for name in sources)
+
+    def limits(self, method: MergeMethod, n_sources: int) -> tuple[int, int]:
+        """Return the fewest and the most sources of a merge by this method."""
+        fewest = max(self.at_least or 1, method.min_sources)
+        most = min(limit for limit in (n_sources, self.at_most, method.max_sources) if limit is not None)
+        return fewest, most
+
+    def repair(
+        self, selected: Sequence[str], strength: Mapping[str, float], limits: tuple[int, int]
+    ) -> tuple[str, ...]:
+        """Drop the weakest of too many sources, or add the strongest others to too few; keep the order."""
+        fewest, most = limits
+        ranked = sorted(strength, key=lambda name: (name not in selected, -strength[name]))
+        n = min(max(len(selected), fewest), most)
+        return tuple(name for name in strength if name in ranked[:n])
+
+    def check(self, methods: Sequence[MergeMethod], n_sources: int) -> None:
+        """Refuse limits that no selection, or no selection of a method, can satisfy."""
+        if self.at_least is not None and self.at_least > n_sources:
+            raise _wrong("at_least", f"at most {n_sources}, the number of sources", self.at_least)
+        if self.at_most is not None and self.at_most < (self.at_least or 1):
+            raise _wrong("at_most", f"{self.at_least or 1} or more", self.at_most)
+        for method in methods:
+            self._check_method(method)
+
+    def _check_method(self, method: MergeMethod) -> None:
+        fewest, most = method.min_sources, method.max_sources
+        for key, limit in (("at_least", self.at_least), ("at_most", self.at_most)):
+            if limit is not None and limit < fewest:
+                raise _wrong(key, f"{fewest} or more, which {method.name} needs", limit)
+        if most is not None and self.at_least is not None and self.at_least > most:
+            raise _wrong("at_least", f"at most {most}, the most that {method.name} takes", self.at_least)
+
+
+def axis_name(source: str) -> str:
+    """Return the name of the axis of a source."""
+    return f"use/{source}"
+
+
+def _wrong(key: str, expected: str, received: int) -> KingyoError:
+    return KingyoError(
+        f"merge.choose_sources.{key}",
+        expected=expected,
+        received=str(received),
+        remedy="Change it, or the methods of merge.method.",
+    )
+
 
 METHOD = "method"
 """Name of the axis that selects the method."""
@@ -78,13 +144,7 @@ class RecipeSpace(SourceSpace):
         return (*([method] if len(names) > 1 else []), *chosen, *parameters.values())
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome.
-
-        Raises:
-            ValueError: the genome's length is not the number of axes.
-        """
-        if len(genome) != len(self.axes):
-            raise ValueError(f"genome: expected {len(self.axes)} genes, received {len(genome)}")
+        """Return the recipe of a genome."""
         genes = {axis.name: gene for axis, gene in zip(self.axes, genome, strict=True)}
         part = self.parts[round(genes.get(METHOD, 0.0))]
         own = [
@@ -94,11 +154,6 @@ class RecipeSpace(SourceSpace):
         used = _mergeable(part) if self.choice is None else self._selected_sources(part, self.choice, genes)
         sources = zip(part.sources, recipe.sources, strict=True)
         return replace(recipe, sources=tuple(source for name, source in sources if name in used))
-
-    def bounds_without_known(self) -> Bounds | None:
-        """Return the bounds of the first method if no method's bounds include a known point; else None."""
-        bounds = [part.bounds_without_known(can_leave_out=self.choice is not None) for part in self.parts]
-        return None if None in bounds else bounds[0]
 
     def _selected_sources(
         self, part: ParameterSpace, choice: SourceChoice, genes: Mapping[str, float]
@@ -158,16 +213,9 @@ class RecipeSpace(SourceSpace):
 def assign_values(
     methods: Sequence[MergeMethod], values: Mapping[str, float | bool | Bounds]
 ) -> list[dict[str, float | bool | Bounds]]:
-    """Assign parameter values to the methods that have the parameter.
+    """Return the values of each method's own parameters.
 
-    A range is assigned only to methods in which the parameter has an effect, if there are any.
-
-    Args:
-        methods: the methods.
-        values: parameter -> fixed value or bounds.
-
-    Returns:
-        Parameter values of each method.
+    A method in which a parameter has no effect gets it only if it has none in any method.
 
     Raises:
         KingyoError: no method has a parameter of this name.
@@ -196,11 +244,7 @@ def _mergeable(part: ParameterSpace) -> list[str]:
 
 
 def check_base(part: ParameterSpace) -> None:
-    """Check that a method that needs a base has one.
-
-    Raises:
-        KingyoError: the base is missing.
-    """
+    """Refuse a method that needs a base and has none."""
     if part.method.needs_base and part.base is None:
         raise KingyoError(
             "base",

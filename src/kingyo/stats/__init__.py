@@ -3,8 +3,7 @@
 All random methods take a seed. scipy is imported where it is used, so that other commands start without it.
 """
 
-from kingyo.stats.checks import NORMAL, Array
-from kingyo.stats.intervals import ROUNDING, Interval, interval_json, mean_name, percent
+from kingyo.stats.intervals import NORMAL, ROUNDING, Array, Interval, interval_json, mean_name, percent
 from kingyo.stats.means import (
     bounded_mean,
     interval,
@@ -14,7 +13,7 @@ from kingyo.stats.means import (
     wilson,
 )
 from kingyo.stats.paired import PairedDifference, mcnemar, paired_difference, sign_flips
-from kingyo.stats.selection import selection_bias
+from kingyo.stats.prediction import selection_bias
 
 __all__ = [
     "NORMAL",

@@ -8,8 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from kingyo.errors import KingyoError
-from kingyo.stats.checks import Array, finite_array, is_binary, normal_quantile, require_weights
-from kingyo.stats.intervals import ROUNDING, Interval
+from kingyo.stats.intervals import (
+    ROUNDING,
+    Array,
+    Interval,
+    finite_array,
+    is_binary,
+    normal_quantile,
+    require_weights,
+)
 
 RESAMPLES = 10_000
 CHUNK = 100_000  # random numbers drawn at once; they fit in the processor's cache

@@ -10,15 +10,15 @@ from typing import Literal
 import numpy as np
 
 from kingyo.errors import KingyoError
-from kingyo.stats.checks import (
+from kingyo.stats.intervals import (
     Array,
+    Interval,
     finite_array,
     is_binary,
     normal_quantile,
     paired_arrays,
     require_weights,
 )
-from kingyo.stats.intervals import Interval
 from kingyo.stats.means import CHUNK, RESAMPLES, gaffke_means, lower_quantile, wilson_bounds
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.io.files import require_short_name
-from kingyo.store.lock import LOCK
-from kingyo.store.schema import DATABASE, schema_version
-from kingyo.store.sums import changed_tables, count_of_writes
+from kingyo.store.schema import DATABASE, changed_tables, count_of_writes, schema_version
+from kingyo.store.transactions import LOCK
 from kingyo.types import MEDIA
 
 RESTORE = "Restore it from a copy, or delete the folder and start again with `kingyo evolve`."

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from kingyo.store.json_columns import decoded_numbers
-from kingyo.store.media import keep_media, media_json, read_media
-from kingyo.store.records import EvaluationRow, StoredOutcome
+from kingyo.store.items import keep_media, media_json, read_media
+from kingyo.store.records import EvaluationRow, StoredOutcome, decoded_numbers
 from kingyo.store.transactions import OpenDatabase
 from kingyo.types import Evaluation, ItemScore, Split
 

@@ -27,12 +27,10 @@ from kingyo.store.database import (
     require_setup,
 )
 from kingyo.store.evaluations import EvaluationLog
-from kingyo.store.items import item_json, read_item
-from kingyo.store.json_columns import decoded
-from kingyo.store.lock import acquire, is_locked, noted_writes
-from kingyo.store.media import keep_media
-from kingyo.store.schema import DATABASE, VERSION, schema_version, upgrade, upgraded_copy
-from kingyo.store.sums import watch
+from kingyo.store.items import item_json, keep_media, read_item
+from kingyo.store.records import decoded
+from kingyo.store.schema import DATABASE, VERSION, schema_version, upgrade, upgraded_copy, watch
+from kingyo.store.transactions import acquire, is_locked, noted_writes
 from kingyo.store.trial_log import TrialLog
 from kingyo.types import SPLITS, Item, Split
 

@@ -1,12 +1,100 @@
-"""The tables of the run database, and upgrades of older databases."""
+"""The tables of the run database, and their checksums.
+
+The table ``sums`` has the number of rows of each table and the sum of their hashes. Triggers of the writing
+connection update them within each transaction; opening a database compares them. This detects flipped bits,
+lost rows and edits by other programs.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.store.sums import SUMS, seal
+
+SUMS = """
+    CREATE TABLE sums (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO sums VALUES ('writes', 0, 0);
+"""
+"""The row ``writes`` counts transactions; its sum is the negative count."""
+_MASK = (1 << 62) - 1  # a sum of two fits SQLite's integers
+_SCHEMA, _WRITES = "sqlite_master", "writes"
+
+
+def row_hash(*values: object) -> int:
+    """Return a hash of the values and types of a row, equal in every process."""
+    return int.from_bytes(blake2b(ascii(values).encode("ascii"), digest_size=8).digest(), "big") & _MASK
+
+
+def watch(connection: sqlite3.Connection) -> None:
+    """Update the sums with every write of a connection. Call it after ``schema.upgrade``."""
+    connection.create_function("row_hash", -1, row_hash, deterministic=True)
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA recursive_triggers = ON")  # so that triggers see rows that REPLACE deletes
+    for table in _tables(connection):
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info('{table}')")]
+        old, new = (f"row_hash({', '.join(f'{row}.{name}' for name in columns)})" for row in ("OLD", "NEW"))
+        changes = {"INSERT": (1, f"+ {new}"), "UPDATE": (0, f"+ {new} - {old}"), "DELETE": (-1, f"- {old}")}
+        for event, (rows, change) in changes.items():
+            connection.execute(
+                f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} BEGIN UPDATE sums"
+                f" SET rows = rows + {rows}, sum = (sum {change}) & {_MASK} WHERE name = '{table}'; END"
+            )
+
+
+def seal(connection: sqlite3.Connection) -> None:
+    """Recompute and store all sums within the caller's transaction."""
+    connection.execute("DELETE FROM sums WHERE name != ?", (_WRITES,))
+    connection.executemany(
+        "INSERT INTO sums VALUES (?, ?, ?)", [(name, *sums) for name, sums in _computed(connection)]
+    )
+
+
+def changed_tables(connection: sqlite3.Connection) -> list[str]:
+    """Return the tables that differ from their stored sums.
+
+    One transaction reads them all, since another process may write.
+    """
+    connection.execute("BEGIN")
+    try:
+        stored = {name: (rows, total) for name, rows, total in connection.execute("SELECT * FROM sums")}
+        n_writes = stored.get(_WRITES, (0, 0))[0]
+        computed = {**dict(_computed(connection)), _WRITES: (n_writes, -n_writes)}
+    finally:
+        connection.rollback()
+    return sorted(name for name in {*stored, *computed} if stored.get(name) != computed.get(name))
+
+
+def count_write(connection: sqlite3.Connection) -> int:
+    """Count the current transaction, and return the count."""
+    connection.execute("UPDATE sums SET rows = rows + 1, sum = sum - 1 WHERE name = ?", (_WRITES,))
+    return count_of_writes(connection)
+
+
+def count_of_writes(connection: sqlite3.Connection) -> int:
+    """Return the number of transactions of a database."""
+    return int(connection.execute("SELECT rows FROM sums WHERE name = ?", (_WRITES,)).fetchone()[0])
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute(
+        f"SELECT name FROM {_SCHEMA} WHERE type = 'table' AND name != 'sums' AND name NOT LIKE 'sqlite_%'"
+    )
+    return [name for (name,) in rows]
+
+
+def _computed(connection: sqlite3.Connection) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the number of rows and the sum of hashes of each table and of the schema."""
+    schema = f"SELECT type, name, tbl_name, sql FROM {_SCHEMA} WHERE name NOT LIKE 'sqlite_%'"
+    queries = {name: f"SELECT * FROM {name} NOT INDEXED" for name in _tables(connection)}
+    for name, query in {**queries, _SCHEMA: schema}.items():
+        rows = total = 0
+        for row in connection.execute(query):
+            rows, total = rows + 1, total + row_hash(*row)
+        yield name, (rows, total & _MASK)
+
 
 DATABASE = "run.db"
 

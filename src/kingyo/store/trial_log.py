@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from kingyo.errors import KingyoError
-from kingyo.store.json_columns import decoded, decoded_numbers
-from kingyo.store.records import NewTrial, StoredTrial
+from kingyo.store.records import NewTrial, StoredTrial, decoded, decoded_numbers
 from kingyo.store.transactions import OpenDatabase
 from kingyo.types import Genome, Trial
 
