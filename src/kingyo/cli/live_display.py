@@ -18,11 +18,10 @@ from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.parts_table import PartsTable, row_name, time_left
 from kingyo.dry_run import Cost, ProgressPart, TimeLeft, remaining_cost
-from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted
 from kingyo.results.set_values import score_formatter
-from kingyo.run.extensions import undo_control, undo_extension, undo_if_unused
+from kingyo.run.extensions import kept_if_used
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.store import RunStore
@@ -160,17 +159,12 @@ def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
     Raises:
         KingyoError: the run cannot continue. Budget or a control that was added last is removed again.
     """
-    try:
+    with kept_if_used(store):
         opened = Run.stored(store) if run is None else run
         notify = AdviceWatcher(store, display.print_line, display.notify).notify
         journey = journey_of(opened, notify)
         display.expect(remaining_cost(journey))
         journey.run()
-    except KingyoError:
-        undo_extension(store)  # so that a failed extension does not change a finished run
-        undo_control(store)
-        raise
-    undo_if_unused(store)
     return opened
 
 

@@ -22,14 +22,6 @@ def call_strategy(search: Search, name: str, call: Callable[[], T]) -> T:
     """Return the result of a call of a strategy.
 
     If a strategy swallows the exception at the time limit, the process ends; all scores are stored.
-
-    Args:
-        search: search of the strategy, with the time limit of a call.
-        name: name of the method or property.
-        call: calls it.
-
-    Raises:
-        KingyoError: the strategy's own, or one with its crash, file and line, or with the time limit.
     """
     argument = f"search '{search.name}': {name} of {type(search.strategy).__name__}"
     late = KingyoError(
@@ -55,12 +47,6 @@ class StrategyDriver:
 
     The stored log of asks and tells is the whole state of a search: to resume, both are repeated with a new
     strategy, which must ask for the stored trials.
-
-    Args:
-        search: with a new strategy, which may have been warm-started.
-
-    Attributes:
-        n_told: number of outcomes that the strategy was told.
     """
 
     def __init__(self, search: Search) -> None:
@@ -72,9 +58,6 @@ class StrategyDriver:
 
         Returns:
             The trials, with genomes and parents as plain tuples of numbers, as the store returns them.
-
-        Raises:
-            KingyoError: the strategy failed, or proposed an invalid trial.
         """
         return call_strategy(self._search, "ask", lambda: self._asked(n, first))
 
@@ -88,11 +71,7 @@ class StrategyDriver:
         return [_checked(self._search, cast(Trial, trial), k) for k, trial in enumerate(trials, first)]
 
     def ask_again(self, stored: Sequence[StoredTrial]) -> None:
-        """Repeat a stored ask.
-
-        Raises:
-            KingyoError: the strategy asks for other trials than the stored ones.
-        """
+        """Repeat a stored ask."""
         trials = self.ask(len(stored), stored[0].asked.number)
         if trials != [trial.asked for trial in stored]:
             raise KingyoError(

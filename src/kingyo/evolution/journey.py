@@ -104,7 +104,6 @@ class Journey:
     def _winners(
         self, searches: Sequence[Search], evaluator: TrialEvaluator
     ) -> dict[str, StoredTrial | None]:
-        """Run searches one after the other, then pick the winner of each."""
         items = evaluator.items["fit"]
         logs = [SearchLog(search, self.store, items, self.notify) for search in searches]
         for log in logs:

@@ -63,11 +63,7 @@ class Objectives:
         return f"{mean_name(self.tasks.values())} of {len(self.tasks)} tasks{note}"
 
     def with_set_measures(self, measures: Mapping[str, Sequence[SetMeasure]]) -> Self:
-        """Return the same objectives with the set measures that ``by_set`` names.
-
-        Args:
-            measures: name of a task -> its measures.
-        """
+        """Return the same objectives with the set measures that ``by_set`` names."""
         by_task = {
             task: CachedSetMeasure(next(measure for measure in measures[task] if measure.name == name))
             for task, name in self.by_set.items()
@@ -200,7 +196,6 @@ def read_front(store: RunStore, search: str) -> Front:
 
 
 def _raw(store: RunStore, trial: StoredTrial, objectives: Objectives) -> tuple[tuple[float, int] | None, ...]:
-    """Return the mean of each objective over the scored fit items, with their number."""
     scores, is_single = store.scores_of(trial.id, "fit"), len(objectives.tasks) == 1
     means: list[tuple[float, int] | None] = []
     for name in objectives.names:

@@ -27,14 +27,7 @@ Scored = Sequence[tuple[StoredTrial, Evaluation]]
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """A finalist that was scored on all of validation, and the numbers that decided.
-
-    Attributes:
-        trial: its number in its search.
-        fit: its expected score on fit when the winner was picked.
-        validation: its score on validation.
-        together: the mean of both, weighted by their numbers of items.
-    """
+    """A finalist that was scored on all of validation, and the numbers that decided."""
 
     trial: int
     fit: float
@@ -55,14 +48,7 @@ def finalists_fact(search: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Picker:
-    """Scores finalists on validation, and stores the winner.
-
-    Attributes:
-        store: the run's database.
-        evaluator: evaluates trials.
-        finalists: how many of a search's best on fit are scored on validation; none are neighbours.
-        notify: called with every event.
-    """
+    """Scores finalists on validation, and stores the winner."""
 
     store: RunStore
     evaluator: TrialEvaluator
@@ -130,7 +116,6 @@ class Picker:
         return next(trial for trial, finalist in pairs if finalist.together >= best - ROUNDING)
 
     def _finalists(self, ranking: Ranking) -> list[StoredTrial]:
-        """Return the best on fit without neighbours, best first, and all trials that validation has seen."""
         trials, search = ranking.ranked(), ranking.search
         if not trials and not search.like:
             raise _without_success(self.store, search.name, "fit")
@@ -157,7 +142,6 @@ def _kept(search: Search, scorer: Scorer, winner: StoredTrial, scored: Scored) -
 
 
 def _without_success(store: RunStore, search: str, split: Split) -> KingyoError:
-    """Return the error that ends a run without a winner."""
     reasons = [row.failure for row in store.summaries(split) if row.search == search and row.failure]
     failures = f"{counted(len(reasons), 'failure')}, the last: {reasons[-1]}" if reasons else "no trials"
     return KingyoError(
@@ -236,7 +220,6 @@ class Ranking:
         return [objectives.value(own) for own in means]
 
     def _values(self) -> dict[int, float | None]:
-        """Return the value that the strategy was told of each trial (its id)."""
         return {outcome.trial: outcome.value for outcome in self._store.outcomes(self.search.name)}
 
     def _simplest_first(self, ranked: list[tuple[StoredTrial, float]]) -> list[StoredTrial]:

@@ -40,14 +40,7 @@ Row = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Race:
-    """The rules of one race.
-
-    Attributes:
-        scorer: scorer of the split.
-        n: number of trials at the start, including those that fail, so that a failure drops no other trial.
-        seed: for the order of the items.
-        has_looks: whether trials may be dropped.
-    """
+    """The rules of one race."""
 
     scorer: Scorer
     n: int
@@ -76,13 +69,7 @@ class Race:
         return (*reversed(stops), n)
 
     def still_in(self, rows: Mapping[int, Row], stop: int) -> list[int]:
-        """Return the trials that are not clearly behind the leader.
-
-        Args:
-            rows: trial -> item scores, for the trials that are still in; complete for the first ``stop``
-                items of the order. A trial with scores on all items is never dropped.
-            stop: number of items scored so far.
-        """
+        """Return the trials that are not clearly behind the leader."""
         items = self.order[:stop]
         tasks = [self._by_task(items, row) for row in rows.values()]
         if not all(tasks[0]):
@@ -114,14 +101,7 @@ class Race:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationRace:
-    """Runs races on validation.
-
-    Attributes:
-        store: the run's database.
-        evaluator: evaluates trials.
-        scorer: scorer of validation. With several objectives or set measures no trial is dropped.
-        notify: called with every event.
-    """
+    """Runs races on validation."""
 
     store: RunStore
     evaluator: TrialEvaluator
@@ -134,12 +114,6 @@ class ValidationRace:
         """Race trials, and return those that were scored on all of validation, in the given order.
 
         If a trial fails, trials that were dropped before are raced again without it.
-
-        Args:
-            name: name of the search that the trials belong to.
-            trials: the participants.
-            seed: for the order of the items.
-            keep: trials that are never dropped.
         """
         has_looks = not (self.scorer.objectives.names or self.scorer.objectives.by_set)
         race = Race(scorer=self.scorer, n=len(trials), seed=seed, has_looks=has_looks)
@@ -155,7 +129,6 @@ class ValidationRace:
     def _race(
         self, race: Race, trials: Sequence[StoredTrial], blocks: _Blocks, kept: Collection[int]
     ) -> list[int]:
-        """Race all trials that have not failed; return those that were scored on all items."""
         alive = blocks.successful()
         for start, stop in zip((0, *race.stops), race.stops, strict=False):
             blocks.score(alive, race.order[start:stop], is_last=stop == len(race.order))

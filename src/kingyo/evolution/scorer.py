@@ -24,16 +24,7 @@ Features = list[Sequence[object]]
 
 
 class Scorer:
-    """Computes the values of trials on one split.
-
-    Args:
-        objectives: objectives of the run.
-        items: items of the split, in order.
-
-    Attributes:
-        task_of: item name -> its task, in the order of the items.
-        columns: positions of each task's items in that order.
-    """
+    """Computes the values of trials on one split."""
 
     def __init__(self, objectives: Objectives, items: Sequence[Item]) -> None:
         self.objectives = objectives
@@ -58,12 +49,7 @@ class Scorer:
         return self.objectives.value(self.observed_means(evaluation))
 
     def means(self, evaluations: Mapping[int, Evaluation], responses: Responses) -> dict[int, Means]:
-        """Return the means of successful trials: all observed, or all estimated if one lacks items.
-
-        Args:
-            evaluations: number of a trial -> its evaluation.
-            responses: scores of these trials, and of others to compare with.
-        """
+        """Return the means of successful trials: all observed, or all estimated if one lacks items."""
         if any(len(each.scores) < len(self.task_of) for each in evaluations.values()):
             return dict(zip(evaluations, self.estimated_means(responses, list(evaluations)), strict=True))
         return {number: self.observed_means(each) for number, each in evaluations.items()}
@@ -186,6 +172,5 @@ class Scorer:
 
 
 def _shared(evaluation: Evaluation, other: Evaluation) -> Evaluation:
-    """Return an evaluation with the items that another has, too."""
     items = {score.item for score in other.scores}
     return replace(evaluation, scores=tuple(score for score in evaluation.scores if score.item in items))

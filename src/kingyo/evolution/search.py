@@ -58,7 +58,6 @@ def warm_start(log: SearchLog) -> None:
 
 
 def _as_point(log: SearchLog, baseline: StoredTrial, number: int, genome: Genome) -> StoredTrial:
-    """Return a baseline as a trial of the search, with the recipe of its genome."""
     new = new_trial(Trial(number=number, genome=genome), log.search.space.decode(genome))
     return replace(baseline, asked=new.asked, recipe=new.recipe, recipe_hash=new.recipe_hash)
 

@@ -42,13 +42,7 @@ class BudgetSpent:
         self.idle = 0 if self.items > before else self.idle + self.trials - n
 
     def room(self, limits: Limits, batch: int, most_items: int) -> int:
-        """Return how many trials may be asked for next: a batch, or fewer if the limits are near.
-
-        Args:
-            limits: limits of the search.
-            batch: how many trials the strategy prefers.
-            most_items: the largest number of items per trial.
-        """
+        """Return how many trials may be asked for next: a batch, or fewer if the limits are near."""
         room = batch if self.idle < MAX_IDLE else 0
         if limits.candidates is not None:
             room = min(room, limits.candidates - self.trials)
@@ -77,12 +71,6 @@ class SearchLog:
         store: the run's database, open for writing.
         items: names of the fit items, in order.
         notify: called with every event.
-
-    Attributes:
-        scorer, screen: those of the fit items.
-        responses: item scores of baselines and trials so far.
-        spent: the cost so far.
-        driver: asks and tells the strategy.
     """
 
     def __init__(
@@ -135,12 +123,7 @@ class SearchLog:
         return self.store.add_trials(self.search.name, batch, new, self.driver.n_told)
 
     def tell(self, trials: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]) -> None:
-        """Store the outcomes of trials of one batch, count their cost, and tell the strategy.
-
-        Args:
-            trials: trials in the order of asking.
-            evaluations: number of a trial -> its evaluation; its scores are in ``responses``.
-        """
+        """Store the outcomes of trials of one batch, count their cost, and tell the strategy."""
         stored = self.stored_outcomes(trials, evaluations)
         self.store.add_outcomes(stored)
         costs = self.store.costs(self.search.name, "fit", trials[0].batch)

@@ -98,7 +98,6 @@ def _new_values(
     split: Split,
     known: Collection[Key],
 ) -> list[SetValue]:
-    """Compute the missing set measures of a trial on a split."""
     objectives, values = scorer.objectives, list[SetValue]()
     for task, own in measures.items():
         asked = [item for item in items if task in ("", item.task)]
@@ -115,7 +114,6 @@ def _new_values(
 def _measured(
     measure: SetMeasure, task: str, split: Split, items: Sequence[Item], scores: Sequence[ItemScore]
 ) -> SetValue:
-    """Compute a set measure; a crash becomes a value with a reason."""
     n = len(items)
     try:
         features = measure.features(items, scores)
@@ -157,12 +155,7 @@ VERDICT = "verdict"
 
 @dataclass(frozen=True, kw_only=True)
 class SetVerdict:
-    """The models of a finished run, compared by set measures.
-
-    Attributes:
-        best: id of the best trial; None if there is none.
-        differences: ids of two trials -> the first minus the second, on test.
-    """
+    """The models of a finished run, compared by set measures."""
 
     best: int | None
     differences: Mapping[tuple[int, int], PairedDifference]
@@ -216,10 +209,6 @@ def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[
     """Compare all pairs of models by their values on the same items.
 
     Pairs without a bootstrap sample that has both values are left out.
-
-    Args:
-        scorer: scorer of the split.
-        tested: id of a trial -> its evaluation on all items.
     """
     values = {trial: scorer.value(evaluation) or 0.0 for trial, evaluation in tested.items()}
     samples = {trial: scorer.bootstrap(evaluation) for trial, evaluation in tested.items()}
@@ -243,11 +232,6 @@ def best_trial(
     That is the winner with the best validation score, unless it does not beat the best baseline on fit and
     validation together (see ``Scorer.beats_baseline``). Only baselines scored on all of validation count.
     None for several objectives, and if a winner was not scored on all of validation.
-
-    Args:
-        store, objectives, trained: see ``store_verdict``; validation is complete.
-        winners: winners of the searches, the main search first.
-        baselines: models to compare with.
     """
     items = store.items()
     evaluations = [store.evaluation(trial.id, "validation") for trial in winners]

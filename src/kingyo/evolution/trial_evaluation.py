@@ -74,9 +74,6 @@ class TrialEvaluator:
 
         Trials of the same recipe wait for each other and copy, so what is run and stored for each does not
         depend on the order of finishing.
-
-        Raises:
-            KingyoError: a baseline fails; the failure is not stored.
         """
         # A queue keeps workers busy while results are stored. With one worker there is no queue: each result
         # is stored before the next job begins.
@@ -143,7 +140,6 @@ class TrialEvaluator:
         return self._shared(trial, split, missing, Evaluation(scores=elsewhere, copied_from=trial.id))
 
     def _shared(self, trial: StoredTrial, split: Split, missing: list[str], shared: Evaluation) -> list[str]:
-        """Store copied scores, if any; return the items that are still missing."""
         if not shared.scores:
             return missing
         self._store.record(trial.id, split, shared)
@@ -175,7 +171,6 @@ class TrialEvaluator:
 
 
 def _without(items: Sequence[str], known: Evaluation | None) -> list[str]:
-    """Return the items that an evaluation does not have."""
     have = {score.item for score in known.scores} if known is not None else set[str]()
     return [item for item in items if item not in have]
 

@@ -25,7 +25,7 @@ from kingyo.results.model_result import read_model_result
 from kingyo.results.summarize import summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
 from kingyo.run.model_kind import task_options
-from kingyo.run.provenance import other_versions, require_same_code
+from kingyo.run.provenance import other_versions, require_same
 from kingyo.run.run import Run
 from kingyo.run.setup import stored_config
 from kingyo.run.trained import read_training
@@ -59,7 +59,7 @@ def export(
     chosen = choose(store) if chosen is None else chosen
     _require_success(store, chosen)
     _require_room(out)
-    require_same_code(store, *stored_config(store))
+    require_same(store, *stored_config(store), only_code=True)
     run = Run.stored(store)
     config, folder, recipe = run.config, run.folder, read_recipe(chosen)
     planned = plan(recipe, run.open_sources())

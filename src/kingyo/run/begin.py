@@ -29,9 +29,6 @@ def check_all(run: Run) -> dict[str, str]:
 
     Returns:
         Reference of a model -> fingerprint.
-
-    Raises:
-        KingyoError: models, data or settings are invalid.
     """
     check(run)
     from kingyo.models.loading import require_device  # slow import, so after the quick checks

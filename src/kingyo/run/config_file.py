@@ -23,30 +23,13 @@ class TasksConfig(StrictModel):
 
 
 def load_config(path: Path, data: Mapping[str, object] | None = None) -> RunConfig:
-    """Read and check a run.yaml.
-
-    Args:
-        path: the file.
-        data: its content if it has been read.
-
-    Raises:
-        KingyoError: no such file, not YAML, an unknown key, a wrong value.
-    """
+    """Read and check a run.yaml."""
     data = read_yaml(path) if data is None else data
     return config_from_data({"name": name_from_path(path), **data}, path.parent, str(path))
 
 
 def config_from_data(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:
-    """Check the content of a run.yaml.
-
-    Args:
-        data: the content.
-        folder: base of relative paths to task files.
-        where: name of the file in messages.
-
-    Raises:
-        KingyoError: an unknown key, a wrong value, or no such task file.
-    """
+    """Check the content of a run.yaml."""
     if "task" in data:
         data = {**data, "task": _task_from_file(data["task"], folder)}
     if "tasks" in data:
@@ -60,11 +43,7 @@ def name_from_path(path: Path, default: str = "run") -> str:
 
 
 def load_tasks(path: Path) -> dict[str, TaskSpec]:
-    """Read a file with only the key ``tasks``.
-
-    Raises:
-        KingyoError: no such file, an unknown key, a wrong value.
-    """
+    """Read a file with only the key ``tasks``."""
     data = read_yaml(path)
     data = {**data, "tasks": _tasks_from_files(data.get("tasks"), path.parent)}
     return dict(parse_model(TasksConfig, data, str(path)).tasks)

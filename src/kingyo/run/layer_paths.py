@@ -26,12 +26,7 @@ from kingyo.types import Genome
 
 
 def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
-    """Return the space of the searched paths.
-
-    Args:
-        setup: setup of the run.
-        merge: a merge that is one more source, and the default frame; with ``space: hybrid``.
-    """
+    """Return the space of the searched paths."""
     paths, sources, dtype = _paths(setup), _path_sources(setup, merge), setup.config.merge.dtype
     merged = MERGED if _has_merge(setup, merge) else None  # else a source may have this name
     frame = paths.frame or next(iter(sources))
@@ -87,11 +82,7 @@ def path_sizes_of(setup: Setup) -> PathSizes:
 
 
 def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> KnownPaths:
-    """Read the paths of ``dataflow.known`` from their recipes.
-
-    Raises:
-        KingyoError: a recipe cannot be read, or has no path without scales.
-    """
+    """Read the paths of ``dataflow.known`` from their recipes."""
     names = {whole_model(reference, folder): name for name, reference in models.references.items()}
     if config.space == "hybrid":
         names[MERGED] = MERGED
@@ -103,7 +94,6 @@ def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> Know
 
 
 def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
-    """Return the name in the run of a model of a known path."""
     name = names.get(model) or names.get(whole_model(model, at))
     if name is None:
         raise KingyoError(
@@ -116,11 +106,7 @@ def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
 
 
 def initial_points(setup: Setup, space: SourceSpace) -> list[Genome]:
-    """Return the initial points of a search: those of the space, and the paths of ``dataflow.known``.
-
-    Raises:
-        KingyoError: a known path is not in the space.
-    """
+    """Return the initial points of a search: those of the space, and the paths of ``dataflow.known``."""
     paths = paths_of(space)
     if paths is None:
         return []
@@ -147,7 +133,6 @@ def path_baselines(space: DataflowSpace, models: RunModels, dtype: str | None) -
 
 
 def _has_equal_shapes(models: RunModels) -> bool:
-    """Return whether skeleton and sources have tensors of the same shapes."""
     shapes = [
         {name: info.shape for name, info in model.tensors.items()}
         for model in (models.skeleton, *models.sources.values())

@@ -28,15 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilaritySettings:
-    """How models are loaded and prompted.
-
-    Attributes:
-        frame: name of the model that gives tokenizer, embeddings and head.
-        folder: base of relative paths.
-        options: for loading.
-        most: maximum number of items; None for all.
-        kind: kind of the models; from their configs if None.
-    """
+    """How models are loaded and prompted."""
 
     frame: str
     folder: Path
@@ -47,13 +39,7 @@ class SimilaritySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityResult:
-    """A measurement of similarity.
-
-    Attributes:
-        models: name -> reference.
-        n_prompts: number of distinct prompts.
-        likeness: similarity of hidden states between layers.
-    """
+    """A measurement of similarity."""
 
     models: Mapping[str, str]
     n_prompts: int
@@ -61,16 +47,7 @@ class SimilarityResult:
 
 
 def measure_sources(config: RunConfig, folder: Path, most: int | None = None) -> SimilarityResult:
-    """Measure the sources of a run.yaml on its fit items.
-
-    Args:
-        config: the run.yaml.
-        folder: start of its relative paths.
-        most: maximum number of items; None for all.
-
-    Raises:
-        KingyoError: models or data are invalid, or models differ in width, architecture or tokens.
-    """
+    """Measure the sources of a run.yaml on its fit items."""
     sources = open_models(config, folder).sources
     task = build_tasks(config.specs, load_splits(config.specs, folder).splits, folder)
     paths = settings_of(config).paths
@@ -88,13 +65,7 @@ def measure_sources(config: RunConfig, folder: Path, most: int | None = None) ->
 
 
 def measure_models(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> SimilarityResult:
-    """Measure models on the fit items of a task; raises as ``measure_sources``.
-
-    Args:
-        models: opened, by name.
-        task: gives the prompts.
-        how: settings.
-    """
+    """Measure models on the fit items of a task; raises as ``measure_sources``."""
     any_kind = kind_of_models(models, how.kind, how.folder)
     kind = require_ability("kingyo layers", ShowsStreams, any_kind, "Name language models.")
     require_answers(task, kind)
@@ -139,7 +110,6 @@ def _prompts(task: Task, kind: ModelKind, frame: Checkpoint, most: int | None) -
 
 
 def _live(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySettings) -> dict[str, Live]:
-    """Load all models in the dtype of the frame; names of the same model share it."""
     loaded: dict[str, Live] = {}
     options = how.options
     for model in (models[how.frame], *models.values()):

@@ -31,12 +31,7 @@ DTYPE = "bfloat16"
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeRun:
-    """A genome file as a run.
-
-    Attributes:
-        config: config of the run.
-        notes: sentences on keys without effect.
-    """
+    """A genome file as a run."""
 
     config: RunConfig
     notes: tuple[str, ...] = ()
@@ -85,9 +80,6 @@ def load_genome_file(
         path: the file; relative paths of models start at its folder.
         max_fevals: number of candidates; 100 if None.
         task_search_path: folders with task files, besides that of the file.
-
-    Raises:
-        KingyoError: a key or value is invalid, or a task is missing.
     """
     file = parse_model(_GenomeFile, read_yaml(path), str(path))
     specs = _specs(file.tasks, path, task_search_path)
@@ -115,7 +107,6 @@ def _genome(file: _GenomeFile) -> dict[str, object]:
 
 
 def _specs(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> list[TaskSpec]:
-    """Return the tasks; a weight in the genome file overrides that of the task file."""
     specs: list[TaskSpec] = []
     for task in tasks:
         spec = _find_task(task, path.parent, search)
@@ -125,7 +116,6 @@ def _specs(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> list[T
 
 
 def _tasks(specs: Sequence[TaskSpec]) -> dict[str, object]:
-    """Return the tasks as keys of a run.yaml: one as ``task``, several as ``tasks``."""
     tasks = {spec.name: spec.model_dump(exclude_unset=True) | {"name": spec.name} for spec in specs}
     return {"tasks": tasks} if len(specs) > 1 else {"task": tasks[specs[0].name]}
 

@@ -30,25 +30,13 @@ from kingyo.types import SPLITS, Task
 def kind_of_models(
     models: Mapping[str, Checkpoint], name: str | None = None, folder: Path | None = None
 ) -> ModelKind:
-    """Return the common kind of models by their names; ``name`` and ``folder`` name a kind explicitly.
-
-    Raises:
-        KingyoError: see ``kingyo.models.kinds.common_kind``.
-    """
+    """Return the common kind of models by their names; ``name`` and ``folder`` name a kind explicitly."""
     pipelines = {key: model.pipeline_index for key, model in models.items()}
     return common_kind({key: model.config for key, model in models.items()}, name, folder, pipelines)
 
 
 def needed_around(checkpoint: Checkpoint, find: Callable[[], ModelKind]) -> Sequence[str]:
-    """Return the other folders of a pipeline that the kind of a component needs.
-
-    Args:
-        checkpoint: opened.
-        find: returns the kind; called for components only.
-
-    Raises:
-        KingyoError: as ``find``.
-    """
+    """Return the other folders of a pipeline that the kind of a component needs."""
     kind = None if checkpoint.pipeline is None else find()
     return kind.around if isinstance(kind, InPipeline) else ()
 
@@ -59,14 +47,6 @@ def open_alone(
     """Open the model of a command, with the other folders of its pipeline that its kind needs.
 
     The folder of a pipeline stands for its only component of such a kind.
-
-    Args:
-        reference: see ``open_checkpoint``.
-        name: name of the kind; detected if None.
-        allow_pickle: see ``open_checkpoint``.
-
-    Raises:
-        KingyoError: see ``open_checkpoint`` and ``kingyo.models.kinds.common_kind``.
     """
     components = [each for each in component_references(reference) if _is_in_pipeline(each, name)]
     chosen = components[0] if len(components) == 1 else reference
@@ -87,11 +67,7 @@ def _is_in_pipeline(reference: str, name: str | None) -> bool:
 
 
 def require_answers(task: Task, kind: ModelKind) -> None:
-    """Check that a kind of model meets the ``needs`` of a task, if it declares any.
-
-    Raises:
-        KingyoError: live models of the kind cannot answer the task.
-    """
+    """Check that a kind of model meets the ``needs`` of a task, if it declares any."""
     for single in single_tasks(task):
         needs = getattr(single, "needs", None)
         if needs is not None:
@@ -99,16 +75,7 @@ def require_answers(task: Task, kind: ModelKind) -> None:
 
 
 def check_items(task: Task, kind: ModelKind, path: Path) -> None:
-    """Check that models can read all items of all splits, for example that no prompt is too long.
-
-    Args:
-        task: task of the run.
-        kind: kind of its models.
-        path: folder of a model like the candidates; its weights are not read.
-
-    Raises:
-        KingyoError: an item cannot be answered.
-    """
+    """Check that models can read all items of all splits, for example that no prompt is too long."""
     reader = called(kind, "reader", lambda: kind.reader(path))
     if reader is None:
         return
@@ -123,11 +90,7 @@ def check_items(task: Task, kind: ModelKind, path: Path) -> None:
 
 
 def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOptions) -> Live:
-    """Load a model, with its LoRA if it has one.
-
-    Raises:
-        KingyoError: see ``kingyo.models.kinds.load_live``.
-    """
+    """Load a model, with its LoRA if it has one."""
     live = load_live(kind, checkpoint.path, options)
     checkpoint.load_into(live.weights)
     return live
@@ -144,9 +107,5 @@ def load_options(config: RunConfig) -> LoadOptions:
 
 
 def task_options(config: RunConfig, folder: Path) -> list[Options]:
-    """Return the settings of each task, such as ``max_new_tokens``.
-
-    Raises:
-        KingyoError: an unknown kind of task or option.
-    """
+    """Return the settings of each task, such as ``max_new_tokens``."""
     return [vars(settings_of(spec, folder)) for spec in config.specs.values()]

@@ -7,7 +7,7 @@ from pathlib import Path
 from kingyo.io.yaml import read_yaml
 from kingyo.registry import whole_reference
 from kingyo.run.config_file import load_config, load_tasks
-from kingyo.run.provenance import require_same_code
+from kingyo.run.provenance import require_same
 from kingyo.run.setup import stored_config
 from kingyo.run.worker import use_threads
 from kingyo.store import RunStore
@@ -20,15 +20,12 @@ def open_task(path: Path) -> Task:
 
     Several tasks are joined, see ``SeveralTasks``. A run folder gives its own items, and sets torch to the
     threads of the run.
-
-    Raises:
-        KingyoError: the path has no task, or code of the user differs from that of the run's scores.
     """
     if path.is_dir():
         with RunStore.read(path) as store:
             use_threads(store)
             config, folder = stored_config(store)
-            require_same_code(store, config, folder)
+            require_same(store, config, folder, only_code=True)
             return build_tasks(config.specs, store.items(), folder)
     specs = _specs_in(path)
     return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)

@@ -55,11 +55,7 @@ def check(run: Run) -> None:
 
 
 def check_prompts(run: Run) -> None:
-    """Check that candidates can read all items; no weights are read.
-
-    Raises:
-        KingyoError: an item cannot be answered.
-    """
+    """Check that candidates can read all items; no weights are read."""
     like = run.models.skeleton if run.settings.paths is None else frame_of(run)
     check_items(run.task, run.kind, like.path)
 
@@ -73,7 +69,6 @@ def fits_into(planned: Plan, model: Checkpoint) -> bool:
 
 
 def _check_baselines(baselines: Sequence[Plan], run: Run) -> None:
-    """Check that baselines fit the live model of merges of weights."""
     for baseline in baselines if run.settings.paths is None else ():
         _require_same_shapes(run.plan, baseline)
 
@@ -105,7 +100,6 @@ def _share_text(search: Search, config: RunConfig) -> str:
 
 
 def _require_same_shapes(first: Plan, other: Plan) -> None:
-    """Check that two plans can fill the same live model."""
     shapes = {job.name: job.shape for job in first.jobs}
     for job in other.jobs:
         if shapes.get(job.name) != job.shape:
@@ -118,12 +112,7 @@ def _require_same_shapes(first: Plan, other: Plan) -> None:
 
 
 def check_paths(run: Run) -> None:
-    """Check that paths through layers of the sources can be exported, and that tokens are equal.
-
-    Raises:
-        KingyoError: layers do not fit each other, weights of the architecture cannot hold scales, or tokens
-            differ.
-    """
+    """Check that paths through layers of the sources can be exported, and that tokens are equal."""
     merge = None if run.config.space == "dataflow" else first_merge(run)
     plan(dataflow_space(run, merge).probe(), run.open_sources())
     check_tokens({model.reference: model.path for model in models_of_paths(run).values()})
@@ -145,7 +134,6 @@ def _check_dtypes(run: Run) -> None:
 
 
 def _holds(live: str, stored: str) -> bool:
-    """Return whether a dtype can represent every number of another."""
     return live == stored or _WIDTHS.get(live, 0) > _WIDTHS.get(stored, 0)
 
 
@@ -154,13 +142,7 @@ FEW_ITEMS = 30
 
 
 def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, ...]:
-    """Return the notes on a run.
-
-    Args:
-        run: not begun.
-        identity: reference -> a value that is equal for equal models, such as a fingerprint. The default,
-            their files, does not detect copies.
-    """
+    """Return the notes on a run."""
     if identity is None:
         models = run.models.by_reference
         identity = {reference: deciding_files(model) for reference, model in models.items()}
@@ -176,7 +158,6 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
 
 
 def _few_items(run: Run) -> Iterator[str]:
-    """Note splits that are too small to tell models apart."""
     sizes = {split: len(items) for split, items in run.items.items() if split != "fit"}
     small = {split: n for split, n in sizes.items() if n < FEW_ITEMS}
     if small:
@@ -190,7 +171,6 @@ def _few_items(run: Run) -> Iterator[str]:
 
 
 def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
-    """Note sources that are the same model, or the base."""
     models, bases = run.models, set[str]()
     if models.base is not None and run.plan.method.needs_base:
         base = identity[models.base.reference]
@@ -207,7 +187,6 @@ def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
 
 
 def _set_measures(run: Run) -> Iterator[str]:
-    """Note tasks with a set measure."""
     for task, measure in run.all_searches[0].objectives.by_set.items():
         yield (
             f"task {task or run.task.name} counts by {measure} of all its answers, in place of the mean of "
@@ -217,7 +196,6 @@ def _set_measures(run: Run) -> Iterator[str]:
 
 
 def _no_bred_paths(run: Run) -> Iterator[str]:
-    """Note path searches whose budget ends before they breed one."""
     for search in run.all_searches:
         given, limit = search.given, search.limits.candidates
         if given and limit is not None and limit <= given:
@@ -229,7 +207,6 @@ def _no_bred_paths(run: Run) -> Iterator[str]:
 
 
 def _unused_objectives(run: Run) -> Iterator[str]:
-    """Note a strategy that does not use the objectives."""
     objectives, strategy = (
         run.all_searches[0].objectives,
         str(run.all_searches[0].description.get("strategy")),

@@ -51,9 +51,6 @@ def provenance_facts(
         folder: start of its relative paths.
         known: further files of the user, if they still exist.
         libraries: see ``libraries_of``.
-
-    Raises:
-        KingyoError: a data file that the user's code names does not exist.
     """
     named = [folder / file for file, _ in _own_files(config)]
     loaded = (path for root in {root_of(file, folder) for file in named} for path in loaded_below(root))
@@ -82,13 +79,7 @@ def current_versions(config: RunConfig, folder: Path, libraries: Sequence[str]) 
 
 
 def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dict[str, str]:
-    """Hash the files of the user that a run.yaml names, and the files that they import or name.
-
-    Args:
-        config: the run.yaml.
-        folder: start of its relative paths.
-        known: further files.
-    """
+    """Hash the files of the user that a run.yaml names, and the files that they import or name."""
     own = _own_files(config)
     hashes = {
         path: value
@@ -106,7 +97,6 @@ def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dic
 
 
 def _own_files(config: RunConfig) -> list[tuple[str, object]]:
-    """Return the files of graders, kinds, methods and strategies in a run.yaml, with their settings."""
     specs = config.specs.values()
     searches = (config.search, config.hybrid.search)
     objects: list[tuple[object, object]] = [
@@ -142,11 +132,6 @@ def differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
     return {**version_differences(store), **_code_differences(store, config, folder)}
 
 
-def score_differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
-    """Return ``differences``, or none if the run has no scores."""
-    return differences(store, config, folder) if has_scores(store) else {}
-
-
 def version_differences(store: RunStore) -> Changes:
     """Return the versions that differ from the stored ones."""
     stored = cast("dict[str, str]", store.fact(VERSIONS) or {})
@@ -177,26 +162,10 @@ def stored_code(store: RunStore) -> Mapping[str, str]:
     return cast("dict[str, str]", store.fact(CODE) or {})
 
 
-def require_same(store: RunStore, config: RunConfig, folder: Path) -> None:
-    """Check that this process has the code and versions of a run's scores, if it has scores.
-
-    Raises:
-        KingyoError: something differs.
-    """
-    _refuse(store, score_differences(store, config, folder))
-
-
-def require_same_code(store: RunStore, config: RunConfig, folder: Path) -> None:
-    """Check that the user's files are those of a run's scores, if it has scores.
-
-    Raises:
-        KingyoError: a file differs.
-    """
-    _refuse(store, _code_differences(store, config, folder) if has_scores(store) else {})
-
-
-def _refuse(store: RunStore, changes: Changes) -> None:
-    if changes:
+def require_same(store: RunStore, config: RunConfig, folder: Path, *, only_code: bool = False) -> None:
+    """Refuse other code or versions than those of a run's scores; ``only_code`` ignores versions."""
+    changes = (_code_differences if only_code else differences)(store, config, folder)
+    if changes and has_scores(store):
         raise changed_error(store, changes)
 
 
@@ -216,7 +185,6 @@ def changed_error(store: RunStore, changes: Changes, remedy: str | None = None) 
 
 
 def _as_text(changes: Changes, joint: str) -> tuple[str, str]:
-    """Return the old and the new versions as text."""
     before, now = (
         joint.join(f"{name} {pair[n] or 'none'}" for name, pair in changes.items()) for n in (0, 1)
     )
@@ -231,12 +199,7 @@ def free_archive_name(folder: Path) -> str:
 
 
 def other_versions(store: RunStore, action: str) -> str | None:
-    """Return a sentence on versions that differ from those of the scores, or None.
-
-    Args:
-        store: the run.
-        action: past participle, such as "exported".
-    """
+    """Return a sentence on versions that differ from those of the scores, or None."""
     before, now = _as_text(version_differences(store) if has_scores(store) else {}, ", ")
     return f"{action.capitalize()} with {now}; scored with {before}." if now else None
 
@@ -261,7 +224,7 @@ def require_same_or_store(
 def store_provenance(store: RunStore, facts: Mapping[str, object]) -> None:
     """Store facts if they are new, and delete measurements that other code made."""
     if any(store.fact(key) != value for key, value in facts.items()):
-        delete_facts_cache(store)
+        facts_cache(store.folder).unlink(missing_ok=True)
         store.reopen(facts, {})
 
 
@@ -270,24 +233,12 @@ def facts_cache(run: Path) -> Path:
     return run / "facts.sqlite"
 
 
-def delete_facts_cache(store: RunStore) -> None:
-    """Delete the cached measurements: other code may measure differently."""
-    facts_cache(store.folder).unlink(missing_ok=True)
-
-
 ACCEPTED, RESCORED = "accepted_changes", "rescored"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renewal:
-    """A continuation of a run, or a new beginning, with other code or versions.
-
-    Attributes:
-        when: time in seconds since 1970.
-        changes: the differences.
-        archive: file with all scores before, in the run folder; None if the run continued with them.
-        test_was_read: whether test had been read before a new beginning.
-    """
+    """A continuation of a run, or a new beginning, with other code or versions."""
 
     when: float
     changes: Changes = field(default_factory=dict[str, tuple[str | None, str | None]])
@@ -323,20 +274,11 @@ def accept_changes(
 ) -> Renewal | None:
     """Store that a run continues with the code and versions of this process beside its scores.
 
-    Args:
-        store: the run, open for writing.
-        config: config of the run.
-        folder: start of its relative paths.
-        libraries: see ``libraries_of``.
-
     Returns:
         The accepted changes; None if nothing differs.
-
-    Raises:
-        KingyoError: see ``provenance_facts``; nothing is changed then.
     """
-    changes = score_differences(store, config, folder)
-    if not changes:
+    changes = differences(store, config, folder)
+    if not changes or not has_scores(store):
         return None
     facts = provenance_facts(config, folder, stored_code(store), libraries)
     renewal = Renewal(when=time.time(), changes=changes)
@@ -348,20 +290,17 @@ def score_again(store: RunStore, config: RunConfig, folder: Path, libraries: Seq
     """Reset a run to its first ask, with its items, budget and controls; its database is copied before.
 
     If it is interrupted, the run is unchanged or reset completely. Arguments are those of ``accept_changes``.
-
-    Raises:
-        KingyoError: see ``provenance_facts``; nothing is changed then.
     """
     facts = provenance_facts(config, folder, stored_code(store), libraries)
     archive = free_archive_name(store.folder)
     renewal = Renewal(
         when=time.time(),
-        changes=score_differences(store, config, folder),
+        changes=differences(store, config, folder) if has_scores(store) else {},
         archive=archive,
         test_was_read=bool(store.summaries("test")),
     )
     finalists = (finalists_fact(name) for name in store.searches())
-    delete_facts_cache(store)
+    facts_cache(store.folder).unlink(missing_ok=True)
     store.begin_again(
         store.folder / archive,
         facts={

@@ -30,23 +30,8 @@ from kingyo.tasks import require_teaching, set_measures_of
 
 
 def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
-    """Build the journey of a run that has begun.
-
-    Args:
-        run: that has begun.
-        notify: called with each event.
-
-    Raises:
-        KingyoError: code or versions differ from those of its scores, or the run is too old.
-    """
+    """Build the journey of a run that has begun."""
     store = run.begun
-    if store.fact("gene_steps") is None:
-        raise KingyoError(
-            str(store.folder),
-            expected="a run that this version of kingyo can continue",
-            received="one of a version that did not round genes",
-            remedy="Start a new run, or use the checkout that began it. `kingyo show` still reads it.",
-        )
     require_same_or_store(store, run.config, run.folder, libraries_of(run))
 
     measures = set_measures_of(run.task)
@@ -75,15 +60,7 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
 
 
 def rescore(store: RunStore) -> Renewal:
-    """Reset a run to its beginning, and keep its scores in another file; nothing is run yet.
-
-    Args:
-        store: the run, open for writing.
-
-    Raises:
-        KingyoError: a model has changed, the task cannot be opened, or paths cannot be exported; nothing is
-            changed then.
-    """
+    """Reset a run to its beginning, and keep its scores in another file; nothing is run yet."""
     run = _openable(store)
     return score_again(store, run.config, run.folder, libraries_of(run))
 
@@ -94,18 +71,12 @@ def require_unchanged(store: RunStore) -> None:
 
 
 def accept(store: RunStore) -> Renewal | None:
-    """Continue a run with other code or versions; see ``accept_changes``.
-
-    Raises:
-        KingyoError: a model has changed, the task cannot be opened, or paths cannot be exported; nothing is
-            changed then.
-    """
+    """Continue a run with other code or versions; see ``accept_changes``."""
     run = _openable(store)
     return accept_changes(store, run.config, run.folder, libraries_of(run))
 
 
 def _openable(store: RunStore) -> Run:
-    """Open a stored run with its task, and check its paths."""
     run = Run.stored(store)
     _ = run.task
     if run.settings.paths is not None:
@@ -114,16 +85,7 @@ def _openable(store: RunStore) -> Run:
 
 
 def add_budget(store: RunStore, more: Amounts) -> None:
-    """Add to the budget of a run; nothing is run yet.
-
-    Args:
-        store: the run, open for writing.
-        more: key of the budget -> amount.
-
-    Raises:
-        KingyoError: models or code have changed, the run has no such budget, or no further candidate would
-            fit; nothing is changed then.
-    """
+    """Add to the budget of a run; nothing is run yet."""
     require_unchanged(store)
     extend(store, Run.stored(store).settings, more)
 
@@ -131,15 +93,8 @@ def add_budget(store: RunStore, more: Amounts) -> None:
 def add_control(store: RunStore, name: str) -> bool:
     """Add a control to a finished run; nothing is run yet.
 
-    Args:
-        store: the run, open for writing.
-        name: name of the control.
-
     Returns:
         False if the control is already done.
-
-    Raises:
-        KingyoError: the control does not exist, does not suit this run, or the run is not finished.
     """
     is_finished = store.status() == "finished"
     if name in asked_controls(store) or (name in store.searches() and name in CONTROLS):

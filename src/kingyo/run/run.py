@@ -33,26 +33,13 @@ _WITHOUT_STORE = ("kind", "data", "baselines", "searches", "all_searches", "firs
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Setup):
-    """An opened run. Its parts are built once, on first use.
-
-    Attributes:
-        store: run database; None before the run begins.
-    """
+    """An opened run. Its parts are built once, on first use."""
 
     store: RunStore | None = None
 
     @classmethod
     def open(cls, config: RunConfig, folder: Path, *, fetch: bool = True) -> Self:
-        """Open the models of a run.yaml and resolve its settings.
-
-        Args:
-            config: the run.yaml.
-            folder: start of its relative paths.
-            fetch: whether to download weights from the Hub, or only headers.
-
-        Raises:
-            KingyoError: settings contradict each other, or a model cannot be opened.
-        """
+        """Open the models of a run.yaml and resolve its settings."""
         settings = settings_of(config)
         for name in settings.controls.methods:  # fail on typing errors before models are opened
             METHODS.get(name, folder)
@@ -64,11 +51,7 @@ class Run(Setup):
 
     @classmethod
     def stored(cls, store: RunStore) -> Self:
-        """Open a stored run, with the controls that were requested later.
-
-        Raises:
-            KingyoError: a model cannot be opened, or has changed.
-        """
+        """Open a stored run, with the controls that were requested later."""
         config, folder = stored_config(store)
         config = with_asked_controls(config, store)
         models = open_models(config, folder)
@@ -156,10 +139,6 @@ class Run(Setup):
         return plan(self.first, self.open_sources())
 
     def open_sources(self, facts: TensorStats | None = None) -> Sources:
-        """Return the models that recipes of the run may name, including trained ones.
-
-        Args:
-            facts: cache of measurements of tensors.
-        """
+        """Return the models that recipes of the run may name, including trained ones."""
         find = None if self.store is None else partial(open_trained, self.store.folder, self.folder)
         return Sources(self.models.by_reference, self.folder, facts, find)

@@ -77,10 +77,6 @@ def searches_after(merge: Recipe, setup: Setup) -> list[Search]:
     """Return the searches after a weight search: paths, and controls.
 
     Paths may pass through the winning merge. Controls merge weights, with the budget of both searches.
-
-    Args:
-        merge: winner of the weight search.
-        setup: setup of the run.
     """
     assert setup.settings.then is not None, "weights and paths in turn"
     main = _main(setup, setup.settings.then, merge=merge)
@@ -88,7 +84,6 @@ def searches_after(merge: Recipe, setup: Setup) -> list[Search]:
 
 
 def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Recipe | None = None) -> Search:
-    """Build a search with its initial points."""
     space = space_of(setup, wanted, merge)
     strategy = build(wanted.strategy, space.axes, setup.config.seed, wanted.settings, setup.folder)
     points = initial_points(setup, space)
@@ -110,7 +105,6 @@ def _has_user_strategy(wanted: SearchSettings) -> bool:
 
 
 def _path_of_merge(space: SourceSpace) -> tuple[Genome, ...]:
-    """Return the path that is the winner of the weight search, if the space contains it."""
     paths = paths_of(space)
     if paths is None or paths is not space or paths.frame not in paths.merges:
         return ()
@@ -178,11 +172,7 @@ def possible_controls(setup: Setup) -> tuple[str, ...]:
 
 
 def require_control(name: str, setup: Setup) -> None:
-    """Check that a control suits a run.
-
-    Raises:
-        KingyoError: it does not, or no control has this name.
-    """
+    """Check that a control suits a run."""
     if name not in CONTROLS:
         raise unknown("control", name, CONTROLS)
     CONTROLS[name](setup, ())
@@ -268,7 +258,6 @@ def _grid_of(setup: Setup, main: ParameterSpace, wanted: SearchSettings) -> Sear
 
 
 def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
-    """Build the control that trains a LoRA, see ``kingyo.run.trained``."""
     from kingyo.models.training import require_peft
 
     wanted = setup.settings.controls

@@ -44,9 +44,6 @@ def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
         folder: with the runs of several seeds; may be empty.
         facts: facts of the run: ``config``, and as far as known ``models``, ``code``, ``versions``,
             ``known_paths`` and the ``items`` of each split.
-
-    Raises:
-        KingyoError: a run in the folder has another run.yaml, or other models, items, code or versions.
     """
     for path in seed_folders(folder).values():
         with RunStore.read(path) as store:
@@ -65,7 +62,6 @@ def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
 
 
 def _changes(store: RunStore, facts: Mapping[str, object]) -> Changes:
-    """Return the differences in code and versions from a run with scores."""
     if VERSIONS not in facts or not has_scores(store):
         return {}
     before, now = (cast("dict[str, str]", code or {}) for code in (store.fact(CODE), facts.get(CODE)))

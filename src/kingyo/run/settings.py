@@ -60,14 +60,7 @@ class SearchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The settings of all searches of a run.
-
-    Attributes:
-        first: the first or only search.
-        then: the path search after it, if weights and paths are searched in turn.
-        controls: the first search with the budget of the run.
-        paths: the searched paths, or None.
-    """
+    """The settings of all searches of a run."""
 
     first: SearchSettings
     then: SearchSettings | None = None
@@ -76,11 +69,7 @@ class RunSettings:
 
 
 def settings_of(config: RunConfig) -> RunSettings:
-    """Resolve a run.yaml and its presets.
-
-    Raises:
-        KingyoError: an unknown preset, or one that contradicts the run.yaml.
-    """
+    """Resolve a run.yaml and its presets."""
     controls = _search_settings(config, config.search, config.search.preset, config.budget)
     if config.space == "parameters":
         return RunSettings(first=controls, controls=controls)
@@ -139,7 +128,6 @@ def _search_settings(
 
 
 def _values(merge: MergeConfig, chosen: Preset) -> dict[str, float | bool | Bounds]:
-    """Return the values and bounds of parameters: those of the preset for its method, then the user's."""
     values: dict[str, float | bool | Bounds] = {}
     default = chosen.merge
     if default is not None and merge.methods in ((), (default.method,)):
@@ -210,7 +198,6 @@ def deciding_measures(config: RunConfig) -> dict[str, str]:
 
 
 def _groups_of(genome: GenomeLayout | None) -> str | None:
-    """Return the name of the groups of a genome file in reports."""
     if genome is None:
         return None
     return f"{genome.layer_granularity} layers each" if genome.layer_granularity > 0 else "one"
@@ -281,7 +268,6 @@ def require_full_sets(
 
 
 def _require_agreement(key: str, value: str | None, required: str | None, preset_name: str) -> None:
-    """Refuse a value that contradicts the named preset."""
     if value is not None and required is not None and value != required:
         raise KingyoError(
             key,
@@ -292,7 +278,6 @@ def _require_agreement(key: str, value: str | None, required: str | None, preset
 
 
 def _require_objectives(config: RunConfig, space: Space, chosen: Preset) -> None:
-    """Refuse a preset for several objectives without them."""
     if chosen.needs_objectives and not config.objectives:
         raise KingyoError(
             "objectives",

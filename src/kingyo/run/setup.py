@@ -47,12 +47,7 @@ class RunModels:
 
 
 def same_sources(models: RunModels, identity: Mapping[str, object]) -> list[list[str]]:
-    """Return groups of names of sources that are the same model, such as ``[["a", "again"]]``.
-
-    Args:
-        models: base and sources.
-        identity: reference -> a value that is equal for equal models, such as a fingerprint.
-    """
+    """Return groups of names of sources that are the same model, such as ``[["a", "again"]]``."""
     names_by_model: dict[object, list[str]] = {}
     for name, reference in models.references.items():
         names_by_model.setdefault(identity[reference], []).append(name)
@@ -63,11 +58,6 @@ def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunMo
     """Open base and sources.
 
     If the skeleton is a component of a pipeline, it also gets the other folders that its kind needs.
-
-    Args:
-        config: the run.yaml.
-        folder: start of its relative paths.
-        fetch: whether to download weights from the Hub, or only headers.
     """
     opened = partial(open_checkpoint, folder=folder, fetch=fetch, allow_pickle=config.allow_pickle)
     models = RunModels(
@@ -95,11 +85,7 @@ def as_fact(config: RunConfig) -> dict[str, object]:
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
-    """Return the config of a run, and the folder that its paths are relative to.
-
-    Raises:
-        KingyoError: the run was stopped before it was set up.
-    """
+    """Return the config of a run, and the folder that its paths are relative to."""
     data, folder = store.fact("config"), store.fact("folder")
     if not isinstance(data, dict) or not isinstance(folder, str):
         raise KingyoError(
@@ -123,11 +109,7 @@ def _current_folder(store: RunStore, folder: Path) -> Path:
 
 
 def require_same_models(store: RunStore, models: RunModels) -> None:
-    """Check that models are the same as when a run began; files with unchanged stamps are not read.
-
-    Raises:
-        KingyoError: a model has changed.
-    """
+    """Check that models are the same as when a run began; files with unchanged stamps are not read."""
     before, stamps = _by_reference(store.fact(MODELS)), _by_reference(store.fact(STAMPS))
     to_read = [
         model
@@ -154,15 +136,7 @@ KnownPaths = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A resolved run.yaml and its models.
-
-    Attributes:
-        config: the run.yaml.
-        folder: start of its relative paths.
-        settings: with those of presets.
-        models: opened; only their headers were read.
-        known_paths: the paths of ``dataflow.known``.
-    """
+    """A resolved run.yaml and its models."""
 
     config: RunConfig
     folder: Path

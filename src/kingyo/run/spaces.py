@@ -50,9 +50,6 @@ def objectives_of(
         folder: start of its relative paths.
         search: settings of the search.
         longest: maximum number of layers of a path, if paths are searched.
-
-    Raises:
-        KingyoError: an objective that its merges do not have, or fewer items per candidate than tasks.
     """
     specs, n_items = config.specs, search.screen.items
     if n_items is not None and n_items < len(specs):
@@ -107,7 +104,6 @@ def methods_with_values(
 
 
 def _n_sources_to_choose(config: RunConfig) -> int:
-    """Return the number of sources besides the base; an error unless merges may leave sources out."""
     if config.merge.choose_sources is False:
         raise KingyoError(
             f"objectives: {FEW_SOURCES}",
@@ -119,13 +115,7 @@ def _n_sources_to_choose(config: RunConfig) -> int:
 
 
 def space_of(setup: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> SourceSpace:
-    """Return the space of a search.
-
-    Args:
-        setup: setup of the run.
-        wanted: settings of the search.
-        merge: winner of the weight search before a path search.
-    """
+    """Return the space of a search."""
     if wanted.space == "dataflow":
         return dataflow_space(setup, merge)
     if setup.config.hybrid.joint:

@@ -45,15 +45,7 @@ AnswerSource = Literal["found", "own"]
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterSetting:
-    """Settings of one adapter, and the result of its training.
-
-    Attributes:
-        answers: source of the learned answers.
-        learning_rate: maximum.
-        seconds: duration of all steps; None before the training.
-        digest: hash of the adapter's files.
-        failure: why the training failed, or None.
-    """
+    """Settings of one adapter, and the result of its training."""
 
     answers: AnswerSource
     learning_rate: float
@@ -113,11 +105,7 @@ class TrainedControl:
 
 
 def require_trainable(kind: ModelKind) -> TrainsLora:
-    """Return a kind of model that can train a LoRA.
-
-    Raises:
-        KingyoError: it cannot.
-    """
+    """Return a kind of model that can train a LoRA."""
     return require_ability("control trained", TrainsLora, kind, "Switch it off: controls: {trained: false}.")
 
 
@@ -146,11 +134,6 @@ def adapter_digest(adapter: Path) -> str | None:
 
 def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
     """Open a model that a run trained.
-
-    Args:
-        run: run folder.
-        folder: start of the run's relative paths.
-        reference: as in recipes of the run.
 
     Raises:
         KeyError: the run trained no such model.
@@ -197,14 +180,7 @@ NOTHING_TO_LEARN = (
 
 @dataclass(kw_only=True)
 class TrainedSpace(SourceSpace):
-    """Training settings as a space of one axis.
-
-    Attributes:
-        config: the run's config.
-        folder: base of its relative paths.
-        models: the run's models.
-        timed_searches: searches whose total time is the budget.
-    """
+    """Training settings as a space of one axis."""
 
     config: RunConfig
     folder: Path
@@ -246,7 +222,6 @@ class TrainedSpace(SourceSpace):
                 store.set_fact(TRAINED, asdict(training))
 
     def _trained(self, store: RunStore, training: TrainedControl, number: int) -> TrainedControl:
-        """Train one adapter; a failure is stored, so that it does not end the run."""
         from kingyo.models.training import Course
 
         setting, out = training.settings[number], adapter_folder(store.folder, number)
@@ -329,13 +304,7 @@ class TrainedSpace(SourceSpace):
 
 
 def best_parent(store: RunStore, names: Collection[str], objectives: Objectives) -> str:
-    """Return the name of the base or source with the best score on fit; ties go to the first.
-
-    Args:
-        store: the run.
-        names: names of the base and sources.
-        objectives: the run's objectives.
-    """
+    """Return the name of the base or source with the best score on fit; ties go to the first."""
     scorer = Scorer(objectives, store.items()["fit"])
     values = {
         str(trial.name): scorer.value(evaluation) or 0.0
@@ -356,7 +325,6 @@ def _failed(training: TrainedControl, reason: str) -> TrainedControl:
 
 
 def _within_budget(training: TrainedControl, step_seconds: float) -> TrainedControl:
-    """Return a plan with as many settings and steps as fit its budget."""
     pass_steps, total_steps = -(-training.examples // BATCH_SIZE), int(training.budget / step_seconds)
     n = max(1, min(len(training.settings), total_steps // (MIN_PASSES * pass_steps)))
     steps = max(1, min(MAX_PASSES * pass_steps, total_steps // n))
@@ -376,7 +344,6 @@ def _learning_rate(config: Mapping[str, object]) -> float:
 
 
 def _settings(n: int, rate: float, *, is_one_source: bool) -> tuple[AdapterSetting, ...]:
-    """Return the n settings that are most likely to be best; one answer source gets all learning rates."""
     sources: tuple[AnswerSource, ...] = ("found",) if is_one_source else ("found", "own")
     rates = [float(f"{rate * relative:.2g}") for relative in RELATIVE_RATES]
     settings = [AdapterSetting(answers=source, learning_rate=rate) for rate in rates for source in sources]

@@ -44,20 +44,12 @@ def runner_of(run: Run) -> Runner:
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvaluatorBuilder:
-    """Build the evaluator of a run in a worker.
-
-    Attributes:
-        run: run folder.
-    """
+    """Build the evaluator of a run in a worker."""
 
     run: Path
 
     def __call__(self) -> Evaluator:
-        """Build the evaluator from the stored run.
-
-        Raises:
-            KingyoError: models, data, code or versions here differ from those of the run.
-        """
+        """Build the evaluator from the stored run."""
         with RunStore.read(self.run) as store:
             changes = differences(store, *stored_config(store))
             if changes:
@@ -67,11 +59,7 @@ class RunEvaluatorBuilder:
 
 
 def evaluator_of(run: Run) -> Evaluator:
-    """Load the live model and the task of a run, and set torch to the run's threads.
-
-    Raises:
-        KingyoError: a model or the data have changed.
-    """
+    """Load the live model and the task of a run, and set torch to the run's threads."""
     config, store = run.config, run.begun
     use_threads(store)
     sources = run.open_sources(TensorStats(memory_size() // 4 // config.workers, facts_cache(store.folder)))

@@ -254,7 +254,6 @@ def _stacked(names: Sequence[str], n_layers: Mapping[str, int], frame: str) -> l
 
 
 def _evenly_spaced(chosen: Sequence[int], n: int) -> list[int]:
-    """Return n of the chosen slots, evenly spaced, with the first and the last."""
     last = len(chosen) - 1
     return [chosen[round(k * last / max(1, n - 1))] for k in range(n)]
 
@@ -274,10 +273,6 @@ class HybridSpace(SourceSpace):
 
     A genome is one of the merge followed by one of the path. Genes of a merge that the path does not use are
     inactive.
-
-    Attributes:
-        merges: space of merges.
-        paths: space of paths; one of its sources is called ``merged``.
     """
 
     merges: SourceSpace

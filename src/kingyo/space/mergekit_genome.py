@@ -149,12 +149,10 @@ class MergekitGenome(SourceSpace):
 
     @property
     def _parts(self) -> tuple[str | None, ...]:
-        """The filters, then None for the tensors that no filter matches."""
         return (*self.layout.filters, None)
 
     @property
     def _extra_base(self) -> str | None:
-        """The base, if the method needs it as an additional source."""
         is_listed = self.base in self.sources.values() or self.method not in ON_BASE
         return None if is_listed else self.base
 

@@ -223,10 +223,6 @@ def group_positions(layout: Layout, granularity: str) -> dict[str, float | None]
     """Return the position of each group, 0 (input) to 1 (output); None for groups that span the model.
 
     Block i of n is at (i + 0.5) / n, several blocks at their mean, the embedding at 0, the head at 1.
-
-    Args:
-        layout: groups of tensors.
-        granularity: size of the groups, as in ``Layout.groups``.
     """
     groups = layout.groups(granularity)
     if granularity in ("one", "kind"):

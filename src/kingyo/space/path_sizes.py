@@ -13,12 +13,7 @@ from kingyo.io.units import parse_size, size_text
 
 @dataclass(frozen=True, kw_only=True)
 class PathSizes:
-    """Sizes in bytes.
-
-    Attributes:
-        ends: embeddings, final norm and head of the frame.
-        layer: largest layer of any source.
-    """
+    """Sizes in bytes."""
 
     ends: int
     layer: int
@@ -28,11 +23,7 @@ class PathSizes:
         return self.ends + hops * self.layer
 
     def hops_within(self, size: str) -> int:
-        """Return the maximum number of layers of a path that fits into a size such as ``4GB``.
-
-        Raises:
-            KingyoError: the text is not a size, or is too small for one layer.
-        """
+        """Return the maximum number of layers of a path that fits into a size such as ``4GB``."""
         limit = parse_size(size, "dataflow.max_size")
         if limit < self.max_bytes(1):
             raise KingyoError(
@@ -46,13 +37,7 @@ class PathSizes:
 
 
 def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None) -> PathSizes:
-    """Measure the models of a data-flow space.
-
-    Args:
-        sources: name -> checkpoint.
-        frame: name of the source that provides everything except layers.
-        dtype: dtype of exported weights; None keeps the models' own.
-    """
+    """Measure the models of a data-flow space."""
     layout, tensors = sources[frame].layout, sources[frame].tensors
     outer = [info for name, info in tensors.items() if layout.stack(name) is not layout.main]
     layers = [

@@ -15,13 +15,7 @@ from kingyo.types import Axis, Genome
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Search range of a parameter.
-
-    Attributes:
-        low: lower bound, inclusive.
-        high: upper bound, inclusive.
-        start: initial value; None: the middle.
-    """
+    """Search range of a parameter."""
 
     low: float
     high: float

@@ -32,35 +32,17 @@ def closeness(recipe: Recipe) -> float:
 
 
 def few_sources(recipe: Recipe, n_sources: int) -> float:
-    """Return the share of sources that a recipe leaves out.
-
-    Args:
-        recipe: a merge without a path.
-        n_sources: number of sources, without the base.
-    """
+    """Return the share of sources that a recipe leaves out."""
     return 1 - sum(source.model != recipe.base_model for source in recipe.sources) / n_sources
 
 
 def few_hops(recipe: Recipe, longest: int) -> float:
-    """Return the share of layers, and so of inference time, that a path saves relative to the longest.
-
-    Args:
-        recipe: recipe of a path.
-        longest: most layers of a path.
-    """
+    """Return the share of layers, and so of inference time, that a path saves relative to the longest."""
     return 1 - len(recipe.path) / longest
 
 
 def require_closeness(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> None:
-    """Check that the weights of a method determine the distance of its merges from the base.
-
-    Args:
-        method: the merge method.
-        values: its parameters set by the user or the preset.
-
-    Raises:
-        KingyoError: the method adds no weighted task vectors to a base, or normalises the weights.
-    """
+    """Check that the weights of a method determine the distance of its merges from the base."""
     if not _adds_task_vectors(method):
         raise _undefined(method.name, "that adds weighted task vectors to a base", method.name)
     if _normalizes(method, values):
@@ -84,7 +66,6 @@ def _normalizes(method: MergeMethod, values: Mapping[str, float | bool | Bounds]
 
 
 def _magnitude(value: Value) -> float:
-    """Return the mean absolute value of a number, of values per group or of a gradient."""
     points = value if isinstance(value, tuple) else (value,)
     sizes = [_magnitude(p.value) if isinstance(p, Conditional) else abs(float(p)) for p in points]
     return sum(sizes) / len(sizes)

@@ -163,7 +163,6 @@ class RecipeSpace(SourceSpace):
         return choice.repair(selected, strength, choice.limits(part.method, len(strength)))
 
     def _weights_of(self, part: ParameterSpace, genes: Mapping[str, float]) -> dict[str, float]:
-        """Return the mean absolute weight of each source; 0 for all if no weight is searched."""
         strength = dict.fromkeys(_mergeable(part), 0.0)
         weight = next((parameter for parameter in part.method.params if parameter.per_source), None)
         if weight is None or weight.name not in part.searched:
@@ -196,7 +195,6 @@ class RecipeSpace(SourceSpace):
         return variants
 
     def _check_count(self, part: ParameterSpace) -> None:
-        """Raise if a method takes more sources, or fewer and none can be left out."""
         method, n = part.method, len(_mergeable(part))
         too_many = self.choice is None and method.max_sources is not None and n > method.max_sources
         if n < method.min_sources or too_many:
@@ -216,9 +214,6 @@ def assign_values(
     """Return the values of each method's own parameters.
 
     A method in which a parameter has no effect gets it only if it has none in any method.
-
-    Raises:
-        KingyoError: no method has a parameter of this name.
     """
     known = {parameter.name for method in methods for parameter in method.params}
     for name in values:

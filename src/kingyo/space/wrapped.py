@@ -16,11 +16,7 @@ STEPS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class RoundedSpace:
-    """A space that decodes rounded genes; strategies keep their own.
-
-    Attributes:
-        space: the space that decodes the rounded genome.
-    """
+    """A space that decodes rounded genes; strategies keep their own."""
 
     space: Space
 
@@ -45,13 +41,7 @@ def _rounded(axis: Axis, gene: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabularies:
-    """Options for models with different vocabularies; see ``Recipe``.
-
-    Attributes:
-        resize: how to resize embeddings whose sizes differ.
-        tokenizer_source: model whose tokenizer the output gets.
-        tokenizer: tokenizer options in detail.
-    """
+    """Options for models with different vocabularies; see ``Recipe``."""
 
     resize: str | None = None
     tokenizer_source: str | None = None

@@ -17,11 +17,7 @@ NORMAL = NormalDist()
 
 
 def finite_array(name: str, values: Sequence[float]) -> Array:
-    """Return values as an array.
-
-    Raises:
-        KingyoError: there are none, or one is not finite.
-    """
+    """Return values as an array."""
     array = np.array(values, dtype=np.float64)
     if array.size == 0 or not np.all(np.isfinite(array)):
         raise KingyoError(
@@ -34,11 +30,7 @@ def finite_array(name: str, values: Sequence[float]) -> Array:
 
 
 def paired_arrays(a: Sequence[float], b: Sequence[float]) -> tuple[Array, Array]:
-    """Return the scores of two models on the same items as arrays.
-
-    Raises:
-        KingyoError: the lengths differ, there are no scores, or one is not finite.
-    """
+    """Return the scores of two models on the same items as arrays."""
     if len(a) != len(b):
         raise KingyoError(
             "scores",
@@ -83,14 +75,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A mean score, or a difference of two, with its confidence interval.
-
-    Attributes:
-        score: the mean over the items, or the mean of the differences.
-        n: number of items.
-        low, high: bounds, both inclusive, at the requested confidence level.
-        method: how the bounds were computed.
-    """
+    """A mean score, or a difference of two, with its confidence interval."""
 
     score: float
     n: int

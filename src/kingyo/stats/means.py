@@ -23,11 +23,7 @@ CHUNK = 100_000  # random numbers drawn at once; they fit in the processor's cac
 
 
 def interval(scores: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:
-    """Bound the mean of item scores in [0, 1]: by Wilson if all are 0 or 1, else by Gaffke.
-
-    Raises:
-        KingyoError: no scores, or one that is not finite.
-    """
+    """Bound the mean of item scores in [0, 1]: by Wilson if all are 0 or 1, else by Gaffke."""
     values = finite_array("scores", scores)
     if is_binary(values):
         return wilson(int(values.sum()), len(values), level)
@@ -43,9 +39,6 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
         successes: 0 to n.
         n: number of items, at least 1.
         level: confidence, between 0 and 1.
-
-    Raises:
-        KingyoError: a number is out of range.
     """
     if not 0 <= successes <= n or n < 1:
         raise KingyoError(
@@ -88,9 +81,6 @@ def bounded_mean(
         bounds: smallest and largest possible score; scores beyond them widen them.
         seed: for the ``RESAMPLES`` sets of weights.
         level: confidence, between 0 and 1.
-
-    Raises:
-        KingyoError: no scores, or one that is not finite.
     """
     values = finite_array("scores", scores)
     lower, upper = gaffke_means(values, bounds, np.random.default_rng(seed))
@@ -125,9 +115,6 @@ def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interv
 
     Uses the method of variance estimates recovery: Zou & Donner 2008 (Statistics in Medicine 27:1693),
     equation 2 for a sum of parts wᵢ θᵢ. ``n`` is the sum over the parts. The mean of one part is that part.
-
-    Raises:
-        KingyoError: no part, another number of weights, or a weight that is not above 0.
     """
     require_weights(len(parts), weights)
     if len(parts) == 1:
@@ -153,9 +140,6 @@ def mean_of_runs(
         values: one per run.
         level: confidence, between 0 and 1.
         within: range of possible means; the interval is clipped to it.
-
-    Raises:
-        KingyoError: no values, or one that is not finite.
     """
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 

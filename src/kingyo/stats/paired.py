@@ -27,11 +27,6 @@ class PairedDifference:
     """The difference of two models on the same items.
 
     The interval contains 0 if p is above 1 − level; at 95 %, only then.
-
-    Attributes:
-        interval: interval of the mean difference.
-        p: two-sided p-value that the two are equally good.
-        test: how p was computed.
     """
 
     interval: Interval
@@ -57,9 +52,6 @@ def paired_difference(
         weights: weight of each task, above 0.
         seed: for ``bounded_mean``.
         level: confidence, between 0 and 1.
-
-    Raises:
-        KingyoError: different lengths, no scores, a score that is not finite, or invalid weights.
     """
     require_weights(len(tasks), weights)
     pairs = [paired_arrays(a, b) for a, b in tasks]
@@ -96,9 +88,6 @@ def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:
     """Return the exact two-sided p-value that two models are equally good, from 0/1 scores on the same items.
 
     Only items on which they differ count; under equality each is a fair coin (McNemar 1947, exact form).
-
-    Raises:
-        KingyoError: different lengths, or a score that is neither 0 nor 1.
     """
     from scipy.special import bdtr  # pyright: ignore[reportMissingTypeStubs]
 
@@ -129,9 +118,6 @@ def sign_flips(
         weights: weight of each task, above 0.
         seed: for the signs.
         flips: number of sets of signs.
-
-    Raises:
-        KingyoError: no task, a task without items, a difference that is not finite, or invalid weights.
     """
     require_weights(len(tasks), weights)
     parts = [

@@ -43,9 +43,6 @@ def predict_winner(
         The prediction, with an interval that contains the test score with this confidence; ``n`` is the
         number of validation items. Beta-binomial quantiles if all scores are 0 or 1; otherwise normal ones,
         widened for rare scores that the items may not contain.
-
-    Raises:
-        KingyoError: no finalist, rows of different lengths, or no items.
     """
     forecast = _forecast(scores, winner, n_test)
     score, n = forecast.score, forecast.n
@@ -75,9 +72,6 @@ def predict_weighted_winner(
         n_test: number of test items of each task.
         weights: weight of each task, above 0.
         level: confidence, between 0 and 1.
-
-    Raises:
-        KingyoError: see ``predict_winner``.
     """
     if len(tasks) == 1:
         return predict_winner(tasks[0], winner, n_test[0], level)
@@ -180,7 +174,6 @@ def _unseen(score: float, n: int, n_test: int) -> tuple[float, float]:
 
 
 def _beta(mean: float, variance: float, n: int) -> tuple[float, float]:
-    """Return the parameters of a beta distribution; its mean stays half an item away from 0 and 1."""
     inside = min(max(mean, 0.5 / n), 1 - 0.5 / n)
     total = max(inside * (1 - inside) / variance - 1, 1.0)
     return inside * total, (1 - inside) * total
@@ -228,9 +221,6 @@ def selection_bias(scores: Sequence[Sequence[float]], seed: int = 0, splits: int
 
     Returns:
         The expected bias, in units of the score; about 0 if one candidate is far ahead.
-
-    Raises:
-        KingyoError: no candidate, rows of different lengths, fewer than two items, or a score not finite.
     """
     lengths = {len(row) for row in scores}
     if len(lengths) != 1 or min(lengths) < 2:

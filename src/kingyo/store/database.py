@@ -12,22 +12,12 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.io.files import require_short_name
+from kingyo.io.units import counted
 from kingyo.store.schema import DATABASE, changed_tables, count_of_writes, schema_version
 from kingyo.store.transactions import LOCK
 from kingyo.types import MEDIA
 
 RESTORE = "Restore it from a copy, or delete the folder and start again with `kingyo evolve`."
-CONTENTS = {
-    "facts": "the facts about the run",
-    "items": "the items",
-    "outcomes": "the outcomes that strategies got",
-    "parts": "the evaluations and their failures",
-    "scores": "scores and answers",
-    "searches": "the searches and their winners",
-    "sessions": "the working times",
-    "trials": "the trials and their recipes",
-}
-"""Table -> what it holds, for messages."""
 
 
 def require(folder: Path) -> None:
@@ -37,7 +27,7 @@ def require(folder: Path) -> None:
         raise KingyoError(
             str(folder),
             expected=f"a run folder (with a {DATABASE})",
-            received=_contents(folder),
+            received="a folder without one" if folder.is_dir() else "no such folder",
             remedy="Make one with `kingyo evolve RUN.yaml`.",
         )
     if path.stat().st_size == 0:
@@ -50,26 +40,18 @@ def _no_run(folder: Path, received: str, remedy: str) -> KingyoError:
     )
 
 
-def _contents(folder: Path) -> str:
-    if folder.is_dir():
-        return "a folder without one"
-    return "a file" if folder.exists() else "no such folder"
-
-
 def require_new(folder: Path) -> None:
     """Raise a ``KingyoError`` unless the path is free or an empty folder."""
     require_short_name(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     is_run = (folder / DATABASE).is_file()
-    other = "choose another run folder (--run)."
+    going_on = f"Continue it with `kingyo resume {shlex.quote(str(folder))}`, or choose"
     raise KingyoError(
         str(folder),
         expected="a run folder that does not exist yet",
-        received="an existing run" if is_run else f"{_contents(folder)}, which is no run",
-        remedy=f"Continue it with `kingyo resume {shlex.quote(str(folder))}`, or {other}"
-        if is_run
-        else other.capitalize(),
+        received="an existing run" if is_run else "other files",
+        remedy=f"{going_on if is_run else 'Choose'} another run folder (--run).",
     )
 
 
@@ -139,33 +121,23 @@ def lost_writes(connection: sqlite3.Connection, folder: Path, noted: int) -> str
     n = noted - (count_of_writes(connection) if schema_version(connection, folder) else 0)
     if n <= 0:
         return None
-    causes = f"its log {DATABASE}-wal is damaged or gone, or {DATABASE} is an older copy"
-    if n == 1:
-        return (
-            f"The last write to {DATABASE} is missing: it was not finished when the run was stopped, "
-            f"or {causes}."
-        )
-    return f"The last {n:,} writes to {DATABASE} are missing: {causes}."
+    unfinished = "the last was not finished when the run was stopped, or " if n == 1 else ""
+    return (
+        f"The last {counted(n, 'write')} to {DATABASE} may be missing: {unfinished}its log {DATABASE}-wal is "
+        f"damaged or gone, or {DATABASE} is an older copy."
+    )
 
 
 def require_setup(connection: sqlite3.Connection, folder: Path, lost: str | None) -> None:
-    """Raise a ``KingyoError`` if the run was stopped before its facts were stored.
-
-    Args:
-        connection: to the database.
-        folder: run folder.
-        lost: result of ``lost_writes``.
-    """
+    """Raise a ``KingyoError`` if the run was stopped before its facts were stored."""
     has_tables = schema_version(connection, folder) > 0
     if has_tables and connection.execute("SELECT COUNT(*) FROM facts").fetchone()[0]:
         return
     raise KingyoError(
         str(folder),
         expected="a run that was set up completely",
-        received=f"one whose beginning is lost. {lost}"
-        if lost
-        else "one that was stopped before its first step",
-        remedy=RESTORE if lost else "Delete the folder and start again with `kingyo evolve`.",
+        received=lost or "one that was stopped before its first step",
+        remedy=RESTORE,
     )
 
 
@@ -186,10 +158,9 @@ def check(connection: sqlite3.Connection, folder: Path) -> None:
         raise _no_run(folder, "a SQLite database of something else", remedy)
     tables = changed_tables(connection) if version else []
     if tables:
-        contents = [f"{CONTENTS.get(name, 'the schema')} (table {name})" for name in tables]
         raise KingyoError(
             str(folder / DATABASE),
-            expected=f"{', '.join(contents)} as kingyo wrote them",
+            expected=f"contents as kingyo wrote them ({', '.join(f'table {name}' for name in tables)})",
             received="different ones: a disk or another program has changed the file",
             remedy=f"{RESTORE} Nothing was changed now.",
         )
@@ -229,16 +200,12 @@ def database_error(folder: Path, error: sqlite3.Error, *, was_checked: bool = Fa
     if code not in PASSING:
         return _damaged(folder, str(error))
     is_safe = was_checked and code in REFUSED and (folder / f"{DATABASE}-wal").exists()
-    status = "" if was_checked else " Nothing was changed now."
-    status = " Data stored before are safe." if is_safe else status
-    has_file = (folder / DATABASE).exists()
+    status = " Data stored before are safe." if is_safe else ""
     return KingyoError(
         str(folder / DATABASE),
         expected="a database that can be read and written",
         received=str(error),
-        remedy=f"Fix the cause, then continue with `kingyo resume`, which checks the database.{status}"
-        if has_file
-        else "Fix the cause, then start again with `kingyo evolve`; the file is gone.",
+        remedy=f"Fix the cause, then continue with `kingyo resume`, which checks the database.{status}",
     )
 
 

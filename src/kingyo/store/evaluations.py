@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from kingyo.store.items import keep_media, media_json, read_media
-from kingyo.store.records import EvaluationRow, StoredOutcome, decoded_numbers
+from kingyo.store.records import EvaluationRow, StoredOutcome
 from kingyo.store.transactions import OpenDatabase
 from kingyo.types import Evaluation, ItemScore, Split
 
@@ -90,13 +90,7 @@ class EvaluationLog(OpenDatabase):
     def scores(
         self, search: str, split: Split, ids: tuple[int, int] | None = None
     ) -> dict[int, dict[str, float]]:
-        """Return the item scores of a search on a split: trial id -> item -> score.
-
-        Args:
-            search: name of the search.
-            split: split of the items.
-            ids: first and last trial id to read; None for all.
-        """
+        """Return the item scores of a search on a split: trial id -> item -> score."""
         scores: dict[int, dict[str, float]] = {}
         first, last = ids or (0, 2**63 - 1)
         rows = self._db.execute(
@@ -126,13 +120,7 @@ class EvaluationLog(OpenDatabase):
         return dict(rows.fetchall())
 
     def right_answers(self, searches: Sequence[str], split: Split, last: int) -> dict[str, list[str]]:
-        """Return the distinct answers of each item with a score of 1, most frequent first.
-
-        Args:
-            searches: names of searches.
-            split: split of the items.
-            last: last trial id to read.
-        """
+        """Return the distinct answers of each item with a score of 1, most frequent first."""
         marks = ", ".join("?" for _ in searches)
         rows = self._db.execute(
             "SELECT s.item, s.answer FROM scores s JOIN trials t ON t.id = s.trial"
@@ -180,7 +168,7 @@ class EvaluationLog(OpenDatabase):
                 trial=trial,
                 failure=failure,
                 value=value,
-                objectives=decoded_numbers(objectives, f"the objectives of trial {trial}"),
+                objectives=tuple(json.loads(objectives)),
                 is_partial=bool(is_partial),
             )
             for trial, failure, value, objectives, is_partial in rows

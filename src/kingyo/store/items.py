@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_bytes
@@ -24,22 +23,11 @@ def item_json(item: Item) -> str:
 
 
 def read_item(content: str, folder: Path) -> Item:
-    """Return the item that ``item_json`` wrote.
-
-    Args:
-        content: the JSON text.
-        folder: run folder.
-
-    Raises:
-        sqlite3.DataError: the text is something else.
-    """
-    try:
-        item = _ITEM.validate_json(content)
-        if not item.media:
-            return item
-        return replace(item, media=tuple(in_run_folder(media, folder) for media in item.media))
-    except ValidationError as error:
-        raise sqlite3.DataError(f"an item has changed: {content[:40]!r}") from error
+    """Return the item that ``item_json`` wrote; its media are in the run folder."""
+    item = _ITEM.validate_json(content)
+    if not item.media:
+        return item
+    return replace(item, media=tuple(_in_run_folder(media, folder) for media in item.media))
 
 
 _MEDIA = TypeAdapter(Media)
@@ -51,30 +39,16 @@ def media_json(media: Media | None) -> str | None:
 
 
 def read_media(text: str | None, run: Path) -> Media | None:
-    """Return the media that ``media_json`` wrote, with their path.
-
-    Raises:
-        sqlite3.DataError: the text is something else.
-    """
-    if text is None:
-        return None
-    try:
-        return in_run_folder(_MEDIA.validate_json(text), run)
-    except ValidationError as error:
-        raise sqlite3.DataError(f"an image has changed: {text[:40]!r}") from error
+    """Return the media that ``media_json`` wrote, with their path."""
+    return None if text is None else _in_run_folder(_MEDIA.validate_json(text), run)
 
 
-def in_run_folder(media: Media, run: Path) -> Media:
-    """Return media with their path in a run folder."""
+def _in_run_folder(media: Media, run: Path) -> Media:
     return replace(media, path=run / MEDIA / media.name, content=None)
 
 
 def keep_media(media: Iterable[Media], run: Path) -> None:
-    """Write each file once into a run folder; a file is complete or missing.
-
-    Raises:
-        KingyoError: media cannot be read, or the folder cannot be written.
-    """
+    """Write each file once into a run folder; a file is complete or missing."""
     for image in dict.fromkeys(media):
         path = run / MEDIA / image.name
         if path.is_file():

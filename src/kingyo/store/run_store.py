@@ -28,8 +28,7 @@ from kingyo.store.database import (
 )
 from kingyo.store.evaluations import EvaluationLog
 from kingyo.store.items import item_json, keep_media, read_item
-from kingyo.store.records import decoded
-from kingyo.store.schema import DATABASE, VERSION, schema_version, upgrade, upgraded_copy, watch
+from kingyo.store.schema import DATABASE, create_tables, schema_version, watch
 from kingyo.store.transactions import acquire, is_locked, noted_writes
 from kingyo.store.trial_log import TrialLog
 from kingyo.types import SPLITS, Item, Split
@@ -59,11 +58,7 @@ class RunStore(TrialLog, EvaluationLog):
 
     @classmethod
     def create(cls, folder: Path) -> RunStore:
-        """Create a run folder and its database.
-
-        Raises:
-            KingyoError: the folder exists and is not empty, or cannot be written.
-        """
+        """Create a run folder and its database."""
         require_new(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -78,11 +73,7 @@ class RunStore(TrialLog, EvaluationLog):
 
     @classmethod
     def open(cls, folder: Path) -> RunStore:
-        """Open a run for writing; one process at a time.
-
-        Raises:
-            KingyoError: no run, a locked run, or a database that is damaged or of an unknown version.
-        """
+        """Open a run for writing; one process at a time."""
         require(folder)
         return cls._open(folder)
 
@@ -95,7 +86,7 @@ class RunStore(TrialLog, EvaluationLog):
                 stack.enter_context(removed_after_error(folder))
             lost = None if is_new else cls._checked(folder)
             connection = stack.enter_context(closing(connect(folder / DATABASE)))
-            upgrade(connection, folder)
+            create_tables(connection)
             watch(connection)
             store = cls(folder, connection, lock, lost)
             stack.pop_all()
@@ -127,10 +118,7 @@ class RunStore(TrialLog, EvaluationLog):
             check(connection, folder)
             lost = lost_writes(connection, folder, noted)
             require_setup(connection, folder, lost)
-            if schema_version(connection, folder) == VERSION:
-                stack.pop_all()
-            else:
-                connection = upgraded_copy(connection, folder)
+            stack.pop_all()
             connection.execute("PRAGMA query_only = 1")
         return cls(folder, connection, None, lost)
 
@@ -179,12 +167,7 @@ class RunStore(TrialLog, EvaluationLog):
             self._write_facts({key: value})
 
     def reopen(self, facts: Mapping[str, object], winners: Mapping[str, int | None]) -> None:
-        """Store facts and winners in one transaction.
-
-        Args:
-            facts: JSON values by key.
-            winners: search -> trial id; None deletes a winner.
-        """
+        """Store facts and winners in one transaction."""
         with self._transaction():
             self._write_facts(facts)
             self._db.executemany(
@@ -221,7 +204,7 @@ class RunStore(TrialLog, EvaluationLog):
     def fact(self, key: str) -> object:
         """Return the JSON value under a key, or None."""
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
-        return None if row is None else decoded(row[0], object, f"the fact {key}")
+        return None if row is None else json.loads(row[0])
 
     def status(self) -> str:
         """Return ``running``, ``stopped`` (killed or interrupted; can be resumed), or ``finished``."""

@@ -133,22 +133,16 @@ SCHEMA = f"""
     {SUMS}
 """
 """``parts`` are the evaluations: a trial is scored on a split in one or several parts."""
-UPGRADES = {7: "DROP TABLE states;"}
-"""Version of a database -> the statements that make the next version of it."""
 
 
 def schema_version(connection: sqlite3.Connection, folder: Path) -> int:
-    """Return the version of a database; 0 if it has no tables of a run.
-
-    Raises:
-        KingyoError: the version is too old or too new.
-    """
+    """Return the version of a database; 0 if it has no tables of a run."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version in (0, VERSION) or version in UPGRADES:
+    if version in (0, VERSION):
         return version
     raise KingyoError(
         str(folder / DATABASE),
-        expected=f"a database of version {min(UPGRADES)} to {VERSION}",
+        expected=f"a database of version {VERSION}",
         received=f"version {version}",
         remedy="Install the newer kingyo that wrote it."
         if version > VERSION
@@ -156,28 +150,14 @@ def schema_version(connection: sqlite3.Connection, folder: Path) -> int:
     )
 
 
-def upgrade(connection: sqlite3.Connection, folder: Path) -> None:
-    """Create the tables, or upgrade older ones, in one transaction; then store the sums of all tables."""
-    version = schema_version(connection, folder)
-    if version == VERSION:
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Create the tables in an empty database, with their sums, in one transaction."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
         return
-    statements = "".join(UPGRADES[n] for n in range(version, VERSION)) if version else SCHEMA
     try:
-        connection.executescript(f"BEGIN IMMEDIATE; {statements} PRAGMA user_version = {VERSION};")
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION};")
         seal(connection)
         connection.commit()
     except BaseException:
         connection.rollback()
         raise
-
-
-def upgraded_copy(connection: sqlite3.Connection, folder: Path) -> sqlite3.Connection:
-    """Return a copy in memory with the newest tables. The file is not changed."""
-    copy = sqlite3.connect(":memory:")
-    try:
-        connection.backup(copy)
-        upgrade(copy, folder)
-    except BaseException:
-        copy.close()
-        raise
-    return copy

@@ -23,11 +23,7 @@ WAIT_SECONDS = 0.5
 
 
 def acquire(folder: Path) -> IO[str]:
-    """Lock a run folder. The kernel releases the lock when the process ends, however it ends.
-
-    Raises:
-        KingyoError: another process has the lock, or the folder is read-only.
-    """
+    """Lock a run folder. The kernel releases the lock when the process ends, however it ends."""
     try:
         lock = os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666), "r+")
     except OSError as error:
@@ -94,13 +90,7 @@ SYNC_SECONDS = 1.0
 
 
 class OpenDatabase:
-    """An open run database.
-
-    Args:
-        connection: to a database of the newest schema; ``sums.watch`` was called if it may write.
-        lock: lock of the run folder; None to read only.
-        folder: run folder.
-    """
+    """An open run database."""
 
     def __init__(self, connection: sqlite3.Connection, lock: IO[str] | None, folder: Path) -> None:
         self.folder = folder

@@ -6,8 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 
-from kingyo.errors import KingyoError
-from kingyo.store.records import NewTrial, StoredTrial, decoded, decoded_numbers
+from kingyo.store.records import NewTrial, StoredTrial
 from kingyo.store.transactions import OpenDatabase
 from kingyo.types import Genome, Trial
 
@@ -27,7 +26,7 @@ class TrialLog(OpenDatabase):
     def searches(self) -> dict[str, dict[str, object]]:
         """Return the descriptions of all searches by name, oldest first."""
         rows = self._db.execute("SELECT name, description FROM searches ORDER BY position")
-        return {name: decoded(text, dict, f"the description of search {name}") for name, text in rows}
+        return {name: json.loads(text) for name, text in rows}
 
     def set_winner(self, search: str, trial: int) -> None:
         """Store the trial id of the winner of a search."""
@@ -42,14 +41,7 @@ class TrialLog(OpenDatabase):
     def add_trials(
         self, search: str, batch: int, trials: Iterable[NewTrial], told: int = 0
     ) -> list[StoredTrial]:
-        """Store the trials of one ask in one transaction.
-
-        Args:
-            search: name of the search.
-            batch: number of the ask.
-            trials: the trials.
-            told: number of outcomes that the strategy knew at this ask.
-        """
+        """Store the trials of one ask in one transaction."""
         now = time.time()
         with self._transaction():
             self._db.executemany(
@@ -67,15 +59,7 @@ class TrialLog(OpenDatabase):
 
     def trial(self, trial: int) -> StoredTrial:
         """Return one trial by its id."""
-        row = self._db.execute(f"{_TRIAL} WHERE id = ?", (trial,)).fetchone()
-        if row is None:
-            raise KingyoError(
-                "trial",
-                expected="the id of a stored trial",
-                received=str(trial),
-                remedy="Take an id that `trials` returns.",
-            )
-        return _trial(row)
+        return _trial(self._db.execute(f"{_TRIAL} WHERE id = ?", (trial,)).fetchone())
 
 
 _TRIAL = "SELECT id, search, batch, name, number, genome, parents, recipe, recipe_hash, told FROM trials"
@@ -87,14 +71,13 @@ def _values(new: NewTrial) -> tuple[str | None, str, str, str, str]:
 
 
 def _trial(row: tuple[int, str, int, str | None, int, str, str, str, str, int]) -> StoredTrial:
-    number, parents = row[4], decoded_numbers(row[6], f"parents of trial {row[0]}")
-    genome: Genome = decoded_numbers(row[5], f"the genome of trial {row[0]}")
+    genome: Genome = tuple(map(float, json.loads(row[5])))
     return StoredTrial(
         id=row[0],
         search=row[1],
         batch=row[2],
         name=row[3],
-        asked=Trial(number=number, genome=genome, parents=tuple(map(int, parents))),
+        asked=Trial(number=row[4], genome=genome, parents=tuple(json.loads(row[6]))),
         recipe=row[7],
         recipe_hash=row[8],
         told=row[9],
