@@ -11,12 +11,7 @@ from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.engine import Sources, compute, plan
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe
-from kingyo.space import (
-    Bounds,
-    ParameterSpace,
-    parent_recipe,
-    uniform_recipe,
-)
+from kingyo.space import Bounds, ParameterSpace, parent_recipe, uniform_recipe
 from tests.models_on_disk import family
 
 NAMES = ("a", "b", "c")

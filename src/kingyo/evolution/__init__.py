@@ -14,16 +14,7 @@ from kingyo.evolution.objectives import (
     stored_objectives,
 )
 from kingyo.evolution.picking import Finalist, finalists_fact, read_finalists
-from kingyo.evolution.types import (
-    BASELINES,
-    MAIN,
-    RACED,
-    Event,
-    Limits,
-    Search,
-    Space,
-    ignore_events,
-)
+from kingyo.evolution.types import BASELINES, MAIN, RACED, Event, Limits, Search, Space, ignore_events
 
 __all__ = [
     "BASELINES",

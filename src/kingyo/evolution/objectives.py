@@ -104,10 +104,9 @@ class CachedSetMeasure:
         """Return one feature per answer."""
         key = tuple(scores)
         if key not in self._features:
-            features = self._measure.features(items, scores)
-            while len(self._features) >= CACHED:
+            if len(self._features) == CACHED:
                 del self._features[next(iter(self._features))]
-            self._features[key] = features
+            self._features[key] = self._measure.features(items, scores)
         return self._features[key]
 
     def value(self, features: Sequence[object]) -> float:

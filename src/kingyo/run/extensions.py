@@ -15,11 +15,9 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Limits, Search
-from kingyo.io.schema import parse_settings
 from kingyo.io.units import amount_text, counted
 from kingyo.run.config import WEIGHT_SEARCH, Budget, RunConfig
 from kingyo.run.settings import RunSettings
-from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
@@ -79,17 +77,15 @@ def note_on_test(store: RunStore) -> str | None:
     if not extensions or not readings:
         return None
     first, *others = readings
-    if others:
-        times = "; ".join(f"then, after {_listed(each.after)}, for trial {each.trial}" for each in others)
-        return (
-            f"Test was read {len(readings)} times: first for trial {first.trial}; {times}. The test score of "
-            "a winner that was picked after test was read is biased, because the decision to continue may "
-            "have depended on the first reading. Only unseen items give an unbiased score."
-        )
-    more = _listed(extensions)
-    if store.winner(MAIN) is None:
-        return f"Test was read for trial {first.trial} before the run was extended by {more}."
-    return f"Test was read once, before the run was extended by {more}; the winner stayed the same."
+    if not others:
+        more = _listed(extensions)
+        return f"Test was read once, for trial {first.trial}, before the run was extended by {more}."
+    times = "; ".join(f"then, after {_listed(each.after)}, for trial {each.trial}" for each in others)
+    return (
+        f"Test was read {len(readings)} times: first for trial {first.trial}; {times}. The test score of "
+        "a winner that was picked after test was read is biased, because the decision to continue may "
+        "have depended on the first reading. Only unseen items give an unbiased score."
+    )
 
 
 def _listed(extensions: Sequence[Extension]) -> str:
@@ -105,26 +101,12 @@ def as_initial_budget(store: RunStore) -> list[dict[str, object]]:
 
 
 def with_extensions(searches: Sequence[Search], store: RunStore) -> list[Search]:
-    """Return the searches with their stored screens, and the main one with its extended limits."""
+    """Return the searches, the main one with its extended limits."""
     more = [extension.more for extension in read_extensions(store)]
-    as_begun = [_with_stored_screen(search, store.searches()) for search in searches]
     return [
         replace(search, limits=extended_limits(search.limits, more)) if search.name == MAIN else search
-        for search in as_begun
+        for search in searches
     ]
-
-
-def _with_stored_screen(search: Search, stored: Mapping[str, Mapping[str, object]]) -> Search:
-    """Return a search with its stored screen; another version of kingyo may have another default."""
-    name = next((each for each in (search.name, *search.like) if each in stored), None)
-    screen = None if name is None else stored[name].get("screen")
-    if screen is None or screen == search.description.get("screen"):
-        return search
-    return replace(
-        search,
-        screen=parse_settings(ScreenSettings, cast("Mapping[str, object]", screen), "search.screen"),
-        description={**search.description, "screen": screen},
-    )
 
 
 def extended_limits(limits: Limits, more: Sequence[Amounts]) -> Limits:

@@ -37,14 +37,10 @@ def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
         sources={name: MERGED if name == merged else model.reference for name, model in sources.items()},
         n_layers={name: model.layout.n_blocks for name, model in sources.items()},
         frame=frame,
-        repetitions=paths.repetitions,
-        order=paths.order,
-        scales=paths.scales,
-        max_scale=paths.max_scale,
-        inclusion=paths.inclusion,
         max_hops=min(limits, default=None),
         dtype=dtype,
         merges={} if merge is None else {MERGED: merge},
+        **paths.model_dump(include={"repetitions", "order", "scales", "max_scale", "inclusion"}),
     )
 
 
@@ -144,28 +140,17 @@ def _point(paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
     path = [(name, int(number)) for name, _, number in (layer.rpartition(".") for layer in layers)]
     genome = paths.genome(path)
     if genome is None:
-        is_unknown = any(layer not in paths.layers for layer in path)
         raise KingyoError(
             f"dataflow.known: {file}",
-            expected="a path through layers of the sources that the search space contains"
-            + ("" if is_unknown else f", of at most {paths.most_hops} layers"),
+            expected=f"a path of at most {paths.most_hops} layers that the search space contains",
             received=" ".join(layers),
-            remedy="Delete it, or add the models that have these layers."
-            if is_unknown
-            else "Raise dataflow.repetitions, or max_hops and max_size; or delete it.",
+            remedy="Delete it, or raise dataflow.repetitions, max_hops or max_size.",
         )
     return genome
 
 
 def _hops(file: str, at: Path) -> Sequence[Hop]:
     """Return the hops of a recipe with a path, or with slices of one source each."""
-    if not at.is_file():
-        raise KingyoError(
-            f"dataflow.known: {file}",
-            expected="the file of a recipe",
-            received=f"none at {at}",
-            remedy="Correct the path, which starts at the run.yaml, or delete it.",
-        )
     recipe = load_recipe(at)
     hops = recipe.path or path_of_slices(recipe.slices)
     if not hops or any(hop.scale != 1 for hop in hops):
@@ -173,6 +158,6 @@ def _hops(file: str, at: Path) -> Sequence[Hop]:
             f"dataflow.known: {file}",
             expected="a recipe with a path, or with slices of one source each, without scales",
             received="scales" if hops else "another recipe",
-            remedy="Delete the scales; a search finds them." if hops else "Name a recipe of a path.",
+            remedy="Name another recipe, or delete its scales.",
         )
     return hops

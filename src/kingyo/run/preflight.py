@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.fingerprint import deciding_files
 from kingyo.engine import Plan, plan
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN, Search
+from kingyo.evolution import Search
 from kingyo.io.units import counted
 from kingyo.models.kinds import PassesLayers, require_ability
-from kingyo.run.config import RunConfig
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
 from kingyo.run.model_kind import check_items, require_answers
 from kingyo.run.run import Run
@@ -49,7 +48,8 @@ def check(run: Run) -> None:
     for space in (search.space for search in run.all_searches):
         for genome in probes(space.axes):
             plan(space.decode(genome), sources)
-    _check_baselines([plan(recipe, sources) for recipe in run.baselines.values()], run)
+    for recipe in run.baselines.values():
+        _check_baseline(plan(recipe, sources), run)
     if config.merge.dtype is None:
         _check_dtypes(run)
 
@@ -68,9 +68,17 @@ def fits_into(planned: Plan, model: Checkpoint) -> bool:
     )
 
 
-def _check_baselines(baselines: Sequence[Plan], run: Run) -> None:
-    for baseline in baselines if run.settings.paths is None else ():
-        _require_same_shapes(run.plan, baseline)
+def _check_baseline(baseline: Plan, run: Run) -> None:
+    """Check that a baseline fits into the live model of merges."""
+    shapes = {job.name: job.shape for job in run.plan.jobs}
+    for job in baseline.jobs if run.settings.paths is None else ():
+        if shapes.get(job.name) != job.shape:
+            raise KingyoError(
+                f"{baseline.recipe.references[0]}: {job.name}",
+                expected=f"the shape that candidates have: {list(shapes.get(job.name, ()))}",
+                received=str(list(job.shape)),
+                remedy="Name the models' common ancestor as base:, or write merge.resize: base.",
+            )
 
 
 def _check_budget(search: Search, run: Run) -> None:
@@ -84,31 +92,9 @@ def _check_budget(search: Search, run: Run) -> None:
         raise KingyoError(
             "budget.item_evaluations",
             expected=f"at least {n_items}, the items that one candidate is scored on; better {100 * n_items}",
-            received=str(limit)
-            if run.settings.then is None
-            else f"{limit}, {_share_text(search, run.config)}",
+            received=f"{limit} for the search '{search.name}'",
             remedy=f"Give a larger budget{fewer}",
         )
-
-
-def _share_text(search: Search, config: RunConfig) -> str:
-    """Return the share of the budget that one of two searches has, in words."""
-    share, name = config.hybrid.share, "weight"
-    if search.name == MAIN:
-        share, name = 1 - share, "path"
-    return f"the {share:.3g} of {config.budget.item_evaluations} that the {name} search gets"
-
-
-def _require_same_shapes(first: Plan, other: Plan) -> None:
-    shapes = {job.name: job.shape for job in first.jobs}
-    for job in other.jobs:
-        if shapes.get(job.name) != job.shape:
-            raise KingyoError(
-                f"{other.recipe.references[0]}: {job.name}",
-                expected=f"the shape that candidates have: {list(shapes.get(job.name, ()))}",
-                received=str(list(job.shape)),
-                remedy="Name the models' common ancestor as base:, or write merge.resize: base.",
-            )
 
 
 def check_paths(run: Run) -> None:
@@ -151,7 +137,6 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
         *run.data.notes,
         *_few_items(run),
         *_same_sources(run, identity),
-        *_set_measures(run),
         *_no_bred_paths(run),
         *_unused_objectives(run),
     )
@@ -184,15 +169,6 @@ def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
         if not bases.intersection(names):
             rest = "one of them" if len(names) == 2 else "all but one of them"
             yield f"sources {' and '.join(names)} are the same model: {reason}. Delete {rest}"
-
-
-def _set_measures(run: Run) -> Iterator[str]:
-    for task, measure in run.all_searches[0].objectives.by_set.items():
-        yield (
-            f"task {task or run.task.name} counts by {measure} of all its answers, in place of the mean of "
-            "its item scores: each candidate answers all items of fit, without a screen, and the strategy "
-            "gets one number per candidate"
-        )
 
 
 def _no_bred_paths(run: Run) -> Iterator[str]:

@@ -106,8 +106,7 @@ def _search_settings(
     is_of_preset = strategy == chosen.strategy
     settings = {**(chosen.settings if is_of_preset else {}), **search.settings}
     if has_set_measures:
-        name = chosen.name if is_of_preset and preset_name else None
-        require_full_sets(search, name, strategy, settings)
+        require_full_sets(search, strategy, settings)
     screen: Mapping[str, object] = {}
     if is_of_preset:
         screen = _preset_screen(chosen, search, budget, len(config.specs))
@@ -241,20 +240,13 @@ def _require_space(space: Space, chosen: Preset) -> None:
         )
 
 
-def require_full_sets(
-    search: SearchConfig, preset_name: str | None, strategy: str, settings: Mapping[str, object]
-) -> None:
-    """Refuse strategies that read item scores, and screens, beside a set measure.
-
-    ``preset_name``: the preset that gives the strategy, if the run.yaml names it.
-    """
+def require_full_sets(search: SearchConfig, strategy: str, settings: Mapping[str, object]) -> None:
+    """Refuse strategies that read item scores, and screens, beside a set measure."""
     if STRATEGIES.is_registered(strategy) and learns_from_items(strategy, settings):
         raise KingyoError(
-            "search.strategy" if preset_name is None else "search.preset",
+            "search.strategy" if search.strategy else "search.preset",
             expected="a strategy that needs one number of each candidate, beside a task with `measure`",
-            received=f"{strategy}, which learns from scores of individual items"
-            if preset_name is None
-            else f"{preset_name}, whose strategy {strategy} learns from scores of individual items",
+            received=f"{strategy}, which learns from scores of individual items",
             remedy=f"Delete it to search with {preset(METRIC).strategy}, or name another, such as ga.",
         )
     screen = {key: value for key, value in search.screen.items() if value not in (None, "none")}

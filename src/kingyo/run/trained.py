@@ -217,7 +217,9 @@ class TrainedSpace(SourceSpace):
             f"{training.reference}+{adapter_folder(run, number)}" for number in range(len(training.settings))
         )
         for number in range(len(training.settings)):
-            if not _is_done(training.settings[number], adapter_folder(store.folder, number)):
+            setting, adapter = training.settings[number], adapter_folder(store.folder, number)
+            is_trained = setting.digest is not None and setting.digest == adapter_digest(adapter)
+            if setting.failure is None and not is_trained:
                 training = self._trained(store, training, number)
                 store.set_fact(TRAINED, asdict(training))
 
@@ -243,15 +245,17 @@ class TrainedSpace(SourceSpace):
 
     def _plan(self, store: RunStore) -> TrainedControl:
         """Choose parent, examples and settings, and measure how many steps fit the budget."""
-        parent = best_parent(store, list(self.models.named), self._objectives(store))
+        task = build_tasks(self.config.specs, store.items(), self.folder)
+        objectives = stored_objectives(store).with_set_measures(set_measures_of(task))
+        parent = best_parent(store, list(self.models.named), objectives)
         last = max(trial.id for trial in store.trials())
         examples = self._examples(store, parent, "found", last)
         reference_examples = self._examples(store, parent, "own", last)
-        rate = _learning_rate(self._checkpoint(parent).config)
+        rate = _learning_rate(self.models.named[parent].config)
         settings = _settings(len(self.axes[0].choices), rate, is_one_source=examples == reference_examples)
         training = TrainedControl(
             parent=parent,
-            reference=str(parse_reference(self._checkpoint(parent).reference, self.folder).base),
+            reference=str(parse_reference(self.models.named[parent].reference, self.folder).base),
             items=len({example.item for example in examples}),
             examples=len(examples),
             steps=1,
@@ -275,21 +279,14 @@ class TrainedSpace(SourceSpace):
         course = Course(steps=PROBE_STEPS, learning_rate=rate, batch_size=BATCH_SIZE)
         return median(self._kind.train_lora(self._start(parent), examples, course)[1:])
 
-    def _objectives(self, store: RunStore) -> Objectives:
-        task = build_tasks(self.config.specs, store.items(), self.folder)
-        return stored_objectives(store).with_set_measures(set_measures_of(task))
-
     @property
     def _kind(self) -> TrainsLora:
         return require_trainable(kind_of_models(self.models.named, self.config.kind, self.folder))
 
-    def _checkpoint(self, name: str) -> Checkpoint:
-        return self.models.named[name]
-
     def _start(self, parent: str) -> Start:
         from kingyo.models.training import Start
 
-        model = self._checkpoint(parent)
+        model = self.models.named[parent]
         adapter = None if model.adapter is None else model.adapter.path
         device, allow_pickle = self.config.device, self.config.allow_pickle
         return Start(path=model.path, adapter=adapter, device=device, allow_pickle=allow_pickle)
@@ -297,7 +294,7 @@ class TrainedSpace(SourceSpace):
     def _examples(self, store: RunStore, parent: str, source: AnswerSource, last: int) -> tuple[Example, ...]:
         items = store.items()
         task = build_tasks(self.config.specs, items, self.folder)
-        reader = self._kind.reader(self._checkpoint(parent).path)
+        reader = self._kind.reader(self.models.named[parent].path)
         right = store.right_answers((BASELINES, *self.timed_searches), "fit", last)
         answers = {item: texts[:MAX_ANSWERS] for item, texts in right.items()}
         return examples_of(task, reader, items["fit"], answers, prefers_given=source == "found")
@@ -312,11 +309,6 @@ def best_parent(store: RunStore, names: Collection[str], objectives: Objectives)
         if trial.name in names and (evaluation := store.evaluation(trial.id, "fit")) is not None
     }
     return max(values, key=lambda name: values[name])
-
-
-def _is_done(setting: AdapterSetting, adapter: Path) -> bool:
-    is_trained = setting.digest is not None and setting.digest == adapter_digest(adapter)
-    return setting.failure is not None or is_trained
 
 
 def _failed(training: TrainedControl, reason: str) -> TrainedControl:

@@ -1,9 +1,16 @@
 """Search spaces: axes, and the recipes that genomes decode to."""
 
-from kingyo.space.dataflow import DataflowSpace, HybridSpace, frankenmerge, path_recipe, paths_of
+from kingyo.space.dataflow import (
+    DataflowSpace,
+    HybridSpace,
+    PathSizes,
+    frankenmerge,
+    path_recipe,
+    path_sizes,
+    paths_of,
+)
 from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import ParameterSpace, group_positions, parent_recipe, uniform_recipe
-from kingyo.space.path_sizes import PathSizes, path_sizes
 from kingyo.space.protocol import Bounds, SourceSpace, Space, probes
 from kingyo.space.recipe_space import RecipeSpace, SourceChoice, assign_values, check_base
 from kingyo.space.wrapped import STEPS, RoundedSpace, Vocabularies, VocabularySpace

@@ -11,13 +11,16 @@ the path if I > 0, as with ``threshold``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Literal
 
+from kingyo.checkpoints import Checkpoint, TensorInfo
+from kingyo.checkpoints.header import WIDTHS
 from kingyo.errors import KingyoError
+from kingyo.io.units import parse_size, size_text
 from kingyo.recipe import MAX_HOPS, MERGED, PASSTHROUGH, Hop, Recipe
 from kingyo.space.protocol import SourceSpace, Space
 from kingyo.types import Axis, Genome
@@ -295,3 +298,48 @@ def paths_of(space: Space) -> DataflowSpace | None:
     if isinstance(space, HybridSpace):
         return space.paths
     return space if isinstance(space, DataflowSpace) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathSizes:
+    """Sizes in bytes."""
+
+    ends: int
+    layer: int
+
+    def max_bytes(self, hops: int) -> int:
+        """Return an upper bound in bytes for a path of this many layers."""
+        return self.ends + hops * self.layer
+
+    def hops_within(self, size: str) -> int:
+        """Return the maximum number of layers of a path that fits into a size such as ``4GB``."""
+        limit = parse_size(size, "dataflow.max_size")
+        if limit < self.max_bytes(1):
+            raise KingyoError(
+                "dataflow.max_size",
+                expected=f"at least {size_text(self.max_bytes(1))}: {size_text(self.ends)} without layers "
+                f"and {size_text(self.layer)} per layer",
+                received=f"'{size}'",
+                remedy="Raise it, leave it out, or export in fewer bits: merge.dtype.",
+            )
+        return (limit - self.ends) // self.layer
+
+
+def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None) -> PathSizes:
+    """Measure the models of a data-flow space."""
+    layout, tensors = sources[frame].layout, sources[frame].tensors
+    outer = [info for name, info in tensors.items() if layout.stack(name) is not layout.main]
+    layers = [
+        _bytes((model.tensors[name] for name in names), dtype)
+        for model in sources.values()
+        if model.layout.main is not None
+        for names in model.layout.main.blocks.values()
+    ]
+    return PathSizes(ends=_bytes(outer, dtype), layer=max(layers, default=1))
+
+
+def _bytes(infos: Iterable[TensorInfo], dtype: str | None) -> int:
+    return sum(
+        info.n_elements * WIDTHS[dtype or info.stored_dtype if info.is_floating else info.dtype]
+        for info in infos
+    )

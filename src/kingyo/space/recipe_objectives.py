@@ -43,39 +43,25 @@ def few_hops(recipe: Recipe, longest: int) -> float:
 
 def require_closeness(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> None:
     """Check that the weights of a method determine the distance of its merges from the base."""
-    if not _adds_task_vectors(method):
-        raise _undefined(method.name, "that adds weighted task vectors to a base", method.name)
-    if _normalizes(method, values):
-        expected = "that does not normalise its weights"
-        raise _undefined(method.name, expected, f"{method.name} with normalize: true")
+    if not has_closeness(method, values):
+        raise KingyoError(
+            f"objectives: {CLOSENESS}",
+            expected="a method that adds weighted task vectors to a base, without normalising the weights",
+            received=method.name,
+            remedy=f"Leave {CLOSENESS} out, or use task_arithmetic (with normalize: false).",
+        )
 
 
 def has_closeness(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> bool:
     """Return whether the weights of a method determine the distance of its merges from the base."""
-    return _adds_task_vectors(method) and not _normalizes(method, values)
-
-
-def _adds_task_vectors(method: MergeMethod) -> bool:
     params = {parameter.name: parameter for parameter in method.params}
-    return method.needs_base and {"weight", "lambda"} <= params.keys() and params["weight"].per_source
-
-
-def _normalizes(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> bool:
-    normalize = next((param for param in method.params if param.name == "normalize"), None)
-    return normalize is not None and bool(values.get("normalize", normalize.default))
+    if not method.needs_base or not {"weight", "lambda"} <= params.keys():
+        return False
+    normalizes = "normalize" in params and bool(values.get("normalize", params["normalize"].default))
+    return params["weight"].per_source and not normalizes
 
 
 def _magnitude(value: Value) -> float:
     points = value if isinstance(value, tuple) else (value,)
     sizes = [_magnitude(p.value) if isinstance(p, Conditional) else abs(float(p)) for p in points]
     return sum(sizes) / len(sizes)
-
-
-def _undefined(method: str, expected: str, received: str) -> KingyoError:
-    return KingyoError(
-        f"objectives: {CLOSENESS}",
-        expected=f"a method {expected}",
-        received=received,
-        remedy=f"Leave {CLOSENESS} out, or use task_arithmetic"
-        f"{', or set merge.parameters.normalize: false' if method != received else ''}.",
-    )

@@ -4,14 +4,7 @@ All random methods take a seed. scipy is imported where it is used, so that othe
 """
 
 from kingyo.stats.intervals import NORMAL, ROUNDING, Array, Interval, interval_json, mean_name, percent
-from kingyo.stats.means import (
-    bounded_mean,
-    interval,
-    lower_quantile,
-    mean_of_runs,
-    weighted_mean,
-    wilson,
-)
+from kingyo.stats.means import bounded_mean, interval, lower_quantile, mean_of_runs, weighted_mean, wilson
 from kingyo.stats.paired import PairedDifference, mcnemar, paired_difference, sign_flips
 from kingyo.stats.prediction import selection_bias
 

@@ -30,14 +30,6 @@ def require(folder: Path) -> None:
             received="a folder without one" if folder.is_dir() else "no such folder",
             remedy="Make one with `kingyo evolve RUN.yaml`.",
         )
-    if path.stat().st_size == 0:
-        raise _no_run(folder, "an empty file", RESTORE)
-
-
-def _no_run(folder: Path, received: str, remedy: str) -> KingyoError:
-    return KingyoError(
-        str(folder / DATABASE), expected="the database of a run", received=received, remedy=remedy
-    )
 
 
 def require_new(folder: Path) -> None:
@@ -154,8 +146,12 @@ def check(connection: sqlite3.Connection, folder: Path) -> None:
     has_tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
     version = schema_version(connection, folder)
     if has_tables and version == 0:
-        remedy = "Name the folder of a run, or move this file away."
-        raise _no_run(folder, "a SQLite database of something else", remedy)
+        raise KingyoError(
+            str(folder / DATABASE),
+            expected="the database of a run",
+            received="a SQLite database of something else",
+            remedy="Name the folder of a run, or move this file away.",
+        )
     tables = changed_tables(connection) if version else []
     if tables:
         raise KingyoError(

@@ -26,7 +26,6 @@ from kingyo.store.database import (
     require_new,
     require_setup,
 )
-from kingyo.store.evaluations import EvaluationLog
 from kingyo.store.items import item_json, keep_media, read_item
 from kingyo.store.schema import DATABASE, create_tables, schema_version, watch
 from kingyo.store.transactions import acquire, is_locked, noted_writes
@@ -34,7 +33,7 @@ from kingyo.store.trial_log import TrialLog
 from kingyo.types import SPLITS, Item, Split
 
 
-class RunStore(TrialLog, EvaluationLog):
+class RunStore(TrialLog):
     """The database of one run folder. Open it with ``create``, ``open`` or ``read``; it is a context manager.
 
     Attributes:
