@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from kingyo.store import RunStore
 from tests.cli.bad_runs import files
 from tests.cli.conftest import World, command
-from tests.databases import edited
 from tests.models_on_disk import llama
 
 
@@ -337,32 +336,6 @@ def test_a_database_with_a_torn_page(finished: World, world: World) -> None:
     assert done.returncode == 1
     assert "sound SQLite database" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ("trials SET genome = 'x'", "the genome of trial 1 is not JSON"),
-        ("trials SET parents = '[null]'", "parents of trial 1 is not a list of numbers"),
-        ("facts SET value = '{'", "is not JSON"),
-        ("items SET content = '[]'", "an item has changed"),
-        ("searches SET description = '3'", "is not a dict"),
-        ("outcomes SET objectives = '7'", "the objectives of trial"),
-        ("trials SET recipe = 'x'", "not JSON"),
-        ("trials SET recipe = '[]'", "not a mapping"),
-        ("trials SET recipe = '{}'", "in run.db: merge_method: nothing"),
-        ("trials SET recipe_hash = 'x'", "received another recipe than that of its scores"),
-    ],
-)
-def test_a_database_that_was_edited(finished: World, world: World, change: str, says: str) -> None:
-    folder = world.folder / "runs" / "small"
-    shutil.copytree(finished.folder / "runs" / "small", folder)
-    with edited(folder) as connection:
-        connection.execute(f"UPDATE {change}")
-    done = world.run("resume" if "outcomes" in change else "show", "runs/small")
-    assert done.returncode == 1, done.stdout
-    assert "Traceback" not in done.stderr
-    assert says in done.stderr
 
 
 def test_an_export_that_exists_is_left_alone(finished: World, tmp_path: Path) -> None:

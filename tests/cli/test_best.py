@@ -114,16 +114,6 @@ def test_a_best_parent_is_reported_first(parent: tuple[World, str]) -> None:
     assert shown["winner"] is not None
 
 
-def test_bounds_without_a_known_model_are_noted_before_the_run(parent: tuple[World, str]) -> None:
-    world, _ = parent
-    note = "the bounds of weight, 2.5 to 3, exclude every model that is known before the search"
-    done = world.run("evolve", "run.yaml", "--dry-run")
-    assert done.returncode == 0
-    assert f"note: {note}" in " ".join(done.stdout.split())
-    notes = world.show("runs/small")["notes"]
-    assert isinstance(notes, list) and any(str(each).startswith(note) for each in notes)
-
-
 def test_the_reports_headline_names_the_best_model(parent: tuple[World, str]) -> None:
     world, _ = parent
     assert world.run("report", "runs/small").returncode == 0

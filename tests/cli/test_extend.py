@@ -42,31 +42,6 @@ def short(world: World) -> World:
     return world
 
 
-def test_a_resumed_run_keeps_its_screen(world: World) -> None:
-    """The preset of an older version of kingyo gave a candidate fewer items."""
-    config = world.config(
-        budget={"item_evaluations": 96}, search={"strategy": "item-gp"}, controls=NO_CONTROLS
-    )
-    assert world.run("evolve", config).returncode == 0
-    with edited(world.folder / "runs" / "small") as connection:
-        (text,) = connection.execute("SELECT description FROM searches WHERE name = 'main'").fetchone()
-        data = json.loads(text)
-        assert data["screen"]["items"] == 12
-        data["screen"]["items"] = 6
-        connection.execute("UPDATE searches SET description = ? WHERE name = 'main'", (json.dumps(data),))
-    for more in (("resume", "runs/small", "--item-evaluations", "+24"), ("control", "runs/small", "random")):
-        done = world.run(*more)
-        assert done.returncode == 0, done.stderr
-    with sqlite3.connect(world.folder / "runs" / "small" / "run.db") as connection:
-        rows = connection.execute(
-            "SELECT t.search, t.id, COUNT(*) FROM trials t JOIN scores s ON s.trial = t.id"
-            " WHERE s.item IN (SELECT id FROM items WHERE split = 'fit') GROUP BY t.id ORDER BY t.id"
-        ).fetchall()
-    connection.close()
-    met = {name: [n for search, _, n in rows if search == name] for name in ("main", "random")}
-    assert met["main"][-1] == 6 and set(met["random"]) == {6}
-
-
 def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
     done = short.run("resume", "runs/small", "--candidates", "+12", "--json")
     assert done.returncode == 0, done.stderr
@@ -124,7 +99,6 @@ def test_the_winner_before_an_extension_that_is_under_way_can_be_exported(short:
         ("--candidates", "+0", "above 0"),
         ("--candidates", "-5", "above 0"),
         ("--candidates", "+1.5", "a whole number"),
-        ("--candidates", "+99999999", "at most 100 times"),
         ("--minutes", "5", "Did you mean --minutes +5?"),
         ("--minutes", "+5", "which it does not limit"),
         ("--item-evaluations", "+sixty", "a whole number"),
@@ -145,7 +119,7 @@ def test_an_exhausted_space_is_one_error_and_the_run_is_unchanged(world: World) 
     before = facts(world.folder / "runs" / "small")
     done = world.run("resume", "runs/small", "--candidates", "+3")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "ended by itself after 4 candidates" in done.stderr
+    assert "none after 4 candidates" in done.stderr
     assert facts(world.folder / "runs" / "small") == before
     assert world.show("runs/small")["extensions"] == []
 

@@ -109,7 +109,7 @@ def test_each_command_names_what_a_damaged_log_held(world: World, command: tuple
     name, *more = command
     done = world.run(name, "run", *more)
     assert done.returncode == (name == "export"), done.stderr
-    assert "The last write to run.db is missing" in done.stdout + done.stderr
+    assert "The last write to run.db got lost" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("command", [("show", "--json"), ("report",), ("export", "out"), ("resume",)])

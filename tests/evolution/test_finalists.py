@@ -28,16 +28,6 @@ def test_different_categories_are_different_places() -> None:
     assert spread_out(genomes, [WEIGHT, METHOD], 2) == [0, 1]
 
 
-def test_with_too_few_survivors_the_best_of_the_others_advance() -> None:
-    genomes = [(1.0,), (1.01,), (1.02,), (0.0,)]
-    assert spread_out(genomes, [WEIGHT], 3) == [0, 1, 3]
-
-
-def test_an_axis_without_a_range_is_ignored() -> None:
-    fixed = Axis(name="fixed", low=1, high=1)
-    assert spread_out([(1.0, 1.0), (1.0, 1.01), (1.0, 2.0)], [fixed, WEIGHT], 2) == [0, 2]
-
-
 @given(st.lists(st.tuples(genes, genes), max_size=20), st.integers(1, 8))
 def test_the_best_is_always_one_and_none_is_missing(genomes: list[Genome], n: int) -> None:
     picked = spread_out(genomes, [WEIGHT, WEIGHT], n)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -19,11 +16,11 @@ from kingyo.results.summarize import summarize
 from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
 from kingyo.run.open_task import open_task
-from kingyo.run.resume import journey_of, require_unchanged
+from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.store import RunStore
 from kingyo.tasks import load_splits, parse_task_spec
-from kingyo.types import SPLITS, Media
+from kingyo.types import SPLITS
 from tests.models_on_disk import fine_tuned, llama
 from tests.tasks.pictures import TASK, album
 
@@ -76,21 +73,6 @@ def test_a_run_keeps_its_images_and_resumes_and_exports_without_the_data(world: 
     assert (out / "media").is_dir() and not (out / "images").exists()
 
 
-def test_a_run_stores_the_versions_of_the_libraries_of_its_kind(world: Path) -> None:
-    run = begun(world)
-    with RunStore.open(run) as store:
-        versions = cast("dict[str, str]", store.fact("versions"))
-        assert versions["tokenizers"] == version("tokenizers")
-        journey_of(Run.stored(store), lambda event: None).run()
-        store.set_fact("versions", {name: each for name, each in versions.items() if name != "tokenizers"})
-        require_unchanged(store)  # a kingyo that did not store it began the run
-        journey_of(Run.stored(store), lambda event: None).run()
-        assert store.fact("versions") == versions
-        store.set_fact("versions", {**versions, "tokenizers": "0.1"})
-        with pytest.raises(KingyoError, match=r"^tokenizers: .*tokenizers 0\.1; received tokenizers"):
-            journey_of(Run.stored(store), lambda event: None)
-
-
 def assert_that_drawn_images_are_kept(store: RunStore) -> None:
     """Of baselines on all splits, of others on validation and test: not of every candidate of a search."""
     counts: dict[tuple[str, str], int] = Counter()
@@ -125,23 +107,6 @@ def test_a_run_with_a_missing_or_changed_image_is_refused(world: Path, spoil: Ca
     spoil(file)
     with pytest.raises(KingyoError, match=file.name):
         RunStore.open(run)
-
-
-class Stopping(Media):
-    """An image during which the user presses Ctrl-C."""
-
-    def read(self) -> bytes:
-        raise KeyboardInterrupt
-
-
-def test_a_run_stopped_while_copying_images_leaves_none(world: Path) -> None:
-    splits = load_splits({"album": parse_task_spec(TASK)}, world).splits
-    *others, last = splits["test"]
-    image = Stopping(sha256="0" * 64, type="image/png")
-    stopped = {**splits, "test": (*others, replace(last, media=(image,)))}
-    with RunStore.create(world / "run") as store, pytest.raises(KeyboardInterrupt):
-        store.begin({"name": "album"}, stopped)
-    assert not (world / "run").exists()
 
 
 def test_a_run_that_cannot_be_set_up_leaves_no_images(world: Path) -> None:

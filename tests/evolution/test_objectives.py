@@ -9,17 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.cli.tables import print_summary
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Journey, Limits, Objectives, Search, objectives_as_facts, read_front
 from kingyo.evolution.scorer import Scorer
-from kingyo.irt import Responses
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summarize import summarize
 from kingyo.runners import LocalRunner
-from kingyo.screens import Screen, ScreenSettings
-from kingyo.screens.strata import interleave, proportional_counts
+from kingyo.screens import ScreenSettings
 from kingyo.space.recipe_objectives import closeness, few_sources, require_closeness
 from kingyo.store import RunStore
 from kingyo.strategies import build
@@ -125,21 +122,6 @@ def test_a_kill_anywhere_does_not_change_the_result(tmp_path: Path, items: int |
             assert stored_search(store) == expected
 
 
-def test_show_marks_estimates_but_not_recipe_properties(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    objectives = replace(AIMS, names=("a", "few_sources"), measures={"few_sources": lambda _: 0.125})
-    store = RunStore.create(tmp_path / "run")
-    store.begin({"status": "running", **objectives_as_facts(objectives)}, ITEMS)
-    with store:
-        plain = journey(store, Model(), items=6)
-        replace(plain, searches=[replace(plain.searches[0], objectives=objectives)]).run()
-        print_summary(summarize(store))
-    rows = [line for line in capsys.readouterr().out.splitlines() if "12.5" in line]
-    assert rows
-    assert all("~" in row.split("│")[2] and "~" not in row.split("│")[3] for row in rows)
-
-
 def test_finalists_are_points_of_the_front_and_the_knee_comes_first(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         journey(store, Model()).run()
@@ -170,32 +152,6 @@ def test_the_weighted_mean_of_the_tasks_is_predicted(tmp_path: Path) -> None:
     assert a != b
     assert predicted.score == pytest.approx(winner.validation.score) == pytest.approx((a + 3 * b) / 4)
     assert predicted.n == winner.validation.n == sum(N.values())
-
-
-def test_tasks_are_estimated_separately() -> None:
-    """Those who are good at a are bad at b: pooled, each would be average at both."""
-    scorer = Scorer(AIMS, ITEMS["fit"])
-    responses = Responses([item.id for item in ITEMS["fit"]])
-    for n in range(8):
-        good = "a" if n % 2 else "b"
-        items = [item for item in ITEMS["fit"] if item.id[-1] in "0123"]
-        responses.add(n, {item.id: float(item.task == good) for item in items})
-    a, b = scorer.estimated_means(responses, [1])[0]
-    assert a > 0.85
-    assert b == 0.0
-
-
-def test_a_screen_gives_each_task_its_share_in_every_stretch() -> None:
-    assert proportional_counts([12, 4], 8) == [6, 2]
-    assert proportional_counts([100, 1, 1], 3) == [1, 1, 1]
-    assert proportional_counts([30, 1], 4) == [3, 1]
-    assert proportional_counts([3, 3], 6) == [3, 3]
-    assert interleave([[0, 1, 2, 3], [9, 8]]) == [0, 9, 1, 2, 8, 3]
-    responses = Responses([item.id for item in ITEMS["fit"]])
-    screen = Screen(ScreenSettings(items=8), 0, Scorer(AIMS, ITEMS["fit"]).strata)
-    for number in range(20):
-        order = screen.rounds(responses, [0], number).order
-        assert sum(column >= 12 for column in order[:4]) == sum(column >= 12 for column in order[4:]) == 1
 
 
 def test_closeness_and_size_are_read_off_the_recipe() -> None:

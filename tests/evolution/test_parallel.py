@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.evolution import MAIN, Event
 from kingyo.runners import LocalRunner
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
@@ -31,13 +30,6 @@ def test_the_order_of_completion_changes_nothing(tmp_path: Path, strategy: str, 
             outcomes = [store.outcomes(name) for name in store.searches()]
             ends.append((facts(store), outcomes, model.asked))
     assert ends[1:] == ends[:1] * 2
-
-
-def test_workers_are_kept_busy(tmp_path: Path) -> None:
-    runner = Shuffled(Model(), 1)
-    with begun(tmp_path / "run") as store:
-        journey(store, runner).run()
-    assert runner.most >= 3
 
 
 @pytest.mark.parametrize("broken", [None, weights(1, 1).hash])
@@ -66,13 +58,3 @@ def test_an_interrupt_with_several_in_flight_does_not_change_the_result(tmp_path
         with RunStore.open(tmp_path / f"{stop_after}") as store:
             journey(store, Shuffled(Model(), 7)).run()
             assert facts(store) == expected
-
-
-def test_events_count_in_order_of_finishing(tmp_path: Path) -> None:
-    events: list[Event] = []
-    with begun(tmp_path / "run") as store:
-        journey(store, Shuffled(Model(), 5), notify=events.append).run()
-    ended = [e for e in events if e.kind == "ended" and e.search == MAIN and e.split == "fit"]
-    assert [event.done for event in ended] == list(range(1, 31))
-    numbers = [event.trial.asked.number for event in ended if event.trial is not None]
-    assert numbers != sorted(numbers) == list(range(30))

@@ -44,23 +44,6 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path: Path, name: str)
         assert facts(store) == expected
 
 
-def test_a_run_with_strategy_states_resumes(tmp_path: Path) -> None:
-    """Version 7 of the schema stored them."""
-    first = stopped(tmp_path / "run", "item-gp")
-    with edited(tmp_path / "run") as database:
-        database.executescript(
-            "CREATE TABLE states (search TEXT PRIMARY KEY, trial INTEGER, content TEXT);"
-            "INSERT INTO states VALUES ('main', 9, '{}'); PRAGMA user_version = 7;"
-        )
-    with RunStore.read(tmp_path / "run") as store:
-        assert store.status() == "stopped"
-    with RunStore.open(tmp_path / "run") as store:
-        searching(store, Model(some_fail, before=first), "item-gp").run()
-        assert store.status() == "finished"
-    with edited(tmp_path / "run") as database:
-        assert database.execute("SELECT 1 FROM sqlite_master WHERE name = 'states'").fetchall() == []
-
-
 def test_a_log_that_was_changed_is_found(tmp_path: Path) -> None:
     stopped(tmp_path / "run", "item-gp")
     with edited(tmp_path / "run") as database:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,8 +16,7 @@ from kingyo.recipe import Recipe
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import build
-from kingyo.strategies.item_gp import ItemGp
-from kingyo.types import Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
+from kingyo.types import Trial
 from tests.screened_runs import (
     AXES,
     BUDGET,
@@ -75,11 +73,6 @@ def test_with_failures_too(tmp_path: Path, strategy: str, rule: str, fails: Fail
 
 
 @pytest.mark.parametrize("fails", [no_failures, some_fail, some_fail_later])
-def test_at_many_steps_too(tmp_path: Path, fails: Fails) -> None:
-    ends_the_same(tmp_path, "ga", "racing", fails, every=10)
-
-
-@pytest.mark.parametrize("fails", [no_failures, some_fail, some_fail_later])
 @pytest.mark.parametrize("rule", RULES)
 def test_no_item_of_a_recipe_is_run_twice_and_no_budget_is_exceeded(
     tmp_path: Path, rule: str, fails: Fails
@@ -109,24 +102,6 @@ def test_a_budget_covers_complete_candidates_only(tmp_path: Path, budget: int) -
         assert spent(store, MAIN) <= budget
 
 
-def test_outcomes_are_stored_and_estimates_are_marked(tmp_path: Path) -> None:
-    with begun(tmp_path / "run") as store:
-        journey(store, Model(some_fail_later), "ga", "racing").run()
-        outcomes = {each.trial: each for each in store.outcomes(MAIN)}
-        rows = [each for each in store.summaries("fit") if each.search == MAIN]
-        assert set(outcomes) == {each.trial for each in rows} == {each.id for each in store.trials(MAIN)}
-        for row in rows:
-            outcome = outcomes[row.trial]
-            assert outcome.failure == row.failure
-            assert outcome.is_partial == (row.failure is None and row.n < 24)
-            if row.failure is None and row.n == 24:
-                assert outcome.value == pytest.approx(row.mean)
-            if outcome.is_partial:
-                assert outcome.value is not None and 0 < outcome.value < 1
-        kinds = Counter((row.failure is not None, row.n < 24) for row in rows)
-        assert min(kinds[True, True], kinds[False, True], kinds[False, False]) > 0
-
-
 @pytest.mark.parametrize(
     ("screen", "n"),
     [
@@ -149,45 +124,6 @@ def test_baselines_are_scored_on_four_times_the_items_of_a_candidate(
 
 
 GOOD, FAIR, LUCKY = (0.7, 0.5, 0.2, 0.3), (0.6, 0.5, 0.2, 0.3), (0.1, 0.9, 0.9, 0.9)
-
-
-def test_a_lucky_point_among_bad_neighbours_is_not_believed() -> None:
-    strategy = build("item-gp", AXES, 0, STRATEGIES["item-gp"])
-    assert isinstance(strategy, ItemGp)
-    rng = random.Random(1)
-
-    def known(number: int, centre: Genome, right: int) -> Outcome:
-        genome = tuple(gene + rng.uniform(-0.05, 0.05) for gene in centre)
-        scores = tuple(ItemScore(item=f"i{n}", score=float(n < right), answer="") for n in range(8))
-        return Outcome(trial=Trial(number=number, genome=genome), scores=scores, is_partial=True)
-
-    good = [known(-1 - n, GOOD, 7) for n in range(8)]
-    bad = [known(-9 - n, (*LUCKY[:1], 0.8, 0.8, 0.8), 2) for n in range(8)]
-    lucky = known(-17, (*LUCKY[:1], 0.8, 0.8, 0.8), 8)
-    strategy.warm_start([*good, *bad, lucky])
-    beliefs = strategy.predict([good[0].trial.genome, lucky.trial.genome])
-    assert beliefs[0] > beliefs[1] + 0.1
-
-
-class Unbelieving:
-    """The same search without estimates."""
-
-    def __init__(self, strategy: Strategy) -> None:
-        assert isinstance(strategy, InformedStrategy)
-        self.batch, self.ask, self.tell = strategy.batch, strategy.ask, strategy.tell
-        self.warm_start = strategy.warm_start
-
-
-def test_a_combinator_of_strategies_without_estimates_has_none(tmp_path: Path) -> None:
-    """Then the Rasch model, not the reported scores, chooses the finalists."""
-    settings = {"strategy": "ga", "settings": {"population": 5}, "per_gene": 6}
-    values: list[object] = []
-    for wrap in (Unbelieving, lambda strategy: strategy):
-        strategy = build("coarse-to-fine", AXES, 3, settings)
-        with begun(tmp_path / str(len(values))) as store:
-            journey(store, Model(), wrap(strategy), "some", limits=Limits(item_evaluations=24 * 30)).run()
-            values.append(facts(store))
-    assert values[0] == values[1]
 
 
 @pytest.mark.parametrize("rule", ["some", "racing"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search
+from kingyo.evolution import BASELINES, MAIN, Journey, Limits, Search
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore
 from kingyo.strategies import build
@@ -130,14 +130,6 @@ def test_a_control_that_only_fails_does_not_lose_the_run(tmp_path: Path) -> None
         assert store.winner(MAIN) is not None
 
 
-def test_a_run_cannot_change_its_strategy(tmp_path: Path) -> None:
-    with begun(tmp_path / "run") as store:
-        with pytest.raises(KeyboardInterrupt):
-            journey(store, Model(stop_after=12)).run()
-        with pytest.raises(KingyoError, match="other genomes"):
-            journey(store, Model(), strategy="cma-es").run()
-
-
 @pytest.mark.parametrize(
     ("limits", "trials"),
     [
@@ -172,17 +164,3 @@ def test_a_search_that_has_converged_ends(tmp_path: Path) -> None:
         Journey(**{**vars(search_run), "searches": [main]}).run()
         assert store.item_evaluations() <= 8 * 7 + 5 * 7 + 6 * 7
         assert store.status() == "finished"
-
-
-def test_events_tell_the_story(tmp_path: Path) -> None:
-    events: list[Event] = []
-    with begun(tmp_path / "run") as store:
-        journey(store, Model(), notify=events.append).run()
-    phases = [(event.search, event.split, event.total) for event in events if event.kind == "phase"]
-    assert phases[:2] == [(BASELINES, "fit", 3), (MAIN, "fit", 30)]
-    assert phases[-1] == (BASELINES, "test", 3)
-    ended = [
-        event for event in events if event.kind == "ended" and event.search == MAIN and event.split == "fit"
-    ]
-    assert [event.done for event in ended] == list(range(1, 31))
-    assert not any(event.replayed for event in ended)

@@ -14,13 +14,11 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Journey, Objectives, read_finalists
-from kingyo.evolution.objectives import CACHED, CachedSetMeasure
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.set_measures import differences, read_set_values, read_verdict
 from kingyo.recipe import Recipe
 from kingyo.results.remarks import better_than_bred
 from kingyo.results.summarize import summarize
-from kingyo.stats.bootstrap import bootstrap_bounds
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media, SetMeasure, Split
 from tests.fake_runs import SPLITS, Model, facts, journey
@@ -246,15 +244,6 @@ def test_images_of_candidates_are_kept_for_the_measure(tmp_path: Path) -> None:
         assert evaluation is not None and all(each.media is not None for each in evaluation.scores)
 
 
-def test_features_of_the_latest_models_are_kept() -> None:
-    measure = FarInImages()
-    kept = CachedSetMeasure(measure)
-    answers = [[ItemScore("1", 1.0, "", media=image_media(str(n)))] for n in range(CACHED + 1)]
-    for item_answers in (answers[0], answers[0], *answers, answers[0]):
-        assert kept.value(kept.features([], item_answers)) == float(item_answers[0].media.read())  # type: ignore[union-attr]
-    assert Counter(measure.seen.values()) == {1: CACHED, 2: 1}
-
-
 TWO = [Item(id=f"{task}/{n}", prompt=f"{task} {n}", answer="", task=task) for task in "ab" for n in range(40)]
 
 
@@ -290,30 +279,3 @@ def test_with_several_tasks_measures_and_mean_scores_are_averaged(tmp_path: Path
     assert result.p < 0.01 and result.interval.n == 80
     assert scorer.is_ahead(one, other) and not scorer.is_ahead(other, one) and not scorer.is_ahead(one, one)
     assert objectives.title == "weighted mean of 2 tasks (b by far)"
-
-
-def test_equal_scores_with_different_answers_are_not_equal_models() -> None:
-    scorer = Scorer(
-        Objectives(by_set={"": "far"}).with_set_measures({"": (Far(),)}),
-        [replace(item, task="") for item in TWO],
-    )
-    one, other = make_evaluation({"a": 0.5, "b": 0.5}), make_evaluation({"a": 0.4, "b": 0.4})
-    other = replace(
-        other, scores=tuple(b._replace(score=a.score) for a, b in zip(one.scores, other.scores, strict=True))
-    )
-    assert (
-        scorer.beats_baseline(one, other)
-        and scorer.beats_baseline(one, one)
-        and not scorer.beats_baseline(other, one)
-    )
-
-
-def test_paired_bounds_are_narrower_than_those_of_one(tmp_path: Path) -> None:
-    scorer = Scorer(
-        Objectives(by_set={"": "far"}).with_set_measures({"": (Far(),)}),
-        [replace(item, task="") for item in TWO],
-    )
-    one, other = make_evaluation({"a": 0.5, "b": 0.9}), make_evaluation({"a": 0.45, "b": 0.85})
-    paired = differences(scorer, {1: one, 2: other})[1, 2].interval
-    low, high = bootstrap_bounds(Far().features(TWO, one.scores), Far().value)
-    assert paired.score == pytest.approx(0.05) and paired.high - paired.low < 1e-9 < high - low

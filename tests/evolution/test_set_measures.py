@@ -107,14 +107,6 @@ def test_a_measure_that_crashes_costs_no_run_its_winner(
         assert "Measures of all answers together" in write_report(store).read_text(encoding="utf-8")
 
 
-def test_runs_without_measures_do_not_show_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with begun(tmp_path / "run") as store:
-        journey(store, Model()).run()
-        print_summary(summarize(store))
-        assert "Measures of all answers" not in capsys.readouterr().out
-        assert store.fact("set measures") is None
-
-
 def test_the_bootstrap_of_a_mean_is_near_the_normal_interval() -> None:
     values = [float(n % 7) for n in range(700)]
     low, high = bootstrap_bounds(values, lambda drawn: sum(map(float, map(str, drawn))) / len(drawn))

@@ -9,8 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -26,11 +24,9 @@ from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.recipe import Recipe, Source
 from kingyo.run.config_file import load_config
-from kingyo.run.layer_similarity import SimilaritySettings, measure_models
 from kingyo.run.model_kind import check_items, kind_of_models, load_checkpoint, require_answers
 from kingyo.run.run import Run
 from kingyo.run.setup import RunModels
-from kingyo.run.trained import require_trainable
 from kingyo.runners.evaluate import Evaluator, InPlaceMerger
 from kingyo.store import RunStore
 from kingyo.types import SPLITS, GeneratesText, Item, ItemScore, Split
@@ -190,15 +186,6 @@ def test_a_dry_run_omits_the_batch_if_the_kind_reports_none(run_yaml: Path) -> N
     assert line == "memory of cpu: 224 bytes for the live model; plus working memory"
 
 
-def test_a_dry_run_names_a_kind_with_wrong_memory(
-    run_yaml: Path, kind: ModelKind, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(type(kind), "memory", lambda self, path, config, load: "much")
-    with pytest.raises(KingyoError, match="received 'much'") as error:
-        estimate_memory(Run.open(load_config(run_yaml), run_yaml.parent))
-    assert error.value.argument == "kind of model perceptron"
-
-
 def test_models_of_the_kind_can_be_evolved_and_exported(run_yaml: Path) -> None:
     folder, env = run_yaml.parent, {**ENV, "PYTHONPATH": os.pathsep.join((str(run_yaml.parent), *sys.path))}
     for words in (
@@ -256,39 +243,6 @@ def test_a_run_yaml_can_name_the_kind(unnamed: Path) -> None:
     assert kingyo(folder, "evaluate", "out", "out/task.yaml").returncode == 1
 
 
-def test_an_unusable_kind_ends_the_run_before_it_starts(unnamed: Path) -> None:
-    folder = unnamed.parent
-    llama(folder / "llama")
-    (folder / "task.yaml").write_text("{data: rows.jsonl, prompt: '{numbers}', answer: label, grader: exact}")
-    unnamed.write_text(unnamed.read_text().replace("other: other", "other: nowhere"))  # never looked for
-    for words in (
-        ["evolve", run_yaml_with_kind(unnamed, "causal-ml"), "--run", "run"],
-        ["evaluate", "llama", "task.yaml", "--kind", "causal-ml"],
-        ["chat", "llama", "--kind", "causal-ml"],
-        ["layers", "llama", "--task", "task.yaml", "--kind", "causal-ml"],
-    ):
-        done = kingyo(folder, *words)
-        assert done.returncode == 1, words
-        assert "received 'causal-ml'. Did you mean 'causal-lm'?" in done.stderr, (words, done.stderr)
-    kind_reference = "perceptron.py:PERCEPTRON"
-    unnamed.write_text(unnamed.read_text().replace("nowhere", "llama"))
-    for words, model in (
-        (["evolve", run_yaml_with_kind(unnamed, kind_reference), "--run", "run"], "other"),
-        (["evolve", "named.yaml", "--dry-run"], "other"),
-        (["evaluate", "llama", "task.yaml", "--kind", kind_reference], "llama"),
-        (["chat", "llama", "--kind", kind_reference], "llama"),
-        (["layers", "llama", "--task", "task.yaml", "--kind", kind_reference], "llama"),
-    ):
-        done = kingyo(folder, *words)
-        assert done.returncode == 1, words
-        error = " ".join(done.stderr.split())
-        assert (
-            f"kind: perceptron: expected models that this kind takes; received {model} of kind causal-lm"
-            in (error)
-        ), (words, error)
-    assert not (folder / "run").exists()
-
-
 def stored_versions_and_files(run: Path) -> tuple[dict[str, str], dict[str, str]]:
     """The versions and the files that a run stores."""
     with RunStore.read(run) as store:
@@ -318,30 +272,6 @@ def test_a_run_stores_the_version_of_the_plug_in_of_its_kind(run_yaml: Path) -> 
     assert stored_versions_and_files(run)[0] == {**versions, "perceptron": "1.2"}
     assert kingyo(folder, "resume", "run", "--rescore").returncode == 0
     assert stored_versions_and_files(run)[0] == {**versions, "perceptron": "1.2"}
-
-
-def test_a_run_stores_the_file_of_its_kind(unnamed: Path) -> None:
-    folder, kind_file = unnamed.parent, unnamed.parent / "perceptron.py"
-    kind_file.write_text(
-        kind_file.read_text().replace("libraries = ()", "libraries = ('pyyaml', 'not-installed')")
-    )
-    done = kingyo(folder, "evolve", run_yaml_with_kind(unnamed, "perceptron.py:PERCEPTRON"), "--run", "run")
-    assert done.returncode == 0, done.stderr
-    versions, code = stored_versions_and_files(folder / "run")
-    assert code["perceptron.py"] == sha256(kind_file.read_bytes()).hexdigest() and "safetensors" in versions
-    assert versions["pyyaml"] == version("pyyaml") and "not-installed" not in versions
-    kind_file.write_text(kind_file.read_text() + "\n# another line\n")
-    done = kingyo(folder, "resume", "run")
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: perceptron.py: expected what the run's scores were made with")
-
-
-def test_layers_and_training_are_refused_by_name(models: RunModels, kind: ModelKind, folder: Path) -> None:
-    settings = SimilaritySettings(frame="one", folder=folder)
-    with pytest.raises(KingyoError, match=r"kingyo layers: .* received models of kind perceptron"):
-        measure_models(models.sources, task(kind), settings)
-    with pytest.raises(KingyoError, match=r"control trained: .* received models of kind perceptron"):
-        require_trainable(kind)
 
 
 def test_a_merge_has_a_card_of_its_kind_and_cannot_chat(folder: Path) -> None:

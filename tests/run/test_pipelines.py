@@ -252,14 +252,6 @@ def test_an_export_is_the_whole_pipeline_and_can_be_scored_again(folder: Path) -
     assert "in place of the folder `unet` in a copy" in (folder / "alone/README.md").read_text()
 
 
-def test_a_pipeline_that_lacks_what_its_index_names_is_not_exported(folder: Path) -> None:
-    assert kingyo(folder, "evolve", "run.yaml", "--run", "run").returncode == 0
-    shutil.rmtree(folder / "a/vae")
-    done = kingyo(folder, "export", "run", "out")
-    assert done.returncode == 1 and "without vae" in done.stderr and "--no-pipeline" in done.stderr
-    assert not (folder / "out").exists() and not (folder / ".out.partial").exists()
-
-
 def test_a_merge_writes_the_pipeline_to_the_output_folder(folder: Path) -> None:
     models = [{"model": each, "parameters": {"weight": 0.5}} for each in "ab"]
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"merge_method": "linear", "models": models}))

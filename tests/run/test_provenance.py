@@ -11,24 +11,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, MAIN
+from kingyo.evolution import MAIN
 from kingyo.recipe import Recipe
 from kingyo.results.summarize import summarize
-from kingyo.run import provenance, renewals, scoring_code
+from kingyo.run import provenance
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.extensions import extend, read_extensions, undo_extension, undo_if_unused, with_extensions
 from kingyo.run.seed_runs import require_same_setup, scores_of_other_seed
 from kingyo.run.settings import settings_of
 from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
-from kingyo.types import Evaluation
 from kingyo.user_code.versions import PACKAGE, SCORING, hash_of_code
 from tests.screened_runs import SPLITS, Model, facts, journey, solves
 
@@ -57,7 +55,7 @@ def begun(folder: Path, run: str = "run") -> RunStore:
         (folder / name).write_text(text)
     store = RunStore.create(folder / run)
     facts = {"name": "small", "version": "0.1", "status": "running", "folder": str(folder), "config": CONFIG}
-    store.begin({**facts, **scoring_code.provenance_facts(config(), folder)}, SPLITS)
+    store.begin({**facts, **provenance.provenance_facts(config(), folder)}, SPLITS)
     return store
 
 
@@ -164,7 +162,7 @@ def test_a_changed_file_of_the_users_is_refused(stopped: RunStore, name: str) ->
     assert error.value.argument == name
     (folder / name).unlink()
     with pytest.raises(KingyoError) as error:
-        provenance.require_same_code(stopped, config(), folder)
+        provenance.require_same(stopped, config(), folder, only_code=True)
     assert error.value.argument == name and error.value.received == f"{name} none"
 
 
@@ -177,36 +175,11 @@ def test_a_file_that_an_import_finds_first_from_now_on_is_refused(stopped: RunSt
     assert error.value.argument == "helper/__init__.py"
 
 
-def test_files_named_in_settings_of_user_code_count(tmp_path: Path) -> None:
-    data = {
-        **CONFIG,
-        "task": {"kind": "kind.py:Kind", "data": "items.jsonl", "prompt": "prompt.txt", "grader": "ask.txt"},
-        "search": {
-            "strategy": "islands",
-            "settings": {"strategy": "mine.py:Mine", "settings": {"start": "start.json", "size": 3}},
-        },
-        "hybrid": {"search": {"strategy": "paths.py:Mine", "settings": {"known": ["known.json", "gone"]}}},
-        "space": "hybrid",
-        "merge": {},
-    }
-    expected = {"kind.py", "prompt.txt", "ask.txt", "mine.py", "start.json", "paths.py", "known.json"}
-    for name in (*expected, "items.jsonl"):
-        (tmp_path / name).touch()
-    assert set(scoring_code.user_code(parse_config(data, "run.yaml"), tmp_path)) == expected
-
-
-def test_a_library_that_a_users_file_imports_is_a_version(tmp_path: Path) -> None:
-    with begun(tmp_path):
-        (tmp_path / "helper.py").write_text("import json, yaml\none = 1.0\n")
-        versions = cast("dict[str, str]", scoring_code.provenance_facts(config(), tmp_path)["versions"])
-    assert versions["PyYAML"] == version("PyYAML")
-
-
 def test_missing_data_is_refused_before_a_run(tmp_path: Path) -> None:
     begun(tmp_path).close()
     (tmp_path / "answers.json").unlink()
     with pytest.raises(KingyoError, match=r"answers\.json: expected a data file"):
-        scoring_code.provenance_facts(config(), tmp_path)
+        provenance.provenance_facts(config(), tmp_path)
 
 
 def test_a_change_before_the_first_score_is_accepted(tmp_path: Path) -> None:
@@ -215,50 +188,19 @@ def test_a_change_before_the_first_score_is_accepted(tmp_path: Path) -> None:
         (tmp_path / "helper.py").write_text("one = 0.5\n")
         provenance.facts_cache(store.folder).touch()
         provenance.require_same_or_store(store, config(), tmp_path)
-        expected = scoring_code.provenance_facts(config(), tmp_path)
+        expected = provenance.provenance_facts(config(), tmp_path)
         assert {key: store.fact(key) for key in expected} == expected
         assert not provenance.facts_cache(store.folder).exists(), "measured by other code"
-        assert renewals.renewals(store) == ()
-
-
-def test_copied_scores_count_as_scores(tmp_path: Path, finished: RunStore) -> None:
-    scores = finished.evaluation(finished.trials(BASELINES)[0].id, "fit")
-    assert scores is not None
-    with begun(tmp_path, "other") as store, pytest.raises(KeyboardInterrupt):
-        journey(store, Model(stop_after=0)).run()
-    with RunStore.open(tmp_path / "other") as store:
-        trial = store.trials(BASELINES)[0].id
-        store.record(trial, "fit", Evaluation(scores=scores.scores, copied_from=trial))
-        assert store.item_evaluations() == 0
-        changed(store, "torch", "0.0.old")
-        with pytest.raises(KingyoError, match="torch"):
-            provenance.require_same_or_store(store, config(), tmp_path)
-
-
-def test_what_no_score_depended_on_may_be_new(stopped: RunStore) -> None:
-    versions = cast("dict[str, str]", stopped.fact("versions"))
-    stopped.set_fact("versions", {name: value for name, value in versions.items() if name != "numba"})
-    provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
-    assert stopped.fact("versions") == versions
-
-
-def test_export_and_evaluation_report_different_versions(finished: RunStore) -> None:
-    assert provenance.other_versions(finished, "exported") is None
-    now = cast("dict[str, str]", finished.fact("versions"))
-    changed(finished, "torch", "0.0.old")
-    changed(finished, "numpy", "0.1.old")
-    assert provenance.other_versions(finished, "exported") == (
-        f"Exported with torch {now['torch']}, numpy {now['numpy']}; scored with torch 0.0.old, numpy 0.1.old."
-    )
+        assert provenance.renewals(store) == ()
 
 
 def test_show_lists_accepted_changes_in_order(finished: RunStore) -> None:
     folder = finished.folder.parent
-    assert renewals.accept_changes(finished, config(), folder) is None
+    assert provenance.accept_changes(finished, config(), folder) is None
     changed(finished, "transformers", "0.0.old")
-    assert renewals.accept_changes(finished, config(), folder) is not None
+    assert provenance.accept_changes(finished, config(), folder) is not None
     (folder / "helper.py").write_text("one = 0.5\n")
-    assert renewals.accept_changes(finished, config(), folder) is not None
+    assert provenance.accept_changes(finished, config(), folder) is not None
     provenance.require_same(finished, config(), folder)
     first, second = summarize(finished).renewals
     assert "different versions: transformers 0.0.old, then " in str(first)
@@ -280,9 +222,9 @@ def test_a_rescored_run_equals_a_fresh_one_and_keeps_its_log(tmp_path: Path, fin
     before = facts(finished)
     changed(finished, "transformers", "0.0.old")
     changed(finished, "torch", "0.0.old")
-    assert renewals.accept_changes(finished, config(), tmp_path) is not None
+    assert provenance.accept_changes(finished, config(), tmp_path) is not None
     changed(finished, "transformers", "0.1.old")
-    renewals.score_again(finished, config(), tmp_path)
+    provenance.score_again(finished, config(), tmp_path)
     assert finished.status() == "running" and finished.trials() == []
     journey(finished, Model(solves=other)).run()
     assert facts(finished) == expected
@@ -312,7 +254,7 @@ def test_a_rescored_extension_stays_in_the_budget(finished: RunStore) -> None:
     folder = finished.folder.parent
     extend(finished, settings_of(config()), {"item_evaluations": 48})
     before = [each.more for each in read_extensions(finished)]
-    renewals.score_again(finished, config(), folder)
+    provenance.score_again(finished, config(), folder)
     assert undo_extension(finished) is None
     assert [each.more for each in read_extensions(finished)] == before
     search_run = journey(finished, Model())
@@ -321,15 +263,6 @@ def test_a_rescored_extension_stays_in_the_budget(finished: RunStore) -> None:
     search_run.run()
     undo_if_unused(finished)
     assert finished.status() == "finished"
-
-
-def test_a_run_without_differences_can_be_scored_again(finished: RunStore) -> None:
-    before = facts(finished)
-    renewal = renewals.score_again(finished, config(), finished.folder.parent)
-    assert renewal.changes == {} and "with the same versions" in str(renewal)
-    journey(finished, Model()).run()
-    assert facts(finished) == before
-    assert renewals.score_again(finished, config(), finished.folder.parent).archive == "run-before-2.db"
 
 
 KILLED_AT = """
@@ -359,7 +292,7 @@ def test_a_kill_while_restarting_leaves_the_run_restartable(tmp_path: Path, stat
     with RunStore.open(store.folder) as store:
         assert facts(store) == before
         assert store.fact("rescored") is None
-        renewals.score_again(store, config(), tmp_path)
+        provenance.score_again(store, config(), tmp_path)
         assert store.trials() == []
         journey(store, Model()).run()
         assert facts(store) == before
@@ -376,12 +309,12 @@ def test_seeds_of_different_versions_are_not_compared(tmp_path: Path) -> None:
     with begun(tmp_path, "seed-1") as store:
         journey(store, Model()).run()
         changed(store, "torch", "0.0.old")
-    facts_ = scoring_code.provenance_facts(config(), tmp_path)
+    facts_ = provenance.provenance_facts(config(), tmp_path)
     with pytest.raises(KingyoError, match=r"seed-1: torch: .*0\.0\.old") as error:
         require_same_setup(tmp_path, facts_)
     assert "seed-1 --rescore" in error.value.remedy
     with RunStore.open(tmp_path / "seed-1") as store:
-        renewals.accept_changes(store, config(), tmp_path)
+        provenance.accept_changes(store, config(), tmp_path)
     with pytest.raises(KingyoError, match=r"helper\.py"):
         require_same_setup(
             tmp_path, {**facts_, "code": {"helper.py": "a file that the other seed did not have"}}

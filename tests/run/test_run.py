@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import shutil
 import sqlite3
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +16,10 @@ from kingyo.errors import KingyoError
 from kingyo.export import export
 from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
-from kingyo.run.config_file import load_config
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
-from tests.databases import edited
 from tests.exported import config_of, make_world
 
 FINGERPRINT = importlib.import_module("kingyo.checkpoints.fingerprint")
@@ -78,51 +75,6 @@ def test_models_with_new_timestamps_are_reread_and_refused_if_changed(
         shutil.copy(folder / "math" / "model.safetensors", folder / "ja" / "model.safetensors")
         with pytest.raises(KingyoError, match="model ja: expected the weights, config and tokenizer that"):
             Run.stored(store)
-
-
-def test_models_of_an_older_run_without_stamps_are_read_and_compared(
-    folder: Path, reads: Counter[str]
-) -> None:
-    with begin(Run.open(parse_config(config_of(folder), "run.yaml"), folder), folder / "run") as run:
-        run.begun.set_fact("model_stamps", None)
-    reads.clear()
-    with RunStore.open(folder / "run") as store:
-        Run.stored(store)
-    assert reads == {"base": 1, "ja": 1, "math": 1}
-
-
-def test_evolve_parses_the_run_yaml_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import yaml
-
-    from kingyo.cli import main
-    from kingyo.io import yaml as documents
-
-    (folder / "run.yaml").write_text(yaml.safe_dump(config_of(folder)))
-    parsed: Counter[str] = Counter()
-    read = documents.read_yaml
-
-    def counted(path: Path) -> Any:
-        parsed[path.name] += 1
-        return read(path)
-
-    for module in [each for name, each in sys.modules.items() if name.startswith("kingyo.")]:
-        if getattr(module, "read_yaml", None) is read:
-            monkeypatch.setattr(module, "read_yaml", counted)
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["kingyo", "evolve", "run.yaml", "--json"])
-    with pytest.raises(SystemExit, match="0"):
-        main()
-    assert parsed == {"run.yaml": 1}
-    assert load_config(folder / "run.yaml").name == "tiny"
-
-
-def test_a_run_with_unrounded_genes_is_refused(folder: Path) -> None:
-    begin(Run.open(parse_config(config_of(folder), "run.yaml"), folder), folder / "run").begun.close()
-    with edited(folder / "run") as database:
-        database.execute("DELETE FROM facts WHERE key = 'gene_steps'")
-    with RunStore.open(folder / "run") as store, pytest.raises(KingyoError) as error:
-        journey_of(Run.stored(store), lambda _: None)
-    assert error.value.argument == str(folder / "run")
 
 
 def test_a_database_error_during_a_run_is_explained(folder: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kingyo.advice import advise
-from kingyo.evolution import BASELINES, MAIN, Objectives, objectives_as_facts, stored_objectives
+from kingyo.evolution import BASELINES, Objectives, objectives_as_facts, stored_objectives
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
-from kingyo.results.summarize import summarize
 from kingyo.run.trained import best_parent
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
@@ -54,15 +52,3 @@ def test_the_best_parent_is_the_best_by_the_weights_of_the_tasks(tmp_path: Path)
     """By items b has more right, 7 of 12 and not 6; by tasks a is ahead, by (3/9 + 3/3) / 2 and 7/18."""
     with begun(tmp_path / "run", {"base": (0, 0), "a": (3, 3), "b": (7, 0), "uniform": (9, 3)}) as store:
         assert best_parent(store, ("base", "a", "b"), stored_objectives(store)) == "a"
-
-
-def test_advice_uses_the_weights_of_the_tasks(tmp_path: Path) -> None:
-    with begun(tmp_path / "broken", {"base": (0, 0), "a": (3, 3)}) as store:
-        store.add_search(MAIN, {"method": "linear", "axes": []})
-        for _ in range(6):
-            add(store, MAIN, None, {"many": 0, "few": 0})
-        (message,) = (each for each in advise(store, summarize(store)) if each.kind == "broken")
-    assert "the best baseline 66.7 %" in message.what
-    with begun(tmp_path / "equal", {"base": (3, 3), "a": (3, 3)}) as store:
-        (message,) = (each for each in advise(store, summarize(store)) if each.kind == "equal")
-    assert "fit, 66.7 %" in message.what

@@ -14,7 +14,6 @@ from kingyo.stats import (
     bounded_mean,
     interval,
     mcnemar,
-    mean_name,
     mean_of_runs,
     means,
     paired_difference,
@@ -32,23 +31,6 @@ def test_wilson_known_values(successes: int, n: int, low: float, high: float) ->
     result = wilson(successes, n)
     assert (result.low, result.high) == pytest.approx((low, high), abs=5e-5)
     assert (result.score, result.n, result.method) == (successes / n, n, "wilson")
-
-
-def test_wilson_is_wider_at_a_higher_level() -> None:
-    assert wilson(8, 10, 0.99).low < wilson(8, 10, 0.95).low < wilson(8, 10, 0.5).low
-
-
-@pytest.mark.parametrize(("successes", "n"), [(-1, 10), (11, 10), (0, 0)])
-def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
-    with pytest.raises(KingyoError, match="successes"):
-        wilson(successes, n)
-
-
-@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
-def test_level_is_between_0_and_1(level: float) -> None:
-    for result in (lambda: wilson(1, 2, level), lambda: interval([0.1, 0.2], 0, level)):
-        with pytest.raises(KingyoError, match="level"):
-            result()
 
 
 def test_interval_chooses_by_the_scores() -> None:
@@ -73,14 +55,6 @@ def test_gaffke_of_right_or_wrong_scores_is_clopper_pearson(right: int, n: int) 
     assert (right > 0 or result.low == 0.0) and (right < n or result.high == 1.0)
 
 
-def test_gaffke_is_close_to_the_normal_interval_on_many_scores() -> None:
-    scores = list(np.random.default_rng(0).uniform(size=1000))
-    result, reach = interval(scores), 1.96 * float(np.std(scores)) / math.sqrt(1000)
-    assert (result.low, result.high) == pytest.approx(
-        (result.score - reach, result.score + reach), abs=reach * 0.1
-    )
-
-
 @pytest.mark.parametrize("scores", [[], [math.nan, 1.0], [math.inf]])
 def test_scores_are_finite_and_not_none_at_all(scores: list[float]) -> None:
     with pytest.raises(KingyoError, match="finite"):
@@ -100,18 +74,6 @@ def test_newcombe_known_values() -> None:
         assert (result.low, result.high) == pytest.approx((low, high), abs=5e-4), cells
 
 
-def test_paired_difference_is_antisymmetric() -> None:
-    a, b = _table(30, 20, 5, 45)
-    one, two = paired_difference([(a, b)]).interval, paired_difference([(b, a)]).interval
-    assert (one.score, one.low, one.high) == pytest.approx((-two.score, -two.high, -two.low))
-    assert one.low > 0
-
-
-def test_models_that_agree_everywhere_are_not_proven_equal() -> None:
-    result = paired_difference([([1, 0, 1, 0, 1], [1, 0, 1, 0, 1])]).interval
-    assert result.low < 0 < result.high
-
-
 @pytest.mark.parametrize("n", [1, 10, 300])
 def test_equal_graded_scores_leave_uncertainty(n: int) -> None:
     """As much as Clopper and Pearson leave at their edges: none of n is other than the rest."""
@@ -126,23 +88,6 @@ def test_equal_graded_scores_leave_uncertainty(n: int) -> None:
         ahead = _graded([score + 0.3] * n, [score] * n).interval
         assert (ahead.low, ahead.high) == pytest.approx((0.3 - left * 1.3, 0.3 + left * 0.7), abs=0.03)
     assert interval([0.5] * n, level=0.5).low > interval([0.5] * n).low
-
-
-def test_nineteen_ones_and_one_score_near_one_leave_uncertainty() -> None:
-    result = interval([1.0] * 19 + [0.99])
-    assert result.low < wilson(20, 20).low + 0.01 and result.high <= 1.0
-
-
-def test_a_difference_on_2_of_140_items_is_uncertain() -> None:
-    """Its interval was [-2.3, -0.3] points, with p = 0.5."""
-    difference = _graded([0.5] * 138 + [0.1, 0.1], [0.5] * 138 + [0.5, 0.5])
-    assert difference.interval.low < -0.02 < 0.01 < difference.interval.high
-    assert difference.p > 0.5
-
-
-def test_a_limit_holds_a_score_beyond_the_bounds() -> None:
-    result = bounded_mean([-3.0, 0.5, 0.5])
-    assert result.low < -0.6 < result.high <= 1.0
 
 
 def test_paired_difference_of_graded_scores_uses_the_pairs() -> None:
@@ -171,22 +116,12 @@ def test_interval_and_p_never_contradict_each_other(level: float, monkeypatch: p
     assert verdicts == {True, False}
 
 
-def test_paired_scores_need_the_same_items() -> None:
-    with pytest.raises(KingyoError, match="3 and 2 scores"):
-        paired_difference([([1, 0, 1], [1, 0])])
-
-
 @pytest.mark.parametrize(
     ("only_a", "only_b", "p"), [(0, 0, 1.0), (5, 5, 1.0), (1, 9, 22 / 1024), (6, 0, 2 / 64)]
 )
 def test_mcnemar_known_values(only_a: int, only_b: int, p: float) -> None:
     assert mcnemar(*_table(7, only_a, only_b, 3)) == pytest.approx(p)
     assert mcnemar(*_table(7, only_b, only_a, 3)) == pytest.approx(p)
-
-
-def test_mcnemar_needs_right_or_wrong() -> None:
-    with pytest.raises(KingyoError, match="0 or 1"):
-        mcnemar([0.5, 1], [1, 0])
 
 
 def test_sign_flips_agree_with_the_exact_test_where_there_is_one() -> None:
@@ -207,15 +142,6 @@ def test_sign_flips_hold_their_level_and_see_a_difference() -> None:
             p_values.append(sign_flips(tasks, [1.0, 3.0], flips=500))
     assert 0.03 < np.mean(np.array(result[0.0]) < 0.05) < 0.075
     assert np.mean(np.array(result[0.15]) < 0.05) > 0.9
-
-
-def test_sign_flips_at_the_borders() -> None:
-    assert sign_flips([[0.0, 0.0]], [1.0]) == 1.0
-    assert sign_flips([[0.5] * 60], [1.0]) == pytest.approx(1 / 10_001)
-    assert sign_flips([[0.3]], [1.0]) == 1.0, "of one item nothing is known"
-    for tasks, weights in (([[]], [1.0]), ([], []), ([[0.5]], [1.0, 2.0]), ([[float("nan")]], [1.0])):
-        with pytest.raises(KingyoError):
-            sign_flips(tasks, weights)
 
 
 @pytest.mark.parametrize(("n", "p"), [(20, 0.9), (20, 0.5), (200, 0.95), (200, 0.3)])
@@ -305,12 +231,6 @@ def test_a_clear_winner_has_no_selection_bias() -> None:
     assert selection_bias(scores, seed=4) == selection_bias(scores, seed=4)
 
 
-@pytest.mark.parametrize("scores", [[], [[1.0]], [[1.0, 0.0], [1.0]]])
-def test_selection_bias_needs_a_matrix(scores: list[list[float]]) -> None:
-    with pytest.raises(KingyoError, match="rows of one length"):
-        selection_bias(scores)
-
-
 def _graded(a: list[float], b: list[float]) -> PairedDifference:
     return paired_difference([(a, b)])
 
@@ -336,7 +256,3 @@ def test_the_mean_of_runs_by_student() -> None:
     assert scores.high == 1 and scores.low == mean_of_runs([0.975, 1.0]).low
     alone = mean_of_runs([0.5])
     assert (alone.score, alone.low, alone.high) == (0.5, -math.inf, math.inf)
-
-
-def test_a_mean_is_called_weighted_if_weights_differ() -> None:
-    assert [mean_name(each) for each in ([1.0], [2.0, 2.0], [1.0, 2.0])] == ["mean", "mean", "weighted mean"]

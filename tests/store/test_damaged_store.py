@@ -16,10 +16,9 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore, StoredOutcome
 from kingyo.store.database import database_error
-from kingyo.store.schema import SUMS, VERSION, changed_tables, seal, watch
 from kingyo.store.transactions import note_writes, noted_writes
 from kingyo.types import Evaluation
-from tests.stores import SPLITS, begun, scores, trial
+from tests.stores import begun, scores, trial
 
 LOG = f"{DATABASE}-wal"
 
@@ -100,19 +99,6 @@ def test_a_flipped_bit_of_a_value_is_refused_and_its_table_named(
     assert f"(table {table})" in refused(closed)
 
 
-def test_a_flipped_bit_of_an_answer_is_refused(closed: Path) -> None:
-    content = (closed / DATABASE).read_bytes()
-    flip(closed / DATABASE, content.rindex("答え".encode()) + 2)
-    assert "(table scores)" in refused(closed)
-
-
-def test_a_flipped_bit_of_the_time_of_a_session_is_refused(closed: Path) -> None:
-    with closing(sqlite3.connect(closed / DATABASE)) as connection:
-        ((began, seen),) = connection.execute("SELECT started_at, seen_at FROM sessions")
-    flip(closed / DATABASE, place_of(closed / DATABASE, number(began) + number(seen)) + 3)
-    assert "(table sessions)" in refused(closed)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -143,11 +129,6 @@ def test_a_flipped_bit_of_an_index_is_refused(closed: Path) -> None:
 def test_a_flipped_bit_of_the_schema_is_refused(closed: Path) -> None:
     flip(closed / DATABASE, place_of(closed / DATABASE, b"value REAL, objectives") + 1)
     assert refused(closed)
-
-
-def test_what_is_no_text_any_more_is_refused(closed: Path) -> None:
-    flip(closed / DATABASE, (closed / DATABASE).read_bytes().rindex("答え".encode()), bit=6)
-    assert "sound SQLite database" in refused(closed)
 
 
 def test_a_killed_run_has_lost_nothing(killed: Path) -> None:
@@ -192,7 +173,7 @@ def test_a_run_that_lost_its_start_with_the_log_is_not_new(tmp_path: Path) -> No
         shutil.copytree(tmp_path / "living", tmp_path / "killed")
     (tmp_path / "killed" / LOG).unlink()
     reason = refused(tmp_path / "killed")
-    assert "beginning is lost. The last 3 writes to run.db are missing" in reason
+    assert "The last 3 writes to run.db got lost" in reason
     assert "are safe" not in reason
 
 
@@ -266,52 +247,3 @@ def test_a_full_disk_with_a_lost_log_is_not_reported_as_safe(tmp_path: Path) -> 
         assert "are safe" not in str(database_error(store.folder, full, was_checked=True))
     damaged = sqlite3.DatabaseError("database disk image is malformed")
     assert "are safe" not in str(database_error(tmp_path / "run", damaged, was_checked=True))
-
-
-def test_a_run_of_an_older_schema_is_looked_at_without_a_change(tmp_path: Path) -> None:
-    filled(tmp_path / "run").close()
-    path = tmp_path / "run" / DATABASE
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(
-            "CREATE TABLE states (search TEXT PRIMARY KEY) WITHOUT ROWID; PRAGMA user_version = 7;"
-        )
-        seal(connection)
-        connection.commit()
-    before = path.read_bytes()
-    with RunStore.read(tmp_path / "run") as store:
-        assert store.items() == SPLITS and store.lost is None
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            store.set_fact("status", "finished")
-    assert path.read_bytes() == before
-    RunStore.open(tmp_path / "run").close()
-    with closing(sqlite3.connect(path)) as connection, connection:
-        assert connection.execute("PRAGMA user_version").fetchone()[0] == VERSION
-        connection.execute("DELETE FROM outcomes")
-    assert "(table outcomes)" in refused(tmp_path / "run")
-
-
-def test_the_sums_follow_whatever_is_written_in_columns_that_came_later(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "any.db")) as connection:
-        connection.executescript(
-            f"CREATE TABLE notes (id INTEGER PRIMARY KEY, score REAL, text TEXT); {SUMS}"
-        )
-        connection.execute("ALTER TABLE notes ADD COLUMN is_cut INTEGER NOT NULL DEFAULT 0")
-        seal(connection)
-        connection.commit()
-        watch(connection)
-        for change in (
-            "INSERT INTO notes (score, text) VALUES (1, 'a'), (0.1, ''), (NULL, '答え')",
-            "UPDATE notes SET is_cut = id, score = 9e999",
-            "INSERT OR REPLACE INTO notes VALUES (1, -0.0, '1', 1), (7, 1e-320, NULL, 0)",
-            "DELETE FROM notes WHERE id = 2",
-            "UPDATE notes SET id = id + 10",
-            "DELETE FROM notes",
-        ):
-            with connection:
-                connection.execute(change)
-            assert changed_tables(connection) == []
-            with closing(sqlite3.connect(tmp_path / "any.db")) as other:
-                assert changed_tables(other) == []
-        with pytest.raises(sqlite3.IntegrityError), connection:
-            connection.execute("INSERT INTO notes VALUES (1, 1, '', 0), (1, 1, '', 0)")
-        assert changed_tables(connection) == []

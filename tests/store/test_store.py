@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.store import DATABASE, RunStore, StoredOutcome
-from kingyo.store.schema import UPGRADES, VERSION
+from kingyo.store import DATABASE, RunStore
+from kingyo.store.schema import VERSION
 from kingyo.types import Evaluation, ItemScore
 from tests.stores import SPLITS, begun, scores, trial
 
@@ -26,27 +26,6 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> Non
     with RunStore.read(tmp_path / "run") as store:
         assert store.trials("main") == [stored]
         assert store.evaluation(stored.id, "fit") is None
-
-
-@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="needs limits on the size of files")
-def test_a_full_disk_is_no_damage(tmp_path: Path) -> None:
-    begun(tmp_path / "run").close()
-    code = (
-        "import pathlib, resource, signal, sys; from kingyo.store import RunStore\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-        "for opening in (RunStore.open, RunStore.read): \n"
-        "    try: opening(pathlib.Path(sys.argv[1])).close()\n"
-        "    except Exception as error: print(type(error).__name__, error)"
-    )
-    words = [sys.executable, "-c", code, str(tmp_path / "run")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("KingyoError") == 2
-    assert done.stdout.count("Nothing was changed now") == 2
-    assert "are safe" not in done.stdout, "nothing was checked"
-    with RunStore.open(tmp_path / "run") as store:
-        assert store.items() == SPLITS
 
 
 @contextmanager
@@ -129,39 +108,6 @@ def test_an_evaluation_may_come_in_parts(tmp_path: Path) -> None:
         assert [(each.n, each.mean) for each in store.summaries("fit")] == [(2, None)]
 
 
-def test_outcomes_are_read_in_the_order_of_telling(tmp_path: Path) -> None:
-    with begun(tmp_path / "run") as store:
-        one, two = store.add_trials("main", 0, [trial(0), trial(1)])
-        store.record(one.id, "fit", Evaluation(scores=scores(1.0)))
-        outcomes = [
-            StoredOutcome(trial=two.id, failure="crash", value=None),
-            StoredOutcome(trial=one.id, failure=None, value=0.75, objectives=(0.5, 1.0), is_partial=True),
-        ]
-        store.add_outcomes(outcomes)
-        assert store.outcomes("main") == outcomes
-        assert store.outcomes("other") == []
-        row = store.summaries("fit")[0]
-        assert (row.mean, row.value, row.is_partial) == (1.0, 0.75, True)
-
-
-def test_cut_answers_are_stored_and_counted_as_such(tmp_path: Path) -> None:
-    with begun(tmp_path / "run") as store:
-        (one,) = store.add_trials("main", 0, [trial(0)])
-        cut = ItemScore("i0", 0.0, "and so on and", is_cut=True)
-        store.record(one.id, "fit", Evaluation(scores=(cut,)))
-        evaluation = store.evaluation(one.id, "fit")
-        assert evaluation is not None and evaluation.scores == (cut,)
-
-
-def test_copies_cost_no_item_evaluation(tmp_path: Path) -> None:
-    with begun(tmp_path / "run") as store:
-        stored = store.add_trials("main", 0, [trial(0), trial(1)])
-        store.record(stored[0].id, "fit", Evaluation(scores=scores(1.0)))
-        store.record(stored[1].id, "fit", Evaluation(scores=scores(1.0), copied_from=stored[0].id))
-        assert store.item_evaluations() == 1
-        assert store.copied_scores() == 1
-
-
 def test_an_evaluation_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         stored = store.add_trials("main", 0, [trial(0)])
@@ -174,10 +120,9 @@ def test_an_evaluation_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_an_existing_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").write_text("mine")
-    with pytest.raises(KingyoError, match=r"which is no run\. Choose another"):
-        RunStore.create(tmp_path / "run")
-    with pytest.raises(KingyoError, match="a file, which is no run"):
-        RunStore.create(tmp_path / "run" / "precious.txt")
+    for folder in (tmp_path / "run", tmp_path / "run" / "precious.txt"):
+        with pytest.raises(KingyoError, match="other files"):
+            RunStore.create(folder)
     with begun(tmp_path / "my run"), pytest.raises(KingyoError, match=r"kingyo resume '\S+/my run'"):
         RunStore.create(tmp_path / "my run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["precious.txt"]
@@ -223,10 +168,8 @@ def test_a_damaged_database_is_reported_and_unchanged(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("tables", "received"), [("", "an empty file"), ("CREATE TABLE notes (a)", "of something else")]
-)
-def test_a_foreign_database_is_reported_and_unchanged(tmp_path: Path, tables: str, received: str) -> None:
+@pytest.mark.parametrize("tables", ["", "CREATE TABLE notes (a)"])
+def test_a_foreign_database_is_reported_and_unchanged(tmp_path: Path, tables: str) -> None:
     path = tmp_path / "run.db"
     path.touch()
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -235,13 +178,13 @@ def test_a_foreign_database_is_reported_and_unchanged(tmp_path: Path, tables: st
     for opened in (RunStore.open, RunStore.read):
         with pytest.raises(KingyoError) as caught:
             opened(tmp_path)
-        assert caught.value.argument == str(path) and received in caught.value.received
+        assert caught.value.argument == str(path if tables else tmp_path)
     with closing(sqlite3.connect(path)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
     assert names == (["notes"] if tables else []) and bool(before) == bool(path.read_bytes())
 
 
-@pytest.mark.parametrize("version", [VERSION + 1, min(UPGRADES) - 1])
+@pytest.mark.parametrize("version", [VERSION + 1, VERSION - 1])
 def test_a_database_of_an_unknown_version_is_refused(tmp_path: Path, version: int) -> None:
     begun(tmp_path / "run").close()
     with sqlite3.connect(tmp_path / "run" / DATABASE) as connection:
@@ -251,18 +194,3 @@ def test_a_database_of_an_unknown_version_is_refused(tmp_path: Path, version: in
         with pytest.raises(KingyoError) as error:
             opening(tmp_path / "run")
         assert error.value.received == f"version {version}"
-
-
-def test_reading_changes_nothing(tmp_path: Path) -> None:
-    begun(tmp_path / "run").close()
-    with RunStore.read(tmp_path / "run") as store, pytest.raises(sqlite3.OperationalError, match="readonly"):
-        store.set_fact("status", "finished")
-
-
-def test_write_ahead_log_and_foreign_keys_are_on(tmp_path: Path) -> None:
-    begun(tmp_path / "run").close()
-    with sqlite3.connect(tmp_path / "run" / DATABASE) as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-    connection.close()
-    with begun(tmp_path / "other") as store, pytest.raises(sqlite3.IntegrityError):
-        store.add_trials("no such search", 0, [trial(0)])

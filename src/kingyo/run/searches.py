@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import MAIN, Search
-from kingyo.methods import METHODS, MergeMethod
+from kingyo.methods import METHODS
 from kingyo.recipe import PASSTHROUGH, Recipe
 from kingyo.run.config import TRAINED, WEIGHT_SEARCH
 from kingyo.run.extensions import limits_of
@@ -25,8 +25,6 @@ from kingyo.run.spaces import (
 )
 from kingyo.run.trained import TrainedSpace, require_trainable
 from kingyo.space import (
-    Bounds,
-    GenomeLayout,
     ParameterSpace,
     RecipeSpace,
     RoundedSpace,
@@ -203,17 +201,15 @@ def _grid(setup: Setup, _: tuple[str, ...]) -> Search:
 
     Of several methods it uses the first that merges all sources and has a parameter to vary.
     """
-    wanted, genome = setup.settings.controls, setup.config.merge.genome
-    if wanted.space == "dataflow":
-        raise _no_grid("a space of merges", "a space of paths through layers, which have no weights")
+    wanted = setup.settings.controls
+    if wanted.space == "dataflow" or setup.config.merge.genome is not None:
+        raise _no_grid("a search of methods and their parameters", "layer paths, or a genome file")
     methods = [METHODS.get(name, setup.folder) for name in wanted.methods]
-    if genome is not None:
-        wanted = _grid_of_genome(genome, wanted, methods[0])
     for name, values in zip(wanted.methods, assign_values(methods, wanted.values), strict=True):
         settings = replace(wanted, methods=(name,), values=values)
         main = parameter_space(setup, settings, is_part=True)
         limit = main.method.max_sources
-        is_only = len(methods) == 1 and genome is None  # too many sources are an error then
+        is_only = len(methods) == 1  # too many sources are an error then
         if main.axes and (is_only or limit is None or limit >= len(setup.models.sources)):
             return _grid_of(setup, main, settings)
     raise _no_grid("a method that merges all sources, with a parameter to vary", "none")
@@ -226,17 +222,6 @@ def _no_grid(expected: str, received: str) -> ImpossibleControlError:
         received=received,
         remedy="Compare with the control random, which suits every run.",
     )
-
-
-def _grid_of_genome(genome: GenomeLayout, wanted: SearchSettings, method: MergeMethod) -> SearchSettings:
-    """Return settings with one weight per source, within the bounds of the genes of a genome file."""
-    low, high = genome.bounds(method.name)
-    values: dict[str, float | bool | Bounds] = {"weight": Bounds(low=low, high=high), "density": 1.0}
-    if genome.normalize is not None:
-        values["normalize"] = genome.normalize
-    known = {parameter.name for parameter in method.params}
-    values = {name: value for name, value in values.items() if name in known}
-    return replace(wanted, groups="one", values=values)
 
 
 def _grid_of(setup: Setup, main: ParameterSpace, wanted: SearchSettings) -> Search:

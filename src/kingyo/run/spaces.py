@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import Objectives
-from kingyo.methods import METHODS, MergeMethod, takes_base
+from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import Recipe
 from kingyo.run.config import Choose, RunConfig
 from kingyo.run.layer_paths import dataflow_space
@@ -163,8 +163,6 @@ def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = Fal
     config, models = setup.config, setup.models
     method, sources = METHODS.get(name, setup.folder), models.references
     base = models.base.reference if models.base is not None else None
-    if config.merge.genome is not None and takes_base(method):  # genome files may list it, without effect
-        sources = {source: reference for source, reference in sources.items() if reference != base}
     part = ParameterSpace(
         method=method,
         method_name=name,
@@ -177,8 +175,7 @@ def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = Fal
         seed=config.seed,
         is_part=is_part,
     )
-    if config.merge.genome is None:  # in genome files, each slice of slerp has its own base
-        check_base(part)
+    check_base(part)
     return part
 
 

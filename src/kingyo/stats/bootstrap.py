@@ -43,14 +43,7 @@ def bootstrap_bounds(
 ) -> tuple[float, float]:
     """Return percentile bounds of a measure of a set of answers, see ``bootstrap_values``.
 
-    For means use ``interval``, which keeps its level with few items.
-
-    Args:
-        features: one per answer, at least one.
-        value: the measure of a set of features; samples with the value NaN are left out.
-        level: confidence, between 0 and 1.
-        draws: number of samples.
-        seed: for the samples.
+    For means use ``interval``, which keeps its level with few items. Samples with the value NaN are left out.
 
     Raises:
         ValueError: no sample has a value.
@@ -82,7 +75,7 @@ def bootstrap_difference(
         difference: the measured difference, one minus other.
         n: number of items.
         one, other: values from ``bootstrap_values``; samples that lack one of them are left out.
-        level: confidence, between 0 and 1.
+        level: confidence.
 
     Raises:
         ValueError: no sample has both values.

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kingyo.errors import KingyoError
 from kingyo.stats.intervals import (
     ROUNDING,
     Array,
@@ -15,7 +14,6 @@ from kingyo.stats.intervals import (
     finite_array,
     is_binary,
     normal_quantile,
-    require_weights,
 )
 
 RESAMPLES = 10_000
@@ -40,13 +38,6 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
         n: number of items, at least 1.
         level: confidence, between 0 and 1.
     """
-    if not 0 <= successes <= n or n < 1:
-        raise KingyoError(
-            "successes",
-            expected="0 <= successes <= n and n >= 1",
-            received=f"{successes} of {n}",
-            remedy="Count the right answers among at least one item.",
-        )
     low, high = wilson_bounds(successes / n, n, normal_quantile(level))
     return Interval(score=successes / n, n=n, low=low, high=high, method="wilson")
 
@@ -105,7 +96,6 @@ def gaffke_means(values: Array, bounds: tuple[float, float], rng: np.random.Gene
 
 def lower_quantile(drawn: Array, level: float) -> float:
     """Return the largest drawn value that at most (1 − level)/2 of all draws do not exceed."""
-    normal_quantile(level)  # checks the level
     place = math.floor((1 - level) / 2 * (1 + len(drawn)) + ROUNDING) - 1
     return float(np.partition(drawn, max(place, 0))[max(place, 0)])
 
@@ -116,7 +106,6 @@ def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interv
     Uses the method of variance estimates recovery: Zou & Donner 2008 (Statistics in Medicine 27:1693),
     equation 2 for a sum of parts wᵢ θᵢ. ``n`` is the sum over the parts. The mean of one part is that part.
     """
-    require_weights(len(parts), weights)
     if len(parts) == 1:
         return parts[0]
     shares = [weight / math.fsum(weights) for weight in weights]

@@ -9,15 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from kingyo.errors import KingyoError
 from kingyo.stats.intervals import (
     Array,
     Interval,
     finite_array,
     is_binary,
     normal_quantile,
-    paired_arrays,
-    require_weights,
 )
 from kingyo.stats.means import CHUNK, RESAMPLES, gaffke_means, lower_quantile, wilson_bounds
 
@@ -53,8 +50,7 @@ def paired_difference(
         seed: for ``bounded_mean``.
         level: confidence, between 0 and 1.
     """
-    require_weights(len(tasks), weights)
-    pairs = [paired_arrays(a, b) for a, b in tasks]
+    pairs = [(finite_array("scores", a), finite_array("scores", b)) for a, b in tasks]
     shares = [weight / math.fsum(weights) for weight in weights]
     mean = math.fsum(share * float((x - y).mean()) for share, (x, y) in zip(shares, pairs, strict=True))
     if len(pairs) == 1 and all(map(is_binary, pairs[0])):
@@ -91,14 +87,7 @@ def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:
     """
     from scipy.special import bdtr  # pyright: ignore[reportMissingTypeStubs]
 
-    x, y = paired_arrays(a, b)
-    if not (is_binary(x) and is_binary(y)):
-        raise KingyoError(
-            "scores",
-            expected="0 or 1 for every item",
-            received="other values",
-            remedy="Use paired_difference.",
-        )
+    x, y = finite_array("scores", a), finite_array("scores", b)
     only_a, only_b = int((x > y).sum()), int((y > x).sum())
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
@@ -119,7 +108,6 @@ def sign_flips(
         seed: for the signs.
         flips: number of sets of signs.
     """
-    require_weights(len(tasks), weights)
     parts = [
         finite_array("differences", task) * (weight / len(task) if len(task) else 1.0)
         for task, weight in zip(tasks, weights, strict=True)

@@ -20,8 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.errors import KingyoError
-from kingyo.stats.intervals import NORMAL, ROUNDING, Interval, finite_array
+from kingyo.stats.intervals import NORMAL, ROUNDING, Interval
 
 Matrix = NDArray[np.float64]
 DRAWS = 20_000
@@ -121,7 +120,7 @@ class _Forecast:
 
 
 def _forecast(scores: Sequence[Sequence[float]], winner: int, n_test: int) -> _Forecast:
-    matrix = _matrix(scores)
+    matrix = np.array(scores, dtype=np.float64)
     means, n = matrix.mean(axis=1), matrix.shape[1]
     single, shared = _noise(matrix)
     between = float(means.var(ddof=1)) if len(means) > 1 else 0.0
@@ -194,18 +193,6 @@ def _beta_binomial(mean: float, variance: float, n: int, level: float) -> tuple[
     return low / n, min(high, n) / n
 
 
-def _matrix(scores: Sequence[Sequence[float]]) -> Matrix:
-    lengths = {len(row) for row in scores}
-    if len(lengths) != 1 or 0 in lengths:
-        raise KingyoError(
-            "scores",
-            expected="a row for each finalist, all of one length, with at least one item",
-            received=f"lengths {sorted(lengths)}",
-            remedy="Score every finalist on the same validation items.",
-        )
-    return np.array(scores, dtype=np.float64)
-
-
 def selection_bias(scores: Sequence[Sequence[float]], seed: int = 0, splits: int = 1000) -> float:
     """Estimate by how much the best of several candidates is overrated by the score that it was picked for.
 
@@ -222,15 +209,7 @@ def selection_bias(scores: Sequence[Sequence[float]], seed: int = 0, splits: int
     Returns:
         The expected bias, in units of the score; about 0 if one candidate is far ahead.
     """
-    lengths = {len(row) for row in scores}
-    if len(lengths) != 1 or min(lengths) < 2:
-        raise KingyoError(
-            "scores",
-            expected="rows of one length, with at least 2 items",
-            received=f"lengths {sorted(lengths)}",
-            remedy="Score every candidate on the same items, and on two or more.",
-        )
-    matrix = np.stack([finite_array("scores", row) for row in scores])
+    matrix = np.array(scores, dtype=np.float64)
     n = matrix.shape[1]
     half = n // 2
     # Each row of `chosen` marks half of the items: those with the smallest random keys.

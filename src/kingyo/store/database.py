@@ -12,7 +12,6 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.io.files import require_short_name
-from kingyo.io.units import counted
 from kingyo.store.schema import DATABASE, changed_tables, count_of_writes, schema_version
 from kingyo.store.transactions import LOCK
 from kingyo.types import MEDIA
@@ -23,7 +22,7 @@ RESTORE = "Restore it from a copy, or delete the folder and start again with `ki
 def require(folder: Path) -> None:
     """Raise a ``KingyoError`` if a folder has no run database."""
     path = folder / DATABASE
-    if not path.is_file():
+    if not path.is_file() or path.stat().st_size == 0:
         raise KingyoError(
             str(folder),
             expected=f"a run folder (with a {DATABASE})",
@@ -113,10 +112,11 @@ def lost_writes(connection: sqlite3.Connection, folder: Path, noted: int) -> str
     n = noted - (count_of_writes(connection) if schema_version(connection, folder) else 0)
     if n <= 0:
         return None
-    unfinished = "the last was not finished when the run was stopped, or " if n == 1 else ""
+    writes = f"{n:,} writes" if n > 1 else "write"
+    unfinished = "" if n > 1 else "it was not finished when the run was stopped, or "
     return (
-        f"The last {counted(n, 'write')} to {DATABASE} may be missing: {unfinished}its log {DATABASE}-wal is "
-        f"damaged or gone, or {DATABASE} is an older copy."
+        f"The last {writes} to {DATABASE} got lost: {unfinished}its log {DATABASE}-wal is damaged or gone, "
+        f"or {DATABASE} is an older copy."
     )
 
 
