@@ -179,8 +179,7 @@ def test_sources_that_are_the_same_model_are_noted(command: Command, world: Worl
     """Also under another name, by a link, and, once weights are hashed, as a copy."""
     (world.folder / "link").symlink_to("a")
     shutil.copytree(world.folder / "b", world.folder / "copy")
-    why = "the search has more weights and no more choice"
-    same = f"sources a and again are the same model: {why}. Delete one of them"
+    same = "sources a and again are the same model. Delete all but one of them"
     copied = same.replace("a and again", "b and copy")
     assert "same model" not in " ".join(dry_run_json(command)["notes"])
     for again in ("a", "./a", "link"):

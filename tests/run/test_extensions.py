@@ -109,7 +109,7 @@ def test_a_second_use_of_test_is_marked(tmp_path: Path) -> None:
         assert note_on_test(store) is None
         extend(store, settings_of(config(**budget)), {"candidates": 38})
         message = note_on_test(store)
-        assert message is not None and f"for trial {first.asked.number} before" in message
+        assert message is not None and f"for trial {first.asked.number}, before" in message
         more(store, Model(solves=heavier), "random", budget=budget).run()
         winner = store.winner(MAIN)
         assert winner is not None and winner.id != first.id, "of 40 the heaviest is hardly among the first"
@@ -168,7 +168,7 @@ def test_a_completed_search_is_unchanged(tmp_path: Path) -> None:
         before = facts(store)
         extend(store, settings_of(config(candidates=16)), MORE)
         ended(store).run()
-        with pytest.raises(KingyoError, match=r"\+10 candidates.*none after 16"):
+        with pytest.raises(KingyoError, match=r"\+10 candidates.*none after 16 candidates"):
             undo_if_unused(store)
         assert facts(store) == before
         assert not read_extensions(store)

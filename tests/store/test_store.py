@@ -49,7 +49,7 @@ def test_a_folder_that_may_only_be_read_can_be_shown(tmp_path: Path) -> None:
 def test_a_run_that_cannot_be_set_up_leaves_no_folder(tmp_path: Path) -> None:
     store = RunStore.create(tmp_path / "run")
     store._db.execute("PRAGMA max_page_count = 1")  # pyright: ignore[reportPrivateUsage]
-    with pytest.raises(KingyoError, match=r"disk is full.*start again with `kingyo evolve`"), store:
+    with pytest.raises(KingyoError, match="disk is full"), store:
         store.begin({"name": "x" * 1_000_000}, {})
     assert not (tmp_path / "run").exists()
 

@@ -241,11 +241,6 @@ def spread_out(genomes: Sequence[Genome], axes: Sequence[Axis], n: int) -> list[
     A search ends near its believed optimum, so its best trials are neighbours, and validation of neighbours
     could not contradict fit.
 
-    Args:
-        genomes: best first.
-        axes: axes of the space, one per gene.
-        n: number of genomes to pick.
-
     Returns:
         The positions of at most n genomes, in rising order. Two of them differ by a tenth of the range of
         some axis, or in a category, unless fewer than n do so.

@@ -64,14 +64,7 @@ def expected_trials(limits: Limits, most_items: int) -> int | None:
 
 
 class SearchLog:
-    """Connects the strategy of a search with the store; every step is stored before the next.
-
-    Args:
-        search: the search.
-        store: the run's database, open for writing.
-        items: names of the fit items, in order.
-        notify: called with every event.
-    """
+    """Connects the strategy of a search with the store; every step is stored before the next."""
 
     def __init__(
         self, search: Search, store: RunStore, items: Sequence[str], notify: Callable[[Event], None]

@@ -31,16 +31,9 @@ Key = tuple[str, str, Split]
 
 @dataclass(frozen=True, kw_only=True)
 class SetValue:
-    """The value of a set measure for one model on one split.
+    """The value of a set measure for one model on one split, with 95 % bootstrap bounds.
 
-    Attributes:
-        task: its name; empty for a single task, and for the value that decides the run.
-        measure: its name.
-        split: split of the answers.
-        n: number of answers.
-        value: None if it could not be computed.
-        low, high: 95 % bounds, by a bootstrap over the items; None without a value.
-        failure: why there is no value.
+    ``task`` is empty for a single task, and for the value that decides the run.
     """
 
     task: str
@@ -68,12 +61,6 @@ def measure_sets(
     """Compute and store missing set measures of trials with scores on all items of a task in a split.
 
     The value that decides the run (``Objectives.title``) is computed on fit, too.
-
-    Args:
-        store: the run, open for writing.
-        objectives: objectives of the run.
-        measures: name of a task -> its set measures.
-        trials: baselines, finalists and winners.
     """
     items = store.items()
     scorers = {split: Scorer(objectives, items[split]) for split in SPLITS}
@@ -187,14 +174,7 @@ def read_verdict(store: RunStore) -> SetVerdict | None:
 def store_verdict(
     store: RunStore, objectives: Objectives, winners: Sequence[StoredTrial], trained: Collection[str]
 ) -> None:
-    """Compare the models of a run at its end, and store the verdict.
-
-    Args:
-        store: the run, open for writing.
-        objectives: objectives of the run, with set measures.
-        winners: winners of its searches.
-        trained: names of searches whose candidates were trained on fit.
-    """
+    """Compare the models of a run at its end; ``trained``: searches whose candidates learned from fit."""
     baselines = store.trials(BASELINES)
     best = best_trial(store, objectives, winners, baselines, trained)
     ids = [trial.id for trial in (*winners, *baselines)]

@@ -32,14 +32,8 @@ class TrialEvaluation:
 class TrialEvaluator:
     """Evaluates trials, each item once.
 
-    Args:
-        store: the run's database, open for writing.
-        runner: evaluates recipes.
-        items: names of the items of each split, in order.
-        reuse: whether trials of the same recipe copy scores from each other.
-        known: scores of another run that baselines may copy, too.
-        scorers: scorer of each split, if set measures count. Then a trial without a value fails, and images
-            that candidates answer with on fit are kept, because measures read them.
+    ``scorers`` are given if set measures count. Then a trial without a value fails, and images that
+    candidates answer with on fit are kept, because measures read them.
     """
 
     def __init__(

@@ -162,13 +162,9 @@ def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
         bases = {name for name, reference in models.references.items() if identity[reference] == base}
     for name in sorted(bases):
         yield f"source {name} is the base itself, which adds nothing to a merge. Delete it"
-    reason = "the search has more weights and no more choice"
-    if run.plan.recipe.path:
-        reason = "paths may pass each of its layers under any of these names"
     for names in same_sources(models, identity):
         if not bases.intersection(names):
-            rest = "one of them" if len(names) == 2 else "all but one of them"
-            yield f"sources {' and '.join(names)} are the same model: {reason}. Delete {rest}"
+            yield f"sources {' and '.join(names)} are the same model. Delete all but one of them"
 
 
 def _no_bred_paths(run: Run) -> Iterator[str]:

@@ -44,14 +44,7 @@ def libraries_of(run: Run) -> tuple[str, ...]:
 def provenance_facts(
     config: RunConfig, folder: Path, known: Iterable[str] = (), libraries: Sequence[str] = ()
 ) -> dict[str, object]:
-    """Return the facts about the code of this process.
-
-    Args:
-        config: config of the run; the code that it names is loaded.
-        folder: start of its relative paths.
-        known: further files of the user, if they still exist.
-        libraries: see ``libraries_of``.
-    """
+    """Return the facts about the code of this process."""
     named = [folder / file for file, _ in _own_files(config)]
     loaded = (path for root in {root_of(file, folder) for file in named} for path in loaded_below(root))
     existing = [name for name in known if (folder / name).is_file()]

@@ -38,13 +38,7 @@ def seed_folders(folder: Path) -> dict[int, Path]:
 
 
 def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
-    """Check that a run differs from the runs in a folder only in its seed.
-
-    Args:
-        folder: with the runs of several seeds; may be empty.
-        facts: facts of the run: ``config``, and as far as known ``models``, ``code``, ``versions``,
-            ``known_paths`` and the ``items`` of each split.
-    """
+    """Check that a run differs from the runs in a folder only in its seed."""
     for path in seed_folders(folder).values():
         with RunStore.read(path) as store:
             stored = {key: store.items() if key == "items" else store.fact(key) for key in facts}

@@ -30,19 +30,7 @@ MAX_TASKS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """The settings of one search.
-
-    Attributes:
-        preset: source of the defaults.
-        space: ``dataflow`` searches paths, the others weights.
-        strategy, settings: the algorithm and its options.
-        methods, groups, values: those of the merges.
-        screen: number of items per candidate.
-        budget: limits.
-        warm_start: whether the strategy starts with the scores of the parents and the uniform merge.
-        is_asynchronous: whether it asks again as soon as one candidate is scored.
-        timeout: limit in seconds for an answer of a user's strategy.
-    """
+    """The settings of one search."""
 
     preset: Preset
     space: Space

@@ -43,14 +43,7 @@ from kingyo.space.recipe_objectives import (
 def objectives_of(
     config: RunConfig, folder: Path, search: SearchSettings, *, longest: int | None = None
 ) -> Objectives:
-    """Return the objectives of a search.
-
-    Args:
-        config: the run.yaml.
-        folder: start of its relative paths.
-        search: settings of the search.
-        longest: maximum number of layers of a path, if paths are searched.
-    """
+    """Return the objectives of a search."""
     specs, n_items = config.specs, search.screen.items
     if n_items is not None and n_items < len(specs):
         raise KingyoError(

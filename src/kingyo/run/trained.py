@@ -56,18 +56,7 @@ class AdapterSetting:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedControl:
-    """Plan and results of the control.
-
-    Attributes:
-        parent: name of the model that it starts from.
-        reference: reference of this model, without its LoRA.
-        items: number of fit items with an answer to learn.
-        examples: number of learned answers.
-        steps: per setting.
-        budget: seconds that the main search took, shared by all settings.
-        last: last trial id whose answers may be learned.
-        settings: one per candidate.
-    """
+    """Plan and results of the control."""
 
     parent: str
     reference: str

@@ -67,17 +67,7 @@ class GenomeLayout(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class MergekitGenome(SourceSpace):
-    """All merges that a genome file describes.
-
-    Attributes:
-        method: one of ``GENES``.
-        sources: name -> model reference, in the order of merging.
-        base: model reference of the common ancestor, or None.
-        n_layers: number of layers of the models.
-        layout: options of the genome file.
-        dtype: dtype of the merged weights.
-        seed: seed of random methods, and of the first point with ``random_init``.
-    """
+    """All merges that a genome file describes."""
 
     method: str
     sources: Mapping[str, str]

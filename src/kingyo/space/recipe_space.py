@@ -95,10 +95,6 @@ class RecipeSpace(SourceSpace):
 
     Methods that search a parameter in the same bounds share its axes; with other bounds a method has its own,
     named after the first method with these bounds: ``weight(tsv)/ja/all``.
-
-    Attributes:
-        parts: one space per method, with the same sources, layout and groups.
-        choice: how many sources take part; None: all.
     """
 
     parts: tuple[ParameterSpace, ...]

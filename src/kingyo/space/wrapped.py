@@ -64,14 +64,7 @@ class Vocabularies:
         )
 
     def single_model(self, reference: str, among: Sequence[str], like: str, dtype: str | None) -> Recipe:
-        """Return the recipe that reproduces one model in the vocabulary of a merge of all models.
-
-        Args:
-            reference: reference of the model.
-            among: references of all merged models, this one included.
-            like: reference of the model whose config and tokenizer the output gets.
-            dtype: dtype of the output.
-        """
+        """Return the recipe that reproduces one model in the vocabulary of a merge of all models."""
         one_hot = tuple(Source(model=name, parameters={"weight": float(name == reference)}) for name in among)
         return self.apply(
             Recipe(

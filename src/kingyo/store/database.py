@@ -103,11 +103,6 @@ def lost_writes(connection: sqlite3.Connection, folder: Path, noted: int) -> str
     """Return a sentence on stored transactions that are missing, or None.
 
     SQLite reads its log up to the first damaged page. It reports neither what follows nor a missing log.
-
-    Args:
-        connection: to the database.
-        folder: run folder.
-        noted: number of transactions in the lock file before the connection was opened.
     """
     n = noted - (count_of_writes(connection) if schema_version(connection, folder) else 0)
     if n <= 0:
@@ -186,11 +181,6 @@ def database_error(folder: Path, error: sqlite3.Error, *, was_checked: bool = Fa
     """Return the ``KingyoError`` for an error of SQLite.
 
     It calls stored data safe only if they are known to be.
-
-    Args:
-        folder: run folder.
-        error: raised by SQLite.
-        was_checked: whether the database was checked and written to before; False while it is opened.
     """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code not in PASSING:

@@ -33,19 +33,7 @@ class NewTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRow:
-    """Totals of one evaluation.
-
-    Attributes:
-        trial, search: trial id and name of the search.
-        failure: reason, or None.
-        build_seconds, score_seconds: cost.
-        ended_at: time in seconds since 1970.
-        copied_from: trial id that all scores were copied from, or None.
-        n: number of scored items.
-        mean: over these items; None for a failure.
-        value: on fit, the value that the strategy got: the mean, or an estimate from some of the items.
-        is_partial: whether the strategy got an estimate.
-    """
+    """Totals of one evaluation."""
 
     trial: int
     search: str

@@ -178,11 +178,6 @@ class RunStore(TrialLog):
         """Copy the database to another file, then delete all searches, trials and scores.
 
         Items and other facts stay. The copy is complete or missing; one transaction makes all changes.
-
-        Args:
-            archive: file that does not exist yet.
-            facts: to store.
-            forgotten: keys of facts to delete.
         """
         partial = archive.with_name(f".{archive.name}")
         partial.unlink(missing_ok=True)

@@ -65,14 +65,7 @@ class TrialLog(OpenDatabase):
         return _trial(self._db.execute(f"{_TRIAL} WHERE id = ?", (trial,)).fetchone())
 
     def record(self, trial: int, split: Split, evaluation: Evaluation, n_items: int | None = None) -> None:
-        """Store one part of the evaluation of a trial on a split, in one transaction.
-
-        Args:
-            trial: trial id.
-            split: split of the items.
-            evaluation: scores of items that are not scored yet, or a failure; media are copied.
-            n_items: number of items that were tried; the number of scores if None.
-        """
+        """Store one part of the evaluation of a trial on a split, in one transaction."""
         keep_media((each.media for each in evaluation.scores if each.media is not None), self.folder)
         now = time.time()
         tried = len(evaluation.scores) if n_items is None else n_items
