@@ -15,8 +15,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.checkpoints.model_reference import with_component
-from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import MergeOptions
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
@@ -158,7 +158,7 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
 OPEN = """
 import sys
 from kingyo.checkpoints import open_checkpoint
-from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.errors import KingyoError
 for reference in sys.argv[1:]:
     try:
@@ -207,7 +207,7 @@ def test_a_shard_that_is_missing_around_a_component_is_named(tmp_path: Path) -> 
     shard.unlink()
     with pytest.raises(KingyoError) as error:
         whole_pipeline(open_checkpoint("pipe/unet", tmp_path), tmp_path)
-    assert "model-00001-of-00002.safetensors" in error.value.expected
+    assert "model-00001-of-00002.safetensors" in error.value.received
 
 
 def test_the_remedy_for_a_variant_keeps_the_name_that_diffusers_reads(tmp_path: Path) -> None:

@@ -167,6 +167,8 @@ def test_full_models(tmp_path: Path) -> None:
         ("m+m/config.json", "Name the folder that holds adapter_config.json"),
         ("m+m", r"adapter_config\.json: expected an adapter"),
         ("lora", r"received an adapter.*as org/base\+lora"),
+        ("./absent", "neither"),
+        ("m/config.json", "a file"),
         ("x" * 300, "neither"),
         ("a\0b", "neither"),
         ("~nobody-has-this-name/m", "neither"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -44,7 +42,6 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
             "alpha_pattern": {"layers.(0|2).self_attn.v_proj": 9, "up_proj": 2},
         },
     ),
-    "some layers": ("llama", {"target_modules": ["v_proj"], "layers_to_transform": [1]}),
     "one regex": ("llama", {"target_modules": r".*\.2\..*(q|v)_proj"}),
     "all-linear": ("llama", {"target_modules": "all-linear", "exclude_modules": ["k_proj"]}),
     "head": ("llama", {"target_modules": ["lm_head", "q_proj"]}),
@@ -54,13 +51,11 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
         "llama",
         {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head", "norm"]},
     ),
-    "gaussian": ("llama", {"target_modules": ["q_proj"], "init_lora_weights": "gaussian"}),
     "biases of the lora": ("qwen2", {"target_modules": ALL_LLAMA, "bias": "lora_only"}),
     "all biases": ("gpt2", {"target_modules": ["c_fc"], "bias": "all"}),
     "bias of B": ("qwen2", {"target_modules": ["q_proj", "v_proj"], "lora_bias": True, "lora_alpha": 5}),
     "gpt2": ("gpt2", {"target_modules": ALL_GPT2, "r": 4, "lora_alpha": 6}),
     "gpt2, square ones only": ("gpt2", {"target_modules": ["attn.c_proj"], "r": 4, "fan_in_fan_out": True}),
-    "gpt2, dora": ("gpt2", {"target_modules": ALL_GPT2, "r": 4, "use_dora": True}),
     "gpt2, embeddings": ("gpt2", {"target_modules": ["wte", "wpe", "c_attn"], "r": 4}),
     "tied embedding": ("qwen2", {"target_modules": ["embed_tokens"], "r": 4}),
 }
@@ -71,20 +66,6 @@ def test_it_equals_the_merge_of_peft(tmp_path: Path, case: str) -> None:
     family, config = CASES[case]
     FAMILIES[family](tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", **config)
-    assert_as_peft(tmp_path)
-
-
-def test_only_the_targets_change(tmp_path: Path) -> None:
-    llama(tmp_path / "m", layers=2)
-    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj", "o_proj"])
-    assert_as_peft(tmp_path, changed=4)
-
-
-def test_a_wrong_fan_in_fan_out_of_some_modules_is_corrected(tmp_path: Path) -> None:
-    """peft stores one fan_in_fan_out; GPT-2 with an adapted head has modules of both orders."""
-    gpt2(tmp_path / "m")
-    train(tmp_path / "m", tmp_path / "lora", target_modules=["attn.c_proj"])
-    edit_config(tmp_path / "lora", fan_in_fan_out=False)
     assert_as_peft(tmp_path)
 
 
@@ -275,26 +256,3 @@ def test_every_checkpoint_completes_a_live_model_of_its_folder(tmp_path: Path) -
         "+adapter_config.json",
         "+adapter_model.safetensors",
     }
-
-
-PROBE = """
-import resource, sys
-from kingyo.checkpoints import open_checkpoint
-checkpoint = open_checkpoint(sys.argv[1])
-start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for name in checkpoint.tensors:
-    checkpoint.read(name)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) // 1024)
-"""
-
-
-def test_one_tensor_is_in_memory(tmp_path: Path) -> None:
-    """12 matrices of 16 MiB in float32 are 192 MiB in total."""
-    names = [f"layers.{i}.q_proj" for i in range(12)]
-    model = {f"{name}.weight": torch.zeros(2048, 2048, dtype=torch.bfloat16) for name in names}
-    pairs = {f"{name}.lora_A.weight": torch.zeros(8, 2048) for name in names}
-    pairs |= {f"{name}.lora_B.weight": torch.zeros(2048, 8) for name in names}
-    write_pair(tmp_path, model, pairs, rank=8)
-    command = [sys.executable, "-c", PROBE, f"{tmp_path}/m+{tmp_path}/lora"]
-    grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert int(grown) < 80

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.file_stamps import FileStamp, file_stamps
 from kingyo.checkpoints.header import WIDTHS, TensorInfo
+from kingyo.checkpoints.mapped_tensors import FileStamp, file_stamps
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
 

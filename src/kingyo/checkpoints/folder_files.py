@@ -55,8 +55,6 @@ COMPONENT = (
 PICKLED = tuple(f"{name}{end}" for name in PICKLES.values() for end in (".bin", "-*.bin"))
 """Weight files that are pickles."""
 
-_MAX_JSON_BYTES = 100_000_000  # bytes of a config or an index
-
 _WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Processor")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -76,15 +74,12 @@ def read_json(file: Path, what: str) -> dict[str, object]:
         return KingyoError(str(file), expected=what, received=received, remedy=remedy)
 
     try:
-        length = file.stat().st_size
-        parsed: object = json.loads(file.read_text(encoding="utf-8")) if length <= _MAX_JSON_BYTES else None
+        parsed: object = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         remedy = f"Name a folder with {file.name} that you may read."
         raise unfit(error.strerror or str(error), remedy) from error
     except (ValueError, RecursionError) as error:
         raise unfit(f"invalid JSON ({error})", "Correct the file, or fetch the model again.") from error
-    if length > _MAX_JSON_BYTES:
-        raise unfit(f"{length:,} bytes", "Fetch the model again: the file is too long.")
     if not isinstance(parsed, dict):
         raise unfit(type(parsed).__name__, "Write it as one JSON object, or fetch the model again.")
     return cast("dict[str, object]", parsed)
@@ -98,18 +93,11 @@ def read_config(reference: str, path: Path) -> dict[str, object]:
         path: the folder.
 
     Raises:
-        KingyoError: the file is missing or broken, or the folder is a pipeline, an adapter or a GGUF.
+        KingyoError: the file is missing or broken, or the folder is a pipeline or a GGUF.
     """
     if not (path / "config.json").is_file():
         if (path / PIPELINE).is_file():
             raise _pipeline(reference, path)
-        if (path / "adapter_config.json").is_file():
-            raise KingyoError(
-                str(path),
-                expected="a complete model",
-                received="a LoRA (adapter_config.json)",
-                remedy="Write it after its model: model+lora.",
-            )
         if (file := next(path.glob("*.gguf"), None)) is not None:
             raise gguf(str(path), file)
         if (path.parent / PIPELINE).is_file():
@@ -145,9 +133,9 @@ def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[s
     for stem, name, read in (*_SAFE, *(_PICKLED if allow_pickle else ())):
         single, index = path / name, path / f"{name}.index.json"
         if single.is_file():  # before the index, as in transformers
-            return stem, _require_tensors(read(single), single)
+            return stem, require_tensors(read(single), single)
         if index.is_file():
-            return stem, _require_tensors(_read_shards(path, index, read), index)
+            return stem, require_tensors(_read_shards(path, index, read), index)
     raise _no_weights(path)
 
 
@@ -161,14 +149,11 @@ def is_file(path: Path) -> bool:
 
 def has_weights(path: Path) -> bool:
     """Return whether a folder has weights in safetensors under a known name."""
-    return _has_any(path, _SAFE)
+    return any((path / f"{each.single}{end}").is_file() for each in _SAFE for end in ("", ".index.json"))
 
 
-def _has_any(path: Path, names: Iterable[_Names]) -> bool:
-    return any((path / f"{each.single}{end}").is_file() for each in names for end in ("", ".index.json"))
-
-
-def _require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
+def require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
+    """Check that a file has tensors, and return them."""
     if not tensors:
         raise KingyoError(
             str(file),
@@ -213,22 +198,10 @@ def _shard_file(path: Path, index: Path, shard: object) -> Path:
     """
     pure = PurePosixPath(shard) if isinstance(shard, str) else PurePosixPath("/")
     suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
-    if pure.is_absolute() or ".." in pure.parts or "\\" in str(pure) or pure.suffix != suffix:
-        raise KingyoError(
-            str(index),
-            expected="shards inside the folder",
-            received=f"{shard!r:.200}",
-            remedy=f"Correct the index: it may name only {suffix} files below its own folder.",
-        )
-    file = path / pure
-    if not is_file(file):
-        raise KingyoError(
-            str(index),
-            expected=f"the shard {shard!r:.200}",
-            received="no such file",
-            remedy="Put the shard into the folder, or fetch the model again.",
-        )
-    return file
+    is_inside = not pure.is_absolute() and ".." not in pure.parts and "\\" not in str(pure)
+    if not is_inside or pure.suffix != suffix or not is_file(path / pure):
+        raise _mismatch(index, f"existing shards ({suffix}) inside the folder", f"{shard!r:.200}")
+    return path / pure
 
 
 def _no_weights(path: Path) -> KingyoError:
@@ -245,13 +218,12 @@ def _no_weights(path: Path) -> KingyoError:
             remedy=f"Rename {others[0]} to {name} if you mean these weights.",
         )
     if pickles:
-        convert = "load the model where you trust it, and save it with save_pretrained"
-        allow = "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code, or "
         return KingyoError(
             str(path),
             expected="weights in safetensors",
             received=f"only pickles ({pickles[0]})",
-            remedy=f"{allow if _has_any(path, _PICKLED) else 'Pickles can run code: '}{convert}.",
+            remedy="Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code, for "
+            "pytorch_model.bin; or load the model where you trust it, and save it with save_pretrained.",
         )
     if file is not None:
         return gguf(str(path), file)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import BinaryIO, cast
-from zipfile import ZIP_STORED, ZipFile, ZipInfo, is_zipfile
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from kingyo.checkpoints.header import WIDTHS, TensorInfo, check_no_pointer
 from kingyo.errors import KingyoError
@@ -31,42 +31,58 @@ def read_pickle(file: Path) -> dict[str, TensorInfo]:
     Raises:
         KingyoError: the file holds code or other objects, is damaged, or was written by torch before 1.6.
     """
-    room = _records(file)
-    infos = [_info(file, name, tensor, room) for name, tensor in _load(file).items()]
+    loaded, room = _load(file)
+    infos = [_info(file, name, tensor, room) for name, tensor in loaded.items()]
     return {info.name: info for info in sorted(infos, key=lambda each: each.start)}
 
 
-def _load(file: Path) -> Mapping[object, object]:
+def _load(file: Path) -> tuple[Mapping[object, object], dict[int, int]]:
+    """Return the content of a pickle, with tensors without data, and the result of ``_records``."""
     try:
+        check_no_pointer(file)
+        room = _records(file)
         loaded: object = torch.load(file, map_location="meta", weights_only=True, mmap=True)  # pyright: ignore[reportUnknownMemberType]
     except UnpicklingError as error:
         reason = str(error).partition("GLOBAL ")[2].split(maxsplit=1)
         content = f"code that it would run ({reason[0]})" if reason else "other objects"
-        raise _unfit(file, "a pickle with only tensors", content, _SAVE_AGAIN) from error
-    except Exception as error:  # torch raises errors of several types on damaged files
-        raise _unfit(file, "a valid torch pickle", f"{type(error).__name__}: {error!s:.200}") from error
+        raise _unfit(file, "a pickle with only tensors", content) from error
+    except KingyoError:
+        raise
+    except Exception as error:  # torch and zipfile raise errors of several types on damaged files
+        expected = "a complete file of torch.save, of torch 1.6 or later"
+        raise _unfit(file, expected, f"{type(error).__name__}: {error!s:.200}") from error
     if not isinstance(loaded, Mapping) or not loaded:
         received = "an empty one" if isinstance(loaded, Mapping) else type(loaded).__name__
-        raise _unfit(file, "a mapping of names to tensors", received, _SAVE_AGAIN)
-    return cast("Mapping[object, object]", loaded)
+        raise _unfit(file, "a mapping of names to tensors", received)
+    return cast("Mapping[object, object]", loaded), room
+
+
+def _records(file: Path) -> dict[int, int]:
+    """Return the offset of each record of a zip -> its bytes; refuse zips that torch reads wrongly."""
+    with ZipFile(file) as archive, file.open("rb") as stream:
+        for record in archive.infolist():
+            if record.compress_type != ZIP_STORED:
+                raise ValueError("a compressed zip")
+            if record.filename.endswith("/byteorder") and archive.read(record) != sys.byteorder.encode():
+                raise ValueError("numbers in another byte order")
+        return {_data_start(stream, each): each.file_size for each in archive.infolist()}
+
+
+def _data_start(stream: BinaryIO, record: ZipInfo) -> int:
+    """Return the offset of a record's data, after its local header, whose length only the header states."""
+    stream.seek(record.header_offset)
+    n_name, n_extra = struct.unpack("<26x2H", stream.read(_LOCAL))
+    return record.header_offset + _LOCAL + n_name + n_extra
 
 
 def _info(file: Path, name: object, tensor: object, room: Mapping[int, int]) -> TensorInfo:
-    """Describe a tensor, after checking that its data are within the file.
-
-    Args:
-        file: the pickle.
-        name, tensor: an entry of it.
-        room: offset in the file of each storage -> its bytes.
-    """
+    """Describe a tensor, after checking that its data are within the file."""
     entry = f"{file}: {name!r:.200}"
     if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-        raise _unfit(entry, "a tensor", type(tensor).__name__, _SAVE_AGAIN)
+        raise _unfit(entry, "a tensor", type(tensor).__name__)
     dtype = str(tensor.dtype).removeprefix("torch.")
-    if tensor.layout != torch.strided or dtype not in WIDTHS:
-        raise _unfit(entry, "a dense tensor", f"{tensor.layout}, {tensor.dtype}", _SAVE_AGAIN)
-    if not tensor.is_contiguous():
-        raise _unfit(entry, "a contiguous tensor", f"strides {tensor.stride()}", _SAVE_AGAIN)
+    if tensor.layout != torch.strided or dtype not in WIDTHS or not tensor.is_contiguous():
+        raise _unfit(entry, "a dense, contiguous tensor", f"{tensor.layout}, {dtype}")
     begin = _begin(tensor)
     offset = int(tensor.storage_offset()) * WIDTHS[dtype]
     info = TensorInfo(name=name, shape=tuple(tensor.shape), dtype=dtype, file=file, start=begin + offset)
@@ -88,49 +104,5 @@ def _begin(tensor: Tensor) -> int:
     return cast("int", begin)
 
 
-def _records(file: Path) -> dict[int, int]:
-    """Return the file offset of each storage -> its bytes, from the zip's directory."""
-    check_no_pointer(file)
-    try:
-        is_zip = is_zipfile(file)
-        order, data = _directory(file) if is_zip else (b"", ())
-        with file.open("rb") as stream:
-            room = {_data_start(stream, each): each.file_size for each in data}
-    except Exception as error:  # zipfile raises errors of several types on damaged files
-        raise _unfit(file, "a valid torch pickle", f"{type(error).__name__}: {error!s:.200}") from error
-    if not is_zip:
-        raise _unfit(
-            file,
-            "a whole file of torch.save, of torch 1.6 or later",
-            "an empty file" if not file.stat().st_size else "no zip archive: it is cut off, damaged or older",
-            "Fetch it again. If torch before 1.6 wrote it, load it where you trust it and save it again.",
-        )
-    if order not in (b"", sys.byteorder.encode()):
-        raise _unfit(file, f"numbers in {sys.byteorder} endian order", f"{order!r:.80}", _SAVE_AGAIN)
-    if any(each.compress_type != ZIP_STORED for each in data):
-        raise _unfit(file, "tensors that can be mapped", "a compressed zip", _SAVE_AGAIN)
-    return room
-
-
-def _directory(file: Path) -> tuple[bytes, Sequence[ZipInfo]]:
-    """Return the byte order that a zip states, and its records with tensor data."""
-    with ZipFile(file) as archive:
-        records = archive.infolist()
-        order = next((archive.read(each) for each in records if each.filename.endswith("/byteorder")), b"")
-        return order, [each for each in records if "/data/" in each.filename]
-
-
-def _data_start(stream: BinaryIO, record: ZipInfo) -> int:
-    """Return the offset of a record's data, after its local header, whose length only the header states."""
-    stream.seek(record.header_offset)
-    n_name, n_extra = struct.unpack("<26x2H", stream.read(_LOCAL))
-    return record.header_offset + _LOCAL + n_name + n_extra
-
-
-def _unfit(file: Path | str, expected: str, received: str, remedy: str | None = None) -> KingyoError:
-    return KingyoError(
-        str(file),
-        expected=expected,
-        received=received,
-        remedy=remedy or "Fetch or write the file again: it is damaged.",
-    )
+def _unfit(file: Path | str, expected: str, received: str) -> KingyoError:
+    return KingyoError(str(file), expected=expected, received=received, remedy=_SAVE_AGAIN)

@@ -13,24 +13,11 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
-from typing import NamedTuple
 
 _WEIGHTS = "*.safetensors"
 
 
-class Peeked(NamedTuple):
-    """A preview of a model.
-
-    Attributes:
-        path: its folder, deleted when the process ends.
-        n_missing: bytes of weights that were not downloaded.
-    """
-
-    path: Path
-    n_missing: int
-
-
-def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> Peeked | None:
+def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> tuple[Path, int] | None:
     """Preview a model on the Hub.
 
     Args:
@@ -40,8 +27,8 @@ def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -
         ignored: pattern of the files to leave out.
 
     Returns:
-        The preview; None if the cache has all weights, or the Hub denies access (the later download reports
-        why).
+        Its folder, deleted when the process ends, and the bytes of weights that were not downloaded. None if
+        the cache has all weights, or the Hub denies access (the later download reports why).
     """
     try:
         return _peek(name, revision, wanted, ignored)
@@ -49,7 +36,7 @@ def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -
         return None
 
 
-def _peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> Peeked | None:
+def _peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> tuple[Path, int] | None:
     from huggingface_hub import (
         HfApi,
         snapshot_download,  # pyright: ignore[reportUnknownVariableType]
@@ -79,7 +66,7 @@ def _peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) 
     _link_all(Path(small), folder)
     for file in missing:
         _write_header(folder / _safe(file), name, info.sha, file)
-    return Peeked(folder, sum(missing.values()))
+    return folder, sum(missing.values())
 
 
 def _link_all(source: Path, target: Path) -> None:
@@ -87,10 +74,7 @@ def _link_all(source: Path, target: Path) -> None:
         if file.is_file():
             link = target / file.relative_to(source)
             link.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                link.symlink_to(file.resolve())
-            except OSError:  # a system without links
-                shutil.copyfile(file, link)
+            link.symlink_to(file.resolve())
 
 
 def _safe(file: str) -> Path:

@@ -13,7 +13,7 @@ from typing import Protocol
 from kingyo import __version__
 from kingyo.checkpoints.atomic_folder import hidden
 from kingyo.checkpoints.companions import CODE
-from kingyo.checkpoints.file_stamps import file_stamps
+from kingyo.checkpoints.mapped_tensors import file_stamps
 from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.writer import CheckpointWriter
 from kingyo.engine.execute import How, execute
