@@ -11,8 +11,7 @@ import pytest
 import torch
 import transformers
 
-from kingyo.checkpoints.layer_config import with_layers
-from kingyo.checkpoints.layers import find_levels
+from kingyo.checkpoints.layer_config import find_levels, with_layers
 from kingyo.errors import KingyoError
 from tests.checkpoints.architectures import ARCHITECTURES, build
 

@@ -2,6 +2,7 @@
 
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.compatibility import Fit, check_fit, fit
+from kingyo.checkpoints.config_comparison import check_passing, check_places
 from kingyo.checkpoints.fingerprint import (
     deciding_files,
     fingerprints_of,
@@ -9,7 +10,6 @@ from kingyo.checkpoints.fingerprint import (
     stamps_of,
 )
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.layer_compatibility import check_passing, check_places
 from kingyo.checkpoints.layer_config import with_layers
 from kingyo.checkpoints.layout import Layout, Stack, select
 from kingyo.checkpoints.locate import open_checkpoint

@@ -93,11 +93,7 @@ class Checkpoint(ModelTensors):
 
     @cached_property
     def pipeline_index(self) -> Mapping[str, object]:
-        """The ``model_index.json`` of its pipeline; empty without one.
-
-        Raises:
-            KingyoError: the file is broken.
-        """
+        """The ``model_index.json`` of its pipeline; empty without one."""
         return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
 
     @cached_property
@@ -125,11 +121,7 @@ class Checkpoint(ModelTensors):
         return () if self.made_of else (self,)
 
     def load_into(self, weights: Mapping[str, Tensor]) -> None:
-        """Write the tensors that differ from ``path`` into a live model that was loaded from there, in place.
-
-        Args:
-            weights: weights of the live model, by the names of ``tensors``.
-        """
+        """Write the tensors that differ from ``path`` into a live model that was loaded from there."""
 
     def stored_tensors(self) -> tuple[TensorInfo, ...]:
         """Return the tensors in its files; for a virtual checkpoint, in the files of ``made_of``."""
@@ -151,11 +143,7 @@ class Checkpoint(ModelTensors):
         return frozenset(info.file for info in self.tensors.values())
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor as stored. It is shared: never write to it.
-
-        Raises:
-            KingyoError: the checkpoint has no such tensor, nor one that it is tied to.
-        """
+        """Return a tensor as stored. It is shared: never write to it."""
         return self._read(name, map_tensor)
 
     def read_raw(self, name: str) -> AnyTensor:
@@ -164,9 +152,6 @@ class Checkpoint(ModelTensors):
         Returns:
             A ``RawTensor``; the result of ``read`` if compiled loops do not support the dtype, or if the
             tensor is computed.
-
-        Raises:
-            KingyoError: see ``read``.
         """
         home = self.home(name)
         if self.made_of or home is None:
@@ -197,17 +182,7 @@ class Checkpoint(ModelTensors):
 
 
 def read_checkpoint(reference: str, path: Path, *, allow_pickle: bool = False) -> Checkpoint:
-    """Open the checkpoint in a folder: check its config, its index and every header.
-
-    Args:
-        reference: what the user wrote to name it.
-        path: the folder.
-        allow_pickle: see ``open_checkpoint``.
-
-    Raises:
-        KingyoError: the folder has no weights or config, its files contradict one another, or the model is
-            quantised.
-    """
+    """Open the checkpoint in a folder: check its config, its index and every header."""
     config = read_config(reference, path)
     weights = (file for pattern in ("*.safetensors", "*.bin") for file in path.rglob(pattern))
     before = file_stamps(weights)  # before reading, so that a file replaced meanwhile counts as changed

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.classes import has_classes, heads_of_others, other_classes
 from kingyo.checkpoints.config_comparison import compare
+from kingyo.checkpoints.configs import with_rows
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.name_matching import lacking, match_names
 from kingyo.checkpoints.roles import is_output, is_vocabulary
 from kingyo.checkpoints.tied_weights import count_tokens, untied
 from kingyo.checkpoints.views import RowRange, View, fitted, joined, whole
-from kingyo.checkpoints.vocabulary_size import with_rows
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe import RESIZE
 
@@ -42,11 +42,7 @@ class Fit:
 
 
 def check_fit(like: Checkpoint, other: Checkpoint) -> None:
-    """Check that two checkpoints have the same tensors, shapes and attention heads.
-
-    Raises:
-        KingyoError: they differ; the message names the first difference with both values.
-    """
+    """Check that two checkpoints have the same tensors, shapes and attention heads."""
     if other is like:
         return
     here, there = like.tensors, other.tensors
@@ -268,3 +264,61 @@ def _misfit(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: 
         received=f"{list(its.shape)} in {other.reference}",
         remedy=remedy,
     )
+
+
+def has_classes(model: Checkpoint, name: str) -> bool:
+    """Return whether a tensor has one row per class of a model's config."""
+    return _is_head(model, name) and model.tensors[name].shape[0] == _n_classes(model.config)
+
+
+def heads_of_others(models: Sequence[Checkpoint]) -> list[str]:
+    """Return the heads of the first model if the models' names of classes differ; else none.
+
+    Models without names of classes are ignored.
+    """
+    named = [names for model in models if (names := _names(model.config)) is not None]
+    if all(names == named[0] for names in named):
+        return []
+    like, sizes = models[0], {len(names) for names in named}
+    return [
+        name
+        for name, info in like.tensors.items()
+        if has_classes(like, name) or (_is_head(like, name) and info.shape[0] in sizes)
+    ]
+
+
+def other_classes(models: Sequence[Checkpoint]) -> KingyoError:
+    """Return the error for models with different classes; it names the first difference."""
+    named = [(model, names) for model in models if (names := _names(model.config)) is not None]
+    like, labels = named[0]
+    other, other_labels = next((model, names) for model, names in named if names != labels)
+    key = next(each for each in (*labels, *other_labels) if labels.get(each) != other_labels.get(each))
+    return KingyoError(
+        f"id2label.{key} in config.json",
+        expected=f"{labels.get(key)!r:.80} as in {like.reference}, since each row of a head is a class",
+        received=f"{other_labels.get(key)!r:.80} in {other.reference}",
+        remedy="Train the models on one list of classes, or set resize: base, which copies the head from "
+        "the base.",
+    )
+
+
+def _is_head(model: Checkpoint, name: str) -> bool:
+    return bool(model.tensors[name].shape) and model.layout.kind(name) == "head"
+
+
+def _n_classes(config: Mapping[str, object]) -> int | None:
+    named = config.get("id2label")
+    if isinstance(named, Mapping):
+        return len(cast("Mapping[str, object]", named))
+    stated = config.get("num_labels")
+    return stated if isinstance(stated, int) else None
+
+
+def _names(config: Mapping[str, object]) -> dict[str, object] | None:
+    """Return the names of classes by number; None if a config has only LABEL_0, LABEL_1, …"""
+    named = config.get("id2label")
+    if not isinstance(named, Mapping):
+        return None
+    names = dict(cast("Mapping[str, object]", named))
+    is_general = all(name == f"LABEL_{key}" for key, name in names.items())
+    return None if is_general else names

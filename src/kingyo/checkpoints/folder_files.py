@@ -65,9 +65,6 @@ def read_json(file: Path, what: str) -> dict[str, object]:
     Args:
         file: the file.
         what: a noun phrase for it in errors, such as "a model's config.json".
-
-    Raises:
-        KingyoError: the file is missing, is not JSON, or holds something else.
     """
 
     def unfit(received: str, remedy: str) -> KingyoError:
@@ -87,10 +84,6 @@ def read_json(file: Path, what: str) -> dict[str, object]:
 
 def read_config(reference: str, path: Path) -> dict[str, object]:
     """Read the config.json of a checkpoint's folder.
-
-    Args:
-        reference: what the user wrote to name it.
-        path: the folder.
 
     Raises:
         KingyoError: the file is missing or broken, or the folder is a pipeline or a GGUF.
@@ -119,10 +112,6 @@ _PICKLED = [_Names(stem, f"{name}.bin", read_pickle) for stem, name in PICKLES.i
 
 def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[str, TensorInfo]]:
     """Read the headers of a folder's weights.
-
-    Args:
-        path: the folder.
-        allow_pickle: read pickles of torch if there is no safetensors; see ``read_pickle``.
 
     Returns:
         The stem of the weight files, and the tensors in the order of their data.
@@ -261,12 +250,7 @@ def _pipeline(reference: str, path: Path) -> KingyoError:
 
 
 def no_component(reference: str, path: Path) -> KingyoError:
-    """Return the error for a component that a pipeline lacks, or that is not a model.
-
-    Args:
-        reference: what the user wrote.
-        path: where the component's folder would be.
-    """
+    """Return the error for a component that a pipeline lacks, or that is not a model."""
     names = _components(path.parent)
     if not names:
         return KingyoError(
@@ -287,7 +271,7 @@ def _components(pipeline: Path) -> list[str]:
     """Return the models of a diffusers pipeline: those in its index, and folders with weights."""
     index = pipeline / PIPELINE
     stated = read_json(index, "the index of a pipeline") if index.is_file() else {}
-    models = {name for name, value in stated.items() if _is_model(value)}
+    models = {name for name, is_model in parts_of(stated).items() if is_model}
     ends = [f"{each.single}{end}" for each in _SAFE for end in ("", ".index.json")]
     return sorted(models | {file.parent.name for end in ends for file in pipeline.glob(f"*/{end}")})
 
@@ -313,13 +297,8 @@ def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool)
 
 def parts_of(index: Mapping[str, object]) -> dict[str, bool]:
     """Return the folders in the index of a pipeline, and whether each holds a model."""
-    pairs = {name: cast("list[object]", value) for name, value in index.items() if isinstance(value, list)}
+    pairs = {name: cast("list[object]", pair) for name, pair in index.items() if isinstance(pair, list)}
+    classes = {name: pair[1] for name, pair in pairs.items() if len(pair) == 2}
     return {
-        name: _is_model(pair) for name, pair in pairs.items() if len(pair) == 2 and isinstance(pair[1], str)
+        name: not kind.endswith(_WITHOUT_WEIGHTS) for name, kind in classes.items() if isinstance(kind, str)
     }
-
-
-def _is_model(value: object) -> bool:
-    """Return whether an entry of a pipeline's index (a library and a class) is a model."""
-    pair = cast("list[object]", value) if isinstance(value, list) else []
-    return len(pair) == 2 and isinstance(pair[1], str) and not pair[1].endswith(_WITHOUT_WEIGHTS)

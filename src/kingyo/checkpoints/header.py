@@ -143,12 +143,7 @@ def _info(file: Path, name: str, entry: Mapping[str, object], data: int) -> Tens
 
 
 def check_no_pointer(file: Path) -> None:
-    """Check that a file is not a pointer of Git LFS.
-
-    Raises:
-        KingyoError: the file is a pointer.
-        OSError: the file cannot be read.
-    """
+    """Check that a file is not a pointer of Git LFS."""
     with file.open("rb") as stream:
         if stream.read(len(_POINTER)) == _POINTER:
             raise KingyoError(

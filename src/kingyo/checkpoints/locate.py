@@ -238,11 +238,6 @@ def whole_pipeline(
 ) -> Mapping[str, Path]:
     """Return the files of the pipeline around a component, by name; downloaded if it is on the Hub.
 
-    Args:
-        checkpoint: the component, or a checkpoint computed from it.
-        folder: base of relative paths.
-        fetch, allow_pickle: see ``open_checkpoint``.
-
     Raises:
         KingyoError: the model is not a component, or the pipeline lacks folders or weights that its index
             lists.

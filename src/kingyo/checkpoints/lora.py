@@ -43,11 +43,7 @@ class AdaptedCheckpoint(Checkpoint):
     changes: Mapping[str, Change] = field(repr=False)
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor with the adapter merged into it; never write to it.
-
-        Raises:
-            KingyoError: the model has no such tensor, nor one that it is tied to.
-        """
+        """Return a tensor with the adapter merged into it; never write to it."""
         stored = self.model.read(name)
         change = self.changes.get(self.home(name) or name)
         return stored if change is None else change.apply(stored)
@@ -77,17 +73,7 @@ class AdaptedCheckpoint(Checkpoint):
 
 
 def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpoint:
-    """Merge an adapter into a model, tensor by tensor as they are read.
-
-    Args:
-        model: the model that the adapter was trained on.
-        adapter: the opened adapter.
-        reference: what the user wrote to name both.
-
-    Raises:
-        KingyoError: a tensor of the adapter matches none of the model's, lacks its partner, or has the wrong
-            shape.
-    """
+    """Merge an adapter into a model, tensor by tensor as they are read."""
     changes = _Matching(model, adapter).run()
     return AdaptedCheckpoint(
         reference=reference,
@@ -211,12 +197,8 @@ class _Matching:
     def _put(self, target: str, info: TensorInfo, **change: TensorInfo | Update | float) -> None:
         before = self._changes.get(target, Change())
         if any(getattr(before, key) for key in change if key != "shift_scale"):
-            raise KingyoError(
-                f"{self._adapter.reference}: {info.name}",
-                expected="one tensor for each part of a change",
-                received=f"a second one for {target}",
-                remedy="Save or fetch the adapter again: two of its names mean the same tensor.",
-            )
+            expected, received = "one tensor for each part of a change", f"a second one for {target}"
+            raise self._unfit(info, expected, received, "Save or fetch the adapter again.")
         self._changes[target] = replace(before, **change)  # pyright: ignore[reportArgumentType]
 
     def _is_turned(self, target: str, a: TensorInfo, b: TensorInfo, rank: int) -> bool:
@@ -248,25 +230,18 @@ class _Matching:
         raise self._tied(info, f"other weights for {name}")
 
     def _unmatched(self, info: TensorInfo, wanted: str) -> KingyoError:
-        return KingyoError(
-            f"{self._adapter.reference}: {info.name}",
-            expected=f"a tensor of {self._model.reference}",
-            received=f"'{wanted}', which the model lacks",
-            remedy=_OTHER_MODEL,
-        )
+        expected = f"a tensor of {self._model.reference}"
+        return self._unfit(info, expected, f"'{wanted}', which the model lacks", _OTHER_MODEL)
 
     def _misfit(self, info: TensorInfo, target: str, received: str) -> KingyoError:
-        return KingyoError(
-            f"{self._adapter.reference}: {info.name}",
-            expected=f"a shape that fits {target} {list(self._model.tensors[target].shape)}",
-            received=received,
-            remedy=_OTHER_MODEL,
-        )
+        expected = f"a shape that fits {target} {list(self._model.tensors[target].shape)}"
+        return self._unfit(info, expected, received, _OTHER_MODEL)
 
     def _tied(self, info: TensorInfo, received: str) -> KingyoError:
-        return KingyoError(
-            f"{self._adapter.reference}: {info.name}",
-            expected=f"the embedding's weights, since {self._model.reference} ties its head to it",
-            received=received,
-            remedy="Untie the model first: store its head, and set tie_word_embeddings to false.",
-        )
+        expected = f"the embedding's weights, since {self._model.reference} ties its head to it"
+        remedy = "Untie the model first: store its head, and set tie_word_embeddings to false."
+        return self._unfit(info, expected, received, remedy)
+
+    def _unfit(self, info: TensorInfo, expected: str, received: str, remedy: str) -> KingyoError:
+        argument = f"{self._adapter.reference}: {info.name}"
+        return KingyoError(argument, expected=expected, received=received, remedy=remedy)

@@ -60,10 +60,6 @@ class LoraConfig:
 def read_config(written: Mapping[str, object], reference: str) -> LoraConfig:
     """Parse an adapter's config.
 
-    Args:
-        written: the config as in the file.
-        reference: what the user wrote to name the adapter.
-
     Raises:
         KingyoError: the adapter is not a LoRA, or an unsupported variant of it.
     """

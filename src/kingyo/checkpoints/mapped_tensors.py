@@ -65,11 +65,7 @@ def file_stamps(files: Iterable[Path]) -> dict[Path, FileStamp]:
 
 
 def check_stamps(reference: str, seen: Mapping[Path, FileStamp]) -> None:
-    """Check that files have not changed.
-
-    Raises:
-        ChangedSourceError: a file has another stamp, or is gone.
-    """
+    """Check that files have not changed."""
     for file, stamp in seen.items():
         now = _stamp(file)
         if now != stamp:

@@ -98,9 +98,6 @@ def with_component(reference: str, component: str, folder: Path | None = None) -
         reference: what the user wrote; returned unchanged if it names a component or a single model.
         component: the component, such as ``unet``.
         folder: base of relative paths; the current folder if None.
-
-    Raises:
-        KingyoError: see ``parse_reference``.
     """
     parsed = parse_reference(reference, folder)
     if is_folder(parsed.model, folder):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.parts import n_shared
-from kingyo.checkpoints.stacks import Stack
+from kingyo.checkpoints.stacks import Stack, n_shared
 from kingyo.errors import KingyoError
 
 
@@ -23,9 +22,6 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
 
     Returns:
         Name in ``like`` -> the tensor of ``other`` with these weights.
-
-    Raises:
-        KingyoError: one model has a tensor that the other lacks.
     """
     wanted = list(like.tensors if only is None else only)
     pairs = {name: name for name in wanted if name in other.tensors}

@@ -95,12 +95,7 @@ def _begin(tensor: Tensor) -> int:
     """Return the file offset of a tensor's storage."""
     begin = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
     if begin is None:
-        raise KingyoError(
-            "torch",
-            expected="a version that reports the offsets of tensors in a pickle",
-            received=torch.__version__,
-            remedy="Install a newer torch, or convert the model to safetensors.",
-        )
+        raise _unfit("torch", "a newer version, which reports the offsets of tensors", torch.__version__)
     return cast("int", begin)
 
 

@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from kingyo.checkpoints.config_defaults import complete, default_of
+from kingyo.checkpoints.configs import complete
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import ModelTensors
 from kingyo.checkpoints.mapped_tensors import map_bytes
@@ -128,7 +128,7 @@ def _vocabulary(model: ModelTensors) -> list[str]:
 
 def _ties(model: ModelTensors) -> bool:
     stated = is_tied(model.config)
-    return default_of(model.config, KEY) is True if stated is None else stated
+    return complete(model.config).get(KEY) is True if stated is None else stated
 
 
 def _biases(model: ModelTensors) -> Iterator[tuple[str, str]]:

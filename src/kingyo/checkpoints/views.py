@@ -73,11 +73,7 @@ class FittedCheckpoint(Checkpoint):
         return name if name in self.views else None
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor in the shape of the merge; never write to it.
-
-        Raises:
-            KingyoError: the checkpoint has no such tensor.
-        """
+        """Return a tensor in the shape of the merge; never write to it."""
         if name not in self.views:
             remedy = suggest(name, self.views)
             raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)

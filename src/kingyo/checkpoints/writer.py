@@ -14,10 +14,11 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from types import MappingProxyType, TracebackType
+from typing import cast
 
 from kingyo.checkpoints.atomic_folder import PartialFolder, unwritable
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.companions import config_of, copy_companions, write_json
+from kingyo.checkpoints.folder_files import SEEING, SPEAKING
 from kingyo.checkpoints.shards import OutTensor, index_of, lay_out
 from kingyo.errors import KingyoError
 from kingyo.kernels.raw_tensor import AnyTensor, bytes_of
@@ -25,6 +26,18 @@ from kingyo.kernels.raw_tensor import AnyTensor, bytes_of
 MAX_SHARD_BYTES = 5_000_000_000
 NOTHING: Mapping[str, Path] = MappingProxyType({})
 _BLOCK = 1 << 26  # bytes per flush to disk
+COPIED = (
+    *SPEAKING,
+    *SEEING,
+    "LICENSE*",
+    "NOTICE*",
+)
+"""Patterns of the files that are copied besides the config."""
+
+CODE = ("*.py",)
+"""Patterns of the code that a config may refer to (``auto_map``)."""
+
+_DTYPE_KEYS = ("dtype", "torch_dtype")
 
 
 class CheckpointWriter:
@@ -119,13 +132,7 @@ class CheckpointWriter:
         return self._place[name][0]
 
     def write(self, name: str, first: int, numbers: AnyTensor) -> None:
-        """Write a span of a tensor. Thread-safe.
-
-        Args:
-            name: name of the tensor.
-            first: index of the span's first element.
-            numbers: contiguous vector in the tensor's dtype.
-        """
+        """Write a span of a tensor. Thread-safe."""
         shard, start = self._place[name]
         view = bytes_of(numbers).data if numbers.numel() else memoryview(b"")
         place = start + first * numbers.element_size()
@@ -216,6 +223,45 @@ class CheckpointWriter:
         free = shutil.disk_usage(self._partial.content).free
         if needed > free:
             raise no_room(self.out, needed, free)
+
+
+def copy_companions(
+    folder: Path, like: Checkpoint, without: Collection[str] = (), more: Collection[str] = ()
+) -> None:
+    """Copy tokenizer, licence and similar files to a new checkpoint."""
+    for pattern in (*COPIED, *more):
+        for file in sorted(like.path.glob(pattern)):
+            name = file.relative_to(like.path)
+            if file.is_file() and not any(PurePath(name).match(each) for each in without):
+                (folder / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, folder / name)
+
+
+def config_of(like: Checkpoint, dtype: str | None) -> dict[str, object]:
+    """Return the ``config.json`` of a checkpoint, changed to weights of a dtype."""
+    config = dict(like.config)
+    if dtype is None:
+        return config
+    if "_class_name" not in config and not any(key in config for key in _DTYPE_KEYS):  # not a diffusers model
+        config["torch_dtype"] = dtype
+    return _with_dtype(config, dtype)
+
+
+def write_json(file: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON file in the format of transformers."""
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _with_dtype(config: Mapping[str, object], dtype: str) -> dict[str, object]:
+    """Replace the dtype wherever a config or a nested config states one."""
+    return {
+        key: dtype
+        if key in _DTYPE_KEYS and isinstance(value, str)
+        else _with_dtype(cast("Mapping[str, object]", value), dtype)
+        if key.endswith("_config") and isinstance(value, dict)
+        else value
+        for key, value in config.items()
+    }
 
 
 def _begin_to_flush(descriptor: int, first: int, end: int) -> None:

@@ -1,14 +1,14 @@
-"""Write the model card of a merge: front matter for the Hub, then Markdown."""
+"""Write the model card of a merge: front matter for the Hub, then Markdown, with untrusted text escaped."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 
 from kingyo.io.units import counted
 from kingyo.lineage.licences import UNKNOWN, front_licence, kind_of, strictest
-from kingyo.lineage.markdown import cell, fence, table
 from kingyo.lineage.origins import Origin
 from kingyo.recipe import Recipe
 
@@ -67,22 +67,12 @@ def base_models(origins: Sequence[Origin], relation: str | None = "merge") -> di
 
 
 def recipe_section(text: str, note: str) -> str:
-    """Return a recipe and a note on its file.
-
-    Args:
-        text: the recipe's YAML, without paths of this machine.
-        note: the sentences that follow it.
-    """
+    """Return a recipe and a note on its file."""
     return f"{fence(text, 'yaml')}\n\n`recipe.yaml` is this recipe with paths relative to this folder. {note}"
 
 
 def describe_path(recipe: Recipe, names: Mapping[str, str]) -> str:
-    """Describe a recipe with a layer path.
-
-    Args:
-        recipe: has a path.
-        names: names of the models by reference; the reference itself by default.
-    """
+    """Describe a recipe with a layer path."""
     frame = recipe.base_model
     through = [cell(names.get(each, each)) for each in dict.fromkeys(hop.model for hop in recipe.path)]
     ends = "" if frame is None else f", with embeddings and head of {cell(names.get(frame, frame))}"
@@ -90,12 +80,7 @@ def describe_path(recipe: Recipe, names: Mapping[str, str]) -> str:
 
 
 def models_section(origins: Sequence[Origin], first: str = "name") -> str:
-    """Return a table of the source models, and a note on their licences.
-
-    Args:
-        origins: the models.
-        first: head of the column of names.
-    """
+    """Return a table of the source models, and a note on their licences."""
     has_versions = any(origin.commit for origin in origins)
     head = (first, "model", *(("version",) if has_versions else ()), "licence")
     rows = [
@@ -119,3 +104,27 @@ def _licences(origins: Sequence[Origin]) -> str:
     names = " and ".join(f"**{cell(licence)}**" for licence in licences)
     verb = "licence is" if len(licences) == 1 else "licences are"
     return f"The strictest {'known ' if has_unknown else ''}{verb} {names}. {note}"
+
+
+def cell(text: str) -> str:
+    """Escape text for Markdown and its tables: no markup, no pipes, one line."""
+    plain = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]|<>#])", r"\\\1", plain)
+
+
+def fence(text: str, language: str) -> str:
+    """Put text into a code fence longer than any in the text."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a bulleted list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

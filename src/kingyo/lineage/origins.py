@@ -95,13 +95,7 @@ def public_recipe(recipe: Recipe, origins: Sequence[Origin]) -> Recipe:
 
 
 def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
-    """Return a model's origin from its card.
-
-    Args:
-        name: the user's name for it.
-        checkpoint: the model.
-        folder: base of relative paths in references.
-    """
+    """Return a model's origin from its card."""
     place = checkpoint.pipeline or checkpoint.path
     front = read_front_matter(place / "README.md")
     lora = None

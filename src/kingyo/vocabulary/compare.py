@@ -12,10 +12,12 @@ from typing import Literal, Self
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.vocabulary.tokenizer_files import stored_files
+from kingyo.vocabulary.extend import stored_files
 from kingyo.vocabulary.tokenizer_json import NAMED, StoredTokenizer, read_tokenizer
 
 _TEMPLATE = "chat_template"
+_WITHOUT_IDS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template")
+"""Files that do not affect the ids of a text."""
 _UNITE = "Set `tokenizer_source: union` (or base, or a model)."
 
 
@@ -86,11 +88,7 @@ def compare(
 
 
 def check_tokens(folders: Mapping[str, Path]) -> None:
-    """Check that all models have the same ids for tokens, for merges that do not align vocabularies.
-
-    Raises:
-        KingyoError: ids differ; the message names the first token.
-    """
+    """Check that all models have the same ids for tokens, for merges that do not align vocabularies."""
     for finding in compare(folders):
         if finding.level == "error":
             raise finding.error
@@ -101,51 +99,37 @@ def _compare_folders(
 ) -> Iterator[Diagnostic]:
     files = stored_files(folders[first]), stored_files(folders[other])
     pair = f"the tokenizers of {first} and {other}"
-    essential = [{name: held[name] for name in held if _is_essential(name)} for held in files]
+    essential = [
+        {name: content for name, content in held.items() if not name.startswith(_WITHOUT_IDS)}
+        for held in files
+    ]
     if essential[0] == essential[1]:
-        same = "the same files" if essential[0] else "none in either"
         yield Diagnostic(
             level="note",
             argument=pair,
             expected="one vocabulary",
-            received=same,
+            received="the same files" if essential[0] else "none in either",
             remedy="Nothing to do." if essential[0] else "Add a tokenizer to the output yourself.",
         )
         if files[0] == files[1] or "tokenizer.json" not in files[0]:
             return
     lacking = [name for name, held in zip((first, other), files, strict=True) if "tokenizer.json" not in held]
     if lacking:
-        yield _unreadable(pair, lacking[0], is_aligned=is_aligned)
+        yield Diagnostic(
+            level="error" if is_aligned else "warning",
+            argument=pair,
+            expected="a tokenizer.json in both, to compare their tokens",
+            received=f"none in {lacking[0]}",
+            remedy=f"Load and save the tokenizer of {lacking[0]} with transformers, which writes "
+            "tokenizer.json.",
+        )
         return
-    yield from _compare_tokenizers(
-        read_tokenizer(first, folders[first]), read_tokenizer(other, folders[other]), is_aligned=is_aligned
-    )
-
-
-def _is_essential(name: str) -> bool:
-    """Return whether a file affects the ids of a text."""
-    return name not in ("tokenizer_config.json", "special_tokens_map.json") and "chat_template" not in name
-
-
-def _unreadable(pair: str, lacking: str, *, is_aligned: bool) -> Diagnostic:
-    return Diagnostic(
-        level="error" if is_aligned else "warning",
-        argument=pair,
-        expected="a tokenizer.json in both, to compare their tokens",
-        received=f"none in {lacking}",
-        remedy=f"Load and save the tokenizer of {lacking} with transformers, which writes tokenizer.json.",
-    )
-
-
-def _compare_tokenizers(
-    first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool
-) -> Iterator[Diagnostic]:
-    yield from _moved(first, other, is_aligned=is_aligned)
-    yield from _renamed(first, other, is_aligned=is_aligned)
-    yield from _sizes(first, other, is_aligned=is_aligned)
-    yield from _roles(first, other)
-    yield from _rules(first, other)
-    yield from _templates(first, other)
+    one, two = read_tokenizer(first, folders[first]), read_tokenizer(other, folders[other])
+    yield from _moved(one, two, is_aligned=is_aligned)
+    yield from _missing(one, two, is_aligned=is_aligned)
+    yield from _missing(two, one, is_aligned=is_aligned)
+    yield from _roles(one, two)
+    yield from _templates(one, two)
 
 
 def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
@@ -163,36 +147,17 @@ def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
         )
 
 
-def _renamed(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
-    """Report ids whose token in each tokenizer is missing from the other."""
-    renamed = [
-        (row, token, other.by_id[row])
-        for row, token in sorted(first.by_id.items())
-        if token not in other.tokens and row in other.by_id and other.by_id[row] not in first.tokens
-    ]
-    if renamed:
-        row, own, theirs = renamed[0]
+def _missing(here: StoredTokenizer, there: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
+    """Report tokens that only one of the two tokenizers has."""
+    only = sorted(here.tokens.keys() - there.tokens.keys(), key=lambda token: here.tokens[token])
+    if only:
         yield Diagnostic(
             level="note" if is_aligned else "warning",
-            argument=f"the vocabularies of {first.reference} and {other.reference}",
-            expected=f"one token for each id: '{own}' for {row} as in {first.reference}",
-            received=f"'{theirs}' in {other.reference}, and {counted(len(renamed), 'such id')} in all",
-            remedy="The merge keeps them as separate tokens." if is_aligned else _UNITE,
+            argument=f"the vocabularies of {here.reference} and {there.reference}",
+            expected="the same tokens",
+            received=f"'{only[0]}' only in {here.reference}, and {counted(len(only), 'such token')} in all",
+            remedy="The rule for missing tokens gives their rows." if is_aligned else _UNITE,
         )
-
-
-def _sizes(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
-    for here, there in ((first, other), (other, first)):
-        only = sorted(here.tokens.keys() - there.tokens.keys(), key=lambda token: here.tokens[token])
-        if only:
-            yield Diagnostic(
-                level="note" if is_aligned else "warning",
-                argument=f"the vocabularies of {first.reference} and {other.reference}",
-                expected="the same tokens",
-                received=f"'{only[0]}' only in {here.reference}, and "
-                f"{counted(len(only), 'such token')} in all",
-                remedy="The rule for missing tokens gives their rows." if is_aligned else _UNITE,
-            )
 
 
 def _roles(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnostic]:
@@ -204,18 +169,6 @@ def _roles(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnosti
                 argument=role,
                 expected=f"{own!r} as in {first.reference}",
                 received=f"{theirs!r} in {other.reference}",
-                remedy="Choose the tokenizer of the output with tokenizer_source.",
-            )
-
-
-def _rules(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnostic]:
-    for part in ("normalizer", "pre_tokenizer", "post_processor"):
-        if first.data.get(part) != other.data.get(part):
-            yield Diagnostic(
-                level="note",
-                argument=f"{part} in tokenizer.json",
-                expected=f"the same rules to split text as in {first.reference}",
-                received=f"others in {other.reference}",
                 remedy="Choose the tokenizer of the output with tokenizer_source.",
             )
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import torch
 from kingyo.vocabulary.rows import Place, RowMap, group_fills
-from kingyo.vocabulary.source_models import TokenModels
-from kingyo.vocabulary.token_union import Gathered
+from kingyo.vocabulary.token_union import Gathered, TokenModels
 from kingyo.vocabulary.tokenizer_key import ModelToken, TokenizerChoice, Zero
 
 
@@ -18,9 +17,6 @@ def place_rows(choice: TokenizerChoice, models: TokenModels, gathered: Gathered)
     A model uses its own row, unless the choice forces another. A row that a model lacks comes from
     ``choice.tokens``, else from the base, else it is the mean over the models that have it. Ids without a
     token keep the rows of the tokenizer that is extended; ids beyond those are padding.
-
-    Raises:
-        KingyoError: no model has a token, or the choice names a token or id that a model lacks.
     """
     tokens = gathered.tokens
     n_rows = _count(choice, models, gathered)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.io.units import counted
 
 Place = tuple[tuple[str, int], ...]
 """(model, row) pairs whose mean fills a row of the output; zeros if empty."""
@@ -61,16 +60,7 @@ class RowMap:
             tensor: its name, for messages.
             rows: the tensor as stored, one row per id.
             fetch: function that returns the tensor of this name in another model.
-
-        Returns:
-            Tensor with ``n_rows`` rows; ``rows`` itself if nothing changes. Rows from models of another dtype
-            promote the result.
-
-        Raises:
-            KingyoError: the number of rows changed since the vocabulary was built, or rows of two models
-                differ in size.
         """
-        self._check_size(model, tensor, rows)
         if self.is_identity(model):
             return rows
         own = self.own[model]
@@ -98,22 +88,12 @@ class RowMap:
             tokens = out[is_token]
         return tokens.mean(0, dtype=_precise(out.dtype)).to(out.dtype)
 
-    def _check_size(self, model: str, tensor: str, rows: Tensor) -> None:
-        if rows.dim() == 0 or rows.shape[0] != self.sizes[model]:
-            raise KingyoError(
-                f"{model}: {tensor}",
-                expected=f"{counted(self.sizes[model], 'row')}, one for each id of its vocabulary",
-                received=f"the shape {list(rows.shape)}",
-                remedy="Name only tensors whose first axis is the vocabulary, and do not change models.",
-            )
-
     def _collect(self, fill: Fill, wanted: Tensor, tensor: str, like: Tensor, read: Fetch) -> Tensor:
         if not fill.sources:
             return like.new_zeros((int(wanted.sum()), *like.shape[1:]))
         parts: list[Tensor] = []
         for model, indices in fill.sources:
             stored = read(model)
-            self._check_size(model, tensor, stored)
             if stored.shape[1:] != like.shape[1:]:
                 raise KingyoError(
                     tensor,

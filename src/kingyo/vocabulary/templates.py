@@ -98,12 +98,6 @@ def resolve_template(chosen: str, templates: Sequence[str | None]) -> str | None
     Args:
         chosen: ``auto``, a known name, or a Jinja template.
         templates: templates of the models in order. ``auto`` is the most common one; ties go to the first.
-
-    Returns:
-        The template; None if ``auto`` finds none.
-
-    Raises:
-        KingyoError: ``chosen`` is neither a name nor a template.
     """
     if chosen == AUTO:
         counts = Counter(each.strip() for each in templates if each and each.strip())

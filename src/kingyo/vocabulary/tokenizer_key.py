@@ -1,4 +1,4 @@
-"""Parse a recipe's ``tokenizer`` key, with mergekit's keys."""
+"""Parse a recipe's ``tokenizer`` key, with mergekit's keys; read and replace all references of its models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.schema import short
+from kingyo.recipe import Recipe
 from kingyo.recipe.shape import MISTAKES, Shape, Text, Whole, dump, mapping, parse, validate, wanted
 
 UNION: Final = "union"
@@ -165,9 +166,36 @@ def parse_tokenizer(data: object, where: str = "tokenizer") -> TokenizerChoice:
     Args:
         data: the value from the YAML.
         where: file and key, for messages.
-
-    Raises:
-        KingyoError: a key is unknown, or a value has the wrong type.
     """
     pairs = {"source": data} if isinstance(data, str) else data
     return parse(TokenizerChoice, pairs, where, "a valid tokenizer")
+
+
+def tokenizer_choice(recipe: Recipe) -> TokenizerChoice | None:
+    """Return the tokenizer that a recipe asks for; None if the output keeps that of its template."""
+    if recipe.tokenizer is not None:
+        return parse_tokenizer(recipe.tokenizer)
+    if recipe.tokenizer_source is not None:
+        return parse_tokenizer(recipe.tokenizer_source, "tokenizer_source")
+    return None
+
+
+def all_references(recipe: Recipe) -> tuple[str, ...]:
+    """Return the references of all models, including models used only for the tokenizer."""
+    choice = tokenizer_choice(recipe)
+    inner = (reference for each in recipe.merges.values() for reference in all_references(each))
+    tokenizers = (each for each in (choice.references if choice else ()) if each not in recipe.merges)
+    return tuple(dict.fromkeys((*recipe.references, *tokenizers, *inner)))
+
+
+def replaced(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
+    """Replace every reference of a model by ``place(reference)``."""
+    choice = tokenizer_choice(recipe)
+    placed = None if choice is None else choice.renamed(place)
+    has_key = recipe.tokenizer is not None
+    return replace(
+        recipe.renamed(place),
+        merges={name: replaced(inner, place) for name, inner in recipe.merges.items()},
+        tokenizer_source=placed.source if placed is not None and not has_key else None,
+        tokenizer=placed.to_dict() if placed is not None and has_key else None,
+    )
