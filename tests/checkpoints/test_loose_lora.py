@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.checkpoints.ldm_names import ldm_names
+from kingyo.checkpoints.lora_formats import ldm_names
 from kingyo.engine import MergeOptions
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge

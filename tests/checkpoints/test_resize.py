@@ -30,15 +30,6 @@ def test_sizes_that_differ_are_an_error_with_both_shapes(tmp_path: Path) -> None
     assert "resize" not in caught.value.remedy
 
 
-@pytest.mark.parametrize("resize", [None, "pad-vocab"])
-def test_resize_is_not_suggested_if_it_does_not_help(tmp_path: Path, resize: str | None) -> None:
-    like = open_checkpoint(str(llama(tmp_path / "like")))
-    wide = open_checkpoint(str(llama(tmp_path / "wide", hidden=32)))
-    with pytest.raises(KingyoError, match="cannot be merged") as caught:
-        fit(like, [wide], resize=resize)
-    assert "resize" not in caught.value.remedy
-
-
 @pytest.mark.parametrize("tied", [True, False])
 def test_pad_vocab(tmp_path: Path, tied: bool) -> None:
     base = llama(tmp_path / "base", tied=tied)
@@ -64,15 +55,6 @@ def test_pad_vocab(tmp_path: Path, tied: bool) -> None:
     assert any("72" in warning for warning in fitted.warnings)
     model = loaded(averaged(fitted, tmp_path / "out"))
     assert model.config.vocab_size == 72
-
-
-def test_missing_rows_come_from_the_base(tmp_path: Path) -> None:
-    source = llama(tmp_path / "source")
-    base = resized(shutil.copytree(source, tmp_path / "base"), 66)
-    like, other = open_checkpoint(str(base)), open_checkpoint(str(source))
-    tensors = fit(like, [other], resize="pad-vocab").models[other.reference].read(HEAD)
-    assert torch.equal(tensors[64:], like.read(HEAD)[64:])
-    assert torch.equal(tensors[:64], other.read(HEAD))
 
 
 def test_truncate(tmp_path: Path) -> None:

@@ -21,13 +21,7 @@ DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class LoraModule:
-    """The LoRA of one module.
-
-    Attributes:
-        parts: its tensors, by peft's names such as ``lora_A.weight``.
-        rank: rank of the update.
-        scale: factor of B A.
-    """
+    """The LoRA of one module: tensors by peft's names (``lora_A.weight``), rank, and factor of B A."""
 
     parts: Mapping[str, TensorInfo]
     rank: int
@@ -73,12 +67,8 @@ class Adapter:
 class Update:
     """The low-rank update of a matrix, or of a convolution as a matrix: scale · B A, and DoRA's magnitudes.
 
-    Attributes:
-        a: rank × inputs.
-        b: outputs × rank.
-        scale: factor of the product.
-        is_turned: whether the model stores inputs × outputs (GPT-2's Conv1D, embeddings).
-        magnitude: for a DoRA, the length of each row of outputs × inputs.
+    ``a`` is rank × inputs, ``b`` is outputs × rank. If ``is_turned``, the model stores inputs × outputs
+    (GPT-2's Conv1D, embeddings). ``magnitude`` is the length of each row of outputs × inputs.
     """
 
     a: TensorInfo
@@ -100,14 +90,7 @@ class Update:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """The changes by an adapter to one tensor, in this order.
-
-    Attributes:
-        replacement: replaces the model's tensor.
-        update: low-rank update to add.
-        shift: bias to add, multiplied by ``shift_scale``.
-        shift_scale: factor of ``shift``.
-    """
+    """The changes to one tensor, in this order: replace it, update it, add ``shift`` · ``shift_scale``."""
 
     replacement: TensorInfo | None = None
     update: Update | None = None

@@ -24,18 +24,15 @@ _CONTENT = "content"
 
 
 class PartialFolder:
-    """The hidden folder of a target.
+    """The hidden folder of a target, which must not exist or must be empty, unless ``force``.
 
     Args:
-        out: the folder to make; it must not exist or must be empty, unless ``force``.
+        out: the folder to make.
         identity: identifies the content.
         force: replace the model in ``out`` once the new one is complete.
 
     Attributes:
         is_published: whether ``out`` already has this content, and the hidden folder records it.
-
-    Raises:
-        KingyoError: ``out`` is taken, or must not be replaced.
     """
 
     def __init__(self, out: Path, identity: str, *, force: bool = False) -> None:

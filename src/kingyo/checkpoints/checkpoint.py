@@ -32,12 +32,7 @@ _QUANTISED = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """The inputs from which a tensor is read.
-
-    Attributes:
-        stored: tensors in files.
-        others: other checkpoints and the names of their tensors.
-    """
+    """The inputs of a tensor: tensors in files, and tensors of other checkpoints by name."""
 
     stored: tuple[TensorInfo, ...] = ()
     others: tuple[tuple[Checkpoint, str], ...] = ()
@@ -149,9 +144,7 @@ class Checkpoint(ModelTensors):
     def read_raw(self, name: str) -> AnyTensor:
         """Return a tensor for compiled loops, without torch if possible.
 
-        Returns:
-            A ``RawTensor``; the result of ``read`` if compiled loops do not support the dtype, or if the
-            tensor is computed.
+        It is the result of ``read`` if compiled loops do not support the dtype, or if the tensor is computed.
         """
         home = self.home(name)
         if self.made_of or home is None:

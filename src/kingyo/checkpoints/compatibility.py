@@ -193,10 +193,10 @@ class _Fitting:
                 "Set tokenizer_source: union, which keeps all tokens and matches their embeddings, or "
                 f"resize: {' or '.join(RESIZE)}."
             )
-        one_row_each = self._like.layout.stack(name) is None and len({i.shape[1:] for _, i in stored}) == 1
-        if self._resize is None and one_row_each and (is_vocabulary(name) or len(stored[0][1].shape) > 1):
+        is_outer = self._like.layout.stack(name) is None and len({info.shape[1:] for _, info in stored}) == 1
+        if self._resize is None and is_outer:
             return "Merge models of one architecture, or set resize: base, which copies it from the base."
-        return "Merge models of one architecture and size: layers of different widths cannot be merged."
+        return "Merge models of one architecture and size."
 
     def _config(self, names: Iterable[str]) -> tuple[Mapping[str, object], list[str]]:
         """Return the config of the merge, and sentences about its changes."""
@@ -293,10 +293,11 @@ def other_classes(models: Sequence[Checkpoint]) -> KingyoError:
     like, labels = named[0]
     other, other_labels = next((model, names) for model, names in named if names != labels)
     key = next(each for each in (*labels, *other_labels) if labels.get(each) != other_labels.get(each))
+    absent = "no such class"
     return KingyoError(
         f"id2label.{key} in config.json",
-        expected=f"{labels.get(key)!r:.80} as in {like.reference}, since each row of a head is a class",
-        received=f"{other_labels.get(key)!r:.80} in {other.reference}",
+        expected=f"{labels.get(key, absent)!r:.80} as in {like.reference}, since a row is a class",
+        received=f"{other_labels.get(key, absent)!r:.80} in {other.reference}",
         remedy="Train the models on one list of classes, or set resize: base, which copies the head from "
         "the base.",
     )

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.configs import Config, complete
-from kingyo.checkpoints.layer_config import find_levels, kept_by_layers
+from kingyo.checkpoints.configs import Config, complete, find_levels, kept_by_layers
 from kingyo.checkpoints.stacks import part_in_words
 from kingyo.errors import KingyoError
 
@@ -46,13 +45,7 @@ _BY_NUMBER = {"diffllama", "minimax"}
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A key that affects the weights' meaning and differs between two configs.
-
-    Attributes:
-        key: the key, joined by dots with the keys of the levels above it.
-        mine, yours: the two values; None if a config lacks the key and transformers has no default.
-        is_meaning: whether the same matrices compute a different function, rather than nearly the same.
-    """
+    """A key that differs between configs, and whether the same matrices compute another function with it."""
 
     key: str
     mine: object
@@ -163,13 +156,9 @@ def _different(here: Config, there: Config) -> list[str]:
 
 
 def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: bool) -> None:
-    """Check that a model's layers compute the same function under the config of another.
+    """Check that the layers of a part of ``other`` compute the same function under the config of ``like``.
 
-    Args:
-        like: the model that gives the config.
-        other: the model that gives layers.
-        part: the part that the layers belong to.
-        is_framed: whether ``like`` gives everything outside the layers.
+    ``is_framed``: whether ``like`` gives everything outside the layers.
     """
     if other is like:
         return

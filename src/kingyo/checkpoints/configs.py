@@ -1,18 +1,49 @@
-"""Read a config.json with transformers' defaults, and adapt it to another size of the vocabulary."""
+"""Read a config.json with transformers' defaults; adapt it to another vocabulary, or to new layers.
+
+Layers may repeat, be reordered, or come from other models. Each layer keeps its kind (sliding attention,
+dense or sparse). Configs that cannot express the new sequence, since they state kinds by a rule (every second
+layer, the first three), are refused.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 
 Config = Mapping[str, object]
+Chosen = int | tuple[Config, int]
+"""A layer's number, or another model's config and its layer's number."""
 
+_PLACES = re.compile(r"_only_layers$|_layer_ids$|_idxs?$|_indices$|^moe_layers$|^cross_attention_layers$")
+_BY_LAYER = re.compile(r"layer|block|pattern|_types$")
+_OF_OTHERS = re.compile(r"^(mtp|vision|audio|image|visual)_|^_?out_|feature|deepstack|architectures")
+_FIRST = re.compile(r"first_k_dense_replace|num_dense_layers")
+_EVERY = re.compile(r"decoder_sparse_step|moe_layer_freq|(\w+_)?layer_(interval|step|period)")
+_EVERY_LISTED = re.compile(r"_?sliding_window_pattern|full_attention_interval|no_rope_layer_interval")
+"""Keys that transformers expands into a list with one entry per layer."""
+_FROM_LISTS = re.compile(rf"{_EVERY_LISTED.pattern}|max_window_layers|use_sliding_window")
+"""Keys that such a list overrides."""
+
+_COUNT = re.compile(r"num_hidden_layers|num_layers|n_layers?|layers|depth|num_blocks")
+_SIDED = {
+    side: re.compile(rf"(num_)?{side}_layers|{side}_num(_hidden)?_layers") for side in ("encoder", "decoder")
+}
+_INNER: Mapping[str, tuple[str, ...]] = {
+    "language": ("text_config", "llm_config", "language_config"),
+    "vision": ("vision_config",),
+    "audio": ("audio_config",),
+    "encoder": ("encoder",),
+    "decoder": ("decoder",),
+}
 _SIZE = re.compile(r"\w*vocab_size")
 _TOKEN = re.compile(r"\w*_token_(id|index)")
 
@@ -70,3 +101,234 @@ def with_rows(config: Config, before: int, now: int) -> dict[str, object]:
                 remedy="Set resize: pad-vocab, which keeps all tokens.",
             )
     return changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """A level of a config that describes a part's layers.
+
+    Attributes:
+        path: keys from the top of the config to the level.
+        stated: its values, with transformers' defaults for missing keys.
+        keys: the keys that state the number of layers.
+        n: the number of layers.
+    """
+
+    path: tuple[str, ...]
+    stated: Config
+    keys: tuple[str, ...]
+    n: int
+
+    @property
+    def sides(self) -> dict[str, object]:
+        """Numbers of layers of encoder and decoder; a missing one defaults to the other."""
+        return {
+            key: value
+            for key, value in self.stated.items()
+            if any(side.fullmatch(key) for side in _SIDED.values()) and _is_count(value)
+        }
+
+
+def count_layers(config: Config) -> int | None:
+    """Return the number of layers that a level of a config states, or None."""
+    keys = _count_keys(config, "")
+    return cast("int", config[keys[0]]) if keys else None
+
+
+def find_levels(config: Config, part: str) -> list[Level]:
+    """Return the levels of a config that describe a part's layers; the innermost is last."""
+    full = complete(config)
+    inner = [
+        level
+        for key in _INNER.get(part, ())
+        if (level := _level((key,), config.get(key), full.get(key), part)) is not None
+    ]
+    outer = _level((), config, full, part) if part == "language" or not inner else None
+    if inner and outer is not None and outer.n != inner[0].n:
+        outer = None  # it describes another part
+    levels = [outer, *inner] if outer is not None else inner
+    if not levels:
+        raise KingyoError(
+            "config.json",
+            expected=f"the number of layers of its {part} part",
+            received="no key for it, such as num_hidden_layers",
+            remedy="Merge complete models: layers of this one cannot be chosen.",
+        )
+    return levels
+
+
+def _level(path: tuple[str, ...], written: object, filled: object, part: str) -> Level | None:
+    if not isinstance(written, Mapping):
+        return None
+    defaults = cast("Config", filled if isinstance(filled, Mapping) else {})
+    stated = {**defaults, **cast("Config", written)}
+    keys = _count_keys(stated, part)
+    return Level(path=path, stated=stated, keys=keys, n=cast("int", stated[keys[0]])) if keys else None
+
+
+def _count_keys(config: Config, part: str) -> tuple[str, ...]:
+    """Return the keys that state the number of layers: the first match, and all keys with its value."""
+    for pattern in _patterns(part):
+        counts = {key: value for key, value in config.items() if pattern.fullmatch(key) and _is_count(value)}
+        if counts:
+            first = next(iter(counts.values()))
+            return tuple(key for key, value in counts.items() if value == first)
+    return ()
+
+
+def _patterns(part: str) -> Iterator[re.Pattern[str]]:
+    if part in _SIDED:
+        yield _SIDED[part]
+    yield _COUNT
+    if part == "language":
+        yield _SIDED["decoder"]
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ConfigLayer:
+    """A layer: its number, and the level of its model's config that describes it."""
+
+    level: Level
+    number: int
+
+    def entry(self, key: str) -> object:
+        """Return its entry in a list with one entry per layer; None if its model has no such list."""
+        value = self.level.stated.get(key)
+        return value[self.number] if _is_by_layer(key, value, self.level.n) else None  # pyright: ignore
+
+
+def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language") -> dict[str, object]:
+    """Return the config of a model with a new sequence of layers.
+
+    Args:
+        config: config of the model that gives everything but the layers.
+        chosen: the source of each layer of the new model: a number, or another model's config and a number.
+        part: the part that the layers belong to; see ``Layout.parts``.
+
+    Raises:
+        KingyoError: the config states no number of layers, a layer does not exist, or the config cannot
+            express the kinds of the chosen layers.
+    """
+    levels = find_levels(config, part)
+    layers = [_layer(config, each, part) for each in chosen]
+    if not layers:
+        remedy = "Choose layers for the new model."
+        raise KingyoError("slices", expected="at least one layer", received="none", remedy=remedy)
+    changed = deepcopy(dict(config))
+    for level in levels:
+        inner = _inside(changed, level.path)
+        wanted = _wanted(level, layers)
+        inner.update(level.sides)
+        inner.update(dict.fromkeys(level.keys, len(layers)))
+        inner.update({key: value for key, value in wanted.items() if key in inner})
+        full = _inside(dict(complete(changed)), level.path)
+        inner.update({key: value for key, value in wanted.items() if key in full and full[key] != value})
+    _check_readable(changed)
+    return changed
+
+
+def kept_by_layers(config: Config, part: str = "language") -> frozenset[str]:
+    """Return the keys whose values may differ between models, since ``with_layers`` keeps them per layer."""
+    return frozenset(key for level in find_levels(config, part) for key in _kept(level))
+
+
+def _kept(level: Level) -> Iterator[str]:
+    for key, value in level.stated.items():
+        is_place = bool(_PLACES.search(key)) and _are_places(value, level.n)
+        is_list = _is_by_layer(key, value, level.n)
+        is_derived = _FIRST.fullmatch(key) or (_FROM_LISTS.fullmatch(key) and _is_listed(level))
+        if key in level.keys or is_place or is_list or is_derived:
+            yield key
+
+
+def _layer(config: Config, chosen: Chosen, part: str) -> _ConfigLayer:
+    source, number = (config, chosen) if isinstance(chosen, int) else chosen
+    level = find_levels(source, part)[-1]
+    if not 0 <= number < level.n:
+        raise KingyoError(
+            "slices",
+            expected=f"a layer from 0 to {level.n - 1}",
+            received=str(number),
+            remedy=f"Choose one of its {counted(level.n, 'layer')}; the first is 0.",
+        )
+    return _ConfigLayer(level=level, number=number)
+
+
+def _wanted(level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
+    """Return new values of the keys that describe single layers."""
+    values: dict[str, object] = {}
+    for key, value in level.stated.items():
+        if _OF_OTHERS.search(key) or key in level.keys:
+            continue
+        if _PLACES.search(key) and _are_places(value, level.n):
+            values[key] = [place for place, layer in enumerate(layers) if layer.number in _places(layer, key)]
+        elif _is_by_layer(key, value, level.n):
+            entries = [layer.entry(key) for layer in layers]
+            values[key] = "".join(cast("list[str]", entries)) if isinstance(value, str) else entries
+        elif isinstance(value, int) and not isinstance(value, bool):
+            values.update(_counted(key, value, level, layers))
+    return values
+
+
+def _counted(key: str, value: int, level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
+    """Return the new value of a key that counts layers: the first, the last, every n-th."""
+    if _FIRST.fullmatch(key):
+        are_first = [layer.number < cast("int", layer.level.stated.get(key, 0)) for layer in layers]
+        if are_first != sorted(are_first, reverse=True):
+            raise _inexpressible(key, f"the first {value} layers before all others")
+        return {key: sum(are_first)}
+    is_pattern = not _is_listed(level) if _EVERY_LISTED.fullmatch(key) else _EVERY.fullmatch(key)
+    if value > 1 and is_pattern and any((layer.number - i) % value for i, layer in enumerate(layers)):
+        raise _inexpressible(key, f"layers that keep their places in a pattern of every {value}")
+    return {}
+
+
+def _is_listed(level: Level) -> bool:
+    return any(_is_by_layer(key, value, level.n) for key, value in level.stated.items())
+
+
+def _inexpressible(key: str, expected: str) -> KingyoError:
+    return KingyoError(
+        f"{key} in config.json",
+        expected=expected,
+        received="another order of layers, which this key cannot express",
+        remedy="Choose layers that keep the order.",
+    )
+
+
+def _check_readable(config: Config) -> None:
+    try:
+        build(config)
+    except Exception as error:  # transformers raises errors of several types
+        raise KingyoError(
+            "config.json",
+            expected="a config with the chosen layers that transformers can load",
+            received=f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.200}",
+            remedy="Choose other slices, which this architecture allows.",
+        ) from error
+
+
+def _inside(config: dict[str, object], path: tuple[str, ...]) -> dict[str, object]:
+    for key in path:
+        config = cast("dict[str, object]", config.get(key) or {})
+    return config
+
+
+def _is_by_layer(key: str, value: object, n: int) -> bool:
+    is_list = isinstance(value, list | tuple) or (isinstance(value, str) and "pattern" in key)
+    return is_list and len(cast("Sequence[object]", value)) == n and bool(_BY_LAYER.search(key))
+
+
+def _are_places(value: object, n: int) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    return all(isinstance(each, int) and 0 <= each < n for each in cast("Sequence[object]", value))
+
+
+def _places(layer: _ConfigLayer, key: str) -> Sequence[object]:
+    value = layer.level.stated.get(key)
+    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()

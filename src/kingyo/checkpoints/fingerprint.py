@@ -22,15 +22,11 @@ def fingerprints_of(checkpoints: Iterable[Checkpoint], *, check_finite: bool = F
 
     A file that several checkpoints share is read once.
 
-    Args:
-        checkpoints: the checkpoints.
-        check_finite: whether to check that weights are finite.
-
     Returns:
         Fingerprints by reference.
 
     Raises:
-        KingyoError: a file cannot be read, or a tensor holds NaN or infinity.
+        KingyoError: a file cannot be read, or, with ``check_finite``, a tensor holds NaN or infinity.
     """
     digests: dict[Path, str] = {}
     fingerprints: dict[str, str] = {}

@@ -194,34 +194,24 @@ def _shard_file(path: Path, index: Path, shard: object) -> Path:
 
 
 def _no_weights(path: Path) -> KingyoError:
-    pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
-    others = sorted(file.name for file in path.glob("*.safetensors"))
-    file = next(path.glob("*.gguf"), None)
-    if others:
+    def refuse(expected: str, received: str, remedy: str) -> KingyoError:
+        return KingyoError(str(path), expected=expected, received=received, remedy=remedy)
+
+    if others := sorted(file.name for file in path.glob("*.safetensors")):
         first = others[0].partition(".")[0]
         name = f"{first if first in STEMS else STEMS[0]}.safetensors"  # of a variant such as fp16
-        return KingyoError(
-            str(path),
-            expected=f"{name} or its index",
-            received=f"other weights ({others[0]})",
-            remedy=f"Rename {others[0]} to {name} if you mean these weights.",
+        remedy = f"Rename {others[0]} to {name} if you mean these weights."
+        return refuse(f"{name} or its index", f"other weights ({others[0]})", remedy)
+    if pickles := sorted(file.name for pattern in _PICKLES for file in path.glob(pattern)):
+        remedy = (
+            "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code; or "
+            "load the model where you trust it, and save it with save_pretrained."
         )
-    if pickles:
-        return KingyoError(
-            str(path),
-            expected="weights in safetensors",
-            received=f"only pickles ({pickles[0]})",
-            remedy="Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code, for "
-            "pytorch_model.bin; or load the model where you trust it, and save it with save_pretrained.",
-        )
-    if file is not None:
+        return refuse("weights in safetensors", f"only pickles ({pickles[0]})", remedy)
+    if (file := next(path.glob("*.gguf"), None)) is not None:
         return gguf(str(path), file)
-    return KingyoError(
-        str(path),
-        expected="model.safetensors or its index",
-        received="neither",
-        remedy="Name the folder of a complete model, as save_pretrained writes it.",
-    )
+    remedy = "Name the folder of a complete model, as save_pretrained writes it."
+    return refuse("model.safetensors or its index", "neither", remedy)
 
 
 def gguf(reference: str, file: Path) -> KingyoError:
@@ -231,9 +221,7 @@ def gguf(reference: str, file: Path) -> KingyoError:
         expected="weights in safetensors",
         received=f"a GGUF ({file.name})",
         remedy="Name the original model, since most GGUFs hold rounded weights. Or convert it, as "
-        "docs/recipes.md shows, with the packages gguf and accelerate: AutoModelForCausalLM.from_pretrained("
-        f"{str(file.parent)!r}, gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True))"
-        ".save_pretrained(FOLDER).",
+        "docs/recipes.md shows.",
     )
 
 
@@ -252,18 +240,11 @@ def _pipeline(reference: str, path: Path) -> KingyoError:
 def no_component(reference: str, path: Path) -> KingyoError:
     """Return the error for a component that a pipeline lacks, or that is not a model."""
     names = _components(path.parent)
-    if not names:
-        return KingyoError(
-            reference,
-            expected=f"a model or a LoRA called '{path.name}' in the repository",
-            received="a repository without it that is not a diffusers pipeline",
-            remedy=f"Remove '/{path.name}', or correct it.",
-        )
     return KingyoError(
         reference,
-        expected=f"a model of the pipeline: {', '.join(names)}",
-        received=f"'{path.name}'",
-        remedy=suggest(path.name, names),
+        expected=f"a model of the pipeline: {', '.join(names)}" if names else "a diffusers pipeline",
+        received=f"'{path.name}'" if names else f"another repository, and '/{path.name}' in its name",
+        remedy=suggest(path.name, names) if names else f"Remove '/{path.name}', or correct it.",
     )
 
 
@@ -279,10 +260,8 @@ def _components(pipeline: Path) -> list[str]:
 def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool) -> dict[str, Path]:
     """Return files of the pipeline around a component by name, including its index and licence.
 
-    Args:
-        component: the folder of the component.
-        folders: patterns of the pipeline's other folders, such as ``vae``.
-        allow_pickle: whether to include pickles of folders that have no other weights.
+    ``folders`` are patterns of the pipeline's other folders, such as ``vae``. With ``allow_pickle``, pickles
+    of folders that have no other weights are included.
     """
     root = component.absolute().parent
     if not (root / PIPELINE).is_file():

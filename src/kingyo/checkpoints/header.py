@@ -1,10 +1,15 @@
-"""Read headers of safetensors files, and check them against the size of the file."""
+"""The headers of safetensors files: read and check them, and lay out new files.
+
+Sizes of new files follow from shapes and dtypes, so headers are complete before tensors are computed, and any
+thread may write any span of any tensor.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -37,6 +42,8 @@ DTYPES: Mapping[str, tuple[str, int]] = {
 
 WIDTHS: Mapping[str, int] = dict(DTYPES.values())
 """torch dtype -> bytes per element."""
+_CODES = {name: code for code, (name, _) in DTYPES.items()}
+_ALIGNMENT = 64  # bytes; safetensors requires 8, vector instructions prefer more
 _MAX_SIZE = 1 << 63
 _MAX_AXES = 64  # the limit of torch
 _POINTER = b"version https://git-lfs"
@@ -89,10 +96,7 @@ class TensorInfo:
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:
-    """Read and check the header of a safetensors file.
-
-    Returns:
-        Tensors by name, in the order of their data.
+    """Return the tensors in a safetensors file by name, in the order of their data.
 
     Raises:
         KingyoError: the file is truncated or its header does not match it.
@@ -152,3 +156,78 @@ def check_no_pointer(file: Path) -> None:
                 received="a Git LFS pointer",
                 remedy="Run `git lfs install`, then `git lfs pull` in this folder.",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutTensor:
+    """A tensor to write: name, shape and torch's name of its dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def n_bytes(self) -> int:
+        """Size in bytes."""
+        return math.prod(self.shape) * WIDTHS[self.dtype]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One file: its final name, its header, the offset of each tensor, and its size in bytes."""
+
+    file: str
+    header: bytes
+    starts: Mapping[str, int]
+    n_bytes: int
+
+    @property
+    def digest(self) -> str:
+        """Hash of its header, which identifies its tensors."""
+        return hashlib.sha256(self.header).hexdigest()
+
+
+def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "model") -> tuple[Shard, ...]:
+    """Split tensors, in order, into shards. A tensor larger than a shard has one of its own."""
+    groups: list[list[OutTensor]] = []
+    filled = 0
+    for tensor in tensors:
+        if not groups or (filled and filled + tensor.n_bytes > max_shard_bytes):
+            groups.append([])
+            filled = 0
+        groups[-1].append(tensor)
+        filled += tensor.n_bytes
+    count = len(groups)
+    names = (
+        [f"{stem}.safetensors"]
+        if count == 1
+        else [f"{stem}-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
+    )
+    return tuple(_shard(name, group) for name, group in zip(names, groups, strict=True))
+
+
+def index_of(shards: Iterable[Shard]) -> dict[str, object]:
+    """Return the content of an index of shards, such as ``model.safetensors.index.json``."""
+    files = tuple(shards)
+    total = sum(shard.n_bytes - len(shard.header) for shard in files)
+    weight_map = {name: shard.file for shard in files for name in shard.starts}
+    return {"metadata": {"total_size": total}, "weight_map": weight_map}
+
+
+def _shard(file: str, tensors: Sequence[OutTensor]) -> Shard:
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    offsets: dict[str, int] = {}
+    end = 0
+    for tensor in tensors:
+        offsets[tensor.name] = end
+        entries[tensor.name] = {
+            "dtype": _CODES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [end, end + tensor.n_bytes],
+        }
+        end += tensor.n_bytes
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text = text.ljust(len(text) + -(len(text) + 8) % _ALIGNMENT)
+    header = len(text).to_bytes(8, "little") + text
+    starts = {name: len(header) + offset for name, offset in offsets.items()}
+    return Shard(file=file, header=header, starts=starts, n_bytes=len(header) + end)

@@ -221,13 +221,7 @@ def _inner_order(stack: Stack) -> tuple[int, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelTensors:
-    """The names and shapes of a model's tensors.
-
-    Attributes:
-        reference: what the user wrote to name the model.
-        config: its ``config.json``.
-        tensors: its tensors by name, without stored copies of tied weights.
-    """
+    """The reference, config.json and tensors of a model, without stored copies of tied weights."""
 
     reference: str
     config: Mapping[str, object]

@@ -29,11 +29,6 @@ class AdaptedCheckpoint(Checkpoint):
 
     Tensors that the adapter changes are float32, and ``read`` computes them every time. Their
     ``stored_dtype`` is still the model's.
-
-    Attributes:
-        model: the checkpoint without the adapter.
-        adapter: the adapter.
-        changes: changes by the adapter, by tensor.
     """
 
     has_same_bits: ClassVar[bool] = False  # the rounding of matrix products depends on the library

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,7 +17,6 @@ from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHT
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.folder_files import read_json, require_tensors
 from kingyo.checkpoints.header import TensorInfo, read_header, read_header_and_metadata
-from kingyo.checkpoints.ldm_names import ldm_names
 from kingyo.checkpoints.lora import find_tensor
 from kingyo.checkpoints.mapped_tensors import file_stamps, map_tensor
 from kingyo.checkpoints.pickled import read_pickle
@@ -56,6 +55,23 @@ _ENDS = {
 }
 """Suffix of a tensor's name -> peft's name of the part."""
 
+_RESNET = {
+    "conv1": "in_layers.2",
+    "conv2": "out_layers.3",
+    "time_emb_proj": "emb_layers.1",
+    "conv_shortcut": "skip_connection",
+}
+_ALONE = {
+    "conv_in": "input_blocks.0.0",
+    "conv_out": "out.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+}
+_BLOCK = re.compile(r"(?P<side>down|up)_blocks\.(?P<block>\d+)\.(?P<what>\w+)\.(?P<layer>\d+)\.(?P<rest>.+)")
+_MIDDLE = re.compile(r"mid_block\.(?P<what>resnets|attentions)\.(?P<layer>\d+)\.(?P<rest>.+)")
+
 _AGAIN = "Save or fetch the adapter again."
 
 Modules = dict[str, dict[str, TensorInfo]]
@@ -63,13 +79,9 @@ Modules = dict[str, dict[str, TensorInfo]]
 
 
 def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle: bool = False) -> Adapter:
-    """Open an adapter.
+    """Open an adapter in a folder or a safetensors file.
 
-    Args:
-        reference: what the user wrote to name it.
-        path: its folder, or a safetensors file.
-        model: the model that it is for, since a file may hold LoRAs of several components of a pipeline.
-        allow_pickle: see ``open_checkpoint``.
+    A file may hold LoRAs of several components of a pipeline: ``model`` decides which is read.
 
     Raises:
         KingyoError: the adapter has no config or no safetensors, it has no LoRA for the model, or it is not a
@@ -295,3 +307,31 @@ def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapp
     begin = f"{component}." if component else ""
     keys = cast("dict[str, object]", parsed).items()
     return {key.removeprefix(begin): value for key, value in keys if key.startswith(begin)}
+
+
+def ldm_names(module: str, modules: Collection[str], config: Mapping[str, object]) -> Iterator[str]:
+    """Yield the name of a UNet's module in Stability's own code (latent diffusion), which LoRAs of SDXL use.
+
+    Latent diffusion numbers layers through all blocks; a down- or upsampler is a layer or part of one.
+    """
+    if module in _ALONE:
+        yield _ALONE[module]
+    if middle := _MIDDLE.fullmatch(module):
+        is_resnet, layer = middle["what"] == "resnets", int(middle["layer"])
+        rest = _RESNET.get(middle["rest"], middle["rest"]) if is_resnet else middle["rest"]
+        yield f"middle_block.{2 * layer if is_resnet else 2 * layer + 1}.{rest}"
+    block, depth = _BLOCK.fullmatch(module), config.get("layers_per_block")
+    if not block or not isinstance(depth, int):
+        return
+    side, what, rest = block["side"], block["what"], block["rest"]
+    first, layer = int(block["block"]) * (depth + 1), int(block["layer"])
+    if what == "downsamplers":
+        yield f"input_blocks.{first + depth + 1}.0.op"
+    elif what == "upsamplers":
+        attentions = f"up_blocks.{block['block']}.attentions."
+        inner = 2 if any(each.startswith(attentions) for each in modules) else 1
+        yield f"output_blocks.{first + depth}.{inner}.{rest}"
+    elif what in ("resnets", "attentions"):
+        name, begin = ("input_blocks", first + 1) if side == "down" else ("output_blocks", first)
+        inner = 0 if what == "resnets" else 1
+        yield f"{name}.{begin + layer}.{inner}.{_RESNET.get(rest, rest) if not inner else rest}"

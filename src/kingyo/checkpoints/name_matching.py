@@ -10,18 +10,13 @@ from kingyo.errors import KingyoError
 
 
 def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | None = None) -> dict[str, str]:
-    """Match the tensors of two models by name.
+    """Return name in ``like`` -> the tensor of the other model with these weights, for all or ``only`` some.
 
     A language model matches the language part of a vision-language model. The head of a tied model is its
     embedding. Tensors that only one model ties are included.
 
-    Args:
-        like: the model that gives the names.
-        other: the other model.
-        only: the tensors to match; all if None.
-
-    Returns:
-        Name in ``like`` -> the tensor of ``other`` with these weights.
+    Raises:
+        KingyoError: one model has a tensor that the other lacks.
     """
     wanted = list(like.tensors if only is None else only)
     pairs = {name: name for name in wanted if name in other.tensors}

@@ -23,10 +23,7 @@ _SAVE_AGAIN = "Load the file where you trust it, and save it again as safetensor
 
 
 def read_pickle(file: Path) -> dict[str, TensorInfo]:
-    """Read the descriptions of the tensors in a torch pickle, without their data.
-
-    Returns:
-        Tensors by name, in the order of their data.
+    """Return the descriptions of the tensors in a torch pickle by name, in the order of their data.
 
     Raises:
         KingyoError: the file holds code or other objects, is damaged, or was written by torch before 1.6.

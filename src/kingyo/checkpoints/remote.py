@@ -18,13 +18,7 @@ _WEIGHTS = "*.safetensors"
 
 
 def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> tuple[Path, int] | None:
-    """Preview a model on the Hub.
-
-    Args:
-        name: ``org/name``.
-        revision: branch, tag or commit.
-        wanted: patterns of the files to include.
-        ignored: pattern of the files to leave out.
+    """Preview a model on the Hub: files of the ``wanted`` patterns without those of ``ignored``.
 
     Returns:
         Its folder, deleted when the process ends, and the bytes of weights that were not downloaded. None if

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import cast
 
-from kingyo.checkpoints.layer_config import count_layers
+from kingyo.checkpoints.configs import count_layers
 from kingyo.checkpoints.roles import find_kind, is_after, is_vocabulary
 from kingyo.errors import KingyoError
 
@@ -170,15 +170,9 @@ def _distinctive_words(prefix: str, prefixes: list[str]) -> str:
 def find_parts(
     stacks: Sequence[Stack], outer: Collection[str], config: Mapping[str, object]
 ) -> tuple[list[Stack], dict[str, str]]:
-    """Assign a part to each stack and to each tensor outside the stacks.
+    """Return the stacks with their parts, and the parts of the tensors outside the stacks (``outer``).
 
-    Args:
-        stacks: stacks of the model.
-        outer: tensors outside the stacks.
-        config: the model's ``config.json``; may be empty.
-
-    Returns:
-        The stacks with their parts, and the parts of the other tensors.
+    The config.json, which may be empty, distinguishes parts where names do not.
     """
     senses = [part_in_words(stack.prefix) for stack in stacks]
     has_vocabulary = any(is_vocabulary(name) and not is_after(name) for name in outer)

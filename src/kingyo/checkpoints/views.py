@@ -13,14 +13,7 @@ from kingyo.io.lazy_torch import Tensor, torch
 
 @dataclass(frozen=True, kw_only=True)
 class RowRange:
-    """Rows of a stored tensor.
-
-    Attributes:
-        model: the checkpoint of the tensor.
-        name: name of the tensor in ``model``.
-        start: the first row.
-        end: the row after the last.
-    """
+    """Rows ``start`` to ``end`` of a tensor of a checkpoint."""
 
     model: Checkpoint = field(repr=False)
     name: str
@@ -30,13 +23,7 @@ class RowRange:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A tensor of a fitted checkpoint: a concatenation of pieces of stored tensors.
-
-    Attributes:
-        info: description of the tensor; several pieces are in no file.
-        pieces: the pieces in order.
-        axis: axis of the concatenation.
-    """
+    """A tensor of a fitted checkpoint: pieces of stored tensors, concatenated along ``axis``."""
 
     info: TensorInfo
     pieces: tuple[RowRange, ...]
@@ -54,12 +41,7 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedCheckpoint(Checkpoint):
-    """A checkpoint with the names and shapes of a merge.
-
-    Attributes:
-        model: the original checkpoint.
-        views: the view of each of ``tensors``.
-    """
+    """A checkpoint with the names and shapes of a merge: views of another one's tensors."""
 
     model: Checkpoint = field(repr=False)
     views: Mapping[str, View] = field(repr=False)

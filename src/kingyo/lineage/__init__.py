@@ -12,8 +12,7 @@ from kingyo.lineage.card import (
     render,
     table,
 )
-from kingyo.lineage.licences import check_licences
-from kingyo.lineage.origins import Origin, describe, public_name, public_recipe
+from kingyo.lineage.origins import Origin, check_licences, describe, public_name, public_recipe
 
 __all__ = [
     "INHERITED",

@@ -8,22 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import yaml
 
 from kingyo.io.units import counted
-from kingyo.lineage.licences import UNKNOWN, front_licence, kind_of, strictest
-from kingyo.lineage.origins import Origin
+from kingyo.lineage.origins import UNKNOWN, Origin, front_licence, kind_of, strictest
 from kingyo.recipe import Recipe
 
 INHERITED = "It inherits the biases of its source models, and nobody has checked it for safety."
 
 
 def render(title: str, front: Mapping[str, object], summary: str, sections: Mapping[str, str | None]) -> str:
-    """Return the text of a card.
-
-    Args:
-        title: name of the model.
-        front: the front matter.
-        summary: the first paragraph, in Markdown.
-        sections: heading -> Markdown; sections that are None are left out.
-    """
+    """Return the text of a card; ``sections`` maps headings to Markdown; None is left out."""
     head = yaml.safe_dump(dict(front), sort_keys=False, allow_unicode=True)
     parts = [f"---\n{head}---\n\n# {cell(title)}\n\n{summary}"]
     parts += [f"## {heading}\n\n{text}" for heading, text in sections.items() if text is not None]
@@ -38,12 +30,10 @@ def front_matter(
     languages: Iterable[str] = (),
     relation: str | None = "merge",
 ) -> dict[str, object]:
-    """Return the front matter of a card.
+    """Return the front matter of a card: library and pipeline tag are the Hub's.
 
     Args:
         origins: the source models.
-        library: the Hub's name of the library that loads the model.
-        pipeline_tag: the Hub's pipeline tag, or None.
         languages: languages of the model, in addition to those of its sources.
         relation: ``merge``, ``finetune``, or None for a copy.
     """

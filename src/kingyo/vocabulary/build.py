@@ -11,8 +11,7 @@ from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor
 from kingyo.io.units import counted
 from kingyo.vocabulary.extend import changed_files, extend, stored_files, with_template
-from kingyo.vocabulary.row_sources import place_rows
-from kingyo.vocabulary.rows import RowMap
+from kingyo.vocabulary.rows import RowMap, place_rows
 from kingyo.vocabulary.templates import find_markers, resolve_template
 from kingyo.vocabulary.token_union import TokenModels, gather
 from kingyo.vocabulary.tokenizer_json import StoredTokenizer

@@ -24,13 +24,9 @@ Merge = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Addition:
-    """A token to add.
+    """A token to add. An added token, which is matched before text is split, has flags, a piece has None.
 
-    Attributes:
-        token: its text, as written in the vocabulary.
-        row: its id.
-        flags: flags of an added token, which is matched before text is split; None for a piece.
-        score: log-probability of a piece (Unigram).
+    ``score`` is the log-probability of a piece (Unigram).
     """
 
     token: str

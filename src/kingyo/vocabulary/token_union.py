@@ -68,13 +68,9 @@ class TokenModels:
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """The tokens of the output.
+    """The tokens of the output: those of ``start`` to keep, and ``additions`` with ids after them.
 
-    Attributes:
-        start: the tokenizer that is extended.
-        keep: tokens of ``start`` to keep, with their ids.
-        additions: tokens of other models, with ids after those.
-        merges: BPE merges that form the additions.
+    ``merges`` are the BPE merges that form the additions.
     """
 
     start: StoredTokenizer
