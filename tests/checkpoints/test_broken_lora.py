@@ -67,7 +67,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         r"received A \[4\] and B",
     ),
     "other vocabulary": (with_tensor("base_model.model.lm_head.weight", 66, 16), r"\[64, 16\].*\[66, 16\]"),
-    "no such bias": (with_tensor(f"{Q0}lora_B.bias", 16), r"q_proj\.bias'"),
+    "biases of B": (config(lora_bias=True), "lora_bias.*plain LoRA"),
     "replaced twice": (
         lambda lora: change(
             lora,

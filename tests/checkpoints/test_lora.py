@@ -53,7 +53,6 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "biases of the lora": ("qwen2", {"target_modules": ALL_LLAMA, "bias": "lora_only"}),
     "all biases": ("gpt2", {"target_modules": ["c_fc"], "bias": "all"}),
-    "bias of B": ("qwen2", {"target_modules": ["q_proj", "v_proj"], "lora_bias": True, "lora_alpha": 5}),
     "gpt2": ("gpt2", {"target_modules": ALL_GPT2, "r": 4, "lora_alpha": 6}),
     "gpt2, square ones only": ("gpt2", {"target_modules": ["attn.c_proj"], "r": 4, "fan_in_fan_out": True}),
     "gpt2, embeddings": ("gpt2", {"target_modules": ["wte", "wpe", "c_attn"], "r": 4}),

@@ -90,32 +90,27 @@ class Update:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """The changes to one tensor, in this order: replace it, update it, add ``shift`` · ``shift_scale``."""
+    """The changes to one tensor: first replace it, then update it."""
 
     replacement: TensorInfo | None = None
     update: Update | None = None
-    shift: TensorInfo | None = None
-    shift_scale: float = 1.0
 
     @property
     def tensors(self) -> tuple[TensorInfo, ...]:
         """The adapter's tensors in these changes."""
         low = self.update
-        tensors = (self.replacement, self.shift, *(() if low is None else (low.a, low.b, low.magnitude)))
+        tensors = (self.replacement, *(() if low is None else (low.a, low.b, low.magnitude)))
         return tuple(info for info in tensors if info is not None)
 
     def apply(self, stored: Tensor) -> Tensor:
         """Return the changed tensor in float32 (float64 if stored as that); ``stored`` is not modified."""
         start = stored if self.replacement is None else map_tensor(self.replacement)
         dtype = wide(stored.dtype)
-        if self.update is None and self.shift is None:
+        if self.update is None:
             return start.to(dtype)
         result = start.to(dtype, copy=True)
-        if self.update is not None:
-            with _one_thread():
-                self.update.apply_(result)
-        if self.shift is not None:
-            result.add_(map_tensor(self.shift).to(dtype), alpha=self.shift_scale)
+        with _one_thread():
+            self.update.apply_(result)
         return result
 
 

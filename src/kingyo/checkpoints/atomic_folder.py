@@ -203,7 +203,6 @@ def _check_replaceable(out: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Sync the folder's files, then the folder, to disk."""
     for file in folder.iterdir():
         if file.is_dir():
             _flush(file)

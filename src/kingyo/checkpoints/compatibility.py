@@ -84,9 +84,10 @@ def fit(
         raise unknown("resize", resize, RESIZE)
     distinct = list({id(other): other for other in others if other is not like}.values())
     merged = like.tensors.keys() if only is None else only
-    heads = [name for name in heads_of_others([like, *distinct]) if name in merged]
-    if heads and resize != "base":
-        raise other_classes([like, *distinct])
+    different, error = _heads_of_others([like, *distinct])
+    heads = [name for name in different if name in merged]
+    if heads and error is not None and resize != "base":
+        raise error
     if not heads and all(_is_alike(like, other) for other in distinct):
         parts = None if only is None else {like.layout.part(name) for name in only}
         warnings = [note for other in distinct for note in compare(like, other, parts)]
@@ -154,7 +155,6 @@ class _Fitting:
                 homes[name] = home
 
     def _views(self, name: str) -> list[View]:
-        """Return the view of a tensor for each model."""
         stored = [(m, m.tensors[homes[name]]) for m, homes in zip(self._models, self._homes, strict=True)]
         for each in stored[1:]:
             _check_floating(name, stored[0], each)
@@ -199,7 +199,6 @@ class _Fitting:
         return "Merge models of one architecture and size."
 
     def _config(self, names: Iterable[str]) -> tuple[Mapping[str, object], list[str]]:
-        """Return the config of the merge, and sentences about its changes."""
         config, changes = self._like.config, list[str]()
         for name in names:
             tied = [
@@ -271,36 +270,31 @@ def has_classes(model: Checkpoint, name: str) -> bool:
     return _is_head(model, name) and model.tensors[name].shape[0] == _n_classes(model.config)
 
 
-def heads_of_others(models: Sequence[Checkpoint]) -> list[str]:
-    """Return the heads of the first model if the models' names of classes differ; else none.
+def _heads_of_others(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoError | None]:
+    """Return the heads of the first model, and an error, if the models' names of classes differ.
 
     Models without names of classes are ignored.
     """
-    named = [names for model in models if (names := _names(model.config)) is not None]
-    if all(names == named[0] for names in named):
-        return []
-    like, sizes = models[0], {len(names) for names in named}
-    return [
+    named = [(model, names) for model in models if (names := _names(model.config)) is not None]
+    different = [(model, names) for model, names in named if names != named[0][1]]
+    if not different:
+        return [], None
+    (first, labels), (other, other_labels) = named[0], different[0]
+    key = next(each for each in (*labels, *other_labels) if labels.get(each) != other_labels.get(each))
+    absent = "no such class"
+    error = KingyoError(
+        f"id2label.{key} in config.json",
+        expected=f"{labels.get(key, absent)!r:.80} as in {first.reference}, since a row is a class",
+        received=f"{other_labels.get(key, absent)!r:.80} in {other.reference}",
+        remedy="Train the models on one list of classes, or set resize: base, which copies the head.",
+    )
+    like, sizes = models[0], {len(names) for _, names in named}
+    heads = [
         name
         for name, info in like.tensors.items()
         if has_classes(like, name) or (_is_head(like, name) and info.shape[0] in sizes)
     ]
-
-
-def other_classes(models: Sequence[Checkpoint]) -> KingyoError:
-    """Return the error for models with different classes; it names the first difference."""
-    named = [(model, names) for model in models if (names := _names(model.config)) is not None]
-    like, labels = named[0]
-    other, other_labels = next((model, names) for model, names in named if names != labels)
-    key = next(each for each in (*labels, *other_labels) if labels.get(each) != other_labels.get(each))
-    absent = "no such class"
-    return KingyoError(
-        f"id2label.{key} in config.json",
-        expected=f"{labels.get(key, absent)!r:.80} as in {like.reference}, since a row is a class",
-        received=f"{other_labels.get(key, absent)!r:.80} in {other.reference}",
-        remedy="Train the models on one list of classes, or set resize: base, which copies the head from "
-        "the base.",
-    )
+    return heads, error
 
 
 def _is_head(model: Checkpoint, name: str) -> bool:

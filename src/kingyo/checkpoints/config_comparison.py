@@ -123,7 +123,6 @@ def _levels(like: Checkpoint, other: Checkpoint) -> tuple[Config, Config, bool]:
 
 
 def _of_parts(config: Config, parts: Collection[str]) -> Config:
-    """Return a config without the nested configs of other parts."""
     return {
         key: value
         for key, value in config.items()
@@ -209,7 +208,6 @@ def _counts(
 
 
 def _check_window(like: Checkpoint, other: Checkpoint, part: str) -> None:
-    """Check that all layers with windowed attention have the same window."""
     window, other_window = _window(like, part), _window(other, part)
     if other_window is None or window == other_window:
         return

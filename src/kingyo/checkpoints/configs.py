@@ -259,7 +259,6 @@ def _layer(config: Config, chosen: Chosen, part: str) -> _ConfigLayer:
 
 
 def _wanted(level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
-    """Return new values of the keys that describe single layers."""
     values: dict[str, object] = {}
     for key, value in level.stated.items():
         if _OF_OTHERS.search(key) or key in level.keys:

@@ -46,7 +46,6 @@ def fingerprints_of(checkpoints: Iterable[Checkpoint], *, check_finite: bool = F
 
 
 def _digest(reference: str, file: Path, tensors: Sequence[TensorInfo]) -> str:
-    """Hash a file, and check that the given tensors in it are finite."""
     digest = hashlib.sha256()
     try:
         for block, info in read_blocks(file, tensors):

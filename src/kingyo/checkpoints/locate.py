@@ -202,7 +202,6 @@ def _patterns(request: _Request, component: str | None) -> tuple[Sequence[str], 
 
 
 def _has_weights(request: _Request, path: Path) -> bool:
-    """Return whether a downloaded model or adapter has weights in safetensors."""
     if request.is_adapter:
         return path.is_file() or any((path / name).is_file() for name in (WEIGHTS, DIFFUSERS_WEIGHTS))
     return has_weights(path)

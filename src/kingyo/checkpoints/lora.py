@@ -147,7 +147,7 @@ class _Matching:
             raise self._unmatched(info, name)
         if info.shape != self._model.tensors[target].shape or not info.is_floating:
             raise self._misfit(info, target, f"{info.dtype} {list(info.shape)}")
-        self._put(target, info, replacement=info)
+        self._put(target, info, Change(replacement=info))
         return True
 
     def _update(self, name: str, module: LoraModule) -> None:
@@ -162,9 +162,7 @@ class _Matching:
         if magnitude is not None and magnitude.n_elements != b.shape[0]:
             raise self._misfit(magnitude, target, f"{list(magnitude.shape)}")
         update = Update(a=a, b=b, scale=module.scale, is_turned=is_turned, magnitude=magnitude)
-        self._put(target, a, update=update)
-        if "lora_B.bias" in module.parts:
-            self._shift(f"{name}.bias", module.parts["lora_B.bias"], module.scale)
+        self._put(target, a, Change(update=update))
 
     def _pair(self, module: str, parts: Mapping[str, TensorInfo]) -> tuple[TensorInfo, TensorInfo]:
         """Return A and B of a module, after checking that no part is missing or left over."""
@@ -172,7 +170,7 @@ class _Matching:
         if not any(name in parts for name in names):
             names = [f"lora_{side}.weight" for side in "AB"]
         needed = [*names, "lora_magnitude_vector"] if self._adapter.use_dora else names
-        if parts.keys() - {"lora_B.bias"} != set(needed):
+        if parts.keys() != set(needed):
             raise KingyoError(
                 f"{self._adapter.reference}: {module}",
                 expected=" and ".join(needed),
@@ -181,20 +179,14 @@ class _Matching:
             )
         return parts[names[0]], parts[names[1]]
 
-    def _shift(self, name: str, info: TensorInfo, scale: float) -> None:
-        target = find_tensor(self._model, name)
-        if target is None:
-            raise self._unmatched(info, name)
-        if info.shape != self._model.tensors[target].shape:
-            raise self._misfit(info, target, f"{list(info.shape)}")
-        self._put(target, info, shift=info, shift_scale=scale)
-
-    def _put(self, target: str, info: TensorInfo, **change: TensorInfo | Update | float) -> None:
+    def _put(self, target: str, info: TensorInfo, change: Change) -> None:
         before = self._changes.get(target, Change())
-        if any(getattr(before, key) for key in change if key != "shift_scale"):
+        if (before.replacement and change.replacement) or (before.update and change.update):
             expected, received = "one tensor for each part of a change", f"a second one for {target}"
             raise self._unfit(info, expected, received, "Save or fetch the adapter again.")
-        self._changes[target] = replace(before, **change)  # pyright: ignore[reportArgumentType]
+        self._changes[target] = Change(
+            replacement=before.replacement or change.replacement, update=before.update or change.update
+        )
 
     def _is_turned(self, target: str, a: TensorInfo, b: TensorInfo, rank: int) -> bool:
         """Check the shapes of A and B, and return whether the model stores inputs × outputs."""

@@ -21,7 +21,7 @@ _MERGE_FIRST = "Merge it into its model with peft (merge_and_unload), and name t
 
 _INERT = re.compile(
     r"auto_mapping|bias|corda_config|ensure_weight_tying|eva_config|exclude_modules|inference_mode"
-    r"|init_lora_weights|layers_pattern|layers_to_transform|loftq_config|lora_bias|lora_dropout"
+    r"|init_lora_weights|layers_pattern|layers_to_transform|loftq_config|lora_dropout"
     r"|lora_ga_config|megatron_core|modules_to_save|peft_type|peft_version|qalora_group_size|revision"
     r"|runtime_config|target_modules|task_type|velora_config"
 )

@@ -30,7 +30,7 @@ METADATA = "lora_adapter_metadata"
 
 _PREFIX = "base_model.model."
 _PART = re.compile(
-    r"(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_B\.bias|lora_embedding_A|lora_embedding_B"
+    r"(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_embedding_A|lora_embedding_B"
     r"|lora_magnitude_vector)(?:\.weight)?"
 )
 _DIFFUSERS = re.compile(r"(?P<component>unet|prior|(?:transformer|text_encoder)(?:_\d)?)\.(?P<rest>.+)")
@@ -48,7 +48,6 @@ _ENDS = {
     ".lora_up.weight": _B,
     ".lora_A.weight": _A,
     ".lora_B.weight": _B,
-    ".lora_B.bias": "lora_B.bias",
     ".lora_magnitude_vector": _MAGNITUDE,
     ".lora_magnitude_vector.weight": _MAGNITUDE,
     ".alpha": _ALPHA,
@@ -229,7 +228,6 @@ def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Chec
 
 
 def _split(name: str, flat: Mapping[str, str]) -> tuple[str, str]:
-    """Return the component and the module in a name."""
     if kohya := _KOHYA.fullmatch(name):
         rest = kohya["rest"]
         module = flat.get(rest) or flat.get(rest.removeprefix("text_model_")) or rest
@@ -243,7 +241,6 @@ def _split(name: str, flat: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _flat_names(model: Checkpoint) -> dict[str, str]:
-    """Return kohya's names of modules, with underscores for dots -> the names in the model."""
     modules = [name.removesuffix(".weight") for name in model.tensors if name.endswith(".weight")]
     aliases = ((alias, module) for module in modules for alias in ldm_names(module, modules, model.config))
     every = [*aliases, *((module, module) for module in modules)]

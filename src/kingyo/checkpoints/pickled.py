@@ -89,7 +89,6 @@ def _info(file: Path, name: object, tensor: object, room: Mapping[int, int]) -> 
 
 
 def _begin(tensor: Tensor) -> int:
-    """Return the file offset of a tensor's storage."""
     begin = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
     if begin is None:
         raise _unfit("torch", "a newer version, which reports the offsets of tensors", torch.__version__)

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import mkdtemp
 
 _WEIGHTS = "*.safetensors"
@@ -57,26 +57,16 @@ def _peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) 
     root = Path(mkdtemp(prefix="kingyo-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     folder = root / f"models--{name.replace('/', '--')}" / "snapshots" / info.sha
-    _link_all(Path(small), folder)
+    shutil.copytree(small, folder, copy_function=_link)
     for file in missing:
-        _write_header(folder / _safe(file), name, info.sha, file)
+        if not (folder / file).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"a file outside of the model: {file}")
+        _write_header(folder / file, name, info.sha, file)
     return folder, sum(missing.values())
 
 
-def _link_all(source: Path, target: Path) -> None:
-    for file in source.rglob("*"):
-        if file.is_file():
-            link = target / file.relative_to(source)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file.resolve())
-
-
-def _safe(file: str) -> Path:
-    """Check that a file name from the Hub stays inside the model's folder."""
-    path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"a file outside of the model: {file}")
-    return Path(path)
+def _link(file: str, link: str) -> None:
+    Path(link).symlink_to(Path(file).resolve())
 
 
 def _write_header(target: Path, name: str, commit: str, file: str) -> None:

@@ -238,7 +238,6 @@ def _part_from_config(
 
 
 def _only_part(stacks: Sequence[Stack], outer: Collection[str], has_vocabulary: bool) -> str:
-    """Return the part of a model with only one."""
     lists = {word for stack in stacks for word in _words(stack.prefix)}
     if {"down", "up"} <= lists:
         return "unet"

@@ -6,7 +6,7 @@ defaults. Some checkpoints store a copy anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
@@ -26,7 +26,8 @@ _WITH_VOCABULARY = ("language", "decoder", "shared", "encoder")
 
 def is_tied(config: Mapping[str, object]) -> bool | None:
     """Return whether a config ties head and embedding; None if it has no such key."""
-    levels = [config, *(cast("Mapping[str, object]", inner) for inner in _texts(config))]
+    inner = [config[key] for key in _INNER if isinstance(config.get(key), dict)]
+    levels = cast("list[Mapping[str, object]]", [config, *inner])
     stated = [level[KEY] for level in levels if KEY in level]
     return stated[0] is True if stated else None
 
@@ -109,7 +110,6 @@ def stand_in(model: ModelTensors, name: str) -> str | None:
 
 
 def _vocabulary(model: ModelTensors) -> list[str]:
-    """Return the tensors that may have one row per token."""
     layout = model.layout
     return [
         name
@@ -130,9 +130,3 @@ def _are_equal(one: TensorInfo, other: TensorInfo) -> bool:
     first, second = map_bytes(one), map_bytes(other)
     starts = range(0, len(first), _BLOCK)
     return all(np.array_equal(first[i : i + _BLOCK], second[i : i + _BLOCK]) for i in starts)
-
-
-def _texts(config: Mapping[str, object]) -> Iterator[object]:
-    for key in _INNER:
-        if isinstance(config.get(key), dict):
-            yield config[key]

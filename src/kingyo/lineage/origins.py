@@ -193,17 +193,7 @@ def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> It
     silent = [name for name, licence in stated if licence is None]
     if silent:
         yield _unknown(", ".join(silent), UNKNOWN)
-    yield from _mixed(stated, "non-commercial", "Do not use the merge commercially.")
-
-
-def _stated(origins: Sequence[Origin]) -> Iterator[str]:
-    for origin in origins:
-        yield from (licence for _, licence in origin.licences if licence is not None)
-
-
-def _mixed(stated: dict[tuple[str, str | None], None], kind: str, remedy: str) -> Iterator[Diagnostic]:
-    """Yield a warning if licences of a kind are mixed with others."""
-    strict = [pair for pair in stated if kind_of(pair[1]) == kind]
+    strict = [pair for pair in stated if kind_of(pair[1]) == "non-commercial"]
     others = [pair for pair in stated if pair[1] not in {licence for _, licence in strict}]
     if strict and others:
         (one, first), (other, second) = strict[0], others[0]
@@ -212,8 +202,13 @@ def _mixed(stated: dict[tuple[str, str | None], None], kind: str, remedy: str) -
             argument="licences",
             expected="licences with the same terms",
             received=f"{first} of {one} and {second or 'none stated'} of {other}",
-            remedy=remedy,
+            remedy="Do not use the merge commercially.",
         )
+
+
+def _stated(origins: Sequence[Origin]) -> Iterator[str]:
+    for origin in origins:
+        yield from (licence for _, licence in origin.licences if licence is not None)
 
 
 def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:

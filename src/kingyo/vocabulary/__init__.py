@@ -6,12 +6,7 @@ from kingyo.vocabulary.extend import stored_files, with_template
 from kingyo.vocabulary.templates import read_template, resolve_template
 from kingyo.vocabulary.token_union import TokenModels
 from kingyo.vocabulary.tokenizer_json import TOKENIZER_FILES
-from kingyo.vocabulary.tokenizer_key import (
-    TokenizerChoice,
-    all_references,
-    replaced,
-    tokenizer_choice,
-)
+from kingyo.vocabulary.tokenizer_key import TokenizerChoice, all_references, replaced, tokenizer_choice
 
 __all__ = [
     "TOKENIZER_FILES",

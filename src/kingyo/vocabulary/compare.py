@@ -57,17 +57,12 @@ class Diagnostic:
 
 
 def compare(
-    folders: Mapping[str, Path],
-    rows: Mapping[str, int] | None = None,
-    *,
-    is_aligned: bool = False,
-    has_template: bool = False,
+    folders: Mapping[str, Path], *, is_aligned: bool = False, has_template: bool = False
 ) -> tuple[Diagnostic, ...]:
     """Compare the tokenizers of all models with that of the first.
 
     Args:
         folders: folders of the models by reference; the base first, if there is one.
-        rows: number of rows of each embedding; None skips checks of ids against it.
         is_aligned: whether the recipe unites vocabularies, so that they may differ.
         has_template: whether the recipe sets the chat template.
 
@@ -79,8 +74,6 @@ def compare(
     findings: list[Diagnostic] = []
     for other in references[1:]:
         findings += _compare_folders(first, other, folders, is_aligned=is_aligned)
-    for reference in references if rows is not None else ():
-        findings += _beyond(reference, folders[reference], (rows or {})[reference])
     if has_template:
         findings = [each for each in findings if each.argument != _TEMPLATE]
     order = ("error", "warning", "note")
@@ -103,16 +96,16 @@ def _compare_folders(
         {name: content for name, content in held.items() if not name.startswith(_WITHOUT_IDS)}
         for held in files
     ]
-    if essential[0] == essential[1]:
+    if not essential[0] and not essential[1]:
         yield Diagnostic(
             level="note",
             argument=pair,
             expected="one vocabulary",
-            received="the same files" if essential[0] else "none in either",
-            remedy="Nothing to do." if essential[0] else "Add a tokenizer to the output yourself.",
+            received="none in either",
+            remedy="Add a tokenizer to the output yourself.",
         )
-        if files[0] == files[1] or "tokenizer.json" not in files[0]:
-            return
+    if files[0] == files[1] or (essential[0] == essential[1] and "tokenizer.json" not in files[0]):
+        return
     lacking = [name for name, held in zip((first, other), files, strict=True) if "tokenizer.json" not in held]
     if lacking:
         yield Diagnostic(
@@ -133,7 +126,6 @@ def _compare_folders(
 
 
 def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
-    """Report tokens that have different ids in the two tokenizers."""
     moved = [(row, token) for token, row in first.tokens.items() if other.tokens.get(token, row) != row]
     if moved:
         row, token = min(moved)
@@ -181,20 +173,4 @@ def _templates(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagn
             expected=f"one template, as in {first.reference}{' (none)' if first.template is None else ''}",
             received=f"{'none' if other.template is None else 'another'} in {other.reference}",
             remedy="Set chat_template to auto, a known name, or a Jinja template.",
-        )
-
-
-def _beyond(reference: str, folder: Path, size: int) -> Iterator[Diagnostic]:
-    """Report tokens that a model's embedding has no row for."""
-    if not (folder / "tokenizer.json").is_file():
-        return
-    stored = read_tokenizer(reference, folder)
-    beyond = sorted((row, token) for token, row in stored.tokens.items() if row >= size)
-    if beyond:
-        yield Diagnostic(
-            level="warning",
-            argument=f"the vocabulary of {reference}",
-            expected=f"ids below {size}, the rows of its embedding",
-            received=f"{beyond[0][0]} for '{beyond[0][1]}', and {counted(len(beyond), 'such token')} in all",
-            remedy="Nothing to do: they count as tokens that this model lacks.",
         )

@@ -16,7 +16,6 @@ from kingyo.recipe.shape import MISTAKES, Shape, Text, Whole, dump, mapping, par
 UNION: Final = "union"
 BASE: Final = "base"
 
-_MAX_MULTIPLE = 1 << 16
 _Name = Annotated[
     str,
     Field(strict=True, min_length=1),
@@ -47,7 +46,6 @@ _KINDS: Mapping[str, type[Zero | ModelToken]] = {"zero": Zero, "model_token": Mo
 
 
 def _parse_source(value: object) -> Zero | ModelToken | None:
-    """Parse the source of a token: a model, or a mapping with its kind."""
     if value is None or isinstance(value, str):
         return None if value is None else validate(ModelToken, {"model": value}, MISTAKES)
     pairs = dict(mapping(value, "Write a model, or {kind: zero}."))
@@ -125,17 +123,7 @@ class TokenizerChoice(Shape):
     tokens: Annotated[Mapping[Text, TokenEntry], BeforeValidator(_parse_tokens)] = field(
         default_factory=dict[str, TokenEntry]
     )
-    pad_to_multiple_of: (
-        Annotated[
-            Whole,
-            Field(ge=1, le=_MAX_MULTIPLE),
-            wanted(
-                f"a whole number from 1 to {_MAX_MULTIPLE}",
-                "Write a number such as 64, or remove the key.",
-            ),
-        ]
-        | None
-    ) = None
+    pad_to_multiple_of: Annotated[Whole, Field(ge=1)] | None = None
 
     @property
     def references(self) -> tuple[str, ...]:
