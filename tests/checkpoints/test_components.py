@@ -21,7 +21,6 @@ from kingyo.engine import MergeOptions
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
-from kingyo.lineage import describe
 from tests.checkpoints.pipelines import ENCODER, UNET, pipeline
 from tests.hub import Hub, serve
 from tests.models_on_disk import llama
@@ -99,12 +98,6 @@ def test_merging_one_component_of_pipelines(tmp_path: Path) -> None:
         check_merge(
             MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="../unet"))
         )
-
-
-def test_card_and_licence_come_from_the_pipeline(tmp_path: Path) -> None:
-    pipeline(tmp_path / "sd")
-    origin = describe("merged", open_checkpoint("sd/unet", tmp_path), tmp_path)
-    assert (origin.licence, origin.public_name) == ("openrail++", "sd/unet")
 
 
 @pytest.fixture

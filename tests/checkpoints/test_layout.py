@@ -97,12 +97,6 @@ def test_groups_of_llama() -> None:
     assert "lm_head.weight" in spans["layers.1"]
 
 
-def test_the_order_of_names_does_not_matter() -> None:
-    one, other = Layout(llama(4)), Layout(sorted(llama(4), reverse=True))
-    for grouping in WAYS:
-        assert one.groups(grouping) == other.groups(grouping)
-
-
 def test_filters_are_short_and_plain() -> None:
     layout = Layout(llama(12))
     values = {group: float(i) for i, group in enumerate(layout.groups("block+kind"))}

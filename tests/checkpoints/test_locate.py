@@ -127,9 +127,6 @@ class TestNamesInAFolder:
         (tmp_path / "d").mkdir()
         assert path_from(tmp_path / "out", "big/../d", run) == "../d"
 
-    def test_a_recipe_inside_the_folder_of_models_has_no_hub_name(self, run: Path) -> None:
-        assert path_from(run, "zoo/a", run) == "./zoo/a"
-
 
 def test_full_models(tmp_path: Path) -> None:
     for name in ("m", "lora", "odd+name"):

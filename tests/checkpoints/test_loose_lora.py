@@ -14,9 +14,6 @@ from torch import Tensor
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.lora_formats import ldm_names
-from kingyo.engine import MergeOptions
-from kingyo.engine.options import MergeRequest
-from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
 from tests.checkpoints.adapters import opened
 from tests.checkpoints.pipelines import ENCODER, UNET, pipeline
@@ -113,15 +110,8 @@ def test_kohya_with_convolutions_and_an_alpha_for_each_module(sd: Path, names: s
     assert_changed(sd, "sd/unet+style.safetensors", deltas)
 
 
-def test_kohya_without_alpha_has_the_scale_1(sd: Path) -> None:
-    down, up = pair(UNET[f"{CONV}.weight"], 0, 3)
-    name = f"lora_unet_{kohya(CONV)}"
-    write_lora_file(sd / "lora", {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up})
-    assert_changed(sd, "sd/unet+lora", {CONV: delta(down, up)})
-
-
 def diffusers_file(
-    style: str, *, alpha: bool = False
+    style: str,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """Return a file with LoRAs of UNet and text encoder, and their deltas at scale 1."""
     ends = {
@@ -137,8 +127,6 @@ def diffusers_file(
         if style == "processors":
             name = module.replace("attn1.", "attn1.processor.").removesuffix(".0")
         tensors |= {f"unet.{name}{ends[0]}": down, f"unet.{name}{ends[1]}": up}
-        if alpha:
-            tensors[f"unet.{name}.alpha"] = torch.tensor(8.0)
         unet[module] = delta(down, up)
     down, up = pair(ENCODER[f"{Q_PROJ}.weight"], 9)
     ends = (".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight") if style != "peft" else ends
@@ -154,13 +142,6 @@ def test_diffusers_each_component_gets_its_own(sd: Path, style: str) -> None:
     assert_changed(sd, "sd/text_encoder+lora", encoder)
     (note,) = opened(sd, "sd/unet+lora").notes
     assert "text_encoder" in note
-
-
-def test_diffusers_alphas_as_tensors(sd: Path) -> None:
-    tensors, unet, encoder = diffusers_file("peft", alpha=True)
-    write_lora_file(sd / "lora", tensors, "pytorch_lora_weights.safetensors")
-    assert_changed(sd, "sd/unet+lora", {name: 8 / RANK * each for name, each in unet.items()})
-    assert_changed(sd, "sd/text_encoder+lora", encoder)
 
 
 def test_diffusers_alphas_in_the_header(sd: Path) -> None:
@@ -210,18 +191,6 @@ def test_kohya_encoders_of_sdxl_are_identified_by_their_folders(sd: Path) -> Non
     shutil.move(sd / "sd/text_encoder_2", sd / "alone")
     with pytest.raises(KingyoError, match="a LoRA of text_encoder, text_encoder_2, with names such as"):
         open_checkpoint("alone+style.safetensors", sd)
-
-
-def test_merging_into_the_folder_of_the_file(sd: Path) -> None:
-    """The file is in a shared folder."""
-    write_lora_file(sd, diffusers_file("peft")[0])
-    (sd / "recipe.yaml").write_text(
-        "merge_method: linear\nmodels: [{model: sd+style.safetensors, parameters: {weight: 1}}]\n"
-    )
-    options = MergeOptions(component="unet")
-    result = check_merge(MergeRequest(recipe=sd / "recipe.yaml", out=sd / "out", options=options))
-    assert result.error is None
-    assert result.targets[0].book.steps[-1].recipe.references == ("sd/unet+style.safetensors",)
 
 
 A, B = f"lora_unet_{kohya(TO_Q)}.lora_down.weight", f"lora_unet_{kohya(TO_Q)}.lora_up.weight"

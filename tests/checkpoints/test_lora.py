@@ -9,9 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kingyo.checkpoints import check_fit, fingerprints_of, open_checkpoint
-from kingyo.checkpoints.mapped_tensors import map_tensor
-from kingyo.errors import KingyoError
+from kingyo.checkpoints import open_checkpoint
 from tests.checkpoints.adapters import (
     assert_as_peft,
     change,
@@ -78,21 +76,6 @@ def test_the_sum_is_not_rounded_to_the_models_dtype(tmp_path: Path) -> None:
     assert (same.dtype, same.stored_dtype) == ("bfloat16", "bfloat16")
 
 
-def test_adapters_in_half_precision(tmp_path: Path) -> None:
-    llama(tmp_path / "m")
-    file = (
-        train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"], r=3) / "adapter_model.safetensors"
-    )
-    halves = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(file).items()}
-    save_file(halves, file)
-    a, b = (
-        halves[f"base_model.model.model.layers.1.self_attn.q_proj.lora_{x}.weight"].double() for x in "AB"
-    )
-    name = "model.layers.1.self_attn.q_proj.weight"
-    expected = open_checkpoint("m", tmp_path).read(name).double() + 8 / 3 * b @ a
-    torch.testing.assert_close(opened(tmp_path).read(name).double(), expected, rtol=1e-6, atol=1e-6)
-
-
 class Picture(torch.nn.Module):
     """Convolutions of all kinds that peft adapts."""
 
@@ -150,37 +133,6 @@ def test_an_adapter_without_the_prefix(tmp_path: Path) -> None:
     assert opened(tmp_path).changes.keys() == expected.changes.keys()
 
 
-def test_it_merges_with_other_checkpoints(tmp_path: Path) -> None:
-    llama(tmp_path / "m")
-    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
-    base, checkpoint = open_checkpoint("m", tmp_path), opened(tmp_path)
-    assert (checkpoint.reference, checkpoint.path) == ("m+lora", tmp_path / "m")
-    assert checkpoint.n_parameters == base.n_parameters
-    check_fit(base, checkpoint)
-    fingerprints_of([checkpoint], check_finite=True)
-    with pytest.raises(KingyoError, match=r"Did you mean 'lm_head\.weight'"):
-        checkpoint.read("lm_hed.weight")
-
-
-def test_reading_changes_neither_files_nor_later_reads(tmp_path: Path) -> None:
-    llama(tmp_path / "m")
-    train(tmp_path / "m", tmp_path / "lora", target_modules=ALL_LLAMA, modules_to_save=["lm_head"])
-    files = [tmp_path / "m/model.safetensors", tmp_path / "lora/adapter_model.safetensors"]
-    before = [file.read_bytes() for file in files]
-    checkpoint = opened(tmp_path)
-    first = {name: checkpoint.read(name).clone() for name in checkpoint.tensors}
-    assert all(torch.equal(first[name], checkpoint.read(name)) for name in checkpoint.tensors)
-    assert [file.read_bytes() for file in files] == before
-
-
-def test_a_computed_tensor_cannot_be_mapped(tmp_path: Path) -> None:
-    llama(tmp_path / "m")
-    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
-    name = "model.layers.0.self_attn.q_proj.weight"
-    with pytest.raises(KingyoError, match=name):
-        map_tensor(opened(tmp_path).tensors[name])
-
-
 def test_the_fingerprint_knows_model_and_adapter(tmp_path: Path) -> None:
     llama(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
@@ -203,13 +155,6 @@ def test_a_model_other_than_the_configs_is_a_note(tmp_path: Path) -> None:
     assert opened(tmp_path).notes == ()
     edit_config(tmp_path / "lora", base_model_name_or_path="org/other")
     assert opened(tmp_path).notes == ("lora was trained on org/other, and is merged into m.",)
-
-
-def test_a_tied_head_is_reported_as_a_note(tmp_path: Path) -> None:
-    qwen2(tmp_path / "m")
-    train(tmp_path / "m", tmp_path / "lora", target_modules=["embed_tokens"])
-    (note,) = opened(tmp_path).notes
-    assert "embedding" in note and "head" in note
 
 
 def test_the_bits_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:

@@ -43,11 +43,6 @@ def test_without_the_flag_the_error_names_it(tmp_path: Path) -> None:
         open_checkpoint("m", tmp_path)
 
 
-def test_safetensors_come_first(tmp_path: Path) -> None:
-    (llama(tmp_path / "m") / "pytorch_model.bin").write_bytes(b"never opened")
-    assert open_checkpoint("m", tmp_path, allow_pickle=True).files == {tmp_path / "m/model.safetensors"}
-
-
 def test_tied_weights_and_views_are_read(tmp_path: Path) -> None:
     """A pickle stores shared memory once; a slice stores its complete tensor."""
     folder = qwen2(tmp_path / "m")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from kingyo.checkpoints import fit, open_checkpoint
 from kingyo.checkpoints.compatibility import check_fit
@@ -116,20 +115,6 @@ def test_labels_are_not_tokens(tmp_path: Path) -> None:
     rewrite(three, lambda all_: {**all_, "classifier.weight": torch.ones(3, 16)})
     with pytest.raises(KingyoError, match=r"classifier\.weight: .*\[2, 16\].*\[3, 16\]"):
         fit(open_checkpoint(str(two)), [open_checkpoint(str(three))], resize="pad-vocab")
-
-
-def test_biases_of_a_head_are_resized_with_it(tmp_path: Path) -> None:
-    short = build("bert", tmp_path / "short")
-    long = shutil.copytree(short, tmp_path / "long")
-    names = ("bert.embeddings.word_embeddings.weight", "cls.predictions.bias")
-    longer = {
-        name: torch.randn(70, *load_file(short / "model.safetensors")[name].shape[1:]) for name in names
-    }
-    restate(rewrite(long, lambda all_: all_ | longer), vocab_size=70)
-    fitted = fit(open_checkpoint(str(short)), [open_checkpoint(str(long))], resize="pad-vocab")
-    assert all(fitted.like.tensors[name].shape[0] == 70 for name in names)
-    assert torch.equal(fitted.like.read(names[1])[64:], longer[names[1]][64:])
-    assert loaded(averaged(fitted, tmp_path / "out")).config.vocab_size == 70
 
 
 def test_a_language_part_with_more_tokens(tmp_path: Path) -> None:

@@ -42,14 +42,6 @@ def test_a_copy_can_be_loaded(tmp_path: Path, kind: str) -> None:
     assert AutoTokenizer.from_pretrained(out)("Q: 3 + 4 A:").input_ids == same
 
 
-def test_the_config_states_the_dtype(tmp_path: Path) -> None:
-    checkpoint = open_checkpoint(str(llama(tmp_path / "m", dtype="float32")))
-    halved = ((name, tensor.half()) for name, tensor in stored(checkpoint))
-    out = write_checkpoint(tmp_path / "out", halved, like=checkpoint)
-    assert json.loads((out / "config.json").read_text())["dtype"] == "float16"
-    assert AutoModelForCausalLM.from_pretrained(out, dtype="auto").dtype == torch.float16
-
-
 @pytest.mark.parametrize("limit", [1, 20_000])
 def test_shards(tmp_path: Path, limit: int) -> None:
     checkpoint = open_checkpoint(str(llama(tmp_path / "m")))

@@ -185,36 +185,6 @@ class TestDifferencesOnPurpose:
         assert base.items() <= vocabulary.tokens.items()
         assert list(vocabulary.tokens)[len(base) :] == ["e", "<|im_start|>", "<|im_end|>", "f", "<|x|>"]
 
-    def test_rows_without_a_token_stay(self, peer: Peer, tmp_path: Path) -> None:
-        """mergekit cuts them off (its issue 425), like a multiple of 1 in kingyo."""
-        folders = [
-            llama(tmp_path / name, words("a"), seed=i, rows=8) for i, name in enumerate(["one", "two"])
-        ]
-        out = merge_with_mergekit(peer, folders, "base", "tokenizer_source")
-        assert read_tensors(out)[EMBEDDING].shape[0] == 4
-        vocabulary, merged = merge_with_kingyo(folders, TokenizerChoice(source="base"))
-        assert vocabulary.n_rows == 8
-        check_parity(out, vocabulary, merged)
-        unpadded, _ = merge_with_kingyo(folders, TokenizerChoice(source="base", pad_to_multiple_of=1))
-        assert unpadded.n_rows == 4
-
-    def test_ids_in_the_config_follow_the_tokenizer(self, peer: Peer, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a", "b"))
-        two = llama(tmp_path / "two", words("<end>", "a"), named={"eos_token": "<end>"})
-        out = merge_with_mergekit(peer, [one, two], str(two), "tokenizer_source")
-        assert json.loads((out / "config.json").read_text())["eos_token_id"] == 2
-        vocabulary, _ = merge_with_kingyo([one, two], TokenizerChoice(source="two"))
-        config = json.loads((one / "config.json").read_text())
-        assert vocabulary.config_updates(config, "one")["eos_token_id"] == vocabulary.tokens["<end>"]
-
-    def test_tokens_without_a_row_are_an_error_and_not_zeros(
-        self, peer: Peer, model_folders: list[Path]
-    ) -> None:
-        one, two, other = model_folders
-        out = merge_with_mergekit(peer, [one, two], str(other), "tokenizer_source")
-        row = load_tokenizer(out).get_vocab()["f"]
-        assert not read_tensors(out)[EMBEDDING][row].any()  # kingyo: see TestWhoseTokens
-
     def test_a_new_token_on_the_tokenizer_of_the_base(self, peer: Peer, model_folders: list[Path]) -> None:
         """mergekit documents it, but fails with a KeyError."""
         entries: dict[str, dict[str, object]] = {"<|x|>": {"source": "three"}}

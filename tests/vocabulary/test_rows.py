@@ -66,13 +66,6 @@ class TestTheRule:
         both = (row(two, "d", vocabulary, tensor) + row(three, "d", vocabulary, tensor)) / 2
         torch.testing.assert_close(aligned(one, "d", tensor), both)
 
-    def test_without_a_base(self, one: Path, two: Path, three: Path, tensor: str) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(two, one, three))
-        aligned = Aligned(vocabulary, one, two, three)
-        assert list(vocabulary.tokens)[:7] == ["<unk>", "<s>", "</s>", "c", "d", "a", "<x>"]
-        both = (row(one, "a", vocabulary, tensor) + row(two, "a", vocabulary, tensor)) / 2
-        torch.testing.assert_close(aligned(three, "a", tensor), both)
-
 
 class TestWhoseTokens:
     def test_base(self, one: Path, two: Path) -> None:
@@ -83,10 +76,6 @@ class TestWhoseTokens:
         aligned = Aligned(vocabulary, one, two)
         assert torch.equal(aligned(one, "a"), row(one, "a", vocabulary))
         assert torch.equal(aligned(one, "d"), row(two, "d", vocabulary))
-
-    def test_a_model(self, one: Path, two: Path) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(source="two"), models_of(one, two, base=0))
-        assert vocabulary.tokens == vocabulary.models.stored["two"].tokens
 
     def test_a_model_that_is_not_merged(self, one: Path, two: Path, three: Path) -> None:
         models = models_of(one, two, base=0, others=[three])
@@ -187,16 +176,6 @@ class TestSizes:
             aligned = AlignedReads(vocabulary, reader.read, (EMBEDDING,)).read("two", EMBEDDING)
             assert aligned is reader.read("two", EMBEDDING)
 
-    def test_rows_without_tokens_that_a_model_lacks_come_from_the_start(self, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
-        two = llama(tmp_path / "two", words("a", "b"), seed=2)
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
-        assert vocabulary.tokens["b"] == 4
-        assert vocabulary.n_rows == 8
-        aligned = AlignedReads(vocabulary, Folders(one, two).read, (EMBEDDING,)).read("two", EMBEDDING)
-        assert torch.equal(aligned[5:], weights(one)[EMBEDDING][5:])
-        assert torch.equal(aligned[4], weights(two)[EMBEDDING][4])
-
     def test_padding_is_the_mean(self, one: Path, two: Path) -> None:
         choice = TokenizerChoice(pad_to_multiple_of=8)
         vocabulary = build_vocabulary(choice, models_of(one, two, base=0))
@@ -211,25 +190,11 @@ class TestSizes:
 
 
 class TestReads:
-    def test_models_are_read_only_where_rows_are_taken(self, one: Path, two: Path, three: Path) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, three, base=0))
-        reader = Folders(one, two, three)
-        AlignedReads(vocabulary, reader.read, (EMBEDDING,)).read("two", EMBEDDING)
-        assert reader.asked == [("two", EMBEDDING), ("one", EMBEDDING)]
-
     def test_aligned_tensors_are_cached_up_to_a_size(self, one: Path, two: Path) -> None:
         vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
         reads = AlignedReads(vocabulary, Folders(one, two).read, (EMBEDDING, HEAD), keep_bytes=8 * 16 * 4)
         assert reads.read("one", EMBEDDING) is reads.read("one", EMBEDDING)
         assert reads.read("one", HEAD) is not reads.read("one", HEAD)
-
-    def test_sources_are_not_written_to(self, one: Path, two: Path) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
-        reader = Folders(one, two)
-        before = {name: reader.read(name, EMBEDDING).clone() for name in ("one", "two")}
-        for name in ("one", "two"):
-            AlignedReads(vocabulary, reader.read, (EMBEDDING,)).read(name, EMBEDDING)
-        assert all(torch.equal(before[name], reader.read(name, EMBEDDING)) for name in before)
 
     def test_describe(self, one: Path, two: Path) -> None:
         vocabulary = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=0))
@@ -256,19 +221,6 @@ class TestRowMap:
         result = mapped.remap("a", "t", values[:1], lambda _: values)
         assert result.dtype == torch.bfloat16
         assert result[1] == torch.tensor(1 + 2**-8).to(torch.bfloat16)
-
-    def test_another_dtype_promotes(self) -> None:
-        mapped = RowMap(
-            n_rows=2,
-            own={"a": index(0, -1)},
-            sizes={"a": 1, "b": 1},
-            fills=(Fill(rows=index(1), sources=(("b", index(0)),)),),
-        )
-        result = mapped.remap(
-            "a", "t", torch.ones(1, 2, dtype=torch.bfloat16), lambda _: torch.full((1, 2), 0.1)
-        )
-        assert result.dtype == torch.float32
-        assert result[1, 0] == torch.tensor(0.1)
 
     def test_other_sizes_are_errors(self) -> None:
         fill = Fill(rows=index(1), sources=(("b", index(0)),))

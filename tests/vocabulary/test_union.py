@@ -122,29 +122,6 @@ class TestTokensOfBoth:
         assert cut(loaded, "pond<|x|>pond") == cut(load_tokenizer(shown), "pond<|x|>pond")
         assert vocabulary.tokens == load_tokenizer(hidden).get_vocab()
 
-    def test_a_word_that_the_base_can_produce_stays_a_piece(self, tmp_path: Path) -> None:
-        plain = llama(tmp_path / "plain", makers.byte_bpe(TEXTS, 330))
-        added = llama(
-            tmp_path / "added", makers.byte_bpe(TEXTS, 330), added=[AddedToken("the", normalized=False)]
-        )
-        vocabulary = build_vocabulary(UNION, models_of(plain, added, base=0))
-        assert vocabulary.files["tokenizer.json"] == (plain / "tokenizer.json").read_bytes()
-
-    def test_flags_are_kept(self, tmp_path: Path) -> None:
-        plain = llama(tmp_path / "plain", words("a", "b"))
-        odd = llama(tmp_path / "odd", words("a"), added=[AddedToken("<x>", lstrip=True, special=True)])
-        vocabulary = build_vocabulary(UNION, models_of(plain, odd, base=0))
-        entries = json.loads(vocabulary.files["tokenizer.json"])["added_tokens"]
-        assert entries[-1] == {
-            "id": 5,
-            "content": "<x>",
-            "single_word": False,
-            "lstrip": True,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-
 
 class TestOddTokenizers:
     def test_a_token_beyond_the_embedding_does_not_count(self, tmp_path: Path) -> None:
@@ -152,16 +129,6 @@ class TestOddTokenizers:
         ghost = llama(tmp_path / "ghost", words("a", "b"), added=["<g1>", "<g2>"], rows=6)
         vocabulary = build_vocabulary(UNION, models_of(whole, ghost, base=0))
         assert list(vocabulary.tokens) == ["<unk>", "<s>", "</s>", "a", "b", "<g1>"]
-
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_the_base_drops_a_token_beyond_its_embedding(self, kind: str, tmp_path: Path) -> None:
-        n_tokens = len(makers.large(kind).get_vocab())
-        ghost = llama(tmp_path / "ghost", makers.large(kind), added=["<g1>", "<g2>"], rows=n_tokens + 1)
-        other = llama(tmp_path / "other", makers.large(kind), added=["<x>"])
-        vocabulary = build_vocabulary(UNION, models_of(ghost, other, base=0))
-        assert list(vocabulary.tokens)[-2:] == ["<g1>", "<x>"]
-        loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
-        assert loaded.get_vocab() == vocabulary.tokens
 
     @pytest.mark.parametrize("kind", ["byte_bpe", "word_piece", "word_level"])
     def test_ids_with_holes_stay(self, kind: str, tmp_path: Path) -> None:
@@ -245,3 +212,11 @@ class TestRefusals:
         (one / "tokenizer.json").write_text(content)
         with pytest.raises(KingyoError, match=r"tokenizer\.json"):
             build_vocabulary(UNION, models_of(one))
+
+    @pytest.mark.parametrize("listed", [{"x": {"content": "<a>"}}, {"9": {}}, {"9": None, "y": []}])
+    def test_invalid_lists_of_added_tokens(self, listed: object, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a"))
+        (one / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": listed}))
+        with pytest.raises(KingyoError) as caught:
+            build_vocabulary(UNION, models_of(one))
+        assert caught.value.argument == str(one)

@@ -151,25 +151,20 @@ def forget(out: Path) -> None:
 
 def check_free(out: Path, *, force: bool = False) -> None:
     """Check that a target is new or empty, or with ``force`` a model that may be replaced."""
+
+    def refuse(expected: str, received: str, remedy: str) -> KingyoError:
+        return KingyoError(str(out), expected=expected, received=received, remedy=remedy)
+
     if out.exists() and not out.is_dir():
-        remedy = "Choose another path."
-        raise KingyoError(str(out), expected="a new folder", received="a file that exists", remedy=remedy)
+        raise refuse("a new folder", "a file that exists", "Choose another path.")
     if os.path.ismount(out):
-        raise KingyoError(
-            str(out),
-            expected="a new folder",
-            received="a mount point",
-            remedy=f"Choose a folder on this disk, such as {out / 'model'}.",
-        )
+        remedy = f"Choose a folder on this disk, such as {out / 'model'}."
+        raise refuse("a new folder", "a mount point", remedy)
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not force:
-        raise KingyoError(
-            str(out),
-            expected="a new or empty folder",
-            received="a folder with files",
-            remedy="Choose another path, or pass --force (in Python: force=True) to replace the model in it.",
-        )
+        remedy = "Choose another path, or pass --force (in Python: force=True) to replace the model in it."
+        raise refuse("a new or empty folder", "a folder with files", remedy)
     _check_replaceable(out)
 
 

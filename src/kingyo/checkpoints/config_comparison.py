@@ -221,11 +221,9 @@ def _check_window(like: Checkpoint, other: Checkpoint, part: str) -> None:
 
 def _window(model: Checkpoint, part: str) -> int | None:
     """Return the attention window of a model's layers, or None if they attend to all tokens."""
-    level = find_levels(model.config, part)[-1]
-    full = complete(model.config)
-    for key in level.path:
-        full = cast("Mapping[str, object]", full.get(key) or {})
-    stated = {**level.stated, **full}
+    stated = complete(model.config)
+    for key in find_levels(model.config, part)[-1].path:
+        stated = cast("Mapping[str, object]", stated.get(key) or {})
     kinds, window = stated.get("layer_types"), stated.get("sliding_window")
     if isinstance(kinds, list) and not any("sliding" in str(each) for each in cast("list[object]", kinds)):
         return None

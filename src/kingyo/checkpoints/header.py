@@ -126,21 +126,14 @@ def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[st
 
 
 def _info(file: Path, name: str, entry: Mapping[str, object], data: int) -> TensorInfo:
-    """Describe the tensor of an entry; the data begin at the byte ``data`` of the file."""
     code, shape = cast("str", entry["dtype"]), tuple(cast("list[int]", entry["shape"]))
-    if code not in DTYPES:
+    is_odd = len(shape) > _MAX_AXES or math.prod(filter(None, shape)) >= _MAX_SIZE
+    if is_odd or code not in DTYPES:  # other codes of the format are those of quantised models
         raise KingyoError(
             f"{file}: {name}",
             expected="weights that can be merged",
-            received=f"a quantised model ({code})",
-            remedy="Name the original, unquantised model.",
-        )
-    if len(shape) > _MAX_AXES or math.prod(filter(None, shape)) >= _MAX_SIZE:
-        raise KingyoError(
-            f"{file}: {name}",
-            expected="a shape that torch supports",
-            received=f"{list(shape)}"[:200],
-            remedy="Fetch or write the file again: it is damaged.",
+            received=f"{code} {list(shape)}"[:200],
+            remedy="Name the original, unquantised model, or fetch the file again.",
         )
     start = data + cast("list[int]", entry["data_offsets"])[0]
     return TensorInfo(name=name, shape=shape, dtype=DTYPES[code][0], file=file, start=start)

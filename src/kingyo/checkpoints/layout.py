@@ -206,7 +206,7 @@ def _main_stack(stacks: Iterable[Stack]) -> Stack | None:
     """Return the language model's largest stack, else the largest; ties go to the first name."""
 
     def key(stack: Stack) -> tuple[bool, int, str]:
-        return stack.part != "language", -stack.n_tensors, stack.prefix
+        return stack.part != "language", -sum(map(len, stack.blocks.values())), stack.prefix
 
     return min(stacks, key=key, default=None)
 

@@ -127,38 +127,30 @@ def _check_complete(reference: str, path: Path) -> None:
 
 def _find(request: _Request) -> tuple[Path, int]:
     """Return the folder of a model or an adapter, downloaded from the Hub, and the bytes still missing."""
-    name, path, reference = request.name, request.path, request.reference
+    name, path = request.name, request.path
+
+    def refuse(expected: str, received: str, remedy: str) -> KingyoError:
+        return KingyoError(request.reference, expected=expected, received=received, remedy=remedy)
+
     if is_folder(name, request.folder):
         if request.revision is not None:
-            raise KingyoError(
-                reference,
-                expected="a revision of a model on the Hub",
-                received=f"a revision of the folder {path}",
-                remedy=f"Remove '@{request.revision}': local folders have no revisions.",
-            )
+            remedy = f"Remove '@{request.revision}': local folders have no revisions."
+            raise refuse("a revision of a model on the Hub", f"a revision of the folder {path}", remedy)
         return path, 0
     if is_file(path) and path.suffix == ".gguf":
-        raise gguf(reference, path)
+        raise gguf(request.reference, path)
     if is_file(path) and request.is_adapter and path.suffix == ".safetensors":
         return path, 0
     if is_file(path):
-        raise KingyoError(
-            reference,
-            expected="a folder",
-            received="a file",
-            remedy=f"Name the folder that holds {CONFIG if request.is_adapter else 'config.json'}.",
-        )
+        config = CONFIG if request.is_adapter else "config.json"
+        raise refuse("a folder", "a file", f"Name the folder that holds {config}.")
     if is_file(path.parent / PIPELINE) and not request.is_adapter:
-        raise no_component(reference, path)
+        raise no_component(request.reference, path)
     on_hub = HUB_NAME.fullmatch(name)
     if on_hub is None or (on_hub["component"] and is_folder(on_hub["name"], request.folder)):
         what = "an adapter" if request.is_adapter else "a checkpoint"
-        raise KingyoError(
-            reference,
-            expected=f"a folder with {what}, or a name on the Hub (org/name)",
-            received="neither",
-            remedy=_suggest_path(name, path) or f"Correct the path: there is no folder {path}.",
-        )
+        remedy = _suggest_path(name, path) or f"Correct the path: there is no folder {path}."
+        raise refuse(f"a folder with {what}, or a name on the Hub (org/name)", "neither", remedy)
     return _fetch(request)
 
 

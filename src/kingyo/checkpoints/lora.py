@@ -16,7 +16,6 @@ from kingyo.checkpoints.checkpoint import Checkpoint, Needs
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
 from kingyo.checkpoints.mapped_tensors import map_tensor
-from kingyo.checkpoints.tied_weights import is_tied
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 
@@ -85,7 +84,7 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
         model=model,
         adapter=adapter,
         changes=changes,
-        notes=tuple(_notes(model, adapter, changes)),
+        notes=tuple(_notes(model, adapter)),
     )
 
 
@@ -107,15 +106,12 @@ def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
     return replace(info, dtype=dtype, stored_as=info.dtype, file=model.path, start=0)
 
 
-def _notes(model: Checkpoint, adapter: Adapter, changes: Mapping[str, Change]) -> Iterator[str]:
+def _notes(model: Checkpoint, adapter: Adapter) -> Iterator[str]:
     base = adapter.trained_on
     if base and _last(base) != _last(model.reference.partition("@")[0]):
         yield f"{adapter.reference} was trained on {base}, and is merged into {model.reference}."
     if adapter.others:
         yield f"{adapter.reference} also holds LoRAs of {', '.join(adapter.others)}, which are not merged."
-    kinds = {model.layout.kind(name) for name in changes}
-    if "embedding" in kinds and is_tied(model.config):
-        yield f"{adapter.reference} changes the embedding, and the head that is tied to it."
 
 
 def _last(name: str) -> str:
@@ -170,7 +166,7 @@ class _Matching:
         if not any(name in parts for name in names):
             names = [f"lora_{side}.weight" for side in "AB"]
         needed = [*names, "lora_magnitude_vector"] if self._adapter.use_dora else names
-        if parts.keys() != set(needed):
+        if set(parts) != set(needed):
             raise KingyoError(
                 f"{self._adapter.reference}: {module}",
                 expected=" and ".join(needed),

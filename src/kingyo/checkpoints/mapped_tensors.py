@@ -86,7 +86,6 @@ def _stamp(file: Path) -> FileStamp | None:
 
 
 def _own_pages(info: TensorInfo) -> tuple[mmap.mmap, int]:
-    """Map only the pages of a tensor; return them and its offset in them."""
     lead = info.start % mmap.ALLOCATIONGRANULARITY
     return _map(info, lead + info.n_bytes, info.start - lead), lead
 

@@ -131,17 +131,14 @@ def local_path(name: str, folder: Path | None = None) -> Path:
 
 def is_folder(name: str, folder: Path | None = None) -> bool:
     """Return whether a folder of this name exists; False for an invalid name."""
-    try:
-        return local_path(name, folder).is_dir()
-    except (OSError, ValueError):  # too long, a NUL
-        return False
+    return is_local(name, folder) and local_path(name, folder).is_dir()
 
 
 def is_local(name: str, folder: Path | None = None) -> bool:
     """Return whether a folder or a file of this name exists."""
     try:
         return local_path(name, folder).exists()
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # too long, a NUL
         return False
 
 
@@ -166,7 +163,6 @@ def _split_lora(text: str, folder: Path | None) -> tuple[str, str]:
 
 
 def _is_known(part: str, folder: Path | None) -> bool:
-    """Return whether a part is an existing file or folder, or a well-formed Hub name."""
     name, _ = _split_revision(part, folder) if part.strip() else ("", None)
     return bool(name) and (is_local(name, folder) or HUB_NAME.fullmatch(name) is not None)
 

@@ -73,7 +73,6 @@ def _data_start(stream: BinaryIO, record: ZipInfo) -> int:
 
 
 def _info(file: Path, name: object, tensor: object, room: Mapping[int, int]) -> TensorInfo:
-    """Describe a tensor, after checking that its data are within the file."""
     entry = f"{file}: {name!r:.200}"
     if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
         raise _unfit(entry, "a tensor", type(tensor).__name__)

@@ -70,7 +70,6 @@ def _link(file: str, link: str) -> None:
 
 
 def _write_header(target: Path, name: str, commit: str, file: str) -> None:
-    """Write a sparse safetensors file with the header that a file on the Hub has."""
     from huggingface_hub import HfApi
 
     stored = HfApi().parse_safetensors_file_metadata(name, file, revision=commit)

@@ -89,11 +89,6 @@ class Stack:
                 remedy="Begin the slices with layer 0, and omit it later.",
             )
 
-    @property
-    def n_tensors(self) -> int:
-        """Number of tensors in its blocks."""
-        return sum(len(names) for names in self.blocks.values())
-
 
 def find_stacks(names: Iterable[str]) -> list[Stack]:
     """Find the stacks, without their names and parts."""

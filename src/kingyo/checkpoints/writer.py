@@ -246,7 +246,6 @@ def write_json(file: Path, content: Mapping[str, object]) -> None:
 
 
 def _with_dtype(config: Mapping[str, object], dtype: str) -> dict[str, object]:
-    """Replace the dtype wherever a config or a nested config states one."""
     return {
         key: dtype
         if key in _DTYPE_KEYS and isinstance(value, str)

@@ -162,7 +162,8 @@ def kind_of(licence: str | None) -> str | None:
 def strictest(origins: Sequence[Origin]) -> tuple[str, ...]:
     """Return the strictest of the known licences; several if they are of the same kind."""
     order = [kind for kind, _ in _KINDS]
-    ranked = [(order.index(kind), licence) for licence in _stated(origins) if (kind := kind_of(licence))]
+    licences = (licence for origin in origins for _, licence in origin.licences if licence is not None)
+    ranked = [(order.index(kind), licence) for licence in licences if (kind := kind_of(licence))]
     best = min((rank for rank, _ in ranked), default=None)
     return tuple(dict.fromkeys(licence for rank, licence in ranked if rank == best))
 
@@ -204,11 +205,6 @@ def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> It
             received=f"{first} of {one} and {second or 'none stated'} of {other}",
             remedy="Do not use the merge commercially.",
         )
-
-
-def _stated(origins: Sequence[Origin]) -> Iterator[str]:
-    for origin in origins:
-        yield from (licence for _, licence in origin.licences if licence is not None)
 
 
 def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:

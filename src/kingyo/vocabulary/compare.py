@@ -42,13 +42,8 @@ class Diagnostic:
     @classmethod
     def of(cls, error: KingyoError) -> Self:
         """Convert an error."""
-        return cls(
-            level="error",
-            argument=error.argument,
-            expected=error.expected,
-            received=error.received,
-            remedy=error.remedy,
-        )
+        fields = {key: getattr(error, key) for key in ("argument", "expected", "received", "remedy")}
+        return cls(level="error", **fields)
 
     @property
     def error(self) -> KingyoError:
@@ -140,7 +135,6 @@ def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
 
 
 def _missing(here: StoredTokenizer, there: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
-    """Report tokens that only one of the two tokenizers has."""
     only = sorted(here.tokens.keys() - there.tokens.keys(), key=lambda token: here.tokens[token])
     if only:
         yield Diagnostic(

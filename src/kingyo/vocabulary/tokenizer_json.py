@@ -121,7 +121,12 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
     added: dict[str, Mapping[str, bool]] = {
         _content(entry): _flags(entry) for entry in cast("list[object]", data.get("added_tokens") or [])
     }
-    for token, row, flags in _declared_elsewhere(folder, config, legacy):
+    try:
+        declared = list(_declared_elsewhere(folder, config, legacy))
+    except (KeyError, TypeError, ValueError) as error:
+        expected, received = "valid lists of added tokens", f"{type(error).__name__}: {error}"
+        raise KingyoError(str(folder), expected=expected, received=received, remedy=_FETCH) from error
+    for token, row, flags in declared:
         if token not in tokens:
             free = max(tokens.values(), default=-1) + 1
             tokens[token] = free if row is None or row < free else row
@@ -140,15 +145,11 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
 
 def _no_json(reference: str, folder: Path) -> KingyoError:
     old = [file.name for pattern in TOKENIZER_FILES[4:-1] for file in sorted(folder.glob(pattern))]
-    received = f"only {', '.join(old)}" if old else "no tokenizer"
-    convert = (
-        f'Convert it: python -c "from transformers import AutoTokenizer as T; '
-        f"T.from_pretrained('{folder}').save_pretrained('{folder}')\" (needs sentencepiece or tiktoken)."
-    )
+    convert = "Load and save it with transformers (save_pretrained), which writes tokenizer.json."
     return KingyoError(
         reference,
         expected=f"tokenizer.json in {folder}",
-        received=received,
+        received=f"only {', '.join(old)}" if old else "no tokenizer",
         remedy=convert if old else "Add the model's tokenizer files to its folder.",
     )
 
