@@ -121,7 +121,6 @@ _SIGLIP = {**VISION, "model_type": "siglip_vision_model"}
 
 ARCHITECTURES: Mapping[str, Callable[[], Built]] = {
     "llama": _causal("Llama", **DECODER),
-    "mistral": _causal("Mistral", **DECODER),
     "qwen2": _causal("Qwen2", **DECODER),
     "qwen3": _causal("Qwen3", **DECODER, head_dim=4),
     "gemma2": _causal("Gemma2", **DECODER, head_dim=4),
@@ -140,21 +139,11 @@ ARCHITECTURES: Mapping[str, Callable[[], Built]] = {
         max_position_embeddings=64,
         word_embed_proj_dim=16,
     ),
-    "phi": _causal("Phi", **DECODER),
     "phi3": _causal("Phi3", **DECODER, pad_token_id=0),
-    "olmo2": _causal("Olmo2", **DECODER, pad_token_id=0),
     "falcon": _causal("Falcon", vocab_size=64, hidden_size=16, num_hidden_layers=3, num_attention_heads=4),
     "bloom": _causal("Bloom", vocab_size=64, hidden_size=16, n_layer=3, n_head=4),
     "mpt": _causal("Mpt", vocab_size=64, d_model=16, n_layers=3, n_heads=4),
     "mamba": _causal("Mamba", vocab_size=64, hidden_size=16, num_hidden_layers=3, state_size=4),
-    "rwkv": _causal(
-        "Rwkv",
-        vocab_size=64,
-        hidden_size=16,
-        num_hidden_layers=3,
-        attention_hidden_size=16,
-        intermediate_size=32,
-    ),
     "jamba": _causal("Jamba", **DECODER, **_JAMBA),
     "qwen3_next": _causal(
         "Qwen3Next",
@@ -172,9 +161,6 @@ ARCHITECTURES: Mapping[str, Callable[[], Built]] = {
     "deepseek_v3": _causal("DeepseekV3", **{**DECODER, **_DEEPSEEK}),
     "bert": _whole("Bert", "ForMaskedLM", **ENCODER, vocab_size=64),
     "roberta": _whole("Roberta", "ForMaskedLM", **ENCODER, vocab_size=64),
-    "distilbert": _whole(
-        "DistilBert", "ForMaskedLM", vocab_size=64, dim=16, hidden_dim=32, n_layers=2, n_heads=4
-    ),
     "vit": _whole("ViT", "ForImageClassification", **VISION),
     "clip": _whole(
         "CLIP",
@@ -217,9 +203,6 @@ ARCHITECTURES: Mapping[str, Callable[[], Built]] = {
         "Idefics3", {**DECODER, "model_type": "llama", "pad_token_id": 0}, VISION, pad_token_id=0
     ),
     "t5": _whole("T5", "ForConditionalGeneration", **T5),
-    "t5_gated": _whole(
-        "T5", "ForConditionalGeneration", **T5, num_decoder_layers=2, feed_forward_proj="gated-gelu"
-    ),
     "bart": _whole("Bart", "ForConditionalGeneration", **SEQ2SEQ),
     "whisper": _whole(
         "Whisper",

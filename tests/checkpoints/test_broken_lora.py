@@ -35,35 +35,24 @@ def config(**changes: object) -> Callable[[Path], None]:
     return lambda lora: edit_config(lora, **changes)
 
 
-def to_pickle(lora: Path) -> None:
-    (lora / "adapter_model.safetensors").rename(lora / "adapter_model.bin")
-
-
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (
         lambda lora: (lora / "adapter_config.json").unlink(),
         r"adapter_config\.json: .*No such file",
     ),
     "config not JSON": (lambda lora: (lora / "adapter_config.json").write_text("{"), "invalid JSON"),
-    "pickle": (to_pickle, r"only a pickle \(adapter_model\.bin\)"),
     "no weights": (lambda lora: (lora / "adapter_model.safetensors").unlink(), "no such file"),
-    "truncated": (lambda lora: (lora / "adapter_model.safetensors").write_bytes(b"x"), "damaged"),
     "empty": (lambda lora: change(lora, lambda _: {}), r"adapter_model\.safetensors: .*received none"),
     "LoHa": (config(peft_type="LOHA"), "peft_type.*expected LORA; received LOHA"),
     "no type": (config(peft_type=...), "expected LORA; received nothing"),
     "PiSSA": (config(init_lora_weights="pissa_niter_4"), "'pissa_niter_4'"),
-    "activated": (config(alora_invocation_tokens=[1]), "alora_invocation_tokens.*plain LoRA"),
     "parameters": (config(target_parameters=["experts.up"]), "target_parameters"),
-    "replicated layers": (config(layer_replication=[[0, 2]]), "layer_replication"),
-    "trained tokens": (config(trainable_token_indices=[1]), "trainable_token_indices"),
     "from the future": (config(use_newlora=True), "use_newlora"),
     "no rank": (config(r=...), "r: expected a value"),
     "rank 0": (config(r=0), "a number greater than 0"),
-    "rank a text": (config(r="four"), "r: expected a whole number"),
     "alpha infinite": (config(lora_alpha=float("inf")), "lora_alpha"),
     "pattern": (config(rank_pattern={"(": 2}), r"received '\('"),
-    "other rank": (config(r=5), r"expected A and B of rank 5.*received A \[4, 16\] and B \[16, 4\]"),
-    "unknown tensor": (with_tensor("base_model.model.ghost.weight", 2), "'ghost.weight'"),
+    "other rank": (config(r=5), r"received A \[4, 16\] and B \[16, 4\] of rank 5"),
     "unknown module": (renamed("layers.2", "layers.7"), r"'model\.layers\.7\.self_attn"),
     "unknown part": (with_tensor(f"{Q0}hada_w1_a", 2, 2), r"q_proj\.hada_w1_a'"),
     "no B": (without(f"{Q0}lora_B.weight"), r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),
@@ -75,17 +64,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "flat": (
         lambda lora: change(lora, lambda all_: {**all_, f"{Q0}lora_A.weight": torch.ones(4)}),
-        "A and B of rank 4",
+        r"received A \[4\] and B",
     ),
     "other vocabulary": (with_tensor("base_model.model.lm_head.weight", 66, 16), r"\[64, 16\].*\[66, 16\]"),
-    "integers": (
-        lambda lora: change(
-            lora,
-            lambda all_: {**all_, "base_model.model.lm_head.weight": torch.ones(64, 16, dtype=torch.int8)},
-        ),
-        "int8",
-    ),
-    "no such bias": (with_tensor(f"{Q0}lora_B.bias", 16), r"q_proj\.bias'"),
+    "biases of B": (config(lora_bias=True), "lora_bias.*plain LoRA"),
     "replaced twice": (
         lambda lora: change(
             lora,
@@ -99,7 +81,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "twice": (
         with_tensor("model.layers.0.self_attn.q_proj.lora_A.weight", 4, 16),
-        "a second one for model.layers.0.self_attn.q_proj.lora_A.weight",
+        "a second one for model.layers.0.self_attn.q_proj",
     ),
 }
 
@@ -118,14 +100,6 @@ def test_a_broken_adapter_is_one_clear_error(sound: Path, tmp_path: Path, how: s
     damage, message = BROKEN[how]
     damage(tmp_path / "lora")
     with pytest.raises(KingyoError, match=f"(?s){message}"):
-        open_checkpoint("m+lora", tmp_path)
-
-
-def test_a_quantised_model_takes_no_adapter(sound: Path, tmp_path: Path) -> None:
-    shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
-    name = "model.layers.0.self_attn.q_proj.weight"
-    change(tmp_path / "m", lambda all_: {**all_, name: torch.ones(16, 16, dtype=torch.int8)})
-    with pytest.raises(KingyoError, match=rf"m: {name}: .*int8"):
         open_checkpoint("m+lora", tmp_path)
 
 

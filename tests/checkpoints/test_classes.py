@@ -12,7 +12,6 @@ from kingyo.checkpoints import Checkpoint, fit, open_checkpoint
 from kingyo.errors import KingyoError
 from tests.checkpoints.architectures import build
 from tests.checkpoints.fitting import restate, rewrite
-from tests.models_on_disk import llama
 
 HEADS = {"classifier.weight", "classifier.bias"}
 NAMES = ("cat", "dog", "fish")
@@ -70,27 +69,8 @@ def test_unnamed_classes_count_as_equal(tmp_path: Path) -> None:
     assert fit(like, [other]).unmerged == frozenset()
 
 
-@pytest.mark.parametrize("names", [("LABEL_0", "LABEL_1", "LABEL_2"), None])
-def test_classes_are_compared_if_the_base_has_no_names(tmp_path: Path, names: Sequence[str] | None) -> None:
-    base = classifier(tmp_path / "base", names or NAMES)
-    if names is None:
-        base = open_checkpoint(str(restate(base.path, id2label=None)))
-    one, other = classifier(tmp_path / "one", NAMES), classifier(tmp_path / "other", ("dog", "cat", "fish"))
-    assert fit(base, [one]).unmerged == frozenset()
-    with pytest.raises(KingyoError, match=r"id2label\.0 in config\.json") as error:
-        fit(base, [one, other])
-    assert one.reference in error.value.expected and other.reference in error.value.received
-
-
 def test_classifier_rows_are_not_a_vocabulary(tmp_path: Path) -> None:
     like, other = (classifier(tmp_path / str(n), [f"LABEL_{i}" for i in range(n)]) for n in (3, 5))
     with pytest.raises(KingyoError, match=r"classifier\..*one shape") as error:
         fit(like, [other], resize="pad-vocab")
     assert "tokenizer" not in error.value.remedy
-
-
-def test_classes_without_a_head_are_ignored(tmp_path: Path) -> None:
-    opened = [
-        open_checkpoint(str(restate(llama(tmp_path / name), id2label={"0": name, "1": "x"}))) for name in "ab"
-    ]
-    assert fit(opened[0], opened[1:]).warnings == ()

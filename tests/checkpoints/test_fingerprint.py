@@ -10,17 +10,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.checkpoints import fingerprints_of, is_as_stamped, open_checkpoint, stamps_of
-from kingyo.checkpoints.fingerprint import read_blocks
 from tests.models_on_disk import llama
-
-
-def test_blocks_cover_the_file(tmp_path: Path) -> None:
-    file = llama(tmp_path / "m", dtype="bfloat16") / "model.safetensors"
-    tensors = open_checkpoint("m", tmp_path).tensors
-    blocks = list(read_blocks(file, list(tensors.values())))
-    assert b"".join(bytes(block) for block, _ in blocks) == file.read_bytes()
-    assert {info.name for _, info in blocks if info is not None} == set(tensors)
-    assert len(list(read_blocks(file, []))) == 1
 
 
 def test_fingerprints_equal_those_of_older_versions(tmp_path: Path) -> None:

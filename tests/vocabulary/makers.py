@@ -222,9 +222,6 @@ class Folders:
         self._weights = {folder.name: weights(folder) for folder in folders}
         self.asked: list[tuple[str, str]] = []
 
-    def shape(self, model: str, tensor: str) -> tuple[int, ...]:
-        return tuple(self._weights[model][tensor].shape)
-
     def read(self, model: str, tensor: str) -> Tensor:
         self.asked.append((model, tensor))
         return self._weights[model][tensor]
@@ -242,7 +239,7 @@ def merge(vocabulary: Vocabulary, out: Path, shares: Mapping[Path, float]) -> Pa
     """Write a weighted sum of aligned tensors as a checkpoint, like the engine."""
     folders = list(shares)
     first = folders[0]
-    reads = AlignedReads(vocabulary, Folders(*folders), (EMBEDDING, HEAD))
+    reads = AlignedReads(vocabulary, Folders(*folders).read, (EMBEDDING, HEAD))
     tensors = {
         tensor: sum(share * reads.read(folder.name, tensor) for folder, share in shares.items())
         for tensor in weights(first)

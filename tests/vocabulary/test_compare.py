@@ -10,7 +10,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.vocabulary import Diagnostic, check_tokens, compare
-from tests.vocabulary.makers import large, llama, small, words
+from tests.vocabulary.makers import llama, words
 
 
 def levels(findings: tuple[Diagnostic, ...]) -> list[str]:
@@ -25,14 +25,12 @@ class TestTheSame:
     def test_the_same_files(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         two = llama(tmp_path / "two", words("a"))
-        findings = compare(folders(one, two), {"one": 4, "two": 4})
-        assert levels(findings) == ["note"]
-        assert "the same files" in str(findings[0])
+        assert compare(folders(one, two)) == ()
         check_tokens(folders(one, two))
 
     def test_without_any_tokenizer(self, tmp_path: Path) -> None:
         """Image models have no tokenizer."""
-        findings = compare({"one": tmp_path, "two": tmp_path}, {"one": 4, "two": 4})
+        findings = compare({"one": tmp_path, "two": tmp_path})
         assert levels(findings) == ["note"]
         check_tokens({"one": tmp_path, "two": tmp_path})
 
@@ -41,7 +39,7 @@ class TestTheSame:
         for folder in (one, two):
             folder.mkdir()
             (folder / "tokenizer.model").write_bytes(b"pieces")
-        assert levels(compare(folders(one, two))) == ["note"]
+        assert levels(compare(folders(one, two))) == []
         (two / "tokenizer.model").write_bytes(b"others")
         assert levels(compare(folders(one, two))) == ["warning"]
         findings = compare(folders(one, two), is_aligned=True)
@@ -76,37 +74,14 @@ class TestOtherIds:
     def test_is_a_note_if_the_recipe_unites_vocabularies(self, pair: dict[str, Path]) -> None:
         assert levels(compare(pair, is_aligned=True)) == ["note"]
 
-    @pytest.mark.parametrize("kind", ["byte_bpe", "unigram", "word_piece"])
-    def test_for_other_kinds(self, kind: str, tmp_path: Path) -> None:
-        pair = folders(llama(tmp_path / "small", small(kind)), llama(tmp_path / "large", large(kind)))
-        with pytest.raises(KingyoError, match="one id for each token"):
-            check_tokens(pair)
-
 
 class TestOtherTokens:
-    def test_a_renamed_token(self, tmp_path: Path) -> None:
-        """Fine-tuned models often rename reserved tokens."""
-        pair = folders(
-            llama(tmp_path / "one", words("a", "<|reserved|>")),
-            llama(tmp_path / "two", words("a", "<|im_end|>")),
-        )
-        findings = [each for each in compare(pair) if "one token for each id" in each.expected]
-        assert levels(tuple(findings)) == ["warning"]
-        assert "'<|reserved|>' for 4 as in one; received '<|im_end|>' in two" in str(findings[0])
-        check_tokens(pair)
-
     def test_more_tokens(self, tmp_path: Path) -> None:
         pair = folders(llama(tmp_path / "one", words("a")), llama(tmp_path / "two", words("a", "b", "c")))
         (finding,) = compare(pair)
         assert finding.level == "warning"
         assert "'b' only in two, and 2 such tokens in all" in str(finding)
         assert "tokenizer_source: union" in finding.remedy
-
-    def test_beyond_the_embedding(self, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a"), added=["<g>", "<h>"], rows=5)
-        findings = compare(folders(one), {"one": 5})
-        assert levels(findings) == ["warning"]
-        assert "5 for '<h>'" in str(findings[0])
 
 
 class TestOtherHabits:
@@ -118,15 +93,6 @@ class TestOtherHabits:
         findings = {each.argument: each.level for each in compare(pair)}
         assert findings["eos_token"] == "warning"
         assert findings["pad_token"] == "note"
-
-    def test_rules_and_templates(self, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a"), template="A")
-        two = llama(tmp_path / "two", words("a"), template="B")
-        data = json.loads((two / "tokenizer.json").read_text())
-        data["normalizer"] = {"type": "Lowercase"}
-        (two / "tokenizer.json").write_text(json.dumps(data))
-        findings = {each.argument for each in compare(folders(one, two))}
-        assert findings == {"normalizer in tokenizer.json", "chat_template"}
 
     def test_losing_a_template_is_a_warning_unless_the_recipe_sets_it(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kingyo.vocabulary import AlignedReads, TokenizerChoice, Vocabulary, build_vocabulary, parse_tokenizer
+from kingyo.vocabulary import AlignedReads, TokenizerChoice, Vocabulary, build_vocabulary
+from kingyo.vocabulary.tokenizer_key import parse_tokenizer
 from tests.oracle.peer import ABSENT, Peer, PeerError, find_python, read_tensors
 from tests.vocabulary.makers import (
     EMBEDDING,
@@ -73,7 +74,7 @@ def merge_with_mergekit(peer: Peer, folders: list[Path], tokenizer: object, key:
 def merge_with_kingyo(folders: list[Path], choice: TokenizerChoice) -> tuple[Vocabulary, dict[str, Tensor]]:
     """Return the same merge, computed by kingyo."""
     vocabulary = build_vocabulary(choice, models_of(*folders, base=0))
-    reads = AlignedReads(vocabulary, Folders(*folders), (EMBEDDING, HEAD))
+    reads = AlignedReads(vocabulary, Folders(*folders).read, (EMBEDDING, HEAD))
     total = sum(SHARES[each.name] for each in folders)
     merged = {
         tensor: sum(SHARES[each.name] / total * reads.read(each.name, tensor).double() for each in folders)
@@ -183,47 +184,6 @@ class TestDifferencesOnPurpose:
         assert base.items() <= load_tokenizer(out).get_vocab().items()
         assert base.items() <= vocabulary.tokens.items()
         assert list(vocabulary.tokens)[len(base) :] == ["e", "<|im_start|>", "<|im_end|>", "f", "<|x|>"]
-
-    def test_rows_without_a_token_stay(self, peer: Peer, tmp_path: Path) -> None:
-        """mergekit cuts them off (its issue 425), like a multiple of 1 in kingyo."""
-        folders = [
-            llama(tmp_path / name, words("a"), seed=i, rows=8) for i, name in enumerate(["one", "two"])
-        ]
-        out = merge_with_mergekit(peer, folders, "base", "tokenizer_source")
-        assert read_tensors(out)[EMBEDDING].shape[0] == 4
-        vocabulary, merged = merge_with_kingyo(folders, TokenizerChoice(source="base"))
-        assert vocabulary.n_rows == 8
-        check_parity(out, vocabulary, merged)
-        unpadded, _ = merge_with_kingyo(folders, TokenizerChoice(source="base", pad_to_multiple_of=1))
-        assert unpadded.n_rows == 4
-
-    def test_tokens_stay_pieces_and_are_not_matched_inside_words(self, peer: Peer, tmp_path: Path) -> None:
-        """mergekit turns other models' pieces into added tokens, which do not decode to their text."""
-        folders = [
-            llama(tmp_path / "one", fish("unigram"), seed=1),
-            llama(tmp_path / "two", deutsch("unigram"), seed=2),
-        ]
-        out = merge_with_mergekit(peer, folders, "union", "tokenizer_source")
-        tokenizer = load_tokenizer(out)
-        text = "die karpfen im alten gartenteich"
-        assert tokenizer.decode(tokenizer(text)["input_ids"]) != text
-
-    def test_ids_in_the_config_follow_the_tokenizer(self, peer: Peer, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a", "b"))
-        two = llama(tmp_path / "two", words("<end>", "a"), named={"eos_token": "<end>"})
-        out = merge_with_mergekit(peer, [one, two], str(two), "tokenizer_source")
-        assert json.loads((out / "config.json").read_text())["eos_token_id"] == 2
-        vocabulary, _ = merge_with_kingyo([one, two], TokenizerChoice(source="two"))
-        config = json.loads((one / "config.json").read_text())
-        assert vocabulary.config_updates(config, "one")["eos_token_id"] == vocabulary.tokens["<end>"]
-
-    def test_tokens_without_a_row_are_an_error_and_not_zeros(
-        self, peer: Peer, model_folders: list[Path]
-    ) -> None:
-        one, two, other = model_folders
-        out = merge_with_mergekit(peer, [one, two], str(other), "tokenizer_source")
-        row = load_tokenizer(out).get_vocab()["f"]
-        assert not read_tensors(out)[EMBEDDING][row].any()  # kingyo: see TestWhoseTokens
 
     def test_a_new_token_on_the_tokenizer_of_the_base(self, peer: Peer, model_folders: list[Path]) -> None:
         """mergekit documents it, but fails with a KeyError."""

@@ -10,17 +10,15 @@ from tokenizers import AddedToken
 
 from kingyo.errors import KingyoError
 from kingyo.vocabulary import (
-    KNOWN,
-    TokenEntry,
     TokenizerChoice,
     Vocabulary,
     build_vocabulary,
-    find_markers,
     read_template,
     resolve_template,
     stored_files,
     with_template,
 )
+from kingyo.vocabulary.tokenizer_key import TokenEntry
 from tests.vocabulary import makers
 from tests.vocabulary.makers import cut, llama, load_tokenizer, models_of, words, write_files
 
@@ -70,13 +68,10 @@ class TestFiles:
         ("kind", "name", "model_type"),
         [
             ("byte_bpe", "GPT2Tokenizer", "gpt2"),
-            ("byte_bpe", "Qwen2Tokenizer", "qwen2"),
             ("metaspace_bpe", "LlamaTokenizer", "llama"),
-            ("metaspace_bpe", "GemmaTokenizer", "gemma"),
             ("unigram", "XLMRobertaTokenizer", "xlm-roberta"),
             ("unigram", "T5Tokenizer", "t5"),
             ("word_piece", "BertTokenizer", "bert"),
-            ("word_level", "PreTrainedTokenizerFast", "llama"),
         ],
     )
     def test_classes_of_transformers_read_them(
@@ -199,27 +194,6 @@ class TestTemplates:
         loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
         texts = loaded.apply_chat_template(TURNS, tokenize=False, add_generation_prompt=True)
         assert texts == expected
-        assert find_markers(KNOWN[name]) or name == "alpaca"
-
-    def test_names_are_all_tested(self) -> None:
-        assert set(KNOWN) == {"chatml", "llama3", "mistral", "alpaca", "exaone"}
-
-    def test_without_a_system_turn_or_a_generation_prompt(self, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a"))
-        texts: dict[str, str] = {}
-        for name in KNOWN:
-            vocabulary = build_vocabulary(TokenizerChoice(), models_of(one), chat_template=name)
-            loaded = load_tokenizer(write_files(vocabulary, tmp_path / name))
-            texts[name] = loaded.apply_chat_template(TURNS[1:3], tokenize=False)
-        assert texts == {
-            "alpaca": "### Instruction:\nFish?\n\n### Response:\nYes.</s>\n\n",
-            "chatml": "<|im_start|>user\nFish?<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n",
-            "exaone": "[|system|][|endofturn|]\n[|user|]Fish?\n[|assistant|]Yes.[|endofturn|]\n",
-            "llama3": LLAMA3.split("<|eot_id|>", 1)[0].split("<|start", maxsplit=1)[0]
-            + "<|start_header_id|>user<|end_header_id|>\n\nFish?<|eot_id|>"
-            + "<|start_header_id|>assistant<|end_header_id|>\n\nYes.<|eot_id|>",
-            "mistral": "<s>[INST] Fish? [/INST] Yes.</s>",
-        }
 
     def test_auto_is_the_most_common_and_ties_go_to_the_first(self, tmp_path: Path) -> None:
         assert resolve_template("auto", ["A", "B", "B\n", None, ""]) == "B"
@@ -230,22 +204,6 @@ class TestTemplates:
             TokenizerChoice(source="base"), models_of(*folders), chat_template="auto"
         )
         assert load_tokenizer(write_files(vocabulary, tmp_path / "out")).chat_template == "B"
-
-    def test_control_tokens_of_a_template_should_be_in_the_vocabulary(self, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a"), added=["<|im_start|>"])
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one), chat_template="chatml")
-        assert vocabulary.unknown_markers == ("<|im_end|>",)
-        assert build_vocabulary(TokenizerChoice(), models_of(one)).unknown_markers == ()
-
-    def test_auto_without_a_template_in_any_model(self, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a"))
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one), chat_template="auto")
-        assert vocabulary.template is None
-        assert "chat_template.jinja" not in vocabulary.files
-
-    def test_jinja_is_unchanged(self) -> None:
-        assert resolve_template("{{ messages[0].content }}", []) == "{{ messages[0].content }}"
-        assert resolve_template("{% if a %}b{% endif %}", []) == "{% if a %}b{% endif %}"
 
     def test_other_words(self) -> None:
         with pytest.raises(KingyoError, match=r"chat_template: .*'chatlm'\. Did you mean 'chatml'"):
@@ -267,7 +225,6 @@ class TestTemplates:
             ("chat_template.json", '{"chat_template": "P"}', "P"),
             ("tokenizer_config.json", '{"chat_template": [{"name": "default", "template": "D"}]}', "D"),
             ("tokenizer_config.json", '{"chat_template": [{"name": "rag", "template": "R"}]}', None),
-            ("tokenizer_config.json", '{"chat_template": null}', None),
             ("tokenizer_config.json", "{", None),
         ],
     )

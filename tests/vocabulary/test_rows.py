@@ -11,17 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.vocabulary import (
-    AlignedReads,
-    Fill,
-    ModelToken,
-    RowMap,
-    TokenEntry,
-    TokenizerChoice,
-    Vocabulary,
-    Zero,
-    build_vocabulary,
-)
+from kingyo.vocabulary import AlignedReads, TokenizerChoice, Vocabulary, build_vocabulary
+from kingyo.vocabulary.rows import Fill, RowMap
+from kingyo.vocabulary.tokenizer_key import ModelToken, TokenEntry, Zero
 from tests.vocabulary.makers import EMBEDDING, HEAD, Folders, llama, models_of, weights, words
 
 
@@ -50,7 +42,7 @@ class Aligned:
 
     def __init__(self, vocabulary: Vocabulary, *folders: Path) -> None:
         self.vocabulary = vocabulary
-        self.reads = AlignedReads(vocabulary, Folders(*folders), (EMBEDDING, HEAD))
+        self.reads = AlignedReads(vocabulary, Folders(*folders).read, (EMBEDDING, HEAD))
 
     def __call__(self, folder: Path, token: str, tensor: str = EMBEDDING) -> Tensor:
         return self.reads.read(folder.name, tensor)[self.vocabulary.tokens[token]]
@@ -74,13 +66,6 @@ class TestTheRule:
         both = (row(two, "d", vocabulary, tensor) + row(three, "d", vocabulary, tensor)) / 2
         torch.testing.assert_close(aligned(one, "d", tensor), both)
 
-    def test_without_a_base(self, one: Path, two: Path, three: Path, tensor: str) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(two, one, three))
-        aligned = Aligned(vocabulary, one, two, three)
-        assert list(vocabulary.tokens)[:7] == ["<unk>", "<s>", "</s>", "c", "d", "a", "<x>"]
-        both = (row(one, "a", vocabulary, tensor) + row(two, "a", vocabulary, tensor)) / 2
-        torch.testing.assert_close(aligned(three, "a", tensor), both)
-
 
 class TestWhoseTokens:
     def test_base(self, one: Path, two: Path) -> None:
@@ -91,13 +76,6 @@ class TestWhoseTokens:
         aligned = Aligned(vocabulary, one, two)
         assert torch.equal(aligned(one, "a"), row(one, "a", vocabulary))
         assert torch.equal(aligned(one, "d"), row(two, "d", vocabulary))
-
-    def test_base_without_a_base_is_the_first(self, one: Path, two: Path) -> None:
-        assert build_vocabulary(TokenizerChoice(source="base"), models_of(two, one)).start.reference == "two"
-
-    def test_a_model(self, one: Path, two: Path) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(source="two"), models_of(one, two, base=0))
-        assert vocabulary.tokens == vocabulary.models.stored["two"].tokens
 
     def test_a_model_that_is_not_merged(self, one: Path, two: Path, three: Path) -> None:
         models = models_of(one, two, base=0, others=[three])
@@ -158,7 +136,7 @@ class TestListedTokens:
     def test_a_token_of_an_unmerged_model(self, one: Path, two: Path, three: Path) -> None:
         choice = TokenizerChoice(tokens={"<new>": TokenEntry(source=ModelToken(model="three", token="e"))})
         vocabulary = build_vocabulary(choice, models_of(one, two, base=0, others=[three]))
-        reads = AlignedReads(vocabulary, Folders(one, two, three), (EMBEDDING,))
+        reads = AlignedReads(vocabulary, Folders(one, two, three).read, (EMBEDDING,))
         result = reads.read("one", EMBEDDING)[vocabulary.tokens["<new>"]]
         assert torch.equal(result, row(three, "e", vocabulary))
 
@@ -195,18 +173,8 @@ class TestSizes:
             assert vocabulary.map.is_identity("one")
             assert vocabulary.map.is_identity("two")
             reader = Folders(one, two)
-            aligned = AlignedReads(vocabulary, reader, (EMBEDDING,)).read("two", EMBEDDING)
+            aligned = AlignedReads(vocabulary, reader.read, (EMBEDDING,)).read("two", EMBEDDING)
             assert aligned is reader.read("two", EMBEDDING)
-
-    def test_rows_without_tokens_that_a_model_lacks_come_from_the_start(self, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
-        two = llama(tmp_path / "two", words("a", "b"), seed=2)
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
-        assert vocabulary.tokens["b"] == 4
-        assert vocabulary.n_rows == 8
-        aligned = AlignedReads(vocabulary, Folders(one, two), (EMBEDDING,)).read("two", EMBEDDING)
-        assert torch.equal(aligned[5:], weights(one)[EMBEDDING][5:])
-        assert torch.equal(aligned[4], weights(two)[EMBEDDING][4])
 
     def test_padding_is_the_mean(self, one: Path, two: Path) -> None:
         choice = TokenizerChoice(pad_to_multiple_of=8)
@@ -216,47 +184,17 @@ class TestSizes:
         vocabulary = build_vocabulary(choice, models_of(one, two, base=0))
         assert vocabulary.n_rows == 10
         for name in ("one", "two"):
-            aligned = AlignedReads(vocabulary, Folders(one, two), (EMBEDDING,)).read(name, EMBEDDING)
+            aligned = AlignedReads(vocabulary, Folders(one, two).read, (EMBEDDING,)).read(name, EMBEDDING)
             torch.testing.assert_close(aligned[8], aligned[:8].mean(0))
             torch.testing.assert_close(aligned[9], aligned[:8].mean(0))
 
-    def test_a_multiple_of_one_drops_rows_without_tokens(self, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a"), rows=8)
-        vocabulary = build_vocabulary(TokenizerChoice(pad_to_multiple_of=1), models_of(one))
-        assert vocabulary.n_rows == 4
-        assert vocabulary.config_updates({"vocab_size": 8}, "one") == {"vocab_size": 4}
-
 
 class TestReads:
-    def test_shapes_need_no_weight(self, one: Path, two: Path) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
-        reader = Folders(one, two)
-        reads = AlignedReads(vocabulary, reader, (EMBEDDING, HEAD))
-        assert reads.shape("one", EMBEDDING) == (8, 16)
-        assert reads.shape("one", "model.norm.weight") == (16,)
-        assert reader.asked == []
-        assert reads.read("one", HEAD).shape == (8, 16)
-        assert reads.read("one", "model.norm.weight") is reader.read("one", "model.norm.weight")
-
-    def test_models_are_read_only_where_rows_are_taken(self, one: Path, two: Path, three: Path) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, three, base=0))
-        reader = Folders(one, two, three)
-        AlignedReads(vocabulary, reader, (EMBEDDING,)).read("two", EMBEDDING)
-        assert reader.asked == [("two", EMBEDDING), ("one", EMBEDDING)]
-
     def test_aligned_tensors_are_cached_up_to_a_size(self, one: Path, two: Path) -> None:
         vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
-        reads = AlignedReads(vocabulary, Folders(one, two), (EMBEDDING, HEAD), keep_bytes=8 * 16 * 4)
+        reads = AlignedReads(vocabulary, Folders(one, two).read, (EMBEDDING, HEAD), keep_bytes=8 * 16 * 4)
         assert reads.read("one", EMBEDDING) is reads.read("one", EMBEDDING)
         assert reads.read("one", HEAD) is not reads.read("one", HEAD)
-
-    def test_sources_are_not_written_to(self, one: Path, two: Path) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
-        reader = Folders(one, two)
-        before = {name: reader.read(name, EMBEDDING).clone() for name in ("one", "two")}
-        for name in ("one", "two"):
-            AlignedReads(vocabulary, reader, (EMBEDDING,)).read(name, EMBEDDING)
-        assert all(torch.equal(before[name], reader.read(name, EMBEDDING)) for name in before)
 
     def test_describe(self, one: Path, two: Path) -> None:
         vocabulary = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=0))
@@ -284,39 +222,11 @@ class TestRowMap:
         assert result.dtype == torch.bfloat16
         assert result[1] == torch.tensor(1 + 2**-8).to(torch.bfloat16)
 
-    def test_another_dtype_promotes(self) -> None:
-        mapped = RowMap(
-            n_rows=2,
-            own={"a": index(0, -1)},
-            sizes={"a": 1, "b": 1},
-            fills=(Fill(rows=index(1), sources=(("b", index(0)),)),),
-        )
-        result = mapped.remap(
-            "a", "t", torch.ones(1, 2, dtype=torch.bfloat16), lambda _: torch.full((1, 2), 0.1)
-        )
-        assert result.dtype == torch.float32
-        assert result[1, 0] == torch.tensor(0.1)
-
-    def test_one_axis(self) -> None:
-        """The head's bias has one number per token."""
-        mapped = RowMap(n_rows=3, own={"a": index(1, 0, -1)}, sizes={"a": 2}, padding=index(2))
-        assert mapped.remap("a", "bias", torch.tensor([1.0, 3.0]), lambda _: torch.empty(0)).tolist() == [
-            3,
-            1,
-            2,
-        ]
-
     def test_other_sizes_are_errors(self) -> None:
         fill = Fill(rows=index(1), sources=(("b", index(0)),))
         mapped = RowMap(n_rows=2, own={"a": index(0, -1)}, sizes={"a": 1, "b": 1}, fills=(fill,))
-        with pytest.raises(KingyoError, match=r"a: t: expected 1 row,.*\[2, 2\]"):
-            mapped.remap("a", "t", torch.ones(2, 2), lambda _: torch.ones(1, 2))
-        with pytest.raises(KingyoError, match=r"b: t: expected 1 row,.*\[3, 2\]"):
-            mapped.remap("a", "t", torch.ones(1, 2), lambda _: torch.ones(3, 2))
         with pytest.raises(KingyoError, match=r"t: expected rows of one shape: \[2\]; received \[3\] in b"):
             mapped.remap("a", "t", torch.ones(1, 2), lambda _: torch.ones(1, 3))
-        with pytest.raises(KingyoError, match="shape \\[\\]"):
-            mapped.remap("a", "t", torch.tensor(1.0), lambda _: torch.ones(1, 3))
 
     @given(st.data())
     def test_every_row_is_at_its_new_index(self, data: st.DataObject) -> None:

@@ -2,15 +2,14 @@
 
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.compatibility import Fit, check_fit, fit
+from kingyo.checkpoints.config_comparison import check_passing, check_places
+from kingyo.checkpoints.configs import with_layers
 from kingyo.checkpoints.fingerprint import (
-    deciding_files,
     fingerprints_of,
     is_as_stamped,
     stamps_of,
 )
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.layer_compatibility import check_passing, check_places
-from kingyo.checkpoints.layer_config import with_layers
 from kingyo.checkpoints.layout import Layout, Stack, select
 from kingyo.checkpoints.locate import open_checkpoint
 from kingyo.checkpoints.writer import CheckpointWriter
@@ -25,7 +24,6 @@ __all__ = [
     "check_fit",
     "check_passing",
     "check_places",
-    "deciding_files",
     "fingerprints_of",
     "fit",
     "is_as_stamped",

@@ -24,18 +24,15 @@ _CONTENT = "content"
 
 
 class PartialFolder:
-    """The hidden folder of a target.
+    """The hidden folder of a target, which must not exist or must be empty, unless ``force``.
 
     Args:
-        out: the folder to make; it must not exist or must be empty, unless ``force``.
+        out: the folder to make.
         identity: identifies the content.
         force: replace the model in ``out`` once the new one is complete.
 
     Attributes:
         is_published: whether ``out`` already has this content, and the hidden folder records it.
-
-    Raises:
-        KingyoError: ``out`` is taken, or must not be replaced.
     """
 
     def __init__(self, out: Path, identity: str, *, force: bool = False) -> None:
@@ -45,7 +42,6 @@ class PartialFolder:
         self._target = out.resolve()
         self._folder = hidden(out)
         self._old = self._target.parent / f".{self._target.name}.old"
-        self._new_parents: list[Path] = []
         self._lock: IO[bytes] | None = None
         self.is_published = is_published(out) and self.is_same
         if not self.is_published:
@@ -61,12 +57,8 @@ class PartialFolder:
 
         Args:
             kept: names of the files to keep, such as ``unet/model.safetensors``; others are deleted.
-
-        Raises:
-            KingyoError: another process holds the lock, or ``out`` was taken in the meantime.
-            OSError: the folder cannot be written.
         """
-        self._make_parents()
+        self._target.parent.mkdir(parents=True, exist_ok=True)
         self._hold()
         if self._old.is_dir() and not self._target.exists():  # killed between the two renames of --force
             self._old.rename(self._target)
@@ -82,11 +74,7 @@ class PartialFolder:
         (self._folder / _IDENTITY).write_text(self._identity, encoding="utf-8")
 
     def publish(self) -> None:
-        """Rename the content to the target, and delete the old target after that.
-
-        Raises:
-            OSError: the rename fails; the target is unchanged.
-        """
+        """Rename the content to the target, and delete the old target after that."""
         _flush(self.content)
         self.content.chmod(0o755)
         shutil.rmtree(self._old, ignore_errors=True)
@@ -100,18 +88,13 @@ class PartialFolder:
                 self._old.rename(self._target)
             raise
         sync(self._target.parent)
-        self._new_parents = []
         shutil.rmtree(self._old, ignore_errors=True)
 
     def release(self, *, keep: bool) -> None:
         """Unlock the folder: ``keep`` it to resume later, or delete it."""
-        if not keep:
-            if self._lock is not None:
-                (self._folder / _IDENTITY).unlink(missing_ok=True)  # first: alone, it means published
-                shutil.rmtree(self._folder, ignore_errors=True)
-            for folder in reversed(self._new_parents):
-                with contextlib.suppress(OSError):  # not empty: used by another process
-                    folder.rmdir()
+        if not keep and self._lock is not None:
+            (self._folder / _IDENTITY).unlink(missing_ok=True)  # first: alone, it means published
+            shutil.rmtree(self._folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -121,12 +104,6 @@ class PartialFolder:
         """Return whether the files of an interrupted write have the same content."""
         identity = self._folder / _IDENTITY
         return identity.is_file() and identity.read_text(encoding="utf-8") == self._identity
-
-    def _make_parents(self) -> None:
-        missing = [each for each in self._target.parents if not each.exists()]
-        for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
-            self._new_parents.append(folder)
 
     def _hold(self) -> None:
         """Take the lock, and try again if its last holder deleted the lock file meanwhile."""
@@ -146,9 +123,6 @@ class PartialFolder:
                     received="a folder that another kingyo is writing now",
                     remedy="Wait until it is done, or choose another folder.",
                 ) from error
-            except OSError:
-                lock.close()
-                raise
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(lock.fileno()), (self._folder / _LOCK).stat()):
                     self._lock = lock
@@ -157,11 +131,7 @@ class PartialFolder:
 
 
 def hidden(out: Path) -> Path:
-    """Return the hidden folder that holds a folder's files until it is complete.
-
-    Raises:
-        KingyoError: the name is too long.
-    """
+    """Return the hidden folder that holds a folder's files until it is complete."""
     require_short_name(out)
     target = out.resolve()
     return target.parent / f".{target.name}.partial"
@@ -180,30 +150,21 @@ def forget(out: Path) -> None:
 
 
 def check_free(out: Path, *, force: bool = False) -> None:
-    """Check that a target is new or empty, or with ``force`` a model that may be replaced.
+    """Check that a target is new or empty, or with ``force`` a model that may be replaced."""
 
-    Raises:
-        KingyoError: it is not, or it is a mount point, which cannot be renamed.
-    """
+    def refuse(expected: str, received: str, remedy: str) -> KingyoError:
+        return KingyoError(str(out), expected=expected, received=received, remedy=remedy)
+
     if out.exists() and not out.is_dir():
-        remedy = "Choose another path."
-        raise KingyoError(str(out), expected="a new folder", received="a file that exists", remedy=remedy)
+        raise refuse("a new folder", "a file that exists", "Choose another path.")
     if os.path.ismount(out):
-        raise KingyoError(
-            str(out),
-            expected="a new folder",
-            received="a mount point",
-            remedy=f"Choose a folder on this disk, such as {out / 'model'}.",
-        )
+        remedy = f"Choose a folder on this disk, such as {out / 'model'}."
+        raise refuse("a new folder", "a mount point", remedy)
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not force:
-        raise KingyoError(
-            str(out),
-            expected="a new or empty folder",
-            received="a folder with files",
-            remedy="Choose another path, or pass --force (in Python: force=True) to replace the model in it.",
-        )
+        remedy = "Choose another path, or pass --force (in Python: force=True) to replace the model in it."
+        raise refuse("a new or empty folder", "a folder with files", remedy)
     _check_replaceable(out)
 
 
@@ -220,25 +181,23 @@ def unwritable(out: Path, error: OSError) -> KingyoError:
 def _check_replaceable(out: Path) -> None:
     """Check that --force does not delete a home folder or a repository by mistake."""
     target = out.resolve()
-    reasons = {
-        "a folder without config.json": not any(
-            (target / name).is_file() for name in ("config.json", PIPELINE)
-        ),
-        "a folder with a repository (.git)": (target / ".git").exists(),
-        "a folder that contains the working directory": Path.cwd().is_relative_to(target),
-    }
-    reason = next((text for text, holds in reasons.items() if holds), None)
-    if reason is not None:
-        raise KingyoError(
-            str(out),
-            expected="the folder of a model, which --force may replace",
-            received=reason,
-            remedy="Choose another path, or delete the folder yourself.",
-        )
+    if not any((target / name).is_file() for name in ("config.json", PIPELINE)):
+        reason = "a folder without config.json"
+    elif (target / ".git").exists():
+        reason = "a folder with a repository (.git)"
+    elif Path.cwd().is_relative_to(target):
+        reason = "a folder that contains the working directory"
+    else:
+        return
+    raise KingyoError(
+        str(out),
+        expected="the folder of a model, which --force may replace",
+        received=reason,
+        remedy="Choose another path, or delete the folder yourself.",
+    )
 
 
 def _flush(folder: Path) -> None:
-    """Sync the folder's files, then the folder, to disk."""
     for file in folder.iterdir():
         if file.is_dir():
             _flush(file)

@@ -5,6 +5,7 @@ Nothing here runs code from a checkpoint or writes to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,29 +13,26 @@ from pathlib import Path
 from typing import ClassVar, cast
 
 from kingyo.checkpoints.adapter import Adapter
-from kingyo.checkpoints.file_stamps import FileStamp, file_stamps
 from kingyo.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_json, read_weights
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import ModelTensors
-from kingyo.checkpoints.mapped_tensors import MappedFiles, map_bytes, map_tensor
+from kingyo.checkpoints.mapped_tensors import FileStamp, MappedFiles, file_stamps, map_bytes, map_tensor
 from kingyo.checkpoints.model_reference import PIPELINE
-from kingyo.checkpoints.quantised import refuse_quantised
 from kingyo.checkpoints.tied_weights import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
 from kingyo.kernels.raw_tensor import AnyTensor, RawTensor, letter_of
 
 KEPT_BELOW = 1 << 20  # bytes; smaller tensors stay in memory, since mapping them again costs more
+_QUANTISED = re.compile(
+    r"\.(qweight|qzeros|g_idx|SCB|absmax|quant_map|nested_absmax|weight_format|weight_packed|weight_scale"
+    r"|weight_scale_inv|weight_shape)$|\.quant_state\."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """The inputs from which a tensor is read.
-
-    Attributes:
-        stored: tensors in files.
-        others: other checkpoints and the names of their tensors.
-    """
+    """The inputs of a tensor: tensors in files, and tensors of other checkpoints by name."""
 
     stored: tuple[TensorInfo, ...] = ()
     others: tuple[tuple[Checkpoint, str], ...] = ()
@@ -90,11 +88,7 @@ class Checkpoint(ModelTensors):
 
     @cached_property
     def pipeline_index(self) -> Mapping[str, object]:
-        """The ``model_index.json`` of its pipeline; empty without one.
-
-        Raises:
-            KingyoError: the file is broken.
-        """
+        """The ``model_index.json`` of its pipeline; empty without one."""
         return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
 
     @cached_property
@@ -122,11 +116,7 @@ class Checkpoint(ModelTensors):
         return () if self.made_of else (self,)
 
     def load_into(self, weights: Mapping[str, Tensor]) -> None:
-        """Write the tensors that differ from ``path`` into a live model that was loaded from there, in place.
-
-        Args:
-            weights: weights of the live model, by the names of ``tensors``.
-        """
+        """Write the tensors that differ from ``path`` into a live model that was loaded from there."""
 
     def stored_tensors(self) -> tuple[TensorInfo, ...]:
         """Return the tensors in its files; for a virtual checkpoint, in the files of ``made_of``."""
@@ -148,22 +138,13 @@ class Checkpoint(ModelTensors):
         return frozenset(info.file for info in self.tensors.values())
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor as stored. It is shared: never write to it.
-
-        Raises:
-            KingyoError: the checkpoint has no such tensor, nor one that it is tied to.
-        """
+        """Return a tensor as stored. It is shared: never write to it."""
         return self._read(name, map_tensor)
 
     def read_raw(self, name: str) -> AnyTensor:
         """Return a tensor for compiled loops, without torch if possible.
 
-        Returns:
-            A ``RawTensor``; the result of ``read`` if compiled loops do not support the dtype, or if the
-            tensor is computed.
-
-        Raises:
-            KingyoError: see ``read``.
+        It is the result of ``read`` if compiled loops do not support the dtype, or if the tensor is computed.
         """
         home = self.home(name)
         if self.made_of or home is None:
@@ -193,31 +174,40 @@ class Checkpoint(ModelTensors):
         return self._kept[name]
 
 
-def _levels(config: Mapping[str, object]) -> list[Mapping[str, object]]:
-    inner = [cast("Mapping[str, object]", value) for value in config.values() if isinstance(value, dict)]
-    return [config, *inner]
-
-
 def read_checkpoint(reference: str, path: Path, *, allow_pickle: bool = False) -> Checkpoint:
-    """Open the checkpoint in a folder: check its config, its index and every header.
-
-    Args:
-        reference: what the user wrote to name it.
-        path: the folder.
-        allow_pickle: see ``open_checkpoint``.
-
-    Raises:
-        KingyoError: the folder has no weights or config, its files contradict one another, or the model is
-            quantised.
-    """
+    """Open the checkpoint in a folder: check its config, its index and every header."""
     config = read_config(reference, path)
     weights = (file for pattern in ("*.safetensors", "*.bin") for file in path.rglob(pattern))
     before = file_stamps(weights)  # before reading, so that a file replaced meanwhile counts as changed
     stem, tensors = read_weights(path, allow_pickle=allow_pickle)
-    refuse_quantised(reference, config, tensors)
+    _refuse_quantised(reference, config, tensors)
     files = {info.file for info in tensors.values()}
     seen = file_stamps(files) | {file: stamp for file, stamp in before.items() if file in files}
     stored = Checkpoint(reference=reference, path=path, config=config, tensors=tensors, stem=stem, seen=seen)
     copies = find_copies(stored)
     originals = {name: info for name, info in tensors.items() if name not in copies}
     return replace(stored, tensors=originals, copies=copies, _kept={}) if copies else stored
+
+
+def _levels(config: Mapping[str, object]) -> list[Mapping[str, object]]:
+    inner = [cast("Mapping[str, object]", value) for value in config.values() if isinstance(value, dict)]
+    return [config, *inner]
+
+
+def _refuse_quantised(
+    reference: str, config: Mapping[str, object], tensors: Mapping[str, TensorInfo]
+) -> None:
+    """Refuse quantised checkpoints (bitsandbytes, GPTQ, AWQ, …): their numbers are codes."""
+    where = next(("config.json" for level in _levels(config) if level.get("quantization_config")), None)
+    for name, info in tensors.items():
+        is_matrix = len(info.shape) > 1 and name.endswith(("weight", "_blocks", "_scales"))
+        if _QUANTISED.search(name) or (is_matrix and not info.is_floating):
+            where = where or name
+    if where is not None:
+        kind = tensors[where].dtype if where in tensors else "quantization_config"
+        raise KingyoError(
+            f"{reference}: {where}",
+            expected="weights that can be merged",
+            received=f"a quantised model ({kind})",
+            remedy="Name the original model, or dequantise this one (transformers: dequantize()).",
+        )

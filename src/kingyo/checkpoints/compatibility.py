@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.classes import has_classes, heads_of_others, other_classes
 from kingyo.checkpoints.config_comparison import compare
+from kingyo.checkpoints.configs import with_rows
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.name_matching import lacking, match_names
 from kingyo.checkpoints.roles import is_output, is_vocabulary
 from kingyo.checkpoints.tied_weights import count_tokens, untied
-from kingyo.checkpoints.views import RowRange, View, fitted, joined, whole
-from kingyo.checkpoints.vocabulary_size import with_rows
+from kingyo.checkpoints.views import RowRange, View, fitted, joined, lacking, match_names, whole
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe import RESIZE
 
@@ -42,11 +41,7 @@ class Fit:
 
 
 def check_fit(like: Checkpoint, other: Checkpoint) -> None:
-    """Check that two checkpoints have the same tensors, shapes and attention heads.
-
-    Raises:
-        KingyoError: they differ; the message names the first difference with both values.
-    """
+    """Check that two checkpoints have the same tensors, shapes and attention heads."""
     if other is like:
         return
     here, there = like.tensors, other.tensors
@@ -88,9 +83,10 @@ def fit(
         raise unknown("resize", resize, RESIZE)
     distinct = list({id(other): other for other in others if other is not like}.values())
     merged = like.tensors.keys() if only is None else only
-    heads = [name for name in heads_of_others([like, *distinct]) if name in merged]
-    if heads and resize != "base":
-        raise other_classes([like, *distinct])
+    different, error = _heads_of_others([like, *distinct])
+    heads = [name for name in different if name in merged]
+    if heads and error is not None and resize != "base":
+        raise error
     if not heads and all(_is_alike(like, other) for other in distinct):
         parts = None if only is None else {like.layout.part(name) for name in only}
         warnings = [note for other in distinct for note in compare(like, other, parts)]
@@ -158,7 +154,6 @@ class _Fitting:
                 homes[name] = home
 
     def _views(self, name: str) -> list[View]:
-        """Return the view of a tensor for each model."""
         stored = [(m, m.tensors[homes[name]]) for m, homes in zip(self._models, self._homes, strict=True)]
         for each in stored[1:]:
             _check_floating(name, stored[0], each)
@@ -168,42 +163,37 @@ class _Fitting:
             self._unmerged.add(name)
             own = whole(self._like, name, stored[0][1].name)
             return [own] * len(stored)
-        axis = self._axis(name, stored)
-        if self._resize is None or axis is None:
+        if self._resize is None or not self._has_tokens(name, stored):
             raise _misfit(name, stored, self._remedy(name, stored))
-        sizes = [info.shape[axis] for _, info in stored]
+        sizes = [info.shape[0] for _, info in stored]
         rows = max(sizes) if self._resize == "pad-vocab" else min(sizes)
         self._rows[name] = sizes[0], rows
-        return [_resized(name, at, stored, rows, axis) for at in range(len(stored))]
+        return [_resized(name, at, stored, rows) for at in range(len(stored))]
 
-    def _axis(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> int | None:
-        """Return the axis of the tokens, if a tensor has one row per token and differs on no other axis."""
+    def _has_tokens(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> bool:
+        """Return whether a tensor has one row per token, and differs between models on no other axis."""
         shapes = [info.shape for _, info in stored]
         if any(has_classes(model, info.name) for model, info in stored):
-            return None
-        if self._like.layout.stack(name) is not None or not is_vocabulary(name):
-            return None
-        axis = 0 if name.endswith("weight") else len(shapes[0]) - 1
-        if len({(*shape[:axis], *shape[axis + 1 :], len(shape)) for shape in shapes}) > 1:
-            return None
+            return False
+        is_outer = self._like.layout.stack(name) is None and is_vocabulary(name)
+        if not is_outer or len({shape[1:] for shape in shapes}) > 1:
+            return False
         tokens = [count_tokens(model) for model, _ in stored]
-        are_tokens = all(n is None or n == shape[axis] for n, shape in zip(tokens, shapes, strict=True))
-        return axis if are_tokens else None
+        return all(n is None or n == shape[0] for n, shape in zip(tokens, shapes, strict=True))
 
     def _remedy(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> str:
         """Return the remedy for sizes that differ: ``resize`` only if it helps and was not set."""
-        if self._axis(name, stored) is not None:
+        if self._has_tokens(name, stored):
             return (
                 "Set tokenizer_source: union, which keeps all tokens and matches their embeddings, or "
                 f"resize: {' or '.join(RESIZE)}."
             )
-        one_row_each = self._like.layout.stack(name) is None and len({i.shape[1:] for _, i in stored}) == 1
-        if self._resize is None and one_row_each and (is_vocabulary(name) or len(stored[0][1].shape) > 1):
+        is_outer = self._like.layout.stack(name) is None and len({info.shape[1:] for _, info in stored}) == 1
+        if self._resize is None and is_outer:
             return "Merge models of one architecture, or set resize: base, which copies it from the base."
-        return "Merge models of one architecture and size: layers of different widths cannot be merged."
+        return "Merge models of one architecture and size."
 
     def _config(self, names: Iterable[str]) -> tuple[Mapping[str, object], list[str]]:
-        """Return the config of the merge, and sentences about its changes."""
         config, changes = self._like.config, list[str]()
         for name in names:
             tied = [
@@ -230,21 +220,17 @@ def _is_alike(like: Checkpoint, other: Checkpoint) -> bool:
     return all(own.shape == its.shape and own.is_floating == its.is_floating for own, its in pairs)
 
 
-def _resized(
-    name: str, at: int, stored: Sequence[tuple[Checkpoint, TensorInfo]], rows: int, axis: int
-) -> View:
+def _resized(name: str, at: int, stored: Sequence[tuple[Checkpoint, TensorInfo]], rows: int) -> View:
     """Return a vocabulary tensor with ``rows`` rows: its own first, then the base's, then the others'."""
     model, info = stored[at]
-    end = min(rows, info.shape[axis])
+    end = min(rows, info.shape[0])
     pieces = [RowRange(model=model, name=info.name, start=0, end=end)]
     for donor, its in stored:
-        if its.shape[axis] > end:
-            until = min(rows, its.shape[axis])
-            if end < until:
-                pieces.append(RowRange(model=donor, name=its.name, start=end, end=until))
-                end = until
-    shape = tuple(rows if i == axis else size for i, size in enumerate(info.shape))
-    return joined(model, replace(info, name=name, shape=shape), tuple(pieces), axis)
+        until = min(rows, its.shape[0])
+        if end < until:
+            pieces.append(RowRange(model=donor, name=its.name, start=end, end=until))
+            end = until
+    return joined(model, replace(info, name=name, shape=(rows, *info.shape[1:])), tuple(pieces))
 
 
 def _check_floating(
@@ -268,3 +254,57 @@ def _misfit(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: 
         received=f"{list(its.shape)} in {other.reference}",
         remedy=remedy,
     )
+
+
+def has_classes(model: Checkpoint, name: str) -> bool:
+    """Return whether a tensor has one row per class of a model's config."""
+    return _is_head(model, name) and model.tensors[name].shape[0] == _n_classes(model.config)
+
+
+def _heads_of_others(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoError | None]:
+    """Return the heads of the first model, and an error, if the models' names of classes differ.
+
+    Models without names of classes are ignored.
+    """
+    named = [(model, names) for model in models if (names := _names(model.config)) is not None]
+    different = [(model, names) for model, names in named if names != named[0][1]]
+    if not different:
+        return [], None
+    (first, labels), (other, other_labels) = named[0], different[0]
+    key = next(each for each in (*labels, *other_labels) if labels.get(each) != other_labels.get(each))
+    absent = "no such class"
+    error = KingyoError(
+        f"id2label.{key} in config.json",
+        expected=f"{labels.get(key, absent)!r:.80} as in {first.reference}, since a row is a class",
+        received=f"{other_labels.get(key, absent)!r:.80} in {other.reference}",
+        remedy="Train the models on one list of classes, or set resize: base, which copies the head.",
+    )
+    like, sizes = models[0], {len(names) for _, names in named}
+    heads = [
+        name
+        for name, info in like.tensors.items()
+        if has_classes(like, name) or (_is_head(like, name) and info.shape[0] in sizes)
+    ]
+    return heads, error
+
+
+def _is_head(model: Checkpoint, name: str) -> bool:
+    return bool(model.tensors[name].shape) and model.layout.kind(name) == "head"
+
+
+def _n_classes(config: Mapping[str, object]) -> int | None:
+    named = config.get("id2label")
+    if isinstance(named, Mapping):
+        return len(cast("Mapping[str, object]", named))
+    stated = config.get("num_labels")
+    return stated if isinstance(stated, int) else None
+
+
+def _names(config: Mapping[str, object]) -> dict[str, object] | None:
+    """Return the names of classes by number; None if a config has only LABEL_0, LABEL_1, …"""
+    named = config.get("id2label")
+    if not isinstance(named, Mapping):
+        return None
+    names = dict(cast("Mapping[str, object]", named))
+    is_general = all(name == f"LABEL_{key}" for key, name in names.items())
+    return None if is_general else names

@@ -1,4 +1,4 @@
-"""Compare configs of models with the same shapes: do the same weights compute the same function?
+"""Compare configs of models: do the same weights, or the same layers, compute the same function?
 
 A different number of attention heads gives a different function, which is an error. A different rope_theta
 gives nearly the same one, which is a warning.
@@ -6,18 +6,16 @@ gives nearly the same one, which is a warning.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.config_defaults import complete
-from kingyo.checkpoints.folder_files import read_json
-from kingyo.checkpoints.parts import part_in_words
+from kingyo.checkpoints.configs import Config, complete, find_levels, kept_by_layers
+from kingyo.checkpoints.stacks import part_in_words
 from kingyo.errors import KingyoError
-
-Config = Mapping[str, object]
 
 _BREAKS = re.compile(
     r"model_type|_class_name|(\w+_)?n?_?heads?|(\w+_)?head_dim|d_kv"
@@ -32,21 +30,22 @@ _HARMLESS = re.compile(
     r"|router_\w+_coef\w*|quantization_config|summary_\w+|chunk_size_feed_forward|pruned_heads|torchscript"
     r"|use_bfloat16|temperature|top_[kp]|do_sample|num_beams|repetition_penalty|forced_\w+|sample_size|name"
 )
-_PREPARES = "preprocessor_config.json"
-_LOADERS = ("_type", "_class")
-"""Suffixes of keys that name the class that reads the file."""
 _TEXTS = ("text_config", "llm_config", "language_config")
+_WINDOWS = {"sliding_window", "use_sliding_window"}
+_OF_ENDS = re.compile(r"final_logit_softcapping|logits_scaling|logit_scale|embedding_multiplier")
+"""Keys that apply before and after the layers."""
+_DERIVED = {"head_dim", "type"}
+"""Keys that repeat others: ``head_dim`` follows from shapes, and ``type`` is the old ``rope_type``."""
+_EXPLAINS = re.compile(r"model_type|hidden_size|n_embd|d_model")
+"""Keys that explain other differences."""
+_ONE = "a path has one config for all of its layers"
+_BY_NUMBER = {"diffllama", "minimax"}
+"""Architectures (model_type) whose layers use their own number in the computation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A key that affects the weights' meaning and differs between two configs.
-
-    Attributes:
-        key: the key, joined by dots with the keys of the levels above it.
-        mine, yours: the two values; None if a config lacks the key and transformers has no default.
-        is_meaning: whether the same matrices compute a different function, rather than nearly the same.
-    """
+    """A key that differs between configs, and whether the same matrices compute another function with it."""
 
     key: str
     mine: object
@@ -62,12 +61,7 @@ class Difference:
 def differences(
     like: Checkpoint, other: Checkpoint, parts: Collection[str] | None = None
 ) -> list[Difference]:
-    """Return the differences between two configs that affect the meaning of weights.
-
-    Args:
-        like, other: the models.
-        parts: the parts to compare; all if None.
-    """
+    """Return the differences between two configs that affect the meaning of weights."""
     mine, yours, is_cross = _levels(like, other)
     if parts is not None:
         mine, yours = _of_parts(mine, parts), _of_parts(yours, parts)
@@ -101,9 +95,6 @@ def compare(
         parts: the parts that are merged; all if None.
         kept: last keys of values that each layer keeps from its own model; they may differ.
 
-    Returns:
-        Warnings about differences such as rope_theta or the eps of norms, as sentences.
-
     Raises:
         KingyoError: attention heads, their size, an activation or the model type differ.
     """
@@ -120,22 +111,7 @@ def compare(
             )
         values = f"{each.mine!r:.80} in {like.reference} and {each.yours!r:.80} in {other.reference}"
         warnings.append(f"{each.key} in config.json is {values}; the merge uses the former.")
-    has_vision = parts is None or "vision" in parts or len(like.layout.parts) == 1
-    return [*warnings, *_image_warnings(like, other)] if has_vision else warnings
-
-
-def _image_warnings(like: Checkpoint, other: Checkpoint) -> Iterator[str]:
-    """Yield warnings about image preprocessing keys that both models have with different values."""
-    files = [model.path / _PREPARES for model in (like, other)]
-    if not all(file.is_file() for file in files):
-        return
-    here, there = (dict(_flat(read_json(file, "an image processor's config"))) for file in files)
-    for key in sorted(here.keys() & there.keys()):
-        if here[key] != there[key] and not _HARMLESS.fullmatch(key) and not key.endswith(_LOADERS):
-            yield (
-                f"{key} in {_PREPARES} is {here[key]!r:.80} in {like.reference} and {there[key]!r:.80} in "
-                f"{other.reference}; the merge uses the former."
-            )
+    return warnings
 
 
 def _levels(like: Checkpoint, other: Checkpoint) -> tuple[Config, Config, bool]:
@@ -147,7 +123,6 @@ def _levels(like: Checkpoint, other: Checkpoint) -> tuple[Config, Config, bool]:
 
 
 def _of_parts(config: Config, parts: Collection[str]) -> Config:
-    """Return a config without the nested configs of other parts."""
     return {
         key: value
         for key, value in config.items()
@@ -177,3 +152,79 @@ def _different(here: Config, there: Config) -> list[str]:
         if here.get(key) != there.get(key)
         if not any(_HARMLESS.fullmatch(word) for word in (key, key.rpartition(".")[2]))
     ]
+
+
+def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: bool) -> None:
+    """Check that the layers of a part of ``other`` compute the same function under the config of ``like``.
+
+    ``is_framed``: whether ``like`` gives everything outside the layers.
+    """
+    if other is like:
+        return
+    kept = kept_by_layers(like.config, part) & kept_by_layers(other.config, part)
+    known = _known(like)
+    conflicts = [each for each in differences(like, other) if _counts(each, kept, known, is_framed=is_framed)]
+    if conflicts:
+        first = min(conflicts, key=lambda each: (not _EXPLAINS.fullmatch(each.last), each.key))
+        raise KingyoError(
+            f"{first.key} in config.json",
+            expected=f"{json.dumps(first.mine)[:80]} as in {like.reference}: {_ONE}",
+            received=f"{json.dumps(first.yours)[:80]} in {other.reference}",
+            remedy=f"Take models of one architecture and size, with the same {first.last}.",
+        )
+    _check_window(like, other, part)
+
+
+def check_places(like: Checkpoint, numbers: Collection[int]) -> None:
+    """Check that layers may be reordered: in some architectures their function depends on their number."""
+    kind, turned_on = like.config.get("model_type"), "scale_attn_by_inverse_layer_idx"
+    is_numbered = kind in _BY_NUMBER or like.config.get(turned_on) is True
+    if is_numbered and any(number != place for place, number in enumerate(numbers)):
+        raise KingyoError(
+            f"path of {like.reference}",
+            expected="each layer in its original place",
+            received=f"another order, in a model of type {kind} whose layers depend on their number",
+            remedy="Take models of another architecture.",
+        )
+
+
+def _known(like: Checkpoint) -> Collection[str] | None:
+    """Return the keys that transformers reads; None if it does not know the architecture."""
+    kind = like.config.get("model_type")
+    bare = complete({"model_type": kind})
+    return bare.keys() if len(bare) > 1 else None
+
+
+def _counts(
+    each: Difference, kept: Collection[str], known: Collection[str] | None, *, is_framed: bool
+) -> bool:
+    if each.last in kept or (each.last in _WINDOWS and "layer_types" in kept):
+        return False
+    if is_framed and _OF_ENDS.fullmatch(each.last):
+        return False
+    if each.last in _DERIVED and None in (each.mine, each.yours):
+        return False
+    return known is None or each.key.partition(".")[0] in known
+
+
+def _check_window(like: Checkpoint, other: Checkpoint, part: str) -> None:
+    window, other_window = _window(like, part), _window(other, part)
+    if other_window is None or window == other_window:
+        return
+    raise KingyoError(
+        "sliding_window in config.json",
+        expected=f"{'no window' if window is None else window} as in {like.reference}: {_ONE}",
+        received=f"{other_window} in {other.reference}",
+        remedy="Take models with the same window.",
+    )
+
+
+def _window(model: Checkpoint, part: str) -> int | None:
+    """Return the attention window of a model's layers, or None if they attend to all tokens."""
+    stated = complete(model.config)
+    for key in find_levels(model.config, part)[-1].path:
+        stated = cast("Mapping[str, object]", stated.get(key) or {})
+    kinds, window = stated.get("layer_types"), stated.get("sliding_window")
+    if isinstance(kinds, list) and not any("sliding" in str(each) for each in cast("list[object]", kinds)):
+        return None
+    return window if isinstance(window, int) else None

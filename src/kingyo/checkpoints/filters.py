@@ -47,7 +47,6 @@ def _without_experts(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[s
 
 
 def _form(name: str) -> str:
-    """Replace all numbers of a name but the first."""
     first = _LATER_NUMBERS.search(name)
     if first is None:
         return name

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.file_stamps import FileStamp, file_stamps
 from kingyo.checkpoints.header import WIDTHS, TensorInfo
+from kingyo.checkpoints.mapped_tensors import FileStamp, file_stamps
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
 
@@ -22,15 +22,11 @@ def fingerprints_of(checkpoints: Iterable[Checkpoint], *, check_finite: bool = F
 
     A file that several checkpoints share is read once.
 
-    Args:
-        checkpoints: the checkpoints.
-        check_finite: whether to check that weights are finite.
-
     Returns:
         Fingerprints by reference.
 
     Raises:
-        KingyoError: a file cannot be read, or a tensor holds NaN or infinity.
+        KingyoError: a file cannot be read, or, with ``check_finite``, a tensor holds NaN or infinity.
     """
     digests: dict[Path, str] = {}
     fingerprints: dict[str, str] = {}
@@ -50,7 +46,6 @@ def fingerprints_of(checkpoints: Iterable[Checkpoint], *, check_finite: bool = F
 
 
 def _digest(reference: str, file: Path, tensors: Sequence[TensorInfo]) -> str:
-    """Hash a file, and check that the given tensors in it are finite."""
     digest = hashlib.sha256()
     try:
         for block, info in read_blocks(file, tensors):

@@ -55,8 +55,6 @@ COMPONENT = (
 PICKLED = tuple(f"{name}{end}" for name in PICKLES.values() for end in (".bin", "-*.bin"))
 """Weight files that are pickles."""
 
-_MAX_JSON_BYTES = 100_000_000  # bytes of a config or an index
-
 _WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Processor")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -67,24 +65,18 @@ def read_json(file: Path, what: str) -> dict[str, object]:
     Args:
         file: the file.
         what: a noun phrase for it in errors, such as "a model's config.json".
-
-    Raises:
-        KingyoError: the file is missing, is not JSON, or holds something else.
     """
 
     def unfit(received: str, remedy: str) -> KingyoError:
         return KingyoError(str(file), expected=what, received=received, remedy=remedy)
 
     try:
-        length = file.stat().st_size
-        parsed: object = json.loads(file.read_text(encoding="utf-8")) if length <= _MAX_JSON_BYTES else None
+        parsed: object = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         remedy = f"Name a folder with {file.name} that you may read."
         raise unfit(error.strerror or str(error), remedy) from error
     except (ValueError, RecursionError) as error:
         raise unfit(f"invalid JSON ({error})", "Correct the file, or fetch the model again.") from error
-    if length > _MAX_JSON_BYTES:
-        raise unfit(f"{length:,} bytes", "Fetch the model again: the file is too long.")
     if not isinstance(parsed, dict):
         raise unfit(type(parsed).__name__, "Write it as one JSON object, or fetch the model again.")
     return cast("dict[str, object]", parsed)
@@ -93,23 +85,12 @@ def read_json(file: Path, what: str) -> dict[str, object]:
 def read_config(reference: str, path: Path) -> dict[str, object]:
     """Read the config.json of a checkpoint's folder.
 
-    Args:
-        reference: what the user wrote to name it.
-        path: the folder.
-
     Raises:
-        KingyoError: the file is missing or broken, or the folder is a pipeline, an adapter or a GGUF.
+        KingyoError: the file is missing or broken, or the folder is a pipeline or a GGUF.
     """
     if not (path / "config.json").is_file():
         if (path / PIPELINE).is_file():
             raise _pipeline(reference, path)
-        if (path / "adapter_config.json").is_file():
-            raise KingyoError(
-                str(path),
-                expected="a complete model",
-                received="a LoRA (adapter_config.json)",
-                remedy="Write it after its model: model+lora.",
-            )
         if (file := next(path.glob("*.gguf"), None)) is not None:
             raise gguf(str(path), file)
         if (path.parent / PIPELINE).is_file():
@@ -132,10 +113,6 @@ _PICKLED = [_Names(stem, f"{name}.bin", read_pickle) for stem, name in PICKLES.i
 def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[str, TensorInfo]]:
     """Read the headers of a folder's weights.
 
-    Args:
-        path: the folder.
-        allow_pickle: read pickles of torch if there is no safetensors; see ``read_pickle``.
-
     Returns:
         The stem of the weight files, and the tensors in the order of their data.
 
@@ -145,9 +122,9 @@ def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[s
     for stem, name, read in (*_SAFE, *(_PICKLED if allow_pickle else ())):
         single, index = path / name, path / f"{name}.index.json"
         if single.is_file():  # before the index, as in transformers
-            return stem, _require_tensors(read(single), single)
+            return stem, require_tensors(read(single), single)
         if index.is_file():
-            return stem, _require_tensors(_read_shards(path, index, read), index)
+            return stem, require_tensors(_read_shards(path, index, read), index)
     raise _no_weights(path)
 
 
@@ -161,14 +138,11 @@ def is_file(path: Path) -> bool:
 
 def has_weights(path: Path) -> bool:
     """Return whether a folder has weights in safetensors under a known name."""
-    return _has_any(path, _SAFE)
+    return any((path / f"{each.single}{end}").is_file() for each in _SAFE for end in ("", ".index.json"))
 
 
-def _has_any(path: Path, names: Iterable[_Names]) -> bool:
-    return any((path / f"{each.single}{end}").is_file() for each in names for end in ("", ".index.json"))
-
-
-def _require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
+def require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
+    """Check that a file has tensors, and return them."""
     if not tensors:
         raise KingyoError(
             str(file),
@@ -213,54 +187,31 @@ def _shard_file(path: Path, index: Path, shard: object) -> Path:
     """
     pure = PurePosixPath(shard) if isinstance(shard, str) else PurePosixPath("/")
     suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
-    if pure.is_absolute() or ".." in pure.parts or "\\" in str(pure) or pure.suffix != suffix:
-        raise KingyoError(
-            str(index),
-            expected="shards inside the folder",
-            received=f"{shard!r:.200}",
-            remedy=f"Correct the index: it may name only {suffix} files below its own folder.",
-        )
-    file = path / pure
-    if not is_file(file):
-        raise KingyoError(
-            str(index),
-            expected=f"the shard {shard!r:.200}",
-            received="no such file",
-            remedy="Put the shard into the folder, or fetch the model again.",
-        )
-    return file
+    is_inside = not pure.is_absolute() and ".." not in pure.parts and "\\" not in str(pure)
+    if not is_inside or pure.suffix != suffix or not is_file(path / pure):
+        raise _mismatch(index, f"existing shards ({suffix}) inside the folder", f"{shard!r:.200}")
+    return path / pure
 
 
 def _no_weights(path: Path) -> KingyoError:
-    pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
-    others = sorted(file.name for file in path.glob("*.safetensors"))
-    file = next(path.glob("*.gguf"), None)
-    if others:
+    def refuse(expected: str, received: str, remedy: str) -> KingyoError:
+        return KingyoError(str(path), expected=expected, received=received, remedy=remedy)
+
+    if others := sorted(file.name for file in path.glob("*.safetensors")):
         first = others[0].partition(".")[0]
         name = f"{first if first in STEMS else STEMS[0]}.safetensors"  # of a variant such as fp16
-        return KingyoError(
-            str(path),
-            expected=f"{name} or its index",
-            received=f"other weights ({others[0]})",
-            remedy=f"Rename {others[0]} to {name} if you mean these weights.",
+        remedy = f"Rename {others[0]} to {name} if you mean these weights."
+        return refuse(f"{name} or its index", f"other weights ({others[0]})", remedy)
+    if pickles := sorted(file.name for pattern in _PICKLES for file in path.glob(pattern)):
+        remedy = (
+            "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code; or "
+            "load the model where you trust it, and save it with save_pretrained."
         )
-    if pickles:
-        convert = "load the model where you trust it, and save it with save_pretrained"
-        allow = "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code, or "
-        return KingyoError(
-            str(path),
-            expected="weights in safetensors",
-            received=f"only pickles ({pickles[0]})",
-            remedy=f"{allow if _has_any(path, _PICKLED) else 'Pickles can run code: '}{convert}.",
-        )
-    if file is not None:
+        return refuse("weights in safetensors", f"only pickles ({pickles[0]})", remedy)
+    if (file := next(path.glob("*.gguf"), None)) is not None:
         return gguf(str(path), file)
-    return KingyoError(
-        str(path),
-        expected="model.safetensors or its index",
-        received="neither",
-        remedy="Name the folder of a complete model, as save_pretrained writes it.",
-    )
+    remedy = "Name the folder of a complete model, as save_pretrained writes it."
+    return refuse("model.safetensors or its index", "neither", remedy)
 
 
 def gguf(reference: str, file: Path) -> KingyoError:
@@ -270,9 +221,7 @@ def gguf(reference: str, file: Path) -> KingyoError:
         expected="weights in safetensors",
         received=f"a GGUF ({file.name})",
         remedy="Name the original model, since most GGUFs hold rounded weights. Or convert it, as "
-        "docs/recipes.md shows, with the packages gguf and accelerate: AutoModelForCausalLM.from_pretrained("
-        f"{str(file.parent)!r}, gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True))"
-        ".save_pretrained(FOLDER).",
+        "docs/recipes.md shows.",
     )
 
 
@@ -289,25 +238,13 @@ def _pipeline(reference: str, path: Path) -> KingyoError:
 
 
 def no_component(reference: str, path: Path) -> KingyoError:
-    """Return the error for a component that a pipeline lacks, or that is not a model.
-
-    Args:
-        reference: what the user wrote.
-        path: where the component's folder would be.
-    """
+    """Return the error for a component that a pipeline lacks, or that is not a model."""
     names = _components(path.parent)
-    if not names:
-        return KingyoError(
-            reference,
-            expected=f"a model or a LoRA called '{path.name}' in the repository",
-            received="a repository without it that is not a diffusers pipeline",
-            remedy=f"Remove '/{path.name}', or correct it.",
-        )
     return KingyoError(
         reference,
-        expected=f"a model of the pipeline: {', '.join(names)}",
-        received=f"'{path.name}'",
-        remedy=suggest(path.name, names),
+        expected=f"a model of the pipeline: {', '.join(names)}" if names else "a diffusers pipeline",
+        received=f"'{path.name}'" if names else f"another repository, and '/{path.name}' in its name",
+        remedy=suggest(path.name, names) if names else f"Remove '/{path.name}', or correct it.",
     )
 
 
@@ -315,7 +252,7 @@ def _components(pipeline: Path) -> list[str]:
     """Return the models of a diffusers pipeline: those in its index, and folders with weights."""
     index = pipeline / PIPELINE
     stated = read_json(index, "the index of a pipeline") if index.is_file() else {}
-    models = {name for name, value in stated.items() if _is_model(value)}
+    models = {name for name, is_model in parts_of(stated).items() if is_model}
     ends = [f"{each.single}{end}" for each in _SAFE for end in ("", ".index.json")]
     return sorted(models | {file.parent.name for end in ends for file in pipeline.glob(f"*/{end}")})
 
@@ -323,10 +260,8 @@ def _components(pipeline: Path) -> list[str]:
 def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool) -> dict[str, Path]:
     """Return files of the pipeline around a component by name, including its index and licence.
 
-    Args:
-        component: the folder of the component.
-        folders: patterns of the pipeline's other folders, such as ``vae``.
-        allow_pickle: whether to include pickles of folders that have no other weights.
+    ``folders`` are patterns of the pipeline's other folders, such as ``vae``. With ``allow_pickle``, pickles
+    of folders that have no other weights are included.
     """
     root = component.absolute().parent
     if not (root / PIPELINE).is_file():
@@ -341,13 +276,8 @@ def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool)
 
 def parts_of(index: Mapping[str, object]) -> dict[str, bool]:
     """Return the folders in the index of a pipeline, and whether each holds a model."""
-    pairs = {name: cast("list[object]", value) for name, value in index.items() if isinstance(value, list)}
+    pairs = {name: cast("list[object]", pair) for name, pair in index.items() if isinstance(pair, list)}
+    classes = {name: pair[1] for name, pair in pairs.items() if len(pair) == 2}
     return {
-        name: _is_model(pair) for name, pair in pairs.items() if len(pair) == 2 and isinstance(pair[1], str)
+        name: not kind.endswith(_WITHOUT_WEIGHTS) for name, kind in classes.items() if isinstance(kind, str)
     }
-
-
-def _is_model(value: object) -> bool:
-    """Return whether an entry of a pipeline's index (a library and a class) is a model."""
-    pair = cast("list[object]", value) if isinstance(value, list) else []
-    return len(pair) == 2 and isinstance(pair[1], str) and not pair[1].endswith(_WITHOUT_WEIGHTS)

@@ -1,13 +1,20 @@
-"""Read headers of safetensors files, and check them against the size of the file."""
+"""The headers of safetensors files: read and check them, and lay out new files.
+
+Sizes of new files follow from shapes and dtypes, so headers are complete before tensors are computed, and any
+thread may write any span of any tensor.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+
+from safetensors import SafetensorError, safe_open
 
 from kingyo.errors import KingyoError
 
@@ -35,12 +42,11 @@ DTYPES: Mapping[str, tuple[str, int]] = {
 
 WIDTHS: Mapping[str, int] = dict(DTYPES.values())
 """torch dtype -> bytes per element."""
-_MAX_HEADER_BYTES = 100_000_000  # bytes of a header, the limit of the format
-_MAX_NUMBER = 1 << 63
+_CODES = {name: code for code, (name, _) in DTYPES.items()}
+_ALIGNMENT = 64  # bytes; safetensors requires 8, vector instructions prefer more
+_MAX_SIZE = 1 << 63
 _MAX_AXES = 64  # the limit of torch
-_FIELDS = ("dtype", "shape", "data_offsets")
-_CODES = ("F4", "F6_E2M3", "F6_E3M2", "F8_E8M0")
-"""Dtypes of the format that only quantised models use."""
+_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +95,8 @@ class TensorInfo:
         return "float" in self.dtype
 
 
-_POINTER = b"version https://git-lfs"
-
-
 def read_header(file: Path) -> dict[str, TensorInfo]:
-    """Read and check the header of a safetensors file.
-
-    Returns:
-        Tensors by name, in the order of their data.
+    """Return the tensors in a safetensors file by name, in the order of their data.
 
     Raises:
         KingyoError: the file is truncated or its header does not match it.
@@ -107,113 +107,40 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
 def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
     """Read the tensors of ``read_header``, and the texts in the header's ``__metadata__``."""
     try:
+        check_no_pointer(file)
+        with safe_open(file, framework="numpy"):  # the library checks the header against the file's size
+            pass
         with file.open("rb") as stream:
-            size = file.stat().st_size
-            begin = stream.read(8)
-            if begin == _POINTER[:8]:
-                check_no_pointer(file)
-            length = int.from_bytes(begin, "little")
-            if not 0 < length <= min(size - 8, _MAX_HEADER_BYTES):
-                raise _broken(file, "a header within the file", f"{length:,} bytes of it in {size:,}")
-            raw = stream.read(1)
-            if raw != b"{":  # checked before reading up to 100 MB
-                raise _broken(file, "a header that maps names to tensors, which begins with '{'", repr(raw))
-            raw += stream.read(length - 1)
-    except OSError as error:
-        raise _broken(file, "a readable file", error.strerror or str(error)) from error
-    entries = _parse(file, raw)
-    metadata = _metadata(file, entries.pop("__metadata__", {}))
-    spans = {name: _span(file, name, entry) for name, entry in entries.items()}
-    in_order = sorted(spans, key=lambda name: spans[name])
-    end = 0
-    for name in in_order:
-        if spans[name][0] != end:
-            received = f"byte {spans[name][0]:,}"
-            raise _broken(file, f"{name!r:.200} at byte {end:,} of the data", received)
-        end = spans[name][1]
-    if end != size - 8 - length:
-        raise _broken(file, f"{end:,} bytes of tensors", f"{size - 8 - length:,}")
-    data = 8 + length
-    return {name: _info(file, name, entries[name], data + spans[name][0]) for name in in_order}, metadata
-
-
-def _parse(file: Path, raw: bytes) -> dict[str, object]:
-    try:
-        text = raw.decode("utf-8")
-        parsed: object = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise _broken(file, "a header in JSON", f"{error!s:.200}") from error
-    if not isinstance(parsed, dict):
-        raise _broken(file, "a header that maps names to tensors", type(parsed).__name__)
-    return cast("dict[str, object]", parsed)
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    entries = dict(pairs)
-    if len(entries) != len(pairs):
-        raise ValueError("a name occurs twice")
-    for name in entries:
-        name.encode("utf-8")  # raises on half a surrogate, which cannot be printed
-    return entries
-
-
-def _no_number(constant: str) -> object:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _metadata(file: Path, metadata: object) -> dict[str, str]:
-    texts = cast("dict[str, object]", metadata).values() if isinstance(metadata, dict) else (None,)
-    if not all(isinstance(text, str) for text in texts):
-        raise _broken(file, "__metadata__ that maps texts to texts", f"{metadata!r:.200}")
-    return cast("dict[str, str]", metadata)
-
-
-def _span(file: Path, name: str, entry: object) -> tuple[int, int]:
-    """Check the entry of a tensor, and return its first byte in the data and the one after its last."""
-    quoted = f"{name!r:.200}"
-    if not isinstance(entry, dict):
-        raise _broken(file, f"dtype, shape and data_offsets of {quoted}", type(entry).__name__)
-    fields = cast("dict[str, object]", entry)
-    dtype = fields.get("dtype")
-    if dtype in _CODES:
+            length = int.from_bytes(stream.read(8), "little")
+            header = cast("dict[str, dict[str, object]]", json.loads(stream.read(length)))
+    except (OSError, ValueError, SafetensorError) as error:
         raise KingyoError(
-            f"{file}: {quoted}",
+            str(file),
+            expected="a complete safetensors file",
+            received=f"{error!s:.200}",
+            remedy="Fetch or write the file again: it is damaged.",
+        ) from error
+    metadata = cast("dict[str, str]", header.pop("__metadata__", None) or {})
+    infos = (_info(file, name, entry, 8 + length) for name, entry in header.items())
+    return {info.name: info for info in sorted(infos, key=lambda each: (each.start, each.n_bytes))}, metadata
+
+
+def _info(file: Path, name: str, entry: Mapping[str, object], data: int) -> TensorInfo:
+    code, shape = cast("str", entry["dtype"]), tuple(cast("list[int]", entry["shape"]))
+    is_odd = len(shape) > _MAX_AXES or math.prod(filter(None, shape)) >= _MAX_SIZE
+    if is_odd or code not in DTYPES:  # other codes of the format are those of quantised models
+        raise KingyoError(
+            f"{file}: {name}",
             expected="weights that can be merged",
-            received=f"a quantised model ({dtype})",
-            remedy="Name the original, unquantised model.",
+            received=f"{code} {list(shape)}"[:200],
+            remedy="Name the original, unquantised model, or fetch the file again.",
         )
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise _broken(file, f"a known dtype of {quoted}", f"{dtype!r:.200}")
-    shape, offsets = _sizes(fields.get("shape")), _sizes(fields.get("data_offsets"))
-    if shape is None or offsets is None or len(offsets) != 2 or len(fields) != len(_FIELDS):
-        raise _broken(file, f"shape and data_offsets of {quoted}", f"{fields!r:.200}")
-    wanted = math.prod(shape) * DTYPES[dtype][1]
-    if offsets[1] - offsets[0] != wanted or math.prod(filter(None, shape)) >= _MAX_NUMBER:
-        raise _broken(file, f"{wanted:,} bytes for {quoted} {list(shape)}", f"{offsets[1] - offsets[0]:,}")
-    return offsets[0], offsets[1]
-
-
-def _sizes(value: object) -> tuple[int, ...] | None:
-    numbers = cast("list[object]", value if isinstance(value, list) else [None])
-    if len(numbers) > _MAX_AXES or not all(type(each) is int and 0 <= each < _MAX_NUMBER for each in numbers):
-        return None
-    return tuple(cast("list[int]", numbers))
-
-
-def _info(file: Path, name: str, entry: object, start: int) -> TensorInfo:
-    fields = cast("dict[str, object]", entry)
-    shape = tuple(cast("list[int]", fields["shape"]))
-    dtype = DTYPES[cast(str, fields["dtype"])][0]
-    return TensorInfo(name=name, shape=shape, dtype=dtype, file=file, start=start)
+    start = data + cast("list[int]", entry["data_offsets"])[0]
+    return TensorInfo(name=name, shape=shape, dtype=DTYPES[code][0], file=file, start=start)
 
 
 def check_no_pointer(file: Path) -> None:
-    """Check that a file is not a pointer of Git LFS.
-
-    Raises:
-        KingyoError: the file is a pointer.
-        OSError: the file cannot be read.
-    """
+    """Check that a file is not a pointer of Git LFS."""
     with file.open("rb") as stream:
         if stream.read(len(_POINTER)) == _POINTER:
             raise KingyoError(
@@ -224,10 +151,76 @@ def check_no_pointer(file: Path) -> None:
             )
 
 
-def _broken(file: Path, expected: str, received: str) -> KingyoError:
-    return KingyoError(
-        str(file),
-        expected=expected,
-        received=received,
-        remedy="Fetch or write the file again: it is damaged.",
+@dataclass(frozen=True, kw_only=True)
+class OutTensor:
+    """A tensor to write: name, shape and torch's name of its dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def n_bytes(self) -> int:
+        """Size in bytes."""
+        return math.prod(self.shape) * WIDTHS[self.dtype]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One file: its final name, its header, the offset of each tensor, and its size in bytes."""
+
+    file: str
+    header: bytes
+    starts: Mapping[str, int]
+    n_bytes: int
+
+    @property
+    def digest(self) -> str:
+        """Hash of its header, which identifies its tensors."""
+        return hashlib.sha256(self.header).hexdigest()
+
+
+def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "model") -> tuple[Shard, ...]:
+    """Split tensors, in order, into shards. A tensor larger than a shard has one of its own."""
+    groups: list[list[OutTensor]] = []
+    filled = 0
+    for tensor in tensors:
+        if not groups or (filled and filled + tensor.n_bytes > max_shard_bytes):
+            groups.append([])
+            filled = 0
+        groups[-1].append(tensor)
+        filled += tensor.n_bytes
+    count = len(groups)
+    names = (
+        [f"{stem}.safetensors"]
+        if count == 1
+        else [f"{stem}-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
     )
+    return tuple(_shard(name, group) for name, group in zip(names, groups, strict=True))
+
+
+def index_of(shards: Iterable[Shard]) -> dict[str, object]:
+    """Return the content of an index of shards, such as ``model.safetensors.index.json``."""
+    files = tuple(shards)
+    total = sum(shard.n_bytes - len(shard.header) for shard in files)
+    weight_map = {name: shard.file for shard in files for name in shard.starts}
+    return {"metadata": {"total_size": total}, "weight_map": weight_map}
+
+
+def _shard(file: str, tensors: Sequence[OutTensor]) -> Shard:
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    offsets: dict[str, int] = {}
+    end = 0
+    for tensor in tensors:
+        offsets[tensor.name] = end
+        entries[tensor.name] = {
+            "dtype": _CODES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [end, end + tensor.n_bytes],
+        }
+        end += tensor.n_bytes
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text = text.ljust(len(text) + -(len(text) + 8) % _ALIGNMENT)
+    header = len(text).to_bytes(8, "little") + text
+    starts = {name: len(header) + offset for name, offset in offsets.items()}
+    return Shard(file=file, header=header, starts=starts, n_bytes=len(header) + end)

@@ -13,9 +13,8 @@ from functools import cached_property
 
 from kingyo.checkpoints.filters import shortest_filters
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.parts import find_parts, rank
 from kingyo.checkpoints.roles import KINDS, Kind, find_kind, is_after
-from kingyo.checkpoints.stacks import Stack, find_stacks, name_stacks, stack_rank
+from kingyo.checkpoints.stacks import Stack, find_parts, find_stacks, name_stacks, rank, stack_rank
 from kingyo.errors import KingyoError, suggest, unknown
 from kingyo.recipe import BASE, MERGE, Conditional
 
@@ -101,9 +100,6 @@ class Layout:
                 norms with the mlp); or ``layers:N``, N spans of blocks, embeddings with the first and head
                 with the last. By block, tensors before the blocks are ``embedding``, those after ``head``.
                 With several stacks or parts, names begin with the name of the stack or part.
-
-        Raises:
-            KingyoError: ``how`` is unknown, or there are more spans than blocks.
         """
         if how not in self._groups:
             groups: dict[str, list[str]] = {}
@@ -113,22 +109,9 @@ class Layout:
         return self._groups[how]
 
     def conditionals(self, how: str, values: Mapping[str, float]) -> tuple[Conditional, ...]:
-        """Express one value per group as filters on names; a tensor has the value of the first that matches.
-
-        Raises:
-            KingyoError: the keys of ``values`` are not the groups of ``how``.
-        """
-        groups = self.groups(how)
-        if values.keys() != groups.keys():
-            received = ", ".join(sorted(values.keys() ^ groups.keys()))
-            raise KingyoError(
-                "groups",
-                expected=f"a value for each of {', '.join(groups)}",
-                received=received,
-                remedy="Give one value to each of these groups, and to no others.",
-            )
+        """Express one value per group as filters on names; the first that matches a tensor counts."""
         if how not in self._filters:
-            self._filters[how] = tuple(shortest_filters(groups))
+            self._filters[how] = tuple(shortest_filters(self.groups(how)))
         return tuple(
             Conditional(filter=filter_, value=values[group]) for filter_, group in self._filters[how]
         )
@@ -206,12 +189,6 @@ def select(layout: Layout, parts: Mapping[str, str]) -> dict[str, str]:
         layout: layout of the model.
         parts: part -> ``merge``, ``base`` or a model's reference. If any part is ``merge``, all unnamed parts
             are copied from the base; else they are merged.
-
-    Returns:
-        Tensor -> ``merge``, ``base`` or a model's reference.
-
-    Raises:
-        KingyoError: the model lacks a part.
     """
     for part in parts:
         if part not in layout.parts:
@@ -229,7 +206,7 @@ def _main_stack(stacks: Iterable[Stack]) -> Stack | None:
     """Return the language model's largest stack, else the largest; ties go to the first name."""
 
     def key(stack: Stack) -> tuple[bool, int, str]:
-        return stack.part != "language", -stack.n_tensors, stack.prefix
+        return stack.part != "language", -sum(map(len, stack.blocks.values())), stack.prefix
 
     return min(stacks, key=key, default=None)
 
@@ -244,13 +221,7 @@ def _inner_order(stack: Stack) -> tuple[int, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelTensors:
-    """The names and shapes of a model's tensors.
-
-    Attributes:
-        reference: what the user wrote to name the model.
-        config: its ``config.json``.
-        tensors: its tensors by name, without stored copies of tied weights.
-    """
+    """The reference, config.json and tensors of a model, without stored copies of tied weights."""
 
     reference: str
     config: Mapping[str, object]

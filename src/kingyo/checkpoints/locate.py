@@ -6,12 +6,11 @@ never fetched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS
-from kingyo.checkpoints.adapter_files import read_adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from kingyo.checkpoints.folder_files import (
     COMPONENT,
@@ -21,9 +20,12 @@ from kingyo.checkpoints.folder_files import (
     has_weights,
     is_file,
     no_component,
+    parts_of,
     read_json,
+    read_weights,
 )
 from kingyo.checkpoints.lora import adapt
+from kingyo.checkpoints.lora_formats import read_adapter
 from kingyo.checkpoints.model_reference import HUB_NAME, PIPELINE, is_folder, local_path, parse_reference
 from kingyo.checkpoints.remote import peek
 from kingyo.errors import KingyoError, suggest
@@ -125,38 +127,30 @@ def _check_complete(reference: str, path: Path) -> None:
 
 def _find(request: _Request) -> tuple[Path, int]:
     """Return the folder of a model or an adapter, downloaded from the Hub, and the bytes still missing."""
-    name, path, reference = request.name, request.path, request.reference
+    name, path = request.name, request.path
+
+    def refuse(expected: str, received: str, remedy: str) -> KingyoError:
+        return KingyoError(request.reference, expected=expected, received=received, remedy=remedy)
+
     if is_folder(name, request.folder):
         if request.revision is not None:
-            raise KingyoError(
-                reference,
-                expected="a revision of a model on the Hub",
-                received=f"a revision of the folder {path}",
-                remedy=f"Remove '@{request.revision}': local folders have no revisions.",
-            )
+            remedy = f"Remove '@{request.revision}': local folders have no revisions."
+            raise refuse("a revision of a model on the Hub", f"a revision of the folder {path}", remedy)
         return path, 0
     if is_file(path) and path.suffix == ".gguf":
-        raise gguf(reference, path)
+        raise gguf(request.reference, path)
     if is_file(path) and request.is_adapter and path.suffix == ".safetensors":
         return path, 0
     if is_file(path):
-        raise KingyoError(
-            reference,
-            expected="a folder",
-            received="a file",
-            remedy=f"Name the folder that holds {CONFIG if request.is_adapter else 'config.json'}.",
-        )
+        config = CONFIG if request.is_adapter else "config.json"
+        raise refuse("a folder", "a file", f"Name the folder that holds {config}.")
     if is_file(path.parent / PIPELINE) and not request.is_adapter:
-        raise no_component(reference, path)
+        raise no_component(request.reference, path)
     on_hub = HUB_NAME.fullmatch(name)
     if on_hub is None or (on_hub["component"] and is_folder(on_hub["name"], request.folder)):
         what = "an adapter" if request.is_adapter else "a checkpoint"
-        raise KingyoError(
-            reference,
-            expected=f"a folder with {what}, or a name on the Hub (org/name)",
-            received="neither",
-            remedy=_suggest_path(name, path) or f"Correct the path: there is no folder {path}.",
-        )
+        remedy = _suggest_path(name, path) or f"Correct the path: there is no folder {path}."
+        raise refuse(f"a folder with {what}, or a name on the Hub (org/name)", "neither", remedy)
     return _fetch(request)
 
 
@@ -167,7 +161,7 @@ def _fetch(request: _Request) -> tuple[Path, int]:
     wanted, pickled = _patterns(request, component)
     try:
         preview = None if request.fetch else peek(name, request.revision, wanted, _DUPLICATES)
-        root = _download(name, request.revision, wanted) if preview is None else preview.path
+        root = _download(name, request.revision, wanted) if preview is None else preview[0]
         path = root if component is None else root / component
         if request.allow_pickle and not _has_weights(request, path):
             _download(name, request.revision, (*wanted, *pickled))
@@ -184,7 +178,7 @@ def _fetch(request: _Request) -> tuple[Path, int]:
         ) from error
     if component is not None and not path.exists():
         raise no_component(request.reference, path)
-    return path, 0 if preview is None else preview.n_missing
+    return path, 0 if preview is None else preview[1]
 
 
 def _patterns(request: _Request, component: str | None) -> tuple[Sequence[str], Sequence[str]]:
@@ -200,7 +194,6 @@ def _patterns(request: _Request, component: str | None) -> tuple[Sequence[str], 
 
 
 def _has_weights(request: _Request, path: Path) -> bool:
-    """Return whether a downloaded model or adapter has weights in safetensors."""
     if request.is_adapter:
         return path.is_file() or any((path / name).is_file() for name in (WEIGHTS, DIFFUSERS_WEIGHTS))
     return has_weights(path)
@@ -229,3 +222,59 @@ def _suggest_path(name: str, path: Path) -> str:
     if near.startswith("Did you mean"):
         return near
     return f"Correct the path: {path.parent} has no folder {path.name}." if "/" in name else ""
+
+
+def whole_pipeline(
+    checkpoint: Checkpoint, folder: Path | None = None, *, fetch: bool = True, allow_pickle: bool = False
+) -> Mapping[str, Path]:
+    """Return the files of the pipeline around a component, by name; downloaded if it is on the Hub.
+
+    Raises:
+        KingyoError: the model is not a component, or the pipeline lacks folders or weights that its index
+            lists.
+    """
+    stored = _stored(checkpoint)
+    if stored.pipeline is None:
+        raise KingyoError(
+            stored.reference,
+            expected="a component of a diffusers pipeline",
+            received="a model without a pipeline",
+            remedy="Remove --pipeline.",
+        )
+    parts = parts_of(stored.pipeline_index)
+    others = {name: is_model for name, is_model in parts.items() if name != stored.path.absolute().name}
+    opened = open_checkpoint(
+        stored.reference, folder, fetch=fetch, allow_pickle=allow_pickle, around=[*others]
+    )
+    files = opened.around
+    folders = {name.partition("/")[0] for name in files}
+    root = opened.path.absolute().parent
+    missing = sorted(
+        name
+        for name, is_model in others.items()
+        if name not in folders or (is_model and not (has_weights(root / name) or _has_pickles(files, name)))
+    )
+    if missing:
+        raise KingyoError(
+            stored.reference,
+            expected=f"a complete pipeline around it: {', '.join(sorted(parts))}",
+            received=f"one without {', '.join(missing)}, or without their weights in safetensors",
+            remedy="Complete the pipeline, or write only the component: export with --no-pipeline, merge "
+            "without --pipeline.",
+        )
+    for name, is_model in others.items():
+        if is_model and has_weights(root / name):
+            read_weights(root / name)  # raises if a shard is missing
+    return files
+
+
+def _stored(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the on-disk checkpoint whose folder a virtual checkpoint uses."""
+    while checkpoint.made_of:
+        parts = checkpoint.made_of
+        checkpoint = next((each for each in parts if each.path == checkpoint.path), parts[0])
+    return checkpoint
+
+
+def _has_pickles(files: Mapping[str, Path], name: str) -> bool:
+    return any(file.startswith(f"{name}/") and file.endswith(".bin") for file in files)

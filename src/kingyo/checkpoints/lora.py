@@ -1,19 +1,25 @@
-"""Merge an adapter into a model while it is read: one tensor in memory, nothing on disk."""
+"""Merge an adapter into a model while it is read: one tensor in memory, nothing on disk.
+
+The adapter's tensors are matched with the model's by names and shapes. A leftover is an error.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from kingyo.checkpoints.adapter import Adapter
+from kingyo.checkpoints.adapter import Adapter, Change, LoraModule, Update, wide
 from kingyo.checkpoints.checkpoint import Checkpoint, Needs
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.lora_matching import match
-from kingyo.checkpoints.lora_update import Change, wide
-from kingyo.checkpoints.tied_weights import is_tied
+from kingyo.checkpoints.layout import Layout
+from kingyo.checkpoints.mapped_tensors import map_tensor
+from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
+
+_OTHER_MODEL = "Name the model that the adapter was trained on (base_model_name_or_path in its config)."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +28,6 @@ class AdaptedCheckpoint(Checkpoint):
 
     Tensors that the adapter changes are float32, and ``read`` computes them every time. Their
     ``stored_dtype`` is still the model's.
-
-    Attributes:
-        model: the checkpoint without the adapter.
-        adapter: the adapter.
-        changes: changes by the adapter, by tensor.
     """
 
     has_same_bits: ClassVar[bool] = False  # the rounding of matrix products depends on the library
@@ -36,11 +37,7 @@ class AdaptedCheckpoint(Checkpoint):
     changes: Mapping[str, Change] = field(repr=False)
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor with the adapter merged into it; never write to it.
-
-        Raises:
-            KingyoError: the model has no such tensor, nor one that it is tied to.
-        """
+        """Return a tensor with the adapter merged into it; never write to it."""
         stored = self.model.read(name)
         change = self.changes.get(self.home(name) or name)
         return stored if change is None else change.apply(stored)
@@ -56,7 +53,7 @@ class AdaptedCheckpoint(Checkpoint):
 
     def stored_tensors(self) -> tuple[TensorInfo, ...]:
         """Return the tensors of the model and of the adapter."""
-        return *self.model.stored_tensors(), *self.adapter.tensors.values()
+        return *self.model.stored_tensors(), *self.adapter.tensors
 
     def deciding_files(self) -> dict[str, Path]:
         """Return the files of the model, and those of the adapter with a plus sign before their names."""
@@ -70,17 +67,8 @@ class AdaptedCheckpoint(Checkpoint):
 
 
 def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpoint:
-    """Merge an adapter into a model, tensor by tensor as they are read.
-
-    Args:
-        model: the model that the adapter was trained on.
-        adapter: the opened adapter.
-        reference: what the user wrote to name both.
-
-    Raises:
-        KingyoError: a tensor of the adapter matches none of the model's, or has the wrong shape.
-    """
-    changes = match(model, adapter)
+    """Merge an adapter into a model, tensor by tensor as they are read."""
+    changes = _Matching(model, adapter).run()
     return AdaptedCheckpoint(
         reference=reference,
         path=model.path,
@@ -96,8 +84,20 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
         model=model,
         adapter=adapter,
         changes=changes,
-        notes=tuple(_notes(model, adapter, changes)),
+        notes=tuple(_notes(model, adapter)),
     )
+
+
+def find_tensor(model: Checkpoint, name: str) -> str | None:
+    """Return the model's tensor of this name; either side may have one more prefix (``model.``)."""
+    tensors = model.tensors
+    if name in tensors:
+        return name
+    without = name.partition(".")[2]
+    if without in tensors:
+        return without
+    longer = [each for each in tensors if each.partition(".")[2] == name]
+    return longer[0] if len(longer) == 1 else None
 
 
 def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
@@ -106,16 +106,125 @@ def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
     return replace(info, dtype=dtype, stored_as=info.dtype, file=model.path, start=0)
 
 
-def _notes(model: Checkpoint, adapter: Adapter, changes: Mapping[str, Change]) -> Iterator[str]:
-    base = adapter.config.base_model_name_or_path
+def _notes(model: Checkpoint, adapter: Adapter) -> Iterator[str]:
+    base = adapter.trained_on
     if base and _last(base) != _last(model.reference.partition("@")[0]):
         yield f"{adapter.reference} was trained on {base}, and is merged into {model.reference}."
     if adapter.others:
         yield f"{adapter.reference} also holds LoRAs of {', '.join(adapter.others)}, which are not merged."
-    kinds = {model.layout.kind(name) for name in changes}
-    if "embedding" in kinds and is_tied(model.config):
-        yield f"{adapter.reference} changes the embedding, and the head that is tied to it."
 
 
 def _last(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).name.lower()
+
+
+class _Matching:
+    """Find the change that an adapter makes to each tensor, by the names of the model's tensors."""
+
+    def __init__(self, model: Checkpoint, adapter: Adapter) -> None:
+        self._model = model
+        self._adapter = adapter
+        self._changes: dict[str, Change] = {}
+
+    def run(self) -> dict[str, Change]:
+        replaced = self._adapter.replaced.items()
+        for name, info in [pair for pair in replaced if not self._replace(*pair)]:
+            self._check_tied(name, info)
+        for name, module in self._adapter.modules.items():
+            self._update(name, module)
+        return self._changes
+
+    def _replace(self, name: str, info: TensorInfo) -> bool:
+        """Replace a tensor of the model; return False for a tied head."""
+        target = find_tensor(self._model, name)
+        if target is None:
+            if self._is_tied_head(name):
+                return False
+            raise self._unmatched(info, name)
+        if info.shape != self._model.tensors[target].shape or not info.is_floating:
+            raise self._misfit(info, target, f"{info.dtype} {list(info.shape)}")
+        self._put(target, info, Change(replacement=info))
+        return True
+
+    def _update(self, name: str, module: LoraModule) -> None:
+        a, b = self._pair(name, module.parts)
+        target = find_tensor(self._model, f"{name}.weight")
+        if target is None:
+            if self._is_tied_head(f"{name}.weight"):
+                raise self._tied(a, "a LoRA of the head alone")
+            raise self._unmatched(a, f"{name}.weight")
+        magnitude = module.parts.get("lora_magnitude_vector")
+        is_turned = self._is_turned(target, a, b, module.rank)
+        if magnitude is not None and magnitude.n_elements != b.shape[0]:
+            raise self._misfit(magnitude, target, f"{list(magnitude.shape)}")
+        update = Update(a=a, b=b, scale=module.scale, is_turned=is_turned, magnitude=magnitude)
+        self._put(target, a, Change(update=update))
+
+    def _pair(self, module: str, parts: Mapping[str, TensorInfo]) -> tuple[TensorInfo, TensorInfo]:
+        """Return A and B of a module, after checking that no part is missing or left over."""
+        names = [f"lora_embedding_{side}" for side in "AB"]
+        if not any(name in parts for name in names):
+            names = [f"lora_{side}.weight" for side in "AB"]
+        needed = [*names, "lora_magnitude_vector"] if self._adapter.use_dora else names
+        if set(parts) != set(needed):
+            raise KingyoError(
+                f"{self._adapter.reference}: {module}",
+                expected=" and ".join(needed),
+                received=", ".join(parts),
+                remedy="Save or fetch the adapter again: its tensors do not match its config.",
+            )
+        return parts[names[0]], parts[names[1]]
+
+    def _put(self, target: str, info: TensorInfo, change: Change) -> None:
+        before = self._changes.get(target, Change())
+        if (before.replacement and change.replacement) or (before.update and change.update):
+            expected, received = "one tensor for each part of a change", f"a second one for {target}"
+            raise self._unfit(info, expected, received, "Save or fetch the adapter again.")
+        self._changes[target] = Change(
+            replacement=before.replacement or change.replacement, update=before.update or change.update
+        )
+
+    def _is_turned(self, target: str, a: TensorInfo, b: TensorInfo, rank: int) -> bool:
+        """Check the shapes of A and B, and return whether the model stores inputs × outputs."""
+        received = f"A {list(a.shape)} and B {list(b.shape)} of rank {rank}"
+        if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[0] != rank or math.prod(b.shape[1:]) != rank:
+            raise self._misfit(a, target, received)
+        shape, outputs, inputs = self._model.tensors[target].shape, b.shape[0], a.shape[1:]
+        straight = shape == (outputs, *inputs) and not a.name.endswith("lora_embedding_A")
+        turned = len(inputs) == 1 and shape == (inputs[0], outputs)
+        if not straight and not turned:
+            raise self._misfit(a, target, received)
+        return self._adapter.fan_in_fan_out if straight and turned else turned
+
+    def _is_tied_head(self, name: str) -> bool:
+        """Return whether a name is a head that the model does not store, since it is tied."""
+        layout = self._model.layout
+        has_head = any(layout.kind(each) == "head" for each in self._model.tensors)
+        return not has_head and Layout([*self._model.tensors, name]).kind(name) == "head"
+
+    def _check_tied(self, name: str, info: TensorInfo) -> None:
+        """Check that a stored copy of a tied head equals the embedding."""
+        for each, own in self._model.tensors.items():
+            if self._model.layout.kind(each) == "embedding" and own.shape == info.shape:
+                replacement = self._changes.get(each, Change()).replacement
+                weights = self._model.read(each) if replacement is None else map_tensor(replacement)
+                if torch.equal(weights.float(), map_tensor(info).float()):
+                    return
+        raise self._tied(info, f"other weights for {name}")
+
+    def _unmatched(self, info: TensorInfo, wanted: str) -> KingyoError:
+        expected = f"a tensor of {self._model.reference}"
+        return self._unfit(info, expected, f"'{wanted}', which the model lacks", _OTHER_MODEL)
+
+    def _misfit(self, info: TensorInfo, target: str, received: str) -> KingyoError:
+        expected = f"a shape that fits {target} {list(self._model.tensors[target].shape)}"
+        return self._unfit(info, expected, received, _OTHER_MODEL)
+
+    def _tied(self, info: TensorInfo, received: str) -> KingyoError:
+        expected = f"the embedding's weights, since {self._model.reference} ties its head to it"
+        remedy = "Untie the model first: store its head, and set tie_word_embeddings to false."
+        return self._unfit(info, expected, received, remedy)
+
+    def _unfit(self, info: TensorInfo, expected: str, received: str, remedy: str) -> KingyoError:
+        argument = f"{self._adapter.reference}: {info.name}"
+        return KingyoError(argument, expected=expected, received=received, remedy=remedy)

@@ -19,35 +19,13 @@ from kingyo.io.schema import parse_settings
 
 _MERGE_FIRST = "Merge it into its model with peft (merge_and_unload), and name the folder of the result."
 
-_INERT = frozenset(
-    {
-        "auto_mapping",
-        "bias",  # trained biases are among the tensors, like modules_to_save
-        "corda_config",
-        "ensure_weight_tying",
-        "eva_config",
-        "exclude_modules",
-        "inference_mode",
-        "init_lora_weights",
-        "layers_pattern",
-        "layers_to_transform",
-        "loftq_config",
-        "lora_bias",
-        "lora_dropout",
-        "lora_ga_config",
-        "megatron_core",
-        "modules_to_save",
-        "peft_type",
-        "peft_version",
-        "qalora_group_size",
-        "revision",
-        "runtime_config",
-        "target_modules",
-        "task_type",
-        "velora_config",  # storage of gradients
-    }
+_INERT = re.compile(
+    r"auto_mapping|bias|corda_config|ensure_weight_tying|eva_config|exclude_modules|inference_mode"
+    r"|init_lora_weights|layers_pattern|layers_to_transform|loftq_config|lora_dropout"
+    r"|lora_ga_config|megatron_core|modules_to_save|peft_type|peft_version|qalora_group_size|revision"
+    r"|runtime_config|target_modules|task_type|velora_config"
 )
-"""Keys that affect only training, not the merge."""
+"""Keys that affect only training or the tensors that are stored, not the merge."""
 
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations that change the model before training, so that B @ A belongs to the changed model."""
@@ -82,57 +60,41 @@ class LoraConfig:
 def read_config(written: Mapping[str, object], reference: str) -> LoraConfig:
     """Parse an adapter's config.
 
-    Args:
-        written: the config as in the file.
-        reference: what the user wrote to name the adapter.
-
     Raises:
         KingyoError: the adapter is not a LoRA, or an unsupported variant of it.
     """
+
+    def refused(key: str, expected: str, received: str, remedy: str = _MERGE_FIRST) -> KingyoError:
+        return KingyoError(
+            f"{reference}: {key} in {CONFIG}", expected=expected, received=received[:80], remedy=remedy
+        )
+
     kind = written.get("peft_type")
     if kind != "LORA":
-        raise KingyoError(
-            f"{reference}: peft_type in {CONFIG}",
-            expected="LORA",
-            received="nothing" if kind is None else str(kind),
-            remedy=_MERGE_FIRST,
-        )
+        raise refused("peft_type", "LORA", "nothing" if kind is None else str(kind))
     start = written.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_CHANGES_BASE):
-        raise KingyoError(
-            f"{reference}: init_lora_weights in {CONFIG}",
-            expected="an adapter of the unchanged model",
-            received=f"'{start}', which changes the model before training",
-            remedy="Save it as a plain LoRA (peft: path_initial_model_for_weight_conversion).",
+        raise refused(
+            "init_lora_weights",
+            "an adapter of the unchanged model",
+            f"'{start}', which changes the model before training",
+            "Save it as a plain LoRA (peft: path_initial_model_for_weight_conversion).",
         )
     known = {each.name for each in fields(LoraConfig)}
     for key, value in written.items():
-        if value and key not in known and key not in _INERT:
-            raise KingyoError(
-                f"{reference}: {key} in {CONFIG}",
-                expected="a plain LoRA, rsLoRA or DoRA",
-                received=f"{value!r}"[:80],
-                remedy=_MERGE_FIRST,
-            )
+        if value and key not in known and not _INERT.fullmatch(key):
+            raise refused(key, "a plain LoRA, rsLoRA or DoRA", f"{value!r}")
     given = {key: value for key, value in written.items() if key in known and value is not None}
     config = parse_settings(LoraConfig, given, f"{reference}: {CONFIG}")
     for pattern in (*config.rank_pattern, *config.alpha_pattern):
-        _check_pattern(pattern, reference)
+        try:
+            re.compile(rf"(.*\.)?({pattern})")
+        except re.error as error:
+            expected = "regular expressions in rank_pattern and alpha_pattern"
+            raise refused("patterns", expected, f"'{pattern}' ({error})") from error
     return config
 
 
 def _pattern(patterns: Mapping[str, object], module: str) -> str:
     """Return the first pattern that matches the end of a module's name, as in peft, or ""."""
     return next((each for each in patterns if re.fullmatch(rf"(.*\.)?({each})", module)), "")
-
-
-def _check_pattern(pattern: str, reference: str) -> None:
-    try:
-        re.compile(rf"(.*\.)?({pattern})")
-    except re.error as error:
-        raise KingyoError(
-            f"{reference}: {CONFIG}",
-            expected="regular expressions in rank_pattern and alpha_pattern",
-            received=f"'{pattern}' ({error})",
-            remedy="Correct the pattern, or fetch the adapter again.",
-        ) from error

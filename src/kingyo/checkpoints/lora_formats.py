@@ -1,6 +1,7 @@
-"""Read a LoRA in the format of diffusers or kohya's scripts (one file, no config) under peft's names.
+"""Open a LoRA adapter on disk, in the format of peft, diffusers or kohya's scripts.
 
-Such a file may hold LoRAs of several components of a pipeline; one is read at a time.
+peft writes a folder with a config. The others write one file, which may hold LoRAs of several components of a
+pipeline; one is read at a time, under peft's names of parts.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS, Adapter, LoraModule
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.ldm_names import ldm_names
-from kingyo.checkpoints.lora_matching import find_tensor
-from kingyo.checkpoints.mapped_tensors import map_tensor
+from kingyo.checkpoints.folder_files import read_json, require_tensors
+from kingyo.checkpoints.header import TensorInfo, read_header, read_header_and_metadata
+from kingyo.checkpoints.lora import find_tensor
+from kingyo.checkpoints.mapped_tensors import file_stamps, map_tensor
+from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, listed
 
 if TYPE_CHECKING:  # pydantic is slow to import
@@ -25,6 +28,11 @@ if TYPE_CHECKING:  # pydantic is slow to import
 METADATA = "lora_adapter_metadata"
 """diffusers' key for peft's configs: JSON in the header."""
 
+_PREFIX = "base_model.model."
+_PART = re.compile(
+    r"(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_embedding_A|lora_embedding_B"
+    r"|lora_magnitude_vector)(?:\.weight)?"
+)
 _DIFFUSERS = re.compile(r"(?P<component>unet|prior|(?:transformer|text_encoder)(?:_\d)?)\.(?P<rest>.+)")
 _KOHYA = re.compile(r"lora_(?P<component>unet|transformer|te\d?)_(?P<rest>.+)")
 _ENCODERS = {"te": "text_encoder", "te1": "text_encoder", "te2": "text_encoder_2", "te3": "text_encoder_3"}
@@ -40,88 +48,108 @@ _ENDS = {
     ".lora_up.weight": _B,
     ".lora_A.weight": _A,
     ".lora_B.weight": _B,
-    ".lora_B.bias": "lora_B.bias",
     ".lora_magnitude_vector": _MAGNITUDE,
     ".lora_magnitude_vector.weight": _MAGNITUDE,
     ".alpha": _ALPHA,
 }
 """Suffix of a tensor's name -> peft's name of the part."""
 
-_OTHER_TOOL = "Merge it with the tool that wrote it, and name the result: kingyo reads only LoRA and DoRA."
-_AGAIN = "Save or fetch the file again."
+_RESNET = {
+    "conv1": "in_layers.2",
+    "conv2": "out_layers.3",
+    "time_emb_proj": "emb_layers.1",
+    "conv_shortcut": "skip_connection",
+}
+_ALONE = {
+    "conv_in": "input_blocks.0.0",
+    "conv_out": "out.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+}
+_BLOCK = re.compile(r"(?P<side>down|up)_blocks\.(?P<block>\d+)\.(?P<what>\w+)\.(?P<layer>\d+)\.(?P<rest>.+)")
+_MIDDLE = re.compile(r"mid_block\.(?P<what>resnets|attentions)\.(?P<layer>\d+)\.(?P<rest>.+)")
+
+_AGAIN = "Save or fetch the adapter again."
 
 Modules = dict[str, dict[str, TensorInfo]]
 """Module -> peft's name of a part -> tensor."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StatedScales:
-    """The substitute for a ``LoraConfig`` that follows from the tensors.
+def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle: bool = False) -> Adapter:
+    """Open an adapter in a folder or a safetensors file.
 
-    Attributes:
-        ranks: rank of each module.
-        alphas: alpha of modules that state one; elsewhere it equals the rank.
-        use_dora: whether there are magnitudes.
-    """
-
-    ranks: Mapping[str, int]
-    alphas: Mapping[str, float]
-    use_dora: bool
-    fan_in_fan_out: bool = field(default=False, init=False)
-    base_model_name_or_path: str = field(default="", init=False)
-
-    def rank(self, module: str) -> int:
-        """Return the rank of a module's update."""
-        return self.ranks[module]
-
-    def scale(self, module: str) -> float:
-        """Return the factor of B @ A: alpha / rank."""
-        return self.alphas.get(module, self.ranks[module]) / self.ranks[module]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LooseLora:
-    """The LoRA of one component.
-
-    Attributes:
-        tensors: its tensors under peft's names.
-        config: ranks and scales.
-        others: other components that the file holds LoRAs for.
-    """
-
-    tensors: Mapping[str, TensorInfo]
-    config: LoraConfig | StatedScales
-    others: tuple[str, ...]
-
-
-def read_loose(
-    reference: str, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str], model: Checkpoint
-) -> LooseLora:
-    """Find the LoRA for a model in a file.
-
-    Args:
-        reference: what the user wrote to name the file.
-        tensors: the tensors in the file.
-        metadata: the metadata in its header.
-        model: the model, which may be a component of a pipeline.
+    A file may hold LoRAs of several components of a pipeline: ``model`` decides which is read.
 
     Raises:
-        KingyoError: the file has no LoRA for the model, or holds other tensors than LoRA and DoRA.
+        KingyoError: the adapter has no config or no safetensors, it has no LoRA for the model, or it is not a
+            supported variant of LoRA.
     """
-    groups = _by_component(reference, tensors, model)
+    file = _loose_file(path)
+    if file is not None:
+        return _read_loose(reference, path, file, model)
+    return _read_peft(reference, path, allow_pickle=allow_pickle)
+
+
+def _loose_file(path: Path) -> Path | None:
+    """Return the file of a LoRA without a config; None for any other folder."""
+    if path.is_file() or (path / CONFIG).is_file():
+        return path if path.is_file() else None
+    if (path / DIFFUSERS_WEIGHTS).is_file():
+        return path / DIFFUSERS_WEIGHTS
+    files = [file for file in path.glob("*.safetensors") if file.name != WEIGHTS]
+    return files[0] if len(files) == 1 and not (path / "config.json").is_file() else None
+
+
+def _read_peft(reference: str, path: Path, *, allow_pickle: bool) -> Adapter:
+    pickle = path / PICKLE
+    is_pickle = allow_pickle and pickle.is_file() and not (path / WEIGHTS).is_file()
+    weights = pickle if is_pickle else path / WEIGHTS
+    files = path / CONFIG, weights
+    seen = file_stamps(files)
+    what = "an adapter in peft's format (for another LoRA, name its file: lora/name.safetensors)"
+    config = _parse(read_json(path / CONFIG, what), reference)
+    if not weights.is_file():
+        raise KingyoError(
+            reference,
+            expected=f"an adapter's weights in {WEIGHTS}",
+            received=f"only a pickle ({PICKLE})" if pickle.exists() else "no such file",
+            remedy="Pass --allow-pickle (run.yaml: `allow_pickle: true`), or save the adapter as safetensors "
+            "with peft's save_pretrained.",
+        )
+    tensors = require_tensors(read_pickle(weights) if is_pickle else read_header(weights), weights)
+    modules: Modules = {}
+    saved: Modules = {}
+    for name, info in tensors.items():
+        plain = name.removeprefix(_PREFIX)
+        if matched := _PART.fullmatch(plain):
+            _add(reference, modules, matched["module"], matched["part"], info)
+        else:
+            _add(reference, saved, plain.replace(".base_layer.", "."), "replacement", info)
+    return Adapter(
+        reference=reference,
+        path=path,
+        modules=_scaled(modules, config),
+        replaced={name: parts["replacement"] for name, parts in saved.items()},
+        use_dora=config.use_dora,
+        fan_in_fan_out=config.fan_in_fan_out,
+        trained_on=config.base_model_name_or_path,
+        files=files,
+        seen=seen,
+    )
+
+
+def _read_loose(reference: str, path: Path, file: Path, model: Checkpoint) -> Adapter:
+    seen = file_stamps([file])
+    tensors, metadata = read_header_and_metadata(file)
+    groups = _by_component(reference, require_tensors(tensors, file), model)
     component = _choose(reference, groups, model)
     modules = groups[component]
     alphas = {
         name: _alpha(reference, parts.pop(_ALPHA)) for name, parts in modules.items() if _ALPHA in parts
     }
     stated = _stated(reference, metadata, component)
-    if stated and alphas:
-        raise KingyoError(
-            reference,
-            expected=f"alphas as tensors or in {METADATA}",
-            received="both",
-            remedy=_AGAIN,
-        )
     if not (stated or alphas or component or "_class_name" in model.config):  # peft's names, without a config
         raise KingyoError(
             reference,
@@ -129,11 +157,56 @@ def read_loose(
             received="a file without one",
             remedy="Name the folder that peft has written.",
         )
-    return LooseLora(
-        tensors={f"{name}.{part}": info for name, parts in modules.items() for part, info in parts.items()},
-        config=_config(reference, stated) if stated else _scales(reference, modules, alphas),
+    config = _parse({"peft_type": "LORA", **stated}, reference) if stated else None
+    has_magnitudes = any(_MAGNITUDE in parts for parts in modules.values())
+    return Adapter(
+        reference=reference,
+        path=path,
+        modules=_unscaled(reference, modules, alphas) if config is None else _scaled(modules, config),
+        use_dora=has_magnitudes if config is None else config.use_dora,
         others=tuple(sorted(filter(None, groups.keys() - {component}))),
+        files=(file,),
+        seen=seen,
     )
+
+
+def _parse(written: Mapping[str, object], reference: str) -> LoraConfig:
+    from kingyo.checkpoints.lora_config import read_config
+
+    return read_config(written, reference)
+
+
+def _scaled(modules: Modules, config: LoraConfig) -> dict[str, LoraModule]:
+    return {
+        name: LoraModule(parts=parts, rank=config.rank(name), scale=config.scale(name))
+        for name, parts in modules.items()
+    }
+
+
+def _unscaled(reference: str, modules: Modules, alphas: Mapping[str, float]) -> dict[str, LoraModule]:
+    """Return the modules of a file without a config: scale is alpha / rank, or 1 without alpha."""
+    scaled: dict[str, LoraModule] = {}
+    for name, parts in modules.items():
+        rank = parts[_A].shape[0] if _A in parts and parts[_A].shape else 0
+        if not rank:
+            raise KingyoError(
+                f"{reference}: {name}",
+                expected=f"{_A} and {_B} of a rank above 0",
+                received=", ".join(f"{part} {list(info.shape)}" for part, info in parts.items()) or _ALPHA,
+                remedy=_AGAIN,
+            )
+        scaled[name] = LoraModule(parts=parts, rank=rank, scale=alphas.get(name, rank) / rank)
+    return scaled
+
+
+def _add(reference: str, modules: Modules, module: str, part: str, info: TensorInfo) -> None:
+    if modules.setdefault(module, {}).setdefault(part, info) is not info:
+        raise KingyoError(
+            f"{reference}: {info.name}",
+            expected="one tensor for each part of a LoRA",
+            received=f"a second one for {module}",
+            remedy=f"{_AGAIN} Two of its names mean the same tensor.",
+        )
 
 
 def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Checkpoint) -> dict[str, Modules]:
@@ -147,21 +220,14 @@ def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Chec
                 f"{reference}: {name}",
                 expected="a part of a LoRA",
                 received="something else",
-                remedy=_OTHER_TOOL,
+                remedy="Merge it with the tool that wrote it, and name the result: only LoRA is read.",
             )
         component, module = _split(name.removesuffix(end), flat)
-        if groups.setdefault(component, {}).setdefault(module, {}).setdefault(_ENDS[end], info) is not info:
-            raise KingyoError(
-                f"{reference}: {name}",
-                expected="one tensor for each part of a LoRA",
-                received=f"a second one for {module}",
-                remedy=f"{_AGAIN} Two of its names mean the same tensor.",
-            )
+        _add(reference, groups.setdefault(component, {}), module, _ENDS[end], info)
     return groups
 
 
 def _split(name: str, flat: Mapping[str, str]) -> tuple[str, str]:
-    """Return the component and the module in a name."""
     if kohya := _KOHYA.fullmatch(name):
         rest = kohya["rest"]
         module = flat.get(rest) or flat.get(rest.removeprefix("text_model_")) or rest
@@ -172,6 +238,13 @@ def _split(name: str, flat: Mapping[str, str]) -> tuple[str, str]:
         module = module.replace(".processor.", ".")
         module = f"{module}.0" if module.endswith(".to_out") else module
     return component, module
+
+
+def _flat_names(model: Checkpoint) -> dict[str, str]:
+    modules = [name.removesuffix(".weight") for name in model.tensors if name.endswith(".weight")]
+    aliases = ((alias, module) for module in modules for alias in ldm_names(module, modules, model.config))
+    every = [*aliases, *((module, module) for module in modules)]
+    return {name.replace(".", "_"): module for name, module in every}
 
 
 def _choose(reference: str, groups: Mapping[str, Modules], model: Checkpoint) -> str:
@@ -186,14 +259,18 @@ def _choose(reference: str, groups: Mapping[str, Modules], model: Checkpoint) ->
         fits = [name for name in fits if n_matched[name] == len(groups[name])]
     if len(fits) == 1:
         return fits[0]
-    parts = next(iter(next(iter(groups.values())).values()))
+    raise _no_lora(reference, groups, model)
+
+
+def _no_lora(reference: str, groups: Mapping[str, Modules], model: Checkpoint) -> KingyoError:
+    module = next(iter(next(iter(groups.values())).values()))
     components = sorted(filter(None, groups))
     contents = f"a LoRA of {listed(components, 3)}, with names" if components else "names"
     hint = f"; for a pipeline, name the component, as in sdxl/{components[0]}+lora" if components else ""
-    raise KingyoError(
+    return KingyoError(
         reference,
         expected=f"a LoRA of {model.reference}",
-        received=f"{contents} such as '{next(iter(parts.values())).name}'",
+        received=f"{contents} such as '{next(iter(module.values())).name}'",
         remedy=f"Name the model that it was trained on{hint}.",
     )
 
@@ -204,28 +281,10 @@ def _alpha(reference: str, info: TensorInfo) -> float:
         raise KingyoError(
             f"{reference}: {info.name}",
             expected="one finite number",
-            received=f"a tensor of shape {list(info.shape)}" if info.n_elements != 1 else f"{value}",
+            received=f"{value} in a tensor of shape {list(info.shape)}",
             remedy=_AGAIN,
         )
     return value
-
-
-def _scales(reference: str, modules: Modules, alphas: Mapping[str, float]) -> StatedScales:
-    ranks = {name: _rank(f"{reference}: {name}", parts) for name, parts in modules.items()}
-    use_dora = any(_MAGNITUDE in parts for parts in modules.values())
-    return StatedScales(ranks=ranks, alphas=alphas, use_dora=use_dora)
-
-
-def _rank(where: str, parts: Mapping[str, TensorInfo]) -> int:
-    down = parts.get(_A)
-    if down is None or not down.shape or not down.shape[0]:
-        raise KingyoError(
-            where,
-            expected=f"{_A} and {_B} of a rank above 0",
-            received=", ".join(f"{part} {list(info.shape)}" for part, info in parts.items()) or _ALPHA,
-            remedy=_AGAIN,
-        )
-    return down.shape[0]
 
 
 def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapping[str, object]:
@@ -247,15 +306,29 @@ def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapp
     return {key.removeprefix(begin): value for key, value in keys if key.startswith(begin)}
 
 
-def _config(reference: str, stated: Mapping[str, object]) -> LoraConfig:
-    from kingyo.checkpoints.lora_config import read_config
+def ldm_names(module: str, modules: Collection[str], config: Mapping[str, object]) -> Iterator[str]:
+    """Yield the name of a UNet's module in Stability's own code (latent diffusion), which LoRAs of SDXL use.
 
-    return read_config({"peft_type": "LORA", **stated}, reference)
-
-
-def _flat_names(model: Checkpoint) -> dict[str, str]:
-    """Return kohya's names of modules, with underscores for dots -> the names in the model."""
-    modules = [name.removesuffix(".weight") for name in model.tensors if name.endswith(".weight")]
-    aliases = ((alias, module) for module in modules for alias in ldm_names(module, modules, model.config))
-    every = [*aliases, *((module, module) for module in modules)]
-    return {name.replace(".", "_"): module for name, module in every}
+    Latent diffusion numbers layers through all blocks; a down- or upsampler is a layer or part of one.
+    """
+    if module in _ALONE:
+        yield _ALONE[module]
+    if middle := _MIDDLE.fullmatch(module):
+        is_resnet, layer = middle["what"] == "resnets", int(middle["layer"])
+        rest = _RESNET.get(middle["rest"], middle["rest"]) if is_resnet else middle["rest"]
+        yield f"middle_block.{2 * layer if is_resnet else 2 * layer + 1}.{rest}"
+    block, depth = _BLOCK.fullmatch(module), config.get("layers_per_block")
+    if not block or not isinstance(depth, int):
+        return
+    side, what, rest = block["side"], block["what"], block["rest"]
+    first, layer = int(block["block"]) * (depth + 1), int(block["layer"])
+    if what == "downsamplers":
+        yield f"input_blocks.{first + depth + 1}.0.op"
+    elif what == "upsamplers":
+        attentions = f"up_blocks.{block['block']}.attentions."
+        inner = 2 if any(each.startswith(attentions) for each in modules) else 1
+        yield f"output_blocks.{first + depth}.{inner}.{rest}"
+    elif what in ("resnets", "attentions"):
+        name, begin = ("input_blocks", first + 1) if side == "down" else ("output_blocks", first)
+        inner = 0 if what == "resnets" else 1
+        yield f"{name}.{begin + layer}.{inner}.{_RESNET.get(rest, rest) if not inner else rest}"

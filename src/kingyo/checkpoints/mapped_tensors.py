@@ -1,4 +1,4 @@
-"""Map the bytes of tensors from their files.
+"""Map the bytes of tensors from their files, and notice files that changed since they were opened.
 
 A merge maps tensors one by one, so that their memory is freed when they are dropped. A search, which reads
 all tensors for every candidate, maps each file once: every map keeps a file open, and systems limit their
@@ -8,14 +8,18 @@ number.
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.errors import KingyoError
+from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
+
+FileStamp = tuple[int, int, int, int]
+"""Size, mtime (ns), ctime (ns) and inode; a copy can preserve only the first two."""
 
 
 class MappedFiles:
@@ -25,11 +29,7 @@ class MappedFiles:
         self._pages: dict[Path, mmap.mmap] = {}
 
     def tensor(self, info: TensorInfo) -> Tensor:
-        """Return what ``map_tensor`` returns, from the map of its file.
-
-        Raises:
-            KingyoError: see ``map_tensor``.
-        """
+        """Return what ``map_tensor`` returns, from the map of its file."""
         if info.n_elements == 0:
             return map_tensor(info)
         if info.file not in self._pages:
@@ -52,19 +52,40 @@ def map_tensor(info: TensorInfo) -> Tensor:
 
 
 def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
-    """Return the bytes of a tensor of any dtype, mapped without torch.
-
-    Raises:
-        KingyoError: see ``map_tensor``.
-    """
+    """Return the bytes of a tensor of any dtype, mapped without torch; see ``map_tensor``."""
     if info.n_elements == 0:
         return np.empty(0, dtype=np.uint8)
     pages, lead = _own_pages(info)
     return np.frombuffer(pages, dtype=np.uint8, count=info.n_bytes, offset=lead)
 
 
+def file_stamps(files: Iterable[Path]) -> dict[Path, FileStamp]:
+    """Return the stamps of the files that exist."""
+    return {file: stamp for file in sorted(files) if (stamp := _stamp(file)) is not None}
+
+
+def check_stamps(reference: str, seen: Mapping[Path, FileStamp]) -> None:
+    """Check that files have not changed."""
+    for file, stamp in seen.items():
+        now = _stamp(file)
+        if now != stamp:
+            raise ChangedSourceError(
+                reference,
+                expected="files that have not changed since it was opened",
+                received=f"{file.name}, which {'is gone' if now is None else 'changed'}",
+                remedy="Run the command again, and do not change sources during a merge.",
+            )
+
+
+def _stamp(file: Path) -> FileStamp | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
 def _own_pages(info: TensorInfo) -> tuple[mmap.mmap, int]:
-    """Map only the pages of a tensor; return them and its offset in them."""
     lead = info.start % mmap.ALLOCATIONGRANULARITY
     return _map(info, lead + info.n_bytes, info.start - lead), lead
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 
 PIPELINE = "model_index.json"
 """diffusers' index of a pipeline, in the folder above its components."""
@@ -22,14 +23,7 @@ _REVISION = re.compile(r"[\w./-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReference:
-    """The parts of a reference; ``str`` joins them.
-
-    Attributes:
-        model: a folder, or a name on the Hub, which may name a component of a pipeline (``org/name/unet``).
-        revision: branch, tag or commit of a model on the Hub.
-        lora: an adapter to merge into the model: a folder, a file, or a name on the Hub.
-        lora_revision: branch, tag or commit of an adapter on the Hub.
-    """
+    """The parts of a reference; ``str`` joins them."""
 
     model: str
     revision: str | None = None
@@ -49,13 +43,8 @@ class ModelReference:
 def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
     """Parse a reference. The name of an existing folder or file is not split at ``+`` or ``@``.
 
-    Args:
-        text: what the user wrote.
-        folder: base of relative paths; the current folder if None.
-
     Raises:
-        KingyoError: the text or a part of it is empty, or it is ambiguous: it has several ``+``, and no
-            folder exists that decides between them.
+        KingyoError: the text or a part of it is empty, or no existing folder decides between several ``+``.
     """
     if not text.strip():
         raise KingyoError(
@@ -75,10 +64,7 @@ def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
 def whole_model(reference: str, folder: Path, out: Path | None = None) -> str:
     """Return a reference with absolute paths of local folders and files.
 
-    Args:
-        reference: what the user wrote.
-        folder: base of its relative paths.
-        out: write paths relative to this folder instead; see ``path_from``.
+    With ``out``, paths are relative to that folder instead; see ``path_from``.
     """
 
     def place(name: str) -> str:
@@ -92,15 +78,9 @@ def whole_model(reference: str, folder: Path, out: Path | None = None) -> str:
 
 
 def with_component(reference: str, component: str, folder: Path | None = None) -> str:
-    """Add a component to the reference of a pipeline, as in ``org/name/unet@revision``.
+    """Add a component such as ``unet`` to the reference of a pipeline, as in ``org/name/unet@revision``.
 
-    Args:
-        reference: what the user wrote; returned unchanged if it names a component or a single model.
-        component: the component, such as ``unet``.
-        folder: base of relative paths; the current folder if None.
-
-    Raises:
-        KingyoError: see ``parse_reference``.
+    A reference that names a component or a single model is returned unchanged.
     """
     parsed = parse_reference(reference, folder)
     if is_folder(parsed.model, folder):
@@ -124,15 +104,10 @@ def component_references(reference: str) -> list[str]:
 
 
 def path_from(out: Path, name: str, folder: Path) -> str:
-    """Return the path of a local file relative to a folder that may be published.
+    """Return the path of a local file relative to a folder that may be published, and need not exist.
 
     If the relative path would pass through the root of the file system or the user's home folder, it would
     reveal the absolute path: the function returns ``name`` then.
-
-    Args:
-        out: the folder; it need not exist.
-        name: name of the file, as the user wrote it.
-        folder: base of relative paths.
     """
     local, start, home = local_path(name, folder.resolve()), out.resolve(), local_path("~").resolve()
     place = Path(os.path.normpath(local))
@@ -156,17 +131,14 @@ def local_path(name: str, folder: Path | None = None) -> Path:
 
 def is_folder(name: str, folder: Path | None = None) -> bool:
     """Return whether a folder of this name exists; False for an invalid name."""
-    try:
-        return local_path(name, folder).is_dir()
-    except (OSError, ValueError):  # too long, a NUL
-        return False
+    return is_local(name, folder) and local_path(name, folder).is_dir()
 
 
 def is_local(name: str, folder: Path | None = None) -> bool:
     """Return whether a folder or a file of this name exists."""
     try:
         return local_path(name, folder).exists()
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # too long, a NUL
         return False
 
 
@@ -180,25 +152,17 @@ def _split_lora(text: str, folder: Path | None) -> tuple[str, str]:
     pairs = [(text[:place], text[place + 1 :]) for place in places]
     n_known = [sum(_is_known(part, folder) for part in pair) for pair in pairs]
     likely = [pair for pair, n in zip(pairs, n_known, strict=True) if n == max(n_known)]
-    if len(likely) > 1:
+    if len(likely) > 1 or not all(part.strip() for part in likely[0]):
         raise KingyoError(
             text,
             expected="one model, or model+lora",
-            received=f"{len(places)} plus signs, and no existing folder that decides between them",
+            received=f"{counted(len(places), 'plus sign')}, and no existing folder that decides",
             remedy="Correct the path, or rename the folder without '+'. Only one LoRA may follow a model.",
-        )
-    if not all(part.strip() for part in likely[0]):
-        raise KingyoError(
-            text,
-            expected="a model before the '+' and a LoRA after it",
-            received="nothing on one side",
-            remedy="Write it as model+lora, or remove the '+'.",
         )
     return likely[0]
 
 
 def _is_known(part: str, folder: Path | None) -> bool:
-    """Return whether a part is an existing file or folder, or a well-formed Hub name."""
     name, _ = _split_revision(part, folder) if part.strip() else ("", None)
     return bool(name) and (is_local(name, folder) or HUB_NAME.fullmatch(name) is not None)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import BinaryIO, cast
-from zipfile import ZIP_STORED, ZipFile, ZipInfo, is_zipfile
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from kingyo.checkpoints.header import WIDTHS, TensorInfo, check_no_pointer
 from kingyo.errors import KingyoError
@@ -23,101 +23,46 @@ _SAVE_AGAIN = "Load the file where you trust it, and save it again as safetensor
 
 
 def read_pickle(file: Path) -> dict[str, TensorInfo]:
-    """Read the descriptions of the tensors in a torch pickle, without their data.
-
-    Returns:
-        Tensors by name, in the order of their data.
+    """Return the descriptions of the tensors in a torch pickle by name, in the order of their data.
 
     Raises:
         KingyoError: the file holds code or other objects, is damaged, or was written by torch before 1.6.
     """
-    room = _records(file)
-    infos = [_info(file, name, tensor, room) for name, tensor in _load(file).items()]
+    loaded, room = _load(file)
+    infos = [_info(file, name, tensor, room) for name, tensor in loaded.items()]
     return {info.name: info for info in sorted(infos, key=lambda each: each.start)}
 
 
-def _load(file: Path) -> Mapping[object, object]:
+def _load(file: Path) -> tuple[Mapping[object, object], dict[int, int]]:
+    """Return the content of a pickle, with tensors without data, and the result of ``_records``."""
     try:
+        check_no_pointer(file)
+        room = _records(file)
         loaded: object = torch.load(file, map_location="meta", weights_only=True, mmap=True)  # pyright: ignore[reportUnknownMemberType]
     except UnpicklingError as error:
         reason = str(error).partition("GLOBAL ")[2].split(maxsplit=1)
         content = f"code that it would run ({reason[0]})" if reason else "other objects"
-        raise _unfit(file, "a pickle with only tensors", content, _SAVE_AGAIN) from error
-    except Exception as error:  # torch raises errors of several types on damaged files
-        raise _unfit(file, "a valid torch pickle", f"{type(error).__name__}: {error!s:.200}") from error
+        raise _unfit(file, "a pickle with only tensors", content) from error
+    except KingyoError:
+        raise
+    except Exception as error:  # torch and zipfile raise errors of several types on damaged files
+        expected = "a complete file of torch.save, of torch 1.6 or later"
+        raise _unfit(file, expected, f"{type(error).__name__}: {error!s:.200}") from error
     if not isinstance(loaded, Mapping) or not loaded:
         received = "an empty one" if isinstance(loaded, Mapping) else type(loaded).__name__
-        raise _unfit(file, "a mapping of names to tensors", received, _SAVE_AGAIN)
-    return cast("Mapping[object, object]", loaded)
-
-
-def _info(file: Path, name: object, tensor: object, room: Mapping[int, int]) -> TensorInfo:
-    """Describe a tensor, after checking that its data are within the file.
-
-    Args:
-        file: the pickle.
-        name, tensor: an entry of it.
-        room: offset in the file of each storage -> its bytes.
-    """
-    entry = f"{file}: {name!r:.200}"
-    if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-        raise _unfit(entry, "a tensor", type(tensor).__name__, _SAVE_AGAIN)
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    if tensor.layout != torch.strided or dtype not in WIDTHS:
-        raise _unfit(entry, "a dense tensor", f"{tensor.layout}, {tensor.dtype}", _SAVE_AGAIN)
-    if not tensor.is_contiguous():
-        raise _unfit(entry, "a contiguous tensor", f"strides {tensor.stride()}", _SAVE_AGAIN)
-    begin = _begin(tensor)
-    offset = int(tensor.storage_offset()) * WIDTHS[dtype]
-    info = TensorInfo(name=name, shape=tuple(tensor.shape), dtype=dtype, file=file, start=begin + offset)
-    if offset + info.n_bytes > room.get(begin, -1):
-        raise _unfit(entry, f"{info.n_bytes:,} bytes", f"{room.get(begin, 0) - offset:,}")
-    return info
-
-
-def _begin(tensor: Tensor) -> int:
-    """Return the file offset of a tensor's storage."""
-    begin = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
-    if begin is None:
-        raise KingyoError(
-            "torch",
-            expected="a version that reports the offsets of tensors in a pickle",
-            received=torch.__version__,
-            remedy="Install a newer torch, or convert the model to safetensors.",
-        )
-    return cast("int", begin)
+        raise _unfit(file, "a mapping of names to tensors", received)
+    return cast("Mapping[object, object]", loaded), room
 
 
 def _records(file: Path) -> dict[int, int]:
-    """Return the file offset of each storage -> its bytes, from the zip's directory."""
-    check_no_pointer(file)
-    try:
-        is_zip = is_zipfile(file)
-        order, data = _directory(file) if is_zip else (b"", ())
-        with file.open("rb") as stream:
-            room = {_data_start(stream, each): each.file_size for each in data}
-    except Exception as error:  # zipfile raises errors of several types on damaged files
-        raise _unfit(file, "a valid torch pickle", f"{type(error).__name__}: {error!s:.200}") from error
-    if not is_zip:
-        raise _unfit(
-            file,
-            "a whole file of torch.save, of torch 1.6 or later",
-            "an empty file" if not file.stat().st_size else "no zip archive: it is cut off, damaged or older",
-            "Fetch it again. If torch before 1.6 wrote it, load it where you trust it and save it again.",
-        )
-    if order not in (b"", sys.byteorder.encode()):
-        raise _unfit(file, f"numbers in {sys.byteorder} endian order", f"{order!r:.80}", _SAVE_AGAIN)
-    if any(each.compress_type != ZIP_STORED for each in data):
-        raise _unfit(file, "tensors that can be mapped", "a compressed zip", _SAVE_AGAIN)
-    return room
-
-
-def _directory(file: Path) -> tuple[bytes, Sequence[ZipInfo]]:
-    """Return the byte order that a zip states, and its records with tensor data."""
-    with ZipFile(file) as archive:
-        records = archive.infolist()
-        order = next((archive.read(each) for each in records if each.filename.endswith("/byteorder")), b"")
-        return order, [each for each in records if "/data/" in each.filename]
+    """Return the offset of each record of a zip -> its bytes; refuse zips that torch reads wrongly."""
+    with ZipFile(file) as archive, file.open("rb") as stream:
+        for record in archive.infolist():
+            if record.compress_type != ZIP_STORED:
+                raise ValueError("a compressed zip")
+            if record.filename.endswith("/byteorder") and archive.read(record) != sys.byteorder.encode():
+                raise ValueError("numbers in another byte order")
+        return {_data_start(stream, each): each.file_size for each in archive.infolist()}
 
 
 def _data_start(stream: BinaryIO, record: ZipInfo) -> int:
@@ -127,10 +72,27 @@ def _data_start(stream: BinaryIO, record: ZipInfo) -> int:
     return record.header_offset + _LOCAL + n_name + n_extra
 
 
-def _unfit(file: Path | str, expected: str, received: str, remedy: str | None = None) -> KingyoError:
-    return KingyoError(
-        str(file),
-        expected=expected,
-        received=received,
-        remedy=remedy or "Fetch or write the file again: it is damaged.",
-    )
+def _info(file: Path, name: object, tensor: object, room: Mapping[int, int]) -> TensorInfo:
+    entry = f"{file}: {name!r:.200}"
+    if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+        raise _unfit(entry, "a tensor", type(tensor).__name__)
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if tensor.layout != torch.strided or dtype not in WIDTHS or not tensor.is_contiguous():
+        raise _unfit(entry, "a dense, contiguous tensor", f"{tensor.layout}, {dtype}")
+    begin = _begin(tensor)
+    offset = int(tensor.storage_offset()) * WIDTHS[dtype]
+    info = TensorInfo(name=name, shape=tuple(tensor.shape), dtype=dtype, file=file, start=begin + offset)
+    if offset + info.n_bytes > room.get(begin, -1):
+        raise _unfit(entry, f"{info.n_bytes:,} bytes", f"{room.get(begin, 0) - offset:,}")
+    return info
+
+
+def _begin(tensor: Tensor) -> int:
+    begin = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
+    if begin is None:
+        raise _unfit("torch", "a newer version, which reports the offsets of tensors", torch.__version__)
+    return cast("int", begin)
+
+
+def _unfit(file: Path | str, expected: str, received: str) -> KingyoError:
+    return KingyoError(str(file), expected=expected, received=received, remedy=_SAVE_AGAIN)

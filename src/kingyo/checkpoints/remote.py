@@ -11,37 +11,18 @@ import json
 import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import mkdtemp
-from typing import NamedTuple
 
 _WEIGHTS = "*.safetensors"
 
 
-class Peeked(NamedTuple):
-    """A preview of a model.
-
-    Attributes:
-        path: its folder, deleted when the process ends.
-        n_missing: bytes of weights that were not downloaded.
-    """
-
-    path: Path
-    n_missing: int
-
-
-def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> Peeked | None:
-    """Preview a model on the Hub.
-
-    Args:
-        name: ``org/name``.
-        revision: branch, tag or commit.
-        wanted: patterns of the files to include.
-        ignored: pattern of the files to leave out.
+def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> tuple[Path, int] | None:
+    """Preview a model on the Hub: files of the ``wanted`` patterns without those of ``ignored``.
 
     Returns:
-        The preview; None if the cache has all weights, or the Hub denies access (the later download reports
-        why).
+        Its folder, deleted when the process ends, and the bytes of weights that were not downloaded. None if
+        the cache has all weights, or the Hub denies access (the later download reports why).
     """
     try:
         return _peek(name, revision, wanted, ignored)
@@ -49,7 +30,7 @@ def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -
         return None
 
 
-def _peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> Peeked | None:
+def _peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> tuple[Path, int] | None:
     from huggingface_hub import (
         HfApi,
         snapshot_download,  # pyright: ignore[reportUnknownVariableType]
@@ -76,33 +57,19 @@ def _peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) 
     root = Path(mkdtemp(prefix="kingyo-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     folder = root / f"models--{name.replace('/', '--')}" / "snapshots" / info.sha
-    _link_all(Path(small), folder)
+    shutil.copytree(small, folder, copy_function=_link)
     for file in missing:
-        _write_header(folder / _safe(file), name, info.sha, file)
-    return Peeked(folder, sum(missing.values()))
+        if not (folder / file).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"a file outside of the model: {file}")
+        _write_header(folder / file, name, info.sha, file)
+    return folder, sum(missing.values())
 
 
-def _link_all(source: Path, target: Path) -> None:
-    for file in source.rglob("*"):
-        if file.is_file():
-            link = target / file.relative_to(source)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                link.symlink_to(file.resolve())
-            except OSError:  # a system without links
-                shutil.copyfile(file, link)
-
-
-def _safe(file: str) -> Path:
-    """Check that a file name from the Hub stays inside the model's folder."""
-    path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"a file outside of the model: {file}")
-    return Path(path)
+def _link(file: str, link: str) -> None:
+    Path(link).symlink_to(Path(file).resolve())
 
 
 def _write_header(target: Path, name: str, commit: str, file: str) -> None:
-    """Write a sparse safetensors file with the header that a file on the Hub has."""
     from huggingface_hub import HfApi
 
     stored = HfApi().parse_safetensors_file_metadata(name, file, revision=commit)

@@ -6,12 +6,12 @@ defaults. Some checkpoints store a copy anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
 
-from kingyo.checkpoints.config_defaults import complete, default_of
+from kingyo.checkpoints.configs import complete
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import ModelTensors
 from kingyo.checkpoints.mapped_tensors import map_bytes
@@ -26,7 +26,8 @@ _WITH_VOCABULARY = ("language", "decoder", "shared", "encoder")
 
 def is_tied(config: Mapping[str, object]) -> bool | None:
     """Return whether a config ties head and embedding; None if it has no such key."""
-    levels = [config, *(cast("Mapping[str, object]", inner) for inner in _texts(config))]
+    inner = [config[key] for key in _INNER if isinstance(config.get(key), dict)]
+    levels = cast("list[Mapping[str, object]]", [config, *inner])
     stated = [level[KEY] for level in levels if KEY in level]
     return stated[0] is True if stated else None
 
@@ -72,18 +73,14 @@ def count_tokens(model: ModelTensors) -> int | None:
 
 
 def find_copies(model: ModelTensors) -> dict[str, str]:
-    """Find stored copies of tied weights: a head, or the embeddings of an encoder and its decoder.
-
-    Returns:
-        Copy -> original.
+    """Find stored copies of tied weights (a head, embeddings of encoder and decoder) -> the original.
 
     Raises:
         KingyoError: the config ties a head whose stored weights differ from the embedding.
     """
-    copies = dict(_biases(model))
     embedding = find_embedding(model)
     if embedding is None:
-        return copies
+        return {}
     shape = model.tensors[embedding].shape
     stated = is_tied(model.config)
     alike = [name for name in _vocabulary(model) if name != embedding and model.tensors[name].shape == shape]
@@ -97,15 +94,11 @@ def find_copies(model: ModelTensors) -> dict[str, str]:
             received="other weights",
             remedy=f"Set {KEY} to false in config.json if they are not tied.",
         )
-    return copies | {name: embedding for name in equal if name not in heads or _ties(model)}
+    return {name: embedding for name in equal if name not in heads or _ties(model)}
 
 
 def stand_in(model: ModelTensors, name: str) -> str | None:
     """Return the stored tensor that a missing one is tied to; None if there is none."""
-    if name.endswith(".bias"):
-        above = _above(name)
-        has_above = above in model.tensors and model.layout.kind(above) == "head"
-        return above if has_above and _ties(model) else None
     is_head = is_output(name)
     is_embedding = is_vocabulary(name) and find_kind(name, in_block=False) == "embedding"
     if not (is_head or is_embedding) or any(word.isdigit() for word in name.split(".")):
@@ -117,7 +110,6 @@ def stand_in(model: ModelTensors, name: str) -> str | None:
 
 
 def _vocabulary(model: ModelTensors) -> list[str]:
-    """Return the tensors that may have one row per token."""
     layout = model.layout
     return [
         name
@@ -128,17 +120,7 @@ def _vocabulary(model: ModelTensors) -> list[str]:
 
 def _ties(model: ModelTensors) -> bool:
     stated = is_tied(model.config)
-    return default_of(model.config, KEY) is True if stated is None else stated
-
-
-def _biases(model: ModelTensors) -> Iterator[tuple[str, str]]:
-    """Yield biases of heads that are copies of their parent's: ``predictions.decoder.bias``, as in BERT."""
-    for name, info in model.tensors.items():
-        above = _above(name)
-        if model.layout.kind(name) != "head" or not name.endswith(".bias") or above not in model.tensors:
-            continue
-        if _are_equal(info, model.tensors[above]) and _ties(model):
-            yield name, above
+    return complete(model.config).get(KEY) is True if stated is None else stated
 
 
 def _are_equal(one: TensorInfo, other: TensorInfo) -> bool:
@@ -148,14 +130,3 @@ def _are_equal(one: TensorInfo, other: TensorInfo) -> bool:
     first, second = map_bytes(one), map_bytes(other)
     starts = range(0, len(first), _BLOCK)
     return all(np.array_equal(first[i : i + _BLOCK], second[i : i + _BLOCK]) for i in starts)
-
-
-def _above(bias: str) -> str:
-    """Return the name of the parent module's bias."""
-    return f"{bias.removesuffix('.bias').rpartition('.')[0]}.bias"
-
-
-def _texts(config: Mapping[str, object]) -> Iterator[object]:
-    for key in _INNER:
-        if isinstance(config.get(key), dict):
-            yield config[key]

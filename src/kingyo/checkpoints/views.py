@@ -1,26 +1,20 @@
-"""Read a checkpoint under other names, or with more or fewer rows, without copying it."""
+"""Match tensors of two models by name, and read one under the names and in the shapes of the other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints.checkpoint import Checkpoint, Needs
 from kingyo.checkpoints.header import TensorInfo
+from kingyo.checkpoints.stacks import Stack, n_shared
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowRange:
-    """Rows of a stored tensor.
-
-    Attributes:
-        model: the checkpoint of the tensor.
-        name: name of the tensor in ``model``.
-        start: the first row.
-        end: the row after the last.
-    """
+    """Rows ``start`` to ``end`` of a tensor of a checkpoint."""
 
     model: Checkpoint = field(repr=False)
     name: str
@@ -30,36 +24,24 @@ class RowRange:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A tensor of a fitted checkpoint: a concatenation of pieces of stored tensors.
-
-    Attributes:
-        info: description of the tensor; several pieces are in no file.
-        pieces: the pieces in order.
-        axis: axis of the concatenation.
-    """
+    """A tensor of a fitted checkpoint: concatenated pieces of stored tensors."""
 
     info: TensorInfo
     pieces: tuple[RowRange, ...]
-    axis: int = 0
 
     def read(self) -> Tensor:
         """Return the tensor, mapped from its file if possible. Never write to it."""
         first = self.pieces[0]
         stored = first.model.read(first.name)
-        parts = [_rows(stored, first, self.axis)]
+        parts = [_rows(stored, first)]
         for piece in self.pieces[1:]:
-            parts.append(_rows(piece.model.read(piece.name), piece, self.axis).to(stored.dtype))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, self.axis)
+            parts.append(_rows(piece.model.read(piece.name), piece).to(stored.dtype))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedCheckpoint(Checkpoint):
-    """A checkpoint with the names and shapes of a merge.
-
-    Attributes:
-        model: the original checkpoint.
-        views: the view of each of ``tensors``.
-    """
+    """A checkpoint with the names and shapes of a merge: views of another one's tensors."""
 
     model: Checkpoint = field(repr=False)
     views: Mapping[str, View] = field(repr=False)
@@ -73,11 +55,7 @@ class FittedCheckpoint(Checkpoint):
         return name if name in self.views else None
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor in the shape of the merge; never write to it.
-
-        Raises:
-            KingyoError: the checkpoint has no such tensor.
-        """
+        """Return a tensor in the shape of the merge; never write to it."""
         if name not in self.views:
             remedy = suggest(name, self.views)
             raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
@@ -92,11 +70,10 @@ def whole(model: Checkpoint, name: str, stored: str) -> View:
     return View(info=replace(info, name=name), pieces=(piece,))
 
 
-def joined(model: Checkpoint, info: TensorInfo, pieces: tuple[RowRange, ...], axis: int) -> View:
+def joined(model: Checkpoint, info: TensorInfo, pieces: tuple[RowRange, ...]) -> View:
     """Return the view of a tensor made of pieces, the first of which is the model's own."""
-    is_start = len(pieces) == 1 and axis == 0
-    file = info.file if is_start else model.path  # a folder, so that mapping it by mistake fails
-    return View(info=replace(info, file=file), pieces=pieces, axis=axis)
+    file = info.file if len(pieces) == 1 else model.path  # a folder, so that mapping it by mistake fails
+    return View(info=replace(info, file=file), pieces=pieces)
 
 
 def fitted(model: Checkpoint, views: Mapping[str, View], config: Mapping[str, object]) -> Checkpoint:
@@ -119,7 +96,111 @@ def fitted(model: Checkpoint, views: Mapping[str, View], config: Mapping[str, ob
     )
 
 
-def _rows(tensor: Tensor, piece: RowRange, axis: int) -> Tensor:
-    if not tensor.ndim or piece.end - piece.start == tensor.shape[axis]:
+def _rows(tensor: Tensor, piece: RowRange) -> Tensor:
+    if not tensor.ndim or piece.end - piece.start == tensor.shape[0]:
         return tensor
-    return tensor.narrow(axis, piece.start, piece.end - piece.start)
+    return tensor.narrow(0, piece.start, piece.end - piece.start)
+
+
+def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | None = None) -> dict[str, str]:
+    """Return name in ``like`` -> the tensor of the other model with these weights, for all or ``only`` some.
+
+    A language model matches the language part of a vision-language model. The head of a tied model is its
+    embedding. Tensors that only one model ties are included.
+
+    Raises:
+        KingyoError: one model has a tensor that the other lacks.
+    """
+    wanted = list(like.tensors if only is None else only)
+    pairs = {name: name for name in wanted if name in other.tensors}
+    if len(pairs) != len(wanted) or len(pairs) != len(other.tensors):
+        taken = set(pairs)
+        for name in wanted:
+            counterpart = None if name in pairs else _counterpart(like, other, name, taken)
+            if counterpart is not None:
+                pairs[name] = counterpart
+                taken.add(counterpart)
+    for name in wanted:
+        if name not in pairs:
+            if (home := other.home(name)) is None:
+                raise lacking(name, like, other, like)
+            pairs[name] = home
+    for name in sorted(_relevant(like, other, wanted) - set(pairs.values())):
+        own = _in_like(like, other, name)
+        if like.home(own) is None:
+            raise lacking(name, other, like, like)
+        pairs[own] = name
+    return pairs
+
+
+def lacking(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -> KingyoError:
+    """Return the error for a tensor that only one of two models has."""
+    parts = like.layout.parts
+    alone = f", or only one of the parts ({', '.join(parts)}), as in parts: {{language: merge}}"
+    return KingyoError(
+        f"{owner.reference} and {lacks.reference}",
+        expected="models with the same tensors",
+        received=f"'{name}' in {owner.reference} but not in {lacks.reference}",
+        remedy=f"Merge models of one architecture{alone if len(parts) > 1 else ''}.",
+    )
+
+
+def _counterpart(like: Checkpoint, other: Checkpoint, name: str, taken: Collection[str]) -> str | None:
+    stack = like.layout.stack(name)
+    if stack is not None:
+        partner = _partner(like, other, stack)
+        counterpart = None if partner is None else f"{partner.prefix}{name[len(stack.prefix) :]}"
+        return counterpart if counterpart in other.tensors else None
+    part = like.layout.part(name)
+    outer = (each for each in other.tensors if other.layout.stack(each) is None and each not in taken)
+    if len(other.layout.parts) > 1 and len(like.layout.parts) > 1:
+        outer = (each for each in outer if other.layout.part(each) == part)
+    elif len(other.layout.parts) > 1:
+        outer = (each for each in outer if other.layout.part(each) == _main_part(other))
+    return _best(name, outer)
+
+
+def _partner(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | None:
+    named = {each.name: each for each in other.layout.stacks}
+    prefixes = {each.prefix: each for each in other.layout.stacks}
+    if stack.prefix in prefixes:
+        return prefixes[stack.prefix]
+    is_main = stack is like.layout.main and (len(named) == 1 or len(like.layout.stacks) == 1)
+    return other.layout.main if is_main else named.get(stack.name)
+
+
+def _best(name: str, others: Iterable[str]) -> str | None:
+    """Return the name that shares most last words: at least two, or all words of one of the names."""
+    words = name.split(".")[::-1]
+    shared = {each: n_shared(words, each.split(".")[::-1]) for each in others}
+    good = {each: n for each, n in shared.items() if n >= 2 or n == min(len(words), len(each.split(".")))}
+    most = max(good.values(), default=0)
+    best = [each for each, n in good.items() if n == most > 0]
+    return best[0] if len(best) == 1 else None
+
+
+def _relevant(like: Checkpoint, other: Checkpoint, wanted: Iterable[str]) -> set[str]:
+    """Return the tensors of the other model that need a match: those of the wanted parts."""
+    if len(other.layout.parts) == 1:
+        return set(other.tensors)
+    if len(like.layout.parts) == 1:
+        return set(other.layout.parts[_main_part(other)])
+    parts = {like.layout.part(name) for name in wanted}
+    return {name for part in parts for name in other.layout.parts.get(part, ())}
+
+
+def _main_part(model: Checkpoint) -> str:
+    main = model.layout.main
+    return main.part if main is not None else next(iter(model.layout.parts))
+
+
+def _in_like(like: Checkpoint, other: Checkpoint, name: str) -> str:
+    """Return the name that a tensor of the other model would have in ``like``, which does not store it."""
+    stack, other_stack = like.layout.main, other.layout.main
+    if stack is None or other_stack is None:
+        return name
+    if len(like.layout.parts) > 1 and stack.prefix.endswith(f".{other_stack.prefix}"):
+        return stack.prefix.removesuffix(other_stack.prefix) + name
+    if len(other.layout.parts) > 1 and other_stack.prefix.endswith(f".{stack.prefix}"):
+        return name.removeprefix(other_stack.prefix.removesuffix(stack.prefix))
+    return name

@@ -11,20 +11,35 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path, PurePath
 from types import MappingProxyType, TracebackType
+from typing import cast
 
 from kingyo.checkpoints.atomic_folder import PartialFolder, unwritable
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.companions import config_of, copy_companions, write_json
-from kingyo.checkpoints.shards import OutTensor, index_of, lay_out
+from kingyo.checkpoints.folder_files import SEEING, SPEAKING
+from kingyo.checkpoints.header import OutTensor, index_of, lay_out
 from kingyo.errors import KingyoError
+from kingyo.io.units import size_text
 from kingyo.kernels.raw_tensor import AnyTensor, bytes_of
 
 MAX_SHARD_BYTES = 5_000_000_000
 NOTHING: Mapping[str, Path] = MappingProxyType({})
 _BLOCK = 1 << 26  # bytes per flush to disk
+COPIED = (
+    *SPEAKING,
+    *SEEING,
+    "LICENSE*",
+    "NOTICE*",
+)
+"""Patterns of the files that are copied besides the config."""
+
+CODE = ("*.py",)
+"""Patterns of the code that a config may refer to (``auto_map``)."""
+
+_DTYPE_KEYS = ("dtype", "torch_dtype")
 
 
 class CheckpointWriter:
@@ -59,26 +74,23 @@ class CheckpointWriter:
         self._inside, stem = PurePath(stem).parent, PurePath(stem).name
         self.shards = lay_out(tensors, max_shard_bytes, stem)
         self._stem = stem
-        self._dtypes = {tensor.dtype: 0 for tensor in tensors}
+        self._sizes: Counter[str] = Counter()  # bytes of each floating dtype
         for tensor in tensors:
-            self._dtypes[tensor.dtype] += tensor.n_bytes
+            self._sizes[tensor.dtype] += tensor.n_bytes if "float" in tensor.dtype else 0
         self._place = {
             name: (i, start) for i, shard in enumerate(self.shards) for name, start in shard.starts.items()
         }
-        headers = [shard.digest for shard in self.shards]
         self._files: dict[int, int] = {}
         self._is_noted = False
-        content = json.dumps({"identity": identity, "shards": headers})
+        content = json.dumps({"identity": identity, "shards": [shard.digest for shard in self.shards]})
         self._partial = PartialFolder(out, content, force=force)
 
     def __enter__(self) -> CheckpointWriter:
         try:
-            self._partial.take({str(self._inside / shard.file) for shard in self.shards})
-            self._folder.mkdir(exist_ok=True)
-            self._check_room()
-        except OSError as error:
-            self._partial.release(keep=False)
-            raise unwritable(self.out, error) from error
+            with self._checked():
+                self._partial.take({str(self._inside / shard.file) for shard in self.shards})
+                self._folder.mkdir(exist_ok=True)
+                self._check_room()
         except BaseException:
             self._partial.release(keep=False)
             raise
@@ -119,46 +131,34 @@ class CheckpointWriter:
         return self._place[name][0]
 
     def write(self, name: str, first: int, numbers: AnyTensor) -> None:
-        """Write a span of a tensor. Thread-safe.
-
-        Args:
-            name: name of the tensor.
-            first: index of the span's first element.
-            numbers: contiguous vector in the tensor's dtype.
-        """
+        """Write a span of a tensor. Thread-safe."""
         shard, start = self._place[name]
         view = bytes_of(numbers).data if numbers.numel() else memoryview(b"")
         place = start + first * numbers.element_size()
-        try:
+        with self._checked():
             while view:
                 written = os.pwrite(self._files[shard], view, place)
                 view, place = view[written:], place + written
-        except OSError as error:
-            raise unwritable(self.out, error) from error
         _begin_to_flush(self._files[shard], place - numbers.nbytes, place)
 
     def begin(self, shard: int) -> None:
         """Open a shard and write its header."""
         path = self._folder / f"{self.shards[shard].file}.part"
-        try:
+        with self._checked():
             self._files[shard] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
             os.pwrite(self._files[shard], self.shards[shard].header, 0)
-        except OSError as error:
-            raise unwritable(self.out, error) from error
 
     def finish(self, shard: int) -> None:
         """Flush a shard after all its tensors are written, and give it its final name."""
         file = self.shards[shard].file
         descriptor = self._files.pop(shard)
-        try:
+        with self._checked():
             try:
                 os.ftruncate(descriptor, self.shards[shard].n_bytes)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             (self._folder / f"{file}.part").rename(self._folder / file)
-        except OSError as error:
-            raise unwritable(self.out, error) from error
 
     def complete(
         self,
@@ -181,41 +181,79 @@ class CheckpointWriter:
             is_one_of_several: keep a note beside the folder, so that a rerun of several writes skips this
                 one; ``forget`` removes the note.
         """
-        folder = self._folder
-        try:
+        folder, content = self._folder, self._partial.content
+        main_dtype = next((dtype for dtype, size in self._sizes.most_common(1) if size), None)
+        with self._checked():
             for name, file in around.items():
-                place = self._partial.content / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, place)
+                shutil.copyfile(file, _with_parents(content / name))
             if len(self.shards) > 1:
                 write_json(folder / f"{self._stem}.safetensors.index.json", index_of(self.shards))
             copy_companions(folder, like, without, more)
-            write_json(folder / "config.json", config_of(like, self._main_dtype))
-            for name, content in (files or {}).items():
-                data = content.encode() if isinstance(content, str) else content
-                place = self._partial.content / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(data)
+            write_json(folder / "config.json", config_of(like, main_dtype))
+            for name, data in (files or {}).items():
+                _with_parents(content / name).write_bytes(data.encode() if isinstance(data, str) else data)
             self._partial.publish()
             self._is_noted = is_one_of_several
-        except OSError as error:
-            raise unwritable(self.out, error) from error
         return self.out
 
     @property
     def _folder(self) -> Path:
         return self._partial.content / self._inside
 
-    @property
-    def _main_dtype(self) -> str | None:
-        floating = {dtype: size for dtype, size in self._dtypes.items() if "float" in dtype}
-        return max(floating, key=lambda dtype: floating[dtype]) if floating else None
+    @contextlib.contextmanager
+    def _checked(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self.out, error) from error
 
     def _check_room(self) -> None:
         needed = sum(shard.n_bytes for i, shard in enumerate(self.shards) if not self.is_finished(i))
         free = shutil.disk_usage(self._partial.content).free
         if needed > free:
             raise no_room(self.out, needed, free)
+
+
+def _with_parents(file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def copy_companions(
+    folder: Path, like: Checkpoint, without: Collection[str] = (), more: Collection[str] = ()
+) -> None:
+    """Copy tokenizer, licence and similar files to a new checkpoint."""
+    for pattern in (*COPIED, *more):
+        for file in sorted(like.path.glob(pattern)):
+            name = file.relative_to(like.path)
+            if file.is_file() and not any(PurePath(name).match(each) for each in without):
+                shutil.copyfile(file, _with_parents(folder / name))
+
+
+def config_of(like: Checkpoint, dtype: str | None) -> dict[str, object]:
+    """Return the ``config.json`` of a checkpoint, changed to weights of a dtype."""
+    config = dict(like.config)
+    if dtype is None:
+        return config
+    if "_class_name" not in config and not any(key in config for key in _DTYPE_KEYS):  # not a diffusers model
+        config["torch_dtype"] = dtype
+    return _with_dtype(config, dtype)
+
+
+def write_json(file: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON file in the format of transformers."""
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _with_dtype(config: Mapping[str, object], dtype: str) -> dict[str, object]:
+    return {
+        key: dtype
+        if key in _DTYPE_KEYS and isinstance(value, str)
+        else _with_dtype(cast("Mapping[str, object]", value), dtype)
+        if key.endswith("_config") and isinstance(value, dict)
+        else value
+        for key, value in config.items()
+    }
 
 
 def _begin_to_flush(descriptor: int, first: int, end: int) -> None:
@@ -234,11 +272,7 @@ def no_room(out: Path, needed: int, free: int) -> KingyoError:
     """Return the error for a disk that is too full."""
     return KingyoError(
         str(out),
-        expected=f"{_size(needed)} of free disk space",
-        received=_size(free),
+        expected=f"{size_text(needed)} of free disk space",
+        received=size_text(free),
         remedy="Free some space, or choose a folder on another disk.",
     )
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.2f} MB"

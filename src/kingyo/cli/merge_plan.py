@@ -20,7 +20,7 @@ from kingyo.engine.preflight import (
 )
 from kingyo.errors import listed
 from kingyo.io.units import count_text, counted, size_text
-from kingyo.lineage.licences import UNKNOWN
+from kingyo.lineage.origins import UNKNOWN
 from kingyo.vocabulary import Diagnostic
 
 _MAX_FILES = 3

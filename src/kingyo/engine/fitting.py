@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from kingyo.checkpoints import Checkpoint, Stack, fit
 from kingyo.checkpoints.compatibility import Fit
 from kingyo.checkpoints.config_comparison import compare
-from kingyo.checkpoints.layer_config import kept_by_layers
+from kingyo.checkpoints.configs import kept_by_layers
 from kingyo.checkpoints.views import View, fitted, whole
 from kingyo.engine.assignment import Assignment, assign
 from kingyo.engine.modules import ModuleMerge

@@ -12,10 +12,9 @@ from typing import Protocol
 
 from kingyo import __version__
 from kingyo.checkpoints.atomic_folder import hidden
-from kingyo.checkpoints.companions import CODE
-from kingyo.checkpoints.file_stamps import file_stamps
-from kingyo.checkpoints.shards import OutTensor
-from kingyo.checkpoints.writer import CheckpointWriter
+from kingyo.checkpoints.header import OutTensor
+from kingyo.checkpoints.mapped_tensors import file_stamps
+from kingyo.checkpoints.writer import CODE, CheckpointWriter
 from kingyo.engine.execute import How, execute
 from kingyo.engine.jobs import TensorJob
 from kingyo.engine.options import MergeOptions

@@ -10,7 +10,7 @@ from weakref import finalize
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.checkpoint import Needs
-from kingyo.checkpoints.companions import copy_companions
+from kingyo.checkpoints.writer import copy_companions
 from kingyo.engine.compute import compute
 from kingyo.engine.plan import Plan
 from kingyo.errors import KingyoError, suggest

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import Adapter
-from kingyo.checkpoints.file_stamps import check_stamps
+from kingyo.checkpoints.mapped_tensors import check_stamps
 from kingyo.engine.mapped import MappedTensors
 from kingyo.engine.source_files import on_disk
 from kingyo.io.lazy_torch import Tensor

@@ -108,7 +108,11 @@ def align(recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoi
         recipe.chat_template,
     )
     names = {name for infos in tensors.values() for name in infos}
-    reads = AlignedReads(vocabulary, _StoredReader(named), names, _CACHED)
+
+    def read(model: str, tensor: str) -> Tensor:
+        return named[model].read(tensor)
+
+    reads = AlignedReads(vocabulary, read, names, _CACHED)
     widest = _widest([info.dtype for infos in tensors.values() for info in infos.values()])
 
     def aligned(reference: str) -> AlignedCheckpoint:
@@ -142,21 +146,6 @@ def template_files(
     assert recipe.chat_template is not None
     templates = [read_template(models[reference].path) for reference in recipe.references]
     return with_template(stored_files(template.path), resolve_template(recipe.chat_template, templates))
-
-
-class _StoredReader:
-    """Read the original models; see ``vocabulary.Reader``."""
-
-    def __init__(self, models: Mapping[str, Checkpoint]) -> None:
-        self._models = models
-
-    def shape(self, model: str, tensor: str) -> tuple[int, ...]:
-        """Return the shape of a tensor."""
-        return self._models[model].tensors[tensor].shape
-
-    def read(self, model: str, tensor: str) -> Tensor:
-        """Return a tensor as stored."""
-        return self._models[model].read(tensor)
 
 
 def _widest(dtypes: list[str]) -> str:

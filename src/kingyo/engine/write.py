@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.checkpoints.atomic_folder import forget
-from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.engine.card import render_card
 from kingyo.engine.folder import Watch, Writing, to_folder
 from kingyo.engine.paths import rooted_book

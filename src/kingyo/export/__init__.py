@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.engine import Writing, plan, rooted, to_folder
 from kingyo.errors import KingyoError
 from kingyo.evolution.trial_recipes import read_recipe

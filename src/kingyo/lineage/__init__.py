@@ -2,35 +2,32 @@
 
 from kingyo.lineage.card import (
     INHERITED,
-    base_models,
+    bullets,
+    cell,
     describe_path,
+    fence,
     front_matter,
     models_section,
     recipe_section,
     render,
+    table,
 )
-from kingyo.lineage.licences import check_licences, front_licence, strictest
-from kingyo.lineage.markdown import bullets, cell, fence, table
-from kingyo.lineage.origins import Origin, describe, public_name, public_recipe, read_front_matter
+from kingyo.lineage.origins import Origin, check_licences, describe, public_name, public_recipe
 
 __all__ = [
     "INHERITED",
     "Origin",
-    "base_models",
     "bullets",
     "cell",
     "check_licences",
     "describe",
     "describe_path",
     "fence",
-    "front_licence",
     "front_matter",
     "models_section",
     "public_name",
     "public_recipe",
-    "read_front_matter",
     "recipe_section",
     "render",
-    "strictest",
     "table",
 ]

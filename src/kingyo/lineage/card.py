@@ -1,29 +1,21 @@
-"""Write the model card of a merge: front matter for the Hub, then Markdown."""
+"""Write the model card of a merge: front matter for the Hub, then Markdown, with untrusted text escaped."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 
 from kingyo.io.units import counted
-from kingyo.lineage.licences import UNKNOWN, front_licence, kind_of, strictest
-from kingyo.lineage.markdown import cell, fence, table
-from kingyo.lineage.origins import Origin
+from kingyo.lineage.origins import UNKNOWN, Origin, front_licence, kind_of, strictest
 from kingyo.recipe import Recipe
 
 INHERITED = "It inherits the biases of its source models, and nobody has checked it for safety."
 
 
 def render(title: str, front: Mapping[str, object], summary: str, sections: Mapping[str, str | None]) -> str:
-    """Return the text of a card.
-
-    Args:
-        title: name of the model.
-        front: the front matter.
-        summary: the first paragraph, in Markdown.
-        sections: heading -> Markdown; sections that are None are left out.
-    """
+    """Return the text of a card; ``sections`` maps headings to Markdown; None is left out."""
     head = yaml.safe_dump(dict(front), sort_keys=False, allow_unicode=True)
     parts = [f"---\n{head}---\n\n# {cell(title)}\n\n{summary}"]
     parts += [f"## {heading}\n\n{text}" for heading, text in sections.items() if text is not None]
@@ -38,12 +30,10 @@ def front_matter(
     languages: Iterable[str] = (),
     relation: str | None = "merge",
 ) -> dict[str, object]:
-    """Return the front matter of a card.
+    """Return the front matter of a card: library and pipeline tag are the Hub's.
 
     Args:
         origins: the source models.
-        library: the Hub's name of the library that loads the model.
-        pipeline_tag: the Hub's pipeline tag, or None.
         languages: languages of the model, in addition to those of its sources.
         relation: ``merge``, ``finetune``, or None for a copy.
     """
@@ -67,22 +57,12 @@ def base_models(origins: Sequence[Origin], relation: str | None = "merge") -> di
 
 
 def recipe_section(text: str, note: str) -> str:
-    """Return a recipe and a note on its file.
-
-    Args:
-        text: the recipe's YAML, without paths of this machine.
-        note: the sentences that follow it.
-    """
+    """Return a recipe and a note on its file."""
     return f"{fence(text, 'yaml')}\n\n`recipe.yaml` is this recipe with paths relative to this folder. {note}"
 
 
 def describe_path(recipe: Recipe, names: Mapping[str, str]) -> str:
-    """Describe a recipe with a layer path.
-
-    Args:
-        recipe: has a path.
-        names: names of the models by reference; the reference itself by default.
-    """
+    """Describe a recipe with a layer path."""
     frame = recipe.base_model
     through = [cell(names.get(each, each)) for each in dict.fromkeys(hop.model for hop in recipe.path)]
     ends = "" if frame is None else f", with embeddings and head of {cell(names.get(frame, frame))}"
@@ -90,12 +70,7 @@ def describe_path(recipe: Recipe, names: Mapping[str, str]) -> str:
 
 
 def models_section(origins: Sequence[Origin], first: str = "name") -> str:
-    """Return a table of the source models, and a note on their licences.
-
-    Args:
-        origins: the models.
-        first: head of the column of names.
-    """
+    """Return a table of the source models, and a note on their licences."""
     has_versions = any(origin.commit for origin in origins)
     head = (first, "model", *(("version",) if has_versions else ()), "licence")
     rows = [
@@ -119,3 +94,27 @@ def _licences(origins: Sequence[Origin]) -> str:
     names = " and ".join(f"**{cell(licence)}**" for licence in licences)
     verb = "licence is" if len(licences) == 1 else "licences are"
     return f"The strictest {'known ' if has_unknown else ''}{verb} {names}. {note}"
+
+
+def cell(text: str) -> str:
+    """Escape text for Markdown and its tables: no markup, no pipes, one line."""
+    plain = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]|<>#])", r"\\\1", plain)
+
+
+def fence(text: str, language: str) -> str:
+    """Put text into a code fence longer than any in the text."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a bulleted list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,9 +1,12 @@
-"""Origins of the merged models: their places, and the licences and languages in their cards."""
+"""Origins of the merged models: their places, and the licences and languages in their cards.
+
+Licences are the Hub's identifiers, classified by what they require of a merge. This is no legal advice.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -13,11 +16,26 @@ import yaml
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.model_reference import HUB_NAME, PIPELINE, parse_reference, whole_model
 from kingyo.recipe import Recipe
-from kingyo.vocabulary import replaced
+from kingyo.vocabulary import Diagnostic, replaced
 
 FENCE = "---"
 _MAX_CARD_CHARACTERS = 1 << 20  # characters of a card to read; its front matter comes first
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+UNKNOWN = "not stated in its card"
+
+_KINDS = (
+    ("no derivatives", re.compile(r"cc-by(-nc)?-nd\b.*|.*no-?deriv.*")),
+    ("non-commercial", re.compile(r"cc-by-nc\b.*|.*non-?commercial.*|.*research.*|apple-amlr|cdla-.*nc.*")),
+    ("share-alike", re.compile(r"cc-by-sa\b.*|a?gpl\b.*|odbl|gfdl|eupl.*|osl.*|cc-by-nc-sa\b.*")),
+    ("terms of its own", re.compile(r".*rail.*|llama.*|gemma.*|.*community.*")),
+    ("file by file", re.compile(r"mpl.*|epl.*|lgpl.*|ms-pl|cddl.*")),
+    (
+        "notice",
+        re.compile(r"apache.*|cc-by\b.*|bsd.*|mit.*|isc|afl.*|bsl.*|ecl.*|zlib|artistic.*|odc-by|ncsa"),
+    ),
+    ("none", re.compile(r"cc0.*|unlicense|wtfpl|pddl")),
+)
+"""Kinds of licences, the strictest first; the first match decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +43,9 @@ class Origin:
     """A model that takes part in a merge.
 
     Attributes:
-        name: the user's name for it.
-        reference: the model in the recipe.
-        place: the reference with absolute paths.
+        name: the user's name for it; ``reference`` is the one in the recipe, ``place`` has absolute paths.
         licence: the Hub's identifier, from the card; None if the card states none or is missing.
         licence_name: name of a licence without an identifier.
-        languages: languages listed in the card.
         lora_licence: licence of its LoRA, if any.
         commit: the version, if it is from the Hub.
     """
@@ -95,13 +110,7 @@ def public_recipe(recipe: Recipe, origins: Sequence[Origin]) -> Recipe:
 
 
 def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
-    """Return a model's origin from its card.
-
-    Args:
-        name: the user's name for it.
-        checkpoint: the model.
-        folder: base of relative paths in references.
-    """
+    """Return a model's origin from its card."""
     place = checkpoint.pipeline or checkpoint.path
     front = read_front_matter(place / "README.md")
     lora = None
@@ -142,3 +151,78 @@ def _licence(front: Mapping[str, object]) -> tuple[str | None, str | None]:
 def _texts(value: object) -> tuple[str, ...]:
     values = cast("list[object]", value if isinstance(value, list) else [value])
     return tuple(each for each in values if isinstance(each, str) and each.strip())
+
+
+def kind_of(licence: str | None) -> str | None:
+    """Return the kind of a licence; None if it is unknown or not stated."""
+    stated = (licence or "unknown").strip().lower()
+    return next((kind for kind, pattern in _KINDS if pattern.fullmatch(stated)), None)
+
+
+def strictest(origins: Sequence[Origin]) -> tuple[str, ...]:
+    """Return the strictest of the known licences; several if they are of the same kind."""
+    order = [kind for kind, _ in _KINDS]
+    licences = (licence for origin in origins for _, licence in origin.licences if licence is not None)
+    ranked = [(order.index(kind), licence) for licence in licences if (kind := kind_of(licence))]
+    best = min((rank for rank, _ in ranked), default=None)
+    return tuple(dict.fromkeys(licence for rank, licence in ranked if rank == best))
+
+
+def front_licence(origins: Sequence[Origin]) -> dict[str, object]:
+    """Return the licence for the front matter of a card: the common one, else ``other``."""
+    licences = {licence for origin in origins for _, licence in origin.licences}
+    if len(licences) > 1:
+        return {"license": "other", "license_name": "those-of-the-merged-models"}
+    licence, named = origins[0].licence, origins[0].licence_name
+    if licence == "other":
+        return {"license": "other", "license_name": named or "those-of-the-merged-models"}
+    return {"license": licence or "unknown"}
+
+
+def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> Iterator[Diagnostic]:
+    """Yield findings on licences that forbid merges, are unknown, or are non-commercial next to others.
+
+    With ``is_allowed``, the user takes responsibility, and a forbidden merge is only a warning.
+    """
+    stated = dict.fromkeys(pair for origin in origins for pair in origin.licences)
+    kinds = {name: kind_of(licence) for name, licence in stated}
+    for name, licence in stated:
+        if kinds[name] == "no derivatives":
+            yield _forbidden(name, str(licence), is_allowed=is_allowed)
+        elif licence is not None and kinds[name] is None:
+            yield _unknown(name, licence)
+    silent = [name for name, licence in stated if licence is None]
+    if silent:
+        yield _unknown(", ".join(silent), UNKNOWN)
+    strict = [pair for pair in stated if kind_of(pair[1]) == "non-commercial"]
+    others = [pair for pair in stated if pair[1] not in {licence for _, licence in strict}]
+    if strict and others:
+        (one, first), (other, second) = strict[0], others[0]
+        yield Diagnostic(
+            level="warning",
+            argument="licences",
+            expected="licences with the same terms",
+            received=f"{first} of {one} and {second or 'none stated'} of {other}",
+            remedy="Do not use the merge commercially.",
+        )
+
+
+def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:
+    remedy = "Leave the model out, ask its authors, or use --ignore-licences and do not share the result."
+    return Diagnostic(
+        level="warning" if is_allowed else "error",
+        argument=f"the licence of {name}",
+        expected="a licence that allows derivatives",
+        received=licence,
+        remedy="Do not share the result." if is_allowed else remedy,
+    )
+
+
+def _unknown(name: str, licence: str) -> Diagnostic:
+    return Diagnostic(
+        level="note",
+        argument=f"the licence of {name}",
+        expected="a known licence",
+        received=licence,
+        remedy="Read the authors' terms before you share the result.",
+    )

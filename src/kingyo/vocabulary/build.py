@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Final, cast
 
+from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor
 from kingyo.io.units import counted
-from kingyo.vocabulary.config import ConfigUpdate
-from kingyo.vocabulary.extend import extend
-from kingyo.vocabulary.row_sources import place_rows
-from kingyo.vocabulary.rows import RowMap
-from kingyo.vocabulary.source_models import TokenModels
+from kingyo.vocabulary.extend import changed_files, extend, stored_files, with_template
+from kingyo.vocabulary.rows import RowMap, place_rows
 from kingyo.vocabulary.templates import find_markers, resolve_template
-from kingyo.vocabulary.token_union import gather
-from kingyo.vocabulary.tokenizer_files import changed_files, stored_files, with_template
+from kingyo.vocabulary.token_union import TokenModels, gather
 from kingyo.vocabulary.tokenizer_json import StoredTokenizer
 from kingyo.vocabulary.tokenizer_key import TokenizerChoice
+
+_IDS: Final = re.compile(
+    r"(_token_ids?|_token_index|^suppress_tokens|^begin_suppress_tokens|^bad_words_ids)$"
+)
+_SIZE: Final = re.compile(r"vocab_size$")
+_ROLES: Final = ("bos_token", "eos_token", "pad_token")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +58,9 @@ class Vocabulary:
         """Return the keys that change in a config of the model ``like``, with new values.
 
         They are sizes of the vocabulary and ids of tokens, in ``config.json`` or ``generation_config.json``.
-
-        Raises:
-            KingyoError: the config names a token that the output lacks, and no other token replaces it.
         """
-        update = ConfigUpdate(
-            like=self.models.stored[like],
-            rows=self.models.rows[like],
-            start=self.start,
-            tokens=self.tokens,
-            n_rows=self.n_rows,
-        )
-        return update.of(config)
+        updated = {key: self._update(like, key, value) for key, value in config.items()}
+        return {key: value for key, value in updated.items() if value != config[key]}
 
     def describe(self) -> list[str]:
         """Describe tokens, rows, and the contribution of each model, as lines of text."""
@@ -82,6 +79,50 @@ class Vocabulary:
             )
             lines.append(f"  {model}: {change}")
         return lines
+
+    def _update(self, like: str, key: str, value: object) -> object:
+        if isinstance(value, Mapping):
+            nested = cast("Mapping[str, object]", value)
+            return {**nested, **self.config_updates(nested, like)}
+        if _SIZE.search(key):
+            return self.n_rows if value == self.models.rows[like] else value
+        return self._ids(like, key, value) if _IDS.search(key) else value
+
+    def _ids(self, like: str, key: str, value: object) -> object:
+        if isinstance(value, list):
+            translated = [self._ids(like, "", each) for each in cast("list[object]", value)]
+            ids = [each for each in translated if each is not None]
+            new = self._new_role(like, key)
+            return ids if new is None or new in ids else [new, *ids]
+        if isinstance(value, bool) or not isinstance(value, int):
+            return value
+        new = self._new_role(like, key)
+        return self._id(like, key, value) if new is None else new
+
+    def _new_role(self, like: str, key: str) -> int | None:
+        """Return the new id of a role such as ``eos_token`` if its token changes, else None."""
+        role = key.removesuffix("_id")
+        token = self.start.named.get(role) if role in _ROLES else None
+        return (
+            None
+            if token is None or token == self.models.stored[like].named.get(role)
+            else self.tokens.get(token)
+        )
+
+    def _id(self, like: str, key: str, value: int) -> int | None:
+        token = self.models.stored[like].by_id.get(value)
+        if token is None:  # not an id of a token, such as -1
+            return value
+        if token in self.tokens:
+            return self.tokens[token]
+        if not key or key.removesuffix("_id") in _ROLES:  # an entry of a list, or a role that may be absent
+            return None
+        raise KingyoError(
+            f"{key} in config.json",
+            expected="a token of the output",
+            received=f"'{token}' of {like}, which the output lacks",
+            remedy=f"Add it below `tokenizer: tokens:` as `'{token}': {{}}`, or set `source: union`.",
+        )
 
 
 def build_vocabulary(
@@ -116,3 +157,42 @@ def build_vocabulary(
         template=template,
         models=models,
     )
+
+
+class AlignedReads:
+    """Read models as if they all had the output's vocabulary: vocabulary tensors have the output's rows.
+
+    Args:
+        vocabulary: vocabulary of the output.
+        read: returns a tensor of a model as stored, also of models that only the tokenizer's choice names.
+        tensors: tensors with the vocabulary as first axis: embedding, head, the head's bias.
+        keep_bytes: size of the cache of aligned tensors.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        read: Callable[[str, str], Tensor],
+        tensors: Collection[str],
+        keep_bytes: int = 0,
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._read = read
+        self._tensors = frozenset(tensors)
+        self._room = keep_bytes
+        self._kept: dict[tuple[str, str], Tensor] = {}
+
+    def read(self, model: str, tensor: str) -> Tensor:
+        """Return a model's tensor; vocabulary tensors are in the order of the output's vocabulary."""
+        if tensor not in self._tensors:
+            return self._read(model, tensor)
+        kept = self._kept.get((model, tensor))
+        if kept is not None:
+            return kept
+        stored = self._read(model, tensor)
+        aligned = self._vocabulary.map.remap(model, tensor, stored, lambda other: self._read(other, tensor))
+        size = aligned.numel() * aligned.element_size()
+        if aligned is not stored and size <= self._room:
+            self._room -= size
+            self._kept[model, tensor] = aligned
+        return aligned

@@ -12,10 +12,12 @@ from typing import Literal, Self
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.vocabulary.tokenizer_files import stored_files
+from kingyo.vocabulary.extend import stored_files
 from kingyo.vocabulary.tokenizer_json import NAMED, StoredTokenizer, read_tokenizer
 
 _TEMPLATE = "chat_template"
+_WITHOUT_IDS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template")
+"""Files that do not affect the ids of a text."""
 _UNITE = "Set `tokenizer_source: union` (or base, or a model)."
 
 
@@ -40,13 +42,8 @@ class Diagnostic:
     @classmethod
     def of(cls, error: KingyoError) -> Self:
         """Convert an error."""
-        return cls(
-            level="error",
-            argument=error.argument,
-            expected=error.expected,
-            received=error.received,
-            remedy=error.remedy,
-        )
+        fields = {key: getattr(error, key) for key in ("argument", "expected", "received", "remedy")}
+        return cls(level="error", **fields)
 
     @property
     def error(self) -> KingyoError:
@@ -55,17 +52,12 @@ class Diagnostic:
 
 
 def compare(
-    folders: Mapping[str, Path],
-    rows: Mapping[str, int] | None = None,
-    *,
-    is_aligned: bool = False,
-    has_template: bool = False,
+    folders: Mapping[str, Path], *, is_aligned: bool = False, has_template: bool = False
 ) -> tuple[Diagnostic, ...]:
     """Compare the tokenizers of all models with that of the first.
 
     Args:
         folders: folders of the models by reference; the base first, if there is one.
-        rows: number of rows of each embedding; None skips checks of ids against it.
         is_aligned: whether the recipe unites vocabularies, so that they may differ.
         has_template: whether the recipe sets the chat template.
 
@@ -77,8 +69,6 @@ def compare(
     findings: list[Diagnostic] = []
     for other in references[1:]:
         findings += _compare_folders(first, other, folders, is_aligned=is_aligned)
-    for reference in references if rows is not None else ():
-        findings += _beyond(reference, folders[reference], (rows or {})[reference])
     if has_template:
         findings = [each for each in findings if each.argument != _TEMPLATE]
     order = ("error", "warning", "note")
@@ -86,11 +76,7 @@ def compare(
 
 
 def check_tokens(folders: Mapping[str, Path]) -> None:
-    """Check that all models have the same ids for tokens, for merges that do not align vocabularies.
-
-    Raises:
-        KingyoError: ids differ; the message names the first token.
-    """
+    """Check that all models have the same ids for tokens, for merges that do not align vocabularies."""
     for finding in compare(folders):
         if finding.level == "error":
             raise finding.error
@@ -101,55 +87,40 @@ def _compare_folders(
 ) -> Iterator[Diagnostic]:
     files = stored_files(folders[first]), stored_files(folders[other])
     pair = f"the tokenizers of {first} and {other}"
-    essential = [{name: held[name] for name in held if _is_essential(name)} for held in files]
-    if essential[0] == essential[1]:
-        same = "the same files" if essential[0] else "none in either"
+    essential = [
+        {name: content for name, content in held.items() if not name.startswith(_WITHOUT_IDS)}
+        for held in files
+    ]
+    if not essential[0] and not essential[1]:
         yield Diagnostic(
             level="note",
             argument=pair,
             expected="one vocabulary",
-            received=same,
-            remedy="Nothing to do." if essential[0] else "Add a tokenizer to the output yourself.",
+            received="none in either",
+            remedy="Add a tokenizer to the output yourself.",
         )
-        if files[0] == files[1] or "tokenizer.json" not in files[0]:
-            return
+    if files[0] == files[1] or (essential[0] == essential[1] and "tokenizer.json" not in files[0]):
+        return
     lacking = [name for name, held in zip((first, other), files, strict=True) if "tokenizer.json" not in held]
     if lacking:
-        yield _unreadable(pair, lacking[0], is_aligned=is_aligned)
+        yield Diagnostic(
+            level="error" if is_aligned else "warning",
+            argument=pair,
+            expected="a tokenizer.json in both, to compare their tokens",
+            received=f"none in {lacking[0]}",
+            remedy=f"Load and save the tokenizer of {lacking[0]} with transformers, which writes "
+            "tokenizer.json.",
+        )
         return
-    yield from _compare_tokenizers(
-        read_tokenizer(first, folders[first]), read_tokenizer(other, folders[other]), is_aligned=is_aligned
-    )
-
-
-def _is_essential(name: str) -> bool:
-    """Return whether a file affects the ids of a text."""
-    return name not in ("tokenizer_config.json", "special_tokens_map.json") and "chat_template" not in name
-
-
-def _unreadable(pair: str, lacking: str, *, is_aligned: bool) -> Diagnostic:
-    return Diagnostic(
-        level="error" if is_aligned else "warning",
-        argument=pair,
-        expected="a tokenizer.json in both, to compare their tokens",
-        received=f"none in {lacking}",
-        remedy=f"Load and save the tokenizer of {lacking} with transformers, which writes tokenizer.json.",
-    )
-
-
-def _compare_tokenizers(
-    first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool
-) -> Iterator[Diagnostic]:
-    yield from _moved(first, other, is_aligned=is_aligned)
-    yield from _renamed(first, other, is_aligned=is_aligned)
-    yield from _sizes(first, other, is_aligned=is_aligned)
-    yield from _roles(first, other)
-    yield from _rules(first, other)
-    yield from _templates(first, other)
+    one, two = read_tokenizer(first, folders[first]), read_tokenizer(other, folders[other])
+    yield from _moved(one, two, is_aligned=is_aligned)
+    yield from _missing(one, two, is_aligned=is_aligned)
+    yield from _missing(two, one, is_aligned=is_aligned)
+    yield from _roles(one, two)
+    yield from _templates(one, two)
 
 
 def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
-    """Report tokens that have different ids in the two tokenizers."""
     moved = [(row, token) for token, row in first.tokens.items() if other.tokens.get(token, row) != row]
     if moved:
         row, token = min(moved)
@@ -163,36 +134,16 @@ def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
         )
 
 
-def _renamed(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
-    """Report ids whose token in each tokenizer is missing from the other."""
-    renamed = [
-        (row, token, other.by_id[row])
-        for row, token in sorted(first.by_id.items())
-        if token not in other.tokens and row in other.by_id and other.by_id[row] not in first.tokens
-    ]
-    if renamed:
-        row, own, theirs = renamed[0]
+def _missing(here: StoredTokenizer, there: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
+    only = sorted(here.tokens.keys() - there.tokens.keys(), key=lambda token: here.tokens[token])
+    if only:
         yield Diagnostic(
             level="note" if is_aligned else "warning",
-            argument=f"the vocabularies of {first.reference} and {other.reference}",
-            expected=f"one token for each id: '{own}' for {row} as in {first.reference}",
-            received=f"'{theirs}' in {other.reference}, and {counted(len(renamed), 'such id')} in all",
-            remedy="The merge keeps them as separate tokens." if is_aligned else _UNITE,
+            argument=f"the vocabularies of {here.reference} and {there.reference}",
+            expected="the same tokens",
+            received=f"'{only[0]}' only in {here.reference}, and {counted(len(only), 'such token')} in all",
+            remedy="The rule for missing tokens gives their rows." if is_aligned else _UNITE,
         )
-
-
-def _sizes(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
-    for here, there in ((first, other), (other, first)):
-        only = sorted(here.tokens.keys() - there.tokens.keys(), key=lambda token: here.tokens[token])
-        if only:
-            yield Diagnostic(
-                level="note" if is_aligned else "warning",
-                argument=f"the vocabularies of {first.reference} and {other.reference}",
-                expected="the same tokens",
-                received=f"'{only[0]}' only in {here.reference}, and "
-                f"{counted(len(only), 'such token')} in all",
-                remedy="The rule for missing tokens gives their rows." if is_aligned else _UNITE,
-            )
 
 
 def _roles(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnostic]:
@@ -208,18 +159,6 @@ def _roles(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnosti
             )
 
 
-def _rules(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnostic]:
-    for part in ("normalizer", "pre_tokenizer", "post_processor"):
-        if first.data.get(part) != other.data.get(part):
-            yield Diagnostic(
-                level="note",
-                argument=f"{part} in tokenizer.json",
-                expected=f"the same rules to split text as in {first.reference}",
-                received=f"others in {other.reference}",
-                remedy="Choose the tokenizer of the output with tokenizer_source.",
-            )
-
-
 def _templates(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnostic]:
     if first.template != other.template:
         yield Diagnostic(
@@ -228,20 +167,4 @@ def _templates(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagn
             expected=f"one template, as in {first.reference}{' (none)' if first.template is None else ''}",
             received=f"{'none' if other.template is None else 'another'} in {other.reference}",
             remedy="Set chat_template to auto, a known name, or a Jinja template.",
-        )
-
-
-def _beyond(reference: str, folder: Path, size: int) -> Iterator[Diagnostic]:
-    """Report tokens that a model's embedding has no row for."""
-    if not (folder / "tokenizer.json").is_file():
-        return
-    stored = read_tokenizer(reference, folder)
-    beyond = sorted((row, token) for token, row in stored.tokens.items() if row >= size)
-    if beyond:
-        yield Diagnostic(
-            level="warning",
-            argument=f"the vocabulary of {reference}",
-            expected=f"ids below {size}, the rows of its embedding",
-            received=f"{beyond[0][0]} for '{beyond[0][1]}', and {counted(len(beyond), 'such token')} in all",
-            remedy="Nothing to do: they count as tokens that this model lacks.",
         )

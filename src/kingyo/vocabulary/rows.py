@@ -1,14 +1,15 @@
-"""Map rows of the models to rows of the output, and reorder tensors accordingly."""
+"""Map rows of the models to rows of the output, by the rule for missing tokens, and reorder tensors."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.io.units import counted
+from kingyo.vocabulary.token_union import Gathered, TokenModels
+from kingyo.vocabulary.tokenizer_key import ModelToken, TokenizerChoice, Zero
 
 Place = tuple[tuple[str, int], ...]
 """(model, row) pairs whose mean fills a row of the output; zeros if empty."""
@@ -18,12 +19,7 @@ Fetch = Callable[[str], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Fill:
-    """The source of rows that some models lack.
-
-    Attributes:
-        rows: output rows, int64.
-        sources: pairs of a model and its rows, one for each of ``rows``. Their mean is used; zeros if empty.
-    """
+    """Output rows that some models lack: the mean of rows of other models, zeros without ``sources``."""
 
     rows: Tensor
     sources: tuple[tuple[str, Tensor], ...]
@@ -61,16 +57,7 @@ class RowMap:
             tensor: its name, for messages.
             rows: the tensor as stored, one row per id.
             fetch: function that returns the tensor of this name in another model.
-
-        Returns:
-            Tensor with ``n_rows`` rows; ``rows`` itself if nothing changes. Rows from models of another dtype
-            promote the result.
-
-        Raises:
-            KingyoError: the number of rows changed since the vocabulary was built, or rows of two models
-                differ in size.
         """
-        self._check_size(model, tensor, rows)
         if self.is_identity(model):
             return rows
         own = self.own[model]
@@ -98,22 +85,12 @@ class RowMap:
             tokens = out[is_token]
         return tokens.mean(0, dtype=_precise(out.dtype)).to(out.dtype)
 
-    def _check_size(self, model: str, tensor: str, rows: Tensor) -> None:
-        if rows.dim() == 0 or rows.shape[0] != self.sizes[model]:
-            raise KingyoError(
-                f"{model}: {tensor}",
-                expected=f"{counted(self.sizes[model], 'row')}, one for each id of its vocabulary",
-                received=f"the shape {list(rows.shape)}",
-                remedy="Name only tensors whose first axis is the vocabulary, and do not change models.",
-            )
-
     def _collect(self, fill: Fill, wanted: Tensor, tensor: str, like: Tensor, read: Fetch) -> Tensor:
         if not fill.sources:
             return like.new_zeros((int(wanted.sum()), *like.shape[1:]))
         parts: list[Tensor] = []
         for model, indices in fill.sources:
             stored = read(model)
-            self._check_size(model, tensor, stored)
             if stored.shape[1:] != like.shape[1:]:
                 raise KingyoError(
                     tensor,
@@ -152,3 +129,110 @@ def group_fills(places: Iterable[tuple[int, Place]]) -> tuple[Fill, ...]:
 
 def _precise(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def place_rows(choice: TokenizerChoice, models: TokenModels, gathered: Gathered) -> RowMap:
+    """Find the rows of all tokens, and of ids without a token.
+
+    A model uses its own row, unless the choice forces another. A row that a model lacks comes from
+    ``choice.tokens``, else from the base, else it is the mean over the models that have it. Ids without a
+    token keep the rows of the tokenizer that is extended; ids beyond those are padding.
+    """
+    tokens = gathered.tokens
+    n_rows = _count(choice, models, gathered)
+    holes = sorted(set(range(n_rows)) - set(tokens.values()))
+    start = gathered.start.reference
+    limit = models.rows[start] if start in models.folders else 0
+    unnamed = [row for row in holes if row < limit]
+    own = {reference: _own_rows(models, reference, tokens, unnamed, n_rows) for reference in models.folders}
+    forced = [tokens[token] for token, entry in choice.tokens.items() if entry.force]
+    for rows in own.values():
+        rows[forced] = -1
+    is_missing = (torch.stack(list(own.values())) < 0).any(0)
+    missing = {int(row) for row in is_missing.nonzero().flatten()}
+    missing_tokens = [(token, row) for token, row in tokens.items() if row in missing]
+    places = [*_find_places(choice, models, missing_tokens, start)]
+    places += [(row, ((start, row),)) for row in unnamed if row in missing]
+    return RowMap(
+        n_rows=n_rows,
+        own=own,
+        sizes=dict(models.rows),
+        fills=group_fills(places),
+        padding=torch.tensor([row for row in holes if row >= limit], dtype=torch.int64),
+    )
+
+
+def _count(choice: TokenizerChoice, models: TokenModels, gathered: Gathered) -> int:
+    """Return the number of rows: at least that of the start, unless the choice sets a multiple."""
+    count = max(gathered.tokens.values(), default=-1) + 1
+    if choice.pad_to_multiple_of is not None:
+        return -(-count // choice.pad_to_multiple_of) * choice.pad_to_multiple_of
+    start = gathered.start.reference
+    return max(count, models.rows[start]) if start in models.folders else count
+
+
+def _own_rows(
+    models: TokenModels, reference: str, tokens: Mapping[str, int], unnamed: list[int], n_rows: int
+) -> torch.Tensor:
+    rows = [-1] * n_rows
+    for token, row in tokens.items():
+        own = models.row(reference, token)
+        rows[row] = -1 if own is None else own
+    used = models.stored[reference].by_id
+    for row in unnamed:
+        if row < models.rows[reference] and row not in used:
+            rows[row] = row
+    return torch.tensor(rows, dtype=torch.int64)
+
+
+def _find_places(
+    choice: TokenizerChoice, models: TokenModels, missing: list[tuple[str, int]], start: str
+) -> Iterator[tuple[int, Place]]:
+    nowhere: list[str] = []
+    for token, row in missing:
+        entry = choice.tokens.get(token)
+        holders = models.holders(token)
+        if entry is not None and entry.source is not None:
+            yield row, _listed(entry.source, token, models)
+        elif not holders:
+            nowhere.append(token)
+        else:
+            from_base = [each for each in holders if each[0] == models.base]
+            yield row, tuple(from_base or holders)
+    if nowhere:
+        more = f" and {len(nowhere) - 1} more" if len(nowhere) > 1 else ""
+        raise KingyoError(
+            f"the vocabulary of {start}",
+            expected="tokens that a merged model has a row for",
+            received=f"'{nowhere[0]}'{more} without a row in any of them",
+            remedy="Merge that model as well, set `tokenizer_source: union`, or give the token a row: "
+            f"`tokenizer: {{tokens: {{'{nowhere[0]}': {{source: {{kind: zero}}}}}}}}`.",
+        )
+
+
+def _listed(source: Zero | ModelToken, token: str, models: TokenModels) -> Place:
+    if isinstance(source, Zero):
+        return ()
+    where = f"tokenizer: tokens: '{token}'"
+    stored = models.tokenizer(source.model, where)
+    size = models.rows[source.model]
+    if source.token_id is not None:
+        if source.token_id >= size:
+            raise KingyoError(
+                f"{where}: token_id",
+                expected=f"an id below {size}, the rows of {source.model}",
+                received=str(source.token_id),
+                remedy="Choose an id of this model.",
+            )
+        return ((source.model, source.token_id),)
+    name = token if source.token is None else source.token
+    row = models.row(source.model, name)
+    if row is None:
+        near = suggest(name, stored.added)
+        raise KingyoError(
+            where,
+            expected=f"a token of {source.model}",
+            received=f"'{name}'",
+            remedy=near if near.startswith("Did") else "Choose a token that the model has a row for.",
+        )
+    return ((source.model, row),)

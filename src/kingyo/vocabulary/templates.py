@@ -93,17 +93,9 @@ def read_template(folder: Path) -> str | None:
 
 
 def resolve_template(chosen: str, templates: Sequence[str | None]) -> str | None:
-    """Return the template for a recipe's ``chat_template``.
+    """Return the template for a recipe's ``chat_template``: ``auto``, a known name, or a Jinja template.
 
-    Args:
-        chosen: ``auto``, a known name, or a Jinja template.
-        templates: templates of the models in order. ``auto`` is the most common one; ties go to the first.
-
-    Returns:
-        The template; None if ``auto`` finds none.
-
-    Raises:
-        KingyoError: ``chosen`` is neither a name nor a template.
+    ``auto`` is the most common of the models' templates; ties go to the first. It is None if they have none.
     """
     if chosen == AUTO:
         counts = Counter(each.strip() for each in templates if each and each.strip())

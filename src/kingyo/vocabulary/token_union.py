@@ -1,15 +1,16 @@
-"""Gather the tokens of the output and their ids. Tokens of the tokenizer that is extended keep their ids."""
+"""Gather the tokens of the models of a merge. Tokens of the tokenizer that is extended keep their ids."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, suggest
 from kingyo.io.units import counted
 from kingyo.vocabulary.extend import Addition, Merge, merges_of, scores_of
-from kingyo.vocabulary.source_models import TokenModels
-from kingyo.vocabulary.tokenizer_json import StoredTokenizer
+from kingyo.vocabulary.tokenizer_json import StoredTokenizer, read_tokenizer
 from kingyo.vocabulary.tokenizer_key import BASE, UNION, ModelToken, TokenizerChoice
 
 _SPECIAL = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
@@ -17,14 +18,59 @@ _SPECIAL = {"single_word": False, "lstrip": False, "rstrip": False, "normalized"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gathered:
-    """The tokens of the output.
+class TokenModels:
+    """The models of a merge.
 
     Attributes:
-        start: the tokenizer that is extended.
-        keep: tokens of ``start`` to keep, with their ids.
-        additions: tokens of other models, with ids after those.
-        merges: BPE merges that form the additions.
+        folders: folders of all merged models and the base by reference, in the recipe's order.
+        rows: number of rows of each embedding, including models in ``others`` that give rows.
+        base: reference of the base, one of ``folders``; None without a base.
+        others: folders of models that only the tokenizer's choice names.
+    """
+
+    folders: Mapping[str, Path]
+    rows: Mapping[str, int]
+    base: str | None = None
+    others: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+    @property
+    def first(self) -> str:
+        """The base, else the first model: the meaning of ``base``, and the start of a union."""
+        return next(iter(self.folders)) if self.base is None else self.base
+
+    @cached_property
+    def stored(self) -> Mapping[str, StoredTokenizer]:
+        """Tokenizers of all models."""
+        folders = {**self.others, **self.folders}
+        return {reference: read_tokenizer(reference, folder) for reference, folder in folders.items()}
+
+    def tokenizer(self, reference: str, where: str) -> StoredTokenizer:
+        """Return the tokenizer of a model that the recipe names at ``where``."""
+        if reference not in self.stored:
+            raise KingyoError(
+                where,
+                expected="a model of the recipe",
+                received=f"'{reference}'",
+                remedy=suggest(reference, self.stored),
+            )
+        return self.stored[reference]
+
+    def row(self, reference: str, token: str) -> int | None:
+        """Return a model's row of a token; None if the model lacks it or its embedding ends before it."""
+        row = self.stored[reference].tokens.get(token)
+        return None if row is None or row >= self.rows[reference] else row
+
+    def holders(self, token: str) -> list[tuple[str, int]]:
+        """Return the merged models that have a row for a token, in order, with these rows."""
+        rows = ((reference, self.row(reference, token)) for reference in self.folders)
+        return [(reference, row) for reference, row in rows if row is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """The tokens of the output: those of ``start`` to keep, and ``additions`` with ids after them.
+
+    ``merges`` are the BPE merges that form the additions.
     """
 
     start: StoredTokenizer

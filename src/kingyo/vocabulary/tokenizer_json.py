@@ -31,7 +31,6 @@ TOKENIZER_FILES = (
 )
 """Patterns of a tokenizer's files. Never mix files of two tokenizers in one folder."""
 
-KINDS = ("BPE", "Unigram", "WordPiece", "WordLevel")
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """Roles of tokens: keys in ``tokenizer_config.json``."""
 
@@ -71,7 +70,7 @@ class StoredTokenizer:
 
     @property
     def kind(self) -> str:
-        """Its algorithm: one of ``KINDS``."""
+        """Its algorithm: BPE, Unigram, WordPiece or WordLevel."""
         return _kind(self.model)
 
     @property
@@ -101,7 +100,8 @@ class StoredTokenizer:
 
     def can_write(self, token: str) -> bool:
         """Return whether a token's text is tokenized as exactly this token."""
-        backend = _backend(self.folder / "tokenizer.json")
+        file = self.folder / "tokenizer.json"
+        backend = _backend(file, _state(file))
         return list(backend.encode(token, add_special_tokens=False).tokens) == [token]
 
 
@@ -114,20 +114,19 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
     file = folder / "tokenizer.json"
     if not file.is_file():
         raise _no_json(reference, folder)
-    data = _read_json(file)
-    model = data.get("model")
-    if not isinstance(model, dict) or _kind(cast("Mapping[str, object]", model)) not in KINDS:
-        received = "no model" if not isinstance(model, dict) else _kind(cast("Mapping[str, object]", model))
-        raise KingyoError(
-            str(file), expected=f"a model of type {', '.join(KINDS)}", received=received, remedy=_FETCH
-        )
+    tokens: dict[str, int] = dict(_backend(file, _state(file)).get_vocab(with_added_tokens=True))
+    data = _read_json(file, _state(file))
     config = _read_optional(folder / "tokenizer_config.json")
     legacy = _read_optional(folder / "special_tokens_map.json")
-    tokens: dict[str, int] = dict(_backend(file).get_vocab(with_added_tokens=True))
     added: dict[str, Mapping[str, bool]] = {
-        _content(entry): _flags(entry) for entry in _entries(data.get("added_tokens"))
+        _content(entry): _flags(entry) for entry in cast("list[object]", data.get("added_tokens") or [])
     }
-    for token, row, flags in _declared_elsewhere(folder, config, legacy):
+    try:
+        declared = list(_declared_elsewhere(folder, config, legacy))
+    except (KeyError, TypeError, ValueError) as error:
+        expected, received = "valid lists of added tokens", f"{type(error).__name__}: {error}"
+        raise KingyoError(str(folder), expected=expected, received=received, remedy=_FETCH) from error
+    for token, row, flags in declared:
         if token not in tokens:
             free = max(tokens.values(), default=-1) + 1
             tokens[token] = free if row is None or row < free else row
@@ -146,15 +145,11 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
 
 def _no_json(reference: str, folder: Path) -> KingyoError:
     old = [file.name for pattern in TOKENIZER_FILES[4:-1] for file in sorted(folder.glob(pattern))]
-    received = f"only {', '.join(old)}" if old else "no tokenizer"
-    convert = (
-        f'Convert it: python -c "from transformers import AutoTokenizer as T; '
-        f"T.from_pretrained('{folder}').save_pretrained('{folder}')\" (needs sentencepiece or tiktoken)."
-    )
+    convert = "Load and save it with transformers (save_pretrained), which writes tokenizer.json."
     return KingyoError(
         reference,
         expected=f"tokenizer.json in {folder}",
-        received=received,
+        received=f"only {', '.join(old)}" if old else "no tokenizer",
         remedy=convert if old else "Add the model's tokenizer files to its folder.",
     )
 
@@ -197,10 +192,6 @@ def _named(config: Mapping[str, object]) -> dict[str, str]:
     return {key: _content(config[key]) for key in NAMED if config.get(key) is not None}
 
 
-def _entries(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []
-
-
 def _content(entry: object) -> str:
     """Return the text of a token, which JSON states directly or in an object."""
     return str(cast("Mapping[str, object]", entry)["content"]) if isinstance(entry, Mapping) else str(entry)
@@ -212,17 +203,17 @@ def _flags(entry: object) -> dict[str, bool]:
 
 
 def _read_optional(file: Path) -> Mapping[str, object]:
-    return _read_json(file) if file.is_file() else {}
+    return _read_json(file, _state(file)) if file.is_file() else {}
 
 
-def _read_json(file: Path) -> Mapping[str, object]:
-    state = file.stat()
-    return _parse_json(file, state.st_mtime_ns, state.st_size)
+def _state(file: Path) -> tuple[int, int]:
+    """Return what distinguishes a new file of the same name."""
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=32)
-def _parse_json(file: Path, _changed: int, _size: int) -> Mapping[str, object]:
-    """Parse a file once; its mtime and size distinguish a new file of the same name."""
+def _read_json(file: Path, _changed: tuple[int, int]) -> Mapping[str, object]:
     try:
         parsed: object = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -232,13 +223,8 @@ def _parse_json(file: Path, _changed: int, _size: int) -> Mapping[str, object]:
     return cast("dict[str, object]", parsed)
 
 
-def _backend(file: Path) -> Tokenizer:
-    state = file.stat()
-    return _load_backend(file, state.st_mtime_ns, state.st_size)
-
-
 @lru_cache(maxsize=8)
-def _load_backend(file: Path, _changed: int, _size: int) -> Tokenizer:
+def _backend(file: Path, _changed: tuple[int, int]) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(file))
     except Exception as error:

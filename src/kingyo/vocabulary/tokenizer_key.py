@@ -1,4 +1,4 @@
-"""Parse a recipe's ``tokenizer`` key, with mergekit's keys."""
+"""Parse a recipe's ``tokenizer`` key, with mergekit's keys; read and replace all references of its models."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.schema import short
+from kingyo.recipe import Recipe
 from kingyo.recipe.shape import MISTAKES, Shape, Text, Whole, dump, mapping, parse, validate, wanted
 
 UNION: Final = "union"
 BASE: Final = "base"
 
-_MAX_MULTIPLE = 1 << 16
 _Name = Annotated[
     str,
     Field(strict=True, min_length=1),
@@ -46,7 +46,6 @@ _KINDS: Mapping[str, type[Zero | ModelToken]] = {"zero": Zero, "model_token": Mo
 
 
 def _parse_source(value: object) -> Zero | ModelToken | None:
-    """Parse the source of a token: a model, or a mapping with its kind."""
     if value is None or isinstance(value, str):
         return None if value is None else validate(ModelToken, {"model": value}, MISTAKES)
     pairs = dict(mapping(value, "Write a model, or {kind: zero}."))
@@ -124,17 +123,7 @@ class TokenizerChoice(Shape):
     tokens: Annotated[Mapping[Text, TokenEntry], BeforeValidator(_parse_tokens)] = field(
         default_factory=dict[str, TokenEntry]
     )
-    pad_to_multiple_of: (
-        Annotated[
-            Whole,
-            Field(ge=1, le=_MAX_MULTIPLE),
-            wanted(
-                f"a whole number from 1 to {_MAX_MULTIPLE}",
-                "Write a number such as 64, or remove the key.",
-            ),
-        ]
-        | None
-    ) = None
+    pad_to_multiple_of: Annotated[Whole, Field(ge=1)] | None = None
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -165,9 +154,36 @@ def parse_tokenizer(data: object, where: str = "tokenizer") -> TokenizerChoice:
     Args:
         data: the value from the YAML.
         where: file and key, for messages.
-
-    Raises:
-        KingyoError: a key is unknown, or a value has the wrong type.
     """
     pairs = {"source": data} if isinstance(data, str) else data
     return parse(TokenizerChoice, pairs, where, "a valid tokenizer")
+
+
+def tokenizer_choice(recipe: Recipe) -> TokenizerChoice | None:
+    """Return the tokenizer that a recipe asks for; None if the output keeps that of its template."""
+    if recipe.tokenizer is not None:
+        return parse_tokenizer(recipe.tokenizer)
+    if recipe.tokenizer_source is not None:
+        return parse_tokenizer(recipe.tokenizer_source, "tokenizer_source")
+    return None
+
+
+def all_references(recipe: Recipe) -> tuple[str, ...]:
+    """Return the references of all models, including models used only for the tokenizer."""
+    choice = tokenizer_choice(recipe)
+    inner = (reference for each in recipe.merges.values() for reference in all_references(each))
+    tokenizers = (each for each in (choice.references if choice else ()) if each not in recipe.merges)
+    return tuple(dict.fromkeys((*recipe.references, *tokenizers, *inner)))
+
+
+def replaced(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
+    """Replace every reference of a model by ``place(reference)``."""
+    choice = tokenizer_choice(recipe)
+    placed = None if choice is None else choice.renamed(place)
+    has_key = recipe.tokenizer is not None
+    return replace(
+        recipe.renamed(place),
+        merges={name: replaced(inner, place) for name, inner in recipe.merges.items()},
+        tokenizer_source=placed.source if placed is not None and not has_key else None,
+        tokenizer=placed.to_dict() if placed is not None and has_key else None,
+    )

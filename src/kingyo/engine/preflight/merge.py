@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint, fit
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.checkpoints.model_reference import with_component
-from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine.book import PlannedSteps, open_models, plan_steps
 from kingyo.engine.modules import base_of, expand_modules
 from kingyo.engine.options import MergeRequest

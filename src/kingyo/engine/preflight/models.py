@@ -44,8 +44,7 @@ def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Di
         return
     if len(folders) > 1:
         try:
-            findings = compare(folders, is_aligned=is_aligned, has_template=recipe.chat_template is not None)
-            yield from (each for each in findings if each.received != "the same files")
+            yield from compare(folders, is_aligned=is_aligned, has_template=recipe.chat_template is not None)
         except KingyoError as error:
             yield Diagnostic.of(error)
 

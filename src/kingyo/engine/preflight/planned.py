@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.shards import Shard, lay_out
+from kingyo.checkpoints.header import Shard, lay_out
 from kingyo.engine.book import PlannedSteps, references_of
 from kingyo.engine.folder import count_kept, out_tensors
 from kingyo.engine.options import MergeOptions, MergeRequest

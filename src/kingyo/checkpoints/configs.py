@@ -1,22 +1,25 @@
-"""Adapt a config to a new sequence of layers, which may repeat, be reordered, or come from other models.
+"""Read a config.json with transformers' defaults; adapt it to another vocabulary, or to new layers.
 
-Each layer keeps its kind (sliding attention, dense or sparse). Configs that cannot express the new sequence,
-since they state kinds by a rule (every second layer, the first three), are refused.
+Layers may repeat, be reordered, or come from other models. Each layer keeps its kind (sliding attention,
+dense or sparse). Configs that cannot express the new sequence, since they state kinds by a rule (every second
+layer, the first three), are refused.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
-from kingyo.checkpoints.config_defaults import build, complete
-from kingyo.checkpoints.layers import Config, Level, find_levels
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 
+Config = Mapping[str, object]
 Chosen = int | tuple[Config, int]
 """A layer's number, or another model's config and its layer's number."""
 
@@ -24,12 +27,165 @@ _PLACES = re.compile(r"_only_layers$|_layer_ids$|_idxs?$|_indices$|^moe_layers$|
 _BY_LAYER = re.compile(r"layer|block|pattern|_types$")
 _OF_OTHERS = re.compile(r"^(mtp|vision|audio|image|visual)_|^_?out_|feature|deepstack|architectures")
 _FIRST = re.compile(r"first_k_dense_replace|num_dense_layers")
-_LAST = re.compile(r"num_kv_shared_layers")
 _EVERY = re.compile(r"decoder_sparse_step|moe_layer_freq|(\w+_)?layer_(interval|step|period)")
 _EVERY_LISTED = re.compile(r"_?sliding_window_pattern|full_attention_interval|no_rope_layer_interval")
 """Keys that transformers expands into a list with one entry per layer."""
 _FROM_LISTS = re.compile(rf"{_EVERY_LISTED.pattern}|max_window_layers|use_sliding_window")
 """Keys that such a list overrides."""
+
+_COUNT = re.compile(r"num_hidden_layers|num_layers|n_layers?|layers|depth|num_blocks")
+_SIDED = {
+    side: re.compile(rf"(num_)?{side}_layers|{side}_num(_hidden)?_layers") for side in ("encoder", "decoder")
+}
+_INNER: Mapping[str, tuple[str, ...]] = {
+    "language": ("text_config", "llm_config", "language_config"),
+    "vision": ("vision_config",),
+    "audio": ("audio_config",),
+    "encoder": ("encoder",),
+    "decoder": ("decoder",),
+}
+_SIZE = re.compile(r"\w*vocab_size")
+_TOKEN = re.compile(r"\w*_token_(id|index)")
+
+
+def complete(config: Config) -> Config:
+    """Return a config with transformers' defaults; unchanged if transformers does not know its type.
+
+    This imports transformers, which is slow: call it only when a missing key matters.
+    """
+    return _complete(json.dumps(config, sort_keys=True)) or config
+
+
+@lru_cache(maxsize=64)
+def _complete(written: str) -> Config | None:
+    config = cast("dict[str, object]", json.loads(written))
+    try:
+        return build(config)
+    except Exception:  # noqa: BLE001 - loading the model reports a config that transformers refuses
+        return None
+
+
+def build(config: Config) -> Config | None:
+    """Return a config as transformers reads it, with all errors of its own; None for an unknown type."""
+    from transformers import CONFIG_MAPPING, PretrainedConfig
+    from transformers.utils import logging
+
+    kind = config.get("model_type")
+    classes = cast("Mapping[str, type[PretrainedConfig]]", CONFIG_MAPPING)
+    if not isinstance(kind, str) or kind not in classes:
+        return None
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            parsed = classes[kind].from_dict(dict(config))  # pyright: ignore[reportUnknownMemberType]
+            return cast("dict[str, object]", parsed.to_dict())
+    finally:
+        logging.set_verbosity(level)
+
+
+def with_rows(config: Config, before: int, now: int) -> dict[str, object]:
+    """Return a config with ``now`` in place of ``before`` rows of the vocabulary."""
+    changed: dict[str, object] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            changed[key] = with_rows(cast("Config", value), before, now)
+            continue
+        changed[key] = now if _SIZE.fullmatch(key) and value == before else value
+        tokens = cast("list[object]", value if isinstance(value, list) else [value])
+        if _TOKEN.fullmatch(key) and any(isinstance(token, int) and token >= now for token in tokens):
+            raise KingyoError(
+                f"{key} in config.json",
+                expected=f"a token below {now}, the smallest vocabulary",
+                received=f"{value!r}",
+                remedy="Set resize: pad-vocab, which keeps all tokens.",
+            )
+    return changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """A level of a config that describes a part's layers.
+
+    Attributes:
+        path: keys from the top of the config to the level.
+        stated: its values, with transformers' defaults for missing keys.
+        keys: the keys that state the number of layers.
+        n: the number of layers.
+    """
+
+    path: tuple[str, ...]
+    stated: Config
+    keys: tuple[str, ...]
+    n: int
+
+    @property
+    def sides(self) -> dict[str, object]:
+        """Numbers of layers of encoder and decoder; a missing one defaults to the other."""
+        return {
+            key: value
+            for key, value in self.stated.items()
+            if any(side.fullmatch(key) for side in _SIDED.values()) and _is_count(value)
+        }
+
+
+def count_layers(config: Config) -> int | None:
+    """Return the number of layers that a level of a config states, or None."""
+    keys = _count_keys(config, "")
+    return cast("int", config[keys[0]]) if keys else None
+
+
+def find_levels(config: Config, part: str) -> list[Level]:
+    """Return the levels of a config that describe a part's layers; the innermost is last."""
+    full = complete(config)
+    inner = [
+        level
+        for key in _INNER.get(part, ())
+        if (level := _level((key,), config.get(key), full.get(key), part)) is not None
+    ]
+    outer = _level((), config, full, part) if part == "language" or not inner else None
+    if inner and outer is not None and outer.n != inner[0].n:
+        outer = None  # it describes another part
+    levels = [outer, *inner] if outer is not None else inner
+    if not levels:
+        raise KingyoError(
+            "config.json",
+            expected=f"the number of layers of its {part} part",
+            received="no key for it, such as num_hidden_layers",
+            remedy="Merge complete models: layers of this one cannot be chosen.",
+        )
+    return levels
+
+
+def _level(path: tuple[str, ...], written: object, filled: object, part: str) -> Level | None:
+    if not isinstance(written, Mapping):
+        return None
+    defaults = cast("Config", filled if isinstance(filled, Mapping) else {})
+    stated = {**defaults, **cast("Config", written)}
+    keys = _count_keys(stated, part)
+    return Level(path=path, stated=stated, keys=keys, n=cast("int", stated[keys[0]])) if keys else None
+
+
+def _count_keys(config: Config, part: str) -> tuple[str, ...]:
+    """Return the keys that state the number of layers: the first match, and all keys with its value."""
+    for pattern in _patterns(part):
+        counts = {key: value for key, value in config.items() if pattern.fullmatch(key) and _is_count(value)}
+        if counts:
+            first = next(iter(counts.values()))
+            return tuple(key for key, value in counts.items() if value == first)
+    return ()
+
+
+def _patterns(part: str) -> Iterator[re.Pattern[str]]:
+    if part in _SIDED:
+        yield _SIDED[part]
+    yield _COUNT
+    if part == "language":
+        yield _SIDED["decoder"]
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +210,9 @@ def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language"
         part: the part that the layers belong to; see ``Layout.parts``.
 
     Raises:
-        KingyoError: the config states no number of layers, a layer does not exist, the config cannot express
-            the kinds of the chosen layers, or the model has a path with shared layers.
+        KingyoError: the config states no number of layers, a layer does not exist, or the config cannot
+            express the kinds of the chosen layers.
     """
-    if "path_layers" in config:
-        raise KingyoError(
-            "config.json",
-            expected="a model that runs its layers in order",
-            received="a path whose layers an earlier kingyo shared",
-            remedy="Take layers of its source models, which its recipe.yaml names.",
-        )
     levels = find_levels(config, part)
     layers = [_layer(config, each, part) for each in chosen]
     if not layers:
@@ -83,18 +232,14 @@ def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language"
 
 
 def kept_by_layers(config: Config, part: str = "language") -> frozenset[str]:
-    """Return the keys whose values may differ between models, since ``with_layers`` keeps them per layer.
-
-    Raises:
-        KingyoError: the config states no number of layers.
-    """
+    """Return the keys whose values may differ between models, since ``with_layers`` keeps them per layer."""
     return frozenset(key for level in find_levels(config, part) for key in _kept(level))
 
 
 def _kept(level: Level) -> Iterator[str]:
     for key, value in level.stated.items():
         is_place = bool(_PLACES.search(key)) and _are_places(value, level.n)
-        is_list = _is_by_layer(key, value, level.n) or _runs(value, level.n) is not None
+        is_list = _is_by_layer(key, value, level.n)
         is_derived = _FIRST.fullmatch(key) or (_FROM_LISTS.fullmatch(key) and _is_listed(level))
         if key in level.keys or is_place or is_list or is_derived:
             yield key
@@ -114,7 +259,6 @@ def _layer(config: Config, chosen: Chosen, part: str) -> _ConfigLayer:
 
 
 def _wanted(level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
-    """Return new values of the keys that describe single layers."""
     values: dict[str, object] = {}
     for key, value in level.stated.items():
         if _OF_OTHERS.search(key) or key in level.keys:
@@ -124,11 +268,6 @@ def _wanted(level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
         elif _is_by_layer(key, value, level.n):
             entries = [layer.entry(key) for layer in layers]
             values[key] = "".join(cast("list[str]", entries)) if isinstance(value, str) else entries
-        elif (runs := _runs(value, level.n)) is not None:
-            kinds = [
-                (_runs(layer.level.stated.get(key), layer.level.n) or runs)[layer.number] for layer in layers
-            ]
-            values[key] = [[kinds, 1]]
         elif isinstance(value, int) and not isinstance(value, bool):
             values.update(_counted(key, value, level, layers))
     return values
@@ -141,10 +280,6 @@ def _counted(key: str, value: int, level: Level, layers: Sequence[_ConfigLayer])
         if are_first != sorted(are_first, reverse=True):
             raise _inexpressible(key, f"the first {value} layers before all others")
         return {key: sum(are_first)}
-    if _LAST.fullmatch(key) and value > 0:
-        are_last = [layer.number >= layer.level.n - value for layer in layers]
-        if are_last != [place >= len(layers) - value for place in range(len(layers))]:
-            raise _inexpressible(key, f"all of the last {value} layers after all others")
     is_pattern = not _is_listed(level) if _EVERY_LISTED.fullmatch(key) else _EVERY.fullmatch(key)
     if value > 1 and is_pattern and any((layer.number - i) % value for i, layer in enumerate(layers)):
         raise _inexpressible(key, f"layers that keep their places in a pattern of every {value}")
@@ -196,17 +331,3 @@ def _are_places(value: object, n: int) -> bool:
 def _places(layer: _ConfigLayer, key: str) -> Sequence[object]:
     value = layer.level.stated.get(key)
     return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
-
-
-def _runs(value: object, n: int) -> list[object] | None:
-    """Expand runs of kinds such as ``[[["global", "local"], 6]]`` to one per layer; None for other values."""
-    if not isinstance(value, list) or not value:
-        return None
-    runs = cast("list[object]", value)
-    kinds: list[object] = []
-    for run in runs:
-        pair = cast("list[object]", run) if isinstance(run, list) else []
-        if len(pair) != 2 or not isinstance(pair[0], list) or not isinstance(pair[1], int):
-            return None
-        kinds += cast("list[object]", pair[0]) * pair[1]
-    return kinds if len(kinds) == n else None
