@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -98,21 +96,14 @@ def _note_task_prompt(model: Path) -> None:
     from kingyo.io.yaml import read_yaml
 
     file = model / "task.yaml"
-    task: Mapping[str, object] | None = None
-    with suppress(KingyoError):  # no such file, or an unrelated one
+    try:
         task = read_yaml(file)
-    if task is None:
+    except KingyoError:  # no such file, or an unrelated one
         return
-    prompt, is_chat = task.get("prompt", "{prompt}"), task.get("chat") is True
-    if is_chat and prompt == "{prompt}":
-        return
-    text = json.dumps(prompt, ensure_ascii=False)
-    template = " in the chat template" if is_chat else ""
-    remedy = "type each question in this form" if is_chat else "use --prompt with {prompt} for the question"
-    echo(
-        f"Note: the model was scored with the prompt {text}{template} ({file}). To do the same, {remedy}.",
-        err=True,
-    )
+    prompt = task.get("prompt", "{prompt}")
+    if task.get("chat") is not True or prompt != "{prompt}":
+        text = json.dumps(prompt, ensure_ascii=False)
+        echo(f"Note: the model was scored with the prompt {text}, see {file}; --prompt sets one.", err=True)
 
 
 def _require_chat_template(live: GeneratesText) -> None:

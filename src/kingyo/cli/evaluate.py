@@ -58,20 +58,21 @@ def evaluate(
     """
     if split is None:
         _require_finished(task)
-    if answers is not None and (answers.is_dir() or not answers.parent.is_dir()):
-        raise _unwritable("a folder" if answers.is_dir() else f"no folder {answers.parent}")
+    if answers is not None and not answers.parent.is_dir():
+        raise KingyoError(
+            "--answers",
+            expected="a file in an existing folder",
+            received=str(answers),
+            remedy="Make the folder, or name a file in another.",
+        )
     from kingyo.models.kinds import LoadOptions
-    from kingyo.run.open_task import kind_in
 
     chosen = split or "test"
     options = LoadOptions(
         device=device, batch_size=batch_size, remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
     with redirect_stdout(sys.stderr):  # output of graders
-        kind_name = kind or kind_in(task)
-        opened, items, scores = _score(
-            task, chosen, lambda check: load_model(model, kind_name, check, options)
-        )
+        opened, items, scores = _score(model, kind, task, chosen, options)
     if answers is not None:
         _write_answers(answers, items, scores)
     _print_score(model, opened, chosen, _by_task(opened, items, scores), as_json=as_json)
@@ -99,12 +100,12 @@ def load_model(
 
 
 def _score(
-    task: Path, split: str, load: Callable[[Callable[[ModelKind], None]], Live]
+    model: str, kind: str | None, task: Path, split: str, options: LoadOptions
 ) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
     """Return the task, its items of a split, and the model's score on each."""
     from kingyo.cli.advice import note_versions
     from kingyo.run.model_kind import require_answers
-    from kingyo.run.open_task import open_task
+    from kingyo.run.open_task import kind_in, open_task
     from kingyo.runners.evaluate import scores_of
     from kingyo.store import RunStore
 
@@ -113,7 +114,8 @@ def _score(
         with RunStore.read(task) as store:
             note_versions(store, "evaluated")
     items = _items(opened, split)
-    return opened, items, scores_of(opened, load(partial(require_answers, opened)), items)
+    live = load_model(model, kind or kind_in(task), partial(require_answers, opened), options)
+    return opened, items, scores_of(opened, live, items)
 
 
 def _by_task(task: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> dict[str, Interval]:
@@ -203,16 +205,4 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
         )
         for item, each in zip(items, scores, strict=True)
     ]
-    try:
-        write_text(path, "".join(f"{line}\n" for line in lines))
-    except OSError as error:
-        raise _unwritable(str(error)) from error
-
-
-def _unwritable(received: str) -> KingyoError:
-    return KingyoError(
-        "--answers",
-        expected="a writable file",
-        received=received,
-        remedy="Name a file in a folder that you can write to.",
-    )
+    write_text(path, "".join(f"{line}\n" for line in lines))

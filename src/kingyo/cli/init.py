@@ -13,21 +13,22 @@ from typing import Annotated
 import typer
 
 from kingyo.cli.init_questions import (
-    CANDIDATES,
-    MAX_NEW_TOKENS,
-    InitFlags,
+    ANSWER,
+    ask_answer,
     ask_base,
+    ask_grader,
+    ask_prompt,
     ask_sources,
     ask_task,
-    by_default,
+    likely_answer,
+    likely_prompt,
+    read_fields,
 )
-from kingyo.cli.init_task import ANSWER
 from kingyo.cli.init_yaml import InitAnswers, run_yaml
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
 SPLIT_SIZES = {"fit": 100, "validation": 150, "test": 300}  # of a large task file
-
 
 OutFile = Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The file to write.")]
 BaseOption = Annotated[str | None, typer.Option("--base", help="The common base model.")]
@@ -59,17 +60,10 @@ GroupsOption = Annotated[
         "--groups", help="Tensors that share a weight: one (all), block, kind, block+kind or layers:N."
     ),
 ]
-CandidatesOption = Annotated[
-    int | None,
-    typer.Option("--candidates", min=1, help=f"Number of candidates.  \\[default: {CANDIDATES}]"),
-]
+CandidatesOption = Annotated[int, typer.Option("--candidates", min=1, help="Number of candidates.")]
 MaxNewTokens = Annotated[
-    int | None,
-    typer.Option(
-        "--max-new-tokens",
-        min=1,
-        help=f"Maximum length of an answer. Shorter is faster.  \\[default: {MAX_NEW_TOKENS}]",
-    ),
+    int,
+    typer.Option("--max-new-tokens", min=1, help="Maximum length of an answer. Shorter is faster."),
 ]
 
 
@@ -84,13 +78,13 @@ def init(
     grader: GraderOption = None,
     language: LanguageOption = None,
     groups: GroupsOption = "one",
-    candidates: CandidatesOption = None,
-    max_new_tokens: MaxNewTokens = None,
+    candidates: CandidatesOption = 200,
+    max_new_tokens: MaxNewTokens = 64,
 ) -> None:
     """Write a commented run.yaml for your models and task file, and check that they fit together.
 
-    Prompts for missing settings; with --source and --task, only for the
-    grader.
+    Prompts for missing models, task, prompt and answer; with --source and
+    --task, only for the grader.
 
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
     """
@@ -98,33 +92,47 @@ def init(
         raise KingyoError(
             str(out), expected="a new file", received="an existing file", remedy="Choose another name."
         )
-    flags = InitFlags(
-        prompt=None if prompt is None else prompt.replace("\\n", "\n"),  # shells do not replace it
-        answer=answer,
-        grader=grader,
-        language=language,
-        candidates=candidates,
-        max_new_tokens=max_new_tokens,
-    )
-    if source and task:
-        search = by_default(flags, task, out.parent)
-    else:
-        base = base if base is not None or source else ask_base()
-        source = source or ask_sources(partial(_named, folder=out.parent))
-        search = ask_task(flags, task, out.parent)
+    folder, asks = out.parent, not (source and task)
+    if not source:
+        base = ask_base() if base is None else base
+        source = ask_sources(partial(_named, folder=folder))
+    task = ask_task() if task is None else task
+    if prompt is not None:
+        prompt = prompt.replace("\\n", "\n")  # shells do not replace it
+    prompt, answer = _prompt_and_answer(task, prompt, answer, asks=asks)
     answers = InitAnswers(
         name=_safe(out.stem),
-        base=_relative(base, out.parent),
-        sources=_named(source, out.parent),
-        data=_relative(search.task, out.parent) or search.task,
-        splits=_splits(Path(search.task)),
+        base=_relative(base, folder),
+        sources=_named(source, folder),
+        data=_relative(task, folder) or task,
+        prompt=prompt,
+        answer=answer,
+        grader=grader or ask_grader(task, prompt, answer, folder),
+        language=language,
+        splits=_splits(Path(task)),
         chat=chat,
         groups=groups,
-        search=search,
+        candidates=candidates,
+        max_new_tokens=max_new_tokens,
     )
     for finding in _write_checked(out, run_yaml(answers)):
         echo(finding)
     echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
+
+
+def _prompt_and_answer(task: str, prompt: str | None, answer: str | None, *, asks: bool) -> tuple[str, str]:
+    """Ask for the prompt and the answer field if they are missing, or take the most likely fields."""
+    if prompt is not None and answer is not None:
+        return prompt, answer
+    fields = read_fields(task)
+    is_usual = (prompt is not None or "prompt" in fields) and (answer is not None or ANSWER in fields)
+    if prompt is None:
+        prompt = ask_prompt(task, fields) if asks else likely_prompt(fields)
+    if answer is None:
+        answer = ask_answer(task, prompt, fields) if asks else likely_answer(fields, prompt)
+    if not (asks or is_usual):
+        echo(f"Read from {task}: prompt {prompt}, answer {answer}. Change them with --prompt and --answer.")
+    return prompt, answer
 
 
 def _write_checked(out: Path, text: str) -> list[str]:

@@ -8,19 +8,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchAnswers:
-    """Task and search settings, from flags or questions. ``prompt=None`` means the default prompt."""
-
-    task: str
-    prompt: str | None
-    answer: str
-    grader: str
-    language: str | None
-    candidates: int
-    max_new_tokens: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class InitAnswers:
     """All settings of the file. Paths are relative to the file; ``splits`` is a line of YAML."""
 
@@ -28,10 +15,15 @@ class InitAnswers:
     base: str | None
     sources: Mapping[str, str]
     data: str
+    prompt: str
+    answer: str
+    grader: str
+    language: str | None
     splits: str
     chat: bool
     groups: str
-    search: SearchAnswers
+    candidates: int
+    max_new_tokens: int
 
 
 CHAT = "  chat: true    # sent as a user message in the models' chat template\n"
@@ -62,8 +54,8 @@ sources:
 
 
 def _task(answers: InitAnswers) -> str:
-    search = answers.search
-    prompt = json.dumps(search.prompt or "{prompt}", ensure_ascii=False)
+    prompt = json.dumps(answers.prompt, ensure_ascii=False)
+    grader = [answers.grader, {"language": answers.language}] if answers.language else answers.grader
     return f"""\
 # The task: items with a prompt and a correct answer. The search sees only the fit split; validation helps
 # to pick the winner; test is read once at the end.
@@ -72,9 +64,9 @@ task:
   data: {_flow(answers.data)}
   prompt: {prompt}    # {{field}} is filled in; {{{{ and }}}} are literal braces
 {CHAT if answers.chat else ""}\
-  answer: {_flow(search.answer)}
-  grader: {_flow([search.grader, {"language": search.language}] if search.language else search.grader)}
-  max_new_tokens: {search.max_new_tokens}
+  answer: {_flow(answers.answer)}
+  grader: {_flow(grader)}
+  max_new_tokens: {answers.max_new_tokens}
   stop: ["\\n\\n"]    # an answer ends before this text, or when the model ends it
   splits: {answers.splits}
 """
@@ -106,7 +98,7 @@ search:
 
 # The search ends at the first limit that is reached: candidates, item_evaluations or minutes.
 budget:
-  candidates: {answers.search.candidates}
+  candidates: {answers.candidates}
 
 # Controls to compare the winner with: a random search, a grid, a trained LoRA. Each costs as much as the
 # search. `kingyo control RUN random` adds one to a finished run.

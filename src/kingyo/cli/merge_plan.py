@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from kingyo.checkpoints import Checkpoint
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.engine import Plan
 from kingyo.engine.preflight import (
@@ -28,13 +29,7 @@ _MIN_WIDTH = 16  # of the column whose cells may be wrapped
 
 
 def print_plan(preflight: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> None:
-    """Print the plan of a merge, its cost and its problems to standard output.
-
-    Args:
-        preflight: the checked merge.
-        forecast: its cost; None if nothing can be merged.
-        verbose: whether to print a line for each tensor.
-    """
+    """Print the plan of a merge, its cost and its problems; ``verbose`` prints a line for each tensor."""
     console = Console(highlight=False)
     for target in preflight.targets:
         _print_target(console, preflight, target, verbose=verbose)
@@ -68,10 +63,7 @@ def _print_target(console: Console, preflight: Preflight, target: PlannedOutput,
     print_table(console, _tensors(groups, everywhere), leading=2)
     print_text(console, escape(_output(target)))
     if preflight.error is None and target.n_kept:
-        print_text(
-            console,
-            f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights",
-        )
+        print_text(console, f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights")
 
 
 def _print_step(console: Console, name: str, plan: Plan) -> None:
@@ -93,20 +85,18 @@ def _models(preflight: Preflight, target: PlannedOutput) -> Table:
     table = plain_table("", "model", "parameters", "dtype", "size", "licence")
     for origin in target.origins:
         model = preflight.steps.models[origin.reference]
-        dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
-        size = sum(info.n_bytes for info in model.tensors.values())
         licences = "; LoRA: ".join(licence or UNKNOWN for _, licence in origin.licences)
         version = f"@{origin.commit[:12]}" if origin.commit else ""
-        cells = (
-            origin.name,
-            f"{origin.reference}{version}",
-            count_text(model.n_parameters),
-            ", ".join(dtypes),
-            size_text(size),
-            licences,
-        )
+        cells = (origin.name, f"{origin.reference}{version}", *model_cells(model), licences)
         table.add_row(*map(escape, cells))
     return table
+
+
+def model_cells(model: Checkpoint) -> tuple[str, str, str]:
+    """Return cells with the number of parameters, the dtypes and the size of a model."""
+    dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
+    size = sum(info.n_bytes for info in model.tensors.values())
+    return count_text(model.n_parameters), ", ".join(dtypes), size_text(size)
 
 
 def _tensors(groups: Sequence[JobGroup], everywhere: Sequence[str]) -> Table:

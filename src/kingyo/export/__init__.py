@@ -16,9 +16,9 @@ from kingyo.engine import Writing, plan, rooted, to_folder
 from kingyo.errors import KingyoError
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.export.card import Card, render_card
-from kingyo.export.origins import read_origins
 from kingyo.export.selection import choose
 from kingyo.export.task_files import write_tasks
+from kingyo.lineage import Origin, describe
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.model_result import read_model_result
@@ -73,7 +73,7 @@ def export(
         comparisons=compare_on_test(store, entry, [each for each in summary.models if each.trial != chosen]),
         searches=store.searches(),
         recipe=recipe,
-        origins=read_origins(recipe, run.models, folder, read_training(store)),
+        origins=_origins(recipe, run, store),
         config=config,
         version=str(store.fact("version")),
         kind=run.kind,
@@ -88,6 +88,16 @@ def export(
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
     return to_folder(planned, out, files=files, writing=Writing(around=around))
+
+
+def _origins(recipe: Recipe, run: Run, store: RunStore) -> tuple[Origin, ...]:
+    """Return the origins of the models of a recipe, the base last; of a trained LoRA that of its parent."""
+    base, training = run.models.base, read_training(store)
+    named = {**({} if base is None else {"base": base}), **run.models.sources}
+    names = {checkpoint.reference: name for name, checkpoint in named.items()}
+    parent = None if training is None else training.parent
+    origin_names = (names.get(reference, parent) for reference in recipe.references)
+    return tuple(describe(name, named[name], run.folder) for name in origin_names if name is not None)
 
 
 def _around(like: Checkpoint, run: Run) -> Mapping[str, Path] | None:

@@ -86,11 +86,6 @@ class Card:
     part: str | None = None
 
     @property
-    def is_winner(self) -> bool:
-        """Whether the exported trial is the winner of the main search."""
-        return self.summary.winner is not None and self.summary.winner.trial == self.chosen.trial
-
-    @property
     def is_baseline(self) -> bool:
         """Whether it is a model that the run compares with."""
         return self.chosen.trial.search == BASELINES
@@ -109,26 +104,20 @@ def render_card(card: Card) -> str:
         library=part.library,
         pipeline_tag=part.pipeline_tag,
         languages=_graded_languages(card),
-        relation=_relation(card),
+        relation=None if card.is_copy else "finetune" if card.chosen.trial.search == TRAINED else "merge",
     )
+    hashed = f"Its hash in the run is `{card.recipe.hash[:16]}`."
     limits = (limit.format(**files, scored=part.scored) for limit in _LIMITS)
     sections = {
         "Scores": _scores(card),
         "Source models": models_section(card.origins),
-        "Recipe": _recipe(card),
+        "Recipe": recipe_section(public_recipe(card.recipe, card.origins).to_yaml(), hashed),
         "Search": _history(card),
         "Use": _use(card),
         "Evaluate it again": _AGAIN.format(**files),
         "Limits": bullets(limits),
     }
-    return render(card.title, front, _summary(card), sections)
-
-
-def _relation(card: Card) -> str | None:
-    """Return its relation to the source models, as the Hub calls it; None for a copy."""
-    if card.is_copy:
-        return None
-    return "finetune" if card.chosen.trial.search == TRAINED else "merge"
+    return render(card.title, front, " ".join((_what(card), *_standing(card))), sections)
 
 
 def _graded_languages(card: Card) -> list[str]:
@@ -138,20 +127,12 @@ def _graded_languages(card: Card) -> list[str]:
     return [option for option in options if isinstance(option, str) and LANGUAGE_CODE.fullmatch(option)]
 
 
-def _summary(card: Card) -> str:
-    said = [_what(card), *_standing(card)]
-    return " ".join(said)
-
-
 def _what(card: Card) -> str:
     """What it is, and who made it."""
     trial, run, by = card.chosen.trial, cell(card.summary.run), f"kingyo {cell(card.version)}"
     name = cell(describe_trial(trial))
     if card.is_copy:
-        tokens = "" if len(card.recipe.references) == 1 else " with the vocabulary of the run's merges"
-        dtype = "" if card.recipe.dtype is None else f" in {card.recipe.dtype}"
-        what = f"A copy of {name} of the run {run}{dtype}{tokens}"
-        return f"{what}, written by {by}. Nothing was merged or trained."
+        return f"A copy of {name} of the run {run}, written by {by}. Nothing was merged or trained."
     merged = _merged(card)
     if card.is_baseline:
         return f"{merged}: {name} of the run {run}, written by {by}. Nothing was searched for it or trained."
@@ -160,11 +141,9 @@ def _what(card: Card) -> str:
             f"A LoRA merged into {cell(str(card.summary.training and card.summary.training.parent))}: it was "
             f"trained on the fit items as a control, by {by}. This is {name} of the run {run}."
         )
-    if trial.search == MAIN:
-        how, name = "an evolutionary search over recipes", f"trial {trial.asked.number}"
-    else:
+    how = "an evolutionary search over recipes"
+    if trial.search != MAIN:
         how = cell(describe_search(trial.search))
-        how = f"a search of {how}" if trial.search == WEIGHT_SEARCH else f"{how} over recipes"
     return f"{merged}, bred by {by}: {how}, without any gradient training. This is {name} of the run {run}."
 
 
@@ -179,12 +158,10 @@ def _merged(card: Card) -> str:
 def _standing(card: Card) -> Iterator[str]:
     """Whether it is the best of the run, or the winner of a search."""
     summary, trial = card.summary, card.chosen.trial
-    is_best = summary.best is not None and summary.best.trial == trial
+    winners = [each.trial for each in (summary.winner, summary.best, *summary.controls.values()) if each]
     if summary.winner is None:
         yield "The run is not at its end, and no winner is picked yet."
-    elif not is_best and trial in [each.trial for each in summary.controls.values()]:
-        yield f"It is the winner among the trials of {cell(describe_search(trial.search))}."
-    elif not (is_best or card.is_winner or card.is_baseline):
+    elif trial not in winners and not card.is_baseline:
         yield "It is not the winner of its search."
     better = better_than_bred(summary)
     if better is not None:
@@ -192,10 +169,11 @@ def _standing(card: Card) -> Iterator[str]:
 
 
 def _scores(card: Card) -> str:
+    comparisons = {each.other: each for each in card.comparisons}
     rows = _rows("**this model**", card.chosen, None)
     for each in card.summary.models:
         if each.trial != card.chosen.trial:
-            rows += _rows(_row_name(each), each, _against(card, each.name))
+            rows += _rows(_row_name(each), each, comparisons.get(each.name))
     by, means = card.summary.decided_by, card.summary.score_name
     minus = "this model minus it, on test"
     lines = table(("model", *SPLITS, minus if by is None else f"{cell(by)} of {minus}"), rows)
@@ -223,12 +201,10 @@ def _decided(card: Card) -> str:
     """What the run chose by in place of mean item scores, of all its models."""
     others = [each for each in card.summary.models if each.trial != card.chosen.trial]
     named = [("**this model**", card.chosen), *((_row_name(each), each) for each in others)]
-    rows = [(name, *(_plain(each.counts_on(split)) for split in SPLITS)) for name, each in named]
+    rows = [
+        (name, *(_score(each.counts_on(split), is_share=False) for split in SPLITS)) for name, each in named
+    ]
     return table(("model", *SPLITS), rows)
-
-
-def _plain(value: Interval | None) -> str:
-    return "–" if value is None else f"{value.plain()}, n = {value.n}"
 
 
 def _row_name(entry: ModelResult) -> str:
@@ -248,24 +224,15 @@ def _rows(name: str, entry: ModelResult, comparison: PairedComparison | None) ->
     return [mean, *tasks]
 
 
-def _against(card: Card, name: str) -> PairedComparison | None:
-    return next((each for each in card.comparisons if each.other == name), None)
-
-
-def _score(value: Interval | None) -> str:
+def _score(value: Interval | None, *, is_share: bool = True) -> str:
     if value is None:
         return "–"
-    return f"{value.in_percent()}, n = {value.n}"
+    return f"{value.in_percent() if is_share else value.plain()}, n = {value.n}"
 
 
 def _difference(comparison: PairedComparison) -> str:
     p = ", p < 0.001" if comparison.p < 0.001 else f", p = {comparison.p:.3f}"
     return f"{comparison.text().replace(' points', '')}{p}".replace("<", "\\<")
-
-
-def _recipe(card: Card) -> str:
-    text = public_recipe(card.recipe, card.origins).to_yaml()
-    return recipe_section(text, f"Its hash in the run is `{card.recipe.hash[:16]}`.")
 
 
 def _searched(search: Mapping[str, object]) -> str:
