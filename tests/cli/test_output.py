@@ -15,11 +15,11 @@ from rich.text import Text
 
 from kingyo import cli
 from kingyo.cli import app
-from kingyo.cli.answers import ItemAnswer, print_answers
 from kingyo.cli.as_json import json_text, only_json, print_json
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.merge import errors_beside
 from kingyo.cli.terminal import echo, visible
+from kingyo.cli.trials import ItemAnswer, print_answers
 from kingyo.errors import Interrupted
 from kingyo.types import Item, ItemScore
 from tests.cli.conftest import World

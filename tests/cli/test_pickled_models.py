@@ -64,15 +64,6 @@ def test_a_control_is_trained_on_pickled_models(world: World) -> None:
     assert shown["failures"] == 0, shown
 
 
-def test_paths_through_pickled_models_can_be_evolved(world: World) -> None:
-    no_safetensors(world)
-    config = world.config(**SAID, space="dataflow", merge=None, search={"strategy": "random"})
-    for words in (["evolve", config, "--run", "run"], ["export", "run", "out"]):
-        done = world.run(*words)
-        assert done.returncode == 0, done.stderr
-    assert (world.folder / "out" / "model.safetensors").is_file()
-
-
 def test_commands_read_pickles_with_a_flag(world: World) -> None:
     expected = [world.run(*words) for words in OFTEN]
     no_safetensors(world)

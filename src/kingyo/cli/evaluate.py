@@ -16,7 +16,7 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model, TrustRemoteCode
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, unknown
 from kingyo.io.files import write_text
 
 if TYPE_CHECKING:
@@ -84,14 +84,7 @@ def evaluate(
 def load_model(
     model: str, kind_name: str | None, check: Callable[[ModelKind], None], options: LoadOptions
 ) -> Live:
-    """Load a model, with its LoRA if it has one.
-
-    Args:
-        model: a folder or a Hub name; ``model+lora`` adds a LoRA.
-        kind_name: the kind of the model; None reads it from config.json.
-        check: raises a KingyoError if the kind is not suitable; called before weights are read.
-        options: how to load it.
-    """
+    """Load a model, with its LoRA if it has one. ``check`` may refuse its kind before weights are read."""
     from kingyo.run.model_kind import load_checkpoint, open_alone
 
     checkpoint, kind = open_alone(model, kind_name, allow_pickle=options.allow_pickle)
@@ -142,16 +135,12 @@ def _print_score(
         if len(by_task) > 1:
             record["tasks"] = {name: interval_json(each) for name, each in by_task.items()}
         print_json(record)
-    elif len(by_task) > 1:
-        for name, each in by_task.items():
-            echo(f"{model} on {name} ({split}): {_score_text(each)}")
-        echo(f"{mean_name(weights).capitalize()} of {len(by_task)} tasks: {_score_text(mean)}")
-    else:
-        echo(f"{model} on {task.name} ({split}): {_score_text(mean)}")
-
-
-def _score_text(score: Interval) -> str:
-    return f"{score.in_percent(' %')}, n={score.n}"
+        return
+    lines = {f"{model} on {name} ({split})": each for name, each in by_task.items()}
+    if len(by_task) > 1:
+        lines[f"{mean_name(weights).capitalize()} of {len(by_task)} tasks"] = mean
+    for name, each in lines.items():
+        echo(f"{name}: {each.in_percent(' %')}, n={each.n}")
 
 
 def _require_finished(task: Path) -> None:
@@ -177,13 +166,7 @@ def _items(task: Task, split: str) -> Sequence[Item]:
     if split == "all":
         return [item for each in SPLITS for item in task.items(each)]
     if split not in SPLITS:
-        known = (*SPLITS, "all")
-        raise KingyoError(
-            "--split",
-            expected=f"one of {', '.join(known)}",
-            received=f"'{split}'",
-            remedy=f"{suggest(split, known)} Leave --split out to score on test.",
-        )
+        raise unknown("--split", split, (*SPLITS, "all"))
     chosen: Split = split
     return task.items(chosen)
 

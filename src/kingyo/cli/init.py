@@ -1,11 +1,13 @@
-"""The command ``init``."""
+"""The command ``init``, and the commented run.yaml that it writes."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +26,6 @@ from kingyo.cli.init_questions import (
     likely_prompt,
     read_fields,
 )
-from kingyo.cli.init_yaml import InitAnswers, run_yaml
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
@@ -100,7 +101,7 @@ def init(
     if prompt is not None:
         prompt = prompt.replace("\\n", "\n")  # shells do not replace it
     prompt, answer = _prompt_and_answer(task, prompt, answer, asks=asks)
-    answers = InitAnswers(
+    answers = _Answers(
         name=_safe(out.stem),
         base=_relative(base, folder),
         sources=_named(source, folder),
@@ -115,7 +116,7 @@ def init(
         candidates=candidates,
         max_new_tokens=max_new_tokens,
     )
-    for finding in _write_checked(out, run_yaml(answers)):
+    for finding in _write_checked(out, _run_yaml(answers)):
         echo(finding)
     echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
@@ -196,3 +197,113 @@ def _relative(reference: str | None, folder: Path) -> str | None:
     if reference is None or not Path(reference).exists():
         return reference
     return os.path.relpath(reference, folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """All settings of the file. Paths are relative to the file; ``splits`` is a line of YAML."""
+
+    name: str
+    base: str | None
+    sources: Mapping[str, str]
+    data: str
+    prompt: str
+    answer: str
+    grader: str
+    language: str | None
+    splits: str
+    chat: bool
+    groups: str
+    candidates: int
+    max_new_tokens: int
+
+
+_CHAT = "  chat: true    # sent as a user message in the models' chat template\n"
+
+
+def _run_yaml(answers: _Answers) -> str:
+    """Return the text of the file: models, task, merge and search."""
+    return "\n".join((_models(answers), _task(answers), _search(answers)))
+
+
+def _models(answers: _Answers) -> str:
+    sources = "\n".join(f"  {name}: {_flow(reference)}" for name, reference in answers.sources.items())
+    base = (
+        "# base: path/to/base   (most methods need it)"
+        if answers.base is None
+        else f"base: {_flow(answers.base)}"
+    )
+    return f"""\
+# Settings of a run. Start it with `kingyo evolve`. Paths are relative to this file.
+name: {answers.name}
+seed: 0
+
+# The common base model, and the models to merge.
+{base}
+sources:
+{sources}
+"""
+
+
+def _task(answers: _Answers) -> str:
+    prompt = json.dumps(answers.prompt, ensure_ascii=False)
+    grader = [answers.grader, {"language": answers.language}] if answers.language else answers.grader
+    return f"""\
+# The task: items with a prompt and a correct answer. The search sees only the fit split; validation helps
+# to pick the winner; test is read once at the end.
+task:
+  name: {answers.name}
+  data: {_flow(answers.data)}
+  prompt: {prompt}    # {{field}} is filled in; {{{{ and }}}} are literal braces
+{_CHAT if answers.chat else ""}\
+  answer: {_flow(answers.answer)}
+  grader: {_flow(grader)}
+  max_new_tokens: {answers.max_new_tokens}
+  stop: ["\\n\\n"]    # an answer ends before this text, or when the model ends it
+  splits: {answers.splits}
+"""
+
+
+def _search(answers: _Answers) -> str:
+    return f"""\
+# What is searched: parameters (how weights are merged), dataflow (the path of layers), or hybrid (first
+# parameters, then dataflow). For dataflow, delete search, and everything in merge except dtype.
+# space: parameters
+
+# How candidates are merged (`kingyo list methods`). A range is searched; a number is fixed.
+# groups: one | kind | block | block+kind | layers:N. Each parameter has one value per group of tensors.
+merge:
+  method: {"linear" if answers.base is None else "task_arithmetic"}
+  groups: {_flow(answers.groups)}
+  parameters:
+    weight: {{from: 0.0, to: {"1.0" if answers.base is None else "1.5"}}}
+  # The dtype of candidates and of the exported model. Most CPUs are faster in float32 than in 16 bits.
+  dtype: float32
+
+# The search strategy (`kingyo list strategies`). This is the strategy of the preset fast: a Gaussian process
+# that scores each candidate on 32 items, or fewer if a small budget only has item_evaluations.
+# `preset: NAME` instead uses named settings (`kingyo list presets`). If the preset has a merge method, delete
+# merge.method and merge.parameters.
+search:
+  strategy: item-gp
+  # screen: {{items: 32}}
+
+# The search ends at the first limit that is reached: candidates, item_evaluations or minutes.
+budget:
+  candidates: {answers.candidates}
+
+# Controls to compare the winner with: a random search, a grid, a trained LoRA. Each costs as much as the
+# search. `kingyo control RUN random` adds one to a finished run.
+controls: {{random: false, grid: false, trained: false}}
+
+# CPU threads. Default: 1 for models below 10 million parameters, else one per core.
+# threads: 1
+"""
+
+
+def _flow(value: object) -> str:
+    """Return a value as one line of YAML."""
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.strip().removesuffix("...").strip()

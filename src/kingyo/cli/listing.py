@@ -146,7 +146,6 @@ def _print_one(console: Console, shown: Listing) -> None:
 
 
 def _methods() -> list[Listing]:
-    """Return all merge methods, by family."""
     from kingyo.methods import METHODS
     from kingyo.methods.catalogue import default, describe, inputs, kind, ordered, searched
     from kingyo.methods.contract import guide_of
@@ -166,7 +165,6 @@ def _methods() -> list[Listing]:
 
 
 def _strategies() -> list[Listing]:
-    """Return all search strategies; those for most runs come first."""
     from kingyo.strategies import STRATEGIES
     from kingyo.strategies.presets import PRESETS, RECOMMENDED
 
@@ -175,7 +173,6 @@ def _strategies() -> list[Listing]:
 
 
 def _graders() -> list[Listing]:
-    """Return the built-in graders, and how to write one."""
     from kingyo.tasks import GRADERS
 
     built_in = [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
@@ -183,20 +180,19 @@ def _graders() -> list[Listing]:
 
 
 def _kinds() -> list[Listing]:
-    """Return all kinds of models. Their options are what such models can do."""
+    """Return all kinds of models; their options are what such models can do."""
     from kingyo.models.kinds import ABILITIES, MODEL_KINDS, described
 
     listings: list[Listing] = []
     for name in MODEL_KINDS.names():
         kind = MODEL_KINDS.get(name)
         abilities = [*kind.provides, *(each for each in ABILITIES if isinstance(kind, each))]
-        doc = _first_paragraph(inspect.getdoc(kind) or "")
-        listings.append(Listing(name=name, doc=doc, options=[described(each) for each in abilities]))
+        options = [described(each) for each in abilities]
+        listings.append(Listing(name=name, doc=_first_paragraph(kind), options=options))
     return listings
 
 
 def _presets() -> list[Listing]:
-    """Return all presets of a search; those for most runs come first."""
     from kingyo.strategies import STRATEGIES
     from kingyo.strategies.presets import PRESETS, RECOMMENDED
 
@@ -231,25 +227,25 @@ def _extra(factory: object) -> str | None:
 
 def _described(name: str, factory: object) -> Listing:
     """Describe a class by its docstring and the fields of its settings."""
-    doc = inspect.getdoc(factory) or ""
-    settings = getattr(factory, "Settings", factory)
-    if not dataclasses.is_dataclass(settings):
-        return Listing(name=name, doc=_first_paragraph(doc), options=[], extra=_extra(factory))
-    docs = dict(ATTRIBUTE.findall(inspect.getdoc(settings) or ""))
-    options = [
-        f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or docs.get(field.name, '')}"
-        for field in dataclasses.fields(settings)
-    ]
-    return Listing(name=name, doc=_first_paragraph(doc), options=options, extra=_extra(factory))
+    settings, options = getattr(factory, "Settings", factory), list[str]()
+    if dataclasses.is_dataclass(settings):
+        docs = dict(ATTRIBUTE.findall(inspect.getdoc(settings) or ""))
+        options = [
+            f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or docs.get(field.name, '')}"
+            for field in dataclasses.fields(settings)
+        ]
+    return Listing(name=name, doc=_first_paragraph(factory), options=options, extra=_extra(factory))
 
 
-def _first_paragraph(doc: str) -> str:
-    return doc.split("\n\n", maxsplit=1)[0].replace("\n", " ")
+def _first_paragraph(documented: object) -> str:
+    return (inspect.getdoc(documented) or "").split("\n\n", maxsplit=1)[0].replace("\n", " ")
 
 
 def _shown(value: object) -> str:
-    if value is None or value == () or value is dataclasses.MISSING:
-        return "required" if value is dataclasses.MISSING else "none"
+    if value is dataclasses.MISSING:
+        return "required"
+    if value is None or value == ():
+        return "none"
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -91,8 +91,6 @@ def merge(
     """
     record: dict[str, object] = {"targets": []}
     with errors_beside(record) if as_json else nullcontext():
-        if verbose and not dry_run:
-            echo("Warning: --verbose has no effect without --dry-run.", err=True)
         from kingyo.engine import MergeOptions
         from kingyo.engine.options import MergeRequest
         from kingyo.io.units import parse_size
@@ -139,18 +137,14 @@ def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool,
     forecast = estimate(preflight) if preflight.targets else None
     if as_json:
         record.update(preflight_record(preflight, forecast, verbose=verbose))
-        _raise_error(preflight)
+        if preflight.error is not None:
+            raise preflight.error
         return
     from kingyo.cli.merge_plan import print_plan
 
     print_plan(preflight, forecast, verbose=verbose)
     if preflight.error is not None:
         raise typer.Exit(1)
-
-
-def _raise_error(preflight: Preflight) -> None:
-    if preflight.error is not None:
-        raise preflight.error
 
 
 def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -> None:
@@ -161,7 +155,8 @@ def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -
     start = time.monotonic()
     preflight = check_and_fetch(request)
     record.update(findings_record(preflight.findings))
-    _raise_error(preflight)
+    if preflight.error is not None:
+        raise preflight.error
     note_if_slow()
     for warning in preflight.of("warning"):
         echo(f"Warning: {warning.error}", err=True)

@@ -17,8 +17,7 @@ from kingyo.errors import KingyoError
 if TYPE_CHECKING:
     from kingyo.store import RunStore
 
-INTEGER = re.compile(r"\+([0-9]+)")
-REAL = re.compile(r"\+([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+AMOUNT = re.compile(r"\+([0-9]+(?:\.[0-9]+)?)")
 
 Candidates = Annotated[
     str | None,
@@ -123,8 +122,8 @@ def control(
 def _amount(key: str, text: str) -> float:
     """Read the addition to a key of the budget, such as "+60"."""
     is_integer = key != "minutes"
-    match = (INTEGER if is_integer else REAL).fullmatch(text)
-    if match is not None and float(match[1]) > 0:
+    match = AMOUNT.fullmatch(text)
+    if match is not None and float(match[1]) > 0 and not (is_integer and "." in text):
         return int(match[1]) if is_integer else float(match[1])
     flag = f"--{key.replace('_', '-')}"
     raise KingyoError(

@@ -107,18 +107,16 @@ def print_spread(folder: Path, as_json: bool) -> None:
 
 def _score_lines(spread: SeedSummary) -> Iterator[str]:
     by = spread.decided_by
-    is_share, unit, points = by is None, " %" if by is None else f" of {by}", " points" if by is None else ""
-    scores = ", ".join(f"{100 * score:.1f}" if is_share else f"{score:.4g}" for score in spread.bred)
+    unit, points = (" %", " points") if by is None else (f" of {by}", "")
+    scores = ", ".join(f"{100 * score:.1f}" if by is None else f"{score:.4g}" for score in spread.bred)
     yield (
         f"{counted(len(spread.seeds), 'seed')} ({', '.join(map(str, spread.seeds))}): "
-        f"the winner {'scores' if is_share else 'has'} {scores}{unit} on test."
+        f"the winner {'scores' if by is None else 'has'} {scores}{unit} on test."
     )
-    yield (
-        f"Mean {_points(spread.mean, is_share=is_share, sign='')}{unit} (Student's t over the searches; the "
-        "test items are the same)."
-    )
+    mean = _points(spread.mean, is_share=by is None, sign="")
+    yield f"Mean {mean}{unit} (Student's t over the searches; the test items are the same)."
     for name, each in spread.ahead.items():
-        yield f"bred − {name}: {_points(each, is_share=is_share)}{points}, paired by seed"
+        yield f"bred − {name}: {_points(each, is_share=by is None)}{points}, paired by seed"
 
 
 def _remarks(spread: SeedSummary) -> Iterator[str]:
@@ -128,8 +126,7 @@ def _remarks(spread: SeedSummary) -> Iterator[str]:
             f"{counted(len(spread.seeds), 'run')}."
         )
     if spread.copied:
-        scores, verb = counted(spread.copied, "score"), "was" if spread.copied == 1 else "were"
-        yield f"{scores} of baselines {verb} copied from another seed instead of scored again."
+        yield f"{spread.copied:,} scores of baselines were copied from another seed instead of scored again."
     for seed, more in spread.extensions.items():
         yield f"Seed {seed} had {more}, so the seeds differ in cost."
     for seed, renewal in spread.renewals.items():

@@ -56,9 +56,6 @@ def worst_answers(store: RunStore, trial: StoredTrial, n: int) -> list[ItemAnswe
     """Return up to n answers of a trial on fit with the lowest scores; ties keep their order.
 
     Answers on test are not shown: a choice based on them would make the test score too good.
-
-    Raises:
-        KingyoError: the trial has no answers.
     """
     evaluation = store.evaluation(trial.id, "fit")
     if evaluation is None or not evaluation.scores:
@@ -136,16 +133,7 @@ class TrialDetails:
 
 
 def read_trial(store: RunStore, reference: str, n_answers: int | None = None) -> TrialDetails:
-    """Read a trial of a run.
-
-    Args:
-        store: the run.
-        reference: the trial, such as "12", "random:12" or the name of a baseline.
-        n_answers: number of its worst answers to include; None for none.
-
-    Raises:
-        KingyoError: there is no such trial, or it has no answers.
-    """
+    """Read a trial such as "12", "random:12" or the name of a baseline, with some of its worst answers."""
     trial = find_trial(store, reference)
     return TrialDetails(
         store=store,

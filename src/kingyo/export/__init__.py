@@ -24,7 +24,6 @@ from kingyo.results.comparisons import compare_on_test
 from kingyo.results.model_result import read_model_result
 from kingyo.results.summarize import summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
-from kingyo.run.model_kind import task_options
 from kingyo.run.provenance import other_versions, require_same_code
 from kingyo.run.run import Run
 from kingyo.run.stored_config import stored_config
@@ -61,30 +60,26 @@ def export(
     _require_room(out)
     require_same_code(store, *stored_config(store))
     run = Run.stored(store)
-    config, folder, recipe = run.config, run.folder, read_recipe(chosen)
+    recipe = read_recipe(chosen)
     planned = plan(recipe, run.open_sources())
     around = _around(planned.like, run) if pipeline else None
-    items = store.items()
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
     card = Card(
         title=out.resolve().name,
         chosen=entry,
-        summary=summary,
         comparisons=compare_on_test(store, entry, [each for each in summary.models if each.trial != chosen]),
+        run=run,
+        summary=summary,
         searches=store.searches(),
+        version=str(store.fact("version")),
         recipe=recipe,
         origins=_origins(recipe, run, store),
-        config=config,
-        version=str(store.fact("version")),
-        kind=run.kind,
-        example=items["fit"][0],
-        options=task_options(config, folder)[0],
         versions=other_versions(store, "exported"),
         part=None if around is not None or planned.like.pipeline is None else planned.like.path.name,
     )
     files = {
-        **write_tasks(config.specs, folder, items),
-        "recipe.yaml": rooted(recipe, folder, out=out).to_yaml(),
+        **write_tasks(run.config.specs, run.folder, run.items),
+        "recipe.yaml": rooted(recipe, run.folder, out=out).to_yaml(),
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
     return to_folder(planned, out, files=files, writing=Writing(around=around))

@@ -24,17 +24,19 @@ from kingyo.lineage import (
     render,
     table,
 )
-from kingyo.models.kinds import ModelKind, Options, called
+from kingyo.models.kinds import called
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.remarks import better_than_bred, not_compared
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
-from kingyo.run.config import TRAINED, WEIGHT_SEARCH, RunConfig
+from kingyo.run.config import TRAINED, WEIGHT_SEARCH
+from kingyo.run.model_kind import task_options
+from kingyo.run.run import Run
 from kingyo.stats import Interval
 from kingyo.tasks import TaskSpec
-from kingyo.types import SPLITS, Item
+from kingyo.types import SPLITS
 
 _AGAIN = """```sh
 kingyo evaluate . {task} --split test
@@ -60,30 +62,24 @@ class Card:
         title: what the model is called.
         chosen: the exported trial.
         comparisons: comparisons with the winner, the baselines and the winners of the controls.
-        summary, searches, config, version: those of the run.
+        run, summary, searches, version: the run.
         recipe: as the run stored it.
         origins: what went in.
-        kind: kind of the models.
-        example: an item of the fit split.
-        options: options of the first task.
-        part: the name of the component that was written without its pipeline; None: all was.
         versions: a sentence on the versions that differ from those that scored the run.
+        part: the name of the component that was written without its pipeline; None: all was.
     """
 
     title: str
     chosen: ModelResult
     comparisons: Sequence[PairedComparison]
+    run: Run
     summary: RunSummary
     searches: Mapping[str, Mapping[str, object]]
+    version: str
     recipe: Recipe
     origins: Sequence[Origin]
-    config: RunConfig
-    version: str
-    kind: ModelKind
-    example: Item
-    options: Options
-    versions: str | None = None
-    part: str | None = None
+    versions: str | None
+    part: str | None
 
     @property
     def is_baseline(self) -> bool:
@@ -98,7 +94,7 @@ class Card:
 
 def render_card(card: Card) -> str:
     """Write the card: YAML that the Hub reads, then Markdown for people."""
-    part, files = card.kind.card, _files(card)
+    part, files = card.run.kind.card, _files(card)
     front = front_matter(
         card.origins,
         library=part.library,
@@ -122,7 +118,7 @@ def render_card(card: Card) -> str:
 
 def _graded_languages(card: Card) -> list[str]:
     """Return the languages that graders of the run require."""
-    specs = card.config.specs.values()
+    specs = card.run.config.specs.values()
     options = [option for spec in specs for name, option in spec.graders if name == "language"]
     return [option for option in options if isinstance(option, str) and LANGUAGE_CODE.fullmatch(option)]
 
@@ -242,7 +238,7 @@ def _searched(search: Mapping[str, object]) -> str:
 
 
 def _history(card: Card) -> str:
-    summary, config = card.summary, card.config
+    summary, config = card.summary, card.run.config
     budget = config.budget.model_dump(exclude_none=True)
     spent = ", ".join(amount_text(name, value) for name, value in budget.items())
     spent += "".join(f", then {each}" for each in summary.extensions)
@@ -272,7 +268,7 @@ def _searches(card: Card) -> Iterator[str]:
     elif "strategy" in search:
         whose = "search of the run" if card.is_baseline else "search"
         strategy = cell(public_name(str(search["strategy"])))
-        yield f"{whose}: {strategy} over {_searched(search)}, seed {card.config.seed}"
+        yield f"{whose}: {strategy} over {_searched(search)}, seed {card.run.config.seed}"
 
 
 def _task(spec: TaskSpec) -> str:
@@ -284,14 +280,16 @@ def _task(spec: TaskSpec) -> str:
 
 def _files(card: Card) -> dict[str, str]:
     """What the card calls the tasks and their files."""
-    n = len(card.config.specs)
+    n = len(card.run.config.specs)
     if n == 1:
         return {"task": TASK, "items": f"{ITEMS}` holds", "them": "it", "tasks": "one task"}
     return {"task": TASKS, "items": "items-*.jsonl` hold", "them": "them", "tasks": f"{n} tasks"}
 
 
 def _use(card: Card) -> str:
-    code = called(card.kind, "usage", lambda: card.kind.usage(card.example, card.options), str)
+    kind, example = card.run.kind, card.run.items["fit"][0]
+    options = task_options(card.run.config, card.run.folder)[0]
+    code = called(kind, "usage", lambda: kind.usage(example, options), str)
     if card.part is None:
         return fence(code, "python")
     name = cell(card.part)
