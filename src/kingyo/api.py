@@ -217,9 +217,6 @@ def summarize(run: AnyRun) -> RunSummary:
 
     Args:
         run: a run, or its folder. It need not be finished.
-
-    Raises:
-        KingyoError: there is no such run.
     """
     with RunStore.read(_folder(run)) as store:
         return summarize_store(store)

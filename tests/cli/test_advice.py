@@ -13,12 +13,6 @@ from tests.cli.conftest import World
 ZERO = """
 def zero(answer, item):
     return 0.0
-
-def half(answer, item):
-    return 0.5
-
-def mostly_broken(answer, item):
-    return float(answer == item.answer)
 """
 
 

@@ -173,10 +173,9 @@ def test_other_seeds_are_compared_by_it(world: World) -> None:
     assert summary["decided_by"] == "worst_group" and all(0 <= each <= 1 for each in summary["test"])
 
 
-@pytest.mark.parametrize("more", [{}, {"runner": "processes", "workers": 2, "threads": 1}])
-def test_a_killed_run_resumes_to_the_same_winner(world: World, bred: World, more: dict[str, object]) -> None:
+def test_a_killed_run_resumes_to_the_same_winner(world: World, bred: World) -> None:
     undisturbed, run = bred.folder / "runs" / "small", world.folder / "runs" / "small"
-    config, n = make(world, **{"threads": 1, **more}), evaluations(undisturbed)
+    config, n = make(world), evaluations(undisturbed)
     interrupted(world, "evolve", config, after=n // 3, sent=signal.SIGKILL)
     if evaluations(run) < 2 * n // 3:
         interrupted(world, "resume", "runs/small", after=2 * n // 3, sent=signal.SIGKILL)
@@ -209,19 +208,6 @@ def test_conflicting_settings_give_one_error(world: World, changes: dict[str, ob
     assert done.returncode == 1
     assert re.search(message, " ".join(done.stderr.split())), done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    "search",
-    [
-        {"strategy": "islands", "settings": {"islands": 2, "settings": {"population": 3}}},
-        {"mode": "asynchronous"},
-    ],
-    ids=str,
-)
-def test_strategies_that_need_one_number_are_fine(world: World, search: dict[str, object]) -> None:
-    done = world.run("evolve", make(world, search=search, budget={"candidates": 8}, controls=None))
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

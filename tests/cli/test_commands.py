@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,15 @@ from typer.testing import CliRunner, Result
 
 from kingyo.cli import app
 from kingyo.run.config_file import load_config
+from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec
 from tests.cli.conftest import World, command
 
 
 def test_help_of_every_command_has_an_example() -> None:
     for name in ("init", "evolve", "resume", "show", "report", "export", "merge", "evaluate", "chat", "list"):
-        done = subprocess.run(command(name, "--help"), capture_output=True, text=True, check=True)
-        assert f"kingyo {name} " in done.stdout, name
+        done = CliRunner().invoke(app, [name, "--help"])
+        assert done.exit_code == 0 and f"kingyo {name} " in done.stdout, name
 
 
 def test_evolve_ends_with_a_table_and_what_to_do_next(world: World) -> None:
@@ -44,7 +46,7 @@ def test_a_folder_with_brackets_and_a_narrow_terminal(world: World) -> None:
 
 def test_a_terminal_of_ascii_will_do(finished: World) -> None:
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = finished.run("show", "runs/small", env=plain)
+    done = finished.run("show", "runs/small", env=plain, fresh=True)
     assert done.returncode == 0, done.stderr
     assert "uniform" in done.stdout
 
@@ -119,18 +121,13 @@ def test_exported_and_evaluated_again_it_gives_the_stored_answers(finished: Worl
     shown = finished.show("runs/small")
     scored = json.loads(done.stdout)
     assert {key: scored[key] for key in ("score", "n", "low", "high")} == shown["winner"]["test"]  # type: ignore[index]
-    code = (
-        "import sys, json, pathlib; from kingyo.store import RunStore\n"
-        "with RunStore.read(pathlib.Path('runs/small')) as store:\n"
-        "    scores = store.evaluation(store.winner('main').id, 'test').scores\n"
-        "print(json.dumps([[each.item, each.answer, each.score] for each in scores]))"
-    )
-    stored = subprocess.run(
-        [sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True, check=True
-    )
-    lines = (finished.folder / "answers.jsonl").read_text().splitlines()
-    answers = [[row["id"], row["answer"], row["score"]] for row in map(json.loads, lines)]
-    assert answers == json.loads(stored.stdout)
+    with RunStore.read(finished.folder / "runs" / "small") as store:
+        winner = store.winner("main")
+        evaluation = None if winner is None else store.evaluation(winner.id, "test")
+    assert evaluation is not None
+    rows = map(json.loads, (finished.folder / "answers.jsonl").read_text().splitlines())
+    answers = [(row["id"], row["answer"], row["score"]) for row in rows]
+    assert answers == [(each.item, each.answer, each.score) for each in evaluation.scores]
 
 
 def test_evaluate_takes_a_task_file_with_the_same_items(finished: World) -> None:
@@ -139,28 +136,6 @@ def test_evaluate_takes_a_task_file_with_the_same_items(finished: World) -> None
     assert json.loads(by_run.stdout)["score"] == json.loads(by_file.stdout)["score"]
     shown = finished.show("runs/small")
     assert json.loads(by_file.stdout)["score"] == shown["baselines"]["a"]["test"]["score"]  # type: ignore[index]
-
-
-def test_merge_of_a_recipe(world: World) -> None:
-    recipe = {
-        "merge_method": "ties",
-        "base_model": "base",
-        "models": [
-            {"model": "a", "parameters": {"weight": 0.5, "density": 0.7}},
-            {"model": "b", "parameters": {"weight": 0.5, "density": 0.7}},
-        ],
-        "dtype": "float32",
-    }
-    (world.folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    done = world.run("merge", "recipe.yaml", "merged")
-    assert done.returncode == 0, done.stderr
-    assert (world.folder / "merged" / "recipe.yaml").exists()
-    again = world.run("evaluate", "merged", "task.yaml")
-    assert again.returncode == 0, again.stderr
-    again = world.run("merge", "merged/recipe.yaml", "same")
-    assert again.returncode == 0, again.stderr
-    weights = [(world.folder / each / "model.safetensors").read_bytes() for each in ("merged", "same")]
-    assert weights[0] == weights[1]
 
 
 def test_a_method_from_a_user_file(world: World) -> None:
@@ -210,23 +185,16 @@ def test_the_file_from_init_can_be_switched_to_another_space(world: World, space
     assert ("paths through layers" in done.stdout) == (space != "parameters")
 
 
-def test_init_takes_any_name_of_a_file_and_of_a_model(world: World) -> None:
-    (world.folder / "b").rename(world.folder / "_b")
-    done = world.run(
-        "init", "_my run.yaml", "--base", "base", "--source", "a", "--source", "_b",
-        "--task", "items.jsonl", "--grader", "grade.py:even", "--candidates", "4", "--max-new-tokens", "6",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("Next: kingyo evolve '_my run.yaml'\n")
-    config = load_config(world.folder / "_my run.yaml")
-    assert (config.name, list(config.sources)) == ("my-run", ["a", "b"])
+def typed(world: World, *arguments: str | Path, lines: Sequence[str]) -> Result:
+    """Run a command in this process, with lines on its standard input."""
+    with contextlib.chdir(world.folder):
+        return CliRunner().invoke(
+            app, list(map(str, arguments)), input="".join(f"{line}\n" for line in lines)
+        )
 
 
 def answer_questions(world: World, *lines: str, flags: tuple[str, ...] = ()) -> Result:
-    with contextlib.chdir(world.folder):
-        return CliRunner().invoke(
-            app, ["init", "asked.yaml", *flags], input="".join(f"{line}\n" for line in lines)
-        )
+    return typed(world, "init", "asked.yaml", *flags, lines=lines)
 
 
 def asked_task(world: World) -> TaskSpec:
@@ -329,15 +297,8 @@ def test_chat_without_a_template_names_the_flag(world: World) -> None:
 
 
 def test_chat_answers_each_line(world: World) -> None:
-    done = subprocess.run(
-        command("chat", "a", "--max-new-tokens", "4"),
-        input="1 + 2 =\n3 + 4 =\n\n",
-        cwd=world.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = typed(world, "chat", "a", "--max-new-tokens", "4", lines=("1 + 2 =", "3 + 4 =", ""))
+    assert done.exit_code == 0, done.output
     assert len(done.stdout.splitlines()) == 2
 
 
@@ -346,23 +307,9 @@ def test_chat_tells_the_prompt_of_an_exported_model(finished: World, tmp_path: P
     task = tmp_path / "bred" / "task.yaml"
     task.write_text(task.read_text().replace("'{prompt}'", '"Q: {prompt}\\nA:"'))
     for prompt, is_told in (((), True), (("--prompt", "{prompt}"), False)):
-        done = subprocess.run(
-            command("chat", tmp_path / "bred", *prompt),
-            input="\n",
-            cwd=finished.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        done = typed(finished, "chat", tmp_path / "bred", *prompt, lines=("",))
+        assert done.exit_code == 0, done.output
         assert (r'"Q: {prompt}\nA:"' in done.stderr) == is_told
-
-
-def test_a_run_is_exported_before_a_chat(finished: World) -> None:
-    done = finished.run("chat", "runs/small")
-    assert done.returncode == 1
-    assert "expected a model; received a run." in done.stderr
-    assert "`kingyo export runs/small OUT`" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

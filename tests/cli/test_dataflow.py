@@ -167,31 +167,3 @@ def test_a_known_path_outside_the_space_is_named(
     done = world.run("evolve", config, "--dry-run")
     assert done.returncode == 1
     assert says in " ".join(done.stderr.split())
-
-
-def test_likely_mistakes_are_noted(world: World) -> None:
-    changed = {
-        **DATAFLOW,
-        "dataflow": {"max_hops": 2},
-        "objectives": ["even", "few_hops"],
-        "search": {"strategy": "item-gp"},
-    }
-    output = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
-    assert "paths have at most 2 layers, and a alone has 3" in output
-    assert "item-gp maximises the mean of the tasks" in output
-    wide = {**changed, "dataflow": {"max_hops": 3}, "search": {"preset": "pareto"}}
-    output = " ".join(world.run("evolve", world.config(**wide), "--dry-run").stdout.split())
-    assert "paths have at most" not in output
-    assert "for the mean of the tasks" not in output
-
-
-def test_seeds_with_different_known_paths_are_not_compared(world: World) -> None:
-    recipe = {"merge_method": "passthrough", "base_model": "a", "path": [{"model": "a", "layer": 0}]}
-    (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
-    config = world.config(**{**DATAFLOW, "dataflow": {"known": ["known.yaml"]}})
-    assert world.run("evolve", config, "--seeds", "1", "--run", "runs/several").returncode == 0
-    recipe["path"] = [{"model": "b", "layer": 0}]
-    (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
-    done = world.run("evolve", config, "--seeds", "2", "--run", "runs/several")
-    assert done.returncode == 1
-    assert "other known paths" in " ".join(done.stderr.split())

@@ -79,14 +79,6 @@ def test_the_tighter_limit_holds(world: World, limits: dict[str, Any], longest: 
     assert dry_run_json(world, dataflow=limits)["paths"]["longest"] == longest
 
 
-def test_no_candidate_is_larger(world: World) -> None:
-    limits = {"max_size": "28kB", "repetitions": 3}
-    done = world.run("evolve", world.config(**{**DATAFLOW, "dataflow": limits}))
-    assert done.returncode == 0, done.stderr
-    assert world.run("export", "runs/small", "out", "--search", "main").returncode == 0
-    assert n_bytes(world, "out") <= 28_000
-
-
 @pytest.mark.parametrize(
     ("changed", "says"),
     [

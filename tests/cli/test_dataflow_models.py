@@ -62,25 +62,12 @@ def test_what_differs_is_named_before_a_run(world: World, make: Any, says: str) 
     assert not (world.folder / "runs").exists()
 
 
-def test_a_frame_that_is_narrower_than_a_source_is_refused(world: World) -> None:
-    llama(world.folder / "other", dtype="bfloat16")
-    done = world.run(
-        "evolve", world.config(**path_config(dataflow={"frame": "other"}, merge=None)), "--dry-run"
-    )
-    assert done.returncode == 1
-    assert "weights that fit into bfloat16, as other has them" in done.stderr
-
-
 def deep(folder: Path) -> None:
     llama(folder, layers=5, seed=7)
 
 
 def tied(folder: Path) -> None:
     llama(folder, tied=True, seed=7)
-
-
-def narrow(folder: Path) -> None:
-    llama(folder, dtype="bfloat16", seed=7)
 
 
 def with_more_rows(folder: Path) -> None:
@@ -94,19 +81,23 @@ def with_more_rows(folder: Path) -> None:
     edit_config(folder, vocab_size=80)
 
 
-RIGHT = {"deep": deep, "tied": tied, "narrow": narrow, "with more rows": with_more_rows}
+RIGHT = {
+    "deep": deep,
+    "tied": tied,
+    "with more rows": with_more_rows,
+}
 ALL = {"strategy": "random", "warm_start": False}
 
 
 @pytest.mark.parametrize(
     ("what", "frame"),
-    [(what, frame) for what in RIGHT for frame in ("a", "other") if (what, frame) != ("narrow", "other")],
+    [("deep", "a"), ("deep", "other"), ("tied", "a"), ("with more rows", "other")],
 )
 def test_models_with_harmless_differences_can_be_evolved(world: World, what: str, frame: str) -> None:
     RIGHT[what](world.folder / "other")
     expected = {"frame": frame, "scales": "layer", "max_hops": 6}
     config = world.config(**path_config(dataflow=expected, search=ALL, merge=None, controls=None))
-    agrees(world, config, ["a", "other", *(["uniform"] if what == "narrow" else []), "frankenmerge"])
+    agrees(world, config, ["a", "other", "frankenmerge"])
 
 
 def agrees(world: World, config: Path, baselines: list[str]) -> dict[str, Any]:
@@ -136,22 +127,6 @@ def test_a_source_with_a_lora_can_be_passed_through(world: World) -> None:
     plain = json.loads(world.run("evaluate", "a", "runs/small", "--json").stdout)["score"]
     assert shown["baselines"]["tuned"]["test"]["score"] == pytest.approx(alone)
     assert alone != plain, "the adapter says something"
-
-
-def test_without_a_merge_a_source_may_be_called_merged(world: World) -> None:
-    changed = {"sources": {"merged": "a", "b": "b"}, "dataflow": {"scales": "none"}}
-    config = world.config(**{**DATAFLOW, **changed})
-    done = world.run("evolve", config, "--json")
-    assert done.returncode == 0, done.stderr
-    assert "merged" in json.loads(done.stdout)["baselines"]
-    hops = [{"model": "a", "layer": 0}, {"model": "b", "layer": 2}]
-    recipe = {"merge_method": "passthrough", "base_model": "a", "path": hops}
-    (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
-    changed["dataflow"] = {"scales": "none", "seeds": False, "known": ["known.yaml"]}
-    done = world.run("evolve", world.config(**{**DATAFLOW, **changed}), "--run", "runs/known")
-    assert done.returncode == 0, done.stderr
-    done = world.run("recipe", "runs/known", "--trial", "0")
-    assert [Path(hop["model"]).name for hop in yaml.safe_load(done.stdout)["path"]] == ["a", "b"]
 
 
 def test_paths_that_nothing_can_compute_with_are_failures_with_a_reason(world: World) -> None:

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.dry_run import TimeLeft, dry_run, remaining_cost
@@ -23,11 +22,6 @@ from kingyo.types import SPLITS
 from tests.cli.conftest import World
 from tests.cli.merging import Command, everything
 from tests.models_on_disk import llama
-
-
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
 
 
 def dry_run_json(command: Command, config: Path | str = "run.yaml") -> dict[str, dict[str, object]]:
@@ -95,16 +89,6 @@ def test_as_data(command: Command) -> None:
     ]
 
 
-def test_the_run_matches_its_dry_run(command: Command, world: World) -> None:
-    plain = {"search": {"strategy": "random"}, "controls": {"random": False, "grid": False}}
-    config = world.config(**plain, budget={"candidates": 5})
-    summary = dry_run_json(command, config)
-    assert command("evolve", config).code == 0
-    shown = world.show("runs/small")
-    assert shown["trials"] == 5
-    assert shown["item_evaluations"] == summary["answers"]["at_most"] == 16 * (4 + 5) + 12 * 7 + 12 * 5
-
-
 def test_the_dry_run_counts_each_part_like_the_run(command: Command, world: World) -> None:
     search = {"strategy": "random", "reuse": False, "screen": {"items": 5}}
     config = world.config(search=search, budget={"candidates": 5})
@@ -165,35 +149,6 @@ def test_the_remaining_cost_excludes_stored_scores(world: World, budget: dict[st
         assert left == {"fit": 60 if len(budget) == 1 else 10, "validation": 2, "test": 1}
 
 
-def test_sources_that_are_the_same_model_are_noted(command: Command, world: World) -> None:
-    """Also under another name, by a link, and, once weights are hashed, as a copy."""
-    (world.folder / "link").symlink_to("a")
-    shutil.copytree(world.folder / "b", world.folder / "copy")
-    why = "the search has more weights and no more choice"
-    same = f"sources a and again are the same model: {why}. Delete one of them"
-    copied = same.replace("a and again", "b and copy")
-    assert "same model" not in " ".join(dry_run_json(command)["notes"])
-    for again in ("a", "./a", "link"):
-        config = world.config(sources={"a": "a", "again": again, "b": "b"})
-        assert dry_run_json(command, config)["notes"] == [same]
-    done = command("evolve", config, "--dry-run")
-    assert f"note: {same}" in " ".join(done.out.split())
-    config = load_config(world.config(sources={"b": "b", "copy": "copy"}))
-    with begin(Run.open(config, world.folder), world.folder / "r"):
-        notes = without_few(world.show("r")["notes"])
-    assert notes == [copied]
-    words = ("--base", "base", "--source", "a", "--source", "again=link", "--task", "items.jsonl")
-    done = command("init", "new.yaml", *words, "--grader", "grade.py:even")
-    assert done.code == 0 and f"Note: {same}" in done.out
-
-
-def test_a_source_equal_to_the_base_is_noted_for_relative_methods(command: Command, world: World) -> None:
-    note = "source it is the base itself, which adds nothing to a merge. Delete it"
-    assert dry_run_json(command, world.config(sources={"a": "a", "it": "./base"}))["notes"] == [note]
-    linear = {"method": "linear", "parameters": {"weight": {"from": 0, "to": 1}}}
-    assert dry_run_json(command, world.config(sources={"a": "a", "it": "base"}, merge=linear))["notes"] == []
-
-
 def test_without_torch(command: Command) -> None:
     code = (
         "import sys; from kingyo.cli import app\n"
@@ -213,31 +168,6 @@ def test_time_decides(command: Command, world: World) -> None:
     assert summary["answers"]["by_stage"]["search"] == {"answers": None, "share": None, "seconds": 180.0}  # type: ignore[index]
     output = command("evolve", "changed.yaml", "--dry-run").out
     assert "limited by the minutes of the budget" in output and "3 min" in output
-
-
-@pytest.mark.parametrize(
-    ("screen", "says"),
-    [
-        ({"items": 5}, "5 items of fit, informative"),
-        ({"items": 5, "rule": "racing"}, "5 items of fit, random"),
-    ],
-)
-def test_the_choice_of_items_is_printed(world: World, screen: dict[str, object], says: str) -> None:
-    config = world.config(search={"strategy": "random", "screen": screen})
-    done = world.run("evolve", config, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert says in " ".join(done.stdout.split())
-
-
-def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
-    search = {"strategy": "random", "screen": {"items": 5}}
-    config = world.config(budget={"item_evaluations": 52}, search=search, controls={"random": True})
-    parts = dry_run_json(command, config)["answers"]["parts"]
-    assert [(p["name"], p["models"], p["items"]) for p in parts if p["split"] == "fit"] == [  # type: ignore[index]
-        ("baselines", 4, 16),
-        ("main", 10, 5),
-        ("random", 10, 5),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -269,12 +199,6 @@ def test_mistakes_give_one_error(
     error = json.loads(done.out)["error"]
     assert says in error["received"] and "targets" not in json.loads(done.out)
     assert everything(command.folder) == before
-
-
-def test_a_prompt_without_room_for_its_answer(command: Command, world: World) -> None:
-    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "max_new_tokens": 61}
-    done = command("evolve", world.config(task=task), "--dry-run")
-    assert done.code == 1 and "prompts of at most 3 tokens" in done.err and "a prompt of 4" in done.err
 
 
 def test_models_that_do_not_fit(command: Command, world: World) -> None:

@@ -42,31 +42,6 @@ def short(world: World) -> World:
     return world
 
 
-def test_a_resumed_run_keeps_its_screen(world: World) -> None:
-    """The preset of an older version of kingyo gave a candidate fewer items."""
-    config = world.config(
-        budget={"item_evaluations": 96}, search={"strategy": "item-gp"}, controls=NO_CONTROLS
-    )
-    assert world.run("evolve", config).returncode == 0
-    with edited(world.folder / "runs" / "small") as connection:
-        (text,) = connection.execute("SELECT description FROM searches WHERE name = 'main'").fetchone()
-        data = json.loads(text)
-        assert data["screen"]["items"] == 12
-        data["screen"]["items"] = 6
-        connection.execute("UPDATE searches SET description = ? WHERE name = 'main'", (json.dumps(data),))
-    for more in (("resume", "runs/small", "--item-evaluations", "+24"), ("control", "runs/small", "random")):
-        done = world.run(*more)
-        assert done.returncode == 0, done.stderr
-    with sqlite3.connect(world.folder / "runs" / "small" / "run.db") as connection:
-        rows = connection.execute(
-            "SELECT t.search, t.id, COUNT(*) FROM trials t JOIN scores s ON s.trial = t.id"
-            " WHERE s.item IN (SELECT id FROM items WHERE split = 'fit') GROUP BY t.id ORDER BY t.id"
-        ).fetchall()
-    connection.close()
-    met = {name: [n for search, _, n in rows if search == name] for name in ("main", "random")}
-    assert met["main"][-1] == 6 and set(met["random"]) == {6}
-
-
 def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
     done = short.run("resume", "runs/small", "--candidates", "+12", "--json")
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,6 @@ import gc
 import json
 
 import pytest
-import yaml
 from transformers import LlamaForCausalLM
 
 from kingyo.engine import rooted
@@ -83,26 +82,6 @@ def test_the_merge_itself_is_among_the_finalists(world: World) -> None:
         alike if hops == [("merged", layer) for layer in range(len(hops))] else "bred − weights alone:"
     ) in output
     assert "bred − parameters" not in output
-
-
-def test_a_recipe_of_both_can_be_merged_again(world: World) -> None:
-    config = world.config(**HYBRID, controls={"random": False, "grid": False})
-    assert world.run("evolve", config).returncode == 0
-    assert world.run("export", "runs/small", "out", "--trial", "0").returncode == 0
-    recipe = yaml.safe_load((world.folder / "out" / "recipe.yaml").read_text())
-    assert recipe["base_model"] == "merged"
-    assert recipe["merges"]["merged"]["merge_method"] == "task_arithmetic"
-    done = world.run("merge", "out/recipe.yaml", "again")
-    assert done.returncode == 0, done.stderr
-    names = ("model.safetensors", "config.json")
-    same(world, "out", "again", names)
-    for form in ([], ["--as", "slices"]):
-        done = world.run("recipe", "runs/small", "--trial", "0", *form)
-        assert done.returncode == 0, done.stderr
-        (world.folder / "said.yaml").write_text(done.stdout)
-        done = world.run("merge", "said.yaml", "said", "--force")
-        assert done.returncode == 0, done.stderr
-        same(world, "out", "said", names)
 
 
 def same(world: World, one: str, other: str, names: tuple[str, ...]) -> None:
@@ -189,16 +168,6 @@ def test_the_presets_of_the_paper_run(world: World) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_the_dry_run_describes_both_searches(world: World) -> None:
-    done = world.run("evolve", world.config(**HYBRID), "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert "merge: task_arithmetic" in done.stdout
-    assert "paths through layers, then searched by ga" in done.stdout
-    sentence = "path search: 27 genes, after 6 given paths; screen: all items of fit; all candidates"
-    assert sentence in done.stdout, "2 × 9, 9 scales"
-    assert not (world.folder / "runs").exists()
-
-
 @pytest.mark.parametrize("frame", ["merged"])
 def test_the_dry_run_counts_live_models(world: World, frame: str) -> None:
     config = world.config(**{**HYBRID, "dataflow": {"frame": frame}})
@@ -249,32 +218,3 @@ def test_mistakes_are_named(world: World, changed: dict[str, object], says: str)
     assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not (world.folder / "runs").exists()
-
-
-def test_show_speaks_of_the_weights_while_these_are_searched(world: World) -> None:
-    config = world.config(**HYBRID)
-    interrupted(world, "evolve", config, after=6)
-    shown = json.loads(world.run("show", "runs/small", "--json").stdout)
-    with RunStore.read(world.folder / "runs" / "small") as store:
-        assert not store.trials("main")
-        best = max(store.summaries("fit")[-shown["trials"] :], key=lambda each: each.value or 0.0)
-        number = store.trial(best.trial).asked.number
-    assert shown["trials"] > 0
-    assert shown["leader"]["search"] == "parameters"
-    assert shown["leader"]["trial"] == number
-    assert f"best so far (trial {number} of weights alone)" in " ".join(
-        world.run("show", "runs/small").stdout.split()
-    )
-
-
-def test_a_budget_that_covers_only_given_paths_is_noted(world: World) -> None:
-    changed = {**HYBRID, "budget": {"candidates": 8}}
-    output = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
-    assert "the path search has 4 of the budget's candidates, and begins with 6 given paths" in output
-    done = world.run("evolve", world.config(**{**changed, "controls": {"random": False, "grid": False}}))
-    assert "Note: the path search has 4 of the budget's candidates" in done.stderr
-    assert world.run("report", "runs/small").returncode == 0
-    report = (world.folder / "runs" / "small" / "report.html").read_text()
-    assert "was given: the search began with 4 paths, and found none better." in report
-    enough = world.run("evolve", world.config(**{**HYBRID, "budget": {"candidates": 14}}), "--dry-run")
-    assert "none is bred" not in enough.stdout

@@ -88,17 +88,6 @@ def test_a_lora_counts_and_a_model_that_is_named_twice_is_itself(world: World) -
     assert summary["cosine"][2][10] < 0.9999, "layer 1 says something else"
 
 
-def test_prompts_of_choices_and_chats_are_tokenized_as_scored(world: World) -> None:
-    rows = [{"prompt": f"{n} +", "answer": "1", "choices": ["1", "2"]} for n in range(40)]
-    (world.folder / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = {"name": "t", "data": "choices.jsonl", "grader": "choice", "choices": "choices"}
-    splits = {"splits": {"fit": 16, "validation": 12, "test": 12}}
-    plain = layers_json(world, world.config(task={**task, **splits}))
-    chat = layers_json(world, world.config(task={**task, **splits, "chat": True}))
-    assert plain["prompts"] == chat["prompts"] == 16
-    assert chat["tokens"] == plain["tokens"] + 32, "Q: and A:, two tokens more of each"
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [

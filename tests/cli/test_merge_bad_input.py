@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.cli.conftest import World
 from tests.cli.merging import Command, foreseen, refused
 
 MODELS = [{"model": "a", "parameters": {"weight": 0.5}}, {"model": "b", "parameters": {"weight": 0.3}}]
@@ -17,11 +15,6 @@ MODELS = [{"model": "a", "parameters": {"weight": 0.5}}, {"model": "b", "paramet
 
 PAIRS = zip("abcdefgh", "bcdefghi", strict=True)
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [{','.join([f'*{p}'] * 9)}]\n" for p, c in PAIRS)
-
-
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -112,12 +105,6 @@ def test_no_such_file(command: Command) -> None:
     foreseen(command, "base", "merged", says="base: expected a YAML file; received Is a directory")
 
 
-def test_verbose_without_a_dry_run_is_reported_as_having_no_effect(command: Command) -> None:
-    done = command("merge", command.recipe(), "merged", "--verbose")
-    assert done.code == 0
-    assert done.err == "Warning: --verbose has no effect without --dry-run.\n"
-
-
 def test_licences_that_forbid_merges(command: Command) -> None:
     (command.folder / "b" / "README.md").write_text("---\nlicense: cc-by-nd-4.0\n---\n")
     foreseen(command, command.recipe(), "merged", says="the licence of b: ")
@@ -145,27 +132,5 @@ def test_all_mistakes_are_reported_at_once(command: Command) -> None:
     assert dry.code == 1 and len(json.loads(dry.out)["error"]["mistakes"]) == 5
 
 
-def test_a_book_tells_of_every_recipe(command: Command) -> None:
-    documents = [
-        {"name": "one", "merge_method": "linear", "models": [{"model": "a", "parameters": {"wegiht": 1}}]},
-        {"name": "two", "merge_method": "linear", "models": [{"model": "gone", "parameters": {"weight": 1}}]},
-        {
-            "merge_method": "slerp",
-            "base_model": "one",
-            "models": [{"model": "two"}],
-            "parameters": {"t": 0.5},
-        },
-    ]
-    (command.folder / "book.yaml").write_text(yaml.safe_dump_all(documents))
-    error = refused(command, "book.yaml", "merged", says="received 2 mistakes")
-    assert "one: a: expected parameters of linear; received 'wegiht'" in error
-    assert "gone: expected a folder with a checkpoint" in error
-
-
 def test_what_never_ends_is_no_recipe(command: Command) -> None:
     refused(command, Path("/dev/zero"), "merged", says="at most 10 MB")
-
-
-def test_rows_are_not_padded_without_end(command: Command) -> None:
-    recipe = command.recipe(tokenizer={"source": "union", "pad_to_multiple_of": 10**9})
-    foreseen(command, recipe, "merged", says="pad_to_multiple_of: expected a whole number from 1 to 65536")

@@ -15,15 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.cli.conftest import World
 from tests.cli.conftest import command as whole_command
 from tests.cli.merging import Command, everything, foreseen, refused
 from tests.models_on_disk import llama
-
-
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
 
 
 def edit_header(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -180,19 +174,6 @@ def test_a_target_that_shares_files_with_a_source(command: Command, out: str) ->
     assert says in error
 
 
-def test_a_target_that_is_an_adapter_of_a_source(command: Command) -> None:
-    pytest.importorskip("peft")
-    from tests.checkpoints.adapters import train
-
-    train(command.folder / "a", command.folder / "lora", target_modules=["q_proj"])
-    (command.folder / "lora" / "config.json").write_text("{}")  # so that --force would replace it
-    models = [{"model": "a+lora", "parameters": {"weight": 1.0}}]
-    says = "received one that shares files with lora"
-    foreseen(command, command.recipe(models=models), "lora", "--force", says=says)
-    done = command("merge", command.recipe(models=models), "merged")
-    assert done.code == 0, done.err
-
-
 def test_a_link_to_a_source_counts_as_the_source(command: Command) -> None:
     (command.folder / "link").symlink_to("b")
     foreseen(command, command.recipe(), "link", "--force", says="received one that shares files with b")
@@ -245,13 +226,6 @@ class TestDisks:
         )  # fmt: skip
         assert done.returncode == 1 and "Traceback" not in done.stderr
         assert "disk/out: expected" in done.stderr and "No space left on device" in done.stderr
-
-    def test_that_are_the_target_itself(self, command: Command) -> None:
-        recipe = command.recipe()
-        (command.folder / "disk").mkdir()
-        done = in_new_world(command.folder, "mount -t tmpfs -o size=9m x disk", "merge", str(recipe), "disk")
-        assert done.returncode == 1
-        assert "received a mount point" in done.stderr and "disk/model" in done.stderr
 
 
 def test_a_file_that_may_not_grow(command: Command) -> None:

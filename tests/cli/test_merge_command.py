@@ -17,15 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from kingyo.engine import open_sources, plan, to_folder
 from kingyo.recipe import load_recipe
-from tests.cli.conftest import World
 from tests.cli.merging import Command
 
 CARD = "---\nlicense: {licence}\nlanguage: [{language}]\n---\n\n# a card\n"
-
-
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -7,13 +7,7 @@ import re
 
 import pytest
 
-from tests.cli.conftest import World
 from tests.cli.merging import Command, contents, foreseen
-
-
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
 
 
 def test_the_dry_run_describes_the_merge(command: Command) -> None:

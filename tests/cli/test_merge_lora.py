@@ -6,18 +6,12 @@ import json
 
 import pytest
 
-from tests.cli.conftest import World
 from tests.cli.merging import Command, write_lora
 
 SAYS = (
     "a+lora: expected an adapter that has the same effect as in training; received lora was trained "
     "on org/elsewhere, and is merged into a. Check that this is what you want."
 )
-
-
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize("place", ["step"])

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from kingyo.errors import KingyoError
-from kingyo.run.config_file import load_config
 from kingyo.run.mergekit_evolve import load_genome_file
 from kingyo.store import RunStore
 from tests.cli.conftest import World
@@ -113,18 +112,6 @@ def test_a_hundred_candidates_and_the_same_distribution_by_default(tasked: World
     assert dict(config.sources) == {"a": "./a", "b": "b"}
     positive = load_genome_file(write(tasked.folder, allow_negative_weights=None)).config
     assert positive.search.settings == {"sigma": pytest.approx(1 / 12)}
-
-
-@pytest.mark.parametrize(
-    ("file", "name"), [("_first.yaml", "first"), ("-a b-.yaml", "a-b"), ("実験.yaml", "genome")]
-)
-def test_a_run_is_named_after_its_file_where_possible(tasked: World, file: str, name: str) -> None:
-    path = write(tasked.folder).rename(tasked.folder / file)
-    assert load_genome_file(path).config.name == name
-    shutil.copy(tasked.folder / "run.yaml", path)
-    unnamed = path.read_text().replace("name: small\n", "")
-    path.write_text(unnamed.replace("task.yaml", "even.yaml"))
-    assert load_config(path).name == name.replace("genome", "run")
 
 
 @pytest.mark.parametrize(

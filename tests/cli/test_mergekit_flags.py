@@ -7,14 +7,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.cli.mergekit_flags import MERGE, translated
-from tests.cli.conftest import World
 from tests.cli.merging import Command, refused
-
-
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
-
 
 WITHOUT_EFFECT = "--cuda --low-cpu-memory --lazy-unpickle --no-clone-tensors --lora-merge-cache"
 

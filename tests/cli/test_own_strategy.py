@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.cli.conftest import World, evaluations
-from tests.cli.resumed import facts
 
 OWN = '''
 from dataclasses import dataclass
@@ -74,12 +71,6 @@ def test_contract_violations_are_reported(world: World, method: str, says: str) 
     assert "Fix the strategy" in errors
 
 
-def test_the_place_of_a_crash_is_reported(world: World) -> None:
-    _, errors = evolved(world, "def ask(self, n): raise ValueError('lost')")
-    line = (OWN.count("\n")) + 1
-    assert f"received ValueError: lost ({world.folder / 'own.py'} line {line})" in errors
-
-
 @pytest.mark.parametrize("method", ["batch = None"])
 @pytest.mark.parametrize("door", [("--dry-run",), ()])
 def test_a_missing_extra_is_reported_by_every_command(
@@ -96,16 +87,6 @@ def test_a_failed_export_leaves_no_folder(world: World) -> None:
     assert code == 1
     assert "own.py:Broken: expected a strategy that can be built; received RuntimeError: lost" in errors
     assert not (world.folder / "runs").exists()
-
-
-def test_one_that_gives_lists_can_be_resumed(world: World) -> None:
-    code, errors = evolved(world, "def genome(self): return list(super().genome())")
-    assert code == 0, errors
-    run: Path = world.folder / "runs" / "small"
-    before = facts(run)
-    done = world.run("resume", run)
-    assert done.returncode == 0, done.stderr
-    assert facts(run) == before
 
 
 SWALLOWS = """

@@ -76,17 +76,6 @@ def test_commands_read_pickles_with_a_flag(world: World) -> None:
     assert world.run("chat", "a", "--allow-pickle").returncode == 0
 
 
-def test_without_the_key_the_error_names_it(world: World) -> None:
-    no_safetensors(world)
-    for words in (["evolve", "run.yaml"], ["evolve", "run.yaml", "--dry-run"], *OFTEN, ["chat", "a"]):
-        done = world.run(*words)
-        assert done.returncode == 1, words
-        text = " ".join((done.stdout + done.stderr).split())
-        assert "received only pickles (pytorch_model" in text, (words, text)
-        assert "--allow-pickle" in text and "`allow_pickle: true`" in text, (words, text)
-    assert not (world.folder / "runs").exists()
-
-
 def test_a_pickle_that_holds_code_is_refused_and_nothing_is_run_or_written(world: World) -> None:
     (world.folder / "a" / "model.safetensors").unlink()
     torch.save({"x": Evil()}, world.folder / "a" / "pytorch_model.bin")

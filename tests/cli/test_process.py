@@ -88,22 +88,6 @@ entry.process()
     assert json.loads(done.stdout) == {"error": {"message": "Interrupted.", **unknown}}
 
 
-def test_an_interrupt_within_a_command_is_reported() -> None:
-    """The signal arrives before there is a run."""
-    code = """
-import sys, kingyo.__main__ as entry
-class Impatient:
-    def find_spec(self, name, path, target=None):
-        if name == "kingyo.run.config":
-            raise KeyboardInterrupt
-sys.meta_path.insert(0, Impatient())
-entry.process()
-"""
-    command = [sys.executable, "-c", code, "evolve", "run.yaml"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
-
-
 def test_it_can_be_run_as_a_module() -> None:
     code = [sys.executable, "-m", "kingyo", "--version"]
     done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=60)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.cli.conftest import World, interrupted
+from tests.cli.resumed import facts
 
 ROOT = Path(__file__).parent.parent.parent
 ZOO = ROOT / "zoo"
@@ -57,19 +57,6 @@ def bred(tmp_path_factory: pytest.TempPathFactory) -> World:
     done = world.run("evolve", "run.yaml")
     assert done.returncode == 0, done.stderr
     return world
-
-
-def facts(run: Path) -> list[list[tuple[object, ...]]]:
-    queries = (
-        "SELECT search, number, genome, parents FROM trials ORDER BY search, number",
-        "SELECT trial, item, score, answer FROM scores ORDER BY trial, item",
-        "SELECT trial, value, objectives, is_partial FROM outcomes ORDER BY id",
-        "SELECT name, winner FROM searches ORDER BY name",
-    )
-    with sqlite3.connect(run / "run.db") as connection:
-        rows_of = [list(connection.execute(query)) for query in queries]
-    connection.close()
-    return rows_of
 
 
 def test_show_has_each_task_the_mean_and_the_front(bred: World) -> None:

@@ -135,7 +135,6 @@ def _run(is_json: bool) -> int:
 
 
 def _report_usage(error: typer.BadParameter, *, is_json: bool) -> None:
-    """Report wrong arguments in typer's style."""
     from typer.rich_utils import rich_format_error
 
     error.message = visible(error.message)

@@ -79,7 +79,6 @@ def _parts(console: Console, table: Table, leading: int) -> Iterator[Table]:
 
 
 def _select(table: Table, columns: Sequence[Column]) -> Table:
-    """Return a table with some columns of another."""
     selection = copy(table)
     selection.columns = [replace(column, _index=i) for i, column in enumerate(columns)]
     return selection

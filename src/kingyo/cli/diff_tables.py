@@ -45,7 +45,6 @@ def print_comparison(comparison: CheckpointComparison) -> None:
 
 
 def _models(comparison: CheckpointComparison) -> Table:
-    """Return the table of task vectors, over all tensors."""
     from kingyo.compare import TOP, letter
 
     total = comparison.total
@@ -105,7 +104,6 @@ def _groups(comparison: CheckpointComparison, what: str, groups: Mapping[str, Co
 
 
 def _matrices(comparison: CheckpointComparison) -> dict[str, list[list[str]]]:
-    """Return the matrices of all pairs over all tensors: title -> rows of cells."""
     total = comparison.total
     shown: dict[str, Callable[[int, int], str]] = {
         "‖row − column‖/‖row‖": lambda i, j: _share(total.relative(j, i)),

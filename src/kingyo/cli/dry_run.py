@@ -90,7 +90,6 @@ def _screen(screen: ScreenSettings, n_fit: int) -> str:
 
 
 def _path_search(plan: DryRun) -> str:
-    """Describe the search for paths that follows the search for weights."""
     main = next(each for each in plan.run.all_searches if each.name == MAIN)
     screen = _screen(main.screen, len(plan.run.items["fit"]))
     return f"path search: {counted(len(main.space.axes), 'gene')}{_given(main)}; screen: {screen}"
@@ -120,8 +119,7 @@ def _dtype(plan: DryRun) -> str:
     models, own = plan.run.models, plan.run.config.merge.dtype
     model = models.base or next(iter(dict(models.sources).values()))
     dtypes = {own} if own else {info.stored_dtype for info in model.tensors.values()}
-    is_free = plan.run.config.merge.genome is None  # genome files of mergekit-evolve need bfloat16
-    slow = is_free and plan.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
+    slow = plan.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
     hint = "; most CPUs are faster with merge.dtype: float32" if slow else ""
     return (own or "the models' own dtype") + hint
 
@@ -172,7 +170,7 @@ def _cost_lines(cost: Cost) -> Iterator[str]:
 
 
 def _memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
-    live = counted(memory.n_live, "live model")
+    live = "the live model" if memory.n_live == 1 else f"{memory.n_live} live models"
     batch = (
         "" if memory.batch is None else f"{_text(memory.batch.bytes, size_text)} for {memory.batch.what}; "
     )

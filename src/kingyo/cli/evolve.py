@@ -84,7 +84,6 @@ def evolve(
 
 
 def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> RunConfig:
-    """Read a run.yaml, or a genome file of mergekit-evolve."""
     from kingyo.io.yaml import read_yaml
     from kingyo.run.config_file import load_config
     from kingyo.run.mergekit_evolve import is_genome_file, load_genome_file

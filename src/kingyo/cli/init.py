@@ -126,12 +126,11 @@ def _prompt_and_answer(task: str, prompt: str | None, answer: str | None, *, ask
     if prompt is not None and answer is not None:
         return prompt, answer
     fields = read_fields(task)
-    is_usual = (prompt is not None or "prompt" in fields) and (answer is not None or ANSWER in fields)
     if prompt is None:
         prompt = ask_prompt(task, fields) if asks else likely_prompt(fields)
     if answer is None:
         answer = ask_answer(task, prompt, fields) if asks else likely_answer(fields, prompt)
-    if not (asks or is_usual):
+    if not asks:
         echo(f"Read from {task}: prompt {prompt}, answer {answer}. Change them with --prompt and --answer.")
     return prompt, answer
 
@@ -143,15 +142,7 @@ def _write_checked(out: Path, text: str) -> list[str]:
     from kingyo.run.run import Run
 
     draft = out.with_name(f".{out.name}.draft")
-    try:
-        draft.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise KingyoError(
-            str(out),
-            expected="a file in a writable folder",
-            received=str(error),
-            remedy="Name a file in another folder.",
-        ) from error
+    draft.write_text(text, encoding="utf-8")
     try:
         findings = describe(Run.open(load_config(draft), out.parent))
         draft.replace(out)
@@ -222,7 +213,6 @@ _CHAT = "  chat: true    # sent as a user message in the models' chat template\n
 
 
 def _run_yaml(answers: _Answers) -> str:
-    """Return the text of the file: models, task, merge and search."""
     return "\n".join((_models(answers), _task(answers), _search(answers)))
 
 

@@ -19,8 +19,6 @@ T = TypeVar("T")
 ANSWER = "answer"
 MIN_ROWS = 4
 UNLIKELY = ("id", "index", "split")  # fields that are rarely the prompt or the answer
-WITH_OPTIONS = {"choice": "`choices:`", "language": "a language code", "regex": "a pattern"}
-"""Graders that need options -> what they need."""
 
 
 def ask_base() -> str | None:
@@ -29,11 +27,7 @@ def ask_base() -> str | None:
 
 
 def ask_sources(check: Callable[[Sequence[str]], object]) -> list[str]:
-    """Ask for two or more models.
-
-    Args:
-        check: raises a KingyoError if the models so far are not valid together.
-    """
+    """Ask for two or more models. ``check`` raises a KingyoError if those so far do not go together."""
     models: list[str] = []
 
     def validated(model: str) -> str:
@@ -84,23 +78,9 @@ def ask_answer(task: str, prompt: str, fields: Sequence[str]) -> str:
 
 
 def ask_grader(task: str, prompt: str, answer: str, folder: Path) -> str:
-    """Ask for a grader that needs no options and can grade the correct answers.
-
-    Args:
-        task: the task file.
-        prompt: the prompt template.
-        answer: the field with the correct answer.
-        folder: the folder of the grader's file.
-    """
+    """Ask for a grader that can grade the correct answers; ``folder`` is that of the grader's file."""
 
     def check(name: str) -> str:
-        if name in WITH_OPTIONS:
-            raise KingyoError(
-                "grader",
-                expected="a grader that needs no options",
-                received=f"'{name}', which needs {WITH_OPTIONS[name]}",
-                remedy="Choose another for now, and write this one into the file later.",
-            )
         _check_task(task, prompt, answer, name, folder)
         return name
 
@@ -108,11 +88,7 @@ def ask_grader(task: str, prompt: str, answer: str, folder: Path) -> str:
 
 
 def read_fields(task: str) -> list[str]:
-    """Return the fields of the first row. All rows are read, so that a broken line is reported now.
-
-    Raises:
-        KingyoError: the file cannot be read, or has too few rows.
-    """
+    """Return the fields of the first row. All rows are read, so that a broken line is reported now."""
     from kingyo.tasks.rows import read_rows
 
     rows = list(read_rows(task, Path()))
@@ -139,7 +115,6 @@ def likely_answer(fields: Sequence[str], prompt: str) -> str:
 
 
 def _ask(question: str, check: Callable[[str], T], *, default: str | None = None) -> T:
-    """Ask until the check accepts the answer, and return its result."""
     line = f"{question} [{visible(default)}]" if default else question
     while True:
         text = str(typer.prompt(line, default=default, show_default=False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -22,8 +22,8 @@ from kingyo.engine.preflight import (
 from kingyo.errors import listed
 from kingyo.io.units import count_text, counted, size_text
 from kingyo.lineage.licences import UNKNOWN
-from kingyo.vocabulary import Diagnostic
 
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MAX_FILES = 3
 _MIN_WIDTH = 16  # of the column whose cells may be wrapped
 
@@ -36,16 +36,11 @@ def print_plan(preflight: Preflight, forecast: MergeForecast | None, *, verbose:
     if forecast is not None:
         for line in _cost_lines(forecast):
             print_text(console, escape(line))
-    _print_findings(console, preflight.findings)
+    for each in preflight.findings:
+        style = STYLES[each.level]
+        print_text(console, f"[{style}]{each.level}[/{style}]: {escape(str(each.error))}")
     if not preflight.of("error"):
         print_text(console, "Nothing was written. Leave --dry-run out to merge.")
-
-
-def _print_findings(console: Console, findings: Iterable[Diagnostic]) -> None:
-    styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
-    for each in findings:
-        level = f"[{styles[each.level]}]{each.level}[/{styles[each.level]}]"
-        print_text(console, f"{level}: {escape(str(each.error))}")
 
 
 def _print_target(console: Console, preflight: Preflight, target: PlannedOutput, *, verbose: bool) -> None:
@@ -77,7 +72,6 @@ def _print_step(console: Console, name: str, plan: Plan) -> None:
 
 
 def _own(each: JobGroup, everywhere: Sequence[str]) -> str:
-    """Return the values of a group that are not shared by all groups."""
     return ", ".join(part for part in each.how if part not in everywhere)
 
 
@@ -100,7 +94,6 @@ def model_cells(model: Checkpoint) -> tuple[str, str, str]:
 
 
 def _tensors(groups: Sequence[JobGroup], everywhere: Sequence[str]) -> Table:
-    """Return the table of groups, without the values that all share."""
     own = [_own(each, everywhere) for each in groups]
     table = plain_table("", "tensors", "shape", "dtype")
     table.columns[0].justify = "right"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import typer
 from typer.core import TyperCommand
@@ -72,10 +71,10 @@ EVOLVE = MergekitFlags(
 """Flags of mergekit-evolve."""
 
 
-class _Command(TyperCommand):
-    """A command that also accepts the flags of a command of mergekit."""
+class Merge(TyperCommand):
+    """``kingyo merge``, which also accepts the flags of mergekit."""
 
-    flags: ClassVar[MergekitFlags]
+    flags = MERGE
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Translate mergekit's flags, parse the others, and warn about flags without effect."""
@@ -87,14 +86,8 @@ class _Command(TyperCommand):
         return rest
 
 
-class Merge(_Command):
-    """``kingyo merge``."""
-
-    flags = MERGE
-
-
-class Evolve(_Command):
-    """``kingyo evolve``."""
+class Evolve(Merge):
+    """``kingyo evolve``, which also accepts the flags of mergekit-evolve."""
 
     flags = EVOLVE
 

@@ -135,7 +135,6 @@ def _amount(key: str, text: str) -> float:
 
 
 def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
-    """Rescore, accept or refuse changes of code and versions."""
     from kingyo.run import resume as changes
 
     with redirect_stdout(sys.stderr):

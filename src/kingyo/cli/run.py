@@ -47,17 +47,7 @@ def note_if_slow() -> None:
 
 
 def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | None = None) -> None:
-    """Run to the end with a live display on standard error.
-
-    Args:
-        store: the run, open for writing.
-        run: the opened run of the store; None opens it.
-        quiet: whether to hide the display.
-        command: the command that continues after an interrupt. Default: ``kingyo resume``.
-
-    Raises:
-        Interrupted: the user stopped the run.
-    """
+    """Run to the end with a live display; after an interrupt name the command that continues."""
     from kingyo.cli.advice import warn_lost
     from kingyo.cli.live_display import LiveDisplay, run_shown
 
@@ -101,11 +91,7 @@ def print_run(store: RunStore, *, as_json: bool) -> None:
 
 
 def require_one_run(run: Path) -> None:
-    """Refuse the folder of several seeds, because each of them is a run.
-
-    Raises:
-        KingyoError: the folder holds several seeds.
-    """
+    """Refuse the folder of several seeds, because each of them is a run."""
     from kingyo.run.seed_runs import seed_folders
 
     seeds = seed_folders(run)

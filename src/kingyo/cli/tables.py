@@ -150,7 +150,6 @@ def _scores(summary: RunSummary) -> Table:
 
 
 def _sets(summary: RunSummary) -> Table:
-    """Return the table of set measures."""
     use = ", not used by the search" if summary.decided_by is None else f"; {summary.decided_by} decides"
     table = Table(title=escape(f"Measures of all answers{use} [95 % interval]"), title_justify="left")
     for name in ("measure", "model"):
@@ -164,7 +163,6 @@ def _sets(summary: RunSummary) -> Table:
 
 
 def _front(summary: RunSummary) -> Table:
-    """Return the table of the front, sorted by the first objective, with the knee in bold."""
     is_estimated = any(point.is_partial for point in summary.front.points)
     title = f"Front on fit (* knee{'; ~ estimated, and measured on n items' if is_estimated else ''})"
     table = Table(title=title, title_justify="left")

@@ -7,10 +7,8 @@ scored again. It is written atomically.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
-from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import Writing, plan, rooted, to_folder
 from kingyo.errors import KingyoError
@@ -62,7 +60,9 @@ def export(
     run = Run.stored(store)
     recipe = read_recipe(chosen)
     planned = plan(recipe, run.open_sources())
-    around = _around(planned.like, run) if pipeline else None
+    around = None
+    if pipeline and planned.like.pipeline is not None:
+        around = whole_pipeline(planned.like, run.folder, allow_pickle=run.config.allow_pickle)
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
     card = Card(
         title=out.resolve().name,
@@ -93,13 +93,6 @@ def _origins(recipe: Recipe, run: Run, store: RunStore) -> tuple[Origin, ...]:
     parent = None if training is None else training.parent
     origin_names = (names.get(reference, parent) for reference in recipe.references)
     return tuple(describe(name, named[name], run.folder) for name in origin_names if name is not None)
-
-
-def _around(like: Checkpoint, run: Run) -> Mapping[str, Path] | None:
-    """Return the files of the pipeline around a component; None for a model without one."""
-    if like.pipeline is None:
-        return None
-    return whole_pipeline(like, run.folder, allow_pickle=run.config.allow_pickle)
 
 
 def _require_success(store: RunStore, chosen: StoredTrial) -> None:

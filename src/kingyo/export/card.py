@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kingyo.evolution import BASELINES, MAIN
-from kingyo.export.task_files import ITEMS, TASK, TASKS
+from kingyo.export.task_files import TASK, TASKS
 from kingyo.io.units import amount_text, counted
 from kingyo.lineage import (
     INHERITED,
@@ -42,11 +42,11 @@ _AGAIN = """```sh
 kingyo evaluate . {task} --split test
 ```
 
-`{items} the items of all splits with their answers: leave {them} out where you publish this
+`items*.jsonl` holds the items of all splits with their answers: leave it out where you publish this
 folder, if the test items are to stay unseen."""
 
 _LIMITS = (
-    "It was selected for {tasks}. Nothing is known of it elsewhere; abilities of its sources may be lost.",
+    "It was selected for `{task}`. Nothing is known of it elsewhere; abilities of its sources may be lost.",
     "Scores hold for {scored} of `{task}`, within the intervals above.",
     INHERITED,
 )
@@ -94,7 +94,7 @@ class Card:
 
 def render_card(card: Card) -> str:
     """Write the card: YAML that the Hub reads, then Markdown for people."""
-    part, files = card.run.kind.card, _files(card)
+    part, task = card.run.kind.card, TASK if len(card.run.config.specs) == 1 else TASKS
     front = front_matter(
         card.origins,
         library=part.library,
@@ -103,28 +103,26 @@ def render_card(card: Card) -> str:
         relation=None if card.is_copy else "finetune" if card.chosen.trial.search == TRAINED else "merge",
     )
     hashed = f"Its hash in the run is `{card.recipe.hash[:16]}`."
-    limits = (limit.format(**files, scored=part.scored) for limit in _LIMITS)
+    limits = (limit.format(task=task, scored=part.scored) for limit in _LIMITS)
     sections = {
         "Scores": _scores(card),
         "Source models": models_section(card.origins),
         "Recipe": recipe_section(public_recipe(card.recipe, card.origins).to_yaml(), hashed),
         "Search": _history(card),
         "Use": _use(card),
-        "Evaluate it again": _AGAIN.format(**files),
+        "Evaluate it again": _AGAIN.format(task=task),
         "Limits": bullets(limits),
     }
     return render(card.title, front, " ".join((_what(card), *_standing(card))), sections)
 
 
 def _graded_languages(card: Card) -> list[str]:
-    """Return the languages that graders of the run require."""
     specs = card.run.config.specs.values()
     options = [option for spec in specs for name, option in spec.graders if name == "language"]
     return [option for option in options if isinstance(option, str) and LANGUAGE_CODE.fullmatch(option)]
 
 
 def _what(card: Card) -> str:
-    """What it is, and who made it."""
     trial, run, by = card.chosen.trial, cell(card.summary.run), f"kingyo {cell(card.version)}"
     name = cell(describe_trial(trial))
     if card.is_copy:
@@ -152,7 +150,6 @@ def _merged(card: Card) -> str:
 
 
 def _standing(card: Card) -> Iterator[str]:
-    """Whether it is the best of the run, or the winner of a search."""
     summary, trial = card.summary, card.chosen.trial
     winners = [each.trial for each in (summary.winner, summary.best, *summary.controls.values()) if each]
     if summary.winner is None:
@@ -173,15 +170,16 @@ def _scores(card: Card) -> str:
     by, means = card.summary.decided_by, card.summary.score_name
     minus = "this model minus it, on test"
     lines = table(("model", *SPLITS, minus if by is None else f"{cell(by)} of {minus}"), rows)
-    read = (
-        f"{means.capitalize()} in % with 95 % intervals, and n. Fit guided the search, and fit and "
-        "validation together picked the winner, so both flatter it. "
-    )
-    if by is not None:
-        read = (
-            f"{means.capitalize()} in % with 95 % intervals, and n. What decided is {cell(by)} of all "
-            f"answers, not these:\n\n{_decided(card)}\n\nIt guided the search on fit and picked the winner "
-            "on validation, so both flatter it. Its intervals are percentiles of sets of answers drawn anew. "
+    read = f"{means.capitalize()} in % with 95 % intervals, and n. "
+    if by is None:
+        read += (
+            "Fit guided the search, and fit and validation together picked the winner, so both flatter it. "
+        )
+    else:
+        read += (
+            f"What decided is {cell(by)} of all answers, not these:\n\n{_decided(card)}\n\nIt guided the "
+            "search on fit and picked the winner on validation, so both flatter it. Its intervals are "
+            "percentiles of sets of answers drawn anew. "
         )
     tested = "The test split was read once, at the end, and is the fair comparison."
     if card.summary.test_note is not None:
@@ -210,14 +208,14 @@ def _row_name(entry: ModelResult) -> str:
 
 
 def _rows(name: str, entry: ModelResult, comparison: PairedComparison | None) -> list[tuple[str, ...]]:
-    """The scores of a model; with several tasks their mean, then each of them."""
     difference = "" if comparison is None else _difference(comparison)
-    mean = (name, *(_score(each) for each in (entry.fit, entry.validation, entry.test)), difference)
-    tasks = [
-        (f"{name}: {cell(task)}", *(_score(own.get(split)) for split in SPLITS), "")
-        for task, own in entry.tasks.items()
+    return [
+        (name, *(_score(entry.on(split)) for split in SPLITS), difference),
+        *(
+            (f"{name}: {cell(task)}", *(_score(own.get(split)) for split in SPLITS), "")
+            for task, own in entry.tasks.items()
+        ),
     ]
-    return [mean, *tasks]
 
 
 def _score(value: Interval | None, *, is_share: bool = True) -> str:
@@ -257,7 +255,6 @@ def _history(card: Card) -> str:
 
 
 def _searches(card: Card) -> Iterator[str]:
-    """The search that it comes from; of a baseline the one that it was compared with."""
     name = card.chosen.trial.search
     if card.is_baseline:
         yield "no search: it is a model that the run compares with"
@@ -276,14 +273,6 @@ def _task(spec: TaskSpec) -> str:
     graders = ", ".join(public_name(name) for name, _ in spec.graders)
     graded = f", graded by {cell(graders)}" if graders else f", of kind {cell(public_name(spec.kind_name))}"
     return f"{cell(spec.name)}{graded}{weight}"
-
-
-def _files(card: Card) -> dict[str, str]:
-    """What the card calls the tasks and their files."""
-    n = len(card.run.config.specs)
-    if n == 1:
-        return {"task": TASK, "items": f"{ITEMS}` holds", "them": "it", "tasks": "one task"}
-    return {"task": TASKS, "items": "items-*.jsonl` hold", "them": "them", "tasks": f"{n} tasks"}
 
 
 def _use(card: Card) -> str:

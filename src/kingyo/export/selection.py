@@ -62,7 +62,6 @@ def choose(
 
 
 def _winner(store: RunStore, search: str) -> StoredTrial:
-    """Return the winner of a search."""
     searches = [name for name in store.searches() if name != BASELINES]
     if search not in (MAIN, *searches):
         raise unknown("--search", search, searches)

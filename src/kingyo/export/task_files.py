@@ -51,7 +51,6 @@ def write_tasks(specs: Mapping[str, TaskSpec], folder: Path, splits: Mapping[Spl
 
 
 def _media(splits: Mapping[Split, Sequence[Item]]) -> Files:
-    """Return the image files under the names that items use."""
     media = (image for items in splits.values() for item in items for image in item.media)
     return {f"{MEDIA}/{image.name}": image.read() for image in dict.fromkeys(media)}
 
@@ -79,7 +78,6 @@ def _split_values(spec: TaskSpec, column: str) -> dict[str, object]:
 
 
 def _lines(settings: object, splits: Mapping[Split, Sequence[Item]], column: str) -> str:
-    """Return the rows of all items as lines of JSON, each with its split in a column."""
     rows = (_row(settings, item) | {column: split} for split, items in splits.items() for item in items)
     return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
 
