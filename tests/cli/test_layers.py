@@ -35,9 +35,6 @@ def test_a_run_yaml_dry_run_prints_text(world: World) -> None:
     assert row[0] == "A.0"
     assert row[2] == "1", "layer 1 of A is entered by what leaves layer 0"
     assert any(line.startswith("Linear CKA") for line in lines)
-    steps = next(i for i, line in enumerate(lines) if line.startswith("By step"))
-    assert [line.split()[0] for line in lines[steps + 3 : steps + 8]] == ["-2", "-1", "0", "+1", "+2"]
-    assert lines[steps + 6].split()[1:3] == ["1", "1"]
 
 
 def test_json_has_every_number(world: World) -> None:
@@ -107,7 +104,6 @@ def test_incompatible_consecutive_layers_are_refused(world: World, make: Any, sa
     ("arguments", "says"),
     [
         (("a", "b"), "--task: expected a task file"),
-        (("a",), "a: expected a run.yaml, or models with --task"),
         (("absent", "--task", "task.yaml"), "absent: expected a folder with a checkpoint"),
     ],
 )

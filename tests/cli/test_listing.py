@@ -57,7 +57,8 @@ def test_the_three_for_most_runs_come_first(command: Command, what: str, for_mos
 
 
 def test_an_extra_is_named(command: Command) -> None:
-    assert "pip install -e '.[bayes]'" in command("list", "strategies", "tpe").out.replace("\n", " ")
+    text = " ".join(command("list", "strategies", "tpe").out.split())
+    assert "pip install -e '.[bayes]'" in text
 
 
 def test_a_name_that_is_none_of_them(command: Command) -> None:
