@@ -249,7 +249,7 @@ def test_the_examples_of_paths_fit_to_models(tmp_path: Path) -> None:
 def test_merge_md_lists_every_option() -> None:
     page, of_mergekit = (ROOT / "docs" / "merge.md").read_text(encoding="utf-8").split("## mergekit's flags")
     told_of = set(re.findall(r"(?<=`)-[-\w]+", of_mergekit))
-    assert {name for name in MERGE.names if not name.startswith("--no-")} <= told_of
+    assert {*MERGE.same, *MERGE.switches, *MERGE.valued} <= told_of
     env = {**os.environ, "COLUMNS": "120"}
     help_text = subprocess.run(
         command("merge", "--help"), env=env, capture_output=True, text=True, check=True

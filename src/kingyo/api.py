@@ -1,29 +1,23 @@
-"""The public Python API. Functions work like the commands, which make some further checks of run folders."""
+"""The public Python API: the commands as functions."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import wraps
-from inspect import signature
 from pathlib import Path
-from typing import ParamSpec, TypeVar, Unpack
-
-from pydantic import ConfigDict, InstanceOf, ValidationError, validate_call, with_config
-from typing_extensions import TypedDict  # pydantic supports typing.TypedDict only from Python 3.12
+from typing import TypedDict, Unpack
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints import open_checkpoint as open_model
 from kingyo.cli.live_display import LiveDisplay, run_shown
+from kingyo.cli.merge import check_and_fetch
 from kingyo.cli.progress import MergeProgress
+from kingyo.cli.run import require_one_run
 from kingyo.engine import MergeOptions, rooted
 from kingyo.engine.options import MergeRequest
-from kingyo.engine.preflight import check_merge
 from kingyo.engine.write import finish, write
-from kingyo.errors import KingyoError, unknown
 from kingyo.export import choose, export
-from kingyo.io.schema import expected_words
 from kingyo.io.units import parse_size
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
@@ -38,30 +32,10 @@ from kingyo.run.run import Run
 from kingyo.store import RunStore
 
 AnyPath = str | Path
-AnyRecipe = str | Path | Mapping[str, object] | InstanceOf[Recipe]
-AnyRun = InstanceOf[Run] | str | Path
-
-P = ParamSpec("P")
-R = TypeVar("R")
+AnyRecipe = str | Path | Mapping[str, object] | Recipe
+AnyRun = Run | str | Path
 
 
-def _checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Raise a KingyoError for an argument of a wrong type."""
-    check = validate_call(config=ConfigDict(strict=True))(function)
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return check(*args, **kwargs)
-        except ValidationError as error:
-            if error.title != function.__name__:
-                raise
-            raise _wrong_type(function.__name__, list(signature(function).parameters), error) from None
-
-    return call
-
-
-@with_config(ConfigDict(extra="forbid", strict=True))
 class MergeKeywords(TypedDict, total=False):
     """Options of ``merge``; see ``kingyo.engine.MergeOptions``."""
 
@@ -76,25 +50,6 @@ class MergeKeywords(TypedDict, total=False):
     allow_pickle: bool
 
 
-def _wrong_type(function: str, parameters: Sequence[str], error: ValidationError) -> KingyoError:
-    first, *others = error.errors()
-    place = first["loc"][0]
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        options = MergeKeywords.__annotations__ if function == merge.__name__ else ()
-        return unknown(f"kingyo.{function}", str(place), [*parameters, *options])
-    is_missing = first["type"].startswith("missing")
-    alternatives = [each for each in others if each["loc"][:1] == (place,)]  # one for each accepted type
-    return KingyoError(
-        parameters[place] if isinstance(place, int) else place,
-        expected="a value"
-        if is_missing
-        else " or ".join(dict.fromkeys(map(expected_words, (first, *alternatives)))),
-        received="nothing" if is_missing else repr(first["input"])[:80],
-        remedy=f"See help(kingyo.{function}).",
-    )
-
-
-@_checked
 def merge(
     recipe: AnyRecipe,
     out: AnyPath,
@@ -135,9 +90,7 @@ def merge(
         folder=None if folder is None else Path(folder),
         options=MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
     )
-    preflight = check_merge(request, fetch=False)
-    if preflight.error is None and preflight.n_missing:  # weights are downloaded after everything is checked
-        preflight = check_merge(request)
+    preflight = check_and_fetch(request)
     if preflight.error is not None:
         raise preflight.error
     for finding in preflight.of("warning"):
@@ -156,7 +109,6 @@ def _recipe(recipe: AnyRecipe) -> Path | RecipeBook:
     return RecipeBook(steps=(NamedRecipe(name=None, recipe=parsed),))
 
 
-@_checked
 def open_checkpoint(reference: AnyPath, *, allow_pickle: bool = False) -> Checkpoint:
     """Open a checkpoint without reading its weights.
 
@@ -171,7 +123,6 @@ def open_checkpoint(reference: AnyPath, *, allow_pickle: bool = False) -> Checkp
     return open_model(str(reference), allow_pickle=allow_pickle)
 
 
-@_checked
 def load_recipe(path: AnyPath) -> Recipe:
     """Read a recipe from a YAML file. Relative paths of local models become absolute.
 
@@ -184,7 +135,6 @@ def load_recipe(path: AnyPath) -> Recipe:
     return rooted(read_recipe(path), Path(path).parent.resolve())
 
 
-@_checked
 def evolve(
     config: AnyPath | Mapping[str, object],
     run: AnyPath | None = None,
@@ -230,7 +180,6 @@ def evolve(
     return _finish(new.begun, new, progress=progress)
 
 
-@_checked
 def resume(run: AnyRun, *, progress: bool = True) -> Run:
     """Continue an interrupted run. The winner is the same as without the interrupt.
 
@@ -263,21 +212,16 @@ def _finish(store: RunStore, run: Run | None, *, progress: bool) -> Run:
     return replace(finished, store=RunStore.read(store.folder))
 
 
-@_checked
 def summarize(run: AnyRun) -> RunSummary:
     """Return the results of a run: winner, baselines, controls and comparisons, with n and intervals.
 
     Args:
         run: a run, or its folder. It need not be finished.
-
-    Raises:
-        KingyoError: there is no such run.
     """
     with RunStore.read(_folder(run)) as store:
         return summarize_store(store)
 
 
-@_checked
 def export_model(
     run: AnyRun,
     out: AnyPath,
@@ -309,7 +253,6 @@ def export_model(
         return export(store, Path(out), chosen, pipeline=pipeline)
 
 
-@_checked
 def write_report(run: AnyRun, out: AnyPath | None = None) -> Path:
     """Write the report of a run: an HTML file that works offline, and its charts as images.
 
@@ -333,4 +276,7 @@ def _text(value: int | str | None) -> str | None:
 
 def _folder(run: Run | str | Path) -> Path:
     """Return the absolute folder of a run, whose store may be closed."""
-    return run.begun.folder if isinstance(run, Run) else Path(run).absolute()
+    if isinstance(run, Run):
+        return run.begun.folder
+    require_one_run(Path(run))
+    return Path(run).absolute()

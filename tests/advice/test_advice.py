@@ -10,9 +10,8 @@ import pytest
 
 from kingyo.advice import Advice, advise
 from kingyo.cli.advice import AdviceWatcher
-from kingyo.cli.answers import ItemAnswer, print_answers, worst_answers
 from kingyo.cli.console import Console
-from kingyo.cli.trials import print_trial, read_trial
+from kingyo.cli.trials import ItemAnswer, print_answers, print_trial, read_trial, worst_answers
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Event, ignore_events
 from kingyo.evolution.trial_recipes import new_trial

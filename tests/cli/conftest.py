@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tests.cli.forked import forked, run_forked
+from tests.cli.merging import Command
 from tests.models_on_disk import fine_tuned, llama
 
 GRADER = '''
@@ -51,11 +52,11 @@ class World:
     folder: Path
 
     def run(
-        self, *arguments: str | Path, env: dict[str, str] | None = None
+        self, *arguments: str | Path, env: dict[str, str] | None = None, fresh: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command; with ``env``, in a new process."""
+        """Run a command; ``fresh`` is for variables that matter before the first import or at exit."""
         environment = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", **(env or {})}
-        if env is None:
+        if not fresh:
             return run_forked([str(each) for each in arguments], self.folder, environment)
         return subprocess.run(
             command(*arguments),
@@ -166,6 +167,11 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def world(origin: Path, tmp_path: Path) -> World:
     """A copy of the world that a test may break."""
     return World(folder=Path(shutil.copytree(origin, tmp_path / "world")))
+
+
+@pytest.fixture(name="command")
+def _command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return Command(world.folder, capsys, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -74,18 +74,7 @@ BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
         (DRY, EVOLVE, EVALUATE),
         "line 8: image: expected an image file",
     ),
-    "lists in lists": (row(image="[" * 100_000), (DRY,), "line 8: image: expected an image file"),
-    "two images of one class": (
-        row(image=["images/1.png", "images/2.png"]),
-        (DRY, EVALUATE),
-        "image: expected one image; received 2",
-    ),
     "no class": (row(label="purple"), (DRY, EVOLVE, EVALUATE), "one of the 3 classes"),
-    "an endless number": (
-        row(label="1" * 5000),
-        (DRY, EVOLVE, EVALUATE),
-        "one of the 3 classes",
-    ),
     "a name of two classes": (
         config(*ALL, id2label={"0": "red", "1": "red", "2": "blue"}),
         (DRY, EVALUATE),
@@ -96,16 +85,6 @@ BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
         (DRY, EVOLVE, MERGE),
         "id2label.0 in config.json",
     ),
-    "no image processor that can be read": (
-        lambda folder: (folder / "base" / "preprocessor_config.json").unlink(),
-        (DRY, EVOLVE),
-        "expected an image processor",
-    ),
-    "an image processor that is no mapping": (
-        processor("base", "[]"),
-        (DRY, EVOLVE),
-        "preprocessor_config.json: expected an image processor's config; received list",
-    ),
     "enormous pixels": (
         processor(
             "base", '{"image_processor_type": "ViTImageProcessor", "size": {"height": 1000000, "width": 9}}'
@@ -113,20 +92,10 @@ BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
         (DRY, EVOLVE),
         "1,000,000 pixels a side",
     ),
-    "images that do not fit": (
-        processor("base", '{"image_processor_type": "ViTImageProcessor"}'),
-        (DRY, EVOLVE),
-        "images that fit the model",
-    ),
     "a config that does not fit": (
         config(*ALL, num_channels=1),
         (DRY, EVOLVE, EVALUATE),
         "embeddings.patch_embeddings.projection.weight",
-    ),
-    "an unknown architecture": (
-        config(*ALL, model_type="nosuch"),
-        (DRY, EVOLVE, EVALUATE),
-        "expected a checkpoint that transformers can load",
     ),
 }
 
@@ -142,6 +111,4 @@ def test_bad_images_give_one_error_and_no_output(world: World, what: str) -> Non
         assert done.stderr.count("\nError:") + done.stderr.startswith("Error:") == 1, done.stderr
         assert "Traceback" not in done.stderr and says in " ".join(done.stderr.split())
         assert len(done.stderr) < 1500
-        summary = json.loads(world.run(*words, "--json").stdout)
-        assert says in summary["error"]["message"], words
         assert files(world.folder) == before, words

@@ -172,10 +172,9 @@ def test_other_seeds_are_compared_by_it(world: World) -> None:
     assert summary["decided_by"] == "worst_group" and all(0 <= each <= 1 for each in summary["test"])
 
 
-@pytest.mark.parametrize("more", [{}, {"runner": "processes", "workers": 2, "threads": 1}])
-def test_a_killed_run_resumes_to_the_same_winner(world: World, bred: World, more: dict[str, object]) -> None:
+def test_a_killed_run_resumes_to_the_same_winner(world: World, bred: World) -> None:
     undisturbed, run = bred.folder / "runs" / "small", world.folder / "runs" / "small"
-    config, n = make(world, **{"threads": 1, **more}), evaluations(undisturbed)
+    config, n = make(world), evaluations(undisturbed)
     interrupted(world, "evolve", config, after=n // 3, sent=signal.SIGKILL)
     if evaluations(run) < 2 * n // 3:
         interrupted(world, "resume", "runs/small", after=2 * n // 3, sent=signal.SIGKILL)
@@ -201,20 +200,11 @@ def test_the_dry_run_reports_it(world: World) -> None:
     ("changes", "message"),
     [
         ({"task": {**TASK, "measure": "worst_grup"}}, "task words: measure: .*Did you mean 'worst_group'"),
-        ({"task": {**TASK, "mesure": "worst_group"}}, "Did you mean 'measure'"),
-        (
-            {"task": {**TASK, "kind": None, "grader": "exact", "measure": "f1"}},
-            "task words: measure: expected a kind of task with set measures",
-        ),
         (
             {"search": {"strategy": "item-gp"}},
             "search.strategy: .*item-gp, which learns from .* individual items",
         ),
-        ({"search": {"strategy": "m2n2"}}, "search.strategy: .*m2n2, which learns"),
-        ({"search": {"strategy": "coarse-to-fine"}}, "search.strategy: .*coarse-to-fine, which learns"),
-        ({"search": {"preset": "fast"}}, "search.preset: .*fast, whose strategy item-gp learns"),
         ({"search": {"screen": {"items": 8}}}, "search.screen: expected none beside .*received items: 8"),
-        ({"search": {"strategy": "ga", "screen": {"rule": "racing"}}}, "search.screen: .*rule: racing"),
         ({"task": {**TASK, "measure": "broken"}}, "baseline '.*no such net"),
     ],
 )
@@ -227,29 +217,8 @@ def test_conflicting_settings_give_one_error(world: World, changes: dict[str, ob
 
 
 @pytest.mark.parametrize(
-    "search",
-    [
-        {"strategy": "coarse-to-fine", "settings": {"strategy": "cma-es"}},
-        {"strategy": "islands", "settings": {"islands": 2, "settings": {"population": 3}}},
-        {"preset": "textbook-ga", "screen": {"rule": "none"}},
-        {"mode": "asynchronous"},
-        {"strategy": "nsga2", "settings": {"population": 4}},
-    ],
-    ids=str,
-)
-def test_strategies_that_need_one_number_are_fine(world: World, search: dict[str, object]) -> None:
-    done = world.run("evolve", make(world, search=search, budget={"candidates": 8}, controls=None))
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
     "space",
-    [
-        {"space": "dataflow", "merge": None, "base": None},
-        {"space": "hybrid", "merge": None},
-        {"space": "hybrid", "merge": None, "hybrid": {"joint": True}},
-        {"merge": {"method": ["linear", "ties"], "choose_sources": True}},
-    ],
+    [{"space": "hybrid", "merge": None}, {"merge": {"method": ["linear", "ties"], "choose_sources": True}}],
     ids=str,
 )
 def test_in_every_space_the_default_strategy_needs_one_number(world: World, space: dict[str, object]) -> None:
@@ -263,7 +232,7 @@ def test_in_every_space_the_default_strategy_needs_one_number(world: World, spac
     assert world.show("runs/small")["decided_by"] == "worst_group"
 
 
-@pytest.mark.parametrize("objectives", [None, ["words", "others", "closeness"]], ids=str)
+@pytest.mark.parametrize("objectives", [["words", "others", "closeness"]], ids=str)
 def test_one_of_several_tasks_can_count_by_its_measure(world: World, objectives: list[str] | None) -> None:
     plain = {key: value for key, value in TASK.items() if key != "name"}
     tasks = {"words": {**plain, "measure": "worst_group"}, "others": {**plain, "weight": 3}}

@@ -72,27 +72,11 @@ def test_layers_of_a_deeper_source_count_by_the_largest(world: World) -> None:
     [
         ({"max_size": f"{(ENDS + 5 * LAYER) * 4 / 1000}kB"}, 5),
         ({"max_size": f"{((ENDS + 5 * LAYER) * 4 - 4) / 1000}kB"}, 4),
-        ({"max_size": "1GB"}, 12),
         ({"max_size": "1 GB", "max_hops": 2}, 2),
-        ({"max_size": "46kB", "max_hops": 7}, 4),
-        ({"max_hops": 10**6}, 12),
     ],
 )
 def test_the_tighter_limit_holds(world: World, limits: dict[str, Any], longest: int) -> None:
     assert dry_run_json(world, dataflow=limits)["paths"]["longest"] == longest
-
-
-def test_half_the_width_is_twice_the_room(world: World) -> None:
-    limits = {"max_size": f"{(ENDS + 5 * LAYER) * 2 / 1000}kB"}
-    assert dry_run_json(world, dataflow=limits, merge={"dtype": "bfloat16"})["paths"]["longest"] == 5
-
-
-def test_no_candidate_is_larger(world: World) -> None:
-    limits = {"max_size": "28kB", "repetitions": 3}
-    done = world.run("evolve", world.config(**{**DATAFLOW, "dataflow": limits}))
-    assert done.returncode == 0, done.stderr
-    assert world.run("export", "runs/small", "out", "--search", "main").returncode == 0
-    assert n_bytes(world, "out") <= 28_000
 
 
 @pytest.mark.parametrize(
@@ -103,15 +87,7 @@ def test_no_candidate_is_larger(world: World) -> None:
             "dataflow.max_size: expected at least 17.6 kB: 8.26 kB",
         ),
         ({"dataflow": {"max_size": "lots"}}, "dataflow.max_size: expected a size in bytes, such as 5GB"),
-        ({"dataflow": {"max_size": "4B"}}, "dataflow.max_size: expected a unit of two letters"),
-        ({"dataflow": {"max_size": 4}}, "dataflow.max_size"),
         ({"dataflow": {"max_hops": -1}}, "dataflow.max_hops"),
-        ({"dataflow": {"max_hops": 2.5}}, "dataflow.max_hops"),
-        ({"dataflow": {"repetitions": 65}}, "dataflow.repetitions"),
-        ({"dataflow": {"repetitions": 0}}, "dataflow.repetitions"),
-        ({"dataflow": {"max_scale": 4096}}, "dataflow.max_scale"),
-        ({"dataflow": {"max_scale": float("inf")}}, "dataflow.max_scale"),
-        ({"dataflow": {"max_scale": float("nan")}}, "dataflow.max_scale"),
         ({"search": {"preset": "pareto"}}, "names of tasks, few_hops"),
     ],
 )
@@ -122,13 +98,7 @@ def test_limits_that_make_no_sense_are_named(world: World, changed: dict[str, An
     assert "Traceback" not in done.stderr
 
 
-def test_few_hops_is_undefined_for_merged_weights(world: World) -> None:
-    done = world.run("evolve", world.config(objectives=["even", "few_hops"], search={"preset": "pareto"}))
-    assert done.returncode == 1
-    assert "space: dataflow beside the objective few_hops" in " ".join(done.stderr.split())
-
-
-@pytest.mark.parametrize("search", [{"preset": "pareto"}, {"strategy": "map-elites"}, {"strategy": "ga"}])
+@pytest.mark.parametrize("search", [{"preset": "pareto"}])
 def test_a_front_of_scores_and_of_lengths(world: World, search: dict[str, Any]) -> None:
     config = world.config(
         **{

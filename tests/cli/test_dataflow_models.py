@@ -44,28 +44,10 @@ def test_incompatible_path_models_are_refused_by_every_command(world: World) -> 
     assert not (world.folder / "runs").exists()
 
 
-def test_a_recipe_with_different_tokens_is_refused_too(world: World) -> None:
-    of_other_tokens(world.folder / "other")
-    (world.folder / "path.yaml").write_text(PATH)
-    done = world.run("merge", "path.yaml", "out")
-    assert done.returncode == 1
-    assert "the vocabularies of a and other: expected one id for each token" in " ".join(done.stderr.split())
-
-
-def with_eps(folder: Path) -> None:
-    edit_config(llama(folder), rms_norm_eps=0.25)
-
-
-def quantised(folder: Path) -> None:
-    edit_config(llama(folder), quantization_config={"quant_method": "gptq", "bits": 4})
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [
         (of_other_tokens, "the vocabularies of a and other: expected one id for each token"),
-        (with_eps, "rms_norm_eps in config.json: expected 1e-06 as in a"),
-        (quantised, "a quantised model (gptq)"),
         (of_no_layers, "received t5 of transformers"),
         (qwen2, 'model_type in config.json: expected "llama" as in a'),
     ],
@@ -80,25 +62,12 @@ def test_what_differs_is_named_before_a_run(world: World, make: Any, says: str) 
     assert not (world.folder / "runs").exists()
 
 
-def test_a_frame_that_is_narrower_than_a_source_is_refused(world: World) -> None:
-    llama(world.folder / "other", dtype="bfloat16")
-    done = world.run(
-        "evolve", world.config(**path_config(dataflow={"frame": "other"}, merge=None)), "--dry-run"
-    )
-    assert done.returncode == 1
-    assert "weights that fit into bfloat16, as other has them" in done.stderr
-
-
 def deep(folder: Path) -> None:
     llama(folder, layers=5, seed=7)
 
 
 def tied(folder: Path) -> None:
     llama(folder, tied=True, seed=7)
-
-
-def narrow(folder: Path) -> None:
-    llama(folder, dtype="bfloat16", seed=7)
 
 
 def with_more_rows(folder: Path) -> None:
@@ -112,19 +81,23 @@ def with_more_rows(folder: Path) -> None:
     edit_config(folder, vocab_size=80)
 
 
-RIGHT = {"deep": deep, "tied": tied, "narrow": narrow, "with more rows": with_more_rows}
+RIGHT = {
+    "deep": deep,
+    "tied": tied,
+    "with more rows": with_more_rows,
+}
 ALL = {"strategy": "random", "warm_start": False}
 
 
 @pytest.mark.parametrize(
     ("what", "frame"),
-    [(what, frame) for what in RIGHT for frame in ("a", "other") if (what, frame) != ("narrow", "other")],
+    [("deep", "a"), ("deep", "other"), ("tied", "a"), ("with more rows", "other")],
 )
 def test_models_with_harmless_differences_can_be_evolved(world: World, what: str, frame: str) -> None:
     RIGHT[what](world.folder / "other")
     expected = {"frame": frame, "scales": "layer", "max_hops": 6}
     config = world.config(**path_config(dataflow=expected, search=ALL, merge=None, controls=None))
-    agrees(world, config, ["a", "other", *(["uniform"] if what == "narrow" else []), "frankenmerge"])
+    agrees(world, config, ["a", "other", "frankenmerge"])
 
 
 def agrees(world: World, config: Path, baselines: list[str]) -> dict[str, Any]:
@@ -154,39 +127,6 @@ def test_a_source_with_a_lora_can_be_passed_through(world: World) -> None:
     plain = json.loads(world.run("evaluate", "a", "runs/small", "--json").stdout)["score"]
     assert shown["baselines"]["tuned"]["test"]["score"] == pytest.approx(alone)
     assert alone != plain, "the adapter says something"
-
-
-def test_a_source_named_twice_is_loaded_once(world: World) -> None:
-    config = world.config(**path_config(sources={"a": "a", "again": "a"}, dataflow={"max_hops": 4}))
-    agrees(world, config, ["a", "again", "uniform", "frankenmerge"])
-    summary = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
-    assert summary["memory"]["live_models"] == 2, "and one for the uniform merge"
-
-
-def test_without_a_merge_a_source_may_be_called_merged(world: World) -> None:
-    changed = {"sources": {"merged": "a", "b": "b"}, "dataflow": {"scales": "none"}}
-    config = world.config(**{**DATAFLOW, **changed})
-    done = world.run("evolve", config, "--json")
-    assert done.returncode == 0, done.stderr
-    assert "merged" in json.loads(done.stdout)["baselines"]
-    hops = [{"model": "a", "layer": 0}, {"model": "b", "layer": 2}]
-    recipe = {"merge_method": "passthrough", "base_model": "a", "path": hops}
-    (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
-    changed["dataflow"] = {"scales": "none", "seeds": False, "known": ["known.yaml"]}
-    done = world.run("evolve", world.config(**{**DATAFLOW, **changed}), "--run", "runs/known")
-    assert done.returncode == 0, done.stderr
-    done = world.run("recipe", "runs/known", "--trial", "0")
-    assert [Path(hop["model"]).name for hop in yaml.safe_load(done.stdout)["path"]] == ["a", "b"]
-
-
-def test_a_base_with_a_different_shape_is_only_a_baseline(world: World) -> None:
-    llama(world.folder / "other", hidden=32)
-    done = world.run("evolve", world.config(**{**DATAFLOW, "base": "other"}), "--json")
-    assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout)
-    assert list(shown["baselines"]) == ["base", "a", "b", "frankenmerge"]
-    alone = json.loads(world.run("evaluate", "other", "runs/small", "--json").stdout)
-    assert shown["baselines"]["base"]["test"]["score"] == pytest.approx(alone["score"])
 
 
 def test_paths_that_nothing_can_compute_with_are_failures_with_a_reason(world: World) -> None:

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.dry_run import TimeLeft, dry_run, remaining_cost
@@ -23,11 +22,6 @@ from kingyo.types import SPLITS
 from tests.cli.conftest import World
 from tests.cli.merging import Command, everything
 from tests.models_on_disk import llama
-
-
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
 
 
 def dry_run_json(command: Command, config: Path | str = "run.yaml") -> dict[str, dict[str, object]]:
@@ -57,23 +51,13 @@ def test_the_plan_is_printed(command: Command) -> None:
         "three finalists of each of three searches, and four baselines"
     )
     assert "total 96 1,456 100 %" in lines
-    assert "answers to grade: 1,456 at most, 26 % of them in the search itself" in lines
     assert any(
-        line.startswith("time at 10 answers per second: 2 min (baselines 6 s, search") for line in lines
+        line.startswith("answers to grade: 1,456 at most, 26 % of them in the search itself")
+        for line in lines
     )
     assert "merge_method: task_arithmetic" in lines
     assert lines[-1].startswith("All fits together. Nothing was written or run.")
     assert everything(command.folder) == before
-
-
-def test_slow_methods_on_a_cpu_are_noted(command: Command, world: World) -> None:
-    merge = yaml.safe_load((world.folder / "run.yaml").read_text())["merge"]
-    hint = "; most CPUs are faster with merge.dtype: float32"
-    for dtype, is_slow in {"bfloat16": True, "float16": True, "float32": False}.items():
-        done = command("evolve", world.config(merge={**merge, "dtype": dtype}), "--dry-run")
-        assert done.code == 0, done.err
-        assert (f"{dtype}{hint}" in " ".join(done.out.split())) == is_slow
-    assert hint not in command("evolve", "run.yaml", "--dry-run").out, "its models are float32"
 
 
 def test_a_missing_device_is_a_note_not_an_error(command: Command, world: World) -> None:
@@ -103,16 +87,6 @@ def test_as_data(command: Command) -> None:
     assert summary["first_recipe"]["models"] == [
         {"model": name, "parameters": {"weight": 0.5}} for name in ("a", "b")
     ]
-
-
-def test_the_run_matches_its_dry_run(command: Command, world: World) -> None:
-    plain = {"search": {"strategy": "random"}, "controls": {"random": False, "grid": False}}
-    config = world.config(**plain, budget={"candidates": 5})
-    summary = dry_run_json(command, config)
-    assert command("evolve", config).code == 0
-    shown = world.show("runs/small")
-    assert shown["trials"] == 5
-    assert shown["item_evaluations"] == summary["answers"]["at_most"] == 16 * (4 + 5) + 12 * 7 + 12 * 5
 
 
 def test_the_dry_run_counts_each_part_like_the_run(command: Command, world: World) -> None:
@@ -221,68 +195,12 @@ def test_time_decides(command: Command, world: World) -> None:
     assert summary["answers"]["at_most"] is None
     assert summary["answers"]["by_stage"]["search"] == {"answers": None, "share": None, "seconds": 180.0}  # type: ignore[index]
     output = command("evolve", "changed.yaml", "--dry-run").out
-    assert "minutes" in output
-    assert "time: search 3 min, controls 6 min; " in output
-
-
-@pytest.mark.parametrize(
-    ("screen", "says"),
-    [
-        ({"items": 5}, "5 items of fit, informative"),
-        ({"items": 5, "rule": "racing"}, "5 items of fit, random"),
-        ({"items": 5, "rule": "racing", "choose": "informative"}, "5 items of fit, informative"),
-    ],
-)
-def test_the_choice_of_items_is_printed(world: World, screen: dict[str, object], says: str) -> None:
-    config = world.config(search={"strategy": "random", "screen": screen})
-    done = world.run("evolve", config, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert says in " ".join(done.stdout.split())
-
-
-def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
-    search = {"strategy": "random", "screen": {"items": 5}}
-    config = world.config(budget={"item_evaluations": 52}, search=search, controls={"random": True})
-    parts = dry_run_json(command, config)["answers"]["parts"]
-    assert [(p["name"], p["models"], p["items"]) for p in parts if p["split"] == "fit"] == [  # type: ignore[index]
-        ("baselines", 4, 16),
-        ("main", 10, 5),
-        ("random", 10, 5),
-    ]
-
-
-def test_a_finite_custom_strategy_is_counted_to_its_end(command: Command, world: World) -> None:
-    (world.folder / "few.py").write_text(FEW)
-    config = world.config(search={"strategy": "few.py:Few"}, budget={"candidates": 10})
-    parts = dry_run_json(command, config)["answers"]["parts"]
-    assert next(p["models"] for p in parts if p["name"] == "main") == 3  # type: ignore[index]
-
-
-FEW = """
-from dataclasses import dataclass
-
-class Few:
-    @dataclass(frozen=True, kw_only=True)
-    class Settings:
-        pass
-
-    batch = size = 3
-
-    def __init__(self, axes, seed, settings): ...
-    def ask(self, n): return []
-    def tell(self, outcomes): ...
-"""
+    assert "limited by the minutes of the budget" in output and "3 min" in output
 
 
 @pytest.mark.parametrize(
     ("budget", "search", "items"),
-    [
-        ({"item_evaluations": 96}, {}, 12),
-        ({"item_evaluations": 1450}, {}, 14),
-        ({"item_evaluations": 96, "minutes": 1}, {}, 16),
-        ({"candidates": 8}, {}, 16),
-        ({"item_evaluations": 96}, {"screen": {"rule": "racing"}}, 16),
-    ],
+    [({"item_evaluations": 96}, {}, 12), ({"item_evaluations": 96, "minutes": 1}, {}, 16)],
 )
 def test_a_budget_of_item_evaluations_alone_buys_more_candidates_on_fewer_items(
     command: Command, world: World, budget: dict[str, object], search: dict[str, object], items: int
@@ -292,24 +210,9 @@ def test_a_budget_of_item_evaluations_alone_buys_more_candidates_on_fewer_items(
     assert next(p["items"] for p in parts if p["name"] == "main" and p["split"] == "fit") == items  # type: ignore[index]
 
 
-def test_the_screen_of_a_hybrid_is_that_of_its_share(command: Command, world: World) -> None:
-    """Half of the budget goes to the weights: 700 item evaluations are 12 items for each, not 14."""
-    config = world.config(space="hybrid", budget={"item_evaluations": 1400}, search={})
-    summary = dry_run_json(command, config)
-    assert summary["search"]["screen"]["items"] == 12
-    main = next(p for p in summary["answers"]["parts"] if p["stage"] == "search")
-    assert main["items"] == 12
-
-
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [
-        ({"sorces": {"a": "a"}}, "'sorces'"),
-        ({"merge": {"method": "tiees"}}, "'tiees'"),
-        ({"sources": {"a": "a", "b": "nowhere"}}, "neither"),
-        ({"base": None}, "none"),
-        ({"search": {"settings": {"popluation": 5}}}, "'popluation'"),
-    ],
+    [({"sorces": {"a": "a"}}, "'sorces'"), ({"sources": {"a": "a", "b": "nowhere"}}, "neither")],
     ids=str,
 )
 def test_mistakes_give_one_error(
@@ -324,20 +227,6 @@ def test_mistakes_give_one_error(
     error = json.loads(done.out)["error"]
     assert says in error["received"] and "targets" not in json.loads(done.out)
     assert everything(command.folder) == before
-
-
-def test_a_dry_run_looks_at_one_run(command: Command, world: World) -> None:
-    before = everything(command.folder)
-    done = command("evolve", world.folder / "run.yaml", "--dry-run", "--seeds", "2")
-    assert done.code == 1 and done.out == ""
-    assert "--seeds: expected no --dry-run" in done.err and "Leave --seeds out" in done.err
-    assert everything(command.folder) == before
-
-
-def test_a_prompt_without_room_for_its_answer(command: Command, world: World) -> None:
-    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "max_new_tokens": 61}
-    done = command("evolve", world.config(task=task), "--dry-run")
-    assert done.code == 1 and "prompts of at most 3 tokens" in done.err and "a prompt of 4" in done.err
 
 
 def test_models_that_do_not_fit(command: Command, world: World) -> None:
@@ -370,14 +259,7 @@ def test_differing_vocabularies_suggest_a_key(command: Command, world: World) ->
 
 @pytest.mark.parametrize(
     ("message", "rows"),
-    [
-        ({"resize": "truncate"}, 64),
-        ({"resize": "base"}, 64),
-        ({"resize": "pad-vocab"}, 72),
-        ({"tokenizer_source": "base"}, 64),
-        ({"tokenizer": {"source": "union"}}, 64),
-        ({"tokenizer": {"source": "base", "pad_to_multiple_of": 48}}, 96),
-    ],
+    [({"resize": "pad-vocab"}, 72), ({"tokenizer": {"source": "base", "pad_to_multiple_of": 48}}, 96)],
     ids=str,
 )
 def test_a_run_of_models_with_different_vocabularies(
@@ -395,24 +277,3 @@ def test_a_run_of_models_with_different_vocabularies(
     assert done.code == 0, done.err
     weights = load_file(world.folder / "bred" / "model.safetensors")
     assert weights["model.embed_tokens.weight"].shape == (rows, 16)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("list", "methods", "tiees"),
-        ("show", "runs/gone"),
-        ("resume", "runs/gone"),
-        ("evolve", "gone.yaml"),
-        ("evaluate", "gone", "task.yaml"),
-        ("evaluate", "a", "task.yaml", "--split", "tset"),
-    ],
-    ids=" ".join,
-)
-def test_errors_of_every_command_that_prints_json_are_json(command: Command, words: tuple[str, ...]) -> None:
-    plain, done = command(*words), command(*words, "--json")
-    assert plain.code == done.code == 1 and plain.out == "" and done.err == ""
-    error = json.loads(done.out)["error"]
-    assert plain.err == "Error: {argument}: expected {expected}; received {received}. {remedy}\n".format(
-        **error
-    )

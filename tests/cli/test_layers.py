@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from tests.cli.conftest import World
-from tests.cli.path_runs import DATAFLOW, of_no_layers, of_other_tokens
-from tests.models_on_disk import llama, qwen2
+from tests.cli.path_runs import DATAFLOW, of_other_tokens
+from tests.models_on_disk import llama
 
 
 def layers_json(world: World, *arguments: str | Path) -> dict[str, Any]:
@@ -35,9 +35,6 @@ def test_a_run_yaml_dry_run_prints_text(world: World) -> None:
     assert row[0] == "A.0"
     assert row[2] == "1", "layer 1 of A is entered by what leaves layer 0"
     assert any(line.startswith("Linear CKA") for line in lines)
-    steps = next(i for i, line in enumerate(lines) if line.startswith("By step"))
-    assert [line.split()[0] for line in lines[steps + 3 : steps + 8]] == ["-2", "-1", "0", "+1", "+2"]
-    assert lines[steps + 6].split()[1:3] == ["1", "1"]
 
 
 def test_json_has_every_number(world: World) -> None:
@@ -88,38 +85,11 @@ def test_a_lora_counts_and_a_model_that_is_named_twice_is_itself(world: World) -
     assert summary["cosine"][2][10] < 0.9999, "layer 1 says something else"
 
 
-def test_two_tasks_are_read_one_after_the_other(world: World) -> None:
-    rows = [{"prompt": f"the cat {n}", "answer": str(n)} for n in range(40)]
-    (world.folder / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = {
-        "grader": "grade.py:even",
-        "splits": {"fit": 16, "validation": 12, "test": 12},
-        "max_new_tokens": 6,
-    }
-    tasks = {"one": {**task, "data": "items.jsonl"}, "two": {**task, "data": "more.jsonl"}}
-    config = world.config(task=None, tasks=tasks)
-    assert layers_json(world, config)["prompts"] == 32
-    assert layers_json(world, config, "--items", "20")["prompts"] == 20
-
-
-def test_prompts_of_choices_and_chats_are_tokenized_as_scored(world: World) -> None:
-    rows = [{"prompt": f"{n} +", "answer": "1", "choices": ["1", "2"]} for n in range(40)]
-    (world.folder / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = {"name": "t", "data": "choices.jsonl", "grader": "choice", "choices": "choices"}
-    splits = {"splits": {"fit": 16, "validation": 12, "test": 12}}
-    plain = layers_json(world, world.config(task={**task, **splits}))
-    chat = layers_json(world, world.config(task={**task, **splits, "chat": True}))
-    assert plain["prompts"] == chat["prompts"] == 16
-    assert chat["tokens"] == plain["tokens"] + 32, "Q: and A:, two tokens more of each"
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [
         (lambda folder: llama(folder, hidden=32), "hidden_size in config.json: expected 16 as in a"),
         (of_other_tokens, "the vocabularies of a and other: expected one id for each token"),
-        (of_no_layers, "received t5 of transformers"),
-        (qwen2, 'model_type in config.json: expected "llama" as in a'),
     ],
 )
 def test_incompatible_consecutive_layers_are_refused(world: World, make: Any, says: str) -> None:
@@ -134,7 +104,6 @@ def test_incompatible_consecutive_layers_are_refused(world: World, make: Any, sa
     ("arguments", "says"),
     [
         (("a", "b"), "--task: expected a task file"),
-        (("a",), "a: expected a run.yaml, or models with --task"),
         (("absent", "--task", "task.yaml"), "absent: expected a folder with a checkpoint"),
     ],
 )

@@ -7,25 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.cli.conftest import World
 from tests.cli.merging import Command, foreseen, refused
 
 MODELS = [{"model": "a", "parameters": {"weight": 0.5}}, {"model": "b", "parameters": {"weight": 0.3}}]
 
 
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
+PAIRS = zip("abcdefgh", "bcdefghi", strict=True)
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [{','.join([f'*{p}'] * 9)}]\n" for p, c in PAIRS)
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"merge_methd": "linear"}, "'merge_methd'. Did you mean 'merge_method'?"),
-        ({"merge_method": "taks_arithmetic"}, "Did you mean 'task_arithmetic'?"),
-        ({"merge_method": "TIES"}, "Did you mean 'ties'?"),
         (
             {
                 "merge_method": "slerp",
@@ -35,21 +30,15 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
             },
             "Name one of the two models as base_model",
         ),
-        ({"merge_method": None}, "merge_method: expected a method's name; received nothing"),
         (
             {"parameters": {"lamda": 1.0}},
             "parameters of task_arithmetic; received 'lamda'. Did you mean 'lambda'?",
         ),
-        ({"models": [{"model": "a", "parameters": {"wieght": 1}}]}, "Did you mean 'weight'?"),
-        ({"models": [{"modle": "a"}]}, "'modle'. Did you mean 'model'?"),
-        ({"models": []}, "models"),
         (
             {"models": [MODELS[0], {"model": "b", "parameters": {"weight": "much"}}]},
             "a number; received 'much'",
         ),
         ({"models": [MODELS[0], {"model": "b"}]}, "weight of b: expected a value"),
-        ({"base_model": None}, "base_model: expected a base for task_arithmetic"),
-        ({"merge_method": "ties", "parameters": {"density": 1.5}}, "from 0 to 1; received 1.5"),
         (
             {
                 "merge_method": "slerp",
@@ -59,22 +48,12 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
             "models: expected 1 for slerp beside the base; received 2",
         ),
         ({"int8_mask": True}, "below parameters:, as `parameters: {int8_mask"),
-        ({"normalize": True}, "below parameters:, as `parameters: {normalize"),
-        ({"sed": 3}, "received 'sed'. Did you mean 'seed'?"),
         ({"models": [{"model": "a", "layer_range": [0, 4]}, MODELS[1]]}, "below slices:"),
-        ({"dtype": "float64"}, "dtype: expected one of float32, float16, bfloat16; received float64"),
         ({"merge_method": None, "model_type": "llama"}, "'model_type', a key of a model's config"),
-        ({"dtype": "flaot16"}, "Did you mean 'float16'?"),
         ({"base_model": "nowhere"}, "nowhere: expected a folder with a checkpoint"),
-        ({"base_model": "grade.py"}, "grade.py: expected a folder; received a file"),
         ({"models": [{"model": ""}]}, "model"),
-        ({"tokenizer_source": "unoin"}, "unoin"),
-        ({"tokenizer": {"sorce": "union"}}, "'sorce'. Did you mean 'source'?"),
-        ({"chat_template": "chatml2"}, "chatml2"),
         ({"seed": "one"}, "seed: expected a whole number"),
         ({"slices": [{"sources": [{"model": "a", "layer_range": [0, 2]}]}]}, "exactly one of"),
-        ({"parts": {"vision": "base"}}, "'vision'"),
-        ({"resize": "grow"}, "resize"),
     ],
     ids=str,
 )
@@ -85,56 +64,36 @@ def test_recipes(command: Command, changes: dict[str, Any], says: str) -> None:
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        (
-            "def HALF(sources, base, values, context):\n    return sources[0]",
-            "the class function without name",
-        ),
         ("class HALF:\n    name = 'half'", "received the class HALF without doc, params"),
-        ("from kingyo.methods.nearswap import NearSwap as HALF", "received the class NearSwap. "),
         ("HALF = 7", "received an object of the class int without name"),
     ],
-    ids=("function", "class", "whole class", "number"),
+    ids=(
+        "class",
+        "number",
+    ),
 )
 def test_invalid_custom_methods(command: Command, code: str, says: str) -> None:
     (command.folder / "own.py").write_text(code)
     foreseen(command, command.recipe(merge_method="own.py:HALF"), "merged", says=says)
 
 
-def test_missing_layers(command: Command) -> None:
-    slices = [{"sources": [{"model": "a", "layer_range": [0, 9]}]}]
-    foreseen(
-        command,
-        command.recipe(merge_method="passthrough", base_model=None, models=None, slices=slices),
-        "merged",
-        says="expected layers of [0, 3]",
-    )
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-            f"{c}: &{c} [{','.join([f'*{p}'] * 9)}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)
-        ), "aliases that expand to more than 1,000,000 values"),
-        ("a: &a [*a]", "valid YAML"),
+        (BOMB, "aliases that expand to more than 1,000,000 values"),
         ("merge_method: linear\nmerge_method: ties", "given twice"),
-        ("[" * 5000, "valid YAML"),
-        ("- a list", "expected a mapping"),
         ("base: a\nsources: {b: b}\ntask: {data: x}", "kingyo evolve"),
-        ("base_model: a\ngate_mode: hidden\nexperts: []", "mergekit-moe"),
         ("", "received an empty file"),
-        ("a: [", 'in "recipe.yaml", line 1'),
         ("merge_method: !!python/object/apply:os.system ['touch evil']", "valid YAML"),
-        ("\x00", "valid YAML"),
     ],
-    ids=("bomb", "circle", "twice", "deep", "list", "run", "experts", "empty", "open", "code", "binary"),
-)  # fmt: skip
+    ids=("bomb", "twice", "run", "empty", "code"),
+)
 def test_files_that_are_no_recipe(command: Command, text: str, says: str) -> None:
     (command.folder / "recipe.yaml").write_text(text)
     foreseen(command, "recipe.yaml", "merged", says=says)
 
 
-@pytest.mark.parametrize("layers", [[0], [0, 1, 2], [2, 2], [3, 1], ["0", "2"], "0-2", None])
+@pytest.mark.parametrize("layers", [[0, 1, 2], [3, 1], ["0", "2"]])
 def test_ranges_of_layers_that_are_none(command: Command, layers: object) -> None:
     slices = [{"sources": [{"model": "a", "layer_range": layers}]}]
     recipe = command.recipe(merge_method="passthrough", base_model=None, models=None, slices=slices)
@@ -144,12 +103,6 @@ def test_ranges_of_layers_that_are_none(command: Command, layers: object) -> Non
 def test_no_such_file(command: Command) -> None:
     foreseen(command, "gone.yaml", "merged", says="gone.yaml: expected a YAML file; received No such file")
     foreseen(command, "base", "merged", says="base: expected a YAML file; received Is a directory")
-
-
-def test_verbose_without_a_dry_run_is_reported_as_having_no_effect(command: Command) -> None:
-    done = command("merge", command.recipe(), "merged", "--verbose")
-    assert done.code == 0
-    assert done.err == "Warning: --verbose has no effect without --dry-run.\n"
 
 
 def test_licences_that_forbid_merges(command: Command) -> None:
@@ -179,27 +132,5 @@ def test_all_mistakes_are_reported_at_once(command: Command) -> None:
     assert dry.code == 1 and len(json.loads(dry.out)["error"]["mistakes"]) == 5
 
 
-def test_a_book_tells_of_every_recipe(command: Command) -> None:
-    documents = [
-        {"name": "one", "merge_method": "linear", "models": [{"model": "a", "parameters": {"wegiht": 1}}]},
-        {"name": "two", "merge_method": "linear", "models": [{"model": "gone", "parameters": {"weight": 1}}]},
-        {
-            "merge_method": "slerp",
-            "base_model": "one",
-            "models": [{"model": "two"}],
-            "parameters": {"t": 0.5},
-        },
-    ]
-    (command.folder / "book.yaml").write_text(yaml.safe_dump_all(documents))
-    error = refused(command, "book.yaml", "merged", says="received 2 mistakes")
-    assert "one: a: expected parameters of linear; received 'wegiht'" in error
-    assert "gone: expected a folder with a checkpoint" in error
-
-
 def test_what_never_ends_is_no_recipe(command: Command) -> None:
     refused(command, Path("/dev/zero"), "merged", says="at most 10 MB")
-
-
-def test_rows_are_not_padded_without_end(command: Command) -> None:
-    recipe = command.recipe(tokenizer={"source": "union", "pad_to_multiple_of": 10**9})
-    foreseen(command, recipe, "merged", says="pad_to_multiple_of: expected a whole number from 1 to 65536")

@@ -17,16 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from kingyo.engine import open_sources, plan, to_folder
 from kingyo.recipe import load_recipe
-from tests.cli.conftest import World
-from tests.cli.merging import Command, contents
-from tests.models_on_disk import fine_tuned, llama
+from tests.cli.merging import Command
 
 CARD = "---\nlicense: {licence}\nlanguage: [{language}]\n---\n\n# a card\n"
-
-
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -99,11 +92,6 @@ class TestOutput:
         assert not same(command.folder / "one", command.folder / "two")
         assert yaml.safe_load((command.folder / "two" / "recipe.yaml").read_text())["seed"] == 2
 
-    def test_threads_change_no_bit(self, command: Command) -> None:
-        assert command("merge", command.recipe(), "one", "--threads", "1").code == 0
-        assert command("merge", command.recipe(), "three", "--threads", "3").code == 0
-        assert same(command.folder / "one", command.folder / "three")
-
     def test_force_replaces_a_model(self, command: Command) -> None:
         assert command("merge", command.recipe(), "merged").code == 0
         (command.folder / "merged" / "old.txt").write_text("old")
@@ -122,9 +110,7 @@ class TestOutput:
         assert done.code == 1 and "b: lm_head.weight: expected finite weights; received NaN" in done.err
         done = command("merge", command.recipe(), "merged", "--allow-nonfinite")
         assert done.code == 0
-        assert (
-            "1 of 30 tensors hold NaN or infinity, as --allow-nonfinite allows: lm_head.weight." in done.err
-        )
+        assert "NaN or infinity in 1 of 30 tensors: lm_head.weight." in done.err
         assert bool(weights(command.folder / "merged")["lm_head.weight"][3, 5].isnan())
 
     def test_json(self, command: Command) -> None:
@@ -201,11 +187,6 @@ class TestCode:
         assert done.code == 0 and done.err == ""
         assert (coded.folder / "merged" / "modeling_mine.py").read_text() == "raise SystemExit('it ran')\n"
 
-    def test_cannot_be_copied_if_missing(self, coded: Command) -> None:
-        (coded.folder / "base" / "modeling_mine.py").unlink()
-        done = coded("merge", coded.recipe(), "merged", "--copy-code")
-        assert done.code == 1 and "--copy-code: expected Python files beside the config of base" in done.err
-
 
 FIRST = """
 name: first
@@ -265,49 +246,3 @@ class TestBook:
         assert done.code == 0, done.err
         assert first.stat().st_ino == before.st_ino and first.stat().st_mtime_ns == before.st_mtime_ns
         assert {each.name for each in (command.folder / "both").iterdir()} == {"first", "second"}
-
-    def test_with_names_that_are_no_folders(self, command: Command) -> None:
-        other = "name: ../second\nmerge_method: linear\nmodels: [{model: a, parameters: {weight: 1.0}}]\n"
-        (command.folder / "book.yaml").write_text(FIRST + other)
-        before = contents(command.folder)
-        done = command("merge", "book.yaml", "both")
-        assert done.code == 1 and "expected a name that can be a folder" in done.err
-        assert contents(command.folder) == before
-
-
-def test_what_a_terminal_shows(world: World, tmp_path: Path) -> None:
-    """In a real terminal: a progress bar, removed at the end."""
-    base = llama(tmp_path / "base", hidden=256, layers=24)
-    fine_tuned(base, tmp_path / "a", seed=1)
-    (tmp_path / "r.yaml").write_text(
-        "merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: base}, {model: a}]"
-    )
-    shown = in_terminal(["merge", "r.yaml", "out"], tmp_path)
-    assert "Wrote out:" in shown and "Traceback" not in shown
-    assert re.search(r"out.*━.*MB", shown), shown
-
-
-def in_terminal(arguments: list[str], folder: Path) -> str:
-    import os
-    import pty
-
-    from tests.cli.conftest import command as whole
-
-    reader, writer = pty.openpty()
-    env = {**os.environ, "COLUMNS": "100", "TERM": "xterm", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        whole(*arguments), cwd=folder, stdin=writer, stdout=writer, stderr=writer, env=env
-    ) as process:
-        os.close(writer)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(reader, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
-            shown += piece
-    os.close(reader)
-    assert process.returncode == 0, shown.decode()
-    return shown.decode()

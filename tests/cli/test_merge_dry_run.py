@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import World
 from tests.cli.merging import Command, contents, foreseen
-
-
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
 
 
 def test_the_dry_run_describes_the_merge(command: Command) -> None:
@@ -81,16 +74,6 @@ def test_a_file_that_cannot_be_read_at_all(command: Command) -> None:
     assert done.code == 1 and "recipe.yaml: expected" in done.err and "received 2 mistakes" in done.err
 
 
-def test_books(command: Command, tmp_path: Path) -> None:
-    (command.folder / "book.yaml").write_text(
-        "name: one\nmerge_method: linear\nmodels: [{model: a}]\nparameters: {weight: 1}\n---\n"
-        "name: two\nmerge_method: linear\nmodels: [{model: b}]\nparameters: {weight: 1}\n"
-    )
-    done = command("merge", "book.yaml", "both", "--dry-run")
-    assert done.code == 0, done.out
-    assert "both/one\nlinear of 1: a\n" in done.out and "both/two\nlinear of 1: b\n" in done.out
-
-
 def test_earlier_steps_are_listed(command: Command) -> None:
     (command.folder / "book.yaml").write_text(
         "name: soup\nmerge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {weight: 1}\n---\n"
@@ -103,33 +86,8 @@ def test_earlier_steps_are_listed(command: Command) -> None:
     assert "slerp of 1: soup" in lines
 
 
-def test_merges_within_a_path(command: Command) -> None:
-    (command.folder / "inner.yaml").write_text(
-        "merge_method: passthrough\nbase_model: a\ndtype: float32\n"
-        "path: [{model: m, layer: 0}, {model: m, layer: 0}, {model: b, layer: 1}]\n"
-        "merges: {m: {merge_method: linear, models: [{model: a}, {model: b}], parameters: {weight: 1}}}\n"
-    )
-    done = command("merge", "inner.yaml", "out", "--dry-run")
-    assert done.code == 0, done.out
-    assert "of 2 files" in done.out
-
-
-def test_no_name_and_no_number_is_cut(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    done = command("merge", command.recipe(), "out", "--dry-run", "--verbose")
-    assert "…" not in done.out
-    assert re.search(r"model\.layers\.2\.self_attn\.q_proj\.weight +\[16, 16\] +float32", done.out)
-
-
 @pytest.mark.parametrize(
-    ("weights", "says"),
-    [
-        ([1.0, -1.0], "weight: expected weights with a nonzero sum; received a sum of 0"),
-        (
-            [[0.0, 1.0], [0.0, 1.0]],
-            "model.embed_tokens.weight: weight: expected weights with a nonzero sum",
-        ),
-    ],
+    ("weights", "says"), [([1.0, -1.0], "weight: expected weights with a nonzero sum; received a sum of 0")]
 )
 def test_values_that_do_not_go_together_are_foreseen(
     command: Command, weights: list[object], says: str

@@ -91,12 +91,6 @@ def test_what_cannot_be_merged_is_not_fetched(hub: Hub, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_name(hub: Hub, tmp_path: Path) -> None:
-    done = merge(hub, tmp_path, RECIPE | {"base_model": "org/absent"}, "--dry-run")
-    assert done.returncode == 1
-    assert "org/absent: expected a folder, or a model on the Hub that can be fetched" in done.stdout
-
-
 def test_without_a_network_the_cache_serves(hub: Hub, tmp_path: Path) -> None:
     assert merge(hub, tmp_path, RECIPE).returncode == 0
     gone = Hub(hub.root, "http://127.0.0.1:9")

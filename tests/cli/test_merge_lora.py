@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from tests.cli.conftest import World
 from tests.cli.merging import Command, write_lora
 
 SAYS = (
@@ -15,12 +14,7 @@ SAYS = (
 )
 
 
-@pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
-
-
-@pytest.mark.parametrize("place", ["source", "base", "step"])
+@pytest.mark.parametrize("place", ["step"])
 def test_an_adapter_of_another_model_is_a_warning(command: Command, place: str) -> None:
     write_lora(command.folder / "lora", "org/elsewhere")
     base, model = ("a+lora", "b") if place == "base" else ("base", "a+lora")

@@ -50,16 +50,3 @@ def test_a_run_reports_the_count_and_an_older_one_omits_it(world: World) -> None
     assert all(where[item.prompt[0]] == split for split, items in splits.items() for item in items)
     assert "near_duplicates" not in world.show("runs/small")
     assert "near-duplicates" not in world.run("show", "runs/small").stdout
-
-
-def test_a_column_that_parts_them_is_noted_from_the_start_to_the_report(world: World) -> None:
-    config = in_spellings(world, column="part")
-    example = "'0+1' (fit) and '0 + 1' (validation)"
-    note = f"8 groups of near-duplicates are in more than one split, such as {example}"
-    assert note in " ".join(world.run("evolve", config, "--dry-run").stdout.split())
-    done = world.run("evolve", config)
-    assert note in " ".join(done.stderr.split())
-    assert f"Note: {note}" in " ".join(done.stdout.split())
-    assert any(note in each for each in world.show("runs/small")["notes"])  # type: ignore[attr-defined]
-    assert world.run("report", "runs/small").returncode == 0
-    assert "8 groups of near-duplicates" in (world.folder / "runs/small/report.html").read_text()

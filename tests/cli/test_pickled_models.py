@@ -64,15 +64,6 @@ def test_a_control_is_trained_on_pickled_models(world: World) -> None:
     assert shown["failures"] == 0, shown
 
 
-def test_paths_through_pickled_models_can_be_evolved(world: World) -> None:
-    no_safetensors(world)
-    config = world.config(**SAID, space="dataflow", merge=None, search={"strategy": "random"})
-    for words in (["evolve", config, "--run", "run"], ["export", "run", "out"]):
-        done = world.run(*words)
-        assert done.returncode == 0, done.stderr
-    assert (world.folder / "out" / "model.safetensors").is_file()
-
-
 def test_commands_read_pickles_with_a_flag(world: World) -> None:
     expected = [world.run(*words) for words in OFTEN]
     no_safetensors(world)
@@ -83,17 +74,6 @@ def test_commands_read_pickles_with_a_flag(world: World) -> None:
     assert world.run("layers", world.config(allow_pickle=True), "--items", "4").returncode == 0
     assert world.run("layers", "run.yaml", "--items", "4", "--allow-pickle").returncode == 0
     assert world.run("chat", "a", "--allow-pickle").returncode == 0
-
-
-def test_without_the_key_the_error_names_it(world: World) -> None:
-    no_safetensors(world)
-    for words in (["evolve", "run.yaml"], ["evolve", "run.yaml", "--dry-run"], *OFTEN, ["chat", "a"]):
-        done = world.run(*words)
-        assert done.returncode == 1, words
-        text = " ".join((done.stdout + done.stderr).split())
-        assert "received only pickles (pytorch_model" in text, (words, text)
-        assert "--allow-pickle" in text and "`allow_pickle: true`" in text, (words, text)
-    assert not (world.folder / "runs").exists()
 
 
 def test_a_pickle_that_holds_code_is_refused_and_nothing_is_run_or_written(world: World) -> None:

@@ -78,15 +78,6 @@ class TestRecipe:
         assert done.code == 1
         assert says in done.err
 
-    def test_merged_slices_are_no_path(self, command: Command) -> None:
-        sources = [{"model": "a", "layer_range": [0, 2], "parameters": {"scale": 0.5}}]
-        (command.folder / "s.yaml").write_text(
-            yaml.safe_dump({"merge_method": "passthrough", "slices": [{"sources": sources}]})
-        )
-        done = command("recipe", "s.yaml", "--as", "path")
-        assert done.code == 1
-        assert "slices: expected" in done.err
-
 
 def test_the_recipe_of_a_run_is_that_of_its_best_model(finished: World, tmp_path: Path) -> None:
     done = finished.run("recipe", "runs/small")

@@ -75,7 +75,7 @@ def _is_set_up(run: Path) -> bool:
     return bool(rows_of)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGTERM])
 def test_a_signal_ends_it_cleanly_with_the_command_to_continue(
     finished: World, world: World, sent: signal.Signals
 ) -> None:

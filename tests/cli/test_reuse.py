@@ -7,12 +7,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from kingyo.run.begin import begin
-from kingyo.run.config_file import load_config
-from kingyo.run.mergekit_evolve import load_genome_file
-from kingyo.run.resume import journey_of
-from kingyo.run.run import Run
-from kingyo.space import RoundedSpace
 from tests.cli.conftest import World
 
 CORNERS = {"method": "task_arithmetic", "choose_sources": True, "parameters": {"weight": 0.5}}
@@ -60,19 +54,3 @@ def test_copies_are_counted_and_can_be_switched_off(world: World) -> None:
     assert copied >= 16 * 6  # nine trials of three recipes, on 16 items
     for key in ("winner", "baselines", "comparisons", "trials"):
         assert shown[True][key] == shown[False][key]
-
-
-def test_genome_files_are_not_rounded(world: World) -> None:
-    (world.folder / "task.yaml").rename(world.folder / "even.yaml")
-    file = world.folder / "genome.yaml"
-    file.write_text(
-        "genome: {models: [a, b], merge_method: task_arithmetic, base_model: base}\ntasks: [even]\n"
-    )
-    configs = {"plain": load_config(world.folder / "run.yaml"), "genome": load_genome_file(file).config}
-    is_rounded: dict[str, bool] = {}
-    for name, config in configs.items():
-        with begin(Run.open(config, world.folder), world.folder / name) as run:
-            result = journey_of(run, lambda _: None)
-            is_rounded[name] = isinstance(result.searches[0].space, RoundedSpace)
-            result.runner.close()
-    assert is_rounded == {"plain": True, "genome": False}

@@ -28,12 +28,3 @@ def test_methods_and_sources_are_searched_and_exported(world: World) -> None:
     for command in (("show", "r", "--json"), ("report", "r"), ("export", "r", "out"), ("resume", "r")):
         done = world.run(*command)
         assert done.returncode == 0, done.stderr
-
-
-def test_a_preset_with_a_fixed_method_refuses_a_list(world: World) -> None:
-    config = world.config(merge={"method": ["linear", "ties"]}, search={"preset": "sakana-ps"})
-    done = world.run("evolve", config)
-    assert done.returncode == 1
-    assert (
-        "expected 'dare_ties', which belongs to the preset sakana-ps; received 'linear, ties'" in done.stderr
-    )

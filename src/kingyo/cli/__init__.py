@@ -5,7 +5,6 @@ Heavy modules are imported inside the commands that need them, so that ``kingyo 
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import sys
@@ -24,9 +23,8 @@ from kingyo.cli import (
     export,
     init,
     layers,
-    list_command,
+    listing,
     merge,
-    recipe,
     resume,
     show,
 )
@@ -36,7 +34,6 @@ from kingyo.cli.terminal import echo, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer does not export it
-_PRINTING = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG}
 _HELP = "Evolutionary model merging: search for the best merge of your models, and measure how good it is."
 
 app = typer.Typer(
@@ -73,12 +70,12 @@ app.command()(show.show)
 app.command()(show.report)
 app.command()(export.export)
 app.command(cls=Merge)(merge.merge)
-app.command()(recipe.recipe)
+app.command()(export.recipe)
 app.command()(diff.diff)
 app.command()(layers.layers)
 app.command()(evaluate.evaluate)
 app.command()(chat.chat)
-app.command("list")(list_command.show_list)
+app.command("list")(listing.show_list)
 
 
 def main() -> None:
@@ -95,7 +92,7 @@ def main() -> None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
         code = 1
     except OSError as error:
-        echo(f"Error: {_describe(error)}", err=True)
+        echo(f"Error: {error}", err=True)
         code = 1
     sys.exit(code)
 
@@ -115,7 +112,7 @@ def _run(is_json: bool) -> int:
         report(error, "Error: ")
         return error.exit_code
     except OSError as error:  # such as a full disk
-        report(_describe(error), "Error: ")
+        report(f"{error}. Fix that, then run the command again.", "Error: ")
         return 1
     except Interrupted as error:
         report(str(error))
@@ -138,7 +135,6 @@ def _run(is_json: bool) -> int:
 
 
 def _report_usage(error: typer.BadParameter, *, is_json: bool) -> None:
-    """Report wrong arguments in typer's style."""
     from typer.rich_utils import rich_format_error
 
     error.message = visible(error.message)
@@ -148,12 +144,3 @@ def _report_usage(error: typer.BadParameter, *, is_json: bool) -> None:
     context = error.ctx
     command = "kingyo" if context is None else context.command_path
     print_json(error_record(error.format_message(), remedy=f"See `{command} --help`."))
-
-
-def _describe(error: OSError) -> str:
-    """Describe an error of the operating system. Without a file it is most likely about standard output."""
-    if error.filename is None and error.errno in _PRINTING:
-        return (
-            f"the output could not be printed: {error.strerror}. Files that were written before are complete."
-        )
-    return f"{error}. Fix that, then run the command again."

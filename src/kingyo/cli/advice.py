@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from rich.markup import escape
 
@@ -37,12 +36,7 @@ def warn_lost(store: RunStore) -> None:
 
 
 def note_versions(store: RunStore, action: str) -> None:
-    """Print a note on standard error if versions differ from those that a run was scored with.
-
-    Args:
-        store: the run.
-        action: the current action as a participle, such as "exported".
-    """
+    """Print a note on standard error if versions differ from those of the scores; action is a participle."""
     note = other_versions(store, action)
     if note is not None:
         echo(f"Note: {note}", err=True)
@@ -65,27 +59,17 @@ class AdviceWatcher:
         self._store = store
         self._show = show
         self._forward = forward
-        self._checks: set[tuple[str, str, int]] = set()
         self._shown: set[str] = set()
 
     def notify(self, event: Event) -> None:
-        """Receive an event."""
+        """Receive an event, and show new kinds of warnings."""
         self._forward(event)
         is_due = event.kind == "phase" or (
             event.kind == "told" and event.done in (FEW, MIN_ZEROS, event.total)
         )
-        check = (event.search, event.kind, event.done)
-        if (
-            is_due
-            and event.search in (MAIN, WEIGHT_SEARCH)
-            and event.split == "fit"
-            and check not in self._checks
-        ):
-            self._checks.add(check)
-            self._warn()
-
-    def _warn(self) -> None:
+        if not is_due or event.split != "fit" or event.search not in (MAIN, WEIGHT_SEARCH):
+            return
         for advice in uninformative_scores(self._store):
-            is_repeated = advice.kind in self._shown
-            self._shown.add(advice.kind)
-            self._show(advice_text(replace(advice, why="", remedy="") if is_repeated else advice))
+            if advice.kind not in self._shown:
+                self._shown.add(advice.kind)
+                self._show(advice_text(advice))

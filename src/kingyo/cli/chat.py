@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -53,7 +50,6 @@ def chat(
             received=repr(prompt),
             remedy=r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'.",
         )
-    _require_no_run(Path(model))
     from kingyo.cli.evaluate import load_model
     from kingyo.models.kinds import LoadOptions, require_needs
     from kingyo.types import GeneratesText
@@ -68,29 +64,16 @@ def chat(
     template = None if prompt is None else prompt.replace("\\n", "\n")
     if template is None:
         _require_chat_template(live)
-    while question := _read_question():
+    while question := _read_line():
         text = live.chat_prompt(question) if template is None else template.replace("{prompt}", question)
         echo(live.generate([text], max_new_tokens=max_new_tokens, stop=stop or [])[0])
 
 
-def _read_question() -> str:
-    """Read a line; return an empty text at the end of the input."""
+def _read_line() -> str:
     try:
         return input("> " if sys.stdin.isatty() else "").strip()
     except EOFError:
         return ""
-
-
-def _require_no_run(folder: Path) -> None:
-    from kingyo.store import DATABASE
-
-    if (folder / DATABASE).is_file():
-        raise KingyoError(
-            str(folder),
-            expected="a model",
-            received="a run",
-            remedy=f"Export a model with `kingyo export {shlex.quote(str(folder))} OUT`, then chat with OUT.",
-        )
 
 
 def _note_task_prompt(model: Path) -> None:
@@ -98,21 +81,14 @@ def _note_task_prompt(model: Path) -> None:
     from kingyo.io.yaml import read_yaml
 
     file = model / "task.yaml"
-    task: Mapping[str, object] | None = None
-    with suppress(KingyoError):  # no such file, or an unrelated one
+    try:
         task = read_yaml(file)
-    if task is None:
+    except KingyoError:  # no such file, or an unrelated one
         return
-    prompt, is_chat = task.get("prompt", "{prompt}"), task.get("chat") is True
-    if is_chat and prompt == "{prompt}":
-        return
-    text = json.dumps(prompt, ensure_ascii=False)
-    template = " in the chat template" if is_chat else ""
-    remedy = "type each question in this form" if is_chat else "use --prompt with {prompt} for the question"
-    echo(
-        f"Note: the model was scored with the prompt {text}{template} ({file}). To do the same, {remedy}.",
-        err=True,
-    )
+    prompt = task.get("prompt", "{prompt}")
+    if task.get("chat") is not True or prompt != "{prompt}":
+        text = json.dumps(prompt, ensure_ascii=False)
+        echo(f"Note: the model was scored with the prompt {text}, see {file}; --prompt sets one.", err=True)
 
 
 def _require_chat_template(live: GeneratesText) -> None:

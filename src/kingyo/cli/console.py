@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from rich import console as rich_console
@@ -54,23 +56,19 @@ def print_table(console: Console, table: Table, *, leading: int = 1) -> None:
     """
     for column in table.columns:
         if column.no_wrap:  # else rich truncates cells with several words
-            column.min_width = max(_width(console, cell) for cell in (column.header, *column.cells))
-    if not console.is_terminal or _measure(console, table).minimum <= console.width:
-        _print(console, table)
-        return
-    for part in _parts(console, table, leading):
-        _print(console, part)
-
-
-def _print(console: Console, table: Table) -> None:
-    needed = _measure(console, table)
-    fits = console.is_terminal and needed.minimum <= console.width
-    width = console.width if fits else max(needed.maximum, console.width)
-    Console(file=console.file, highlight=False, width=width).print(table)
+            column.min_width = max(_measure(console, cell).maximum for cell in (column.header, *column.cells))
+    for part in _parts(console, table, leading) if console.is_terminal else [table]:
+        needed = _measure(console, part)
+        fits = console.is_terminal and needed.minimum <= console.width
+        width = console.width if fits else max(needed.maximum, console.width)
+        Console(file=console.file, highlight=False, width=width).print(part)
 
 
 def _parts(console: Console, table: Table, leading: int) -> Iterator[Table]:
-    """Yield tables of the leading columns and as many other columns as fit, at least one."""
+    """Yield the table; if it is too wide, parts with the leading columns and as many others as fit."""
+    if _measure(console, table).minimum <= console.width:
+        yield table
+        return
     first, chosen = table.columns[:leading], list[Column]()
     for column in table.columns[leading:]:
         if chosen and _measure(console, _select(table, [*first, *chosen, column])).minimum > console.width:
@@ -81,29 +79,13 @@ def _parts(console: Console, table: Table, leading: int) -> Iterator[Table]:
 
 
 def _select(table: Table, columns: Sequence[Column]) -> Table:
-    """Return a table with some columns of another, in the same style."""
-    selection = Table(
-        title=table.title,
-        title_justify=table.title_justify,
-        box=table.box,
-        pad_edge=table.pad_edge,
-        padding=table.padding,
-    )
-    for column in columns:
-        selection.add_column(
-            column.header, justify=column.justify, no_wrap=column.no_wrap, min_width=column.min_width
-        )
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        selection.add_row(*cells)
+    selection = copy(table)
+    selection.columns = [replace(column, _index=i) for i, column in enumerate(columns)]
     return selection
 
 
 def _measure(console: Console, content: RenderableType) -> Measurement:
     return Measurement.get(console, console.options.update(max_width=_WIDEST), content)
-
-
-def _width(console: Console, cell: RenderableType) -> int:
-    return _measure(console, cell).maximum
 
 
 def print_text(console: Console, text: str, style: str | None = None) -> None:

@@ -12,7 +12,7 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson
 from kingyo.cli.terminal import echo
-from kingyo.errors import Interrupted, KingyoError
+from kingyo.errors import Interrupted
 
 MIN_FOR_PROGRESS = 20_000_000  # parameters; smaller models take about a second
 
@@ -35,15 +35,10 @@ def diff(
 
     Example: `kingyo diff model-a model-b --base base-model --picture differences.png`
     """
-    _diff(models, base, picture, allow_pickle=allow_pickle, as_json=as_json)
-
-
-def _diff(
-    models: list[str], base: str | None, picture: Path | None, *, allow_pickle: bool, as_json: bool
-) -> None:
     from kingyo.checkpoints import open_checkpoint
     from kingyo.compare import compare, to_record
     from kingyo.compare.picture import drawer
+    from kingyo.io.files import write_bytes
 
     draw = None if picture is None else drawer(picture)
     opened = [open_checkpoint(model, allow_pickle=allow_pickle) for model in models]
@@ -60,7 +55,8 @@ def _diff(
 
         print_comparison(comparison)
     if picture is not None and draw is not None:
-        _write_picture(picture, draw(comparison))
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(picture, draw(comparison))
         echo(f"Drew {picture}.", err=as_json)
 
 
@@ -77,18 +73,3 @@ def _progress(n_parameters: int) -> Generator[Callable[[int], None]]:
     with Progress(*columns, console=console, transient=True, disable=disable) as bar:
         task = bar.add_task("comparing", total=n_parameters)
         yield lambda new: bar.advance(task, new)
-
-
-def _write_picture(picture: Path, content: bytes) -> None:
-    from kingyo.io.files import write_bytes
-
-    try:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(picture, content)
-    except OSError as error:
-        raise KingyoError(
-            "--picture",
-            expected="a writable file",
-            received=error.strerror or str(error),
-            remedy="Name a file in a folder that you can write to.",
-        ) from error

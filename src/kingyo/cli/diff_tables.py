@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
+from kingyo.io.units import count_text
 from kingyo.stats import percent
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ LEGEND = (
     "same, weighted by |δA·δB|; top 10 %: share of ‖δ‖² in the largest tenth of each tensor (44 % for a "
     "normal distribution)."
 )
-
-Cells = Callable[["ComparisonSums"], list[str]]
 
 
 def print_comparison(comparison: CheckpointComparison) -> None:
@@ -46,7 +45,6 @@ def print_comparison(comparison: CheckpointComparison) -> None:
 
 
 def _models(comparison: CheckpointComparison) -> Table:
-    """Return the table of task vectors, over all tensors."""
     from kingyo.compare import TOP, letter
 
     total = comparison.total
@@ -59,40 +57,33 @@ def _models(comparison: CheckpointComparison) -> Table:
     return table
 
 
-def _columns(comparison: CheckpointComparison) -> tuple[list[str], Cells]:
-    """Return the headings of a table of groups, and a function that returns the cells of a row."""
+def _cells(comparison: CheckpointComparison, sums: ComparisonSums) -> dict[str, str]:
+    """Return the cells of a group of tensors: heading -> cell. Cells about pairs are means over all pairs."""
+    if comparison.base is None:
+        return _without_base(sums)
     from kingyo.compare import letter
 
-    n = len(comparison.models)
-    names = [letter(i) for i in range(n)]
-    if comparison.base is not None:
-        head = [f"‖δ{name}‖" for name in names]
-        more = ["cosine", "opposed", "by size"] if n > 1 else ["unchanged", "top 10 %"]
-        return [*head, *more], _with_base
-    head = [f"‖{name}‖" for name in names]
-    return [*head, "‖A − B‖" if n == 2 else "gap", "relative", "cosine", "equal"], _without_base
-
-
-def _with_base(sums: ComparisonSums) -> list[str]:
-    changes = [_share(sums.change(i)) for i in range(sums.n_models)]
+    changes = {f"‖δ{letter(i)}‖": _share(sums.change(i)) for i in range(sums.n_models)}
     if sums.n_models == 1:
-        return [*changes, _share(sums.unchanged(0)), _share(sums.top_share(0))]
-    return [
-        *changes,
-        _number(_mean(sums, sums.delta_cosine)),
-        _share(_mean(sums, sums.conflict)),
-        _share(_mean(sums, sums.weighted_conflict)),
-    ]
+        return {**changes, "unchanged": _share(sums.unchanged(0)), "top 10 %": _share(sums.top_share(0))}
+    return {
+        **changes,
+        "cosine": _number(_mean(sums, sums.delta_cosine)),
+        "opposed": _share(_mean(sums, sums.conflict)),
+        "by size": _share(_mean(sums, sums.weighted_conflict)),
+    }
 
 
-def _without_base(sums: ComparisonSums) -> list[str]:
-    return [
-        *(f"{sums.norm(i):.4g}" for i in range(sums.n_models)),
-        f"{_mean(sums, sums.distance) or 0.0:.4g}",
-        _share(_mean(sums, lambda i, j: sums.relative(j, i))),
-        _number(_mean(sums, sums.cosine)),
-        _share(_mean(sums, sums.equal_share)),
-    ]
+def _without_base(sums: ComparisonSums) -> dict[str, str]:
+    from kingyo.compare import letter
+
+    return {
+        **{f"‖{letter(i)}‖": f"{sums.norm(i):.4g}" for i in range(sums.n_models)},
+        "‖A − B‖" if sums.n_models == 2 else "gap": f"{_mean(sums, sums.distance) or 0.0:.4g}",
+        "relative": _share(_mean(sums, lambda i, j: sums.relative(j, i))),
+        "cosine": _number(_mean(sums, sums.cosine)),
+        "equal": _share(_mean(sums, sums.equal_share)),
+    }
 
 
 def _mean(sums: ComparisonSums, value: Callable[[int, int], float | None]) -> float | None:
@@ -101,18 +92,18 @@ def _mean(sums: ComparisonSums, value: Callable[[int, int], float | None]) -> fl
 
 
 def _groups(comparison: CheckpointComparison, what: str, groups: Mapping[str, ComparisonSums]) -> Table:
-    head, cells = _columns(comparison)
     scale = "" if comparison.base is None else ", ‖δ‖ as a share of ‖base‖"
     means = "" if len(comparison.models) < 3 else "; mean over pairs"
     title = f"By {what}{scale}{means}"
-    table = plain_table(what, "parameters", *head, title=title, n_left=1)
+    headings = _cells(comparison, comparison.total)
+    table = plain_table(what, "parameters", *headings, title=title, n_left=1)
     for name, sums in groups.items():
-        table.add_row(escape(name.removeprefix("block.")), _count(sums.numbers), *cells(sums))
+        cells = _cells(comparison, sums).values()
+        table.add_row(escape(name.removeprefix("block.")), count_text(sums.numbers), *cells)
     return table
 
 
 def _matrices(comparison: CheckpointComparison) -> dict[str, list[list[str]]]:
-    """Return the matrices of all pairs over all tensors: title -> rows of cells."""
     total = comparison.total
     shown: dict[str, Callable[[int, int], str]] = {
         "‖row − column‖/‖row‖": lambda i, j: _share(total.relative(j, i)),
@@ -144,13 +135,6 @@ def _share(value: float | None) -> str:
     if value is None:
         return "–"
     return percent(value) if value >= 0.01 or value == 0 else f"{100 * value:.2g} %"
-
-
-def _count(n: int) -> str:
-    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if n >= size:
-            return f"{n / size:.3g} {unit}"
-    return str(n)
 
 
 def _number(value: float | None) -> str:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.checkpoints import Checkpoint
 from kingyo.cli.console import Console, plain_table, print_table, print_text
+from kingyo.cli.merge_plan import model_cells
 from kingyo.cli.parts_table import row_name
-from kingyo.dry_run import STAGES, Cost, CostPart, DryRun, MemoryForecast, PathCosts, total
+from kingyo.dry_run import Cost, CostPart, DryRun, MemoryForecast, PathCosts, total
 from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search
-from kingyo.io.units import count_text, counted, size_text, time_text
-from kingyo.models.kinds import BatchMemory
+from kingyo.io.units import counted, size_text, time_text
 from kingyo.run.settings import RunSettings
 from kingyo.screens import ScreenSettings
 from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
 
 _MAX_GENES = 12
-SPEED = 10  # answers per second in the example; a dry run measures nothing
 
 
 def print_dry_run(plan: DryRun) -> None:
@@ -43,28 +41,21 @@ def print_dry_run(plan: DryRun) -> None:
     print_text(console, "the recipe with every gene at its start:")
     for line in run.first.to_yaml().splitlines():
         print_text(console, escape(f"  {line}"))
-    print_text(console, f"All fits together. Nothing was written or run. {_next(plan)}")
-
-
-def _next(plan: DryRun) -> str:
-    if plan.missing_device is None:
-        return "Start the run without --dry-run."
-    return escape(f"But the run cannot start on this machine: {plan.missing_device}.")
+    cannot = f"But the run cannot start on this machine: {plan.missing_device}."
+    print_text(
+        console,
+        "All fits together. Nothing was written or run. "
+        + ("Start the run without --dry-run." if plan.missing_device is None else escape(cannot)),
+    )
 
 
 def _models(plan: DryRun) -> Table:
     models, table = plan.run.models, plain_table("", "model", "parameters", "dtype", "size", "to download")
     base = {} if models.base is None else {"base": models.base}
     for name, model in {**models.sources, **base}.items():
-        table.add_row(*map(escape, _model_cells(name, model)))
+        missing = size_text(model.n_missing) if model.n_missing else ""
+        table.add_row(*map(escape, (name, model.reference, *model_cells(model), missing)))
     return table
-
-
-def _model_cells(name: str, model: Checkpoint) -> tuple[str, ...]:
-    dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
-    size = sum(info.n_bytes for info in model.tensors.values())
-    missing = size_text(model.n_missing) if model.n_missing else ""
-    return name, model.reference, count_text(model.n_parameters), ", ".join(dtypes), size_text(size), missing
 
 
 def _search_lines(plan: DryRun) -> Iterator[str]:
@@ -75,20 +66,19 @@ def _search_lines(plan: DryRun) -> Iterator[str]:
     yield f"items: {items}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped{near}"
     example = run.items["fit"][0]
     yield f"an item: {example.in_a_line()} → {example.answer!r}"
-    settings = ", ".join(
-        f"{key} {_value_text(value)}" for key, value in first.settings.items() if value is not None
-    )
+    settings = "".join(f", {key} {value}" for key, value in first.settings.items() if value is not None)
     main = run.searches[0]
     preset = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     yield (
         f"search: {first.strategy}{preset}, generations of {counted(main_batch(main.strategy), 'candidate')}"
-        f"{f', {settings}' if settings else ''}{_given(main)}"
+        f"{settings}{_given(main)}"
     )
     if config.space != "dataflow":
         yield f"merge: {', '.join(first.methods)}, groups {first.groups}, {_dtype(plan)}"
     yield from _path_lines(run.settings, plan.paths)
     yield f"screen: {_screen(first.screen, len(run.items['fit']))}"
-    yield from _next_search(plan) if run.settings.then is not None else ()
+    if run.settings.then is not None:
+        yield _path_search(plan)
     yield f"genes: {len(run.axes)}"
 
 
@@ -99,11 +89,10 @@ def _screen(screen: ScreenSettings, n_fit: int) -> str:
     return f"{items}; {'all candidates' if screen.rule == 'none' else screen.rule}"
 
 
-def _next_search(plan: DryRun) -> Iterator[str]:
-    """Describe the search for paths that follows the search for weights."""
+def _path_search(plan: DryRun) -> str:
     main = next(each for each in plan.run.all_searches if each.name == MAIN)
     screen = _screen(main.screen, len(plan.run.items["fit"]))
-    yield f"path search: {counted(len(main.space.axes), 'gene')}{_given(main)}; screen: {screen}"
+    return f"path search: {counted(len(main.space.axes), 'gene')}{_given(main)}; screen: {screen}"
 
 
 def _given(search: Search) -> str:
@@ -130,14 +119,9 @@ def _dtype(plan: DryRun) -> str:
     models, own = plan.run.models, plan.run.config.merge.dtype
     model = models.base or next(iter(dict(models.sources).values()))
     dtypes = {own} if own else {info.stored_dtype for info in model.tensors.values()}
-    is_free = plan.run.config.merge.genome is None  # genome files of mergekit-evolve need bfloat16
-    slow = is_free and plan.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
+    slow = plan.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
     hint = "; most CPUs are faster with merge.dtype: float32" if slow else ""
     return (own or "the models' own dtype") + hint
-
-
-def _value_text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _genes(axes: tuple[Axis, ...]) -> Table:
@@ -157,70 +141,42 @@ def _parts(cost: Cost) -> Table:
         rows.setdefault(row_name(part.name, part.split), []).append(part)
     has_times = any(part.seconds is not None for part in cost.parts)
     columns = ("part", "models", "items each", "answers", "share", *(("time",) if has_times else ()))
-    table = plain_table(*columns)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = plain_table(*columns, n_left=1)
+    every = cost.answers()
     for name, parts in {**rows, "total": list(cost.parts)}.items():
         items = "" if name == "total" else f"{max(part.items for part in parts):,}"
-        models, answers = total(part.models for part in parts), total(part.answers for part in parts)
-        every, seconds = cost.answers(), total(part.seconds for part in parts)
+        answers = total(part.answers for part in parts)
         share = "?" if answers is None or not every else f"{100 * answers / every:.0f} %"
-        cells = [
-            name,
-            _number_text(models),
-            items,
-            _number_text(answers),
-            share,
-            _number_text(seconds, time_text),
-        ]
+        seconds = _text(total(part.seconds for part in parts), time_text)
+        models = _text(total(part.models for part in parts))
+        cells = [name, models, items, _text(answers), share, seconds]
         table.add_row(*cells[: len(columns)])
     return table
 
 
-def _number_text(
-    number: float | None, write: Callable[[float], str] = lambda number: f"{number:,.0f}"
-) -> str:
+def _text(number: float | None, write: Callable[[float], str] = lambda number: f"{number:,.0f}") -> str:
     return "?" if number is None else write(number)
 
 
 def _cost_lines(cost: Cost) -> Iterator[str]:
     every, share = cost.answers(), cost.share("search")
     if every is None or share is None:
-        yield "answers to grade: limited by the minutes of the budget"
-        known = {stage: cost.seconds(stage) for stage in STAGES}
-        yield f"time: {_times(known)}; the run shows the time left"
+        yield "answers to grade: limited by the minutes of the budget; the run shows the time left"
     else:
-        yield f"answers to grade: {every:,} at most, {100 * share:.0f} % of them in the search itself"
-        times = {stage: (cost.answers(stage=stage) or 0) / SPEED for stage in STAGES}
         yield (
-            f"time at {SPEED} answers per second: {time_text(every / SPEED)} ({_times(times)}); the run "
+            f"answers to grade: {every:,} at most, {100 * share:.0f} % of them in the search itself; the run "
             "measures its speed and shows the time left"
         )
 
 
-def _times(times: Mapping[str, float | None]) -> str:
-    return ", ".join(f"{stage} {time_text(seconds)}" for stage, seconds in times.items() if seconds)
-
-
 def _memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
-    yield (
-        f"memory of {device}: {size_text(memory.live)} for {_live(memory.n_live)}; {_batch(memory.batch)}"
-        "plus working memory"
+    live = "the live model" if memory.n_live == 1 else f"{memory.n_live} live models"
+    batch = (
+        "" if memory.batch is None else f"{_text(memory.batch.bytes, size_text)} for {memory.batch.what}; "
     )
+    yield f"memory of {device}: {size_text(memory.live)} for {live}; {batch}plus working memory"
     sources = size_text(sum(memory.sources.values()))
     yield f"sources: {sources} of memory-mapped files, which the system can reclaim"
     if memory.missing:
-        yield (
-            f"downloads first: {size_text(sum(memory.missing.values()))} of "
-            f"{counted(len(memory.missing), 'model')}"
-        )
-
-
-def _batch(batch: BatchMemory | None) -> str:
-    if batch is None:
-        return ""
-    return f"{'unknown' if batch.bytes is None else size_text(batch.bytes)} for {batch.what}; "
-
-
-def _live(n: int) -> str:
-    return "the live model" if n == 1 else f"{n} live models"
+        missing = size_text(sum(memory.missing.values()))
+        yield f"downloads first: {missing} of {counted(len(memory.missing), 'model')}"

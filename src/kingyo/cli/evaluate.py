@@ -16,7 +16,7 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model, TrustRemoteCode
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, unknown
 from kingyo.io.files import write_text
 
 if TYPE_CHECKING:
@@ -58,20 +58,21 @@ def evaluate(
     """
     if split is None:
         _require_finished(task)
-    if answers is not None and (answers.is_dir() or not answers.parent.is_dir()):
-        raise _unwritable("a folder" if answers.is_dir() else f"no folder {answers.parent}")
+    if answers is not None and not answers.parent.is_dir():
+        raise KingyoError(
+            "--answers",
+            expected="a file in an existing folder",
+            received=str(answers),
+            remedy="Make the folder, or name a file in another.",
+        )
     from kingyo.models.kinds import LoadOptions
-    from kingyo.run.open_task import kind_in
 
     chosen = split or "test"
     options = LoadOptions(
         device=device, batch_size=batch_size, remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
     with redirect_stdout(sys.stderr):  # output of graders
-        kind_name = kind or kind_in(task)
-        opened, items, scores = _score(
-            task, chosen, lambda check: load_model(model, kind_name, check, options)
-        )
+        opened, items, scores = _score(model, kind, task, chosen, options)
     if answers is not None:
         _write_answers(answers, items, scores)
     _print_score(model, opened, chosen, _by_task(opened, items, scores), as_json=as_json)
@@ -83,14 +84,7 @@ def evaluate(
 def load_model(
     model: str, kind_name: str | None, check: Callable[[ModelKind], None], options: LoadOptions
 ) -> Live:
-    """Load a model, with its LoRA if it has one.
-
-    Args:
-        model: a folder or a Hub name; ``model+lora`` adds a LoRA.
-        kind_name: the kind of the model; None reads it from config.json.
-        check: raises a KingyoError if the kind is not suitable; called before weights are read.
-        options: how to load it.
-    """
+    """Load a model, with its LoRA if it has one. ``check`` may refuse its kind before weights are read."""
     from kingyo.run.model_kind import load_checkpoint, open_alone
 
     checkpoint, kind = open_alone(model, kind_name, allow_pickle=options.allow_pickle)
@@ -99,12 +93,12 @@ def load_model(
 
 
 def _score(
-    task: Path, split: str, load: Callable[[Callable[[ModelKind], None]], Live]
+    model: str, kind: str | None, task: Path, split: str, options: LoadOptions
 ) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
     """Return the task, its items of a split, and the model's score on each."""
     from kingyo.cli.advice import note_versions
     from kingyo.run.model_kind import require_answers
-    from kingyo.run.open_task import open_task
+    from kingyo.run.open_task import kind_in, open_task
     from kingyo.runners.evaluate import scores_of
     from kingyo.store import RunStore
 
@@ -113,7 +107,8 @@ def _score(
         with RunStore.read(task) as store:
             note_versions(store, "evaluated")
     items = _items(opened, split)
-    return opened, items, scores_of(opened, load(partial(require_answers, opened)), items)
+    live = load_model(model, kind or kind_in(task), partial(require_answers, opened), options)
+    return opened, items, scores_of(opened, live, items)
 
 
 def _by_task(task: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> dict[str, Interval]:
@@ -140,16 +135,12 @@ def _print_score(
         if len(by_task) > 1:
             record["tasks"] = {name: interval_json(each) for name, each in by_task.items()}
         print_json(record)
-    elif len(by_task) > 1:
-        for name, each in by_task.items():
-            echo(f"{model} on {name} ({split}): {_score_text(each)}")
-        echo(f"{mean_name(weights).capitalize()} of {len(by_task)} tasks: {_score_text(mean)}")
-    else:
-        echo(f"{model} on {task.name} ({split}): {_score_text(mean)}")
-
-
-def _score_text(score: Interval) -> str:
-    return f"{score.in_percent(' %')}, n={score.n}"
+        return
+    lines = {f"{model} on {name} ({split})": each for name, each in by_task.items()}
+    if len(by_task) > 1:
+        lines[f"{mean_name(weights).capitalize()} of {len(by_task)} tasks"] = mean
+    for name, each in lines.items():
+        echo(f"{name}: {each.in_percent(' %')}, n={each.n}")
 
 
 def _require_finished(task: Path) -> None:
@@ -175,13 +166,7 @@ def _items(task: Task, split: str) -> Sequence[Item]:
     if split == "all":
         return [item for each in SPLITS for item in task.items(each)]
     if split not in SPLITS:
-        known = (*SPLITS, "all")
-        raise KingyoError(
-            "--split",
-            expected=f"one of {', '.join(known)}",
-            received=f"'{split}'",
-            remedy=f"{suggest(split, known)} Leave --split out to score on test.",
-        )
+        raise unknown("--split", split, (*SPLITS, "all"))
     chosen: Split = split
     return task.items(chosen)
 
@@ -203,16 +188,4 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
         )
         for item, each in zip(items, scores, strict=True)
     ]
-    try:
-        write_text(path, "".join(f"{line}\n" for line in lines))
-    except OSError as error:
-        raise _unwritable(str(error)) from error
-
-
-def _unwritable(received: str) -> KingyoError:
-    return KingyoError(
-        "--answers",
-        expected="a writable file",
-        received=received,
-        remedy="Name a file in a folder that you can write to.",
-    )
+    write_text(path, "".join(f"{line}\n" for line in lines))

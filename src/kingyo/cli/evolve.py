@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson
 from kingyo.cli.run import finish, run_to_end
-from kingyo.cli.seeds import print_spread, run_seeds
+from kingyo.cli.show import print_spread
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
@@ -71,22 +70,13 @@ def evolve(
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     folder = run or Path("runs") / settings.name
-    if dry_run and seeds is not None:
-        raise KingyoError(
-            "--seeds",
-            expected="no --dry-run with it",
-            received="both",
-            remedy="Leave --seeds out: the plan is the same for every seed.",
-        )
     if dry_run:
         _dry_run(settings, config.parent, as_json)
         return
     if not as_json:
         echo(f"Checking models and data of {settings.name}…", err=True)  # loading libraries takes seconds
     if seeds is not None:
-        command = shlex.join(("kingyo", *sys.argv[1:]))
-        complete = partial(run_to_end, quiet=as_json, command=command)
-        run_seeds(settings, folder, seeds, partial(_begin, config), complete)
+        _run_seeds(config, settings, folder, seeds, quiet=as_json)
         print_spread(folder, as_json)
         return
     with _begin(config, settings, folder) as new:
@@ -94,7 +84,6 @@ def evolve(
 
 
 def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> RunConfig:
-    """Read a run.yaml, or a genome file of mergekit-evolve."""
     from kingyo.io.yaml import read_yaml
     from kingyo.run.config_file import load_config
     from kingyo.run.mergekit_evolve import is_genome_file, load_genome_file
@@ -145,3 +134,31 @@ def _begin(file: Path, config: RunConfig, run: Path, seeds: Path | None = None) 
 
     with redirect_stdout(sys.stderr):
         return begin(Run.open(config, file.parent), run, seeds=seeds, file=file)
+
+
+def _run_seeds(file: Path, config: RunConfig, folder: Path, n: int, *, quiet: bool) -> None:
+    """Run n seeds one after the other, from that of the config. Finished seeds are skipped."""
+    from kingyo.run.seed_runs import PREFIX, require_same_setup
+    from kingyo.run.setup import as_fact
+    from kingyo.store import DATABASE, RunStore
+
+    if (folder / DATABASE).exists():
+        raise KingyoError(
+            str(folder),
+            expected="a folder for the runs of several seeds",
+            received="a single run",
+            remedy="Choose another folder with --run.",
+        )
+    require_same_setup(folder, {"config": as_fact(config)})
+    command = shlex.join(("kingyo", *sys.argv[1:]))
+    for seed in range(config.seed, config.seed + n):
+        run = folder / f"{PREFIX}{seed}"
+        if (run / DATABASE).exists():
+            with RunStore.open(run) as store:
+                if store.status() == "finished":
+                    echo(f"Seed {seed} is finished: {run}", err=True)
+                else:
+                    run_to_end(store, None, quiet=quiet, command=command)
+        else:
+            with _begin(file, config.model_copy(update={"seed": seed}), run, folder) as new:
+                run_to_end(new.begun, new, quiet=quiet, command=command)

@@ -1,17 +1,21 @@
-"""The command ``export``."""
+"""The commands that write a model of a run: ``export`` its files, ``recipe`` its recipe."""
 
 from __future__ import annotations
 
 import shlex
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kingyo.cli.options import TRIALS, RunFolder
+from kingyo.cli.run import require_one_run
 from kingyo.cli.terminal import echo
+from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
+    from kingyo.recipe import RecipeBook
     from kingyo.store import RunStore, StoredTrial
 
 TrialOption = Annotated[
@@ -64,14 +68,13 @@ def export(
     Example: `kingyo export runs/first my-model`
     """
     from kingyo.cli.advice import note_versions, warn_lost
-    from kingyo.cli.run_checks import require_one_run
     from kingyo.export import choose
     from kingyo.export import export as export_trial
     from kingyo.run.run import Run
     from kingyo.store import RunStore
     from kingyo.types import GeneratesText
 
-    require_one_run(run, "export", str(out))
+    require_one_run(run)
     with RunStore.read(run) as store:
         warn_lost(store)
         chosen = choose(store, trial=trial, search=search, pick=pick, best=best)
@@ -99,3 +102,59 @@ def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default
     better = better_than_bred(summary) if is_default else None
     if better is not None and chosen.search != MAIN:
         echo(f"{better} `--search main` writes the bred model.")
+
+
+class LayerForm(StrEnum):
+    """How the layers of a recipe are written."""
+
+    path = "path"
+    slices = "slices"
+
+
+def recipe(
+    file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml|RUN", help="A recipe file or a run folder.")],
+    form: Annotated[
+        LayerForm | None,
+        typer.Option(
+            "--as",
+            help="slices: write layer paths as slices of mergekit. path: write one-source slices as a path.",
+        ),
+    ] = None,
+    trial: Annotated[
+        str | None,
+        typer.Option(
+            "--trial",
+            metavar="TRIAL",
+            help=f"Trial of the run: {TRIALS}.  \\[default: the best model, as in `kingyo export`]",
+        ),
+    ] = None,
+) -> None:
+    """Print a recipe, or the recipe of the best model of a run, as YAML for `kingyo merge`.
+
+    Example: `kingyo recipe runs/first > recipe.yaml`
+    """
+    from kingyo.recipe import rewritten
+
+    book = _read_recipes(file, trial)
+    if form is not None:
+        book = rewritten(book, form.value)
+    echo(book.to_yaml(), nl=False)
+
+
+def _read_recipes(file: Path, trial: str | None) -> RecipeBook:
+    from kingyo.recipe import NamedRecipe, RecipeBook, load_recipes
+
+    if not file.is_dir():
+        if trial is not None:
+            raise KingyoError(
+                "--trial", expected="a run folder", received=str(file), remedy="Leave --trial out."
+            )
+        return load_recipes(file)
+    from kingyo.cli.advice import warn_lost
+    from kingyo.export import choose, recipe_of
+    from kingyo.store import RunStore
+
+    with RunStore.read(file) as store:
+        warn_lost(store)
+        recipe = recipe_of(store, choose(store, trial=trial))
+    return RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe),))

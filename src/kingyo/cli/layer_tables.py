@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import isnan
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from kingyo.run.layer_similarity import SimilarityResult
 
 NEAREST = 3
-FARTHEST_STEP = 4
 MIN_TOKENS = 10
 """Tokens per hidden dimension; with fewer, CKA is too large."""
 
@@ -50,11 +48,6 @@ def print_similarity(result: SimilarityResult) -> None:
     print_table(console, _matrix(similarity, "cosine", "Mean cosine"))
     print_table(console, _matrix(similarity, "cka", "Linear CKA"))
     print_text(
-        console,
-        "By step, the mean of such jumps: +1 is the next layer, 0 the same layer of any model, -1 goes back.",
-    )
-    print_table(console, _steps(similarity))
-    print_text(
         console, "Alternatives for the next layer: the inputs that are most similar to the output of a layer."
     )
     print_table(console, _nearest(similarity))
@@ -66,35 +59,6 @@ def _matrix(similarity: LayerSimilarity, measure: Measure, title: str) -> Table:
         cells = (_number(similarity.jump(left, entered, measure)) for entered in similarity.layers)
         table.add_row(_short(similarity, left), *cells)
     return table
-
-
-def _steps(similarity: LayerSimilarity) -> Table:
-    """Return the table of means over all jumps by a number of layers, within a model and between models."""
-    table = plain_table("step", "own cosine", "own CKA", "other cosine", "other CKA", n_left=1)
-    for step in range(-FARTHEST_STEP, FARTHEST_STEP + 1):
-        cells = [
-            _number(_mean(similarity, measure, step, own=own))
-            for own in (True, False)
-            for measure in ("cosine", "cka")
-        ]
-        if any(cell != "–" for cell in cells):
-            table.add_row(f"{step:+d}" if step else "0", *cells)
-    return table
-
-
-def _mean(similarity: LayerSimilarity, measure: Measure, step: int, *, own: bool) -> float:
-    values = [
-        similarity.jump(left, entered, measure)
-        for left, entered in _pairs(similarity)
-        if entered[1] - left[1] == step and (left[0] == entered[0]) == own
-    ]
-    return sum(values) / len(values) if values else float("nan")
-
-
-def _pairs(similarity: LayerSimilarity) -> Iterator[tuple[Layer, Layer]]:
-    for left in similarity.layers:
-        for entered in similarity.layers:
-            yield left, entered
 
 
 def _nearest(similarity: LayerSimilarity) -> Table:

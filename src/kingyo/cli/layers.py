@@ -12,7 +12,6 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson, Kind
 from kingyo.errors import KingyoError
-from kingyo.registry import whole_reference
 
 if TYPE_CHECKING:
     from kingyo.run.layer_similarity import SimilarityResult
@@ -40,6 +39,8 @@ def layers(
 
     Example: `kingyo layers run.yaml`
     """
+    from kingyo.registry import whole_reference
+
     with redirect_stdout(sys.stderr):  # output of graders
         kind_name = None if kind is None else whole_reference(kind, Path.cwd())
         similarity = (
@@ -62,13 +63,6 @@ def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: boo
     from kingyo.run.layer_similarity import measure_sources
 
     path = Path(file)
-    if path.is_dir():
-        raise KingyoError(
-            file,
-            expected="a run.yaml, or models with --task",
-            received="a folder",
-            remedy="Name the run.yaml, or add --task FILE.",
-        )
     config = load_config(path)
     changes = {"kind": kind or config.kind, "allow_pickle": allow_pickle or config.allow_pickle}
     return measure_sources(config.model_copy(update=changes), path.parent, items)

@@ -1,4 +1,4 @@
-"""What ``kingyo list`` can list: methods, strategies, graders, presets and kinds of models."""
+"""The command ``list``: methods, strategies, graders, presets and kinds of models."""
 
 from __future__ import annotations
 
@@ -6,15 +6,34 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kingyo.cli.as_json import print_json
+from kingyo.cli.options import AsJson
+from kingyo.cli.terminal import echo
+from kingyo.errors import KingyoError, unknown
+
+if TYPE_CHECKING:
+    from kingyo.cli.console import Console
 
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
-EXTRAS = {"bayes": ("optuna",), "language": ("lingua",)}
-"""Extra -> the modules that it installs."""
 OWN_GRADER = (
     "Your own function: def FUNCTION(answer, item), with the answer of the model and the item, whose correct "
     "answer is item.answer. It returns true, false or a number from 0 to 1."
 )
+
+
+class ListKind(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    strategies = "strategies"
+    graders = "graders"
+    presets = "presets"
+    kinds = "kinds"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,34 +59,93 @@ class Listing:
     record: Mapping[str, object] | None = None
 
     @property
-    def is_installed(self) -> bool:
-        """Whether its extra is installed, or none is needed."""
-        return all(find_spec(each) is not None for each in EXTRAS.get(self.extra or "", ()))
-
-    @property
     def line(self) -> str:
         """Its description in one line, with the extra that it needs."""
         if self.extra is None:
             return self.doc
-        state = "installed" if self.is_installed else f"in a clone: pip install -e '.[{self.extra}]'"
-        return f"{self.doc} Extra: {self.extra} ({state})."
+        return f"{self.doc} Extra: {self.extra} (in a clone: pip install -e '.[{self.extra}]')."
 
     def to_json(self) -> Mapping[str, object]:
         """Return it as JSON data."""
-        if self.record is not None:
-            return self.record
-        return {
+        return self.record or {
             "name": self.name,
             "doc": self.doc,
             "options": self.options,
             "for_most_runs": self.is_for_most,
             "extra": self.extra,
-            "installed": self.is_installed,
         }
 
 
-def methods() -> list[Listing]:
-    """Return all merge methods, by family."""
+def show_list(
+    kind: Annotated[ListKind, typer.Argument(help="What to list.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show this one with all its options.")
+    ] = None,
+    as_json: AsJson = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Methods only: print the page docs/methods.md.")
+    ] = False,
+) -> None:
+    """List merge methods, strategies, graders, presets or kinds of models; or show one with its options.
+
+    Example: `kingyo list methods`, then `kingyo list methods ties`
+    """
+    if as_markdown:
+        from kingyo.methods.catalogue import page
+
+        if kind is not ListKind.methods or name is not None:
+            received = kind.value if name is None else f"{kind.value} {name}"
+            remedy = "Leave --markdown out, or use --json."
+            raise KingyoError("--markdown", expected="methods", received=received, remedy=remedy)
+        echo(page(), nl=False)
+        return
+    listings = _LISTINGS[kind]()
+    if name is not None:
+        names = [each.name for each in listings]
+        if name not in names:
+            raise unknown(kind.value, name, names)
+        listings = [listings[names.index(name)]]
+    if as_json:
+        print_json([each.to_json() for each in listings])
+        return
+    from kingyo.cli.console import Console
+
+    console = Console()
+    if name is None:
+        _print_all(console, kind, listings)
+    else:
+        _print_one(console, listings[0])
+
+
+def _print_all(console: Console, kind: ListKind, listings: list[Listing]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    n_for_most = sum(each.is_for_most for each in listings)
+    for i, each in enumerate(listings):
+        if i == n_for_most > 0:
+            table.add_row()
+        table.add_row(escape(each.name), escape(each.line))
+    if n_for_most:
+        console.print("For most runs, with the default first; the others are below.\n")
+    console.print(table)
+    details = "abilities" if kind is ListKind.kinds else "options"
+    echo(f"\n`kingyo list {kind.value} NAME` shows the {details} of one.")
+
+
+def _print_one(console: Console, shown: Listing) -> None:
+    from rich.markup import escape
+    from rich.padding import Padding
+
+    console.print(f"[bold]{escape(shown.name)}[/bold]: {escape(shown.line)}")
+    if shown.more:
+        console.print(escape(shown.more))
+    for i, option in enumerate(shown.options):
+        console.print(Padding(escape(option), (0 if i else 1, 0, 0, 2)))
+
+
+def _methods() -> list[Listing]:
     from kingyo.methods import METHODS
     from kingyo.methods.catalogue import default, describe, inputs, kind, ordered, searched
     from kingyo.methods.contract import guide_of
@@ -86,8 +164,7 @@ def methods() -> list[Listing]:
     return listings
 
 
-def strategies() -> list[Listing]:
-    """Return all search strategies; those for most runs come first."""
+def _strategies() -> list[Listing]:
     from kingyo.strategies import STRATEGIES
     from kingyo.strategies.presets import PRESETS, RECOMMENDED
 
@@ -95,29 +172,27 @@ def strategies() -> list[Listing]:
     return _for_most_first(listings, [PRESETS[name].strategy for name in RECOMMENDED])
 
 
-def graders() -> list[Listing]:
-    """Return the built-in graders, and how to write one."""
+def _graders() -> list[Listing]:
     from kingyo.tasks import GRADERS
 
     built_in = [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
     return [*built_in, Listing(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[])]
 
 
-def kinds() -> list[Listing]:
-    """Return all kinds of models. Their options are what such models can do."""
+def _kinds() -> list[Listing]:
+    """Return all kinds of models; their options are what such models can do."""
     from kingyo.models.kinds import ABILITIES, MODEL_KINDS, described
 
     listings: list[Listing] = []
     for name in MODEL_KINDS.names():
         kind = MODEL_KINDS.get(name)
         abilities = [*kind.provides, *(each for each in ABILITIES if isinstance(kind, each))]
-        doc = _first_paragraph(inspect.getdoc(kind) or "")
-        listings.append(Listing(name=name, doc=doc, options=[described(each) for each in abilities]))
+        options = [described(each) for each in abilities]
+        listings.append(Listing(name=name, doc=_first_paragraph(kind), options=options))
     return listings
 
 
-def presets() -> list[Listing]:
-    """Return all presets of a search; those for most runs come first."""
+def _presets() -> list[Listing]:
     from kingyo.strategies import STRATEGIES
     from kingyo.strategies.presets import PRESETS, RECOMMENDED
 
@@ -152,25 +227,34 @@ def _extra(factory: object) -> str | None:
 
 def _described(name: str, factory: object) -> Listing:
     """Describe a class by its docstring and the fields of its settings."""
-    doc = inspect.getdoc(factory) or ""
-    settings = getattr(factory, "Settings", factory)
-    if not dataclasses.is_dataclass(settings):
-        return Listing(name=name, doc=_first_paragraph(doc), options=[], extra=_extra(factory))
-    docs = dict(ATTRIBUTE.findall(inspect.getdoc(settings) or ""))
-    options = [
-        f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or docs.get(field.name, '')}"
-        for field in dataclasses.fields(settings)
-    ]
-    return Listing(name=name, doc=_first_paragraph(doc), options=options, extra=_extra(factory))
+    settings, options = getattr(factory, "Settings", factory), list[str]()
+    if dataclasses.is_dataclass(settings):
+        docs = dict(ATTRIBUTE.findall(inspect.getdoc(settings) or ""))
+        options = [
+            f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or docs.get(field.name, '')}"
+            for field in dataclasses.fields(settings)
+        ]
+    return Listing(name=name, doc=_first_paragraph(factory), options=options, extra=_extra(factory))
 
 
-def _first_paragraph(doc: str) -> str:
-    return doc.split("\n\n", maxsplit=1)[0].replace("\n", " ")
+def _first_paragraph(documented: object) -> str:
+    return (inspect.getdoc(documented) or "").split("\n\n", maxsplit=1)[0].replace("\n", " ")
 
 
 def _shown(value: object) -> str:
-    if value is None or value == () or value is dataclasses.MISSING:
-        return "required" if value is dataclasses.MISSING else "none"
+    if value is dataclasses.MISSING:
+        return "required"
+    if value is None or value == ():
+        return "none"
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_LISTINGS = {
+    ListKind.methods: _methods,
+    ListKind.strategies: _strategies,
+    ListKind.graders: _graders,
+    ListKind.presets: _presets,
+    ListKind.kinds: _kinds,
+}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.long_running import interruptible, note_if_slow
 from kingyo.cli.options import AllowPickle, AsJson
+from kingyo.cli.run import interruptible, note_if_slow
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError, error_record, listed
 from kingyo.io.units import counted
@@ -91,8 +91,6 @@ def merge(
     """
     record: dict[str, object] = {"targets": []}
     with errors_beside(record) if as_json else nullcontext():
-        if verbose and not dry_run:
-            echo("Warning: --verbose has no effect without --dry-run.", err=True)
         from kingyo.engine import MergeOptions
         from kingyo.engine.options import MergeRequest
         from kingyo.io.units import parse_size
@@ -139,7 +137,8 @@ def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool,
     forecast = estimate(preflight) if preflight.targets else None
     if as_json:
         record.update(preflight_record(preflight, forecast, verbose=verbose))
-        _raise_error(preflight)
+        if preflight.error is not None:
+            raise preflight.error
         return
     from kingyo.cli.merge_plan import print_plan
 
@@ -148,23 +147,16 @@ def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool,
         raise typer.Exit(1)
 
 
-def _raise_error(preflight: Preflight) -> None:
-    if preflight.error is not None:
-        raise preflight.error
-
-
 def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -> None:
     """Merge, and add each model that is written to the targets of the record."""
-    from kingyo.engine.preflight import check_merge
     from kingyo.engine.preflight.record import findings_record
     from kingyo.engine.write import finish
 
     start = time.monotonic()
-    preflight = check_merge(request, fetch=False)
-    if preflight.error is None and preflight.n_missing:  # download weights after everything is checked
-        preflight = check_merge(request)
+    preflight = check_and_fetch(request)
     record.update(findings_record(preflight.findings))
-    _raise_error(preflight)
+    if preflight.error is not None:
+        raise preflight.error
     note_if_slow()
     for warning in preflight.of("warning"):
         echo(f"Warning: {warning.error}", err=True)
@@ -176,18 +168,23 @@ def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -
     finish(preflight)
 
 
+def check_and_fetch(request: MergeRequest) -> Preflight:
+    """Check a merge, and download missing weights after everything else is checked."""
+    from kingyo.engine.preflight import check_merge
+
+    preflight = check_merge(request, fetch=False)
+    return check_merge(request) if preflight.error is None and preflight.n_missing else preflight
+
+
 def _write(preflight: Preflight, target: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
     """Write a model, print a line about it unless quiet, and return its record."""
     from kingyo.cli.progress import MergeProgress
     from kingyo.engine.preflight.record import target_record
     from kingyo.engine.write import write
+    from kingyo.io.units import size_text, time_text
 
     def message() -> str:
-        is_complete = progress.finished == len(
-            target.shards
-        )  # n_kept counts files on disk, where one may be complete already
-        finished = progress.finished if is_complete else target.n_kept
-        return _interrupt_message(finished, len(target.shards))
+        return _interrupt_message(max(progress.finished, target.n_kept), len(target.shards))
 
     with (
         MergeProgress(target.out.name or str(target.out), quiet=quiet) as progress,
@@ -195,36 +192,18 @@ def _write(preflight: Preflight, target: PlannedOutput, start: float, *, quiet: 
     ):
         write(preflight, target, progress)
     nonfinite, seconds = sorted(progress.nonfinite), time.monotonic() - start
+    tensors = counted(len(target.plan.jobs), "tensor")
     if nonfinite:
-        echo(f"Warning: {_nonfinite_message(nonfinite, len(target.plan.jobs))}", err=True)
+        names = listed(nonfinite, _MAX_TENSORS)
+        echo(f"Warning: NaN or infinity in {len(nonfinite)} of {tensors}: {names}.", err=True)
     if not quiet:
-        echo(_done_message(target, seconds))
+        size, method = size_text(target.n_bytes), target.plan.recipe.merge_method
+        echo(f"Wrote {target.out}: {tensors} by {method}, {size} in {time_text(seconds)}.")
     return {**target_record(target), "seconds": round(seconds, 3), "nonfinite": nonfinite}
-
-
-def _nonfinite_message(tensors: list[str], n: int) -> str:
-    names = listed(tensors, _MAX_TENSORS)
-    verb = "holds" if n == 1 else "hold"
-    return (
-        f"{len(tensors)} of {counted(n, 'tensor')} {verb} NaN or infinity, as --allow-nonfinite allows: "
-        f"{names}."
-    )
 
 
 def _interrupt_message(finished: int, shards: int) -> str:
     if not finished:
-        hint = " (a smaller --max-shard-size completes the first file earlier)" if shards else ""
-        return f"Interrupted before a weight file was complete{hint}; nothing is left behind."
-    if finished == shards:
-        return "Interrupted; all weight files are complete. The same command adds the other files."
-    return (
-        f"Interrupted with {finished} of {counted(shards, 'weight file')} complete. The same command "
-        f"continues with file {finished + 1}."
-    )
-
-
-def _done_message(target: PlannedOutput, seconds: float) -> str:
-    from kingyo.io.units import size_text, time_text
-
-    tensors = f"{counted(len(target.plan.jobs), 'tensor')} by {target.plan.recipe.merge_method}"
-    return f"Wrote {target.out}: {tensors}, {size_text(target.n_bytes)} in {time_text(seconds)}."
+        return "Interrupted before a weight file was complete; nothing is left behind."
+    files = counted(shards, "weight file")
+    return f"Interrupted with {finished} of {files} complete. The same command continues."

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
 
+from kingyo.checkpoints import Checkpoint
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.engine import Plan
 from kingyo.engine.preflight import (
@@ -21,36 +22,25 @@ from kingyo.engine.preflight import (
 from kingyo.errors import listed
 from kingyo.io.units import count_text, counted, size_text
 from kingyo.lineage.origins import UNKNOWN
-from kingyo.vocabulary import Diagnostic
 
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MAX_FILES = 3
 _MIN_WIDTH = 16  # of the column whose cells may be wrapped
 
 
 def print_plan(preflight: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> None:
-    """Print the plan of a merge, its cost and its problems to standard output.
-
-    Args:
-        preflight: the checked merge.
-        forecast: its cost; None if nothing can be merged.
-        verbose: whether to print a line for each tensor.
-    """
+    """Print the plan of a merge, its cost and its problems; ``verbose`` prints a line for each tensor."""
     console = Console(highlight=False)
     for target in preflight.targets:
         _print_target(console, preflight, target, verbose=verbose)
     if forecast is not None:
         for line in _cost_lines(forecast):
             print_text(console, escape(line))
-    _print_findings(console, preflight.findings)
+    for each in preflight.findings:
+        style = STYLES[each.level]
+        print_text(console, f"[{style}]{each.level}[/{style}]: {escape(str(each.error))}")
     if not preflight.of("error"):
         print_text(console, "Nothing was written. Leave --dry-run out to merge.")
-
-
-def _print_findings(console: Console, findings: Iterable[Diagnostic]) -> None:
-    styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
-    for each in findings:
-        level = f"[{styles[each.level]}]{each.level}[/{styles[each.level]}]"
-        print_text(console, f"{level}: {escape(str(each.error))}")
 
 
 def _print_target(console: Console, preflight: Preflight, target: PlannedOutput, *, verbose: bool) -> None:
@@ -68,10 +58,7 @@ def _print_target(console: Console, preflight: Preflight, target: PlannedOutput,
     print_table(console, _tensors(groups, everywhere), leading=2)
     print_text(console, escape(_output(target)))
     if preflight.error is None and target.n_kept:
-        print_text(
-            console,
-            f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights",
-        )
+        print_text(console, f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights")
 
 
 def _print_step(console: Console, name: str, plan: Plan) -> None:
@@ -85,7 +72,6 @@ def _print_step(console: Console, name: str, plan: Plan) -> None:
 
 
 def _own(each: JobGroup, everywhere: Sequence[str]) -> str:
-    """Return the values of a group that are not shared by all groups."""
     return ", ".join(part for part in each.how if part not in everywhere)
 
 
@@ -93,24 +79,21 @@ def _models(preflight: Preflight, target: PlannedOutput) -> Table:
     table = plain_table("", "model", "parameters", "dtype", "size", "licence")
     for origin in target.origins:
         model = preflight.steps.models[origin.reference]
-        dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
-        size = sum(info.n_bytes for info in model.tensors.values())
         licences = "; LoRA: ".join(licence or UNKNOWN for _, licence in origin.licences)
         version = f"@{origin.commit[:12]}" if origin.commit else ""
-        cells = (
-            origin.name,
-            f"{origin.reference}{version}",
-            count_text(model.n_parameters),
-            ", ".join(dtypes),
-            size_text(size),
-            licences,
-        )
+        cells = (origin.name, f"{origin.reference}{version}", *model_cells(model), licences)
         table.add_row(*map(escape, cells))
     return table
 
 
+def model_cells(model: Checkpoint) -> tuple[str, str, str]:
+    """Return cells with the number of parameters, the dtypes and the size of a model."""
+    dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
+    size = sum(info.n_bytes for info in model.tensors.values())
+    return count_text(model.n_parameters), ", ".join(dtypes), size_text(size)
+
+
 def _tensors(groups: Sequence[JobGroup], everywhere: Sequence[str]) -> Table:
-    """Return the table of groups, without the values that all share."""
     own = [_own(each, everywhere) for each in groups]
     table = plain_table("", "tensors", "shape", "dtype")
     table.columns[0].justify = "right"

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.options import AsJson, RunFolder
-from kingyo.cli.run import finish, print_run
-from kingyo.cli.run_checks import require_one_run, require_own_database, run_yaml_changes
+from kingyo.cli.run import finish, note_edited_file, print_run, require_one_run
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
     from kingyo.store import RunStore
 
-INTEGER = re.compile(r"\+([0-9]+)")
-REAL = re.compile(r"\+([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+AMOUNT = re.compile(r"\+([0-9]+(?:\.[0-9]+)?)")
 
 Candidates = Annotated[
     str | None,
@@ -81,12 +79,9 @@ def resume(
             received="both",
             remedy="Leave --accept-changes out: after --rescore no scores of other versions are left.",
         )
-    require_one_run(run, "resume")
+    require_one_run(run)
     with RunStore.open(run) as store:
-        require_own_database(store)
-        changes = run_yaml_changes(store)
-        if changes is not None:
-            echo(f"Note: {changes}", err=True)
+        note_edited_file(store)
         _apply_changes(store, rescore=rescore, accept_changes=accept_changes)
         if more:
             from kingyo.run.resume import add_budget
@@ -113,9 +108,8 @@ def control(
     """
     from kingyo.store import RunStore
 
-    require_one_run(run, "control", name)
+    require_one_run(run)
     with RunStore.open(run) as store:
-        require_own_database(store)
         from kingyo.run.resume import add_control
 
         if add_control(store, name):
@@ -127,23 +121,20 @@ def control(
 
 def _amount(key: str, text: str) -> float:
     """Read the addition to a key of the budget, such as "+60"."""
-    flag, is_integer = f"--{key.replace('_', '-')}", key != "minutes"
-    pattern = INTEGER if is_integer else REAL
-    match = pattern.fullmatch(text)
-    if match is not None and float(match[1]) > 0:
+    is_integer = key != "minutes"
+    match = AMOUNT.fullmatch(text)
+    if match is not None and float(match[1]) > 0 and not (is_integer and "." in text):
         return int(match[1]) if is_integer else float(match[1])
-    unsigned = pattern.fullmatch(f"+{text}")
-    is_unsigned = unsigned is not None and float(unsigned[1]) > 0
+    flag = f"--{key.replace('_', '-')}"
     raise KingyoError(
         flag,
         expected=f"a plus sign and {'a whole number' if is_integer else 'a number'} above 0",
         received=f"'{text}'",
-        remedy=f"Did you mean {flag} +{text}?" if is_unsigned else f"For example, use {flag} +60.",
+        remedy=f"For example, use {flag} +60.",
     )
 
 
 def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
-    """Rescore, accept or refuse changes of code and versions."""
     from kingyo.run import resume as changes
 
     with redirect_stdout(sys.stderr):

@@ -1,33 +1,53 @@
-"""Run a search to its end, and print the summary of a run."""
+"""What commands about runs share: checks of the folder, the run to its end, interrupts, and the summary."""
 
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.long_running import interruptible, note_if_slow
 from kingyo.cli.terminal import echo
+from kingyo.errors import Interrupted, KingyoError
+from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from kingyo.run.run import Run
     from kingyo.store import RunStore
 
 
+@contextmanager
+def interruptible(message: Callable[[], str]) -> Generator[None]:
+    """Turn Ctrl-C and SIGTERM into ``Interrupted``. Later signals are ignored, so that cleanup completes."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(message()) from None
+
+
+def note_if_slow() -> None:
+    """Print a note on standard error if numba cannot be used."""
+    from kingyo.kernels.threads import compiler_trouble
+
+    trouble = compiler_trouble()
+    if trouble is not None:
+        remedy = "Unset it." if "NUMBA_DISABLE_JIT" in trouble else "Run: pip install numba"
+        echo(
+            f"Note: numba {trouble}. Searches and large merges are slower without it; their results are the "
+            f"same. {remedy}",
+            err=True,
+        )
+
+
 def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | None = None) -> None:
-    """Run to the end with a live display on standard error.
-
-    Args:
-        store: the run, open for writing.
-        run: the opened run of the store; None opens it.
-        quiet: whether to hide the display.
-        command: the command that continues after an interrupt. Default: ``kingyo resume``.
-
-    Raises:
-        Interrupted: the user stopped the run.
-    """
+    """Run to the end with a live display; after an interrupt name the command that continues."""
     from kingyo.cli.advice import warn_lost
     from kingyo.cli.live_display import LiveDisplay, run_shown
 
@@ -68,3 +88,43 @@ def print_run(store: RunStore, *, as_json: bool) -> None:
     else:
         print_summary(summary)
         print_advice(advice)
+
+
+def require_one_run(run: Path) -> None:
+    """Refuse the folder of several seeds, because each of them is a run."""
+    from kingyo.run.seed_runs import seed_folders
+
+    seeds = seed_folders(run)
+    if seeds:
+        raise KingyoError(
+            str(run),
+            expected="the folder of one run",
+            received=f"the runs of {counted(len(seeds), 'seed')}",
+            remedy=f"Name one of them, such as {next(iter(seeds.values()))}.",
+        )
+
+
+def note_edited_file(store: RunStore) -> None:
+    """Print a note on standard error if the run.yaml has changed since the run began."""
+    from kingyo.run.config_file import load_config
+    from kingyo.run.setup import as_fact, stored_config
+
+    name = store.fact("run_yaml")
+    config, folder = stored_config(store)
+    path = folder / str(name)
+    if not isinstance(name, str) or not path.is_file():
+        return
+    try:
+        current = as_fact(load_config(path))
+    except KingyoError:  # a genome file, or one that cannot be read now
+        return
+    stored = as_fact(config)
+    keys = {*current, *stored} - {"seed", "name"}
+    changed = sorted(key for key in keys if current.get(key) != stored.get(key))
+    if changed:
+        echo(
+            f"Note: {path} has changed since the run began; the run continues with its stored copy. Changed: "
+            f"{', '.join(changed)}. Only the budget can be extended, with flags such as --candidates +60; "
+            "other changes need a new run.",
+            err=True,
+        )

@@ -26,9 +26,6 @@ from kingyo.run.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.stats import Interval, percent
 from kingyo.types import SPLITS, Split
 
-NARROW = 80
-"""On terminals with fewer columns, intervals wrap onto a second line."""
-
 
 def score_text(value: Interval | None) -> str:
     """Return a score in percent such as "71.5 [65.0, 77.2]", or a dash without a score."""
@@ -39,7 +36,7 @@ def print_summary(summary: RunSummary) -> None:
     """Print status, scores with intervals, and comparisons to standard output."""
     console = Console(highlight=False)
     _print_status(console, summary)
-    console.print(_scores(summary, is_narrow=console.width < NARROW))
+    console.print(_scores(summary))
     if summary.set_rows():
         console.print(_sets(summary))
     for line in _remarks(summary):
@@ -59,12 +56,12 @@ def _print_status(console: Console, summary: RunSummary) -> None:
     better = better_than_bred(summary)
     if better is not None:
         print_text(console, escape(better), style="bold")
-    others = "baselines and controls" if summary.controls else "baselines"
+    copied = f"{counted(summary.copied, 'score')} copied from the same recipe, " if summary.copied else ""
     print_text(
         console,
         f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
-        f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including {others}, "
-        f"{_copied(summary.copied)}{summary.seconds:,.0f} s",
+        f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including baselines and "
+        f"controls, {copied}{summary.seconds:,.0f} s",
     )
 
 
@@ -80,17 +77,12 @@ def _conclusions(summary: RunSummary) -> Iterator[str]:
         yield "The test split has not been read yet."
 
 
-def _leader(summary: RunSummary) -> str:
-    """Return a sentence with the set measure of the best model so far; empty once there is a winner."""
-    if summary.winner is not None or summary.leader_score is None:
-        return ""
-    return f" The best so far has {summary.in_words(summary.leader_score)} on fit."
-
-
 def _remarks(summary: RunSummary) -> Iterator[str]:
     dropped, near = dropped_baselines(summary), summary.near_duplicates
     if summary.decided_by is not None:
-        yield f"{summary.decided_by} decides, not the mean item score.{_leader(summary)}"
+        yield f"{summary.decided_by} decides, not the mean item score."
+        if summary.winner is None and summary.leader_score is not None:
+            yield f"The best so far has {summary.in_words(summary.leader_score)} on fit."
     if dropped is not None:
         yield dropped
     if near is not None and near.groups:
@@ -108,10 +100,6 @@ def print_path(console: Console, path: NamedPath, whose: str) -> None:
         return
     legend = [LEGEND] if path.is_scaled else []
     console.print(escape("\n".join(["", *drawing, *legend, ""])), soft_wrap=True)
-
-
-def _copied(n: int) -> str:
-    return f"{counted(n, 'score')} copied from the same recipe, " if n else ""
 
 
 def _honesty(summary: RunSummary) -> Iterator[str]:
@@ -142,12 +130,12 @@ def _drop(winner: ModelResult, split: Split) -> str | None:
     return f"{split} minus test {drop.in_percent(' points', '+')} (n={score.n} and {winner.test.n})"
 
 
-def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
+def _scores(summary: RunSummary) -> Table:
     score = "Score" if summary.decided_by is None else "Mean item score"
     table = Table(title=f"{score} in % [95 % interval]", title_justify="left")
     table.add_column("model", min_width=7, overflow="fold")
     for split in SPLITS:
-        table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=not is_narrow)
+        table.add_column(f"{split}{_n(summary, split)}", justify="right")
     if summary.winner is not None:
         _row(table, f"bred (trial {summary.winner.trial.asked.number})", summary.winner, style="bold")
     elif summary.leader is not None:
@@ -162,7 +150,6 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
 
 
 def _sets(summary: RunSummary) -> Table:
-    """Return the table of set measures."""
     use = ", not used by the search" if summary.decided_by is None else f"; {summary.decided_by} decides"
     table = Table(title=escape(f"Measures of all answers{use} [95 % interval]"), title_justify="left")
     for name in ("measure", "model"):
@@ -176,7 +163,6 @@ def _sets(summary: RunSummary) -> Table:
 
 
 def _front(summary: RunSummary) -> Table:
-    """Return the table of the front, sorted by the first objective, with the knee in bold."""
     is_estimated = any(point.is_partial for point in summary.front.points)
     title = f"Front on fit (* knee{'; ~ estimated, and measured on n items' if is_estimated else ''})"
     table = Table(title=title, title_justify="left")
@@ -186,20 +172,13 @@ def _front(summary: RunSummary) -> Table:
     knee = summary.front.knee
     for point in sorted(summary.front.points, key=lambda each: each.objectives, reverse=True):
         is_knee = point is knee
-        numbers = [
-            _front_cell(each, point.raw[place] if point.is_partial else None)
-            for place, each in enumerate(point.objectives)
-        ]
+        numbers = [f"{100 * each:.1f}" for each in point.objectives]
+        for i, raw in enumerate(point.raw):
+            if raw is not None:  # an estimate; the measured score stands beside it
+                numbers[i] = f"~{numbers[i]} ({100 * raw[0]:.1f}, n={raw[1]})"
         name = f"{'* ' if is_knee else ''}{point.trial.asked.number}"
         table.add_row(name, *numbers, style="bold" if is_knee else None)
     return table
-
-
-def _front_cell(value: float, raw: tuple[float, int] | None) -> str:
-    """Return an objective as text; for an estimate also the measured score and n."""
-    if raw is None:
-        return f"{100 * value:.1f}"
-    return f"~{100 * value:.1f} ({100 * raw[0]:.1f}, n={raw[1]})"
 
 
 def _row(table: Table, name: str, entry: ModelResult, style: str | None = None) -> None:
@@ -215,8 +194,7 @@ def _n(summary: RunSummary, split: Split) -> str:
     counts = summary.counts(split)
     if counts is None:
         return ""
-    fewest, most = counts
-    return f" (n={most})" if fewest == most else f" (n={fewest}–{most})"
+    return f" (n={'–'.join(map(str, dict.fromkeys(counts)))})"
 
 
 def _sentence(comparison: PairedComparison, decided_by: str | None) -> str:
@@ -227,9 +205,6 @@ def _sentence(comparison: PairedComparison, decided_by: str | None) -> str:
     if comparison.is_alike:
         items = "the one item" if difference.n == 1 else f"all {difference.n} items"
         return f"bred answers {items} of test as {other} does"
+    p = "< 0.001" if comparison.p < 0.001 else f"= {comparison.p:.2g}"
     paired = "paired" if decided_by is None else f"{decided_by}, paired bootstrap"
-    return f"bred − {other}: {comparison.text()}, {paired}, n={difference.n}, p {_p(comparison.p)}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
+    return f"bred − {other}: {comparison.text()}, {paired}, n={difference.n}, p {p}"

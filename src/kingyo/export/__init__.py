@@ -7,24 +7,21 @@ scored again. It is written atomically.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
-from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.engine import Writing, plan, rooted, to_folder
 from kingyo.errors import KingyoError
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.export.card import Card, render_card
-from kingyo.export.origins import read_origins
 from kingyo.export.selection import choose
 from kingyo.export.task_files import write_tasks
+from kingyo.lineage import Origin, describe
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.model_result import read_model_result
 from kingyo.results.summarize import summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
-from kingyo.run.model_kind import task_options
 from kingyo.run.provenance import other_versions, require_same
 from kingyo.run.run import Run
 from kingyo.run.setup import stored_config
@@ -61,40 +58,41 @@ def export(
     _require_room(out)
     require_same(store, *stored_config(store), only_code=True)
     run = Run.stored(store)
-    config, folder, recipe = run.config, run.folder, read_recipe(chosen)
+    recipe = read_recipe(chosen)
     planned = plan(recipe, run.open_sources())
-    around = _around(planned.like, run) if pipeline else None
-    items = store.items()
+    around = None
+    if pipeline and planned.like.pipeline is not None:
+        around = whole_pipeline(planned.like, run.folder, allow_pickle=run.config.allow_pickle)
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
     card = Card(
         title=out.resolve().name,
         chosen=entry,
-        summary=summary,
         comparisons=compare_on_test(store, entry, [each for each in summary.models if each.trial != chosen]),
+        run=run,
+        summary=summary,
         searches=store.searches(),
-        recipe=recipe,
-        origins=read_origins(recipe, run.models, folder, read_training(store)),
-        config=config,
         version=str(store.fact("version")),
-        kind=run.kind,
-        example=items["fit"][0],
-        options=task_options(config, folder)[0],
+        recipe=recipe,
+        origins=_origins(recipe, run, store),
         versions=other_versions(store, "exported"),
         part=None if around is not None or planned.like.pipeline is None else planned.like.path.name,
     )
     files = {
-        **write_tasks(config.specs, folder, items),
-        "recipe.yaml": rooted(recipe, folder, out=out).to_yaml(),
+        **write_tasks(run.config.specs, run.folder, run.items),
+        "recipe.yaml": rooted(recipe, run.folder, out=out).to_yaml(),
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
     return to_folder(planned, out, files=files, writing=Writing(around=around))
 
 
-def _around(like: Checkpoint, run: Run) -> Mapping[str, Path] | None:
-    """Return the files of the pipeline around a component; None for a model without one."""
-    if like.pipeline is None:
-        return None
-    return whole_pipeline(like, run.folder, allow_pickle=run.config.allow_pickle)
+def _origins(recipe: Recipe, run: Run, store: RunStore) -> tuple[Origin, ...]:
+    """Return the origins of the models of a recipe, the base last; of a trained LoRA that of its parent."""
+    base, training = run.models.base, read_training(store)
+    named = {**({} if base is None else {"base": base}), **run.models.sources}
+    names = {checkpoint.reference: name for name, checkpoint in named.items()}
+    parent = None if training is None else training.parent
+    origin_names = (names.get(reference, parent) for reference in recipe.references)
+    return tuple(describe(name, named[name], run.folder) for name in origin_names if name is not None)
 
 
 def _require_success(store: RunStore, chosen: StoredTrial) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kingyo.evolution import BASELINES, MAIN
-from kingyo.export.task_files import ITEMS, TASK, TASKS
+from kingyo.export.task_files import TASK, TASKS
 from kingyo.io.units import amount_text, counted
 from kingyo.lineage import (
     INHERITED,
@@ -24,27 +24,29 @@ from kingyo.lineage import (
     render,
     table,
 )
-from kingyo.models.kinds import ModelKind, Options, called
+from kingyo.models.kinds import called
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.remarks import better_than_bred, not_compared
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
-from kingyo.run.config import TRAINED, WEIGHT_SEARCH, RunConfig
+from kingyo.run.config import TRAINED, WEIGHT_SEARCH
+from kingyo.run.model_kind import task_options
+from kingyo.run.run import Run
 from kingyo.stats import Interval
 from kingyo.tasks import TaskSpec
-from kingyo.types import SPLITS, Item
+from kingyo.types import SPLITS
 
 _AGAIN = """```sh
 kingyo evaluate . {task} --split test
 ```
 
-`{items} the items of all splits with their answers: leave {them} out where you publish this
+`items*.jsonl` holds the items of all splits with their answers: leave it out where you publish this
 folder, if the test items are to stay unseen."""
 
 _LIMITS = (
-    "It was selected for {tasks}. Nothing is known of it elsewhere; abilities of its sources may be lost.",
+    "It was selected for `{task}`. Nothing is known of it elsewhere; abilities of its sources may be lost.",
     "Scores hold for {scored} of `{task}`, within the intervals above.",
     INHERITED,
 )
@@ -60,35 +62,24 @@ class Card:
         title: what the model is called.
         chosen: the exported trial.
         comparisons: comparisons with the winner, the baselines and the winners of the controls.
-        summary, searches, config, version: those of the run.
+        run, summary, searches, version: the run.
         recipe: as the run stored it.
         origins: what went in.
-        kind: kind of the models.
-        example: an item of the fit split.
-        options: options of the first task.
-        part: the name of the component that was written without its pipeline; None: all was.
         versions: a sentence on the versions that differ from those that scored the run.
+        part: the name of the component that was written without its pipeline; None: all was.
     """
 
     title: str
     chosen: ModelResult
     comparisons: Sequence[PairedComparison]
+    run: Run
     summary: RunSummary
     searches: Mapping[str, Mapping[str, object]]
+    version: str
     recipe: Recipe
     origins: Sequence[Origin]
-    config: RunConfig
-    version: str
-    kind: ModelKind
-    example: Item
-    options: Options
-    versions: str | None = None
-    part: str | None = None
-
-    @property
-    def is_winner(self) -> bool:
-        """Whether the exported trial is the winner of the main search."""
-        return self.summary.winner is not None and self.summary.winner.trial == self.chosen.trial
+    versions: str | None
+    part: str | None
 
     @property
     def is_baseline(self) -> bool:
@@ -103,55 +94,39 @@ class Card:
 
 def render_card(card: Card) -> str:
     """Write the card: YAML that the Hub reads, then Markdown for people."""
-    part, files = card.kind.card, _files(card)
+    part, task = card.run.kind.card, TASK if len(card.run.config.specs) == 1 else TASKS
     front = front_matter(
         card.origins,
         library=part.library,
         pipeline_tag=part.pipeline_tag,
         languages=_graded_languages(card),
-        relation=_relation(card),
+        relation=None if card.is_copy else "finetune" if card.chosen.trial.search == TRAINED else "merge",
     )
-    limits = (limit.format(**files, scored=part.scored) for limit in _LIMITS)
+    hashed = f"Its hash in the run is `{card.recipe.hash[:16]}`."
+    limits = (limit.format(task=task, scored=part.scored) for limit in _LIMITS)
     sections = {
         "Scores": _scores(card),
         "Source models": models_section(card.origins),
-        "Recipe": _recipe(card),
+        "Recipe": recipe_section(public_recipe(card.recipe, card.origins).to_yaml(), hashed),
         "Search": _history(card),
         "Use": _use(card),
-        "Evaluate it again": _AGAIN.format(**files),
+        "Evaluate it again": _AGAIN.format(task=task),
         "Limits": bullets(limits),
     }
-    return render(card.title, front, _summary(card), sections)
-
-
-def _relation(card: Card) -> str | None:
-    """Return its relation to the source models, as the Hub calls it; None for a copy."""
-    if card.is_copy:
-        return None
-    return "finetune" if card.chosen.trial.search == TRAINED else "merge"
+    return render(card.title, front, " ".join((_what(card), *_standing(card))), sections)
 
 
 def _graded_languages(card: Card) -> list[str]:
-    """Return the languages that graders of the run require."""
-    specs = card.config.specs.values()
+    specs = card.run.config.specs.values()
     options = [option for spec in specs for name, option in spec.graders if name == "language"]
     return [option for option in options if isinstance(option, str) and LANGUAGE_CODE.fullmatch(option)]
 
 
-def _summary(card: Card) -> str:
-    said = [_what(card), *_standing(card)]
-    return " ".join(said)
-
-
 def _what(card: Card) -> str:
-    """What it is, and who made it."""
     trial, run, by = card.chosen.trial, cell(card.summary.run), f"kingyo {cell(card.version)}"
     name = cell(describe_trial(trial))
     if card.is_copy:
-        tokens = "" if len(card.recipe.references) == 1 else " with the vocabulary of the run's merges"
-        dtype = "" if card.recipe.dtype is None else f" in {card.recipe.dtype}"
-        what = f"A copy of {name} of the run {run}{dtype}{tokens}"
-        return f"{what}, written by {by}. Nothing was merged or trained."
+        return f"A copy of {name} of the run {run}, written by {by}. Nothing was merged or trained."
     merged = _merged(card)
     if card.is_baseline:
         return f"{merged}: {name} of the run {run}, written by {by}. Nothing was searched for it or trained."
@@ -160,11 +135,9 @@ def _what(card: Card) -> str:
             f"A LoRA merged into {cell(str(card.summary.training and card.summary.training.parent))}: it was "
             f"trained on the fit items as a control, by {by}. This is {name} of the run {run}."
         )
-    if trial.search == MAIN:
-        how, name = "an evolutionary search over recipes", f"trial {trial.asked.number}"
-    else:
+    how = "an evolutionary search over recipes"
+    if trial.search != MAIN:
         how = cell(describe_search(trial.search))
-        how = f"a search of {how}" if trial.search == WEIGHT_SEARCH else f"{how} over recipes"
     return f"{merged}, bred by {by}: {how}, without any gradient training. This is {name} of the run {run}."
 
 
@@ -177,14 +150,11 @@ def _merged(card: Card) -> str:
 
 
 def _standing(card: Card) -> Iterator[str]:
-    """Whether it is the best of the run, or the winner of a search."""
     summary, trial = card.summary, card.chosen.trial
-    is_best = summary.best is not None and summary.best.trial == trial
+    winners = [each.trial for each in (summary.winner, summary.best, *summary.controls.values()) if each]
     if summary.winner is None:
         yield "The run is not at its end, and no winner is picked yet."
-    elif not is_best and trial in [each.trial for each in summary.controls.values()]:
-        yield f"It is the winner among the trials of {cell(describe_search(trial.search))}."
-    elif not (is_best or card.is_winner or card.is_baseline):
+    elif trial not in winners and not card.is_baseline:
         yield "It is not the winner of its search."
     better = better_than_bred(summary)
     if better is not None:
@@ -192,22 +162,24 @@ def _standing(card: Card) -> Iterator[str]:
 
 
 def _scores(card: Card) -> str:
+    comparisons = {each.other: each for each in card.comparisons}
     rows = _rows("**this model**", card.chosen, None)
     for each in card.summary.models:
         if each.trial != card.chosen.trial:
-            rows += _rows(_row_name(each), each, _against(card, each.name))
+            rows += _rows(_row_name(each), each, comparisons.get(each.name))
     by, means = card.summary.decided_by, card.summary.score_name
     minus = "this model minus it, on test"
     lines = table(("model", *SPLITS, minus if by is None else f"{cell(by)} of {minus}"), rows)
-    read = (
-        f"{means.capitalize()} in % with 95 % intervals, and n. Fit guided the search, and fit and "
-        "validation together picked the winner, so both flatter it. "
-    )
-    if by is not None:
-        read = (
-            f"{means.capitalize()} in % with 95 % intervals, and n. What decided is {cell(by)} of all "
-            f"answers, not these:\n\n{_decided(card)}\n\nIt guided the search on fit and picked the winner "
-            "on validation, so both flatter it. Its intervals are percentiles of sets of answers drawn anew. "
+    read = f"{means.capitalize()} in % with 95 % intervals, and n. "
+    if by is None:
+        read += (
+            "Fit guided the search, and fit and validation together picked the winner, so both flatter it. "
+        )
+    else:
+        read += (
+            f"What decided is {cell(by)} of all answers, not these:\n\n{_decided(card)}\n\nIt guided the "
+            "search on fit and picked the winner on validation, so both flatter it. Its intervals are "
+            "percentiles of sets of answers drawn anew. "
         )
     tested = "The test split was read once, at the end, and is the fair comparison."
     if card.summary.test_note is not None:
@@ -223,12 +195,10 @@ def _decided(card: Card) -> str:
     """What the run chose by in place of mean item scores, of all its models."""
     others = [each for each in card.summary.models if each.trial != card.chosen.trial]
     named = [("**this model**", card.chosen), *((_row_name(each), each) for each in others)]
-    rows = [(name, *(_plain(each.counts_on(split)) for split in SPLITS)) for name, each in named]
+    rows = [
+        (name, *(_score(each.counts_on(split), is_share=False) for split in SPLITS)) for name, each in named
+    ]
     return table(("model", *SPLITS), rows)
-
-
-def _plain(value: Interval | None) -> str:
-    return "–" if value is None else f"{value.plain()}, n = {value.n}"
 
 
 def _row_name(entry: ModelResult) -> str:
@@ -238,34 +208,25 @@ def _row_name(entry: ModelResult) -> str:
 
 
 def _rows(name: str, entry: ModelResult, comparison: PairedComparison | None) -> list[tuple[str, ...]]:
-    """The scores of a model; with several tasks their mean, then each of them."""
     difference = "" if comparison is None else _difference(comparison)
-    mean = (name, *(_score(each) for each in (entry.fit, entry.validation, entry.test)), difference)
-    tasks = [
-        (f"{name}: {cell(task)}", *(_score(own.get(split)) for split in SPLITS), "")
-        for task, own in entry.tasks.items()
+    return [
+        (name, *(_score(entry.on(split)) for split in SPLITS), difference),
+        *(
+            (f"{name}: {cell(task)}", *(_score(own.get(split)) for split in SPLITS), "")
+            for task, own in entry.tasks.items()
+        ),
     ]
-    return [mean, *tasks]
 
 
-def _against(card: Card, name: str) -> PairedComparison | None:
-    return next((each for each in card.comparisons if each.other == name), None)
-
-
-def _score(value: Interval | None) -> str:
+def _score(value: Interval | None, *, is_share: bool = True) -> str:
     if value is None:
         return "–"
-    return f"{value.in_percent()}, n = {value.n}"
+    return f"{value.in_percent() if is_share else value.plain()}, n = {value.n}"
 
 
 def _difference(comparison: PairedComparison) -> str:
     p = ", p < 0.001" if comparison.p < 0.001 else f", p = {comparison.p:.3f}"
     return f"{comparison.text().replace(' points', '')}{p}".replace("<", "\\<")
-
-
-def _recipe(card: Card) -> str:
-    text = public_recipe(card.recipe, card.origins).to_yaml()
-    return recipe_section(text, f"Its hash in the run is `{card.recipe.hash[:16]}`.")
 
 
 def _searched(search: Mapping[str, object]) -> str:
@@ -275,7 +236,7 @@ def _searched(search: Mapping[str, object]) -> str:
 
 
 def _history(card: Card) -> str:
-    summary, config = card.summary, card.config
+    summary, config = card.summary, card.run.config
     budget = config.budget.model_dump(exclude_none=True)
     spent = ", ".join(amount_text(name, value) for name, value in budget.items())
     spent += "".join(f", then {each}" for each in summary.extensions)
@@ -294,7 +255,6 @@ def _history(card: Card) -> str:
 
 
 def _searches(card: Card) -> Iterator[str]:
-    """The search that it comes from; of a baseline the one that it was compared with."""
     name = card.chosen.trial.search
     if card.is_baseline:
         yield "no search: it is a model that the run compares with"
@@ -305,7 +265,7 @@ def _searches(card: Card) -> Iterator[str]:
     elif "strategy" in search:
         whose = "search of the run" if card.is_baseline else "search"
         strategy = cell(public_name(str(search["strategy"])))
-        yield f"{whose}: {strategy} over {_searched(search)}, seed {card.config.seed}"
+        yield f"{whose}: {strategy} over {_searched(search)}, seed {card.run.config.seed}"
 
 
 def _task(spec: TaskSpec) -> str:
@@ -315,16 +275,10 @@ def _task(spec: TaskSpec) -> str:
     return f"{cell(spec.name)}{graded}{weight}"
 
 
-def _files(card: Card) -> dict[str, str]:
-    """What the card calls the tasks and their files."""
-    n = len(card.config.specs)
-    if n == 1:
-        return {"task": TASK, "items": f"{ITEMS}` holds", "them": "it", "tasks": "one task"}
-    return {"task": TASKS, "items": "items-*.jsonl` hold", "them": "them", "tasks": f"{n} tasks"}
-
-
 def _use(card: Card) -> str:
-    code = called(card.kind, "usage", lambda: card.kind.usage(card.example, card.options), str)
+    kind, example = card.run.kind, card.run.items["fit"][0]
+    options = task_options(card.run.config, card.run.folder)[0]
+    code = called(kind, "usage", lambda: kind.usage(example, options), str)
     if card.part is None:
         return fence(code, "python")
     name = cell(card.part)
