@@ -20,7 +20,8 @@ from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from kingyo.engine.options import MergeRequest
-    from kingyo.engine.preflight import PlannedOutput, Preflight
+    from kingyo.engine.outputs import PlannedOutput
+    from kingyo.engine.preflight import Preflight
 
 _MAX_TENSORS = 3  # named in a warning
 
@@ -131,12 +132,13 @@ def errors_beside(record: Mapping[str, object]) -> Generator[None]:
 
 def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool, as_json: bool) -> None:
     """Print the plan or add it to the record; exit with code 1 if the merge is not possible."""
-    from kingyo.engine.preflight import check_merge, estimate
-    from kingyo.engine.preflight.record import preflight_record
+    from kingyo.engine.preflight import check_merge
+    from kingyo.engine.record import preflight_record
+    from kingyo.engine.sizes import estimate
 
     note_if_slow()
     preflight = check_merge(request, fetch=False)
-    forecast = estimate(preflight) if preflight.targets else None
+    forecast = estimate(preflight) if preflight.outputs else None
     if as_json:
         record.update(preflight_record(preflight, forecast, verbose=verbose))
         _raise_error(preflight)
@@ -156,7 +158,7 @@ def _raise_error(preflight: Preflight) -> None:
 def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -> None:
     """Merge, and add each model that is written to the targets of the record."""
     from kingyo.engine.preflight import check_merge
-    from kingyo.engine.preflight.record import findings_record
+    from kingyo.engine.record import findings_record
     from kingyo.engine.write import finish
 
     start = time.monotonic()
@@ -168,38 +170,31 @@ def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -
     note_if_slow()
     for warning in preflight.of("warning"):
         echo(f"Warning: {warning.error}", err=True)
-    targets = list[dict[str, object]]()
-    record["targets"] = targets
-    for target in preflight.targets:
-        targets.append(_write(preflight, target, start, quiet=as_json))
+    written = list[dict[str, object]]()
+    record["targets"] = written
+    for output in preflight.outputs:
+        written.append(_write(preflight, output, start, quiet=as_json))
         start = time.monotonic()
     finish(preflight)
 
 
-def _write(preflight: Preflight, target: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
+def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
     """Write a model, print a line about it unless quiet, and return its record."""
     from kingyo.cli.progress import MergeProgress
-    from kingyo.engine.preflight.record import target_record
+    from kingyo.engine.record import output_record
     from kingyo.engine.write import write
 
-    def message() -> str:
-        is_complete = progress.finished == len(
-            target.shards
-        )  # n_kept counts files on disk, where one may be complete already
-        finished = progress.finished if is_complete else target.n_kept
-        return _interrupt_message(finished, len(target.shards))
-
     with (
-        MergeProgress(target.out.name or str(target.out), quiet=quiet) as progress,
-        interruptible(message),
+        MergeProgress(output.out.name or str(output.out), quiet=quiet) as progress,
+        interruptible(lambda: _interrupt_message(progress.finished, len(output.shards))),
     ):
-        write(preflight, target, progress)
+        write(preflight, output, progress)
     nonfinite, seconds = sorted(progress.nonfinite), time.monotonic() - start
     if nonfinite:
-        echo(f"Warning: {_nonfinite_message(nonfinite, len(target.plan.jobs))}", err=True)
+        echo(f"Warning: {_nonfinite_message(nonfinite, len(output.plan.jobs))}", err=True)
     if not quiet:
-        echo(_done_message(target, seconds))
-    return {**target_record(target), "seconds": round(seconds, 3), "nonfinite": nonfinite}
+        echo(_done_message(output, seconds))
+    return {**output_record(output), "seconds": round(seconds, 3), "nonfinite": nonfinite}
 
 
 def _nonfinite_message(tensors: list[str], n: int) -> str:
@@ -223,8 +218,8 @@ def _interrupt_message(finished: int, shards: int) -> str:
     )
 
 
-def _done_message(target: PlannedOutput, seconds: float) -> str:
+def _done_message(output: PlannedOutput, seconds: float) -> str:
     from kingyo.io.units import size_text, time_text
 
-    tensors = f"{counted(len(target.plan.jobs), 'tensor')} by {target.plan.recipe.merge_method}"
-    return f"Wrote {target.out}: {tensors}, {size_text(target.n_bytes)} in {time_text(seconds)}."
+    tensors = f"{counted(len(output.plan.jobs), 'tensor')} by {output.plan.recipe.merge_method}"
+    return f"Wrote {output.out}: {tensors}, {size_text(output.n_bytes)} in {time_text(seconds)}."

@@ -1,6 +1,6 @@
 """Expand a recipe into its modules, and each module into merges of models or of slices.
 
-This checks where parameters may stand and how many models a method takes. Models need not be open.
+This checks how many models a method takes. Models need not be open.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from kingyo.engine.parameters import misplaced_parameters
 from kingyo.errors import KingyoError
 from kingyo.methods import MergeMethod, takes_base
 from kingyo.recipe import Module, Recipe, Slice, Source, Values
@@ -111,11 +110,8 @@ def expand_modules(recipe: Recipe, method: MergeMethod, outer: str | None = None
             ``ModuleMerge.outer``.
 
     Raises:
-        KingyoError: a parameter that the method does not have or that is in the wrong place, a missing base,
-            or too few or too many models.
+        KingyoError: a missing base, or too few or too many models.
     """
-    for error in misplaced_parameters(recipe, method):
-        raise error
     if not recipe.modules:
         module = _module(MAIN, Module(sources=recipe.sources, slices=recipe.slices), recipe, method)
         return (replace(module, outer=None if outer is None else _copy_of(outer)),)

@@ -1,6 +1,6 @@
 """Recipes: inert descriptions of merges, and their YAML, which mergekit can read, too."""
 
-from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes, read_recipes
+from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes
 from kingyo.recipe.contents import Module, Slice, SliceSource, Source
 from kingyo.recipe.conversion import as_path, as_slices, rewritten
 from kingyo.recipe.layer_path import (
@@ -48,6 +48,5 @@ __all__ = [
     "look_up",
     "path_as_slices",
     "path_of_slices",
-    "read_recipes",
     "rewritten",
 ]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import yaml
 
-from kingyo.errors import KingyoError, Refuse, together
+from kingyo.errors import KingyoError, attempt, together
 from kingyo.io.schema import short
 from kingyo.io.yaml import read_yaml, read_yaml_documents
-from kingyo.recipe.file_kind import check_kind
-from kingyo.recipe.recipe import Recipe
-from kingyo.recipe.shape import read
+from kingyo.recipe.recipe import Recipe, check_kind
 
 _NAME_IT = "Give each recipe a unique `name:`; only the last step may omit it."
-
-_NEEDED = ("base_model", "parts", "merges")
-"""Keys without which the rest of a recipe has another meaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,16 +59,17 @@ class RecipeBook:
         needed = {reference for step in self.steps for reference in _mentions(step.recipe)}
         return nameless or tuple(step for step in self.steps if step.name not in needed)
 
+    def with_recipes(self, change: Callable[[Recipe], Recipe]) -> RecipeBook:
+        """Return a copy with every recipe replaced by ``change(recipe)``."""
+        return RecipeBook(steps=tuple(replace(step, recipe=change(step.recipe)) for step in self.steps))
+
     def to_yaml(self) -> str:
         """Return the recipes as YAML of several documents, in mergekit-multi's format."""
         return yaml.safe_dump_all([_dump(step) for step in self.steps], sort_keys=False, allow_unicode=True)
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe from a YAML file.
-
-    Args:
-        path: the file. Relative paths in the recipe begin at its folder.
+    """Read a recipe from a YAML file. Relative paths in the recipe begin at its folder.
 
     Raises:
         KingyoError: the file cannot be read; or see ``Recipe.from_dict``.
@@ -90,44 +86,25 @@ def load_recipes(path: Path) -> RecipeBook:
     Raises:
         KingyoError: the file cannot be read; or see ``Recipe.from_dict`` and ``RecipeBook``.
     """
-    mistakes: list[KingyoError] = []
-    book = read_recipes(path, mistakes.append)
-    if book is None or mistakes:
-        raise together(str(path), mistakes, "valid recipes")
-    return book
-
-
-def read_recipes(path: Path, refuse: Refuse) -> RecipeBook | None:
-    """Read the valid parts of a file of recipes.
-
-    Args:
-        path: the file.
-        refuse: called with every mistake.
-
-    Returns:
-        The recipes; None if too little of one of them is valid.
-
-    Raises:
-        KingyoError: the file cannot be read, or does not hold recipes.
-    """
     documents = read_yaml_documents(path)
     for document in documents:
         check_kind(document, str(path))
     if len(documents) == 1 and "merge_method" not in documents[0] and "models" in documents[0]:
         documents = _nested(documents[0], str(path)) or documents
-    several = len(documents) > 1
-    steps = [
-        _read_step(document, f"{path}: recipe {i + 1}" if several else str(path), refuse)
-        for i, document in enumerate(documents)
-    ]
-    valid = tuple(step for step in steps if step is not None)
-    if len(valid) < len(steps):
-        return None
+    mistakes: list[KingyoError] = []
+    steps: list[NamedRecipe] = []
+    for i, document in enumerate(documents):
+        where = f"{path}: recipe {i + 1}" if len(documents) > 1 else str(path)
+        name = attempt(lambda data=document, at=where: _name(data, at), mistakes.append, None)
+        data = {key: value for key, value in document.items() if key != "name"}
+        recipe = attempt(lambda data=data, at=where: Recipe.from_dict(data, at), mistakes.append, None)
+        steps += [] if recipe is None else [NamedRecipe(name=name, recipe=recipe)]
+    if mistakes:
+        raise together(str(path), mistakes, "valid recipes")
     try:
-        return RecipeBook(steps=valid)
+        return RecipeBook(steps=tuple(steps))
     except KingyoError as error:
-        refuse(error.placed(str(path)))
-        return None
+        raise error.placed(str(path)) from None
 
 
 def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, object]]:
@@ -157,21 +134,16 @@ def _pairs(entry: object) -> Mapping[str, object]:
     return cast("Mapping[str, object]", entry) if isinstance(entry, Mapping) else {}
 
 
-def _read_step(document: Mapping[str, object], where: str, refuse: Refuse) -> NamedRecipe | None:
+def _name(document: Mapping[str, object], where: str) -> str | None:
     name = document.get("name")
     if name is not None and (not isinstance(name, str) or not name.strip()):
-        refuse(
-            KingyoError(
-                f"{where}: name",
-                expected="text",
-                received=short(name),
-                remedy="Write one word, in quotes if it looks like a number.",
-            )
+        raise KingyoError(
+            f"{where}: name",
+            expected="text",
+            received=short(name),
+            remedy="Write one word, in quotes if it looks like a number.",
         )
-        name = None
-    rest = {key: value for key, value in document.items() if key != "name"}
-    recipe = read(Recipe, rest, where, refuse, _NEEDED)
-    return None if recipe is None else NamedRecipe(name=name, recipe=recipe)
+    return name
 
 
 def _dump(step: NamedRecipe) -> dict[str, object]:

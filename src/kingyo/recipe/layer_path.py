@@ -14,8 +14,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, GetPydanticSchema, PlainSerializer
 
 from kingyo.errors import KingyoError
-from kingyo.recipe.contents import Layers, Slice, SliceSource
-from kingyo.recipe.references import Model
+from kingyo.recipe.contents import Layers, Model, Slice, SliceSource
 from kingyo.recipe.shape import Shape, Whole, filled
 
 PASSTHROUGH = "passthrough"
@@ -169,7 +168,6 @@ class _PathEntry(Shape):
     """An entry below ``path:``: one layer, or a range of layers without scales."""
 
     FORM: ClassVar[str] = LIST_HOPS
-    IS_ENTRY: ClassVar[bool] = True
 
     model: Model
     layer: Whole | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe.contents import (
     NAME_MODULES,
+    Base,
     Module,
     Place,
     Slices,
@@ -25,9 +27,7 @@ from kingyo.recipe.contents import (
     check_one_of,
     references,
 )
-from kingyo.recipe.file_kind import check_kind
 from kingyo.recipe.layer_path import Hops, check_length
-from kingyo.recipe.references import Base
 from kingyo.recipe.shape import (
     Shape,
     Text,
@@ -63,6 +63,36 @@ _WRITE_TOKENIZER = (
     "Write it as lines below tokenizer:, such as source: union; or write tokenizer_source: union."
 )
 _CHOOSE_METHOD = "Choose one from `kingyo list methods`."
+_OTHER_FILES = (
+    (
+        ("gate_mode", "experts"),
+        "mergekit-moe",
+        "Use mergekit-moe: kingyo does not merge models into a mixture of experts.",
+    ),
+    (
+        ("architectures", "model_type", "_class_name"),
+        "a model's config",
+        "Write a recipe that names the model below models:, as in README.md.",
+    ),
+    (("task", "search", "sources", "budget"), "run.yaml", "Run `kingyo evolve {file}`."),
+)
+"""Keys of files that are mistaken for recipes, their names, and what to do with them."""
+
+
+def check_kind(data: Mapping[str, object], where: str) -> None:
+    """Check that data is not a file of another command or program.
+
+    Raises:
+        KingyoError: it is a config of mergekit-moe, a model's config.json, or a run.yaml.
+    """
+    for keys, file, remedy in _OTHER_FILES if "merge_method" not in data else ():
+        for key in (key for key in keys if key in data):
+            raise KingyoError(
+                where,
+                expected="a recipe",
+                received=f"'{key}', a key of {file}",
+                remedy=remedy.format(file=shlex.quote(where)),
+            )
 
 
 def _known(word: str, known: Collection[str], key: str = "") -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-
 from kingyo.engine.card import render_card
+
 from kingyo.engine.preflight import check_merge
 from kingyo.engine.write import write
 from tests.checkpoints.architectures import DIFFUSERS, HAS_DIFFUSERS, build

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kingyo.engine.preflight.folder import existing_parent
+from kingyo.engine.preflight.record import preflight_record
 
 from kingyo.checkpoints import TensorInfo
 from kingyo.engine import MergeOptions
 from kingyo.engine.preflight import Preflight, check_merge, estimate
-from kingyo.engine.preflight.folder import existing_parent
-from kingyo.engine.preflight.record import preflight_record
 from kingyo.errors import KingyoError
 from kingyo.recipe import load_recipes
 from tests.engine.preflight.conftest import Ask

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kingyo.engine.preflight.record import preflight_record
 
 from kingyo.engine.preflight import check_merge, common_text, group, ungrouped
-from kingyo.engine.preflight.record import preflight_record
 from tests.engine.preflight.conftest import Ask
 from tests.models_on_disk import llama
 

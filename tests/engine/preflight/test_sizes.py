@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kingyo.engine.preflight.sizes import reading_of
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import TensorInfo
@@ -20,7 +21,6 @@ from kingyo.checkpoints.mapped_tensors import map_bytes, map_tensor
 from kingyo.engine import MergeOptions
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge, estimate
-from kingyo.engine.preflight.sizes import reading_of
 from kingyo.engine.write import write
 from tests.cli.conftest import command
 from tests.engine.preflight.conftest import Ask
