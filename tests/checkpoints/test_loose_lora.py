@@ -230,7 +230,7 @@ def test_merging_into_the_folder_of_the_file(sd: Path) -> None:
     options = MergeOptions(component="unet")
     result = check_merge(MergeRequest(recipe=sd / "recipe.yaml", out=sd / "out", options=options))
     assert result.error is None
-    assert result.targets[0].book.steps[-1].recipe.references == ("sd/unet+style.safetensors",)
+    assert result.outputs[0].book.steps[-1].recipe.references == ("sd/unet+style.safetensors",)
 
 
 A, B = f"lora_unet_{kohya(TO_Q)}.lora_down.weight", f"lora_unet_{kohya(TO_Q)}.lora_up.weight"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.compare import advise, compare, letter
-from tests.compare.worlds import NAMES, noise, plus, times, write
+from tests.compare.worlds import noise, plus, times, write
 
 ZOO = Path(__file__).parents[2] / "zoo"
 BASE = noise(0)
@@ -90,20 +90,6 @@ def test_vectors_that_look_independent_get_one_neutral_sentence_and_no_method(tm
     for text in texts:
         assert len(text) == 1 and "look nearly independent" in text[0]
         assert not re.search("ties|dare|task_arithmetic|linear|slerp", text[0])
-
-
-def test_a_part_with_equal_tensors_is_reported(tmp_path: Path) -> None:
-    shared = {name: ONE[name] if "embed" in name else TWO[name] for name in NAMES}
-    embedded = advice_text(tmp_path, plus(BASE, ONE), plus(BASE, times(shared, 1.0)))
-    assert "look nearly independent" in embedded
-    assert "A and B are not independent in embedding (cosine 1.00)" in embedded
-
-
-def test_norms_that_all_models_share_do_not_make_them_relatives(tmp_path: Path) -> None:
-    """Norms are near one in any model: of these two nothing but norms is alike."""
-    shared = {NAMES[-1]: torch.full((4000,), 50.0)}
-    text = advice_text(tmp_path, noise(1) | shared, noise(2) | shared, has_base=False)
-    assert "show no common ancestor" in text
 
 
 @pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.norm.weight"])

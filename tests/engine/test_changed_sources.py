@@ -62,7 +62,7 @@ def overwrite(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("change", [replace_weights, overwrite])
-@pytest.mark.parametrize("candidates", [0, 1, 3])
+@pytest.mark.parametrize("candidates", [0, 2])
 def test_between_candidates(root: Path, change: Callable[[Path, str], None], candidates: int) -> None:
     sources = opened(root, "base", "one", "two")
     for _ in range(candidates):
@@ -107,9 +107,6 @@ def test_while_files_are_written(root: Path) -> None:
     class Watch:
         def start(self, shards: Sequence[int], finished: int) -> None:
             assert len(shards) > 2 and not finished
-
-        def drop(self, files: int) -> None:
-            raise AssertionError(files)
 
         def wrote(self, n_bytes: int) -> None:
             pass

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.engine import How, Sources, compute, into, open_sources, plan, to_folder
+from kingyo.engine import ExecutionOptions, Sources, compute, into, open_sources, plan, to_folder
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.methods import METHODS, takes_base
 from kingyo.recipe import Conditional, Recipe, Source, Value
@@ -391,7 +391,7 @@ def test_streaming_writes_give_identical_bits(
     for threshold in (1 << 24, 0):
         monkeypatch.setattr("kingyo.engine.execute._BYPASS_FROM", threshold)
         results.append({job.name: torch.zeros(job.shape, dtype=torch.bfloat16) for job in planned.jobs})
-        into(planned, results[-1], How(threads=2))
+        into(planned, results[-1], ExecutionOptions(threads=2))
     assert all(torch.equal(tensor, results[1][name]) for name, tensor in results[0].items())
 
 

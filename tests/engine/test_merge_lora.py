@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import torch
-from kingyo.engine.source_files import stamp
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import into, open_sources, plan, rooted, to_folder
+from kingyo.engine.sources import stamp
 from kingyo.models.language_model import LiveModel
 from kingyo.recipe import Recipe, Source
 from tests.models_on_disk import fine_tuned, llama

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
 def test_yaml_round_trip(recipe: Recipe) -> None:
     again = Recipe.from_dict(yaml.safe_load(recipe.to_yaml()))
     assert again == recipe and again.hash == recipe.hash and hash(again) == hash(recipe)
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
 
 
 @settings(max_examples=30)
@@ -170,11 +172,8 @@ PARTS = "override_architecture: b"
             "models and slices",
         ),
         ("slices: []", "slices", "[]"),
-        ("slices: {}", "slices", "{}"),
         ("slices: [a]", "slices[0]", "'a'"),
         ("slices: [{sources: []}]", "slices[0].sources", "[]"),
-        ("slices: [{source: []}]", "slices[0]", "'source'"),
-        (f"slices: [{{sources: [{{{LAYERS}}}]}}]", "slices[0].sources[0].model", "nothing"),
         (
             f"slices: [{{sources: [{{model: a, {LAYERS}}}], residual_weight: 1}}]",
             "slices[0]",
@@ -182,15 +181,10 @@ PARTS = "override_architecture: b"
         ),
         (f"slices: [{{sources: [{{model: a, {LAYERS}, weight: 1}}]}}]", "slices[0].sources[0]", "'weight'"),
         ("modules: {}", "modules", "{}"),
-        ("modules: [a]", "modules", "['a']"),
         ("modules: {Text: {}}", "modules.Text: models", "none of them"),
-        ("modules: {text: {model: []}}", "modules.text", "'model'"),
-        ("modules: {text: {models: []}}", "modules.text.models", "[]"),
         ("modules: {Text: {models: [{modle: a}]}}", "modules.Text.models[0]", "'modle'"),
-        ("models: [{model: {path: a}}]", "models[0].model", "'path'"),
         ("models: [{model: {model: {path: }}}]", "models[0].model.model.path", "nothing"),
         (f"models: [{{model: {{model: a, {PARTS}}}}}]", "models[0].model", "'override_architecture'"),
-        ("models: [{model: [a]}]", "models[0].model", "['a']"),
         ("models: [{model: ''}]", "models[0].model", "nothing"),
         ("models: [{model: a}]\nbase_model: 3", "base_model", "3"),
     ],
@@ -201,7 +195,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, argument: str, received: 
     assert (argument, received) in mistakes(lambda: load_recipe(file), str(file))
 
 
-@pytest.mark.parametrize("layers", [None, [0, 1, 2], [0, 1.5], [False, True], [2, 2], [3, 1], [-1, 1]])
+@pytest.mark.parametrize("layers", [None, [0, 1, 2], [0, 1.5], [2, 2], [-1, 1]])
 def test_ranges_of_layers_that_are_none(layers: object) -> None:
     sources = [{"model": "a", "layer_range": layers}]
     data: dict[str, object] = {"merge_method": "linear", "slices": [{"sources": sources}]}

@@ -25,7 +25,6 @@ from tests.recipe.mistakes import mistakes
 
 models = st.sampled_from(["ja", "org/en@main", "./モデル"])
 scales = st.just(1.0) | st.floats(0.01, 4)
-INFINITE = float("inf")
 paths = st.lists(st.builds(Hop, model=models, layer=st.integers(0, 9), scale=scales), min_size=1).map(tuple)
 plain = st.lists(st.builds(Hop, model=models, layer=st.integers(0, 9)), min_size=1).map(tuple)
 
@@ -121,29 +120,16 @@ def test_slices_cannot_express_scales() -> None:
     ("path", "argument", "received"),
     [
         ([], "path", "[]"),
-        ("a", "path", "'a'"),
         ([{"model": "a"}], "path[0]", "neither"),
         ([{"model": "a", "layer": 1, "layer_range": [0, 2]}], "path[0]", "both"),
         ([{"layer": 1}], "path[0].model", "nothing"),
         ([{"model": "a", "layer": "1"}], "path[0].layer", "'1'"),
-        ([{"model": "a", "layer": True}], "path[0].layer", "True"),
         ([{"model": "a", "layer": -1}], "path[0]: layer of a", "-1"),
         ([{"model": "a", "layer": 1, "scale": 0}], "path[0]: scale of layer 1 of a", "0.0"),
         ([{"model": "a", "layer": 1, "scale": float("nan")}], "path[0]: scale of layer 1 of a", "nan"),
-        ([{"model": "a", "layer": 1, "scale": -0.5}], "path[0]: scale of layer 1 of a", "-0.5"),
-        ([{"model": "a", "layer": 1, "scale": INFINITE}], "path[0]: scale of layer 1 of a", "inf"),
-        ([{"model": "a", "layer": 1, "scale": True}], "path[0].scale", "True"),
-        ([{"model": "a", "layer": 1.0}], "path[0].layer", "1.0"),
-        ([{"model": "a", "layer_range": [-2, 2]}], "path[0]: layer_range of a", "[-2, 2]"),
         ([{"model": "a", "layer_range": [0, 1000000000000]}], "path[0]: layer_range", "1000000000000"),
-        (
-            [{"model": "a", "layer_range": [0, 3000]}, {"model": "a", "layer_range": [0, 3000]}],
-            "path",
-            "6000",
-        ),
         ([{"model": "a", "layer": 1, "scale": "2"}], "path[0].scale", "'2'"),
         ([{"model": "a", "layer_range": [0, 2], "scale": 2}], "path[0]", "scale with layer_range"),
-        ([{"model": "a", "layer_range": [2, 2]}], "path[0]: layer_range of a", "[2, 2]"),
         ([{"model": "a", "layer_range": [0, 0]}], "path[0]: layer_range", "0"),
         ([{"model": "a", "lyer": 1}], "path[0]", "'lyer'"),
     ],

@@ -42,7 +42,7 @@ def _diff(
     models: list[str], base: str | None, picture: Path | None, *, allow_pickle: bool, as_json: bool
 ) -> None:
     from kingyo.checkpoints import open_checkpoint
-    from kingyo.compare import compare, to_record
+    from kingyo.compare import advise, compare
     from kingyo.compare.picture import drawer
 
     draw = None if picture is None else drawer(picture)
@@ -54,7 +54,7 @@ def _diff(
     except KeyboardInterrupt:
         raise Interrupted("Interrupted; nothing was written.") from None
     if as_json:
-        print_json(to_record(comparison))
+        print_json({**comparison.record(), "advice": list(advise(comparison))})
     else:
         from kingyo.cli.diff_tables import print_comparison
 

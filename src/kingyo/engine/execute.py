@@ -50,12 +50,7 @@ def execute(
 ) -> None:
     """Run jobs; their tensors are computed in parts.
 
-    Args:
-        jobs: the jobs.
-        sources: the models that they read.
-        take: takes the results.
-        broken: called for each result that is NaN or infinite, if that is allowed.
-        options: threads and the like.
+    ``broken`` is called for each result that is NaN or infinite, if that is allowed.
 
     Raises:
         KingyoError: see ``compute``. Jobs before it are done, others may be.

@@ -22,13 +22,7 @@ from kingyo.vocabulary import TOKENIZER_FILES, Diagnostic, compare, tokenizer_ch
 
 
 def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | None) -> Iterator[Diagnostic]:
-    """Yield findings on the models of a recipe.
-
-    Args:
-        recipe: the recipe.
-        models: the models that could be opened, by reference.
-        plan: its plan; None if it could not be planned.
-    """
+    """Yield findings on the opened models of a recipe, and on its plan, if it could be planned."""
     yield from _tokenizers(recipe, models)
     for reference in recipe.references:
         for note in models[reference].notes if reference in models else ():
@@ -127,10 +121,7 @@ def check_outputs(
 ) -> Iterator[Diagnostic]:
     """Yield findings on the folders of outputs: taken, a source, not writable or too small; pipelines; code.
 
-    Args:
-        request: the arguments of the merge.
-        outputs: the outputs; if there are none, only ``request.out`` is checked.
-        fetch: whether to download the files of pipelines.
+    If there are no outputs, only ``request.out`` is checked. ``fetch`` downloads the files of pipelines.
     """
     for out in [each.out for each in outputs] or [request.out]:
         try:

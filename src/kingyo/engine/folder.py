@@ -29,12 +29,7 @@ class Watch(Protocol):
     """Receives the progress of a merge; several threads call ``wrote`` and ``broken``."""
 
     def start(self, shards: Sequence[int], finished: int) -> None:
-        """Writing begins.
-
-        Args:
-            shards: bytes of weights in each shard.
-            finished: bytes that an interrupted merge has completed.
-        """
+        """Writing begins: shards of this many bytes, and the bytes that an interrupted merge has finished."""
         ...
 
     def wrote(self, n_bytes: int) -> None:

@@ -45,10 +45,6 @@ FOLDABLE = (
 def path_to_slices(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
     """Return a recipe with one slice for each hop of its layer path; a recipe without a path is unchanged.
 
-    Args:
-        recipe: the recipe.
-        opened: its models, including the results of its own merges.
-
     Raises:
         KingyoError: the recipe has another method than passthrough, or parameters; the layers of its models
             cannot follow one another; or scales cannot be folded into the weights.

@@ -106,8 +106,7 @@ def expand_modules(recipe: Recipe, method: MergeMethod, outer: str | None = None
     Args:
         recipe: a recipe without a layer path.
         method: its merge method.
-        outer: reference of the model whose tensors outside of sliced layers are copied; None: see
-            ``ModuleMerge.outer``.
+        outer: the model whose tensors outside of sliced layers are copied; see ``ModuleMerge.outer``.
 
     Raises:
         KingyoError: a missing base, or too few or too many models.

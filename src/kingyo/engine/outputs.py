@@ -80,13 +80,7 @@ def planned_outputs(
 def origins_of(
     steps: Sequence[NamedRecipe], models: Mapping[str, Checkpoint], folder: Path
 ) -> tuple[Origin, ...]:
-    """Return the opened source models of recipes, the bases last; without results of other recipes.
-
-    Args:
-        steps: the recipes.
-        models: the opened models by reference.
-        folder: base of relative paths.
-    """
+    """Return the opened source models of recipes, the bases last; without results of other recipes."""
     names = {step.name for step in steps}
     roles: dict[str, str] = {}
     for step in steps:

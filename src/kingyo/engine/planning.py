@@ -25,11 +25,7 @@ from kingyo.vocabulary import all_references, tokenizer_choice
 
 
 def plan(recipe: Recipe, sources: Sources) -> Plan:
-    """Plan a merge.
-
-    Args:
-        recipe: the recipe.
-        sources: its opened models, by the references that the recipe uses.
+    """Plan a merge of opened models.
 
     Raises:
         KingyoError: an unknown method or parameter, a missing or invalid value, too few or too many models,

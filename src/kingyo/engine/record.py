@@ -128,13 +128,7 @@ def _range_text(ends: Range) -> str:
 
 
 def preflight_record(preflight: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> Json:
-    """Return everything that is known of a merge.
-
-    Args:
-        preflight: the result of the check.
-        forecast: what the merge needs; None if nothing can be merged.
-        verbose: one group for each tensor.
-    """
+    """Return everything that is known of a merge; ``verbose``: with one group for each tensor."""
     return {
         "recipe": preflight.request.name,
         "targets": [_output(output, preflight, verbose=verbose) for output in preflight.outputs],

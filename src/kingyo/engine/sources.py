@@ -74,9 +74,7 @@ class Sources(Mapping[str, Checkpoint]):
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return the result of a function, from a cache of recent results if possible.
 
-        Args:
-            key: identifies the function and all its inputs other than the models.
-            compute: the function.
+        The key identifies the function and all its inputs other than the models.
         """
         if key not in self._results:
             self._results[key] = compute()
@@ -88,9 +86,7 @@ class Sources(Mapping[str, Checkpoint]):
     def as_seen(self, checkpoints: Mapping[str, Checkpoint], key: object) -> Sources:
         """Return fitted or aligned models, with a separate section of the facts.
 
-        Args:
-            checkpoints: the models as one merge reads them.
-            key: identifies this view of the models; its ``repr`` is the same in every process.
+        The key identifies this view of the models; its ``repr`` is the same in every process.
         """
         digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
         return Sources(checkpoints, self.folder, self.facts.within(digest))
@@ -163,9 +159,6 @@ class MappedTensors:
     """Tensors that stay mapped from their files, and copies of them on other devices.
 
     Mapping a tensor again takes longer than merging it. ``Sources.check_unchanged`` notices changed files.
-
-    Args:
-        models: the models by reference.
     """
 
     def __init__(self, models: Mapping[str, Checkpoint]) -> None:

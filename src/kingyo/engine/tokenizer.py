@@ -84,12 +84,7 @@ class Alignment:
 
 
 def align(recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoint]) -> Alignment:
-    """Give all models of a recipe the output's vocabulary.
-
-    Args:
-        recipe: the recipe.
-        choice: its tokenizer.
-        models: the opened models by reference.
+    """Give all opened models of a recipe the output's vocabulary.
 
     Raises:
         KingyoError: a model has no embedding or no tokenizer; or see ``build_vocabulary``.

@@ -42,15 +42,7 @@ _SAME_BITS: dict[Reproduces, str] = {
 
 
 def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = None) -> Path:
-    """Write one output, completely or not at all. After an interrupt the same call continues.
-
-    Args:
-        preflight: the result of ``check_merge``, without an error.
-        output: one of its outputs.
-        watch: receives progress.
-
-    Returns:
-        The folder.
+    """Write one output of a checked merge, and return its folder. After an interrupt the same call continues.
 
     Raises:
         KingyoError: see ``Preflight.error`` and ``to_folder``.
@@ -75,12 +67,7 @@ def finish(preflight: Preflight) -> None:
 
 
 def render_card(output: PlannedOutput, *, pipeline: bool = False) -> str:
-    """Write the card of an output.
-
-    Args:
-        output: the output.
-        pipeline: whether the pipeline around it is written too.
-    """
+    """Return the model card of an output; ``pipeline``: the pipeline around it is written too."""
     part = _card_part(output)
     is_diffusers = output.plan.like.stem != "model"
     front = front_matter(

@@ -217,14 +217,7 @@ class Module(Shape):
 
 
 def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
-    """Check that a recipe or a module has exactly one kind of contents.
-
-    Args:
-        given: possible contents by key; exactly one must not be empty.
-
-    Raises:
-        KingyoError: all are empty, or several are not.
-    """
+    """Check that exactly one of the possible contents of a recipe or a module, by key, is not empty."""
     present = [key for key, value in given.items() if value]
     if len(present) != 1:
         *others, last = given
@@ -237,11 +230,7 @@ def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
 
 
 def check_empty(slices: Sequence[Slice]) -> None:
-    """Check that only the first and the last slice have no layers.
-
-    Raises:
-        KingyoError: a slice between others has no layers, or no slice has any.
-    """
+    """Check that only the first and the last slice have no layers, and not all."""
     inner = [i for i in range(1, len(slices) - 1) if not slices[i].n_layers]
     if inner or (slices and not any(each.n_layers for each in slices)):
         raise KingyoError(

@@ -84,25 +84,6 @@ def cumulative(path: Sequence[Hop]) -> tuple[float, ...]:
     return tuple(products)
 
 
-def check_length(path: Sequence[Hop]) -> None:
-    """Check that a path has at most ``MAX_HOPS`` layers.
-
-    Raises:
-        KingyoError: the path is longer.
-    """
-    if len(path) > MAX_HOPS:
-        raise _wrong_length(len(path), "path")
-
-
-def _wrong_length(length: int, where: str) -> KingyoError:
-    return KingyoError(
-        where,
-        expected=f"1 to {MAX_HOPS} layers",
-        received=str(length),
-        remedy="Choose other layers; layer_range is [first, last + 1].",
-    )
-
-
 def dump_path(path: Sequence[Hop]) -> list[dict[str, object]]:
     """Return the list below ``path:``; consecutive layers without a scale become a range."""
     entries: list[dict[str, object]] = []
@@ -134,14 +115,8 @@ def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
 
 
 def path_of_slices(slices: Sequence[Slice]) -> Path | None:
-    """Convert slices to a path; None if a slice merges several sources or has parameters.
-
-    Raises:
-        KingyoError: the slices have more than ``MAX_HOPS`` layers.
-    """
+    """Convert slices to a path; None if a slice merges several sources or has parameters."""
     hops: list[Hop] = []
-    if (length := sum(each.n_layers for each in slices)) > MAX_HOPS:
-        raise _wrong_length(length, "slices")
     for each in slices:
         (source, *others) = each.sources
         if others or each.parameters or source.parameters or each.base_model is not None:
@@ -198,7 +173,12 @@ class _PathEntry(Shape):
             )
         source = SliceSource(model=self.model, layers=self.layer_range)
         if not 1 <= source.n_layers <= MAX_HOPS:
-            raise _wrong_length(source.n_layers, "layer_range")
+            raise KingyoError(
+                "layer_range",
+                expected=f"1 to {MAX_HOPS} layers",
+                received=str(source.n_layers),
+                remedy="Choose other layers; layer_range is [first, last + 1].",
+            )
         return tuple(Hop(model=self.model, layer=number) for number in range(*source.layers))
 
 

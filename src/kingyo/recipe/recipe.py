@@ -27,7 +27,7 @@ from kingyo.recipe.contents import (
     check_one_of,
     references,
 )
-from kingyo.recipe.layer_path import Hops, check_length
+from kingyo.recipe.layer_path import Hops
 from kingyo.recipe.shape import (
     Shape,
     Text,
@@ -198,7 +198,6 @@ class Recipe(Shape):
         contents = (self.sources, self.slices, tuple(self.modules), self.path)
         check_one_of(dict(zip(CONTENTS, contents, strict=True)))
         check_empty(self.slices)
-        check_length(self.path)
         for key, words in (("dtype", DTYPES), ("out_dtype", DTYPES), ("resize", RESIZE)):
             if (word := getattr(self, key)) is not None:
                 _known(word, words, key)

@@ -80,13 +80,7 @@ class Shape:
 
 
 def parse(kind: type[T], data: object, where: str, expected: str) -> T:
-    """Return an object of a ``Shape``.
-
-    Args:
-        kind: its class.
-        data: what the user wrote.
-        where: the file, for messages.
-        expected: what the data should be.
+    """Return an object of a ``Shape``; messages name ``where``, the file.
 
     Raises:
         KingyoError: keys are unknown or values invalid; the message names all of them.
@@ -161,11 +155,7 @@ def named(remedy: str, without: Collection[str] = ()) -> BeforeValidator:
 
 
 def mapping(value: object, remedy: str) -> Mapping[str, object]:
-    """Return a value that is a mapping.
-
-    Raises:
-        KingyoError: the value is not a mapping.
-    """
+    """Return a value that is a mapping, or raise an error."""
     if not isinstance(value, Mapping):
         raise KingyoError("", expected="a mapping", received=short(value), remedy=remedy)
     return cast("Mapping[str, object]", value)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kingyo.compare import CheckpointComparison, compare, to_record
-from kingyo.compare.activations import _Histogram
+from kingyo.compare import CheckpointComparison, compare
+from kingyo.compare.weights import _Histogram
 from kingyo.errors import KingyoError
 from tests.compare.worlds import NAMES, noise, plus, write
 from tests.models_on_disk import FAMILIES, fine_tuned
@@ -125,7 +125,7 @@ def test_equal_models_have_no_differences(tmp_path: Path) -> None:
 def test_undefined_values_are_none(tmp_path: Path) -> None:
     base = write(tmp_path / "base", noise(0))
     comparison = compare([write(tmp_path / "a", noise(0)), write(tmp_path / "b", noise(1))], base)
-    record = json.loads(json.dumps(to_record(comparison)))
+    record = json.loads(json.dumps(comparison.record()))
     assert record["total"]["pairs"]["A-B"]["delta_cosine"] is None
     assert record["total"]["pairs"]["A-B"]["sign_conflict"] is None
     assert record["total"]["models"]["A"]["energy_of_top_10_percent"] is None
