@@ -96,7 +96,3 @@ def test_vectors_that_look_independent_get_one_neutral_sentence_and_no_method(tm
 def test_models_are_equal_only_if_all_tensors_are(tmp_path: Path, name: str) -> None:
     text = advice_text(tmp_path, BASE, BASE | {name: BASE[name] + 0.1}, has_base=False)
     assert "identical" not in text and "have a common ancestor" in text
-
-
-def test_letters() -> None:
-    assert [letter(i) for i in (0, 1, 25, 26, 27, 52)] == ["A", "B", "Z", "A1", "B1", "A2"]

@@ -85,12 +85,6 @@ def test_cka_sees_neither_rotation_nor_scale_and_cosine_does() -> None:
     assert np.diag(similarity.cosine) == pytest.approx(np.ones(5), abs=1e-12)
 
 
-def test_streams_of_large_means_keep_their_digits() -> None:
-    states = streams()
-    shifted = states + 1e5 * normal(5, 1, WIDTH, seed=4)
-    assert measure_similarity_of(shifted).cka == pytest.approx(measure_similarity_of(states).cka, abs=1e-8)
-
-
 def jumps(similarity: LayerSimilarity, measure: str = "cosine") -> dict[tuple[str, str], float]:
     record: Any = similarity_record({}, 1, similarity)
     return {(each["from"], each["to"]): each[measure] for each in record["jumps"]}

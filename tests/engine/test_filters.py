@@ -41,10 +41,6 @@ def test_a_misspelt_filter_is_reported(opened: Sources, filter_: str, hint: str)
     assert hint in warning
 
 
-def test_matching_filters_raise_no_warning(opened: Sources) -> None:
-    assert warnings_of(opened, slerp("self_attn", "layers.3.", "lm_head", "*", "norm")) == ()
-
-
 def test_the_owner_of_a_filter_is_reported(opened: Sources) -> None:
     own_weight = {"weight": [{"filter": "self_atn", "value": 1}, {"value": 2}]}
     data = {"merge_method": "linear", "models": [{"model": "ja", "parameters": own_weight}, {"model": "en"}]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,12 +51,6 @@ def test_mergekit_multi_files_are_read(tmp_path: Path) -> None:
     assert read(tmp_path, book.to_yaml()) == book
 
 
-def test_steps_come_after_those_they_need(tmp_path: Path) -> None:
-    documents = MULTI.split("---")
-    book = read(tmp_path, "---".join([documents[2], documents[1], documents[0], "\n"]))
-    assert [step.name for step in book.steps] == ["first-merge", "second-merge", None]
-
-
 @given(st.data())
 def test_any_order_of_any_chain(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 6))
@@ -79,22 +72,6 @@ def test_any_order_of_any_chain(data: st.DataObject) -> None:
     assert {step.name for step in book.outputs} == {
         f"step{i}" for i in range(n) if not any(i in needs[each] for each in needs)
     }
-
-
-def test_a_tokenizer_may_come_from_another_step(tmp_path: Path) -> None:
-    last = "merge_method: linear\nmodels: [{model: a}]\ntokenizer_source: other"
-    book = read(tmp_path, f"{last}\n---\nname: other\nmerge_method: linear\nmodels: [{{model: b}}]")
-    assert [step.name for step in book.steps] == ["other", None]
-
-
-def test_one_recipe_is_a_book_of_one(tmp_path: Path) -> None:
-    one = "merge_method: linear\nmodels: [{model: a}]"
-    book = read(tmp_path, one)
-    assert (
-        book.outputs == book.steps == (NamedRecipe(name=None, recipe=Recipe.from_dict(yaml.safe_load(one))),)
-    )
-    named = read(tmp_path, f"name: alone\n{one}")
-    assert [step.name for step in named.outputs] == ["alone"]
 
 
 @pytest.mark.parametrize(

@@ -90,12 +90,6 @@ def test_yaml_round_trip(recipe: Recipe) -> None:
     assert pickle.loads(pickle.dumps(recipe)) == recipe
 
 
-@settings(max_examples=30)
-@given(recipes(), recipes())
-def test_the_hash_is_the_identity(one: Recipe, other: Recipe) -> None:
-    assert (one.hash == other.hash) == (one.to_yaml() == other.to_yaml())
-
-
 @settings(max_examples=40)
 @given(recipes())
 def test_renaming_reaches_every_model(recipe: Recipe) -> None:
@@ -136,15 +130,6 @@ def test_a_model_may_be_written_in_parts() -> None:
     ]
     recipe = Recipe.from_dict({"merge_method": "linear", "models": models, "base_model": {"model": "base"}})
     assert recipe.references == ("org/base@v1+org/lora@v2", "./ja", "en+lora", "base")
-
-
-def test_a_single_conditional_is_a_list_of_one() -> None:
-    data = {"merge_method": "linear", "models": [{"model": "a"}]}
-    one, other = (
-        {"parameters": {"weight": each}}
-        for each in ({"filter": "mlp", "value": 1}, [{"filter": "mlp", "value": 1}])
-    )
-    assert Recipe.from_dict(data | one) == Recipe.from_dict(data | other)
 
 
 def test_a_recipe_keeps_its_own_copy() -> None:
@@ -204,12 +189,6 @@ def test_ranges_of_layers_that_are_none(layers: object) -> None:
     assert received == ("nothing" if layers is None else str(layers))
 
 
-def test_sources_of_a_slice_have_equally_many_layers() -> None:
-    sources = [{"model": "a", "layer_range": [0, 1]}, {"model": "b", "layer_range": [0, 2]}]
-    data: dict[str, object] = {"merge_method": "linear", "slices": [{"sources": sources}]}
-    assert mistakes(lambda: Recipe.from_dict(data), "recipe") == [("slices[0]: layer_range", "2 of b")]
-
-
 def test_yaml_with_endless_aliases(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
@@ -217,27 +196,8 @@ def test_yaml_with_endless_aliases(tmp_path: Path) -> None:
     file.write_text("\n".join(lines))
     with pytest.raises(KingyoError, match=r"aliases that expand to more than 1,000,000 values"):
         load_recipe(file)
-    merged = ["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 60))]
-    file.write_text("\n".join(merged))
-    with pytest.raises(KingyoError, match=r"aliases that expand to more than"):
-        load_recipe(file)
     file.write_text(f"{HEAD}models: &a [*a]")
     with pytest.raises(KingyoError, match=r"an alias that contains itself"):
-        load_recipe(file)
-
-
-def test_aliases_are_fine(tmp_path: Path) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text(
-        f"{HEAD}models: [{{model: a, parameters: &same {{weight: 1}}}}, {{model: b, parameters: *same}}]"
-    )
-    assert [source.parameters for source in load_recipe(file).sources] == [{"weight": 1.0}] * 2
-
-
-def test_two_recipes_are_not_one(tmp_path: Path) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text(f"{HEAD}models: [{{model: a}}]\n---\n{HEAD}models: [{{model: a}}]")
-    with pytest.raises(KingyoError, match=r"expected one document; received 2 documents"):
         load_recipe(file)
 
 

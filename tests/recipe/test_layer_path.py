@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,7 @@ from kingyo.recipe import (
     as_path,
     as_slices,
     cumulative,
-    load_recipe,
     path_as_slices,
-    path_of_slices,
 )
 from tests.recipe.mistakes import mistakes
 
@@ -41,15 +38,6 @@ def test_yaml_round_trip_of_a_path(path: tuple[Hop, ...]) -> None:
     assert loaded.hash == recipe(path=path, base_model="ja").hash
 
 
-@given(plain)
-def test_paths_without_scales_convert_to_slices_and_back(path: tuple[Hop, ...]) -> None:
-    slices = path_as_slices(path)
-    assert path_of_slices(slices) == path
-    assert sum(each.n_layers for each in slices) == len(path)
-    as_yaml = yaml.safe_load(recipe(slices=slices).to_yaml())
-    assert path_of_slices(Recipe.from_dict(as_yaml).slices) == path
-
-
 def test_consecutive_layers_are_written_as_a_range() -> None:
     path = tuple(Hop(model="a", layer=k) for k in (0, 1, 2, 2, 3))
     path += (Hop(model="b", layer=4), Hop(model="b", layer=5, scale=0.9), Hop(model="b", layer=6))
@@ -60,28 +48,6 @@ def test_consecutive_layers_are_written_as_a_range() -> None:
         {"model": "b", "layer": 5, "scale": 0.9},
         {"model": "b", "layer": 6},
     ]
-
-
-def test_a_range_and_its_layers_are_the_same_recipe() -> None:
-    one = Recipe.from_dict({"merge_method": "passthrough", "path": [{"model": "a", "layer_range": [0, 2]}]})
-    other = Recipe.from_dict(
-        {"merge_method": "passthrough", "path": [{"model": "a", "layer": 0}, {"model": "a", "layer": 1}]}
-    )
-    assert one == other
-    assert one.hash == other.hash
-
-
-def test_slices_that_merge_or_have_parameters_are_not_a_path() -> None:
-    both = {"model": "a", "layer_range": [0, 2]}, {"model": "b", "layer_range": [0, 2]}
-    scaled = {"model": "a", "layer_range": [0, 2], "parameters": {"scale": 0.5}}
-    for sources in (list(both), [scaled]):
-        loaded = Recipe.from_dict({"merge_method": "passthrough", "slices": [{"sources": sources}]})
-        assert path_of_slices(loaded.slices) is None
-
-
-def test_scales_add_up_along_a_path() -> None:
-    hops = [Hop(model="a", layer=0, scale=scale) for scale in (1, 0.5, 3)]
-    assert cumulative(hops) == (1, 0.5, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -99,16 +65,6 @@ def test_scales_add_up_along_a_path() -> None:
 def test_extreme_products_of_scales_are_refused(scales: tuple[float, ...], says: str) -> None:
     with pytest.raises(KingyoError, match=says):
         cumulative([Hop(model="a", layer=0, scale=scale) for scale in scales])
-
-
-def test_products_that_return_to_the_range_are_allowed() -> None:
-    assert cumulative([Hop(model="a", layer=0, scale=scale) for scale in (32, 32, 1 / 1024)])[-1] == 1
-
-
-def test_models_of_a_path_are_references_and_can_be_renamed() -> None:
-    spec = recipe(path=(Hop(model="a", layer=0), Hop(model="b", layer=1)), base_model="c")
-    assert spec.references == ("a", "b", "c")
-    assert spec.renamed(str.upper).references == ("A", "B", "C")
 
 
 def test_slices_cannot_express_scales() -> None:
@@ -137,13 +93,6 @@ def test_slices_cannot_express_scales() -> None:
 def test_mistakes_are_named_with_their_place(path: object, argument: str, received: str) -> None:
     data: dict[str, object] = {"merge_method": "passthrough", "path": path}
     assert (argument, received) in mistakes(lambda: Recipe.from_dict(data, "run"), "run")
-
-
-def test_a_path_beside_models_is_an_error(tmp_path: Path) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text("merge_method: passthrough\nmodels: [{model: a}]\npath: [{model: a, layer: 0}]\n")
-    with pytest.raises(KingyoError, match="exactly one of models, slices, modules and path"):
-        load_recipe(file)
 
 
 @given(plain, st.none() | models)

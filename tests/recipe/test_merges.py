@@ -33,13 +33,6 @@ def test_round_trip_and_references() -> None:
     assert recipe.hash != bred("b", "a").hash
 
 
-def test_renaming_reaches_the_merges_but_not_their_names() -> None:
-    moved = bred("a", "b").renamed(lambda each: f"models/{each}")
-    assert moved.references == ("models/a", "models/b")
-    assert [hop.model for hop in moved.path] == ["bred", "models/b", "bred"]
-    assert moved.base_model == "bred"
-
-
 def test_it_equals_two_consecutive_merges(tmp_path: Path) -> None:
     a, b = (str(each) for each in family(tmp_path)[1])
     recipe = rooted(bred(a, b), tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.recipe import Conditional, Recipe, Source, Value, Word, load_recipe, load_recipes, look_up
+from kingyo.recipe import Recipe, Source, Value, Word, load_recipe, load_recipes, look_up
 from kingyo.recipe.shape import keys_of
 from tests.recipe.mistakes import mistakes
 
@@ -42,37 +42,11 @@ def test_the_source_comes_before_the_recipe() -> None:
     assert value_of(spec, "density", 0, "x", 0.0) is None
 
 
-def test_the_first_matching_filter_decides() -> None:
-    entries = (
-        Conditional(filter="mlp", value=0.1),
-        Conditional(filter="layers.1.", value=0.2),
-        Conditional(filter="*", value=0.3),
-        Conditional(filter=None, value=0.4),
-    )
-    spec = recipe(weight=entries)
-    assert value_of(spec, "weight", 0, "layers.1.mlp", 0.0) == 0.1
-    assert value_of(spec, "weight", 0, "layers.1.attn", 0.0) == 0.2
-    assert value_of(spec, "weight", 0, "layers.11.attn", 0.0) == 0.3
-
-
-def test_without_a_match_the_recipe_decides() -> None:
-    spec = Recipe(
-        merge_method="ties",
-        sources=(Source(model="a", parameters={"weight": (Conditional(filter="mlp", value=0.1),)}),),
-        parameters={"weight": 0.9},
-    )
-    assert value_of(spec, "weight", 0, "attn", 0.0) == 0.9
-
-
 @pytest.mark.parametrize(
     ("depth", "value"), [(0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (1 / 3, 2 / 3)]
 )
 def test_a_gradient_is_interpolated(depth: float, value: float) -> None:
     assert value_of(recipe(t=(0.0, 1.0, 0.0)), "t", 0, "x", depth) == pytest.approx(value)
-
-
-def test_a_gradient_of_one_point_is_constant() -> None:
-    assert value_of(recipe(t=(0.5,)), "t", 0, "x", 0.7) == 0.5
 
 
 def test_a_gradient_needs_a_depth() -> None:
@@ -166,18 +140,6 @@ def test_values_that_are_none(value: object, place: str, received: str) -> None:
     data = {"merge_method": "ties", "models": [{"model": "a", "parameters": {"weight": value}}]}
     errors = mistakes(lambda: Recipe.from_dict(data), "recipe")
     assert (f"models[0].parameters.weight{place}", received) in errors
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KingyoError, match=r"absent\.yaml"):
-        load_recipe(tmp_path / "absent.yaml")
-
-
-def test_parameters_without_effect_are_dropped() -> None:
-    models = [{"model": "a"}, {"model": "b"}]
-    data = {"merge_method": "ties", "models": models, "parameters": {"density": 0.5, "int8_mask": True}}
-    plainly = {"merge_method": "ties", "models": models, "parameters": {"density": 0.5}}
-    assert Recipe.from_dict(data).hash == Recipe.from_dict(plainly).hash
 
 
 def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
