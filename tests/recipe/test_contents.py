@@ -189,18 +189,6 @@ def test_ranges_of_layers_that_are_none(layers: object) -> None:
     assert received == ("nothing" if layers is None else str(layers))
 
 
-def test_yaml_with_endless_aliases(tmp_path: Path) -> None:
-    file = tmp_path / "recipe.yaml"
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 40)]
-    file.write_text("\n".join(lines))
-    with pytest.raises(KingyoError, match=r"aliases that expand to more than 1,000,000 values"):
-        load_recipe(file)
-    file.write_text(f"{HEAD}models: &a [*a]")
-    with pytest.raises(KingyoError, match=r"an alias that contains itself"):
-        load_recipe(file)
-
-
 scalars = (
     st.none()
     | st.booleans()

@@ -26,12 +26,7 @@ from kingyo.vocabulary.tokenizer_key import BASE, UNION
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedSteps:
-    """The planned recipes of a book.
-
-    Attributes:
-        models: the models that could be opened, and the results of recipes by their names.
-        plans: plans of the recipes that could be planned, by name.
-    """
+    """The models that could be opened, with the results of recipes by their names, and the plans by name."""
 
     models: Mapping[str, Checkpoint]
     plans: Mapping[str | None, Plan]

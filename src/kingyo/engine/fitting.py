@@ -180,13 +180,8 @@ def _without_layers(model: Checkpoint, stack: Stack | None, template: Checkpoint
     """Return a model without its layers, whose number may differ; the template is returned unchanged."""
     if stack is None or model is template:
         return model
-    inside = {
-        name
-        for own in model.layout.stacks
-        if own.prefix == stack.prefix
-        for names in own.blocks.values()
-        for name in names
-    }
+    layers = [own for own in model.layout.stacks if own.prefix == stack.prefix]
+    inside = {name for own in layers for names in own.blocks.values() for name in names}
     return replace(model, tensors={name: each for name, each in model.tensors.items() if name not in inside})
 
 

@@ -24,13 +24,7 @@ SliceKey = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class SliceInput:
-    """One model of a merge.
-
-    Attributes:
-        reference: reference of the model.
-        start: its first layer; 0 for a complete model.
-        own: parameters of this model alone.
-    """
+    """One model of a merge, its first layer (0 for a complete model), and parameters of this model alone."""
 
     reference: str
     start: int = 0

@@ -64,7 +64,14 @@ def planned_outputs(
     for step in book.outputs:
         is_alone = len(book.outputs) == 1
         if not is_alone and not FOLDER_NAME.fullmatch(str(step.name)):
-            refuse(_misnamed(str(step.name)))
+            refuse(
+                KingyoError(
+                    f"name: {step.name}",
+                    expected="a name that can be a folder, since several recipes are written",
+                    received=f"'{step.name}'",
+                    remedy="Use letters, digits, '.', '_' and '-'.",
+                )
+            )
         elif step.name in steps.plans:
             needed = _needed(book, step)
             yield PlannedOutput(
@@ -101,15 +108,6 @@ def _reproduces(book: RecipeBook, steps: PlannedSteps) -> Reproduces:
     if not all(steps.models[each].has_same_bits for each in references & steps.models.keys()):
         guarantees.add("on one machine")
     return max(guarantees, key=get_args(Reproduces).index)
-
-
-def _misnamed(name: str) -> KingyoError:
-    return KingyoError(
-        f"name: {name}",
-        expected="a name that can be a folder, since several recipes are written",
-        received=f"'{name}'",
-        remedy="Use letters, digits, '.', '_' and '-'.",
-    )
 
 
 def _needed(book: RecipeBook, last: NamedRecipe) -> RecipeBook:

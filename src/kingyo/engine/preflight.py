@@ -18,14 +18,7 @@ from kingyo.vocabulary import Diagnostic, replaced
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """The result of checking a merge.
-
-    Attributes:
-        request: the arguments.
-        steps: the opened models, and the plans of all recipes.
-        outputs: the outputs that could be planned.
-        findings: errors, then warnings, then notes.
-    """
+    """The result of checking a merge: what could be planned, and errors, then warnings, then notes."""
 
     request: MergeRequest
     steps: PlannedSteps

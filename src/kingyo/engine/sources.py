@@ -129,15 +129,14 @@ def on_disk(checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint | Adapter]
             yield from each.on_disk()
 
 
-def stamp(checkpoint: Checkpoint) -> object:
-    """Return what the weights of a checkpoint depend on, as plain data: sizes and times of files."""
-    return _stamp(checkpoint, {})
+def stamp(checkpoint: Checkpoint, known: dict[int, object] | None = None) -> object:
+    """Return what the weights of a checkpoint depend on, as plain data: sizes and times of files.
 
-
-def _stamp(checkpoint: Checkpoint, known: dict[int, object]) -> object:
-    """Return a stamp; a digest for a virtual checkpoint, since many others may be made of it."""
+    It is a digest for a virtual checkpoint, since many others may be made of it. ``known`` has their stamps.
+    """
+    known = {} if known is None else known
     if id(checkpoint) not in known:
-        below = [_stamp(each, known) for each in checkpoint.made_of]
+        below = [stamp(each, known) for each in checkpoint.made_of]
         files = {file for each in checkpoint.on_disk() for file in each.files}
         if not below:
             known[id(checkpoint)] = _file_stamps({*files, checkpoint.path / "tokenizer.json"})

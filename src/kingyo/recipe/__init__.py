@@ -14,7 +14,7 @@ from kingyo.recipe.layer_path import (
     path_of_slices,
 )
 from kingyo.recipe.recipe import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
-from kingyo.recipe.values import Conditional, Plain, Value, Values, Word, look_up
+from kingyo.recipe.values import Conditional, Value, Values, Word, look_up
 
 __all__ = [
     "BASE",
@@ -30,7 +30,6 @@ __all__ = [
     "Hop",
     "Module",
     "NamedRecipe",
-    "Plain",
     "Recipe",
     "RecipeBook",
     "Resize",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ import yaml
 from kingyo.errors import KingyoError, attempt, together
 from kingyo.io.schema import short
 from kingyo.io.yaml import read_yaml, read_yaml_documents
-from kingyo.recipe.recipe import Recipe, check_kind
+from kingyo.recipe.recipe import Recipe
 
 _NAME_IT = "Give each recipe a unique `name:`; only the last step may omit it."
 
@@ -30,7 +31,7 @@ class RecipeBook:
     """Recipes, some of which merge the results of others.
 
     Attributes:
-        steps: the recipes, each after those that it needs, otherwise in the given order.
+        steps: the recipes, each after those that it needs.
 
     Raises:
         KingyoError: there are no recipes, two have the same name or none, or they depend on each other.
@@ -50,7 +51,7 @@ class RecipeBook:
                 raise KingyoError(
                     "name", expected="a unique name for each recipe", received=received, remedy=_NAME_IT
                 )
-        object.__setattr__(self, "steps", tuple(_in_order(self.steps)))
+        object.__setattr__(self, "steps", _in_order(self.steps))
 
     @property
     def outputs(self) -> tuple[NamedRecipe, ...]:
@@ -87,8 +88,6 @@ def load_recipes(path: Path) -> RecipeBook:
         KingyoError: the file cannot be read; or see ``Recipe.from_dict`` and ``RecipeBook``.
     """
     documents = read_yaml_documents(path)
-    for document in documents:
-        check_kind(document, str(path))
     if len(documents) == 1 and "merge_method" not in documents[0] and "models" in documents[0]:
         documents = _nested(documents[0], str(path)) or documents
     mistakes: list[KingyoError] = []
@@ -107,31 +106,21 @@ def load_recipes(path: Path) -> RecipeBook:
         raise error.placed(str(path)) from None
 
 
-def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, object]]:
-    """Return the recipes of ``models: [{name: …, merge_method: …}]`` or ``{name: {merge_method: …}}``."""
+def _nested(document: Mapping[str, object], where: str) -> Sequence[Mapping[str, object]]:
+    """Return the recipes of ``models: [{name: …, merge_method: …}]``."""
     listed = document["models"]
     items = cast("list[object]", listed) if isinstance(listed, list) else []
-    entries: Sequence[Mapping[str, object]] = [
-        cast("Mapping[str, object]", each) for each in items if isinstance(each, Mapping)
-    ]
-    if isinstance(listed, Mapping):
-        named = cast("Mapping[object, object]", listed)
-        entries = [{"name": str(name), **_pairs(entry)} for name, entry in named.items()]
+    entries = [cast("Mapping[str, object]", each) for each in items if isinstance(each, Mapping)]
     if len(entries) < len(items) or not any("merge_method" in entry for entry in entries):
         return []
-    for key in document:
-        if key != "models":
-            raise KingyoError(
-                where,
-                expected="only the key models: with a list of recipes",
-                received=f"'{key}'",
-                remedy="Move it into each recipe that should have it.",
-            )
-    return list(entries)
-
-
-def _pairs(entry: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", entry) if isinstance(entry, Mapping) else {}
+    for key in document.keys() - {"models"}:
+        raise KingyoError(
+            where,
+            expected="only the key models: with a list of recipes",
+            received=f"'{key}'",
+            remedy="Move it into each recipe that should have it.",
+        )
+    return entries
 
 
 def _name(document: Mapping[str, object], where: str) -> str | None:
@@ -167,29 +156,16 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(each)
 
 
-def _in_order(steps: Sequence[NamedRecipe]) -> Iterator[NamedRecipe]:
-    """Yield each step after those that it needs, otherwise in the given order."""
-    by_name = {step.name: step for step in steps if step.name is not None}
-    done: set[int] = set()
-
-    def visit(step: NamedRecipe, above: tuple[str, ...]) -> Iterator[NamedRecipe]:
-        if id(step) in done:
-            return
-        name = step.name
-        if name is not None and name in above:
-            cycle = " → ".join((*above[above.index(name) :], name))
-            raise KingyoError(
-                "models",
-                expected="recipes that merge results of earlier ones",
-                received=f"a cycle: {cycle}",
-                remedy="Rename one of the recipes, or correct the model that it names.",
-            )
-        for reference in _mentions(step.recipe):
-            if reference in by_name:
-                yield from visit(by_name[reference], above if name is None else (*above, name))
-        if id(step) not in done:
-            done.add(id(step))
-            yield step
-
-    for step in steps:
-        yield from visit(step, ())
+def _in_order(steps: Sequence[NamedRecipe]) -> tuple[NamedRecipe, ...]:
+    """Return each step after those that it needs."""
+    by_name = {step.name: step for step in steps}
+    needs = {step.name: [each for each in _mentions(step.recipe) if each in by_name] for step in steps}
+    try:
+        return tuple(by_name[name] for name in TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        raise KingyoError(
+            "models",
+            expected="recipes that merge results of earlier ones",
+            received=f"a cycle: {' → '.join(reversed(error.args[1]))}",
+            remedy="Rename one of the recipes, or correct the model that it names.",
+        ) from None

@@ -63,35 +63,17 @@ _WRITE_TOKENIZER = (
     "Write it as lines below tokenizer:, such as source: union; or write tokenizer_source: union."
 )
 _CHOOSE_METHOD = "Choose one from `kingyo list methods`."
-_OTHER_FILES = (
-    (
-        ("gate_mode", "experts"),
-        "mergekit-moe",
-        "Use mergekit-moe: kingyo does not merge models into a mixture of experts.",
-    ),
-    (
-        ("architectures", "model_type", "_class_name"),
-        "a model's config",
-        "Write a recipe that names the model below models:, as in README.md.",
-    ),
-    (("task", "search", "sources", "budget"), "run.yaml", "Run `kingyo evolve {file}`."),
-)
-"""Keys of files that are mistaken for recipes, their names, and what to do with them."""
 
 
-def check_kind(data: Mapping[str, object], where: str) -> None:
-    """Check that data is not a file of another command or program.
-
-    Raises:
-        KingyoError: it is a config of mergekit-moe, a model's config.json, or a run.yaml.
-    """
-    for keys, file, remedy in _OTHER_FILES if "merge_method" not in data else ():
-        for key in (key for key in keys if key in data):
+def _check_kind(data: Mapping[str, object], where: str) -> None:
+    """Check that data is not a run.yaml."""
+    for key in ("task", "search", "sources", "budget") if "merge_method" not in data else ():
+        if key in data:
             raise KingyoError(
                 where,
                 expected="a recipe",
-                received=f"'{key}', a key of {file}",
-                remedy=remedy.format(file=shlex.quote(where)),
+                received=f"'{key}', a key of run.yaml",
+                remedy=f"Run `kingyo evolve {shlex.quote(where)}`.",
             )
 
 
@@ -103,13 +85,6 @@ def _known(word: str, known: Collection[str], key: str = "") -> str:
 
 def _parse_dtype(word: str) -> str:
     """Parse a dtype, which may begin with ``torch.``."""
-    if word.removeprefix("torch.") == "float64":
-        raise KingyoError(
-            "",
-            expected=f"one of {', '.join(DTYPES)}",
-            received="float64",
-            remedy="Write float32, the widest dtype for a merge.",
-        )
     return _known(word.removeprefix("torch."), DTYPES)
 
 
@@ -266,7 +241,7 @@ class Recipe(Shape):
         Raises:
             KingyoError: keys are unknown or values invalid; the message names all of them.
         """
-        check_kind(data, where)
+        _check_kind(data, where)
         return parse(Recipe, data, where, "a valid recipe")
 
     def _check_tokenizer(self) -> None:

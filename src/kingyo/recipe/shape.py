@@ -41,12 +41,10 @@ class Shape:
 
     Attributes:
         FORM: what to write if the value is not a mapping.
-        ELSEWHERE: remedies for keys that belong elsewhere.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     FORM: ClassVar[str] = "Write it as lines of `key: value`."
-    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -66,17 +64,13 @@ class Shape:
     def _check_keys(cls, given: Mapping[str, object]) -> None:
         known = keys_of(cls)
         remedies = {
-            str(key): cls.ELSEWHERE.get(str(key)) or _remedy(str(key), value, known)
-            for key, value in given.items()
-            if key not in known
+            str(key): _remedy(str(key), value, known) for key, value in given.items() if key not in known
         }
-        if not remedies:
-            return
-        received = ", ".join(f"'{key}'" for key in remedies)
-        texts = list(dict.fromkeys(remedies.values()))
-        if len(texts) > 1:
+        if remedies:
+            received = ", ".join(f"'{key}'" for key in remedies)
             texts = [f"'{key}': {remedy}" for key, remedy in remedies.items()]
-        raise KingyoError("", expected="a known key", received=received, remedy=" ".join(texts))
+            remedy = " ".join(texts if len(texts) > 1 else remedies.values())
+            raise KingyoError("", expected="a known key", received=received, remedy=remedy)
 
 
 def parse(kind: type[T], data: object, where: str, expected: str) -> T:

@@ -106,9 +106,9 @@ def test_the_targets_are_the_models_that_no_recipe_uses(write_request: Ask) -> N
     assert {origin.reference for origin in target.origins} == {"source-0", "source-1", "base"}
     other = "---\nname: three\nmerge_method: linear\nmodels: [{model: base}]\nparameters: {weight: 1}\n"
     both = check_merge(write_request(CHAIN + other))
-    assert [target.out.name for target in both.outputs] == ["two", "three"]
-    assert [origin.reference for origin in both.outputs[1].origins] == ["base"]
-    assert [len(target.book.steps) for target in both.outputs] == [2, 1]
+    outputs = {output.out.name: output for output in both.outputs}
+    assert [origin.reference for origin in outputs["three"].origins] == ["base"]
+    assert {name: len(output.book.steps) for name, output in outputs.items()} == {"two": 2, "three": 1}
 
 
 def test_the_seed_goes_to_every_recipe(write_request: Ask) -> None:
