@@ -4,7 +4,7 @@
     python benchmarks/jumps.py --paths 20 --json out.json
     python benchmarks/jumps.py --again out.json      (the same tables, without running a path)
 
-For each path: how plausible its jumps are (the mean of `kingyo.compare.similarity.jumps`), simple predictors
+For each path: how plausible its jumps are (the mean similarity of their ends), simple predictors
 without measurement, and two outcomes: the mean log-likelihood of the right answers, and the share of right
 answers. Rank correlations (Spearman) with 95 % intervals, by a bootstrap over the paths.
 """
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.compare.similarity import Layer, LayerSimilarity, Measure, path_plausibility
+from kingyo.compare.similarity import Layer, LayerSimilarity, Measure
 from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.recipe import Hop
 from kingyo.run.config import RunConfig, parse_config
@@ -102,6 +102,14 @@ def plausibility(found: LayerSimilarity, path: Sequence[Layer], measure: Measure
     return float(np.mean([min(1.0, max(0.0, each)) for each in jumps]))
 
 
+def path_plausibility(found: LayerSimilarity, path: Sequence[Layer], measure: Measure) -> float:
+    """Return the mean plausibility of a path's jumps and of its ends in the frame."""
+    left = [found.place(FRAME, 0), *(found.place(name, k + 1) for name, k in path)]
+    right = [*(found.place(name, k) for name, k in path), found.place(FRAME, found.n_layers[FRAME])]
+    values = np.nan_to_num(found.of(measure)[left, right], nan=0.0)
+    return float(np.clip(values, 0.0, 1.0).mean())
+
+
 def depth_steps(found: LayerSimilarity, path: Sequence[Layer]) -> float:
     """Return the mean absolute difference of relative depth between the two ends of a jump."""
     pairs = pairwise(path)
@@ -133,8 +141,8 @@ def predictors(found: LayerSimilarity, path: Sequence[Layer]) -> dict[str, float
     return {
         "plausibility by cosine": plausibility(found, path, "cosine"),
         "plausibility by CKA": plausibility(found, path, "cka"),
-        "by cosine, with both ends": path_plausibility(found, path, FRAME, "cosine"),
-        "by CKA, with both ends": path_plausibility(found, path, FRAME, "cka"),
+        "by cosine, with both ends": path_plausibility(found, path, "cosine"),
+        "by CKA, with both ends": path_plausibility(found, path, "cka"),
         "−mean depth step": -depth_steps(found, path),
         "−mean depth step, with both ends": -with_depth_ends(found, path),
         "ends in place": 2.0 - ends_out(found, path),

@@ -95,9 +95,9 @@ def merge(
         raise preflight.error
     for finding in preflight.of("warning"):
         warnings.warn(str(finding.error), stacklevel=2)
-    for target in preflight.targets:
-        with MergeProgress(target.out.name, quiet=not progress) as watch:
-            write(preflight, target, watch)
+    for output in preflight.outputs:
+        with MergeProgress(output.out.name, quiet=not progress) as watch:
+            write(preflight, output, watch)
     finish(preflight)
     return request.out
 

@@ -88,7 +88,7 @@ def test_merging_one_component_of_pipelines(tmp_path: Path) -> None:
         MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unet"))
     )
     assert result.error is None
-    assert result.targets[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
+    assert result.outputs[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
     assert {each.name for each in tmp_path.iterdir()} == {"a", "b", "recipe.yaml"}
     wrong = check_merge(
         MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unett"))

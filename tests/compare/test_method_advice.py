@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.compare import advise, compare, letter
-from tests.compare.worlds import NAMES, noise, plus, times, write
+from tests.compare.worlds import noise, plus, times, write
 
 ZOO = Path(__file__).parents[2] / "zoo"
 BASE = noise(0)
@@ -92,25 +92,7 @@ def test_vectors_that_look_independent_get_one_neutral_sentence_and_no_method(tm
         assert not re.search("ties|dare|task_arithmetic|linear|slerp", text[0])
 
 
-def test_a_part_with_equal_tensors_is_reported(tmp_path: Path) -> None:
-    shared = {name: ONE[name] if "embed" in name else TWO[name] for name in NAMES}
-    embedded = advice_text(tmp_path, plus(BASE, ONE), plus(BASE, times(shared, 1.0)))
-    assert "look nearly independent" in embedded
-    assert "A and B are not independent in embedding (cosine 1.00)" in embedded
-
-
-def test_norms_that_all_models_share_do_not_make_them_relatives(tmp_path: Path) -> None:
-    """Norms are near one in any model: of these two nothing but norms is alike."""
-    shared = {NAMES[-1]: torch.full((4000,), 50.0)}
-    text = advice_text(tmp_path, noise(1) | shared, noise(2) | shared, has_base=False)
-    assert "show no common ancestor" in text
-
-
 @pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.norm.weight"])
 def test_models_are_equal_only_if_all_tensors_are(tmp_path: Path, name: str) -> None:
     text = advice_text(tmp_path, BASE, BASE | {name: BASE[name] + 0.1}, has_base=False)
     assert "identical" not in text and "have a common ancestor" in text
-
-
-def test_letters() -> None:
-    assert [letter(i) for i in (0, 1, 25, 26, 27, 52)] == ["A", "B", "Z", "A1", "B1", "A2"]

@@ -62,7 +62,7 @@ def overwrite(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("change", [replace_weights, overwrite])
-@pytest.mark.parametrize("candidates", [0, 1, 3])
+@pytest.mark.parametrize("candidates", [0, 2])
 def test_between_candidates(root: Path, change: Callable[[Path, str], None], candidates: int) -> None:
     sources = opened(root, "base", "one", "two")
     for _ in range(candidates):
@@ -76,17 +76,12 @@ def test_between_candidates(root: Path, change: Callable[[Path, str], None], can
     fill(opened(root, "base", "one", "two"), ties("one", "two"))
 
 
-@pytest.mark.parametrize("what", ["adapter", "model"])
-def test_of_a_model_with_a_lora(root: Path, what: str) -> None:
+def test_of_an_adapter(root: Path) -> None:
     train(root / "one", root / "lora", r=2, target_modules=["q_proj"])
     sources = opened(root, "base", "one+lora")
-    for _ in range(3):
-        fill(sources, ties("one+lora"))
-    if what == "adapter":
-        shutil.rmtree(root / "lora")
-        train(root / "one", root / "lora", r=3, target_modules=["q_proj"])
-    else:
-        replace_weights(root, "one")
+    fill(sources, ties("one+lora"))
+    shutil.rmtree(root / "lora")
+    train(root / "one", root / "lora", r=3, target_modules=["q_proj"])
     with pytest.raises(KingyoError, match=CHANGED):
         fill(sources, ties("one+lora"))
 
@@ -107,9 +102,6 @@ def test_while_files_are_written(root: Path) -> None:
     class Watch:
         def start(self, shards: Sequence[int], finished: int) -> None:
             assert len(shards) > 2 and not finished
-
-        def drop(self, files: int) -> None:
-            raise AssertionError(files)
 
         def wrote(self, n_bytes: int) -> None:
             pass

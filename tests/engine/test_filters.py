@@ -28,20 +28,17 @@ def slerp(*filters: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("filter_", "hint"),
     [
-        ("self_atn", "; did you mean 'self_attn'?"),
-        ("mpl", "; did you mean 'mlp'?"),
-        ("mlp.up_prj", "; did you mean 'mlp.up_proj'?"),
-        (".q_pro.", "; did you mean 'q_proj'?"),
-        ("xyzzy", ""),
+        ("self_atn", "Did you mean 'self_attn'?"),
+        ("mpl", "Did you mean 'mlp'?"),
+        ("mlp.up_prj", "Did you mean 'mlp.up_proj'?"),
+        (".q_pro.", "Did you mean 'q_proj'?"),
+        ("xyzzy", "a part of tensors' names"),
     ],
 )
 def test_a_misspelt_filter_is_reported(opened: Sources, filter_: str, hint: str) -> None:
-    expected = f"t: the filter '{filter_}' matches no tensor{hint}"
-    assert warnings_of(opened, slerp("mlp", filter_)) == (expected,)
-
-
-def test_matching_filters_raise_no_warning(opened: Sources) -> None:
-    assert warnings_of(opened, slerp("self_attn", "layers.3.", "lm_head", "*", "norm")) == ()
+    (warning,) = warnings_of(opened, slerp("mlp", filter_))
+    assert warning.startswith(f"t: expected filters that match a tensor; received '{filter_}'")
+    assert hint in warning
 
 
 def test_the_owner_of_a_filter_is_reported(opened: Sources) -> None:
@@ -50,7 +47,7 @@ def test_the_owner_of_a_filter_is_reported(opened: Sources) -> None:
     warnings = warnings_of(
         opened, data | {"parameters": {"weight": [{"filter": "norm", "value": 1}, {"value": 2}]}}
     )
-    assert warnings == ("weight of ja: the filter 'self_atn' matches no tensor; did you mean 'self_attn'?",)
+    assert len(warnings) == 1 and warnings[0].startswith("weight of ja: expected filters that match")
 
 
 def test_slices_look_at_the_names_that_they_read_and_one_match_is_enough(opened: Sources) -> None:

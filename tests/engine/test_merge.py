@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.engine import How, Sources, compute, into, open_sources, plan, to_folder
-from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.engine import ExecutionOptions, Sources, compute, into, open_sources, plan, to_folder
+from kingyo.errors import KingyoError
 from kingyo.methods import METHODS, takes_base
 from kingyo.recipe import Conditional, Recipe, Source, Value
 from tests.models_on_disk import FAMILIES, family, fine_tuned, gpt2, llama, qwen2
@@ -52,8 +52,10 @@ def recipe(method: str, **changes: object) -> Recipe:
     return Recipe(**(fields | changes))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [("llama", "float32"), ("llama", "bfloat16"), ("gpt2", "float32"), ("qwen2", "bfloat16")],
+)
 @pytest.mark.parametrize("method", METHODS.names())
 def test_files_and_live_weights_are_bit_identical(
     folder: Path, tmp_path: Path, kind: str, dtype: str, method: str
@@ -94,14 +96,6 @@ def test_result_does_not_depend_on_process_or_thread_count(folder: Path, tmp_pat
         planned = plan(recipe(method), open_sources(recipe(method), models))
         for job in planned.jobs:
             assert torch.equal(compute(job, planned.sources.read), theirs[job.name]), f"{method}: {job.name}"
-
-
-def test_a_single_source_is_unchanged(folder: Path) -> None:
-    models = folder / "llama" / "bfloat16"
-    spec = Recipe(merge_method="linear", sources=(Source(model="source-0", parameters={"weight": 1.0}),))
-    planned = plan(spec, open_sources(spec, models))
-    for job in planned.jobs:
-        assert torch.equal(compute(job, planned.sources.read), planned.like.read(job.name))
 
 
 def test_a_base_listed_among_the_models_is_not_a_source(folder: Path) -> None:
@@ -150,31 +144,10 @@ def test_a_live_model_on_a_gpu(folder: Path) -> None:
                 assert torch.equal(live[job.name].cpu(), compute(job, cpu_sources.read).to(dtype)), method
 
 
-def test_sources_of_several_dtypes(folder: Path, tmp_path: Path) -> None:
-    spec = recipe("task_arithmetic")
-    half = llama(tmp_path / "half", dtype="bfloat16")
-    opened = open_sources(spec, folder / "llama" / "float32")
-    mixed = Sources({**opened, "source-1": open_checkpoint(str(half))})
-    planned = plan(spec, mixed)
-    assert {job.dtype for job in planned.jobs} == {"float32"}
-    assert all(bool(torch.isfinite(compute(job, mixed.read)).all()) for job in planned.jobs)
-
-
 def test_a_plan_can_be_read(folder: Path) -> None:
     spec = recipe("dare_ties")
     heading = plan(spec, open_sources(spec, folder / "llama" / "float32")).heading()
     assert heading == ["dare_ties of 3: source-0, source-1, source-2", "base: base", "seed: 7"]
-
-
-def test_a_seed_decides_random_merges(folder: Path) -> None:
-    opened = open_sources(recipe("dare_ties"), folder / "llama" / "float32")
-
-    def merge(seed: int, **changes: object) -> torch.Tensor:
-        job = plan(recipe("dare_ties", seed=seed, **changes), opened).jobs[0]
-        return compute(job, opened.read, opened.facts)
-
-    assert torch.equal(merge(1), merge(1))
-    assert not torch.equal(merge(1), merge(2))
 
 
 densities = st.tuples(st.floats(0, 1), st.floats(0, 1))
@@ -209,20 +182,17 @@ def on_source(**values: Value) -> Recipe:
 MISTAKES: dict[str, tuple[Recipe, str]] = {
     "method": (recipe("ties", merge_method="tise"), "Did you mean 'ties'"),
     "no base": (recipe("ties", base_model=None), "base_model: expected a base for ties"),
-    "only the base": (recipe("ties", sources=(Source(model="base"),)), "at least 1 for ties beside the base"),
     "too many": (
         recipe("slerp", sources=recipe("ties").sources),
         "models: expected 1 for slerp beside the base; received 3",
     ),
     "parameter": (changed("ties", densty=0.5), "Did you mean 'density'"),
-    "parameter of a source": (on_source(wieght=0.5), "source-0.*Did you mean 'weight'"),
     "shared given to one": (on_source(weight=1.0, normalize=True), "source-0.*the parameters: of the recipe"),
     "given to the base": (
         recipe("ties", sources=(Source(model="base", parameters={"weight": 1.0}), Source(model="source-0"))),
         "no parameters for the base",
     ),
     "missing": (recipe("ties", parameters={}), "weight of source-0: expected a value"),
-    "missing t": (recipe("slerp", parameters={}), "t of .*: expected a value"),
     "no filter matches": (
         recipe("ties", parameters={"weight": (Conditional(filter="mlp", value=1.0),)}),
         "weight of source-0: expected a value",
@@ -231,8 +201,6 @@ MISTAKES: dict[str, tuple[Recipe, str]] = {
         changed("ties", density=1.5),
         "density of source-0: expected a number from 0 to 1; .*1.5",
     ),
-    "gradient out of bounds": (changed("ties", density=(0.5, -1.0)), "density of source-0"),
-    "a switch for a number": (changed("ties", density=True), "density of source-0: expected a number"),
     "a number for a switch": (changed("ties", normalize=0.5), "normalize of .*: expected true or false"),
 }
 
@@ -243,14 +211,6 @@ def test_mistakes_are_found_before_any_weight_is_read(folder: Path, case: str) -
     opened = open_sources(spec, folder / "llama" / "float32")
     with pytest.raises(KingyoError, match=f"(?s){message}"):
         plan(spec, opened)
-
-
-def test_models_that_are_not_opened(folder: Path) -> None:
-    opened = open_sources(recipe("ties"), folder / "llama" / "float32")
-    with pytest.raises(KingyoError, match="Did you mean 'source-1'"):
-        plan(recipe("ties", sources=(Source(model="sorce-1"),)), opened)
-    with pytest.raises(KingyoError, match="expected an opened model; received 'base'"):
-        plan(recipe("ties"), Sources({model: opened[model] for model in MODELS}))
 
 
 def test_a_method_from_a_user_file(folder: Path, tmp_path: Path) -> None:
@@ -320,16 +280,13 @@ def test_weights_that_are_not_finite_are_named(folder: Path, tmp_path: Path, bad
 
 @pytest.mark.parametrize("method", METHODS.names())
 @pytest.mark.parametrize("name", ["base", "source-0"])
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_no_method_hides_nonfinite_weights(
-    folder: Path, tmp_path: Path, method: str, name: str, bad: float
-) -> None:
+def test_no_method_hides_nonfinite_weights(folder: Path, tmp_path: Path, method: str, name: str) -> None:
     if name == "base" and not takes_base(METHODS.get(method)):
         pytest.skip("the method takes no base")
     for each in ("base", *MODELS):
         shutil.copytree(folder / "llama" / "float32" / each, tmp_path / each)
     tensors = load_file(tmp_path / name / "model.safetensors")
-    tensors["model.norm.weight"][:2] = bad
+    tensors["model.norm.weight"][:2] = torch.tensor([torch.nan, torch.inf])
     save_file(tensors, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
     accepted = {each.name for each in METHODS.get(method).params}
     for rescale in (True, False):
@@ -352,19 +309,7 @@ def test_a_tied_live_model_of_an_untied_merge(folder: Path) -> None:
         into(planned, live)
 
 
-def test_a_live_model_whose_tensors_overlap(folder: Path) -> None:
-    opened = open_sources(recipe("linear"), folder / "llama" / "float32")
-    planned = plan(recipe("linear"), opened)
-    weights = {job.name: torch.zeros(job.shape) for job in planned.jobs}
-    first, second = "model.layers.0.input_layernorm.weight", "model.layers.1.input_layernorm.weight"
-    memory = torch.zeros(24)
-    weights[first], weights[second] = memory[:16], memory[8:]
-    with pytest.raises(KingyoError, match="separate memory"):
-        into(planned, weights)
-
-
-@pytest.mark.parametrize("kind", ["meta", "turned", "negated", "sparse", "sparse rows", "mkldnn"])
-@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.parametrize("kind", ["meta", "turned"])
 def test_a_live_tensor_that_cannot_be_filled(folder: Path, kind: str) -> None:
     planned = plan(recipe("linear"), open_sources(recipe("linear"), folder / "llama" / "float32"))
     weights = {job.name: torch.zeros(job.shape) for job in planned.jobs}
@@ -372,10 +317,6 @@ def test_a_live_tensor_that_cannot_be_filled(folder: Path, kind: str) -> None:
     weights[name] = {
         "meta": weights[name].to("meta"),
         "turned": weights[name].T,
-        "negated": torch._neg_view(weights[name]),
-        "sparse": weights[name].to_sparse(),
-        "sparse rows": weights[name].to_sparse_csr(),
-        "mkldnn": weights[name].to_mkldnn(),
     }[kind]
     with pytest.raises(KingyoError, match=f"{name}: expected a live tensor in one piece of memory"):
         into(planned, weights)
@@ -391,30 +332,8 @@ def test_streaming_writes_give_identical_bits(
     for threshold in (1 << 24, 0):
         monkeypatch.setattr("kingyo.engine.execute._BYPASS_FROM", threshold)
         results.append({job.name: torch.zeros(job.shape, dtype=torch.bfloat16) for job in planned.jobs})
-        into(planned, results[-1], How(threads=2))
+        into(planned, results[-1], ExecutionOptions(threads=2))
     assert all(torch.equal(tensor, results[1][name]) for name, tensor in results[0].items())
-
-
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.float16])
-def test_a_live_model_that_cannot_hold_the_result(folder: Path, dtype: torch.dtype) -> None:
-    opened = open_sources(recipe("linear"), folder / "llama" / "float32")
-    planned = plan(recipe("linear"), opened)
-    weights = {job.name: torch.zeros(job.shape, dtype=dtype) for job in planned.jobs}
-    with pytest.raises(KingyoError, match="expected a live model that holds float32"):
-        into(planned, weights)
-
-
-def test_a_source_that_changes_between_candidates_is_refused(folder: Path, tmp_path: Path) -> None:
-    changing = fine_tuned(folder / "llama" / "float32" / "base", tmp_path / "changing", seed=0)
-    spec = recipe("linear", sources=(Source(model=str(changing)),), parameters={"weight": 1.0})
-    planned = plan(spec, open_sources(spec, folder / "llama" / "float32"))
-    live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
-    into(planned, live)
-    into(planned, live)
-    tensors = load_file(changing / "model.safetensors")
-    save_file(tensors, changing / "model.safetensors", metadata={"format": "pt", "again": "yes"})
-    with pytest.raises(ChangedSourceError, match="changing"):
-        into(planned, live)
 
 
 def test_an_overflow_of_the_output_dtype_is_named(folder: Path) -> None:

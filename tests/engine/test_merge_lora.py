@@ -11,8 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import into, open_sources, plan, rooted, to_folder
-from kingyo.engine.source_files import stamp
-from kingyo.models.language_model import LiveModel
+from kingyo.engine.sources import stamp
 from kingyo.recipe import Recipe, Source
 from tests.models_on_disk import fine_tuned, llama
 
@@ -88,11 +87,3 @@ def test_a_recipe_with_a_lora_can_be_moved(tmp_path: Path) -> None:
         f"{tmp_path}/m+{tmp_path}/lora",
         f"org/name@v1+{tmp_path}/lora",
     ]
-
-
-def test_a_live_model_takes_the_adapter(tmp_path: Path) -> None:
-    family_with_lora(tmp_path, "float32")
-    checkpoint = open_checkpoint("m+lora", tmp_path)
-    live = LiveModel.load(checkpoint.path)
-    checkpoint.load_into(live.weights)  # type: ignore[attr-defined]
-    assert all(torch.equal(live.weights[name], checkpoint.read(name)) for name in checkpoint.tensors)

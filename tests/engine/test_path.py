@@ -40,26 +40,24 @@ def merge_to_folder(recipe: Recipe, folder: Path) -> Path:
     return to_folder(plan(recipe, open_sources(recipe)), folder / "out")
 
 
-@pytest.mark.parametrize("frame", ["a", "b"])
 @pytest.mark.parametrize("kind", sorted(FOLDED))
-def test_folded_scales_match_the_live_path(kind: str, frame: str, tmp_path: Path) -> None:
+def test_folded_scales_match_the_live_path(kind: str, tmp_path: Path) -> None:
     folders = save_pair(kind, tmp_path)
     models = {str(each): AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()}
     hops = path(folders, SCALED)
-    live = logits(Layers(models).follow(hops, str(folders[frame])))
+    live = logits(Layers(models).follow(hops, str(folders["b"])))
     out = merge_to_folder(
-        Recipe(merge_method="passthrough", path=hops, base_model=str(folders[frame])), tmp_path
+        Recipe(merge_method="passthrough", path=hops, base_model=str(folders["b"])), tmp_path
     )
     loaded = AutoModelForCausalLM.from_pretrained(out).eval()
     assert loaded.config.num_hidden_layers == len(hops)
     assert far(live, logits(loaded)) < 1e-5
     unfolded = tuple((model, layer, 1.0) for model, layer, _ in SCALED)
-    assert far(live, logits(Layers(models).follow(path(folders, unfolded), str(folders[frame])))) > 1e-3
+    assert far(live, logits(Layers(models).follow(path(folders, unfolded), str(folders["b"])))) > 1e-3
 
 
-@pytest.mark.parametrize("scale", [0.001, 0.5, 1.7])
 @pytest.mark.parametrize("kind", sorted(FOLDED))
-def test_small_streams_are_read_equally(kind: str, scale: float, tmp_path: Path) -> None:
+def test_small_streams_are_read_equally(kind: str, tmp_path: Path) -> None:
     """With embeddings of initial size, the epsilon of a norm is not small."""
     folders: dict[str, Path] = {}
     for seed, name in enumerate("ab"):
@@ -68,7 +66,7 @@ def test_small_streams_are_read_equally(kind: str, scale: float, tmp_path: Path)
         ARCHITECTURES[kind]().save_pretrained(folders[name])
         tokenizer().save_pretrained(folders[name])
     models = {str(each): AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()}
-    steps = (("a", 0, scale), ("b", 1, 1.1), ("b", 1, 1.0), ("a", 0, 0.9))
+    steps = (("a", 0, 0.001), ("b", 1, 1.1), ("b", 1, 1.0), ("a", 0, 0.9))
     layers = Layers(models)
     before = logits(layers.follow(path(folders, tuple(("a", k, 1.0) for k in range(4))), str(folders["a"])))
     hops = path(folders, steps)
@@ -106,18 +104,6 @@ def test_a_path_without_scales_is_the_merge_of_its_slices(tmp_path: Path) -> Non
     one, other = (load_file(tmp_path / each / "model.safetensors") for each in ("out", "sliced"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_a_base_gives_all_but_the_layers(tmp_path: Path) -> None:
-    folders = save_pair("llama", tmp_path)
-    hops = path(folders, (("b", 0, 1.0), ("b", 1, 1.0)))
-    merge_to_folder(Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path)
-    out, a, b = (
-        load_file(each / "model.safetensors") for each in (tmp_path / "out", folders["a"], folders["b"])
-    )
-    for name, tensor in out.items():
-        origin = b if ".layers." in name else a
-        assert torch.equal(tensor, origin[name]), name
 
 
 @pytest.mark.parametrize(

@@ -74,72 +74,29 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
         architecture("Mistral", sliding_window=None),
         'model_type .* "llama" .* "mistral"',
     ),
-    "width": (LLAMA, architecture("Llama", hidden_size=64), "hidden_size .* 32 as in .* 64 in"),
     "heads": (LLAMA, architecture("Llama", num_attention_heads=8), "head_dim .* 8 as in .* 4 in"),
-    "heads of one size": (
-        architecture("Llama", head_dim=8),
-        architecture("Llama", head_dim=8, num_attention_heads=8),
-        "num_attention_heads .* 4 as in .* 8 in",
-    ),
-    "heads of keys": (
-        LLAMA,
-        architecture("Llama", num_key_value_heads=4),
-        "num_key_value_heads .* 2 as in .* 4 in",
-    ),
-    "intermediate size": (
-        LLAMA,
-        architecture("Llama", intermediate_size=96),
-        "intermediate_size .* 64 as .* 96 in",
-    ),
     "biases": (LLAMA, architecture("Llama", attention_bias=True), "attention_bias .* false as in .* true in"),
-    "norms of queries": (architecture("Qwen2"), architecture("Qwen3", head_dim=8), "model_type"),
     "eps": (LLAMA, architecture("Llama", rms_norm_eps=1e-2), "rms_norm_eps .* 1e-06 as in .* 0.01 in"),
-    "activation": (
-        LLAMA,
-        architecture("Llama", hidden_act="gelu"),
-        'hidden_act .* "silu" as in .* "gelu" in',
-    ),
     "rope theta": (
         LLAMA,
         architecture("Llama", rope_parameters=HOT),
         r"rope_theta .* 10000\.0 as in .* 500\.0 in",
-    ),
-    "rope scaling": (
-        LLAMA,
-        architecture("Llama", rope_parameters=LONG),
-        r"rope_parameters.* null as in .* 4\.0 in",
     ),
     "windows": (
         architecture("Mistral", sliding_window=5),
         architecture("Mistral", sliding_window=3),
         "sliding_window .* 5 .* 3",
     ),
-    "a window": (
-        architecture("Mistral", sliding_window=None),
-        architecture("Mistral", sliding_window=3),
-        "sliding_window .* null",
-    ),
     "a window that the frame lacks": (
         architecture("Qwen2"),
         sliding(2),
         "sliding_window .* no window as .* 5 in",
     ),
-    "windows of kinds": (
-        gemma3(),
-        maker("Gemma3", config="Gemma3TextConfig", **SHAPE, head_dim=8, sliding_window=7),
-        "sliding_window .* 5 as in .* 7 in",
-    ),
     "softcap": (gemma2(), gemma2(attn_logit_softcapping=3.0), r"attn_logit_softcapping .* 50\.0 .* 3\.0"),
-    "scale of attention": (gemma2(), gemma2(query_pre_attn_scalar=8), "query_pre_attn_scalar .* 256 .* 8"),
     "multiplier of attention": (
         architecture("Granite"),
         architecture("Granite", attention_multiplier=0.5),
         "attention_multiplier",
-    ),
-    "multiplier of what is added": (
-        architecture("Granite"),
-        architecture("Granite", residual_multiplier=0.5),
-        "residual_multiplier",
     ),
     "parallel parts": (
         maker("GPTNeoX", **MULTI_HEAD),
@@ -147,11 +104,6 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
         "use_parallel_residual .* true as in .* false in",
     ),
     "experts": (mixtral(), mixtral(num_local_experts=3), "num_local_experts .* 4 as in .* 3 in"),
-    "experts per token": (
-        mixtral(),
-        mixtral(num_experts_per_tok=1),
-        "num_experts_per_tok .* 2 as in .* 1 in",
-    ),
     "every second layer is sparse": (
         architecture("Qwen3Moe", **MOE, decoder_sparse_step=2),
         architecture("Qwen3Moe", **MOE, decoder_sparse_step=2),
@@ -161,11 +113,6 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
         gpt2(scale_attn_by_inverse_layer_idx=True),
         gpt2(scale_attn_by_inverse_layer_idx=True),
         "a model of type gpt2",
-    ),
-    "layers that were built for their number": (
-        architecture("DiffLlama"),
-        architecture("DiffLlama"),
-        "of type diffllama",
     ),
 }
 
@@ -181,23 +128,18 @@ def test_settings_that_one_config_cannot_hold_are_refused(what: str, tmp_path: P
 
 RIGHT: dict[str, tuple[Make, Make]] = {
     "tied beside untied": (architecture("Llama", tie_word_embeddings=True), LLAMA),
-    "untied beside tied": (LLAMA, architecture("Llama", tie_word_embeddings=True)),
     "more rows than tokens": (LLAMA, architecture("Llama", vocab_size=80)),
-    "fewer positions": (LLAMA, architecture("Llama", max_position_embeddings=32)),
     "fewer learnt positions": (gpt2(), gpt2(n_positions=32)),
     "kinds of attention at other places": (
         gemma3(layer_types=["full_attention"] * 2 + ["sliding_attention"] * 2),
         gemma3(),
     ),
-    "kinds by turns": (gemma2(), gemma2(layer_types=["full_attention"] * 4)),
     "a window in the frame alone": (sliding(2), architecture("Qwen2")),
     "windows from another layer on": (sliding(2), sliding(1)),
     "no positions at other places": (
         architecture("SmolLM3", no_rope_layers=[1, 0, 1, 0]),
         architecture("SmolLM3"),
     ),
-    "a cap of what the frame says": (gemma2(), gemma2(final_logit_softcapping=3.0)),
-    "experts of the frame's size": (mixtral(), mixtral()),
     "dense layers among sparse ones": (
         architecture("Qwen3Moe", **MOE, mlp_only_layers=[1]),
         architecture("Qwen3Moe", **MOE, mlp_only_layers=[2, 3]),
@@ -231,25 +173,17 @@ def test_models_with_a_different_depth(frame: str, tmp_path: Path) -> None:
     assert far(expected, logits(loaded)) < 1e-5
 
 
-def test_without_a_base_ends_of_two_models_must_agree_too(tmp_path: Path) -> None:
-    folders = save_pair(gemma2(), gemma2(final_logit_softcapping=3.0), tmp_path)
-    spec = recipe(folders, steps=(("a", 0), ("b", 1)), frame=None)
-    with pytest.raises(KingyoError, match="final_logit_softcapping"):
-        plan(spec, open_sources(spec))
-
-
-@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 1)])
-def test_layers_with_an_index_may_keep_their_place(order: tuple[int, ...], tmp_path: Path) -> None:
+def test_layers_with_an_index_may_keep_their_place(tmp_path: Path) -> None:
     make = gpt2(scale_attn_by_inverse_layer_idx=True)
     folders = save_pair(make, make, tmp_path)
-    spec = recipe(folders, steps=tuple(("ab"[k % 2], k) for k in order))
+    spec = recipe(folders, steps=tuple(("ab"[k % 2], k) for k in range(4)))
     layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
     expected = logits(layers.follow(spec.path, folders["a"]))
     out = to_folder(plan(spec, open_sources(spec)), tmp_path / "out")
     assert torch.equal(expected, logits(AutoModelForCausalLM.from_pretrained(out).eval()))
 
 
-@pytest.mark.parametrize("name", ["t5", "bart", "llava", "clip"])
+@pytest.mark.parametrize("name", ["t5", "llava"])
 def test_models_of_several_stacks_are_refused(name: str, tmp_path: Path) -> None:
     build(name, tmp_path / name)
     spec = Recipe(merge_method="passthrough", path=(Hop(model=str(tmp_path / name), layer=0),))

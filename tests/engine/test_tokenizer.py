@@ -10,9 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from kingyo.engine import compute, into, open_sources, plan, plan_book, rooted, to_folder
+from kingyo.engine import compute, into, open_sources, plan, rooted, to_folder
+from kingyo.engine.options import MergeRequest
+from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
-from kingyo.recipe import Recipe, load_recipes
+from kingyo.recipe import Recipe
 from tests.checkpoints.architectures import build
 from tests.vocabulary.makers import EMBEDDING, HEAD, llama, weights, words
 
@@ -137,7 +139,8 @@ def test_a_merge_with_a_new_tokenizer_can_be_merged_again(folder: Path, tmp_path
     file.write_text(f"name: first\n{first}---\n{second.to_yaml()}")
     for name in ("one", "two", "third"):
         (tmp_path / name).symlink_to(folder / name)
-    out = to_folder(plan_book(load_recipes(file), tmp_path)[None], tmp_path / "out")
+    checked = check_merge(MergeRequest(recipe=file, out=tmp_path / "out"))
+    out = to_folder(checked.outputs[0].plan, tmp_path / "out")
     spec = recipe(tokenizer_source="union")
     to_folder(plan(spec, open_sources(spec, folder)), tmp_path / "step")
     after = second.renamed(lambda reference: "step" if reference == "first" else reference)

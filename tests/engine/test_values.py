@@ -76,22 +76,6 @@ def test_a_missing_value_is_an_error(opened: Sources) -> None:
         plan(spec, opened)
 
 
-@pytest.mark.parametrize(
-    ("normalize", "flags"), [([True, False], [1, 1, 1, 0]), ([False, True, False], [0, 0, 1, 0])]
-)
-def test_switches_change_in_steps(opened: Sources, normalize: list[bool], flags: list[int]) -> None:
-    spec = Recipe.from_dict(
-        {
-            "merge_method": "linear",
-            "models": [{"model": "ja"}],
-            "parameters": {"weight": 1, "normalize": normalize},
-        }
-    )
-    jobs = {job.name: job for job in plan(spec, opened).jobs}
-    values = [jobs[f"model.layers.{i}.mlp.up_proj.weight"].values.flag("normalize") for i in range(LAYERS)]
-    assert values == [bool(flag) for flag in flags]
-
-
 def test_a_switch_may_be_written_as_a_number(opened: Sources) -> None:
     data = {"merge_method": "linear", "models": [{"model": "ja"}]}
     spec = Recipe.from_dict(data | {"parameters": {"weight": 1, "normalize": 0}})
@@ -119,21 +103,3 @@ def test_filters_of_shared_values_look_at_the_output(opened: Sources) -> None:
     jobs = {job.name: job for job in plan(Recipe.from_dict(data), opened).jobs}
     flags = [jobs[f"model.layers.{i}.mlp.up_proj.weight"].values.flag("normalize") for i in range(4)]
     assert flags == [False, False, False, True]
-
-
-def test_the_output_has_one_dtype(opened: Sources) -> None:
-    data = {"merge_method": "linear", "models": [{"model": "ja"}], "parameters": {"weight": 1}}
-    values = {
-        (dtype, out_dtype): {
-            job.dtype
-            for job in plan(Recipe.from_dict(data | {"dtype": dtype, "out_dtype": out_dtype}), opened).jobs
-        }
-        for dtype in (None, "float16")
-        for out_dtype in (None, "bfloat16")
-    }
-    assert values == {
-        (None, None): {"float32"},
-        ("float16", None): {"float16"},
-        (None, "bfloat16"): {"bfloat16"},
-        ("float16", "bfloat16"): {"bfloat16"},
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -86,12 +87,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
 def test_yaml_round_trip(recipe: Recipe) -> None:
     again = Recipe.from_dict(yaml.safe_load(recipe.to_yaml()))
     assert again == recipe and again.hash == recipe.hash and hash(again) == hash(recipe)
-
-
-@settings(max_examples=30)
-@given(recipes(), recipes())
-def test_the_hash_is_the_identity(one: Recipe, other: Recipe) -> None:
-    assert (one.hash == other.hash) == (one.to_yaml() == other.to_yaml())
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
 
 
 @settings(max_examples=40)
@@ -136,15 +132,6 @@ def test_a_model_may_be_written_in_parts() -> None:
     assert recipe.references == ("org/base@v1+org/lora@v2", "./ja", "en+lora", "base")
 
 
-def test_a_single_conditional_is_a_list_of_one() -> None:
-    data = {"merge_method": "linear", "models": [{"model": "a"}]}
-    one, other = (
-        {"parameters": {"weight": each}}
-        for each in ({"filter": "mlp", "value": 1}, [{"filter": "mlp", "value": 1}])
-    )
-    assert Recipe.from_dict(data | one) == Recipe.from_dict(data | other)
-
-
 def test_a_recipe_keeps_its_own_copy() -> None:
     block = {"source": "union", "tokens": {"<a>": {"source": "b"}}}
     recipe = Recipe(merge_method="linear", sources=(Source(model="a"),), tokenizer=block)
@@ -170,11 +157,8 @@ PARTS = "override_architecture: b"
             "models and slices",
         ),
         ("slices: []", "slices", "[]"),
-        ("slices: {}", "slices", "{}"),
         ("slices: [a]", "slices[0]", "'a'"),
         ("slices: [{sources: []}]", "slices[0].sources", "[]"),
-        ("slices: [{source: []}]", "slices[0]", "'source'"),
-        (f"slices: [{{sources: [{{{LAYERS}}}]}}]", "slices[0].sources[0].model", "nothing"),
         (
             f"slices: [{{sources: [{{model: a, {LAYERS}}}], residual_weight: 1}}]",
             "slices[0]",
@@ -182,15 +166,10 @@ PARTS = "override_architecture: b"
         ),
         (f"slices: [{{sources: [{{model: a, {LAYERS}, weight: 1}}]}}]", "slices[0].sources[0]", "'weight'"),
         ("modules: {}", "modules", "{}"),
-        ("modules: [a]", "modules", "['a']"),
         ("modules: {Text: {}}", "modules.Text: models", "none of them"),
-        ("modules: {text: {model: []}}", "modules.text", "'model'"),
-        ("modules: {text: {models: []}}", "modules.text.models", "[]"),
         ("modules: {Text: {models: [{modle: a}]}}", "modules.Text.models[0]", "'modle'"),
-        ("models: [{model: {path: a}}]", "models[0].model", "'path'"),
         ("models: [{model: {model: {path: }}}]", "models[0].model.model.path", "nothing"),
         (f"models: [{{model: {{model: a, {PARTS}}}}}]", "models[0].model", "'override_architecture'"),
-        ("models: [{model: [a]}]", "models[0].model", "['a']"),
         ("models: [{model: ''}]", "models[0].model", "nothing"),
         ("models: [{model: a}]\nbase_model: 3", "base_model", "3"),
     ],
@@ -201,50 +180,13 @@ def test_mistakes_are_named(tmp_path: Path, text: str, argument: str, received: 
     assert (argument, received) in mistakes(lambda: load_recipe(file), str(file))
 
 
-@pytest.mark.parametrize("layers", [None, [0, 1, 2], [0, 1.5], [False, True], [2, 2], [3, 1], [-1, 1]])
+@pytest.mark.parametrize("layers", [None, [0, 1, 2], [0, 1.5], [2, 2], [-1, 1]])
 def test_ranges_of_layers_that_are_none(layers: object) -> None:
     sources = [{"model": "a", "layer_range": layers}]
     data: dict[str, object] = {"merge_method": "linear", "slices": [{"sources": sources}]}
     ((argument, received),) = mistakes(lambda: Recipe.from_dict(data), "recipe")
     assert argument.startswith("slices[0].sources[0]") and "layer_range" in argument
     assert received == ("nothing" if layers is None else str(layers))
-
-
-def test_sources_of_a_slice_have_equally_many_layers() -> None:
-    sources = [{"model": "a", "layer_range": [0, 1]}, {"model": "b", "layer_range": [0, 2]}]
-    data: dict[str, object] = {"merge_method": "linear", "slices": [{"sources": sources}]}
-    assert mistakes(lambda: Recipe.from_dict(data), "recipe") == [("slices[0]: layer_range", "2 of b")]
-
-
-def test_yaml_with_endless_aliases(tmp_path: Path) -> None:
-    file = tmp_path / "recipe.yaml"
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 40)]
-    file.write_text("\n".join(lines))
-    with pytest.raises(KingyoError, match=r"aliases that expand to more than 1,000,000 values"):
-        load_recipe(file)
-    merged = ["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 60))]
-    file.write_text("\n".join(merged))
-    with pytest.raises(KingyoError, match=r"aliases that expand to more than"):
-        load_recipe(file)
-    file.write_text(f"{HEAD}models: &a [*a]")
-    with pytest.raises(KingyoError, match=r"an alias that contains itself"):
-        load_recipe(file)
-
-
-def test_aliases_are_fine(tmp_path: Path) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text(
-        f"{HEAD}models: [{{model: a, parameters: &same {{weight: 1}}}}, {{model: b, parameters: *same}}]"
-    )
-    assert [source.parameters for source in load_recipe(file).sources] == [{"weight": 1.0}] * 2
-
-
-def test_two_recipes_are_not_one(tmp_path: Path) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text(f"{HEAD}models: [{{model: a}}]\n---\n{HEAD}models: [{{model: a}}]")
-    with pytest.raises(KingyoError, match=r"expected one document; received 2 documents"):
-        load_recipe(file)
 
 
 scalars = (

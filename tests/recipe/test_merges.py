@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kingyo.engine import open_sources, plan, plan_book, rooted, to_folder
+from kingyo.engine import open_sources, plan, rooted, to_folder
+from kingyo.engine.options import MergeRequest
+from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
 from kingyo.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, rewritten
 from tests.models_on_disk import family
@@ -31,13 +33,6 @@ def test_round_trip_and_references() -> None:
     assert recipe.hash != bred("b", "a").hash
 
 
-def test_renaming_reaches_the_merges_but_not_their_names() -> None:
-    moved = bred("a", "b").renamed(lambda each: f"models/{each}")
-    assert moved.references == ("models/a", "models/b")
-    assert [hop.model for hop in moved.path] == ["bred", "models/b", "bred"]
-    assert moved.base_model == "bred"
-
-
 def test_it_equals_two_consecutive_merges(tmp_path: Path) -> None:
     a, b = (str(each) for each in family(tmp_path)[1])
     recipe = rooted(bred(a, b), tmp_path)
@@ -57,7 +52,8 @@ def test_as_slices_it_becomes_several_recipes_of_the_same_model(tmp_path: Path) 
     a, b = (str(each) for each in family(tmp_path)[1])
     book = rewritten(RecipeBook(steps=(NamedRecipe(name=None, recipe=bred(a, b)),)), "slices")
     assert [step.name for step in book.steps] == ["bred", None]
-    one = to_folder(plan_book(book)[None], tmp_path / "slices")
+    checked = check_merge(MergeRequest(recipe=book, out=tmp_path / "slices"))
+    one = to_folder(checked.outputs[0].plan, tmp_path / "slices")
     recipe = bred(a, b)
     other = to_folder(plan(recipe, open_sources(recipe)), tmp_path / "path")
     tensors, expected = (load_file(each / "model.safetensors") for each in (one, other))

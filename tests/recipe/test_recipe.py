@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.recipe import Conditional, Recipe, Source, Value, Word, load_recipe, load_recipes, look_up
+from kingyo.recipe import Recipe, Source, Value, Word, load_recipe, load_recipes, look_up
 from kingyo.recipe.shape import keys_of
 from tests.recipe.mistakes import mistakes
-
-numbers = st.floats(-3, 3)
-plain = numbers | st.booleans() | st.lists(numbers, min_size=1, max_size=4).map(tuple)
-filters = st.none() | st.sampled_from(["*", "mlp", "layers.1.", "猫"])
-conditionals = st.lists(st.builds(Conditional, filter=filters, value=plain), min_size=1, max_size=3).map(
-    tuple
-)
-
-parameters = st.dictionaries(st.sampled_from(["weight", "density", "t"]), plain | conditionals, max_size=3)
-sources = st.lists(
-    st.builds(Source, model=st.sampled_from(["ja", "org/en@main", "./モデル"]), parameters=parameters),
-    min_size=1,
-    max_size=3,
-).map(tuple)
-recipes = st.builds(
-    Recipe,
-    merge_method=st.sampled_from(["ties", "linear"]),
-    sources=sources,
-    base_model=st.none() | st.just("base"),
-    parameters=parameters,
-    dtype=st.none() | st.just("bfloat16"),
-    tokenizer_source=st.none() | st.just("base"),
-    seed=st.integers(0, 2**40),
-)
 
 
 def recipe(**changes: Value) -> Recipe:
@@ -52,32 +25,9 @@ def value_of(
     return look_up((*own, recipe.parameters), parameter, tensor, depth)
 
 
-@given(recipes)
-def test_yaml_round_trip(recipe: Recipe) -> None:
-    import yaml
-
-    again = Recipe.from_dict(yaml.safe_load(recipe.to_yaml()))
-    assert again == recipe
-    assert again.hash == recipe.hash
-    assert hash(again) == hash(recipe)
-    assert pickle.loads(pickle.dumps(recipe)) == recipe
-
-
-@given(recipes, recipes)
-def test_the_hash_is_the_identity(one: Recipe, other: Recipe) -> None:
-    assert (one.hash == other.hash) == (one.to_yaml() == other.to_yaml())
-
-
 def test_integers_and_floats_are_the_same_recipe() -> None:
     assert recipe(weight=1).hash == recipe(weight=1.0).hash
     assert recipe(weight=True).hash != recipe(weight=1.0).hash
-
-
-def test_a_recipe_keeps_its_own_copy() -> None:
-    mutable: dict[str, Value] = {"weight": 1.0}
-    spec = Recipe(merge_method="linear", sources=(Source(model="a", parameters=mutable),), parameters=mutable)
-    mutable["weight"] = 2.0
-    assert value_of(spec, "weight", 0, "x", 0.0) == value_of(spec, "weight", None, "x", 0.0) == 1.0
 
 
 def test_the_source_comes_before_the_recipe() -> None:
@@ -92,37 +42,11 @@ def test_the_source_comes_before_the_recipe() -> None:
     assert value_of(spec, "density", 0, "x", 0.0) is None
 
 
-def test_the_first_matching_filter_decides() -> None:
-    entries = (
-        Conditional(filter="mlp", value=0.1),
-        Conditional(filter="layers.1.", value=0.2),
-        Conditional(filter="*", value=0.3),
-        Conditional(filter=None, value=0.4),
-    )
-    spec = recipe(weight=entries)
-    assert value_of(spec, "weight", 0, "layers.1.mlp", 0.0) == 0.1
-    assert value_of(spec, "weight", 0, "layers.1.attn", 0.0) == 0.2
-    assert value_of(spec, "weight", 0, "layers.11.attn", 0.0) == 0.3
-
-
-def test_without_a_match_the_recipe_decides() -> None:
-    spec = Recipe(
-        merge_method="ties",
-        sources=(Source(model="a", parameters={"weight": (Conditional(filter="mlp", value=0.1),)}),),
-        parameters={"weight": 0.9},
-    )
-    assert value_of(spec, "weight", 0, "attn", 0.0) == 0.9
-
-
 @pytest.mark.parametrize(
     ("depth", "value"), [(0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (1 / 3, 2 / 3)]
 )
 def test_a_gradient_is_interpolated(depth: float, value: float) -> None:
     assert value_of(recipe(t=(0.0, 1.0, 0.0)), "t", 0, "x", depth) == pytest.approx(value)
-
-
-def test_a_gradient_of_one_point_is_constant() -> None:
-    assert value_of(recipe(t=(0.5,)), "t", 0, "x", 0.7) == 0.5
 
 
 def test_a_gradient_needs_a_depth() -> None:
@@ -169,13 +93,8 @@ def test_real_recipes_are_read(tmp_path: Path) -> None:
         ("tokenizer: union", "tokenizer", "'union'"),
         ("tokenizer_source: base\ntokenizer: {source: base}", "tokenizer", "both"),
         ("chat_template: 3", "chat_template", "3"),
-        ("resize: pad", "resize", "'pad'"),
         ('parts: {vision: ""}', "parts.vision", "''"),
-        ("parts: {vision: 1}", "parts.vision", "1"),
-        ("parts: base", "parts", "'base'"),
-        ("out_dtype: int8", "out_dtype", "'int8'"),
         ("dtype: bf16", "dtype", "'bf16'"),
-        ("seed: x", "seed", "'x'"),
         ("parameters: 3", "parameters", "3"),
     ],
 )
@@ -197,7 +116,6 @@ def test_mistakes_outside_the_models_are_named(
         ("merge_method: ties\nmodels: [a]", "models[0]", "'a'"),
         ("merge_method: ties\nmodels: [{parameters: {}}]", "models[0].model", "nothing"),
         ("merge_method: ties\nmodels: [{model: a, weight: 1}]", "models[0]", "'weight'"),
-        ("merge_method: ties\nmodels: [{model: a, paramters: {}}]", "models[0]", "'paramters'"),
         ("- a", "", "list"),
     ],
 )
@@ -211,11 +129,9 @@ def test_mistakes_are_named(tmp_path: Path, text: str, argument: str, received: 
     ("value", "place", "received"),
     [
         ({}, ": value", "nothing"),
-        (None, "", "nothing"),
         ([1, True], "", "[1, True]"),
         (float("nan"), "", "nan"),
         ([], "", "an empty list"),
-        ([{"vale": 1}], "[0]", "'vale'"),
         ([{"filter": "x"}], "[0]: value", "nothing"),
         ([1, {"value": 1}], "[0]", "1"),
     ],
@@ -224,18 +140,6 @@ def test_values_that_are_none(value: object, place: str, received: str) -> None:
     data = {"merge_method": "ties", "models": [{"model": "a", "parameters": {"weight": value}}]}
     errors = mistakes(lambda: Recipe.from_dict(data), "recipe")
     assert (f"models[0].parameters.weight{place}", received) in errors
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KingyoError, match=r"absent\.yaml"):
-        load_recipe(tmp_path / "absent.yaml")
-
-
-def test_parameters_without_effect_are_dropped() -> None:
-    models = [{"model": "a"}, {"model": "b"}]
-    data = {"merge_method": "ties", "models": models, "parameters": {"density": 0.5, "int8_mask": True}}
-    plainly = {"merge_method": "ties", "models": models, "parameters": {"density": 0.5}}
-    assert Recipe.from_dict(data).hash == Recipe.from_dict(plainly).hash
 
 
 def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:

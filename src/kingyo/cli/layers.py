@@ -49,7 +49,7 @@ def layers(
             else _of_models(inputs, task, items, kind_name, allow_pickle=allow_pickle)
         )
     if as_json:
-        from kingyo.compare.similarity_record import similarity_record
+        from kingyo.compare.similarity import similarity_record
 
         print_json(similarity_record(similarity.models, similarity.n_prompts, similarity.likeness))
     else:

@@ -20,7 +20,8 @@ from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from kingyo.engine.options import MergeRequest
-    from kingyo.engine.preflight import PlannedOutput, Preflight
+    from kingyo.engine.outputs import PlannedOutput
+    from kingyo.engine.preflight import Preflight
 
 _MAX_TENSORS = 3  # named in a warning
 
@@ -129,12 +130,13 @@ def errors_beside(record: Mapping[str, object]) -> Generator[None]:
 
 def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool, as_json: bool) -> None:
     """Print the plan or add it to the record; exit with code 1 if the merge is not possible."""
-    from kingyo.engine.preflight import check_merge, estimate
-    from kingyo.engine.preflight.record import preflight_record
+    from kingyo.engine.preflight import check_merge
+    from kingyo.engine.record import preflight_record
+    from kingyo.engine.sizes import estimate
 
     note_if_slow()
     preflight = check_merge(request, fetch=False)
-    forecast = estimate(preflight) if preflight.targets else None
+    forecast = estimate(preflight) if preflight.outputs else None
     if as_json:
         record.update(preflight_record(preflight, forecast, verbose=verbose))
         if preflight.error is not None:
@@ -149,7 +151,7 @@ def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool,
 
 def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -> None:
     """Merge, and add each model that is written to the targets of the record."""
-    from kingyo.engine.preflight.record import findings_record
+    from kingyo.engine.record import findings_record
     from kingyo.engine.write import finish
 
     start = time.monotonic()
@@ -160,10 +162,10 @@ def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -
     note_if_slow()
     for warning in preflight.of("warning"):
         echo(f"Warning: {warning.error}", err=True)
-    targets = list[dict[str, object]]()
-    record["targets"] = targets
-    for target in preflight.targets:
-        targets.append(_write(preflight, target, start, quiet=as_json))
+    written = list[dict[str, object]]()
+    record["targets"] = written
+    for output in preflight.outputs:
+        written.append(_write(preflight, output, start, quiet=as_json))
         start = time.monotonic()
     finish(preflight)
 
@@ -176,30 +178,27 @@ def check_and_fetch(request: MergeRequest) -> Preflight:
     return check_merge(request) if preflight.error is None and preflight.n_missing else preflight
 
 
-def _write(preflight: Preflight, target: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
+def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
     """Write a model, print a line about it unless quiet, and return its record."""
     from kingyo.cli.progress import MergeProgress
-    from kingyo.engine.preflight.record import target_record
+    from kingyo.engine.record import output_record
     from kingyo.engine.write import write
     from kingyo.io.units import size_text, time_text
 
-    def message() -> str:
-        return _interrupt_message(max(progress.finished, target.n_kept), len(target.shards))
-
     with (
-        MergeProgress(target.out.name or str(target.out), quiet=quiet) as progress,
-        interruptible(message),
+        MergeProgress(output.out.name or str(output.out), quiet=quiet) as progress,
+        interruptible(lambda: _interrupt_message(progress.finished, len(output.shards))),
     ):
-        write(preflight, target, progress)
+        write(preflight, output, progress)
     nonfinite, seconds = sorted(progress.nonfinite), time.monotonic() - start
-    tensors = counted(len(target.plan.jobs), "tensor")
+    tensors = counted(len(output.plan.jobs), "tensor")
     if nonfinite:
         names = listed(nonfinite, _MAX_TENSORS)
         echo(f"Warning: NaN or infinity in {len(nonfinite)} of {tensors}: {names}.", err=True)
     if not quiet:
-        size, method = size_text(target.n_bytes), target.plan.recipe.merge_method
-        echo(f"Wrote {target.out}: {tensors} by {method}, {size} in {time_text(seconds)}.")
-    return {**target_record(target), "seconds": round(seconds, 3), "nonfinite": nonfinite}
+        size, method = size_text(output.n_bytes), output.plan.recipe.merge_method
+        echo(f"Wrote {output.out}: {tensors} by {method}, {size} in {time_text(seconds)}.")
+    return {**output_record(output), "seconds": round(seconds, 3), "nonfinite": nonfinite}
 
 
 def _interrupt_message(finished: int, shards: int) -> str:

@@ -10,15 +10,10 @@ from rich.table import Table
 from kingyo.checkpoints import Checkpoint
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.engine import Plan
-from kingyo.engine.preflight import (
-    JobGroup,
-    MergeForecast,
-    PlannedOutput,
-    Preflight,
-    common_text,
-    group,
-    ungrouped,
-)
+from kingyo.engine.outputs import PlannedOutput
+from kingyo.engine.preflight import Preflight
+from kingyo.engine.record import JobGroup, common_text, group, ungrouped
+from kingyo.engine.sizes import MergeForecast
 from kingyo.errors import listed
 from kingyo.io.units import count_text, counted, size_text
 from kingyo.lineage.origins import UNKNOWN
@@ -31,8 +26,8 @@ _MIN_WIDTH = 16  # of the column whose cells may be wrapped
 def print_plan(preflight: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> None:
     """Print the plan of a merge, its cost and its problems; ``verbose`` prints a line for each tensor."""
     console = Console(highlight=False)
-    for target in preflight.targets:
-        _print_target(console, preflight, target, verbose=verbose)
+    for output in preflight.outputs:
+        _print_target(console, preflight, output, verbose=verbose)
     if forecast is not None:
         for line in _cost_lines(forecast):
             print_text(console, escape(line))
@@ -43,22 +38,20 @@ def print_plan(preflight: Preflight, forecast: MergeForecast | None, *, verbose:
         print_text(console, "Nothing was written. Leave --dry-run out to merge.")
 
 
-def _print_target(console: Console, preflight: Preflight, target: PlannedOutput, *, verbose: bool) -> None:
-    plan = target.plan
-    print_text(console, f"[bold]{escape(str(target.out))}[/bold]")
-    for step in target.book.steps[:-1]:
+def _print_target(console: Console, preflight: Preflight, output: PlannedOutput, *, verbose: bool) -> None:
+    plan = output.plan
+    print_text(console, f"[bold]{escape(str(output.out))}[/bold]")
+    for step in output.book.steps[:-1]:
         _print_step(console, str(step.name), preflight.steps.plans[step.name])
     for line in plan.heading():  # its warnings are printed with the findings
         print_text(console, escape(line))
-    print_table(console, _models(preflight, target), leading=2)
+    print_table(console, _models(preflight, output), leading=2)
     groups = ungrouped(plan) if verbose else group(plan)
     everywhere = common_text(groups)
     if everywhere:
         print_text(console, escape(f"with {', '.join(everywhere)}"))
     print_table(console, _tensors(groups, everywhere), leading=2)
-    print_text(console, escape(_output(target)))
-    if preflight.error is None and target.n_kept:
-        print_text(console, f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights")
+    print_text(console, escape(_output(output)))
 
 
 def _print_step(console: Console, name: str, plan: Plan) -> None:
@@ -75,9 +68,9 @@ def _own(each: JobGroup, everywhere: Sequence[str]) -> str:
     return ", ".join(part for part in each.how if part not in everywhere)
 
 
-def _models(preflight: Preflight, target: PlannedOutput) -> Table:
+def _models(preflight: Preflight, output: PlannedOutput) -> Table:
     table = plain_table("", "model", "parameters", "dtype", "size", "licence")
-    for origin in target.origins:
+    for origin in output.origins:
         model = preflight.steps.models[origin.reference]
         licences = "; LoRA: ".join(licence or UNKNOWN for _, licence in origin.licences)
         version = f"@{origin.commit[:12]}" if origin.commit else ""
@@ -100,17 +93,17 @@ def _tensors(groups: Sequence[JobGroup], everywhere: Sequence[str]) -> Table:
     if any(own):
         table.add_column("with", min_width=_MIN_WIDTH)
     for each, values in zip(groups, own, strict=True):
-        cells = [f"{len(each.names)} ×", each.label, str(list(each.shape)), each.dtype]
+        cells = [f"{each.count} ×", each.label, str(list(each.shape)), each.dtype]
         table.add_row(*map(escape, [*cells, values] if any(own) else cells))
     return table
 
 
-def _output(target: PlannedOutput) -> str:
-    names = [f"{shard.file} ({size_text(shard.n_bytes)})" for shard in target.shards]
-    n_parameters = sum(each.n_elements for each in group(target.plan))
+def _output(output: PlannedOutput) -> str:
+    names = [f"{shard.file} ({size_text(shard.n_bytes)})" for shard in output.shards]
+    n_parameters = output.plan.like.n_parameters
     return (
-        f"writes {counted(len(target.plan.jobs), 'tensor')}, {count_text(n_parameters)} parameters, "
-        f"{size_text(target.n_bytes)} in {counted(len(names), 'file')}: {listed(names, _MAX_FILES)}"
+        f"writes {counted(len(output.plan.jobs), 'tensor')}, {count_text(n_parameters)} parameters, "
+        f"{size_text(output.n_bytes)} in {counted(len(names), 'file')}: {listed(names, _MAX_FILES)}"
     )
 
 

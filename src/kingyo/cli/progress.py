@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from kingyo.cli.terminal import echo
-from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,13 +75,6 @@ class MergeProgress:
         if self._quiet or (self._is_terminal and total < MIN_BYTES):
             return
         self._close = self._start_bar() if self._is_terminal else self._start_lines()
-
-    def drop(self, files: int) -> None:
-        """See ``Watch``."""
-        if not self._quiet:
-            dropped = counted(files, "complete file")
-            reason = "the recipe, a source or the maximum file size has changed"
-            echo(f"Starting over: {reason}; {dropped} of the interrupted merge deleted.", err=True)
 
     def wrote(self, n_bytes: int) -> None:
         """See ``Watch``."""

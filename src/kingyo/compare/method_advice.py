@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from kingyo.compare.comparison_sums import CheckpointComparison, ComparisonSums
+from kingyo.compare.weights import CheckpointComparison, ComparisonSums, letter
 
 RELATED = 0.95
 """Cosine of weights from which two models have a common ancestor; fine-tunes are above 0.99."""
@@ -24,18 +24,11 @@ NEARLY = 1e-4
 """‖A − B‖ / ‖B‖ below which two models differ only by noise."""
 
 ORTHOGONAL = 0.2
-"""|cosine| of task vectors below which they look independent, as for most fine-tunes of one base.
-"""
+"""|cosine| of task vectors below which they look independent, as for most fine-tunes of one base."""
 
 ALIKE = 0.6
 SAME = 0.98
-CHANCE = 5.0
-"""Multiple of 1/√n that a cosine of n numbers must reach, besides ORTHOGONAL, to be significant."""
-
 CONFLICT = 0.6
-WEIGHTY = 0.1
-"""Smallest share of ‖δA‖ ‖δB‖ for a kind of tensors to be reported."""
-
 UNEQUAL = 3.0
 CONCENTRATED = 0.6
 
@@ -44,49 +37,20 @@ Classes = tuple[tuple[float, float, str], ...]
 """Cosine from, cosine up to, end of the sentence."""
 
 _WEIGHTS: Classes = (
-    (
-        RELATED,
-        math.inf,
-        "have a common ancestor. Name it with --base to compare their task vectors.",
-    ),
+    (RELATED, math.inf, "have a common ancestor. Name it with --base to compare their task vectors."),
     (
         UNRELATED,
         RELATED,
         "are far apart: a merge may lose much of both. If they have a common ancestor, name it with --base.",
     ),
-    (
-        -math.inf,
-        UNRELATED,
-        "show no common ancestor: a merge of their weights will most likely fail.",
-    ),
+    (-math.inf, UNRELATED, "show no common ancestor: a merge of their weights will most likely fail."),
 )
 _TASK_VECTORS: Classes = (
-    (
-        ORTHOGONAL,
-        ALIKE,
-        "partly the same: keep the sum of their weights near 1, or let ties drop small entries.",
-    ),
-    (
-        ALIKE,
-        SAME,
-        "much the same: average them (linear, model_stock), since adding them would overshoot.",
-    ),
-    (
-        SAME,
-        math.inf,
-        "nearly one direction: one of them with another weight adds as much as both. Leave one out.",
-    ),
-    (
-        -math.inf,
-        -ORTHOGONAL,
-        "opposed: each undoes part of the other, so expect to lose some of both.",
-    ),
+    (ORTHOGONAL, ALIKE, "partly the same: keep the sum of their weights near 1, or use ties."),
+    (ALIKE, SAME, "much the same: average them (linear, model_stock), since adding them would overshoot."),
+    (SAME, math.inf, "nearly one direction: one of them with another weight adds as much. Leave one out."),
+    (-math.inf, -ORTHOGONAL, "opposed: each undoes part of the other, so expect to lose some of both."),
 )
-
-
-def letter(position: int) -> str:
-    """Return the letter of a model in tables and sentences: A, B, …, Z, A1, B1, …"""
-    return chr(ord("A") + position % 26) + ("" if position < 26 else str(position // 26))
 
 
 def advise(comparison: CheckpointComparison) -> tuple[str, ...]:
@@ -97,12 +61,8 @@ def advise(comparison: CheckpointComparison) -> tuple[str, ...]:
     same = {pair for pair in total.pairs() if total.equal[pair] == total.numbers}
     nearly = {pair: gap for pair in total.pairs() if 0 < (gap := total.relative(*pair) or 0.0) < NEARLY}
     others = [pair for pair in total.pairs() if pair not in same and pair not in nearly]
-    follows = (
-        _on_task_vectors(comparison, others)
-        if total.has_base
-        else _on_weights(total, _matrices(comparison), others)
-    )
-    return (*_on_copies(same, nearly), *follows)
+    on_others = _on_task_vectors if total.has_base else _on_weights
+    return (*_on_copies(same, nearly), *on_others(total, others))
 
 
 def _on_copies(same: Collection[Pair], nearly: Mapping[Pair, float]) -> Iterator[str]:
@@ -115,15 +75,13 @@ def _on_copies(same: Collection[Pair], nearly: Mapping[Pair, float]) -> Iterator
         )
 
 
-def _on_weights(total: ComparisonSums, matrices: ComparisonSums, others: Sequence[Pair]) -> Iterator[str]:
+def _on_weights(total: ComparisonSums, others: Sequence[Pair]) -> Iterator[str]:
     """Yield advice from the cosine of weights, for a comparison without a base."""
-    whose = "weights" if matrices is total else "weights of attention and MLP"
-    for pairs, follows in _classify({pair: matrices.cosine(*pair) for pair in others}, _WEIGHTS):
-        yield f"{_names(pairs)} (cosine of {whose} {_span(pairs.values(), digits=4)}) {follows}"
+    for pairs, follows in _classify({pair: total.cosine(*pair) for pair in others}, _WEIGHTS):
+        yield f"{_names(pairs)} (cosine of weights {_span(pairs.values(), digits=4)}) {follows}"
 
 
-def _on_task_vectors(comparison: CheckpointComparison, others: Sequence[Pair]) -> Iterator[str]:
-    sums = comparison.total
+def _on_task_vectors(sums: ComparisonSums, others: Sequence[Pair]) -> Iterator[str]:
     moved = [i for i in range(sums.n_models) if sums.delta_norm(i) > 0]
     for i in range(sums.n_models):
         change = sums.change(i)
@@ -135,21 +93,15 @@ def _on_task_vectors(comparison: CheckpointComparison, others: Sequence[Pair]) -
                 "trained separately: methods on task vectors will most likely fail. Check the base."
             )
     directed = {pair: cosine for pair in others if (cosine := sums.delta_cosine(*pair)) is not None}
-    plain = [pair for pair, cosine in directed.items() if _is_chance(cosine, sums.numbers)]
+    plain = [pair for pair, cosine in directed.items() if abs(cosine) < ORTHOGONAL]
     if plain:
         yield _independent(sums, plain)
     clear = {pair: cosine for pair, cosine in directed.items() if pair not in plain}
     for pairs, follows in _classify(clear, _TASK_VECTORS):
         yield f"The task vectors of {_names(pairs)} (cosine {_span(pairs.values())}) are {follows}"
-    yield from _on_parts(comparison, plain)
     yield from _on_signs(sums, others)
     yield from _on_sizes(sums, moved)
     yield from _on_energy(sums, moved)
-
-
-def _is_chance(cosine: float, numbers: int) -> bool:
-    """Return whether a cosine of this many numbers is compatible with independent vectors."""
-    return abs(cosine) < max(ORTHOGONAL, CHANCE / math.sqrt(numbers))
 
 
 def _independent(sums: ComparisonSums, pairs: Sequence[Pair]) -> str:
@@ -161,24 +113,6 @@ def _independent(sums: ComparisonSums, pairs: Sequence[Pair]) -> str:
         f"(cosine {_span(cosines)}{signs}; random ones: 0.00 ± {1 / math.sqrt(sums.numbers):.1g}{chance}): "
         "this does not show which method merges them best; kingyo evolve measures it."
     )
-
-
-def _on_parts(comparison: CheckpointComparison, pairs: Sequence[Pair]) -> Iterator[str]:
-    """Yield kinds of tensors in which a pair that looks independent in total is not."""
-    for pair in pairs:
-        i, j = pair
-        total = comparison.total.delta_norm(i) * comparison.total.delta_norm(j)
-        dependent: dict[str, float] = {}
-        for kind, sums in comparison.kinds.items():
-            cosine, part = sums.delta_cosine(i, j), sums.delta_norm(i) * sums.delta_norm(j)
-            if cosine is not None and part >= WEIGHTY * total and not _is_chance(cosine, sums.numbers):
-                dependent[kind] = cosine
-        if dependent:
-            parts = ", ".join(f"{kind} (cosine {cosine:.2f})" for kind, cosine in dependent.items())
-            yield (
-                f"The task vectors of {_names([pair])} are not independent in {parts}: a separate weight for "
-                "each kind of tensors may help (groups: kind)."
-            )
 
 
 def _on_signs(sums: ComparisonSums, pairs: Sequence[Pair]) -> Iterator[str]:
@@ -213,15 +147,6 @@ def _on_energy(sums: ComparisonSums, moved: Sequence[int]) -> Iterator[str]:
             f"The largest tenth of each tensor has {_percents(concentrated.values())} of ‖δ‖² of {names}: "
             "trimming the rest (ties or breadcrumbs, density 0.1 to 0.3) loses little there."
         )
-
-
-def _matrices(comparison: CheckpointComparison) -> ComparisonSums:
-    """Return the sums over attention and MLP, if any: norms and embeddings are alike in all models."""
-    chosen = [kind for kind in ("attention", "mlp") if kind in comparison.kinds]
-    if not chosen:
-        return comparison.total
-    first, *rest = (comparison.kinds[kind] for kind in chosen)
-    return sum(rest, start=first)
 
 
 def _classify(

@@ -8,8 +8,8 @@ from pathlib import Path
 from kingyo.charts import Chart, Rows, Spec, require
 from kingyo.charts.colours import SERIES
 from kingyo.charts.marks import field, layer, layers, legend_of, names, rows, tips
-from kingyo.compare.comparison_sums import CheckpointComparison, ComparisonSums
-from kingyo.compare.method_advice import advise, letter
+from kingyo.compare.method_advice import advise
+from kingyo.compare.weights import CheckpointComparison, ComparisonSums, letter
 from kingyo.errors import KingyoError
 
 Value = Callable[[ComparisonSums], float | None]

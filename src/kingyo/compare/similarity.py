@@ -19,6 +19,7 @@ from torch import Tensor
 from kingyo.errors import KingyoError
 
 Floats = NDArray[np.float64]
+Json = dict[str, object]
 Layer = tuple[str, int]
 """Name of a model, number of a layer."""
 Measure = Literal["cosine", "cka"]
@@ -57,59 +58,14 @@ class LayerSimilarity:
         return self.cosine if measure == "cosine" else self.cka
 
     def place(self, name: str, k: int) -> int:
-        """Return the row of place k of a model: the input of its layer k, or the output of its last layer.
-
-        Raises:
-            ValueError: the model has no such place.
-        """
+        """Return the row of place k of a model: the input of its layer k, or the output of its last layer."""
         names = list(self.n_layers)
-        if name not in self.n_layers or not 0 <= k <= self.n_layers[name]:
-            raise ValueError(f"place: expected one of {dict(self.n_layers)}, received {k} of {name}")
         return sum(self.n_layers[other] + 1 for other in names[: names.index(name)]) + k
 
     def jump(self, left: Layer, right: Layer, measure: Measure = "cosine") -> float:
         """Return the similarity of the output of a layer to the input of another: 1 for its own successor."""
         row, column = self.place(left[0], left[1] + 1), self.place(*right)
         return float(self.of(measure)[row, column])
-
-
-def jumps(similarity: LayerSimilarity, measure: Measure = "cosine") -> dict[tuple[Layer, Layer], float]:
-    """Return the plausibility, 0 to 1, that a layer follows another, for every pair of layers.
-
-    It is the similarity of the first layer's output to the second's input: 1 for a layer's own successor, and
-    0 if the streams are unrelated, opposed or not comparable.
-    """
-    values = {
-        (left, right): similarity.jump(left, right, measure)
-        for left in similarity.layers
-        for right in similarity.layers
-    }
-    return {pair: 0.0 if np.isnan(value) else min(1.0, max(0.0, value)) for pair, value in values.items()}
-
-
-def path_plausibility(
-    similarity: LayerSimilarity, path: Sequence[Layer], frame: str, measure: Measure = "cosine"
-) -> float:
-    """Return the plausibility of a path, 0 to 1: the mean over its jumps and both ends.
-
-    The ends are the jumps from the frame's embeddings to the first layer and from the last layer to the
-    frame's final norm. With them it predicts scores better than jumps alone (docs/diff.md).
-
-    Args:
-        similarity: measured similarity.
-        path: layers in order, at least one.
-        frame: model that provides embeddings and final norm.
-        measure: ``cosine`` or ``cka``.
-    """
-    if not path:
-        raise ValueError("path: expected at least one layer, received none")
-    left = [similarity.place(frame, 0), *(similarity.place(name, k + 1) for name, k in path)]
-    right = [
-        *(similarity.place(name, k) for name, k in path),
-        similarity.place(frame, similarity.n_layers[frame]),
-    ]
-    values = np.nan_to_num(similarity.of(measure)[left, right], nan=0.0)
-    return float(np.clip(values, 0.0, 1.0).mean())
 
 
 def nearest(similarity: LayerSimilarity, left: Layer, n: int, measure: Measure = "cosine") -> list[Layer]:
@@ -133,7 +89,7 @@ def measure_similarity(
     Args:
         n_layers: name -> number of layers, in the order of the places.
         batches: yields tensors [places, tokens, width], the same ones at each call.
-        room: bytes for sums of products.
+        max_bytes: bytes for sums of products.
 
     Raises:
         KingyoError: fewer than two tokens, or numbers that are not finite.
@@ -193,3 +149,37 @@ def _products(
             product.addmm_(streams[i].T, streams[j])
     for pair, product in zip(pairs, sums, strict=True):
         yield pair, float(product.square().sum())
+
+
+def similarity_record(models: Mapping[str, str], n_prompts: int, found: LayerSimilarity) -> Json:
+    """Return all measurements as plain data; places are written ``ja.0``, undefined values are None."""
+    places = [f"{name}.{k}" for name, n in found.n_layers.items() for k in range(n + 1)]
+    return {
+        "models": dict(models),
+        "layers": dict(found.n_layers),
+        "prompts": n_prompts,
+        "tokens": found.n_tokens,
+        "width": found.width,
+        "places": places,
+        "cka": _numbers(found.cka),
+        "cosine": _numbers(found.cosine),
+        "jumps": [
+            {
+                "from": f"{left[0]}.{left[1]}",
+                "to": f"{right[0]}.{right[1]}",
+                "cosine": _share(found.jump(left, right)),
+                "cka": _share(found.jump(left, right, "cka")),
+            }
+            for left in found.layers
+            for right in found.layers
+        ],
+    }
+
+
+def _numbers(values: Floats) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else float(value) for value in row] for row in values]
+
+
+def _share(value: float) -> float:
+    """Return a similarity from 0 to 1; 0 if streams are opposed or not comparable."""
+    return 0.0 if np.isnan(value) else min(1.0, max(0.0, value))

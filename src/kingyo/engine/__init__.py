@@ -4,24 +4,19 @@
 ``to_folder`` writes a checkpoint. Both run the same jobs, so their results are bit-identical.
 """
 
-from kingyo.engine.book import plan_book
-from kingyo.engine.compute import Read, compute
-from kingyo.engine.execute import How
+from kingyo.engine.book import rooted
 from kingyo.engine.folder import Writing, to_folder
 from kingyo.engine.in_place import into
-from kingyo.engine.jobs import TensorInput, TensorJob
-from kingyo.engine.options import MergeOptions
-from kingyo.engine.paths import rooted, rooted_book
+from kingyo.engine.jobs import TensorInput, TensorJob, compute
+from kingyo.engine.options import ExecutionOptions, MergeOptions
 from kingyo.engine.plan import Plan
-from kingyo.engine.planned_checkpoint import planned_checkpoint
 from kingyo.engine.planning import plan
 from kingyo.engine.sources import Sources, open_sources
 
 __all__ = [
-    "How",
+    "ExecutionOptions",
     "MergeOptions",
     "Plan",
-    "Read",
     "Sources",
     "TensorInput",
     "TensorJob",
@@ -30,9 +25,6 @@ __all__ = [
     "into",
     "open_sources",
     "plan",
-    "plan_book",
-    "planned_checkpoint",
     "rooted",
-    "rooted_book",
     "to_folder",
 ]

@@ -8,13 +8,34 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kingyo.checkpoints import Checkpoint, TensorInfo, with_layers
+from kingyo.checkpoints import Checkpoint, Stack, TensorInfo, with_layers
 from kingyo.engine.fitting import FittedModels, fit_models
 from kingyo.engine.jobs import TensorInput
 from kingyo.engine.modules import ModuleMerge, SliceInput, SliceKey, SliceMerge
-from kingyo.engine.slices import BoundTensor, LayerShapes, bind_slice
 from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundTensor:
+    """A tensor of the output, and the tensors that it is merged from.
+
+    Attributes:
+        name: its name in the output.
+        info: the tensor of the template, or of a slice's first model, that gives shape and dtype.
+        inputs: the tensors to merge, without the base.
+        base: the tensor of the base, or None.
+        depth: depth of its layer in the slice or model, from 0 (first) to 1 (last). As in mergekit, a slice
+            of one layer has depth 1.
+        key: the merge that makes it; None for a copied tensor.
+    """
+
+    name: str
+    info: TensorInfo
+    inputs: tuple[TensorInput, ...]
+    base: TensorInput | None = None
+    depth: float = 0.0
+    key: SliceKey | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +62,10 @@ class Binding:
 
 
 def bind(recipe: Recipe, modules: Sequence[ModuleMerge], models: Mapping[str, Checkpoint]) -> Binding:
-    """Bind the tensors of a recipe.
-
-    Args:
-        recipe: a recipe without a layer path.
-        modules: its modules.
-        models: the opened models by reference.
+    """Bind the tensors of a recipe without a layer path.
 
     Raises:
-        KingyoError: models do not fit together; see ``fit_models`` and ``bind_slice``.
+        KingyoError: models or layers do not fit together, or do not exist; see ``fit_models``.
     """
     return _Binder(modules, fit_models(recipe, modules, models)).run()
 
@@ -98,7 +114,7 @@ class _Binder:
                 depth = layout.depth(info.name)
                 yield self._complete(info, module, module.outside(depth), depth)
             elif module.name not in self._layers:  # the first tensor of a layer stands for all layers
-                yield from self._slices(module, LayerShapes(template, stack))
+                yield from self._slices(module, _LayerShapes(template, stack))
 
     def _copied(self, info: TensorInfo, reference: str) -> BoundTensor:
         shape = self._fits.models[reference].tensors[info.name].shape
@@ -128,11 +144,11 @@ class _Binder:
             key=(module.name, at),
         )
 
-    def _slices(self, module: ModuleMerge, shapes: LayerShapes) -> Iterator[BoundTensor]:
+    def _slices(self, module: ModuleMerge, shapes: _LayerShapes) -> Iterator[BoundTensor]:
         layers = self._layers[module.name] = []
         for at, piece in enumerate(module.pieces):
             assert piece.n_layers is not None
-            yield from bind_slice(piece, (module.name, at), shapes, len(layers), self._fits.models)
+            yield from _bind_slice(piece, (module.name, at), shapes, len(layers), self._fits.models)
             first = piece.entries[0]
             layers += [(first.reference, first.start + k) for k in range(piece.n_layers)]
 
@@ -151,4 +167,118 @@ class _Binder:
             config=config,
             tensors={each.name: replace(each.info, name=each.name) for each in tensors},
             stem=template.stem,
+        )
+
+
+class _LayerShapes:
+    """The names and shapes of tensors that layers of the output may have: those of the template's layers."""
+
+    def __init__(self, template: Checkpoint, stack: Stack) -> None:
+        self.prefix = stack.prefix
+        self._reference = template.reference
+        self._known: dict[str, set[tuple[int, ...]]] = {}
+        for names in stack.blocks.values():
+            for name in names:
+                self._known.setdefault(stack.rest(name), set()).add(template.tensors[name].shape)
+
+    def check(self, tensors: Mapping[str, TensorInfo], layer: str) -> None:
+        for rest, info in tensors.items():
+            shapes = self._known.get(rest, set[tuple[int, ...]]())
+            if info.shape not in shapes:
+                wanted = " or ".join(str(list(shape)) for shape in sorted(shapes)) or "none of this name"
+                raise KingyoError(
+                    info.name,
+                    expected=f"layers that fit {self._reference}, whose {rest} is {wanted}",
+                    received=f"{list(info.shape)} in {layer}",
+                    remedy="Use slices of models of one architecture and size.",
+                )
+
+
+def _bind_slice(
+    piece: SliceMerge, key: SliceKey, shapes: _LayerShapes, first: int, models: Mapping[str, Checkpoint]
+) -> Iterator[BoundTensor]:
+    """Yield the tensors of a slice; its first layer is this one of the output."""
+    assert piece.n_layers is not None
+    stacks = {each.reference: _stack(models[each.reference], shapes.prefix) for each in piece.entries}
+    for each in piece.entries:
+        _check_range(each, piece, len(stacks[each.reference].blocks))
+    for k in range(piece.n_layers):
+        layers = [_SourceLayer(each, k, stacks[each.reference], models) for each in piece.entries]
+        for other in layers[1:]:
+            layers[0].check_like(other, piece.where)
+        shapes.check(layers[0].tensors, layers[0].title)
+        depth = k / (piece.n_layers - 1) if piece.n_layers > 1 else 1.0
+        for rest, info in layers[0].tensors.items():
+            inputs = tuple(
+                TensorInput(reference=each.reference, tensor=each.tensors[rest].name) for each in layers
+            )
+            yield BoundTensor(
+                name=f"{shapes.prefix}.{first + k}.{rest}",
+                info=info,
+                inputs=inputs if piece.base is None else inputs[1:],
+                base=None if piece.base is None else inputs[0],
+                depth=depth,
+                key=key,
+            )
+
+
+class _SourceLayer:
+    """One layer of one model. Its tensors are keyed by their names without the layer's prefix."""
+
+    def __init__(self, entry: SliceInput, k: int, stack: Stack, models: Mapping[str, Checkpoint]) -> None:
+        self.reference = entry.reference
+        self.title = f"layer {entry.start + k} of {entry.reference}"
+        known = models[entry.reference].tensors
+        self.tensors = {stack.rest(name): known[name] for name in stack.blocks[entry.start + k]}
+
+    def check_like(self, other: _SourceLayer, where: str) -> None:
+        if self.tensors.keys() != other.tensors.keys():
+            rest = min(self.tensors.keys() ^ other.tensors.keys())
+            owner, lacking = (self, other) if rest in self.tensors else (other, self)
+            raise KingyoError(
+                where,
+                expected="layers with the same tensors",
+                received=f"'{rest}' in {owner.title} but not in {lacking.title}",
+                remedy="Merge layers of one kind.",
+            )
+        for rest, mine in self.tensors.items():
+            yours = other.tensors[rest]
+            if mine.shape != yours.shape or mine.is_floating != yours.is_floating:
+                raise KingyoError(
+                    yours.name,
+                    expected=f"{list(mine.shape)} {mine.dtype} as in {self.title}",
+                    received=f"{list(yours.shape)} {yours.dtype} in {other.title}",
+                    remedy="Merge layers of models of one architecture.",
+                )
+
+
+def _stack(model: Checkpoint, prefix: str) -> Stack:
+    stack = next((each for each in model.layout.stacks if each.prefix == prefix), None)
+    if stack is None:
+        raise KingyoError(
+            model.reference,
+            expected=f"layers called {prefix}.0 and so on",
+            received=", ".join(f"{each.prefix}.…" for each in model.layout.stacks) or "no layers",
+            remedy="Use slices of models of one architecture.",
+        )
+    numbers = list(stack.blocks)
+    if not stack.is_numbered or numbers != list(range(len(numbers))):
+        raise KingyoError(
+            model.reference,
+            expected="layers that are numbered 0, 1, 2, …",
+            received=f"{prefix} with {', '.join(map(str, numbers[:5]))}, …",
+            remedy="Merge the complete model, below models:.",
+        )
+    return stack
+
+
+def _check_range(entry: SliceInput, piece: SliceMerge, n_layers: int) -> None:
+    assert piece.n_layers is not None
+    end = entry.start + piece.n_layers
+    if end > n_layers:
+        raise KingyoError(
+            f"{piece.where}: layer_range of {entry.reference}",
+            expected=f"layers of [0, {n_layers}], which is all that it has",
+            received=f"[{entry.start}, {end}]",
+            remedy="Count layers from 0; the end is the number after the last layer.",
         )

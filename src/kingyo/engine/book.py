@@ -5,166 +5,127 @@ Results of earlier recipes are computed as they are read; only the last ones are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.engine.plan import Plan
-from kingyo.engine.planned_checkpoint import planned_checkpoint
+from kingyo.checkpoints.model_reference import path_from, whole_model
+from kingyo.engine.modules import expand_modules
+from kingyo.engine.parameters import invalid_parameters, misplaced_parameters
+from kingyo.engine.plan import Plan, planned_checkpoint
 from kingyo.engine.planning import plan
 from kingyo.engine.sources import Sources
-from kingyo.errors import KingyoError, Refuse, suggest
+from kingyo.errors import KingyoError, Refuse, attempt, nearest
+from kingyo.methods import METHODS
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
-from kingyo.vocabulary import all_references
+from kingyo.registry import is_in_file, whole_reference
+from kingyo.vocabulary import all_references, replaced
 from kingyo.vocabulary.tokenizer_key import BASE, UNION
-
-_MAX_MERGES = 64
-"""Reading a tensor of a recipe merges the tensor of each recipe below it, once for each path to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedSteps:
-    """The planned recipes of a book.
-
-    Attributes:
-        models: the models that could be opened, and the results of recipes by their names.
-        plans: plans of the recipes that could be planned, by name.
-    """
+    """The models that could be opened, with the results of recipes by their names, and the plans by name."""
 
     models: Mapping[str, Checkpoint]
     plans: Mapping[str | None, Plan]
 
 
-def plan_book(book: RecipeBook, folder: Path | None = None) -> dict[str | None, Plan]:
-    """Plan the outputs of a book of recipes.
-
-    Args:
-        book: the recipes.
-        folder: base of relative paths; None: the working directory.
-
-    Returns:
-        The plans of ``book.outputs`` by name. They compute the results of other recipes as they read them.
-
-    Raises:
-        KingyoError: a model cannot be opened, or see ``plan``; the message has the recipe's name.
-    """
-
-    def refuse(error: KingyoError) -> None:
-        raise error
-
-    plans = plan_steps(book, folder, refuse).plans
-    return {step.name: plans[step.name] for step in book.outputs}
-
-
 def plan_steps(
-    book: RecipeBook,
-    folder: Path | None,
-    refuse: Refuse,
-    *,
-    fetch: bool = True,
-    allow_pickle: bool = False,
+    book: RecipeBook, folder: Path, refuse: Refuse, *, fetch: bool = True, allow_pickle: bool = False
 ) -> PlannedSteps:
     """Plan every recipe of a book.
 
     Args:
         book: the recipes.
-        folder: base of relative paths; None: the working directory.
+        folder: base of relative paths.
         refuse: receives the errors of models that cannot be opened and of recipes that cannot be planned. If
             it returns, everything that does not depend on them is planned.
         fetch, allow_pickle: see ``open_checkpoint``.
     """
-    models = open_models(book, folder, refuse, fetch=fetch, allow_pickle=allow_pickle)
-    plans: dict[str | None, Plan] = {}
-    merges: dict[str | None, int] = {}
-    for step in book.steps:
-        below = [merges.get(each, 0) for each in dict.fromkeys(references_of(step.recipe))]
-        merges[step.name] = 1 + sum(below)
-        if merges[step.name] > _MAX_MERGES:
-            if max(below) <= _MAX_MERGES:  # one error is enough for all recipes above it
-                refuse(_too_many(step.name))
-            continue
-        if not all(reference in models for reference in references_of(step.recipe, refuse)):
-            continue
-        try:
-            planned = plans[step.name] = _plan(step, Sources(models, folder))
-        except KingyoError as error:
-            refuse(error)
-            continue
-        if step.name is not None:
-            models[step.name] = planned_checkpoint(step.name, planned)
-    return PlannedSteps(models=models, plans=plans)
-
-
-def open_models(
-    book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: bool = True, allow_pickle: bool = False
-) -> dict[str, Checkpoint]:
-    """Open the models of a book; see ``plan_steps``."""
     names = [step.name for step in book.steps if step.name is not None]
-    models: dict[str, Checkpoint] = {}
     tokenizers = {step.recipe.tokenizer_source for step in book.steps}
-    references = dict.fromkeys(each for step in book.steps for each in references_of(step.recipe, refuse))
-    for reference in references:
-        if reference in names:
-            continue
+    models: dict[str, Checkpoint] = {}
+    for reference in dict.fromkeys(each for step in book.steps for each in references_of(step.recipe)):
+        words = (BASE, UNION) if reference in tokenizers else ()
         try:
-            models[reference] = _open(reference, folder, names, fetch=fetch, allow_pickle=allow_pickle)
+            if reference not in names:
+                models[reference] = open_checkpoint(reference, folder, fetch=fetch, allow_pickle=allow_pickle)
         except KingyoError as error:
-            refuse(_of_tokenizer(error, reference) if reference in tokenizers else error)
-    return models
+            refuse(_with_hint(error, reference, (*names, *words)))
+    plans: dict[str | None, Plan] = {}
+    for step in book.steps:
+        planned = _plan(step, Sources(models, folder), folder, refuse)
+        if planned is not None:
+            plans[step.name] = planned
+            if step.name is not None:
+                models[step.name] = planned_checkpoint(step.name, planned)
+    return PlannedSteps(models=models, plans=plans)
 
 
 def references_of(recipe: Recipe, refuse: Refuse = lambda _: None) -> tuple[str, ...]:
     """Return the references of a recipe; without those of its tokenizer if that is invalid."""
-    try:
-        return all_references(recipe)
-    except KingyoError as error:
+    return attempt(lambda: all_references(recipe), refuse, recipe.references)
+
+
+def _with_hint(error: KingyoError, reference: str, known: Sequence[str]) -> KingyoError:
+    """Return the error of a model that cannot be opened; it may be a misspelt name of a recipe."""
+    near = nearest(reference, known)
+    remedy = f"Did you mean '{near}'? {error.remedy}" if near else error.remedy
+    return KingyoError(error.argument, expected=error.expected, received=error.received, remedy=remedy)
+
+
+def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> Plan | None:
+    """Plan a recipe; None if it has mistakes or needs models that could not be opened."""
+    mistakes: list[KingyoError] = []
+    attempt(lambda: _check_parameters(step.recipe, folder, mistakes.append), mistakes.append, None)
+    references = references_of(step.recipe, mistakes.append)
+    planned = None
+    if not mistakes and all(reference in sources for reference in references):
+        planned = attempt(lambda: plan(step.recipe, sources), mistakes.append, None)
+    for error in mistakes:
+        refuse(error if step.name is None else error.placed(step.name))
+    return planned
+
+
+def _check_parameters(recipe: Recipe, folder: Path, refuse: Refuse) -> None:
+    """Find all mistakes that need no model: unknown methods, wrong parameters, wrong numbers of models."""
+    method = METHODS.get(recipe.merge_method, folder)
+    for error in (*misplaced_parameters(recipe, method), *invalid_parameters(recipe, method)):
         refuse(error)
-        return recipe.references
+    if not recipe.path:
+        expand_modules(recipe, method)
 
 
-def _too_many(name: str | None) -> KingyoError:
-    return KingyoError(
-        name or "the last recipe",
-        expected=f"at most {_MAX_MERGES} merges for one tensor, including the recipes before it",
-        received="more",
-        remedy="Write a recipe in the middle to a separate folder, and continue from there.",
+def rooted(recipe: Recipe, folder: Path, names: Collection[str] = (), *, out: Path | None = None) -> Recipe:
+    """Return a recipe with absolute paths of local files.
+
+    Args:
+        recipe: the recipe as written.
+        folder: base of its relative paths.
+        names: references that are names of other recipes and not paths.
+        out: write paths relative to this folder instead, where possible; see ``path_from``.
+    """
+
+    def place(reference: str) -> str:
+        return reference if reference in names else whole_model(reference, folder, out)
+
+    inner = {name: rooted(each, folder, names, out=out) for name, each in recipe.merges.items()}
+    return replace(
+        replaced(recipe, place), merge_method=_method(recipe.merge_method, folder, out), merges=inner
     )
 
 
-def _open(
-    reference: str, folder: Path | None, names: Sequence[str], *, fetch: bool, allow_pickle: bool
-) -> Checkpoint:
-    """Open a model; if that fails, the error suggests a recipe with a similar name."""
-    try:
-        return open_checkpoint(reference, folder, fetch=fetch, allow_pickle=allow_pickle)
-    except KingyoError as error:
-        hint = suggest(reference, names)
-        if not hint.startswith("Did you mean"):
-            raise
-        raise KingyoError(
-            error.argument,
-            expected=f"{error.expected}, or the name of another recipe",
-            received=error.received,
-            remedy=f"{hint} {error.remedy}",
-        ) from error
+def rooted_book(book: RecipeBook, folder: Path, *, out: Path | None = None) -> RecipeBook:
+    """Return recipes with absolute paths of local files; see ``rooted``."""
+    names = [step.name for step in book.steps if step.name is not None]
+    return book.with_recipes(lambda recipe: rooted(recipe, folder, names, out=out))
 
 
-def _of_tokenizer(error: KingyoError, source: str) -> KingyoError:
-    """Return the error of a model in ``tokenizer_source``, where a keyword may be misspelt."""
-    hint = suggest(source, (BASE, UNION))
-    return KingyoError(
-        f"tokenizer_source: {error.argument}",
-        expected=f"{BASE}, {UNION} or {error.expected}",
-        received=error.received,
-        remedy=hint if hint.startswith("Did you mean") else error.remedy,
-    )
-
-
-def _plan(step: NamedRecipe, sources: Sources) -> Plan:
-    try:
-        return plan(step.recipe, sources)
-    except KingyoError as error:
-        if step.name is None:
-            raise
-        raise error.placed(step.name) from error
+def _method(method: str, folder: Path, out: Path | None) -> str:
+    """Return the name of a method, with the path of its file if a user's file defines it."""
+    if out is None or not is_in_file(method):
+        return whole_reference(method, folder)
+    file, _, name = method.rpartition(":")
+    return f"{path_from(out, file, folder)}:{name}"

@@ -1,6 +1,6 @@
 """Run the jobs of a plan on all cores: large tensors by spans, small ones side by side.
 
-It knows no files and no models: a sink takes the results. The bits depend neither on the order of work nor on
+A function takes the results. The bits depend neither on the order of work nor on
 the number of threads, except for methods that state otherwise (``methods.reproduces``).
 """
 
@@ -11,17 +11,16 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Protocol
+from threading import local
 
-from kingyo.engine.compute import Read, method_failed, not_finite, result
-from kingyo.engine.jobs import TensorJob
-from kingyo.errors import KingyoError
+from kingyo.engine.jobs import TensorJob, method_failed, not_finite, result
+from kingyo.engine.options import ExecutionOptions
+from kingyo.engine.sources import Sources
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
 from kingyo.kernels import Lazy, RescaledSum
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.loop_arguments import MAX_SOURCES
-from kingyo.kernels.raw_tensor import AnyTensor
+from kingyo.kernels.raw_tensor import AnyTensor, empty_vector
 from kingyo.kernels.threads import Execution, execution, has_compiler, map_spans, n_threads
 from kingyo.kernels.writing import ParallelWrites, PendingWrite, write
 from kingyo.methods import describes
@@ -38,75 +37,84 @@ Prepared = tuple[PendingWrite, int]
 """A write, and the bytes that it holds until it is computed."""
 
 
-class Sink(Protocol):
-    """Takes results; several threads use it."""
-
-    def place(self, job: TensorJob, span: Span) -> AnyTensor:
-        """Return a contiguous vector in the job's dtype for the elements of a span."""
-        ...
-
-    def take(self, job: TensorJob, span: Span, numbers: AnyTensor) -> None:
-        """Take the vector that ``place`` returned, now filled."""
-        ...
-
-    def broken(self, job: TensorJob) -> None:
-        """Note that a job's result is NaN or infinite, which is allowed."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class How:
-    """How jobs run.
-
-    Attributes:
-        threads: number of threads; None is torch's.
-        compiled: use compiled loops; None uses them where they save time, and always for live models.
-        nonfinite: whether results may be NaN or infinite.
-    """
-
-    threads: int | None = None
-    compiled: bool | None = None
-    nonfinite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise KingyoError(
-                "threads",
-                expected="a number from 1 on",
-                received=str(self.threads),
-                remedy="Leave it out for as many as torch uses.",
-            )
+Take = Callable[[TensorJob, int, AnyTensor], None]
+"""Takes the next numbers of a result, from this element on; several threads call it."""
 
 
 def execute(
-    jobs: Sequence[TensorJob], read: Read, sink: Sink, how: How | None = None, raw: Read | None = None
+    jobs: Sequence[TensorJob],
+    sources: Sources,
+    take: Take,
+    broken: Callable[[TensorJob], None],
+    options: ExecutionOptions,
 ) -> None:
     """Run jobs; their tensors are computed in parts.
 
-    Args:
-        jobs: the jobs.
-        read: reads tensors.
-        sink: takes the results.
-        how: threads and the like.
-        raw: reads tensors for methods that describe their result; ``read`` if None.
+    ``broken`` is called for each result that is NaN or infinite, if that is allowed.
 
     Raises:
         KingyoError: see ``compute``. Jobs before it are done, others may be.
     """
-    chosen = how or How()
-    threads = chosen.threads or n_threads()
-    with _no_grad(), execution(compiled=compiles(jobs, chosen), threads=threads) as here:
+    threads = options.threads or n_threads()
+    runner = _Runner(sources, take, broken, nonfinite=options.nonfinite)
+    with _no_grad(), execution(compiled=_compiles(jobs, options), threads=threads) as here:
 
         def run(job: TensorJob) -> None:
-            reads_raw = raw is not None and here.compiled and is_described(job)
-            merged = result(job, raw if reads_raw and raw else read, nonfinite=chosen.nonfinite)
-            _run(job, merged, sink, chosen, read)
+            runner.run(job, raw=here.compiled and is_described(job))
 
         for group in _groups(jobs):
             if len(group) == 1:
                 run(group[0])
             else:
                 _side_by_side(group, here, run)
+
+
+class _Buffers(local):
+    """A vector for each thread, reused from one part to the next."""
+
+    dtype = ""
+    vector: AnyTensor | None = None
+
+    def get(self, n: int, dtype: str) -> AnyTensor:
+        if self.vector is None or self.dtype != dtype or self.vector.numel() < n:
+            self.dtype, self.vector = dtype, empty_vector(n, dtype)
+        return self.vector[:n]
+
+
+class _Runner:
+    """Run jobs one by one; several threads may."""
+
+    def __init__(
+        self, sources: Sources, take: Take, broken: Callable[[TensorJob], None], *, nonfinite: bool
+    ) -> None:
+        self._sources, self._take, self._broken = sources, take, broken
+        self._nonfinite = nonfinite
+        self._buffers = _Buffers()
+
+    def run(self, job: TensorJob, *, raw: bool) -> None:
+        read = self._sources.read_raw if raw else self._sources.read
+        merged = result(job, read, nonfinite=self._nonfinite)
+        if isinstance(merged, RescaledSum):
+            merged = merged.rescaled  # once, before threads ask for parts
+        if all(map_spans(_size(job), lambda span: self._write(job, merged, span))):
+            return
+        if not self._nonfinite:
+            raise not_finite(job, self._sources.read)
+        self._broken(job)
+
+    def _write(self, job: TensorJob, merged: Tensor | Lazy, span: Span) -> bool:
+        """Compute a span part by part; return whether all its numbers are finite."""
+        finite = True
+        for start, stop in spans(span[1] - span[0], PART):
+            place = self._buffers.get(stop - start, job.dtype)
+            try:
+                finite = write(merged, (span[0] + start, span[0] + stop), place) and finite
+            except Exception as error:  # noqa: BLE001 - raised again with the method's name
+                method_failed(job, error)
+            if not finite and not self._nonfinite:
+                break
+            self._take(job, span[0] + start, place)
+        return finite
 
 
 def _no_grad() -> AbstractContextManager[object]:
@@ -119,10 +127,9 @@ def is_described(job: TensorJob) -> bool:
     return job.method is not None and len(job.inputs) <= MAX_SOURCES and describes(job.method)
 
 
-def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
-    """Return whether jobs run by compiled loops."""
-    if how.compiled is not None:
-        return how.compiled and has_compiler()
+def _compiles(jobs: Sequence[TensorJob], options: ExecutionOptions) -> bool:
+    if options.compiled is not None:
+        return options.compiled and has_compiler()
     if "kingyo.kernels.compiled_loops" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM:
         return has_compiler()
     # the import of torch takes longer than that of the loops
@@ -133,7 +140,7 @@ def fill(
     jobs: Sequence[TensorJob],
     prepare: Callable[[TensorJob], Prepared],
     end: Callable[[TensorJob, PendingWrite, bool], None],
-    how: How | None = None,
+    options: ExecutionOptions,
 ) -> None:
     """Run jobs into existing memory, each tensor at once.
 
@@ -144,15 +151,14 @@ def fill(
         jobs: the jobs.
         prepare: prepares the write of a job, and returns the bytes that it holds until then.
         end: called with each finished job, and with whether all its elements are finite.
-        how: threads and the like.
+        options: threads and the like.
     """
-    chosen = how or How()
-    threads = chosen.threads or n_threads()
+    threads = options.threads or n_threads()
     batches = _Batches(end)
     held, seen = 0, 0
     total = sum(map(_size, jobs))
     first = _FIRST * total if threads > 1 else math.inf
-    bypasses, compiled = total >= _BYPASS_FROM, compiles(jobs, chosen)
+    bypasses, compiled = total >= _BYPASS_FROM, _compiles(jobs, options)
     with (
         _no_grad(),
         execution(compiled=compiled, threads=threads, bypass_caches=bypasses, keep_threads=True),
@@ -178,11 +184,7 @@ def fill(
 
 
 class _Batches:
-    """Writes that are computed together, batch after batch.
-
-    Args:
-        end: see ``fill``.
-    """
+    """Writes that are computed together, batch after batch."""
 
     def __init__(self, end: Callable[[TensorJob, PendingWrite, bool], None]) -> None:
         self._end = end
@@ -190,7 +192,6 @@ class _Batches:
         self._begun: list[tuple[Sequence[tuple[TensorJob, PendingWrite]], ParallelWrites]] = []
 
     def add(self, job: TensorJob, pending: PendingWrite) -> None:
-        """Add to the next batch."""
         self._ready.append((job, pending))
 
     def begin(self, *, others_alone: bool = False) -> None:
@@ -207,7 +208,6 @@ class _Batches:
                 self._end(job, pending, is_finite)
 
     def stop(self) -> None:
-        """Start no more."""
         for _, writes in self._begun:
             writes.stop()
 
@@ -254,32 +254,3 @@ def _groups(jobs: Sequence[TensorJob]) -> Iterator[list[TensorJob]]:
 
 def _size(job: TensorJob) -> int:
     return math.prod(job.shape)
-
-
-def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read) -> None:
-    if isinstance(merged, RescaledSum):
-        merged = merged.rescaled  # once, before threads ask for parts
-
-    def write_part(span: Span) -> bool:
-        finite = True
-        for start, stop in spans(span[1] - span[0], PART):
-            part = span[0] + start, span[0] + stop
-            place = sink.place(job, part)
-            finite = _write(job, merged, part, place) and finite
-            if not finite and not how.nonfinite:
-                break
-            sink.take(job, part, place)
-        return finite
-
-    if all(map_spans(_size(job), write_part)):
-        return
-    if not how.nonfinite:
-        raise not_finite(job, read)
-    sink.broken(job)
-
-
-def _write(job: TensorJob, merged: Tensor | Lazy, part: Span, place: AnyTensor) -> bool:
-    try:
-        return write(merged, part, place)
-    except Exception as error:  # noqa: BLE001 - raised again with the method's name
-        method_failed(job, error)

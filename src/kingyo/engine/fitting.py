@@ -1,21 +1,57 @@
-"""Fit the models of a recipe to the template of the output, module by module."""
+"""Assign every tensor of the output to a module, and fit the models to the template of the output."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kingyo.checkpoints import Checkpoint, Stack, fit
+from kingyo.checkpoints import Checkpoint, Layout, Stack, fit, select
 from kingyo.checkpoints.compatibility import Fit
 from kingyo.checkpoints.config_comparison import compare
 from kingyo.checkpoints.configs import kept_by_layers
 from kingyo.checkpoints.views import View, fitted, whole
-from kingyo.engine.assignment import Assignment, assign
-from kingyo.engine.modules import ModuleMerge
-from kingyo.recipe import Recipe
+from kingyo.engine.modules import MAIN, ModuleMerge
+from kingyo.errors import KingyoError, suggest
+from kingyo.recipe import BASE, MERGE, Recipe
 
 _COPIED = "parts"
 """Stands for a module, for models whose tensors are copied."""
+_DEFAULT = "default"
+"""mergekit's name of the only module of most models."""
+_ALIASES = {
+    "text_decoder": "language",
+    "text_model": "language",
+    "language_model": "language",
+    "vision_tower": "vision",
+    "vision_model": "vision",
+    "visual": "vision",
+    "audio_tower": "audio",
+    "multi_modal_projector": "projector",
+}
+"""mergekit's names of modules -> names of parts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """The origin of every tensor of a model.
+
+    Attributes:
+        copied: name of a copied tensor -> reference of its model.
+        modules: name of any other tensor -> name of the module that makes it.
+        stacks: name of a sliced module -> the stack of layers that it slices.
+    """
+
+    copied: Mapping[str, str]
+    modules: Mapping[str, str]
+    stacks: Mapping[str, Stack]
+
+    def names(self, module: ModuleMerge) -> list[str]:
+        """Return the tensors of a module, in the order of the model."""
+        return [name for name, its in self.modules.items() if its == module.name]
+
+    def is_partial(self, module: ModuleMerge) -> bool:
+        """Return whether a module makes only some of the tensors."""
+        return bool(self.copied) or any(its != module.name for its in self.modules.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +81,10 @@ def fit_models(
     """Fit the models of a recipe to its base, or to the first model if there is no base.
 
     Raises:
-        KingyoError: see ``assign`` and ``checkpoints.fit``.
+        KingyoError: the template lacks a part or a module, a tensor is in no module, a sliced module does not
+            have exactly one stack of layers; or see ``checkpoints.fit``.
     """
     return _ModelFitter(recipe, models).run(modules)
-
-
-def template_of(recipe: Recipe) -> str:
-    """Return the reference of the model that gives the output its names: the base, else the first."""
-    return recipe.base_model or recipe.references[0]
 
 
 class _ModelFitter:
@@ -61,21 +93,22 @@ class _ModelFitter:
     def __init__(self, recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
         self._recipe = recipe
         self._opened = opened
-        self._template = opened[template_of(recipe)]
+        self._first = recipe.base_model or recipe.references[0]
+        self._template = opened[self._first]
         self._models: dict[str, Checkpoint] = dict(opened)
         self._keys: dict[tuple[str, str], str] = {}
         self._fits: list[Fit] = []
         self._warnings: list[str] = []
 
     def run(self, modules: Sequence[ModuleMerge]) -> FittedModels:
-        given = assign(self._recipe, modules, self._template)
+        given = _assign(self._recipe, modules, self._template)
         by_tensor, copied = dict(given.modules), dict(given.copied)
         for module in modules:
             result = self._module(module, given)
             by_tensor |= {
                 name: module.name for name in result.like.tensors if name not in self._template.tensors
             }
-            copied |= dict.fromkeys(result.unmerged, template_of(self._recipe))
+            copied |= dict.fromkeys(result.unmerged, self._first)
         for reference in dict.fromkeys(given.copied.values()):
             names = [name for name, its in given.copied.items() if its == reference]
             self._fit(_COPIED, [reference], names)
@@ -147,13 +180,8 @@ def _without_layers(model: Checkpoint, stack: Stack | None, template: Checkpoint
     """Return a model without its layers, whose number may differ; the template is returned unchanged."""
     if stack is None or model is template:
         return model
-    inside = {
-        name
-        for own in model.layout.stacks
-        if own.prefix == stack.prefix
-        for names in own.blocks.values()
-        for name in names
-    }
+    layers = [own for own in model.layout.stacks if own.prefix == stack.prefix]
+    inside = {name for own in layers for names in own.blocks.values() for name in names}
     return replace(model, tensors={name: each for name, each in model.tensors.items() if name not in inside})
 
 
@@ -164,3 +192,85 @@ def _is_as_stored(as_read: Checkpoint, model: Checkpoint) -> bool:
         and [each is model for each, _ in as_read.needs(name).others] == [True]
         for name, info in as_read.tensors.items()
     )
+
+
+def _assign(recipe: Recipe, modules: Sequence[ModuleMerge], template: Checkpoint) -> Assignment:
+    layout = template.layout
+    uses = select(layout, recipe.parts) if recipe.parts else {}
+    copied = {name: _model(use, recipe) for name, use in uses.items() if use != MERGE}
+    by_tensor = _by_tensor([name for name in layout.names if name not in copied], modules, layout)
+    assignment = Assignment(copied=copied, modules=by_tensor, stacks={})
+    stacks = {
+        module.name: _one_stack(module, assignment.names(module), layout)
+        for module in modules
+        if module.is_sliced
+    }
+    return Assignment(copied=copied, modules=by_tensor, stacks=stacks)
+
+
+def _model(use: str, recipe: Recipe) -> str:
+    """Return the model that a part is copied from."""
+    if use != BASE:
+        return use
+    if recipe.base_model is None:
+        raise KingyoError(
+            "base_model",
+            expected="the model that parts are copied from",
+            received="nothing",
+            remedy="Name it, or replace base by its reference below parts:.",
+        )
+    return recipe.base_model
+
+
+def _by_tensor(names: Sequence[str], modules: Sequence[ModuleMerge], layout: Layout) -> dict[str, str]:
+    if modules[0].name == MAIN or (len(modules) == 1 and modules[0].name == _DEFAULT):
+        return dict.fromkeys(names, modules[0].name)
+    owners = _by_part(modules, layout)
+    for name in names:
+        part = layout.part(name)
+        if part not in owners:
+            raise KingyoError(
+                "modules",
+                expected=f"a module for every part of this model: {', '.join(layout.parts)}",
+                received=f"none for {part}, with {name}",
+                remedy=f"Add one, or copy it from the base: parts: {{{part}: base, …}}.",
+            )
+    return {name: owners[layout.part(name)] for name in names}
+
+
+def _by_part(modules: Sequence[ModuleMerge], layout: Layout) -> dict[str, str]:
+    """Return part -> name of its module."""
+    owners: dict[str, str] = {}
+    for module in modules:
+        part = _ALIASES.get(module.name, module.name) if module.name not in layout.parts else module.name
+        if part not in layout.parts:
+            raise KingyoError(
+                "modules",
+                expected=f"parts of this model: {', '.join(layout.parts)}",
+                received=f"'{module.name}'",
+                remedy=suggest(module.name, layout.parts),
+            )
+        if part in owners:
+            raise KingyoError(
+                "modules",
+                expected="each part once",
+                received=f"{owners[part]} and {module.name}, which are both {part}",
+                remedy="Keep one of them.",
+            )
+        owners[part] = module.name
+    return owners
+
+
+def _one_stack(module: ModuleMerge, names: Sequence[str], layout: Layout) -> Stack:
+    inside = {name for name in names if layout.stack(name) is not None}
+    stacks = [
+        stack for stack in layout.stacks if any(inside.intersection(block) for block in stack.blocks.values())
+    ]
+    if len(stacks) != 1:
+        raise KingyoError(
+            "slices" if module.name == MAIN else f"modules.{module.name}",
+            expected="slices of a model with one stack of layers",
+            received=", ".join(f"{stack.name} ({stack.prefix})" for stack in stacks) or "no layers",
+            remedy=f"Name parts below modules: ({', '.join(layout.parts)}), each with slices: or models:.",
+        )
+    return stacks[0]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 
-from kingyo.engine.compute import not_finite, result
-from kingyo.engine.execute import How, Prepared, fill
-from kingyo.engine.jobs import TensorJob
+from kingyo.engine.execute import Prepared, fill
+from kingyo.engine.jobs import TensorJob, not_finite, result
+from kingyo.engine.options import ExecutionOptions
 from kingyo.engine.plan import Plan
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
@@ -20,21 +19,21 @@ from kingyo.kernels.writing import PendingWrite, prepare
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
 
 
-def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> None:
+def into(plan: Plan, weights: Mapping[str, Tensor], options: ExecutionOptions | None = None) -> None:
     """Write a merge into a live model, in place. After an error, fill the model again before using it.
 
     Args:
         plan: the plan.
         weights: the live tensors by their names in the checkpoint, in the dtype of the plan or a wider one.
             Several names may share memory (a tied head).
-        how: number of threads and the like.
+        options: number of threads and the like.
 
     Raises:
         KingyoError: names, shapes or dtypes differ from the plan's, or see ``compute``.
         ChangedSourceError: a file of a source has changed since it was opened.
     """
     _check_live(plan, weights)
-    chosen = how or How()
+    chosen = options or ExecutionOptions()
     if chosen.compiled is None:  # further candidates are likely
         chosen = replace(chosen, compiled=True)
     plan.sources.check_unchanged()
@@ -55,7 +54,6 @@ class _LiveSink:
         self._nonfinite = nonfinite
 
     def prepared(self, job: TensorJob) -> Prepared:
-        """Prepare a job; see ``fill``."""
         place = self._place(job)
         merged = result(job, self._tensors.read, self._facts, nonfinite=self._nonfinite)
         n_bytes = self._memory(job, merged)
@@ -68,7 +66,10 @@ class _LiveSink:
 
     def _memory(self, job: TensorJob, merged: Tensor | Lazy) -> int:
         """Return the bytes that a result needs before it is computed, without mapped files."""
-        n_bytes = 0 if self._is_mapped else 4 * math.prod(job.shape) * self._count_computed(job)
+        n_bytes = 0
+        if not self._is_mapped:
+            n_computed = sum(not self._tensors.is_mapped(each.reference) for each in job.reads)
+            n_bytes = 4 * math.prod(job.shape) * n_computed
         weighted = merged.unscaled if isinstance(merged, RescaledSum) else merged
         if isinstance(weighted, WeightedSum):
             for term in weighted.terms:
@@ -79,9 +80,6 @@ class _LiveSink:
         elif isinstance(merged, torch.Tensor):
             n_bytes += merged.nbytes
         return n_bytes
-
-    def _count_computed(self, job: TensorJob) -> int:
-        return sum(not self._tensors.is_mapped(each.reference) for each in job.reads)
 
     def end(self, job: TensorJob, pending: PendingWrite, is_finite: bool) -> None:
         """Check a filled tensor, and convert it if the live tensor has a wider dtype."""
@@ -101,19 +99,15 @@ class _LiveSink:
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
     """Check that the live tensors are those of the plan, each in separate memory."""
     _check_names(plan, weights)
-    places: list[tuple[str, int, int, str]] = []
+    owners: dict[int, str] = {}
     for job in plan.jobs:
         live = weights[job.name]
         _check_tensor(job, live)
-        if live.nbytes:
-            start = live.data_ptr()
-            places.append((str(live.device), start, start + live.nbytes, job.name))
-    places.sort()
-    for (device, _, end, owner), (other, start, _, name) in pairwise(places):
-        if device == other and start < end:
+        owner = owners.setdefault(live.data_ptr(), job.name) if live.nbytes else job.name
+        if owner != job.name:
             raise KingyoError(
                 "weights",
-                expected=f"separate memory for {name}, which the merge does not tie",
+                expected=f"separate memory for {job.name}, which the merge does not tie",
                 received=f"the memory of {owner}",
                 remedy="Load the live model untied (tie_word_embeddings: false).",
             )
@@ -141,11 +135,11 @@ def _check_tensor(job: TensorJob, live: Tensor) -> None:
         raise KingyoError(
             job.name, expected=f"{list(job.shape)}", received=f"{list(live.shape)} live", remedy=_LOAD_LIVE
         )
-    if live.is_meta or live.layout != torch.strided or live.is_neg() or not live.is_contiguous():
+    if live.is_meta or not live.is_contiguous():
         raise KingyoError(
             job.name,
             expected="a live tensor in one piece of memory",
-            received=_form_of(live),
+            received="one without memory (on the device meta)" if live.is_meta else "a view",
             remedy="Load the model again, with its weights as stored.",
         )
     dtype = getattr(torch, job.dtype)
@@ -156,14 +150,6 @@ def _check_tensor(job: TensorJob, live: Tensor) -> None:
             received=str(live.dtype).removeprefix("torch."),
             remedy="Give the recipe the live model's dtype, or load the model in the recipe's.",
         )
-
-
-def _form_of(live: Tensor) -> str:
-    if live.is_meta:
-        return "one without memory (on the device meta)"
-    if live.layout != torch.strided:
-        return f"one with the layout {str(live.layout).removeprefix('torch.')}"
-    return "a negated view" if live.is_neg() else "a view with gaps, or transposed"
 
 
 def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:

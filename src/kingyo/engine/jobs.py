@@ -1,11 +1,27 @@
-"""The merge of one tensor, as data: its inputs, its method and its parameters."""
+"""The merge of one tensor: as data (its inputs, its method and its parameters), and its computation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from traceback import extract_tb
+from typing import NoReturn
 
-from kingyo.engine.modules import SliceMerge
-from kingyo.methods import MergeMethod, MethodValues
+import numpy as np
+
+from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.kernels import Lazy
+from kingyo.kernels.blocks import all_finite
+from kingyo.kernels.raw_tensor import AnyTensor, as_torch
+from kingyo.kernels.statistics import is_finite
+from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.kernels.writing import write
+from kingyo.methods import MergeMethod, MethodValues, TensorContext, hides_nonfinite, merge_tensor
+
+Read = Callable[[str, str], AnyTensor]
+"""Model reference, tensor name -> the tensor as stored."""
+_RETURN = "Return a torch.Tensor in float32 of the shape of the arguments, or a WeightedSum of the inputs."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +49,6 @@ class TensorJob:
         base: the tensor of the base, or None.
         values: parameters of the method.
         seed: seed of a random method.
-        piece: the part of the recipe that ``values`` come from; None for a copied tensor.
     """
 
     name: str
@@ -44,7 +59,6 @@ class TensorJob:
     base: TensorInput | None
     values: MethodValues
     seed: int
-    piece: SliceMerge | None = field(default=None, compare=False, repr=False)
 
     @property
     def reads(self) -> tuple[TensorInput, ...]:
@@ -55,3 +69,138 @@ class TensorJob:
     def sources(self) -> tuple[str, ...]:
         """References of the merged models, without the base."""
         return tuple(each.reference for each in self.inputs)
+
+
+def compute(job: TensorJob, read: Read, stats: TensorStats | None = None) -> Tensor:
+    """Merge one tensor: in float32, rounded once to the dtype of the job.
+
+    Raises:
+        KingyoError: the result is NaN or infinite, or integers differ between the models.
+    """
+    out = torch.empty(job.shape, dtype=getattr(torch, job.dtype))
+    n = out.numel()
+    if n and not write(result(job, read, stats), (0, n), out.view(-1)):
+        raise not_finite(job, read)
+    return out
+
+
+def result(
+    job: TensorJob, read: Read, stats: TensorStats | None = None, *, nonfinite: bool = False
+) -> Tensor | Lazy:
+    """Return the result of a job before rounding; lazy results are computed when they are written.
+
+    Args:
+        job: the merge of one tensor.
+        read: reads tensors.
+        stats: statistics of earlier candidates.
+        nonfinite: whether sources may be NaN or infinite. Otherwise sources are checked for methods whose
+            results may hide it.
+
+    Raises:
+        KingyoError: integers differ between the models, or a source that must be finite is not.
+    """
+    tensors, base = _read_all(job, read)
+    if job.method is None:
+        return _same(job, tensors if base is None else [base, *tensors])
+    identities = tuple(each.identity(job.name) for each in job.inputs)
+    base_identity = job.base and job.base.identity(job.name)
+    if not nonfinite and hides_nonfinite(job.method, job.values):
+        named = list(zip(identities, tensors, strict=True))
+        if base is not None and base_identity is not None:
+            named.append((base_identity, base))
+        _check_finite(job, named, stats, read)
+    context = TensorContext(job.seed, job.name, stats, identities, base_identity)
+    try:
+        merged = merge_tensor(job.method, tensors, base, job.values, context)
+    except Exception as error:  # noqa: BLE001 - raised again with the method's name
+        method_failed(job, error)
+    _check_result(job, job.method.name, merged)
+    return merged
+
+
+def _read_all(job: TensorJob, read: Read) -> tuple[list[AnyTensor], AnyTensor | None]:
+    """Return inputs and base. A tensor that is an input twice is read once, since it may be computed."""
+    names = [(each.reference, each.tensor) for each in job.inputs]
+    by_name = {name: read(*name) for name in dict.fromkeys(names)}
+    base = read(job.base.reference, job.base.tensor) if job.base is not None else None
+    return [by_name[name] for name in names], base
+
+
+def _same(job: TensorJob, inputs: Sequence[AnyTensor]) -> Tensor:
+    tensors = [as_torch(each) for each in inputs]
+    if any(not torch.equal(tensors[0], tensor) for tensor in tensors[1:]):
+        raise KingyoError(
+            job.name,
+            expected="equal values in all models, since they are not floating point",
+            received="values that differ",
+            remedy="Merge models of one architecture and vocabulary.",
+        )
+    return tensors[0]
+
+
+def _check_finite(
+    job: TensorJob, named: Sequence[tuple[str, AnyTensor]], stats: TensorStats | None, read: Read
+) -> None:
+    """Check the sources; the cache remembers those that are finite."""
+    for identity, tensor in named:
+        name = f"finite\n{job.name}\n{identity}"
+        if stats is not None and stats.get(name) is not None:
+            continue
+        if not is_finite(tensor):
+            raise not_finite(job, read)
+        if stats is not None:
+            stats.put(name, np.ones(1))
+
+
+def _check_result(job: TensorJob, method: str, merged: Tensor | Lazy) -> None:
+    if not (hasattr(merged, "block") or isinstance(merged, torch.Tensor)):
+        raise KingyoError(
+            method,
+            expected="a tensor, or a result such as a WeightedSum",
+            received=f"an object of the class {type(merged).__name__}",
+            remedy=_RETURN,
+        )
+    if tuple(merged.shape) != job.shape:
+        raise KingyoError(
+            f"{method}: {job.name}",
+            expected=f"a result of the shape {list(job.shape)}",
+            received=f"one of {list(merged.shape)}",
+            remedy=_RETURN,
+        )
+
+
+def method_failed(job: TensorJob, error: Exception) -> NoReturn:
+    """Raise an error of a method again.
+
+    Raises:
+        KingyoError: names the method, the tensor and the line, for a user's method.
+        Exception: the same error, if it is a KingyoError or the method is built in.
+    """
+    method = job.method
+    if isinstance(error, KingyoError) or method is None or type(method).__module__.startswith("kingyo."):
+        raise error
+    last = extract_tb(error.__traceback__)[-1]
+    raise KingyoError(
+        f"{method.name}: {job.name}",
+        expected="a method that merges it",
+        received=f"{type(error).__name__}: {error} in {last.filename}, line {last.lineno}",
+        remedy="Correct the method.",
+    ) from error
+
+
+def not_finite(job: TensorJob, read: Read) -> KingyoError:
+    """Return the error for a result that is NaN or infinite; it names the source that is, if any."""
+    for each in job.reads:
+        if not all_finite(as_torch(read(each.reference, each.tensor))):
+            return KingyoError(
+                f"{each.reference}: {each.tensor}",
+                expected="finite weights",
+                received="NaN or infinity",
+                remedy="Leave this model out, or fetch it again. (Or use `kingyo merge --allow-nonfinite`.)",
+            )
+    return KingyoError(
+        job.name,
+        expected=f"merged weights that {job.dtype} can hold",
+        received="NaN or infinity",
+        remedy="Make the weights (or lambda) smaller, or set out_dtype: float32.",
+    )

@@ -23,21 +23,8 @@ _WRITES = re.compile(
 )
 """The tensors with which a block writes to the stream."""
 FOLDABLE = (
-    "llama",
-    "mistral",
-    "qwen2",
-    "qwen3",
-    "gemma",
-    "gpt2",
-    "gpt_neox",
-    "phi3",
-    "mixtral",
-    "qwen2_moe",
-    "qwen3_moe",
-    "smollm3",
-    "granite",
-    "cohere",
-    "stablelm",
+    *("llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox", "phi3", "mixtral", "qwen2_moe"),
+    *("qwen3_moe", "smollm3", "granite", "cohere", "stablelm"),
 )
 """Tested architectures (``model_type``): their blocks have norms before attention and MLP, and none after."""
 
@@ -45,27 +32,18 @@ FOLDABLE = (
 def path_to_slices(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
     """Return a recipe with one slice for each hop of its layer path; a recipe without a path is unchanged.
 
-    Args:
-        recipe: the recipe.
-        opened: its models, including the results of its own merges.
-
     Raises:
         KingyoError: the recipe has another method than passthrough, or parameters; the layers of its models
             cannot follow one another; or scales cannot be folded into the weights.
     """
     if not recipe.path:
         return recipe
-    check_path(recipe, opened)
+    _check_keys(recipe)
+    _check_models(recipe, opened)
     return replace(recipe, path=(), slices=tuple(_slices(recipe.path, opened)), merges={})
 
 
-def check_path(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
-    """Check a recipe with a layer path.
-
-    Raises:
-        KingyoError: another method than passthrough, or parameters; a model that is not decoder-only; or
-            models that one config cannot describe.
-    """
+def _check_keys(recipe: Recipe) -> None:
     if recipe.merge_method != PASSTHROUGH:
         raise KingyoError(
             "merge_method",
@@ -80,15 +58,9 @@ def check_path(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
             received=", ".join(f"'{name}'" for name in recipe.parameters),
             remedy="Write scales in the path, beside the layers.",
         )
-    _check_models(recipe, opened)
 
 
-def check_foldable(model: Checkpoint) -> None:
-    """Check that scales can be folded into the weights of a model.
-
-    Raises:
-        KingyoError: its architecture is not in ``FOLDABLE``.
-    """
+def _check_foldable(model: Checkpoint) -> None:
     kind = model.config.get("model_type")
     if kind not in FOLDABLE:
         raise KingyoError(
@@ -128,7 +100,7 @@ def _check_decoder(model: Checkpoint) -> None:
 def _slices(path: Sequence[Hop], opened: Mapping[str, Checkpoint]) -> Iterator[Slice]:
     if any(hop.scale != 1 for hop in path):
         for hop in path:
-            check_foldable(opened[hop.model])
+            _check_foldable(opened[hop.model])
     for hop, scale in zip(path, cumulative(path), strict=True):
         parameters = {} if scale == 1 else {"scale": _inverse(opened[hop.model], hop.layer, scale)}
         source = SliceSource(model=hop.model, layers=(hop.layer, hop.layer + 1), parameters=parameters)

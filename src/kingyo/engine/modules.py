@@ -1,6 +1,6 @@
 """Expand a recipe into its modules, and each module into merges of models or of slices.
 
-This checks where parameters may stand and how many models a method takes. Models need not be open.
+This checks how many models a method takes. Models need not be open.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from kingyo.engine.parameters import misplaced_parameters
 from kingyo.errors import KingyoError
 from kingyo.methods import MergeMethod, takes_base
 from kingyo.recipe import Module, Recipe, Slice, Source, Values
@@ -25,13 +24,7 @@ SliceKey = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class SliceInput:
-    """One model of a merge.
-
-    Attributes:
-        reference: reference of the model.
-        start: its first layer; 0 for a complete model.
-        own: parameters of this model alone.
-    """
+    """One model of a merge, its first layer (0 for a complete model), and parameters of this model alone."""
 
     reference: str
     start: int = 0
@@ -107,15 +100,11 @@ def expand_modules(recipe: Recipe, method: MergeMethod, outer: str | None = None
     Args:
         recipe: a recipe without a layer path.
         method: its merge method.
-        outer: reference of the model whose tensors outside of sliced layers are copied; None: see
-            ``ModuleMerge.outer``.
+        outer: the model whose tensors outside of sliced layers are copied; see ``ModuleMerge.outer``.
 
     Raises:
-        KingyoError: a parameter that the method does not have or that is in the wrong place, a missing base,
-            or too few or too many models.
+        KingyoError: a missing base, or too few or too many models.
     """
-    for error in misplaced_parameters(recipe, method):
-        raise error
     if not recipe.modules:
         module = _module(MAIN, Module(sources=recipe.sources, slices=recipe.slices), recipe, method)
         return (replace(module, outer=None if outer is None else _copy_of(outer)),)

@@ -1,4 +1,4 @@
-"""Options of ``kingyo merge`` and ``kingyo.merge``."""
+"""Options of merges: of ``kingyo merge``, ``kingyo.merge``, and of the jobs that they run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,25 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES
-from kingyo.engine.execute import How
 from kingyo.errors import KingyoError
 from kingyo.recipe import RecipeBook
 
 MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions:
+    """How jobs run.
+
+    Attributes:
+        threads: number of threads; None is torch's.
+        compiled: use compiled loops; None uses them where they save time, and always for live models.
+        nonfinite: whether results may be NaN or infinite.
+    """
+
+    threads: int | None = None
+    compiled: bool | None = None
+    nonfinite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +71,6 @@ class MergeOptions:
                     received=repr(value)[:80],
                     remedy=f"Set {key} to such a number, or leave it out.",
                 )
-
-    @property
-    def how(self) -> How:
-        """How the jobs of the merge run."""
-        return How(threads=self.threads, nonfinite=self.allow_nonfinite)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,23 +1,61 @@
-"""Find mistakes in the parameters of a recipe: unknown, in the wrong place, invalid or missing."""
+"""Resolve the parameters of a recipe for each tensor; find mistakes in them, and filters without effect."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
-from kingyo.errors import KingyoError, nearest, suggest
-from kingyo.methods import MergeMethod, Parameter, takes_base
-from kingyo.recipe import Conditional, Recipe, Slice, SliceSource, Source, Value, Values, Word
+from kingyo.engine.binding import BoundTensor
+from kingyo.engine.modules import SliceMerge
+from kingyo.errors import KingyoError, listed, nearest, suggest
+from kingyo.methods import MergeMethod, MethodValues, Parameter, takes_base
+from kingyo.recipe import Conditional, Recipe, Slice, SliceSource, Source, Value, Values, Word, look_up
+from kingyo.vocabulary import Diagnostic
 
 ParameterPlace = tuple[str, Values, bool, bool]
 """Name of a place, its parameters, whether they are those of a single model, and whether that is the base."""
+_MAX_FILTERS = 5
 
 
-def valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
-    """Return the checked value of a parameter, or its default if the value is None.
+def resolve(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> MethodValues:
+    """Return the values for one tensor.
+
+    Filters of a source's values match the tensor's name in that source; filters of shared values match its
+    name in the output. The two differ where slices move layers, as in mergekit.
 
     Raises:
-        KingyoError: there is no default, or the value is of the wrong kind or out of bounds.
+        KingyoError: a value is missing, of the wrong kind, or out of bounds.
     """
+    shared: dict[str, float | bool] = {}
+    per_source: dict[str, tuple[float, ...]] = {}
+    for parameter in method.params:
+        name = parameter.name
+        if not parameter.per_source:
+            shared[name] = _value(parameter, piece.levels, tensor.name, tensor.depth, tensor.name)
+            continue
+        per_source[name] = tuple(
+            _value(parameter, (entry.own, *piece.levels), read.tensor, tensor.depth, entry.reference)
+            for entry, read in zip(piece.merged, tensor.inputs, strict=True)
+        )
+    return MethodValues(shared=shared, per_source=per_source)
+
+
+def _value(
+    parameter: Parameter, levels: Sequence[Values], tensor: str, depth: float, where: str
+) -> float | bool:
+    value = look_up(levels, parameter.name, tensor, depth)
+    if value is None and parameter.default is None and (filters := _filters(levels, parameter.name)):
+        raise KingyoError(
+            f"{parameter.name} of {where}",
+            expected=f"a value for the tensor {tensor}: {parameter.doc}",
+            received=f"none: the filters ({listed([*map(repr, filters)], _MAX_FILTERS)}) match other tensors",
+            remedy="Add a last entry without filter for all other tensors: `- value: 0.5`.",
+        )
+    return _valid(parameter, value, where)
+
+
+def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
+    """Return the checked value of a parameter, or its default if the value is None."""
     if value is None:
         value = parameter.default
     if value is None:
@@ -74,26 +112,10 @@ def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoEr
         for name, value in values.items():
             for word in dict.fromkeys(_words(value)) if name in known else ():
                 try:
-                    valid(known[name], word, where)
+                    _valid(known[name], word, where)
                 except KingyoError as error:
                     yield error
                     break
-
-
-def missing_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
-    """Yield an error for each parameter of a complete model that has neither a value nor a default.
-
-    A parameter that is probably misspelt is not missing.
-    """
-    known = [parameter.name for parameter in method.params]
-    for source in recipe.sources:
-        given = {nearest(name, known) for name in (*recipe.parameters, *source.parameters)}
-        for parameter in method.params if source.model != recipe.base_model else ():
-            if parameter.per_source and parameter.name not in given:
-                try:
-                    valid(parameter, None, source.model)
-                except KingyoError as error:
-                    yield error
 
 
 def _places(recipe: Recipe, method: MergeMethod) -> Iterator[ParameterPlace]:
@@ -122,11 +144,71 @@ def _of_models(
 
 def _words(value: Value) -> Iterator[Word]:
     """Yield all single values of a parameter: points of gradients, and values with filters."""
-    if not isinstance(value, tuple):
-        yield value
-        return
-    for each in value:
+    for each in value if isinstance(value, tuple) else (value,):
         if isinstance(each, Conditional):
             yield from _words(each.value)
         else:
             yield each
+
+
+def unmatched_filters(
+    method: MergeMethod, merges: Sequence[tuple[SliceMerge, Sequence[BoundTensor]]]
+) -> tuple[Diagnostic, ...]:
+    """Return a warning for each filter that matches none of the tensors it could apply to.
+
+    Args:
+        method: the merge method.
+        merges: merges with filters, each with all its tensors. A filter that several merges share, such as
+            one of a recipe with slices, needs to match in only one of them.
+    """
+    names_of: dict[tuple[str, str], set[str]] = {}
+    for piece, tensors in merges:
+        for where, filters, names in _uses(method, piece, tensors):
+            for each in filters:
+                names_of.setdefault((where, each), set()).update(names)
+    return tuple(
+        Diagnostic(
+            level="warning",
+            argument=where,
+            expected="filters that match a tensor",
+            received=f"'{each}', which matches none and has no effect",
+            remedy=_similar(each, names),
+        )
+        for (where, each), names in names_of.items()
+        if not any(each in name for name in names)
+    )
+
+
+def _uses(
+    method: MergeMethod, piece: SliceMerge, tensors: Sequence[BoundTensor]
+) -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
+    """Yield the place of filters, the filters, and the names that they are matched with; see ``resolve``."""
+    for parameter in method.params:
+        name = parameter.name
+        shared = _filters(piece.levels, name)
+        if not parameter.per_source:
+            yield name, shared, [tensor.name for tensor in tensors] if shared else []
+            continue
+        for i, entry in enumerate(piece.merged):
+            own = _filters((entry.own,), name)
+            names = [tensor.inputs[i].tensor for tensor in tensors] if own or shared else []
+            yield f"{name} of {entry.reference}", own, names
+            yield name, shared, names
+
+
+def _filters(levels: Iterable[Values], parameter: str) -> Sequence[str]:
+    """Return the filters of a parameter, without those that match every name."""
+    values = (level.get(parameter) for level in levels)
+    entries = (cast(object, each) for value in values if isinstance(value, tuple) for each in value)
+    filters = [each.filter for each in entries if isinstance(each, Conditional)]
+    return list(dict.fromkeys(each for each in filters if each not in (None, "*")))
+
+
+def _similar(written: str, names: Iterable[str]) -> str:
+    """Suggest the most similar part of a tensor's name, with as many words as were written."""
+    wanted = written.strip(".")
+    n_words = wanted.count(".") + 1
+    words = [name.split(".") for name in names]
+    parts = {".".join(each[i : i + n_words]) for each in words for i in range(len(each) - n_words + 1)}
+    near = nearest(wanted, parts)
+    return f"Did you mean '{near}'?" if near else "Write a part of tensors' names, such as mlp, no pattern."

@@ -1,20 +1,27 @@
-"""The plan of a merge, as data and as text."""
+"""The plan of a merge, as data and as text, and its result as a checkpoint that is never written to disk."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from tempfile import mkdtemp
+from weakref import finalize
 
-from kingyo.checkpoints import Checkpoint
-from kingyo.engine.filters import UnmatchedFilter
-from kingyo.engine.jobs import TensorJob
+from kingyo.checkpoints import Checkpoint, TensorInfo
+from kingyo.checkpoints.checkpoint import Needs
+from kingyo.checkpoints.writer import copy_companions
+from kingyo.engine.jobs import TensorJob, compute
 from kingyo.engine.layer_path import path_to_slices
 from kingyo.engine.modules import ModuleMerge, expand_modules
 from kingyo.engine.sources import Sources
+from kingyo.errors import KingyoError, suggest
+from kingyo.io.lazy_torch import Tensor
 from kingyo.methods import MergeMethod
 from kingyo.recipe import Recipe
-from kingyo.vocabulary import Vocabulary
+from kingyo.vocabulary import TOKENIZER_FILES, Diagnostic, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +39,7 @@ class Plan:
         tokenizer_files: tokenizer files of the output by name, and its generation config if token ids change;
             None: those of ``like``. If set, no file of ``TOKENIZER_FILES`` is copied from ``like``.
         differences: differences between the models that do not prevent the merge, as sentences.
-        unmatched: filters that match no tensor.
+        unmatched: warnings of filters that match no tensor.
     """
 
     recipe: Recipe
@@ -43,7 +50,7 @@ class Plan:
     vocabulary: Vocabulary | None = None
     tokenizer_files: Mapping[str, bytes] | None = None
     differences: tuple[str, ...] = ()
-    unmatched: tuple[UnmatchedFilter, ...] = ()
+    unmatched: tuple[Diagnostic, ...] = ()
 
     @cached_property
     def jobs_by_name(self) -> Mapping[str, TensorJob]:
@@ -59,7 +66,7 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Everything doubtful about the merge, as sentences."""
-        return (*self.differences, *map(str, self.unmatched))
+        return (*self.differences, *(str(each.error) for each in self.unmatched))
 
     def heading(self) -> list[str]:
         """Return lines that name method, models, base, seed and vocabulary."""
@@ -90,5 +97,56 @@ def _describe_module(module: ModuleMerge) -> Iterator[str]:
 
 
 def _range(first: int, n: int) -> str:
-    """Return the numbers of the first and the last layer."""
     return f"{first}–{first + n - 1}" if n > 1 else str(first)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCheckpoint(Checkpoint):
+    """The result of a plan, computed tensor by tensor when it is read.
+
+    Each tensor is rounded to the dtype that it would be stored in, so a merge of it is bit-identical to two
+    merges one after the other.
+    """
+
+    plan: Plan = field(repr=False)
+
+    def read(self, name: str) -> Tensor:
+        """Compute a tensor."""
+        if name not in self.tensors:
+            remedy = suggest(name, self.tensors)
+            raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
+        return compute(self.plan.jobs_by_name[name], self.plan.sources.read)
+
+    def needs(self, name: str) -> Needs:
+        """Return the inputs of the job of a tensor, each once."""
+        inputs = dict.fromkeys((each.reference, each.tensor) for each in self.plan.jobs_by_name[name].reads)
+        return Needs(others=tuple((self.plan.sources[reference], tensor) for reference, tensor in inputs))
+
+
+def planned_checkpoint(name: str, plan: Plan) -> PlannedCheckpoint:
+    """Return the result of a plan as a checkpoint, by its name in the recipes that merge it."""
+    folder = plan.like.path
+    if plan.tokenizer_files is not None:
+        folder = _folder_of(plan)
+        finalize(plan, shutil.rmtree, folder, ignore_errors=True)
+    return PlannedCheckpoint(
+        reference=name,
+        path=folder,
+        config=plan.like.config,
+        tensors={
+            job.name: TensorInfo(name=job.name, shape=job.shape, dtype=job.dtype, file=folder, start=0)
+            for job in plan.jobs
+        },
+        made_of=tuple(plan.sources[reference] for reference in sorted(plan.weights_of)),
+        made_by=plan.recipe.hash,
+        plan=plan,
+    )
+
+
+def _folder_of(plan: Plan) -> Path:
+    """Make a folder with the plan's tokenizer and all other files beside the weights."""
+    folder = Path(mkdtemp(prefix="kingyo-"))
+    copy_companions(folder, plan.like, TOKENIZER_FILES)
+    for name, content in (plan.tokenizer_files or {}).items():
+        (folder / name).write_bytes(content)
+    return folder

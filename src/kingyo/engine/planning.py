@@ -10,17 +10,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.engine.binding import Binding, bind, binding_key
-from kingyo.engine.filters import unmatched_filters
+from kingyo.engine.binding import Binding, BoundTensor, bind, binding_key
 from kingyo.engine.jobs import TensorJob
 from kingyo.engine.layer_path import path_to_slices
 from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules
-from kingyo.engine.plan import Plan
-from kingyo.engine.planned_checkpoint import PlannedCheckpoint, planned_checkpoint
-from kingyo.engine.slices import BoundTensor
+from kingyo.engine.parameters import misplaced_parameters, resolve, unmatched_filters
+from kingyo.engine.plan import Plan, PlannedCheckpoint, planned_checkpoint
 from kingyo.engine.sources import Sources
 from kingyo.engine.tokenizer import Alignment, align, template_files
-from kingyo.engine.values import resolve
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import METHODS, MergeMethod, MethodValues, check_together
 from kingyo.recipe import Recipe
@@ -28,11 +25,7 @@ from kingyo.vocabulary import all_references, tokenizer_choice
 
 
 def plan(recipe: Recipe, sources: Sources) -> Plan:
-    """Plan a merge.
-
-    Args:
-        recipe: the recipe.
-        sources: its opened models, by the references that the recipe uses.
+    """Plan a merge of opened models.
 
     Raises:
         KingyoError: an unknown method or parameter, a missing or invalid value, too few or too many models,
@@ -44,6 +37,8 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     """
     method = METHODS.get(recipe.merge_method, sources.folder)
     _check_opened(recipe, sources)
+    for error in misplaced_parameters(recipe, method):
+        raise error
     opened = _with_merges(recipe, sources)
     sliced = path_to_slices(recipe, opened)
     modules = expand_modules(sliced, method, recipe.base_model if recipe.path else None)
@@ -139,7 +134,6 @@ def _jobs(
             base=tensor.base,
             values=resolver.values(tensor, piece) if piece is not None and is_merged else MethodValues(),
             seed=recipe.seed,
-            piece=piece,
         )
 
 

@@ -1,26 +1,27 @@
-"""The opened models of a recipe or a run, and what the candidates of a search share."""
+"""The opened models of a recipe or a run, what the candidates of a search share, and the files below them."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar, cast
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import Adapter
-from kingyo.checkpoints.mapped_tensors import check_stamps
-from kingyo.engine.mapped import MappedTensors
-from kingyo.engine.source_files import on_disk
-from kingyo.io.lazy_torch import Tensor
+from kingyo.checkpoints.mapped_tensors import MappedFiles, check_stamps
+from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.raw_tensor import AnyTensor
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import all_references
 
 _MAX_RESULTS = 64  # a search over slices has a new binding for each candidate
+_FREE = 0.2  # share of another device's memory to leave free for the model's own use
 
 T = TypeVar("T")
 
@@ -72,9 +73,7 @@ class Sources(Mapping[str, Checkpoint]):
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return the result of a function, from a cache of recent results if possible.
 
-        Args:
-            key: identifies the function and all its inputs other than the models.
-            compute: the function.
+        The key identifies the function and all its inputs other than the models.
         """
         if key not in self._results:
             self._results[key] = compute()
@@ -86,9 +85,7 @@ class Sources(Mapping[str, Checkpoint]):
     def as_seen(self, checkpoints: Mapping[str, Checkpoint], key: object) -> Sources:
         """Return fitted or aligned models, with a separate section of the facts.
 
-        Args:
-            checkpoints: the models as one merge reads them.
-            key: identifies this view of the models; its ``repr`` is the same in every process.
+        The key identifies this view of the models; its ``repr`` is the same in every process.
         """
         digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
         return Sources(checkpoints, self.folder, self.facts.within(digest))
@@ -114,11 +111,102 @@ class Sources(Mapping[str, Checkpoint]):
 
 
 def open_sources(recipe: Recipe, folder: Path | None = None) -> Sources:
-    """Open all models of a recipe.
-
-    Args:
-        recipe: the recipe.
-        folder: base of relative paths; None: the working directory.
-    """
+    """Open all models of a recipe, whose relative paths begin at a folder or the working directory."""
     opened = {reference: open_checkpoint(reference, folder) for reference in all_references(recipe)}
     return Sources(opened, folder)
+
+
+def on_disk(checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint | Adapter]:
+    """Yield the models and adapters on disk that checkpoints are made of, each once."""
+    seen: set[int] = set()
+    left = list(checkpoints)[::-1]
+    while left:
+        each = left.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            left += each.made_of[::-1]
+            yield from each.on_disk()
+
+
+def stamp(checkpoint: Checkpoint, known: dict[int, object] | None = None) -> object:
+    """Return what the weights of a checkpoint depend on, as plain data: sizes and times of files.
+
+    It is a digest for a virtual checkpoint, since many others may be made of it. ``known`` has their stamps.
+    """
+    known = {} if known is None else known
+    if id(checkpoint) not in known:
+        below = [stamp(each, known) for each in checkpoint.made_of]
+        files = {file for each in checkpoint.on_disk() for file in each.files}
+        if not below:
+            known[id(checkpoint)] = _file_stamps({*files, checkpoint.path / "tokenizer.json"})
+        elif files:
+            known[id(checkpoint)] = [*below, _file_stamps(files)]
+        else:
+            text = json.dumps([checkpoint.made_by, below])
+            known[id(checkpoint)] = hashlib.sha256(text.encode()).hexdigest()
+    return known[id(checkpoint)]
+
+
+def _file_stamps(files: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Return path, size and time of the files that exist."""
+    stats = [(file, file.stat()) for file in sorted(files) if file.exists()]
+    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+
+
+class MappedTensors:
+    """Tensors that stay mapped from their files, and copies of them on other devices.
+
+    Mapping a tensor again takes longer than merging it. ``Sources.check_unchanged`` notices changed files.
+    """
+
+    def __init__(self, models: Mapping[str, Checkpoint]) -> None:
+        self._models = models
+        self._files = MappedFiles()
+        self._tensors: dict[tuple[str, str], Tensor] = {}
+        self._ids: set[int] = set()
+        self._copies: dict[tuple[torch.device, int], Tensor] = {}
+
+    def is_mapped(self, reference: str) -> bool:
+        """Return whether large tensors of a model are mapped from files; others are computed when read."""
+        return not self._models[reference].made_of
+
+    def read(self, reference: str, tensor: str) -> Tensor:
+        """Return a tensor as stored; never write to it."""
+        stored = self._tensors.get((reference, tensor))
+        if stored is None:
+            model = self._models[reference]
+            if not self.is_mapped(reference):
+                return model.read(tensor)
+            stored = self._tensors[reference, tensor] = model.read_from(tensor, self._files)
+            self._ids.add(id(stored))
+        return stored
+
+    def holds(self, tensor: AnyTensor) -> bool:
+        """Return whether a tensor is one that ``read`` returns every time."""
+        return id(tensor) in self._ids
+
+    def copy_on(self, device: torch.device, tensor: Tensor) -> Tensor:
+        """Return a copy on another device; copies of mapped tensors are kept while there is memory."""
+        key = device, id(tensor)
+        if key in self._copies:
+            return self._copies[key]
+        try:
+            copy = tensor.to(device)
+        except torch.OutOfMemoryError as error:
+            raise KingyoError(
+                str(device),
+                expected=f"memory for {tensor.nbytes / 1e6:.0f} MB of a source beside the live model",
+                received="a device without enough free memory",
+                remedy="Merge on the CPU (device: cpu), or free some of the device's memory.",
+            ) from error
+        if self.holds(tensor) and _has_memory(device):
+            self._copies[key] = copy
+        return copy
+
+
+def _has_memory(device: torch.device) -> bool:
+    """Return whether a device has memory left to keep copies; True if it does not report its memory."""
+    if device.type != "cuda":
+        return True
+    free, total = torch.cuda.mem_get_info(device)
+    return free > _FREE * total

@@ -30,12 +30,7 @@ _CACHED = 256 << 20  # bytes of aligned embeddings to keep for the next candidat
 
 @dataclass(frozen=True, kw_only=True)
 class AlignedCheckpoint(Checkpoint):
-    """A checkpoint whose embedding and head have the rows of the output's vocabulary.
-
-    Attributes:
-        model: the original checkpoint.
-        reads: computes the aligned tensors.
-    """
+    """A checkpoint whose embedding and head have the rows of the output's vocabulary."""
 
     model: Checkpoint = field(repr=False)
     reads: AlignedReads = field(repr=False)
@@ -57,12 +52,7 @@ class AlignedCheckpoint(Checkpoint):
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
-    """Models that share a vocabulary.
-
-    Attributes:
-        models: the models by reference; see ``AlignedCheckpoint``.
-        vocabulary: the vocabulary of the output.
-    """
+    """Models by reference that share the vocabulary of the output."""
 
     models: Mapping[str, Checkpoint]
     vocabulary: Vocabulary
@@ -84,12 +74,7 @@ class Alignment:
 
 
 def align(recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoint]) -> Alignment:
-    """Give all models of a recipe the output's vocabulary.
-
-    Args:
-        recipe: the recipe.
-        choice: its tokenizer.
-        models: the opened models by reference.
+    """Give all opened models of a recipe the output's vocabulary.
 
     Raises:
         KingyoError: a model has no embedding or no tokenizer; or see ``build_vocabulary``.

@@ -1,27 +1,48 @@
-"""Write the outputs of a checked merge, each with its recipe and model card."""
+"""Write the outputs of a checked merge, each with its recipe and a card without paths of this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
+from kingyo import __version__
 from kingyo.checkpoints.atomic_folder import forget
 from kingyo.checkpoints.locate import whole_pipeline
-from kingyo.engine.card import render_card
+from kingyo.engine.book import rooted_book
 from kingyo.engine.folder import Watch, Writing, to_folder
-from kingyo.engine.paths import rooted_book
-from kingyo.engine.preflight import PlannedOutput, Preflight
+from kingyo.engine.outputs import PlannedOutput
+from kingyo.engine.preflight import Preflight
+from kingyo.lineage import (
+    INHERITED,
+    bullets,
+    cell,
+    describe_path,
+    fence,
+    front_matter,
+    models_section,
+    public_recipe,
+    recipe_section,
+    render,
+)
+from kingyo.methods import Reproduces
+from kingyo.models.kinds import CardPart, known_kind
+
+_NOT_SCORED = "Nobody has scored it: abilities of its source models may be lost."
+
+_PIPELINE_CODE = """from diffusers import DiffusionPipeline
+
+pipeline = DiffusionPipeline.from_pretrained('.')  # this folder"""
+
+_SAME_BITS: dict[Reproduces, str] = {
+    "everywhere": "bit for bit.",
+    "on one machine": "bit for bit on one machine; others may round differently.",
+    "with the same number of threads": "bit for bit on one machine with one number of threads; others may "
+    "round differently.",
+}
 
 
-def write(preflight: Preflight, target: PlannedOutput, watch: Watch | None = None) -> Path:
-    """Write one output, completely or not at all. After an interrupt the same call continues.
-
-    Args:
-        preflight: the result of ``check_merge``, without an error.
-        target: one of its targets.
-        watch: receives progress.
-
-    Returns:
-        The folder.
+def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = None) -> Path:
+    """Write one output of a checked merge, and return its folder. After an interrupt the same call continues.
 
     Raises:
         KingyoError: see ``Preflight.error`` and ``to_folder``.
@@ -30,16 +51,79 @@ def write(preflight: Preflight, target: PlannedOutput, watch: Watch | None = Non
         raise preflight.error
     request, options, around = preflight.request, preflight.request.options, None
     if options.pipeline:
-        around = whole_pipeline(target.plan.like, request.root, allow_pickle=options.allow_pickle)
+        around = whole_pipeline(output.plan.like, request.root, allow_pickle=options.allow_pickle)
     files = {
-        "recipe.yaml": rooted_book(target.book, request.root, out=target.out).to_yaml(),
-        "README.md": render_card(target, pipeline=options.pipeline),
+        "recipe.yaml": rooted_book(output.book, request.root, out=output.out).to_yaml(),
+        "README.md": render_card(output, pipeline=options.pipeline),
     }
-    writing = Writing(is_one_of_several=len(preflight.targets) > 1, around=around, watch=watch)
-    return to_folder(target.plan, target.out, files, options, writing)
+    writing = Writing(is_one_of_several=len(preflight.outputs) > 1, around=around, watch=watch)
+    return to_folder(output.plan, output.out, files, options, writing)
 
 
 def finish(preflight: Preflight) -> None:
     """Delete the traces that a rerun would need, after all outputs are written."""
-    for target in preflight.targets:
-        forget(target.out)
+    for output in preflight.outputs:
+        forget(output.out)
+
+
+def render_card(output: PlannedOutput, *, pipeline: bool = False) -> str:
+    """Return the model card of an output; ``pipeline``: the pipeline around it is written too."""
+    part = _card_part(output)
+    is_diffusers = output.plan.like.stem != "model"
+    front = front_matter(
+        output.origins,
+        library="diffusers" if is_diffusers else part.library if part else "transformers",
+        pipeline_tag=part.pipeline_tag if part else None,
+    )
+    sections = {
+        "Source models": models_section(output.origins, "role"),
+        "Recipe": _recipe(output),
+        "Use": fence(_PIPELINE_CODE, "python") if pipeline else _use(output),
+        "Limits": bullets((_NOT_SCORED, INHERITED)),
+    }
+    return render(output.out.resolve().name, front, _summary(output), sections)
+
+
+def _summary(output: PlannedOutput) -> str:
+    method, recipe = output.plan.method, output.plan.recipe
+    merged = [cell(origin.public_name) for origin in output.origins if origin.name == "merged"]
+    bases = [cell(origin.public_name) for origin in output.origins if origin.name == "base"]
+    relative = f" relative to {', '.join(bases)}" if bases and merged else ""
+    what = f"A merge of {', '.join(merged or bases)}{relative}"
+    if recipe.path:
+        what = describe_path(recipe, {origin.reference: origin.public_name for origin in output.origins})
+    steps = f", in {len(output.book.steps)} steps" if len(output.book.steps) > 1 else ""
+    seed = f" The seed of its random numbers is {recipe.seed}." if method.stochastic else ""
+    return f"{what}, made by kingyo {__version__}{steps}. `{method.name}`: {cell(method.doc)}{seed}"
+
+
+def _recipe(output: PlannedOutput) -> str:
+    book = output.book.with_recipes(lambda recipe: public_recipe(recipe, output.origins))
+    note = f"`kingyo merge` makes the same weights from it, {_SAME_BITS[output.reproduces]}"
+    return recipe_section(book.to_yaml(), note)
+
+
+def _use(output: PlannedOutput) -> str | None:
+    """Return code that loads the model with transformers; None for a model of another library."""
+    like, part = output.plan.like, _card_part(output)
+    if like.stem != "model" or (part is not None and part.library != "transformers"):
+        return None
+    architectures = like.config.get("architectures")
+    names = map(str, cast("list[object]", architectures)) if isinstance(architectures, list) else ()
+    auto_class = (
+        part.auto_class if part else next((each for each in names if each.isidentifier()), "AutoModel")
+    )
+    has_tokenizer = (like.path / "tokenizer_config.json").is_file()
+    imports = ", ".join(sorted((auto_class, "AutoTokenizer") if has_tokenizer else (auto_class,)))
+    lines = [f"from transformers import {imports}", ""]
+    if has_tokenizer:
+        lines.append("tokenizer = AutoTokenizer.from_pretrained('.')  # this folder")
+    lines.append(f"model = {auto_class}.from_pretrained('.', dtype='auto')")
+    return fence("\n".join(lines), "python")
+
+
+def _card_part(output: PlannedOutput) -> CardPart | None:
+    """Return the card's part for the kind of model, or None if no kind takes the model."""
+    like = output.plan.like
+    kind = known_kind(like.config, like.pipeline_index)
+    return None if kind is None else kind.card

@@ -1,6 +1,6 @@
 """Recipes: inert descriptions of merges, and their YAML, which mergekit can read, too."""
 
-from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes, read_recipes
+from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes
 from kingyo.recipe.contents import Module, Slice, SliceSource, Source
 from kingyo.recipe.conversion import as_path, as_slices, rewritten
 from kingyo.recipe.layer_path import (
@@ -14,7 +14,7 @@ from kingyo.recipe.layer_path import (
     path_of_slices,
 )
 from kingyo.recipe.recipe import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
-from kingyo.recipe.values import Conditional, Plain, Value, Values, Word, look_up
+from kingyo.recipe.values import Conditional, Value, Values, Word, look_up
 
 __all__ = [
     "BASE",
@@ -30,7 +30,6 @@ __all__ = [
     "Hop",
     "Module",
     "NamedRecipe",
-    "Plain",
     "Recipe",
     "RecipeBook",
     "Resize",
@@ -48,6 +47,5 @@ __all__ = [
     "look_up",
     "path_as_slices",
     "path_of_slices",
-    "read_recipes",
     "rewritten",
 ]

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import cast
 
 import yaml
 
-from kingyo.errors import KingyoError, Refuse, together
+from kingyo.errors import KingyoError, attempt, together
 from kingyo.io.schema import short
 from kingyo.io.yaml import read_yaml, read_yaml_documents
-from kingyo.recipe.file_kind import check_kind
 from kingyo.recipe.recipe import Recipe
-from kingyo.recipe.shape import read
 
 _NAME_IT = "Give each recipe a unique `name:`; only the last step may omit it."
-
-_NEEDED = ("base_model", "parts", "merges")
-"""Keys without which the rest of a recipe has another meaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +31,7 @@ class RecipeBook:
     """Recipes, some of which merge the results of others.
 
     Attributes:
-        steps: the recipes, each after those that it needs, otherwise in the given order.
+        steps: the recipes, each after those that it needs.
 
     Raises:
         KingyoError: there are no recipes, two have the same name or none, or they depend on each other.
@@ -55,7 +51,7 @@ class RecipeBook:
                 raise KingyoError(
                     "name", expected="a unique name for each recipe", received=received, remedy=_NAME_IT
                 )
-        object.__setattr__(self, "steps", tuple(_in_order(self.steps)))
+        object.__setattr__(self, "steps", _in_order(self.steps))
 
     @property
     def outputs(self) -> tuple[NamedRecipe, ...]:
@@ -64,16 +60,17 @@ class RecipeBook:
         needed = {reference for step in self.steps for reference in _mentions(step.recipe)}
         return nameless or tuple(step for step in self.steps if step.name not in needed)
 
+    def with_recipes(self, change: Callable[[Recipe], Recipe]) -> RecipeBook:
+        """Return a copy with every recipe replaced by ``change(recipe)``."""
+        return RecipeBook(steps=tuple(replace(step, recipe=change(step.recipe)) for step in self.steps))
+
     def to_yaml(self) -> str:
         """Return the recipes as YAML of several documents, in mergekit-multi's format."""
         return yaml.safe_dump_all([_dump(step) for step in self.steps], sort_keys=False, allow_unicode=True)
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe from a YAML file.
-
-    Args:
-        path: the file. Relative paths in the recipe begin at its folder.
+    """Read a recipe from a YAML file. Relative paths in the recipe begin at its folder.
 
     Raises:
         KingyoError: the file cannot be read; or see ``Recipe.from_dict``.
@@ -90,88 +87,52 @@ def load_recipes(path: Path) -> RecipeBook:
     Raises:
         KingyoError: the file cannot be read; or see ``Recipe.from_dict`` and ``RecipeBook``.
     """
-    mistakes: list[KingyoError] = []
-    book = read_recipes(path, mistakes.append)
-    if book is None or mistakes:
-        raise together(str(path), mistakes, "valid recipes")
-    return book
-
-
-def read_recipes(path: Path, refuse: Refuse) -> RecipeBook | None:
-    """Read the valid parts of a file of recipes.
-
-    Args:
-        path: the file.
-        refuse: called with every mistake.
-
-    Returns:
-        The recipes; None if too little of one of them is valid.
-
-    Raises:
-        KingyoError: the file cannot be read, or does not hold recipes.
-    """
     documents = read_yaml_documents(path)
-    for document in documents:
-        check_kind(document, str(path))
     if len(documents) == 1 and "merge_method" not in documents[0] and "models" in documents[0]:
         documents = _nested(documents[0], str(path)) or documents
-    several = len(documents) > 1
-    steps = [
-        _read_step(document, f"{path}: recipe {i + 1}" if several else str(path), refuse)
-        for i, document in enumerate(documents)
-    ]
-    valid = tuple(step for step in steps if step is not None)
-    if len(valid) < len(steps):
-        return None
+    mistakes: list[KingyoError] = []
+    steps: list[NamedRecipe] = []
+    for i, document in enumerate(documents):
+        where = f"{path}: recipe {i + 1}" if len(documents) > 1 else str(path)
+        name = attempt(lambda data=document, at=where: _name(data, at), mistakes.append, None)
+        data = {key: value for key, value in document.items() if key != "name"}
+        recipe = attempt(lambda data=data, at=where: Recipe.from_dict(data, at), mistakes.append, None)
+        steps += [] if recipe is None else [NamedRecipe(name=name, recipe=recipe)]
+    if mistakes:
+        raise together(str(path), mistakes, "valid recipes")
     try:
-        return RecipeBook(steps=valid)
+        return RecipeBook(steps=tuple(steps))
     except KingyoError as error:
-        refuse(error.placed(str(path)))
-        return None
+        raise error.placed(str(path)) from None
 
 
-def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, object]]:
-    """Return the recipes of ``models: [{name: …, merge_method: …}]`` or ``{name: {merge_method: …}}``."""
+def _nested(document: Mapping[str, object], where: str) -> Sequence[Mapping[str, object]]:
+    """Return the recipes of ``models: [{name: …, merge_method: …}]``."""
     listed = document["models"]
     items = cast("list[object]", listed) if isinstance(listed, list) else []
-    entries: Sequence[Mapping[str, object]] = [
-        cast("Mapping[str, object]", each) for each in items if isinstance(each, Mapping)
-    ]
-    if isinstance(listed, Mapping):
-        named = cast("Mapping[object, object]", listed)
-        entries = [{"name": str(name), **_pairs(entry)} for name, entry in named.items()]
+    entries = [cast("Mapping[str, object]", each) for each in items if isinstance(each, Mapping)]
     if len(entries) < len(items) or not any("merge_method" in entry for entry in entries):
         return []
-    for key in document:
-        if key != "models":
-            raise KingyoError(
-                where,
-                expected="only the key models: with a list of recipes",
-                received=f"'{key}'",
-                remedy="Move it into each recipe that should have it.",
-            )
-    return list(entries)
+    for key in document.keys() - {"models"}:
+        raise KingyoError(
+            where,
+            expected="only the key models: with a list of recipes",
+            received=f"'{key}'",
+            remedy="Move it into each recipe that should have it.",
+        )
+    return entries
 
 
-def _pairs(entry: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", entry) if isinstance(entry, Mapping) else {}
-
-
-def _read_step(document: Mapping[str, object], where: str, refuse: Refuse) -> NamedRecipe | None:
+def _name(document: Mapping[str, object], where: str) -> str | None:
     name = document.get("name")
     if name is not None and (not isinstance(name, str) or not name.strip()):
-        refuse(
-            KingyoError(
-                f"{where}: name",
-                expected="text",
-                received=short(name),
-                remedy="Write one word, in quotes if it looks like a number.",
-            )
+        raise KingyoError(
+            f"{where}: name",
+            expected="text",
+            received=short(name),
+            remedy="Write one word, in quotes if it looks like a number.",
         )
-        name = None
-    rest = {key: value for key, value in document.items() if key != "name"}
-    recipe = read(Recipe, rest, where, refuse, _NEEDED)
-    return None if recipe is None else NamedRecipe(name=name, recipe=recipe)
+    return name
 
 
 def _dump(step: NamedRecipe) -> dict[str, object]:
@@ -195,29 +156,16 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(each)
 
 
-def _in_order(steps: Sequence[NamedRecipe]) -> Iterator[NamedRecipe]:
-    """Yield each step after those that it needs, otherwise in the given order."""
-    by_name = {step.name: step for step in steps if step.name is not None}
-    done: set[int] = set()
-
-    def visit(step: NamedRecipe, above: tuple[str, ...]) -> Iterator[NamedRecipe]:
-        if id(step) in done:
-            return
-        name = step.name
-        if name is not None and name in above:
-            cycle = " → ".join((*above[above.index(name) :], name))
-            raise KingyoError(
-                "models",
-                expected="recipes that merge results of earlier ones",
-                received=f"a cycle: {cycle}",
-                remedy="Rename one of the recipes, or correct the model that it names.",
-            )
-        for reference in _mentions(step.recipe):
-            if reference in by_name:
-                yield from visit(by_name[reference], above if name is None else (*above, name))
-        if id(step) not in done:
-            done.add(id(step))
-            yield step
-
-    for step in steps:
-        yield from visit(step, ())
+def _in_order(steps: Sequence[NamedRecipe]) -> tuple[NamedRecipe, ...]:
+    """Return each step after those that it needs."""
+    by_name = {step.name: step for step in steps}
+    needs = {step.name: [each for each in _mentions(step.recipe) if each in by_name] for step in steps}
+    try:
+        return tuple(by_name[name] for name in TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        raise KingyoError(
+            "models",
+            expected="recipes that merge results of earlier ones",
+            received=f"a cycle: {' → '.join(reversed(error.args[1]))}",
+            remedy="Rename one of the recipes, or correct the model that it names.",
+        ) from None

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.recipe.references import Base, Model
-from kingyo.recipe.shape import Shape, Whole, filled, wanted
+from kingyo.recipe.shape import Shape, Text, Whole, filled, validate, wanted
 from kingyo.recipe.values import Parameters, Value, canonical
 
 LIST_MODELS = "List the models below models:, each as `- model: path/to/model`."
 LIST_SLICES = "List slices below slices:, each with sources: of `{model: path/to, layer_range: [0, 8]}`."
 NAME_MODULES = "Write lines of `name of a part:`, each with models: or slices: below."
-_IN_SOURCES = "Move it to a source of the slice: `sources: [{model: …, layer_range: […]}]`."
 
 Place = Callable[[str], str]
 """From a reference of a model to another."""
@@ -34,15 +32,56 @@ Layers = Annotated[
 ]
 
 
+def _check_given(name: object) -> object:
+    if name is None or name == "":
+        raise KingyoError(
+            "",
+            expected="a folder or a Hub name",
+            received="nothing",
+            remedy="Add the line `model: path/to/model` to this entry.",
+        )
+    return name
+
+
+_Name = Annotated[Text, BeforeValidator(_check_given)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Location(Shape):
+    path: _Name
+    revision: Text | None = None
+
+
+def _parse_location(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    location = validate(_Location, cast("object", value), info.context)
+    return f"{location.path}@{location.revision}" if location.revision else location.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts(Shape):
+    model: Annotated[_Name, BeforeValidator(_parse_location)]
+    lora: Annotated[Text | None, BeforeValidator(_parse_location)] = None
+
+
+def _parse_parts(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, Mapping):
+        return None if value == "" else value
+    parts = validate(_Parts, cast("object", value), info.context)
+    return f"{parts.model}+{parts.lora}" if parts.lora else parts.model
+
+
+Model = Annotated[_Name, BeforeValidator(_parse_parts)]
+Base = Annotated[Text | None, BeforeValidator(_parse_parts)]
+"""References of models: a text, or mergekit's mapping of its parts, which is converted to text."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source(Shape):
     """A model to merge: its reference as written, and its own parameters."""
 
     FORM: ClassVar[str] = "Write it as `- model: path/to/model`."
-    ELSEWHERE: ClassVar[Mapping[str, str]] = {
-        "layer_range": "Choose layers below slices:, each with its sources."
-    }
-    IS_ENTRY: ClassVar[bool] = True
 
     model: Model
     parameters: Parameters = field(default_factory=dict[str, Value])
@@ -63,7 +102,6 @@ class SliceSource(Shape):
     """
 
     FORM: ClassVar[str] = "Write it as `- {model: path/to/model, layer_range: [0, 8]}`."
-    IS_ENTRY: ClassVar[bool] = True
 
     model: Model
     layers: Annotated[Layers, Field(alias="layer_range")]
@@ -98,12 +136,6 @@ class Slice(Shape):
     """
 
     FORM: ClassVar[str] = LIST_SLICES
-    ELSEWHERE: ClassVar[Mapping[str, str]] = {
-        "model": _IN_SOURCES,
-        "layer_range": _IN_SOURCES,
-        "residual_weight": "Remove it: it has no effect in mergekit, either.",
-    }
-    IS_ENTRY: ClassVar[bool] = True
 
     sources: Annotated[tuple[SliceSource, ...], filled((list, tuple), "a list of sources", LIST_SLICES)]
     base_model: Base = None
@@ -154,7 +186,6 @@ class Module(Shape):
     """
 
     FORM: ClassVar[str] = NAME_MODULES
-    IS_ENTRY: ClassVar[bool] = True
 
     sources: Annotated[Sources, Field(alias="models")] = ()
     slices: Slices = ()
@@ -177,14 +208,7 @@ class Module(Shape):
 
 
 def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
-    """Check that a recipe or a module has exactly one kind of contents.
-
-    Args:
-        given: possible contents by key; exactly one must not be empty.
-
-    Raises:
-        KingyoError: all are empty, or several are not.
-    """
+    """Check that exactly one of the possible contents of a recipe or a module, by key, is not empty."""
     present = [key for key, value in given.items() if value]
     if len(present) != 1:
         *others, last = given
@@ -197,11 +221,7 @@ def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
 
 
 def check_empty(slices: Sequence[Slice]) -> None:
-    """Check that only the first and the last slice have no layers.
-
-    Raises:
-        KingyoError: a slice between others has no layers, or no slice has any.
-    """
+    """Check that only the first and the last slice have no layers, and not all."""
     inner = [i for i in range(1, len(slices) - 1) if not slices[i].n_layers]
     if inner or (slices and not any(each.n_layers for each in slices)):
         raise KingyoError(

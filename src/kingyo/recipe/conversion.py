@@ -29,12 +29,13 @@ def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
         KingyoError: there is nothing to convert; or see ``as_slices`` and ``as_path``.
     """
     write = as_slices if form == "slices" else as_path
-    chosen = [step for step in book.steps if (step.recipe.path if form == "slices" else _stacks(step.recipe))]
+    stacks = [step for step in book.steps if step.recipe.merge_method == PASSTHROUGH]
+    chosen = [step for step in stacks if (step.recipe.path if form == "slices" else step.recipe.slices)]
     if not chosen:
         raise KingyoError(
             f"--as {form}",
             expected=f"a recipe with {'a path' if form == 'slices' else 'slices, by passthrough'}",
-            received=", ".join(dict.fromkeys(_kind(step.recipe) for step in book.steps)),
+            received=", ".join(dict.fromkeys(step.recipe.merge_method for step in book.steps)),
             remedy="Remove --as to print the recipe unchanged.",
         )
     steps: list[NamedRecipe] = []
@@ -101,14 +102,3 @@ def _frame(recipe: Recipe, hops: Sequence[Hop]) -> str | None:
 
 def _empty(model: str) -> Slice:
     return Slice(sources=(SliceSource(model=model, layers=(0, 0)),))
-
-
-def _stacks(recipe: Recipe) -> bool:
-    return bool(recipe.slices) and recipe.merge_method == PASSTHROUGH
-
-
-def _kind(recipe: Recipe) -> str:
-    if recipe.path:
-        return "a path"
-    what = "slices" if recipe.slices else "modules" if recipe.modules else "complete models"
-    return f"{what} by {recipe.merge_method}"

@@ -14,8 +14,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, GetPydanticSchema, PlainSerializer
 
 from kingyo.errors import KingyoError
-from kingyo.recipe.contents import Layers, Slice, SliceSource
-from kingyo.recipe.references import Model
+from kingyo.recipe.contents import Layers, Model, Slice, SliceSource
 from kingyo.recipe.shape import Shape, Whole, filled
 
 PASSTHROUGH = "passthrough"
@@ -85,25 +84,6 @@ def cumulative(path: Sequence[Hop]) -> tuple[float, ...]:
     return tuple(products)
 
 
-def check_length(path: Sequence[Hop]) -> None:
-    """Check that a path has at most ``MAX_HOPS`` layers.
-
-    Raises:
-        KingyoError: the path is longer.
-    """
-    if len(path) > MAX_HOPS:
-        raise _wrong_length(len(path), "path")
-
-
-def _wrong_length(length: int, where: str) -> KingyoError:
-    return KingyoError(
-        where,
-        expected=f"1 to {MAX_HOPS} layers",
-        received=str(length),
-        remedy="Choose other layers; layer_range is [first, last + 1].",
-    )
-
-
 def dump_path(path: Sequence[Hop]) -> list[dict[str, object]]:
     """Return the list below ``path:``; consecutive layers without a scale become a range."""
     entries: list[dict[str, object]] = []
@@ -135,14 +115,8 @@ def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
 
 
 def path_of_slices(slices: Sequence[Slice]) -> Path | None:
-    """Convert slices to a path; None if a slice merges several sources or has parameters.
-
-    Raises:
-        KingyoError: the slices have more than ``MAX_HOPS`` layers.
-    """
+    """Convert slices to a path; None if a slice merges several sources or has parameters."""
     hops: list[Hop] = []
-    if (length := sum(each.n_layers for each in slices)) > MAX_HOPS:
-        raise _wrong_length(length, "slices")
     for each in slices:
         (source, *others) = each.sources
         if others or each.parameters or source.parameters or each.base_model is not None:
@@ -169,7 +143,6 @@ class _PathEntry(Shape):
     """An entry below ``path:``: one layer, or a range of layers without scales."""
 
     FORM: ClassVar[str] = LIST_HOPS
-    IS_ENTRY: ClassVar[bool] = True
 
     model: Model
     layer: Whole | None = None
@@ -200,7 +173,12 @@ class _PathEntry(Shape):
             )
         source = SliceSource(model=self.model, layers=self.layer_range)
         if not 1 <= source.n_layers <= MAX_HOPS:
-            raise _wrong_length(source.n_layers, "layer_range")
+            raise KingyoError(
+                "layer_range",
+                expected=f"1 to {MAX_HOPS} layers",
+                received=str(source.n_layers),
+                remedy="Choose other layers; layer_range is [first, last + 1].",
+            )
         return tuple(Hop(model=self.model, layer=number) for number in range(*source.layers))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe.contents import (
     NAME_MODULES,
+    Base,
     Module,
     Place,
     Slices,
@@ -25,9 +27,7 @@ from kingyo.recipe.contents import (
     check_one_of,
     references,
 )
-from kingyo.recipe.file_kind import check_kind
-from kingyo.recipe.layer_path import Hops, check_length
-from kingyo.recipe.references import Base
+from kingyo.recipe.layer_path import Hops
 from kingyo.recipe.shape import (
     Shape,
     Text,
@@ -65,6 +65,18 @@ _WRITE_TOKENIZER = (
 _CHOOSE_METHOD = "Choose one from `kingyo list methods`."
 
 
+def _check_kind(data: Mapping[str, object], where: str) -> None:
+    """Check that data is not a run.yaml."""
+    for key in ("task", "search", "sources", "budget") if "merge_method" not in data else ():
+        if key in data:
+            raise KingyoError(
+                where,
+                expected="a recipe",
+                received=f"'{key}', a key of run.yaml",
+                remedy=f"Run `kingyo evolve {shlex.quote(where)}`.",
+            )
+
+
 def _known(word: str, known: Collection[str], key: str = "") -> str:
     if word not in known:
         raise unknown(key, word, known)
@@ -73,13 +85,6 @@ def _known(word: str, known: Collection[str], key: str = "") -> str:
 
 def _parse_dtype(word: str) -> str:
     """Parse a dtype, which may begin with ``torch.``."""
-    if word.removeprefix("torch.") == "float64":
-        raise KingyoError(
-            "",
-            expected=f"one of {', '.join(DTYPES)}",
-            received="float64",
-            remedy="Write float32, the widest dtype for a merge.",
-        )
     return _known(word.removeprefix("torch."), DTYPES)
 
 
@@ -168,7 +173,6 @@ class Recipe(Shape):
         contents = (self.sources, self.slices, tuple(self.modules), self.path)
         check_one_of(dict(zip(CONTENTS, contents, strict=True)))
         check_empty(self.slices)
-        check_length(self.path)
         for key, words in (("dtype", DTYPES), ("out_dtype", DTYPES), ("resize", RESIZE)):
             if (word := getattr(self, key)) is not None:
                 _known(word, words, key)
@@ -237,7 +241,7 @@ class Recipe(Shape):
         Raises:
             KingyoError: keys are unknown or values invalid; the message names all of them.
         """
-        check_kind(data, where)
+        _check_kind(data, where)
         return parse(Recipe, data, where, "a valid recipe")
 
     def _check_tokenizer(self) -> None:

@@ -1,4 +1,4 @@
-"""Read dataclasses from what users write, with pydantic: all mistakes in one round, and the valid parts."""
+"""Read dataclasses from what users write, with pydantic: all mistakes in one round."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pydantic import (
     WrapValidator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, PydanticOmit
+from pydantic_core import CoreSchema
 from pydantic_core.core_schema import with_info_wrap_validator_function
 
-from kingyo.errors import KingyoError, Refuse, nearest, suggest, together
+from kingyo.errors import KingyoError, nearest, suggest, together
 from kingyo.io.schema import find_mistakes, short, validate_together
 
 T = TypeVar("T")
@@ -31,7 +31,6 @@ T = TypeVar("T")
 Text = Annotated[str, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
 MISTAKES = "mistakes"
-VALID_PARTS = "valid parts"
 
 
 class Shape:
@@ -42,14 +41,10 @@ class Shape:
 
     Attributes:
         FORM: what to write if the value is not a mapping.
-        ELSEWHERE: remedies for keys that belong elsewhere.
-        IS_ENTRY: whether it is in a list or mapping, from which ``read`` omits it if it is invalid.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     FORM: ClassVar[str] = "Write it as lines of `key: value`."
-    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
-    IS_ENTRY: ClassVar[bool] = False
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -61,89 +56,39 @@ class Shape:
     def _read(cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
         if info.context is None:
             return handler(value)
-        if info.context == VALID_PARTS:
-            return cls._read_valid(value, handler)
         given = mapping(value, cls.FORM)
         data = _corrected(given, keys_of(cls))
         return validate_together(lambda: cast("object", handler(data)), lambda: cls._check_keys(given))
 
     @classmethod
-    def _read_valid(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
-        """Read a mapping without the keys whose values are invalid."""
-        try:
-            data = _corrected(mapping(value, cls.FORM), keys_of(cls))
-            try:
-                return handler(data)
-            except ValidationError as error:
-                invalid = {each["loc"][0] for each in error.errors() if each["loc"]}
-            return handler({key: each for key, each in data.items() if key not in invalid})
-        except ValueError:
-            if cls.IS_ENTRY:
-                raise PydanticOmit from None
-            raise
-
-    @classmethod
     def _check_keys(cls, given: Mapping[str, object]) -> None:
         known = keys_of(cls)
         remedies = {
-            str(key): cls.ELSEWHERE.get(str(key)) or _remedy(str(key), value, known)
-            for key, value in given.items()
-            if key not in known
+            str(key): _remedy(str(key), value, known) for key, value in given.items() if key not in known
         }
-        if not remedies:
-            return
-        received = ", ".join(f"'{key}'" for key in remedies)
-        texts = list(dict.fromkeys(remedies.values()))
-        if len(texts) > 1:
+        if remedies:
+            received = ", ".join(f"'{key}'" for key in remedies)
             texts = [f"'{key}': {remedy}" for key, remedy in remedies.items()]
-        raise KingyoError("", expected="a known key", received=received, remedy=" ".join(texts))
+            remedy = " ".join(texts if len(texts) > 1 else remedies.values())
+            raise KingyoError("", expected="a known key", received=received, remedy=remedy)
 
 
 def parse(kind: type[T], data: object, where: str, expected: str) -> T:
-    """Return an object of a ``Shape``.
-
-    Args:
-        kind: its class.
-        data: what the user wrote.
-        where: the file, for messages.
-        expected: what the data should be.
+    """Return an object of a ``Shape``; messages name ``where``, the file.
 
     Raises:
         KingyoError: keys are unknown or values invalid; the message names all of them.
-    """
-    mistakes: list[KingyoError] = []
-    value = read(kind, data, where, mistakes.append)
-    if value is None or mistakes:
-        raise together(where, mistakes, expected)
-    return value
-
-
-def read(kind: type[T], data: object, where: str, refuse: Refuse, needed: Collection[str] = ()) -> T | None:
-    """Return an object of a ``Shape`` without its invalid entries; None if too little is valid.
-
-    Args:
-        kind: its class.
-        data: what the user wrote.
-        where: the file, for messages.
-        refuse: called with every mistake.
-        needed: keys without which the rest has another meaning.
     """
     with contextlib.suppress(ValidationError):
         return validate(kind, data)
     try:
         return validate(kind, data, MISTAKES)
     except ValidationError as error:
-        for mistake in find_mistakes(error, where):
-            refuse(mistake)
-        if any(str(key) in needed for each in error.errors() for key in each["loc"][:1]):
-            return None
-    with contextlib.suppress(ValidationError):
-        return validate(kind, data, VALID_PARTS)
-    return None
+        raise together(where, find_mistakes(error, where), expected) from None
 
 
 def validate(kind: type[T], data: object, purpose: str | None = None) -> T:
-    """Return an object: fast by default, with all mistakes (``MISTAKES``) or without them (``VALID_PARTS``).
+    """Return an object: fast by default, or with all mistakes in the error (``MISTAKES``).
 
     Raises:
         ValidationError: the data are invalid.
@@ -204,11 +149,7 @@ def named(remedy: str, without: Collection[str] = ()) -> BeforeValidator:
 
 
 def mapping(value: object, remedy: str) -> Mapping[str, object]:
-    """Return a value that is a mapping.
-
-    Raises:
-        KingyoError: the value is not a mapping.
-    """
+    """Return a value that is a mapping, or raise an error."""
     if not isinstance(value, Mapping):
         raise KingyoError("", expected="a mapping", received=short(value), remedy=remedy)
     return cast("Mapping[str, object]", value)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, cast
 
 from pydantic import PlainSerializer, PlainValidator, SkipValidation, ValidationInfo
-from pydantic_core import PydanticOmit
 
 from kingyo.errors import KingyoError
 from kingyo.io.schema import short
-from kingyo.recipe.shape import VALID_PARTS, Shape, Text, named, validate
+from kingyo.recipe.shape import Shape, Text, named, validate
 
 Word = float | bool | str
 """A number, a switch, or the name of a choice."""
@@ -161,17 +160,12 @@ def _is_finite(number: float) -> bool:
 
 
 def _parse_value(value: object, info: ValidationInfo) -> Value:
-    try:
-        if isinstance(value, Mapping):
-            return (validate(Conditional, cast("object", value), info.context),)
-        points = cast("list[object]", value) if isinstance(value, list) else []
-        if any(isinstance(point, Mapping) for point in points):
-            return validate(tuple[Conditional, ...], points, info.context)
-        return _plain(cast("object", value))
-    except ValueError:
-        if info.context == VALID_PARTS:
-            raise PydanticOmit from None
-        raise
+    if isinstance(value, Mapping):
+        return (validate(Conditional, cast("object", value), info.context),)
+    points = cast("list[object]", value) if isinstance(value, list) else []
+    if any(isinstance(point, Mapping) for point in points):
+        return validate(tuple[Conditional, ...], points, info.context)
+    return _plain(cast("object", value))
 
 
 def _dump(value: Value) -> object:

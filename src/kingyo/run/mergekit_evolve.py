@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Real, parse_model
 from kingyo.io.yaml import read_yaml
-from kingyo.recipe.references import Base, Model
+from kingyo.recipe.contents import Base, Model
 from kingyo.run.config import RESERVED_NAMES, RunConfig, StrictModel, parse_config
 from kingyo.run.config_file import name_from_path
 from kingyo.space import GenomeLayout

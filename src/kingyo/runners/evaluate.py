@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from kingyo.engine import How, Sources, into, plan
+from kingyo.engine import ExecutionOptions, Sources, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.io.lazy_torch import Tensor
 from kingyo.models.kinds import PassableModels
@@ -37,7 +37,7 @@ class FillableModel(Protocol):
         ...
 
 
-_HOW = How(compiled=True)
+_HOW = ExecutionOptions(compiled=True)
 """Compiled code takes time to load, which pays off over many candidates."""
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
-from kingyo.engine.card import render_card
 from kingyo.engine.preflight import check_merge
-from kingyo.engine.write import write
+from kingyo.engine.write import render_card, write
 from tests.checkpoints.architectures import DIFFUSERS, HAS_DIFFUSERS, build
 from tests.engine.preflight.conftest import Ask
 from tests.models_on_disk import fine_tuned
@@ -30,7 +27,12 @@ LINEAR = "merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters
     ],
 )
 def test_the_card_names_the_loading_class(
-    write_request: Ask, tmp_path: Path, kind: str, library: str, pipeline: str | None
+    write_request: Ask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    library: str,
+    pipeline: str | None,
 ) -> None:
     if kind in DIFFUSERS and not HAS_DIFFUSERS:
         pytest.skip("diffusers is not installed")
@@ -38,7 +40,7 @@ def test_the_card_names_the_loading_class(
     fine_tuned(tmp_path / "one", tmp_path / "two", seed=1)
     checked = check_merge(write_request(LINEAR))
     assert checked.error is None, checked.error
-    (target,) = checked.targets
+    (target,) = checked.outputs
     head = ModelCard(render_card(target)).data.to_dict()
     assert head["library_name"] == library and head.get("pipeline_tag") == pipeline
     out = write(checked, target)
@@ -47,7 +49,8 @@ def test_the_card_names_the_loading_class(
         assert code is None
         return
     assert code is not None
-    subprocess.run([sys.executable, "-c", code[1]], cwd=out, check=True)
+    monkeypatch.chdir(out)
+    exec(code[1], {})
 
 
 def test_text_from_models_cannot_break_out(write_request: Ask, models: Path, tmp_path: Path) -> None:
@@ -55,7 +58,7 @@ def test_text_from_models_cannot_break_out(write_request: Ask, models: Path, tmp
     fine_tuned(models / "base", odd, seed=4)
     (odd / "README.md").write_text('---\nlicense: "mit|x\\n# evil"\nlanguage: ["en: [", 7]\n---\n')
     checked = check_merge(write_request(models=[{"model": str(odd)}, {"model": "source-0"}]))
-    card = render_card(checked.targets[0])
+    card = render_card(checked.outputs[0])
     assert ModelCard(card).data.to_dict()["tags"] == ["merge", "kingyo"]
     assert str(tmp_path) not in card
     rows = [line for line in card.splitlines() if line.startswith("| ")]
@@ -77,22 +80,11 @@ def test_promises_the_bits_that_the_method_does(
     checked = check_merge(
         write_request(merge_method=method, parameters=parameters, models=[{"model": "source-0"}])
     )
-    assert promise in render_card(checked.targets[0])
+    assert promise in render_card(checked.outputs[0])
 
 
 def test_promises_no_more_than_an_earlier_step(write_request: Ask) -> None:
     first = "name: one\nmerge_method: iso_c\nbase_model: base\nmodels: [{model: source-0}]\n"
     checked = check_merge(write_request(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
     assert checked.error is None, checked.error
-    assert "bit for bit on one machine with one number of threads" in render_card(checked.targets[0])
-
-
-def test_versions_from_the_hub_are_named(write_request: Ask, models: Path, tmp_path: Path) -> None:
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    place = tmp_path / "hub" / "snapshots" / commit
-    place.parent.mkdir(parents=True)
-    fine_tuned(models / "base", place, seed=4)
-    checked = check_merge(write_request(models=[{"model": str(place)}, {"model": "source-0"}]))
-    card = render_card(checked.targets[0])
-    assert "| role | model | version | licence |" in card
-    assert f"`{commit[:12]}`" in card
+    assert "bit for bit on one machine with one number of threads" in render_card(checked.outputs[0])

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.checkpoints import TensorInfo
 from kingyo.engine import MergeOptions
-from kingyo.engine.preflight import Preflight, check_merge, estimate
-from kingyo.engine.preflight.folder import existing_parent
-from kingyo.engine.preflight.record import preflight_record
-from kingyo.errors import KingyoError
-from kingyo.recipe import load_recipes
+from kingyo.engine.preflight import Preflight, check_merge
+from kingyo.engine.record import preflight_record
+from kingyo.engine.sizes import estimate
 from tests.engine.preflight.conftest import Ask
-from tests.models_on_disk import fine_tuned, llama
+from tests.models_on_disk import fine_tuned
 
 CHAIN = (
     "name: one\nmerge_method: linear\nmodels: [{model: source-0}, {model: base}]\nparameters: {weight: 1}\n"
@@ -47,7 +44,7 @@ def test_a_valid_recipe(write_request: Ask) -> None:
     assert checked.error is None and checked.of("error") == () and checked.of("warning") == ()
     (note,) = messages_of(checked, "note")
     assert "the licence of source-0, source-1, base" in note and "not stated in its card" in note
-    (target,) = checked.targets
+    (target,) = checked.outputs
     assert [origin.name for origin in target.origins] == ["merged", "merged", "base"]
     assert target.out == checked.request.out
 
@@ -62,29 +59,12 @@ def test_an_unused_base_is_reported(write_request: Ask) -> None:
     assert check_merge(listed).of("warning") == ()
 
 
-def test_no_weight_is_read(write_request: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(info: TensorInfo) -> object:
-        raise AssertionError(f"read {info.name}")
-
-    monkeypatch.setattr("kingyo.checkpoints.checkpoint.map_tensor", refuse)
-    checked = check_merge(write_request())
-    assert estimate(checked).written > 0
-    assert json.dumps(preflight_record(checked, None))
-
-
 def test_risky_config_differences_are_warnings(write_request: Ask, editable_model: Path) -> None:
     edit_config(editable_model, rope_parameters={"rope_theta": 500000.0, "rope_type": "default"})
     checked = check_merge(write_request(models=[{"model": "source-0"}, {"model": "own"}]))
     assert checked.error is None
     (warning,) = messages_of(checked, "warning")
     assert "rope_theta" in warning and "10000.0 in base and 500000.0 in own" in warning
-
-
-def test_incompatible_configs_are_errors(write_request: Ask, editable_model: Path) -> None:
-    edit_config(editable_model, num_attention_heads=2, head_dim=8)
-    assert "num_attention_heads" in str(
-        check_merge(write_request(models=[{"model": "own"}])).error
-    ) or "head_dim" in str(check_merge(write_request(models=[{"model": "own"}])).error)
 
 
 def test_a_token_that_one_model_has_alone_is_a_warning(write_request: Ask, editable_model: Path) -> None:
@@ -98,17 +78,6 @@ def test_a_token_that_one_model_has_alone_is_a_warning(write_request: Ask, edita
         write_request(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union")
     )
     assert checked.error is None and messages_of(checked, "warning") == []
-
-
-def test_every_mismatch_is_reported(write_request: Ask, tmp_path: Path) -> None:
-    llama(tmp_path / "wide", hidden=32)
-    llama(tmp_path / "deep", layers=5)
-    checked = check_merge(write_request(models=[{"model": "wide"}, {"model": "source-0"}, {"model": "deep"}]))
-    errors = messages_of(checked, "error")
-    assert len(errors) == 2
-    assert any("[64, 32] in wide" in each for each in errors)
-    assert any("in deep but not in base" in each for each in errors)
-    assert str(checked.error).count("\n  ") == 2
 
 
 def test_value_mistakes_are_reported_at_every_level(write_request: Ask) -> None:
@@ -132,20 +101,14 @@ def test_value_mistakes_are_reported_at_every_level(write_request: Ask) -> None:
 
 def test_the_targets_are_the_models_that_no_recipe_uses(write_request: Ask) -> None:
     checked = check_merge(write_request(CHAIN))
-    (target,) = checked.targets
+    (target,) = checked.outputs
     assert target.out == checked.request.out and [step.name for step in target.book.steps] == ["one", "two"]
     assert {origin.reference for origin in target.origins} == {"source-0", "source-1", "base"}
     other = "---\nname: three\nmerge_method: linear\nmodels: [{model: base}]\nparameters: {weight: 1}\n"
     both = check_merge(write_request(CHAIN + other))
-    assert [target.out.name for target in both.targets] == ["two", "three"]
-    assert [origin.reference for origin in both.targets[1].origins] == ["base"]
-    assert [len(target.book.steps) for target in both.targets] == [2, 1]
-
-
-def test_recipes_independent_of_a_mistake_are_planned(write_request: Ask) -> None:
-    checked = check_merge(write_request(CHAIN.replace("source-1", "gone")))
-    assert len(checked.of("error")) == 1 and "gone: expected a folder" in str(checked.error)
-    assert set(checked.steps.plans) == {"one"} and checked.targets == ()
+    outputs = {output.out.name: output for output in both.outputs}
+    assert [origin.reference for origin in outputs["three"].origins] == ["base"]
+    assert {name: len(output.book.steps) for name, output in outputs.items()} == {"two": 2, "three": 1}
 
 
 def test_the_seed_goes_to_every_recipe(write_request: Ask) -> None:
@@ -156,14 +119,9 @@ def test_the_seed_goes_to_every_recipe(write_request: Ask) -> None:
 def test_roles_of_models(write_request: Ask, tmp_path: Path) -> None:
     fine_tuned(tmp_path / "base", tmp_path / "words", seed=8)
     checked = check_merge(write_request(tokenizer={"source": "words"}, base_model="base"))
-    (target,) = checked.targets
+    (target,) = checked.outputs
     roles = {origin.reference: origin.name for origin in target.origins}
     assert roles == {"source-0": "merged", "source-1": "merged", "base": "base", "words": "vocabulary"}
-
-
-def test_a_file_without_a_recipe_is_an_error(write_request: Ask) -> None:
-    with pytest.raises(KingyoError, match="a mapping of keys"):
-        check_merge(write_request("- nothing"))
 
 
 def test_an_interrupted_write_needs_room_for_the_rest_alone(write_request: Ask, tmp_path: Path) -> None:
@@ -171,7 +129,6 @@ def test_an_interrupted_write_needs_room_for_the_rest_alone(write_request: Ask, 
     content.mkdir(parents=True)
     (content / "model-00001-of-00002.safetensors").write_bytes(b"x" * 100)
     assert check_merge(write_request()).error is None
-    assert existing_parent(tmp_path / "a" / "b" / "c") == tmp_path
 
 
 def test_the_record_is_plain_data(write_request: Ask) -> None:
@@ -184,9 +141,3 @@ def test_the_record_is_plain_data(write_request: Ask) -> None:
     assert record["warnings"] == [] and len(record["notes"]) == 1
     verbose_record = preflight_record(checked, None, verbose=True)
     assert len(json.loads(json.dumps(verbose_record))["targets"][0]["groups"]) == 30
-
-
-def test_books_are_read_back(write_request: Ask) -> None:
-    request = write_request(CHAIN)
-    (target,) = check_merge(request).targets
-    assert target.book == load_recipes(request.recipe)

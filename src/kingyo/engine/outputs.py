@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,13 @@ from typing import get_args
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import Shard, lay_out
 from kingyo.engine.book import PlannedSteps, references_of
-from kingyo.engine.folder import count_kept, out_tensors
-from kingyo.engine.options import MergeOptions, MergeRequest
+from kingyo.engine.folder import out_tensors
+from kingyo.engine.options import MergeRequest
 from kingyo.engine.plan import Plan
+from kingyo.errors import KingyoError, Refuse
 from kingyo.lineage import Origin, describe
 from kingyo.methods import Reproduces, reproduces
 from kingyo.recipe import NamedRecipe, RecipeBook
-from kingyo.vocabulary import Diagnostic
 
 FOLDER_NAME = re.compile(r"\w[\w.+-]*")
 
@@ -32,7 +32,7 @@ class PlannedOutput:
         book: the recipes that make it.
         plan: the plan of the last recipe.
         origins: the source models, the base last.
-        options: options of the merge.
+        max_shard_bytes: the largest size of a weight file.
         reproduces: where the recipes give bit-identical results.
     """
 
@@ -40,69 +40,54 @@ class PlannedOutput:
     book: RecipeBook
     plan: Plan
     origins: tuple[Origin, ...]
-    options: MergeOptions
+    max_shard_bytes: int
     reproduces: Reproduces
 
     @cached_property
     def shards(self) -> tuple[Shard, ...]:
         """Its weight files."""
-        return lay_out(out_tensors(self.plan), self.options.max_shard_bytes, self.plan.like.stem)
+        return lay_out(out_tensors(self.plan), self.max_shard_bytes, self.plan.like.stem)
 
     @property
     def n_bytes(self) -> int:
         """Size of its weight files."""
         return sum(shard.n_bytes for shard in self.shards)
 
-    @property
-    def n_kept(self) -> int:
-        """Number of weight files that are kept from an interrupted merge.
-
-        Raises:
-            KingyoError: the folder cannot be written.
-        """
-        return count_kept(self.plan, self.out, self.options)
-
 
 def planned_outputs(
-    book: RecipeBook, steps: PlannedSteps, request: MergeRequest
-) -> tuple[tuple[PlannedOutput, ...], list[Diagnostic]]:
-    """Return the outputs of the recipes that could be planned, and errors of names that are no folders.
+    book: RecipeBook, steps: PlannedSteps, request: MergeRequest, refuse: Refuse
+) -> Iterator[PlannedOutput]:
+    """Yield the outputs of the recipes that could be planned; refuse names that are no folders.
 
     One output goes to ``request.out``; several go to subfolders with the names of their recipes.
     """
-    outputs, errors = list[PlannedOutput](), list[Diagnostic]()
     for step in book.outputs:
-        out = request.out
-        if len(book.outputs) > 1:
-            out = request.out / str(step.name)
-            if not FOLDER_NAME.fullmatch(str(step.name)):
-                errors.append(_misnamed(str(step.name)))
-                continue
-        if step.name in steps.plans:
-            needed = _needed(book, step)
-            outputs.append(
-                PlannedOutput(
-                    out=out,
-                    book=needed,
-                    plan=steps.plans[step.name],
-                    origins=origins_of(needed.steps, steps.models, request.root),
-                    options=request.options,
-                    reproduces=_reproduces(needed, steps),
+        is_alone = len(book.outputs) == 1
+        if not is_alone and not FOLDER_NAME.fullmatch(str(step.name)):
+            refuse(
+                KingyoError(
+                    f"name: {step.name}",
+                    expected="a name that can be a folder, since several recipes are written",
+                    received=f"'{step.name}'",
+                    remedy="Use letters, digits, '.', '_' and '-'.",
                 )
             )
-    return tuple(outputs), errors
+        elif step.name in steps.plans:
+            needed = _needed(book, step)
+            yield PlannedOutput(
+                out=request.out if is_alone else request.out / str(step.name),
+                book=needed,
+                plan=steps.plans[step.name],
+                origins=origins_of(needed.steps, steps.models, request.root),
+                max_shard_bytes=request.options.max_shard_bytes,
+                reproduces=_reproduces(needed, steps),
+            )
 
 
 def origins_of(
     steps: Sequence[NamedRecipe], models: Mapping[str, Checkpoint], folder: Path
 ) -> tuple[Origin, ...]:
-    """Return the opened source models of recipes, the bases last; without results of other recipes.
-
-    Args:
-        steps: the recipes.
-        models: the opened models by reference.
-        folder: base of relative paths.
-    """
+    """Return the opened source models of recipes, the bases last; without results of other recipes."""
     names = {step.name for step in steps}
     roles: dict[str, str] = {}
     for step in steps:
@@ -125,26 +110,10 @@ def _reproduces(book: RecipeBook, steps: PlannedSteps) -> Reproduces:
     return max(guarantees, key=get_args(Reproduces).index)
 
 
-def _misnamed(name: str) -> Diagnostic:
-    return Diagnostic(
-        level="error",
-        argument=f"name: {name}",
-        expected="a name that can be a folder, since several recipes are written",
-        received=f"'{name}'",
-        remedy="Use letters, digits, '.', '_' and '-'.",
-    )
-
-
 def _needed(book: RecipeBook, last: NamedRecipe) -> RecipeBook:
     """Return a recipe with all recipes that it needs."""
-    by_name = {step.name: step for step in book.steps}
-    needed: dict[str | None, None] = {}
-
-    def visit(step: NamedRecipe) -> None:
-        needed[step.name] = None
-        for reference in references_of(step.recipe):
-            if reference in by_name and reference not in needed:
-                visit(by_name[reference])
-
-    visit(last)
+    needed = {last.name}
+    for step in reversed(book.steps):  # a step comes after those that it needs
+        if step.name in needed:
+            needed.update(references_of(step.recipe))
     return RecipeBook(steps=tuple(step for step in book.steps if step.name in needed))

@@ -1,0 +1,120 @@
+"""Estimate bytes read and written, disk space and memory of a merge, from headers alone.
+
+Bytes are exact. Memory is a formula for the largest resident size: the program, the small tensors, which are
+cached, the sources of the largest tensor, and what the method computes beside them.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kingyo.checkpoints import Checkpoint, TensorInfo
+from kingyo.checkpoints.checkpoint import KEPT_BELOW
+from kingyo.engine.execute import LARGE, PART, is_described
+from kingyo.engine.findings import existing_parent
+from kingyo.engine.jobs import TensorJob
+from kingyo.engine.plan import Plan
+from kingyo.engine.preflight import Preflight
+from kingyo.kernels.threads import has_compiler, n_threads
+from kingyo.methods import bytes_per_entry, reproduces
+
+PROGRAM, PROGRAM_WITH_TORCH = 200_000_000, 330_000_000
+"""Bytes of the process before it reads a tensor, measured on x86-64 Linux."""
+_FLOAT32, _FLOAT64 = 4, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeForecast:
+    """What a merge needs, in bytes.
+
+    Attributes:
+        read: size of the tensors in source files, each counted once.
+        files: number of these files.
+        written: size of the new weight files.
+        free: free space on the disk of the output.
+        memory: the largest memory use, by purpose.
+    """
+
+    read: int
+    files: int
+    written: int
+    free: int
+    memory: Mapping[str, int]
+
+    @property
+    def peak(self) -> int:
+        """The largest memory use in total."""
+        return sum(self.memory.values())
+
+
+def estimate(preflight: Preflight) -> MergeForecast:
+    """Estimate what all outputs of a merge need together."""
+    plans = [output.plan for output in preflight.outputs]
+    works = [(plan, job, set(stored_tensors(plan, job))) for plan in plans for job in plan.jobs]
+    stored = set[TensorInfo]().union(*(infos for *_, infos in works))
+    threads = preflight.request.options.threads or n_threads()
+    sources, method = max(((_sources(*each, threads), _method(each[1], threads)) for each in works), key=sum)
+    return MergeForecast(
+        read=sum(info.n_bytes for info in stored),
+        files=len({info.file for info in stored}),
+        written=sum(output.n_bytes for output in preflight.outputs),
+        free=shutil.disk_usage(existing_parent(preflight.request.out)).free,
+        memory={
+            "program": PROGRAM_WITH_TORCH if any(map(_needs_torch, plans)) else PROGRAM,
+            "small tensors": sum(info.n_bytes for info in stored if info.n_bytes < KEPT_BELOW),
+            "sources": sources,
+            "method": method,
+        },
+    )
+
+
+def stored_tensors(plan: Plan, job: TensorJob) -> Iterator[TensorInfo]:
+    """Yield the tensors in files that a job reads."""
+    for each in job.reads:
+        yield from _stored(plan.sources[each.reference], each.tensor)
+
+
+def _stored(model: Checkpoint, name: str) -> Iterator[TensorInfo]:
+    needs = model.needs(name)
+    yield from needs.stored
+    for other in needs.others:
+        yield from _stored(*other)
+
+
+def _needs_torch(plan: Plan) -> bool:
+    """Return whether a merge imports torch, which it does unless compiled code can do everything."""
+    is_computed = any(plan.sources[reference].made_of for reference in plan.weights_of)
+    return is_computed or not all(map(is_described, plan.jobs)) or not has_compiler()
+
+
+def _side_by_side(job: TensorJob, threads: int) -> int:
+    """Return how many tensors of this size are merged at a time."""
+    return 1 if math.prod(job.shape) >= LARGE else threads
+
+
+def _sources(plan: Plan, job: TensorJob, stored: set[TensorInfo], threads: int) -> int:
+    """Return the bytes of large tensors in files, and of those that are computed from them."""
+    inputs = ((plan.sources[each.reference], each.tensor) for each in job.reads)
+    computed = sum(model.tensors[model.home(name) or name].n_bytes for model, name in inputs if model.made_of)
+    large = sum(info.n_bytes for info in stored if info.n_bytes >= KEPT_BELOW)
+    return _side_by_side(job, threads) * (computed + large)
+
+
+def _method(job: TensorJob, threads: int) -> int:
+    """Return the bytes that the method needs in addition to the sources of a tensor."""
+    n, k = math.prod(job.shape), len(job.inputs)
+    at_once = _side_by_side(job, threads)
+    if job.method is None or is_described(job):  # float32 parts of the sources and of the result
+        ranks = 0 if job.method is None else bytes_per_entry(job.method) * n * k
+        return threads * min(n, PART) * (k + 1) * _FLOAT32 + at_once * ranks
+    if reproduces(job.method) == "with the same number of threads" and _is_decomposed(job.shape, k):
+        return at_once * n * (2 * k + 1) * _FLOAT64  # task vectors, their singular vectors, and the result
+    return at_once * n * k * _FLOAT32
+
+
+def _is_decomposed(shape: Sequence[int], n_sources: int) -> bool:
+    """Return whether a spectral method decomposes the matrix itself; see ``methods.spectral``."""
+    return len(shape) == 2 and max(shape) <= 2 * n_sources * min(shape)
