@@ -36,14 +36,14 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
     [
         ({"sorces": {"a": "a"}}, "'sorces'. Did you mean 'sources'?"),
         ({"search": {"screen": {"itmes": 5}}}, "'itmes'. Did you mean 'items'?"),
-        ({"search": {"screen": {"items": 0}}}, "search.screen.items: expected a number"),
+        ({"search": {"screen": {"items": 0}}}, "search.screen: items: expected a number"),
         ({"search": {"screen": {"block": True}}}, "search.screen: block: expected a whole number"),
         ({"search": {"settings": {"sigma": True}, "strategy": "cma-es"}}, "sigma: expected a number"),
         ({"search": {"screen": {"items": 2.5}}}, "search.screen: items: expected a whole number"),
-        ({"search": {"screen": {"alpha": 1.5}}}, "search.screen.alpha: expected a number between 0 and 1"),
+        ({"search": {"screen": {"alpha": 1.5}}}, "search.screen: alpha: expected a number less than 1"),
         ({"search": {"screen": {"rule": "halving"}}}, "search.screen: rule: expected 'none' or 'racing'"),
         ({"search": {"screen": {"choose": 3}}}, "search.screen: choose: expected 'informative'"),
-        ({"search": {"screen": {"keep": 0}}}, "search.screen.keep: expected a number"),
+        ({"search": {"screen": {"keep": 0}}}, "search.screen: keep: expected a number"),
         ({"search": {"screen": 5}}, "search.screen: expected"),
         ({"budget": {"candidate": 5}}, "Did you mean 'candidates'?"),
         ({"budget": {"candidates": 0}}, "greater than 0; received 0"),
@@ -113,7 +113,7 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"objectives": ["a", "b"]}, "received the keys name"),
         (
             {"search": {"strategy": "islands", "settings": {"strategy": "cmaes"}}},
-            "search.settings.strategy: expected",
+            "search.settings: strategy: expected",
         ),
         (
             {"search": {"strategy": "islands", "settings": {"strategy": "cma-es"}}},

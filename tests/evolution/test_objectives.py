@@ -18,8 +18,7 @@ from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summarize import summarize
 from kingyo.runners import LocalRunner
-from kingyo.screens import Screen, ScreenSettings
-from kingyo.screens.strata import interleave, proportional_counts
+from kingyo.screens import Screen, ScreenSettings, interleave, proportional_counts
 from kingyo.space.recipe_objectives import closeness, few_sources, require_closeness
 from kingyo.store import RunStore
 from kingyo.strategies import build

@@ -156,7 +156,8 @@ def _described(name: str, factory: object) -> Listing:
     settings = getattr(factory, "Settings", factory)
     if not dataclasses.is_dataclass(settings):
         return Listing(name=name, doc=_first_paragraph(doc), options=[], extra=_extra(factory))
-    docs = dict(ATTRIBUTE.findall(inspect.getdoc(settings) or ""))
+    ancestors = inspect.getmro(settings if isinstance(settings, type) else type(settings))
+    docs = dict(ATTRIBUTE.findall("\n".join(inspect.getdoc(each) or "" for each in ancestors)))
     options = [
         f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or docs.get(field.name, '')}"
         for field in dataclasses.fields(settings)

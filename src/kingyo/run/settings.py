@@ -10,7 +10,7 @@ from kingyo.io.schema import parse_settings
 from kingyo.run.config import RunConfig, Space
 from kingyo.run.config_sections import Budget, DataflowConfig, GenomeConfig, MergeConfig, Range, SearchConfig
 from kingyo.run.settings_checks import require_full_sets, require_preset, require_two
-from kingyo.screens import ScreenSettings, check_settings
+from kingyo.screens import ScreenSettings
 from kingyo.space import Bounds
 from kingyo.strategies.presets import DEFAULT_PRESETS, METRIC, Preset, preset
 
@@ -180,7 +180,6 @@ def _preset_screen(
 
 def _screen(search: SearchConfig, defaults: Mapping[str, object]) -> ScreenSettings:
     screen = parse_settings(ScreenSettings, {**defaults, **search.screen}, "search.screen")
-    check_settings(screen)
     if search.mode == "asynchronous" and screen.rule != "none":
         raise KingyoError(
             "search.screen.rule",

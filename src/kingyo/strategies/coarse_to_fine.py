@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from kingyo.strategies import STRATEGIES, build_inner
-from kingyo.strategies.checks import check_search, require
-from kingyo.strategies.history import History, check_count
+from kingyo.strategies.checks import Positive, check_search, require
+from kingyo.strategies.history import History
 from kingyo.types import (
     Axis,
     Genome,
@@ -38,31 +38,24 @@ class CoarseToFine:
     Axes of one family (``Axis.family``) with equal bounds and starts are grouped by position. A stage ends
     after ``per_gene`` trials per gene. If no axes can be grouped, the search is that of the inner strategy.
     Parents of trials are those of the inner strategy.
-
-    Args:
-        axes: the finest space.
-        seed: 0 or more.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings, an unknown strategy, or a combinator as the inner strategy.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of the coarse-to-fine search."""
+        """Options of the coarse-to-fine search.
 
-        strategy: str = field(default="item-gp", metadata={"doc": "strategy of each stage"})
-        settings: dict[str, object] | None = field(
-            default=None, metadata={"doc": "options of that strategy; default: its defaults"}
-        )
-        per_gene: float = field(
-            default=8.0, metadata={"doc": "trials per gene in each stage; the last stage has no limit"}
-        )
+        Attributes:
+            strategy: strategy of each stage; no combinator.
+            settings: options of that strategy; default: its defaults.
+            per_gene: trials per gene in each stage; the last stage has no limit.
+        """
+
+        strategy: str = "item-gp"
+        settings: Mapping[str, object] | None = None
+        per_gene: Positive = 8.0
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         self._axes = check_search(axes, seed)
-        require("per_gene", settings.per_gene, "more than 0", holds=settings.per_gene > 0)
         simple = settings.strategy not in ("coarse-to-fine", "islands")
         require("strategy", settings.strategy, "a strategy that is not a combinator", holds=simple)
         self._settings = settings
@@ -91,7 +84,6 @@ class CoarseToFine:
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials of the current stage, or of the next stage if the current one is finished."""
-        check_count(n)
         if n and self._history.count - self._first >= self._budget() and self._level + 1 < len(self._stages):
             self._begin_stage(self._level + 1, self._history.count)
             self._warm_start_inner([*self._known, *self._best_and_latest()])

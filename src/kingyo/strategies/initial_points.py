@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kingyo.strategies.history import History, check_count
+from kingyo.strategies.history import History
 from kingyo.types import (
     Genome,
     InformedStrategy,
@@ -65,7 +65,6 @@ class InitialPointsStrategy:
 
     def ask(self, n: int) -> list[Trial]:
         """Propose the points that are left, then trials of the inner strategy."""
-        check_count(n)
         first = self._points[self._history.count :][:n]
         asked = [self._history.ask(point) for point in first]
         if len(asked) == n:

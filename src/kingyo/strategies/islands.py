@@ -11,12 +11,14 @@ genetic algorithm. An island is updated with its own trials only; migrants arriv
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
-from kingyo.errors import KingyoError
+from pydantic import Field
+
 from kingyo.strategies import STRATEGIES, build_inner, derived_seed, pareto
-from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Observation, check_count, count_objectives
+from kingyo.strategies.checks import Count, Size, check_search, require
+from kingyo.strategies.history import History, Observation, count_objectives
 from kingyo.types import (
     AcceptsMigrants,
     Axis,
@@ -37,44 +39,44 @@ class Islands:
 
     Islands are asked in turn. A child of a migrant names as its parent the trial that the migrant was.
     Migrants are the best trials of an island (by score, or by front and crowding) that the next island has
-    not seen.
-
-    Args:
-        axes: the search space; kinds of axes that the inner strategy supports.
-        seed: 0 or more; each island derives its own seed.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings of the islands or of their strategy.
+    not seen. Axes are of the kinds that the inner strategy supports.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of the island model."""
+        """Options of the island model.
 
-        strategy: str = field(default="ga", metadata={"doc": "strategy of each island; any but islands"})
-        settings: Mapping[str, object] | None = field(
-            default=None, metadata={"doc": "options of that strategy; default: its defaults"}
-        )
-        islands: int = field(default=4, metadata={"doc": "number of populations"})
-        migration_every: int = field(
-            default=5, metadata={"doc": "generations of an island between two migrations"}
-        )
-        migrants: int = field(
-            default=1,
-            metadata={"doc": "migrants per migration; must be 0 if the strategy has no `inject`"},
-        )
+        Attributes:
+            strategy: strategy of each island; any but islands.
+            settings: options of that strategy; default: its defaults.
+            islands: number of populations.
+            migration_every: generations of an island between two migrations.
+            migrants: migrants per migration; must be 0 if the strategy has no `inject`.
+        """
+
+        strategy: str = "ga"
+        settings: Mapping[str, object] | None = None
+        islands: Annotated[int, Field(ge=2, le=MAX_ISLANDS)] = 4
+        migration_every: Size = 5
+        migrants: Count = 1
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         self._axes = check_search(axes, seed)
-        _check_settings(settings)
+        nested, name = settings.strategy == "islands", settings.strategy
+        require("strategy", name, "a strategy other than islands", holds=not nested)
         self._settings = settings
         self._history = History()
         self._islands = [
-            _Island(_build_population(self._axes, derived_seed(seed, index), settings))
+            _Island(build_inner(name, self._axes, derived_seed(seed, index), settings.settings))
             for index in range(settings.islands)
         ]
-        _check_migrants(settings, self._islands[0].strategy)
+        require(
+            "migrants",
+            settings.migrants,
+            f"0, because {name} has no `inject`",
+            holds=not settings.migrants or isinstance(self._islands[0].strategy, AcceptsMigrants),
+            remedy="Set search.settings.migrants: 0 for independent islands, or use ga or nsga2.",
+        )
         self._homes: list[_Island] = []  # the island of each trial
         self._turn = 0
         self._n_objectives: int | None = None
@@ -86,7 +88,6 @@ class Islands:
 
     def ask(self, n: int) -> list[Trial]:
         """Ask the islands in turn, skipping exhausted ones."""
-        check_count(n)
         if n == 0:
             return []
         self._distribute_outcomes()
@@ -220,29 +221,6 @@ def _migrant(observation: Observation, number: int) -> Outcome:
         value=observation.score,
         objectives=observation.objectives if len(observation.objectives) > 1 else (),
     )
-
-
-def _build_population(axes: Sequence[Axis], seed: int, settings: Islands.Settings) -> Strategy:
-    strategy = build_inner(settings.strategy, axes, seed, settings.settings)
-    nested = isinstance(strategy, Islands)
-    require("strategy", settings.strategy, "a strategy other than islands", holds=not nested)
-    return strategy
-
-
-def _check_settings(settings: Islands.Settings) -> None:
-    require_size("islands", settings.islands, 2, MAX_ISLANDS)
-    require("migration_every", settings.migration_every, "1 or more", holds=settings.migration_every >= 1)
-    require("migrants", settings.migrants, "0 or more", holds=settings.migrants >= 0)
-
-
-def _check_migrants(settings: Islands.Settings, strategy: Strategy) -> None:
-    if settings.migrants and not isinstance(strategy, AcceptsMigrants):
-        raise KingyoError(
-            "migrants",
-            expected=f"0, because {settings.strategy} has no `inject`",
-            received=f"{settings.migrants}",
-            remedy="Set search.settings.migrants: 0 for independent islands, or use ga or nsga2.",
-        )
 
 
 STRATEGIES.register("islands")(Islands)

@@ -21,17 +21,18 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from kingyo.irt.belief import Belief
 from kingyo.irt.item_groups import group_items
+from kingyo.irt.item_tasks import Belief, TaskItems
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Observation, check_count
-from kingyo.strategies.item_tasks import TaskItems
+from kingyo.strategies.checks import Size, check_search
+from kingyo.strategies.history import History, Observation
 from kingyo.strategies.sampling import PointSampler
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -60,41 +61,26 @@ class ItemGp:
 
     It gains most if candidates are scored on some of the items (``screen: {items: 32}``). At most ``memory``
     points are kept, the best and the latest. Trials have no parents.
-
-    Args:
-        axes: the search space.
-        seed: 0 or more.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of the item-response Gaussian process."""
+        """Options of the item-response Gaussian process.
 
-        batch: int = field(
-            default=3,
-            metadata={
-                "doc": "trials per generation; in long searches 2 % of the trials so far, up to a quarter "
-                "of memory"
-            },
-        )
-        initial: int = field(
-            default=8, metadata={"doc": "trials spread over the space before the process is used"}
-        )
-        pool: int = field(
-            default=500,
-            metadata={
-                "doc": "points compared to choose each trial; a fifth more if axes are weights of sources"
-            },
-        )
-        memory: int = field(default=256, metadata={"doc": "most points that the process is fitted to"})
+        Attributes:
+            batch: trials per generation; in long searches 2 % of the trials, up to a quarter of memory.
+            initial: trials spread over the space before the process is used.
+            pool: points compared to choose each trial; a fifth more if axes are weights of sources.
+            memory: most points that the process is fitted to.
+        """
+
+        batch: Size = 3
+        initial: Size = 8
+        pool: Annotated[int, Field(ge=10, le=2000)] = 500
+        memory: Annotated[int, Field(ge=20, le=1000)] = 256
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         self._axes = check_search(axes, seed)
-        _check_settings(settings)
         self._settings = settings
         self._seed = seed
         self._sampler = PointSampler(self._axes)
@@ -147,7 +133,6 @@ class ItemGp:
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: initial points first, then by the process."""
-        check_count(n)
         if n == 0:
             return []
         self._refit()
@@ -217,9 +202,9 @@ class ItemGp:
         self._forget()
         count = self._history.count + 1
         again = count >= REFITS * self._n_at_kernel_fit
-        points = self._features()
+        points, items = self._features(), [observation.items for observation in self._known]
         for task in [task for task in self._tasks if task.has_items] or self._tasks:  # failures have no items
-            task.fit(points, self._known, self._sampler.is_weight, learn_shape=again)
+            task.fit(points, items, self._sampler.is_weight, learn_shape=again)
         self._n_at_kernel_fit = count if again else self._n_at_kernel_fit
 
     def _bold_mixtures(self, numbers: range) -> list[Vector]:
@@ -305,13 +290,6 @@ class ItemGp:
         ranked = np.argsort(-before.known, kind="stable")[: memory // 2]
         latest = range(len(self._known) - memory // 2, len(self._known))
         self._known = [self._known[index] for index in sorted({*map(int, ranked), *latest})]
-
-
-def _check_settings(settings: ItemGp.Settings) -> None:
-    require_size("batch", settings.batch, 1)
-    require_size("initial", settings.initial, 1)
-    require("pool", settings.pool, "10 to 2000", holds=10 <= settings.pool <= 2000)
-    require("memory", settings.memory, "20 to 1000", holds=20 <= settings.memory <= 1000)
 
 
 STRATEGIES.register("item-gp")(ItemGp)
