@@ -85,11 +85,8 @@ class Round:
 class Screen:
     """Plans what to score next from the scores so far.
 
-    Args:
-        settings: settings of the screen.
-        seed: for the order of the items.
-        strata: groups of columns, such as the items of each task. Each gets its share of the items, and of
-            every block. Empty for a single group.
+    ``strata`` are groups of columns, such as the items of each task. Each gets its share of the items, and of
+    every block.
     """
 
     def __init__(self, settings: ScreenSettings, seed: int, strata: Sequence[Sequence[int]] = ()) -> None:
@@ -102,13 +99,7 @@ class Screen:
         return n_items if self._settings.items is None else min(self._settings.items, n_items)
 
     def rounds(self, responses: Responses, batch: Sequence[int], number: int) -> Rounds:
-        """Plan the rounds of a generation.
-
-        Args:
-            responses: all scores before this generation, of earlier trials and baselines.
-            batch: keys of the generation's trials.
-            number: number of the generation.
-        """
+        """Plan the rounds of a generation, from all scores of earlier trials and baselines."""
         order = self._order(responses, number)
         return Rounds(settings=self._settings, order=tuple(order), batch=tuple(batch))
 
@@ -198,14 +189,7 @@ def _information(abilities: Abilities) -> NDArray[np.float64]:
 
 
 def survivors(responses: Matrix, alive: Sequence[int], keep: int, level: float) -> list[int]:
-    """Return the candidates that get more items.
-
-    Args:
-        responses: candidates of the generation × items scored so far, without gaps in the rows ``alive``.
-        alive: rows of candidates not yet dropped, at least ``keep``.
-        keep: K, the number of candidates to keep at least.
-        level: level of one sign test.
-    """
+    """Return the candidates, rows of ``responses``, that get more items; at least ``keep`` of ``alive``."""
     beaten = {i: sum(is_beaten(responses[i], responses[k], level) for k in alive if k != i) for i in alive}
     fewest = sorted(alive, key=lambda i: (beaten[i], i))[:keep]
     return [i for i in alive if beaten[i] < keep or i in fewest]
@@ -225,12 +209,7 @@ def sign_test(successes: int, n: int) -> float:
 
 
 def proportional_counts(sizes: Sequence[int], n: int) -> list[int]:
-    """Divide n items in proportion to sizes, by the largest remainders; each gets at least one if n suffices.
-
-    Args:
-        sizes: number of items of each stratum.
-        n: number of items to divide, at most the sum of the sizes.
-    """
+    """Divide n items in proportion to sizes, by the largest remainders; each gets one if n suffices."""
     total = sum(sizes)
     least = 1 if n >= len(sizes) else 0
     exact = [n * size / total for size in sizes]

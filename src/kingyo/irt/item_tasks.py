@@ -37,15 +37,15 @@ DECIMALS = 9  # scores are rounded so that .1 + .2 and .3 are one level
 
 
 @dataclass(frozen=True, kw_only=True)
-class LevelBelief:
+class _Level:
     """The posterior of reaching one level of a task's scores; reaching it adds ``step`` to a score."""
 
     posterior: Posterior
-    step: float = 1.0
+    step: float
 
     @property
     def difficulty(self) -> Vector:
-        """Return the difficulty of each item; of one average item if there are none."""
+        """The difficulty of each item; of one average item if there are none."""
         difficulty = self.posterior.prior.difficulty
         return difficulty if len(difficulty) else np.zeros(1)
 
@@ -65,59 +65,6 @@ class LevelBelief:
         return self.step * sigmoid(logit).mean(axis=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskBelief:
-    """The posteriors of one task's levels, the score below all levels, and the task's weight."""
-
-    levels: Sequence[LevelBelief]
-    floor: float = 0.0
-    weight: float = 1.0
-
-    def score(self, ability: Callable[[Posterior], Matrix]) -> Matrix:
-        """Return the mean score over all items, given an ability for each level."""
-        return self.floor + np.sum([level.score(ability(level.posterior)) for level in self.levels], axis=0)
-
-    def expected(self, points: Matrix) -> Vector:
-        """Return the expected score of points (m × columns)."""
-        return self.floor + np.sum([level.expected(points) for level in self.levels], axis=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Belief:
-    """The beliefs of all tasks, at least one."""
-
-    tasks: Sequence[TaskBelief]
-
-    @property
-    def known(self) -> Vector:
-        """Return the values of the observed points: abilities for a single task and level, else scores."""
-        return self._combined(lambda posterior: posterior.ability)
-
-    def predict(self, points: Matrix) -> Vector:
-        """Return the values of points (m × columns) at their mean abilities; larger is better."""
-        return self._combined(lambda posterior: posterior.predict(points))
-
-    def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
-        """Draw n functions from the posterior; return their values at the points, n × m."""
-        return self._combined(lambda posterior: posterior.draw(points, n, rng))
-
-    def expected(self, points: Matrix) -> Vector:
-        """Return the expected score of points (m × columns): the weighted mean of the tasks'."""
-        return self._mean([task.expected(points) for task in self.tasks])
-
-    def _combined(self, ability: Callable[[Posterior], Matrix]) -> Matrix:
-        """Return mean scores; for a single task and level the ability, which orders points as scores do."""
-        (first, *others) = self.tasks
-        if not others and len(first.levels) == 1:
-            return ability(first.levels[0].posterior)
-        return self._mean([task.score(ability) for task in self.tasks])
-
-    def _mean(self, scores: Sequence[Matrix]) -> Matrix:
-        weights = [task.weight for task in self.tasks]
-        total = sum(weight * own for weight, own in zip(weights, scores, strict=True))
-        return np.asarray(total, dtype=np.float64) / math.fsum(weights)
-
-
 class TaskItems:
     """The items of a task and the processes fitted to them.
 
@@ -126,9 +73,11 @@ class TaskItems:
     """
 
     def __init__(self, weight: float | None = None) -> None:
-        self._weight = weight
-        self.belief: TaskBelief | None = None
+        self._given_weight = weight
         self._columns: dict[str, int] = {}
+        self._floor = 0.0
+        self.weight = 0.0
+        self.levels: Sequence[_Level] = ()  # empty before the first fit
 
     @property
     def has_items(self) -> bool:
@@ -138,6 +87,14 @@ class TaskItems:
     def add_item(self, item: str) -> None:
         """Add an item, if it is new, as a column."""
         self._columns.setdefault(item, len(self._columns))
+
+    def score(self, ability: Callable[[Posterior], Matrix]) -> Matrix:
+        """Return the mean score over all items, given an ability for each level."""
+        return self._floor + np.sum([level.score(ability(level.posterior)) for level in self.levels], axis=0)
+
+    def expected(self, points: Matrix) -> Vector:
+        """Return the expected score of points (m × columns)."""
+        return self._floor + np.sum([level.expected(points) for level in self.levels], axis=0)
 
     def fit(
         self,
@@ -161,19 +118,18 @@ class TaskItems:
             priors = [first_prior(is_weight, len(self._columns))] * len(scale.cuts)
             learn_shape = True
         failures = np.array([0.0 if items else FAILURE_WEIGHT for items in known])
-        levels: list[LevelBelief] = []
+        levels: list[_Level] = []
         for cut, step, prior in zip(scale.cuts, scale.steps, priors, strict=True):
-            reached = np.where(scores >= cut, 1.0, 0.0)
-            scored = ScoredEntries.of(reached, seen)
+            scored = ScoredEntries.of(np.where(scores >= cut, 1.0, 0.0), seen)
             observed = ObservedPoints(points=points, scored=scored, failures=failures)
             posterior = fit_posterior(observed, prior, learn_shape=learn_shape)
-            levels.append(LevelBelief(posterior=posterior, step=step))
-        weight = float(len(self._columns)) if self._weight is None else self._weight
-        self.belief = TaskBelief(levels=levels, floor=scale.floor, weight=weight)
+            levels.append(_Level(posterior=posterior, step=step))
+        self.levels, self._floor = levels, scale.floor
+        self.weight = float(len(self._columns)) if self._given_weight is None else self._given_weight
 
     def _priors(self) -> list[Prior]:
         """Return the last fit of each level; new items get difficulty 0."""
-        priors = [] if self.belief is None else [level.posterior.prior for level in self.belief.levels]
+        priors = [level.posterior.prior for level in self.levels]
         new = np.zeros(len(self._columns) - len(priors[0].difficulty)) if priors else np.zeros(0)
         return [replace(prior, difficulty=np.append(prior.difficulty, new)) for prior in priors]
 
@@ -187,6 +143,41 @@ class TaskItems:
             scores[row, columns] = np.round([scored[item] for item in items], DECIMALS)
             seen[row, columns] = 1.0
         return scores, seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belief:
+    """What fitted tasks, at least one, say about points."""
+
+    tasks: Sequence[TaskItems]
+
+    @property
+    def known(self) -> Vector:
+        """The values of the observed points: abilities for a single task and level, else scores."""
+        return self._combined(lambda posterior: posterior.ability)
+
+    def predict(self, points: Matrix) -> Vector:
+        """Return the values of points (m × columns) at their mean abilities; larger is better."""
+        return self._combined(lambda posterior: posterior.predict(points))
+
+    def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
+        """Draw n functions from the posterior; return their values at the points, n × m."""
+        return self._combined(lambda posterior: posterior.draw(points, n, rng))
+
+    def expected(self, points: Matrix) -> Vector:
+        """Return the expected score of points (m × columns): the weighted mean of the tasks'."""
+        return self._mean([task.expected(points) for task in self.tasks])
+
+    def _combined(self, ability: Callable[[Posterior], Matrix]) -> Matrix:
+        """Return mean scores; for a single task and level the ability, which orders points as scores do."""
+        if len(self.tasks) == 1 and len(self.tasks[0].levels) == 1:
+            return ability(self.tasks[0].levels[0].posterior)
+        return self._mean([task.score(ability) for task in self.tasks])
+
+    def _mean(self, scores: Sequence[Matrix]) -> Matrix:
+        weights = [task.weight for task in self.tasks]
+        total = sum(weight * own for weight, own in zip(weights, scores, strict=True))
+        return np.asarray(total, dtype=np.float64) / math.fsum(weights)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,19 +104,22 @@ class Posterior:
 
     def variance(self, points: Matrix) -> Vector:
         """Return the variance of the ability at points (m × columns), in squared logits (equation 3.24)."""
-        across = _kernel(points, self.points, self.prior)
-        half = np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        half = self._explained(_kernel(points, self.points, self.prior))
         return np.maximum(self.prior.variance - (half**2).sum(axis=0), 0.0)
 
     def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
         """Draw n functions from the posterior at points (m × columns): n × m abilities, jointly."""
         across = _kernel(points, self.points, self.prior)
-        half = np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        half = self._explained(across)
         covariance = _kernel(points, points, self.prior) - half.T @ half
         covariance[np.diag_indices_from(covariance)] += JITTER_OF_DRAWS * self.prior.variance
         shape = np.linalg.cholesky(covariance)
         mean = self.prior.mean + across @ self.alpha
         return mean + rng.standard_normal((n, len(points))) @ shape.T
+
+    def _explained(self, across: Matrix) -> Matrix:
+        """Return the root of the covariance that the scores explain, n × m."""
+        return np.linalg.solve(self.lower, self.root[:, None] * across.T)
 
 
 def first_prior(is_weight: NDArray[np.bool_], n_items: int) -> Prior:

@@ -24,19 +24,10 @@ from typing import Any, Protocol, cast
 from kingyo.errors import KingyoError, crash
 from kingyo.io.schema import parse_settings
 from kingyo.registry import Registry
-from kingyo.strategies.checks import FIX_STRATEGY, check_strategy
+from kingyo.strategies.checks import FIX_STRATEGY, check_search, check_strategy
 from kingyo.types import Axis, Strategy
 
-SINGLE_OBJECTIVE = (
-    "cma-es",
-    "coarse-to-fine",
-    "ga",
-    "item-gp",
-    "m2n2",
-    "mixed-cma-es",
-    "sep-cma-es",
-    "tpe",
-)
+SINGLE_OBJECTIVE = ("cma-es", "coarse-to-fine", "ga", "item-gp", "m2n2", "mixed-cma-es", "sep-cma-es", "tpe")
 """Strategies that maximise one score, whatever the objectives. Nothing is known about plug-ins."""
 
 
@@ -49,16 +40,7 @@ class StrategyFactory(Protocol):
         ...
 
     def __call__(self, axes: Sequence[Axis], seed: int, settings: Any) -> Strategy:
-        """Build a strategy.
-
-        Args:
-            axes: the search space.
-            seed: 0 or more; the same axes, seed, settings and history give the same trials.
-            settings: an instance of this factory's ``Settings``, whose bounds ``build`` has checked.
-
-        Raises:
-            KingyoError: axes or settings that the strategy cannot use.
-        """
+        """Build a strategy, from axes, a seed and ``Settings`` whose bounds ``build`` has checked."""
         ...
 
 
@@ -110,6 +92,7 @@ def build(
             remedy=FIX_STRATEGY,
         )
     settings = parse_settings(cast(type[object], settings_class), options, key)
+    check_search(axes, seed)
     try:
         strategy = factory(axes, seed, settings)
         check_strategy(f"strategy {name}", strategy)
@@ -135,12 +118,7 @@ def build_inner(name: str, axes: Sequence[Axis], seed: int, options: Mapping[str
 
 
 def derived_seed(seed: int, part: int) -> int:
-    """Return a 32-bit seed for one part of a search, such as an island or a restart.
-
-    Args:
-        seed: seed of the search, 0 or more.
-        part: number of the part, 0 or more.
-    """
+    """Return a 32-bit seed for one part of a search, such as an island or a restart."""
     import numpy as np  # imported late: listing names and presets needs no numpy
 
     return int(np.random.SeedSequence([seed, part]).generate_state(1)[0])

@@ -53,7 +53,7 @@ def check_strategy(where: str, strategy: object) -> None:
 
 
 def check_search(axes: Sequence[Axis], seed: int) -> tuple[Axis, ...]:
-    """Check axes and seed, and return the axes as a tuple.
+    """Check axes and seed, and return the axes as a tuple; ``build`` does it for all strategies.
 
     Raises:
         KingyoError: no axis, a repeated name, an axis without a range, or a seed below 0.

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kingyo.strategies import STRATEGIES, derived_seed, genes
-from kingyo.strategies.checks import MAX_SIZE, Share, check_search, require
-from kingyo.strategies.history import History, Observation
+from kingyo.strategies.checks import MAX_SIZE, Share, require
+from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 MIN_POPULATION = 4  # with fewer, the library divides by its rank-μ learning rate (eq. 58), which is 0
@@ -64,7 +64,7 @@ class EvolutionSettings:
     warm_start: bool = True
 
 
-class EvolutionStrategy(ABC):
+class EvolutionStrategy(BaseStrategy, ABC):
     """Search with a distribution that is updated once per generation.
 
     A generation is complete when ``population`` outcomes are in, in the order of their numbers; until then,
@@ -78,31 +78,26 @@ class EvolutionStrategy(ABC):
     Genes are rounded as ``genes`` describes; the distribution is updated with the unrounded solutions. A
     replay is exact with the same libraries on the same kind of processor; elsewhere eigenvectors may differ.
     Trials have no parents.
-
-    Args:
-        axes: the search space, already checked.
-        seed: 0 or more.
-        settings: see ``EvolutionSettings``.
     """
 
-    def __init__(self, axes: tuple[Axis, ...], seed: int, settings: EvolutionSettings) -> None:
-        self._axes = axes
-        self._seed = seed
+    _takes_all_kinds = False
+
+    def __init__(self, axes: Sequence[Axis], seed: int, settings: EvolutionSettings) -> None:
+        population = settings.population or 4 + math.floor(3 * math.log(len(axes)))  # eq. 48
+        super().__init__(axes, seed, population)
+        for axis in () if self._takes_all_kinds else axes:
+            where, received = f"axis {axis.name}", f"an axis of kind {axis.kind}"
+            expected = "a float axis, the only kind that this strategy supports"
+            remedy = "Use the strategy 'mixed-cma-es' or 'ga', which support every kind."
+            require(where, received, expected, holds=axis.kind == "float", remedy=remedy)
         self._settings = settings
-        self._population = settings.population or 4 + math.floor(3 * math.log(len(axes)))  # eq. 48
         self._low = np.array([axis.low for axis in axes], dtype=np.float64)
         self._high = np.array([axis.high for axis in axes], dtype=np.float64)
         self._restarts = 0
         self._first_number = 0
         self._worst_cost = -math.inf
-        self._history = History()
         self._samples: dict[int, Any] = {}
         self._distribution = self._make_distribution(self._initial_mean(), self._derived_seed())
-
-    @property
-    def batch(self) -> int:
-        """Population size λ."""
-        return self._population
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Move the initial mean to the better known points, unless ``x0`` is set or all scores are equal."""
@@ -116,13 +111,9 @@ class EvolutionStrategy(ABC):
 
     def ask(self, n: int) -> list[Trial]:
         """Sample n trials."""
-        while n and (generation := self._history.take(self._population, since=self._first_number)):
+        while n and (generation := self._history.take(self._batch, since=self._first_number)):
             self._update(generation)
         return [self._propose() for _ in range(n)]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; the distribution is updated at the next ask."""
-        self._history.tell(outcomes)
 
     @abstractmethod
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
@@ -184,7 +175,7 @@ class EvolutionStrategy(ABC):
     def _initial_mean(self) -> Point:
         if self._settings.x0 is not None:
             return np.full(len(self._axes), self._settings.x0)
-        return (np.array([axis.first for axis in self._axes]) - self._low) / (self._high - self._low)
+        return self._normalize(tuple(axis.first for axis in self._axes))
 
     def _derived_seed(self) -> int:
         return derived_seed(self._seed, self._restarts)
@@ -194,10 +185,7 @@ def weighted_mean(points: NDArray[np.float64]) -> Point:
     """Return the weighted mean of the better half of ranked points, with weights ln(μ + 1) − ln i.
 
     The weights are those of Ros and Hansen 2008. Warm starts that also estimate a covariance (Nomura et al.
-    2021) scored worse on a handful of known points.
-
-    Args:
-        points: shape (points, axes), best first.
+    2021) scored worse on a handful of known points. ``points`` has the shape (points, axes), best first.
     """
     mu = (len(points) + 1) // 2
     weights = math.log(mu + 1) - np.log(np.arange(1, mu + 1))
@@ -222,15 +210,15 @@ class CmaEs(EvolutionStrategy):
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         self._lr_adapt = settings.lr_adapt
-        super().__init__(_only_floats(check_search(axes, seed)), seed, settings)
+        super().__init__(axes, seed, settings)
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         return CMA(
             mean=mean,
             sigma=self._settings.sigma,
-            bounds=_unit_box(len(mean)),
+            bounds=np.array([[0.0, 1.0]] * len(mean)),
             seed=seed,
-            population_size=self._population,
+            population_size=self._batch,
             lr_adapt=self._lr_adapt,
         )
 
@@ -245,36 +233,18 @@ class SepCmaEs(EvolutionStrategy):
     failures and restarts.
     """
 
-    @dataclass(frozen=True, kw_only=True)
-    class Settings(EvolutionSettings):
-        """Options of separable CMA-ES."""
-
-    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        super().__init__(_only_floats(check_search(axes, seed)), seed, settings)
+    Settings = EvolutionSettings
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         n = len(mean)
-        sampler = CMA if n == 1 or self._population > MAX_SEPARABLE * n else SepCMA
+        sampler = CMA if n == 1 or self._batch > MAX_SEPARABLE * n else SepCMA
         return sampler(
             mean=mean,
             sigma=self._settings.sigma,
-            bounds=_unit_box(n),
+            bounds=np.array([[0.0, 1.0]] * n),
             seed=seed,
-            population_size=self._population,
+            population_size=self._batch,
         )
-
-
-def _unit_box(n: int) -> Point:
-    return np.tile([0.0, 1.0], (n, 1))
-
-
-def _only_floats(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
-    for axis in axes:
-        expected = "a float axis, the only kind that this strategy supports"
-        remedy = "Use the strategy 'mixed-cma-es' or 'ga', which support every kind."
-        is_float = axis.kind == "float"
-        require(f"axis {axis.name}", f"an axis of kind {axis.kind}", expected, holds=is_float, remedy=remedy)
-    return axes
 
 
 STRATEGIES.register("cma-es")(CmaEs)

@@ -131,11 +131,6 @@ def elite_weights(objectives: Sequence[Sequence[float]], low: float, high: float
     over all objectives k, with minima and maxima over the members. An objective that is equal for all members
     gives all of them the factor α_high. (The published code multiplies the fraction by α_high, so its best
     member has 1.3.)
-
-    Args:
-        objectives: [members][objectives].
-        low: α_low.
-        high: α_high.
     """
     weights = [1.0] * len(objectives)
     for column in zip(*objectives, strict=True):

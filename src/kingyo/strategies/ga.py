@@ -15,7 +15,7 @@ from random import Random
 from typing import Literal
 
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.checks import Population, Positive, Share, Size, check_search, require
+from kingyo.strategies.checks import Population, Positive, Share, Size, require
 from kingyo.strategies.generations import Generations, pick_pair, tournament
 from kingyo.strategies.history import Observation
 from kingyo.types import Axis, Genome
@@ -61,10 +61,10 @@ class GeneticAlgorithm(Generations):
         from_known: Share = 0.0
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        checked, rate = check_search(axes, seed), settings.mutation_rate
+        rate = settings.mutation_rate
         size, elites = settings.population, settings.elites
         require("elites", elites, f"0 to the population of {size}", holds=0 <= elites <= size)
-        super().__init__(checked, seed, size, genes.mutation_rate(checked) if rate is None else rate)
+        super().__init__(axes, seed, size, genes.mutation_rate(axes) if rate is None else rate)
         self._settings = settings
         self._elites: list[Observation] = []
         self._parents: list[Observation] = []

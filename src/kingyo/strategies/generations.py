@@ -8,7 +8,7 @@ from random import Random
 
 from kingyo.strategies import genes
 from kingyo.strategies.checks import require
-from kingyo.strategies.history import History, Observation
+from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 Selection = Callable[[Sequence[float], Random], int]
@@ -36,44 +36,27 @@ def pick_pair(scores: Sequence[float], select: Selection, rng: Random) -> tuple[
     return one, two + (two >= one)
 
 
-class Generations(ABC):
+class Generations(BaseStrategy, ABC):
     """Search in generations, for axes of every kind.
 
     A generation is complete when ``population`` outcomes are in, of whichever trials; until then, asks use
     the current parents, or random genomes if there are none. A child that repeats an earlier genome is
     mutated, one random gene at a time, until it is new (at most 20 times).
-
-    Args:
-        axes: the search space, already checked.
-        seed: 0 or more.
-        population: trials per generation.
-        mutation_rate: probability that a gene of a child mutates.
     """
 
-    def __init__(self, axes: tuple[Axis, ...], seed: int, population: int, mutation_rate: float) -> None:
-        self._axes = axes
+    def __init__(self, axes: Sequence[Axis], seed: int, population: int, mutation_rate: float) -> None:
+        super().__init__(axes, seed, population)
         self._rng = Random(seed)
-        self._population = population
         self._mutation_rate = mutation_rate
-        self._history = History()
         self._seen: set[Genome] = set()
         self._known: set[int] = set()
         self._migrants: list[Observation] = []
 
-    @property
-    def batch(self) -> int:
-        """Trials per generation."""
-        return self._population
-
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: the first population, then children."""
-        while n and (generation := self._history.take(self._population)):
+        while n and (generation := self._history.take(self._batch)):
             self._turn([observation for observation in generation if observation.score is not None])
         return [self._propose() for _ in range(n)]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; the parents change at the next ask."""
-        self._history.tell(outcomes)
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Add measured points to the parents; children do not name them as parents."""
@@ -92,6 +75,7 @@ class Generations(ABC):
             require(where, number, "a number below 0", holds=number < 0, remedy=remedy)
             n = len(self._axes)
             require(where, length, f"{n} genes", holds=length == n, remedy=remedy)
+        self._history.expect_objectives(outcomes)
         new = sorted(map(Observation.of, outcomes), key=lambda observation: -observation.number)
         self._migrants += [observation for observation in new if observation.score is not None]
         self._seen.update(observation.genome for observation in self._migrants)

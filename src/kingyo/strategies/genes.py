@@ -60,13 +60,8 @@ def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
     """Mutate one gene.
 
     A float takes a Gaussian step, reflected at the bounds; an int the same, rounded to at least 1; a binary
-    gene flips; a categorical gene takes another category.
-
-    Args:
-        axis: the axis of the gene.
-        value: the gene.
-        step: standard deviation of the step, as a fraction of the range.
-        rng: random source.
+    gene flips; a categorical gene takes another category. ``step`` is the standard deviation, as a fraction
+    of the range.
     """
     if axis.kind == "binary":
         return 1.0 - value
@@ -107,15 +102,7 @@ def mutate_until_new(
     rng: Random,
     attempts: int = NOVELTY_ATTEMPTS,
 ) -> Genome:
-    """Mutate a genome, one random gene at a time, until it was not proposed before.
-
-    Args:
-        genome: the proposed genome.
-        seen: all genomes proposed before.
-        mutate: (index, gene) -> mutated gene.
-        rng: chooses the index.
-        attempts: most mutations; in a small space all genomes may have been proposed.
-    """
+    """Mutate a genome, one random gene at a time, until it was not proposed before."""
     for _ in range(attempts):
         if genome not in seen:
             break

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from kingyo.io.units import counted
 from kingyo.strategies import STRATEGIES
-from kingyo.strategies.checks import Population, Positive, Size, check_search, require
-from kingyo.strategies.history import History
-from kingyo.types import Axis, Genome, Outcome, Trial
+from kingyo.strategies.checks import Population, Positive, Size, require
+from kingyo.strategies.history import BaseStrategy
+from kingyo.types import Axis, Genome, Trial
 
 
-class GridSearch:
+class GridSearch(BaseStrategy):
     """Grid search for axes of every kind, in an order shuffled by the seed.
 
     The shuffle spreads the points, so that a small budget covers the space. Float axes take ``points`` values
@@ -45,8 +45,8 @@ class GridSearch:
         batch: Size = 20
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._batch = settings.batch
-        self._levels = [axis_levels(axis, settings) for axis in check_search(axes, seed)]
+        super().__init__(axes, seed, settings.batch)
+        self._levels = [axis_levels(axis, settings) for axis in axes]
         size = math.prod(len(levels) for levels in self._levels)
         received = f"{size} points on {counted(len(axes), 'axis', 'axes')}"
         remedy = "Use fewer points per axis, fewer axes, or the strategy 'random'."
@@ -54,12 +54,6 @@ class GridSearch:
         require("grid", received, expected, holds=size <= settings.limit, remedy=remedy)
         self._order = list(range(size))
         Random(seed).shuffle(self._order)
-        self._history = History()
-
-    @property
-    def batch(self) -> int:
-        """Trials to ask for at once."""
-        return self._batch
 
     @property
     def size(self) -> int:
@@ -70,10 +64,6 @@ class GridSearch:
         """Propose the next n points; fewer, then none, at the end of the grid."""
         start = self._history.count
         return [self._history.ask(self._point(index)) for index in self._order[start : start + n]]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Check the outcomes; the order of the grid does not depend on them."""
-        self._history.tell(outcomes)
 
     def _point(self, index: int) -> Genome:
         genome: list[float] = []

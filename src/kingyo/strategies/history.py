@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kingyo.strategies.checks import require
-from kingyo.types import Genome, Outcome, Trial
+from kingyo.types import Axis, Genome, Outcome, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,7 @@ class History:
         # A hash instead of the outcome, so that answers do not stay in memory.
         self._fingerprints: dict[int, int] = {}
         self._fresh: dict[int, Observation] = {}
+        self._n_objectives: int | None = None
 
     @property
     def count(self) -> int:
@@ -72,9 +73,10 @@ class History:
         """Record new outcomes; on an error, record none.
 
         Raises:
-            KingyoError: an unknown trial, another genome than was asked, a score that is not finite, or a
-                second, different outcome of a trial.
+            KingyoError: an unknown trial, another genome than was asked, a score that is not finite, another
+                number of objectives than before, or a second, different outcome of a trial.
         """
+        n_objectives = self._count_objectives(outcomes)
         fingerprints: dict[int, int] = {}
         fresh: dict[int, Observation] = {}
         for outcome in outcomes:
@@ -87,17 +89,15 @@ class History:
                 remedy = "Ask for a new trial to evaluate its genome again."
                 where, expected = f"outcome of trial {number}", "the outcome recorded before"
                 require(where, "a different outcome", expected, holds=known == fingerprint, remedy=remedy)
+        self._n_objectives = n_objectives
         self._fingerprints |= fingerprints
         self._fresh |= fresh
 
     def take(self, n: int, since: int = 0) -> list[Observation]:
         """Remove and return the n lowest-numbered outcomes, or nothing if fewer are available.
 
-        Call it from ``ask``, not from ``tell``, so that the order of tells does not matter.
-
-        Args:
-            n: number of outcomes.
-            since: outcomes of trials below this number are dropped.
+        Call it from ``ask``, not from ``tell``, so that the order of tells does not matter. Outcomes of
+        trials below ``since`` are dropped.
         """
         self._fresh = {number: observation for number, observation in self._fresh.items() if number >= since}
         if len(self._fresh) < n:
@@ -107,6 +107,24 @@ class History:
     def take_all(self) -> list[Observation]:
         """Remove and return all outcomes, in the order of their numbers. Call it from ``ask``."""
         return self.take(len(self._fresh)) if self._fresh else []
+
+    def expect_objectives(self, outcomes: Sequence[Outcome]) -> None:
+        """Raise unless outcomes from elsewhere, and all later ones, have the same number of objectives."""
+        self._n_objectives = self._count_objectives(outcomes)
+
+    def _count_objectives(self, outcomes: Sequence[Outcome]) -> int | None:
+        before = self._n_objectives
+        for outcome in outcomes:
+            if outcome.failure is None:
+                count = len(outcome.objectives) or 1
+                before = before or count
+                where, expected = (
+                    f"outcome of trial {outcome.trial.number}",
+                    f"{before} objectives",
+                )
+                remedy = "Report the same objectives for every trial."
+                require(where, count, expected, holds=count == before, remedy=remedy)
+        return before
 
     def _check(self, outcome: Outcome) -> None:
         number = outcome.trial.number
@@ -120,17 +138,20 @@ class History:
         require(where, numbers, "finite scores", holds=all(map(math.isfinite, numbers)), remedy=remedy)
 
 
-def count_objectives(outcomes: Sequence[Outcome], before: int | None) -> int | None:
-    """Return the number of objectives, checked against earlier outcomes; None while all trials failed.
+class BaseStrategy:
+    """What most strategies share: axes, a history, and a batch."""
 
-    Raises:
-        KingyoError: outcomes with different numbers of objectives.
-    """
-    for outcome in outcomes:
-        if outcome.failure is None:
-            count = len(outcome.objectives) or 1
-            before = before or count
-            where, expected = f"outcome of trial {outcome.trial.number}", f"{before} objectives, as before"
-            remedy = "Report the same objectives for every trial."
-            require(where, count, expected, holds=count == before, remedy=remedy)
-    return before
+    def __init__(self, axes: Sequence[Axis], seed: int, batch: int) -> None:
+        self._axes = tuple(axes)
+        self._seed = seed
+        self._batch = batch
+        self._history = History()
+
+    @property
+    def batch(self) -> int:
+        """Trials to ask for at once: a generation, if there are any."""
+        return self._batch
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Record how trials ended; they count from the next ask on."""
+        self._history.tell(outcomes)

@@ -21,8 +21,8 @@ from pydantic import Field
 
 from kingyo.errors import unknown
 from kingyo.strategies import genes
-from kingyo.strategies.checks import Count, Size, check_search, require
-from kingyo.strategies.history import History, Observation, count_objectives
+from kingyo.strategies.checks import Count, Size, require
+from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 NOVELTY_ATTEMPTS = 100
@@ -66,13 +66,7 @@ class Archive:
         self._cells: dict[tuple[int, ...], tuple[tuple[bool, float, int], Observation]] = {}
 
     def offer(self, behaviour: Sequence[float], trial: Observation, quality: float) -> None:
-        """Insert a trial if it is better than the holder of its cell.
-
-        Args:
-            behaviour: one number per axis of the grid.
-            trial: the candidate.
-            quality: the number that a cell maximises.
-        """
+        """Insert a trial if it is better than the holder of its cell."""
         cell = tuple(axis.cell(value) for axis, value in zip(self._axes, behaviour, strict=True))
         rank = not trial.is_partial, quality, -trial.number
         if cell not in self._cells or self._cells[cell][0] < rank:
@@ -107,16 +101,11 @@ class IlluminationSettings:
     genes: tuple[str, ...] = ()
 
 
-class Illumination(ABC):
+class Illumination(BaseStrategy, ABC):
     """Search that keeps the best trial of each cell of an archive.
 
     All outcomes of a search have the same number of objectives; known points with another number are ignored.
     Failures enter no archive.
-
-    Args:
-        axes: the search space.
-        seed: 0 or more.
-        settings: see ``IlluminationSettings``.
 
     Raises:
         KingyoError: invalid axes or settings.
@@ -125,22 +114,15 @@ class Illumination(ABC):
     def __init__(self, axes: Sequence[Axis], seed: int, settings: IlluminationSettings) -> None:
         low, high = settings.low, settings.high
         require("high", high, f"more than low, {low}", holds=low < high)
-        self._axes = check_search(axes, seed)
+        super().__init__(axes, seed, settings.population)
         self._genes = _axis_indices(self._axes, settings.genes)
         self._options = settings
         self._rng = Random(seed)
-        self._history = History()
         self._seen: set[Genome] = set()
         self._known: tuple[Observation, ...] = ()
-        self._told_objectives: int | None = None
         self._n_objectives = 0  # of the archives
         self._archives: tuple[Archive, ...] = ()
         self._mutation_rate = genes.mutation_rate(self._axes)
-
-    @property
-    def batch(self) -> int:
-        """Trials per generation."""
-        return self._options.population
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: random ones first, then children of archive members."""
@@ -157,11 +139,10 @@ class Illumination(ABC):
             KingyoError: see ``History.tell``; or a number of objectives that differs from earlier outcomes or
                 does not fit the settings.
         """
-        objectives = count_objectives(outcomes, self._told_objectives)
-        if objectives is not None:
-            self._check_objectives(objectives)
-        self._history.tell(outcomes)
-        self._told_objectives = objectives
+        for outcome in outcomes:
+            if outcome.failure is None:
+                self._check_objectives(len(outcome.objectives) or 1)
+        super().tell(outcomes)
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Add known points to the archives before the first ask; children do not name them as parents.

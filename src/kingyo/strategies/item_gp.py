@@ -31,8 +31,8 @@ from pydantic import Field
 from kingyo.irt.item_groups import group_items
 from kingyo.irt.item_tasks import Belief, TaskItems
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.checks import Size, check_search
-from kingyo.strategies.history import History, Observation
+from kingyo.strategies.checks import Size
+from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.strategies.sampling import PointSampler
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -56,7 +56,7 @@ SAME = 1e-6  # as a fraction of an axis' range
 MIXTURES = 12  # mixtures from which the one farthest from all known points is taken
 
 
-class ItemGp:
+class ItemGp(BaseStrategy):
     """Gaussian process over item scores with Thompson sampling, for axes of every kind.
 
     It gains most if candidates are scored on some of the items (``screen: {items: 32}``). At most ``memory``
@@ -80,11 +80,9 @@ class ItemGp:
         memory: Annotated[int, Field(ge=20, le=1000)] = 256
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._axes = check_search(axes, seed)
+        super().__init__(axes, seed, settings.batch)
         self._settings = settings
-        self._seed = seed
         self._sampler = PointSampler(self._axes)
-        self._history = History()
         self._known: list[Observation] = []
         self._models: set[int] = set()
         self._tasks = [TaskItems()]
@@ -128,7 +126,7 @@ class ItemGp:
             self._divide(models)
         self._add(observations)
         known_genomes = {observation.genome for observation in self._known}
-        fresh = [point for point in self._initial_points if self._sampler.genome(point) not in known_genomes]
+        fresh = [point for point in self._initial_points if tuple(point.tolist()) not in known_genomes]
         self._initial_points = np.array(fresh).reshape(-1, len(self._axes))
 
     def ask(self, n: int) -> list[Trial]:
@@ -144,11 +142,7 @@ class ItemGp:
             points = [*fresh, *self._bold_mixtures(rest)]
         else:
             points = [*fresh, *self._proposals(rest, rng)]
-        return [self._history.ask(self._sampler.genome(point)) for point in points]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; the process is fitted at the next ask."""
-        self._history.tell(outcomes)
+        return [self._history.ask(tuple(point.tolist())) for point in points]
 
     def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
         """Return the expected mean score over all items for each genome; None before the first fit."""
@@ -161,25 +155,22 @@ class ItemGp:
     @property
     def _belief(self) -> Belief | None:
         """The fitted processes; None before the first fit."""
-        tasks = [task.belief for task in self._tasks if task.belief is not None]
+        tasks = [task for task in self._tasks if task.levels]
         return Belief(tasks=tasks) if tasks else None
 
     def _scores_are_equal(self) -> bool:
         """Return whether all trials have about the same mean score."""
-        means = [
-            statistics.fmean(observation.items.values()) for observation in self._known if observation.items
-        ]
+        means = [statistics.fmean(each.items.values()) for each in self._known if each.items]
         return bool(means) and max(means) - min(means) < EQUAL
 
+    def _points(self) -> Matrix:
+        return self._sampler.points([observation.genome for observation in self._known])
+
     def _features(self) -> Matrix:
-        return self._sampler.features(
-            self._sampler.points([observation.genome for observation in self._known])
-        )
+        return self._sampler.features(self._points())
 
     def _divide(self, models: Sequence[Observation]) -> None:
-        """Give a process to the items that only one known model solves, or else to those that the best
-        solves.
-        """
+        """Give a process to the items that only one known model solves, or that the best solves."""
         groups = group_items([model.items for model in models])
         if groups:
             own = [TaskItems() for _ in groups]
@@ -209,9 +200,8 @@ class ItemGp:
 
     def _bold_mixtures(self, numbers: range) -> list[Vector]:
         """Return the bold mixtures with these trial numbers."""
-        self._bold_points += itertools.islice(
-            self._bold_generator, max(0, numbers.stop - len(self._bold_points))
-        )
+        n = max(0, numbers.stop - len(self._bold_points))
+        self._bold_points += itertools.islice(self._bold_generator, n)
         return self._bold_points[numbers.start : numbers.stop]
 
     def _proposals(self, numbers: range, rng: np.random.Generator) -> list[Vector]:
@@ -244,8 +234,7 @@ class ItemGp:
 
     def _best_known(self, belief: Belief) -> Matrix:
         """Return the known points with the highest posterior mean."""
-        points = self._sampler.points([observation.genome for observation in self._known])
-        return points[np.argsort(-belief.known, kind="stable")[:TOP]]
+        return self._points()[np.argsort(-belief.known, kind="stable")[:TOP]]
 
     def _climb(self, belief: Belief, best_known: Matrix, rng: np.random.Generator) -> Vector:
         """Search for the highest posterior mean, starting from the best known points."""
@@ -278,9 +267,7 @@ class ItemGp:
         return new if len(new) else pool
 
     def _is_new(self, points: Matrix, least: float) -> NDArray[np.bool_]:
-        return self._sampler.differ(
-            points, self._sampler.points([observation.genome for observation in self._known]), least
-        )
+        return self._sampler.differ(points, self._points(), least)
 
     def _forget(self) -> None:
         """Drop points beyond the memory; keep half the best by the last fit and half the latest."""

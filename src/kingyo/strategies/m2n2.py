@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.checks import Count, NotNegative, Population, Share, Size, check_search
-from kingyo.strategies.history import History, Observation
+from kingyo.strategies.checks import Count, NotNegative, Population, Share, Size
+from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.strategies.sampling import rounded
 from kingyo.types import Axis, Outcome, Trial
 
@@ -38,7 +38,7 @@ MIN_SINE = 1e-3  # of the angle between two vectors; below it slerp falls back t
 DECIMALS = 9  # of a shared fitness: its last bits differ between machines
 
 
-class M2N2:
+class M2N2(BaseStrategy):
     """M2N2 for axes of every kind.
 
     **Steady state.** Outcomes enter the archive at the next ask, in the order of their numbers, so any number
@@ -82,21 +82,13 @@ class M2N2:
         flip_rate: Share | None = None
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._axes = check_search(axes, seed)
+        super().__init__(axes, seed, settings.batch)
         self._settings = settings
         self._initial = settings.population if settings.initial is None else settings.initial
-        self._history = History()
         self.breeder = Breeder(self._axes, seed, settings)
 
-    @property
-    def batch(self) -> int:
-        """Trials to ask for at once."""
-        return self._settings.batch
-
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
-        """Weight items so that each task counts by its weight, however many items it has; the mean weight is
-        1.
-        """
+        """Weight items so that each task counts by its weight, however many items it has."""
         sizes, total = Counter(task_of.values()), math.fsum(weights.values())
         per_item = {task: len(task_of) * weights[task] / (total * size) for task, size in sizes.items()}
         self.breeder.niches.weights = {item: per_item[task] for item, task in task_of.items()}
@@ -114,10 +106,6 @@ class M2N2:
             self._add_to_archive(observation)
         return [self._propose() for _ in range(n)]
 
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; they enter the archive at the next ask."""
-        self._history.tell(outcomes)
-
     def _add_to_archive(self, observation: Observation) -> None:
         if observation.score is not None:
             point = np.array(observation.genome, dtype=np.float64)
@@ -134,13 +122,7 @@ class M2N2:
 
 
 class Breeder:
-    """Parent selection and variation on arrays.
-
-    Args:
-        axes: the search space, already checked.
-        seed: 0 or more.
-        settings: options, already checked.
-    """
+    """Parent selection and variation on arrays."""
 
     def __init__(self, axes: tuple[Axis, ...], seed: int, settings: M2N2.Settings) -> None:
         self.niches = Niches(settings.population, settings.alpha)
@@ -175,10 +157,8 @@ class Breeder:
         split, w = self._rng.uniform(size=2)
         left = self._positions < split
         child = split_slerp(a.genes, b.genes, ratio=float(w), left=left, floats=self._floats)
-        return self._mutated_until_new(self._mutated(np.clip(child, self._low, self._high))), (
-            a.number,
-            b.number,
-        )
+        child = self._mutated(np.clip(child, self._low, self._high))
+        return self._mutated_until_new(child), (a.number, b.number)
 
     def _pair(self) -> tuple[int, int]:
         f = self.niches.shares()  # members × items
@@ -215,9 +195,8 @@ class Breeder:
         return self._low + np.where(moved <= ranges, moved, 2 * ranges - moved)
 
     def _mutated_gene(self, index: int, gene: float) -> float:
-        return genes.mutate_gene(
-            self._axes[index], gene, max(self._settings.mutation_step, 0.01), self._choice_rng
-        )
+        step = max(self._settings.mutation_step, 0.01)
+        return genes.mutate_gene(self._axes[index], gene, step, self._choice_rng)
 
     def _mutated_until_new(self, point: Array) -> Array:
         for _ in range(genes.NOVELTY_ATTEMPTS):
@@ -278,9 +257,7 @@ class Niches:
         return scores
 
     def add(self, member: Member) -> None:
-        """Add a member; in a full archive the member with the lowest shared fitness leaves, the oldest of
-        ties.
-        """
+        """Add a member; if there are too many, that of the lowest fitness leaves, the oldest of ties."""
         self.members.append(member)
         if len(self.members) > self._population:
             del self.members[int(np.argmin(self.fitness()))]
@@ -298,11 +275,9 @@ class Niches:
         return f
 
     def _scores(self) -> Array:
-        n_items = max((member.scores.size for member in self.members), default=0)
-        scores = np.empty((len(self.members), n_items))
+        scores = np.full((len(self.members), max(member.scores.size for member in self.members)), np.nan)
         for row, member in zip(scores, self.members, strict=True):
             row[: member.scores.size] = member.scores
-            row[member.scores.size :] = np.nan
         values = np.array([member.value for member in self.members])
         filled = np.where(np.isnan(scores), values[:, None], scores)
         return filled - np.minimum(0.0, filled.min(axis=0, initial=0.0))
@@ -311,13 +286,8 @@ class Niches:
 def share_fitness(s: Array, alpha: float) -> Array:
     """Return f_kj = c_j s_kj / z_j^α with z_j = Σ_k s_kj: the share of member k in item j.
 
-    It is the paper's shared fitness, item by item. The capacity c_j is the best score on the item in the
-    archive: 1 for items that are right or wrong, and less if no member reaches 1. An item on which all score
-    0 adds nothing.
-
-    Args:
-        s: scores, shape (members, items).
-        alpha: exponent of the competition.
+    It is the paper's shared fitness of scores s, shape (members, items). The capacity c_j is the best score
+    on the item in the archive: 1 for items that are right or wrong, and less if no member reaches 1.
     """
     z = s.sum(axis=0)
     capacity = s.max(axis=0, initial=0.0)
@@ -339,13 +309,6 @@ def split_slerp(a: Array, b: Array, *, ratio: float, left: Flags, floats: Flags)
     """Return the paper's crossover: slerp with ratio t left of the split and 1 − t right of it.
 
     Genes that are not floats come from the nearer parent.
-
-    Args:
-        a: first parent, shape (axes,).
-        b: second parent, shape (axes,).
-        ratio: t, 0 to 1.
-        left: which genes lie left of the split.
-        floats: which genes are floats.
     """
     child = a.copy()
     for side, t in ((left, ratio), (~left, 1 - ratio)):

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kingyo.strategies import STRATEGIES
-from kingyo.strategies.checks import check_search
 from kingyo.strategies.cma_es import Distribution, EvolutionSettings, EvolutionStrategy, Point
 from kingyo.types import Axis
 
@@ -47,13 +46,15 @@ class MixedCmaEs(EvolutionStrategy):
 
         start: Annotated[float, Field(gt=0, lt=1)] | None = None
 
+    _takes_all_kinds = True
+
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         self._start = settings.start
-        kinds = [axis.kind for axis in check_search(axes, seed)]
+        kinds = [axis.kind for axis in axes]
         self._floats = [i for i, kind in enumerate(kinds) if kind == "float"]
         self._ints = [i for i, kind in enumerate(kinds) if kind == "int"]
         self._categories = [i for i, kind in enumerate(kinds) if kind in ("binary", "categorical")]
-        super().__init__(tuple(axes), seed, settings)
+        super().__init__(axes, seed, settings)
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         gaussian, categories = [*self._floats, *self._ints], [self._axes[i] for i in self._categories]
@@ -62,7 +63,7 @@ class MixedCmaEs(EvolutionStrategy):
             x_space=[[0.0, 1.0]] * len(self._floats) or None,
             z_space=[list(np.linspace(0, 1, _steps(self._axes[i]) + 1)) for i in self._ints] or None,
             c_space=[_steps(axis) + 1 for axis in categories] or None,
-            population_size=self._population,
+            population_size=self._batch,
             mean=mean[gaussian],
             sigma=sigma,
             cov=np.diag([_relative_deviation(self._axes[i], sigma) ** 2 for i in gaussian]),
@@ -90,11 +91,6 @@ class _MixedDistribution:
 
     Sampling repeats until the floats are inside the box, as in CMA-ES. The library then adds no penalty,
     whose size is undefined while all scores are equal.
-
-    Args:
-        library: the distribution.
-        changes: number of possible single changes of a point without floats; 0 if there are floats.
-        has_gaussian: whether there are floats or ints.
     """
 
     def __init__(self, library: CatCMAwM, changes: int, *, has_gaussian: bool) -> None:

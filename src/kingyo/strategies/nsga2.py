@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from random import Random
 
 from kingyo.strategies import STRATEGIES, genes, pareto
-from kingyo.strategies.checks import NotNegative, Population, Share, check_search
+from kingyo.strategies.checks import NotNegative, Population, Share
 from kingyo.strategies.generations import Generations, pick_pair, tournament
-from kingyo.strategies.history import Observation, count_objectives
-from kingyo.types import Axis, Genome, Outcome
+from kingyo.strategies.history import Observation
+from kingyo.types import Axis, Genome
 
 TOURNAMENT = tournament(2)
 MIN_DISTANCE = 1e-14
@@ -55,25 +55,12 @@ class Nsga2(Generations):
         eta_m: NotNegative = 20.0
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        checked, rate = check_search(axes, seed), settings.mutation_rate
-        super().__init__(checked, seed, settings.population, 1 / len(checked) if rate is None else rate)
+        rate = 1 / len(axes) if settings.mutation_rate is None else settings.mutation_rate
+        super().__init__(axes, seed, settings.population, rate)
         self._settings = settings
-        self._n_objectives: int | None = None
         self._parents: list[Observation] = []  # best first
         self._fitness: list[float] = []  # one per parent; larger is better in the crowded-comparison order
         self._second_child: tuple[Genome, tuple[int, ...]] | None = None
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; the parents change at the next ask."""
-        n_objectives = count_objectives(outcomes, self._n_objectives)
-        super().tell(outcomes)
-        self._n_objectives = n_objectives
-
-    def inject(self, outcomes: Sequence[Outcome]) -> None:
-        """Add migrants, which compete for a place among the parents at the next generation."""
-        n_objectives = count_objectives(outcomes, self._n_objectives)
-        super().inject(outcomes)
-        self._n_objectives = n_objectives
 
     def _turn(self, generation: Sequence[Observation]) -> None:
         """Keep the best of parents, children and migrants as parents (section III-C)."""
@@ -111,15 +98,7 @@ class Nsga2(Generations):
 def simulated_binary_crossover(
     axes: Sequence[Axis], one: Genome, two: Genome, eta: float, rng: Random
 ) -> tuple[Genome, Genome]:
-    """Return two children; each gene is crossed with probability 1/2, else copied.
-
-    Args:
-        axes: the search space.
-        one: first parent.
-        two: second parent.
-        eta: distribution index η_c; larger values keep children nearer to the parents.
-        rng: random source.
-    """
+    """Return two children; each gene is crossed with probability 1/2, else copied."""
     pairs = [
         _cross_gene(axis, a, b, eta, rng) if rng.random() < 0.5 else (a, b)
         for axis, a, b in zip(axes, one, two, strict=True)
@@ -147,10 +126,7 @@ def _cross_gene(axis: Axis, a: float, b: float, eta: float, rng: Random) -> tupl
 def _spread(room: float, eta: float, u: float) -> float:
     """Return β_q, the distance of a child from the middle in half distances of the parents.
 
-    Args:
-        room: distance from the parent to the bound on its side, in half distances.
-        eta: η_c.
-        u: uniform sample from 0 to 1.
+    ``room`` is the distance from the parent to the bound on its side, in the same unit.
     """
     beta = 1 + room
     alpha = 2 - beta ** -(eta + 1)
@@ -174,14 +150,7 @@ def polynomial_mutation(axis: Axis, value: float, eta: float, rng: Random) -> fl
 
 
 def _shift(below: float, above: float, eta: float, u: float) -> float:
-    """Return δ_q, the step as a fraction of the range.
-
-    Args:
-        below: distance to the lower bound, as a fraction of the range.
-        above: distance to the upper bound, as a fraction of the range.
-        eta: η_m.
-        u: uniform sample from 0 to 1.
-    """
+    """Return δ_q, the step as a fraction of the range; so are the distances to the bounds."""
     if u < 0.5:
         return (2 * u + (1 - 2 * u) * (1 - below) ** (eta + 1)) ** (1 / (eta + 1)) - 1
     return 1 - (2 * (1 - u) + (2 * u - 1) * (1 - above) ** (eta + 1)) ** (1 / (eta + 1))

@@ -8,7 +8,7 @@ are optuna's; with ``multivariate`` they model all axes jointly (Falkner et al. 
 
 Each ask builds an in-memory study from the remembered outcomes and a sampler seeded by (seed, number of the
 first trial). So proposals depend only on the log, and the cost of an ask does not grow with the search.
-Optuna is imported when a search is built.
+Optuna is imported when it is used.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import warnings
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from operator import attrgetter
 from random import Random
 from typing import TYPE_CHECKING
 
-from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, derived_seed, genes
-from kingyo.strategies.checks import Size, check_search, require
-from kingyo.strategies.history import History, Observation
+from kingyo.strategies.checks import Size, require
+from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ CHUNK = 32  # trials sampled from one study
 MAX_PENDING = 64  # older trials without an outcome count as lost
 
 
-class TreeParzen:
+class TreeParzen(BaseStrategy):
     """Tree-structured Parzen Estimator for axes of every kind; requires optuna.
 
     Pending trials count as bad ones (constant liar), which spreads a batch. Known points count as outcomes. A
@@ -69,21 +70,16 @@ class TreeParzen:
         least = max(settings.startup, BEST + 1)
         expected = f"{least} or more (startup, and more than {BEST})"
         require("memory", settings.memory, expected, holds=settings.memory >= least)
-        _require_optuna()
-        self._axes = check_search(axes, seed)
-        self._seed = seed
+        installed, remedy = find_spec("optuna") is not None, "In a clone of kingyo: pip install -e '.[bayes]'"
+        received, expected = "an environment without it", "the library optuna"
+        require("strategy tpe", received, expected, holds=installed, remedy=remedy)
+        super().__init__(axes, seed, settings.batch)
         self._settings = settings
         # Named by position: optuna sorts names.
         self._distributions = {f"x{i:06}": _distribution(axis) for i, axis in enumerate(axes)}
-        self._history = History()
         self._observations: list[Observation] = []
         self._pending: dict[int, Genome] = {}
         self._seen: set[Genome] = set()
-
-    @property
-    def batch(self) -> int:
-        """Trials to ask for at once."""
-        return self._settings.batch
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Add known points, as the oldest outcomes."""
@@ -98,18 +94,16 @@ class TreeParzen:
         self._remember(fresh)
         scored = any(observation.score is not None for observation in self._observations)
         if len(self._observations) < self._settings.startup or not scored:
-            return [self._propose(genes.random_point(self._axes, self._random())) for _ in range(n)]
+            return [
+                self._propose(genes.random_point(self._axes, Random(self._derived_seed()))) for _ in range(n)
+            ]
         return [trial for start in range(0, n, CHUNK) for trial in self._sample(min(CHUNK, n - start))]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; the sampler sees them at the next ask."""
-        self._history.tell(outcomes)
 
     def _remember(self, fresh: Iterable[Observation]) -> None:
         """Keep the best and the most recent outcomes; failures rank last, newer first of ties."""
         ranked = sorted([*self._observations, *fresh], key=_rank)
-        recent = sorted(ranked[BEST:], key=_number)[-(self._settings.memory - BEST) :]
-        self._observations = sorted([*ranked[:BEST], *recent], key=_number)
+        recent = sorted(ranked[BEST:], key=attrgetter("number"))[-(self._settings.memory - BEST) :]
+        self._observations = sorted([*ranked[:BEST], *recent], key=attrgetter("number"))
 
     def _sample(self, n: int) -> list[Trial]:
         with _silence():
@@ -129,7 +123,8 @@ class TreeParzen:
         )
         study = optuna.create_study(direction="maximize", sampler=sampler)
         scores = [observation.score for observation in self._observations]
-        failure = _failure_score([score for score in scores if score is not None])
+        known = [score for score in scores if score is not None]
+        failure = min(known) - ((max(known) - min(known)) / 10 or 1.0)
         for observation, score in zip(self._observations, scores, strict=True):
             study.add_trial(self._optuna_trial(observation.genome, failure if score is None else score))
         for genome in self._pending.values():
@@ -146,7 +141,7 @@ class TreeParzen:
         return create_trial(state=state, value=value, params=params, distributions=self._distributions)
 
     def _propose(self, genome: Genome) -> Trial:
-        rng = self._random()
+        rng = Random(self._derived_seed())
         mutate = genes.mutation(self._axes, genes.RENEWAL_STEP, rng)
         trial = self._history.ask(genes.mutate_until_new(genome, self._seen, mutate, rng))
         self._seen.add(trial.genome)
@@ -155,23 +150,8 @@ class TreeParzen:
             del self._pending[next(iter(self._pending))]
         return trial
 
-    def _random(self) -> Random:
-        return Random(self._derived_seed())
-
     def _derived_seed(self) -> int:
         return derived_seed(self._seed, self._history.count)
-
-
-def _require_optuna() -> None:
-    try:
-        import optuna  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    except ImportError as error:
-        raise KingyoError(
-            "strategy tpe",
-            expected="the library optuna",
-            received="an environment without it",
-            remedy="In a clone of kingyo: pip install -e '.[bayes]'",
-        ) from error
 
 
 @contextmanager
@@ -212,17 +192,8 @@ def _to_gene(axis: Axis, place: float) -> float:
     return genes.gene_at(axis, round(place, genes.DECIMALS))
 
 
-def _failure_score(scores: Sequence[float]) -> float:
-    low, high = min(scores), max(scores)
-    return low - ((high - low) / 10 or 1.0)
-
-
 def _rank(observation: Observation) -> tuple[bool, float, int]:
     return observation.score is None, -(observation.score or 0.0), -observation.number
-
-
-def _number(observation: Observation) -> int:
-    return observation.number
 
 
 STRATEGIES.register("tpe")(TreeParzen)

@@ -75,14 +75,11 @@ class StrategyContract:
 
     # asks
 
-    def test_batch_is_a_positive_whole_number(self) -> None:
-        """The batch, which a runner asks for at once, is an int of 1 or more."""
-        batch: object = self.make(self.axes, 0).batch
-        assert isinstance(batch, int) and batch >= 1, f"batch is {batch!r}"
-
     def test_numbers_count_on_from_zero(self) -> None:
-        """Trials are numbered from 0 over all asks; an ask for none returns none."""
+        """Trials are numbered from 0 over all asks; an ask for none returns none. The batch is an int."""
         strategy = self.make(self.axes, 0)
+        batch: object = strategy.batch
+        assert isinstance(batch, int) and batch >= 1, f"batch is {batch!r}"
         trials = [*strategy.ask(2), *strategy.ask(0), *strategy.ask(3)]
         self._expect_count(len(trials), 5)
         assert [trial.number for trial in trials] == list(range(len(trials)))
@@ -143,8 +140,7 @@ class StrategyContract:
         """The order and grouping of tells before an ask do not change the ask."""
 
         def one_by_one(strategy: Strategy, outcomes: list[Outcome]) -> None:
-            random.Random(8).shuffle(outcomes)
-            for outcome in outcomes:
+            for outcome in outcomes[::-1]:
                 strategy.tell([outcome])
 
         self._expect_twin(lambda strategy, outcomes: strategy.tell(outcomes[::-1]))
@@ -167,13 +163,10 @@ class StrategyContract:
     def test_failures_do_not_stop_it(self) -> None:
         """All trials of a generation may fail, in the first or a later one."""
         strategy = self.make(self.axes, 0)
-        for generation in range(8):
-            batch = strategy.batch
-            trials = strategy.ask(batch)
-            self._expect_count(len(trials), batch)
+        for succeeds in (False, False, True, True, False, False):
+            trials = strategy.ask(strategy.batch)
             for trial in trials:
                 self._expect_genome(trial.genome)
-            succeeds = generation in (3, 4)
             strategy.tell([self.evaluate(trial) if succeeds else failed(trial) for trial in trials])
 
     def test_scores_of_any_size_are_taken(self) -> None:

@@ -30,10 +30,6 @@ from kingyo.types import SPLITS, Item, ItemScore, Split, Task
 class ScriptedModel:
     """A language model with scripted answers that records its prompts.
 
-    Args:
-        script: the text for each prompt, or a function from prompt to text.
-        default: the text for prompts that are not in the mapping.
-
     Attributes:
         prompts: all prompts passed to ``generate``, in order.
     """
@@ -99,15 +95,12 @@ class TaskContract:
         right = {item.prompt: item.answer for split in SPLITS for item in self.make_items(split)[:2]}
         return ScriptedModel(right, default="no idea")
 
-    def test_it_has_a_name(self) -> None:
-        """The name is not empty and never changes."""
+    def test_it_has_a_name_and_a_model_that_meets_its_needs(self) -> None:
+        """The name never changes; ``needs``, if any, is a protocol that the model implements."""
         task = self._task()
         assert task.name
         assert task.name == task.name == self._task().name
-
-    def test_its_needs_are_a_protocol_that_the_model_meets(self) -> None:
-        """The attribute ``needs``, if any, is a protocol that the model implements."""
-        needs = getattr(self._task(), "needs", object)
+        needs = getattr(task, "needs", object)
         assert isinstance(needs, type)
         assert isinstance(self.make_model(), needs)
 
