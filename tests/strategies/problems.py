@@ -112,3 +112,13 @@ def best(
     """The best score that a strategy finds within a budget."""
     log = work(build(name, axes, seed, options), score, budget)
     return max(s for _, s in log if s is not None)
+
+
+def hypervolume(points: Sequence[tuple[float, ...]], worst: float) -> float:
+    """The area between the point (worst, worst) and the front of points of two objectives."""
+    area, height = 0.0, worst
+    for x, y in sorted(points, reverse=True):
+        if x > worst and y > height:
+            area += (x - worst) * (y - height)
+            height = y
+    return area

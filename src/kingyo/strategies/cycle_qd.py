@@ -77,28 +77,31 @@ class CycleQd(Illumination):
         low, high = settings.alpha_low, settings.alpha_high
         require("alpha_high", high, f"{low} (alpha_low) or more", holds=high >= low)
         self._settings = settings
+        self._roots: dict[int, Matrix] = {}  # of the archives' members, until an outcome is offered
 
     def _make_archives(self, objectives: int) -> tuple[Archive, ...]:
         return tuple(Archive(self._grid(objectives, objectives - 1)) for _ in range(objectives))
 
     def _offer(self, trial: Observation) -> None:
         f = trial.objectives
+        self._roots.clear()
         for k, archive in enumerate(self._archives):
             by_genes = self._by_genes(len(f))
             behaviour = self._gene_behaviour(trial) if by_genes else (*f[:k], *f[k + 1 :])
             archive.offer(behaviour, trial, f[k])
 
     def _child(self) -> tuple[Genome, tuple[Observation, ...]] | None:
-        generation = self._history.count // self._settings.population
-        members = self._archives[generation % len(self._archives)].members if self._archives else ()
+        k = self._history.count // self._settings.population % max(1, len(self._archives))
+        members = self._archives[k].members if self._archives else ()
         if not members:
             return None
         parents, settings = self._parents(members), self._settings
         genome = parents[0].genome
         if len(parents) == 2:
             genome = linear_mix(self._axes, genome, parents[1].genome, settings.sigma, self._rng)
-        root = singular_root(self._axes, [member.genome for member in members])
-        genome = singular_step(self._axes, genome, root, settings.singular_step, self._rng)
+        if k not in self._roots:
+            self._roots[k] = singular_root(self._axes, [member.genome for member in members])
+        genome = singular_step(self._axes, genome, self._roots[k], settings.singular_step, self._rng)
         return self._mutated(genome, settings.mutation_step), parents
 
     def _parents(self, members: Sequence[Observation]) -> tuple[Observation, ...]:
