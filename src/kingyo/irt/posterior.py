@@ -119,7 +119,8 @@ class Posterior:
 
     def _explained(self, across: Matrix) -> Matrix:
         """Return the root of the covariance that the scores explain, n × m."""
-        return np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        explained = np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        return np.asarray(explained, dtype=np.float64)
 
 
 def first_prior(is_weight: NDArray[np.bool_], n_items: int) -> Prior:

@@ -233,7 +233,9 @@ class SepCmaEs(EvolutionStrategy):
     failures and restarts.
     """
 
-    Settings = EvolutionSettings
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(EvolutionSettings):
+        """Options of separable CMA-ES."""
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         n = len(mean)
