@@ -35,8 +35,7 @@ import numpy as np
 from cmaes import SepCMA  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
-from kingyo.strategies.m2n2 import M2N2, Breeder, split_slerp
-from kingyo.strategies.niches import Member
+from kingyo.strategies.m2n2 import M2N2, Breeder, Member, split_slerp
 from kingyo.types import Axis
 
 Array = NDArray[np.float64]

@@ -10,24 +10,33 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from illuminating.problem import TASKS, Scores
-from kingyo.strategies.archive import Archive, Elite, GridAxis, coverage
+from kingyo.strategies.illumination import GridAxis
 
 CELLS = 10
 Figures = Mapping[str, float]
+Cell = tuple[int, ...]
 
 
 def members(scores: Sequence[Scores]) -> list[int]:
     """Which candidates hold a cell of any of the archives: their indices."""
-    return sorted({elite.number for archive in archives(scores) for elite in archive.elites})
+    return sorted({index for archive in archives(scores) for index in archive.values()})
 
 
-def archives(scores: Sequence[Scores]) -> list[Archive]:
-    """An archive per task, filled."""
-    made = [Archive([GridAxis(low=0.0, high=1.0, cells=CELLS)] * (len(TASKS) - 1)) for _ in TASKS]
-    for number, f in enumerate(scores):
+def archives(scores: Sequence[Scores]) -> list[dict[Cell, int]]:
+    """An archive per task: the index of the best candidate of each cell, the earliest of equals."""
+    made: list[dict[Cell, int]] = [{} for _ in TASKS]
+    for index, f in enumerate(scores):
         for k, archive in enumerate(made):
-            archive.offer((*f[:k], *f[k + 1 :]), Elite(number=number, genome=(), objectives=f, quality=f[k]))
+            others = cell((*f[:k], *f[k + 1 :]))
+            if others not in archive or scores[archive[others]][k] < f[k]:
+                archive[others] = index
     return made
+
+
+def cell(scores: Sequence[float]) -> Cell:
+    """The cell of the grid that contains these scores."""
+    axis = GridAxis(low=0.0, high=1.0, cells=CELLS)
+    return tuple(map(axis.cell, scores))
 
 
 def picked(fit: Sequence[Scores]) -> dict[str, int]:
@@ -43,11 +52,10 @@ def picked(fit: Sequence[Scores]) -> dict[str, int]:
 def spread(scores: Sequence[Scores]) -> Figures:
     """How much ground candidates cover by these scores, and how good they are there."""
     made = archives(scores)
-    cells = sum(archive.size for archive in made)
     return {
-        "coverage": sum(len(archive.elites) for archive in made) / cells,
-        "kinds": coverage(scores, CELLS) * CELLS ** len(TASKS),
-        "QD-score": sum(archive.qd_score for archive in made),
+        "coverage": sum(map(len, made)) / (len(made) * CELLS ** (len(TASKS) - 1)),
+        "kinds": len(set(map(cell, scores))),
+        "QD-score": sum(scores[index][k] for k, archive in enumerate(made) for index in archive.values()),
     }
 
 

@@ -12,15 +12,8 @@ from tests.irt.simulated import Truth, answering, simulated
 Matrix = NDArray[np.float64]
 
 
-def finite(finding: Abilities, believed: list[Estimate]) -> bool:
-    numbers = [
-        *finding.ability,
-        *finding.error,
-        *finding.difficulty,
-        *finding.difficulty_error,
-        *finding.mean,
-    ]
-    numbers += [finding.spread, finding.difficulty_spread, finding.dispersion]
+def finite(fitted: Abilities, believed: list[Estimate]) -> bool:
+    numbers = [*np.concatenate([np.ravel(each) for each in vars(fitted).values()])]
     numbers += [number for each in believed for number in (each.score, each.error)]
     return bool(np.isfinite(numbers).all())
 
@@ -83,14 +76,9 @@ def test_right_answers_to_hard_items_count_for_more() -> None:
     "responses",
     [
         np.ones((5, 7)),
-        np.zeros((5, 7)),
-        np.ones((6, 1)),
         np.ones((1, 1)),
-        np.array([[0.0], [1.0], [np.nan]]),
         np.array([[1.0, 0.0, np.nan, 1.0]]),
-        np.full((4, 6), 0.3),
         np.full((3, 5), np.nan),
-        np.random.default_rng(0).random((8, 11)),
         np.vstack([np.ones((1, 2000)), np.zeros((1, 2000))]),
         np.zeros((0, 4)),
         np.where(np.eye(5) > 0, 1.0, np.nan),
@@ -112,16 +100,7 @@ def test_a_complete_row_is_used_unchanged() -> None:
         assert (each.error, each.n) == (0.0, 9)
 
 
-def test_inputs_are_not_modified() -> None:
-    responses = simulated(6, 8, seed=1).with_gaps(0.5, seed=1)
-    before = responses.copy()
-    estimates(fit(responses), responses)
-    np.testing.assert_array_equal(responses, before)
-
-
-@pytest.mark.parametrize(
-    ("n_trials", "n_items", "share"), [(60, 16, 0.5), (60, 100, 0.3), (100, 200, 0.1), (40, 60, 0.8)]
-)
+@pytest.mark.parametrize(("n_trials", "n_items", "share"), [(60, 16, 0.5), (100, 200, 0.1)])
 def test_error_bars_hold_at_about_their_level(n_trials: int, n_items: int, share: float) -> None:
     """(estimate − truth) / error over ten worlds: centred, spread near 1, 95 % within 1.96."""
     errors: list[float] = []
@@ -149,8 +128,7 @@ def test_error_bars_hold_if_generations_share_items(generations: int, most: floa
     assert 0.9 < np.std(errors) < most
 
 
-@pytest.mark.parametrize("rise", [0.0, 2.0, 4.0])
-@pytest.mark.parametrize("size", [10, 30])
+@pytest.mark.parametrize(("rise", "size"), [(0.0, 10), (4.0, 30)])
 def test_late_trials_of_a_search_that_improves_are_not_underrated(rise: float, size: int) -> None:
     """Drawn towards the mean of all trials, the last third would be 4 to 9 points too low where it rises."""
     n, gaps = 390, list[float]()
@@ -169,7 +147,7 @@ def test_late_trials_of_a_search_that_improves_are_not_underrated(rise: float, s
     assert abs(np.mean(gaps)) < 0.025
 
 
-@pytest.mark.parametrize("n_items", [16, 60, 200])
+@pytest.mark.parametrize("n_items", [16, 200])
 def test_errors_of_abilities_hold_at_about_their_level(n_items: int) -> None:
     """Given the difficulties, so somewhat too small where few trials share an item."""
     errors: list[float] = []
@@ -194,11 +172,10 @@ def graded(kind: str, rng: np.random.Generator, n_items: int) -> Matrix:
     return np.where(solved, 1.0, np.where(rng.random(logit.shape) < sigmoid(-logit - 3.5), 0.0, 0.5))
 
 
-@pytest.mark.parametrize("n_items", [60, 120])
 @pytest.mark.parametrize(("kind", "most"), [("continuous", 0.042), ("in thirds", 0.077), ("plateau", 0.037)])
-def test_partial_credit_is_estimated_better_than_by_its_mean(kind: str, most: float, n_items: int) -> None:
+def test_partial_credit_is_estimated_better_than_by_its_mean(kind: str, most: float) -> None:
     """By 16 items per trial; as right answers, continuous scores would be off by 8 to 9 points."""
-    gaps, means, inside = list[float](), list[float](), list[bool]()
+    n_items, gaps, means, inside = 120, list[float](), list[float](), list[bool]()
     for seed in range(8):
         scores = graded(kind, np.random.default_rng(seed), n_items)
         responses = Truth(ability=np.zeros(60), difficulty=np.zeros(n_items), answers=scores)

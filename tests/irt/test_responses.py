@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from kingyo.irt import Responses
 
@@ -38,17 +37,6 @@ def test_results_are_copies() -> None:
     responses.add(0, {"x": 1.0})
     responses.matrix([0])[0, 0] = 9.0
     assert responses.matrix([0])[0, 0] == 1.0
-
-
-def test_unknown_items_have_no_score() -> None:
-    with pytest.raises(KeyError, match="w"):
-        Responses(ITEMS).add(0, {"w": 1.0})
-
-
-def test_without_any_responses() -> None:
-    responses = Responses(ITEMS)
-    assert responses.latest(500) == []
-    assert responses.matrix([]).shape == (0, 3)
 
 
 def test_a_fit_is_cached_until_scores_are_added() -> None:

@@ -19,6 +19,20 @@ def floats(n: int, low: float = 0.0, high: float = 1.0) -> tuple[Axis, ...]:
     return tuple(Axis(name=f"x{i}", low=low, high=high) for i in range(n))
 
 
+EVERY_KIND = (
+    Axis(name="weight", low=0, high=1),
+    Axis(name="layers", low=0, high=30, kind="int"),
+    Axis(name="used", low=0, high=1, kind="binary"),
+    Axis(name="method", low=0, high=4, kind="categorical", choices=tuple("abcde")),
+)
+
+
+def score_of_every_kind(genome: Genome) -> float:
+    """4 at weight 0.3, layer 17, used, method c."""
+    weight, layers, used, method = genome
+    return 4 - (weight - 0.3) ** 2 - abs(layers - 17) / 30 - (1 - used) - (method != 2)
+
+
 def sphere(genome: Genome) -> float:
     """0 at 0.7 on every axis, otherwise negative."""
     return -sum((gene - 0.7) ** 2 for gene in genome)
@@ -98,3 +112,13 @@ def best(
     """The best score that a strategy finds within a budget."""
     log = work(build(name, axes, seed, options), score, budget)
     return max(s for _, s in log if s is not None)
+
+
+def hypervolume(points: Sequence[tuple[float, ...]], worst: float) -> float:
+    """The area between the point (worst, worst) and the front of points of two objectives."""
+    area, height = 0.0, worst
+    for x, y in sorted(points, reverse=True):
+        if x > worst and y > height:
+            area += (x - worst) * (y - height)
+            height = y
+    return area

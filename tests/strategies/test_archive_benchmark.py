@@ -40,15 +40,3 @@ def test_figures_are_of_the_scores_on_fit_and_on_test(tmp_path: Path) -> None:
     assert "| coverage | 1.0 [1.0, 1.0] n=2 | 2.0 [2.0, 2.0] n=2 |" in on_test
     assert "| coverage | -0.3 [-0.3, -0.3] n=2 |" in ahead
     assert "| kinds | 2.0 [2.0, 2.0] n=2 | 2.0 [2.0, 2.0] n=2 |" in on_fit
-
-
-def test_a_quick_run_has_no_coverage_on_test(tmp_path: Path) -> None:
-    kept = [result("cycleqd", 0, POOR, GOOD), result("cycleqd", 1, POOR, GOOD)]
-    kept[1]["test"] = {"1": GOOD}
-    (tmp_path / "kept.jsonl").write_text("".join(json.dumps(each) + "\n" for each in kept))
-    command = [sys.executable, str(SCRIPT), "--out", str(tmp_path / "kept.jsonl"), "--markdown"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    on_fit, _, on_test, _ = shown.split("Genes: one; ")[1:]
-    assert "| coverage | 2.0 [2.0, 2.0] n=2 |" in on_fit
-    assert "| coverage | 2.0 n=1 |" in on_test
-    assert "| best in the mean, of 25 | 100.0 [100.0, 100.0] n=2 |" in on_test

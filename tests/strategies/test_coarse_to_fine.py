@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import pytest
 
-from kingyo.errors import KingyoError
 from kingyo.strategies import build, coarse_to_fine
 from kingyo.strategies.coarse_to_fine import build_stages
 from kingyo.strategies.random_search import RandomSearch
@@ -78,12 +77,6 @@ def test_a_search_goes_from_few_genes_to_all() -> None:
     assert set(different[:4]) == {1}
     assert set(different[4:12]) <= {1, 2}
     assert max(different[28:]) == 5
-
-
-@pytest.mark.parametrize("name", ["islands", "coarse-to-fine"])
-def test_a_combinator_within_is_refused(name: str) -> None:
-    with pytest.raises(KingyoError, match=f"received {name}"):
-        build("coarse-to-fine", LAYERED, 0, {"strategy": name})
 
 
 class Recorder(RandomSearch):

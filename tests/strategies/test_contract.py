@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import itertools
-import math
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,8 +11,8 @@ import pytest
 
 from kingyo.strategies import STRATEGIES, build
 from kingyo.strategies.random_search import RandomSearch
-from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract
-from kingyo.types import Axis, Genome, Outcome, Strategy, Trial
+from kingyo.testing.strategies import FLOAT_AXES, StrategyContract
+from kingyo.types import Axis, Outcome, Strategy, Trial
 
 
 class TestGeneticAlgorithm(StrategyContract):
@@ -24,26 +22,8 @@ class TestGeneticAlgorithm(StrategyContract):
 
 class TestGeneticAlgorithmRoulette(StrategyContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("ga", axes, seed, {"population": 6, "selection": "roulette", "include": "start"})
-
-
-class TestGeneticAlgorithmRankWithoutElites(StrategyContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("ga", axes, seed, {"population": 5, "selection": "rank", "elites": 0})
-
-
-class TestCmaEs(StrategyContract):
-    axes = FLOAT_AXES
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("cma-es", axes, seed, {})
-
-
-class TestCmaEsOnOneAxis(StrategyContract):
-    axes = FLOAT_AXES[:1]
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("cma-es", axes, seed, {"x0": 0.0, "sigma": 0.5})
+        options = {"population": 6, "selection": "roulette", "include": "start", "elites": 0}
+        return build("ga", axes, seed, options)
 
 
 class TestRandomSearch(StrategyContract):
@@ -86,7 +66,7 @@ class Sound:
     def __init__(self, axes: Sequence[Axis], seed: int) -> None:
         self.axes = axes
         self.inner = RandomSearch(axes, seed, RandomSearch.Settings(batch=6))
-        self.chance = random.Random(seed)
+        self.open = 0
 
     @property
     def batch(self) -> int:
@@ -98,97 +78,55 @@ class Sound:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         self.inner.tell(outcomes)
 
-
-class Changed(Sound):
-    """Asks for changed trials, and translates them back when told."""
-
-    def __init__(self, axes: Sequence[Axis], seed: int) -> None:
-        super().__init__(axes, seed)
-        self.asked: dict[int, tuple[Trial, Trial]] = {}
-
-    def change(self, trial: Trial) -> Trial:
-        raise NotImplementedError
-
-    def ask(self, n: int) -> list[Trial]:
-        pairs = [(self.change(trial), trial) for trial in self.inner.ask(n)]
-        self.asked |= {shown.number: (shown, trial) for shown, trial in pairs}
-        return [shown for shown, _ in pairs]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        known = [o for o in outcomes if self.asked.get(o.trial.number, (None,))[0] == o.trial]
-        if len(known) < len(outcomes):
-            raise ValueError("unknown trial")
-        inner = [
-            Outcome(trial=self.asked[o.trial.number][1], scores=o.scores, failure=o.failure) for o in outcomes
-        ]
-        self.inner.tell(inner)
-
-
-def with_genome(trial: Trial, genome: Genome) -> Trial:
-    return Trial(number=trial.number, genome=genome, parents=trial.parents)
-
-
-class OutOfBounds(Changed):
-    def change(self, trial: Trial) -> Trial:
-        return with_genome(trial, (trial.genome[0] + 0.5, *trial.genome[1:]))
-
-
-class NotWhole(Changed):
-    def change(self, trial: Trial) -> Trial:
-        return with_genome(trial, (*trial.genome[:-1], trial.genome[-1] * 0.9))
-
-
-class CountsFromOne(Changed):
-    def change(self, trial: Trial) -> Trial:
-        return Trial(number=trial.number + 1, genome=trial.genome)
-
-
-class OwnParent(Changed):
-    def change(self, trial: Trial) -> Trial:
-        return Trial(number=trial.number, genome=trial.genome, parents=(trial.number,))
-
-
-class GlobalRandom(Changed):
-    def change(self, trial: Trial) -> Trial:
-        return with_genome(trial, (random.random(), *trial.genome[1:]))
-
-
-class Hasty(Sound):
-    """Draws once more whenever a later outcome in the list is better than an earlier one."""
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        self.inner.tell(outcomes)
-        known = [o.score for o in outcomes if o.score is not None]
-        for _ in range(sum(b > a for a, b in itertools.pairwise(known))):
-            self.inner._rng.random()  # pyright: ignore[reportPrivateUsage]
-
-
-class CountsRepeats(Sound):
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        self.inner.tell(outcomes)
-        for _ in outcomes:
-            self.inner._rng.random()  # pyright: ignore[reportPrivateUsage]
-
-
-class CountsTells(Sound):
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        self.inner.tell(outcomes)
+    def draw(self) -> None:
         self.inner._rng.random()  # pyright: ignore[reportPrivateUsage]
 
 
-class Waits(Sound):
-    def __init__(self, axes: Sequence[Axis], seed: int) -> None:
-        super().__init__(axes, seed)
-        self.open = 0
-
+class OutOfBounds(Sound):
     def ask(self, n: int) -> list[Trial]:
-        trials = self.inner.ask(n if self.open < self.batch else 0)
-        self.open += len(trials)
-        return trials
+        trials = super().ask(n)
+        return [Trial(number=t.number, genome=(t.genome[0] + 9, *t.genome[1:])) for t in trials]
+
+
+class CountsFromOne(Sound):
+    def ask(self, n: int) -> list[Trial]:
+        return [Trial(number=t.number + 1, genome=t.genome) for t in super().ask(n)]
+
+
+class OwnParent(Sound):
+    def ask(self, n: int) -> list[Trial]:
+        return [Trial(number=t.number, genome=t.genome, parents=(t.number,)) for t in super().ask(n)]
+
+
+class GlobalRandom(Sound):
+    def ask(self, n: int) -> list[Trial]:
+        return [Trial(number=t.number, genome=(random.random(), *t.genome[1:])) for t in super().ask(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        self.inner.tell(outcomes)
-        self.open -= len(outcomes)
+        pass
+
+
+class Hasty(Sound):
+    """Draws if the first outcome of a tell is a good one."""
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        super().tell(outcomes)
+        if outcomes and (outcomes[0].score or 0) > 0.8:
+            self.draw()
+
+
+class CountsOutcomes(Sound):
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        super().tell(outcomes)
+        for _ in outcomes:
+            self.draw()
+
+
+class Waits(Sound):
+    def ask(self, n: int) -> list[Trial]:
+        trials = super().ask(n if self.open < self.batch else 0)
+        self.open += len(trials)
+        return trials
 
 
 class BelievesAll(Sound):
@@ -201,28 +139,27 @@ class HalfTold(Sound):
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
-            self.inner.tell([outcome])
-            self.inner._rng.random()  # pyright: ignore[reportPrivateUsage]
+            super().tell([outcome])
+            self.draw()
 
 
 class FailsOnFailure(Sound):
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        self.inner.tell(outcomes)
-        scores = [o.score for o in outcomes if o.score is not None]
+        super().tell(outcomes)
         if outcomes:
-            max(scores)
+            max(o.score for o in outcomes if o.score is not None)
 
 
 class SortsTheCallersList(Sound):
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        self.inner.tell(outcomes)
+        super().tell(outcomes)
         if isinstance(outcomes, list):
             outcomes.sort(key=lambda o: o.trial.number)
 
 
 class ReadsAxesLate(Sound):
     def ask(self, n: int) -> list[Trial]:
-        return self.inner.ask(n if self.axes else 0)
+        return super().ask(n if self.axes else 0)
 
 
 def broken_promises(make: Callable[[Sequence[Axis], int], Strategy]) -> set[str]:
@@ -243,37 +180,25 @@ def broken_promises(make: Callable[[Sequence[Axis], int], Strategy]) -> set[str]
 
 
 @pytest.mark.parametrize(
-    ("strategy", "promise"),
+    ("strategy", "promises"),
     [
-        (OutOfBounds, "test_genomes_respect_bounds_and_kinds"),
-        (NotWhole, "test_genomes_respect_bounds_and_kinds"),
-        (CountsFromOne, "test_numbers_count_on_from_zero"),
-        (OwnParent, "test_parents_are_earlier_trials"),
-        (GlobalRandom, "test_replay_asks_the_same"),
-        (GlobalRandom, "test_global_random_state_is_neither_used_nor_changed"),
-        (Hasty, "test_order_of_tells_does_not_matter"),
-        (CountsRepeats, "test_repeated_tell_is_ignored"),
-        (CountsTells, "test_empty_tell_is_ignored"),
-        (Waits, "test_asks_do_not_wait_for_tells"),
-        (BelievesAll, "test_unknown_trial_is_refused"),
-        (BelievesAll, "test_other_genome_is_refused"),
-        (BelievesAll, "test_contradicting_tell_is_refused"),
-        (BelievesAll, "test_not_a_number_is_refused"),
-        (HalfTold, "test_unknown_trial_is_refused"),
-        (FailsOnFailure, "test_failures_do_not_stop_it"),
-        (SortsTheCallersList, "test_arguments_are_left_alone"),
-        (ReadsAxesLate, "test_arguments_are_left_alone"),
+        (OutOfBounds, {"test_genomes_respect_bounds_and_kinds"}),
+        (CountsFromOne, {"test_numbers_count_on_from_zero"}),
+        (OwnParent, {"test_parents_are_earlier_trials"}),
+        (GlobalRandom, {"test_replay_asks_the_same", "test_global_random_state_is_neither_used_nor_changed"}),
+        (Hasty, {"test_order_of_tells_does_not_matter"}),
+        (CountsOutcomes, {"test_repeated_and_empty_tells_are_ignored"}),
+        (Waits, {"test_asks_do_not_wait_for_tells"}),
+        (BelievesAll, {"test_wrong_outcomes_are_refused", "test_contradicting_tell_is_refused"}),
+        (HalfTold, {"test_wrong_outcomes_are_refused"}),
+        (FailsOnFailure, {"test_failures_do_not_stop_it"}),
+        (SortsTheCallersList, {"test_arguments_are_left_alone"}),
+        (ReadsAxesLate, {"test_arguments_are_left_alone"}),
     ],
 )
-def test_the_contract_finds(strategy: Callable[[Sequence[Axis], int], Strategy], promise: str) -> None:
-    assert promise in broken_promises(strategy)
+def test_the_contract_finds(strategy: Callable[[Sequence[Axis], int], Strategy], promises: set[str]) -> None:
+    assert promises <= broken_promises(strategy)
 
 
 def test_the_contract_accepts_a_valid_strategy() -> None:
     assert broken_promises(Sound) == set()
-
-
-def test_the_default_score_is_best_at_a_third() -> None:
-    contract = StrategyContract()
-    best = tuple(axis.low + (axis.high - axis.low) / 3 for axis in MIXED_AXES)
-    assert math.isclose(contract.score(best), 1.0)

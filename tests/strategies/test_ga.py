@@ -1,14 +1,17 @@
-"""The flow of the genetic algorithm, seen from outside."""
+"""The flow of the genetic algorithm, and the frequencies of its selections."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import comb
 from random import Random
 
 import pytest
 
-from kingyo.strategies.ga import GeneticAlgorithm, uniform_crossover
+from kingyo.strategies.ga import GeneticAlgorithm, rank, roulette, uniform_crossover
+from kingyo.strategies.generations import Selection, pick_pair, tournament
 from kingyo.testing.strategies import MIXED_AXES, failed, scored
-from kingyo.types import Axis, Genome, Trial
+from kingyo.types import Trial
 from tests.strategies.problems import floats, sphere, work
 
 Settings = GeneticAlgorithm.Settings
@@ -57,22 +60,6 @@ def test_parents_come_from_the_last_generation_and_the_elites() -> None:
     assert {parent for trial in third for parent in trial.parents} == {1, 3, *range(6, 12)}
 
 
-def test_elites_are_the_best_of_all_trials_and_are_not_repeated() -> None:
-    ga = GeneticAlgorithm(floats(4), 0, Settings(population=6, elites=1, selection="tournament"))
-    best = generation(ga, [0.1, 1.0, 0.2, 0.8, 0.3, 0.4])[1]
-    for _ in range(5):
-        trials = generation(ga, [0.5] * 6)
-        assert best.genome not in [trial.genome for trial in trials]
-    assert 1 in {parent for trial in ga.ask(60) for parent in trial.parents}
-
-
-def test_without_elites_the_best_is_forgotten() -> None:
-    ga = GeneticAlgorithm(floats(4), 0, Settings(population=6, elites=0))
-    generation(ga, [0.1, 1.0, 0.2, 0.8, 0.3, 0.4])
-    generation(ga, [0.5] * 6)
-    assert {parent for trial in ga.ask(60) for parent in trial.parents} == set(range(6, 12))
-
-
 def test_failures_have_no_children() -> None:
     ga = GeneticAlgorithm(floats(4), 0, Settings(population=6, elites=0))
     generation(ga, [None, -5.0, None, -6.0, None, None])
@@ -104,28 +91,13 @@ def test_a_generation_ends_with_enough_outcomes() -> None:
     assert {parent for trial in ga.ask(40) for parent in trial.parents} == {0, 1, 2, 5}
 
 
-def test_genomes_repeat_only_in_a_used_up_space() -> None:
-    axes = tuple(Axis(name=f"b{i}", low=0, high=1, kind="binary") for i in range(8))
-
-    def score(genome: Genome) -> float:
-        return sum(genome)
-
-    log = work(GeneticAlgorithm(axes, 0, Settings(population=10)), score, 150)
-    assert len({trial.genome for trial, _ in log}) == 150
-
-
-def test_a_used_up_space_repeats_genomes() -> None:
-    axes = (Axis(name="used", low=0, high=1, kind="binary"),)
-    assert len(GeneticAlgorithm(axes, 0, Settings(population=2)).ask(10)) == 10
-
-
 def test_the_start_is_included_on_request() -> None:
     start = (1.0, 0.5, 2.0, 0.0, 1.0)
     assert GeneticAlgorithm(MIXED_AXES, 0, Settings(include="start")).ask(1)[0].genome == start
     assert GeneticAlgorithm(MIXED_AXES, 0, Settings()).ask(1)[0].genome != start
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(None, 0.1), (0.5, 0.5), (0.0, 0.0)])
+@pytest.mark.parametrize(("rate", "expected"), [(None, 0.1), (0.5, 0.5)])
 def test_mutation_rate(rate: float | None, expected: float) -> None:
     settings = Settings(population=10, mutation_rate=rate, crossover_rate=0)
     log = [trial for trial, _ in work(GeneticAlgorithm(floats(10), 0, settings), sphere, 400)]
@@ -142,3 +114,44 @@ def test_mutation_rate(rate: float | None, expected: float) -> None:
 def test_small_asks_equal_one_large_ask() -> None:
     parts, at_once = (GeneticAlgorithm(floats(3), 4, Settings()) for _ in range(2))
     assert [*parts.ask(3), *parts.ask(17)] == at_once.ask(20)
+
+
+def close(select: Selection, scores: Sequence[float], expected: Sequence[float]) -> bool:
+    """Compare frequencies in 20,000 draws, with more than four standard deviations of tolerance."""
+    rng = Random(0)
+    samples = [select(scores, rng) for _ in range(20_000)]
+    found = [samples.count(index) / len(samples) for index in range(len(scores))]
+    return found == pytest.approx(expected, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ("select", "scores", "expected"),
+    [
+        (roulette, (1, 2, 3, 4), (0.1, 0.2, 0.3, 0.4)),
+        (roulette, (0, 0, 0, 0), (0.25, 0.25, 0.25, 0.25)),
+        (roulette, (-3, -1, 1), (0, 1 / 3, 2 / 3)),
+        (rank, (-5, 30, 8, 7), (0.1, 0.4, 0.3, 0.2)),
+        (rank, (1, 2, 2), (1 / 6, 2.5 / 6, 2.5 / 6)),
+        (tournament(2), (1, 1, 1), (1 / 3, 1 / 3, 1 / 3)),
+    ],
+)
+def test_selections(select: Selection, scores: Sequence[float], expected: Sequence[float]) -> None:
+    assert close(select, scores, expected)
+
+
+@pytest.mark.parametrize("size", [1, 3, 9])
+def test_tournament(size: int) -> None:
+    """The i-th worst of N wins when the other k - 1 are drawn from the i - 1 below it."""
+    scores = (0.4, -1, 0.9, 0.5, 7)
+    k = min(size, 5)
+    assert close(
+        tournament(size), scores, [comb(sorted(scores).index(score), k - 1) / comb(5, k) for score in scores]
+    )
+
+
+@pytest.mark.parametrize("select", [roulette, tournament(3)])
+def test_a_pair_is_two_different_candidates(select: Selection) -> None:
+    rng = Random(0)
+    pairs = [pick_pair((0, 0, 5, 0), select, rng) for _ in range(500)]
+    assert all(one != two and {one, two} <= {0, 1, 2, 3} for one, two in pairs)
+    assert {two for _, two in pairs} >= {0, 1, 3}

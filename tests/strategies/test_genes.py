@@ -30,14 +30,14 @@ FLOAT = Axis(name="weight", low=-1.0, high=3.0)
 
 @given(value=st.floats(-1e6, 1e6), low=st.floats(-10, 10), width=st.floats(0.01, 20, exclude_min=True))
 def test_reflect_stays_inside(value: float, low: float, width: float) -> None:
-    assert low <= reflect(value, low, low + width) <= low + width
+    assert low <= reflect(value, Axis(name="x", low=low, high=low + width)) <= low + width
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [(0.3, 0.3), (-0.3, 0.3), (1.2, 0.8), (2.3, 0.3), (-1.2, 0.8), (0, 0), (1, 1)]
 )
 def test_reflect_bounces(value: float, expected: float) -> None:
-    assert reflect(value, 0, 1) == pytest.approx(expected)
+    assert reflect(value, Axis(name="x", low=0, high=1)) == pytest.approx(expected)
 
 
 @given(place=st.floats(-0.5, 1.5), low=st.floats(-10, 10), width=st.floats(0.01, 20))

@@ -25,11 +25,6 @@ class TestSeededItemGp(StrategyContract):
         return InitialPointsStrategy(build("item-gp", axes, seed, SMALL), POINTS)
 
 
-class TestSeededRandom(StrategyContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return InitialPointsStrategy(build("random", axes, seed, {}), POINTS)
-
-
 def test_points_come_first_each_once_and_in_their_order() -> None:
     strategy = InitialPointsStrategy(build("random", MIXED_AXES, 0, {}), POINTS)
     assert strategy.batch == 2

@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from kingyo.errors import KingyoError
 from kingyo.irt.item_groups import group_items
 from kingyo.strategies import build, item_gp
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
@@ -146,7 +145,7 @@ def deceived(trial: Trial, items: Sequence[int] = range(120)) -> Outcome:
 
 def test_it_explores_while_no_candidate_beats_the_best_known_model() -> None:
     scores: list[float] = []
-    for seed in range(8):
+    for seed in range(5):
         strategy, rng = build("item-gp", WEIGHTS, seed, {}), np.random.default_rng(seed)
         assert isinstance(strategy, InformedStrategy)
         known = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
@@ -253,14 +252,6 @@ def test_tasks_count_by_weight_not_by_number_of_items(name: str, weight_of_b: fl
         assert other < 0.5
 
 
-@pytest.mark.parametrize(
-    "options", [{"batch": 0}, {"initial": 0}, {"pool": 1}, {"memory": 5}, {"pool": 10_000}]
-)
-def test_settings_that_make_no_sense(options: dict[str, object]) -> None:
-    with pytest.raises(KingyoError, match=f"search.settings.{next(iter(options))}"):
-        build("item-gp", AXES, 0, options)
-
-
 def test_known_points_are_not_repeated() -> None:
     axes = [Axis(name=f"x{n}", low=0, high=1, kind="binary", start=1.0) for n in range(8)]
     plain, knows = build("item-gp", axes, 0, {}), build("item-gp", axes, 0, {})
@@ -357,8 +348,8 @@ def best_of_halves(seed: int, *, is_told: bool) -> float:
 
 
 def test_models_right_on_different_items_are_distinguished() -> None:
-    with_outcomes = [best_of_halves(seed, is_told=True) for seed in range(12)]
-    untold = [best_of_halves(seed, is_told=False) for seed in range(12)]
+    with_outcomes = [best_of_halves(seed, is_told=True) for seed in range(6)]
+    untold = [best_of_halves(seed, is_told=False) for seed in range(6)]
     assert np.mean(with_outcomes) > np.mean(untold) + 0.1
 
 

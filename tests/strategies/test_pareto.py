@@ -1,4 +1,4 @@
-"""Fronts, crowding, hypervolume and knee, against their definitions and, where it is there, pymoo."""
+"""Fronts, crowding and knee, against their definitions and, where it is there, pymoo."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from kingyo.errors import KingyoError
 from kingyo.strategies.pareto import best_first, crowding, front, knee, ranks
-from tests.strategies.hypervolume import hypervolume
 
 # Few values, so that ties and copies are common.
 CLOUDS = st.integers(1, 5).flatmap(
@@ -40,19 +38,6 @@ def test_ranks_are_the_fronts_peeled_off_one_by_one(points: list[list[int]]) -> 
     expected = peeled(points)
     assert ranks(points).tolist() == expected
     assert front(points).tolist() == [i for i, rank in enumerate(expected) if rank == 0]
-    assert ranks(points, most=2).tolist() == [min(rank, 2) for rank in expected]
-
-
-@given(st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=3), max_size=12))
-def test_hypervolume_counts_unit_cells(points: list[list[int]]) -> None:
-    for m in (1, 2, 3):
-        cells = {
-            cell
-            for point in points
-            for cell in np.ndindex(*(max(0, value - 1) for value in point[:m]))  # the reference is 1
-        }
-        cut = np.array(points, dtype=float).reshape(-1, 3)[:, :m]
-        assert hypervolume(cut, [1.0] * m) == pytest.approx(len(cells))
 
 
 @given(CLOUDS)
@@ -124,22 +109,8 @@ def test_only_tables_of_finite_numbers_are_accepted(points: list[object]) -> Non
             function(points)
 
 
-def test_an_empty_set_has_no_front_and_no_volume() -> None:
+def test_an_empty_set_has_no_front() -> None:
     assert front([]).tolist() == ranks([]).tolist() == []
-    assert hypervolume(np.empty((0, 2)), [0.0, 0.0]) == 0.0
-
-
-def sphere_points(n: int, m: int, seed: int) -> NDArray[np.float64]:
-    points = np.abs(np.random.RandomState(seed).normal(size=(n, m)))
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
-
-
-@pytest.mark.parametrize("m", [2, 3])
-def test_hypervolume_agrees_with_pymoo(m: int) -> None:
-    indicators = pytest.importorskip("pymoo.indicators.hv")
-    points = sphere_points(60, m, m)
-    oracle = indicators.HV(ref_point=np.full(m, 0.1))(-points)
-    assert hypervolume(points, [-0.1] * m) == pytest.approx(oracle, rel=1e-12)
 
 
 @pytest.mark.parametrize("m", [2, 3, 5])

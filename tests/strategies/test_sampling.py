@@ -103,15 +103,6 @@ def test_points_are_apart_by_one_float_or_by_any_whole_number() -> None:
     assert sampler.differ(points, known[:0], 0.1).all()
 
 
-def test_initial_mixtures_combine_up_to_five_sources() -> None:
-    for n in (3, 4, 5):
-        mixtures = [
-            (PointSampler(weights(n)).initial_mixtures(6, np.random.default_rng(seed)) > 0).T.astype(int)
-            for seed in range(40)
-        ]
-        assert np.mean([(each @ each.T).min() >= 1 for each in mixtures]) > 0.9
-
-
 def test_first_mixtures_are_nearly_even() -> None:
     for n in (1, 2, 5):
         points = PointSampler(weights(n)).initial_mixtures(200, np.random.default_rng(n))

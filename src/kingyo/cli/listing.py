@@ -227,13 +227,15 @@ def _extra(factory: object) -> str | None:
 
 def _described(name: str, factory: object) -> Listing:
     """Describe a class by its docstring and the fields of its settings."""
-    settings, options = getattr(factory, "Settings", factory), list[str]()
-    if dataclasses.is_dataclass(settings):
-        docs = dict(ATTRIBUTE.findall(inspect.getdoc(settings) or ""))
-        options = [
-            f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or docs.get(field.name, '')}"
-            for field in dataclasses.fields(settings)
-        ]
+    settings = getattr(factory, "Settings", factory)
+    if not dataclasses.is_dataclass(settings):
+        return Listing(name=name, doc=_first_paragraph(factory), options=[], extra=_extra(factory))
+    ancestors = inspect.getmro(settings if isinstance(settings, type) else type(settings))
+    docs = dict(ATTRIBUTE.findall("\n".join(inspect.getdoc(each) or "" for each in ancestors)))
+    options = [
+        f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or docs.get(field.name, '')}"
+        for field in dataclasses.fields(settings)
+    ]
     return Listing(name=name, doc=_first_paragraph(factory), options=options, extra=_extra(factory))
 
 

@@ -7,7 +7,7 @@ mean of their means). So there is no look below 20 items. Fit scores do not coun
 the finalists that finish it (``kingyo.evolution.picking``).
 
 A trial is dropped if its scores are clearly below the leader's, paired by item: by the exact sign test of
-``kingyo.screens.racing`` if there is one task with scores of 0 and 1; otherwise by flipping the signs of the
+``kingyo.screens`` if there is one task with scores of 0 and 1; otherwise by flipping the signs of the
 weighted differences (``kingyo.stats.sign_flips``), which compares means.
 
 **Error rate.** The tests are one-sided, each at the level α / (looks × (trials − 1)). The truly best trial on
@@ -27,9 +27,7 @@ import numpy as np
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.trial_evaluation import TrialEvaluation, TrialEvaluator
 from kingyo.evolution.types import Event
-from kingyo.screens import ScreenSettings
-from kingyo.screens.racing import is_beaten
-from kingyo.screens.strata import interleave
+from kingyo.screens import ScreenSettings, interleave, is_beaten
 from kingyo.stats import sign_flips
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation

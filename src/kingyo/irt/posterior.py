@@ -19,8 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.irt.rasch import DIFFICULTY_SPREAD, MAX_STEP, sigmoid
-from kingyo.irt.scored import ScoredEntries
+from kingyo.irt.rasch import DIFFICULTY_SPREAD, MAX_STEP, ScoredEntries, sigmoid
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -45,15 +44,17 @@ class ObservedPoints:
 
     Attributes:
         points: n × columns, in the unit box; a categorical axis may have several columns.
-        scores: n × items in [0, 1]; values in gaps are ignored.
-        seen: n × items, nonzero where there are scores.
+        scored: the scores, from 0 to 1, of n points on items.
         failures: n, the number of pseudo-scores of 0 on an item of difficulty 0, for points that failed.
     """
 
     points: Matrix
-    scores: Matrix
-    seen: Matrix
+    scored: ScoredEntries
     failures: Vector
+
+    def logits(self, f: Vector, mean: float, difficulty: Vector) -> Vector:
+        """Return the logit of each score."""
+        return mean + f[self.scored.rows] - difficulty[self.scored.columns]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,19 +104,23 @@ class Posterior:
 
     def variance(self, points: Matrix) -> Vector:
         """Return the variance of the ability at points (m × columns), in squared logits (equation 3.24)."""
-        across = _kernel(points, self.points, self.prior)
-        half = np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        half = self._explained(_kernel(points, self.points, self.prior))
         return np.maximum(self.prior.variance - (half**2).sum(axis=0), 0.0)
 
     def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
         """Draw n functions from the posterior at points (m × columns): n × m abilities, jointly."""
         across = _kernel(points, self.points, self.prior)
-        half = np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        half = self._explained(across)
         covariance = _kernel(points, points, self.prior) - half.T @ half
         covariance[np.diag_indices_from(covariance)] += JITTER_OF_DRAWS * self.prior.variance
         shape = np.linalg.cholesky(covariance)
         mean = self.prior.mean + across @ self.alpha
         return mean + rng.standard_normal((n, len(points))) @ shape.T
+
+    def _explained(self, across: Matrix) -> Matrix:
+        """Return the root of the covariance that the scores explain, n × m."""
+        explained = np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        return np.asarray(explained, dtype=np.float64)
 
 
 def first_prior(is_weight: NDArray[np.bool_], n_items: int) -> Prior:
@@ -124,15 +129,14 @@ def first_prior(is_weight: NDArray[np.bool_], n_items: int) -> Prior:
     return Prior(lengths=usual, usual=usual, variance=USUAL_VARIANCE, mean=0.0, difficulty=np.zeros(n_items))
 
 
-def fit_posterior(observed: ObservedPoints, prior: Prior, *, learn_shape: bool) -> Posterior:
+def fit_posterior(known: ObservedPoints, prior: Prior, *, learn_shape: bool) -> Posterior:
     """Fit the posterior, with difficulties and mean, and with lengths and v if ``learn_shape``.
 
     Args:
-        observed: points and scores.
+        known: points and scores.
         prior: the start: the prior of the last fit, or ``first_prior``.
         learn_shape: whether to fit lengths and v, which takes several Laplace fits for each.
     """
-    known = _Known.of(observed)
     covariance = _covariance(known, prior)
     posterior = _laplace(known, prior, covariance)
     for _ in range(2):
@@ -148,34 +152,16 @@ def fit_posterior(observed: ObservedPoints, prior: Prior, *, learn_shape: bool) 
     return posterior
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Known:
-    """Observed points, with sparse scores."""
-
-    points: Matrix
-    failures: Vector
-    scored: ScoredEntries
-
-    @staticmethod
-    def of(observed: ObservedPoints) -> _Known:
-        return _Known(
-            points=observed.points,
-            failures=observed.failures,
-            scored=ScoredEntries.of(observed.scores, observed.seen),
-        )
-
-    def logits(self, f: Vector, mean: float, difficulty: Vector) -> Vector:
-        return mean + f[self.scored.rows] - difficulty[self.scored.columns]
-
-
-def _covariance(known: _Known, prior: Prior) -> Matrix:
+def _covariance(known: ObservedPoints, prior: Prior) -> Matrix:
     """Return the covariance of f at the points; it depends on lengths and v only."""
     covariance = _kernel(known.points, known.points, prior)
     covariance[np.diag_indices_from(covariance)] += JITTER * prior.variance
     return covariance
 
 
-def _laplace(known: _Known, prior: Prior, covariance: Matrix, start: Vector | None = None) -> Posterior:
+def _laplace(
+    known: ObservedPoints, prior: Prior, covariance: Matrix, start: Vector | None = None
+) -> Posterior:
     """Run Newton's method on f (algorithm 3.1)."""
     f = np.zeros(len(known.points)) if start is None else start
     alpha, root, inner = np.zeros(0), np.zeros(0), np.zeros((0, 0))
@@ -203,7 +189,7 @@ def _laplace(known: _Known, prior: Prior, covariance: Matrix, start: Vector | No
     )
 
 
-def _slope(known: _Known, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
+def _slope(known: ObservedPoints, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
     """Return the first derivative and the negative second derivative of the log-likelihood by f."""
     chance = sigmoid(known.logits(f, prior.mean, prior.difficulty))
     at_zero = sigmoid(prior.mean + f)
@@ -212,7 +198,7 @@ def _slope(known: _Known, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
     return slope, weight + DAMPED
 
 
-def _log_likelihood(known: _Known, prior: Prior, f: Vector) -> float:
+def _log_likelihood(known: ObservedPoints, prior: Prior, f: Vector) -> float:
     logit, scores = known.logits(f, prior.mean, prior.difficulty), known.scored.scores
     terms = scores * -np.logaddexp(0, -logit) + (1 - scores) * -np.logaddexp(0, logit)
     return float(terms.sum() - (known.failures * np.logaddexp(0, prior.mean + f)).sum())
@@ -224,7 +210,7 @@ def _log_prior(prior: Prior) -> float:
     return -0.5 * (lengths + variance)
 
 
-def _items_and_mean(known: _Known, posterior: Posterior) -> Prior:
+def _items_and_mean(known: ObservedPoints, posterior: Posterior) -> Prior:
     """Return the prior after some Newton steps on the difficulties and the mean, given the abilities."""
     prior = posterior.prior
     f, mean, difficulty = posterior.ability - prior.mean, prior.mean, prior.difficulty
@@ -241,7 +227,7 @@ def _items_and_mean(known: _Known, posterior: Posterior) -> Prior:
     return replace(prior, mean=mean, difficulty=difficulty)
 
 
-def _shaped(known: _Known, posterior: Posterior) -> Posterior:
+def _shaped(known: ObservedPoints, posterior: Posterior) -> Posterior:
     """Increase the evidence by coordinate steps of v and each length."""
     for _ in range(SWEEPS):
         before = posterior.evidence
@@ -252,7 +238,7 @@ def _shaped(known: _Known, posterior: Posterior) -> Posterior:
     return posterior
 
 
-def _better_along(known: _Known, posterior: Posterior, axis: int) -> Posterior:
+def _better_along(known: ObservedPoints, posterior: Posterior, axis: int) -> Posterior:
     for factor in (STEP, 1 / STEP):
         prior = _changed(posterior.prior, axis, factor)
         trial = _laplace(known, prior, _covariance(known, prior), posterior.ability - posterior.prior.mean)

@@ -17,12 +17,12 @@ estimator of tinyBenchmarks does (Maia Polo et al. 2024, arXiv:2402.14992).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
-
-from kingyo.irt.scored import ScoredEntries
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -34,6 +34,37 @@ MAX_STEP = 2.0  # of a Newton step, in logits
 NEIGHBOURS = 16  # trials on each side that μ averages
 STEPS = 60
 PRECISION = 1e-4  # of abilities, in logits: far below their errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredEntries:
+    """The scores of a matrix with gaps, row by row, so that gaps cost nothing.
+
+    Attributes:
+        shape: rows and columns of the matrix.
+        rows, columns: position of each score.
+        scores: the scores.
+    """
+
+    shape: tuple[int, int]
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    scores: Vector
+
+    @staticmethod
+    def of(matrix: Matrix, seen: Matrix | NDArray[np.bool_]) -> ScoredEntries:
+        """Return the entries of a matrix where ``seen``, of the same shape, is not 0."""
+        rows, columns = np.nonzero(seen)
+        shape = (matrix.shape[0], matrix.shape[1])
+        return ScoredEntries(shape=shape, rows=rows, columns=columns, scores=matrix[rows, columns])
+
+    def by_row(self, values: Vector) -> Vector:
+        """Sum values, one per score, over each row."""
+        return np.asarray(np.bincount(self.rows, values, self.shape[0]), dtype=np.float64)
+
+    def by_column(self, values: Vector) -> Vector:
+        """Sum values, one per score, over each column."""
+        return np.asarray(np.bincount(self.columns, values, self.shape[1]), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,3 +222,55 @@ def _residuals(
 
 def _bounded(step: Vector) -> Vector:
     return np.clip(step, -MAX_STEP, MAX_STEP)
+
+
+class Responses:
+    """The growing matrix of scores by trial and item of one search; gaps are NaN.
+
+    Args:
+        items: the names of all items, in order.
+    """
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self._columns = {item: column for column, item in enumerate(items)}
+        self._rows: dict[int, int] = {}
+        self._scores: Matrix = np.full((64, len(items)), np.nan)
+        self._fitted: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[Abilities, Matrix]] = {}
+
+    @property
+    def n_items(self) -> int:
+        """Return the number of items, scored or not."""
+        return len(self._columns)
+
+    def latest(self, n: int) -> list[int]:
+        """Return the last n trials that have scores, in order of arrival."""
+        return list(islice(reversed(self._rows), n))[::-1]
+
+    def fitted(self, keys: Sequence[int], columns: Sequence[int]) -> tuple[Abilities, Matrix]:
+        """Fit the Rasch model to these trials and items; return it with their scores.
+
+        Fits are cached until scores are added: scoring a generation and choosing the items of the next one
+        use the same fit.
+        """
+        key = (tuple(keys), tuple(columns))
+        if key not in self._fitted:
+            matrix = self.matrix(keys)[:, list(columns)]
+            self._fitted[key] = fit(matrix), matrix
+        return self._fitted[key]
+
+    def add(self, key: int, scores: Mapping[str, float]) -> None:
+        """Add scores of a trial; later calls may add more."""
+        self._fitted.clear()
+        row = self._rows.setdefault(key, len(self._rows))
+        if row == len(self._scores):
+            self._scores = np.concatenate([self._scores, np.full_like(self._scores, np.nan)])
+        self._scores[row, [self._columns[item] for item in scores]] = list(scores.values())
+
+    def matrix(self, keys: Sequence[int]) -> Matrix:
+        """Return a copy of the rows of these trials; a trial without scores is a row of gaps."""
+        matrix = np.full((len(keys), self.n_items), np.nan)
+        for place, key in enumerate(keys):
+            row = self._rows.get(key)
+            if row is not None:
+                matrix[place] = self._scores[row]
+        return matrix

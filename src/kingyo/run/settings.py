@@ -17,7 +17,7 @@ from kingyo.run.config import (
     SearchConfig,
     Space,
 )
-from kingyo.screens import ScreenSettings, check_settings
+from kingyo.screens import ScreenSettings
 from kingyo.space import Bounds, GenomeLayout
 from kingyo.strategies import STRATEGIES, learns_from_items
 from kingyo.strategies.presets import DEFAULT_PRESETS, METRIC, Preset, preset
@@ -163,7 +163,6 @@ def _preset_screen(
 
 def _screen(search: SearchConfig, defaults: Mapping[str, object]) -> ScreenSettings:
     screen = parse_settings(ScreenSettings, {**defaults, **search.screen}, "search.screen")
-    check_settings(screen)
     if search.mode == "asynchronous" and screen.rule != "none":
         raise KingyoError(
             "search.screen.rule",

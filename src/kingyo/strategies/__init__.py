@@ -19,34 +19,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Never, Protocol, cast
+from typing import Any, Protocol, cast
 
 from kingyo.errors import KingyoError, crash
 from kingyo.io.schema import parse_settings
 from kingyo.registry import Registry
-from kingyo.strategies.checks import FIX_STRATEGY, check_strategy
+from kingyo.strategies.checks import FIX_STRATEGY, check_search, check_strategy
 from kingyo.types import Axis, Strategy
 
-__all__ = [
-    "SINGLE_OBJECTIVE",
-    "STRATEGIES",
-    "StrategyFactory",
-    "build",
-    "build_inner",
-    "derived_seed",
-    "learns_from_items",
-]
-
-SINGLE_OBJECTIVE = (
-    "cma-es",
-    "coarse-to-fine",
-    "ga",
-    "item-gp",
-    "m2n2",
-    "mixed-cma-es",
-    "sep-cma-es",
-    "tpe",
-)
+SINGLE_OBJECTIVE = ("cma-es", "coarse-to-fine", "ga", "item-gp", "m2n2", "mixed-cma-es", "sep-cma-es", "tpe")
 """Strategies that maximise one score, whatever the objectives. Nothing is known about plug-ins."""
 
 
@@ -55,31 +36,19 @@ class StrategyFactory(Protocol):
 
     @property
     def Settings(self) -> type[object]:  # noqa: N802  (it is a class: GeneticAlgorithm.Settings)
-        """Frozen dataclass of options; each field has a default and a ``doc`` in its metadata."""
+        """Frozen dataclass of options; each has a default, and is described in the docstring."""
         ...
 
-    def __call__(self, axes: Sequence[Axis], seed: int, settings: Never) -> Strategy:
-        """Build a strategy; ``settings`` is an instance of this factory's ``Settings``."""
+    def __call__(self, axes: Sequence[Axis], seed: int, settings: Any) -> Strategy:
+        """Build a strategy, from axes, a seed and ``Settings`` whose bounds ``build`` has checked."""
         ...
 
-
-class _Factory(Protocol):
-    """The call of a factory after ``build`` has checked the class of the settings."""
-
-    def __call__(self, axes: Sequence[Axis], seed: int, settings: object) -> Strategy: ...
-
-
-_OUTER_KEY, _INNER_KEY = "search.settings", "search.settings.settings"
 
 STRATEGIES: Registry[StrategyFactory] = Registry("strategy", "kingyo.strategies", "kingyo.strategies")
 
 
 def learns_from_items(name: str, options: Mapping[str, object]) -> bool:
     """Return whether a strategy, or the one that it wraps, learns from scores of individual items.
-
-    Args:
-        name: registered name of the strategy.
-        options: values for its ``Settings``.
 
     Raises:
         KingyoError: the name is unknown.
@@ -92,7 +61,12 @@ def learns_from_items(name: str, options: Mapping[str, object]) -> bool:
 
 
 def build(
-    name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object], folder: Path | None = None
+    name: str,
+    axes: Sequence[Axis],
+    seed: int,
+    options: Mapping[str, object],
+    folder: Path | None = None,
+    key: str = "search.settings",
 ) -> Strategy:
     """Build a strategy from its name and the user's options.
 
@@ -102,6 +76,7 @@ def build(
         seed: 0 or more; the same axes, seed, options and history give the same trials.
         options: values for fields of the strategy's ``Settings``; other fields keep their defaults.
         folder: where a relative file is looked up; None: the working directory.
+        key: where the options are in run.yaml, for messages.
 
     Raises:
         KingyoError: unknown name, invalid option, axes that the strategy cannot search, or a user's class
@@ -113,12 +88,13 @@ def build(
         raise KingyoError(
             f"strategy {name}",
             expected="a class with a nested dataclass Settings",
-            received=repr(factory if settings_class is None else cast(object, settings_class)),
+            received=repr(factory),
             remedy=FIX_STRATEGY,
         )
-    settings = parse_settings(cast(type[object], settings_class), options, "search.settings")
+    settings = parse_settings(cast(type[object], settings_class), options, key)
+    check_search(axes, seed)
     try:
-        strategy = cast(_Factory, factory)(axes, seed, settings)
+        strategy = factory(axes, seed, settings)
         check_strategy(f"strategy {name}", strategy)
     except KingyoError:
         raise
@@ -133,38 +109,16 @@ def build(
 
 
 def build_inner(name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object] | None) -> Strategy:
-    """Build the inner strategy of a combinator from ``search.settings.strategy`` and its ``settings``.
-
-    Raises:
-        KingyoError: see ``build``; messages name the inner keys.
-    """
+    """Build the inner strategy of a combinator from its settings ``strategy`` and ``settings``."""
     try:
-        return build(name, axes, seed, options or {})
+        STRATEGIES.get(name)
     except KingyoError as error:
-        raise KingyoError(
-            _inner_argument(error.argument),
-            expected=error.expected,
-            received=error.received,
-            remedy=error.remedy.replace(_OUTER_KEY, _INNER_KEY),
-        ) from error
-
-
-def _inner_argument(argument: str) -> str:
-    if argument == "strategy":
-        return f"{_OUTER_KEY}.strategy"
-    if argument.startswith(_OUTER_KEY):
-        return argument.replace(_OUTER_KEY, _INNER_KEY)
-    is_setting = argument.isidentifier() and argument not in ("axes", "seed")
-    return f"{_INNER_KEY}.{argument}" if is_setting else argument
+        raise error.placed("search.settings") from error
+    return build(name, axes, seed, options or {}, key="search.settings.settings")
 
 
 def derived_seed(seed: int, part: int) -> int:
-    """Return a 32-bit seed for one part of a search, such as an island or a restart.
-
-    Args:
-        seed: seed of the search, 0 or more.
-        part: number of the part, 0 or more.
-    """
+    """Return a 32-bit seed for one part of a search, such as an island or a restart."""
     import numpy as np  # imported late: listing names and presets needs no numpy
 
     return int(np.random.SeedSequence([seed, part]).generate_state(1)[0])

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from kingyo.strategies import STRATEGIES, build_inner
-from kingyo.strategies.checks import check_search, require
-from kingyo.strategies.history import History, check_count
+from kingyo.strategies.checks import Positive, require
+from kingyo.strategies.history import History
+from kingyo.strategies.initial_points import known_points
 from kingyo.types import (
     Axis,
     Genome,
@@ -38,37 +39,29 @@ class CoarseToFine:
     Axes of one family (``Axis.family``) with equal bounds and starts are grouped by position. A stage ends
     after ``per_gene`` trials per gene. If no axes can be grouped, the search is that of the inner strategy.
     Parents of trials are those of the inner strategy.
-
-    Args:
-        axes: the finest space.
-        seed: 0 or more.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings, an unknown strategy, or a combinator as the inner strategy.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of the coarse-to-fine search."""
+        """Options of the coarse-to-fine search.
 
-        strategy: str = field(default="item-gp", metadata={"doc": "strategy of each stage"})
-        settings: dict[str, object] | None = field(
-            default=None, metadata={"doc": "options of that strategy; default: its defaults"}
-        )
-        per_gene: float = field(
-            default=8.0, metadata={"doc": "trials per gene in each stage; the last stage has no limit"}
-        )
+        Attributes:
+            strategy: strategy of each stage; no combinator.
+            settings: options of that strategy; default: its defaults.
+            per_gene: trials per gene in each stage; the last stage has no limit.
+        """
+
+        strategy: str = "item-gp"
+        settings: Mapping[str, object] | None = None
+        per_gene: Positive = 8.0
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._axes = check_search(axes, seed)
-        require("per_gene", settings.per_gene, "more than 0", holds=settings.per_gene > 0)
         simple = settings.strategy not in ("coarse-to-fine", "islands")
         require("strategy", settings.strategy, "a strategy that is not a combinator", holds=simple)
         self._settings = settings
         self._seed = seed
         self._history = History()
-        self._stages = build_stages(self._axes)
+        self._stages = build_stages(axes)
         self._known: list[Outcome] = []
         self._outcomes: dict[int, Outcome] = {}
         self._tasks: tuple[Mapping[str, str], Mapping[str, float]] | None = None
@@ -91,27 +84,24 @@ class CoarseToFine:
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials of the current stage, or of the next stage if the current one is finished."""
-        check_count(n)
-        if n and self._history.count - self._first >= self._budget() and self._level + 1 < len(self._stages):
+        ends = self._first + math.ceil(self._settings.per_gene * len(self._stage.axes))
+        if n and self._history.count >= ends and self._level + 1 < len(self._stages):
             self._begin_stage(self._level + 1, self._history.count)
             self._warm_start_inner([*self._known, *self._best_and_latest()])
-        trials = self._inner.ask(n)
-        return [self._outer_trial(trial) for trial in trials]
+        return [self._outer_trial(trial) for trial in self._inner.ask(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Record how trials ended; outcomes of earlier stages are kept for the next stage."""
         self._history.tell(outcomes)
         self._outcomes |= {outcome.trial.number: _without_answers(outcome) for outcome in outcomes}
-        self._inner.tell(self._inner_outcomes(outcomes))
+        own = [outcome for outcome in outcomes if outcome.trial.number >= self._first]
+        self._inner.tell([replace(each, trial=self._asked[each.trial.number]) for each in own])
 
     def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
         """Return predictions of the inner strategy at the nearest points of its stage, if it predicts."""
         if not isinstance(self._inner, PredictingStrategy):
             return None
         return self._inner.predict([self._stage.reduce(genome) for genome in genomes])
-
-    def _budget(self) -> float:
-        return math.ceil(self._settings.per_gene * len(self._stage.axes))
 
     def _begin_stage(self, level: int, first: int) -> None:
         self._level = level
@@ -127,18 +117,11 @@ class CoarseToFine:
     def _warm_start_inner(self, outcomes: Sequence[Outcome]) -> None:
         if not isinstance(self._inner, InformedStrategy):
             return
-        inside = [
-            outcome
-            for outcome in outcomes
-            if outcome.failure is None and self._stage.contains(outcome.trial.genome)
-        ]
-        genomes = [self._stage.reduce(outcome.trial.genome) for outcome in inside]
-        known = [
-            replace(outcome, trial=Trial(number=-1 - index, genome=genome))
-            for index, (outcome, genome) in enumerate(zip(inside, genomes, strict=True))
-        ]
-        if known:
-            self._inner.warm_start(known)
+        scored = [outcome for outcome in outcomes if outcome.failure is None]
+        inside = [outcome for outcome in scored if self._stage.contains(outcome.trial.genome)]
+        if inside:
+            genomes = [self._stage.reduce(outcome.trial.genome) for outcome in inside]
+            self._inner.warm_start(known_points(inside, genomes))
 
     def _best_and_latest(self) -> list[Outcome]:
         """Return the best and the latest successful outcomes, by number."""
@@ -146,14 +129,6 @@ class CoarseToFine:
         ranked = [(score, -number) for number, score in scores.items() if score is not None]
         best, latest = sorted(ranked, reverse=True)[: MAX_KNOWN // 2], ranked[-MAX_KNOWN // 2 :]
         return [self._outcomes[number] for number in sorted({-number for _, number in [*best, *latest]})]
-
-    def _inner_outcomes(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Return the outcomes of the current stage, with the trials of the inner strategy."""
-        return [
-            replace(outcome, trial=self._asked[outcome.trial.number])
-            for outcome in outcomes
-            if outcome.trial.number >= self._first
-        ]
 
     def _outer_trial(self, inner: Trial) -> Trial:
         parents = tuple(self._first + parent for parent in inner.parents)
@@ -169,20 +144,16 @@ class Stage:
     Attributes:
         axes: one axis per group.
         groups: indices in the finest space of the axes of each group.
-        n_fine: number of axes of the finest space.
     """
 
     axes: tuple[Axis, ...]
     groups: tuple[tuple[int, ...], ...]
-    n_fine: int
 
     def expand(self, genome: Genome) -> Genome:
         """Return the genome in the finest space: each axis gets the gene of its group."""
-        genes = [0.0] * self.n_fine
-        for gene, group in zip(genome, self.groups, strict=True):
-            for index in group:
-                genes[index] = gene
-        return tuple(genes)
+        pairs = zip(genome, self.groups, strict=True)
+        genes = {index: gene for gene, group in pairs for index in group}
+        return tuple(genes[index] for index in sorted(genes))
 
     def reduce(self, genome: Genome) -> Genome:
         """Return the genome in this space: the mean gene of each group, clipped to its bounds."""
@@ -208,9 +179,7 @@ def build_stages(axes: Sequence[Axis]) -> list[Stage]:
     levels = range(math.ceil(math.log2(longest)) + 1)
     partitions = [sorted(tuple(g) for family in ordered for g in _halves(family, level)) for level in levels]
     return [
-        Stage(
-            axes=tuple(_group_axis(axes, group) for group in groups), groups=tuple(groups), n_fine=len(axes)
-        )
+        Stage(axes=tuple(_group_axis(axes, group) for group in groups), groups=tuple(groups))
         for groups in partitions
     ]
 

@@ -13,23 +13,22 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
+from random import Random
 
-from kingyo.strategies import STRATEGIES, variation
-from kingyo.strategies.archive import Archive, Elite
-from kingyo.strategies.checks import require
-from kingyo.strategies.illumination import Illumination, IlluminationSettings, with_quality
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.strategies import STRATEGIES, genes
+from kingyo.strategies.checks import NotNegative, Positive, Share, require
+from kingyo.strategies.history import Observation
+from kingyo.strategies.illumination import Archive, Illumination, IlluminationSettings
 from kingyo.types import Axis, Genome
 
+MIN_SUM = 0.1  # of the mixing coefficients, which are divided by their sum
 
-@dataclass(frozen=True, kw_only=True)
-class _Pool:
-    """Members of one archive with their cumulative weights and the root of their covariance."""
-
-    members: tuple[Elite, ...]
-    cumulative: tuple[float, ...]
-    root: variation.Matrix
+Matrix = NDArray[np.float64]
 
 
 class CycleQd(Illumination):
@@ -53,104 +52,73 @@ class CycleQd(Illumination):
 
     A trial has two parents; fewer if the archive has one member or a parent is a known point; none if it is
     random.
-
-    Args:
-        axes: the search space.
-        seed: 0 or more.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(IlluminationSettings):
-        """Options of CycleQD."""
+        """Options of CycleQD.
 
-        alpha_low: float = field(
-            default=0.5, metadata={"doc": "elite sampling: factor of the worst member at an objective"}
-        )
-        alpha_high: float = field(
-            default=0.8, metadata={"doc": "elite sampling: factor of the best member at an objective"}
-        )
-        sigma: float = field(
-            default=0.03, metadata={"doc": "standard deviation of mixing coefficients around 1, at most 1"}
-        )
-        singular_step: float = field(
-            default=1.0,
-            metadata={"doc": "step along singular directions, in standard deviations of the archive"},
-        )
-        mutation_step: float = field(
-            default=0.02,
-            metadata={"doc": "standard deviation of the Gaussian step, as a fraction of the axis' range"},
-        )
+        Attributes:
+            alpha_low: elite sampling: factor of the worst member at an objective.
+            alpha_high: elite sampling: factor of the best member at an objective.
+            sigma: standard deviation of mixing coefficients around 1, at most 1.
+            singular_step: step along singular directions, in standard deviations of the archive.
+            mutation_step: standard deviation of the Gaussian step, as a fraction of the axis' range.
+        """
+
+        alpha_low: Positive = 0.5
+        alpha_high: Positive = 0.8
+        sigma: Share = 0.03
+        singular_step: NotNegative = 1.0
+        mutation_step: NotNegative = 0.02
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         super().__init__(axes, seed, settings)
-        _check_settings(settings)
+        low, high = settings.alpha_low, settings.alpha_high
+        require("alpha_high", high, f"{low} (alpha_low) or more", holds=high >= low)
         self._settings = settings
-        self._pools: dict[int, _Pool] = {}
+        self._roots: dict[int, Matrix] = {}  # of the archives' members, until an outcome is offered
 
     def _make_archives(self, objectives: int) -> tuple[Archive, ...]:
-        self._pools = {}
-        by_genes = self._by_genes(objectives)
-        return tuple(
-            Archive(self._gene_axes() if by_genes else self._objective_axes(objectives - 1))
-            for _ in range(objectives)
-        )
+        return tuple(Archive(self._grid(objectives, objectives - 1)) for _ in range(objectives))
 
-    def _offer(self, elite: Elite) -> None:
-        f = elite.objectives
+    def _offer(self, trial: Observation) -> None:
+        f = trial.objectives
+        self._roots.clear()
         for k, archive in enumerate(self._archives):
-            if self._by_genes(len(f)):
-                behaviour = tuple(elite.genome[index] for index in self._genes)
-            else:
-                behaviour = (*f[:k], *f[k + 1 :])
-            if archive.offer(behaviour, with_quality(elite, f[k])):
-                self._pools.pop(k, None)
+            by_genes = self._by_genes(len(f))
+            behaviour = self._gene_behaviour(trial) if by_genes else (*f[:k], *f[k + 1 :])
+            archive.offer(behaviour, trial, f[k])
 
-    def _child(self) -> tuple[Genome, tuple[Elite, ...]] | None:
-        pool = self._pool()
-        if pool is None:
+    def _child(self) -> tuple[Genome, tuple[Observation, ...]] | None:
+        k = self._history.count // self._settings.population % max(1, len(self._archives))
+        members = self._archives[k].members if self._archives else ()
+        if not members:
             return None
-        settings, rng = self._settings, self._rng
-        parents = self._parents(pool)
+        parents, settings = self._parents(members), self._settings
         genome = parents[0].genome
         if len(parents) == 2:
-            genome = variation.linear_mix(self._axes, genome, parents[1].genome, settings.sigma, rng)
-        genome = variation.singular_step(self._axes, genome, pool.root, settings.singular_step, rng)
-        genome = variation.mutate_all(self._axes, genome, settings.mutation_step, self._mutation_rate, rng)
-        return genome, parents
+            genome = linear_mix(self._axes, genome, parents[1].genome, settings.sigma, self._rng)
+        if k not in self._roots:
+            self._roots[k] = singular_root(self._axes, [member.genome for member in members])
+        genome = singular_step(self._axes, genome, self._roots[k], settings.singular_step, self._rng)
+        return self._mutated(genome, settings.mutation_step), parents
 
-    def _pool(self) -> _Pool | None:
-        """Return the pool of the archive whose turn it is; None if it is empty."""
-        if not self._archives:
-            return None
-        k = self._history.count // self._settings.population % len(self._archives)
-        if k not in self._pools:
-            members = self._archives[k].members
-            if not members:
-                return None
-            weights = elite_weights(
-                [member.objectives for member in members], self._settings.alpha_low, self._settings.alpha_high
-            )
-            root = variation.singular_root(self._axes, [member.genome for member in members])
-            self._pools[k] = _Pool(members=members, cumulative=tuple(accumulate(weights)), root=root)
-        return self._pools[k]
-
-    def _parents(self, pool: _Pool) -> tuple[Elite, ...]:
+    def _parents(self, members: Sequence[Observation]) -> tuple[Observation, ...]:
         """Pick two different members without replacement, or the only one."""
-        cumulative = pool.cumulative
+        objectives = [member.objectives for member in members]
+        weights = elite_weights(objectives, self._settings.alpha_low, self._settings.alpha_high)
+        cumulative = list(accumulate(weights))
         one = _index(cumulative, self._rng.random() * cumulative[-1])
         if len(cumulative) == 1:
-            return (pool.members[one],)
+            return (members[one],)
         before = cumulative[one - 1] if one else 0.0
         weight = cumulative[one] - before
         point = self._rng.random() * (cumulative[-1] - weight)
         two = _index(cumulative, point if point < before else point + cumulative[one] - before)
         if two == one:  # by rounding
             two = one - 1 if one else 1
-        return pool.members[one], pool.members[two]
+        return members[one], members[two]
 
 
 def _index(cumulative: Sequence[float], point: float) -> int:
@@ -166,11 +134,6 @@ def elite_weights(objectives: Sequence[Sequence[float]], low: float, high: float
     over all objectives k, with minima and maxima over the members. An objective that is equal for all members
     gives all of them the factor α_high. (The published code multiplies the fraction by α_high, so its best
     member has 1.3.)
-
-    Args:
-        objectives: [members][objectives].
-        low: α_low.
-        high: α_high.
     """
     weights = [1.0] * len(objectives)
     for column in zip(*objectives, strict=True):
@@ -181,13 +144,52 @@ def elite_weights(objectives: Sequence[Sequence[float]], low: float, high: float
     return weights
 
 
-def _check_settings(settings: CycleQd.Settings) -> None:
-    low, high, sigma = settings.alpha_low, settings.alpha_high, settings.sigma
-    require("alpha_low", low, "more than 0", holds=low > 0)
-    require("alpha_high", high, f"{low} (alpha_low) or more", holds=high >= low)
-    require("sigma", sigma, "0 to 1", holds=0 <= sigma <= 1)
-    require("singular_step", settings.singular_step, "0 or more", holds=settings.singular_step >= 0)
-    require("mutation_step", settings.mutation_step, "0 or more", holds=settings.mutation_step >= 0)
+def linear_mix(axes: Sequence[Axis], one: Genome, two: Genome, sigma: float, rng: Random) -> Genome:
+    """Return a linear combination of two parents with random coefficients.
+
+        child = ω₁ / (ω₁ + ω₂) · one + ω₂ / (ω₁ + ω₂) · two,    ω ~ N(1, σ²)
+
+    All float genes share the coefficients, as all weights of a model do in the paper. Coefficients may be
+    negative: the child then lies beyond a parent. Other genes come from ``one`` with the probability of its
+    share, clipped to 0 to 1.
+    """
+    w1, w2 = rng.gauss(1.0, sigma), rng.gauss(1.0, sigma)
+    while abs(w1 + w2) < MIN_SUM:  # redraw; for σ ≤ 1 at most one draw in thirty
+        w1, w2 = rng.gauss(1.0, sigma), rng.gauss(1.0, sigma)
+    share = w1 / (w1 + w2)
+    return tuple(
+        genes.clipped(axis, share * a + (1 - share) * b)
+        if axis.kind == "float"
+        else (a if rng.random() < share else b)
+        for axis, a, b in zip(axes, one, two, strict=True)
+    )
+
+
+def singular_root(axes: Sequence[Axis], genomes: Sequence[Genome]) -> Matrix:
+    """Return the square root of the covariance of float genes, V diag(s / √n) Vᵀ, shape (floats, floats).
+
+    U diag(s) Vᵀ is the decomposition of the centred genomes in the unit box. The root times a standard normal
+    vector z is Σᵢ (s_i / √n) (v_i · z) v_i: a step along each singular direction, in standard deviations of
+    the genomes. It does not depend on the basis that LAPACK chooses for equal singular values.
+    """
+    floats = [place for place, axis in enumerate(axes) if axis.kind == "float"]
+    if not floats:
+        return np.zeros((0, 0))
+    low = np.array([axes[place].low for place in floats])
+    width = np.array([axes[place].high for place in floats]) - low
+    X = (np.array(genomes, dtype=np.float64)[:, floats] - low) / width  # noqa: N806  (n × d)
+    _, s, Vt = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)  # noqa: N806
+    return np.asarray((Vt.T * (s / np.sqrt(len(genomes)))) @ Vt, dtype=np.float64)
+
+
+def singular_step(axes: Sequence[Axis], genome: Genome, root: Matrix, w: float, rng: Random) -> Genome:
+    """Add w · root · z to the float genes, with z standard normal."""
+    z = np.array([rng.gauss(0.0, 1.0) for _ in range(len(root))])
+    moves = iter((w * (root @ z)).tolist())
+    return tuple(
+        genes.clipped(axis, gene + next(moves) * (axis.high - axis.low)) if axis.kind == "float" else gene
+        for axis, gene in zip(axes, genome, strict=True)
+    )
 
 
 STRATEGIES.register("cycleqd")(CycleQd)

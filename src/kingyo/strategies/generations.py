@@ -1,56 +1,62 @@
-"""Base class of the genetic algorithms: complete generations, migrants and novel children."""
+"""What genetic algorithms share: complete generations, migrants, novel children, and selected parents."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from kingyo.strategies import genes
-from kingyo.strategies.history import History, Observation, check_count, external_observations
+from kingyo.strategies.checks import require
+from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.types import Axis, Genome, Outcome, Trial
 
+Selection = Callable[[Sequence[float], Random], int]
+"""Takes scores (finite, larger is better) and a random source, and returns an index."""
 
-class Generations(ABC):
+
+def tournament(size: int) -> Selection:
+    """Return a selection that draws ``size`` different candidates and picks the best of them.
+
+    Ties go to the first one drawn. If there are fewer than ``size`` candidates, all take part. (Goldberg and
+    Deb 1991.)
+    """
+
+    def pick(scores: Sequence[float], rng: Random) -> int:
+        sample = rng.sample(range(len(scores)), min(size, len(scores)))
+        return max(sample, key=lambda index: scores[index])
+
+    return pick
+
+
+def pick_pair(scores: Sequence[float], select: Selection, rng: Random) -> tuple[int, int]:
+    """Select two different of two or more candidates; the second selection excludes the first candidate."""
+    one = select(scores, rng)
+    two = select([*scores[:one], *scores[one + 1 :]], rng)
+    return one, two + (two >= one)
+
+
+class Generations(BaseStrategy, ABC):
     """Search in generations, for axes of every kind.
 
     A generation is complete when ``population`` outcomes are in, of whichever trials; until then, asks use
-    the current parents, or random genomes if there are none.
-
-    Args:
-        axes: the search space, already checked.
-        seed: 0 or more.
-        population: trials per generation.
-        mutation_rate: probability that a gene of a child mutates.
+    the current parents, or random genomes if there are none. A child that repeats an earlier genome is
+    mutated, one random gene at a time, until it is new (at most 20 times).
     """
 
-    def __init__(self, axes: tuple[Axis, ...], seed: int, population: int, mutation_rate: float) -> None:
-        self._axes = axes
+    def __init__(self, axes: Sequence[Axis], seed: int, population: int, mutation_rate: float) -> None:
+        super().__init__(axes, seed, population)
         self._rng = Random(seed)
-        self._population = population
         self._mutation_rate = mutation_rate
-        self._history = History()
         self._seen: set[Genome] = set()
         self._known: set[int] = set()
         self._migrants: list[Observation] = []
 
-    @property
-    def batch(self) -> int:
-        """Trials per generation."""
-        return self._population
-
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: the first population, then children."""
-        check_count(n)
-        if n == 0:
-            return []
-        while generation := self._history.take(self._population):
-            self._turn(generation)
+        while n and (generation := self._history.take(self._batch)):
+            self._turn([observation for observation in generation if observation.score is not None])
         return [self._propose() for _ in range(n)]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; the parents change at the next ask."""
-        self._history.tell(outcomes)
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Add measured points to the parents; children do not name them as parents."""
@@ -58,14 +64,25 @@ class Generations(ABC):
         self._known = {outcome.trial.number for outcome in known}
 
     def inject(self, outcomes: Sequence[Outcome]) -> None:
-        """Add migrants, which become parents with the next complete generation."""
-        observations = external_observations(outcomes, len(self._axes))
-        self._migrants += observations
-        self._seen.update(observation.genome for observation in observations)
+        """Add migrants, which become parents with the next complete generation.
+
+        Raises:
+            KingyoError: a trial number of 0 or more, or a wrong number of genes.
+        """
+        for outcome in outcomes:
+            number, length = outcome.trial.number, len(outcome.trial.genome)
+            where, remedy = f"known point {number}", "Pass points of the same space with numbers below 0."
+            require(where, number, "a number below 0", holds=number < 0, remedy=remedy)
+            n = len(self._axes)
+            require(where, length, f"{n} genes", holds=length == n, remedy=remedy)
+        self._history.expect_objectives(outcomes)
+        new = sorted(map(Observation.of, outcomes), key=lambda observation: -observation.number)
+        self._migrants += [observation for observation in new if observation.score is not None]
+        self._seen.update(observation.genome for observation in self._migrants)
 
     @abstractmethod
     def _turn(self, generation: Sequence[Observation]) -> None:
-        """Choose the parents from a complete generation and the migrants."""
+        """Choose the parents from the migrants and the trials of a generation that did not fail."""
 
     @abstractmethod
     def _child(self) -> tuple[Genome, tuple[int, ...]] | None:

@@ -23,9 +23,7 @@ RENEWAL_STEP = 0.1
 
 def first_point(axes: Sequence[Axis]) -> Genome:
     """Return the start of every axis; the middle between two integers is rounded down."""
-    return tuple(
-        float(axis.first) if axis.kind == "float" else float(math.floor(axis.first)) for axis in axes
-    )
+    return tuple(float(axis.first if axis.kind == "float" else math.floor(axis.first)) for axis in axes)
 
 
 def random_point(axes: Sequence[Axis], rng: Random) -> Genome:
@@ -50,17 +48,20 @@ def gene_at(axis: Axis, position: float) -> float:
     return float(min(axis.high, max(axis.low, axis.low + position * (axis.high - axis.low))))
 
 
+def clipped(axis: Axis, value: float) -> float:
+    """Clip a value to the bounds of a float axis and round it.
+
+    Unlike ``reflect``, this reaches the bounds, where the best genes often lie (a source with weight 0 or 1).
+    """
+    return gene_at(axis, position_of(axis, value))
+
+
 def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
     """Mutate one gene.
 
     A float takes a Gaussian step, reflected at the bounds; an int the same, rounded to at least 1; a binary
-    gene flips; a categorical gene takes another category.
-
-    Args:
-        axis: the axis of the gene.
-        value: the gene.
-        step: standard deviation of the step, as a fraction of the range.
-        rng: random source.
+    gene flips; a categorical gene takes another category. ``step`` is the standard deviation, as a fraction
+    of the range.
     """
     if axis.kind == "binary":
         return 1.0 - value
@@ -68,10 +69,20 @@ def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
         category = rng.randint(0, int(axis.high) - 1)
         return float(category + (category >= value))
     delta = rng.gauss(0.0, step * (axis.high - axis.low))
-    if axis.kind == "float":
-        return reflect(value + delta, axis.low, axis.high)
-    rounded = math.copysign(max(1, round(abs(delta))), delta)
-    return reflect(value + rounded, axis.low, axis.high)
+    return reflect(value + (delta if axis.kind == "float" else whole_step(delta)), axis)
+
+
+def whole_step(delta: float) -> float:
+    """Round the step of an integer to at least 1."""
+    return math.copysign(max(1, round(abs(delta))), delta)
+
+
+def reflect(value: float, axis: Axis) -> float:
+    """Reflect a number at the bounds of an axis; clipping would pile up mutants on the bounds."""
+    width = axis.high - axis.low
+    offset = math.fmod(abs(value - axis.low), 2 * width)
+    inside = axis.low + (offset if offset <= width else 2 * width - offset)
+    return float(min(axis.high, max(axis.low, inside)))
 
 
 def mutation_rate(axes: Sequence[Axis]) -> float:
@@ -91,25 +102,10 @@ def mutate_until_new(
     rng: Random,
     attempts: int = NOVELTY_ATTEMPTS,
 ) -> Genome:
-    """Mutate a genome, one random gene at a time, until it was not proposed before.
-
-    Args:
-        genome: the proposed genome.
-        seen: all genomes proposed before.
-        mutate: (index, gene) -> mutated gene.
-        rng: chooses the index.
-        attempts: most mutations; in a small space all genomes may have been proposed.
-    """
+    """Mutate a genome, one random gene at a time, until it was not proposed before."""
     for _ in range(attempts):
         if genome not in seen:
             break
         index = rng.randrange(len(genome))
         genome = (*genome[:index], mutate(index, genome[index]), *genome[index + 1 :])
     return genome
-
-
-def reflect(value: float, low: float, high: float) -> float:
-    """Reflect a number at the bounds into [low, high]; clipping would pile up mutants on the bounds."""
-    width = high - low
-    offset = math.fmod(abs(value - low), 2 * width)
-    return float(min(high, max(low, low + (offset if offset <= width else 2 * width - offset))))

@@ -4,64 +4,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
+from typing import Annotated
 
-from kingyo.errors import KingyoError
+from pydantic import Field
+
 from kingyo.io.units import counted
 from kingyo.strategies import STRATEGIES
-from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, check_count
-from kingyo.types import Axis, Genome, Outcome, Trial
+from kingyo.strategies.checks import Population, Positive, Size, require
+from kingyo.strategies.history import BaseStrategy
+from kingyo.types import Axis, Genome, Trial
 
 
-class GridSearch:
+class GridSearch(BaseStrategy):
     """Grid search for axes of every kind, in an order shuffled by the seed.
 
     The shuffle spreads the points, so that a small budget covers the space. Float axes take ``points`` values
     from low to high, or one every ``step``; int axes the same, rounded; binary and categorical axes all their
     values. At the end of the grid, ``ask`` returns fewer trials, then none.
 
-    Args:
-        axes: the search space.
-        seed: 0 or more.
-        settings: see ``Settings``.
-
     Raises:
-        KingyoError: invalid axes or settings, or more points than ``limit``.
+        KingyoError: invalid axes, or more points than ``limit``.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of grid search."""
+        """Options of grid search.
 
-        points: int = field(default=5, metadata={"doc": "values per float or int axis, both bounds included"})
-        step: float | None = field(
-            default=None, metadata={"doc": "distance between values, starting at low; overrides points"}
-        )
-        limit: int = field(default=100_000, metadata={"doc": "most points of the grid"})
-        batch: int = field(default=20, metadata={"doc": "trials to ask for at once"})
+        Attributes:
+            points: values per float or int axis, both bounds included.
+            step: distance between values, starting at low; overrides points.
+            limit: most points of the grid.
+            batch: trials to ask for at once.
+        """
+
+        points: Population = 5
+        step: Positive | None = None
+        limit: Annotated[int, Field(ge=1)] = 100_000
+        batch: Size = 20
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        _check_settings(settings)
-        self._batch = settings.batch
-        self._levels = [axis_levels(axis, settings) for axis in check_search(axes, seed)]
+        super().__init__(axes, seed, settings.batch)
+        self._levels = [axis_levels(axis, settings) for axis in axes]
         size = math.prod(len(levels) for levels in self._levels)
-        if size > settings.limit:
-            raise KingyoError(
-                "grid",
-                expected=f"at most {settings.limit} points",
-                received=f"{size} points on {counted(len(axes), 'axis', 'axes')}",
-                remedy="Use fewer points per axis, fewer axes, or the strategy 'random'.",
-            )
+        received = f"{size} points on {counted(len(axes), 'axis', 'axes')}"
+        remedy = "Use fewer points per axis, fewer axes, or the strategy 'random'."
+        expected = f"at most {settings.limit} points"
+        require("grid", received, expected, holds=size <= settings.limit, remedy=remedy)
         self._order = list(range(size))
         Random(seed).shuffle(self._order)
-        self._history = History()
-
-    @property
-    def batch(self) -> int:
-        """Trials to ask for at once."""
-        return self._batch
 
     @property
     def size(self) -> int:
@@ -70,13 +62,8 @@ class GridSearch:
 
     def ask(self, n: int) -> list[Trial]:
         """Propose the next n points; fewer, then none, at the end of the grid."""
-        check_count(n)
         start = self._history.count
         return [self._history.ask(self._point(index)) for index in self._order[start : start + n]]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Check the outcomes; the order of the grid does not depend on them."""
-        self._history.tell(outcomes)
 
     def _point(self, index: int) -> Genome:
         genome: list[float] = []
@@ -96,25 +83,13 @@ def axis_levels(axis: Axis, settings: GridSearch.Settings) -> list[float]:
     if axis.kind in ("binary", "categorical"):
         return [float(value) for value in range(int(axis.low), int(axis.high) + 1)]
     step = width / (settings.points - 1) if settings.step is None else settings.step
-    if width / step > settings.limit:
-        raise KingyoError(
-            "step",
-            expected=f"at most {settings.limit} values on axis {axis.name}",
-            received=f"{step} on a range of {width}",
-            remedy="Set a larger search.settings.step, or fewer search.settings.points.",
-        )
+    expected = f"a step with at most {settings.limit} values on axis {axis.name}"
+    require("step", f"{step} on a range of {width}", expected, holds=width / step <= settings.limit)
     count = math.floor(width / step + 1e-9) + 1  # 0.3 / 0.1 is a little below 3
     values = [float(min(axis.high, axis.low + index * step)) for index in range(count)]
     if axis.kind == "int":
         values = [float(math.floor(value + 0.5)) for value in values]
     return sorted(set(values))
-
-
-def _check_settings(settings: GridSearch.Settings) -> None:
-    require("points", settings.points, "2 or more", holds=settings.points >= 2)
-    require("step", settings.step, "more than 0", holds=settings.step is None or settings.step > 0)
-    require("limit", settings.limit, "1 or more", holds=settings.limit >= 1)
-    require_size("batch", settings.batch, 1)
 
 
 STRATEGIES.register("grid")(GridSearch)

@@ -10,9 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kingyo.errors import KingyoError
 from kingyo.strategies.checks import require
-from kingyo.types import Genome, Outcome, Trial
+from kingyo.types import Axis, Genome, Outcome, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +56,7 @@ class History:
         # A hash instead of the outcome, so that answers do not stay in memory.
         self._fingerprints: dict[int, int] = {}
         self._fresh: dict[int, Observation] = {}
+        self._n_objectives: int | None = None
 
     @property
     def count(self) -> int:
@@ -73,35 +73,31 @@ class History:
         """Record new outcomes; on an error, record none.
 
         Raises:
-            KingyoError: an unknown trial, another genome than was asked, a score that is not finite, or a
-                second, different outcome of a trial.
+            KingyoError: an unknown trial, another genome than was asked, a score that is not finite, another
+                number of objectives than before, or a second, different outcome of a trial.
         """
-        new: dict[int, tuple[int, Observation]] = {}
+        n_objectives = self._count_objectives(outcomes)
+        fingerprints: dict[int, int] = {}
+        fresh: dict[int, Observation] = {}
         for outcome in outcomes:
             self._check(outcome)
             number, fingerprint = outcome.trial.number, hash(outcome)
-            known = new[number][0] if number in new else self._fingerprints.get(number)
+            known = fingerprints.get(number, self._fingerprints.get(number))
             if known is None:
-                new[number] = (fingerprint, Observation.of(outcome))
-            elif known != fingerprint:
-                raise KingyoError(
-                    f"outcome of trial {number}",
-                    expected="the outcome recorded before",
-                    received="a different outcome",
-                    remedy="Ask for a new trial to evaluate its genome again.",
-                )
-        for number, (fingerprint, observation) in new.items():
-            self._fingerprints[number] = fingerprint
-            self._fresh[number] = observation
+                fingerprints[number], fresh[number] = fingerprint, Observation.of(outcome)
+            else:
+                remedy = "Ask for a new trial to evaluate its genome again."
+                where, expected = f"outcome of trial {number}", "the outcome recorded before"
+                require(where, "a different outcome", expected, holds=known == fingerprint, remedy=remedy)
+        self._n_objectives = n_objectives
+        self._fingerprints |= fingerprints
+        self._fresh |= fresh
 
     def take(self, n: int, since: int = 0) -> list[Observation]:
         """Remove and return the n lowest-numbered outcomes, or nothing if fewer are available.
 
-        Call it from ``ask``, not from ``tell``, so that the order of tells does not matter.
-
-        Args:
-            n: number of outcomes.
-            since: outcomes of trials below this number are dropped.
+        Call it from ``ask``, not from ``tell``, so that the order of tells does not matter. Outcomes of
+        trials below ``since`` are dropped.
         """
         self._fresh = {number: observation for number, observation in self._fresh.items() if number >= since}
         if len(self._fresh) < n:
@@ -112,77 +108,50 @@ class History:
         """Remove and return all outcomes, in the order of their numbers. Call it from ``ask``."""
         return self.take(len(self._fresh)) if self._fresh else []
 
+    def expect_objectives(self, outcomes: Sequence[Outcome]) -> None:
+        """Raise unless outcomes from elsewhere, and all later ones, have the same number of objectives."""
+        self._n_objectives = self._count_objectives(outcomes)
+
+    def _count_objectives(self, outcomes: Sequence[Outcome]) -> int | None:
+        before = self._n_objectives
+        for outcome in outcomes:
+            if outcome.failure is None:
+                count = len(outcome.objectives) or 1
+                before = before or count
+                where, expected = (
+                    f"outcome of trial {outcome.trial.number}",
+                    f"{before} objectives",
+                )
+                remedy = "Report the same objectives for every trial."
+                require(where, count, expected, holds=count == before, remedy=remedy)
+        return before
+
     def _check(self, outcome: Outcome) -> None:
         number = outcome.trial.number
-        where = f"outcome of trial {number}"
-        if not 0 <= number < self.count:
-            raise KingyoError(
-                where,
-                expected=f"one of the {self.count} trials that were asked",
-                received=f"number {number}",
-                remedy="Tell only trials that `ask` returned.",
-            )
-        asked = self._trials[number].genome
-        if outcome.trial.genome != asked:
-            raise KingyoError(
-                where,
-                expected=f"the genome {asked}",
-                received=str(outcome.trial.genome),
-                remedy="Tell the trial as `ask` returned it.",
-            )
+        where, remedy = f"outcome of trial {number}", "Tell the trials as `ask` returned them."
+        expected = f"one of the {self.count} trials that were asked"
+        require(where, f"number {number}", expected, holds=0 <= number < self.count, remedy=remedy)
+        asked, told = self._trials[number].genome, outcome.trial.genome
+        require(where, told, "the genome that was asked", holds=told == asked, remedy=remedy)
         numbers = (*outcome.objectives, *([] if outcome.score is None else [outcome.score]))
-        if not all(map(math.isfinite, numbers)):
-            raise KingyoError(
-                where,
-                expected="finite scores",
-                received=", ".join(map(str, numbers)),
-                remedy="Report an evaluation without a score as a failure, with its reason.",
-            )
+        remedy = "Report an evaluation without a score as a failure, with its reason."
+        require(where, numbers, "finite scores", holds=all(map(math.isfinite, numbers)), remedy=remedy)
 
 
-def external_observations(outcomes: Sequence[Outcome], n_axes: int) -> list[Observation]:
-    """Return known points or migrants as observations, by number and without failures.
+class BaseStrategy:
+    """What most strategies share: axes, a history, and a batch."""
 
-    Raises:
-        KingyoError: a trial number of 0 or more, or a wrong number of genes.
-    """
-    for outcome in outcomes:
-        number, genes = outcome.trial.number, len(outcome.trial.genome)
-        where, remedy = f"known point {number}", "Give points from elsewhere numbers below 0."
-        require(where, number, "a number below 0", holds=number < 0, remedy=remedy)
-        remedy = "Pass points of the same space."
-        require(where, genes, f"{n_axes} genes", holds=genes == n_axes, remedy=remedy)
-    observations = sorted(map(Observation.of, outcomes), key=lambda observation: -observation.number)
-    return [observation for observation in observations if observation.score is not None]
+    def __init__(self, axes: Sequence[Axis], seed: int, batch: int) -> None:
+        self._axes = tuple(axes)
+        self._seed = seed
+        self._batch = batch
+        self._history = History()
 
+    @property
+    def batch(self) -> int:
+        """Trials to ask for at once: a generation, if there are any."""
+        return self._batch
 
-def check_count(n: int) -> None:
-    """Raise unless n, a number of trials to ask for, is 0 or more."""
-    if n < 0:
-        raise KingyoError(
-            "ask",
-            expected="a count of 0 or more",
-            received=str(n),
-            remedy="Stop asking when the budget is spent.",
-        )
-
-
-def count_objectives(outcomes: Sequence[Outcome], before: int | None) -> int | None:
-    """Return the number of objectives, checked against earlier outcomes; None while all trials failed.
-
-    Raises:
-        KingyoError: outcomes with different numbers of objectives.
-    """
-    for outcome in outcomes:
-        if outcome.failure is not None:
-            continue
-        count = len(outcome.objectives) or 1
-        before = before or count
-        require(
-            f"outcome of trial {outcome.trial.number}",
-            count,
-            f"{before} objectives, as in earlier outcomes",
-            holds=count == before,
-            remedy="Report the same objectives for every trial.",
-        )
-    return before
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Record how trials ended; they count from the next ask on."""
+        self._history.tell(outcomes)

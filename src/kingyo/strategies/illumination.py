@@ -1,26 +1,28 @@
-"""Base class of the quality-diversity strategies.
+"""What the quality-diversity strategies share: grids that keep the best trial of each cell.
 
     start      random points, unless some points are known
     archives   each outcome is offered to every archive
     child      made by the subclass from members of the archives
 
-Archives do not depend on the order of offers (see ``archive``), so outcomes are added at the next ask or
-read.
+The content of an archive depends on the set of offered trials, not on their order, so outcomes are added at
+the next ask. Mouret and Clune 2015, Illuminating Search Spaces by Mapping Elites, arXiv:1504.04909.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from kingyo.errors import unknown
 from kingyo.strategies import genes
-from kingyo.strategies.archive import Archive, Elite, GridAxis
-from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Observation, check_count, count_objectives
+from kingyo.strategies.checks import Count, Size, require
+from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 NOVELTY_ATTEMPTS = 100
@@ -32,68 +34,102 @@ DEFAULT_GENES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
+class GridAxis:
+    """One axis of a grid: ``cells`` intervals of equal width from ``low`` to ``high``."""
+
+    low: float
+    high: float
+    cells: int
+
+    def cell(self, value: float) -> int:
+        """Return the index of the interval that contains a value; outside values go to the end intervals.
+
+        An interval contains its lower end. Scores often lie exactly on one (29 of 50), so the index is
+        rounded to 9 decimals before the floor: floating-point error must not move such a score one cell down.
+        """
+        index = (value - self.low) / (self.high - self.low) * self.cells
+        return math.floor(round(min(max(index, 0.0), self.cells - 1.0), 9))
+
+
+class Archive:
+    """The best trial of each cell of a grid.
+
+    A trial that was scored on some items only holds a cell until a trial with all scores falls into it, so
+    that a lucky draw of items displaces no measured trial. Of equal trials the earlier stays.
+
+    Args:
+        axes: axes of the grid; an empty sequence makes a single cell.
+    """
+
+    def __init__(self, axes: Sequence[GridAxis]) -> None:
+        self._axes = tuple(axes)
+        self._cells: dict[tuple[int, ...], tuple[tuple[bool, float, int], Observation]] = {}
+
+    def offer(self, behaviour: Sequence[float], trial: Observation, quality: float) -> None:
+        """Insert a trial if it is better than the holder of its cell."""
+        cell = tuple(axis.cell(value) for axis, value in zip(self._axes, behaviour, strict=True))
+        rank = not trial.is_partial, quality, -trial.number
+        if cell not in self._cells or self._cells[cell][0] < rank:
+            self._cells[cell] = rank, trial
+
+    @property
+    def members(self) -> tuple[Observation, ...]:
+        """The holders of cells, in the order of cells."""
+        return tuple(self._cells[cell][1] for cell in sorted(self._cells))
+
+
+@dataclass(frozen=True, kw_only=True)
 class IlluminationSettings:
-    """Options that quality-diversity strategies share."""
+    """Options that quality-diversity strategies share.
 
-    population: int = field(default=20, metadata={"doc": "trials per generation"})
-    initial: int | None = field(
-        default=None,
-        metadata={
-            "doc": "random trials before the first child; default: population, or 0 if points are known"
-        },
-    )
-    cells: int = field(default=10, metadata={"doc": "cells per axis of the grid"})
-    low: float = field(default=0.0, metadata={"doc": "lower end of each objective in the grid"})
-    high: float = field(default=1.0, metadata={"doc": "upper end of each objective in the grid"})
-    behaviour: Literal["auto", "objectives", "genes"] = field(
-        default="auto",
-        metadata={
-            "doc": "axes of the grid: the other objectives or genes; auto: genes if there is one objective"
-        },
-    )
-    genes: tuple[str, ...] = field(
-        default=(), metadata={"doc": "axes of a grid of genes, by name; default: the first two"}
-    )
+    Attributes:
+        population: trials per generation.
+        initial: random trials before the first child; default: population, or 0 if points are known.
+        cells: cells per axis of the grid.
+        low: lower end of each objective in the grid.
+        high: upper end of each objective in the grid.
+        behaviour: axes of the grid: the other objectives or genes; auto: genes if there is one objective.
+        genes: axes of a grid of genes, by name; default: the first two.
+    """
+
+    population: Size = 20
+    initial: Count | None = None
+    cells: Annotated[int, Field(ge=1)] = 10
+    low: float = 0.0
+    high: float = 1.0
+    behaviour: Literal["auto", "objectives", "genes"] = "auto"
+    genes: tuple[str, ...] = ()
 
 
-class Illumination(ABC):
+class Illumination(BaseStrategy, ABC):
     """Search that keeps the best trial of each cell of an archive.
 
     All outcomes of a search have the same number of objectives; known points with another number are ignored.
-    An estimate may hold a cell that no measured trial holds, and become a parent, but does not count in
-    figures (see ``archive.Elite``). Failures enter no archive.
-
-    Args:
-        axes: the search space.
-        seed: 0 or more.
-        settings: see ``IlluminationSettings``.
+    Failures enter no archive.
 
     Raises:
         KingyoError: invalid axes or settings.
     """
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: IlluminationSettings) -> None:
-        self._axes = check_search(axes, seed)
-        _check_settings(settings)
+        low, high = settings.low, settings.high
+        require("high", high, f"more than low, {low}", holds=low < high)
+        super().__init__(axes, seed, settings.population)
         self._genes = _axis_indices(self._axes, settings.genes)
         self._options = settings
         self._rng = Random(seed)
-        self._history = History()
         self._seen: set[Genome] = set()
-        self._known_elites: tuple[Elite, ...] = ()
-        self._objectives: int | None = None
+        self._known: tuple[Observation, ...] = ()
+        self._n_objectives = 0  # of the archives
         self._archives: tuple[Archive, ...] = ()
         self._mutation_rate = genes.mutation_rate(self._axes)
 
-    @property
-    def batch(self) -> int:
-        """Trials per generation."""
-        return self._options.population
-
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: random ones first, then children of archive members."""
-        check_count(n)
-        self._add_outcomes()
+        for observation in self._history.take_all():
+            if observation.score is not None:
+                self._prepare(len(observation.objectives))
+                self._offer(observation)
         return [self._propose() for _ in range(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
@@ -103,14 +139,10 @@ class Illumination(ABC):
             KingyoError: see ``History.tell``; or a number of objectives that differs from earlier outcomes or
                 does not fit the settings.
         """
-        objectives = count_objectives(outcomes, self._objectives)
-        if objectives is None or self._objectives is not None:
-            self._history.tell(outcomes)
-            return
-        self._check_objectives(objectives)
-        self._history.tell(outcomes)
-        self._objectives = objectives
-        self._reset_archives(objectives)
+        for outcome in outcomes:
+            if outcome.failure is None:
+                self._check_objectives(len(outcome.objectives) or 1)
+        super().tell(outcomes)
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Add known points to the archives before the first ask; children do not name them as parents.
@@ -118,36 +150,22 @@ class Illumination(ABC):
         Raises:
             KingyoError: too few objectives for the settings.
         """
-        observations = [Observation.of(outcome) for outcome in known if outcome.failure is None]
-        if not observations:
-            return
-        self._known_elites = tuple(map(_elite, observations))
-        objectives = max(len(elite.objectives) for elite in self._known_elites)
-        self._check_objectives(objectives)
-        self._reset_archives(objectives)
-
-    @property
-    def archives(self) -> tuple[Archive, ...]:
-        """The archives, up to date; empty before the first outcome. Do not modify them."""
-        self._add_outcomes()
-        return self._archives
-
-    @property
-    def elites(self) -> tuple[Elite, ...]:
-        """Measured elites of all archives, without duplicates, by number."""
-        by_number = {elite.number: elite for archive in self.archives for elite in archive.elites}
-        return tuple(by_number[number] for number in sorted(by_number))
+        self._known = tuple(Observation.of(outcome) for outcome in known if outcome.failure is None)
+        if self._known:
+            objectives = max(len(observation.objectives) for observation in self._known)
+            self._check_objectives(objectives)
+            self._prepare(objectives)
 
     @abstractmethod
     def _make_archives(self, objectives: int) -> tuple[Archive, ...]:
         """Build empty archives for outcomes with this number of objectives."""
 
     @abstractmethod
-    def _offer(self, elite: Elite) -> None:
-        """Offer an elite, whose quality is its score, to the archives."""
+    def _offer(self, trial: Observation) -> None:
+        """Offer a trial with a score to the archives."""
 
     @abstractmethod
-    def _child(self) -> tuple[Genome, tuple[Elite, ...]] | None:
+    def _child(self) -> tuple[Genome, tuple[Observation, ...]] | None:
         """Return a child and its parents; None if the archives are empty."""
 
     def _check_objectives(self, objectives: int) -> None:
@@ -160,26 +178,40 @@ class Illumination(ABC):
             remedy="Score several tasks, or set search.settings.behaviour: genes.",
         )
 
+    def _prepare(self, objectives: int) -> None:
+        """Build archives for this number of objectives, with the known points, unless they are built."""
+        if objectives != self._n_objectives:
+            self._n_objectives = objectives
+            self._archives = self._make_archives(objectives)
+            for observation in self._known:
+                if len(observation.objectives) == objectives:
+                    self._offer(observation)
+
     def _by_genes(self, objectives: int) -> bool:
         return self._options.behaviour == "genes" or objectives < 2
 
-    def _gene_axes(self) -> tuple[GridAxis, ...]:
-        return tuple(_gene_axis(self._axes[index], self._options.cells) for index in self._genes)
+    def _gene_behaviour(self, trial: Observation) -> tuple[float, ...]:
+        return tuple(trial.genome[index] for index in self._genes)
 
-    def _objective_axes(self, count: int) -> tuple[GridAxis, ...]:
-        return (GridAxis(low=self._options.low, high=self._options.high, cells=self._options.cells),) * count
+    def _grid(self, objectives: int, n_behaviours: int) -> tuple[GridAxis, ...]:
+        """Return the axes of a grid: genes, or this number of objectives."""
+        cells = self._options.cells
+        if self._by_genes(objectives):
+            return tuple(_gene_axis(self._axes[index], cells) for index in self._genes)
+        return (GridAxis(low=self._options.low, high=self._options.high, cells=cells),) * n_behaviours
 
-    def _reset_archives(self, objectives: int) -> None:
-        """Reset the archives for this number of objectives and add the known points."""
-        self._archives = self._make_archives(objectives)
-        for elite in self._known_elites:
-            if len(elite.objectives) == objectives:
-                self._offer(elite)
-
-    def _add_outcomes(self) -> None:
-        for observation in self._history.take_all():
-            if observation.score is not None:
-                self._offer(_elite(observation))
+    def _mutated(self, genome: Genome, step: float) -> Genome:
+        """Add a Gaussian step to each float gene, and mutate other genes at the mutation rate."""
+        return tuple(
+            genes.clipped(axis, gene + step * (axis.high - axis.low) * self._rng.gauss(0.0, 1.0))
+            if axis.kind == "float"
+            else (
+                genes.mutate_gene(axis, gene, step, self._rng)
+                if self._rng.random() < self._mutation_rate
+                else gene
+            )
+            for axis, gene in zip(self._axes, genome, strict=True)
+        )
 
     def _propose(self) -> Trial:
         child = self._child() if self._history.count >= self._n_initial() else None
@@ -193,22 +225,7 @@ class Illumination(ABC):
     def _n_initial(self) -> int:
         if self._options.initial is not None:
             return self._options.initial
-        return 0 if self._known_elites else self._options.population
-
-
-def with_quality(elite: Elite, quality: float) -> Elite:
-    """Return a copy of an elite with another quality."""
-    return replace(elite, quality=quality)
-
-
-def _elite(observation: Observation) -> Elite:
-    return Elite(
-        number=observation.number,
-        genome=observation.genome,
-        objectives=observation.objectives,
-        quality=observation.score or 0.0,
-        is_estimate=observation.is_partial,
-    )
+        return 0 if self._known else self._options.population
 
 
 def _gene_axis(axis: Axis, cells: int) -> GridAxis:
@@ -226,11 +243,3 @@ def _axis_indices(axes: Sequence[Axis], names: Sequence[str]) -> tuple[int, ...]
             raise unknown("genes: axis", name, known)
     require("genes", list(names), "different axes", holds=len(set(names)) == len(names))
     return tuple(known.index(name) for name in names) or tuple(range(len(axes)))[:DEFAULT_GENES]
-
-
-def _check_settings(settings: IlluminationSettings) -> None:
-    population, initial, cells = settings.population, settings.initial, settings.cells
-    require_size("population", population, 1)
-    require_size("initial", initial, 0)
-    require("cells", cells, "1 or more", holds=cells >= 1)
-    require("high", settings.high, f"more than low, {settings.low}", holds=settings.low < settings.high)

@@ -8,16 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kingyo.strategies.history import History, check_count
-from kingyo.types import (
-    Genome,
-    InformedStrategy,
-    Outcome,
-    PredictingStrategy,
-    Strategy,
-    TaskAware,
-    Trial,
-)
+from kingyo.strategies.history import History
+from kingyo.types import Genome, InformedStrategy, Outcome, PredictingStrategy, Strategy, TaskAware, Trial
 
 
 class InitialPointsStrategy:
@@ -26,10 +18,6 @@ class InitialPointsStrategy:
     The inner strategy gets the outcomes of the points, without failures, as known points if it supports them.
     If trials are asked before all points have outcomes, it starts with the outcomes so far. Its trials are
     numbered after the points.
-
-    Args:
-        inner: a new strategy.
-        points: genomes of its space, at least one.
     """
 
     def __init__(self, inner: Strategy, points: Sequence[Genome]) -> None:
@@ -48,11 +36,7 @@ class InitialPointsStrategy:
     @property
     def batch(self) -> int:
         """Number of points left, then the batch of the inner strategy."""
-        return len(self._points) - self._history.count if self._is_first else self._inner.batch
-
-    @property
-    def _is_first(self) -> bool:
-        return self._history.count < len(self._points)
+        return max(0, len(self._points) - self._history.count) or self._inner.batch
 
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
         """Pass the tasks to the inner strategy."""
@@ -65,24 +49,27 @@ class InitialPointsStrategy:
 
     def ask(self, n: int) -> list[Trial]:
         """Propose the points that are left, then trials of the inner strategy."""
-        check_count(n)
         first = self._points[self._history.count :][:n]
         asked = [self._history.ask(point) for point in first]
         if len(asked) == n:
             return asked
         if not self._has_begun:
             self._begin()
-        return [*asked, *(self._outer_trial(trial) for trial in self._inner.ask(n - len(asked)))]
+        for trial in self._inner.ask(n - len(asked)):
+            moved = _renumbered(trial, len(self._points))
+            asked.append(self._history.ask(moved.genome, moved.parents))
+        return asked
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Record how trials ended."""
         self._history.tell(outcomes)
-        n = len(self._points)
-        own = [outcome for outcome in outcomes if outcome.trial.number >= n]
-        self._initial_outcomes |= {
-            outcome.trial.number: outcome for outcome in outcomes if outcome.trial.number < n
-        }
-        self._inner.tell([replace(outcome, trial=_renumbered(outcome.trial, -n)) for outcome in own])
+        n, inner = len(self._points), list[Outcome]()
+        for outcome in outcomes:
+            if outcome.trial.number < n:
+                self._initial_outcomes[outcome.trial.number] = outcome
+            else:
+                inner.append(replace(outcome, trial=_renumbered(outcome.trial, -n)))
+        self._inner.tell(inner)
 
     def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
         """Return the predictions of the inner strategy, if it predicts."""
@@ -92,16 +79,10 @@ class InitialPointsStrategy:
         """Warm-start the inner strategy with the known and the given points, without failures."""
         self._has_begun = True
         scored = [outcome for _, outcome in sorted(self._initial_outcomes.items()) if outcome.failure is None]
-        known = [
-            replace(outcome, trial=Trial(number=-1 - index, genome=outcome.trial.genome))
-            for index, outcome in enumerate([*self._known, *scored])
-        ]
+        outcomes = [*self._known, *scored]
+        known = known_points(outcomes, [outcome.trial.genome for outcome in outcomes])
         if isinstance(self._inner, InformedStrategy) and known:
             self._inner.warm_start(known)
-
-    def _outer_trial(self, trial: Trial) -> Trial:
-        moved = _renumbered(trial, len(self._points))
-        return self._history.ask(moved.genome, moved.parents)
 
 
 def main_batch(strategy: Strategy) -> int:
@@ -109,9 +90,14 @@ def main_batch(strategy: Strategy) -> int:
     return strategy.next_batch if isinstance(strategy, InitialPointsStrategy) else strategy.batch
 
 
+def known_points(outcomes: Sequence[Outcome], genomes: Sequence[Genome]) -> list[Outcome]:
+    """Return outcomes as known points with these genomes, numbered from -1 downwards."""
+    return [
+        replace(outcome, trial=Trial(number=-1 - index, genome=genome))
+        for index, (outcome, genome) in enumerate(zip(outcomes, genomes, strict=True))
+    ]
+
+
 def _renumbered(trial: Trial, by: int) -> Trial:
-    return Trial(
-        number=trial.number + by,
-        genome=trial.genome,
-        parents=tuple(parent + by for parent in trial.parents),
-    )
+    parents = tuple(parent + by for parent in trial.parents)
+    return Trial(number=trial.number + by, genome=trial.genome, parents=parents)

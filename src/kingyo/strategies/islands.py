@@ -11,12 +11,14 @@ genetic algorithm. An island is updated with its own trials only; migrants arriv
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
-from kingyo.errors import KingyoError
+from pydantic import Field
+
 from kingyo.strategies import STRATEGIES, build_inner, derived_seed, pareto
-from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Observation, check_count, count_objectives
+from kingyo.strategies.checks import Count, Size, require
+from kingyo.strategies.history import History, Observation
 from kingyo.types import (
     AcceptsMigrants,
     Axis,
@@ -37,47 +39,44 @@ class Islands:
 
     Islands are asked in turn. A child of a migrant names as its parent the trial that the migrant was.
     Migrants are the best trials of an island (by score, or by front and crowding) that the next island has
-    not seen.
-
-    Args:
-        axes: the search space; kinds of axes that the inner strategy supports.
-        seed: 0 or more; each island derives its own seed.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings of the islands or of their strategy.
+    not seen. Axes are of the kinds that the inner strategy supports.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of the island model."""
+        """Options of the island model.
 
-        strategy: str = field(default="ga", metadata={"doc": "strategy of each island; any but islands"})
-        settings: Mapping[str, object] | None = field(
-            default=None, metadata={"doc": "options of that strategy; default: its defaults"}
-        )
-        islands: int = field(default=4, metadata={"doc": "number of populations"})
-        migration_every: int = field(
-            default=5, metadata={"doc": "generations of an island between two migrations"}
-        )
-        migrants: int = field(
-            default=1,
-            metadata={"doc": "migrants per migration; must be 0 if the strategy has no `inject`"},
-        )
+        Attributes:
+            strategy: strategy of each island; any but islands.
+            settings: options of that strategy; default: its defaults.
+            islands: number of populations.
+            migration_every: generations of an island between two migrations.
+            migrants: migrants per migration; must be 0 if the strategy has no `inject`.
+        """
+
+        strategy: str = "ga"
+        settings: Mapping[str, object] | None = None
+        islands: Annotated[int, Field(ge=2, le=MAX_ISLANDS)] = 4
+        migration_every: Size = 5
+        migrants: Count = 1
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._axes = check_search(axes, seed)
-        _check_settings(settings)
+        nested, name = settings.strategy == "islands", settings.strategy
+        require("strategy", name, "a strategy other than islands", holds=not nested)
         self._settings = settings
         self._history = History()
         self._islands = [
-            _Island(_build_population(self._axes, derived_seed(seed, index), settings))
+            _Island(build_inner(name, axes, derived_seed(seed, index), settings.settings))
             for index in range(settings.islands)
         ]
-        _check_migrants(settings, self._islands[0].strategy)
-        self._homes: list[_Island] = []  # the island of each trial
+        require(
+            "migrants",
+            settings.migrants,
+            f"0, because {name} has no `inject`",
+            holds=not settings.migrants or isinstance(self._islands[0].strategy, AcceptsMigrants),
+            remedy="Set search.settings.migrants: 0 for independent islands, or use ga or nsga2.",
+        )
         self._turn = 0
-        self._n_objectives: int | None = None
 
     @property
     def batch(self) -> int:
@@ -86,27 +85,22 @@ class Islands:
 
     def ask(self, n: int) -> list[Trial]:
         """Ask the islands in turn, skipping exhausted ones."""
-        check_count(n)
         if n == 0:
             return []
-        self._distribute_outcomes()
+        fresh = self._history.take_all()  # not in `tell`, so that the order of tells does not matter
+        for island in self._islands:
+            island.observe(fresh)
         self._migrate()
         trials: list[Trial] = []
-        while len(trials) < n:
-            new = self._ask_in_turn(n - len(trials))
-            if not new:
-                break
+        while len(trials) < n and (new := self._ask_in_turn(n - len(trials))):
             trials += new
         return trials
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Pass outcomes to the islands that asked for the trials."""
-        n_objectives = count_objectives(outcomes, self._n_objectives)
         self._history.tell(outcomes)
-        self._n_objectives = n_objectives
         for island in self._islands:
-            own = [outcome for outcome in outcomes if self._homes[outcome.trial.number] is island]
-            island.strategy.tell([island.to_inner(outcome) for outcome in own])
+            island.tell(outcomes)
 
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
         """Pass the tasks to the islands whose strategy uses items."""
@@ -116,17 +110,9 @@ class Islands:
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Pass known points to the islands whose strategy can use them."""
-        self._n_objectives = count_objectives(known, self._n_objectives)
+        self._history.expect_objectives(known)
         for island in self._islands:
             island.warm_start(known)
-
-    def _distribute_outcomes(self) -> None:
-        """Distribute new outcomes; not in ``tell``, so that the order of tells does not matter."""
-        fresh: dict[int, list[Observation]] = {}
-        for observation in self._history.take_all():
-            fresh.setdefault(id(self._homes[observation.number]), []).append(observation)
-        for island in self._islands:
-            island.observe(fresh.get(id(island), []))
 
     def _migrate(self) -> None:
         k = self._settings.migrants
@@ -148,7 +134,6 @@ class Islands:
             inner = next(proposals[id(island)], None)
             if inner is not None:
                 trials.append(self._history.ask(inner.genome, island.to_outer(inner.parents)))
-                self._homes.append(island)
                 island.record(inner, trials[-1].number)
         return trials
 
@@ -170,8 +155,9 @@ class _Island:
         self._outer[inner.number] = number
         self._seen.add(inner.genome)
 
-    def to_inner(self, outcome: Outcome) -> Outcome:
-        return replace(outcome, trial=self._inner[outcome.trial.number])
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        own = [outcome for outcome in outcomes if outcome.trial.number in self._inner]
+        self.strategy.tell([replace(each, trial=self._inner[each.trial.number]) for each in own])
 
     def to_outer(self, parents: Iterable[int]) -> tuple[int, ...]:
         # After a round trip, a migrant and a trial of the island may be the same trial.
@@ -184,8 +170,9 @@ class _Island:
         self._next_migrant = min([0, *(outcome.trial.number for outcome in known)]) - 1
 
     def observe(self, fresh: Sequence[Observation]) -> None:
-        self._ended += len(fresh)
-        pool = [*self.best, *(observation for observation in fresh if observation.score is not None)]
+        own = [observation for observation in fresh if observation.number in self._inner]
+        self._ended += len(own)
+        pool = [*self.best, *(observation for observation in own if observation.score is not None)]
         if pool:
             order, _ = pareto.best_first([observation.objectives for observation in pool])
             self.best = [pool[index] for index in order[: self.strategy.batch]]
@@ -199,13 +186,13 @@ class _Island:
         """Inject up to ``most`` candidates that the island has not seen."""
         if not isinstance(self.strategy, AcceptsMigrants):
             return
-        new = [observation for observation in candidates if observation.genome not in self._seen][:most]
-        self._seen.update(observation.genome for observation in new)
         migrants: list[Outcome] = []
-        for observation in new:
-            migrants.append(_migrant(observation, self._next_migrant))
-            self._outer[self._next_migrant] = observation.number
-            self._next_migrant -= 1
+        for observation in candidates:
+            if observation.genome not in self._seen and len(migrants) < most:
+                self._seen.add(observation.genome)
+                self._outer[self._next_migrant] = observation.number
+                migrants.append(_migrant(observation, self._next_migrant))
+                self._next_migrant -= 1
         if migrants:
             self.strategy.inject(migrants)
 
@@ -214,35 +201,10 @@ def _migrant(observation: Observation, number: int) -> Outcome:
     """Return an observation as the outcome of a trial with this number; answers are dropped."""
     return Outcome(
         trial=Trial(number=number, genome=observation.genome),
-        scores=tuple(
-            ItemScore(item=item, score=score, answer="") for item, score in observation.items.items()
-        ),
+        scores=tuple(ItemScore(item, score, "") for item, score in observation.items.items()),
         value=observation.score,
         objectives=observation.objectives if len(observation.objectives) > 1 else (),
     )
-
-
-def _build_population(axes: Sequence[Axis], seed: int, settings: Islands.Settings) -> Strategy:
-    strategy = build_inner(settings.strategy, axes, seed, settings.settings)
-    nested = isinstance(strategy, Islands)
-    require("strategy", settings.strategy, "a strategy other than islands", holds=not nested)
-    return strategy
-
-
-def _check_settings(settings: Islands.Settings) -> None:
-    require_size("islands", settings.islands, 2, MAX_ISLANDS)
-    require("migration_every", settings.migration_every, "1 or more", holds=settings.migration_every >= 1)
-    require("migrants", settings.migrants, "0 or more", holds=settings.migrants >= 0)
-
-
-def _check_migrants(settings: Islands.Settings, strategy: Strategy) -> None:
-    if settings.migrants and not isinstance(strategy, AcceptsMigrants):
-        raise KingyoError(
-            "migrants",
-            expected=f"0, because {settings.strategy} has no `inject`",
-            received=f"{settings.migrants}",
-            remedy="Set search.settings.migrants: 0 for independent islands, or use ga or nsga2.",
-        )
 
 
 STRATEGIES.register("islands")(Islands)

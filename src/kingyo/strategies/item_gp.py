@@ -21,17 +21,18 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from kingyo.irt.belief import Belief
 from kingyo.irt.item_groups import group_items
+from kingyo.irt.item_tasks import Belief, TaskItems
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Observation, check_count
-from kingyo.strategies.item_tasks import TaskItems
+from kingyo.strategies.checks import Size
+from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.strategies.sampling import PointSampler
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -55,50 +56,33 @@ SAME = 1e-6  # as a fraction of an axis' range
 MIXTURES = 12  # mixtures from which the one farthest from all known points is taken
 
 
-class ItemGp:
+class ItemGp(BaseStrategy):
     """Gaussian process over item scores with Thompson sampling, for axes of every kind.
 
     It gains most if candidates are scored on some of the items (``screen: {items: 32}``). At most ``memory``
     points are kept, the best and the latest. Trials have no parents.
-
-    Args:
-        axes: the search space.
-        seed: 0 or more.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of the item-response Gaussian process."""
+        """Options of the item-response Gaussian process.
 
-        batch: int = field(
-            default=3,
-            metadata={
-                "doc": "trials per generation; in long searches 2 % of the trials so far, up to a quarter "
-                "of memory"
-            },
-        )
-        initial: int = field(
-            default=8, metadata={"doc": "trials spread over the space before the process is used"}
-        )
-        pool: int = field(
-            default=500,
-            metadata={
-                "doc": "points compared to choose each trial; a fifth more if axes are weights of sources"
-            },
-        )
-        memory: int = field(default=256, metadata={"doc": "most points that the process is fitted to"})
+        Attributes:
+            batch: trials per generation; in long searches 2 % of the trials, up to a quarter of memory.
+            initial: trials spread over the space before the process is used.
+            pool: points compared to choose each trial; a fifth more if axes are weights of sources.
+            memory: most points that the process is fitted to.
+        """
+
+        batch: Size = 3
+        initial: Size = 8
+        pool: Annotated[int, Field(ge=10, le=2000)] = 500
+        memory: Annotated[int, Field(ge=20, le=1000)] = 256
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._axes = check_search(axes, seed)
-        _check_settings(settings)
+        super().__init__(axes, seed, settings.batch)
         self._settings = settings
-        self._seed = seed
         self._sampler = PointSampler(self._axes)
-        self._history = History()
         self._known: list[Observation] = []
         self._models: set[int] = set()
         self._tasks = [TaskItems()]
@@ -142,12 +126,11 @@ class ItemGp:
             self._divide(models)
         self._add(observations)
         known_genomes = {observation.genome for observation in self._known}
-        fresh = [point for point in self._initial_points if self._sampler.genome(point) not in known_genomes]
+        fresh = [point for point in self._initial_points if tuple(point.tolist()) not in known_genomes]
         self._initial_points = np.array(fresh).reshape(-1, len(self._axes))
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: initial points first, then by the process."""
-        check_count(n)
         if n == 0:
             return []
         self._refit()
@@ -159,11 +142,7 @@ class ItemGp:
             points = [*fresh, *self._bold_mixtures(rest)]
         else:
             points = [*fresh, *self._proposals(rest, rng)]
-        return [self._history.ask(self._sampler.genome(point)) for point in points]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; the process is fitted at the next ask."""
-        self._history.tell(outcomes)
+        return [self._history.ask(tuple(point.tolist())) for point in points]
 
     def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
         """Return the expected mean score over all items for each genome; None before the first fit."""
@@ -176,25 +155,22 @@ class ItemGp:
     @property
     def _belief(self) -> Belief | None:
         """The fitted processes; None before the first fit."""
-        tasks = [task.belief for task in self._tasks if task.belief is not None]
+        tasks = [task for task in self._tasks if task.levels]
         return Belief(tasks=tasks) if tasks else None
 
     def _scores_are_equal(self) -> bool:
         """Return whether all trials have about the same mean score."""
-        means = [
-            statistics.fmean(observation.items.values()) for observation in self._known if observation.items
-        ]
+        means = [statistics.fmean(each.items.values()) for each in self._known if each.items]
         return bool(means) and max(means) - min(means) < EQUAL
 
+    def _points(self) -> Matrix:
+        return self._sampler.points([observation.genome for observation in self._known])
+
     def _features(self) -> Matrix:
-        return self._sampler.features(
-            self._sampler.points([observation.genome for observation in self._known])
-        )
+        return self._sampler.features(self._points())
 
     def _divide(self, models: Sequence[Observation]) -> None:
-        """Give a process to the items that only one known model solves, or else to those that the best
-        solves.
-        """
+        """Give a process to the items that only one known model solves, or that the best solves."""
         groups = group_items([model.items for model in models])
         if groups:
             own = [TaskItems() for _ in groups]
@@ -217,16 +193,15 @@ class ItemGp:
         self._forget()
         count = self._history.count + 1
         again = count >= REFITS * self._n_at_kernel_fit
-        points = self._features()
+        points, items = self._features(), [observation.items for observation in self._known]
         for task in [task for task in self._tasks if task.has_items] or self._tasks:  # failures have no items
-            task.fit(points, self._known, self._sampler.is_weight, learn_shape=again)
+            task.fit(points, items, self._sampler.is_weight, learn_shape=again)
         self._n_at_kernel_fit = count if again else self._n_at_kernel_fit
 
     def _bold_mixtures(self, numbers: range) -> list[Vector]:
         """Return the bold mixtures with these trial numbers."""
-        self._bold_points += itertools.islice(
-            self._bold_generator, max(0, numbers.stop - len(self._bold_points))
-        )
+        n = max(0, numbers.stop - len(self._bold_points))
+        self._bold_points += itertools.islice(self._bold_generator, n)
         return self._bold_points[numbers.start : numbers.stop]
 
     def _proposals(self, numbers: range, rng: np.random.Generator) -> list[Vector]:
@@ -259,8 +234,7 @@ class ItemGp:
 
     def _best_known(self, belief: Belief) -> Matrix:
         """Return the known points with the highest posterior mean."""
-        points = self._sampler.points([observation.genome for observation in self._known])
-        return points[np.argsort(-belief.known, kind="stable")[:TOP]]
+        return self._points()[np.argsort(-belief.known, kind="stable")[:TOP]]
 
     def _climb(self, belief: Belief, best_known: Matrix, rng: np.random.Generator) -> Vector:
         """Search for the highest posterior mean, starting from the best known points."""
@@ -293,9 +267,7 @@ class ItemGp:
         return new if len(new) else pool
 
     def _is_new(self, points: Matrix, least: float) -> NDArray[np.bool_]:
-        return self._sampler.differ(
-            points, self._sampler.points([observation.genome for observation in self._known]), least
-        )
+        return self._sampler.differ(points, self._points(), least)
 
     def _forget(self) -> None:
         """Drop points beyond the memory; keep half the best by the last fit and half the latest."""
@@ -305,13 +277,6 @@ class ItemGp:
         ranked = np.argsort(-before.known, kind="stable")[: memory // 2]
         latest = range(len(self._known) - memory // 2, len(self._known))
         self._known = [self._known[index] for index in sorted({*map(int, ranked), *latest})]
-
-
-def _check_settings(settings: ItemGp.Settings) -> None:
-    require_size("batch", settings.batch, 1)
-    require_size("initial", settings.initial, 1)
-    require("pool", settings.pool, "10 to 2000", holds=10 <= settings.pool <= 2000)
-    require("memory", settings.memory, "20 to 1000", holds=20 <= settings.memory <= 1000)
 
 
 STRATEGIES.register("item-gp")(ItemGp)

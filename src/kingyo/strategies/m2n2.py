@@ -5,7 +5,11 @@
     child      slerp with ratio w left of a random split point, 1 − w right of it; then mutation
     archive    a new member replaces the member with the lowest shared fitness
 
-Abrantes, Lange and Tang 2025, arXiv:2508.16204. The archive is in ``niches``.
+Each item has a limited capacity that members share, so another member that solves what all others solve is
+worth little, and a specialist keeps its place beside better generalists.
+
+Abrantes, Lange and Tang 2025, Competition and Attraction Improve Model Fusion, GECCO 2025, arXiv:2508.16204;
+implicit fitness sharing: Smith, Forrest and Perelson 1993.
 """
 
 from __future__ import annotations
@@ -13,27 +17,28 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Observation, check_count
-from kingyo.strategies.niches import Member, Niches, attraction
+from kingyo.strategies.checks import Count, NotNegative, Population, Share, Size
+from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.strategies.sampling import rounded
-from kingyo.types import Axis, Genome, Outcome, Trial
+from kingyo.types import Axis, Outcome, Trial
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 MIN_SINE = 1e-3  # of the angle between two vectors; below it slerp falls back to a straight line
+DECIMALS = 9  # of a shared fitness: its last bits differ between machines
 
 
-class M2N2:
+class M2N2(BaseStrategy):
     """M2N2 for axes of every kind.
 
     **Steady state.** Outcomes enter the archive at the next ask, in the order of their numbers, so any number
@@ -50,82 +55,46 @@ class M2N2:
     slerp of the merged task vectors on each side of the split (around the base; the paper's is around zero).
     Task vectors of models trained separately are close to orthogonal. Where lengths differ, the angle and the
     factors are off, but the child stays in the same plane.
-
-    Args:
-        axes: the search space; float genes are interpolated, others are copied from the parent nearer to w.
-        seed: 0 or more.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of M2N2, with the paper's names."""
+        """Options of M2N2, with the paper's names.
 
-        population: int = field(default=20, metadata={"doc": "members of the archive"})
-        alpha: float = field(default=1.0, metadata={"doc": "strength of the competition for items; 0: none"})
-        batch: int = field(default=1, metadata={"doc": "trials to ask for at once; 1 in the paper"})
-        initial: int | None = field(
-            default=None,
-            metadata={
-                "doc": "random trials before the first child; default: 0 if two points or more are known, "
-                "else population. The paper begins with 2"
-            },
-        )
-        spread: float | None = field(
-            default=None,
-            metadata={
-                "doc": "standard deviation of random float genes around the axis' start, as a fraction of "
-                "its range; default: uniform within the bounds"
-            },
-        )
-        mutation_step: float = field(
-            default=0.03,
-            metadata={
-                "doc": "standard deviation of a mutation, as a fraction of the axis' range; 0: no mutation"
-            },
-        )
-        mutation_rate: float = field(default=1.0, metadata={"doc": "probability that a float gene mutates"})
-        flip_rate: float | None = field(
-            default=None,
-            metadata={
-                "doc": "probability that a gene of another kind mutates; default: 1 / number of genes, "
-                "at least 0.01"
-            },
-        )
+        Attributes:
+            population: members of the archive.
+            alpha: strength of the competition for items; 0: none.
+            batch: trials to ask for at once; 1 in the paper.
+            initial: random trials before the first child; default: population, or 0 if two points are known.
+            spread: standard deviation of random float genes around the start; default: uniform genes.
+            mutation_step: standard deviation of a mutation, as a fraction of the axis' range; 0: none.
+            mutation_rate: probability that a float gene mutates.
+            flip_rate: probability of other genes to mutate; default 1 / number of genes, at least 0.01.
+        """
+
+        population: Population = 20
+        alpha: NotNegative = 1.0
+        batch: Size = 1
+        initial: Count | None = None
+        spread: Annotated[float, Field(gt=0, le=1)] | None = None
+        mutation_step: Share = 0.03
+        mutation_rate: Share = 1.0
+        flip_rate: Share | None = None
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._axes = check_search(axes, seed)
-        _check_settings(settings)
+        super().__init__(axes, seed, settings.batch)
         self._settings = settings
         self._initial = settings.population if settings.initial is None else settings.initial
-        self._history = History()
         self.breeder = Breeder(self._axes, seed, settings)
 
-    @property
-    def batch(self) -> int:
-        """Trials to ask for at once."""
-        return self._settings.batch
-
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
-        """Weight items so that each task counts by its weight, however many items it has; the mean weight is
-        1.
-        """
+        """Weight items so that each task counts by its weight, however many items it has."""
         sizes, total = Counter(task_of.values()), math.fsum(weights.values())
         per_item = {task: len(task_of) * weights[task] / (total * size) for task, size in sizes.items()}
-        self.breeder.niches.set_item_weights({item: per_item[task] for item, task in task_of.items()})
+        self.breeder.niches.weights = {item: per_item[task] for item, task in task_of.items()}
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Add known points to the archive, as the paper adds its source models."""
-        if self._history.count:
-            raise KingyoError(
-                "warm_start",
-                expected="known points before the first ask",
-                received=f"known points after {self._history.count} trials",
-                remedy="Call warm_start before ask.",
-            )
         for outcome in sorted(known, key=lambda outcome: -outcome.trial.number):
             self._add_to_archive(Observation.of(outcome))
         if self._settings.initial is None and len(self.breeder.niches.members) > 1:
@@ -133,42 +102,27 @@ class M2N2:
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: random ones first, then children."""
-        check_count(n)
-        if n == 0:
-            return []
         for observation in self._history.take_all():
             self._add_to_archive(observation)
         return [self._propose() for _ in range(n)]
 
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; they enter the archive at the next ask."""
-        self._history.tell(outcomes)
-
     def _add_to_archive(self, observation: Observation) -> None:
         if observation.score is not None:
-            self.breeder.niches.add(self._member(observation))
-
-    def _member(self, observation: Observation) -> Member:
-        assert observation.score is not None, "failures never enter"
-        point = np.array(observation.genome, dtype=np.float64)
-        scores = self.breeder.niches.score_row(observation.items)
-        return Member(number=observation.number, genes=point, scores=scores, value=observation.score)
+            point = np.array(observation.genome, dtype=np.float64)
+            scores = self.breeder.niches.score_row(observation.items)
+            self.breeder.niches.add(
+                Member(number=observation.number, genes=point, scores=scores, value=observation.score)
+            )
 
     def _propose(self) -> Trial:
         if self._history.count < self._initial or not self.breeder.niches.members:
-            return self._history.ask(_genome(self.breeder.random_point()))
+            return self._history.ask(tuple(self.breeder.random_point().tolist()))
         child, numbers = self.breeder.child()
-        return self._history.ask(_genome(child), tuple(number for number in numbers if number >= 0))
+        return self._history.ask(tuple(child.tolist()), tuple(number for number in numbers if number >= 0))
 
 
 class Breeder:
-    """Parent selection and variation on arrays.
-
-    Args:
-        axes: the search space, already checked.
-        seed: 0 or more.
-        settings: options, already checked.
-    """
+    """Parent selection and variation on arrays."""
 
     def __init__(self, axes: tuple[Axis, ...], seed: int, settings: M2N2.Settings) -> None:
         self.niches = Niches(settings.population, settings.alpha)
@@ -203,10 +157,8 @@ class Breeder:
         split, w = self._rng.uniform(size=2)
         left = self._positions < split
         child = split_slerp(a.genes, b.genes, ratio=float(w), left=left, floats=self._floats)
-        return self._mutated_until_new(self._mutated(np.clip(child, self._low, self._high))), (
-            a.number,
-            b.number,
-        )
+        child = self._mutated(np.clip(child, self._low, self._high))
+        return self._mutated_until_new(child), (a.number, b.number)
 
     def _pair(self) -> tuple[int, int]:
         f = self.niches.shares()  # members × items
@@ -243,9 +195,8 @@ class Breeder:
         return self._low + np.where(moved <= ranges, moved, 2 * ranges - moved)
 
     def _mutated_gene(self, index: int, gene: float) -> float:
-        return genes.mutate_gene(
-            self._axes[index], gene, max(self._settings.mutation_step, 0.01), self._choice_rng
-        )
+        step = max(self._settings.mutation_step, 0.01)
+        return genes.mutate_gene(self._axes[index], gene, step, self._choice_rng)
 
     def _mutated_until_new(self, point: Array) -> Array:
         for _ in range(genes.NOVELTY_ATTEMPTS):
@@ -262,6 +213,92 @@ class Breeder:
         return np.where(self._floats, rounded(point, self._low, self._high), whole)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A genome that can become a parent.
+
+    Attributes:
+        number: number of its trial; below 0 for a known point.
+        genes: shape (axes,).
+        scores: one per column of the archive; NaN for items that were not scored.
+        value: mean score, or an estimate of it.
+    """
+
+    number: int
+    genes: Array
+    scores: Array
+    value: float
+
+
+class Niches:
+    """Archive of at most ``population`` members that share fitness item by item.
+
+    A missing score counts as the member's value: the same guess for all missing items makes no member a
+    specialist. Scores are measured from 0, or from the lowest score on the item if that is negative.
+
+    Args:
+        population: most members.
+        alpha: strength of competition; with 0 the fitness is the sum over items of score times best score.
+    """
+
+    def __init__(self, population: int, alpha: float) -> None:
+        self._population = population
+        self._alpha = alpha
+        self._columns: dict[str, int] = {}
+        self.weights: Mapping[str, float] = {}  # of items, 1 by default
+        self.members: list[Member] = []
+
+    def score_row(self, items: Mapping[str, float]) -> Array:
+        """Return scores by column; new items get new columns."""
+        for item in items:
+            self._columns.setdefault(item, len(self._columns))
+        scores = np.full(len(self._columns), np.nan)
+        scores[[self._columns[item] for item in items]] = list(items.values())
+        return scores
+
+    def add(self, member: Member) -> None:
+        """Add a member; if there are too many, that of the lowest fitness leaves, the oldest of ties."""
+        self.members.append(member)
+        if len(self.members) > self._population:
+            del self.members[int(np.argmin(self.fitness()))]
+
+    def fitness(self) -> Array:
+        """Return the shared fitness F_k of each member, shape (members,)."""
+        fitness: Array = self.shares().sum(axis=1)
+        return np.round(fitness, DECIMALS)
+
+    def shares(self) -> Array:
+        """Return f_kj × weight of item j, shape (members, items)."""
+        f = share_fitness(self._scores(), self._alpha)
+        if self.weights:
+            f = f * np.array([self.weights.get(item, 1.0) for item in self._columns])[: f.shape[1]]
+        return f
+
+    def _scores(self) -> Array:
+        scores = np.full((len(self.members), max(member.scores.size for member in self.members)), np.nan)
+        for row, member in zip(scores, self.members, strict=True):
+            row[: member.scores.size] = member.scores
+        values = np.array([member.value for member in self.members])
+        filled = np.where(np.isnan(scores), values[:, None], scores)
+        return filled - np.minimum(0.0, filled.min(axis=0, initial=0.0))
+
+
+def share_fitness(s: Array, alpha: float) -> Array:
+    """Return f_kj = c_j s_kj / z_j^α with z_j = Σ_k s_kj: the share of member k in item j.
+
+    It is the paper's shared fitness of scores s, shape (members, items). The capacity c_j is the best score
+    on the item in the archive: 1 for items that are right or wrong, and less if no member reaches 1.
+    """
+    z = s.sum(axis=0)
+    capacity = s.max(axis=0, initial=0.0)
+    return np.divide(s * capacity, z**alpha, out=np.zeros_like(s), where=z > 0)
+
+
+def attraction(f: Array, first: int) -> Array:
+    """Return Σ_j max(0, f_kj − f_1j) for each member k: what it could add to the first parent."""
+    return np.maximum(0.0, f - f[first]).sum(axis=1)
+
+
 def gene_positions(axes: Sequence[Axis]) -> Array:
     """Return the position of each gene along the model, 0 to 1, shape (axes,)."""
     last = max(1, len(axes) - 1)
@@ -272,13 +309,6 @@ def split_slerp(a: Array, b: Array, *, ratio: float, left: Flags, floats: Flags)
     """Return the paper's crossover: slerp with ratio t left of the split and 1 − t right of it.
 
     Genes that are not floats come from the nearer parent.
-
-    Args:
-        a: first parent, shape (axes,).
-        b: second parent, shape (axes,).
-        ratio: t, 0 to 1.
-        left: which genes lie left of the split.
-        floats: which genes are floats.
     """
     child = a.copy()
     for side, t in ((left, ratio), (~left, 1 - ratio)):
@@ -298,23 +328,6 @@ def slerp(a: Array, b: Array, t: float) -> Array:
     if np.sin(omega) < MIN_SINE:
         return (1 - t) * a + t * b
     return (np.sin((1 - t) * omega) * a + np.sin(t * omega) * b) / np.sin(omega)
-
-
-def _genome(point: Array) -> Genome:
-    return tuple(point.tolist())
-
-
-def _check_settings(settings: M2N2.Settings) -> None:
-    population, initial, spread = settings.population, settings.initial, settings.spread
-    require_size("population", population, 2)
-    require("alpha", settings.alpha, "0 or more", holds=settings.alpha >= 0)
-    require_size("batch", settings.batch, 1)
-    require_size("initial", initial, 0)
-    require("spread", spread, "more than 0, at most 1", holds=spread is None or 0 < spread <= 1)
-    require("mutation_step", settings.mutation_step, "0 to 1", holds=0 <= settings.mutation_step <= 1)
-    rates = {"mutation_rate": settings.mutation_rate, "flip_rate": settings.flip_rate}
-    for name, rate in rates.items():
-        require(name, rate, "0 to 1", holds=rate is None or 0 <= rate <= 1)
 
 
 STRATEGIES.register("m2n2")(M2N2)

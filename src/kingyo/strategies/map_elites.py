@@ -5,18 +5,23 @@
     child      two uniformly picked members: a step along the line between them, and a small Gaussian step
 
 Mouret and Clune 2015, Illuminating Search Spaces by Mapping Elites, arXiv:1504.04909. The variation operator
-is Iso+LineDD (Vassiliades and Mouret 2018).
+is Iso+LineDD (Vassiliades and Mouret 2018, Discovering the Elite Hypervolume by Leveraging Interspecies
+Correlation, eq. 1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from random import Random
+from typing import Annotated
 
-from kingyo.strategies import STRATEGIES, variation
-from kingyo.strategies.archive import Archive, Elite
-from kingyo.strategies.checks import require
-from kingyo.strategies.illumination import Illumination, IlluminationSettings, with_quality
+from pydantic import Field
+
+from kingyo.strategies import STRATEGIES, genes
+from kingyo.strategies.checks import Count, NotNegative, Positive, require
+from kingyo.strategies.history import Observation
+from kingyo.strategies.illumination import Archive, Illumination, IlluminationSettings
 from kingyo.types import Axis, Genome
 
 
@@ -30,80 +35,64 @@ class MapElites(Illumination):
     A trial has two parents, or one if both picks are the same member or one is a known point; none if it is
     random or both are known points. The step sizes are chosen for kingyo (Vassiliades and Mouret: 0.2 along
     the line, 0.01 isotropic).
-
-    Args:
-        axes: the search space.
-        seed: 0 or more.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(IlluminationSettings):
-        """Options of MAP-Elites."""
+        """Options of MAP-Elites.
 
-        cells: int = field(default=5, metadata={"doc": "cells per axis of the grid"})
-        quality: int | None = field(
-            default=None,
-            metadata={"doc": "index of the objective that each cell maximises; default: the score"},
-        )
-        line_step: float = field(
-            default=0.5,
-            metadata={"doc": "standard deviation of the step along the line, in distances of the parents"},
-        )
-        mutation_step: float = field(
-            default=0.1,
-            metadata={"doc": "standard deviation of the Gaussian step, as a fraction of the axis' range"},
-        )
+        Attributes:
+            quality: index of the objective that each cell maximises; default: the score.
+            line_step: standard deviation of the step along the line, in distances of the parents.
+            mutation_step: standard deviation of the Gaussian step, as a fraction of the axis' range.
+        """
+
+        cells: Annotated[int, Field(ge=1)] = 5
+        quality: Count | None = None
+        line_step: NotNegative = 0.5
+        mutation_step: Positive = 0.1
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         super().__init__(axes, seed, settings)
-        line, step, quality = settings.line_step, settings.mutation_step, settings.quality
-        require("line_step", line, "0 or more", holds=line >= 0)
-        require("mutation_step", step, "more than 0", holds=step > 0)
-        require("quality", quality, "0 or more", holds=quality is None or quality >= 0)
         self._settings = settings
-        self._members: tuple[Elite, ...] | None = None
 
     def _check_objectives(self, objectives: int) -> None:
         super()._check_objectives(objectives)
-        quality = self._settings.quality
-        require(
-            "quality",
-            quality,
-            f"less than {objectives}, the number of objectives",
-            holds=quality is None or quality < objectives,
-        )
+        quality, expected = self._settings.quality, f"less than {objectives}, the number of objectives"
+        require("quality", quality, expected, holds=quality is None or quality < objectives)
 
     def _make_archives(self, objectives: int) -> tuple[Archive, ...]:
-        self._members = None
-        if self._by_genes(objectives):
-            return (Archive(self._gene_axes()),)
-        return (Archive(self._objective_axes(objectives - (self._settings.quality is not None))),)
+        return (Archive(self._grid(objectives, objectives - (self._settings.quality is not None))),)
 
-    def _offer(self, elite: Elite) -> None:
-        quality, objectives = self._settings.quality, elite.objectives
-        if self._by_genes(len(objectives)):
-            behaviour = tuple(elite.genome[index] for index in self._genes)
+    def _offer(self, trial: Observation) -> None:
+        quality, f = self._settings.quality, trial.objectives
+        if self._by_genes(len(f)):
+            behaviour = self._gene_behaviour(trial)
         else:
-            behaviour = tuple(value for index, value in enumerate(objectives) if index != quality)
-        if quality is not None:
-            elite = with_quality(elite, objectives[quality])
-        if self._archives[0].offer(behaviour, elite):
-            self._members = None
+            behaviour = tuple(value for index, value in enumerate(f) if index != quality)
+        self._archives[0].offer(behaviour, trial, (trial.score or 0.0) if quality is None else f[quality])
 
-    def _child(self) -> tuple[Genome, tuple[Elite, ...]] | None:
-        if self._members is None:  # cached until the archive changes
-            self._members = self._archives[0].members if self._archives else ()
-        if not self._members:
+    def _child(self) -> tuple[Genome, tuple[Observation, ...]] | None:
+        members = self._archives[0].members if self._archives else ()
+        if not members:
             return None
-        one, two = self._rng.choice(self._members), self._rng.choice(self._members)
-        settings, rng = self._settings, self._rng
-        genome = variation.line_step(self._axes, one.genome, two.genome, settings.line_step, rng)
-        genome = variation.mutate_all(self._axes, genome, settings.mutation_step, self._mutation_rate, rng)
-        return genome, (one, two)
+        one, two = self._rng.choice(members), self._rng.choice(members)
+        genome = line_step(self._axes, one.genome, two.genome, self._settings.line_step, self._rng)
+        return self._mutated(genome, self._settings.mutation_step), (one, two)
+
+
+def line_step(axes: Sequence[Axis], one: Genome, two: Genome, spread: float, rng: Random) -> Genome:
+    """Step from a parent along the line to another: the directional part of Iso+LineDD.
+
+        child = one + σ₂ (two − one) N(0, 1)
+
+    Genes that are not floats come from either parent with equal probability.
+    """
+    along = spread * rng.gauss(0.0, 1.0)
+    return tuple(
+        genes.clipped(axis, a + along * (b - a)) if axis.kind == "float" else (a if rng.random() < 0.5 else b)
+        for axis, a, b in zip(axes, one, two, strict=True)
+    )
 
 
 STRATEGIES.register("map-elites")(MapElites)

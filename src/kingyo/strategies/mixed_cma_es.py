@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from cmaes import CatCMAwM  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
+from pydantic import Field
 
 from kingyo.strategies import STRATEGIES
-from kingyo.strategies.checks import check_search, require
-from kingyo.strategies.evolution_strategy import Distribution, EvolutionSettings, EvolutionStrategy, Point
+from kingyo.strategies.cma_es import Distribution, EvolutionSettings, EvolutionStrategy, Point
 from kingyo.types import Axis
 
 ATTEMPTS = 100  # samples until all floats are inside the box, as in the library's CMA-ES
@@ -33,83 +34,56 @@ class MixedCmaEs(EvolutionStrategy):
     A binary axis is a category of two. Categories start equally likely, or with the probability ``start`` for
     the start of their axis. ``x0`` and known points move floats and ints only: a few points are no evidence
     about a category.
-
-    Args:
-        axes: the search space.
-        seed: 0 or more.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(EvolutionSettings):
-        """Options of mixed CMA-ES."""
+        """Options of mixed CMA-ES.
 
-        start: float | None = field(
-            default=None,
-            metadata={
-                "doc": "initial probability of the start of a binary or categorical axis; default: all "
-                "values are equally likely"
-            },
-        )
+        Attributes:
+            start: initial probability of the start of a binary or categorical axis; default: even.
+        """
+
+        start: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    _takes_all_kinds = True
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        start = settings.start
-        require("start", start, "more than 0, less than 1", holds=start is None or 0 < start < 1)
-        self._start = start
-        super().__init__(check_search(axes, seed), seed, settings)
+        self._start = settings.start
+        kinds = [axis.kind for axis in axes]
+        self._floats = [i for i, kind in enumerate(kinds) if kind == "float"]
+        self._ints = [i for i, kind in enumerate(kinds) if kind == "int"]
+        self._categories = [i for i, kind in enumerate(kinds) if kind in ("binary", "categorical")]
+        super().__init__(axes, seed, settings)
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
-        start = None if self._restarts else self._start
-        return _MixedDistribution(
-            self._axes, _InitialState(mean, self._settings.sigma, start), self._population, seed
+        gaussian, categories = [*self._floats, *self._ints], [self._axes[i] for i in self._categories]
+        sigma = self._settings.sigma
+        library = CatCMAwM(
+            x_space=[[0.0, 1.0]] * len(self._floats) or None,
+            z_space=[list(np.linspace(0, 1, _steps(self._axes[i]) + 1)) for i in self._ints] or None,
+            c_space=[_steps(axis) + 1 for axis in categories] or None,
+            population_size=self._batch,
+            mean=mean[gaussian],
+            sigma=sigma,
+            cov=np.diag([_relative_deviation(self._axes[i], sigma) ** 2 for i in gaussian]),
+            cat_param=_probabilities(categories, None if self._restarts else self._start),
+            seed=seed,
         )
+        changes = 2 * len(self._ints) + sum(map(_steps, categories))
+        return _MixedDistribution(library, 0 if self._floats else changes, has_gaussian=bool(gaussian))
 
     def _point(self, sample: CatCMAwM.Solution) -> Point:
         point = np.zeros(len(self._axes))
-        kinds = _Kinds.of(self._axes)
         if sample.x is not None:
-            point[kinds.floats] = sample.x
+            point[self._floats] = sample.x
         if sample.z is not None:
-            point[kinds.ints] = sample.z
+            point[self._ints] = sample.z
         if sample.c is not None:
-            n_steps = np.array([_steps(self._axes[i]) for i in kinds.categories])
+            n_steps = np.array([_steps(self._axes[i]) for i in self._categories])
             chosen = sample.c.argmax(axis=1) / n_steps
-            point[kinds.categories] = np.where(sample.c.any(axis=1), chosen, np.nan)
+            point[self._categories] = np.where(sample.c.any(axis=1), chosen, np.nan)
         return point
-
-
-@dataclass(frozen=True)
-class _Kinds:
-    """Indices of axes by kind, for the library; binary axes are categories."""
-
-    floats: list[int]
-    ints: list[int]
-    categories: list[int]
-
-    @staticmethod
-    def of(axes: Sequence[Axis]) -> _Kinds:
-        def indices(*kinds: str) -> list[int]:
-            return [i for i, axis in enumerate(axes) if axis.kind in kinds]
-
-        return _Kinds(indices("float"), indices("int"), indices("binary", "categorical"))
-
-
-@dataclass(frozen=True)
-class _InitialState:
-    """Initial parameters of a distribution.
-
-    Attributes:
-        mean: mean of the Gaussian, one position per axis.
-        sigma: initial standard deviation.
-        start: probability of the start of a categorical axis; None: all categories are equally likely.
-    """
-
-    mean: Point
-    sigma: float
-    start: float | None
 
 
 class _MixedDistribution:
@@ -119,24 +93,10 @@ class _MixedDistribution:
     whose size is undefined while all scores are equal.
     """
 
-    def __init__(self, axes: tuple[Axis, ...], first: _InitialState, population: int, seed: int) -> None:
-        kinds = _Kinds.of(axes)
-        gaussian, categories = [*kinds.floats, *kinds.ints], [axes[i] for i in kinds.categories]
-        self._has_floats, self._has_gaussian = bool(kinds.floats), bool(gaussian)
-        self._changes = 2 * len(kinds.ints) + sum(map(_steps, categories))
+    def __init__(self, library: CatCMAwM, changes: int, *, has_gaussian: bool) -> None:
+        self._library, self._changes, self._has_gaussian = library, changes, has_gaussian
         self._best = math.inf
         self._stale = 0
-        self._library = CatCMAwM(
-            x_space=[[0.0, 1.0]] * len(kinds.floats) or None,
-            z_space=[list(np.linspace(0, 1, _steps(axes[i]) + 1)) for i in kinds.ints] or None,
-            c_space=[_steps(axis) + 1 for axis in categories] or None,
-            population_size=population,
-            mean=first.mean[gaussian],
-            sigma=first.sigma,
-            cov=np.diag([_relative_deviation(axes[i], first.sigma) ** 2 for i in gaussian]),
-            cat_param=_probabilities(categories, first.start),
-            seed=seed,
-        )
 
     def ask(self) -> CatCMAwM.Solution:
         """Sample a solution; after 100 attempts accept one outside the box, which is clipped later."""
@@ -160,7 +120,7 @@ class _MixedDistribution:
         Margins keep such a distribution exploring forever. When it stops here, it has tried every single
         change about twice: a quarter of the samples (1 − 0.73) differ from the mode.
         """
-        if not self._has_floats and self._stale > PATIENCE * self._changes:
+        if self._changes and self._stale > PATIENCE * self._changes:
             return True
         return self._has_gaussian and self._library.should_stop()
 

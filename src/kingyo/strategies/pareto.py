@@ -12,8 +12,6 @@ worse in every objective and better in at least one, so equal points share a fro
 
 from __future__ import annotations
 
-from bisect import bisect_right
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,31 +21,38 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 
-def ranks(points: ArrayLike, most: int | None = None) -> Indices:
-    """Return the number of each point's front: 0 for non-dominated points.
-
-    Args:
-        points: shape (n, m), larger is better.
-        most: largest number to return; points of later fronts get it too. None: no limit.
+def front(points: ArrayLike) -> Indices:
+    """Return the indices of the non-dominated points, ascending; all of equal points.
 
     Raises:
         KingyoError: ``points`` is not a table of finite numbers.
     """
+    return _front(_table(points))
+
+
+def ranks(points: ArrayLike) -> Indices:
+    """Return the number of each point's front: 0 for non-dominated points.
+
+    Args:
+        points: shape (n, m), larger is better.
+    """
     table = _table(points)
-    distinct, index = _distinct(table)
-    m = table.shape[1]
-    if m == 1:
-        numbers = np.arange(len(distinct))[::-1]
-    else:
-        # In descending lexicographic order no point is dominated by a later one.
-        numbers = (_ranks_of_two if m == 2 else _ranks_of_more)(distinct[::-1], most)[::-1]
-    numbers = np.asarray(numbers, dtype=np.intp)
-    return (numbers if most is None else np.minimum(numbers, most))[index]
+    numbers = np.zeros(len(table), dtype=np.intp)
+    left = np.arange(len(table))
+    while len(left):
+        left = np.delete(left, _front(table[left]))
+        numbers[left] += 1
+    return numbers
 
 
-def front(points: ArrayLike) -> Indices:
-    """Return the indices of the non-dominated points, ascending; all of equal points."""
-    return np.flatnonzero(ranks(points, most=1) == 0)
+def _front(table: Floats) -> Indices:
+    """Keep one point after the other, and drop the points that it dominates."""
+    left, place = np.arange(len(table)), 0
+    while place < len(left):
+        point, others = table[left[place]], table[left]
+        stays = (others > point).any(axis=1) | (others == point).all(axis=1)
+        left, place = left[stays], int(stays[:place].sum()) + 1
+    return left
 
 
 def crowding(points: ArrayLike) -> Floats:
@@ -58,8 +63,8 @@ def crowding(points: ArrayLike) -> Floats:
     others 0 (see Fortin and Parizeau 2013).
     """
     table = _table(points)
-    distinct, index = _distinct(table)
-    total = np.zeros(len(distinct))
+    distinct, index = np.unique(table + 0.0, axis=0, return_inverse=True)  # -0.0 becomes 0.0
+    index, total = index.reshape(-1), np.zeros(len(distinct))
     if len(distinct) <= 2:
         total[:] = np.inf
     for column in distinct.T if len(distinct) > 2 else ():
@@ -131,65 +136,6 @@ def _normal(scaled: Floats) -> Floats:
         return even
     w = np.linalg.solve(extremes, np.ones(m))
     return w / np.linalg.norm(w) if (w > 0).all() else even
-
-
-def _ranks_of_two(points: Floats, most: int | None) -> list[int]:
-    """Return front numbers for two objectives: the largest second objective represents a front."""
-    lowest: list[float] = []  # minus the largest second objective of each front, ascending
-    numbers: list[int] = []
-    for second in points[:, 1].tolist():
-        # By the sort order, earlier points are no worse in the first objective.
-        number = bisect_right(lowest, -second)
-        lowest[number : number + 1] = [-second] if number != most else []
-        numbers.append(number)
-    return numbers
-
-
-def _ranks_of_more(points: Floats, most: int | None) -> list[int]:
-    """Efficient non-dominated sort with binary search (ENS-BS, Zhang et al. 2015).
-
-    A point dominated by front k is dominated by all earlier fronts, which allows bisection.
-    """
-    fronts: list[_Front] = []
-    numbers: list[int] = []
-    for point in points[:, 1:]:
-        low, high = 0, len(fronts)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (middle + 1, high) if fronts[middle].dominates(point) else (low, middle)
-        if low == len(fronts) and low != most:
-            fronts.append(_Front(len(point)))
-        if low < len(fronts):
-            fronts[low].add(point)
-        numbers.append(low)
-    return numbers
-
-
-class _Front:
-    """Members of a front, stored by objective; the capacity doubles when full."""
-
-    def __init__(self, m: int) -> None:
-        self._columns = np.empty((m, 8))
-        self._count = 0
-
-    def dominates(self, point: Floats) -> bool:
-        columns = self._columns[:, : self._count]
-        good = columns[0] >= point[0]
-        for column, value in zip(columns[1:], point[1:], strict=True):
-            good &= column >= value
-        return bool(good.any())
-
-    def add(self, point: Floats) -> None:
-        if self._count == self._columns.shape[1]:
-            self._columns = np.concatenate((self._columns, np.empty_like(self._columns)), axis=1)
-        self._columns[:, self._count] = point
-        self._count += 1
-
-
-def _distinct(table: Floats) -> tuple[Floats, Indices]:
-    """Return the distinct rows in ascending lexicographic order, and the index of each row among them."""
-    distinct, index = np.unique(table + 0.0, axis=0, return_inverse=True)  # -0.0 becomes 0.0
-    return distinct, index.reshape(-1)
 
 
 def _table(points: ArrayLike) -> Floats:

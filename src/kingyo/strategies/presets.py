@@ -34,8 +34,7 @@ class Preset:
         name: name in run.yaml.
         doc: description, one or two sentences.
         source: origin of the numbers.
-        strategy: name of a strategy.
-        settings: options of the strategy.
+        strategy, settings: name of a strategy, and its options.
         screen: how candidates are scored; empty: on all items of fit.
         fewest_items: fewest items per candidate if the budget limits only item evaluations (see
             ``kingyo.run.settings.items_per_candidate``); None: always as ``screen`` says.
@@ -68,6 +67,12 @@ METRIC = "whole"
 RECOMMENDED = ("fast", "quality", "pareto")
 """Presets for most runs (docs/search.md): a small budget, a large one, several objectives."""
 
+WEIGHTS = MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)})
+SAKANA_MERGE = MergeSuggestion(
+    method="dare_ties", groups="one", bounds={"weight": (0.0, 1.0), "density": (0.0, 1.0)}
+)
+SAKANA_PAPER = "Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187"
+
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -79,7 +84,7 @@ PRESETS: Mapping[str, Preset] = {
             strategy="item-gp",
             screen={"items": 32},
             fewest_items=12,
-            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
+            merge=WEIGHTS,
         ),
         Preset(
             name="quality",
@@ -96,18 +101,16 @@ PRESETS: Mapping[str, Preset] = {
             "which scores each candidate on all items. For axes of every kind.",
             source="kingyo's own choice; Hamano et al. 2025, CatCMA with Margin, arXiv:2504.07884",
             strategy="mixed-cma-es",
-            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
+            merge=WEIGHTS,
         ),
         Preset(
             name="sakana-ps",
             doc="Evolutionary merging in parameter space as published: CMA-ES over one DARE-TIES weight and "
             "density per source. For hundreds of trials or more.",
-            source="Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187",
+            source=SAKANA_PAPER,
             strategy="cma-es",
             settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
-            merge=MergeSuggestion(
-                method="dare_ties", groups="one", bounds={"weight": (0.0, 1.0), "density": (0.0, 1.0)}
-            ),
+            merge=SAKANA_MERGE,
         ),
         Preset(
             name="mergekit-evolve",
@@ -140,7 +143,7 @@ PRESETS: Mapping[str, Preset] = {
             source="Deb et al. 2002, A fast and elitist multiobjective genetic algorithm: NSGA-II",
             strategy="nsga2",
             settings={"population": 20},
-            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
+            merge=WEIGHTS,
             needs_objectives=True,
         ),
         Preset(
@@ -151,7 +154,7 @@ PRESETS: Mapping[str, Preset] = {
             "arXiv:2410.14735",
             strategy="cycleqd",
             settings={"population": 20},
-            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
+            merge=WEIGHTS,
             needs_objectives=True,
         ),
         Preset(
@@ -167,7 +170,7 @@ PRESETS: Mapping[str, Preset] = {
             name="sakana-dfs",
             doc="Evolutionary merging in data-flow space as published: plain CMA-ES over thresholds, and a "
             "scale per pair of layers. For thousands of trials.",
-            source="Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187",
+            source=SAKANA_PAPER,
             strategy="cma-es",
             settings={"sigma": 1 / 6, "population": 128},
             space="dataflow",
@@ -183,12 +186,10 @@ PRESETS: Mapping[str, Preset] = {
         Preset(
             name="sakana-hybrid",
             doc="Both as published: sakana-ps, then sakana-dfs with its winner as another source.",
-            source="Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187",
+            source=SAKANA_PAPER,
             strategy="cma-es",
             settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
-            merge=MergeSuggestion(
-                method="dare_ties", groups="one", bounds={"weight": (0.0, 1.0), "density": (0.0, 1.0)}
-            ),
+            merge=SAKANA_MERGE,
             space="hybrid",
             path_preset="sakana-dfs",
         ),

@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.checks import check_search, require_size
-from kingyo.strategies.history import History, check_count
-from kingyo.types import Axis, Outcome, Trial
+from kingyo.strategies.checks import Size
+from kingyo.strategies.history import BaseStrategy
+from kingyo.types import Axis, Trial
 
 
-class RandomSearch:
-    """Independent uniform samples, for axes of every kind; outcomes are ignored.
-
-    Args:
-        axes: the search space.
-        seed: 0 or more.
-        settings: see ``Settings``.
-
-    Raises:
-        KingyoError: invalid axes or settings.
-    """
+class RandomSearch(BaseStrategy):
+    """Independent uniform samples, for axes of every kind; outcomes are ignored."""
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        """Options of random search."""
+        """Options of random search.
 
-        batch: int = field(default=20, metadata={"doc": "trials to ask for at once"})
+        Attributes:
+            batch: trials to ask for at once.
+        """
+
+        batch: Size = 20
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._axes = check_search(axes, seed)
-        require_size("batch", settings.batch, 1)
-        self._batch = settings.batch
+        super().__init__(axes, seed, settings.batch)
         self._rng = Random(seed)
-        self._history = History()
-
-    @property
-    def batch(self) -> int:
-        """Trials to ask for at once."""
-        return self._batch
 
     def ask(self, n: int) -> list[Trial]:
         """Sample n trials."""
-        check_count(n)
         return [self._history.ask(genes.random_point(self._axes, self._rng)) for _ in range(n)]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Check the outcomes; samples do not depend on them."""
-        self._history.tell(outcomes)
 
 
 STRATEGIES.register("random")(RandomSearch)

@@ -28,11 +28,7 @@ ONE_HOT = 0.7  # value of a one-hot feature; two categories are at distance 1
 
 
 class PointSampler:
-    """Samples points of a space as arrays, shape (points, axes), in the axes' own units.
-
-    Args:
-        axes: the search space.
-    """
+    """Samples points of a space as arrays, shape (points, axes), in the axes' own units."""
 
     def __init__(self, axes: Sequence[Axis]) -> None:
         self._axes = tuple(axes)
@@ -55,26 +51,15 @@ class PointSampler:
     def is_weight(self) -> NDArray[np.bool_]:
         """Which columns of the features are weights, shape (features,)."""
         weights = {index for columns in self._weights.values() for index in columns}
-        return np.array(
-            [
-                index in weights
-                for index, axis in enumerate(self._axes)
-                for _ in range(len(axis.choices) if axis.kind == "categorical" else 1)
-            ]
-        )
+        widths = [len(axis.choices) if axis.kind == "categorical" else 1 for axis in self._axes]
+        return np.repeat([index in weights for index in range(len(self._axes))], widths)
 
     def points(self, genomes: Sequence[Genome]) -> Matrix:
         """Return genomes as rows, shape (genomes, axes)."""
         return np.array(genomes, dtype=np.float64).reshape(len(genomes), len(self._axes))
 
-    def genome(self, point: NDArray[np.float64]) -> Genome:
-        """Return a row as a genome."""
-        return tuple(float(gene) for gene in point)
-
     def features(self, points: Matrix) -> Matrix:
-        """Map points to the unit box, shape (points, features); a categorical axis gets one column per
-        choice.
-        """
+        """Map points to the unit box, shape (points, features), with one column per choice of an axis."""
         unit = (points - self._low) / self._range
         columns: list[Matrix] = []
         for index, axis in enumerate(self._axes):
@@ -89,9 +74,7 @@ class PointSampler:
         return self._from_unit_box(rng.random((n, len(self._axes))))
 
     def latin_hypercube(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Sample n points by Latin hypercube sampling (McKay et al. 1979): each n-th of an axis has one
-        point.
-        """
+        """Sample n points so that each n-th of an axis has one (McKay et al. 1979)."""
         cells = np.stack([rng.permutation(n) for _ in self._axes], axis=1)
         return self._from_unit_box((cells + rng.random(cells.shape)) / n)
 
@@ -169,11 +152,6 @@ class PointSampler:
         Here weights are a Dirichlet sample times the sum. A source has about the same weight in all blocks.
         Axes that are not weights are uniform.
 
-        Args:
-            chosen: indices of the sources of each merge.
-            totals: sum of weights of each merge, shape (merges,).
-            evenness: concentration of the Dirichlet distribution.
-            rng: random source.
         """
         families = list(self._weights.values())
         points = self.uniform(len(chosen), rng)
@@ -183,10 +161,8 @@ class PointSampler:
             shares = np.zeros(len(families))
             shares[chosen[row]] = rng.dirichlet(np.full(len(chosen[row]), evenness))
             for share, columns in zip(shares, families, strict=True):
-                latin_hypercube = BLOCK_SPREAD * (row % 2) * (len(columns) > 1)
-                points[row, columns] = (
-                    share * total * np.exp(latin_hypercube * rng.standard_normal(len(columns)))
-                )
+                spread = BLOCK_SPREAD * (row % 2) * (len(columns) > 1)
+                points[row, columns] = share * total * np.exp(spread * rng.standard_normal(len(columns)))
         return self._bounded(points)
 
     def perturbed(self, centres: Matrix, step: float, genes: float, rng: np.random.Generator) -> Matrix:
@@ -238,10 +214,7 @@ class PointSampler:
 def rounded(points: Matrix, low: Vector, high: Vector) -> Matrix:
     """Round float genes within their bounds, as ``genes`` describes.
 
-    Args:
-        points: shape (axes,) or (points, axes).
-        low: lower bounds, shape (axes,).
-        high: upper bounds, shape (axes,).
+    Points have the shape (axes,) or (points, axes), bounds (axes,).
     """
     width = high - low
     return np.clip(low + np.round((points - low) / width, DECIMALS) * width, low, high)

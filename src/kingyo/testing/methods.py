@@ -113,15 +113,12 @@ class MergeMethodContract:
         assert self.method.min_sources >= 1 and (most is None or most >= self.method.min_sources)
         assert takes_base(self.method) or not self.method.needs_base, "it needs a base that it does not take"
 
-    def test_parameters_are_declared_once(self) -> None:
-        """Names are distinct, and each parameter has a description."""
+    def test_parameters_are_valid(self) -> None:
+        """Names are distinct; each parameter has a description, and a valid default and search range."""
         names = [parameter.name for parameter in self.method.params]
         assert len(names) == len(set(names)), f"declared twice: {names}"
-        assert all(parameter.doc for parameter in self.method.params)
-
-    def test_defaults_and_search_bounds_are_valid(self) -> None:
-        """Defaults and search bounds pass the parameter's own check."""
         for parameter in self.method.params:
+            assert parameter.doc, f"{parameter.name} has no description"
             for number in (parameter.default, parameter.search_low, parameter.search_high):
                 if number is not None:
                     parameter.check(number, "the contract")
@@ -167,22 +164,16 @@ class MergeMethodContract:
                 for given in (base, wide[1]):  # also with a base wider than the sources
                     assert torch.equal(self.merge(sources, given), self.merge(*wide)), f"{dtype}"
 
-    def test_zeros_give_finite_numbers(self) -> None:
-        """Zero tensors give finite numbers."""
+    def test_degenerate_sources_give_finite_numbers(self) -> None:
+        """Zeros, and a source that equals the base, in a tensor or a row, give finite numbers."""
         zeros = torch.zeros(5, 4)
-        for sources in ([zeros] * self.n_sources, [zeros + 1] * self.n_sources):
-            for given in self.with_base:
-                assert bool(torch.isfinite(self.merge(sources, zeros if given else None)).all())
-
-    def test_unchanged_sources_are_fine(self) -> None:
-        """A source that equals the base, in a tensor or a row, gives finite numbers."""
+        cases = [([zeros] * self.n_sources, zeros if given else None) for given in self.with_base]
+        cases += [([zeros + 1] * self.n_sources, base) for _, base in cases]
         for sources, base in self.worlds((6, 5)):
-            if base is None:
-                continue
-            unchanged = [base.clone(), *sources[1:]]
-            assert bool(torch.isfinite(self.merge(unchanged, base)).all())
-            for source in sources:
-                source[2] = base[2]
+            if base is not None:
+                rows = [torch.cat([source[:2], base[2:3], source[3:]]) for source in sources]
+                cases += [([base.clone(), *sources[1:]], base), (rows, base)]
+        for sources, base in cases:
             assert bool(torch.isfinite(self.merge(sources, base)).all())
 
     def test_nan_does_not_vanish(self) -> None:

@@ -30,10 +30,6 @@ from kingyo.types import SPLITS, Item, ItemScore, Split, Task
 class ScriptedModel:
     """A language model with scripted answers that records its prompts.
 
-    Args:
-        script: the text for each prompt, or a function from prompt to text.
-        default: the text for prompts that are not in the mapping.
-
     Attributes:
         prompts: all prompts passed to ``generate``, in order.
     """
@@ -99,15 +95,12 @@ class TaskContract:
         right = {item.prompt: item.answer for split in SPLITS for item in self.make_items(split)[:2]}
         return ScriptedModel(right, default="no idea")
 
-    def test_it_has_a_name(self) -> None:
-        """The name is not empty and never changes."""
+    def test_it_has_a_name_and_a_model_that_meets_its_needs(self) -> None:
+        """The name never changes; ``needs``, if any, is a protocol that the model implements."""
         task = self._task()
         assert task.name
         assert task.name == task.name == self._task().name
-
-    def test_its_needs_are_a_protocol_that_the_model_meets(self) -> None:
-        """The attribute ``needs``, if any, is a protocol that the model implements."""
-        needs = getattr(self._task(), "needs", object)
+        needs = getattr(task, "needs", object)
         assert isinstance(needs, type)
         assert isinstance(self.make_model(), needs)
 
@@ -128,10 +121,8 @@ class TaskContract:
     def test_scores_come_in_the_order_of_the_items(self) -> None:
         """Each item has one score, in the order of the items."""
         items = self.make_items("fit")
-        forward = self._score(items)
-        backward = self._score(items[::-1])
-        assert [score.item for score in forward] == [item.id for item in items]
-        assert [score.item for score in backward] == [item.id for item in items[::-1]]
+        for given in (items, items[::-1]):
+            assert [score.item for score in self._score(given)] == [item.id for item in given]
 
     def test_scores_are_shares(self) -> None:
         """Every score is a finite float from 0 to 1."""
@@ -148,14 +139,11 @@ class TaskContract:
         assert list(task.score(model, items)) == list(task.score(model, items)) == self._score(items)
 
     def test_an_item_is_scored_alone(self) -> None:
-        """The score of an item does not depend on the other items, so races may score parts."""
+        """The score of an item does not depend on the other items, so races may score parts, even none."""
         items = self.make_items("fit")
+        assert self._score([]) == []
         alone = [score for item in items for score in self._score([item])]
         assert alone == self._score(items)
-
-    def test_no_items_no_scores(self) -> None:
-        """An empty list of items gives no scores."""
-        assert self._score([]) == []
 
     def test_nothing_is_mutated(self) -> None:
         """Scoring changes neither items nor splits."""
@@ -192,15 +180,11 @@ class GraderContract:
         """Return an item with this answer."""
         return Item(id="item", prompt="prompt", answer=answer)
 
-    def test_right_texts_score_one(self) -> None:
-        """Right examples score 1."""
-        for text, answer in self.right:
-            assert self.make()(text, self.make_item(answer)) == 1, (text, answer)
-
-    def test_wrong_texts_score_zero(self) -> None:
-        """Wrong examples score 0."""
-        for text, answer in self.wrong:
-            assert self.make()(text, self.make_item(answer)) == 0, (text, answer)
+    def test_right_texts_score_one_and_wrong_ones_zero(self) -> None:
+        """Right examples score 1, wrong ones 0."""
+        for expected, examples in ((1, self.right), (0, self.wrong)):
+            for text, answer in examples:
+                assert self.make()(text, self.make_item(answer)) == expected, (text, answer)
 
     def test_any_text_can_be_graded(self) -> None:
         """Any text gets a score from 0 to 1, the same on repeated calls."""

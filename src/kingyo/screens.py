@@ -1,27 +1,46 @@
-"""The screen: draw items for each generation, and drop candidates between blocks of items.
+"""Screening: draw items for each generation, and drop candidates between blocks of items.
 
     items     all, or a number: drawn at random, with probabilities by their information about candidates as
               able as the best so far
-    rule      none: all candidates are scored on all of these; racing: see ``kingyo.screens.racing``
+    rule      none: all candidates are scored on all of these; racing: candidates that are beaten are dropped
 
 All candidates of a generation get the same items in the same order (common random numbers). Each generation
-gets different items, so that a search does not overfit to a few.
+gets different items, so that a search does not overfit to a few. A screen computes what to score next from
+the matrix trials × items only. It has no state, so a resumed search gets the same rounds.
+
+**Racing.** The best K of the λ candidates of a generation should be scored on all items. After each block of
+items, candidate i is dropped if at least K others beat it by an exact one-sided sign test on the items scored
+so far, each test at the level α / (looks × (λ − K)). There is no look after the last items. If fewer than K
+would remain, the least beaten go on. (Racing: Maron & Moore 1994; irace: López-Ibáñez et al. 2016.)
+
+**Error rate.** Each of the true best K is dropped with probability at most α per generation (any of them with
+at most K α). Proof: let i be truly the r-th best, r ≤ K, so λ − r others are not better. To be dropped, i
+must lose to K others, and so to at least K − r + 1 of these. It falsely loses to at most (λ − r) × level of
+them on average. By Markov's inequality it is dropped at a look with probability at most
+(λ − r) / (K − r + 1) × level, which is largest for r = K: (λ − K) × level. The union bound over the looks
+gives α.
+
+"Better" means right on more of the items where the two differ. The bound holds if items are drawn from fit
+with equal probabilities, which is the default with racing. With ``choose: informative`` it holds for the
+distribution of drawn items, not for all of fit. For scores of 0 and 1, better means a higher mean. For graded
+scores it need not: a candidate that loses narrowly on most items and wins clearly on the others may be
+dropped despite its higher mean, and "beats" may be cyclic.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from kingyo.errors import KingyoError
 from kingyo.irt import Abilities, Estimate, Responses, estimates, sigmoid
-from kingyo.screens.racing import survivors
-from kingyo.screens.strata import interleave, proportional_counts
+
+Matrix = NDArray[np.float64]
 
 RECENT = 200  # latest trials (at first also baselines) that difficulties are estimated from
 ABLE = 0.25  # share of them, the most able ones, that information is averaged over
@@ -30,51 +49,29 @@ FLOOR = 0.02  # added to each item's information, so that every item can be draw
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenSettings:
-    """How candidates are scored on fit."""
+    """How candidates are scored on fit.
 
-    items: int | None = field(
-        default=None, metadata={"doc": "items per candidate at most; default: all of fit"}
-    )
-    choose: Literal["informative", "random"] | None = field(
-        default=None,
-        metadata={
-            "doc": "which items, if not all: more likely those that are informative about the best so far, "
-            "or any; default informative; random with racing"
-        },
-    )
-    rule: Literal["none", "racing"] = field(
-        default="none",
-        metadata={"doc": "which candidates get more items: all, or those not yet beaten"},
-    )
-    block: int = field(default=10, metadata={"doc": "racing: items between two looks"})
-    alpha: float = field(
-        default=0.05,
-        metadata={"doc": "racing: chance that a given one of the best is dropped in a generation, at most"},
-    )
-    keep: float = field(default=0.5, metadata={"doc": "racing: share of a generation to keep at the end"})
+    Attributes:
+        items: items per candidate at most; default: all of fit.
+        choose: which items, if not all: more likely those that are informative about the best so far, or any;
+            default informative; random with racing, which needs items drawn with equal probabilities.
+        rule: which candidates get more items: all, or those not yet beaten.
+        block: racing: items between two looks.
+        alpha: racing: chance that a given one of the best is dropped in a generation, at most.
+        keep: racing: share of a generation to keep at the end.
+    """
+
+    items: Annotated[int, Field(ge=1)] | None = None
+    choose: Literal["informative", "random"] | None = None
+    rule: Literal["none", "racing"] = "none"
+    block: Annotated[int, Field(ge=1)] = 10
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.5
 
     @property
     def chooses(self) -> Literal["informative", "random"]:
-        """Return ``choose`` or its default: racing needs items drawn with equal probabilities."""
+        """Return ``choose`` or its default."""
         return self.choose or ("informative" if self.rule == "none" else "random")
-
-
-def check_settings(settings: ScreenSettings) -> None:
-    """Raise a KingyoError that names the key of run.yaml if a setting is out of range."""
-    for name, value in (("items", settings.items), ("block", settings.block)):
-        _require(name, value, "a number of at least 1", holds=value is None or value >= 1)
-    _require("alpha", settings.alpha, "a number between 0 and 1", holds=0 < settings.alpha < 1)
-    _require("keep", settings.keep, "a number above 0, at most 1", holds=0 < settings.keep <= 1)
-
-
-def _require(name: str, value: object, expected: str, *, holds: bool) -> None:
-    if not holds:
-        raise KingyoError(
-            f"search.screen.{name}",
-            expected=expected,
-            received=str(value),
-            remedy=f"Change it, or leave it out; docs/run-yaml.md explains {name}.",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +85,8 @@ class Round:
 class Screen:
     """Plans what to score next from the scores so far.
 
-    Args:
-        settings: settings of the screen.
-        seed: for the order of the items.
-        strata: groups of columns, such as the items of each task. Each gets its share of the items, and of
-            every block. Empty for a single group.
+    ``strata`` are groups of columns, such as the items of each task. Each gets its share of the items, and of
+    every block.
     """
 
     def __init__(self, settings: ScreenSettings, seed: int, strata: Sequence[Sequence[int]] = ()) -> None:
@@ -105,13 +99,7 @@ class Screen:
         return n_items if self._settings.items is None else min(self._settings.items, n_items)
 
     def rounds(self, responses: Responses, batch: Sequence[int], number: int) -> Rounds:
-        """Plan the rounds of a generation.
-
-        Args:
-            responses: all scores before this generation, of earlier trials and baselines.
-            batch: keys of the generation's trials.
-            number: number of the generation.
-        """
+        """Plan the rounds of a generation, from all scores of earlier trials and baselines."""
         order = self._order(responses, number)
         return Rounds(settings=self._settings, order=tuple(order), batch=tuple(batch))
 
@@ -198,3 +186,47 @@ def _information(abilities: Abilities) -> NDArray[np.float64]:
     best = np.sort(abilities.ability)[-max(1, math.ceil(ABLE * len(abilities.ability))) :]
     chance = sigmoid(best[:, None] - abilities.difficulty[None, :])
     return (chance * (1 - chance)).mean(axis=0)
+
+
+def survivors(responses: Matrix, alive: Sequence[int], keep: int, level: float) -> list[int]:
+    """Return the candidates, rows of ``responses``, that get more items; at least ``keep`` of ``alive``."""
+    beaten = {i: sum(is_beaten(responses[i], responses[k], level) for k in alive if k != i) for i in alive}
+    fewest = sorted(alive, key=lambda i: (beaten[i], i))[:keep]
+    return [i for i in alive if beaten[i] < keep or i in fewest]
+
+
+def is_beaten(one: NDArray[np.float64], other: NDArray[np.float64], level: float) -> bool:
+    """Return whether one is right on fewer items than the other, by a one-sided sign test at this level."""
+    lost, won = int((other > one).sum()), int((one > other).sum())
+    return lost > won and sign_test(won, lost + won) <= level
+
+
+def sign_test(successes: int, n: int) -> float:
+    """Return P(X ≤ successes) for n fair coins."""
+    from scipy.special import bdtr  # pyright: ignore[reportMissingTypeStubs]
+
+    return float(bdtr(successes, n, 0.5))
+
+
+def proportional_counts(sizes: Sequence[int], n: int) -> list[int]:
+    """Divide n items in proportion to sizes, by the largest remainders; each gets one if n suffices."""
+    total = sum(sizes)
+    least = 1 if n >= len(sizes) else 0
+    exact = [n * size / total for size in sizes]
+    counts = [min(size, max(least, int(part))) for size, part in zip(sizes, exact, strict=True)]
+    while sum(counts) != n:
+        step = 1 if sum(counts) < n else -1
+        open_ = [i for i, size in enumerate(sizes) if (counts[i] < size if step > 0 else counts[i] > least)]
+        furthest = max(open_, key=lambda i: (step * (exact[i] - counts[i]), -i))
+        counts[furthest] += step
+    return counts
+
+
+def interleave(parts: Sequence[Sequence[int]]) -> list[int]:
+    """Interleave parts evenly, each in its own order, so that every block has about its share of each."""
+    placed = [
+        ((position + 0.5) / len(part), kind, item)
+        for kind, part in enumerate(parts)
+        for position, item in enumerate(part)
+    ]
+    return [int(item) for _, _, item in sorted(placed, key=lambda entry: entry[:2])]
