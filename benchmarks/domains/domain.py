@@ -21,7 +21,7 @@ from kingyo.models.language_model import LiveModel
 from kingyo.run.config import parse_config
 from kingyo.run.run import Run
 from kingyo.runners.evaluate import Evaluator, InPlaceMerger
-from kingyo.tasks.grader import build_verdict
+from kingyo.tasks.verdict import build_verdict
 from kingyo.types import Evaluation, Genome
 
 LOW, HIGH = 0.0, 1.5

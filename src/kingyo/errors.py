@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -109,6 +110,17 @@ def crash(error: BaseException) -> str:
     except Exception as failure:  # noqa: BLE001 (the user's own exception class)
         text = f"its text failed: {type(failure).__name__}"
     return f"{type(error).__name__}: {text} ({last.filename} line {last.lineno})"
+
+
+@contextmanager
+def crashes_as_errors(argument: str, *, expected: str, remedy: str) -> Generator[None]:
+    """Turn a crash of the user's code, but not a KingyoError, into a KingyoError."""
+    try:
+        yield
+    except KingyoError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise KingyoError(argument, expected=expected, received=crash(error), remedy=remedy) from error
 
 
 class ChangedSourceError(KingyoError):

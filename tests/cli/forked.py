@@ -28,7 +28,7 @@ _SERVER.set_forkserver_preload(
         "kingyo.methods.catalogue",
         "kingyo.strategies.coarse_to_fine",
         "kingyo.strategies.cma_es",
-        "kingyo.tasks.graders",
+        "kingyo.tasks.text_tasks",
         "kingyo.models.language_model",
         "kingyo.models.loading",
         "kingyo.models.reader",

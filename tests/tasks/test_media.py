@@ -207,7 +207,7 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("cell", "expected", "received"),
     [
-        ("gone.png", "an image file", "no file gone.png"),
+        ("gone.png", "an image file", "no file: gone.png"),
         ("../secret.png", "inside the folder of the data", "../secret.png"),
         ("link.png", "inside the folder of the data", "link.png"),
         ("/etc/passwd", "inside the folder of the data", "/etc/passwd"),

@@ -87,7 +87,7 @@ def test_each_task_is_asked_once_and_scores_keep_the_order(tmp_path: Path) -> No
 def test_an_item_of_no_task_is_refused(tmp_path: Path) -> None:
     specs = write(tmp_path)
     task = build_tasks(specs, load_splits(specs, tmp_path).splits, tmp_path)
-    with pytest.raises(KingyoError, match=r"item x: .*echo, other; received 'ecko'"):
+    with pytest.raises(KingyoError, match=r"task of an item: .*received 'ecko'"):
         task.score(Parrot(), [Item(id="x", prompt="x 1", answer="1", task="ecko")])
 
 

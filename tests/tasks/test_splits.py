@@ -62,14 +62,6 @@ def test_one_more_row_moves_almost_no_item() -> None:
     assert moved <= 2
 
 
-def test_prompts_that_differ_in_form_only_are_one() -> None:
-    same = [Item(id=str(i), prompt=p, answer="") for i, p in enumerate(["a 1", "ａ １", " a\n1", "a\u30001"])]
-    splits = make_splits([*items(20), *same], Sizes(fit=10, validation=10, test=1))
-    assert sum(item in same for split in SPLITS for item in splits[split]) == 1
-    with pytest.raises(KingyoError, match=r"splits: .* 21 "):
-        make_splits([*items(20), *same], Sizes(fit=10, validation=10, test=2))
-
-
 def test_every_machine_and_process_agrees() -> None:
     program = (
         "from kingyo.tasks import make_splits; from kingyo.types import Item;"
@@ -95,13 +87,6 @@ def test_a_column_can_assign_the_splits() -> None:
         "validation": ["2"],
         "test": ["0", "4"],
     }
-
-
-def test_a_duplicate_row_keeps_its_first_split() -> None:
-    rows = placed("fit", "validation", "test")
-    again = Item(id="again", prompt=" prompt  0", answer="", fields={"part": "test"})
-    splits_ = make_splits([*rows, again], Sizes(column="part"))
-    assert [item.id for split in SPLITS for item in splits_[split]] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.grader import build_verdict
+from kingyo.tasks.verdict import build_verdict
 from kingyo.types import Item
 from kingyo.user_code.timeout import TooSlowError, within
 

@@ -91,6 +91,6 @@ def check_grader(grader: str, items: Sequence[Item], folder: Path) -> None:
     Raises:
         KingyoError: the grader is unknown, or cannot grade the answers.
     """
-    from kingyo.tasks.grader import build_verdict
+    from kingyo.tasks.verdict import build_verdict
 
     build_verdict([(grader, None)], folder).check(items)

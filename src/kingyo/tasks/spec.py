@@ -8,7 +8,6 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from kingyo.errors import KingyoError
 from kingyo.io.schema import Real, parse_model, parse_settings, validate_settings, validate_together
 from kingyo.io.yaml import read_yaml
 from kingyo.registry import whole_reference
@@ -130,18 +129,9 @@ def settings_of(spec: TaskSpec, folder: Path) -> object:
         folder: base of relative paths.
 
     Raises:
-        KingyoError: an unknown kind or option (the message suggests the nearest), an invalid value, or a kind
-            whose ``Settings`` reuses a key of all tasks.
+        KingyoError: an unknown kind or option (the message suggests the nearest), or an invalid value.
     """
     kind = settings_class(spec.kind_name, folder)
-    taken = sorted(TaskSpec.model_fields.keys() & getattr(kind, "__dataclass_fields__", {}).keys())
-    if taken:
-        raise KingyoError(
-            f"kind {spec.kind_name}",
-            expected="options that differ from the keys of every task",
-            received=", ".join(taken),
-            remedy="Rename these options in its Settings.",
-        )
     return parse_settings(kind, spec.options, f"task {spec.name}", beside=TaskSpec.model_fields)
 
 
