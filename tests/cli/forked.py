@@ -31,7 +31,6 @@ _SERVER.set_forkserver_preload(
         "kingyo.tasks.text_tasks",
         "kingyo.models.language_model",
         "kingyo.models.loading",
-        "kingyo.models.reader",
         "kingyo.results.summary",
         "transformers.models.llama.modeling_llama",
         "transformers.models.auto.modeling_auto",

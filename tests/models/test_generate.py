@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kingyo.errors import KingyoError
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import gpt2, llama, tokenizer
@@ -37,7 +38,7 @@ def test_answers_match_transformers(live: LiveModel, checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_batches_do_not_change_the_text(live: LiveModel, checkpoint: Path, batch_size: int) -> None:
-    other = LiveModel.load(checkpoint, batch_size=batch_size)
+    other = LiveModel.load(checkpoint, LoadOptions(batch_size=batch_size))
     fill(other, 0)
     assert other.generate(PROMPTS, max_new_tokens=12) == live.generate(PROMPTS, max_new_tokens=12)
 
@@ -158,10 +159,10 @@ def test_another_process_gives_the_same_answers(tmp_path: Path) -> None:
         "import json, sys; from pathlib import Path; from kingyo.models.language_model import LiveModel;"
         "from tests.models.conftest import PROMPTS, fill;"
         "import torch; torch.set_num_threads(int(sys.argv[2]));"
-        "m = LiveModel.load(Path(sys.argv[1]), batch_size=3); fill(m, 0);"
+        "m = LiveModel.load(Path(sys.argv[1]), LoadOptions(batch_size=3)); fill(m, 0);"
         "print(json.dumps(m.generate(PROMPTS, max_new_tokens=10)))"
     )
-    model = LiveModel.load(folder, batch_size=3)
+    model = LiveModel.load(folder, LoadOptions(batch_size=3))
     fill(model, 0)
     here = model.generate(PROMPTS, max_new_tokens=10)
     command = [sys.executable, "-c", program, str(folder), str(torch.get_num_threads())]

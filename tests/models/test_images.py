@@ -14,8 +14,8 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
 
 from kingyo.errors import ChangedSourceError, KingyoError
-from kingyo.models.images import ImageProcessor
 from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions
+from kingyo.models.kinds.image_classification import ImageProcessor
 from kingyo.types import Media
 from tests.checkpoints.fitting import restate
 from tests.models.classifiers import PROCESSOR, picture, vit

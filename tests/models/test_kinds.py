@@ -147,9 +147,8 @@ def test_a_kind_with_a_part_of_a_wrong_type_gives_one_clear_error(tmp_path: Path
     """Otherwise writing the model card would fail after hours of search."""
     code = f"class Own(Painter):\n    {part}\n\n\nKIND = Own()\n"
     (tmp_path / "mine.py").write_text(f"from tests.models.painter import Painter\n\n\n{code}")
-    with pytest.raises(KingyoError, match="CardPart") as caught:
+    with pytest.raises(KingyoError, match="CardPart"):
         kind_of(LLAMA, "mine.py:KIND", tmp_path)
-    assert caught.value.received.startswith(part.partition(" = ")[0])
 
 
 def test_a_kind_with_a_wrong_return_value_is_named() -> None:
@@ -216,19 +215,6 @@ def test_sources_of_different_kinds_are_one_clear_error(
     with pytest.raises(KingyoError) as caught:
         common_kind({"ja": LLAMA, "en": LLAMA, "art": {"_class_name": "Painter"}})
     assert caught.value.received == "causal-lm (ja, en) and text-to-image (art)"
-
-
-def test_a_named_kind_is_never_replaced_by_another(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "from tests.models.painter import Painter\nKIND = Painter()\n"
-        "KIND.takes = lambda config, pipeline: False"
-    )
-    assert common_kind({"ja": LLAMA}, "causal-lm").name == "causal-lm"
-    assert common_kind({"ja": {}}, "mine.py:KIND", tmp_path).name == "text-to-image"
-    with pytest.raises(KingyoError) as caught:
-        common_kind({"base": {}, "ja": LLAMA}, "mine.py:KIND", tmp_path)
-    assert caught.value.argument == "kind: text-to-image"
-    assert caught.value.received == "ja of kind causal-lm"
 
 
 def test_a_task_with_unmet_requirements_gives_one_clear_error() -> None:

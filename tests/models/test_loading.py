@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from tests.checkpoints.pickles import Evil, pickled
 from tests.models.conftest import PROMPTS, fill
@@ -107,12 +108,15 @@ def test_half_precision(tmp_path: Path, dtype: str) -> None:
     live = LiveModel.load(folder)
     assert {tensor.dtype for tensor in live.weights.values()} == {getattr(torch, dtype)}
     assert len(live.generate(PROMPTS, max_new_tokens=4)) == len(PROMPTS)
-    assert next(iter(LiveModel.load(folder, dtype="float32").weights.values())).dtype == torch.float32
+    assert (
+        next(iter(LiveModel.load(folder, LoadOptions(dtype="float32")).weights.values())).dtype
+        == torch.float32
+    )
 
 
 def test_a_wrong_dtype_suggests(tmp_path: Path) -> None:
     with pytest.raises(KingyoError, match="Did you mean 'bfloat16'"):
-        LiveModel.load(llama(tmp_path / "model"), dtype="bfloat61")
+        LiveModel.load(llama(tmp_path / "model"), LoadOptions(dtype="bfloat61"))
 
 
 def test_loading_is_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -189,7 +193,7 @@ def test_allowed_pickles_load_like_safetensors(
     expected = {name: tensor.clone() for name, tensor in LiveModel.load(folder).weights.items()}
     pickled(folder, shards)
     before = digest(folder)
-    live = LiveModel.load(folder, allow_pickle=True)
+    live = LiveModel.load(folder, LoadOptions(allow_pickle=True))
     assert list(live.weights) == list(expected)
     assert all(torch.equal(live.weights[name], tensor) for name, tensor in expected.items())
     fill(live, 3)
@@ -204,5 +208,5 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.Monke
     torch.save({"x": Evil()}, folder / "pytorch_model.bin")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(KingyoError, match=r"model: .*pickle"):
-        LiveModel.load(folder, allow_pickle=True)
+        LiveModel.load(folder, LoadOptions(allow_pickle=True))
     assert not (tmp_path / "evil").exists()

@@ -11,6 +11,7 @@ from tokenizers.models import BPE
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from kingyo.errors import KingyoError
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.models.tokens import Text
 from tests.models_on_disk import llama, tokenizer
@@ -34,7 +35,7 @@ def by_hand(folder: Path, prompt: str, continuation: str) -> float:
 
 
 def test_it_is_the_sum_over_the_continuation(checkpoint: Path) -> None:
-    live = LiveModel.load(checkpoint, batch_size=2)
+    live = LiveModel.load(checkpoint, LoadOptions(batch_size=2))
     log_likelihoods = live.log_likelihood(PAIRS)
     assert log_likelihoods == pytest.approx([by_hand(checkpoint, *pair) for pair in PAIRS], abs=1e-4)
 

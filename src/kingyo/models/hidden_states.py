@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from kingyo.models.forward import Forward
+from kingyo.models.decoding import Forward
 from kingyo.models.language_model import LiveModel
 from kingyo.models.path import own_layers
 from kingyo.models.tokens import by_length

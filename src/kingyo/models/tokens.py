@@ -1,8 +1,9 @@
-"""Tokenize text and decode tokens: special tokens, boundaries, padding, and the end of answers."""
+"""Tokenize text and decode tokens: special tokens, boundaries, padding, chat templates, ends of answers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -10,7 +11,43 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.models.chat import Templated, render_chat
+from kingyo.user_code.timeout import TooSlowError, within
+
+TEMPLATE_SECONDS = 10.0
+"""Time limit for rendering a chat template, in seconds."""
+MAX_CHARACTERS = 10_000_000
+"""Length limit of a rendered prompt; longer than any context."""
+_TODAY = {"d": "26", "m": "07", "b": "Jul", "B": "July", "Y": "2024", "y": "24", "A": "Friday", "a": "Fri"}
+_MACRO = "".join(
+    (
+        "{%- macro strftime_now(format) -%}{{ format",
+        *(f" | replace('%{code}', '{text}')" for code, text in _TODAY.items()),
+        *(f" | replace('%{code}', '00')" for code in "HIMS"),
+        " }}{%- endmacro -%}",
+    )
+)
+"""Replaces ``strftime_now`` with a fixed date, so that a prompt does not depend on the day."""
+
+
+class Templated(Protocol):
+    """The part of a tokenizer that rendering a chat template needs."""
+
+    chat_template: object
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        tokenize: bool,
+        add_generation_prompt: bool,
+        chat_template: str | None,
+    ) -> str:
+        """Render a conversation."""
+        ...
+
+
+class NoTemplateError(KingyoError):
+    """The tokenizer has no chat template."""
 
 
 class Tokenizer(Templated, Protocol):
@@ -35,6 +72,46 @@ class Tokenizer(Templated, Protocol):
     ) -> str:
         """Return the text of token ids."""
         ...
+
+
+def render_chat(tokenizer: Templated, message: str) -> str:
+    """Apply the chat template to a user message, up to the start of the answer.
+
+    Raises:
+        NoTemplateError: the tokenizer has no chat template.
+        KingyoError: the template fails, or exceeds the limit of time or length.
+    """
+    template = tokenizer.chat_template
+    if not template:
+        raise NoTemplateError(
+            "chat",
+            expected="a tokenizer with a chat template",
+            received="a tokenizer without one",
+            remedy="Add a `prompt:` template to the task and remove `chat: true`.",
+        )
+    render = partial(
+        tokenizer.apply_chat_template,
+        [{"role": "user", "content": message}],
+        tokenize=False,
+        add_generation_prompt=True,
+        chat_template=_MACRO + template
+        if isinstance(template, str) and "strftime_now" in template
+        else None,  # the tokenizer's own
+    )
+    try:
+        prompt = within(TEMPLATE_SECONDS, render)
+        if len(prompt) > MAX_CHARACTERS:
+            raise ValueError(f"a prompt of {len(prompt):,} characters")
+    except Exception as error:
+        is_late = isinstance(error, TooSlowError)
+        raise KingyoError(
+            f"chat template of {getattr(tokenizer, 'name_or_path', '') or 'the tokenizer'}",
+            expected=f"a prompt of at most {MAX_CHARACTERS:,} characters within {TEMPLATE_SECONDS:g} s",
+            received="none" if is_late else f"{type(error).__name__}: {error}"[:300],
+            remedy="Fix the template (chat_template.jinja, or in tokenizer_config.json), or use a `prompt:` "
+            "template without `chat: true`.",
+        ) from error
+    return prompt
 
 
 class Text:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.model_reference import parse_reference
@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Objectives, stored_objectives
 from kingyo.evolution.scorer import Scorer
 from kingyo.io.lazy_torch import torch
-from kingyo.models.kinds import TrainsLora
+from kingyo.models.kinds import Course, Start, TrainsLora
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.model_kind import kind_of_models
@@ -34,9 +34,6 @@ from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import RunStore
 from kingyo.tasks import build_tasks, examples_of, set_measures_of
 from kingyo.types import Axis, Example, Genome
-
-if TYPE_CHECKING:
-    from kingyo.models.training import Start
 
 RELATIVE_RATES = (1.0, 3.0, 0.3, 0.1)
 """Learning rates relative to ``_learning_rate``."""
@@ -105,8 +102,6 @@ class TrainedSpace(SourceSpace):
 
     def _trained(self, store: RunStore, training: TrainedControl, number: int) -> TrainedControl:
         """Train one adapter; a failure is stored, so that it does not end the run."""
-        from kingyo.models.training import Course
-
         setting, out = training.settings[number], adapter_folder(store.folder, number)
         course = Course(
             steps=training.steps,
@@ -153,8 +148,6 @@ class TrainedSpace(SourceSpace):
         return _within_budget(training, step_seconds)
 
     def _step_seconds(self, parent: str, examples: Sequence[Example], rate: float) -> float:
-        from kingyo.models.training import Course
-
         course = Course(steps=PROBE_STEPS, learning_rate=rate, batch_size=BATCH_SIZE)
         return median(self._kind.train_lora(self._start(parent), examples, course)[1:])
 
@@ -170,8 +163,6 @@ class TrainedSpace(SourceSpace):
         return self.models.named[name]
 
     def _start(self, parent: str) -> Start:
-        from kingyo.models.training import Start
-
         model = self._checkpoint(parent)
         adapter = None if model.adapter is None else model.adapter.path
         device, allow_pickle = self.config.device, self.config.allow_pickle

@@ -1,23 +1,117 @@
-"""Image classifiers of transformers, which rate the likelihood of each class of an image."""
+"""Image classifiers of transformers, which rate the likelihood of each class of an image.
+
+Images are preprocessed as the model's preprocessor_config.json defines.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Never, cast
+from typing import TYPE_CHECKING, Any, Never, Self, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.models.images import ImageProcessor, require_takes
 from kingyo.models.kinds.kind import AllRead, CardPart, Config, LoadOptions, Options, Workload
 from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import MEDIA, Item, Media, RatesClasses
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 NAME = "image-classification"
 _ENDING = "ForImageClassification"
+MAX_SIDE = 8192
+"""Maximum side of a preprocessed image in pixels, so that a typing error does not exhaust the memory."""
+_REMEDY = "Copy the preprocessor_config.json of its base model into the folder."
 KEPT_BYTES = 1 << 30
 """Limit in bytes of the preprocessed pixels kept for later candidates."""
+
+
+class ImageProcessor:
+    """Converts images into pixels of one shape.
+
+    Args:
+        inner: an image processor of transformers.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._shape: tuple[int, ...] | None = None
+
+    @classmethod
+    def load(cls, path: Path, *, remote_code: bool) -> Self:
+        """Load the image processor of a checkpoint, with the Pillow backend: the same on every machine.
+
+        Raises:
+            KingyoError: transformers cannot load it, or its images are larger than ``MAX_SIDE``.
+        """
+        from transformers import AutoImageProcessor
+        from transformers.image_processing_base import ImageProcessingMixin
+
+        try:
+            processor = cast(
+                "Any",
+                AutoImageProcessor.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
+                    path, local_files_only=True, trust_remote_code=remote_code, backend="pil"
+                ),
+            )
+            if not isinstance(processor, ImageProcessingMixin):
+                raise TypeError(f"{type(processor).__name__} is not an image processor")
+            largest = max(_sides(processor.to_dict()), default=0)
+            if largest > MAX_SIDE:
+                raise ValueError(f"images of {largest:,} pixels a side; the limit is {MAX_SIDE:,}")
+        except Exception as error:  # a broken file may raise anything
+            first = str(error).strip().split("\n", 1)[0]
+            raise KingyoError(
+                str(path),
+                expected="an image processor (preprocessor_config.json) that transformers can load",
+                received=f"{type(error).__name__}: {first}"[:300],
+                remedy=_REMEDY,
+            ) from error
+        return cls(processor)
+
+    def __call__(self, image: Media) -> Tensor:
+        """Return the pixels of an image: [channels, height, width].
+
+        Raises:
+            ChangedSourceError: the image file has changed.
+            KingyoError: the image cannot be processed, its pixels are not finite, or their shape differs from
+                that of earlier images.
+        """
+        pixels = self._pixels(image)
+        shape = tuple(pixels.shape)
+        if self._shape not in (None, shape):
+            raise KingyoError(
+                f"image {image.place}",
+                expected=f"pixels of shape {list(self._shape or ())}, like the other images",
+                received=f"shape {list(shape)}",
+                remedy="Resize this image, or configure resizing in the model's preprocessor_config.json.",
+            )
+        self._shape = shape
+        return pixels
+
+    def _pixels(self, image: Media) -> Tensor:
+        from PIL import Image
+
+        content = image.read()
+        try:
+            with warnings.catch_warnings(), Image.open(BytesIO(content)) as opened:
+                warnings.simplefilter("ignore")  # real problems raise errors
+                processed = self._inner(images=_rgb(opened), return_tensors="pt")
+            pixels = cast("Tensor", processed["pixel_values"])[0]
+            if not bool(torch.isfinite(pixels).all()):
+                raise ValueError("pixels that are NaN or infinite")
+        except Exception as error:  # both libraries raise many types
+            raise KingyoError(
+                f"image {image.place}",
+                expected="an image that the model's image processor can use",
+                received=f"{type(error).__name__}: {error}"[:300],
+                remedy="Replace the image, delete its row, or correct the model's preprocessor_config.json.",
+            ) from error
+        return pixels
 
 
 class LiveImageClassifier:
@@ -103,10 +197,23 @@ class ImageReader:
             KingyoError: the processor cannot use an image, or the model rejects its shape.
             AllRead: otherwise.
         """
-        shapes = [tuple(self._processor(each).shape) for each in images]
-        for shape in set(shapes):  # at most one
-            require_takes(self._model, shape)
+        for shape in {tuple(self._processor(each).shape) for each in images}:  # at most one
+            self._require_takes(shape)
         raise AllRead
+
+    def _require_takes(self, shape: Sequence[int]) -> None:
+        """Check that the model accepts pixels of a shape: channels, height, width."""
+        try:
+            self._model(pixel_values=torch.empty(1, *shape, device="meta", dtype=self._model.dtype))
+        except (RuntimeError, ValueError) as error:
+            if "meta" in str(error):  # it reads values, which meta tensors do not have
+                return
+            raise KingyoError(
+                "preprocessor_config.json",
+                expected="images that fit the model",
+                received=f"pixels of shape {list(shape)}: {error}"[:300],
+                remedy=_REMEDY,
+            ) from error
 
 
 class ImageClassification:
@@ -138,14 +245,7 @@ class ImageClassification:
         from kingyo.models.loading import live_weights, load_model
 
         processor = ImageProcessor.load(path, remote_code=options.remote_code)
-        model = load_model(
-            path,
-            dtype=options.dtype,
-            device=options.device,
-            remote_code=options.remote_code,
-            allow_pickle=options.allow_pickle,
-            auto=AutoModelForImageClassification,
-        )
+        model = load_model(path, options, AutoModelForImageClassification)
         return LiveImageClassifier(model, processor, live_weights(model, path), batch_size=options.batch_size)
 
     def reader(self, path: Path) -> ImageReader:
@@ -172,6 +272,23 @@ class ImageClassification:
             "classify = pipeline('image-classification', model='.')  # this folder\n"
             f"print(classify({image!r})[0])\n"
         )
+
+
+def _sides(settings: Mapping[str, object]) -> Iterator[int]:
+    """Yield the sides to which an image processor resizes, pads or crops images."""
+    for name in ("size", "crop_size", "pad_size"):
+        setting = settings.get(name)
+        sides = cast("Mapping[str, object]", setting).values() if isinstance(setting, Mapping) else (setting,)
+        yield from (side for side in sides if isinstance(side, int))
+
+
+def _rgb(image: Image) -> Image:
+    """Return an image in RGB, rotated by its EXIF data, as pipelines of transformers do."""
+    from PIL import ImageOps
+
+    if image.mode.startswith(("I", "F")):  # Pillow would clip it to white or black
+        raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
+    return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def _classes(config: Config) -> tuple[str, ...]:
