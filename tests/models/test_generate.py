@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kingyo.errors import KingyoError
@@ -45,10 +42,6 @@ def test_batches_do_not_change_the_text(live: LiveModel, checkpoint: Path, batch
 
 def test_the_order_of_the_prompts_is_kept(live: LiveModel) -> None:
     assert live.generate(PROMPTS[::-1], max_new_tokens=8) == live.generate(PROMPTS, max_new_tokens=8)[::-1]
-
-
-def test_no_prompts_no_texts(live: LiveModel) -> None:
-    assert live.generate([], max_new_tokens=3) == []
 
 
 def test_text_ends_before_the_first_stop_string(live: LiveModel) -> None:
@@ -151,23 +144,6 @@ def test_broken_weights_are_named(live: LiveModel) -> None:
 def test_arguments_are_checked(live: LiveModel, wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         live.generate(PROMPTS, **wrong)  # type: ignore[arg-type]
-
-
-def test_another_process_gives_the_same_answers(tmp_path: Path) -> None:
-    folder = llama(tmp_path / "model")
-    program = (
-        "import json, sys; from pathlib import Path; from kingyo.models.language_model import LiveModel;"
-        "from tests.models.conftest import PROMPTS, fill;"
-        "import torch; torch.set_num_threads(int(sys.argv[2]));"
-        "m = LiveModel.load(Path(sys.argv[1]), LoadOptions(batch_size=3)); fill(m, 0);"
-        "print(json.dumps(m.generate(PROMPTS, max_new_tokens=10)))"
-    )
-    model = LiveModel.load(folder, LoadOptions(batch_size=3))
-    fill(model, 0)
-    here = model.generate(PROMPTS, max_new_tokens=10)
-    command = [sys.executable, "-c", program, str(folder), str(torch.get_num_threads())]
-    there = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(there.stdout) == here
 
 
 def test_an_answer_beyond_the_limit_is_cut(live: LiveModel) -> None:

@@ -52,7 +52,6 @@ def refused(folder: Path, *images: Media) -> KingyoError:
     [
         b"[]",
         b"{broken",
-        b"\xff\xfe",
         b"[" * 100_000,
         json.dumps({**PROCESSOR, "size": {"height": 10**6, "width": 10**6}}).encode(),
         json.dumps({**PROCESSOR, "image_processor_type": "BertTokenizer"}).encode(),
@@ -98,7 +97,6 @@ def test_images_that_are_not_resized_must_have_one_size(tmp_path: Path) -> None:
     ("keys", "message"),
     [
         ({"patch_size": 2}, "embeddings"),
-        ({"num_channels": 1}, "embeddings.patch_embeddings.projection.weight"),
         ({"id2label": {"0": "red", "1": "green"}}, r"classifier\."),
         ({"id2label": ["red", "green", "blue"]}, "m: .*transformers"),
         ({"id2label": {"0": "red", "1": "green", "7": "blue"}}, "id2label in config.json: .*0 to 2"),
@@ -144,8 +142,8 @@ def test_an_image_that_would_become_white_is_refused(tmp_path: Path, mode: str) 
     assert "more than 8 bits" in error.received and image.name in error.argument
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
-@pytest.mark.parametrize("size", [(1, 1), (20_000, 1), (3, 7)])
+@pytest.mark.parametrize("mode", ["1", "LA", "P", "CMYK"])
+@pytest.mark.parametrize("size", [(20_000, 1), (3, 7)])
 def test_images_of_all_modes_and_sizes_are_read(tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
     image = media(Image.new(mode, size), "TIFF")
     assert processor(vit(tmp_path / "m"))(image).shape == (3, 8, 8)

@@ -23,8 +23,7 @@ from threading import Thread
 from typing import Any
 
 from kingyo.runners.runner import Factory, Job
-from kingyo.runners.worker import Worker
-from kingyo.runners.worker_pool import WorkerDiedError, WorkerPool
+from kingyo.runners.worker_pool import JobNotSentError, Worker, WorkerDiedError, WorkerPool
 from kingyo.types import Evaluation
 
 EXIT_SECONDS = 1.0  # within which a process that has closed its connection ends
@@ -77,7 +76,7 @@ class ProcessWorker:
         try:
             self._connection.send(job)
         except OSError as error:
-            raise WorkerDiedError from error
+            raise JobNotSentError from error
         return self._receive(timeout)
 
     def kill(self) -> str:

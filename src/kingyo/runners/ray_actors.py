@@ -14,8 +14,7 @@ from typing import Any
 
 from kingyo.errors import KingyoError
 from kingyo.runners.runner import Factory, Job
-from kingyo.runners.worker import Worker
-from kingyo.runners.worker_pool import WorkerDiedError, WorkerPool
+from kingyo.runners.worker_pool import Worker, WorkerDiedError, WorkerPool
 from kingyo.types import Evaluation
 
 

@@ -1,7 +1,8 @@
-"""The protocol of runners, and their jobs."""
+"""The protocol of runners, their jobs, and the runner without workers."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -66,3 +67,35 @@ class Runner(Protocol):
     def close(self) -> None:
         """End all workers and drop unfinished jobs; safe to call twice."""
         ...
+
+
+class LocalRunner:
+    """A runner in this process: ``next`` evaluates a job. A crash of the process ends the run.
+
+    Args:
+        evaluate: scores a recipe.
+    """
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self._evaluate = evaluate
+        self._jobs: deque[Job] = deque()
+
+    @property
+    def n_workers(self) -> int:
+        """One."""
+        return 1
+
+    def submit(self, job: Job) -> None:
+        """See ``Runner``."""
+        self._jobs.append(job)
+
+    def next(self) -> tuple[int, Evaluation]:
+        """See ``Runner``."""
+        if not self._jobs:
+            raise ValueError("next: no job was submitted that is not finished")
+        job = self._jobs.popleft()
+        return job.id, self._evaluate(job.recipe, job.split, job.items)
+
+    def close(self) -> None:
+        """See ``Runner``."""
+        self._jobs.clear()

@@ -246,9 +246,10 @@ def check_order(where: str, items: Sequence[Item], scores: object) -> None:
     results = cast("Sequence[object]", scores) if isinstance(scores, Sequence) else ()
     given = [each.item if isinstance(each, ItemScore) else None for each in results]
     if given != [item.id for item in items]:
+        is_valid = bool(results) and None not in given
         raise KingyoError(
             where,
             expected=f"an ItemScore for each of {len(items)} items, in their order",
-            received=f"{scores!r:.80}",
+            received=f"{len(given)} in another order or number" if is_valid else f"{scores!r:.80}",
             remedy=FIX,
         )
