@@ -1,6 +1,7 @@
 """The error that kingyo raises on purpose, its form as data, and suggestions for unknown names.
 
-Every error names the argument, what was expected, what was received and what to do about it.
+Every error names the argument, what was expected, what was received and what to do about it. Functions raise
+it for bad input; a docstring mentions it only if a caller handles it.
 """
 
 from __future__ import annotations

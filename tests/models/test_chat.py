@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
 
 import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.models import tokens
-from kingyo.models.tokens import NoTemplateError, Text, Tokenizer
+from kingyo.models.tokens import NoTemplateError, Text
 from tests.models_on_disk import tokenizer
 
 LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = i %}{% endfor %}{% endfor %}"
@@ -19,7 +18,7 @@ def text(template: str | None) -> Text:
     words = tokenizer()
     words.chat_template = template
     words.name_or_path = "models/bad"
-    return Text(cast(Tokenizer, words))
+    return Text(words)
 
 
 @pytest.mark.parametrize("is_main", [True, False])

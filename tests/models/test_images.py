@@ -53,7 +53,6 @@ def refused(folder: Path, *images: Media) -> KingyoError:
         b"[]",
         b"{broken",
         b"[" * 100_000,
-        json.dumps({**PROCESSOR, "size": {"height": 10**6, "width": 10**6}}).encode(),
         json.dumps({**PROCESSOR, "image_processor_type": "BertTokenizer"}).encode(),
         json.dumps({**PROCESSOR, "image_processor_type": "NoSuchProcessor"}).encode(),
         json.dumps({"image_processor_type": "Own", "auto_map": {"AutoImageProcessor": "own.Own"}}).encode(),

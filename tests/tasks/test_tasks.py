@@ -110,17 +110,6 @@ def test_choice_does_not_mix() -> None:
         build(grader=["choice", "number"], choices="options")
 
 
-def test_a_model_that_skips_answers_is_caught() -> None:
-    class Lazy(ScriptedModel):
-        def generate(
-            self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
-        ) -> list[str]:
-            return []
-
-    with pytest.raises(KingyoError, match=r"model: .*received 0"):
-        build().score(Lazy({}), [ITEM])
-
-
 KIND = """
 class kind:
     def __init__(self, name, settings, splits, folder):

@@ -61,16 +61,7 @@ Real = Annotated[Number, Field(allow_inf_nan=False)]
 
 
 def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
-    """Validate a mapping with a pydantic model; all mistakes become one error.
-
-    Args:
-        model: a model whose config forbids extra keys.
-        data: what the user wrote.
-        where: the file or key that it came from, for messages.
-
-    Raises:
-        KingyoError: a key is unknown or missing, or a value has the wrong type.
-    """
+    """Validate a mapping with a pydantic model; all mistakes become one error."""
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
@@ -78,14 +69,7 @@ def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
 
 
 def parse_settings(kind: type[S], values: Mapping[str, object], where: str, beside: Iterable[str] = ()) -> S:
-    """Build a frozen settings dataclass from a mapping; unknown keys and wrong types are errors.
-
-    Args:
-        kind: a dataclass with keyword fields.
-        values: what the user wrote.
-        where: the key of the YAML, for messages.
-        beside: other valid keys at this place, for suggestions.
-    """
+    """Build a frozen settings dataclass from a mapping; unknown keys and wrong types are errors."""
     try:
         return validate_settings(kind, values, beside)
     except ValidationError as error:
@@ -112,7 +96,7 @@ def validate_settings(kind: type[S], values: Mapping[str, object], beside: Itera
         raise KingyoError(
             kind.__name__,
             expected="options with types that YAML can hold",
-            received=", ".join(f"{name}: {_type_name(field.type)}" for name, field in fields.items()),
+            received=", ".join(f"{name}: {field.type}" for name, field in fields.items()),
             remedy="Declare each option as bool, int, float, str, or a list or mapping of these.",
         ) from error
     except ValidationError as error:
@@ -165,10 +149,6 @@ def _mistake(
     return InitErrorDetails(type=custom, loc=place, input=value)
 
 
-def _type_name(kind: object) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind)
-
-
 def _clear(error: ValidationError, model: type[BaseModel] | None, where: str) -> KingyoError:
     return together(where, find_mistakes(error, where, model), "valid values")
 
@@ -213,7 +193,7 @@ def _is_misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> boo
 
 
 def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
-    problem = _first(problems)
+    problem = problems[0]
     if (cause := _cause(problem)) is not None:
         return cause.placed(_dotted(where, problem["loc"]))
     place = _place(problem, model)
@@ -243,14 +223,6 @@ def _received(problem: ErrorDetails) -> str:
 def _disagree(problem: ErrorDetails) -> bool:
     """Return whether keys are valid one by one, but contradict each other."""
     return problem["type"] == "value_error" and isinstance(problem["input"], Mapping)
-
-
-def _first(problems: Sequence[ErrorDetails]) -> ErrorDetails:
-    """Return the problem to report; an unknown key next to a missing one is most likely misspelt."""
-    first = problems[0]
-    beside = (each for each in problems if each["loc"][:-1] == first["loc"][:-1])
-    unknown = (each for each in beside if each["type"] == "extra_forbidden")
-    return next(unknown, first) if first["type"] == "missing" else first
 
 
 def _place(problem: ErrorDetails, model: type[BaseModel] | None) -> list[int | str]:

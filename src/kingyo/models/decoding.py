@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -23,23 +23,8 @@ _COMPACT_BELOW = 0.8  # copying the cache takes about one step, so wait until a 
 _CACHE_NAMES = ("cache", "past_key_values")  # transformers renamed it within version 5
 
 
-class KeyValueCache(Protocol):
-    """The part of a model's cache that decoding needs."""
-
-    def reorder_cache(self, beam_idx: Tensor) -> object:
-        """Select rows of the batch, in the given order."""
-        ...
-
-
 class Forward:
-    """The forward pass of a decoder for left-padded batches.
-
-    Args:
-        model: a causal language model of transformers.
-
-    Raises:
-        KingyoError: the architecture has no attention mask or no key-value cache.
-    """
+    """The forward pass of a decoder for left-padded batches."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         accepted = inspect.signature(model.forward).parameters
@@ -56,9 +41,7 @@ class Forward:
         self._takes_positions = "position_ids" in accepted
         self._takes_keep = "logits_to_keep" in accepted
 
-    def __call__(
-        self, tokens: Tensor, mask: Tensor, cache: KeyValueCache | None, *, keep: int
-    ) -> tuple[Tensor, KeyValueCache]:
+    def __call__(self, tokens: Tensor, mask: Tensor, cache: Any, *, keep: int) -> tuple[Tensor, Any]:
         """Return the logits of the last ``keep`` positions and the extended cache.
 
         Args:
@@ -78,15 +61,11 @@ class Forward:
             options["logits_to_keep"] = keep
         out = self._model(input_ids=tokens, attention_mask=mask, **options)
         logits = cast(Tensor, out["logits"])[:, -keep:]
-        return logits, cast(KeyValueCache, out[self._cache_name])
+        return logits, out[self._cache_name]
 
 
 def require_numbers(values: Tensor) -> None:
-    """Check for NaN, which means that the weights are broken or overflow.
-
-    Raises:
-        KingyoError: a value is NaN.
-    """
+    """Check for NaN, which means that the weights are broken or overflow."""
     if bool(torch.isnan(values).any()):
         raise KingyoError(
             "model",
@@ -112,13 +91,10 @@ def decode(forward: Forward, tokens: Tensor, mask: Tensor, *, limit: int, ended:
 
     Returns:
         The new tokens of each row, including the one that ended it.
-
-    Raises:
-        KingyoError: the model's logits are NaN.
     """
     new: list[list[int]] = [[] for _ in range(len(tokens))]
     rows = list(range(len(tokens)))
-    cache: KeyValueCache | None = None
+    cache: Any = None
     done: set[int] = set()
     for _ in range(limit):
         logits, cache = forward(tokens, mask, cache, keep=1)

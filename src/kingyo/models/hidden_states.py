@@ -25,9 +25,6 @@ class ModelStreams:
         models: causal language models of one width, by name, each with its own layers.
         frame: name of the model whose tokenizer is used.
         room: bytes for the hidden states of a batch.
-
-    Raises:
-        KingyoError: a model has no list of layers.
     """
 
     def __init__(self, models: Mapping[str, LiveModel], frame: str, room: int = ROOM) -> None:
@@ -47,9 +44,6 @@ class ModelStreams:
 
         The places are, model by model, the input of each layer and the output of the last. The first token of
         each prompt is left out: in many models its values are thousands of times larger than all others.
-
-        Raises:
-            KingyoError: a prompt does not fit the context of the frame.
         """
         rows = self._frame.tokens(prompts)
         for batch in by_length(rows, self._batch_size(rows)):

@@ -46,11 +46,7 @@ class LiveModel:
 
     @classmethod
     def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
-        """Build a model from a folder with config.json, safetensors and a tokenizer.
-
-        Raises:
-            KingyoError: the folder is not a complete checkpoint in an allowed format.
-        """
+        """Build a model from a folder with config.json, safetensors and a tokenizer."""
         options = options or LoadOptions()
         model = load_model(path, options)
         text = Text(load_tokenizer(path, remote_code=options.remote_code), end_tokens(model))
@@ -77,11 +73,7 @@ class LiveModel:
     def write(
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Written]:
-        """Return a greedy continuation of each prompt, and whether the token limit cut it.
-
-        Raises:
-            KingyoError: a prompt and its answer do not fit the model's context, or the logits are NaN.
-        """
+        """Return a greedy continuation of each prompt, and whether the token limit cut it."""
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens: expected at least 1; received {max_new_tokens}")
         rows = [self._text.encode(prompt) for prompt in prompts]
@@ -102,9 +94,6 @@ class LiveModel:
 
         Prompt and continuation are tokenized together and split at their boundary; if a token spans it, they
         are tokenized separately. White space at the end of a prompt belongs to the continuation.
-
-        Raises:
-            KingyoError: a pair does not fit the model's context, or the logits are NaN.
         """
         split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
         rows = [head + tail for head, tail in split]
@@ -128,11 +117,7 @@ class LiveModel:
         return self._batch_size
 
     def tokens(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each prompt, as ``generate`` uses them.
-
-        Raises:
-            KingyoError: a prompt does not fit the model's context.
-        """
+        """Return the tokens of each prompt, as ``generate`` uses them."""
         rows = [self._text.encode(prompt) for prompt in prompts]
         require_room(rows, 0, context(self._model.config), prompts)
         return rows
@@ -142,11 +127,7 @@ class LiveModel:
         return self._text.pad(rows, self._model.device)
 
     def chat_prompt(self, message: str) -> str:
-        """Apply the chat template to a user message, up to the start of the answer.
-
-        Raises:
-            KingyoError: the tokenizer has no usable chat template.
-        """
+        """Apply the chat template to a user message, up to the start of the answer."""
         return self._text.chat(message)
 
     def _sums(self, tokens: Tensor, mask: Tensor, lengths: Sequence[int]) -> list[float]:
@@ -187,12 +168,7 @@ class PathModels:
 
 
 class PromptReader:
-    """Tokenizes prompts in place of a live model, and raises AllRead.
-
-    Args:
-        text: the model's tokenizer.
-        context: the model's context length in tokens; None means no limit.
-    """
+    """Tokenizes prompts in place of a live model, and raises AllRead."""
 
     def __init__(self, text: Text, context: int | None) -> None:
         self._text = text

@@ -29,17 +29,7 @@ _DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
 
 
 def load_model(path: Path, options: LoadOptions, auto: type[Any] = AutoModelForCausalLM) -> PreTrainedModel:
-    """Build a model for inference from a checkpoint's folder.
-
-    Args:
-        path: the folder.
-        options: how it is loaded; the batch size is not used.
-        auto: the auto class of this kind of model, such as ``AutoModelForImageClassification``.
-
-    Raises:
-        KingyoError: the folder or its weights are missing, a tensor is missing or has another shape, the auto
-            class cannot load the model, or a pickle holds code.
-    """
+    """Build a model for inference from a checkpoint's folder."""
     _require_checkpoint(path, allow_pickle=options.allow_pickle)
     dtype = options.dtype
     if dtype is not None and dtype not in DTYPES:
@@ -65,15 +55,7 @@ def load_model(path: Path, options: LoadOptions, auto: type[Any] = AutoModelForC
 
 
 def load_shapes(path: Path, auto: type[Any]) -> PreTrainedModel:
-    """Build a model without weights, on the meta device, to check shapes.
-
-    Args:
-        path: folder of a checkpoint.
-        auto: the auto class of this kind of model.
-
-    Raises:
-        KingyoError: transformers cannot build the model, or its shapes differ from those of the checkpoint.
-    """
+    """Build a model without weights, on the meta device, to check shapes."""
     _require_checkpoint(path, allow_pickle=True)  # weights are not read
     config = load_config(path)
     with _loading(path), torch.device("meta"):
@@ -83,11 +65,7 @@ def load_shapes(path: Path, auto: type[Any]) -> PreTrainedModel:
 
 
 def require_device(name: str) -> torch.device:
-    """Return a torch device after checking that this machine has it.
-
-    Raises:
-        KingyoError: torch does not know the device, or this machine does not have it.
-    """
+    """Return a torch device after checking that this machine has it."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -102,11 +80,7 @@ def require_device(name: str) -> torch.device:
 
 
 def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:
-    """Load the tokenizer of a checkpoint's folder.
-
-    Raises:
-        KingyoError: transformers cannot load it.
-    """
+    """Load the tokenizer of a checkpoint's folder."""
     with _loading(path):
         return cast(
             Tokenizer,
@@ -154,9 +128,6 @@ def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
     """Map the tensor names of a checkpoint to the model's tensors or views into them, each once.
 
     A tied output layer has the embedding's name. Buffers that are not in the checkpoint are left out.
-
-    Raises:
-        KingyoError: a tensor of the checkpoint has no live counterpart of the same shape.
     """
     with _loading(path):
         shapes = _stored_shapes(path)

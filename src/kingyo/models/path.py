@@ -30,24 +30,12 @@ _INDEX = "layer_idx"
 
 
 def own_layers(name: str, model: PreTrainedModel) -> list[nn.Module]:
-    """Return the layers of a model, in order.
-
-    Raises:
-        KingyoError: the model has no list of uniform layers.
-    """
+    """Return the layers of a model, in order."""
     return [each.module for each in _Stack(name, model).layers]
 
 
 class Layers:
-    """The layers of several models, combined into paths.
-
-    Args:
-        models: causal language models of one architecture, by name.
-
-    Raises:
-        KingyoError: a model has no list of uniform layers, or the models differ in width, head size or
-            positions, which the frame provides for all layers.
-    """
+    """The layers of several models, combined into paths."""
 
     def __init__(self, models: Mapping[str, PreTrainedModel]) -> None:
         self._stacks = {name: _Stack(name, model) for name, model in models.items()}
@@ -60,15 +48,8 @@ class Layers:
 
         Models of earlier paths share the layers and must not be used afterwards.
 
-        Args:
-            path: the layers, in order.
-            frame: name of the model that provides everything except the layers.
-
         Returns:
             The frame, with one layer per step of the path.
-
-        Raises:
-            KingyoError: an empty path, an unknown layer or frame, or another sliding window than the frame's.
         """
         if not path:
             raise KingyoError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.user_code.timeout import TooSlowError, within
 
+Tokenizer = Any
+"""A tokenizer of transformers, fast or slow; it has no complete types."""
 TEMPLATE_SECONDS = 10.0
 """Time limit for rendering a chat template, in seconds."""
 MAX_CHARACTERS = 10_000_000
@@ -29,52 +31,11 @@ _MACRO = "".join(
 """Replaces ``strftime_now`` with a fixed date, so that a prompt does not depend on the day."""
 
 
-class Templated(Protocol):
-    """The part of a tokenizer that rendering a chat template needs."""
-
-    chat_template: object
-
-    def apply_chat_template(
-        self,
-        conversation: list[dict[str, str]],
-        *,
-        tokenize: bool,
-        add_generation_prompt: bool,
-        chat_template: str | None,
-    ) -> str:
-        """Render a conversation."""
-        ...
-
-
 class NoTemplateError(KingyoError):
     """The tokenizer has no chat template."""
 
 
-class Tokenizer(Templated, Protocol):
-    """The part of a tokenizer of transformers, fast or slow, that this module uses."""
-
-    bos_token: str | None
-    bos_token_id: int | None
-    eos_token_id: int | None
-    pad_token_id: int | None
-    all_special_tokens: list[str]
-
-    def convert_tokens_to_ids(self, tokens: str) -> int:
-        """Return the id of a token."""
-        ...
-
-    def __call__(self, text: str, *, add_special_tokens: bool, verbose: bool) -> Mapping[str, list[int]]:
-        """Tokenize one text."""
-        ...
-
-    def decode(
-        self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
-    ) -> str:
-        """Return the text of token ids."""
-        ...
-
-
-def render_chat(tokenizer: Templated, message: str) -> str:
+def render_chat(tokenizer: Tokenizer, message: str) -> str:
     """Apply the chat template to a user message, up to the start of the answer.
 
     Raises:
@@ -135,9 +96,6 @@ class Text:
 
         The start token is not repeated if the text has it, as with chat templates. An end token that the
         tokenizer appends is removed. An empty prompt is the start token alone.
-
-        Raises:
-            KingyoError: the tokenizer returns no tokens for the text.
         """
         start = self._tokenizer.bos_token
         written = bool(start) and text.startswith(start or "")
@@ -190,11 +148,7 @@ class Text:
         return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
 
     def chat(self, message: str) -> str:
-        """Apply the chat template to a user message, up to the start of the answer.
-
-        Raises:
-            KingyoError: the tokenizer has no usable chat template; see ``render_chat``.
-        """
+        """Apply the chat template to a user message, up to the start of the answer."""
         return render_chat(self._tokenizer, message)
 
     def _plain(self, text: str, *, special: bool) -> list[int]:
@@ -249,17 +203,7 @@ class Stop:
 
 
 def require_room(rows: Sequence[Sequence[int]], new: int, limit: int | None, prompts: Sequence[str]) -> None:
-    """Check that prompts and answers fit the context; prompts are never cut.
-
-    Args:
-        rows: the tokens of each prompt.
-        new: number of tokens to generate.
-        limit: the model's context length in tokens; None means no limit.
-        prompts: the prompts' texts, for messages.
-
-    Raises:
-        KingyoError: a prompt is too long; the message shows its beginning.
-    """
+    """Check that prompts and answers fit the context; prompts are never cut."""
     for position, row in enumerate(rows):
         if limit is not None and len(row) + new > limit:
             begins = f"it begins {prompts[position][:60]!r}"

@@ -69,10 +69,6 @@ def train_lora(
 
     Returns:
         The seconds of each step, without loading the model.
-
-    Raises:
-        KingyoError: peft is missing or does not support the architecture, an example is longer than the
-            model's context, or the loss is not finite.
     """
     require_peft()
     with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType]

@@ -8,36 +8,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any
 
 from kingyo.engine import How, Sources, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crashes_as_errors
 from kingyo.models.kinds import Live, PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.tasks import check_order
-from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Task
+from kingyo.types import Evaluation, Item, ItemScore, Split, Task
 from kingyo.user_code.timeout import TooSlowError, within_on_main
 
-
-class Builder(Protocol):
-    """Builds the model of a recipe, for the tasks of a run to score."""
-
-    def __call__(self, recipe: Recipe) -> Any:
-        """Return the model. The next call may overwrite it."""
-        ...
-
-
+Builder = Callable[[Recipe], Any]
+"""Builds the model of a recipe, for the tasks of a run to score; the next call may overwrite it."""
 _HOW = How(compiled=True)
 """Compiled code takes time to load, which pays off over many candidates."""
 
 
 class InPlaceMerger:
-    """Merges each recipe into the weights of one live model.
-
-    Args:
-        model: receives the weights.
-        sources: the models that recipes may name.
-    """
+    """Merges each recipe into the weights of one live model."""
 
     def __init__(self, model: Live, sources: Sources) -> None:
         self._model = model
@@ -156,11 +144,7 @@ class Evaluator:
 
 
 def scores_of(task: Task, model: Any, items: Sequence[Item]) -> tuple[ItemScore, ...]:
-    """Return the scores of a model on items of a task.
-
-    Raises:
-        KingyoError: the task crashed or returned invalid scores.
-    """
+    """Return the scores of a model on items of a task."""
     remedy = "Fix the task; kingyo.testing.tasks holds its contract."
     with crashes_as_errors(f"task {task.name}", expected="a score for each item", remedy=remedy):
         scores = task.score(model, items)
@@ -177,12 +161,5 @@ def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemSc
                 expected="a number from 0 to 1",
                 received=str(each.score),
                 remedy="Return 1 for a right answer, 0 for a wrong one, a fraction for a partly right one.",
-            )
-        if each.media is not None and not isinstance(cast(object, each.media), Media):
-            raise KingyoError(
-                f"task: media of item {each.item}",
-                expected="kingyo.types.Media, or None",
-                received=repr(each.media)[:80],
-                remedy="Return an image as Media, with the hash of its bytes.",
             )
     return tuple(scores)

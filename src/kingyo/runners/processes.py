@@ -49,11 +49,7 @@ class ProcessRunner(WorkerPool):
 
 
 class ProcessWorker:
-    """A worker process, seen from the run; see ``WorkerHandle``.
-
-    Args:
-        factory: builds the evaluator.
-    """
+    """A worker process, seen from the run; see ``WorkerHandle``."""
 
     def __init__(self, factory: Factory) -> None:
         context = multiprocessing.get_context("spawn")

@@ -27,9 +27,6 @@ class RayRunner(WorkerPool):
         n_workers: the most workers at a time.
         timeout: seconds for a job; then its worker is killed and replaced. None: no limit.
         cpus, gpus: number for each worker.
-
-    Raises:
-        KingyoError: ray is not installed.
     """
 
     def __init__(
@@ -42,11 +39,7 @@ class RayRunner(WorkerPool):
         super().__init__(lambda: RayWorker(self._ray, factory, cpus, gpus), n_workers, timeout)
 
     def submit(self, job: Job) -> None:
-        """Connect to the cluster before the first job; see ``Runner``.
-
-        Raises:
-            KingyoError: the cluster cannot be reached, or is too small.
-        """
+        """Connect to the cluster before the first job; see ``Runner``."""
         if not self._is_connected:
             self._connect()
         super().submit(job)
@@ -96,13 +89,7 @@ class RayRunner(WorkerPool):
 
 
 class RayWorker:
-    """A Ray actor, seen from the run; see ``WorkerHandle``.
-
-    Args:
-        ray: the module.
-        factory: builds the evaluator.
-        cpus, gpus: number for the actor.
-    """
+    """A Ray actor, seen from the run; see ``WorkerHandle``."""
 
     def __init__(self, ray: Any, factory: Factory, cpus: int, gpus: int) -> None:
         self._ray = ray
@@ -135,7 +122,7 @@ class RayWorker:
         except TimeoutError:
             raise
         except self._ray.exceptions.RayError as error:
-            self._end = f"{type(error).__name__} of Ray: {_first_line(error)}"
+            self._end = f"{type(error).__name__} of Ray: {' '.join(str(error).split())[:200]}"
             raise WorkerDiedError from error
 
 
@@ -151,7 +138,3 @@ def _import_ray() -> Any:
             received="'ray' without the package",
             remedy="In a clone of kingyo: pip install -e '.[ray]'",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")

@@ -10,15 +10,8 @@ from typing import Protocol
 from kingyo.recipe import Recipe
 from kingyo.types import Evaluation, Split
 
-
-class Evaluate(Protocol):
-    """Scores a recipe on items of a split."""
-
-    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
-        """Return a score for each item, in the order of ``items``, or a failure."""
-        ...
-
-
+Evaluate = Callable[[Recipe, Split, Sequence[str]], Evaluation]
+"""Scores a recipe on items of a split: a score for each item, in their order, or a failure."""
 Factory = Callable[[], Evaluate]
 """Builds the evaluator in a worker. Runners on several workers pickle it."""
 
@@ -70,11 +63,7 @@ class Runner(Protocol):
 
 
 class LocalRunner:
-    """A runner in this process: ``next`` evaluates a job. A crash of the process ends the run.
-
-    Args:
-        evaluate: scores a recipe.
-    """
+    """A runner in this process: ``next`` evaluates a job. A crash of the process ends the run."""
 
     def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate

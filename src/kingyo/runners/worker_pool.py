@@ -14,11 +14,7 @@ from kingyo.types import Evaluation
 
 
 class Worker:
-    """Builds an evaluator and evaluates jobs with it. It returns exceptions, so that they reach the run.
-
-    Args:
-        factory: builds the evaluator.
-    """
+    """Builds an evaluator and evaluates jobs with it. It returns exceptions, so that they reach the run."""
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory

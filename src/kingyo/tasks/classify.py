@@ -58,14 +58,7 @@ class MacroF1:
 
 @TASK_KINDS.register("classify")
 class ClassifyTask(SplitTask):
-    """Image classification with one class per image; right if the most likely class is the label (top-1).
-
-    Args:
-        name: unique within a run.
-        settings: columns and classes.
-        splits: the items of each split.
-        folder: base of relative paths; unused.
-    """
+    """Image classification with one class per image; right if the most likely class is the label (top-1)."""
 
     Settings = ClassifySettings
     needs = RatesClasses
@@ -101,11 +94,7 @@ class ClassifyTask(SplitTask):
         return (MacroF1(),)
 
     def score(self, model: RatesClasses, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Return the score of each item, in the order of ``items``.
-
-        Raises:
-            KingyoError: the model does not have a label or one of ``classes``, or outputs NaN.
-        """
+        """Return the score of each item, in the order of ``items``."""
         known = list(model.classes)
         allowed = [self._place(each, known, "classes") for each in self._settings.classes]
         allowed = allowed or list(range(len(known)))

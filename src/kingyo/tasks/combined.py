@@ -50,14 +50,10 @@ class LoadedSplits:
 
 
 class SeveralTasks:
-    """A task that combines tasks; each item is scored by the task that its ``task`` names.
-
-    Args:
-        tasks: tasks with different names.
-        weights: weight of each task's mean score, by name.
-    """
+    """A task that combines tasks; each item is scored by the task that its ``task`` names."""
 
     def __init__(self, tasks: Sequence[Task], weights: Mapping[str, float]) -> None:
+        self.tasks = tuple(tasks)
         self._tasks = {task.name: task for task in tasks}
         self.weights = dict(weights)
 
@@ -66,21 +62,12 @@ class SeveralTasks:
         """The names of the tasks, joined with " + "."""
         return " + ".join(self._tasks)
 
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """The tasks, in the order given."""
-        return tuple(self._tasks.values())
-
     def items(self, split: Split) -> Sequence[Item]:
         """Return the items of a split, task by task."""
         return tuple(item for task in self.tasks for item in task.items(split))
 
     def score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Return the score of each item, in the order of ``items``; each task is called once.
-
-        Raises:
-            KingyoError: an item's task is unknown, or a task failed or did not score all its items.
-        """
+        """Return the score of each item, in the order of ``items``; each task is called once."""
         by_item: dict[str, ItemScore] = {}
         for name in dict.fromkeys(item.task for item in items):
             if name not in self._tasks:
@@ -109,11 +96,7 @@ def examples_of(
 
 
 def require_teaching(task: Task) -> list[TeachingTask]:
-    """Return the tasks of a combined task, or the task itself; a model can be trained on each.
-
-    Raises:
-        KingyoError: a task has no method ``examples``.
-    """
+    """Return the tasks of a combined task, or the task itself; a model can be trained on each."""
     tasks: list[TeachingTask] = []
     for each in single_tasks(task):
         if not isinstance(each, TeachingTask):
@@ -143,12 +126,7 @@ def set_measures_of(task: Task) -> dict[str, Sequence[SetMeasure]]:
 
 
 def require_measures(task: Task, wanted: Mapping[str, str]) -> None:
-    """Check that tasks have the set measures that a run uses.
-
-    Args:
-        task: a single or combined task.
-        wanted: names of measures, with the keys of ``set_measures_of``.
-    """
+    """Check that tasks have the set measures that a run uses."""
     measures = set_measures_of(task)
     for name, measure in wanted.items():
         known = [each.name for each in measures[name]]
@@ -167,15 +145,7 @@ def weights_of(task: Task) -> dict[str, float]:
 
 
 def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
-    """Load and split the items of a run's tasks, each by its own sizes.
-
-    Args:
-        specs: one or more tasks, by name.
-        folder: base of relative paths.
-
-    Raises:
-        KingyoError: see ``load_items`` and ``make_splits``.
-    """
+    """Load and split the items of a run's tasks, each by its own sizes."""
     by_split: dict[Split, list[Item]] = {split: [] for split in SPLITS}
     duplicates, unused, placed = 0, 0, list[list[Placed]]()
     notes: list[str] = []
@@ -218,16 +188,7 @@ def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, Ta
 
 
 def build_tasks(specs: Mapping[str, TaskSpec], splits: Splits, folder: Path) -> Task:
-    """Build the task of a run; several tasks are combined.
-
-    Args:
-        specs: one or more tasks, by name.
-        splits: the items of all tasks, from ``load_splits`` or a run's store.
-        folder: base of relative paths.
-
-    Raises:
-        KingyoError: see ``build_task``.
-    """
+    """Build the task of a run; several tasks are combined."""
     built = [build_task(spec, splits_of(name, specs, splits), folder) for name, spec in specs.items()]
     if len(built) == 1:
         return built[0]

@@ -135,9 +135,6 @@ def build_grader(name: str, option: object, folder: Path) -> Grader:
         name: a registered name, or ``file.py:name``.
         option: None, a mapping of options, or the first option's value.
         folder: base of relative paths.
-
-    Raises:
-        KingyoError: an unknown name or option; the message suggests the nearest.
     """
     kind: object = GRADERS.get(name, folder)
     if isinstance(kind, type) and is_dataclass(kind):
@@ -167,17 +164,7 @@ def _options(kind: type[Any], option: object) -> Mapping[str, object]:
 
 
 def call_grader(name: str, call: Callable[[], object], item: Item, timeout: float | None) -> float:
-    """Call a grader in this process and return its score.
-
-    Args:
-        name: the grader's name, for messages.
-        call: calls the grader.
-        item: the graded item, for messages.
-        timeout: seconds that the call may take.
-
-    Raises:
-        KingyoError: the grader raised, timed out, or did not return a number in [0, 1].
-    """
+    """Call a grader in this process and return its score."""
     where = f"grader {name} on item {item.id}"
     try:
         score = within(timeout, call)

@@ -67,16 +67,7 @@ _FEW_LETTERS = 10  # shorter sentences are joined with the next; lingua is unrel
 
 
 def is_written_in(text: str, code: str, share: float = 0.8) -> bool:
-    """Return whether a text is written in a language; the module's docstring lists the rules.
-
-    Args:
-        text: any text.
-        code: ISO 639-1 code, such as ``ja``.
-        share: minimum share of the letters that belong to the language.
-
-    Raises:
-        KingyoError: the code is unknown, or it needs lingua, which is not installed.
-    """
+    """Return whether a text is written in a language; the module's docstring lists the rules."""
     require_language(code)
     plain = unicodedata.normalize("NFKC", text)
     scripts = _OWN_SCRIPT.get(code) or (_SCRIPT_OF[code],)

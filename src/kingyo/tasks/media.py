@@ -30,15 +30,6 @@ def with_images(item: Item, row: Row, columns: str | Sequence[str]) -> Item:
 
     A cell holds a path relative to the data file, the bytes of an image file, an image of the library
     ``datasets``, or a list of these.
-
-    Args:
-        item: an item without media.
-        row: the row of the item.
-        columns: the image columns, in order.
-
-    Raises:
-        KingyoError: a column or an image is missing, a path is outside the folder of the data, or a file is
-            not an image, is truncated, or is too large.
     """
     media: list[Media] = []
     names: dict[str, str] = {}

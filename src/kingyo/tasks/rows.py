@@ -50,15 +50,7 @@ class Row:
         return {name: stringify(each) for name, each in self.columns.items() if not _holds_bytes(each)}
 
     def cell(self, column: str, key: str) -> object:
-        """Return the cell of a column.
-
-        Args:
-            column: the column's name.
-            key: the option that names the column, for messages.
-
-        Raises:
-            KingyoError: the column is missing or null.
-        """
+        """Return the cell of a column."""
         if self.columns.get(column) is None:
             is_null = column in self.columns
             raise KingyoError(
@@ -103,15 +95,7 @@ def is_decoded(value: object) -> bool:
 
 
 def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:
-    """Yield the rows of a .jsonl or .csv file, or of a dataset.
-
-    Args:
-        source: ``data`` of the task.
-        folder: base of relative paths.
-
-    Raises:
-        KingyoError: the file is missing or not UTF-8, a line is invalid, or ``datasets`` is not installed.
-    """
+    """Yield the rows of a .jsonl or .csv file, or of a dataset."""
     if isinstance(source, DatasetSource):
         yield from _dataset(source, folder)
         return

@@ -31,10 +31,6 @@ def make_splits(
         sizes: counts or shares (default 50 / 25 / 25 %), or the column with the split.
         seed: replaces the seed in ``sizes``.
         groups: the result of ``near_groups``, if known.
-
-    Raises:
-        KingyoError: a split would be empty, there are too few items, groups of near-duplicates do not fit
-            into the counts, or the column does not name a split.
     """
     sizes = sizes or Sizes()
     if sizes.column is not None:

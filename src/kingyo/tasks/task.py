@@ -28,14 +28,6 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
 
     Rows are duplicates if their prompts are equal after NFKC and collapsing white space, and their choices
     and media are equal; the first row is kept.
-
-    Args:
-        spec: the task.
-        folder: base of relative paths.
-
-    Raises:
-        KingyoError: an invalid line, a missing field, duplicates with different answers, no rows, or a
-            failure in a user's own kind.
     """
     settings = settings_of(spec, folder)
     read = reader_of(spec.kind_name, folder)
@@ -91,17 +83,7 @@ def _require_unicode(name: str, text: str, where: str) -> None:
 
 
 def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
-    """Build the task of a spec.
-
-    Args:
-        spec: the task's YAML.
-        splits: its items, from the data or from a run's store.
-        folder: base of relative paths in the spec.
-
-    Raises:
-        KingyoError: an unknown kind, grader or option, an item that a grader cannot grade, or a failure in a
-            user's own kind.
-    """
+    """Build the task of a spec."""
     settings = settings_of(spec, folder)
     build = TASK_KINDS.get(spec.kind_name, folder)
     title, expected = _title(spec), "a task with name, score and the given items"

@@ -49,11 +49,7 @@ class SplitTask:
         return self._name
 
     def items(self, split: Split) -> Sequence[Item]:
-        """Return the items of a split, in a fixed order.
-
-        Raises:
-            KingyoError: the split does not exist.
-        """
+        """Return the items of a split, in a fixed order."""
         if split not in self._splits:
             raise unknown("split", split, self._splits)
         return self._splits[split]
@@ -64,12 +60,7 @@ class SplitTask:
 
 
 def settings_class(kind: str, folder: Path) -> type[object]:
-    """Return the dataclass of a kind's options.
-
-    Args:
-        kind: a registered name, or ``file.py:Name``.
-        folder: base of relative paths.
-    """
+    """Return the dataclass of a kind's options."""
     settings = cast(object, getattr(TASK_KINDS.get(kind, folder), "Settings", TextSettings))
     if not isinstance(settings, type) or not is_dataclass(settings):
         raise KingyoError(

@@ -87,14 +87,6 @@ def fill_template(template: str, fields: Mapping[str, str], where: str) -> str:
 
     Doubled braces are literal, and so are braces around anything but a column or an identifier:
     ``{"json": 1}`` needs no doubling, ``\\frac{{a}}{{b}}`` does.
-
-    Args:
-        template: the template.
-        fields: the columns of the row; braces in their text are literal.
-        where: the file and line, for messages.
-
-    Raises:
-        KingyoError: the template names a field that the row lacks, or no field.
     """
     used: list[str] = []
 
@@ -126,11 +118,7 @@ def fill_template(template: str, fields: Mapping[str, str], where: str) -> str:
 
 
 def read_text_item(row: Row, settings: TextSettings) -> Item:
-    """Return a row as an item: its filled-in prompt, its answer and its choices.
-
-    Raises:
-        KingyoError: a field is missing or empty, or the answer is not one of the choices.
-    """
+    """Return a row as an item: its filled-in prompt, its answer and its choices."""
     fields = row.texts()
     prompt = fill_template(settings.prompt, fields, row.where)
     if not prompt.strip():

@@ -23,9 +23,6 @@ class GenerateTask(SplitTask):
         settings: the prompt and its options, and the graders.
         splits: the items of each split.
         folder: base of relative paths to the graders' files.
-
-    Raises:
-        KingyoError: an unknown grader or option, or an item that a grader cannot grade.
     """
 
     Settings = TextSettings
@@ -38,19 +35,8 @@ class GenerateTask(SplitTask):
         self._verdict.check(self.all_items())
 
     def score(self, model: GeneratesText, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Return the score of each item, in the order of ``items``.
-
-        Raises:
-            KingyoError: a grader failed, or the model returned too few or too many answers.
-        """
+        """Return the score of each item, in the order of ``items``."""
         answers = self._answers(model, items)
-        if len(answers) != len(items):
-            raise KingyoError(
-                "model",
-                expected=f"{len(items)} answers",
-                received=f"{len(answers)}",
-                remedy="Make the model's `generate` return one text per prompt, in order.",
-            )
         scores = self._verdict.grade([(each.text, item) for each, item in zip(answers, items, strict=True)])
         return tuple(
             ItemScore(item=item.id, score=score, answer=text, is_cut=is_cut)
@@ -134,17 +120,7 @@ class Choice:
 
 @TASK_KINDS.register("choice")
 class ChoiceTask(SplitTask):
-    """A task in which the model picks each answer from the item's choices, the most likely after the prompt.
-
-    Args:
-        name: unique within a run.
-        settings: the prompt and its options; ``choice`` is the only grader.
-        splits: the items of each split.
-        folder: base of relative paths.
-
-    Raises:
-        KingyoError: another grader, an invalid option, or an item whose answer is not one of its choices.
-    """
+    """A task in which the model picks the most likely of an item's choices after the prompt."""
 
     Settings = TextSettings
     needs = RatesText

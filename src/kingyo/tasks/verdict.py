@@ -45,11 +45,7 @@ class CombinedGrader:
         return self.grade([(answer, item)])[0]
 
     def grade(self, answers: Sequence[tuple[str, Item]]) -> list[float]:
-        """Return the score of each answer; an answer with score 0 skips the remaining graders.
-
-        Raises:
-            KingyoError: a grader raised, timed out, crashed, or did not return a number in [0, 1].
-        """
+        """Return the score of each answer; an answer with score 0 skips the remaining graders."""
         scores = [1.0] * len(answers)
         for each in self.graders:
             remaining = [index for index, score in enumerate(scores) if score]
@@ -59,11 +55,7 @@ class CombinedGrader:
         return scores
 
     def check(self, items: Sequence[Item]) -> None:
-        """Check that every grader can grade every item.
-
-        Raises:
-            KingyoError: a grader rejects an item, which the message names.
-        """
+        """Check that every grader can grade every item."""
         for each in self.graders:
             if isinstance(each.grader, Checking):
                 each.results("check", [(item,) for item in items], self.timeout)
@@ -72,16 +64,7 @@ class CombinedGrader:
 def build_verdict(
     specs: Sequence[tuple[str, object]], folder: Path, timeout: float | None = None
 ) -> CombinedGrader:
-    """Build the graders of a task.
-
-    Args:
-        specs: (name, option) pairs; an option is None, a mapping of options, or the first option's value.
-        folder: base of relative paths in ``file.py:function``.
-        timeout: seconds per answer and grader.
-
-    Raises:
-        KingyoError: an unknown name or option; the message suggests the nearest.
-    """
+    """Build the graders of a task from their names and options; see ``build_grader``."""
     graders = tuple(_named(name, option, folder) for name, option in specs)
     return CombinedGrader(graders=graders, timeout=timeout)
 

@@ -25,16 +25,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 def hash_own(file: Path, settings: object, folder: Path) -> dict[Path, str]:
-    """Return the SHA-256 of a user's file and of all files that it depends on; empty if a file is missing.
-
-    Args:
-        file: the user's file.
-        settings: its settings in run.yaml; a string may name a data file.
-        folder: the folder of run.yaml, which paths are relative to.
-
-    Raises:
-        KingyoError: see ``files_behind``.
-    """
+    """Return the SHA-256 of a user's file and of all files that it depends on; empty if a file is missing."""
     given = (folder / text for text in _texts(settings))
     data = {path for path in given if path.is_file()}
     behind = files_behind(file, root_of(file, folder))
@@ -50,14 +41,7 @@ def root_of(file: Path, folder: Path) -> Path:
 def files_behind(file: Path, root: Path) -> set[Path]:
     """Return the modules below ``root`` that a file imports, directly or not, and the data files they name.
 
-    Imports inside functions count.
-
-    Args:
-        file: the user's file.
-        root: a folder above it, without symbolic links in its path.
-
-    Raises:
-        KingyoError: ``FILES`` in one of the files is not a list of file names.
+    Imports inside functions count. ``root`` is a folder above the file, without symbolic links in its path.
     """
     code = _code(file, root)
     return code - {in_place(file)} | {path.parent / name for path in code for name in _data(path)}

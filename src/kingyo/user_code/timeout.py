@@ -31,10 +31,6 @@ class _Alarm(BaseException):
 def within(seconds: float | None, call: Callable[[], T]) -> T:
     """Call a function with a time limit, and return its result or raise its error.
 
-    Args:
-        seconds: the limit; None for no limit.
-        call: a function without arguments.
-
     Raises:
         TooSlowError: it did not return in time.
     """

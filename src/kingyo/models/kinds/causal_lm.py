@@ -64,9 +64,6 @@ class CausalLM:
 
         The size is unknown without a ``tokenizer.json`` or the sizes in the config. Chat templates are not
         counted.
-
-        Raises:
-            KingyoError: a prompt and its answer do not fit the context.
         """
         new = max((_most_new(each) for each in load.options), default=0)
         longest = _longest(path, [item.prompt for item in load.items])

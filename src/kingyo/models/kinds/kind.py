@@ -206,12 +206,7 @@ class ModelKind(Protocol):
         ...
 
     def usage(self, example: Item, options: Options) -> str:
-        """Return Python code that loads a model from the current folder and answers an item.
-
-        Args:
-            example: an item of a task that scored the model.
-            options: the options of that task.
-        """
+        """Return Python code that loads a model from the current folder and answers an item."""
         ...
 
 

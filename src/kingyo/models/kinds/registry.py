@@ -50,17 +50,7 @@ def distribution_of(kind: ModelKind) -> str | None:
 
 
 def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | UnionType | None = None) -> T:
-    """Call a method of a kind; turn a crash of a user's or plug-in's kind into KingyoError.
-
-    Args:
-        kind: the kind.
-        name: the method's name.
-        call: calls the method.
-        returns: the type that it must return, such as ``str``; None allows any.
-
-    Raises:
-        KingyoError: the method raised, or returned another type.
-    """
+    """Call a method of a kind; turn a crash of a user's or plug-in's kind into KingyoError."""
     try:
         value = call()
     except KingyoError:
@@ -76,11 +66,7 @@ def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | Un
 
 
 def load_live(kind: ModelKind, path: Path, options: LoadOptions) -> Live:
-    """Load a live model and check that it has all members that its kind provides.
-
-    Raises:
-        KingyoError: see ``ModelKind.load``, or a member is missing.
-    """
+    """Load a live model and check that it has all members that its kind provides."""
     live = called(kind, "load", lambda: kind.load(path, options))
     promised = {"dtype", "weights"}.union(*map(members, kind.provides))
     missing = sorted(name for name in promised if not hasattr(live, name))
@@ -99,10 +85,6 @@ def kind_of(
         name: a registered name or ``path/to/file.py:NAME``, which overrides the config.
         folder: base of a relative file; None means the working directory.
         pipeline: see ``ModelKind.takes``.
-
-    Raises:
-        KingyoError: an unknown name, a failure in a user's kind, or a known model of diffusers or
-            transformers that no kind takes and that is not a language model.
     """
     if name is not None:
         return MODEL_KINDS.get(name, folder)
@@ -160,9 +142,6 @@ def common_kind(
         configs: the config.json of each model, by the user's name for it.
         name, folder: see ``kind_of``.
         pipelines: the pipeline of each model that is a component of one; see ``ModelKind.takes``.
-
-    Raises:
-        KingyoError: the models are of different kinds, or see ``kind_of``.
     """
     kinds: dict[str, ModelKind] = {}
     for model, config in configs.items():
@@ -185,33 +164,14 @@ def common_kind(
 
 
 def require_needs(what: str, needs: type, kind: ModelKind) -> None:
-    """Check that live models of a kind have all members that something needs.
-
-    Args:
-        what: what needs them, such as ``task digits``.
-        needs: a protocol whose docstring begins with a noun phrase, such as "A model that writes text."
-        kind: the kind of the models.
-
-    Raises:
-        KingyoError: a member is missing.
-    """
+    """Check that live models of a kind have all members that something needs."""
     has = {name for each in kind.provides for name in members(each)}
     if not members(needs) <= has:
         raise _unable(what, needs, kind, "Use models of another kind, or another kind of task.")
 
 
 def require_ability(what: str, ability: type[T], kind: ModelKind, remedy: str) -> T:
-    """Return a kind of model after checking that it has an ability, such as ``PassesLayers``.
-
-    Args:
-        what: what needs the ability, such as ``space: dataflow``.
-        ability: a protocol whose docstring begins with a noun phrase.
-        kind: the kind of the models.
-        remedy: the remedy of the error.
-
-    Raises:
-        KingyoError: the kind does not have the ability.
-    """
+    """Return a kind of model after checking that it has an ability, such as ``PassesLayers``."""
     if not isinstance(kind, ability):
         raise _unable(what, ability, kind, remedy)
     return kind
