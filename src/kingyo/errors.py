@@ -135,12 +135,7 @@ def wants_json(arguments: Sequence[str]) -> bool:
 
 
 def error_record(error: KingyoError | str, **fields: str | None) -> Mapping[str, object]:
-    """Return an error as data, as every command with ``--json`` prints it; unknown fields are null.
-
-    Args:
-        error: the error, or its message.
-        fields: the fields that are known, if the error is not a KingyoError.
-    """
+    """Return an error as data, as every command with ``--json`` prints it; unknown fields are null."""
     return {"error": _fields(error, fields)}
 
 

@@ -190,15 +190,6 @@ def test_the_experts_of_a_layer_in_several_files(tmp_path: Path) -> None:
         assert torch.equal(weights[name], tensor), name
 
 
-def test_a_stored_head_tied_under_a_different_name_appears_once(tmp_path: Path) -> None:
-    folder = write(partial(make, "gemma3"), tmp_path / "model")
-    tensors = stored(folder)
-    tensors["language_model.lm_head.weight"] = tensors["language_model.model.embed_tokens.weight"].clone()
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    weights = live_weights(load("gemma3", folder), folder)
-    assert tensors.keys() - weights.keys() == {"language_model.lm_head.weight"}
-
-
 @pytest.mark.parametrize("name", ["mixtral", "gemma3", "dinov2, split"])
 def test_a_live_merge_is_the_merge_that_is_written(tmp_path: Path, name: str) -> None:
     first, second = pair(tmp_path, name)
@@ -227,16 +218,6 @@ def test_separate_parts_of_a_tensor_are_joined(tmp_path: Path) -> None:
     assert torch.equal(logits("dinov2, split", live), logits("dinov2, split", load("dinov2, split", second)))
 
 
-@pytest.mark.parametrize("name", ["dinov2, split", "mixtral"])
-def test_weights_that_are_listed_twice_stay_live(tmp_path: Path, name: str) -> None:
-    folder = write(partial(make, name), tmp_path / "model")
-    live = load(name, folder)
-    once, twice = live_weights(live, folder), live_weights(live, folder)
-    assert {key: each.data_ptr() for key, each in once.items()} == {
-        key: each.data_ptr() for key, each in twice.items()
-    }
-
-
 def test_weights_that_are_turned_when_loaded_are_refused(tmp_path: Path) -> None:
     folder = write(partial(make, "qwen3_vl_moe"), tmp_path / "model")
     tensors = {
@@ -248,10 +229,3 @@ def test_weights_that_are_turned_when_loaded_are_refused(tmp_path: Path) -> None
     with pytest.raises(KingyoError) as caught:
         live_weights(live, folder)
     assert "experts" in caught.value.argument and "shape" in caught.value.received
-
-
-def test_a_model_of_a_different_kind_is_refused(tmp_path: Path) -> None:
-    folder = write(partial(make, "llama"), tmp_path / "model")
-    with pytest.raises(KingyoError) as caught:
-        load("vit", folder)
-    assert caught.value.argument == str(folder)

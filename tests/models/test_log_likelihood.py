@@ -57,15 +57,6 @@ def test_an_empty_continuation_is_certain(live: LiveModel) -> None:
     assert live.log_likelihood([]) == []
 
 
-def test_an_empty_prompt_is_the_start_of_a_text(live: LiveModel) -> None:
-    assert live.log_likelihood([("", "1 + 2")])[0] < 0
-
-
-def test_pairs_longer_than_the_context_are_refused(live: LiveModel) -> None:
-    with pytest.raises(KingyoError, match=r"prompt 0: .* 64 tokens"):
-        live.log_likelihood([("1 " * 60, "1 " * 5)])
-
-
 def merging_tokenizer() -> PreTrainedTokenizerFast:
     """Return a tokenizer that merges "a" and "b" into one token."""
     inner = Tokenizer(BPE({"a": 0, "b": 1, "ab": 2, "<s>": 3}, [("a", "b")]))

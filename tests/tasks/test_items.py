@@ -39,12 +39,6 @@ def test_jsonl(tmp_path: Path) -> None:
     assert loaded.duplicates == 0
 
 
-def test_the_marks_of_other_editors_do_not_matter(tmp_path: Path) -> None:
-    text = '{"prompt": "a\u2028b", "answer": "1"}\r\n\r\n   \r\n{"prompt": "c", "answer": "2"}\r\n'
-    (tmp_path / "items.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert [item.prompt for item in load_items(spec(), tmp_path).items] == ["a\u2028b", "c"]
-
-
 def test_a_lone_surrogate_is_not_text(tmp_path: Path) -> None:
     write(tmp_path, {"prompt": "1", "answer": "1"}, '{"prompt": "2", "answer": "2", "note": "\\ud83d"}')
     refused(tmp_path, r"items.jsonl line 2: 'note': .*received U\+D83D")

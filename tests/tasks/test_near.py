@@ -95,25 +95,6 @@ def test_no_white_space_nor_format_character_hides_a_near_duplicate(
     assert bare(hidden) == bare(text)
 
 
-def test_choices_belong_to_a_question() -> None:
-    def group_of(*choices: tuple[str, ...]) -> int:
-        questions = [
-            Item(id=f"{i}", prompt="Which?", answer="", choices=each) for i, each in enumerate(choices)
-        ]
-        return len(near_groups(questions))
-
-    assert group_of(("red", "blue"), ("Red.", " blue"), ("blue", "red")) == 1
-    assert group_of(("red", "blue"), ("red", "green")) == 2
-    assert group_of(("-5", "5"), ("5", "15"), ("1.5", "5")) == 3
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_five_spellings_of_a_question_end_in_one_split(seed: int) -> None:
-    splits = make_splits([*in_five_spellings("1"), *items(*(f"{i}+9" for i in range(10, 30)))[5:]], seed=seed)
-    assert len({places(splits)[f"{i}"] for i in range(5)}) == 1
-    assert [len(splits[split]) for split in SPLITS] == [10, 5, 5]
-
-
 @given(
     copies=st.lists(st.integers(1, 5), min_size=8, max_size=25),
     counts=st.none() | st.tuples(st.integers(1, 30), st.integers(1, 15), st.integers(1, 15)),
@@ -150,12 +131,6 @@ def test_counts_that_groups_do_not_fit_into_are_an_error_that_names_the_largest_
         make_splits(in_five_spellings("1", "2", "3", "4", "5")[:24], Sizes(fit=12, validation=6, test=6))
     with pytest.raises(KingyoError, match=r"splits: .*5 items"):
         make_splits(in_five_spellings("1"))
-
-
-def test_a_count_takes_a_part_of_a_group_rather_than_too_few() -> None:
-    splits = make_splits(in_five_spellings("1", "2", "3"), Sizes(fit=4, validation=3, test=3))
-    assert [len(splits[split]) for split in SPLITS] == [4, 3, 3]
-    assert n_apart(splits) == 0
 
 
 def test_a_group_is_in_fit_no_more_often_than_an_item() -> None:

@@ -45,17 +45,6 @@ def test_a_hanging_call_is_ended(where: Callable[[Callable[[], object]], object]
     assert 0.2 <= time.monotonic() - begun < 20
 
 
-def test_no_alarm_is_left_behind() -> None:
-    before = signal.getsignal(signal.SIGALRM)
-    for seconds in (0.05, 60.0):
-        try:
-            within(seconds, lambda: threading.Event().wait(0.2))
-        except TooSlowError:
-            assert seconds < 1
-        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
-        assert signal.getsignal(signal.SIGALRM) == before
-
-
 @pytest.mark.parametrize("is_outer_first", [True, False])
 def test_a_nested_limit_ends_only_its_own_call(is_outer_first: bool) -> None:
     outer, inner = (0.2, 60.0) if is_outer_first else (60.0, 0.2)

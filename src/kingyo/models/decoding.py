@@ -83,10 +83,8 @@ def decode(forward: Forward, tokens: Tensor, mask: Tensor, *, limit: int, ended:
     """Continue every row with its most likely tokens until it ends or reaches ``limit``.
 
     Args:
-        forward: the model.
         tokens: int64 [rows, positions], padded on the left.
         mask: the same shape; 0 marks padding.
-        limit: maximum number of new tokens per row.
         ended: called after every new token of a row.
 
     Returns:

@@ -19,13 +19,7 @@ ROOM = 1 << 28
 
 
 class ModelStreams:
-    """The hidden states of several models on the same tokens.
-
-    Args:
-        models: causal language models of one width, by name, each with its own layers.
-        frame: name of the model whose tokenizer is used.
-        room: bytes for the hidden states of a batch.
-    """
+    """The hidden states of several models on the same tokens."""
 
     def __init__(self, models: Mapping[str, LiveModel], frame: str, room: int = ROOM) -> None:
         self._models = dict(models)

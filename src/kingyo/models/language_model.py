@@ -36,8 +36,6 @@ class LiveModel:
     def __init__(
         self, model: PreTrainedModel, text: Text, weights: Mapping[str, Tensor], *, batch_size: int
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1; received {batch_size}")
         self._model = model
         self._text = text
         self._weights = MappingProxyType(dict(weights))
@@ -74,8 +72,6 @@ class LiveModel:
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Written]:
         """Return a greedy continuation of each prompt, and whether the token limit cut it."""
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens: expected at least 1; received {max_new_tokens}")
         rows = [self._text.encode(prompt) for prompt in prompts]
         require_room(rows, max_new_tokens, context(self._model.config), prompts)
         stopper = Stop(self._text, stop)

@@ -76,12 +76,7 @@ def render_chat(tokenizer: Tokenizer, message: str) -> str:
 
 
 class Text:
-    """A tokenizer with the conventions of live models.
-
-    Args:
-        tokenizer: fast or slow; it needs no padding token, since padding is masked.
-        ends: ids of tokens that end an answer, besides the tokenizer's own.
-    """
+    """A tokenizer with the conventions of live models."""
 
     def __init__(self, tokenizer: Tokenizer, ends: Iterable[int] = ()) -> None:
         self._tokenizer = tokenizer
@@ -164,8 +159,6 @@ class Stop:
     """Detects the end of an answer, at an end token or a stop string, and cuts the text there."""
 
     def __init__(self, text: Text, strings: Sequence[str]) -> None:
-        if any(not each for each in strings):
-            raise ValueError("stop: expected non-empty strings; received ''")
         self._text = text
         special = {each: text.special(each) for each in strings}
         self._ends = text.ends.union(number for number in special.values() if number is not None)

@@ -61,12 +61,6 @@ def train_lora(
 ) -> list[float]:
     """Train a LoRA and write it atomically.
 
-    Args:
-        start: the model, which stays unchanged on disk.
-        examples: one or more examples.
-        course: the hyperparameters.
-        out: folder of the adapter, which is replaced if it exists; None writes nothing.
-
     Returns:
         The seconds of each step, without loading the model.
     """

@@ -30,13 +30,7 @@ EXIT_SECONDS = 1.0  # within which a process that has closed its connection ends
 
 
 class ProcessRunner(WorkerPool):
-    """A runner on processes of this machine.
-
-    Args:
-        factory: builds the evaluator, once in each worker; it is pickled.
-        n_workers: the most workers at a time.
-        timeout: seconds for a job; then its worker is killed and replaced. None: no limit.
-    """
+    """A runner on processes of this machine; see ``WorkerPool``. The factory is pickled."""
 
     def __init__(self, factory: Factory, *, n_workers: int, timeout: float | None = None) -> None:
         super().__init__(lambda: ProcessWorker(factory), n_workers, timeout)

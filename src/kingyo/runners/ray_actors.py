@@ -24,8 +24,7 @@ class RayRunner(WorkerPool):
     Args:
         factory: builds the evaluator, once in each worker; it is pickled. On several machines, the
             files that it reads must have the same paths everywhere.
-        n_workers: the most workers at a time.
-        timeout: seconds for a job; then its worker is killed and replaced. None: no limit.
+        n_workers, timeout: see ``WorkerPool``.
         cpus, gpus: number for each worker.
     """
 

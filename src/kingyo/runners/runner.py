@@ -22,8 +22,6 @@ class Job:
 
     Attributes:
         id: chosen by the caller; unique among unfinished jobs.
-        recipe: the candidate.
-        split: the split of the items.
         items: names of the items to score.
     """
 

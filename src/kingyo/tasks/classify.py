@@ -7,17 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
-
-from pydantic import Field
+from typing import cast
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row, stringify
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
+from kingyo.tasks.text import Text
 from kingyo.types import Item, ItemScore, RatesClasses, SetMeasure
-
-Name = Annotated[str, Field(min_length=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +27,9 @@ class ClassifySettings:
         classes: the classes that the model may choose from; empty means all of them.
     """
 
-    image: Name = "image"
-    label: Name = "label"
-    classes: tuple[Name, ...] = ()
+    image: Text = "image"
+    label: Text = "label"
+    classes: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

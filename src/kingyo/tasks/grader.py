@@ -129,13 +129,7 @@ class Regex:
 
 
 def build_grader(name: str, option: object, folder: Path) -> Grader:
-    """Build one grader.
-
-    Args:
-        name: a registered name, or ``file.py:name``.
-        option: None, a mapping of options, or the first option's value.
-        folder: base of relative paths.
-    """
+    """Build a grader; its option is None, a mapping of options, or the first option's value."""
     kind: object = GRADERS.get(name, folder)
     if isinstance(kind, type) and is_dataclass(kind):
         return cast(Grader, parse_settings(kind, _options(kind, option), f"grader.{name}"))

@@ -180,9 +180,9 @@ def _if_it_matters(match: re.Match[str]) -> str:
     sign, text = match.group(), match.string
     before, after = text[max(0, match.start() - 2) : match.start()], text[match.end() : match.end() + 2]
     if sign[0] in "-([{":
-        matters = not _is_word(after)
+        matters = not (len(after) == 2 and after.isalpha())  # a single letter may be a variable
     elif sign in ")]}":
-        matters = not _is_word(before)
+        matters = not (len(before) == 2 and before.isalpha())
     elif sign == ".":
         matters = after[:1].isdecimal() and not before[-1:].isalpha()
     elif sign == "`" or (unicodedata.category(sign).startswith("P") and sign not in _OPERATORS):
@@ -191,11 +191,6 @@ def _if_it_matters(match: re.Match[str]) -> str:
     else:
         matters = True
     return sign if matters else ""
-
-
-def _is_word(pair: str) -> bool:
-    """Return whether two characters are letters of one word; a single letter may be a variable."""
-    return len(pair) == 2 and pair.isalpha()
 
 
 def _similar_pairs(questions: Sequence[_Question], similar: float) -> Iterator[tuple[int, int]]:

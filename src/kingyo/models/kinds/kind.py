@@ -42,9 +42,6 @@ class Workload:
     """The work of a live model in a run.
 
     Attributes:
-        items: the items of all splits.
-        options: the options of each task.
-        batch_size: number of items per batch.
         n_bytes: bytes per value of the model's widest dtype.
     """
 
@@ -91,10 +88,7 @@ class Start:
     """The model that training starts from.
 
     Attributes:
-        path: its folder.
         adapter: folder of an existing LoRA to train further; None starts a new one.
-        device: torch device of the training.
-        allow_pickle: read pickled weights if there are no safetensors.
     """
 
     path: Path

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Generic, Protocol, TypeVar, cast
 
-from kingyo.errors import KingyoError, crash
+from kingyo.errors import KingyoError, crashes_as_errors
 from kingyo.models.kinds.kind import CardPart, Config, Live, LoadOptions, ModelKind
 from kingyo.registry import Registry
 
@@ -17,8 +18,6 @@ DEFAULT = "causal-lm"
 """The kind of a model that no kind takes but that may be a language model; loading it reports any problem."""
 NO_PIPELINE: Config = MappingProxyType({})
 """The pipeline of a model that is not a component of one."""
-NO_PIPELINES: Mapping[str, Config] = MappingProxyType({})
-"""The pipelines of models that are not components of one."""
 _FIX = "Fix the kind; kingyo.testing.kinds has tests of the contract."
 
 
@@ -51,14 +50,10 @@ def distribution_of(kind: ModelKind) -> str | None:
 
 def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | UnionType | None = None) -> T:
     """Call a method of a kind; turn a crash of a user's or plug-in's kind into KingyoError."""
-    try:
+    expected = f"a call of {name} that succeeds"
+    blames = crashes_as_errors(f"kind of model {kind.name}", expected=expected, remedy=_FIX)
+    with nullcontext() if MODEL_KINDS.is_registered(kind.name) else blames:
         value = call()
-    except KingyoError:
-        raise
-    except (Exception, SystemExit) as error:
-        if MODEL_KINDS.is_registered(kind.name):
-            raise
-        raise _broken(kind.name, f"a call of {name} that succeeds", crash(error)) from error
     if returns is not None and not isinstance(value, returns):
         wanted = returns.__name__ if isinstance(returns, type) else str(returns)
         raise _broken(kind.name, f"{name} to return {wanted}", f"{value!r:.80}")
@@ -134,19 +129,13 @@ def common_kind(
     configs: Mapping[str, Config],
     name: str | None = None,
     folder: Path | None = None,
-    pipelines: Mapping[str, Config] = NO_PIPELINES,
+    pipelines: Mapping[str, Config] | None = None,
 ) -> ModelKind:
-    """Return the kind of several models.
-
-    Args:
-        configs: the config.json of each model, by the user's name for it.
-        name, folder: see ``kind_of``.
-        pipelines: the pipeline of each model that is a component of one; see ``ModelKind.takes``.
-    """
+    """Return the kind of several models."""
     kinds: dict[str, ModelKind] = {}
     for model, config in configs.items():
         try:
-            kinds[model] = kind_of(config, name, folder, pipelines.get(model, NO_PIPELINE))
+            kinds[model] = kind_of(config, name, folder, (pipelines or {}).get(model, NO_PIPELINE))
         except KingyoError as error:
             raise error if name is not None else error.placed(model) from error
     by_name = {kind.name: kind for kind in kinds.values()}
