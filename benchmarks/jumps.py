@@ -25,6 +25,7 @@ import torch
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.compare.similarity import Layer, LayerSimilarity, Measure
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.recipe import Hop
 from kingyo.run.config import RunConfig, parse_config
@@ -261,7 +262,9 @@ def main() -> None:
 def run(parsed: RunConfig, n_layers: Mapping[str, int], asked: argparse.Namespace) -> dict[str, list[Tried]]:
     """Draw and score paths of each kind."""
     task = build_tasks(parsed.specs, load_splits(parsed.specs, ZOO).splits, ZOO)
-    live = {name: LiveModel.load(open_checkpoint(name, ZOO).path, batch_size=256) for name in SOURCES}
+    live = {
+        name: LiveModel.load(open_checkpoint(name, ZOO).path, LoadOptions(batch_size=256)) for name in SOURCES
+    }
     models, drawn = PathModels(live), dict[str, list[Tried]]()
     for kind in asked.kinds:
         rng = random.Random(asked.seed)

@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 
 from domains.table import TableAxis
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.run.config import parse_config
 from kingyo.run.run import Run
 from kingyo.runners.evaluate import Evaluator, InPlaceMerger
-from kingyo.tasks.grader import build_verdict
+from kingyo.tasks.verdict import build_verdict
 from kingyo.types import Evaluation, Genome
 
 LOW, HIGH = 0.0, 1.5
@@ -95,7 +96,7 @@ class OpenedDomain:
         """Merge and answer all items of the pool; the first call loads the model."""
         if self._evaluator is None:
             path, size = self._run.models.skeleton.path, self._run.config.batch_size
-            live = LiveModel.load(path, dtype="float32", device="cpu", batch_size=size)
+            live = LiveModel.load(path, LoadOptions(dtype="float32", device="cpu", batch_size=size))
             self._evaluator = Evaluator(InPlaceMerger(live, self._run.open_sources()), self._run.task)
         return self._evaluator(self._space.decode(genome), "fit")
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from kingyo.io.yaml import read_yaml
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.recipe import Hop, Recipe
 from kingyo.run.config import RunConfig, parse_config
@@ -64,12 +65,8 @@ def logits(model: PreTrainedModel) -> Tensor:
 
 def zoo_models(batch_size: int = 256) -> PathModels:
     """The models of the zoo, live, by their folders."""
-    return PathModels(
-        {
-            folder: LiveModel.load(Path(folder), dtype="float32", batch_size=batch_size)
-            for folder in ZOO.values()
-        }
-    )
+    how = LoadOptions(dtype="float32", batch_size=batch_size)
+    return PathModels({folder: LiveModel.load(Path(folder), how) for folder in ZOO.values()})
 
 
 def zoo_path(*steps: tuple[str, int, float]) -> Recipe:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.evolution import Space
 from kingyo.io.yaml import read_yaml
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
@@ -92,7 +93,9 @@ class Problem:
         run = Run.open(self.config, DEMO)
         self.splits, main = run.items, run.searches[0]
         self.space, self.known = main.space, main.known
-        live = LiveModel.load(run.models.skeleton.path, dtype="float32", device="cpu", batch_size=512)
+        live = LiveModel.load(
+            run.models.skeleton.path, LoadOptions(dtype="float32", device="cpu", batch_size=512)
+        )
         self._evaluator = Evaluator(InPlaceMerger(live, run.open_sources()), run.task)
 
     def _data(self) -> dict[str, object]:

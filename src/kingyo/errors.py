@@ -1,13 +1,15 @@
 """The error that kingyo raises on purpose, its form as data, and suggestions for unknown names.
 
-Every error names the argument, what was expected, what was received and what to do about it.
+Every error names the argument, what was expected, what was received and what to do about it. Functions raise
+it for bad input; a docstring mentions it only if a caller handles it.
 """
 
 from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -111,6 +113,17 @@ def crash(error: BaseException) -> str:
     return f"{type(error).__name__}: {text} ({last.filename} line {last.lineno})"
 
 
+@contextmanager
+def crashes_as_errors(argument: str, *, expected: str, remedy: str) -> Generator[None]:
+    """Turn a crash of the user's code, but not a KingyoError, into a KingyoError."""
+    try:
+        yield
+    except KingyoError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise KingyoError(argument, expected=expected, received=crash(error), remedy=remedy) from error
+
+
 class ChangedSourceError(KingyoError):
     """A file that the run depends on changed while it ran."""
 
@@ -122,12 +135,7 @@ def wants_json(arguments: Sequence[str]) -> bool:
 
 
 def error_record(error: KingyoError | str, **fields: str | None) -> Mapping[str, object]:
-    """Return an error as data, as every command with ``--json`` prints it; unknown fields are null.
-
-    Args:
-        error: the error, or its message.
-        fields: the fields that are known, if the error is not a KingyoError.
-    """
+    """Return an error as data, as every command with ``--json`` prints it; unknown fields are null."""
     return {"error": _fields(error, fields)}
 
 

@@ -9,8 +9,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -24,12 +23,8 @@ T = TypeVar("T")
 _IN_FILE = ".py:"
 
 
-@dataclass(frozen=True)
-class _InFile:
-    """An object from a user's file, and the stamps of the file and of its imports when it was loaded."""
-
-    thing: object
-    stamps: Mapping[Path, tuple[int, int]]
+_Stamps = dict[Path, tuple[int, int]]
+"""Modification time and size of files; zeros for missing ones."""
 
 
 class Registry(Generic[T]):
@@ -51,7 +46,7 @@ class Registry(Generic[T]):
         self._group = group
         self._check = check
         self._found: dict[str, T] = {}
-        self._from_files: dict[str, _InFile] = {}
+        self._from_files: dict[str, tuple[T, _Stamps]] = {}
         self._scanned = False
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -87,9 +82,6 @@ class Registry(Generic[T]):
         """Return an object by its name, or by ``path/to/file.py:Name`` relative to ``folder``.
 
         A file is loaded once, and again after it or a module that it imports has changed.
-
-        Raises:
-            KingyoError: the name is unknown (the nearest is suggested), or the object is not valid.
         """
         self._scan()
         if name in self._found:
@@ -103,16 +95,16 @@ class Registry(Generic[T]):
 
     def _in_file(self, name: str, folder: Path) -> T:
         place = whole_reference(name, folder)
-        known = self._from_files.get(place)
-        if known is not None and known.stamps != _stamps(known.stamps):
-            _forget(known.stamps)
-            known = None
-        if known is None:
+        thing, stamps = self._from_files.get(place) or (None, _Stamps())
+        if stamps != _stamps(stamps):
+            _forget(stamps)
+            thing = None
+        if thing is None:
             thing = self._checked(name, load_from_file(name, folder))
             file = folder / name.rpartition(":")[0]
-            known = _InFile(thing, _stamps({in_place(file), *files_behind(file, root_of(file, folder))}))
-            self._from_files[place] = known
-        return cast(T, known.thing)
+            files = {in_place(file), *files_behind(file, root_of(file, folder))}
+            self._from_files[place] = thing, _stamps(files)
+        return thing
 
     def _checked(self, name: str, found: object) -> T:
         if self._check is not None:
@@ -138,12 +130,9 @@ def whole_reference(name: str, folder: Path) -> str:
     return str(folder.resolve() / name) if is_in_file(name) else name
 
 
-def _stamps(files: Collection[Path]) -> dict[Path, tuple[int, int]]:
-    """Return modification time and size of each file; zeros for missing files."""
+def _stamps(files: Collection[Path]) -> _Stamps:
     stats = {file: file.stat() if file.is_file() else None for file in files}
-    return {
-        file: (0, 0) if stat is None else (stat.st_mtime_ns, stat.st_size) for file, stat in stats.items()
-    }
+    return {file: (stat.st_mtime_ns, stat.st_size) if stat else (0, 0) for file, stat in stats.items()}
 
 
 def _forget(files: Collection[Path]) -> None:
@@ -170,11 +159,7 @@ def _loaded(point: EntryPoint) -> object:
 
 
 def load_from_file(reference: str, folder: Path | None = None) -> object:
-    """Load the object ``path/to/file.py:Name``. This runs the file, which the user named.
-
-    Raises:
-        KingyoError: the file is missing or fails, or it does not define the name.
-    """
+    """Load the object ``path/to/file.py:Name``. This runs the file, which the user named."""
     file, _, name = reference.rpartition(":")
     path = (folder or Path.cwd()) / file
     if not path.is_file():
@@ -186,13 +171,7 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
         )
     own = sha256(str(path.resolve()).encode()).hexdigest()[:8]  # so that files with equal names do not clash
     spec = importlib.util.spec_from_file_location(f"kingyo_user_{path.stem}_{own}", path)
-    if spec is None or spec.loader is None:
-        raise KingyoError(
-            reference,
-            expected="a Python file",
-            received=str(path),
-            remedy="Write it as path/to/file.py:Name, with one colon.",
-        )
+    assert spec is not None and spec.loader is not None, "it ends in .py"
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look up annotations there
     try:

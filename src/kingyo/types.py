@@ -111,8 +111,6 @@ class Item:
     Attributes:
         id: unique within a run; a kind of task that reads items leaves it empty.
         prompt: the question, after templating.
-        answer: the reference answer.
-        choices: the possible answers, if the task has them.
         fields: the row that the item was read from.
         task: the name of its task if a run has several, else empty.
         media: the images of the question, in order.
@@ -143,7 +141,6 @@ class Example:
 
     Attributes:
         item: the id of the item.
-        prompt: the prompt after templating.
         answer: the continuation to learn, with the text that ends an answer if the task has one.
         others: wrong continuations, which should become less likely than ``answer``; empty for free text.
         per_byte: whether likelihoods of continuations are divided by their lengths in UTF-8 bytes.
@@ -163,8 +160,6 @@ class ItemScore(NamedTuple):
 
     Attributes:
         item: the id of the item.
-        score: from 0 to 1.
-        answer: the text.
         is_cut: whether the answer was cut off at ``max_new_tokens``.
         media: an image as the answer. A run stores those of validation and test, and of baselines on fit.
     """
@@ -197,9 +192,6 @@ class Outcome:
     """The result of a trial: item scores, or a failure with its reason, never both.
 
     Attributes:
-        trial: the trial.
-        scores: the item scores.
-        failure: why there are no scores.
         value: what a search with one objective maximises, if that is not the mean of ``scores``: an estimate
             for all items if only some were scored, or a mean over several tasks.
         objectives: one number per objective of the run; empty if there is only one.
@@ -234,8 +226,6 @@ class Evaluation:
     """The result of one candidate on one split: item scores or a failure, and the time that it took.
 
     Attributes:
-        scores: the item scores.
-        failure: why there are no scores.
         build_seconds: time to merge the weights into the live model.
         score_seconds: time to answer and grade the items.
         copied_from: id of an earlier trial with the same recipe, whose scores were copied. The trial's own id
@@ -435,11 +425,7 @@ class SetMeasure(Protocol):
         ...
 
     def value(self, features: Sequence[object]) -> float:
-        """Return the measure of a set of answers; NaN if it is not defined.
-
-        Args:
-            features: features of the answers; a bootstrap sample repeats some.
-        """
+        """Return the measure of a set of answers, some repeated in a bootstrap sample; NaN if undefined."""
         ...
 
 

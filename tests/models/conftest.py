@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from tests.models_on_disk import FAMILIES
 
@@ -41,6 +42,6 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.fixture
 def live(checkpoint: Path) -> LiveModel:
     """Return a live model of an architecture, with large weights."""
-    model = LiveModel.load(checkpoint, batch_size=3)
+    model = LiveModel.load(checkpoint, LoadOptions(batch_size=3))
     fill(model, 0)
     return model

@@ -2,69 +2,46 @@
 
 from __future__ import annotations
 
-import resource
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
 
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.models import chat
-from kingyo.models.chat import NoTemplateError
-from kingyo.models.tokens import Text, Tokenizer
+from kingyo.models import tokens
+from kingyo.models.tokens import NoTemplateError, Text
 from tests.models_on_disk import tokenizer
 
 LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = i %}{% endfor %}{% endfor %}"
-DOUBLES = (
-    "{% set all = namespace(text='a') %}{% for i in range(60) %}{% set all.text = all.text ~ all.text %}"
-    "{% endfor %}"
-)
 
 
 def text(template: str | None) -> Text:
     words = tokenizer()
     words.chat_template = template
     words.name_or_path = "models/bad"
-    return Text(cast(Tokenizer, words))
+    return Text(words)
 
 
 @pytest.mark.parametrize("is_main", [True, False])
 @pytest.mark.parametrize(
     ("template", "received"),
     [
-        (LOOPS, r"within 0\.5 s"),
-        ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "RecursionError"),
-        ("{{ 'a' * 10**10 }}", "more than 1 GiB of memory"),
-        ("{{ ('%' ~ 10**10 ~ 'd') % 1 }}", "more than 1 GiB of memory"),
-        ("{{ 'a'.ljust(10**10) | length }}", "more than 1 GiB of memory"),
-        ("{% set x = [0] * 10**10 %}", "more than 1 GiB of memory"),
+        (LOOPS, r"within 0\.5 s; received none"),
         ("{{ 'abcd' * 10**7 }}", "40,000,000 characters"),
         ("{% for %}", "TemplateSyntaxError"),
         ("{{ raise_exception('no users here') }}", "TemplateError: no users here"),
-        ("{{ 1 + 'a' }}", "TypeError"),
-        ("{{ messages[7].content.x }}", "UndefinedError"),
-        ("{{ 1 / 0 }}", "ZeroDivisionError"),
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
-        ("{{ range(10**9) }}", "OverflowError"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_one_error_that_names_the_model(
     monkeypatch: pytest.MonkeyPatch, template: str, received: str, is_main: bool
 ) -> None:
-    monkeypatch.setattr(chat, "SECONDS", 0.5 if template == LOOPS else 30.0)
-    before = resource.getrlimit(resource.RLIMIT_DATA)
+    monkeypatch.setattr(tokens, "TEMPLATE_SECONDS", 0.5 if template == LOOPS else 30.0)
     with (
         ThreadPoolExecutor(1) as pool,
         pytest.raises(KingyoError, match=rf"chat template of models/bad: expected .*{received}"),
     ):
         bad = text(template)
         bad.chat("Hi") if is_main else pool.submit(bad.chat, "Hi").result()
-    assert resource.getrlimit(resource.RLIMIT_DATA) == before
-
-
-def test_a_text_that_doubles_again_and_again_takes_no_more_memory_than_it_may() -> None:
-    with pytest.raises(KingyoError, match=r"1 GiB of memory|within 10 s"):
-        text(DOUBLES).chat("Hi")
 
 
 def test_a_template_within_the_limits_is_rendered() -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kingyo.errors import KingyoError
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from tests.models.conftest import PROMPTS, fill
-from tests.models_on_disk import gpt2, llama, tokenizer
+from tests.models_on_disk import llama, tokenizer
 
 
 def transformers_answers(live: LiveModel, folder: Path, prompt: str, new: int) -> str:
@@ -37,17 +35,9 @@ def test_answers_match_transformers(live: LiveModel, checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_batches_do_not_change_the_text(live: LiveModel, checkpoint: Path, batch_size: int) -> None:
-    other = LiveModel.load(checkpoint, batch_size=batch_size)
+    other = LiveModel.load(checkpoint, LoadOptions(batch_size=batch_size))
     fill(other, 0)
     assert other.generate(PROMPTS, max_new_tokens=12) == live.generate(PROMPTS, max_new_tokens=12)
-
-
-def test_the_order_of_the_prompts_is_kept(live: LiveModel) -> None:
-    assert live.generate(PROMPTS[::-1], max_new_tokens=8) == live.generate(PROMPTS, max_new_tokens=8)[::-1]
-
-
-def test_no_prompts_no_texts(live: LiveModel) -> None:
-    assert live.generate([], max_new_tokens=3) == []
 
 
 def test_text_ends_before_the_first_stop_string(live: LiveModel) -> None:
@@ -89,19 +79,6 @@ def test_an_end_token_ends_the_text(tmp_path: Path) -> None:
     assert ended.generate(PROMPTS[:1], max_new_tokens=10) == [" ".join(free[0].split()[:2])]
 
 
-def test_a_special_token_may_be_a_stop_string(tmp_path: Path) -> None:
-    folder = llama(tmp_path / "model")
-    model = LiveModel.load(folder)
-    fill(model, 0)
-    free = model.generate(PROMPTS[:1], max_new_tokens=10)[0].split()
-    words = tokenizer()
-    words.add_special_tokens({"additional_special_tokens": [free[3]]})
-    words.save_pretrained(folder)
-    special = LiveModel.load(folder)
-    fill(special, 0)
-    assert special.generate(PROMPTS[:1], max_new_tokens=10, stop=[free[3]]) == [" ".join(free[:3])]
-
-
 def test_sampling_settings_of_a_checkpoint_are_ignored(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model")
     plain = LiveModel.load(folder)
@@ -112,24 +89,6 @@ def test_sampling_settings_of_a_checkpoint_are_ignored(tmp_path: Path) -> None:
     fill(plain, 0)
     fill(sampled, 0)
     assert sampled.generate(PROMPTS, max_new_tokens=8) == plain.generate(PROMPTS, max_new_tokens=8)
-
-
-def test_a_tokenizer_without_padding_will_do(tmp_path: Path) -> None:
-    folder = gpt2(tmp_path / "model")
-    padded = LiveModel.load(folder)
-    config = folder / "tokenizer_config.json"
-    settings = json.loads(config.read_text())
-    del settings["pad_token"]
-    config.write_text(json.dumps(settings))
-    bare = LiveModel.load(folder)
-    assert AutoTokenizer.from_pretrained(folder).pad_token is None
-    fill(padded, 0)
-    fill(bare, 0)
-    assert bare.generate(PROMPTS, max_new_tokens=8) == padded.generate(PROMPTS, max_new_tokens=8)
-
-
-def test_an_empty_prompt_starts_a_text(live: LiveModel) -> None:
-    assert live.generate([""], max_new_tokens=4)[0]
 
 
 def test_prompts_longer_than_the_context_are_refused(live: LiveModel) -> None:
@@ -144,29 +103,6 @@ def test_broken_weights_are_named(live: LiveModel) -> None:
         live.generate(PROMPTS, max_new_tokens=2)
     with pytest.raises(KingyoError, match=r"model: .*received NaN"):
         live.log_likelihood([("1 + 2 =", " 3")])
-
-
-@pytest.mark.parametrize("wrong", [{"max_new_tokens": 0}, {"max_new_tokens": 3, "stop": [""]}])
-def test_arguments_are_checked(live: LiveModel, wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="expected"):
-        live.generate(PROMPTS, **wrong)  # type: ignore[arg-type]
-
-
-def test_another_process_gives_the_same_answers(tmp_path: Path) -> None:
-    folder = llama(tmp_path / "model")
-    program = (
-        "import json, sys; from pathlib import Path; from kingyo.models.language_model import LiveModel;"
-        "from tests.models.conftest import PROMPTS, fill;"
-        "import torch; torch.set_num_threads(int(sys.argv[2]));"
-        "m = LiveModel.load(Path(sys.argv[1]), batch_size=3); fill(m, 0);"
-        "print(json.dumps(m.generate(PROMPTS, max_new_tokens=10)))"
-    )
-    model = LiveModel.load(folder, batch_size=3)
-    fill(model, 0)
-    here = model.generate(PROMPTS, max_new_tokens=10)
-    command = [sys.executable, "-c", program, str(folder), str(torch.get_num_threads())]
-    there = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(there.stdout) == here
 
 
 def test_an_answer_beyond_the_limit_is_cut(live: LiveModel) -> None:

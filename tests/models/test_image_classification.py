@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions, ModelKind, Options, kind_of
+from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions, ModelKind, Options
 from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import Item, Media
 from tests.cli.forked import run_forked
@@ -86,13 +86,7 @@ def test_unreadable_models_and_images_give_one_clear_error(tmp_path: Path) -> No
         KIND.load(path, LoadOptions())
 
 
-def test_only_image_classifiers_are_accepted(tmp_path: Path) -> None:
-    assert kind_of({"architectures": ["SwinForImageClassification"]}) is KIND
-    assert kind_of({"architectures": ["LlamaForCausalLM"]}) is not KIND
-
-
-@pytest.mark.parametrize("measure", [{}, {"measure": "macro_f1"}], ids=str)
-def test_classifiers_can_be_evolved_and_exported(tmp_path: Path, measure: dict[str, str]) -> None:
+def test_classifiers_can_be_evolved_and_exported(tmp_path: Path) -> None:
     for seed, name in enumerate(("base", "one", "other")):
         vit(tmp_path / name, seed)
     (tmp_path / "images").mkdir()
@@ -106,28 +100,23 @@ def test_classifiers_can_be_evolved_and_exported(tmp_path: Path, measure: dict[s
     config = {
         "base": "base",
         "sources": {"one": "one", "other": "other"},
-        "task": {"kind": "classify", "data": "colours.jsonl", **measure},
+        "task": {"kind": "classify", "data": "colours.jsonl", "measure": "macro_f1"},
         "budget": {"candidates": 3},
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
     env = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
     for words in (
-        ["evolve", "run.yaml", "--dry-run"],
         ["evolve", "run.yaml", "--run", "run"],
-        ["resume", "run"],
-        ["report", "run"],
         ["export", "run", "out"],
         ["evaluate", "out", "out/task.yaml"],
     ):
         done = run_forked(words, tmp_path, env)
         assert done.returncode == 0, (words, done.stderr)
-    assert "macro_f1" in run_forked(["show", "run"], tmp_path, env).stdout
     shown = json.loads(run_forked(["show", "run", "--json"], tmp_path, env).stdout)
-    assert shown.get("decided_by") == measure.get("measure")
+    assert shown["decided_by"] == "macro_f1"
     sets = {each["split"]: each["value"] for each in shown["winner"]["set_measures"]}
     finalists = [each["validation"] for each in shown["finalists"]]
-    score = shown["winner"]["validation"]["score"]
-    assert max(finalists) == pytest.approx(sets["validation"] if measure else score)
+    assert max(finalists) == pytest.approx(sets["validation"])
     AutoModelForImageClassification.from_pretrained(tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "pipeline_tag: image-classification" in card

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from transformers import ViTConfig, ViTForImageClassification
 
-from kingyo.errors import ChangedSourceError, KingyoError
-from kingyo.models.images import ImageProcessor
+from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions
+from kingyo.models.kinds.image_classification import ImageProcessor
 from kingyo.types import Media
 from tests.checkpoints.fitting import restate
 from tests.models.classifiers import PROCESSOR, picture, vit
@@ -52,9 +51,7 @@ def refused(folder: Path, *images: Media) -> KingyoError:
     [
         b"[]",
         b"{broken",
-        b"\xff\xfe",
         b"[" * 100_000,
-        json.dumps({**PROCESSOR, "size": {"height": 10**6, "width": 10**6}}).encode(),
         json.dumps({**PROCESSOR, "image_processor_type": "BertTokenizer"}).encode(),
         json.dumps({**PROCESSOR, "image_processor_type": "NoSuchProcessor"}).encode(),
         json.dumps({"image_processor_type": "Own", "auto_map": {"AutoImageProcessor": "own.Own"}}).encode(),
@@ -98,7 +95,6 @@ def test_images_that_are_not_resized_must_have_one_size(tmp_path: Path) -> None:
     ("keys", "message"),
     [
         ({"patch_size": 2}, "embeddings"),
-        ({"num_channels": 1}, "embeddings.patch_embeddings.projection.weight"),
         ({"id2label": {"0": "red", "1": "green"}}, r"classifier\."),
         ({"id2label": ["red", "green", "blue"]}, "m: .*transformers"),
         ({"id2label": {"0": "red", "1": "green", "7": "blue"}}, "id2label in config.json: .*0 to 2"),
@@ -112,21 +108,6 @@ def test_a_config_that_does_not_fit_the_weights_is_one_error_without_them(
     for load in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
         with pytest.raises(KingyoError, match=message):
             load(path)
-
-
-def test_two_classes_without_names_have_those_of_transformers(tmp_path: Path) -> None:
-    config = ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=8,
-        patch_size=4,
-    )
-    ViTForImageClassification(config).save_pretrained(tmp_path)
-    changed(tmp_path)
-    assert "id2label" not in json.loads((tmp_path / "config.json").read_text())
-    assert KIND.reader(tmp_path).classes == ("LABEL_0", "LABEL_1")
 
 
 def test_an_image_is_rotated_by_its_exif_tag(tmp_path: Path) -> None:
@@ -144,17 +125,8 @@ def test_an_image_that_would_become_white_is_refused(tmp_path: Path, mode: str) 
     assert "more than 8 bits" in error.received and image.name in error.argument
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
-@pytest.mark.parametrize("size", [(1, 1), (20_000, 1), (3, 7)])
+@pytest.mark.parametrize("mode", ["1", "LA", "P", "CMYK"])
+@pytest.mark.parametrize("size", [(20_000, 1), (3, 7)])
 def test_images_of_all_modes_and_sizes_are_read(tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
     image = media(Image.new(mode, size), "TIFF")
     assert processor(vit(tmp_path / "m"))(image).shape == (3, 8, 8)
-
-
-def test_an_image_that_changes_during_a_run_is_named(tmp_path: Path) -> None:
-    """The error does not count as a failure of the candidate."""
-    path, image = tmp_path / "red.png", picture((200, 0, 0))
-    path.write_bytes(picture((0, 200, 0)).read())
-    there = Media(sha256=image.sha256, type=image.type, path=path)
-    with pytest.raises(ChangedSourceError, match=r"red\.png"):
-        KIND.load(vit(tmp_path / "m"), LoadOptions()).rate_classes([there])  # type: ignore[attr-defined]

@@ -90,12 +90,6 @@ def test_no_weight_is_copied(pair: dict[str, PreTrainedModel]) -> None:
     assert {each.data_ptr() for each in model.parameters()} <= before
 
 
-def test_an_empty_path_is_refused() -> None:
-    layers = Layers({"a": ARCHITECTURES["llama"]()})
-    with pytest.raises(KingyoError, match=r"path: .*received none"):
-        layers.follow([], "a")
-
-
 @pytest.mark.parametrize("step", [("a", 4, 1.0), ("c", 0, 1.0)])
 def test_a_missing_layer_is_named(step: tuple[str, int, float]) -> None:
     layers = Layers({"a": ARCHITECTURES["llama"]()})

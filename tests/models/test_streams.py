@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from kingyo.compare.similarity import measure_similarity
-from kingyo.errors import KingyoError
 from kingyo.models.hidden_states import ModelStreams
 from kingyo.models.language_model import LiveModel
 from kingyo.models.tokens import Text
@@ -72,16 +71,6 @@ def test_a_model_resembles_itself_and_not_another(name: str) -> None:
         assert similarity.cosine[one, other] < 0.9
 
 
-def test_with_little_memory_prompts_are_run_one_by_one() -> None:
-    models = {"a": live("llama", 1)}
-    small = list(ModelStreams(models, "a", room=1)(PROMPTS))
-    assert len(small) == len(PROMPTS)
-    assert len(list(ModelStreams(models, "a")(PROMPTS))) == 3
-    torch.testing.assert_close(
-        torch.cat(small, dim=1), collect_streams(ModelStreams(models, "a")), atol=1e-4, rtol=1e-4
-    )
-
-
 def test_listening_leaves_no_trace(tmp_path: Path) -> None:
     model = LiveModel.load(llama(tmp_path / "model"))
     fill(model, 0)
@@ -89,9 +78,3 @@ def test_listening_leaves_no_trace(tmp_path: Path) -> None:
     collect_streams(ModelStreams({"a": model}, "a"))
     assert model.generate(PROMPTS, max_new_tokens=4) == before
     assert not any(each._forward_pre_hooks or each._forward_hooks for each in model.module.modules())
-
-
-def test_a_prompt_that_is_too_long_is_refused(tmp_path: Path) -> None:
-    model = LiveModel.load(llama(tmp_path / "model"))
-    with pytest.raises(KingyoError, match=r"prompt 0: .* 64 tokens"):
-        list(ModelStreams({"a": model}, "a")(["1 " * 100]))

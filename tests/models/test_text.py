@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from kingyo.models.tokens import Stop, Text, by_length
+from kingyo.models.tokens import Stop, Text
 from tests.models_on_disk import tokenizer as word_level
 
 CORPUS = ["12-3=9。9+8=17。答えは17個です。", "The answer is 17.\n\nQ: how many?\n", "the end. The end"] * 5
@@ -61,9 +61,3 @@ def test_an_answer_ends_with_the_token_that_completes_a_stop_string(make: str, d
 def test_japanese_survives_its_tokens(make: Callable[[], PreTrainedTokenizerFast]) -> None:
     text = Text(make())
     assert text.decode(text.encode(CORPUS[0])) == CORPUS[0]
-
-
-def test_batches_go_from_long_to_short_and_keep_ties_in_order() -> None:
-    rows = [[1], [1, 2, 3], [1, 2], [4], [5, 6, 7]]
-    assert list(by_length(rows, 2)) == [[1, 4], [2, 0], [3]]
-    assert list(by_length([], 2)) == []

@@ -147,21 +147,6 @@ def test_a_worker_that_cannot_start_raises_at_once(
 
 
 @pytest.mark.parametrize("kind", PARALLEL)
-def test_a_second_worker_that_cannot_start_raises_while_the_first_works(kind: str, tmp_path: Path) -> None:
-    runner = make_runner(kind, tmp_path)
-    runner.submit(job(0, "fine"))
-    runner.next()
-    (tmp_path / "dies").touch()
-    runner.submit(job(1, "wait"))
-    runner.submit(job(2, "wait"))
-    with pytest.raises(KingyoError, match="a worker that starts"):
-        runner.next()
-    runner.close()
-    wait_until(lambda: not alive(tmp_path))
-    assert len(list(tmp_path.glob("*.pid"))) == 2
-
-
-@pytest.mark.parametrize("kind", PARALLEL)
 def test_close_ends_workers_that_are_busy(kind: str, tmp_path: Path) -> None:
     runner = make_runner(kind, tmp_path)
     runner.submit(job(0, "wait"))

@@ -18,7 +18,7 @@ from kingyo.run.config import parse_config
 from kingyo.run.worker import candidate_timeout
 from kingyo.runners.evaluate import Evaluator, InPlaceMerger, scores_of
 from kingyo.tasks import TextSettings
-from kingyo.tasks.generate import GenerateTask
+from kingyo.tasks.text_tasks import GenerateTask
 from kingyo.testing.tasks import ScriptedModel
 from kingyo.types import Item, ItemScore, LanguageModel, Split, Task
 from tests.models_on_disk import llama
@@ -102,16 +102,14 @@ def test_a_grader_that_fails_on_an_item_fails_that_candidate_alone(
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        ((), "one score for each of 2 items, in their order; received 0 scores"),
-        (RIGHT[:1], "received 1 scores"),
-        (RIGHT[::-1], "received another order"),
-        ((1.0, 0.5), "task: expected an ItemScore for each item; received 1.0"),
-        (None, "task: expected an ItemScore for each item; received None"),
+        (RIGHT[:1], "an ItemScore for each of 2 items, in their order; received 1 in another"),
+        (RIGHT[::-1], "received 2 in another order"),
+        ((1.0, 0.5), r"task: .*received \(1.0, 0.5\)"),
+        (None, "task: .*received None"),
         ((RIGHT[0], ItemScore(item="y", score=float("nan"), answer="")), "score of item y.*received nan"),
         ((RIGHT[0], ItemScore(item="y", score=2.0, answer="")), "from 0 to 1; received 2.0"),
-        ((RIGHT[0], ItemScore("y", 1.0, "", media=b"PNG")), "media of item y.*received b'PNG'"),  # type: ignore[arg-type]
     ],
-    ids=["none", "too few", "shuffled", "numbers", "nothing", "NaN", "above 1", "bytes as media"],
+    ids=["too few", "shuffled", "numbers", "nothing", "NaN", "above 1"],
 )
 def test_invalid_scores_of_a_task_are_a_failure(
     tmp_path: Path, scores: Sequence[ItemScore], message: str
@@ -140,7 +138,7 @@ def test_scores_of_raises_one_error_when_a_task_crashes() -> None:
 
     with pytest.raises(KingyoError, match=r"task fixed: .*KeyError: 'lost' \(.*test_evaluate\.py line"):
         scores_of(Crashing(RIGHT), ScriptedModel({}), ITEMS)
-    with pytest.raises(KingyoError, match="one score for each of 2 items"):
+    with pytest.raises(KingyoError, match="an ItemScore for each of 2 items"):
         scores_of(FixedTask(RIGHT[:1]), ScriptedModel({}), ITEMS)
 
 

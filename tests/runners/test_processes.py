@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.runners import ProcessRunner
+from kingyo.runners import Job, ProcessRunner
+from kingyo.runners.worker_pool import JobNotSentError, WorkerPool
+from kingyo.types import Evaluation, ItemScore
 from tests.runners.fakes import FakeFactory, alive, job, wait_until
 
 PARENT = """
 import signal
 import sys
 from pathlib import Path
-from kingyo.runners import ProcessRunner
+from kingyo.runners import Job, ProcessRunner
+from kingyo.runners.worker_pool import JobNotSentError, WorkerPool
+from kingyo.types import Evaluation, ItemScore
 from tests.runners.fakes import FakeFactory, job, wait_until
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for background jobs
@@ -60,18 +64,33 @@ def parent(folder: Path, *arguments: str) -> Generator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_worker_that_dies_while_idle_loses_no_job(tmp_path: Path) -> None:
-    runner = ProcessRunner(FakeFactory(folder=tmp_path), n_workers=1)
-    runner.submit(job(0, "fine"))
-    runner.next()
-    (first,) = alive(tmp_path)
-    os.kill(first, signal.SIGKILL)
-    runner.submit(job(1, "fine", 2))
-    number, evaluation = runner.next()
-    assert number == 1
-    assert evaluation.failure in {None, "the worker died (signal 9)"}  # it may die with the job
-    runner.close()
-    wait_until(lambda: not alive(tmp_path))
+class Handle:
+    """A worker that takes a job or, if it is gone, does not."""
+
+    is_alive = True
+
+    def __init__(self, is_gone: bool) -> None:
+        self.is_gone = is_gone
+
+    def start(self) -> None: ...
+
+    def evaluate(self, job: Job, timeout: float | None) -> Evaluation:
+        if self.is_gone:
+            raise JobNotSentError
+        return Evaluation(scores=(ItemScore("x", 1.0, ""),))
+
+    def kill(self) -> str:
+        return "killed"
+
+
+@pytest.mark.parametrize(("gone", "failure"), [(1, None), (2, "no worker took the job")])
+def test_a_job_that_a_worker_did_not_receive_is_sent_to_another(gone: int, failure: str | None) -> None:
+    handles = [Handle(is_gone=number < gone) for number in range(3)]
+    pool = WorkerPool(lambda: handles.pop(0), n_workers=1, timeout=None)
+    pool.submit(job(7, "fine"))
+    number, evaluation = pool.next()
+    assert (number, evaluation.failure) == (7, failure)
+    pool.close()
 
 
 def test_child_processes_of_a_worker_end_with_it(tmp_path: Path) -> None:
@@ -82,7 +101,7 @@ def test_child_processes_of_a_worker_end_with_it(tmp_path: Path) -> None:
     runner.close()
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_their_parent(tmp_path: Path, sent: signal.Signals) -> None:
     with parent(tmp_path) as process:
         wait_until(lambda: (tmp_path / "hangs").exists() and len(alive(tmp_path)) == 3)

@@ -74,11 +74,6 @@ def test_the_likeliest_class_is_right_if_it_is_the_label(tmp_path: Path, labels:
     assert {each.answer for each in scores} == {str(labels[1])}
 
 
-def test_the_model_chooses_among_the_classes_of_the_task(tmp_path: Path) -> None:
-    task = album(tmp_path, ("cat", "fish"), classes=["fish", "cat"])
-    assert {each.answer for each in task.score(Model(best=1), every(task))} == {"fish"}
-
-
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
@@ -123,7 +118,3 @@ def test_macro_f1_is_the_mean_over_labels() -> None:
     measure = MacroF1()
     f1 = {"a": 2 * 1 / (2 + 2), "b": 2 * 3 / (3 + 4), "c": 0.0}
     assert measure.value(measure.features(items, scores)) == pytest.approx(sum(f1.values()) / 3)
-
-
-def test_each_task_of_images_measures_it(tmp_path: Path) -> None:
-    assert [each.name for each in album(tmp_path).set_measures] == ["macro_f1"]  # type: ignore[attr-defined]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.tasks import GRADERS, Grader
-from kingyo.tasks.grader import CombinedGrader, build_verdict
-from kingyo.tasks.graders import Contains, Exact, Regex
+from kingyo.tasks import Grader
+from kingyo.tasks.grader import Contains, Exact, Regex
+from kingyo.tasks.verdict import CombinedGrader, build_verdict
 from kingyo.testing.tasks import GraderContract
 from kingyo.types import Item
 
@@ -60,17 +60,6 @@ def verdict(*specs: tuple[str, object], folder: Path = Path()) -> CombinedGrader
     return build_verdict(specs, folder)
 
 
-def test_all_must_hold() -> None:
-    both = verdict(("number", None), ("language", "ja"))
-    assert both("答えは3です。", ITEM) == 1
-    assert both("The answer is 3.", ITEM) == 0
-    assert both("答えは4です。", ITEM) == 0
-
-
-def test_names() -> None:
-    assert {"exact", "number", "contains", "regex", "language", "choice"} <= set(GRADERS.names())
-
-
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -92,7 +81,6 @@ def test_mistakes_are_reported(spec: tuple[str, object], message: str) -> None:
     [
         (("number", None), "many", "answer of item x: .*received 'many'"),
         (("contains", None), "", "item x: "),
-        (("language", "jp"), "", "Did you mean 'ja'"),
     ],
 )
 def test_items_that_cannot_be_graded_are_named(spec: tuple[str, object], answer: str, message: str) -> None:
@@ -115,7 +103,6 @@ def raises(answer, item): return 1 / 0
 def nothing(answer, item): pass
 def nan(answer, item): return float("nan")
 def huge(answer, item): return 10**400
-def long(answer, item): return "x" * 10_000_000
 def two(answer, item): return 2
 def text(answer, item): return "1"
 def leaves(answer, item): raise SystemExit(0)
@@ -124,12 +111,6 @@ def leaves(answer, item): raise SystemExit(0)
 class Longer:
     than: int = 3
     def __call__(self, answer, item): return len(answer) > self.than
-
-@dataclass
-class Uncallable:
-    than: int = 3
-
-def one(answer): return 1.0
 
 class Plain: pass
 constant = 3
@@ -166,7 +147,6 @@ class TestFromAFile:
             ("many", r"array\(\[0\., 0\.\]\)"),
             ("text", "'1'"),
             ("huge", "1000"),
-            ("long", "'xxx"),
             ("leaves", "SystemExit: 0"),
         ],
     )
@@ -177,11 +157,6 @@ class TestFromAFile:
         with pytest.raises(KingyoError, match=rf"grader mine\.py:{name} on item i7: .*received {received}"):
             grader("3", ITEM)
 
-    def test_a_verdict_of_ten_million_characters_makes_no_such_message(self, folder: Path) -> None:
-        with pytest.raises(KingyoError) as caught:
-            verdict(("mine.py:long", None), folder=folder)("3", ITEM)
-        assert len(str(caught.value)) < 2000
-
     @pytest.mark.parametrize(
         ("spec", "message"),
         [
@@ -189,10 +164,8 @@ class TestFromAFile:
             (("none.py:half", None), "no file"),
             (("leaves.py:half", None), "received SystemExit"),
             (("mine.py:half", 3), r"grader.mine.py:half: .*received 3"),
-            (("mine.py:constant", None), "received int"),
+            (("mine.py:constant", None), "received 3"),
             (("mine.py:Plain", None), "grader mine.py:Plain: .*dataclass"),
-            (("mine.py:one", None), "grader mine.py:one: .*received .*too many"),
-            (("mine.py:Uncallable", None), "grader mine.py:Uncallable: .*received .*not a"),
         ],
     )
     def test_mistakes_are_reported(self, folder: Path, spec: tuple[str, object], message: str) -> None:

@@ -11,8 +11,7 @@ import yaml
 from kingyo.errors import KingyoError, MistakesError
 from kingyo.run.config import parse_config
 from kingyo.run.config_file import load_config
-from kingyo.tasks import build_task, load_items, load_splits, parse_task_spec, settings_of
-from kingyo.types import SPLITS, GeneratesText, RatesText
+from kingyo.tasks import load_items, parse_task_spec, settings_of
 from tests.tasks.pictures import KIND, TASK, album
 
 LEAST = {"data": "items.jsonl", "grader": "exact"}
@@ -36,28 +35,13 @@ def test_a_kind_has_its_keys_and_none_of_text(tmp_path: Path) -> None:
         load_items(parse_task_spec({**TASK, "grader": "exact"}), tmp_path)
 
 
-def test_a_kind_without_settings_has_those_of_generate(tmp_path: Path) -> None:
-    rows(tmp_path)
-    (tmp_path / "mine.py").write_text(
-        "class Kind:\n"
-        "    def __init__(self, name, settings, splits, folder):\n"
-        "        self.name, self.splits, self.limit = name, splits, settings.max_new_tokens\n"
-        "    def items(self, split):\n        return self.splits[split]\n"
-        "    def score(self, model, items):\n        return []\n"
-    )
-    spec = parse_task_spec({**LEAST, "kind": "mine.py:Kind", "max_new_tokens": 5})
-    task = build_task(spec, load_splits({"task": spec}, tmp_path).splits, tmp_path)
-    assert task.limit == 5  # type: ignore[attr-defined]
-    assert sum(len(task.items(split)) for split in SPLITS) == 8
-
-
 def test_a_kind_may_add_keys_to_those_of_text(tmp_path: Path) -> None:
     rows(tmp_path)
     (tmp_path / "mine.py").write_text(
         "from __future__ import annotations\n"
         "from dataclasses import dataclass\n"
         "from kingyo.tasks import TextSettings\n"
-        "from kingyo.tasks.generate import GenerateTask\n"
+        "from kingyo.tasks.text_tasks import GenerateTask\n"
         "class Kind(GenerateTask):\n"
         "    @dataclass(frozen=True, kw_only=True)\n"
         "    class Settings(TextSettings):\n"
@@ -83,10 +67,6 @@ def test_a_kind_may_add_keys_to_those_of_text(tmp_path: Path) -> None:
         (
             KIND.replace("return with_images(item, row, settings.images)", "return row.gone"),
             "line 1: kind .*gone",
-        ),
-        (
-            KIND.replace('answer: str = "answer"', 'answer: str = "answer"\n        data: str = "x"'),
-            "kind .*Colours: .*received data",
         ),
         (KIND.replace("question: str", "question: slice"), "YAML"),
     ],
@@ -120,18 +100,6 @@ def test_all_errors_of_a_task_are_reported_together() -> None:
         assert any(each.startswith(start) and part in each for each in mistakes), (start, part, mistakes)
 
 
-def test_a_misspelt_grader_is_not_also_missing() -> None:
-    with pytest.raises(KingyoError, match=r"task: .*'gradr'. Did you mean 'grader'") as caught:
-        parse_task_spec({"data": "items.jsonl", "gradr": "exact"})
-    assert not isinstance(caught.value, MistakesError)
-
-
-def test_the_grader_choice_implies_the_kind(tmp_path: Path) -> None:
-    chosen = parse_task_spec({**LEAST, "grader": "choice", "choices": "options"})
-    assert (chosen.kind, chosen.kind_name) == (None, "choice")
-    assert parse_task_spec(LEAST).kind_name == "generate"
-
-
 def test_a_run_yaml_stays_flat_when_it_is_stored(tmp_path: Path) -> None:
     album(tmp_path, 4)
     run = {"sources": {"a": "a"}, "budget": {"candidates": 1}, "task": {"name": "album", **TASK}}
@@ -140,13 +108,3 @@ def test_a_run_yaml_stays_flat_when_it_is_stored(tmp_path: Path) -> None:
     stored = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
     assert stored["task"] == run["task"]
     assert parse_config(stored, "the store") == config
-
-
-def test_built_in_kinds_declare_their_requirements(tmp_path: Path) -> None:
-    rows(tmp_path)
-    spec = parse_task_spec(LEAST)
-    task = build_task(spec, load_splits({"task": spec}, tmp_path).splits, tmp_path)
-    assert task.needs is GeneratesText  # type: ignore[attr-defined]
-    from kingyo.tasks.multiple_choice import ChoiceTask
-
-    assert ChoiceTask.needs is RatesText

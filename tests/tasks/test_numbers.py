@@ -51,38 +51,7 @@ def test_the_table_of_the_page(text: str, number: str) -> None:
         assert Number()(text, Item(id="1", prompt="", answer=number)) == 1
 
 
-HOSTILE = (
-    *("9", "1,", "1 ", "100 ", "1/", "1:", "1-", "-", "(", "√(", "1^", "10^", "^", "{", "1万", "1と", "分の"),
-    *(
-        "1分の",
-        "1 million ",
-        "×10",
-        "1×10^",
-        "1**",
-        "_{",
-        "ー",
-        "1¹",
-        "1½",
-        "1.",
-        "1 and ",
-        "1   ",
-        "万",
-        "百",
-    ),
-    *(
-        "\\frac{",
-        "\\frac{1}{",
-        "\\frac{1}{2}",
-        "\\boxed{",
-        "\\text{",
-        "\\sqrt[",
-        "\\,",
-        "\\ ",
-        "5k",
-        "$",
-        ")^",
-    ),
-)
+HOSTILE = ("9", "1,", "1/", "-", "10^", "1万", "1分の", "1×10^", "1 million ", "\\frac{1}{2}", "\\boxed{")
 
 
 @pytest.mark.parametrize("piece", HOSTILE)

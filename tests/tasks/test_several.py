@@ -10,13 +10,9 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.tasks import (
-    SeveralTasks,
     TaskSpec,
     build_tasks,
-    load_items,
     load_splits,
-    make_splits,
-    single_tasks,
     weights_of,
 )
 from kingyo.testing.tasks import TaskContract
@@ -61,16 +57,6 @@ def test_items_know_their_task_and_have_names_of_their_own(tmp_path: Path) -> No
     assert [item.task for item in loaded.splits["fit"]] == ["echo"] * 6 + ["other"] * 15
 
 
-def test_a_single_task_is_unchanged_from_older_versions(tmp_path: Path) -> None:
-    spec = write(tmp_path)["echo"]
-    loaded = load_splits({"echo": spec}, tmp_path)
-    assert loaded.splits == make_splits(load_items(spec, tmp_path).items, spec.splits)
-    task = build_tasks({"echo": spec}, loaded.splits, tmp_path)
-    assert not isinstance(task, SeveralTasks)
-    assert single_tasks(task) == (task,)
-    assert weights_of(task) == {"": 1.0}
-
-
 def test_each_task_is_asked_once_and_scores_keep_the_order(tmp_path: Path) -> None:
     specs = write(tmp_path)
     splits = load_splits(specs, tmp_path).splits
@@ -87,7 +73,7 @@ def test_each_task_is_asked_once_and_scores_keep_the_order(tmp_path: Path) -> No
 def test_an_item_of_no_task_is_refused(tmp_path: Path) -> None:
     specs = write(tmp_path)
     task = build_tasks(specs, load_splits(specs, tmp_path).splits, tmp_path)
-    with pytest.raises(KingyoError, match=r"item x: .*echo, other; received 'ecko'"):
+    with pytest.raises(KingyoError, match=r"task of an item: .*received 'ecko'"):
         task.score(Parrot(), [Item(id="x", prompt="x 1", answer="1", task="ecko")])
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from kingyo.errors import KingyoError
-from kingyo.run.config_file import load_config
 from kingyo.tasks import Sizes, TaskSpec, TextSettings, load_task_spec, parse_task_spec, settings_of
 
 LEAST = {"data": "items.jsonl", "grader": "number"}
@@ -75,11 +73,6 @@ def test_mistakes_are_reported(changes: dict[str, object], message: str) -> None
         parse_task_spec({**LEAST, **changes})
 
 
-def test_a_missing_key_is_named() -> None:
-    with pytest.raises(KingyoError, match="task: data: expected a value; received nothing"):
-        parse_task_spec({"grader": "number"})
-
-
 def test_a_spec_survives_the_store() -> None:
     spec = parse_task_spec(
         {
@@ -124,47 +117,3 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "task.yaml").write_text(text)
     with pytest.raises(KingyoError, match=r"task\.yaml"):
         load_task_spec(tmp_path / "task.yaml")
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KingyoError, match=r"task\.yaml: expected a YAML file"):
-        load_task_spec(tmp_path / "task.yaml")
-
-
-def in_a_run(folder: Path, task: object, *, is_only: bool) -> TaskSpec:
-    """Return the spec of a task in a run.yaml, alone or as one of several."""
-    (folder / "sums.yaml").write_text(yaml.safe_dump({**LEAST, "max_new_tokens": 8}))
-    run: dict[str, object] = {"sources": {"a": "a"}, "budget": {"candidates": 1}}
-    own: dict[str, object] = {"task": task} if is_only else {"tasks": {"sums": task}}
-    (folder / "run.yaml").write_text(yaml.safe_dump(run | own))
-    (spec,) = load_config(folder / "run.yaml").specs.values()
-    return spec
-
-
-@pytest.mark.parametrize("is_only", [True, False])
-def test_a_task_is_named_by_its_file(tmp_path: Path, is_only: bool) -> None:
-    for task, weight in (
-        ("sums.yaml", 1),
-        ({"file": "sums.yaml"}, 1),
-        ({"file": "sums.yaml", "weight": 2}, 2),
-    ):
-        spec = in_a_run(tmp_path, task, is_only=is_only)
-        assert (spec.name, spec.options["max_new_tokens"], spec.weight) == ("sums", 8, weight)
-        assert spec.data == str(tmp_path / "items.jsonl")
-
-
-@pytest.mark.parametrize("is_only", [True, False])
-@pytest.mark.parametrize(
-    ("task", "message"),
-    [
-        ({"file": "sums.yaml", "wieght": 2}, "received 'wieght'. Did you mean 'weight'"),
-        ({"file": None}, "file of a task: expected the path of a task file; received None"),
-        ({"file": 3}, "file of a task: expected the path of a task file; received 3"),
-        ({"file": "none.yaml"}, "none.yaml: expected a YAML file"),
-    ],
-    ids=str,
-)
-def test_a_broken_task_file_is_reported(tmp_path: Path, task: object, message: str, is_only: bool) -> None:
-    with pytest.raises(KingyoError) as error:
-        in_a_run(tmp_path, task, is_only=is_only)
-    assert message in str(error.value)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.errors import KingyoError
 from kingyo.user_code.files import files_behind, hash_own, libraries_behind, loaded_below
 
 FILES = {
@@ -42,9 +41,6 @@ def folder(tmp_path: Path) -> Path:
         ("import helper", {"helper.py", "deeper.py"}),
         ("def grade(answer, item):\n    from helper import x\n    return x", {"helper.py", "deeper.py"}),
         ("import parts.second", {"parts/__init__.py", "parts/first.py", "parts/second.py"}),
-        ("import importlib\ngrade = importlib.import_module('deeper')", {"deeper.py"}),
-        ("from pathlib import Path\nPATH = Path(__file__).with_name('deeper.py')", {"deeper.py"}),
-        ("import sys\nsys.path.insert(0, 'lib')\nPATH = 'lib/odd.py'", {"lib/odd.py"}),
         ("FILES = ('answers.json',)", {"answers.json"}),
         ("FILES: list[str] = ['answers.json', 'gone.json']", {"answers.json", "gone.json"}),
         ("FILES = 'answers.json'", {"answers.json"}),
@@ -55,21 +51,12 @@ def folder(tmp_path: Path) -> Path:
         ),
         ("import json, env.inner, torch", set[str]()),
         ("from site-packages import outer", set[str]()),
-        ("import importlib\nimportlib.import_module('site-packages.outer')", set[str]()),
     ],
 )
 def test_imports_and_named_files_are_found(folder: Path, code: str, expected: set[str]) -> None:
     (folder / "grade.py").write_text(code)
     files = files_behind(folder / "grade.py", folder.resolve())
     assert {str(path.relative_to(folder)) for path in files} == expected
-
-
-@pytest.mark.parametrize("value", ["glob('*')", "(3,)", "{'answers.json': 1}"])
-def test_data_that_is_not_written_out_is_one_clear_error(folder: Path, value: str) -> None:
-    (folder / "grade.py").write_text(f"FILES = {value}")
-    with pytest.raises(KingyoError, match=r"FILES in grade\.py") as error:
-        files_behind(folder / "grade.py", folder.resolve())
-    assert error.value.received == value
 
 
 def test_installed_libraries_that_it_and_its_helpers_import_are_found(folder: Path) -> None:

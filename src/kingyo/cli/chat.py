@@ -93,7 +93,7 @@ def _note_task_prompt(model: Path) -> None:
 
 def _require_chat_template(live: GeneratesText) -> None:
     """Refuse a model without a chat template before the first question."""
-    from kingyo.models.chat import NoTemplateError
+    from kingyo.models.tokens import NoTemplateError
 
     try:
         live.chat_prompt("Hello.")

@@ -127,7 +127,7 @@ def _ask(question: str, check: Callable[[str], T], *, default: str | None = None
 def _check_task(task: str, prompt: str, answer: str | None, grader: str, folder: Path = Path()) -> None:
     """Check that prompt and answer fit the rows, and that the grader accepts the correct answers."""
     from kingyo.tasks import Sizes, load_items, make_splits, parse_task_spec
-    from kingyo.tasks.grader import build_verdict
+    from kingyo.tasks.verdict import build_verdict
 
     spec = parse_task_spec({"data": task, "prompt": prompt, "answer": answer, "grader": grader})
     items = load_items(spec, Path()).items

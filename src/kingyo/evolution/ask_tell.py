@@ -8,38 +8,29 @@ from dataclasses import replace
 from numbers import Integral, Real
 from typing import TypeVar, cast
 
-from kingyo.errors import KingyoError, crash
+from kingyo.errors import KingyoError, crashes_as_errors
 from kingyo.evolution.types import Search
 from kingyo.store import StoredTrial
 from kingyo.types import Axis, Outcome, Trial
-from kingyo.user_code.timeout import TooSlowError, within_or_end
+from kingyo.user_code.timeout import TooSlowError, within_on_main
 
 T = TypeVar("T")
 FIX_STRATEGY = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
 
 
 def call_strategy(search: Search, name: str, call: Callable[[], T]) -> T:
-    """Return the result of a call of a strategy.
-
-    If a strategy swallows the exception at the time limit, the process ends; all scores are stored.
-    """
+    """Return the result of a call of a strategy; its crash, or its time limit, becomes a KingyoError."""
     argument = f"search '{search.name}': {name} of {type(search.strategy).__name__}"
-    late = KingyoError(
-        argument,
-        expected=f"a call that returns within {search.timeout or 0:g} s (search.timeout)",
-        received="one that does not",
-        remedy=FIX_STRATEGY,
-    )
-    try:
-        return within_or_end(search.timeout, call, late)
-    except KingyoError:
-        raise
-    except TooSlowError as error:
-        raise late from error
-    except (Exception, SystemExit) as error:
-        raise KingyoError(
-            argument, expected="a call that succeeds", received=crash(error), remedy=FIX_STRATEGY
-        ) from error
+    with crashes_as_errors(argument, expected="a call that succeeds", remedy=FIX_STRATEGY):
+        try:
+            return within_on_main(search.timeout, call)
+        except TooSlowError as error:
+            raise KingyoError(
+                argument,
+                expected=f"a call that returns within {search.timeout:g} s (search.timeout)",
+                received="one that does not",
+                remedy=FIX_STRATEGY,
+            ) from error
 
 
 class StrategyDriver:

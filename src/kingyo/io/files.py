@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -32,12 +31,7 @@ def write_bytes(target: Path, content: bytes) -> None:
     Raises:
         OSError: the folder is not writable.
     """
-    partial = _write_partial(target, content)
-    try:
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_together({target: content})
 
 
 def put_in_place(partial: Path, target: Path) -> None:
@@ -60,32 +54,19 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write several files and create their folders. All are on disk before the first is renamed.
 
     Raises:
-        OSError: a folder is not writable, or the disk is full. Nothing new remains, unless a rename failed.
+        OSError: a folder is not writable, or the disk is full. No new file remains, unless a rename failed.
     """
-    folders: list[Path] = []
     partials: dict[Path, Path] = {}
     try:
         for target, content in contents.items():
-            _make_folder(target.parent, folders)
+            target.parent.mkdir(parents=True, exist_ok=True)
             partials[target] = _write_partial(target, content)
         for target, partial in partials.items():
             partial.replace(target)
     except BaseException:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
-        for folder in reversed(folders):
-            with contextlib.suppress(OSError):  # the folder is not empty
-                folder.rmdir()
         raise
-
-
-def _make_folder(folder: Path, made: list[Path]) -> None:
-    """Create a folder with its parents, and append the new ones to ``made``, outermost first."""
-    for each in reversed((folder, *folder.parents)):
-        if not each.exists():
-            each.mkdir(exist_ok=True)
-            made.append(each)
-    folder.mkdir(exist_ok=True)  # raises if a file has this name
 
 
 def _write_partial(target: Path, content: bytes) -> Path:

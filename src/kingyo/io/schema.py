@@ -14,38 +14,28 @@ from kingyo.errors import KingyoError, nearest, suggest, together
 S = TypeVar("S")
 M = TypeVar("M", bound=BaseModel)
 
-_REMEDIES = {
-    "greater_than": "Write a larger number.",
-    "less_than": "Write a smaller number.",
-    "literal_error": "Write one of these words exactly.",
-    "int_": "Write a whole number without quotes, such as 10.",
-    "float_": "Write a number without quotes, such as 0.5.",
-    "finite_number": "Write a number without quotes, such as 0.5.",
-    "bool_": "Write true or false without quotes.",
-    "string_type": "If you mean text, put it in quotes.",
-    "string_too_short": "Fill it in.",
-    "too_short": "Fill it in.",
-    "string_pattern_mismatch": "Use only characters that this pattern allows.",
-    "list_type": "Write it as a list: [one, two].",
-    "tuple_type": "Write it as a list: [one, two].",
-    "dict_type": "Write it as lines of `key: value`.",
-    "model_": "Write it as lines of `key: value`.",
-    "dataclass_": "Write it as lines of `key: value`.",
+_NUMBER = "a number", "Write a number without quotes, such as 0.5."
+_LIST = "a list", "Write it as a list: [one, two]."
+_MAPPING = "a mapping of keys to values", "Write it as lines of `key: value`."
+_TEXTS: dict[str, tuple[str | None, str]] = {
+    "greater_than": (None, "Write a larger number."),
+    "less_than": (None, "Write a smaller number."),
+    "literal_error": (None, "Write one of these words exactly."),
+    "int_": ("a whole number", "Write a whole number without quotes, such as 10."),
+    "float_": _NUMBER,
+    "finite_number": (None, _NUMBER[1]),
+    "bool_": ("true or false", "Write true or false without quotes."),
+    "string_type": ("text", "If you mean text, put it in quotes."),
+    "string_too_short": (None, "Fill it in."),
+    "too_short": (None, "Fill it in."),
+    "string_pattern_mismatch": (None, "Use only characters that this pattern allows."),
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "dict_type": _MAPPING,
+    "model_": _MAPPING,
+    "dataclass_": _MAPPING,
 }
-"""Prefix of a pydantic error type -> remedy."""
-
-_WORDS = {
-    "int_": "a whole number",
-    "float_": "a number",
-    "bool_": "true or false",
-    "string_type": "text",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "a mapping of keys to values",
-    "model_": "a mapping of keys to values",
-    "dataclass_": "a mapping of keys to values",
-}
-"""Prefix of a pydantic error type -> what was expected, in the terms of YAML."""
+"""Prefix of a pydantic error type -> what was expected, in the terms of YAML, and the remedy."""
 
 
 def _not_bool(value: object) -> object:
@@ -61,16 +51,7 @@ Real = Annotated[Number, Field(allow_inf_nan=False)]
 
 
 def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
-    """Validate a mapping with a pydantic model; all mistakes become one error.
-
-    Args:
-        model: a model whose config forbids extra keys.
-        data: what the user wrote.
-        where: the file or key that it came from, for messages.
-
-    Raises:
-        KingyoError: a key is unknown or missing, or a value has the wrong type.
-    """
+    """Validate a mapping with a pydantic model; all mistakes become one error."""
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
@@ -78,14 +59,7 @@ def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
 
 
 def parse_settings(kind: type[S], values: Mapping[str, object], where: str, beside: Iterable[str] = ()) -> S:
-    """Build a frozen settings dataclass from a mapping; unknown keys and wrong types are errors.
-
-    Args:
-        kind: a dataclass with keyword fields.
-        values: what the user wrote.
-        where: the key of the YAML, for messages.
-        beside: other valid keys at this place, for suggestions.
-    """
+    """Build a frozen settings dataclass from a mapping; unknown keys and wrong types are errors."""
     try:
         return validate_settings(kind, values, beside)
     except ValidationError as error:
@@ -112,7 +86,7 @@ def validate_settings(kind: type[S], values: Mapping[str, object], beside: Itera
         raise KingyoError(
             kind.__name__,
             expected="options with types that YAML can hold",
-            received=", ".join(f"{name}: {_type_name(field.type)}" for name, field in fields.items()),
+            received=", ".join(f"{name}: {field.type}" for name, field in fields.items()),
             remedy="Declare each option as bool, int, float, str, or a list or mapping of these.",
         ) from error
     except ValidationError as error:
@@ -165,10 +139,6 @@ def _mistake(
     return InitErrorDetails(type=custom, loc=place, input=value)
 
 
-def _type_name(kind: object) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind)
-
-
 def _clear(error: ValidationError, model: type[BaseModel] | None, where: str) -> KingyoError:
     return together(where, find_mistakes(error, where, model), "valid values")
 
@@ -176,13 +146,9 @@ def _clear(error: ValidationError, model: type[BaseModel] | None, where: str) ->
 def find_mistakes(
     error: ValidationError, where: str, model: type[BaseModel] | None = None
 ) -> list[KingyoError]:
-    """Return every mistake with its place, such as ``models[0].weight``.
+    """Return every mistake with its place, such as ``models[0].weight``; ``model`` is for suggestions.
 
-    Args:
-        error: what pydantic raised. A KingyoError that a validator raised is kept; the mistakes that members
-            of a union find in one value become one.
-        where: the file or key that the data came from.
-        model: the model of the data, to suggest keys.
+    A KingyoError that a validator raised is kept; mistakes of a union's members in one value become one.
     """
     groups: dict[tuple[object, ...], list[ErrorDetails]] = {}
     problems = error.errors(include_url=False)
@@ -213,14 +179,18 @@ def _is_misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> boo
 
 
 def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
-    problem = _first(problems)
+    problem = problems[0]
     if (cause := _cause(problem)) is not None:
         return cause.placed(_dotted(where, problem["loc"]))
     place = _place(problem, model)
     if problem["type"] == "extra_forbidden":
         names = cast("list[str] | None", problem.get("ctx", {}).get("known"))
         known = set(names or (_keys(model, problem["loc"][:-1]) if model is not None else ()))
-        return _unknown_key(_dotted(where, place[:-1]), str(place[-1]), known)
+        key = str(place[-1])
+        remedy = suggest(key, known)
+        return KingyoError(
+            _dotted(where, place[:-1]), expected="a known key", received=f"'{key}'", remedy=remedy
+        )
     argument = _dotted(where, place)
     if problem["type"] == "missing":
         return KingyoError(
@@ -245,14 +215,6 @@ def _disagree(problem: ErrorDetails) -> bool:
     return problem["type"] == "value_error" and isinstance(problem["input"], Mapping)
 
 
-def _first(problems: Sequence[ErrorDetails]) -> ErrorDetails:
-    """Return the problem to report; an unknown key next to a missing one is most likely misspelt."""
-    first = problems[0]
-    beside = (each for each in problems if each["loc"][:-1] == first["loc"][:-1])
-    unknown = (each for each in beside if each["type"] == "extra_forbidden")
-    return next(unknown, first) if first["type"] == "missing" else first
-
-
 def _place(problem: ErrorDetails, model: type[BaseModel] | None) -> list[int | str]:
     """Return the location of a problem as keys that the user wrote."""
     return [part for part in problem["loc"] if not _is_tag(part, model)]
@@ -260,23 +222,19 @@ def _place(problem: ErrorDetails, model: type[BaseModel] | None) -> list[int | s
 
 def expected_words(problem: ErrorDetails) -> str:
     """Return what was expected in the terms of YAML, such as "a whole number" or "true or false"."""
-    known = _by_kind(problem, _WORDS)
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if problem["type"].startswith(("greater_than", "less_than")):
         message = f"a number {message}"
-    return known or message[:1].lower() + message[1:]
+    return _texts(problem)[0] or message[:1].lower() + message[1:]
 
 
-def _by_kind(problem: ErrorDetails, table: Mapping[str, str]) -> str | None:
-    return next((table[start] for start in table if problem["type"].startswith(start)), None)
-
-
-def _unknown_key(where: str, key: str, known: set[str]) -> KingyoError:
-    return KingyoError(where, expected="a known key", received=f"'{key}'", remedy=suggest(key, known))
+def _texts(problem: ErrorDetails) -> tuple[str | None, str | None]:
+    found = (texts for start, texts in _TEXTS.items() if problem["type"].startswith(start))
+    return next(found, (None, None))
 
 
 def _remedy(problem: ErrorDetails, place: Sequence[int | str]) -> str:
-    known = _by_kind(problem, _REMEDIES)
+    known = _texts(problem)[1]
     if known is not None:
         return known
     if isinstance(problem["input"], Mapping) or not place:  # its keys contradict each other

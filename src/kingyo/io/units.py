@@ -11,11 +11,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 
 
 def parse_size(text: str, argument: str) -> int:
-    """Parse a size such as ``5GB`` or ``512MiB`` into bytes.
-
-    Raises:
-        KingyoError: it is not a size, is below one byte, or means something else in mergekit.
-    """
+    """Parse a size such as ``5GB`` or ``512MiB`` into bytes."""
     match = _SIZE.fullmatch(text)
     if match is not None:
         number, unit, is_binary = match.groups()
@@ -39,18 +35,20 @@ def parse_size(text: str, argument: str) -> int:
 
 def size_text(n_bytes: float) -> str:
     """Format a size with three significant digits, such as ``1.25 GB``."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= size * 0.9995:
-            return f"{_digits(n_bytes / size)} {unit}"
-    return f"{n_bytes:.0f} bytes"
+    return _scaled(n_bytes, ("TB", "GB", "MB", "kB")) or f"{n_bytes:.0f} bytes"
 
 
 def count_text(number: float) -> str:
     """Format a number of parameters, such as ``135 M``."""
-    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+    return _scaled(number, ("T", "B", "M", "k")) or f"{number:.0f}"
+
+
+def _scaled(number: float, units: tuple[str, ...]) -> str:
+    """Format a number in the largest unit that fits; the units stand for 1e12, 1e9, 1e6 and 1e3."""
+    for unit, size in zip(units, (1e12, 1e9, 1e6, 1e3), strict=True):
         if number >= size * 0.9995:
             return f"{_digits(number / size)} {unit}"
-    return f"{number:.0f}"
+    return ""
 
 
 def amount_text(key: str, value: float) -> str:

@@ -34,12 +34,7 @@ _ROWS = (".jsonl", ".csv")
 
 
 def read_yaml(path: Path) -> dict[str, object]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        KingyoError: the file is missing, is not YAML, has a duplicate key, expands without limit, or is not
-            one mapping.
-    """
+    """Read a YAML file that holds a mapping."""
     if path.suffix.lower() in _ROWS and path.is_file():
         raise KingyoError(
             str(path),
@@ -59,11 +54,7 @@ def read_yaml(path: Path) -> dict[str, object]:
 
 
 def read_yaml_documents(path: Path) -> list[dict[str, object]]:
-    """Read a YAML file with one or more mappings, separated by ``---``; empty documents are skipped.
-
-    Raises:
-        KingyoError: see ``read_yaml``; or the file has no mapping.
-    """
+    """Read a YAML file with one or more mappings, separated by ``---``; empty documents are skipped."""
     documents = [document for document in _load(path) if document is not None]
     if len(documents) < 2:
         return [_mapping(documents[0] if documents else None, str(path))]
@@ -94,11 +85,7 @@ def _load(path: Path) -> list[object]:
 
 
 def _read_text(path: Path) -> str:
-    """Read a file or a pipe of at most ``_MAX_BYTES`` bytes.
-
-    Raises:
-        KingyoError: it is longer.
-    """
+    """Read a file or a pipe of at most ``_MAX_BYTES`` bytes."""
     with path.open("rb") as stream:
         content = stream.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:

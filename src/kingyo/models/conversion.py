@@ -28,10 +28,6 @@ def counterparts(model: PreTrainedModel, names: Iterable[str]) -> dict[str, tupl
     The counterpart is a tensor of the model, or a view into one that transformers joined. If transformers
     split a tensor, its parts are moved into one memory, which is the counterpart.
 
-    Args:
-        model: the model loaded from the checkpoint.
-        names: names of the checkpoint's tensors.
-
     Returns:
         Name -> (name of its live tensor, counterpart); for a split tensor, the name of its first part. Names
         without a counterpart are missing. A counterpart of another shape cannot be used: transformers changes

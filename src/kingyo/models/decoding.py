@@ -1,19 +1,79 @@
-"""Greedy decoding of one left-padded batch of token ids with a key-value cache.
+"""The forward pass of transformers models, and greedy decoding of a left-padded batch with a key-value cache.
 
-Unlike ``generate`` of transformers, it removes finished rows from the batch, supports stop strings with
-whole-word tokenizers, and ignores the sampling settings of the checkpoint's generation config.
+``Forward`` hides differences between releases and architectures: the name of the cache, and whether the model
+accepts positions and the number of logits to keep. Unlike ``generate`` of transformers, ``decode`` removes
+finished rows from the batch, supports stop strings with whole-word tokenizers, and ignores the sampling
+settings of the checkpoint's generation config.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from kingyo.models.forward import Forward, KeyValueCache, integers, require_numbers
+from kingyo.errors import KingyoError
 
 _COMPACT_BELOW = 0.8  # copying the cache takes about one step, so wait until a fifth of the rows has ended
+
+_CACHE_NAMES = ("cache", "past_key_values")  # transformers renamed it within version 5
+
+
+class Forward:
+    """The forward pass of a decoder for left-padded batches."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        accepted = inspect.signature(model.forward).parameters
+        named = [name for name in _CACHE_NAMES if name in accepted]
+        if not named or "attention_mask" not in accepted:
+            raise KingyoError(
+                type(model).__name__,
+                expected="a decoder with attention and a key-value cache",
+                received="a forward pass without them",
+                remedy="Use another architecture: recurrent and encoder-decoder models are not supported.",
+            )
+        self._model = model
+        self._cache_name = named[0]
+        self._takes_positions = "position_ids" in accepted
+        self._takes_keep = "logits_to_keep" in accepted
+
+    def __call__(self, tokens: Tensor, mask: Tensor, cache: Any, *, keep: int) -> tuple[Tensor, Any]:
+        """Return the logits of the last ``keep`` positions and the extended cache.
+
+        Args:
+            tokens: int64 [rows, new positions].
+            mask: int64 [rows, all positions so far]; 0 marks padding on the left.
+            cache: the cache of the earlier positions; None on the first call.
+            keep: number of positions whose logits are returned.
+
+        Returns:
+            logits [rows, keep, vocabulary] in the model's dtype, and the cache.
+        """
+        options: dict[str, object] = {"use_cache": True, self._cache_name: cache}
+        if self._takes_positions:
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)  # padding must not shift a row's positions
+            options["position_ids"] = positions[:, -tokens.shape[1] :]
+        if self._takes_keep:
+            options["logits_to_keep"] = keep
+        out = self._model(input_ids=tokens, attention_mask=mask, **options)
+        logits = cast(Tensor, out["logits"])[:, -keep:]
+        return logits, out[self._cache_name]
+
+
+def require_numbers(values: Tensor) -> None:
+    """Check for NaN, which means that the weights are broken or overflow."""
+    if bool(torch.isnan(values).any()):
+        raise KingyoError(
+            "model",
+            expected="finite logits",
+            received="NaN",
+            remedy="Remove this model, or run it in float32: its weights or outputs overflow.",
+        )
+
 
 Ended = Callable[[Sequence[int]], bool]
 """Returns whether a row has ended, given the tokens generated so far."""
@@ -23,27 +83,22 @@ def decode(forward: Forward, tokens: Tensor, mask: Tensor, *, limit: int, ended:
     """Continue every row with its most likely tokens until it ends or reaches ``limit``.
 
     Args:
-        forward: the model.
         tokens: int64 [rows, positions], padded on the left.
         mask: the same shape; 0 marks padding.
-        limit: maximum number of new tokens per row.
         ended: called after every new token of a row.
 
     Returns:
         The new tokens of each row, including the one that ended it.
-
-    Raises:
-        KingyoError: the model's logits are NaN.
     """
     new: list[list[int]] = [[] for _ in range(len(tokens))]
     rows = list(range(len(tokens)))
-    cache: KeyValueCache | None = None
+    cache: Any = None
     done: set[int] = set()
     for _ in range(limit):
         logits, cache = forward(tokens, mask, cache, keep=1)
         best, chosen = logits[:, -1].max(dim=-1)
         require_numbers(best)
-        for row, token in zip(rows, integers(chosen), strict=True):
+        for row, token in zip(rows, cast("list[int]", chosen.tolist()), strict=True):  # pyright: ignore[reportUnknownMemberType]
             if row not in done:
                 new[row].append(token)
                 if ended(new[row]):

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from kingyo.models.forward import Forward
+from kingyo.models.decoding import Forward
 from kingyo.models.language_model import LiveModel
 from kingyo.models.path import own_layers
 from kingyo.models.tokens import by_length
@@ -19,16 +19,7 @@ ROOM = 1 << 28
 
 
 class ModelStreams:
-    """The hidden states of several models on the same tokens.
-
-    Args:
-        models: causal language models of one width, by name, each with its own layers.
-        frame: name of the model whose tokenizer is used.
-        room: bytes for the hidden states of a batch.
-
-    Raises:
-        KingyoError: a model has no list of layers.
-    """
+    """The hidden states of several models on the same tokens."""
 
     def __init__(self, models: Mapping[str, LiveModel], frame: str, room: int = ROOM) -> None:
         self._models = dict(models)
@@ -47,9 +38,6 @@ class ModelStreams:
 
         The places are, model by model, the input of each layer and the output of the last. The first token of
         each prompt is left out: in many models its values are thousands of times larger than all others.
-
-        Raises:
-            KingyoError: a prompt does not fit the context of the frame.
         """
         rows = self._frame.tokens(prompts)
         for batch in by_length(rows, self._batch_size(rows)):

@@ -1,6 +1,6 @@
 """A live language model: built once from a checkpoint; candidates overwrite its weights in place.
 
-It implements ``kingyo.types.LanguageModel``.
+It implements ``kingyo.types.LanguageModel``. ``PromptReader`` replaces it before a run, to check prompts.
 """
 
 from __future__ import annotations
@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self, cast
+from typing import Never, Self, cast
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kingyo.models.decoding import decode
-from kingyo.models.forward import Forward, require_numbers
-from kingyo.models.loading import context, live_weights, load_model, load_tokenizer
-from kingyo.models.path import Layers, Step
+from kingyo.models.decoding import Forward, decode, require_numbers
+from kingyo.models.kinds.kind import AllRead, LoadOptions
+from kingyo.models.loading import context, live_weights, load_config, load_model, load_tokenizer
+from kingyo.models.path import Layers
 from kingyo.models.tokens import Stop, Text, by_length, require_room
+from kingyo.recipe import Hop
 from kingyo.types import Written
 
 
@@ -35,8 +36,6 @@ class LiveModel:
     def __init__(
         self, model: PreTrainedModel, text: Text, weights: Mapping[str, Tensor], *, batch_size: int
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1; received {batch_size}")
         self._model = model
         self._text = text
         self._weights = MappingProxyType(dict(weights))
@@ -44,35 +43,12 @@ class LiveModel:
         self._forward = Forward(model)
 
     @classmethod
-    def load(
-        cls,
-        path: Path,
-        *,
-        dtype: str | None = None,
-        device: str = "cpu",
-        batch_size: int = 64,
-        remote_code: bool = False,
-        allow_pickle: bool = False,
-    ) -> Self:
-        """Build a model from a checkpoint's folder.
-
-        Args:
-            path: folder with config.json, safetensors and a tokenizer.
-            dtype: float32, float16 or bfloat16; None keeps the saved dtype.
-            device: torch device, such as ``cpu`` or ``cuda:0``.
-            batch_size: number of prompts per batch.
-            remote_code: allow Python files of the checkpoint to run; only at the user's request.
-            allow_pickle: read pickled weights if there are no safetensors; see ``load_model``.
-
-        Raises:
-            KingyoError: the folder is not a complete checkpoint in an allowed format.
-        """
-        path = Path(path)
-        model = load_model(
-            path, dtype=dtype, device=device, remote_code=remote_code, allow_pickle=allow_pickle
-        )
-        text = Text(load_tokenizer(path, remote_code=remote_code), end_tokens(model))
-        return cls(model, text, live_weights(model, path), batch_size=batch_size)
+    def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
+        """Build a model from a folder with config.json, safetensors and a tokenizer."""
+        options = options or LoadOptions()
+        model = load_model(path, options)
+        text = Text(load_tokenizer(path, remote_code=options.remote_code), end_tokens(model))
+        return cls(model, text, live_weights(model, path), batch_size=options.batch_size)
 
     @property
     def module(self) -> PreTrainedModel:
@@ -95,13 +71,7 @@ class LiveModel:
     def write(
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Written]:
-        """Return a greedy continuation of each prompt, and whether the token limit cut it.
-
-        Raises:
-            KingyoError: a prompt and its answer do not fit the model's context, or the logits are NaN.
-        """
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens: expected at least 1; received {max_new_tokens}")
+        """Return a greedy continuation of each prompt, and whether the token limit cut it."""
         rows = [self._text.encode(prompt) for prompt in prompts]
         require_room(rows, max_new_tokens, context(self._model.config), prompts)
         stopper = Stop(self._text, stop)
@@ -120,9 +90,6 @@ class LiveModel:
 
         Prompt and continuation are tokenized together and split at their boundary; if a token spans it, they
         are tokenized separately. White space at the end of a prompt belongs to the continuation.
-
-        Raises:
-            KingyoError: a pair does not fit the model's context, or the logits are NaN.
         """
         split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
         rows = [head + tail for head, tail in split]
@@ -146,11 +113,7 @@ class LiveModel:
         return self._batch_size
 
     def tokens(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each prompt, as ``generate`` uses them.
-
-        Raises:
-            KingyoError: a prompt does not fit the model's context.
-        """
+        """Return the tokens of each prompt, as ``generate`` uses them."""
         rows = [self._text.encode(prompt) for prompt in prompts]
         require_room(rows, 0, context(self._model.config), prompts)
         return rows
@@ -160,11 +123,7 @@ class LiveModel:
         return self._text.pad(rows, self._model.device)
 
     def chat_prompt(self, message: str) -> str:
-        """Apply the chat template to a user message, up to the start of the answer.
-
-        Raises:
-            KingyoError: the tokenizer has no usable chat template.
-        """
+        """Apply the chat template to a user message, up to the start of the answer."""
         return self._text.chat(message)
 
     def _sums(self, tokens: Tensor, mask: Tensor, lengths: Sequence[int]) -> list[float]:
@@ -193,7 +152,7 @@ class PathModels:
         self._models = dict(models)
         self._layers = Layers({name: each.module for name, each in models.items()})
 
-    def follow(self, path: Sequence[Step], frame: str) -> LiveModel:
+    def follow(self, path: Sequence[Hop], frame: str) -> LiveModel:
         """Return the frame with the layers of a path; see ``Layers.follow``."""
         self._layers.follow(path, frame)
         return self._models[frame]
@@ -202,6 +161,48 @@ class PathModels:
         """Return a model with its own layers."""
         self._layers.restore(name)
         return self._models[name]
+
+
+class PromptReader:
+    """Tokenizes prompts in place of a live model, and raises AllRead."""
+
+    def __init__(self, text: Text, context: int | None) -> None:
+        self._text = text
+        self._context = context
+        self.prompts: list[str] = []
+        """The prompts read so far, in order, without continuations."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Load the tokenizer and the config of a checkpoint's folder, without weights."""
+        return cls(Text(load_tokenizer(path, remote_code=False)), context(load_config(path)))
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> Never:  # noqa: ARG002 (part of the protocol)
+        """Read the prompts.
+
+        Raises:
+            KingyoError: a prompt does not fit the context, or the tokenizer returns no tokens for it.
+            AllRead: otherwise.
+        """
+        self.prompts += prompts
+        rows = [self._text.encode(prompt) for prompt in prompts]
+        require_room(rows, max_new_tokens, self._context, prompts)
+        raise AllRead
+
+    def write(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> Never:
+        """Read the prompts, as ``generate`` does."""
+        self.generate(prompts, max_new_tokens=max_new_tokens, stop=stop)
+
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> Never:
+        """Read prompts with their continuations; raise like ``generate``."""
+        self.prompts += [prompt for prompt, _ in pairs]
+        split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
+        require_room([head + tail for head, tail in split], 0, self._context, [pair[0] for pair in pairs])
+        raise AllRead
+
+    def chat_prompt(self, message: str) -> str:
+        """Apply the model's chat template to a message."""
+        return self._text.chat(message)
 
 
 def end_tokens(model: PreTrainedModel) -> Iterable[int]:

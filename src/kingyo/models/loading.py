@@ -18,94 +18,54 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, unknown
 from kingyo.models.conversion import counterparts
+from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.tokens import Tokenizer
 from kingyo.recipe import DTYPES
 
 # Buffers in old checkpoints.
 _DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
-_RELOAD = "Download or save the model again, so that its weights fit its config.json."
 
 
-def load_model(
-    path: Path,
-    *,
-    dtype: str | None,
-    device: str,
-    remote_code: bool,
-    allow_pickle: bool = False,
-    auto: type[Any] = AutoModelForCausalLM,
-) -> PreTrainedModel:
-    """Build a model for inference from a checkpoint's folder.
-
-    Args:
-        path: the folder.
-        dtype: float32, float16 or bfloat16; None keeps the saved dtype.
-        device: torch device, such as ``cpu`` or ``cuda:0``.
-        remote_code: allow Python files of the checkpoint to run.
-        allow_pickle: if there are no safetensors, read ``pytorch_model.bin`` or its shards with
-            ``torch.load(weights_only=True)``.
-        auto: the auto class of this kind of model, such as ``AutoModelForImageClassification``.
-
-    Raises:
-        KingyoError: the folder or its weights are missing, a tensor is missing or has another shape, the auto
-            class cannot load the model, or a pickle holds code.
-    """
-    require_checkpoint(path, allow_pickle=allow_pickle)
+def load_model(path: Path, options: LoadOptions, auto: type[Any] = AutoModelForCausalLM) -> PreTrainedModel:
+    """Build a model for inference from a checkpoint's folder."""
+    _require_checkpoint(path, allow_pickle=options.allow_pickle)
+    dtype = options.dtype
     if dtype is not None and dtype not in DTYPES:
-        raise KingyoError(
-            "dtype", expected=" or ".join(DTYPES), received=f"'{dtype}'", remedy=suggest(dtype, DTYPES)
-        )
-    with _quiet(), _readable(path):
+        raise unknown("dtype", dtype, DTYPES)
+    with _loading(path):
         loaded = cast(
             "object",
             auto.from_pretrained(
                 path,
                 dtype="auto" if dtype is None else getattr(torch, dtype),
-                use_safetensors=None if allow_pickle else True,
+                use_safetensors=None if options.allow_pickle else True,
                 weights_only=True,
                 local_files_only=True,
-                trust_remote_code=remote_code,
+                trust_remote_code=options.remote_code,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # `_require_complete` names them
             ),
         )
     model, report = cast("tuple[PreTrainedModel, Mapping[str, Collection[object]]]", loaded)
     _require_complete(path, report)
-    torch.nn.Module.to(model, require_device(device))
+    torch.nn.Module.to(model, require_device(options.device))
     return model.eval().requires_grad_(False)
 
 
 def load_shapes(path: Path, auto: type[Any]) -> PreTrainedModel:
-    """Build a model without weights, on the meta device, to check shapes.
-
-    Args:
-        path: folder of a checkpoint.
-        auto: the auto class of this kind of model.
-
-    Raises:
-        KingyoError: transformers cannot build the model, or its shapes differ from those of the checkpoint.
-    """
-    require_checkpoint(path, allow_pickle=True)  # weights are not read
-    with _quiet(), _readable(path), torch.device("meta"):
-        config = cast(
-            object,
-            AutoConfig.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
-                path, local_files_only=True, trust_remote_code=False
-            ),
-        )
+    """Build a model without weights, on the meta device, to check shapes."""
+    _require_checkpoint(path, allow_pickle=True)  # weights are not read
+    config = load_config(path)
+    with _loading(path), torch.device("meta"):
         model = cast(PreTrainedModel, auto.from_config(config, trust_remote_code=False))
     live_weights(model, path)
     return model.eval().requires_grad_(False)
 
 
 def require_device(name: str) -> torch.device:
-    """Return a torch device after checking that this machine has it.
-
-    Raises:
-        KingyoError: torch does not know the device, or this machine does not have it.
-    """
+    """Return a torch device after checking that this machine has it."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -120,12 +80,8 @@ def require_device(name: str) -> torch.device:
 
 
 def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:
-    """Load the tokenizer of a checkpoint's folder.
-
-    Raises:
-        KingyoError: transformers cannot load it.
-    """
-    with _quiet(), _readable(path):
+    """Load the tokenizer of a checkpoint's folder."""
+    with _loading(path):
         return cast(
             Tokenizer,
             AutoTokenizer.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
@@ -134,20 +90,15 @@ def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:
         )
 
 
-def load_context(path: Path) -> int | None:
-    """Return the context length from a folder's config in tokens, or None if it has no limit.
-
-    Raises:
-        KingyoError: transformers cannot read the config.
-    """
-    with _quiet(), _readable(path):
-        config = cast(
+def load_config(path: Path) -> object:
+    """Load the config of a checkpoint's folder, without code of the checkpoint."""
+    with _loading(path):
+        return cast(
             object,
             AutoConfig.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
                 path, local_files_only=True, trust_remote_code=False
             ),
         )
-    return context(config)
 
 
 def context(config: object) -> int | None:
@@ -155,21 +106,14 @@ def context(config: object) -> int | None:
     return cast("int | None", getattr(config, "max_position_embeddings", None))
 
 
-def require_checkpoint(path: Path, *, allow_pickle: bool = False) -> None:
+def _require_checkpoint(path: Path, *, allow_pickle: bool) -> None:
     """Raise KingyoError unless a folder has config.json and weights in an allowed format."""
-    if not path.is_dir():
-        raise KingyoError(
-            str(path),
-            expected="a checkpoint's folder",
-            received="no such folder",
-            remedy="Correct the path, or download the model first.",
-        )
     if not (path / "config.json").is_file():
         raise KingyoError(
             str(path),
             expected="a checkpoint's folder",
-            received="a folder without config.json",
-            remedy="Give the folder that holds config.json.",
+            received="a folder without config.json" if path.is_dir() else "no such folder",
+            remedy="Correct the path, or download the model first.",
         )
     if not any(path.glob("*.safetensors")) and not (allow_pickle and any(path.glob("pytorch_model*.bin"))):
         raise KingyoError(
@@ -184,11 +128,8 @@ def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
     """Map the tensor names of a checkpoint to the model's tensors or views into them, each once.
 
     A tied output layer has the embedding's name. Buffers that are not in the checkpoint are left out.
-
-    Raises:
-        KingyoError: a tensor of the checkpoint has no live counterpart of the same shape.
     """
-    with _readable(path):
+    with _loading(path):
         shapes = _stored_shapes(path)
         live = counterparts(model, shapes)
     tied = cast("Mapping[str, str]", getattr(model, "all_tied_weights_keys", None) or {})
@@ -207,15 +148,11 @@ def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
     return dict(sorted(weights.values()))
 
 
-def checkpoint_names(path: Path) -> list[str]:
-    """Return the sorted names of the tensors that transformers loads from the folder, also from pickles.
+def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors that transformers loads from the folder, also from pickles.
 
     Other safetensors in the folder (an adapter, ``consolidated.safetensors``) do not count.
     """
-    return sorted(_stored_shapes(path))
-
-
-def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for file in _weight_files(path):
         if file.suffix == ".bin":
@@ -243,37 +180,22 @@ def _weight_files(path: Path) -> list[Path]:
 def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> None:
     """Check that no tensor is missing or of another shape; transformers would initialise it randomly."""
     missing = sorted(cast("set[str]", report.get("missing_keys", ())))
-    if missing:
-        raise KingyoError(
-            f"{path}: {missing[0]}",
-            expected="all tensors of the architecture",
-            received=f"{len(missing)} missing",
-            remedy=_RELOAD,
-        )
     mismatched = cast("Collection[tuple[str, object, object]]", report.get("mismatched_keys", ()))
-    for name, stored, wanted in sorted(mismatched, key=str):
-        raise KingyoError(
-            f"{path}: {name}", expected=f"shape {wanted}", received=f"shape {stored}", remedy=_RELOAD
-        )
+    wrong = [(name, "a tensor of the architecture", f"{len(missing)} missing") for name in missing]
+    wrong += [
+        (name, f"shape {want}", f"shape {stored}") for name, stored, want in sorted(mismatched, key=str)
+    ]
+    for name, expected, received in wrong:
+        remedy = "Download or save the model again, so that its weights fit its config.json."
+        raise KingyoError(f"{path}: {name}", expected=expected, received=received, remedy=remedy)
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
-    """Hide transformers' progress bars and warnings while loading."""
+def _loading(path: Path) -> Generator[None]:
+    """Hide transformers' progress bars and warnings, and turn its errors about a folder into KingyoError."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-@contextmanager
-def _readable(path: Path) -> Generator[None]:
-    """Turn errors of transformers about a folder into KingyoError."""
     try:
         yield
     except KingyoError:
@@ -286,14 +208,16 @@ def _readable(path: Path) -> Generator[None]:
             remedy="If you trust it, load it elsewhere and save it as safetensors.",
         ) from error
     except Exception as error:  # a broken folder may raise anything
-        first, *more = str(error).strip().split("\n")
-        if more and first.endswith(":"):  # the reason is on the next line
-            first = f"{first} {more[0].strip()}"
+        reason = " ".join(str(error).split())[:300]
         remedy = "Use a complete model, with its tokenizer, that transformers supports without custom code."
         trust = " Or, if you trust its code, use `kingyo evaluate` or `chat` with --trust-remote-code."
         raise KingyoError(
             str(path),
             expected="a checkpoint that transformers can load",
-            received=f"{type(error).__name__}: {first}",
-            remedy=remedy + (trust if "custom code" in first else ""),
+            received=f"{type(error).__name__}: {reason}",
+            remedy=remedy + (trust if "custom code" in reason else ""),
         ) from error
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

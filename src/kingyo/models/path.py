@@ -12,14 +12,14 @@ into its weights.
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kingyo.errors import KingyoError, unknown
+from kingyo.recipe import Hop
 
 _STACKS = ("layers", "h")
 """Names that transformers uses for the list of a decoder's layers."""
@@ -30,43 +30,12 @@ _INDEX = "layer_idx"
 
 
 def own_layers(name: str, model: PreTrainedModel) -> list[nn.Module]:
-    """Return the layers of a model, in order.
-
-    Raises:
-        KingyoError: the model has no list of uniform layers.
-    """
+    """Return the layers of a model, in order."""
     return [each.module for each in _Stack(name, model).layers]
 
 
-class Step(Protocol):
-    """One step of a path: see ``kingyo.recipe.Hop``."""
-
-    @property
-    def model(self) -> str:
-        """Name of the source model."""
-        ...
-
-    @property
-    def layer(self) -> int:
-        """Index of the layer in the source model, from 0."""
-        ...
-
-    @property
-    def scale(self) -> float:
-        """Factor of the hidden states that enter the layer."""
-        ...
-
-
 class Layers:
-    """The layers of several models, combined into paths.
-
-    Args:
-        models: causal language models of one architecture, by name.
-
-    Raises:
-        KingyoError: a model has no list of uniform layers, or the models differ in width, head size or
-            positions, which the frame provides for all layers.
-    """
+    """The layers of several models, combined into paths."""
 
     def __init__(self, models: Mapping[str, PreTrainedModel]) -> None:
         self._stacks = {name: _Stack(name, model) for name, model in models.items()}
@@ -74,24 +43,13 @@ class Layers:
             next(iter(self._stacks.values())).require_alike(stack)
         self._again: dict[tuple[str, int, int], _Layer] = {}
 
-    def count(self, model: str) -> int:
-        """Return the number of a model's own layers."""
-        return len(self._stacks[model].layers)
-
-    def follow(self, path: Sequence[Step], frame: str) -> PreTrainedModel:
+    def follow(self, path: Sequence[Hop], frame: str) -> PreTrainedModel:
         """Replace the frame's layers with those of a path.
 
         Models of earlier paths share the layers and must not be used afterwards.
 
-        Args:
-            path: the layers, in order.
-            frame: name of the model that provides everything except the layers.
-
         Returns:
             The frame, with one layer per step of the path.
-
-        Raises:
-            KingyoError: an empty path, an unknown layer or frame, or another sliding window than the frame's.
         """
         if not path:
             raise KingyoError(
@@ -114,7 +72,7 @@ class Layers:
                 kinds.append(stack.kinds[step.layer])
         return framing.framing(hops, kinds, product)
 
-    def _frame(self, name: str, path: Sequence[Step]) -> _Stack:
+    def _frame(self, name: str, path: Sequence[Hop]) -> _Stack:
         if name not in self._stacks:
             raise unknown("frame", name, self._stacks)
         stack = self._stacks[name]
@@ -129,7 +87,7 @@ class Layers:
             layer.place(place, 1.0)
         return stack.framing([layer.module for layer in stack.layers], stack.kinds or (), 1.0)
 
-    def _stack(self, step: Step) -> _Stack:
+    def _stack(self, step: Hop) -> _Stack:
         stack = self._stacks.get(step.model)
         if stack is None or not 0 <= step.layer < len(stack.layers):
             known = ", ".join(f"{name} ({len(each.layers)})" for name, each in self._stacks.items())
@@ -166,8 +124,11 @@ class _Layer:
 
     def again(self) -> _Layer:
         """Return an unplaced layer with the same tensors."""
-        with self._norms.own():
-            return _Layer(_twin(self.module))
+        product = self._norms.product
+        self._norms.follow(1.0)
+        twin = _Layer(_twin(self.module))
+        self._norms.follow(product)
+        return twin
 
 
 class _Norms:
@@ -177,22 +138,14 @@ class _Norms:
         self._own = [
             (each, name, getattr(each, name)) for each in module.children() for name in _epsilon(each)
         ]
-        self._product = 1.0
+        self.product = 1.0
 
     def follow(self, product: float) -> None:
         """Set the epsilons for hidden states that are ``product`` times as large as without scales."""
-        if product != self._product:
-            self._product = product
+        if product != self.product:
+            self.product = product
             for norm, name, own in self._own:
                 setattr(norm, name, own * product**2)
-
-    @contextmanager
-    def own(self) -> Generator[None]:
-        """Restore the original epsilons temporarily."""
-        product = self._product
-        self.follow(1.0)
-        yield
-        self.follow(product)
 
 
 class _Hop(nn.Module):
@@ -216,7 +169,7 @@ class _Stack:
         self.name = name
         self._model = model
         self._inner = model.base_model
-        self._attribute = next((each for each in _STACKS if _is_stack(self._inner, each)), "")
+        self._attribute = next((each for each in _STACKS if hasattr(self._inner, each)), "")
         modules = getattr(self._inner, self._attribute, None)
         if not isinstance(modules, nn.ModuleList) or not all(_indexed(each) for each in modules):
             raise KingyoError(
@@ -281,10 +234,6 @@ def _shared(model: PreTrainedModel) -> dict[str, object]:
         "head_dim": getattr(config, "head_dim", None) or narrow,
         "rope_parameters": getattr(config, "rope_parameters", None),
     }
-
-
-def _is_stack(inner: nn.Module, attribute: str) -> bool:
-    return isinstance(getattr(inner, attribute, None), nn.ModuleList)
 
 
 def _indexed(module: nn.Module) -> list[nn.Module]:

@@ -1,49 +1,82 @@
-"""Tokenize text and decode tokens: special tokens, boundaries, padding, and the end of answers."""
+"""Tokenize text and decode tokens: special tokens, boundaries, padding, chat templates, ends of answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.models.chat import Templated, render_chat
+from kingyo.user_code.timeout import TooSlowError, within
+
+Tokenizer = Any
+"""A tokenizer of transformers, fast or slow; it has no complete types."""
+TEMPLATE_SECONDS = 10.0
+"""Time limit for rendering a chat template, in seconds."""
+MAX_CHARACTERS = 10_000_000
+"""Length limit of a rendered prompt; longer than any context."""
+_TODAY = {"d": "26", "m": "07", "b": "Jul", "B": "July", "Y": "2024", "y": "24", "A": "Friday", "a": "Fri"}
+_MACRO = "".join(
+    (
+        "{%- macro strftime_now(format) -%}{{ format",
+        *(f" | replace('%{code}', '{text}')" for code, text in _TODAY.items()),
+        *(f" | replace('%{code}', '00')" for code in "HIMS"),
+        " }}{%- endmacro -%}",
+    )
+)
+"""Replaces ``strftime_now`` with a fixed date, so that a prompt does not depend on the day."""
 
 
-class Tokenizer(Templated, Protocol):
-    """The part of a tokenizer of transformers, fast or slow, that this module uses."""
+class NoTemplateError(KingyoError):
+    """The tokenizer has no chat template."""
 
-    bos_token: str | None
-    bos_token_id: int | None
-    eos_token_id: int | None
-    pad_token_id: int | None
-    all_special_tokens: list[str]
 
-    def convert_tokens_to_ids(self, tokens: str) -> int:
-        """Return the id of a token."""
-        ...
+def render_chat(tokenizer: Tokenizer, message: str) -> str:
+    """Apply the chat template to a user message, up to the start of the answer.
 
-    def __call__(self, text: str, *, add_special_tokens: bool, verbose: bool) -> Mapping[str, list[int]]:
-        """Tokenize one text."""
-        ...
-
-    def decode(
-        self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
-    ) -> str:
-        """Return the text of token ids."""
-        ...
+    Raises:
+        NoTemplateError: the tokenizer has no chat template.
+        KingyoError: the template fails, or exceeds the limit of time or length.
+    """
+    template = tokenizer.chat_template
+    if not template:
+        raise NoTemplateError(
+            "chat",
+            expected="a tokenizer with a chat template",
+            received="a tokenizer without one",
+            remedy="Add a `prompt:` template to the task and remove `chat: true`.",
+        )
+    render = partial(
+        tokenizer.apply_chat_template,
+        [{"role": "user", "content": message}],
+        tokenize=False,
+        add_generation_prompt=True,
+        chat_template=_MACRO + template
+        if isinstance(template, str) and "strftime_now" in template
+        else None,  # the tokenizer's own
+    )
+    try:
+        prompt = within(TEMPLATE_SECONDS, render)
+        if len(prompt) > MAX_CHARACTERS:
+            raise ValueError(f"a prompt of {len(prompt):,} characters")
+    except Exception as error:
+        is_late = isinstance(error, TooSlowError)
+        raise KingyoError(
+            f"chat template of {getattr(tokenizer, 'name_or_path', '') or 'the tokenizer'}",
+            expected=f"a prompt of at most {MAX_CHARACTERS:,} characters within {TEMPLATE_SECONDS:g} s",
+            received="none" if is_late else f"{type(error).__name__}: {error}"[:300],
+            remedy="Fix the template (chat_template.jinja, or in tokenizer_config.json), or use a `prompt:` "
+            "template without `chat: true`.",
+        ) from error
+    return prompt
 
 
 class Text:
-    """A tokenizer with the conventions of live models.
-
-    Args:
-        tokenizer: fast or slow; it needs no padding token, since padding is masked.
-        ends: ids of tokens that end an answer, besides the tokenizer's own.
-    """
+    """A tokenizer with the conventions of live models."""
 
     def __init__(self, tokenizer: Tokenizer, ends: Iterable[int] = ()) -> None:
         self._tokenizer = tokenizer
@@ -58,9 +91,6 @@ class Text:
 
         The start token is not repeated if the text has it, as with chat templates. An end token that the
         tokenizer appends is removed. An empty prompt is the start token alone.
-
-        Raises:
-            KingyoError: the tokenizer returns no tokens for the text.
         """
         start = self._tokenizer.bos_token
         written = bool(start) and text.startswith(start or "")
@@ -113,11 +143,7 @@ class Text:
         return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
 
     def chat(self, message: str) -> str:
-        """Apply the chat template to a user message, up to the start of the answer.
-
-        Raises:
-            KingyoError: the tokenizer has no usable chat template; see ``render_chat``.
-        """
+        """Apply the chat template to a user message, up to the start of the answer."""
         return render_chat(self._tokenizer, message)
 
     def _plain(self, text: str, *, special: bool) -> list[int]:
@@ -133,8 +159,6 @@ class Stop:
     """Detects the end of an answer, at an end token or a stop string, and cuts the text there."""
 
     def __init__(self, text: Text, strings: Sequence[str]) -> None:
-        if any(not each for each in strings):
-            raise ValueError("stop: expected non-empty strings; received ''")
         self._text = text
         special = {each: text.special(each) for each in strings}
         self._ends = text.ends.union(number for number in special.values() if number is not None)
@@ -172,17 +196,7 @@ class Stop:
 
 
 def require_room(rows: Sequence[Sequence[int]], new: int, limit: int | None, prompts: Sequence[str]) -> None:
-    """Check that prompts and answers fit the context; prompts are never cut.
-
-    Args:
-        rows: the tokens of each prompt.
-        new: number of tokens to generate.
-        limit: the model's context length in tokens; None means no limit.
-        prompts: the prompts' texts, for messages.
-
-    Raises:
-        KingyoError: a prompt is too long; the message shows its beginning.
-    """
+    """Check that prompts and answers fit the context; prompts are never cut."""
     for position, row in enumerate(rows):
         if limit is not None and len(row) + new > limit:
             begins = f"it begins {prompts[position][:60]!r}"

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +24,8 @@ from transformers import PreTrainedModel
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.models.forward import Forward
+from kingyo.models.decoding import Forward
+from kingyo.models.kinds.kind import Course, LoadOptions, Start
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
 from kingyo.models.tokens import Text
@@ -36,61 +37,12 @@ MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
-    """The model that training starts from.
-
-    Attributes:
-        path: its folder.
-        adapter: folder of an existing LoRA to train further; None starts a new one.
-        device: torch device of the training.
-        allow_pickle: read pickled weights if there are no safetensors.
-    """
-
-    path: Path
-    adapter: Path | None = None
-    device: str = "cpu"
-    allow_pickle: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Course:
-    """Hyperparameters of training a LoRA.
-
-    Attributes:
-        steps: number of updates, 1 or more.
-        learning_rate: the maximum; the rate rises to it in the first tenth of the steps, then falls to 0.
-        batch_size: examples per update.
-        seed: seed of the adapter's initial weights and of the order of the examples.
-    """
-
-    steps: int
-    learning_rate: float
-    batch_size: int = 8
-    seed: int = 0
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        warm = max(1, round(WARM_UP * self.steps))
-        if step < warm:
-            return self.learning_rate * (step + 1) / warm
-        return self.learning_rate * (self.steps - step) / max(1, self.steps - warm)
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Row:
     """An example as tokens: the prompt per answer; the right answer, then wrong choices; their sizes."""
 
     prompts: tuple[list[int], ...]
     answers: tuple[list[int], ...]
     sizes: tuple[int, ...]
-
-
-class _Peft(Protocol):
-    """The part of a peft model that this module uses."""
-
-    def save_pretrained(self, save_directory: str, **options: object) -> None:
-        """Write the adapter."""
-        ...
 
 
 def require_peft() -> None:
@@ -109,29 +61,15 @@ def train_lora(
 ) -> list[float]:
     """Train a LoRA and write it atomically.
 
-    Args:
-        start: the model, which stays unchanged on disk.
-        examples: one or more examples.
-        course: the hyperparameters.
-        out: folder of the adapter, which is replaced if it exists; None writes nothing.
-
     Returns:
         The seconds of each step, without loading the model.
-
-    Raises:
-        KingyoError: peft is missing or does not support the architecture, an example is longer than the
-            model's context, or the loss is not finite.
     """
     require_peft()
     with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType]
         torch.manual_seed(course.seed)  # pyright: ignore[reportUnknownMemberType]
-        model = load_model(
-            start.path,
-            dtype=_dtype(start.device),
-            device=start.device,
-            remote_code=False,
-            allow_pickle=start.allow_pickle,
-        )
+        dtype = "float32" if start.device == "cpu" else "bfloat16"  # bfloat16 is slow on CPUs
+        options = LoadOptions(dtype=dtype, device=start.device, allow_pickle=start.allow_pickle)
+        model = load_model(start.path, options)
         text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))
         rows = [_row(text, example, context(model.config)) for example in examples]
         with warnings.catch_warnings():
@@ -143,19 +81,14 @@ def train_lora(
     return seconds
 
 
-def _dtype(device: str) -> str:
-    """Return the dtype of training: float16 overflows, and bfloat16 is slow on CPUs."""
-    return "float32" if device == "cpu" else "bfloat16"
-
-
-def _adapted(model: PreTrainedModel, start: Start) -> _Peft:
+def _adapted(model: PreTrainedModel, start: Start) -> Any:
     """Add a LoRA to a model: the existing one, or a new one at every linear layer."""
-    peft = importlib.import_module("peft")
+    peft: Any = importlib.import_module("peft")
     try:
         if start.adapter is not None:
-            return cast(_Peft, peft.PeftModel.from_pretrained(model, str(start.adapter), is_trainable=True))
+            return peft.PeftModel.from_pretrained(model, str(start.adapter), is_trainable=True)
         config = peft.LoraConfig(r=RANK, lora_alpha=RANK, target_modules="all-linear", task_type="CAUSAL_LM")
-        return cast(_Peft, peft.get_peft_model(model, config))
+        return peft.get_peft_model(model, config)
     except ValueError as error:
         raise KingyoError(
             str(start.path),
@@ -192,7 +125,7 @@ def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Cou
     for step, batch in zip(range(course.steps), _batches(rows, course), strict=False):
         start = time.perf_counter()
         for group in optimizer.param_groups:
-            group["lr"] = course.rate(step)
+            group["lr"] = _rate(course, step)
         loss = _loss(forward, text, batch, model.device)
         if not math.isfinite(float(loss.detach())):
             raise KingyoError(
@@ -206,6 +139,14 @@ def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Cou
         torch.nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         optimizer.step()  # pyright: ignore[reportUnknownMemberType]
         yield time.perf_counter() - start
+
+
+def _rate(course: Course, step: int) -> float:
+    """Return the learning rate of a step, counted from 0: it rises to its maximum, then falls to 0."""
+    warm = max(1, round(WARM_UP * course.steps))
+    if step < warm:
+        return course.learning_rate * (step + 1) / warm
+    return course.learning_rate * (course.steps - step) / max(1, course.steps - warm)
 
 
 def _batches(rows: Sequence[_Row], course: Course) -> Iterator[list[_Row]]:
@@ -242,7 +183,7 @@ def _loss(forward: Forward, text: Text, batch: Sequence[_Row], device: torch.dev
     return written / max(1, n_tokens) + chosen / max(1, n_choices)
 
 
-def _write(adapted: _Peft, out: Path) -> None:
+def _write(adapted: Any, out: Path) -> None:
     """Write the adapter to a temporary folder, then rename it."""
     temporary = out.with_name(f".{out.name}.partial")
     for old in (temporary, out):

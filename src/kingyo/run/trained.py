@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
@@ -24,7 +24,7 @@ from kingyo.evolution.scorer import Scorer
 from kingyo.io.lazy_torch import torch
 from kingyo.io.schema import parse_settings
 from kingyo.io.units import counted
-from kingyo.models.kinds import ModelKind, TrainsLora, require_ability
+from kingyo.models.kinds import Course, ModelKind, Start, TrainsLora, require_ability
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.model_kind import kind_of_models
@@ -33,9 +33,6 @@ from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import RunStore
 from kingyo.tasks import build_tasks, examples_of, set_measures_of
 from kingyo.types import Axis, Example, Genome
-
-if TYPE_CHECKING:
-    from kingyo.models.training import Start
 
 BATCH_SIZE = 8
 
@@ -213,8 +210,6 @@ class TrainedSpace(SourceSpace):
                 store.set_fact(TRAINED, asdict(training))
 
     def _trained(self, store: RunStore, training: TrainedControl, number: int) -> TrainedControl:
-        from kingyo.models.training import Course
-
         setting, out = training.settings[number], adapter_folder(store.folder, number)
         course = Course(
             steps=training.steps,
@@ -263,8 +258,6 @@ class TrainedSpace(SourceSpace):
         return _within_budget(training, step_seconds)
 
     def _step_seconds(self, parent: str, examples: Sequence[Example], rate: float) -> float:
-        from kingyo.models.training import Course
-
         course = Course(steps=PROBE_STEPS, learning_rate=rate, batch_size=BATCH_SIZE)
         return median(self._kind.train_lora(self._start(parent), examples, course)[1:])
 
@@ -273,8 +266,6 @@ class TrainedSpace(SourceSpace):
         return require_trainable(kind_of_models(self.models.named, self.config.kind, self.folder))
 
     def _start(self, parent: str) -> Start:
-        from kingyo.models.training import Start
-
         model = self.models.named[parent]
         adapter = None if model.adapter is None else model.adapter.path
         device, allow_pickle = self.config.device, self.config.allow_pickle

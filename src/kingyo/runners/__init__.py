@@ -4,9 +4,8 @@ A runner takes jobs and returns evaluations in order of finishing. If a worker d
 its job fails with the reason and another worker replaces it.
 """
 
-from kingyo.runners.local import LocalRunner
 from kingyo.runners.processes import ProcessRunner
 from kingyo.runners.ray_actors import RayRunner
-from kingyo.runners.runner import Evaluate, Factory, Job, Runner
+from kingyo.runners.runner import Evaluate, Factory, Job, LocalRunner, Runner
 
 __all__ = ["Evaluate", "Factory", "Job", "LocalRunner", "ProcessRunner", "RayRunner", "Runner"]

@@ -8,48 +8,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any
 
 from kingyo.engine import ExecutionOptions, Sources, into, plan
-from kingyo.errors import ChangedSourceError, KingyoError, crash
-from kingyo.io.lazy_torch import Tensor
-from kingyo.models.kinds import PassableModels
+from kingyo.errors import ChangedSourceError, KingyoError, crashes_as_errors
+from kingyo.models.kinds import Live, PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.tasks import check_order
-from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Task
-from kingyo.user_code.timeout import TooSlowError, within_or_end
+from kingyo.types import Evaluation, Item, ItemScore, Split, Task
+from kingyo.user_code.timeout import TooSlowError, within_on_main
 
-
-class Builder(Protocol):
-    """Builds the model of a recipe, for the tasks of a run to score."""
-
-    def __call__(self, recipe: Recipe) -> Any:
-        """Return the model. The next call may overwrite it."""
-        ...
-
-
-class FillableModel(Protocol):
-    """A model whose weights can be written in place."""
-
-    @property
-    def weights(self) -> Mapping[str, Tensor]:
-        """The live tensors by their names in the checkpoint."""
-        ...
-
-
+Builder = Callable[[Recipe], Any]
+"""Builds the model of a recipe, for the tasks of a run to score; the next call may overwrite it."""
 _HOW = ExecutionOptions(compiled=True)
 """Compiled code takes time to load, which pays off over many candidates."""
 
 
 class InPlaceMerger:
-    """Merges each recipe into the weights of one live model.
+    """Merges each recipe into the weights of one live model."""
 
-    Args:
-        model: receives the weights.
-        sources: the models that recipes may name.
-    """
-
-    def __init__(self, model: FillableModel, sources: Sources) -> None:
+    def __init__(self, model: Live, sources: Sources) -> None:
         self._model = model
         self._sources = sources
 
@@ -133,8 +111,8 @@ class Evaluator:
         Raises:
             ChangedSourceError: a source model has changed, so no candidate can be measured.
         """
-        started = time.perf_counter()
-        built = started
+        started = built = time.perf_counter()
+        scores, failure = (), None
         try:
             model = self._build(recipe)
             built = time.perf_counter()
@@ -143,27 +121,19 @@ class Evaluator:
         except ChangedSourceError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 (a crash is a result of the candidate)
-            return Evaluation(
-                failure=_reason(error),
-                build_seconds=built - started,
-                score_seconds=time.perf_counter() - built,
-            )
+            failure = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return Evaluation(
-            scores=scores, build_seconds=built - started, score_seconds=time.perf_counter() - built
+            scores=scores,
+            failure=failure,
+            build_seconds=built - started,
+            score_seconds=time.perf_counter() - built,
         )
 
     def _score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
-        limit = f"{self._timeout or 0:g} s"
-        error_of_task = KingyoError(
-            f"task {self._task.name}",
-            expected=f"a score within {limit} (timeout)",
-            received="none, and a task that cannot be interrupted",
-            remedy="Fix the task, or set a longer timeout. Scores so far are stored.",
-        )
         try:
-            return within_or_end(self._timeout, lambda: self._task.score(model, items), error_of_task)
+            return within_on_main(self._timeout, lambda: self._task.score(model, items))
         except TooSlowError as error:
-            raise ValueError(f"took longer than {limit}") from error
+            raise ValueError(f"took longer than {self._timeout:g} s") from error
 
     def _select(self, split: Split, names: Sequence[str] | None) -> Sequence[Item]:
         items = self._task.items(split)
@@ -174,22 +144,10 @@ class Evaluator:
 
 
 def scores_of(task: Task, model: Any, items: Sequence[Item]) -> tuple[ItemScore, ...]:
-    """Return the scores of a model on items of a task.
-
-    Raises:
-        KingyoError: the task crashed or returned invalid scores.
-    """
-    try:
+    """Return the scores of a model on items of a task."""
+    remedy = "Fix the task; kingyo.testing.tasks holds its contract."
+    with crashes_as_errors(f"task {task.name}", expected="a score for each item", remedy=remedy):
         scores = task.score(model, items)
-    except KingyoError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise KingyoError(
-            f"task {task.name}",
-            expected="a score for each item",
-            received=crash(error),
-            remedy="Fix the task; kingyo.testing.tasks holds its contract.",
-        ) from error
     return _checked(scores, items)
 
 
@@ -204,15 +162,4 @@ def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemSc
                 received=str(each.score),
                 remedy="Return 1 for a right answer, 0 for a wrong one, a fraction for a partly right one.",
             )
-        if each.media is not None and not isinstance(cast(object, each.media), Media):
-            raise KingyoError(
-                f"task: media of item {each.item}",
-                expected="kingyo.types.Media, or None",
-                received=repr(each.media)[:80],
-                remedy="Return an image as Media, with the hash of its bytes.",
-            )
     return tuple(scores)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

@@ -23,21 +23,14 @@ from threading import Thread
 from typing import Any
 
 from kingyo.runners.runner import Factory, Job
-from kingyo.runners.worker import Worker
-from kingyo.runners.worker_pool import WorkerDiedError, WorkerPool
+from kingyo.runners.worker_pool import JobNotSentError, Worker, WorkerDiedError, WorkerPool
 from kingyo.types import Evaluation
 
 EXIT_SECONDS = 1.0  # within which a process that has closed its connection ends
 
 
 class ProcessRunner(WorkerPool):
-    """A runner on processes of this machine.
-
-    Args:
-        factory: builds the evaluator, once in each worker; it is pickled.
-        n_workers: the most workers at a time.
-        timeout: seconds for a job; then its worker is killed and replaced. None: no limit.
-    """
+    """A runner on processes of this machine; see ``WorkerPool``. The factory is pickled."""
 
     def __init__(self, factory: Factory, *, n_workers: int, timeout: float | None = None) -> None:
         super().__init__(lambda: ProcessWorker(factory), n_workers, timeout)
@@ -50,11 +43,7 @@ class ProcessRunner(WorkerPool):
 
 
 class ProcessWorker:
-    """A worker process, seen from the run; see ``WorkerHandle``.
-
-    Args:
-        factory: builds the evaluator.
-    """
+    """A worker process, seen from the run; see ``WorkerHandle``."""
 
     def __init__(self, factory: Factory) -> None:
         context = multiprocessing.get_context("spawn")
@@ -77,7 +66,7 @@ class ProcessWorker:
         try:
             self._connection.send(job)
         except OSError as error:
-            raise WorkerDiedError from error
+            raise JobNotSentError from error
         return self._receive(timeout)
 
     def kill(self) -> str:

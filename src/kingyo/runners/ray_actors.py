@@ -14,8 +14,7 @@ from typing import Any
 
 from kingyo.errors import KingyoError
 from kingyo.runners.runner import Factory, Job
-from kingyo.runners.worker import Worker
-from kingyo.runners.worker_pool import WorkerDiedError, WorkerPool
+from kingyo.runners.worker_pool import Worker, WorkerDiedError, WorkerPool
 from kingyo.types import Evaluation
 
 
@@ -25,12 +24,8 @@ class RayRunner(WorkerPool):
     Args:
         factory: builds the evaluator, once in each worker; it is pickled. On several machines, the
             files that it reads must have the same paths everywhere.
-        n_workers: the most workers at a time.
-        timeout: seconds for a job; then its worker is killed and replaced. None: no limit.
+        n_workers, timeout: see ``WorkerPool``.
         cpus, gpus: number for each worker.
-
-    Raises:
-        KingyoError: ray is not installed.
     """
 
     def __init__(
@@ -43,11 +38,7 @@ class RayRunner(WorkerPool):
         super().__init__(lambda: RayWorker(self._ray, factory, cpus, gpus), n_workers, timeout)
 
     def submit(self, job: Job) -> None:
-        """Connect to the cluster before the first job; see ``Runner``.
-
-        Raises:
-            KingyoError: the cluster cannot be reached, or is too small.
-        """
+        """Connect to the cluster before the first job; see ``Runner``."""
         if not self._is_connected:
             self._connect()
         super().submit(job)
@@ -97,13 +88,7 @@ class RayRunner(WorkerPool):
 
 
 class RayWorker:
-    """A Ray actor, seen from the run; see ``WorkerHandle``.
-
-    Args:
-        ray: the module.
-        factory: builds the evaluator.
-        cpus, gpus: number for the actor.
-    """
+    """A Ray actor, seen from the run; see ``WorkerHandle``."""
 
     def __init__(self, ray: Any, factory: Factory, cpus: int, gpus: int) -> None:
         self._ray = ray
@@ -136,7 +121,7 @@ class RayWorker:
         except TimeoutError:
             raise
         except self._ray.exceptions.RayError as error:
-            self._end = f"{type(error).__name__} of Ray: {_first_line(error)}"
+            self._end = f"{type(error).__name__} of Ray: {' '.join(str(error).split())[:200]}"
             raise WorkerDiedError from error
 
 
@@ -152,7 +137,3 @@ def _import_ray() -> Any:
             received="'ray' without the package",
             remedy="In a clone of kingyo: pip install -e '.[ray]'",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")

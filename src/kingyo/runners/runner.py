@@ -1,7 +1,8 @@
-"""The protocol of runners, and their jobs."""
+"""The protocol of runners, their jobs, and the runner without workers."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,15 +10,8 @@ from typing import Protocol
 from kingyo.recipe import Recipe
 from kingyo.types import Evaluation, Split
 
-
-class Evaluate(Protocol):
-    """Scores a recipe on items of a split."""
-
-    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
-        """Return a score for each item, in the order of ``items``, or a failure."""
-        ...
-
-
+Evaluate = Callable[[Recipe, Split, Sequence[str]], Evaluation]
+"""Scores a recipe on items of a split: a score for each item, in their order, or a failure."""
 Factory = Callable[[], Evaluate]
 """Builds the evaluator in a worker. Runners on several workers pickle it."""
 
@@ -28,8 +22,6 @@ class Job:
 
     Attributes:
         id: chosen by the caller; unique among unfinished jobs.
-        recipe: the candidate.
-        split: the split of the items.
         items: names of the items to score.
     """
 
@@ -66,3 +58,31 @@ class Runner(Protocol):
     def close(self) -> None:
         """End all workers and drop unfinished jobs; safe to call twice."""
         ...
+
+
+class LocalRunner:
+    """A runner in this process: ``next`` evaluates a job. A crash of the process ends the run."""
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self._evaluate = evaluate
+        self._jobs: deque[Job] = deque()
+
+    @property
+    def n_workers(self) -> int:
+        """One."""
+        return 1
+
+    def submit(self, job: Job) -> None:
+        """See ``Runner``."""
+        self._jobs.append(job)
+
+    def next(self) -> tuple[int, Evaluation]:
+        """See ``Runner``."""
+        if not self._jobs:
+            raise ValueError("next: no job was submitted that is not finished")
+        job = self._jobs.popleft()
+        return job.id, self._evaluate(job.recipe, job.split, job.items)
+
+    def close(self) -> None:
+        """See ``Runner``."""
+        self._jobs.clear()

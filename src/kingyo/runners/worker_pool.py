@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Protocol
 
 from kingyo.errors import KingyoError
-from kingyo.runners.runner import Job
+from kingyo.runners.runner import Evaluate, Factory, Job
 from kingyo.types import Evaluation
+
+
+class Worker:
+    """Builds an evaluator and evaluates jobs with it. It returns exceptions, so that they reach the run."""
+
+    def __init__(self, factory: Factory) -> None:
+        self._factory = factory
+        self._evaluator: Evaluate | None = None
+
+    def start(self) -> Exception | None:
+        """Build the evaluator; return the exception that this raises."""
+        try:
+            self._evaluator = self._factory()
+        except Exception as error:  # noqa: BLE001 (the run raises it)
+            return _picklable(error)
+        return None
+
+    def evaluate(self, job: Job) -> Evaluation | Exception:
+        """Evaluate a job; return the exception that the evaluator raises."""
+        assert self._evaluator is not None, "start comes first"
+        try:
+            return self._evaluator(job.recipe, job.split, job.items)
+        except Exception as error:  # noqa: BLE001 (the run raises it)
+            return _picklable(error)
 
 
 class WorkerDiedError(Exception):
     """A worker ended before it answered."""
+
+
+class JobNotSentError(WorkerDiedError):
+    """A worker had ended before it received the job, which did not cause it."""
 
 
 class WorkerHandle(Protocol):
@@ -37,6 +66,7 @@ class WorkerHandle(Protocol):
 
         Raises:
             TimeoutError: it takes longer than ``timeout`` seconds.
+            JobNotSentError: it had ended before.
             WorkerDiedError: it ended.
         """
         ...
@@ -109,6 +139,9 @@ class WorkerPool:
             try:
                 worker = self._ready(worker)
                 outcome = self._evaluate(worker, job)
+                if outcome is None:
+                    worker = self._ready(worker)
+                    outcome = self._evaluate(worker, job) or Evaluation(failure="no worker took the job")
             except Exception as error:  # noqa: BLE001 (``next`` raises it)
                 outcome = error
             self._outcomes.put((job.id, outcome))
@@ -140,13 +173,17 @@ class WorkerPool:
                 self._stop_error = self._stop_error or error
             raise error
 
-    def _evaluate(self, worker: WorkerHandle, job: Job) -> Evaluation | Exception:
+    def _evaluate(self, worker: WorkerHandle, job: Job) -> Evaluation | Exception | None:
+        """Return the evaluation of a job; None if the worker did not receive it."""
         try:
             return worker.evaluate(job, self._timeout)
         except TimeoutError:
             self._kill(worker)
             seconds = self._timeout or 0.0
             return Evaluation(failure=f"took longer than {seconds:g} s", score_seconds=seconds)
+        except JobNotSentError:
+            self._kill(worker)
+            return None
         except WorkerDiedError:
             return Evaluation(failure=f"the worker died ({self._kill(worker)})")
 
@@ -167,3 +204,12 @@ def _cannot_start(how: str) -> KingyoError:
         received=how,
         remedy="Fix the cause, often too little memory for all workers; then use `kingyo resume`.",
     )
+
+
+def _picklable(error: Exception) -> Exception:
+    """Return the error if it can travel between processes, else a RuntimeError with its type and message."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 (the error may be a class of a user)
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

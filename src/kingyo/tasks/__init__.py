@@ -19,12 +19,11 @@ from kingyo.tasks.combined import (
     weights_of,
 )
 from kingyo.tasks.grader import GRADERS, Grader
-from kingyo.tasks.items import LoadedItems, load_items
 from kingyo.tasks.media import with_images
 from kingyo.tasks.near_duplicates import NearDuplicates, near_groups
 from kingyo.tasks.spec import Sizes, TaskSpec, load_task_spec, parse_task_spec, settings_of
 from kingyo.tasks.splits import make_splits
-from kingyo.tasks.task import build_task
+from kingyo.tasks.task import LoadedItems, build_task, load_items
 from kingyo.tasks.task_kinds import TASK_KINDS
 from kingyo.tasks.text import TextSettings, read_text_item
 

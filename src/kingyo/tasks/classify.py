@@ -7,18 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
-
-from pydantic import Field
+from typing import cast
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row, stringify
-from kingyo.tasks.split_items import SplitItems
-from kingyo.tasks.task_kinds import TASK_KINDS, Splits
-from kingyo.types import Item, ItemScore, RatesClasses, SetMeasure, Split
-
-Name = Annotated[str, Field(min_length=1)]
+from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
+from kingyo.tasks.text import Text
+from kingyo.types import Item, ItemScore, RatesClasses, SetMeasure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +27,9 @@ class ClassifySettings:
         classes: the classes that the model may choose from; empty means all of them.
     """
 
-    image: Name = "image"
-    label: Name = "label"
-    classes: tuple[Name, ...] = ()
+    image: Text = "image"
+    label: Text = "label"
+    classes: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +54,15 @@ class MacroF1:
 
 
 @TASK_KINDS.register("classify")
-class ClassifyTask:
-    """Image classification with one class per image; right if the most likely class is the label (top-1).
-
-    Args:
-        name: unique within a run.
-        settings: columns and classes.
-        splits: the items of each split.
-        folder: base of relative paths; unused.
-    """
+class ClassifyTask(SplitTask):
+    """Image classification with one class per image; right if the most likely class is the label (top-1)."""
 
     Settings = ClassifySettings
     needs = RatesClasses
 
     def __init__(self, name: str, settings: ClassifySettings, splits: Splits, folder: Path) -> None:  # noqa: ARG002 (part of the protocol)
-        self._name = name
+        super().__init__(name, splits)
         self._settings = settings
-        self._items = SplitItems(splits)
 
     @staticmethod
     def read_item(row: Row, settings: ClassifySettings) -> Item:
@@ -98,29 +86,12 @@ class ClassifyTask:
         return item
 
     @property
-    def name(self) -> str:
-        """The task's name, unique within a run."""
-        return self._name
-
-    @property
     def set_measures(self) -> Sequence[SetMeasure]:
         """Macro F1: computed from all answers together, not averaged over items."""
         return (MacroF1(),)
 
-    def items(self, split: Split) -> Sequence[Item]:
-        """Return the items of a split, in a fixed order.
-
-        Raises:
-            KingyoError: the split does not exist.
-        """
-        return self._items.of(split)
-
     def score(self, model: RatesClasses, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Return the score of each item, in the order of ``items``.
-
-        Raises:
-            KingyoError: the model does not have a label or one of ``classes``, or outputs NaN.
-        """
+        """Return the score of each item, in the order of ``items``."""
         known = list(model.classes)
         allowed = [self._place(each, known, "classes") for each in self._settings.classes]
         allowed = allowed or list(range(len(known)))
@@ -133,7 +104,7 @@ class ClassifyTask:
         for item, label, rates in zip(items, labels, rated, strict=True):
             if any(map(math.isnan, rates)):
                 raise KingyoError(
-                    f"task {self._name}: item {item.id}",
+                    f"task {self.name}: item {item.id}",
                     expected="a number for each class",
                     received="NaN",
                     remedy="Remove this model, or run it in float32: its weights or outputs overflow.",
@@ -145,24 +116,23 @@ class ClassifyTask:
 
     def _place(self, name: str, known: Sequence[str], argument: str) -> int:
         """Return the index of a class in the model's output, from its name or its index."""
-        if known.count(name) > 1:
-            places = [str(place) for place, each in enumerate(known) if each == name]
+        places = [str(place) for place, each in enumerate(known) if each == name]
+        if len(places) > 1:
             raise KingyoError(
-                f"task {self._name}: {argument}",
+                f"task {self.name}: {argument}",
                 expected="the name of one class",
                 received=f"{name!r:.80}, the name of {len(places)} classes",
                 remedy=f"Use its index: {' or '.join(places)}.",
             )
-        if name in known:
-            return known.index(name)
-        if name.isascii() and name.isdigit() and len(name) < 10 and int(name) < len(known):
-            return int(name)
+        place = places[0] if places else name
+        if place.isascii() and place.isdigit() and len(place) < 10 and int(place) < len(known):
+            return int(place)
         raise self._unknown(argument, name, known)
 
     def _unknown(self, argument: str, name: str, known: Sequence[str]) -> KingyoError:
         return KingyoError(
-            f"task {self._name}: {argument}",
+            f"task {self.name}: {argument}",
             expected=f"one of the {len(known)} classes, or its index from 0",
             received=f"{name!r:.80}",
-            remedy=suggest(name[:80], known),
+            remedy=suggest(name, known),
         )

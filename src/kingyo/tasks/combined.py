@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from kingyo.errors import KingyoError, suggest
-from kingyo.tasks.items import load_items
+from kingyo.errors import KingyoError, suggest, unknown
 from kingyo.tasks.near_duplicates import NearDuplicates, Placed, count_near, near_groups, note_apart
 from kingyo.tasks.spec import TaskSpec
 from kingyo.tasks.splits import make_splits
-from kingyo.tasks.task import build_task
-from kingyo.tasks.task_kinds import Splits
+from kingyo.tasks.task import build_task, load_items
+from kingyo.tasks.task_kinds import FIX, Splits
 from kingyo.types import (
     SPLITS,
     Example,
@@ -29,8 +28,6 @@ from kingyo.types import (
     Task,
     TeachingTask,
 )
-
-_FIX = "Fix the task; kingyo.testing.tasks has tests of the contract."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +50,10 @@ class LoadedSplits:
 
 
 class SeveralTasks:
-    """A task that combines tasks; each item is scored by the task that its ``task`` names.
-
-    Args:
-        tasks: tasks with different names.
-        weights: weight of each task's mean score, by name.
-    """
+    """A task that combines tasks; each item is scored by the task that its ``task`` names."""
 
     def __init__(self, tasks: Sequence[Task], weights: Mapping[str, float]) -> None:
+        self.tasks = tuple(tasks)
         self._tasks = {task.name: task for task in tasks}
         self.weights = dict(weights)
 
@@ -69,30 +62,17 @@ class SeveralTasks:
         """The names of the tasks, joined with " + "."""
         return " + ".join(self._tasks)
 
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """The tasks, in the order given."""
-        return tuple(self._tasks.values())
-
     def items(self, split: Split) -> Sequence[Item]:
         """Return the items of a split, task by task."""
         return tuple(item for task in self.tasks for item in task.items(split))
 
     def score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Return the score of each item, in the order of ``items``; each task is called once.
-
-        Raises:
-            KingyoError: an item's task is unknown, or a task failed or did not score all its items.
-        """
+        """Return the score of each item, in the order of ``items``; each task is called once."""
         by_item: dict[str, ItemScore] = {}
-        for name, own in _by_task(items).items():
+        for name in dict.fromkeys(item.task for item in items):
             if name not in self._tasks:
-                raise KingyoError(
-                    f"item {own[0].id}",
-                    expected=f"one of the tasks {', '.join(self._tasks)}",
-                    received=repr(name),
-                    remedy=suggest(name, self._tasks),
-                )
+                raise unknown("task of an item", name, self._tasks)
+            own = [item for item in items if item.task == name]
             scores = self._tasks[name].score(model, own)
             check_order(f"task {name}", own, scores)
             by_item |= {each.item: each for each in scores}
@@ -107,29 +87,17 @@ def examples_of(
     *,
     prefers_given: bool,
 ) -> tuple[Example, ...]:
-    """Return the training examples of a task, or of each of several tasks.
-
-    Args:
-        task, model, items, answers, prefers_given: see ``TeachingTask.examples``.
-
-    Raises:
-        KingyoError: a task has no method ``examples``.
-    """
-    require_teaching(task)
+    """Return the training examples of a task, or of each of several tasks; see ``TeachingTask.examples``."""
     examples: list[Example] = []
-    for each in single_tasks(task):
+    for each in require_teaching(task):
         own = [item for item in items if item.task in ("", each.name)]
-        if isinstance(each, TeachingTask):
-            examples += each.examples(model, own, answers, prefers_given=prefers_given)
+        examples += each.examples(model, own, answers, prefers_given=prefers_given)
     return tuple(examples)
 
 
-def require_teaching(task: Task) -> None:
-    """Check that a model can be trained on a task.
-
-    Raises:
-        KingyoError: a task has no method ``examples``.
-    """
+def require_teaching(task: Task) -> list[TeachingTask]:
+    """Return the tasks of a combined task, or the task itself; a model can be trained on each."""
+    tasks: list[TeachingTask] = []
     for each in single_tasks(task):
         if not isinstance(each, TeachingTask):
             raise KingyoError(
@@ -139,6 +107,8 @@ def require_teaching(task: Task) -> None:
                 remedy="Turn the control off (controls: {trained: false}), or add `examples`, as in "
                 "kingyo.types.TeachingTask.",
             )
+        tasks.append(each)
+    return tasks
 
 
 def single_tasks(task: Task) -> tuple[Task, ...]:
@@ -147,36 +117,16 @@ def single_tasks(task: Task) -> tuple[Task, ...]:
 
 
 def set_measures_of(task: Task) -> dict[str, Sequence[SetMeasure]]:
-    """Return the set measures of each task, by the value of ``task`` in its items ("" for a single task).
-
-    Raises:
-        KingyoError: two measures of a task have the same name.
-    """
+    """Return the set measures of each task, by the value of ``task`` in its items ("" for a single task)."""
     by_task: dict[str, Sequence[SetMeasure]] = {}
     for each in single_tasks(task):
         measures = each.set_measures if isinstance(each, MeasuredTask) else ()
-        names = [measure.name for measure in measures]
-        if len(set(names)) < len(names):
-            raise KingyoError(
-                f"task {each.name}: set_measures",
-                expected="distinct names of measures",
-                received=", ".join(names),
-                remedy="Rename one of them.",
-            )
         by_task["" if each is task else each.name] = measures
     return by_task
 
 
 def require_measures(task: Task, wanted: Mapping[str, str]) -> None:
-    """Check that tasks have the set measures that a run uses.
-
-    Args:
-        task: a single or combined task.
-        wanted: names of measures, with the keys of ``set_measures_of``.
-
-    Raises:
-        KingyoError: a task does not have the measure.
-    """
+    """Check that tasks have the set measures that a run uses."""
     measures = set_measures_of(task)
     for name, measure in wanted.items():
         known = [each.name for each in measures[name]]
@@ -184,10 +134,8 @@ def require_measures(task: Task, wanted: Mapping[str, str]) -> None:
             raise KingyoError(
                 f"task {name or task.name}: measure",
                 expected=f"one of {', '.join(known)}" if known else "a kind of task with set measures",
-                received=f"'{measure}'" + ("" if known else " for a kind without set measures"),
-                remedy=suggest(measure, known)
-                if known
-                else "Remove `measure`, or add `set_measures` to the kind, as in kingyo.types.MeasuredTask.",
+                received=f"'{measure}'",
+                remedy=suggest(measure, known) if known else "Remove `measure`.",
             )
 
 
@@ -197,15 +145,7 @@ def weights_of(task: Task) -> dict[str, float]:
 
 
 def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
-    """Load and split the items of a run's tasks, each by its own sizes.
-
-    Args:
-        specs: one or more tasks, by name.
-        folder: base of relative paths.
-
-    Raises:
-        KingyoError: see ``load_items`` and ``make_splits``.
-    """
+    """Load and split the items of a run's tasks, each by its own sizes."""
     by_split: dict[Split, list[Item]] = {split: [] for split in SPLITS}
     duplicates, unused, placed = 0, 0, list[list[Placed]]()
     notes: list[str] = []
@@ -216,9 +156,11 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         groups = near_groups(loaded.items, sizes.similar, share_images=sizes.share_images)
         own: dict[str, Placed] = {}
         for split, items in make_splits(loaded.items, sizes, groups=groups).items():
-            own |= {item.id: (split, item if len(specs) == 1 else _marked(item, name)) for item in items}
-        for split, item in own.values():
-            by_split[split].append(item)
+            for item in items:
+                is_only = len(specs) == 1
+                placed_item = item if is_only else replace(item, id=f"{name}/{item.id}", task=name)
+                own[item.id] = split, placed_item
+                by_split[split].append(placed_item)
         unused += len(loaded.items) - len(own)
         used = [[own[item.id] for item in group if item.id in own] for group in groups]
         notes += note_apart(used, "", f"Correct the column {sizes.column}, or delete rows")
@@ -246,16 +188,7 @@ def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, Ta
 
 
 def build_tasks(specs: Mapping[str, TaskSpec], splits: Splits, folder: Path) -> Task:
-    """Build the task of a run; several tasks are combined.
-
-    Args:
-        specs: one or more tasks, by name.
-        splits: the items of all tasks, from ``load_splits`` or a run's store.
-        folder: base of relative paths.
-
-    Raises:
-        KingyoError: see ``build_task``.
-    """
+    """Build the task of a run; several tasks are combined."""
     built = [build_task(spec, splits_of(name, specs, splits), folder) for name, spec in specs.items()]
     if len(built) == 1:
         return built[0]
@@ -269,30 +202,15 @@ def splits_of(name: str, specs: Mapping[str, TaskSpec], splits: Splits) -> Split
     return {split: tuple(item for item in items if item.task == name) for split, items in splits.items()}
 
 
-def _marked(item: Item, task: str) -> Item:
-    return replace(item, id=f"{task}/{item.id}", task=task)
-
-
-def _by_task(items: Sequence[Item]) -> dict[str, list[Item]]:
-    by_task: dict[str, list[Item]] = {}
-    for item in items:
-        by_task.setdefault(item.task, []).append(item)
-    return by_task
-
-
 def check_order(where: str, items: Sequence[Item], scores: object) -> None:
     """Raise KingyoError unless a task returned one ItemScore per item, in order; a user's task may not."""
-    results = cast("Sequence[object]", scores) if isinstance(scores, Sequence) else [scores]
-    for each in results:
-        if not isinstance(each, ItemScore):
-            raise KingyoError(
-                where, expected="an ItemScore for each item", received=repr(each)[:80], remedy=_FIX
-            )
-    given = cast("Sequence[ItemScore]", results)
-    if [each.item for each in given] != [item.id for item in items]:
+    results = cast("Sequence[object]", scores) if isinstance(scores, Sequence) else ()
+    given = [each.item if isinstance(each, ItemScore) else None for each in results]
+    if given != [item.id for item in items]:
+        is_valid = bool(results) and None not in given
         raise KingyoError(
             where,
-            expected=f"one score for each of {len(items)} items, in their order",
-            received=f"{len(given)} scores" if len(given) != len(items) else "another order",
-            remedy=_FIX,
+            expected=f"an ItemScore for each of {len(items)} items, in their order",
+            received=f"{len(given)} in another order or number" if is_valid else f"{scores!r:.80}",
+            remedy=FIX,
         )

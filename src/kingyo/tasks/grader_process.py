@@ -1,8 +1,7 @@
-"""A child process for graders that may hang or crash; it can be killed at any time and dies with its parent.
+"""A child process for users' graders, which may hang or crash; it can be killed at any time.
 
 One process serves all such graders. It starts with the first call, and again after a kill. A request holds
 many answers; the process sends each result at once, so that a timeout names the answer that caused it.
-``grader_worker`` is the code of the child.
 """
 
 from __future__ import annotations
@@ -10,32 +9,35 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import pickle
-import select
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Lock
-from typing import Literal, cast
+from threading import Lock, Thread
+from typing import Any, Literal, cast
 
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.registry import is_in_file, whole_reference
+from kingyo.tasks.grader import Grader, build_grader, call_check, call_grader, crashed, late
+from kingyo.types import Item
 from kingyo.user_code.files import hash_own
-from kingyo.user_code.timeout import TooSlowError
 from kingyo.user_code.versions import hash_of
 
 BUILD_SECONDS = 600.0
 """Limit in seconds for starting the process and importing a grader."""
-LOOK_SECONDS = 1.0
-"""Seconds between checks that the process is alive: a grader's subprocess may keep its connection open."""
-CLOSE_SECONDS = 2.0
-"""Seconds that the process may take to exit before it is killed."""
+EXIT_SECONDS = 1.0
+"""Seconds that a process which closed its connection may take to exit."""
+
+Question = tuple[str, Item] | tuple[Item]
+"""The arguments of a call: an answer and its item, or an item to check."""
+Action = Literal["grade", "check"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +48,6 @@ class GraderReference:
     option: object
     folder: Path
     digest: str
-
-
-class UnknownThereError(Exception):
-    """The other process cannot build this grader, or take its items."""
-
-
-class CrashedError(Exception):
-    """The process ended while it graded; the text is the reason."""
-
-
-Result = float | KingyoError | TooSlowError | CrashedError
-Action = Literal["grade", "check"]
 
 
 def reference_to(name: str, option: object, folder: Path) -> GraderReference:
@@ -75,94 +65,31 @@ class GraderProcess:
     def __init__(self) -> None:
         self._lock = Lock()
         self._child: _Child | None = None
-        self._unknown: set[bytes] = set()
 
     def ask(
-        self, grader: GraderReference, action: Action, arguments: Sequence[tuple[object, ...]], seconds: float
-    ) -> list[Result]:
-        """Call a grader once per element of ``arguments``, up to the first call that fails.
-
-        Args:
-            grader: the grader.
-            action: ``grade`` with an answer and its item, or ``check`` with an item.
-            arguments: the arguments of each call.
-            seconds: limit of each call.
-
-        Returns:
-            The scores; the last may be an error. A timeout or a crash ends the process.
+        self, grader: GraderReference, action: Action, questions: Sequence[Question], seconds: float
+    ) -> list[float]:
+        """Call a grader once per question, and return the scores; ``seconds`` limits each call.
 
         Raises:
-            UnknownThereError: the grader must be called in this process.
+            KingyoError: a call failed, timed out or crashed the process.
             ChangedSourceError: the grader's code has changed since it was built.
         """
-        key = pickle.dumps(grader)
-        if key in self._unknown:
-            raise UnknownThereError
-        try:
-            request = pickle.dumps((key, action, list(arguments)))
-        except Exception as error:
-            raise UnknownThereError from error
         with self._lock:
             try:
-                return self._results_of(self._ready(key, grader), request, len(arguments), seconds)
-            except UnknownThereError:
-                self._unknown.add(key)
+                child = self._child = self._child or _Child()
+                child.prepare(grader)
+                child.connection.send((grader, action, questions, seconds))
+                return [
+                    child.hear(f"grader {grader.name} on item {question[-1].id}", seconds)
+                    for question in questions
+                ]
+            except BaseException:  # pending results must not answer the next request
+                self.kill()
                 raise
-            except BaseException:  # e.g. Ctrl-C: pending results must not answer the next request
-                self._end()
-                raise
 
-    def close(self) -> None:
-        """Ask the process to exit, and kill it if it does not."""
-        if self._child is not None:
-            self._child.leave()
-        self._end()
-
-    def forget(self) -> None:
-        """Drop the process after a fork; it belongs to the parent."""
-        if self._child is not None:
-            self._child.forget()
-        self._child, self._lock = None, Lock()
-
-    def _results_of(self, child: _Child, request: bytes, count: int, seconds: float) -> list[Result]:
-        results: list[Result] = []
-        try:
-            child.send(request, seconds)
-            while len(results) < count and not (results and isinstance(results[-1], Exception)):
-                results.append(child.hear(seconds))
-        except (TooSlowError, CrashedError) as error:
-            results.append(error)
-            self._end()
-        return results
-
-    def _ready(self, key: bytes, grader: GraderReference) -> _Child:
-        """Return the process, with this grader built in it."""
-        child = self._child = self._child or _Child()
-        if key in child.built:
-            return child
-        if reference_to(grader.name, grader.option, grader.folder) != grader:
-            raise ChangedSourceError(
-                f"grader {grader.name}",
-                expected="unchanged source files during a run",
-                received="files that changed since the grader was built",
-                remedy="Restore the old files and resume, or start a new run.",
-            )
-        try:
-            child.send(pickle.dumps((key, "build", [])), BUILD_SECONDS)
-            answer = child.hear(BUILD_SECONDS)
-        except (TooSlowError, CrashedError) as error:
-            raise KingyoError(
-                f"grader {grader.name}",
-                expected="a grader that another process can import",
-                received=str(error) or f"no answer in {BUILD_SECONDS:g} s",
-                remedy="Make sure that importing its file only defines the grader.",
-            ) from error
-        if isinstance(answer, Exception):
-            raise UnknownThereError
-        child.built.add(key)
-        return child
-
-    def _end(self) -> None:
+    def kill(self) -> None:
+        """Kill the process, if there is one."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()
@@ -172,108 +99,97 @@ class _Child:
     """The parent's side of the child process."""
 
     def __init__(self) -> None:
-        self.built: set[bytes] = set()
-        self._socket, theirs = socket.socketpair()
-        life, self._held = os.pipe()  # the child reads its end when this process is gone
+        self._built: list[GraderReference] = []
+        self.connection, theirs = Pipe()
         code = (
             f"import sys; sys.path[:] = {[str(each) for each in sys.path]!r}; "
-            f"from kingyo.tasks.grader_worker import serve; serve({theirs.fileno()}, {life})"
+            f"from kingyo.tasks.grader_process import serve; serve({theirs.fileno()})"
         )
-        try:
+        with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # the worker sends it to standard error
-                pass_fds=[theirs.fileno(), life],
+                stdout=2,  # graders print to standard error
+                pass_fds=[theirs.fileno()],
                 start_new_session=True,  # its own group: killable, and safe from Ctrl-C
-                env={**os.environ, **_threads()},
             )
-        except BaseException:  # e.g. the system cannot start another process
-            self._close()
-            raise
-        finally:
-            theirs.close()
-            os.close(life)
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
-        self._buffer = b""
 
-    def send(self, request: bytes, seconds: float) -> None:
-        self._socket.settimeout(seconds)
-        try:
-            self._socket.sendall(request)
-        except TimeoutError as error:
-            raise TooSlowError from error
-        except OSError as error:
-            raise CrashedError(self._ended()) from error
+    def prepare(self, grader: GraderReference) -> None:
+        """Let the child build the grader, unless it has."""
+        if grader in self._built:
+            return
+        if reference_to(grader.name, grader.option, grader.folder) != grader:
+            raise ChangedSourceError(
+                f"grader {grader.name}",
+                expected="unchanged source files during a run",
+                received="files that changed since the grader was built",
+                remedy="Restore the old files and resume, or start a new run.",
+            )
+        self.connection.send((grader, "build", [()], BUILD_SECONDS))
+        self.hear(f"grader {grader.name}: import", BUILD_SECONDS)
+        self._built.append(grader)
 
-    def hear(self, seconds: float) -> Result:
-        """Wait for one line and return its score or its error."""
-        deadline = time.monotonic() + seconds
-        while b"\n" not in self._buffer:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise TooSlowError
-            if self._poll.poll(1000 * min(remaining, LOOK_SECONDS)):
-                self._receive()
-            elif self._process.poll() is not None:
-                raise CrashedError(self._ended())
-        line, _, self._buffer = self._buffer.partition(b"\n")
+    def hear(self, where: str, seconds: float) -> float:
+        """Wait for a result and return its score, or raise its error."""
+        if not self.connection.poll(seconds):
+            raise late(where, seconds)
         try:
-            value: object = json.loads(line)
-        except ValueError as error:  # a grader wrote to the connection
-            raise CrashedError("other output on the connection of its process") from error
-        if isinstance(value, float):
-            return value
-        argument, expected, received, remedy = map(str, cast("list[object]", value))
-        return KingyoError(argument, expected=expected, received=received, remedy=remedy)
-
-    def _receive(self) -> None:
-        try:
-            more = self._socket.recv(1 << 16)
-        except OSError:
-            more = b""
-        if not more:
-            raise CrashedError(self._ended())
-        self._buffer += more
+            result = cast("float | KingyoError", self.connection.recv())
+        except (EOFError, OSError) as error:
+            raise crashed(where, self._ended()) from error
+        if isinstance(result, KingyoError):
+            raise result
+        return result
 
     def _ended(self) -> str:
-        with suppress(subprocess.TimeoutExpired):  # it may still be exiting
-            code = self._process.wait(LOOK_SECONDS)
-            return (
-                f"its process ended by signal {-code}" if code < 0 else f"its process ended with code {code}"
-            )
-        return "its process closed its connection"
-
-    def leave(self) -> None:
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(CLOSE_SECONDS)
+        try:
+            code = self._process.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "its process closed its connection"
+        return f"its process ended by signal {-code}" if code < 0 else f"its process ended with code {code}"
 
     def kill(self) -> None:
         """Kill the process and everything it started."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._close()
-
-    def forget(self) -> None:
-        self._process.returncode = 0  # it is not a child of this process
-        self._close()
-
-    def _close(self) -> None:
-        self._socket.close()
-        os.close(self._held)
-
-
-def _threads() -> dict[str, str]:
-    """Return the environment that gives torch as many threads as here: its sums may depend on them."""
-    torch = sys.modules.get("torch")
-    return {} if torch is None else {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+        self.connection.close()
 
 
 GRADER_PROCESS = GraderProcess()
-atexit.register(GRADER_PROCESS.close)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=GRADER_PROCESS.forget)
+atexit.register(GRADER_PROCESS.kill)
+
+
+def serve(descriptor: int) -> None:
+    """Answer requests until the connection is closed; the body of the child process."""
+    Thread(target=_end_with_parent, args=(os.getppid(),), name="kingyo-parent", daemon=True).start()
+    graders: dict[str, Grader] = {}
+    with Connection(descriptor) as connection, suppress(EOFError, OSError):
+        while True:
+            grader, action, questions, seconds = connection.recv()
+            try:
+                for question in questions:
+                    # The system kills this process if C code hangs after the parent has ended.
+                    signal.setitimer(signal.ITIMER_REAL, seconds + EXIT_SECONDS)
+                    connection.send(_answer(graders, grader, action, question))
+            except KingyoError as error:
+                connection.send(error)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _answer(
+    graders: dict[str, Grader], reference: GraderReference, action: str, question: tuple[Any, ...]
+) -> float:
+    key = repr(reference)
+    if action == "build":
+        graders[key] = build_grader(reference.name, reference.option, reference.folder)
+        return 1.0
+    call: Callable[..., object] = partial(call_check, graders[key]) if action == "check" else graders[key]
+    return call_grader(reference.name, partial(call, *question), question[-1], None)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Kill this process and everything it starts when the parent ends."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)

@@ -19,10 +19,11 @@ import importlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Protocol, cast
+from itertools import groupby
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -56,7 +57,6 @@ _SHARED_SCRIPT = {
     "pt ro sk sl sn so sq st sv sw tl tn tr ts vi xh yo zu",
 }
 _SYMBOLS = ("LATIN", "GREEK")  # scripts of variables and units
-_COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "jp": "ja", "kr": "ko", "se": "sv", "ua": "uk"}
 _RIVALS = {"ARABIC": "ar fa", "CYRILLIC": "bg ru uk", "DEVANAGARI": "hi mr", "LATIN": "de en es fr"}
 _SCRIPT_OF = {code: script for script, codes in _SHARED_SCRIPT.items() for code in codes.split()}
 
@@ -67,21 +67,12 @@ _FEW_LETTERS = 10  # shorter sentences are joined with the next; lingua is unrel
 
 
 def is_written_in(text: str, code: str, share: float = 0.8) -> bool:
-    """Return whether a text is written in a language; the module's docstring lists the rules.
-
-    Args:
-        text: any text.
-        code: ISO 639-1 code, such as ``ja``.
-        share: minimum share of the letters that belong to the language.
-
-    Raises:
-        KingyoError: the code is unknown, or it needs lingua, which is not installed.
-    """
+    """Return whether a text is written in a language; the module's docstring lists the rules."""
     require_language(code)
     plain = unicodedata.normalize("NFKC", text)
     scripts = _OWN_SCRIPT.get(code) or (_SCRIPT_OF[code],)
     letters = _letters(plain, scripts)
-    own = sum(letters.get(script, 0) for script in scripts)
+    own = sum(letters[script] for script in scripts)
     total = sum(letters.values())
     if not own or own < share * total or not _is_varied(plain, scripts):
         return False
@@ -95,12 +86,11 @@ def require_language(code: str) -> None:
     """Check that a language code is known and its detector installed."""
     known = {*_OWN_SCRIPT, *_SCRIPT_OF}
     if code not in known:
-        near = _COUNTRIES.get(code.lower()[:2], code.lower()[:2])
         raise KingyoError(
             "language",
             expected="a supported ISO 639-1 code",
             received=f"'{code}'",
-            remedy=suggest(near, [near] if near in known else known),
+            remedy=suggest(code, known),
         )
     if code in _SCRIPT_OF:
         _detector(code)
@@ -130,13 +120,14 @@ class Language:
         require_language(self.code)
 
 
-def _letters(text: str, scripts: tuple[str, ...]) -> dict[str, int]:
+def _letters(text: str, scripts: tuple[str, ...]) -> Counter[str]:
     """Count letters by script, without short Latin or Greek words if the language has another script."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for word in _WORD.findall(text):
-        for script, length in _runs(word):
+        for script, run in groupby(word, _script):  # Japanese has no spaces around foreign words
+            length = len([*run])
             if length > 2 or script in scripts or script not in _SYMBOLS:
-                counts[script] = counts.get(script, 0) + length
+                counts[script] += length
     return counts
 
 
@@ -152,39 +143,18 @@ def _is_varied(text: str, scripts: tuple[str, ...]) -> bool:
     return is_even and len(counts.keys() - {_LONG}) >= min(4, 1 + len(letters) // 3)
 
 
-def _runs(word: str) -> Iterator[tuple[str, int]]:
-    """Yield the script and length of each run of one script; Japanese has no spaces around foreign words."""
-    current, length = "", 0
-    for character in word:
-        script = _script(character)
-        if script != current and length:
-            yield current, length
-            length = 0
-        current, length = script, length + 1
-    yield current, length
-
-
 @cache
 def _script(character: str) -> str:
     return re.split(r"[ -]", unicodedata.name(character, "UNKNOWN"), maxsplit=1)[0]
 
 
-class _Language(Protocol):
-    name: str
-
-
-class _Detector(Protocol):
-    def detect_language_of(self, text: str) -> _Language | None: ...
-
-
 def _is_detected(text: str, code: str, share: float) -> bool:
-    detector, name = _detector(code)
+    detector, language = _detector(code)
     matching = total = 0
     for sentence in _sentences(text):
         length = _count(sentence)
-        detected = detector.detect_language_of(sentence)
         total += length
-        matching += length if detected is not None and detected.name == name else 0
+        matching += length if detector.detect_language_of(sentence) == language else 0
     return matching > 0 and matching >= share * total
 
 
@@ -207,8 +177,8 @@ def _count(text: str) -> int:
 
 
 @cache
-def _detector(code: str) -> tuple[_Detector, str]:
-    """Return a detector for a language and its rivals, and lingua's name of the language."""
+def _detector(code: str) -> tuple[Any, Any]:
+    """Return lingua's detector for a language and its rivals, and lingua's name of the language."""
     try:
         lingua = importlib.import_module("lingua")
     except ImportError as error:
@@ -218,13 +188,8 @@ def _detector(code: str) -> tuple[_Detector, str]:
             received="an installation without it",
             remedy="In a clone of kingyo: pip install -e '.[language]'",
         ) from error
-    codes = sorted({code, *_RIVALS[_SCRIPT_OF[code]].split()})
-    iso = [lingua.IsoCode639_1.from_str(each.upper()) for each in codes]
-    build = cast("Callable[..., object]", lingua.LanguageDetectorBuilder.from_iso_codes_639_1)
-    detector = cast(_Detector, cast("_Builder", build(*iso)).build())
-    target = cast(_Language, lingua.Language.from_iso_code_639_1(lingua.IsoCode639_1.from_str(code.upper())))
-    return detector, target.name
-
-
-class _Builder(Protocol):
-    def build(self) -> object: ...
+    own, *rivals = (
+        lingua.IsoCode639_1.from_str(each.upper()) for each in (code, *_RIVALS[_SCRIPT_OF[code]].split())
+    )
+    builder = lingua.LanguageDetectorBuilder.from_iso_codes_639_1(*{own, *rivals})
+    return builder.build(), lingua.Language.from_iso_code_639_1(own)

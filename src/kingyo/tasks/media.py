@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Accepted image formats. Pillow reads more, some by running external programs."""
 MAX_PIXELS = 64_000_000
-MAX_BYTES = 1 << 28
-"""Largest image file: 256 MiB, more than ``MAX_PIXELS`` take uncompressed."""
 _REMEDY = "Provide an image, or delete this row."
 
 
@@ -31,15 +30,6 @@ def with_images(item: Item, row: Row, columns: str | Sequence[str]) -> Item:
 
     A cell holds a path relative to the data file, the bytes of an image file, an image of the library
     ``datasets``, or a list of these.
-
-    Args:
-        item: an item without media.
-        row: the row of the item.
-        columns: the image columns, in order.
-
-    Raises:
-        KingyoError: a column or an image is missing, a path is outside the folder of the data, or a file is
-            not an image, is truncated, or is too large.
     """
     media: list[Media] = []
     names: dict[str, str] = {}
@@ -59,21 +49,20 @@ def with_images(item: Item, row: Row, columns: str | Sequence[str]) -> Item:
 def _parsed(cell: object) -> object:
     """Return a cell, with a JSON list of paths (as in CSV files and exported tasks) parsed."""
     if isinstance(cell, str) and cell.startswith("["):
-        try:
-            value: object = json.loads(cell)
-        except (ValueError, RecursionError):
-            return cell
-        return cast(object, value) if isinstance(value, list) else cell
+        with suppress(ValueError, RecursionError):
+            return cast(object, json.loads(cell))
     return cell
 
 
 def _image(cell: object, folder: Path, where: str) -> Media:
-    may_be_absolute = isinstance(cell, Mapping)
-    if isinstance(cell, Mapping):  # from the library datasets, whose paths may be absolute
+    may_be_absolute = isinstance(cell, Mapping)  # from the library datasets
+    if isinstance(cell, Mapping):
         image = cast("Mapping[str, object]", cell)
         cell = image.get("path") if image.get("bytes") is None else image["bytes"]
     if is_decoded(cell):
-        cell = _as_png(cast("Image", cell))
+        stream = BytesIO()
+        cast("Image", cell).save(stream, "PNG")
+        cell = stream.getvalue()
     if isinstance(cell, bytes | bytearray):
         content = bytes(cell)
         return Media(sha256=sha256(content).hexdigest(), type=_type_of(content, where), content=content)
@@ -90,19 +79,10 @@ def _unread(where: str, received: str) -> KingyoError:
     )
 
 
-def _as_png(image: Image) -> bytes:
-    stream = BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
-
-
 def _inside(name: str, folder: Path, where: str, *, may_be_absolute: bool) -> Path:
     """Return the resolved path of a file; it must be inside the folder after following links."""
     root = folder.resolve()
-    try:
-        path = (root / name).resolve()
-    except (OSError, ValueError, RuntimeError):  # a null byte or a loop of links
-        path = root / "\N{REPLACEMENT CHARACTER}"
+    path = (root / name.replace("\0", "")).resolve()
     if path.is_relative_to(root) and (may_be_absolute or not Path(name).is_absolute()):
         return path
     raise KingyoError(
@@ -114,33 +94,17 @@ def _inside(name: str, folder: Path, where: str, *, may_be_absolute: bool) -> Pa
 
 
 def _content(path: Path, name: str, where: str) -> bytes:
-    shown = f"{name[:80]!a}".strip("'\"")
     try:
-        if not path.is_file():
-            raise KingyoError(
-                where,
-                expected="an image file",
-                received=f"a folder, {shown}" if path.is_dir() else f"no file {shown}",
-                remedy="Correct the path, provide the image, or delete this row.",
-            )
-        if path.stat().st_size > MAX_BYTES:
-            raise _too_large(where, f"a file of {path.stat().st_size:,} bytes")
-        return path.read_bytes()
+        if path.is_file():
+            return path.read_bytes()
+        reason = "a folder" if path.is_dir() else "no file"
     except OSError as error:
-        raise KingyoError(
-            where,
-            expected="an image file",
-            received=f"{shown}: {error.strerror}",
-            remedy="Correct the path, or make the file readable.",
-        ) from error
-
-
-def _too_large(where: str, received: str) -> KingyoError:
-    return KingyoError(
+        reason = str(error.strerror)
+    raise KingyoError(
         where,
-        expected=f"an image of at most {MAX_PIXELS // 10**6} megapixels",
-        received=received,
-        remedy="Make the image smaller, or delete this row.",
+        expected="an image file",
+        received=f"{reason}: {name[:80]}",
+        remedy="Correct the path, provide a readable image, or delete this row.",
     )
 
 
@@ -160,24 +124,14 @@ def _type_of(content: bytes, where: str) -> str:
             warnings.simplefilter("ignore")  # the size is checked below
             with Image.open(BytesIO(content), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise _too_large(where, f"{image.width:,} x {image.height:,} pixels")
+                    raise ValueError(f"{image.width:,} x {image.height:,} pixels")
                 image.load()
                 return Image.MIME[str(image.format)]
-    except Image.DecompressionBombError as error:
-        raise _too_large(where, str(error)) from error
-    except UnidentifiedImageError as error:
-        raise KingyoError(
-            where,
-            expected=f"an image file: {', '.join(FORMATS)}",
-            received=f"a file of another type, {len(content):,} bytes",
-            remedy=_REMEDY,
-        ) from error
-    except KingyoError:
-        raise
     except Exception as error:  # Pillow raises many types
+        reason = "of another format" if isinstance(error, UnidentifiedImageError) else error
         raise KingyoError(
             where,
-            expected="a complete image",
-            received=f"an image that cannot be decoded: {error}",
-            remedy="Copy the image again, or delete this row.",
+            expected=f"an image file ({', '.join(FORMATS)}) of at most {MAX_PIXELS // 10**6} megapixels",
+            received=f"a file of {len(content):,} bytes that cannot be decoded: {reason}",
+            remedy=_REMEDY,
         ) from error

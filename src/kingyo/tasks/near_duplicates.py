@@ -19,14 +19,15 @@ N_RAREST = 10
 """Number of rare n-grams that two texts must share before all their n-grams are compared."""
 
 ROUNDING = 1e-9
-SHOWN = 60
-"""Characters of a prompt that a note shows."""
+SHOWN = 120
+"""Characters of a question that a note shows."""
 Placed = tuple[Split, Item]
 """A split, and an item in it."""
 
+_Question = tuple[str, tuple[str, ...]]
+"""The bare text of an item, and the hashes of its images."""
+
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2012\u2013\u2014\u2015\u2212", "-"))
-_BLANK = re.compile("[\u034f\u1160\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""Invisible characters that Unicode classifies as marks or letters: fillers and variation selectors."""
 _OPERATORS = "*/\\%&#@_"
 _SIGN = re.compile(r"-+|[\W_]")
 
@@ -81,6 +82,15 @@ def note_apart(groups: Sequence[Sequence[Placed]], scope: str, remedy: str) -> I
         )
 
 
+def question(item: Item) -> str:
+    """Return the key that duplicates share.
+
+    It joins the prompt (after NFKC, with white space collapsed), the choices, and the hashes of the media.
+    """
+    normalised = " ".join(unicodedata.normalize("NFKC", item.prompt).split())
+    return "\0".join([normalised, *item.choices, *(each.sha256 for each in item.media)])
+
+
 def has_media(items: Iterable[Item]) -> bool:
     """Return whether any item has an image."""
     return any(item.media for item in items)
@@ -91,10 +101,9 @@ def _is_apart(group: Sequence[Placed]) -> bool:
 
 
 def _describe(split: Split, item: Item) -> str:
-    prompt = item.prompt if len(item.prompt) <= SHOWN else f"{item.prompt[:SHOWN]}…"
-    images = [f"image {each.sha256[:8]}…" if each.path is None else each.path.name for each in item.media]
-    question = " ".join([*([repr(prompt)] if prompt or not images else []), *images])
-    return f"{question} ({split}{f' of {item.task}' if item.task else ''})"
+    question = item.in_a_line()
+    shown = question if len(question) <= SHOWN else f"{question[:SHOWN]}…"
+    return f"{shown} ({split}{f' of {item.task}' if item.task else ''})"
 
 
 def near_groups(
@@ -105,36 +114,25 @@ def near_groups(
     Args:
         items: distinct items.
         similar: Jaccard similarity of n-grams at which texts are near-duplicates; None: only equal ones.
+            A chain of similar texts is one group. Texts with different images are never joined.
         share_images: allow the same image in several groups; otherwise items that share an image, directly
             or through other items, form one group.
     """
-    groups = _groups_of_text(items, similar)
-    return groups if share_images else _joined_by_images(groups)
-
-
-def _groups_of_text(items: Sequence[Item], similar: float | None) -> list[list[Item]]:
-    """Return groups of items with the same or a similar text and the same images."""
-    groups: dict[tuple[str, tuple[str, ...]], list[Item]] = {}
-    for item in items:
-        groups.setdefault((_text_key(item), _hashes(item)), []).append(item)
-    if similar is None:
-        return list(groups.values())
-    joined: dict[int, list[Item]] = defaultdict(list)
-    for root, group in zip(_components([*groups], similar), groups.values(), strict=True):
-        joined[root] += group
-    return list(joined.values())
-
-
-def _joined_by_images(groups: Sequence[list[Item]]) -> list[list[Item]]:
-    """Join the groups that share an image."""
-    sets, first = _Sets(len(groups)), dict[str, int]()
-    for place, group in enumerate(groups):
-        for each in {hash_ for item in group for hash_ in _hashes(item)}:
-            sets.join(place, first.setdefault(each, place))
-    joined: dict[int, list[Item]] = defaultdict(list)
-    for place, group in enumerate(groups):
-        joined[sets.root(place)] += group
-    return list(joined.values())
+    sets = _Sets(len(items))
+    first_of_question: dict[_Question, int] = {}
+    first_of_image: dict[str, int] = {}
+    for i, item in enumerate(items):
+        sets.join(i, first_of_question.setdefault((_text_key(item), _hashes(item)), i))
+        for each in () if share_images else _hashes(item):
+            sets.join(i, first_of_image.setdefault(each, i))
+    if similar is not None:
+        places = [*first_of_question.values()]
+        for i, j in _similar_pairs([*first_of_question], similar):
+            sets.join(places[i], places[j])
+    groups: dict[int, list[Item]] = defaultdict(list)
+    for i, item in enumerate(items):
+        groups[sets.root(i)].append(item)
+    return list(groups.values())
 
 
 class _Sets:
@@ -161,10 +159,6 @@ def _hashes(item: Item) -> tuple[str, ...]:
     return tuple(sorted(each.sha256 for each in item.media))
 
 
-_ROUNDS = 4
-"""Passes over the signs of a text: removing one changes the neighbours of the next."""
-
-
 def bare(text: str) -> str:
     """Return a text without case, white space, format characters and punctuation.
 
@@ -176,26 +170,19 @@ def bare(text: str) -> str:
     >>> bare("3-1"), bare("31")
     ('3-1', '31')
     """
-    visible = "".join(each for each in _BLANK.sub("", text) if _is_visible(each))
+    visible = "".join(each for each in text if unicodedata.category(each) not in ("Cc", "Cf"))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
     plain = "".join(folded.split()).translate(_DASHES)
-    rest = plain
-    for _ in range(_ROUNDS):
-        rest = _SIGN.sub(_if_it_matters, rest).rstrip("=_-")
-    return rest or plain
-
-
-def _is_visible(character: str) -> bool:
-    return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf")
+    return _SIGN.sub(_if_it_matters, plain).rstrip("=_-") or plain
 
 
 def _if_it_matters(match: re.Match[str]) -> str:
     sign, text = match.group(), match.string
     before, after = text[max(0, match.start() - 2) : match.start()], text[match.end() : match.end() + 2]
     if sign[0] in "-([{":
-        matters = not _is_word(after)
+        matters = not (len(after) == 2 and after.isalpha())  # a single letter may be a variable
     elif sign in ")]}":
-        matters = not _is_word(before)
+        matters = not (len(before) == 2 and before.isalpha())
     elif sign == ".":
         matters = after[:1].isdecimal() and not before[-1:].isalpha()
     elif sign == "`" or (unicodedata.category(sign).startswith("P") and sign not in _OPERATORS):
@@ -206,75 +193,38 @@ def _if_it_matters(match: re.Match[str]) -> str:
     return sign if matters else ""
 
 
-def _is_word(pair: str) -> bool:
-    """Return whether two characters are letters of one word; a single letter may be a variable."""
-    return len(pair) == 2 and pair.isalpha() and (pair[0] < "\u0250") == (pair[1] < "\u0250")
-
-
-def _components(keys: Sequence[tuple[str, tuple[str, ...]]], similar: float) -> list[int]:
-    """Return a group number for each (text, hashes of media); a chain of similar texts is one group.
-
-    Texts with different media are never joined.
-    """
-    sets = _Sets(len(keys))
-    places: dict[str, dict[tuple[str, ...], int]] = {}
-    for place, (text, hashes) in enumerate(keys):
-        places.setdefault(text, {})[hashes] = place
-    own, texts = [*places.values()], _texts([*places])
-    for i, j in _candidates(texts, similar):
-        pairs = [(own[i][hashes], own[j][hashes]) for hashes in own[i].keys() & own[j].keys()]
-        is_new = any(sets.root(a) != sets.root(b) for a, b in pairs)
-        if is_new and texts[i].is_similar(texts[j], similar):
-            for a, b in pairs:
-                sets.join(a, b)
-    return [sets.root(i) for i in range(len(keys))]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Text:
-    """The n-grams of a text.
-
-    Attributes:
-        size: number of n-grams.
-        shared: numbers of the n-grams that other texts have too; rarer n-grams have smaller numbers.
-    """
-
-    size: int
-    shared: frozenset[int]
-
-    def is_similar(self, other: _Text, similar: float) -> bool:
-        common = len(self.shared & other.shared)
-        return common >= similar * (self.size + other.size - common) - ROUNDING
-
-
-def _texts(keys: Sequence[str]) -> list[_Text]:
-    """Return the n-grams of each key, without those that all keys share (they come from the template)."""
-    grams = [{key[i : i + N_CHARACTERS] for i in range(max(1, len(key) - N_CHARACTERS + 1))} for key in keys]
-    counts = Counter(chain.from_iterable(grams))
-    of_all = {gram for gram, n in counts.items() if n == len(keys)}
-    rarest = sorted((gram for gram, n in counts.items() if 1 < n < len(keys)), key=counts.__getitem__)
-    number = {gram: i for i, gram in enumerate(rarest)}
-    return [
-        _Text(size=len(each) - len(of_all), shared=frozenset(map(number.__getitem__, each & number.keys())))
-        for each in grams
-    ]
-
-
-def _candidates(texts: Sequence[_Text], similar: float) -> Iterator[tuple[int, int]]:
-    """Yield pairs of texts that may be similar; every similar pair is among them.
+def _similar_pairs(questions: Sequence[_Question], similar: float) -> Iterator[tuple[int, int]]:
+    """Yield all pairs of questions with similar texts and the same images.
 
     Two sets with Jaccard similarity t, the larger with n elements, share at least a = t n elements. In each
     set the k rarest shared elements are among its n - a + k rarest, since the other a - k are more frequent.
     Source, with k = 1: Chaudhuri et al., A primitive operator for similarity joins in data cleaning, ICDE
     2006.
     """
+    grams = _ngrams([text for text, _ in questions])
     holders: dict[int, list[int]] = defaultdict(list)
-    for i in sorted(range(len(texts)), key=lambda i: texts[i].size):
-        common = ceil(similar * texts[i].size - ROUNDING)
-        prefix = sorted(texts[i].shared)[: max(0, len(texts[i].shared) - common + N_RAREST)]
-        hits = Counter(chain.from_iterable(holders[gram] for gram in prefix))
+    for i in sorted(range(len(grams)), key=lambda i: len(grams[i])):
+        common = ceil(similar * len(grams[i]) - ROUNDING)
+        rarest = sorted(grams[i])[: len(grams[i]) - common + N_RAREST]
+        hits = Counter(chain.from_iterable(holders[gram] for gram in rarest))
         for j, n in hits.items():
-            if n >= min(N_RAREST, common) and texts[j].size >= common:
+            may_be_similar = n >= min(N_RAREST, common) and questions[i][1] == questions[j][1]
+            if may_be_similar and _jaccard(grams[i], grams[j]) >= similar - ROUNDING:
                 yield i, j
-        for gram in prefix:
+        for gram in rarest:
             holders[gram].append(i)
+
+
+def _ngrams(texts: Sequence[str]) -> list[set[int]]:
+    """Return numbers of each text's n-grams, rare ones first; without those of all texts (the template)."""
+    grams = [
+        {text[i : i + N_CHARACTERS] for i in range(max(1, len(text) - N_CHARACTERS + 1))} for text in texts
+    ]
+    counts = Counter(chain.from_iterable(grams))
+    number = {gram: i for i, gram in enumerate(sorted(counts, key=counts.__getitem__))}
+    return [{number[gram] for gram in each if counts[gram] < len(texts)} for each in grams]
+
+
+def _jaccard(one: set[int], other: set[int]) -> float:
+    common = len(one & other)
+    return common / (len(one) + len(other) - common)

@@ -34,9 +34,8 @@ _SMALL = {"百": 10**2, "千": 10**3, "hundred": 10**2}
 _LARGE = {
     **{"万": 10**4, "億": 10**8, "亿": 10**8, "兆": 10**12, "京": 10**16},
     **{"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12},
+    **{"k": 10**3, "bn": 10**9, "tn": 10**12},
 }
-_SHORT = {"k": 10**3, "bn": 10**9, "tn": 10**12}
-_OF_MONEY = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12, "bn": 10**9, "tn": 10**12}
 _MONEY = "$¥€£₩₹"
 
 # NFKC would do this too, but it also turns cm² into cm2, whose 2 is not a number.
@@ -56,6 +55,7 @@ _CHARACTERS: dict[int, str] = {
 _WRITTEN = (
     (r"(?:マイナス|(?i:\bnegative)\s)\s?(?=[\d.$¥€£])", "−"),
     (r"(?i:\bminus)\s(?=[\d.$¥€£])", "- "),
+    (r"(?<![\u3040-\u30ff])ー(?=[\d.])", "−"),  # a long vowel only after kana
 )
 _LATEX = (
     (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
@@ -80,7 +80,7 @@ _POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
 _DIGITS = rf"(?:\d+(?:[.,'_{_THIN}]\d+)*|\.\d+)"  # ``_decimal`` checks the separators
 _GAP = f"[{_SPACES}]"
-_UNITS = rf"(?:[百千万億亿兆京]|{_GAP}?(?i:hundred|thousand|million|billion|trillion)s?\b)"
+_UNITS = rf"(?:[百千万億亿兆京]|{_GAP}?(?:(?i:hundred|thousand|million|billion|trillion)s?|[bt]n)\b)"
 _NUMBER = re.compile(
     rf"""
     (?P<unclear>
@@ -103,10 +103,8 @@ _NUMBER = re.compile(
         (?:(?:\s?\^\s?\(?|\*\*(?=\d))(?P<power>[-+−]?\d*)\)?)?
         (?:\s*[×xX*·⋅]\s*10\s?(?:\^|\*\*)\s?\(?(?P<ten>[-+−]?\d+)\)?)?
     )
-    (?P<more> {_UNITS}+ (?:{_GAP}?{_DIGITS}{_UNITS}+)* (?:{_DIGITS})? )?
-    (?P<short>                                           # 5k, 5 bn, but not 5 T-shirts
-        (?:{_GAP}(?![A-Z]-[A-Za-z]))? (?:[bB][nN]|[tT][nN]|[kKmMbBT]) (?![A-Za-z\d^²³])
-    )?
+    (?P<more> (?:k(?![A-Za-z\d^²³]) | {_UNITS})+ (?:{_GAP}?{_DIGITS}{_UNITS}+)* (?:{_DIGITS})? )?
+    (?P<vague> {_GAP}?[KMBTb](?![A-Za-z\d^²³-]) | {_GAP}k(?![A-Za-z\d^²³-]) )?   # 5M, 300 K, but not T-shirts
     (?P<again> (?:\s?\^[\s({{]*[-−]?\d* | \.\d+)+ )?            # 10^10^9, 2^0.5
     """,
     re.VERBOSE,
@@ -115,7 +113,6 @@ _PART = re.compile(rf"({_DIGITS})|([百千万億亿兆京]|[a-z]+?(?=s?(?:[^a-z]
 _GROUPED = re.compile(rf"[1-9]\d{{0,2}}([,'_{_THIN}])\d{{3}}(?:\1\d{{3}})*(?:\.\d+)?")
 _EUROPEAN = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+,\d+")  # 1.234,5 is unambiguous
 _PLAIN = re.compile(r"\d*\.?\d+")
-_COUNTED = re.compile(r"\d[^\W\d_A-Za-z\u3040-\u309f]{1,3}$")  # 5個: a dash after it subtracts
 
 
 def last_number(text: str) -> Fraction | None:
@@ -213,12 +210,11 @@ def _signed(match: re.Match[str]) -> Fraction | None:
 
 def _value(match: re.Match[str]) -> Fraction | None:
     """Return the value of a match without its sign, or None if it is unclear or too long."""
-    if match["unclear"] is not None or match["unit"] is not None or match["again"] is not None:
+    if any(match[group] is not None for group in ("unclear", "unit", "vague", "again")):
         return None
     try:
         value = _first(match)
-        value = _multiplied(value, match["more"]) if match["more"] else value
-        return value * _short(match)
+        return _multiplied(value, match["more"]) if match["more"] else value
     except (ValueError, ZeroDivisionError):
         return None
 
@@ -268,13 +264,12 @@ def _multiplied(first: Fraction, more: str) -> Fraction:
     """Apply multipliers: 1万2千 is 12,000. Large ones, such as 万, multiply all since the last of them.
 
     Raises:
-        ValueError: large multipliers increase, as in 5万3億, or the text is too long.
+        ValueError: the text is too long.
     """
     if len(more) > _MAX_DIGITS:
         raise ValueError("too many multipliers")
     total = section = Fraction(0)
     current: Fraction | None = first
-    last = 0
     for digits, unit in _PART.findall(more.lower()):
         if digits:
             current = _decimal(digits)
@@ -283,57 +278,25 @@ def _multiplied(first: Fraction, more: str) -> Fraction:
             current = None
         elif current is None and not section:  # 万亿, thousand million
             total *= _LARGE[unit]
-        elif last and _LARGE[unit] >= last:
-            raise ValueError("multipliers in the wrong order")
         else:
-            last = _LARGE[unit]
-            total += (section + (current or 0)) * last
+            total += (section + (current or 0)) * _LARGE[unit]
             section, current = Fraction(0), None
     return total + section + (current or 0)
-
-
-def _short(match: re.Match[str]) -> int:
-    """Return the factor of a short suffix, such as in 5k or $5M.
-
-    Raises:
-        ValueError: the suffix may be a unit, as in 5M without a currency.
-    """
-    written = match["short"]
-    if written is None:
-        return 1
-    letter, is_apart = written.strip(), written != written.strip()
-    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
-    is_formula = before == "$" and is_apart and letter in ("k", "m", "b")  # $5 m + x$
-    is_before = before in tuple(_MONEY) and after != "$" and not is_formula
-    if is_before or after in tuple(_MONEY.replace("$", "")):
-        return _OF_MONEY[letter.lower()]
-    is_closed = before == after == "$"  # $5 m$ is a formula: 5 metres
-    if letter in ("K", "M", "b", "B", "T") or (letter == "k" and is_apart) or (is_formula and not is_closed):
-        raise ValueError("a unit or a multiplier")
-    return _SHORT.get(letter.lower(), 1)
 
 
 def _sign(text: str, start: int) -> int | None:
     """Return 1 or −1, or None if a dash before the number is ambiguous."""
     before = text[max(0, start - _NEAR) : start].rstrip("*([{" + _MONEY + _JOIN)
     near = before.rstrip(_SPACES)
-    if not near.endswith(("-", "−", "ー")):
+    if not near.endswith(("-", "−")):
         return 1
     dash, rest, is_apart = near[-1], near[:-1], near != before
     left = rest.rstrip(_SPACES)
-    if not left or left.endswith("\n"):  # a minus, or a list's bullet
-        return None if is_apart and dash != "−" else -1
-    if left.endswith(("-", "−")):
+    last = left[-1:]
+    if last.isdecimal() or last in tuple(")%]}°") or (last.isascii() and last.isalpha() and left == rest):
+        return 1  # 12 - 3 and x-3; in Japanese, signs follow letters: 答えは-3
+    if last in ("-", "−"):
         return None
-    if left[-1].isdecimal() or left.endswith((")", "%", "]", "}", "°")) or _COUNTED.search(left):
-        return 1
-    return _sign_after_letter(left[-1], dash, is_apart, left == rest) if left[-1].isalpha() else -1
-
-
-def _sign_after_letter(letter: str, dash: str, is_apart: bool, is_touched: bool) -> int | None:
-    """Return the sign after a letter; ``is_apart``: a space follows the dash; ``is_touched``: none before."""
-    if dash == "ー" and is_touched:  # コーヒー3杯
-        return None if "\u3040" <= letter <= "\u309f" else 1
-    if is_touched and letter.isascii():  # x-3; in Japanese, signs follow letters: 答えは-3
-        return 1
-    return None if is_apart else -1
+    is_at_start = last in ("", "\n")  # of a line: a minus, or a list's bullet
+    is_unclear = is_apart and (last.isalpha() or (is_at_start and dash != "−"))
+    return None if is_unclear else -1

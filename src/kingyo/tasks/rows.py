@@ -50,15 +50,7 @@ class Row:
         return {name: stringify(each) for name, each in self.columns.items() if not _holds_bytes(each)}
 
     def cell(self, column: str, key: str) -> object:
-        """Return the cell of a column.
-
-        Args:
-            column: the column's name.
-            key: the option that names the column, for messages.
-
-        Raises:
-            KingyoError: the column is missing or null.
-        """
+        """Return the cell of a column."""
         if self.columns.get(column) is None:
             is_null = column in self.columns
             raise KingyoError(
@@ -79,9 +71,7 @@ def stringify(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        number = Decimal(repr(value)) + 0  # no negative zero
-        is_whole = number == number.to_integral_value()
-        return format(number.to_integral_value() if is_whole else number, "f")
+        return format(Decimal(repr(value or 0.0)), "f").removesuffix(".0")  # no negative zero
     if isinstance(value, int):
         return str(value)
     return json.dumps(value, ensure_ascii=False, default=str)
@@ -105,15 +95,7 @@ def is_decoded(value: object) -> bool:
 
 
 def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:
-    """Yield the rows of a .jsonl or .csv file, or of a dataset.
-
-    Args:
-        source: ``data`` of the task.
-        folder: base of relative paths.
-
-    Raises:
-        KingyoError: the file is missing or not UTF-8, a line is invalid, or ``datasets`` is not installed.
-    """
+    """Yield the rows of a .jsonl or .csv file, or of a dataset."""
     if isinstance(source, DatasetSource):
         yield from _dataset(source, folder)
         return
@@ -158,7 +140,7 @@ def _jsonl(text: str, path: Path) -> Iterator[Row]:
             continue
         where = f"{path.name} line {number}"
         try:
-            columns: object = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
+            columns: object = json.loads(line, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise KingyoError(
                 where,
@@ -180,54 +162,35 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name}, which is not valid JSON")
 
 
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a field that occurs twice")
-    return fields
-
-
 def _csv(text: str, path: Path) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] | None = None
-    line = 1
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        for cells in reader:
-            where, line = f"{path.name} line {line}", reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue
-            if header is None:
-                header = _header(cells, where)
-                continue
-            if len(cells) != len(header):
-                raise KingyoError(
-                    where,
-                    expected=f"{len(header)} cells, as in the header",
-                    received=f"{len(cells)}",
-                    remedy="Quote cells that contain a comma, or add the missing cells.",
-                )
-            columns = dict(zip(header, cells, strict=True))
-            yield Row(where=where, columns=columns, folder=path.parent)
-    except csv.Error as error:
-        raise KingyoError(
-            f"{path.name} line {line}",
-            expected="a row of CSV",
-            received=str(error),
-            remedy="Close every quoted cell, and double the quotes inside it.",
-        ) from error
-
-
-def _header(cells: Iterable[str], where: str) -> list[str]:
-    names = [cell.strip() for cell in cells]
-    for name in names:
-        if not name or names.count(name) > 1:
+        reader.fieldnames = names = [name.strip() for name in reader.fieldnames or ()]
+        if "" in names or len(set(names)) < len(names):
             raise KingyoError(
-                where,
+                f"{path.name} line 1",
                 expected="distinct column names",
                 received=f"{names}",
                 remedy="Give every column a different name in the first line.",
             )
-    return names
+        for cells in reader:
+            where = f"{path.name} line {reader.line_num}"
+            is_long = None in cells
+            if is_long or None in cells.values():
+                raise KingyoError(
+                    where,
+                    expected=f"{len(names)} cells, as in the header",
+                    received="more cells" if is_long else "fewer cells",
+                    remedy="Quote cells that contain a comma, or add the missing cells.",
+                )
+            yield Row(where=where, columns=cells, folder=path.parent)
+    except csv.Error as error:
+        raise KingyoError(
+            f"{path.name} line {reader.line_num}",
+            expected="a row of CSV",
+            received=str(error),
+            remedy="Close every quoted cell, and double the quotes inside it.",
+        ) from error
 
 
 def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
@@ -241,42 +204,22 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
             remedy="In a clone of kingyo: pip install -e '.[datasets]'",
         ) from error
     local = folder / source.dataset
-    name = str(local) if local.exists() else source.dataset
+    is_local, number = local.exists(), 0
+    base = local if is_local else Path(str(library.config.HF_CACHE_HOME))
     try:
         load = cast("Callable[..., Rows]", library.load_dataset)
-        rows = load(name, source.subset, split=source.split)
+        rows = load(str(local) if is_local else source.dataset, source.subset, split=source.split)
+        for columns in _with_files(rows, library):
+            number += 1
+            yield Row(where=f"{source.dataset} row {number}", columns=columns, folder=base)
     except Exception as error:  # the library raises many types
         first = str(error).strip().split("\n", 1)[0]
         raise KingyoError(
-            f"data: {source.dataset}",
-            expected=f"a dataset with the split '{source.split}'",
-            received=f"{type(error).__name__}: {first}",
+            f"{source.dataset} row {number + 1}" if number else f"data: {source.dataset}",
+            expected=f"a dataset with the split '{source.split}' that the library `datasets` can read",
+            received=f"{type(error).__name__}: {first}"[:200],
             remedy="Correct dataset, subset or split under data:, or download the dataset first.",
         ) from error
-    cache = Path(str(library.config.HF_CACHE_HOME))
-    for number, columns in enumerate(_readable(_with_files(rows, library), source.dataset), start=1):
-        where = f"{source.dataset} row {number}"
-        yield Row(where=where, columns=columns, folder=local if local.exists() else cache)
-
-
-def _readable(rows: Rows, name: str) -> Rows:
-    """Yield the rows; raise KingyoError for a row that the library cannot decode."""
-    number, rest = 0, iter(rows)
-    while True:
-        number += 1
-        try:
-            columns = next(rest)
-        except StopIteration:
-            return
-        except Exception as error:  # the library raises many types
-            first = str(error).strip().split("\n", 1)[0]
-            raise KingyoError(
-                f"{name} row {number}",
-                expected="a row that the library `datasets` can decode",
-                received=f"{type(error).__name__}: {first}"[:200],
-                remedy="Correct the row, or save the dataset without the column.",
-            ) from error
-        yield columns
 
 
 def _with_files(rows: Rows, library: ModuleType) -> Rows:

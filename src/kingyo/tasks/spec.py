@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kingyo.errors import KingyoError
 from kingyo.io.schema import Real, parse_model, parse_settings, validate_settings, validate_together
 from kingyo.io.yaml import read_yaml
 from kingyo.registry import whole_reference
@@ -53,15 +52,6 @@ class Sizes(BaseModel):
         return value
 
 
-def _tag(value: object) -> str:
-    return "DatasetSource" if isinstance(value, Mapping | DatasetSource) else "str"
-
-
-Data = Annotated[
-    Annotated[Text, Tag("str")] | Annotated[DatasetSource, Tag("DatasetSource")], Discriminator(_tag)
-]
-
-
 class TaskSpec(BaseModel):
     """The YAML of a task: keys of all kinds, and those of its own kind as extra fields.
 
@@ -79,7 +69,7 @@ class TaskSpec(BaseModel):
 
     name: Annotated[str, Field(pattern=TASK_NAME)] = "task"
     kind: Text | None = None
-    data: Data
+    data: Text | DatasetSource
     splits: Sizes = Sizes()
     weight: Annotated[Real, Field(gt=0)] = 1.0
     measure: Text | None = None
@@ -123,47 +113,18 @@ def _kind_name(kind: object, grader: object) -> str:
 
 
 def settings_of(spec: TaskSpec, folder: Path) -> object:
-    """Return the options of a task as an instance of its kind's ``Settings``.
-
-    Args:
-        spec: the task.
-        folder: base of relative paths.
-
-    Raises:
-        KingyoError: an unknown kind or option (the message suggests the nearest), an invalid value, or a kind
-            whose ``Settings`` reuses a key of all tasks.
-    """
+    """Return the options of a task as an instance of its kind's ``Settings``."""
     kind = settings_class(spec.kind_name, folder)
-    taken = sorted(TaskSpec.model_fields.keys() & getattr(kind, "__dataclass_fields__", {}).keys())
-    if taken:
-        raise KingyoError(
-            f"kind {spec.kind_name}",
-            expected="options that differ from the keys of every task",
-            received=", ".join(taken),
-            remedy="Rename these options in its Settings.",
-        )
     return parse_settings(kind, spec.options, f"task {spec.name}", beside=TaskSpec.model_fields)
 
 
 def parse_task_spec(values: Mapping[str, object], where: str = "task") -> TaskSpec:
-    """Parse the mapping of a task's YAML.
-
-    Args:
-        values: the mapping.
-        where: its file or key, for messages.
-
-    Raises:
-        KingyoError: an unknown key (the message suggests the nearest), a missing key or an invalid value.
-    """
+    """Parse the mapping of a task's YAML."""
     return parse_model(TaskSpec, values, where)
 
 
 def load_task_spec(path: Path) -> TaskSpec:
-    """Read a TASK.yaml and make its paths, which are relative to the file, absolute.
-
-    Raises:
-        KingyoError: the file is missing or invalid.
-    """
+    """Read a TASK.yaml and make its paths, which are relative to the file, absolute."""
     spec = parse_task_spec(read_yaml(path), str(path))
     folder = path.resolve().parent
     changes: dict[str, object] = {}

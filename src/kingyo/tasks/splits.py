@@ -8,8 +8,7 @@ from math import floor
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.units import counted
-from kingyo.tasks.items import question
-from kingyo.tasks.near_duplicates import has_media, near_groups
+from kingyo.tasks.near_duplicates import has_media, near_groups, question
 from kingyo.tasks.spec import Sizes
 from kingyo.types import SPLITS, Item, Split
 
@@ -21,23 +20,19 @@ def make_splits(
     *,
     groups: Sequence[Sequence[Item]] | None = None,
 ) -> Mapping[Split, tuple[Item, ...]]:
-    """Split the items of a task, without duplicates.
+    """Split the items of a task.
 
     Items are ordered by a hash of seed and question, then cut. The result is the same on every machine and
     for any order of the file, and a new row moves only items at the two borders. The first items of a split
     are a random sample of it. A group of near-duplicates goes into the first split with room for all of it.
 
     Args:
-        items: the items; the first of duplicates is used.
+        items: the items, without duplicates.
         sizes: counts or shares (default 50 / 25 / 25 %), or the column with the split.
         seed: replaces the seed in ``sizes``.
         groups: the result of ``near_groups``, if known.
-
-    Raises:
-        KingyoError: a split would be empty, there are too few items, groups of near-duplicates do not fit
-            into the counts, or the column does not name a split.
     """
-    sizes, items = sizes or Sizes(), _distinct(items)
+    sizes = sizes or Sizes()
     if sizes.column is not None:
         return _splits_by_column(items, sizes.column)
     salt = sizes.seed if seed is None else seed
@@ -58,25 +53,18 @@ def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping
         if all(splits.values()) and not any(lacks):
             return splits
     largest = max(groups, key=len)
-    is_of_images = has_media(largest) and not sizes.share_images
-    shown = " joined by shared images" if is_of_images else ""
     raise KingyoError(
         "splits",
         expected="sizes that keep each group of near-duplicates in one split: the largest has "
-        f"{counted(len(largest), 'item')}{shown}",
-        received=" + ".join(f"{split} {getattr(sizes, split)}" for split in SPLITS)
-        + f" of {counted(sum(map(len, groups)), 'item')}",
-        remedy=_more_room(sizes, is_of_images=is_of_images),
+        f"{counted(len(largest), 'item')}" + (" joined by shared images" if has_media(largest) else ""),
+        received=f"{_sum(sizes)} of {counted(sum(map(len, groups)), 'item')}",
+        remedy="Use shares (0.5) in place of counts, change the sizes (or splits.similar, or set "
+        "splits.share_images: true), or add rows with other questions.",
     )
 
 
-def _more_room(sizes: Sizes, *, is_of_images: bool) -> str:
-    """Return a remedy for groups that do not fit, from the options that the sizes leave."""
-    images = ["allow shared images (splits.share_images: true)"] if is_of_images else []
-    similar = [] if sizes.similar is None else ["increase similar, so that fewer items are near-duplicates"]
-    counts = ["use shares (0.5) in place of counts"] if any(_is_count(sizes, each) for each in SPLITS) else []
-    ways = [*images, *similar, *counts, "change the sizes", "add rows with other questions"]
-    return f"{', '.join(ways[:-1])}, or {ways[-1]}.".capitalize()
+def _sum(sizes: Sizes) -> str:
+    return " + ".join(f"{split} {getattr(sizes, split)}" for split in SPLITS)
 
 
 def _fill(
@@ -137,13 +125,6 @@ def _splits_by_column(items: Sequence[Item], column: str) -> Mapping[Split, tupl
     return splits
 
 
-def _distinct(items: Sequence[Item]) -> list[Item]:
-    first: dict[str, Item] = {}
-    for item in items:
-        first.setdefault(question(item), item)
-    return list(first.values())
-
-
 def _rank(item: Item, seed: int) -> str:
     key = f"{seed}\0{question(item)}"
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
@@ -151,25 +132,20 @@ def _rank(item: Item, seed: int) -> str:
 
 def _counts(sizes: Sizes, total: int) -> dict[Split, int]:
     """Return the number of items per split; rounded borders make shares that add up to 1 use every item."""
-    wanted: dict[Split, int | float] = {
-        "fit": sizes.fit,
-        "validation": sizes.validation,
-        "test": sizes.test,
-    }
     counts: dict[Split, int] = {}
     share = 0.0
-    for split, size in wanted.items():
+    for split in SPLITS:
+        size: int | float = getattr(sizes, split)
         if isinstance(size, int):
             counts[split] = size
         else:
             counts[split] = _border(share + size, total) - _border(share, total)
             share += size
-    for split, count in counts.items():
-        if count == 0:
+        if counts[split] == 0:
             raise KingyoError(
                 f"splits.{split}",
                 expected="at least one item",
-                received=f"{wanted[split]} of {counted(total, 'item')}",
+                received=f"{size} of {counted(total, 'item')}",
                 remedy="Add rows, or increase the size.",
             )
     needed = sum(counts.values())
@@ -177,7 +153,7 @@ def _counts(sizes: Sizes, total: int) -> dict[Split, int]:
         raise KingyoError(
             "splits",
             expected=f"sizes that add up to at most {counted(total, 'different item')}",
-            received=" + ".join(f"{split} {wanted[split]}" for split in SPLITS) + f" = {needed}",
+            received=f"{_sum(sizes)} = {needed}",
             remedy="Add rows, or set all of fit, validation and test.",
         )
     return counts

@@ -1,50 +1,100 @@
-"""Build a task from its spec and its split items."""
+"""Load the items of a task, and build it; a crash of a user's own kind is a clear error."""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from kingyo.errors import KingyoError, crash
+from kingyo.errors import KingyoError, crashes_as_errors
+from kingyo.tasks.near_duplicates import question
+from kingyo.tasks.rows import Row, read_rows
 from kingyo.tasks.spec import TaskSpec, settings_of
-from kingyo.tasks.task_kinds import FIX, TASK_KINDS, Splits
-from kingyo.types import Task
+from kingyo.tasks.task_kinds import FIX, TASK_KINDS, ReadItem, Splits, reader_of
+from kingyo.types import Item, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedItems:
+    """The items of a file, in its order, and the number of duplicate rows that were dropped."""
+
+    items: tuple[Item, ...]
+    duplicates: int
+
+
+def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
+    """Read, check and de-duplicate the items of a task.
+
+    Rows are duplicates if their prompts are equal after NFKC and collapsing white space, and their choices
+    and media are equal; the first row is kept.
+    """
+    settings = settings_of(spec, folder)
+    read = reader_of(spec.kind_name, folder)
+    items: dict[str, Item] = {}
+    places: dict[str, str] = {}
+    rows = 0
+    for row in read_rows(spec.data, folder):
+        rows += 1
+        item = _read(row, read, settings, spec)
+        first = items.setdefault(item.id, item)
+        first_place = places.setdefault(item.id, row.where)
+        if first.answer != item.answer:
+            raise KingyoError(
+                row.where,
+                expected=f"one answer per question, {first.answer!r} as at {first_place}",
+                received=f"{item.answer!r} to the same question",
+                remedy="Delete the wrong row, or make the two questions differ.",
+            )
+    if not items:
+        raise KingyoError(
+            f"data: {spec.data if isinstance(spec.data, str) else spec.data.dataset}",
+            expected="at least one row",
+            received="no rows",
+            remedy="Add rows, or set data: to another file or dataset.",
+        )
+    return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items))
+
+
+def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
+    remedy = "Fix read_item of the kind, or delete this row."
+    with crashes_as_errors(f"{row.where}: {_title(spec)}", expected="an item", remedy=remedy):
+        item = read(row, settings)
+        if not isinstance(item, Item):
+            raise TypeError(f"{item!r:.80}, which is not an Item")
+    if not item.fields.keys() >= row.columns.keys():
+        item = replace(item, fields={**row.texts(), **item.fields})
+    for name, text in [*item.fields.items(), ("prompt", item.prompt)]:
+        _require_unicode(name, text, row.where)
+    return replace(item, id=hashlib.sha256(question(item).encode()).hexdigest()[:16])
+
+
+def _require_unicode(name: str, text: str, where: str) -> None:
+    r"""Reject lone surrogates: JSON can hold ``\ud83d`` alone, but UTF-8 files and databases cannot."""
+    try:
+        f"{name}{text}".encode()
+    except UnicodeEncodeError as error:
+        raise KingyoError(
+            f"{where}: {name!a}",
+            expected="valid Unicode text",
+            received=f"U+{ord(error.object[error.start]):04X}, half a character",
+            remedy="Write the complete character, or remove it.",
+        ) from error
 
 
 def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
-    """Build the task of a spec.
-
-    Args:
-        spec: the task's YAML.
-        splits: its items, from the data or from a run's store.
-        folder: base of relative paths in the spec.
-
-    Raises:
-        KingyoError: an unknown kind, grader or option, an item that a grader cannot grade, or a failure in a
-            user's own kind.
-    """
-    kind, settings = spec.kind_name, settings_of(spec, folder)
-    build = TASK_KINDS.get(kind, folder)
-    try:
+    """Build the task of a spec."""
+    settings = settings_of(spec, folder)
+    build = TASK_KINDS.get(spec.kind_name, folder)
+    title, expected = _title(spec), "a task with name, score and the given items"
+    with crashes_as_errors(title, expected=expected, remedy=FIX):
         task = cast(object, build(spec.name, settings, splits, folder))
-        if not isinstance(task, Task):
-            raise _invalid_kind(kind, spec, f"{task!r}, without name, items and score"[:120])
-        for split, items in splits.items():
-            own = list(task.items(split))
-            if own != list(items):
-                difference = "other items" if len(own) == len(items) else f"{len(own)} items"
-                raise _invalid_kind(kind, spec, difference, f"the {len(items)} given items of {split}")
-    except KingyoError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise _invalid_kind(kind, spec, crash(error)) from error
+        own = {split: list(task.items(split)) for split in splits} if isinstance(task, Task) else {}
+    if not isinstance(task, Task) or any(own[split] != list(items) for split, items in splits.items()):
+        received = "other items" if own else f"{task!r:.80}"
+        raise KingyoError(title, expected=expected, received=received, remedy=FIX)
     return task
 
 
-def _invalid_kind(kind: str, spec: TaskSpec, received: str, expected: str = "a task") -> KingyoError:
-    return KingyoError(
-        f"kind {kind} of task {spec.name}",
-        expected=expected,
-        received=received,
-        remedy=FIX,
-    )
+def _title(spec: TaskSpec) -> str:
+    return f"kind {spec.kind_name} of task {spec.name}"

@@ -1,4 +1,4 @@
-"""Kinds of tasks: their registry, their options, and how they read rows."""
+"""Kinds of tasks: their registry, their options, how they read rows, and the base of the built-in ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, unknown
 from kingyo.registry import Registry
 from kingyo.tasks.rows import Row
 from kingyo.tasks.text import TextSettings, read_text_item
@@ -36,29 +36,41 @@ TASK_KINDS: Registry[TaskKind] = Registry("task kind", "kingyo.tasks", "kingyo.t
 """Kinds of tasks by name. Plug-ins use the entry point group ``kingyo.tasks``."""
 
 
+class SplitTask:
+    """A task's name, and its items by split."""
+
+    def __init__(self, name: str, splits: Splits) -> None:
+        self._name = name
+        self._splits = {split: tuple(items) for split, items in splits.items()}
+
+    @property
+    def name(self) -> str:
+        """The task's name, unique within a run."""
+        return self._name
+
+    def items(self, split: Split) -> Sequence[Item]:
+        """Return the items of a split, in a fixed order."""
+        if split not in self._splits:
+            raise unknown("split", split, self._splits)
+        return self._splits[split]
+
+    def all_items(self) -> list[Item]:
+        """Return the items of all splits."""
+        return [item for items in self._splits.values() for item in items]
+
+
 def settings_class(kind: str, folder: Path) -> type[object]:
-    """Return the dataclass of a kind's options.
-
-    Args:
-        kind: a registered name, or ``file.py:Name``.
-        folder: base of relative paths.
-
-    Raises:
-        KingyoError: the kind is unknown, or its ``Settings`` is not a dataclass.
-    """
+    """Return the dataclass of a kind's options."""
     settings = cast(object, getattr(TASK_KINDS.get(kind, folder), "Settings", TextSettings))
     if not isinstance(settings, type) or not is_dataclass(settings):
-        received = repr(cast(object, settings))[:80]
-        raise KingyoError(f"kind {kind}", expected="a dataclass as Settings", received=received, remedy=FIX)
+        raise KingyoError(
+            f"kind {kind}", expected="a dataclass as Settings", received=f"{settings!r:.80}", remedy=FIX
+        )
     return cast("type[object]", settings)
 
 
 def reader_of(kind: str, folder: Path) -> ReadItem:
-    """Return the function that turns a row into an item of a kind.
-
-    Raises:
-        KingyoError: the kind has its own ``Settings`` but no ``read_item``.
-    """
+    """Return the function that turns a row into an item of a kind."""
     read = getattr(TASK_KINDS.get(kind, folder), "read_item", None)
     if read is None and issubclass(settings_class(kind, folder), TextSettings):
         return read_text_item

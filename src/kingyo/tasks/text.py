@@ -1,18 +1,17 @@
-"""The options of text tasks, and reading a row as a text item."""
+"""The options of text tasks, prompt templates, and reading a row as a text item."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, cast
 
 from pydantic import BeforeValidator, Field
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, suggest
 from kingyo.io.schema import Number
 from kingyo.tasks.rows import Row, stringify
-from kingyo.tasks.template import Template
 from kingyo.types import Item
 
 Text = Annotated[str, Field(min_length=1)]
@@ -23,7 +22,7 @@ GraderSpec = str | dict[str, object]
 """A grader's name, or a mapping from names to options: a mapping of options, or the first option's value."""
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_template = lru_cache(maxsize=16)(Template)
+_BRACES = re.compile(r"\{\{|\}\}|\{[^{}\n]*\}")
 
 
 def graders_in(grader: object) -> tuple[tuple[str, object], ...]:
@@ -83,34 +82,55 @@ class TextSettings:
         return graders_in(self.grader)
 
 
-def read_text_item(row: Row, settings: TextSettings) -> Item:
-    """Return a row as an item: its filled-in prompt, its answer and its choices.
+def fill_template(template: str, fields: Mapping[str, str], where: str) -> str:
+    """Return a prompt: ``{field}`` is replaced by a column of the row.
 
-    Raises:
-        KingyoError: a field is missing or empty, or the answer is not one of the choices.
+    Doubled braces are literal, and so are braces around anything but a column or an identifier:
+    ``{"json": 1}`` needs no doubling, ``\\frac{{a}}{{b}}`` does.
     """
-    fields = row.texts()
-    template = _template(settings.prompt)
-    prompt = template.fill(fields, row.where)
-    if not template.uses(fields):
-        doubled = next((name for name in fields if f"{{{{{name}}}}}" in settings.prompt), None)
-        hint = "" if doubled is None else f"Write {{{doubled}}}: {{{{ and }}}} are literal braces. "
+    used: list[str] = []
+
+    def piece(match: re.Match[str]) -> str:
+        if match[0] in ("{{", "}}"):
+            return match[0][0]
+        name = match[0][1:-1]
+        if name in fields:
+            used.append(name)
+            return fields[name]
+        if name.isidentifier():
+            raise KingyoError(
+                f"{where}: prompt",
+                expected=f"a field '{name}' in the row",
+                received="no such field",
+                remedy=f"{suggest(name, fields)} Write {{{{ and }}}} for literal braces.",
+            )
+        return match[0]
+
+    prompt = _BRACES.sub(piece, template)
+    if not used:
         raise KingyoError(
             "prompt",
             expected="a {field} of the row",
             received="a template without fields",
-            remedy=f"{hint}Fields: {', '.join(fields)}.",
+            remedy=f"Write one in single braces. Fields: {', '.join(fields)}.",
         )
+    return prompt
+
+
+def read_text_item(row: Row, settings: TextSettings) -> Item:
+    """Return a row as an item: its filled-in prompt, its answer and its choices."""
+    fields = row.texts()
+    prompt = fill_template(settings.prompt, fields, row.where)
     if not prompt.strip():
-        raise KingyoError(
-            row.where,
-            expected="a prompt",
-            received="an empty text",
-            remedy="Fill in the fields of the prompt, or delete this row.",
-        )
+        raise _empty(row.where, "a prompt")
     choices = _choices(row, settings.choices)
     answer = _answer(row, settings.answer, choices)
     return Item(id="", prompt=prompt, answer=answer, choices=choices, fields=fields)
+
+
+def _empty(argument: str, expected: str) -> KingyoError:
+    remedy = "Fill in this field, or delete the row."
+    return KingyoError(argument, expected=expected, received="an empty text", remedy=remedy)
 
 
 def _answer(row: Row, column: str | None, choices: Sequence[str]) -> str:
@@ -119,12 +139,7 @@ def _answer(row: Row, column: str | None, choices: Sequence[str]) -> str:
     value = row.cell(column, "answer")
     answer = stringify(value).strip() if not choices else _chosen(value, choices, row.where)
     if not answer:
-        raise KingyoError(
-            f"{row.where}: {column}",
-            expected="an answer",
-            received="an empty text",
-            remedy="Fill it in, or delete this row.",
-        )
+        raise _empty(f"{row.where}: {column}", "an answer")
     return answer
 
 

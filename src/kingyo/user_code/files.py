@@ -25,16 +25,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 def hash_own(file: Path, settings: object, folder: Path) -> dict[Path, str]:
-    """Return the SHA-256 of a user's file and of all files that it depends on; empty if a file is missing.
-
-    Args:
-        file: the user's file.
-        settings: its settings in run.yaml; a string may name a data file.
-        folder: the folder of run.yaml, which paths are relative to.
-
-    Raises:
-        KingyoError: see ``files_behind``.
-    """
+    """Return the SHA-256 of a user's file and of all files that it depends on; empty if a file is missing."""
     given = (folder / text for text in _texts(settings))
     data = {path for path in given if path.is_file()}
     behind = files_behind(file, root_of(file, folder))
@@ -50,14 +41,7 @@ def root_of(file: Path, folder: Path) -> Path:
 def files_behind(file: Path, root: Path) -> set[Path]:
     """Return the modules below ``root`` that a file imports, directly or not, and the data files they name.
 
-    Imports inside functions count, and so does a string such as "helper.py" that names a file beside it.
-
-    Args:
-        file: the user's file.
-        root: a folder above it, without symbolic links in its path.
-
-    Raises:
-        KingyoError: ``FILES`` in one of the files is not a list of file names.
+    Imports inside functions count. ``root`` is a folder above the file, without symbolic links in its path.
     """
     code = _code(file, root)
     return code - {in_place(file)} | {path.parent / name for path in code for name in _data(path)}
@@ -99,11 +83,8 @@ def _texts(settings: object) -> list[str]:
         settings = list(cast("dict[object, object]", settings).values())
     if isinstance(settings, list | tuple):
         return [text for each in cast("list[object]", settings) for text in _texts(each)]
-    return [settings] if isinstance(settings, str) and _may_be_name(settings) else []
-
-
-def _may_be_name(text: str) -> bool:
-    return 0 < len(text.encode(errors="replace")) <= MAX_NAME_BYTES
+    is_name = isinstance(settings, str) and 0 < len(settings.encode(errors="replace")) <= MAX_NAME_BYTES
+    return [cast(str, settings)] if is_name else []
 
 
 def loaded_below(root: Path) -> set[Path]:
@@ -131,15 +112,8 @@ def _is_own(path: Path, root: Path) -> bool:
 
 def _imported(path: Path, root: Path) -> Iterator[Path]:
     """Yield the paths where Python would look for what a file imports; most of them do not exist."""
-    tree = _tree(path)
-    for name, level in _modules_in(tree):
+    for name, level in _modules_in(_tree(path)):
         yield from _modules(name, _folders(path, root) if level == 0 else path.parents[level - 1 : level])
-    for node in ast.walk(tree):
-        match node:
-            case ast.Constant(value=str(name)) if name.endswith(".py") and _may_be_name(name):
-                yield path.parent / name
-            case _:
-                continue
 
 
 def _folders(path: Path, root: Path) -> list[Path]:
@@ -156,11 +130,6 @@ def _modules_in(tree: ast.Module) -> Iterator[tuple[str, int]]:
                 yield from ((alias.name, 0) for alias in names)
             case ast.ImportFrom(module=module, names=names, level=level):
                 yield from ((f"{module}.{alias.name}" if module else alias.name, level) for alias in names)
-            case ast.Call(
-                func=ast.Name(id=called) | ast.Attribute(attr=called),
-                args=[ast.Constant(value=str(name)), *_],
-            ) if called in ("import_module", "__import__"):
-                yield name, 0
             case _:
                 continue
 
@@ -177,13 +146,10 @@ def _modules(name: str, folders: Sequence[Path]) -> Iterator[Path]:
 
 def _data(file: Path) -> list[str]:
     for node in _tree(file).body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == DATA:
-                return _names(file, value)
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name == DATA:
-                return _names(file, value)
-            case _:
-                continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and target.id == DATA and isinstance(value, ast.expr):
+            return _names(file, value)
     return []
 
 

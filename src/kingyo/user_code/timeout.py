@@ -1,19 +1,16 @@
 """Time limits for calls into users' code, such as chat templates and strategies.
 
 On the main thread an alarm interrupts the call, even in a loop or a wait. On other threads, and on Windows,
-the caller stops waiting. Code that swallows the alarm needs its own process, as graders have; or see
-``within_or_end``.
+the caller stops waiting. Code that swallows the alarm needs its own process, as graders have.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from threading import Thread, Timer, current_thread, main_thread
+from threading import Thread, current_thread, main_thread
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,8 +18,6 @@ AGAIN = 1.0
 """Seconds between alarms, in case the call swallows the first."""
 MAX_SECONDS = 1e8
 """Longest time limit in seconds that the system's clocks accept."""
-MAX_GRACE = 60.0
-"""Longest time in seconds that a call may take to stop; C code finishes before it sees the alarm."""
 
 
 class TooSlowError(Exception):
@@ -33,56 +28,25 @@ class _Alarm(BaseException):
     """Interrupts the call; an `except Exception` in the user's code does not catch it."""
 
 
-def has_alarm() -> bool:
-    """Return whether an alarm can interrupt a call here: on the main thread, where Python handles signals."""
-    return current_thread() is main_thread() and hasattr(signal, "setitimer")
-
-
 def within(seconds: float | None, call: Callable[[], T]) -> T:
     """Call a function with a time limit, and return its result or raise its error.
-
-    Args:
-        seconds: the limit; None for no limit.
-        call: a function without arguments.
 
     Raises:
         TooSlowError: it did not return in time.
     """
     if seconds is None:
         return call()
-    return _alarmed(seconds, call) if has_alarm() else _left_behind(seconds, call)
+    return _alarmed(min(seconds, MAX_SECONDS), call) if _has_alarm() else _left_behind(seconds, call)
 
 
-def within_or_end(seconds: float | None, call: Callable[[], T], error: Exception) -> T:
-    """Like ``within``, but end the process with exit code 1 if the call swallows the alarm.
-
-    For code that shares objects with the run, so that the run cannot continue without it. Threads other than
-    the main one have no limit.
-
-    Args:
-        seconds: the limit; None for no limit. The process ends after as long again, at most a minute.
-        call: a function without arguments.
-        error: printed before the process ends.
-
-    Raises:
-        TooSlowError: the alarm interrupted the call.
-    """
-    if seconds is None or not has_alarm():
-        return call()
-    seconds = min(seconds, MAX_SECONDS)
-    watchdog = Timer(seconds + min(max(AGAIN, seconds), MAX_GRACE), _end_process, [error])
-    watchdog.daemon = True
-    watchdog.start()
-    try:
-        return _alarmed(seconds, call)
-    finally:
-        watchdog.cancel()
+def within_on_main(seconds: float | None, call: Callable[[], T]) -> T:
+    """Like ``within``, but without a limit on other threads: for code that must not be left behind."""
+    return within(seconds if _has_alarm() else None, call)
 
 
-def _end_process(error: Exception) -> None:
-    with suppress(OSError):  # standard error is closed
-        os.write(2, f"\nError: {error}\n".encode(errors="backslashreplace"))
-    os._exit(1)
+def _has_alarm() -> bool:
+    """Return whether an alarm can interrupt a call here: on the main thread, where Python handles signals."""
+    return current_thread() is main_thread() and hasattr(signal, "setitimer")
 
 
 def _alarmed(seconds: float, call: Callable[[], T]) -> T:
@@ -129,12 +93,9 @@ def _left_behind(seconds: float, call: Callable[[], T]) -> T:
     if raised:
         raise raised[0]
     if not returned:
-        _raise_in(thread)
+        # Code that waits, or runs C code, does not notice.
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Alarm)
+        )
         raise TooSlowError
     return returned[0]
-
-
-def _raise_in(thread: Thread) -> None:
-    """Stop a thread that runs Python code; one that waits, or runs C code, does not notice."""
-    if thread.ident is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Alarm))

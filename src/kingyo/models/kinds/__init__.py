@@ -4,13 +4,13 @@ There is one module per kind. Plug-ins use the entry point group ``kingyo.model_
 an instance named as ``path/to/file.py:NAME``. Kinds import slow libraries, such as torch, in their methods.
 """
 
-from kingyo.models.kinds.abilities import described, members, require_ability, require_needs
 from kingyo.models.kinds.kind import (
     ABILITIES,
     AllRead,
     BatchMemory,
     CardPart,
     Config,
+    Course,
     InPipeline,
     Live,
     LoadOptions,
@@ -19,12 +19,26 @@ from kingyo.models.kinds.kind import (
     PassableModels,
     PassesLayers,
     ShowsStreams,
+    Start,
     Streams,
     TrainsLora,
     Workload,
 )
-from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS, called, distribution_of, load_live
-from kingyo.models.kinds.selection import NO_PIPELINE, common_kind, kind_of, known_kind
+from kingyo.models.kinds.registry import (
+    DEFAULT,
+    MODEL_KINDS,
+    NO_PIPELINE,
+    called,
+    common_kind,
+    described,
+    distribution_of,
+    kind_of,
+    known_kind,
+    load_live,
+    members,
+    require_ability,
+    require_needs,
+)
 
 __all__ = [
     "ABILITIES",
@@ -35,6 +49,7 @@ __all__ = [
     "BatchMemory",
     "CardPart",
     "Config",
+    "Course",
     "InPipeline",
     "Live",
     "LoadOptions",
@@ -43,6 +58,7 @@ __all__ = [
     "PassableModels",
     "PassesLayers",
     "ShowsStreams",
+    "Start",
     "Streams",
     "TrainsLora",
     "Workload",

@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Workload
+from kingyo.models.kinds.kind import (
+    BatchMemory,
+    CardPart,
+    Config,
+    Course,
+    LoadOptions,
+    Options,
+    Start,
+    Workload,
+)
 from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import CutAware, Example, GeneratesText, Item, RatesText
 
 if TYPE_CHECKING:
     from kingyo.models.hidden_states import ModelStreams
-    from kingyo.models.language_model import LiveModel, PathModels
-    from kingyo.models.reader import PromptReader
-    from kingyo.models.training import Course, Start
+    from kingyo.models.language_model import LiveModel, PathModels, PromptReader
 
 _ENDINGS = ("ForCausalLM", "LMHeadModel")
 """Suffixes of the architectures of causal language models."""
@@ -44,18 +51,11 @@ class CausalLM:
         """Build a live model; see ``LiveModel.load``."""
         from kingyo.models.language_model import LiveModel
 
-        return LiveModel.load(
-            path,
-            dtype=options.dtype,
-            device=options.device,
-            batch_size=options.batch_size,
-            remote_code=options.remote_code,
-            allow_pickle=options.allow_pickle,
-        )
+        return LiveModel.load(path, options)
 
     def reader(self, path: Path) -> PromptReader:
         """Return a reader that tokenizes prompts and checks that they fit the context."""
-        from kingyo.models.reader import PromptReader
+        from kingyo.models.language_model import PromptReader
 
         return PromptReader.load(path)
 
@@ -64,9 +64,6 @@ class CausalLM:
 
         The size is unknown without a ``tokenizer.json`` or the sizes in the config. Chat templates are not
         counted.
-
-        Raises:
-            KingyoError: a prompt and its answer do not fit the context.
         """
         new = max((_most_new(each) for each in load.options), default=0)
         longest = _longest(path, [item.prompt for item in load.items])
@@ -118,21 +115,6 @@ class CausalLM:
         from kingyo.models.training import train_lora
 
         return train_lora(start, examples, course, out)
-
-
-def may_load(config: Config) -> bool:
-    """Return whether AutoModelForCausalLM may load a model whose architectures do not decide it.
-
-    It may, unless transformers knows the model type and has no language model for it. Unknown types and
-    models with custom code may be language models.
-    """
-    named = config.get("model_type")
-    if not isinstance(named, str) or "auto_map" in config:
-        return True
-    from transformers import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    return named in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or named not in CONFIG_MAPPING
 
 
 def _most_new(options: Options) -> int:

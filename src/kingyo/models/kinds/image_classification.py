@@ -1,35 +1,110 @@
-"""Image classifiers of transformers, which rate the likelihood of each class of an image."""
+"""Image classifiers of transformers, which rate the likelihood of each class of an image.
+
+Images are preprocessed as the model's preprocessor_config.json defines.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Never, cast
+from typing import TYPE_CHECKING, Any, Never, Self, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.models.images import ImageProcessor, require_takes
 from kingyo.models.kinds.kind import AllRead, CardPart, Config, LoadOptions, Options, Workload
 from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import MEDIA, Item, Media, RatesClasses
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 NAME = "image-classification"
 _ENDING = "ForImageClassification"
+_REMEDY = "Copy the preprocessor_config.json of its base model into the folder."
 KEPT_BYTES = 1 << 30
 """Limit in bytes of the preprocessed pixels kept for later candidates."""
+
+
+class ImageProcessor:
+    """Converts images into pixels of one shape."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._shape: tuple[int, ...] | None = None
+
+    @classmethod
+    def load(cls, path: Path, *, remote_code: bool) -> Self:
+        """Load the image processor of a checkpoint, with the Pillow backend: the same on every machine."""
+        from transformers import AutoImageProcessor
+        from transformers.image_processing_base import ImageProcessingMixin
+
+        try:
+            processor = cast(
+                "Any",
+                AutoImageProcessor.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
+                    path, local_files_only=True, trust_remote_code=remote_code, backend="pil"
+                ),
+            )
+            if not isinstance(processor, ImageProcessingMixin):
+                raise TypeError(f"{type(processor).__name__} is not an image processor")
+        except Exception as error:  # a broken file may raise anything
+            first = str(error).strip().split("\n", 1)[0]
+            raise KingyoError(
+                str(path),
+                expected="an image processor (preprocessor_config.json) that transformers can load",
+                received=f"{type(error).__name__}: {first}"[:300],
+                remedy=_REMEDY,
+            ) from error
+        return cls(processor)
+
+    def __call__(self, image: Media) -> Tensor:
+        """Return the pixels of an image: [channels, height, width].
+
+        Raises:
+            ChangedSourceError: the image file has changed.
+            KingyoError: the image cannot be processed, its pixels are not finite, or their shape differs from
+                that of earlier images.
+        """
+        pixels = self._pixels(image)
+        shape = tuple(pixels.shape)
+        if self._shape not in (None, shape):
+            raise KingyoError(
+                f"image {image.place}",
+                expected=f"pixels of shape {list(self._shape or ())}, like the other images",
+                received=f"shape {list(shape)}",
+                remedy="Resize this image, or configure resizing in the model's preprocessor_config.json.",
+            )
+        self._shape = shape
+        return pixels
+
+    def _pixels(self, image: Media) -> Tensor:
+        from PIL import Image
+
+        content = image.read()
+        try:
+            with warnings.catch_warnings(), Image.open(BytesIO(content)) as opened:
+                warnings.simplefilter("ignore")  # real problems raise errors
+                processed = self._inner(images=_rgb(opened), return_tensors="pt")
+            pixels = cast("Tensor", processed["pixel_values"])[0]
+            if not bool(torch.isfinite(pixels).all()):
+                raise ValueError("pixels that are NaN or infinite")
+        except Exception as error:  # both libraries raise many types
+            raise KingyoError(
+                f"image {image.place}",
+                expected="an image that the model's image processor can use",
+                received=f"{type(error).__name__}: {error}"[:300],
+                remedy="Replace the image, delete its row, or correct the model's preprocessor_config.json.",
+            ) from error
+        return pixels
 
 
 class LiveImageClassifier:
     """An image classifier whose weights can be overwritten in place.
 
     It caches preprocessed pixels, which do not depend on the weights.
-
-    Args:
-        model: the transformers model.
-        processor: its image processor.
-        weights: the live tensors, by their names in the checkpoint.
-        batch_size: number of images per batch.
     """
 
     def __init__(
@@ -49,11 +124,7 @@ class LiveImageClassifier:
         return str(self._model.dtype).removeprefix("torch.")
 
     def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
-        """Return the log-probability of each class, for each image.
-
-        Raises:
-            KingyoError: the processor cannot use an image, or a probability is NaN.
-        """
+        """Return the log-probability of each class, for each image."""
         rates: list[list[float]] = []
         for start in range(0, len(images), self._batch_size):
             batch = [self._pixels_of(each) for each in images[start : start + self._batch_size]]
@@ -61,13 +132,6 @@ class LiveImageClassifier:
                 pixels = torch.stack(batch).to(self._model.device, self._model.dtype)
                 logits = cast("Tensor", self._model(pixel_values=pixels).logits)
                 log_probs = torch.log_softmax(logits.float(), dim=-1)
-            if bool(torch.isnan(log_probs).any()):
-                raise KingyoError(
-                    "model",
-                    expected="finite logits",
-                    received="NaN",
-                    remedy="Remove this model, or run it in float32: its weights or outputs overflow.",
-                )
             rates += cast("list[list[float]]", log_probs.tolist())  # pyright: ignore[reportUnknownMemberType]
         return rates
 
@@ -84,12 +148,7 @@ class LiveImageClassifier:
 
 
 class ImageReader:
-    """Preprocesses images in place of a live model, to check them before a run, and raises AllRead.
-
-    Args:
-        model: a model on the meta device.
-        processor: its image processor.
-    """
+    """Preprocesses images in place of a live model, to check them before a run, and raises AllRead."""
 
     def __init__(self, model: Any, processor: ImageProcessor) -> None:
         self._model = model
@@ -103,10 +162,23 @@ class ImageReader:
             KingyoError: the processor cannot use an image, or the model rejects its shape.
             AllRead: otherwise.
         """
-        shapes = [tuple(self._processor(each).shape) for each in images]
-        for shape in set(shapes):  # at most one
-            require_takes(self._model, shape)
+        for shape in {tuple(self._processor(each).shape) for each in images}:  # at most one
+            self._require_takes(shape)
         raise AllRead
+
+    def _require_takes(self, shape: Sequence[int]) -> None:
+        """Check that the model accepts pixels of a shape: channels, height, width."""
+        try:
+            self._model(pixel_values=torch.empty(1, *shape, device="meta", dtype=self._model.dtype))
+        except (RuntimeError, ValueError) as error:
+            if "meta" in str(error):  # it reads values, which meta tensors do not have
+                return
+            raise KingyoError(
+                "preprocessor_config.json",
+                expected="images that fit the model",
+                received=f"pixels of shape {list(shape)}: {error}"[:300],
+                remedy=_REMEDY,
+            ) from error
 
 
 class ImageClassification:
@@ -128,32 +200,17 @@ class ImageClassification:
         return any(str(each).endswith(_ENDING) for each in names)
 
     def load(self, path: Path, options: LoadOptions) -> LiveImageClassifier:
-        """Build a live model from a folder with config.json, safetensors and preprocessor_config.json.
-
-        Raises:
-            KingyoError: the folder is not a complete checkpoint, or the machine does not have the device.
-        """
+        """Build a live model from a folder with config.json, safetensors and preprocessor_config.json."""
         from transformers import AutoModelForImageClassification
 
         from kingyo.models.loading import live_weights, load_model
 
         processor = ImageProcessor.load(path, remote_code=options.remote_code)
-        model = load_model(
-            path,
-            dtype=options.dtype,
-            device=options.device,
-            remote_code=options.remote_code,
-            allow_pickle=options.allow_pickle,
-            auto=AutoModelForImageClassification,
-        )
+        model = load_model(path, options, AutoModelForImageClassification)
         return LiveImageClassifier(model, processor, live_weights(model, path), batch_size=options.batch_size)
 
     def reader(self, path: Path) -> ImageReader:
-        """Return a reader that preprocesses images and checks their shape.
-
-        Raises:
-            KingyoError: transformers cannot load the folder, or its config does not fit its weights.
-        """
+        """Return a reader that preprocesses images and checks their shape."""
         from transformers import AutoModelForImageClassification
 
         from kingyo.models.loading import load_shapes
@@ -174,12 +231,17 @@ class ImageClassification:
         )
 
 
-def _classes(config: Config) -> tuple[str, ...]:
-    """Return the class names of a config, in the order of the model's output.
+def _rgb(image: Image) -> Image:
+    """Return an image in RGB, rotated by its EXIF data, as pipelines of transformers do."""
+    from PIL import ImageOps
 
-    Raises:
-        KingyoError: their indices are not 0, 1, 2, …
-    """
+    if image.mode.startswith(("I", "F")):  # Pillow would clip it to white or black
+        raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
+    return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def _classes(config: Config) -> tuple[str, ...]:
+    """Return the class names of a config, in the order of the model's output."""
     id2label = cast("Mapping[int, object]", config.get("id2label") or {})
     if sorted(id2label) != list(range(len(id2label))):
         raise KingyoError(

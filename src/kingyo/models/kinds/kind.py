@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from kingyo.io.lazy_torch import Tensor
 from kingyo.recipe import Hop
 from kingyo.types import Example, Item
-
-if TYPE_CHECKING:
-    from kingyo.models.training import Course, Start
 
 Config = Mapping[str, object]
 """A checkpoint's config.json, or the ``model_index.json`` of a pipeline of diffusers."""
@@ -45,9 +42,6 @@ class Workload:
     """The work of a live model in a run.
 
     Attributes:
-        items: the items of all splits.
-        options: the options of each task.
-        batch_size: number of items per batch.
         n_bytes: bytes per value of the model's widest dtype.
     """
 
@@ -87,6 +81,37 @@ class CardPart:
     auto_class: str
     scored: str
     library: str = "transformers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """The model that training starts from.
+
+    Attributes:
+        adapter: folder of an existing LoRA to train further; None starts a new one.
+    """
+
+    path: Path
+    adapter: Path | None = None
+    device: str = "cpu"
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """Hyperparameters of training a LoRA.
+
+    Attributes:
+        steps: number of updates, 1 or more.
+        learning_rate: the maximum; the rate rises to it in the first tenth of the steps, then falls to 0.
+        batch_size: examples per update.
+        seed: seed of the adapter's initial weights and of the order of the examples.
+    """
+
+    steps: int
+    learning_rate: float
+    batch_size: int = 8
+    seed: int = 0
 
 
 class Live(Protocol):
@@ -175,12 +200,7 @@ class ModelKind(Protocol):
         ...
 
     def usage(self, example: Item, options: Options) -> str:
-        """Return Python code that loads a model from the current folder and answers an item.
-
-        Args:
-            example: an item of a task that scored the model.
-            options: the options of that task.
-        """
+        """Return Python code that loads a model from the current folder and answers an item."""
         ...
 
 

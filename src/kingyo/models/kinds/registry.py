@@ -1,21 +1,23 @@
-"""The registry of kinds of models, and calls into kinds."""
+"""The registry of kinds of models: choose the kind of a model, check what it can do, and call it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from types import UnionType
-from typing import TypeVar, cast
+from types import MappingProxyType, UnionType
+from typing import Generic, Protocol, TypeVar, cast
 
-from kingyo.errors import KingyoError, crash
-from kingyo.models.kinds.abilities import members
-from kingyo.models.kinds.kind import CardPart, Live, LoadOptions, ModelKind
+from kingyo.errors import KingyoError, crashes_as_errors
+from kingyo.models.kinds.kind import CardPart, Config, Live, LoadOptions, ModelKind
 from kingyo.registry import Registry
 
 T = TypeVar("T")
 
 DEFAULT = "causal-lm"
 """The kind of a model that no kind takes but that may be a language model; loading it reports any problem."""
+NO_PIPELINE: Config = MappingProxyType({})
+"""The pipeline of a model that is not a component of one."""
 _FIX = "Fix the kind; kingyo.testing.kinds has tests of the contract."
 
 
@@ -25,15 +27,14 @@ def _check(name: str, candidate: object) -> None:
         received = f"the class {candidate.__name__}" if isinstance(candidate, type) else repr(candidate)[:120]
         raise _broken(name, "an instance with the members of kingyo.models.kinds.ModelKind", received)
     provides: object = candidate.provides
-    sound = {
-        "name": isinstance(cast(object, candidate.name), str),
-        "provides": isinstance(provides, tuple | list)
-        and all(isinstance(each, type) for each in cast("list[object]", provides)),
-        "card": isinstance(cast(object, candidate.card), CardPart),
-    }
-    for part in (part for part, is_sound in sound.items() if not is_sound):
-        kinds = "a str as name, classes as provides, and a CardPart as card"
-        raise _broken(name, kinds, f"{part} = {getattr(candidate, part)!r:.80}")
+    if (
+        not isinstance(cast(object, candidate.name), str)
+        or not isinstance(provides, tuple | list)
+        or not all(isinstance(each, type) for each in cast("list[object]", provides))
+        or not isinstance(cast(object, candidate.card), CardPart)
+    ):
+        received = f"{candidate.name!r:.40}, {provides!r:.80} and {candidate.card!r:.40}"
+        raise _broken(name, "a str as name, classes as provides, and a CardPart as card", received)
 
 
 MODEL_KINDS: Registry[ModelKind] = Registry(
@@ -44,31 +45,15 @@ MODEL_KINDS: Registry[ModelKind] = Registry(
 
 def distribution_of(kind: ModelKind) -> str | None:
     """Return the installed distribution of a plug-in's kind; None for a built-in kind or one in a file."""
-    if MODEL_KINDS.is_registered(kind.name):
-        return None
-    return MODEL_KINDS.distribution(kind)
+    return None if MODEL_KINDS.is_registered(kind.name) else MODEL_KINDS.distribution(kind)
 
 
 def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | UnionType | None = None) -> T:
-    """Call a method of a kind; turn a crash of a user's or plug-in's kind into KingyoError.
-
-    Args:
-        kind: the kind.
-        name: the method's name.
-        call: calls the method.
-        returns: the type that it must return, such as ``str``; None allows any.
-
-    Raises:
-        KingyoError: the method raised, or returned another type.
-    """
-    try:
+    """Call a method of a kind; turn a crash of a user's or plug-in's kind into KingyoError."""
+    expected = f"a call of {name} that succeeds"
+    blames = crashes_as_errors(f"kind of model {kind.name}", expected=expected, remedy=_FIX)
+    with nullcontext() if MODEL_KINDS.is_registered(kind.name) else blames:
         value = call()
-    except KingyoError:
-        raise
-    except (Exception, SystemExit) as error:
-        if MODEL_KINDS.is_registered(kind.name):
-            raise
-        raise _broken(kind.name, f"a call of {name} that succeeds", crash(error)) from error
     if returns is not None and not isinstance(value, returns):
         wanted = returns.__name__ if isinstance(returns, type) else str(returns)
         raise _broken(kind.name, f"{name} to return {wanted}", f"{value!r:.80}")
@@ -76,17 +61,127 @@ def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | Un
 
 
 def load_live(kind: ModelKind, path: Path, options: LoadOptions) -> Live:
-    """Load a live model and check that it has all members that its kind provides.
-
-    Raises:
-        KingyoError: see ``ModelKind.load``, or a member is missing.
-    """
+    """Load a live model and check that it has all members that its kind provides."""
     live = called(kind, "load", lambda: kind.load(path, options))
     promised = {"dtype", "weights"}.union(*map(members, kind.provides))
     missing = sorted(name for name in promised if not hasattr(live, name))
     if missing:
         raise _broken(kind.name, f"a live model with {', '.join(missing)}", repr(live)[:120])
     return live
+
+
+def kind_of(
+    config: Config, name: str | None = None, folder: Path | None = None, pipeline: Config = NO_PIPELINE
+) -> ModelKind:
+    """Return the kind of a model, or the default kind if no kind takes it.
+
+    Args:
+        config: its config.json.
+        name: a registered name or ``path/to/file.py:NAME``, which overrides the config.
+        folder: base of a relative file; None means the working directory.
+        pipeline: see ``ModelKind.takes``.
+    """
+    if name is not None:
+        return MODEL_KINDS.get(name, folder)
+    return known_kind(config, pipeline) or _default(config)
+
+
+def _default(config: Config) -> ModelKind:
+    """Return the default kind, unless the model is known not to be a language model."""
+    kind = MODEL_KINDS.get(DEFAULT)
+    if "_class_name" not in config and _may_load(config):
+        return kind
+    model = f"{config.get('_class_name') or config['model_type']}"
+    raise KingyoError(
+        "model",
+        expected=f"a model of one of the kinds {', '.join(MODEL_KINDS.names())}",
+        received=f"{model} of {'diffusers' if '_class_name' in config else 'transformers'}",
+        remedy="Install a plug-in for it (docs/kinds.md), or merge it with a recipe (kingyo merge).",
+    )
+
+
+def _may_load(config: Config) -> bool:
+    """Return whether AutoModelForCausalLM may load a model whose architectures do not decide it.
+
+    It may, unless transformers knows the model type and has no language model for it. Unknown types and
+    models with custom code may be language models.
+    """
+    named = config.get("model_type")
+    if not isinstance(named, str) or "auto_map" in config:
+        return True
+    from transformers import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return named in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or named not in CONFIG_MAPPING
+
+
+def known_kind(config: Config, pipeline: Config = NO_PIPELINE) -> ModelKind | None:
+    """Return the first kind that takes a model, built-in kinds before plug-ins, or None."""
+    names = sorted(MODEL_KINDS.names(), key=lambda name: not MODEL_KINDS.is_registered(name))
+    return next((kind for kind in map(MODEL_KINDS.get, names) if _takes(kind, config, pipeline)), None)
+
+
+def _takes(kind: ModelKind, config: Config, pipeline: Config) -> bool:
+    return called(kind, "takes", lambda: bool(kind.takes(config, pipeline)))
+
+
+def common_kind(
+    configs: Mapping[str, Config],
+    name: str | None = None,
+    folder: Path | None = None,
+    pipelines: Mapping[str, Config] | None = None,
+) -> ModelKind:
+    """Return the kind of several models."""
+    kinds: dict[str, ModelKind] = {}
+    for model, config in configs.items():
+        try:
+            kinds[model] = kind_of(config, name, folder, (pipelines or {}).get(model, NO_PIPELINE))
+        except KingyoError as error:
+            raise error if name is not None else error.placed(model) from error
+    by_name = {kind.name: kind for kind in kinds.values()}
+    if len(by_name) > 1:
+        groups = [
+            f"{each} ({', '.join(m for m, kind in kinds.items() if kind.name == each)})" for each in by_name
+        ]
+        raise KingyoError(
+            "models",
+            expected="models of one kind",
+            received=" and ".join(groups),
+            remedy="Use models of one kind.",
+        )
+    return next(iter(by_name.values()))
+
+
+def require_needs(what: str, needs: type, kind: ModelKind) -> None:
+    """Check that live models of a kind have all members that something needs."""
+    has = {name for each in kind.provides for name in members(each)}
+    if not members(needs) <= has:
+        raise _unable(what, needs, kind, "Use models of another kind, or another kind of task.")
+
+
+def require_ability(what: str, ability: type[T], kind: ModelKind, remedy: str) -> T:
+    """Return a kind of model after checking that it has an ability, such as ``PassesLayers``."""
+    if not isinstance(kind, ability):
+        raise _unable(what, ability, kind, remedy)
+    return kind
+
+
+def members(protocol: type) -> set[str]:
+    """Return the names of a protocol's public methods and attributes."""
+    own = [each for each in protocol.__mro__ if each not in (object, Protocol, cast(object, Generic))]
+    names = (name for each in own for name in (*vars(each), *vars(each).get("__annotations__", ())))
+    return {name for name in names if not name.startswith("_")}
+
+
+def described(protocol: type) -> str:
+    """Return a noun phrase for a protocol: the first line of its docstring, or else its members."""
+    first = (protocol.__doc__ or "").strip().split("\n", 1)[0].rstrip(".")
+    return first[:1].lower() + first[1:] or f"a model with {', '.join(sorted(members(protocol)))}"
+
+
+def _unable(what: str, wanted: type, kind: ModelKind, remedy: str) -> KingyoError:
+    received = f"models of kind {kind.name}"
+    return KingyoError(what, expected=described(wanted), received=received, remedy=remedy)
 
 
 def _broken(name: str, expected: str, received: str) -> KingyoError:
