@@ -8,7 +8,6 @@ from kingyo.dry_run.cost import STAGES, Cost, CostPart, Stage, remaining_cost, t
 from kingyo.dry_run.memory import MemoryForecast
 from kingyo.dry_run.path_costs import PathCosts, estimate_paths
 from kingyo.dry_run.record import dry_run_record
-from kingyo.dry_run.time_left import ProgressPart, TimeLeft
 
 __all__ = [
     "STAGES",
@@ -17,9 +16,7 @@ __all__ = [
     "DryRun",
     "MemoryForecast",
     "PathCosts",
-    "ProgressPart",
     "Stage",
-    "TimeLeft",
     "describe",
     "dry_run",
     "dry_run_record",
