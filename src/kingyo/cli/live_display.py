@@ -22,7 +22,7 @@ from kingyo.dry_run import Cost, remaining_cost, total
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, time_text
-from kingyo.results.set_values import score_formatter
+from kingyo.results.model_result import score_formatter
 from kingyo.run.extend import undo_extension, undo_if_unused
 from kingyo.run.later_controls import undo_control
 from kingyo.run.resume import journey_of

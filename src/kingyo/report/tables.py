@@ -12,8 +12,7 @@ from kingyo.evolution import FrontPoint
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.search_history import Point, SearchHistory
-from kingyo.results.model_result import ModelResult
-from kingyo.results.set_values import set_value_text
+from kingyo.results.model_result import ModelResult, set_value_text
 from kingyo.results.trials import row_title
 from kingyo.run.config import TRAINED
 from kingyo.space.recipe_objectives import MEASURES

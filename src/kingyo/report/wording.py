@@ -8,7 +8,7 @@ from typing import Literal
 
 from kingyo.io.units import counted
 from kingyo.results.comparisons import PairedComparison
-from kingyo.results.set_values import measure_text
+from kingyo.results.model_result import measure_text
 from kingyo.results.trials import describe_search
 from kingyo.stats import Interval
 

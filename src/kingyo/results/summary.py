@@ -15,8 +15,7 @@ from kingyo.evolution.set_measures import READ, SetValue
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate
 from kingyo.results.layer_paths import NamedPath
-from kingyo.results.model_result import MIXTURES, ModelResult
-from kingyo.results.set_values import SetRow, measure_text
+from kingyo.results.model_result import MIXTURES, ModelResult, SetRow, measure_text
 from kingyo.results.trials import row_title
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.renewals import Renewal
@@ -38,7 +37,7 @@ class RunSummary:
         leader: the best of the main search on fit so far; before it begins, of the weight search.
         winner, baselines, controls: the models.
         comparisons: the winner with the other models, on test.
-        best: the best of the bred winner, the baselines and the winners of the controls, see ``best_model``.
+        best: the best of the bred winner, the baselines and the winners of the controls, see ``best_trial``.
         finalists: those scored on all of validation, with the numbers that decided.
         predicted: the winner's test score, predicted from the finalists' validation scores.
         winner_score: the winner's fit score as the search was told; an estimate if it got some items only.
