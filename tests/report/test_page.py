@@ -57,13 +57,6 @@ def test_answers_cannot_become_markup(runs: dict[str, Path]) -> None:
     assert not any(name.startswith("on") for _, name, _ in reader.attributes)
 
 
-def test_texts_carry_direction_and_language(runs: dict[str, Path]) -> None:
-    attributes = Reader(rendered(runs["better"])).attributes
-    assert ("span", "dir", "auto") in attributes
-    assert ("span", "lang", "ja") in attributes
-    assert ("span", "lang", "") in attributes
-
-
 def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
     lines = {}
     for name, folder in runs.items():

@@ -1,7 +1,8 @@
-"""The test items that the bred model solves and no parent does, and the reverse."""
+"""The test items that the bred model solves and no parent does, and the reverse; what their cards show."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,10 @@ from kingyo.results.model_result import MIXTURES, STATISTICS_SEED, token_limits
 from kingyo.results.summary import RunSummary
 from kingyo.stats import Interval, interval
 from kingyo.store import RunStore
-from kingyo.types import Evaluation, Item, ItemScore
+from kingyo.types import Evaluation, Item, ItemScore, Media
 
 SOLVED = 1.0
+MAX_IMAGE_BYTES = 1 << 15  # bytes of an image in the page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,3 +97,18 @@ def _side_by_side(
 
 def _any_solves(row: SideBySide, names: Sequence[str]) -> bool:
     return any(row.answers[name].score >= SOLVED for name in names)
+
+
+def image_url(image: Media) -> str:
+    """Return an image as a URL that holds it; nothing for one that is large or lost."""
+    file = image.path
+    if file is None or not file.is_file() or file.stat().st_size > MAX_IMAGE_BYTES:
+        return ""
+    return f"data:{image.type};base64,{b64encode(file.read_bytes()).decode()}"
+
+
+def mark(answer: ItemScore) -> str:
+    """Return ✓ for a right answer, ✗ for a wrong one, else the score in percent."""
+    if answer.score >= SOLVED:
+        return "✓"
+    return "✗" if answer.score == 0 else f"{100 * answer.score:.0f}"

@@ -12,14 +12,13 @@ from kingyo.engine import rooted
 from kingyo.evolution import MAIN, FrontPoint, stored_objectives
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.report import wording
-from kingyo.report.ancestry import Family, trace
 from kingyo.report.answers import AnswerContrast, contrast
-from kingyo.report.composition import Gene, Matrix, read_genes, read_matrices
-from kingyo.report.path_usage import Routes, read_routes
-from kingyo.report.search_history import SearchHistory, read_histories
+from kingyo.report.genes import Gene, Matrix, read_genes, read_matrices
+from kingyo.report.path_charts import Routes, read_routes
+from kingyo.report.search_history import Family, SearchHistory, read_histories, trace
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate, estimate
-from kingyo.results.model_result import MIXTURES, STATISTICS_SEED, ModelResult, read_model_result
+from kingyo.results.model_result import STATISTICS_SEED, ModelResult, read_model_result
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
 from kingyo.space.recipe_objectives import MEASURES
@@ -37,7 +36,7 @@ class Bar:
 
     Attributes:
         name: name of the model.
-        role: bred, parent, mixture or control.
+        role: bred, baseline or control.
         score: with its interval.
         is_estimate: it is for all items, estimated from some of them.
     """
@@ -82,7 +81,6 @@ class Findings:
         advice: what to know of the run, and what to do about it.
         expected_bias: by how much picking the best trial on fit overrates it, estimated on fit alone.
         facts: what the run stores of itself.
-        items: number of items of each split.
     """
 
     summary: RunSummary
@@ -102,7 +100,6 @@ class Findings:
     advice: tuple[Advice, ...]
     expected_bias: float | None
     facts: Mapping[str, object]
-    items: Mapping[Split, int]
 
     @property
     def is_tested(self) -> bool:
@@ -150,8 +147,7 @@ class Findings:
         for name, entry in self.models.items():
             score = entry.on(self.split)
             guess = self.estimates.get(name) if self.split == "fit" else None
-            role = "bred" if entry is self.child else "parent" if name in baselines else "control"
-            role = "mixture" if name in MIXTURES else role
+            role = "bred" if entry is self.child else "baseline" if name in baselines else "control"
             if score is not None:
                 own = score if guess is None else guess.score
                 yield Bar(name=name, role=role, score=own, is_estimate=guess is not None)
@@ -162,7 +158,8 @@ def read_findings(store: RunStore) -> Findings:
     summary = summarize(store)
     histories = read_histories(store)
     main = histories.pop(MAIN, None)
-    child = summary.winner or _leader(store, main)
+    leader = summary.leader if summary.leader and summary.leader.trial.search == MAIN else None
+    child = summary.winner or leader
     return Findings(
         summary=summary,
         child=child,
@@ -184,7 +181,6 @@ def read_findings(store: RunStore) -> Findings:
             key: store.fact(key)
             for key in ("name", "version", "created", "folder", "config", "duplicates_dropped")
         },
-        items=summary.items,
     )
 
 
@@ -205,12 +201,6 @@ def _matrices(child: ModelResult | None, main: SearchHistory | None) -> tuple[Ma
     if child is None or main is None or ("path" in child.recipe and "merges" not in child.recipe):
         return ()
     return read_matrices(main.description, child.genome)
-
-
-def _leader(store: RunStore, main: SearchHistory | None) -> ModelResult | None:
-    if main is None or not main.records:
-        return None
-    return read_model_result(store, MAIN, main.records[-1].point.trial)
 
 
 def _last_split(child: ModelResult | None) -> Split:

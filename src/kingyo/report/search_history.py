@@ -1,4 +1,4 @@
-"""How a search went, trial by trial: every score on fit, the best so far, the mean of each batch."""
+"""How a search went, trial by trial: scores on fit, the best so far, means of batches, ancestors."""
 
 from __future__ import annotations
 
@@ -89,12 +89,6 @@ class SearchHistory:
     unit: wording.Unit = wording.PERCENT
 
     @property
-    def n_predefined_paths(self) -> int:
-        """The number of initial trials that are predefined paths."""
-        n = self.description.get("given", 0)
-        return n if isinstance(n, int) else 0
-
-    @property
     def strategy(self) -> str:
         """The strategy's name, as the search describes itself."""
         return str(self.description.get("strategy", self.name))
@@ -152,7 +146,8 @@ def _read_history(
     rows: Mapping[int, EvaluationRow],
     costs: Sequence[EvaluationRow],
 ) -> SearchHistory:
-    raw, unit = raw_means(store, name), unit_of(store)
+    raw, objectives = raw_means(store, name), stored_objectives(store)
+    unit = wording.Unit(measure=objectives.title if objectives.by_set else None)
     points = tuple(
         Point(
             trial=trial,
@@ -176,12 +171,6 @@ def _read_history(
     )
 
 
-def unit_of(store: RunStore) -> wording.Unit:
-    """Return the unit of the value that decides a run."""
-    objectives = stored_objectives(store)
-    return wording.Unit(measure=objectives.title if objectives.by_set else None)
-
-
 def _records(store: RunStore, points: Sequence[Point], unit: wording.Unit) -> list[Record]:
     records: list[Record] = []
     best = -math.inf
@@ -191,3 +180,39 @@ def _records(store: RunStore, points: Sequence[Point], unit: wording.Unit) -> li
             fit = None if point.is_partial else read_model_result(store, "", point.trial).counts_on("fit")
             records.append(Record(point=point, score=best, fit=fit, unit=unit))
     return records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """All ancestors of one trial, where its strategy records parents.
+
+    Attributes:
+        child: the trial's number.
+        members: the numbers of its ancestors and its own.
+        edges: parent and child, of all members.
+        depth: length of the longest line of descent, in steps.
+    """
+
+    child: int
+    members: tuple[int, ...]
+    edges: tuple[tuple[int, int], ...]
+    depth: int
+
+
+def trace(child: int, points: Mapping[int, Point]) -> Family | None:
+    """Follow a trial's parents back to trials that have none; None when it has none itself."""
+    if child not in points or not points[child].trial.asked.parents:
+        return None
+    depths: dict[int, int] = {child: 0}
+    edges: list[tuple[int, int]] = []
+    for number in range(child, -1, -1):  # parents are earlier trials, so each comes after all its children
+        parents = points[number].trial.asked.parents if number in depths else ()
+        for parent in (each for each in parents if each in points and each < number):
+            edges.append((parent, number))
+            depths[parent] = max(depths.get(parent, 0), depths[number] + 1)
+    return Family(
+        child=child,
+        members=tuple(sorted(depths)),
+        edges=tuple(dict.fromkeys(edges)),
+        depth=max(depths.values()),
+    )

@@ -9,6 +9,7 @@ from typing import cast
 
 from kingyo import __version__
 from kingyo.evolution import FrontPoint
+from kingyo.io.units import time_text
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.search_history import Point, SearchHistory
@@ -47,7 +48,7 @@ def scores_table(findings: Findings) -> tuple[Row, list[Row]]:
     head: list[Cell] = ["model"]
     for split in SPLITS:
         sizes = [each.n for entry in entries if (each := entry.on(split)) is not None]
-        head.append((split, wording.sizes(sizes, findings.items[split])))
+        head.append((split, wording.sizes(sizes, findings.summary.items[split])))
     return tuple(head), [
         row for name, entry in findings.models.items() for row in _scores(findings, name, entry)
     ]
@@ -174,7 +175,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
     config, stored, added = findings.config, findings.facts, findings.summary.extensions
     near, training = findings.summary.near_duplicates, findings.summary.training
     return [
-        ("items", wording.listed([f"{n:,} {split}" for split, n in findings.items.items()])),
+        ("items", wording.listed([f"{n:,} {split}" for split, n in findings.summary.items.items()])),
         ("duplicates dropped", _number(stored.get("duplicates_dropped"))),
         *([("near-duplicates", str(near))] if near is not None and near.groups else []),
         ("seed", _number(config.get("seed", 0))),
@@ -187,7 +188,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
         *([] if training is None else [(row_title(TRAINED), str(training))]),
         ("item evaluations", f"{findings.summary.item_evaluations:,}, all searches and splits"),
         ("scores copied", f"{findings.summary.copied:,}, of trials with the same recipe"),
-        ("working time", wording.duration(findings.summary.seconds)),
+        ("working time", time_text(findings.summary.seconds)),
         *_costs(findings),
         ("search", _search(findings)),
         ("intervals", _methods(findings)),
@@ -208,7 +209,7 @@ def _costs(findings: Findings) -> Iterator[tuple[str, str]]:
     score = sum(each.score_seconds for each in histories)
     if build + score > 0:
         share = wording.percent(build / (build + score))
-        yield "merging", f"{wording.duration(build)}, {share} of the time spent on candidates"
+        yield "merging", f"{time_text(build)}, {share} of the time spent on candidates"
 
 
 def _search(findings: Findings) -> str:

@@ -8,13 +8,11 @@ from kingyo.charts import Chart, Spec
 from kingyo.charts.marks import ACCENT, GREY, INK, MUTED, field, layer, layers, legend_of, rows, scale, tips
 from kingyo.io.units import counted
 from kingyo.report import wording
-from kingyo.report.ancestry import Family
-from kingyo.report.composition import SHOWN, Gene
 from kingyo.report.findings import BRED, Findings
-from kingyo.report.search_history import SearchHistory
+from kingyo.report.genes import SHOWN
+from kingyo.report.search_history import Family, SearchHistory
 
 TRIALS: Spec = {"name": "trials"}
-MAX_CHARACTERS = 30  # characters of a measure beside an axis
 CLOSE = 0.06  # of scores, within which lines share a label
 CHOICES = 40  # genes to choose from in the chart of two genes
 TRIAL, MEASURED, BEST, BATCH = "trial", "its measured mean", "best so far", "mean of the batch"
@@ -66,7 +64,7 @@ def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
     return Chart(
         name="progress",
         description=f"Scores of {counted(len(main.points), 'trial')} on fit{best}.",
-        spec=layers("trial", score_title(findings), drawn),
+        spec=layers("trial", _score_title(findings), drawn),
         height=400,
     )
 
@@ -84,12 +82,9 @@ def _score(findings: Findings, height: str = "score") -> Spec:
     return field(height, scale=_range(findings))
 
 
-def score_title(findings: Findings) -> str:
+def _score_title(findings: Findings) -> str:
     """Return the title of that axis."""
-    measure = findings.unit.measure
-    if measure is None:
-        return "score on fit in %"
-    return f"{measure if len(measure) <= MAX_CHARACTERS else 'measure'} on fit"
+    return "score on fit in %" if findings.unit.measure is None else f"{findings.unit.measure} on fit"
 
 
 def _range(findings: Findings) -> Spec:
@@ -142,19 +137,13 @@ def _batches(means: Sequence[tuple[float, float]], unit: wording.Unit) -> Spec:
     return layer("line", encoding, data=rows(values), strokeWidth=1.4)
 
 
-def baselines_shown(findings: Findings) -> list[str]:
-    """Return the baselines that are lines in a chart: base, uniform and the best parent."""
-    best = findings.summary.best_parent()
-    wanted = ("base", "uniform", best.name if best else "")
-    return [name for name in findings.summary.baselines if name in wanted and findings.on_fit(name)]
-
-
 def _baselines(findings: Findings, main: SearchHistory) -> Iterator[Spec]:
-    """Yield a line for each baseline, with its name above; lines that are close together share a label."""
-    factor = main.unit.factor
-    known = [(each.score, name) for name in baselines_shown(findings) if (each := findings.on_fit(name))]
+    """Yield lines for base, uniform and the best parent, with names above; close lines share a label."""
+    factor, best = main.unit.factor, findings.summary.best_parent()
+    shown = {"base", "uniform", best.name if best else ""} & set(findings.summary.baselines)
+    known = sorted((each.score, name) for name in shown if (each := findings.on_fit(name)))
     labels: dict[float, list[str]] = {}
-    for score, name in sorted(known):
+    for score, name in known:
         text = f"{name} {'≈ ' if name in findings.estimates else ''}{main.unit.text(score)}"
         lower = next((height for height in labels if score - height < CLOSE), None)
         labels[score] = [*labels.pop(lower, []), text] if lower is not None else [text]
@@ -166,9 +155,9 @@ def _baselines(findings: Findings, main: SearchHistory) -> Iterator[Spec]:
     yield layer("text", encoding, data=rows(texts), **look)
 
 
-def slice_charts(findings: Findings) -> list[tuple[Gene, Chart]]:
+def slice_charts(findings: Findings) -> list[Chart]:
     """Draw the score by one gene, for each of the most important genes."""
-    return [(gene, _slice(findings, place)) for place, gene in enumerate(findings.genes[:SHOWN])]
+    return [_slice(findings, place) for place in range(len(findings.genes[:SHOWN]))]
 
 
 def _slice(findings: Findings, place: int) -> Chart:
@@ -204,7 +193,7 @@ def pair_chart(findings: Findings) -> Chart:
     ]
     at = [{"calculate": f"datum.g[{name}]", "as": name} for name in ("across", "up")]
     x, y = (field(name, scale={"zero": False}) for name in ("across", "up"))
-    shade = field("score", title=score_title(findings), scale={"range": [0.08, 1]})
+    shade = field("score", title=_score_title(findings), scale={"range": [0.08, 1]})
     shade["legend"] = {
         "orient": "top",
         "symbolType": "circle",
@@ -257,6 +246,6 @@ def family_chart(findings: Findings, family: Family) -> Chart:
     return Chart(
         name="family",
         description=f"Trial {family.child} and its {len(family.members) - 1} ancestors among all trials.",
-        spec=layers("trial", score_title(findings), [_points(findings, colours), lines, *shown]),
+        spec=layers("trial", _score_title(findings), [_points(findings, colours), lines, *shown]),
         height=340,
     )

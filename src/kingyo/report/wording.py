@@ -131,13 +131,6 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
-def duration(seconds: float) -> str:
-    """Write a time for people."""
-    if seconds < 120:
-        return f"{seconds:.0f} seconds" if seconds >= 10 else f"{seconds:.1f} seconds"
-    return f"{seconds / 60:.1f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
-
-
 def _signless(value: float) -> str:
     return f"{value:.1f}".replace("-", MINUS)
 
