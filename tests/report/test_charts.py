@@ -122,10 +122,8 @@ def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
     assert {*trials, "random search", "grid search", "uniform"} <= set(names)
     best = findings.summary.best_parent()
     assert best is not None and best.name in names
-    for rival in findings.rivals:
-        if rival.name == "uniform":
-            fit = findings.summary.baselines["uniform"].fit
-            assert fit is not None and rival.objectives == (fit.score, None, None)
+    fit = findings.summary.baselines["uniform"].fit
+    assert fit is not None and findings.rivals["uniform"] == (fit.score, None, None)
 
 
 def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:

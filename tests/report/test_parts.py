@@ -117,14 +117,13 @@ def test_the_gene_that_decides_is_the_important_one() -> None:
     assert importance(genomes, [0.5] * 40, [(0.0, 1.0)] * 2) == ()
 
 
-def test_history_keeps_records_and_batches(better: RunStore) -> None:
+def test_history_keeps_records(better: RunStore) -> None:
     main = read_findings(better).main
     assert main is not None
     scores = [record.score for record in main.records]
     assert [fit.score for fit in main.measured_records] == scores
     assert scores == sorted(set(scores))
     assert scores[-1] == max(score for _, score in main.scored)
-    assert len(main.batches()) == 3
     assert sum(main.failures.values()) == sum(each.score is None for each in main.points)
 
 
@@ -132,8 +131,7 @@ def test_contrast_counts_every_item_once(better: RunStore) -> None:
     findings = read_findings(better)
     contrast, winner = findings.contrast, findings.summary.winner
     assert contrast is not None and winner is not None and winner.test is not None
-    both = winner.test.score * contrast.n - len(contrast.gained)
-    assert contrast.best_of_parents.score * contrast.n == pytest.approx(both + len(contrast.lost))
+    assert len(contrast.gained) <= winner.test.score * contrast.n <= contrast.n - len(contrast.lost)
     assert "uniform" not in contrast.parents
     assert all(row.answers["bred"].score == 1.0 for row in contrast.gained)
     assert all(any(row.answers[name].score == 1.0 for name in contrast.parents) for row in contrast.lost)
@@ -162,6 +160,7 @@ def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:
     assert page.count("(nothing)") == len(answers)
 
 
-def test_missing_packages_are_named_with_the_command() -> None:
+def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "NEEDED", {"no_such_module": "no-such-package"})
     with pytest.raises(KingyoError, match=r"report: .*no no-such-package.*pip install -e '\.\[report\]'"):
-        charts.require("report", {"no_such_module": "no-such-package"})
+        charts.require("report")

@@ -163,9 +163,9 @@ def _sets(summary: RunSummary) -> Table:
         table.add_column(name, overflow="fold")
     for split in summary.set_splits:
         table.add_column(split, justify="right", overflow="fold")
-    for row in summary.set_rows():
-        cells = [set_value_text(row.values.get(split)) for split in summary.set_splits]
-        table.add_row(*map(escape, (row.measure, row.model, *cells)))
+    for measure, model, values in summary.set_rows():
+        cells = [set_value_text(values.get(split)) for split in summary.set_splits]
+        table.add_row(*map(escape, (measure, model, *cells)))
     return table
 
 

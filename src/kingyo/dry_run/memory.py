@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import WIDTHS
-from kingyo.engine import Plan
 from kingyo.models.kinds import BatchMemory, Workload, called
 from kingyo.run.layer_paths import dataflow_space, frame_of, path_sizes_of
 from kingyo.run.model_kind import task_options
@@ -63,7 +62,7 @@ def estimate_memory(run: Run) -> MemoryForecast:
         items=[item for split in SPLITS for item in run.items[split]],
         options=task_options(config, run.folder),
         batch_size=config.batch_size,
-        n_bytes=_dtype_size(planned),
+        n_bytes=max((WIDTHS[job.dtype] for job in planned.jobs), default=4),
     )
     path, like = models.skeleton.path, planned.like.config
     return MemoryForecast(
@@ -108,11 +107,6 @@ def with_path_memory(memory: MemoryForecast, run: Run, longest: int) -> MemoryFo
     if batch is not None and batch.bytes is not None:  # it grows with the layers
         batch = replace(batch, bytes=batch.bytes // frame.layout.n_blocks * longest)
     return replace(memory, live=n_numbers * WIDTHS[dtype], n_live=len(live), batch=batch)
-
-
-def _dtype_size(plan: Plan) -> int:
-    """Return the bytes per number of the widest weights."""
-    return max((WIDTHS[job.dtype] for job in plan.jobs), default=4)
 
 
 def _main_dtype(model: Checkpoint) -> str:

@@ -6,9 +6,8 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.results.model_result import MIXTURES, STATISTICS_SEED, token_limits
+from kingyo.results.model_result import MIXTURES, token_limits
 from kingyo.results.summary import RunSummary
-from kingyo.stats import Interval, interval
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media
 
@@ -39,14 +38,12 @@ class AnswerContrast:
         n: items of the test split.
         gained: items that the bred model solves and no parent does.
         lost: items that a parent solves and the bred model does not.
-        best_of_parents: mean score of the best parent for each item, which cannot be known beforehand.
         parents: the names of the parents.
     """
 
     n: int
     gained: tuple[SideBySide, ...]
     lost: tuple[SideBySide, ...]
-    best_of_parents: Interval
     parents: tuple[str, ...]
 
 
@@ -71,9 +68,6 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast 
         n=len(rows),
         gained=tuple(row for row, p, b in zip(rows, by_parents, by_bred, strict=True) if b and not p),
         lost=tuple(row for row, p, b in zip(rows, by_parents, by_bred, strict=True) if p and not b),
-        best_of_parents=interval(
-            [max(row.answers[name].score for name in parents) for row in rows], seed=STATISTICS_SEED
-        ),
         parents=parents,
     )
 

@@ -214,7 +214,7 @@ def _ring(shown: Rows) -> Spec:
 def _rivals(findings: Findings, pair: Pair) -> Iterator[Spec]:
     """Yield parents and controls: points, or lines where only one of the two objectives is known of them."""
     across, up = pair
-    values = [(each.name, each.objectives[across], each.objectives[up]) for each in findings.rivals]
+    values = [(name, each[across], each[up]) for name, each in findings.rivals.items()]
     points: list[dict[str, float | str]] = [
         {"name": name, "x": 100 * x, "y": 100 * y} for name, x, y in values if x is not None and y is not None
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 from kingyo.io.units import counted
@@ -16,21 +15,6 @@ from kingyo.results.remarks import better_than_bred, estimate_beside_test, not_c
 from kingyo.results.trials import describe_trial, reference_to
 from kingyo.run.config import FRANKENMERGE
 from kingyo.types import Split
-
-
-@dataclass(frozen=True, kw_only=True)
-class Against:
-    """The bred model against another.
-
-    Attributes:
-        difference: with its interval.
-        rest: what follows it in a sentence.
-        basis: score and p-value.
-    """
-
-    difference: str
-    rest: str
-    basis: str
 
 
 def headline(findings: Findings) -> str:
@@ -111,23 +95,27 @@ def _untested(findings: Findings) -> Iterator[str]:
     yield state.get(findings.summary.status, stopped)
 
 
-def compared_with(findings: Findings) -> list[Against]:
-    """Set the bred model against its best parent, the mixtures and the controls, on test."""
+def compared_with(findings: Findings) -> list[tuple[str, str, str]]:
+    """Set the bred model against its best parent, the mixtures and the controls, on test.
+
+    Returns:
+        For each its difference, what follows it in a sentence, and what it rests on.
+    """
     lines = (_against(findings, words, name) for words, name in _rivals(findings))
     return [line for line in lines if line is not None]
 
 
-def _against(findings: Findings, words: str, name: str) -> Against | None:
+def _against(findings: Findings, words: str, name: str) -> tuple[str, str, str] | None:
     comparison = findings.comparison(name)
     entry = findings.summary.baselines.get(name) or findings.summary.controls.get(name)
     if comparison is None or entry is None:
         return None
     shown = {"better": "over", "worse": "behind", "open": "(no difference is shown) against"}
-    return Against(
-        difference=findings.unit.difference(comparison.difference),
-        rest=f"{shown[wording.verdict(comparison)]} {words}",
-        basis=f"{findings.unit.bounded(entry.counts_on('test'))}, n = {comparison.difference.n:,}; "
-        f"{wording.p_value(comparison.p)}",
+    score, n = findings.unit.bounded(entry.counts_on("test")), comparison.difference.n
+    return (
+        findings.unit.difference(comparison.difference),
+        f"{shown[wording.verdict(comparison)]} {words}",
+        f"{score}, n = {n:,}; {wording.p_value(comparison.p)}",
     )
 
 
@@ -170,7 +158,7 @@ def search_sentence(findings: Findings) -> str:
     batches = len({point.trial.batch for point in main.points})
     return (
         f"{counted(len(main.points), 'trial')} in {counted(batches, 'batch', 'batches')} by "
-        f"{main.strategy}; the best on fit, {best.text}, is trial {best.point.number}."
+        f"{main.strategy}; the best on fit, {main.text(best)}, is trial {best.point.number}."
     )
 
 
@@ -212,7 +200,7 @@ def selection_sentences(findings: Findings) -> list[str]:
         return ["Fit minus test of the winner is known once the test split is read."]
     first = estimate_beside_test(findings.summary) or _drop("Fit", child, "fit")
     second = [] if child.validation is None else [_drop("Validation", child, "validation")]
-    return [" ".join([first, *second]), *_predicted(findings), _flattered(findings)]
+    return [" ".join([first, *second]), _flattered(findings)]
 
 
 def _drop(name: str, child: ModelResult, split: Split) -> str:
@@ -239,10 +227,4 @@ def _flattered(findings: Findings) -> str:
         if findings.summary.test_note
         else "was read once, at the end, and is fair."
     )
-    if findings.expected_bias is None or findings.main is None:
-        return f"{note}The test split {fair}"
-    trials = counted(len(findings.main.points), "trial")
-    return (
-        f"{note}The test split {fair} Picking the best of {trials} on fit "
-        f"alone is expected to overrate it by {100 * findings.expected_bias:.1f} points."
-    )
+    return f"{note}The test split {fair}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from kingyo.charts import Chart, Spec
-from kingyo.charts.marks import ACCENT, GREY, INK, MUTED, field, layer, layers, legend_of, rows, scale, tips
+from kingyo.charts.marks import ACCENT, INK, MUTED, field, layer, layers, legend_of, rows, scale, tips
 from kingyo.io.units import counted
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Findings
@@ -15,7 +15,7 @@ from kingyo.report.search_history import Family, SearchHistory
 TRIALS: Spec = {"name": "trials"}
 CLOSE = 0.06  # of scores, within which lines share a label
 CHOICES = 40  # genes to choose from in the chart of two genes
-TRIAL, MEASURED, BEST, BATCH = "trial", "its measured mean", "best so far", "mean of the batch"
+TRIAL, MEASURED, BEST = "trial", "its measured mean", "best so far"
 CONTROLS = (("var(--blue)", [6, 4]), ("var(--ochre)", [8, 3, 2, 3]), ("var(--green)", [2, 3]))
 POINT: Spec = {"filled": True, "size": 28, "opacity": 0.4}
 
@@ -40,11 +40,9 @@ def trial_rows(findings: Findings) -> list[dict[str, object]]:
 
 
 def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
-    """Draw each trial, the best so far, batch means and controls, and baselines as lines."""
+    """Draw each trial, the best so far and controls, and baselines as lines."""
     estimated = any(point.is_partial for point in main.points)
-    means = main.batches()
     colours = {TRIAL: MUTED, **({MEASURED: INK} if estimated else {}), BEST: ACCENT}
-    colours |= {BATCH: GREY} if len(means) > 1 else {}
     controls = list(zip(findings.controls.values(), CONTROLS, strict=False))
     colours |= {wording.search(history.name): colour for history, (colour, _) in controls}
     lines = [_best(main, BEST, strokeWidth=2.6)]
@@ -56,11 +54,10 @@ def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
         _points(findings, colours),
         *([_measured()] if estimated else []),
         *_band(main),
-        *([_batches(means, main.unit)] if len(means) > 1 else []),
         *lines,
         *_baselines(findings, main),
     ]
-    best = f"; the best is {main.records[-1].text}" if main.records else ""
+    best = f"; the best is {main.text(main.records[-1])}" if main.records else ""
     return Chart(
         name="progress",
         description=f"Scores of {counted(len(main.points), 'trial')} on fit{best}.",
@@ -77,9 +74,9 @@ def _points(findings: Findings, colours: dict[str, str]) -> Spec:
     return layer("point", {"x": x, "y": score, "color": colour, "tooltip": tooltip}, data=TRIALS, **POINT)
 
 
-def _score(findings: Findings, height: str = "score") -> Spec:
+def _score(findings: Findings) -> Spec:
     """Return the axis of scores on fit, which all charts of trials have."""
-    return field(height, scale=_range(findings))
+    return field("score", scale=_range(findings))
 
 
 def _score_title(findings: Findings) -> str:
@@ -106,7 +103,7 @@ def _measured() -> Spec:
 def _best(history: SearchHistory, name: str, **look: object) -> Spec:
     factor = history.unit.factor
     steps: list[dict[str, object]] = [
-        {"trial": each.point.number, "score": factor * each.score, "text": each.text, "from": name}
+        {"trial": each.point.number, "score": factor * each.score, "text": history.text(each), "from": name}
         for each in history.records
     ]
     if steps:
@@ -129,12 +126,6 @@ def _band(main: SearchHistory) -> Iterator[Spec]:
     ]
     encoding = {"x": field("trial"), "y": field("low"), "y2": {"field": "high"}, "color": {"value": ACCENT}}
     yield layer("area", encoding, data=rows(band), interpolate="step-after", opacity=0.13)
-
-
-def _batches(means: Sequence[tuple[float, float]], unit: wording.Unit) -> Spec:
-    values = [{"trial": place, "score": unit.factor * mean} for place, mean in means]
-    encoding = {"x": field("trial"), "y": field("score"), "color": {"datum": BATCH}}
-    return layer("line", encoding, data=rows(values), strokeWidth=1.4)
 
 
 def _baselines(findings: Findings, main: SearchHistory) -> Iterator[Spec]:

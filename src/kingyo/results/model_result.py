@@ -60,15 +60,6 @@ class ModelResult:
         return self.on(split) if self.decided is None else self.decided.get(split)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SetRow:
-    """One set measure of one model, by split."""
-
-    measure: str
-    model: str
-    values: Mapping[Split, SetValue]
-
-
 def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelResult:
     """Read the scores of a trial on all splits, under a given name."""
     objectives, sets = stored_objectives(store), read_set_values(store, trial)

@@ -15,7 +15,7 @@ from kingyo.evolution.set_measures import READ, SetValue
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate
 from kingyo.results.layer_paths import NamedPath
-from kingyo.results.model_result import MIXTURES, ModelResult, SetRow, measure_text
+from kingyo.results.model_result import MIXTURES, ModelResult, measure_text
 from kingyo.results.trials import row_title
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.renewals import Renewal
@@ -119,20 +119,20 @@ class RunSummary:
         winner = () if self.winner is None else (self.winner,)
         return (*winner, *self.baselines.values(), *self.controls.values())
 
-    def set_rows(self) -> list[SetRow]:
-        """Return the rows of a table of set measures, measure by measure."""
+    def set_rows(self) -> list[tuple[str, str, Mapping[Split, SetValue]]]:
+        """Return the rows of a table of set measures: measure, model, and split -> value."""
         models = {} if self.winner is None else {"bred": self.winner}
         models |= {**self.baselines, **{row_title(name): model for name, model in self.controls.items()}}
         measures = dict.fromkeys(
             (value.task, value.measure) for each in models.values() for value in each.sets
         )
-        rows: list[SetRow] = []
+        rows: list[tuple[str, str, Mapping[Split, SetValue]]] = []
         for task, measure in measures:
             for name, model in models.items():
                 own = [value for value in model.sets if (value.task, value.measure) == (task, measure)]
                 values: dict[Split, SetValue] = {value.split: value for value in own}
                 title = f"{task}: {measure}" if task else measure
-                rows += [SetRow(measure=title, model=name, values=values)] if values else []
+                rows += [(title, name, values)] if values else []
         return rows
 
     def counts(self, split: Split) -> tuple[int, int] | None:

@@ -14,7 +14,6 @@ from kingyo.stats.means import (
     wilson,
 )
 from kingyo.stats.paired import PairedDifference, mcnemar, paired_difference, sign_flips
-from kingyo.stats.selection import selection_bias
 
 __all__ = [
     "NORMAL",
@@ -31,7 +30,6 @@ __all__ = [
     "mean_of_runs",
     "paired_difference",
     "percent",
-    "selection_bias",
     "sign_flips",
     "weighted_mean",
     "wilson",
