@@ -6,7 +6,6 @@ import io
 import re
 import sys
 import threading
-import time
 
 import pytest
 
@@ -15,12 +14,14 @@ from kingyo.cli.progress import MergeProgress
 MB = 1_000_000
 
 
-def test_a_line_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    with MergeProgress("out", seconds=0.01) as progress:
+def test_a_line_every_few_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with MergeProgress("out") as progress:
         progress.start([60 * MB, 40 * MB], 0)
-        time.sleep(0.02)
-        progress.wrote(25 * MB)
-        progress.wrote(0)
+        progress.wrote(24 * MB)
+        monkeypatch.setattr("kingyo.cli.progress.SECONDS_PER_LINE", 0)
+        progress.wrote(MB)
     assert re.fullmatch(r"out: 25\.0 MB of 100 MB \(25 %\), .+ left\n", capsys.readouterr().err)
 
 
@@ -68,7 +69,7 @@ def test_files_that_are_of_no_use_any_more(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    with MergeProgress("out", quiet=True, seconds=0) as progress:
+    with MergeProgress("out", quiet=True) as progress:
         progress.start([60 * MB], 30 * MB)
         progress.wrote(MB)
     assert capsys.readouterr().err == ""

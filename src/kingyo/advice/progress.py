@@ -8,16 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from kingyo.advice.message import ENOUGH, FEW, Advice, current_search, folder_of, is_of_paths, seeds_command
-from kingyo.evolution import MAIN, stored_objectives
 from kingyo.results.estimates import estimate, estimate_note, raw_means
 from kingyo.results.model_result import ModelResult
 from kingyo.results.summary import RunSummary
-from kingyo.run.extensions import read_extensions
 from kingyo.run.seed_runs import PREFIX
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore
-
-MORE = 60  # smallest number of candidates that advice suggests to add
 
 
 def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
@@ -47,10 +43,10 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     is_early = n < ENOUGH or _is_perfect(store, best.trial)
     if not is_early and ((best.value or 0.0) <= known + ROUNDING or best == start):
         why = "The search has not improved on its start."
-        yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best, n))
+        yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))
     elif not is_early and 2 * (number + 1) <= n:
         why = "The best came in the first half of the candidates: the search looks stuck."
-        yield Advice(kind="stuck", level="warning", what=what, why=why, remedy=_next_steps(store, best, n))
+        yield Advice(kind="stuck", level="warning", what=what, why=why, remedy=_next_steps(store, best))
     else:
         yield Advice(kind="progress", level="note", what=what)
 
@@ -81,28 +77,19 @@ def _is_perfect(store: RunStore, trial: int) -> bool:
     return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
 
 
-def _next_steps(store: RunStore, best: EvaluationRow, n: int) -> str:
+def _next_steps(store: RunStore, best: EvaluationRow) -> str:
+    """Suggest to continue with as much budget again, and other ways."""
     ways = [f"with other seeds: `{seeds_command(store)}`"]
     if best.is_partial:
         ways.insert(0, "with more items per candidate (search.screen.items)")
     if not is_of_paths(store, best.search):
         ways.insert(0, "with other bounds (narrower where candidates break, wider where the best lie at one)")
-    more = " ".join(f"--{key.replace('_', '-')} +{amount}" for key, amount in _more(store, n).items())
+    config = cast("Mapping[str, Mapping[str, float | None]]", store.fact("config") or {})
+    budget = {key: math.ceil(value) for key, value in config.get("budget", {}).items() if value is not None}
+    more = " ".join(f"--{key.replace('_', '-')} +{value}" for key, value in budget.items())
     return (
         f"Continue with `kingyo resume {folder_of(store)} {more}`. Or begin a new run {', or '.join(ways)}."
     )
-
-
-def _more(store: RunStore, n: int) -> dict[str, int]:
-    """Return what to add to each limit of the budget: its extended value, or enough for 60 candidates."""
-    config = cast("Mapping[str, Mapping[str, float | None]]", store.fact("config") or {})
-    amount, extensions = max(MORE, n), read_extensions(store)
-    given = config.get("budget", {"candidates": n})
-    budget = {key: value for key, value in given.items() if value is not None}
-    total = {key: value + sum(each.more.get(key, 0) for each in extensions) for key, value in budget.items()}
-    return {
-        key: amount if key == "candidates" else math.ceil(value * amount / n) for key, value in total.items()
-    }
 
 
 def seed_variation(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
@@ -113,19 +100,4 @@ def seed_variation(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     remedy = f"`{seeds_command(store)}` measures it."
     if folder.name.startswith(PREFIX):
         remedy = f"`kingyo show {shlex.quote(str(store.folder.parent))}` compares them."
-    what = f"Another seed may end elsewhere.{_finalists(store)}"
-    yield Advice(kind="seeds", level="note", what=what, remedy=remedy)
-
-
-def _finalists(store: RunStore) -> str:
-    """Return the range of the finalists' validation scores; empty for several tasks and set measures."""
-    rows = [row for row in store.summaries("validation") if row.search == MAIN and row.mean is not None]
-    n = max((row.n for row in rows), default=0)
-    means = [row.mean for row in rows if row.n == n and row.mean is not None]
-    objectives = stored_objectives(store)
-    if len(means) < 2 or len(objectives.tasks) > 1 or objectives.by_set:
-        return ""
-    return (
-        f" The {len(means)} finalists of this run score {100 * min(means):.1f} to {percent(max(means))} on "
-        f"validation (n={n}), but seeds can differ by more."
-    )
+    yield Advice(kind="seeds", level="note", what="Another seed may end elsewhere.", remedy=remedy)

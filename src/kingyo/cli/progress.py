@@ -27,7 +27,6 @@ class MergeProgress:
     Args:
         label: label of the bar.
         quiet: whether to show nothing.
-        seconds: time between lines without a terminal.
 
     Attributes:
         shards: sizes of the weight files in bytes.
@@ -35,13 +34,12 @@ class MergeProgress:
         nonfinite: tensors that contain NaN or infinity.
     """
 
-    def __init__(self, label: str, *, quiet: bool = False, seconds: float = SECONDS_PER_LINE) -> None:
+    def __init__(self, label: str, *, quiet: bool = False) -> None:
         self.shards: Sequence[int] = ()
         self.finished = 0
         self.nonfinite: list[str] = []
         self._label = label
         self._quiet = quiet
-        self._seconds = seconds
         self._lock = Lock()
         self._done = self._kept = 0
         self._begun = self._last_line = time.monotonic()
@@ -83,7 +81,7 @@ class MergeProgress:
             self._done += n_bytes
             if self._bar is not None:
                 self._bar.advance(self._bar.task_ids[0], n_bytes)
-            elif not self._quiet and time.monotonic() - self._last_line >= self._seconds:
+            elif not self._quiet and time.monotonic() - self._last_line >= SECONDS_PER_LINE:
                 self._last_line = time.monotonic()
                 echo(self.line(), err=True)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from kingyo.dry_run import STAGES, Cost, CostPart, Stage, total
+from kingyo.dry_run import STAGES, Cost, CostPart, total
 from kingyo.evolution import BASELINES, MAIN, Event
 from kingyo.run.config import WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.types import Split
@@ -56,7 +56,7 @@ class PartProgress:
 
 
 class RunProgress:
-    """Follow a run by its events. Parts that the cost lacks are added when they begin.
+    """Follow a run by its events.
 
     Args:
         cost: expected cost of the run.
@@ -109,10 +109,10 @@ class RunProgress:
         now = self.clock()
         if self.running is not None:
             self.running.ended = now
-        key = event.search, event.split
-        self.running = self._parts.setdefault(key, PartProgress(part=_unexpected(event)))
-        self.running.part = replace(self.running.part, models=event.total)
-        self.running.began = now
+        self.running = self._parts.get((event.search, event.split))
+        if self.running is not None:
+            self.running.part = replace(self.running.part, models=event.total)
+            self.running.began = now
 
     def _count(self, event: Event) -> None:
         """Count a model, or more answers of it. The first new one also loads models, so it is not timed."""
@@ -152,9 +152,3 @@ def row_name(search: str, split: Split) -> str:
         return split
     names = {MAIN: "search", WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, BASELINES: BASELINES}
     return names.get(search, f"control {search}")
-
-
-def _unexpected(event: Event) -> CostPart:
-    stages: dict[str, Stage] = {BASELINES: "baselines", MAIN: "search", WEIGHT_SEARCH: "search"}
-    stage = stages.get(event.search, "controls") if event.split == "fit" else event.split
-    return CostPart(stage=stage, name=event.search, split=event.split, models=event.total, items=0)

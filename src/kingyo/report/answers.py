@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.results.model_result import MIXTURES, token_limits
+from kingyo.results.model_result import MIXTURES
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media
@@ -22,12 +22,10 @@ class SideBySide:
     Attributes:
         item: item of the test split.
         answers: name of a model -> its answer; the bred model's comes first.
-        limit: tokens that an answer could have, at most.
     """
 
     item: Item
     answers: Mapping[str, ItemScore]
-    limit: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +59,7 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast 
     evaluations = {name: each for name, each in tested.items() if each is not None and not each.failure}
     if bred not in evaluations or not parents or not all(name in evaluations for name in parents):
         return None
-    rows = _side_by_side(store.items()["test"], evaluations, token_limits(store))
+    rows = _side_by_side(store.items()["test"], evaluations)
     by_parents = [_any_solves(row, parents) for row in rows]
     by_bred = [_any_solves(row, (bred,)) for row in rows]
     return AnswerContrast(
@@ -72,18 +70,12 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast 
     )
 
 
-def _side_by_side(
-    items: Sequence[Item], evaluations: Mapping[str, Evaluation], limits: Mapping[str, int]
-) -> list[SideBySide]:
+def _side_by_side(items: Sequence[Item], evaluations: Mapping[str, Evaluation]) -> list[SideBySide]:
     scores = {
         name: {each.item: each for each in evaluation.scores} for name, evaluation in evaluations.items()
     }
     return [
-        SideBySide(
-            item=item,
-            answers={name: by_item[item.id] for name, by_item in scores.items()},
-            limit=limits[item.task],
-        )
+        SideBySide(item=item, answers={name: by_item[item.id] for name, by_item in scores.items()})
         for item in items
         if all(item.id in by_item for by_item in scores.values())
     ]

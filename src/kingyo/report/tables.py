@@ -22,18 +22,10 @@ from kingyo.types import SPLITS
 Cell = str | tuple[str, str]
 Row = tuple[Cell, ...]
 NONE = "–"
-METHODS = {
-    "wilson": "Wilson's for shares of right answers",
-    "gaffke": "Gaffke's for other scores and their differences",
-    "newcombe": "Newcombe's for differences",
-    "bootstrap": "percentiles of resampled sets for measures of all answers and importance",
-    "mover": "Zou & Donner's for means and estimates of several parts",
-}
-TESTS = {
-    "mcnemar": "McNemar's exact test",
-    "gaffke": "Gaffke's bounds",
-    "bootstrap": "paired bootstrap of 1,000 sets",
-}
+INTERVALS = (
+    "95%: Wilson's for shares of right answers, Gaffke's for other scores, Newcombe's or Gaffke's for "
+    "differences, Zou & Donner's for means of several parts, the bootstrap for measures of all answers"
+)
 
 
 def score_cell(value: Interval | None) -> Cell:
@@ -74,11 +66,6 @@ def differences_table(findings: Findings) -> tuple[Row, list[Row]]:
     n = findings.summary.comparisons[0].difference.n if rows else 0
     unit = findings.unit.measure or "points"
     return ("bred model minus", (unit, f"n = {n:,}"), "p", "so"), rows
-
-
-def tests_named(findings: Findings) -> str:
-    """Return the tests behind the p-values."""
-    return " or ".join(TESTS[name] for name in sorted({each.test for each in findings.summary.comparisons}))
 
 
 def front_table(findings: Findings) -> tuple[Row, list[Row]]:
@@ -186,7 +173,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
         ("item evaluations", f"{summary.item_evaluations:,}, all searches and splits"),
         ("scores copied", f"{summary.copied:,}, of trials with the same recipe"),
         ("working time", time_text(summary.seconds)),
-        ("intervals", _methods(findings)),
+        ("intervals", INTERVALS),
         ("versions", f"run by kingyo {stored.get('version')}, report by kingyo {__version__}"),
         ("folder", summary.folder),
         *(("note", each) for each in summary.notes),
@@ -200,14 +187,3 @@ def run_yaml(findings: Findings) -> str:
 
 def _counted(history: SearchHistory) -> str:
     return f"{len(history.points):,}, {history.failures.total():,} failed ({history.strategy})"
-
-
-def _methods(findings: Findings) -> str:
-    shown = [entry.on(split) for entry in findings.models.values() for split in SPLITS]
-    shown += [each.score for each in findings.estimates.values()] + [
-        gene.importance for gene in findings.genes[:1]
-    ]
-    used = {each.method for each in shown if each is not None}
-    used |= {each.difference.method for each in findings.summary.comparisons}
-    names = [text for name, text in METHODS.items() if name in used]
-    return f"95%: {wording.listed(names)}" if names else NONE

@@ -8,7 +8,7 @@ from kingyo.charts import Chart, Spec
 from kingyo.charts.marks import ACCENT, INK, MUTED, field, layer, layers, legend_of, rows, scale, tips
 from kingyo.io.units import counted
 from kingyo.report import wording
-from kingyo.report.findings import BRED, Findings
+from kingyo.report.findings import Findings
 from kingyo.report.genes import SHOWN
 from kingyo.report.search_history import Family, SearchHistory
 
@@ -214,29 +214,17 @@ def family_chart(findings: Findings, family: Family) -> Chart:
         for parent, child in family.edges
         if parent in places and child in places
     ]
-    colours = {TRIAL: MUTED, "ancestor": INK, BRED: ACCENT}
-    groups = {"ancestor": [each for each in family.members if each != family.child], BRED: [family.child]}
-    shown = [
-        layer(
-            "point",
-            {
-                "x": field("trial"),
-                "y": _score(findings),
-                "color": {"datum": name},
-                "tooltip": tips(("trial", name)),
-            },
-            data=rows([places[number] for number in numbers if number in places]),
-            filled=True,
-            opacity=1,
-            **({"shape": "diamond", "size": 150} if name == BRED else {"size": 55}),
-        )
-        for name, numbers in groups.items()
-    ]
+    members = [places[number] for number in family.members if number in places]
+    x, y = field("trial"), _score(findings)
+    encoding = {"x": x, "y": y, "tooltip": tips(("trial", "trial"))}
+    ancestors = layer("point", encoding, data=rows(members), filled=True, opacity=1, size=55, color=INK)
+    child = {**_child(x, y), "data": TRIALS}
     ends = {"x": field("trial"), "y": field("score"), "x2": {"field": "to"}, "y2": {"field": "height"}}
     lines = layer("rule", ends, data=rows(edges), color=ACCENT, opacity=0.45)
+    drawn = [_points(findings, {TRIAL: MUTED}), lines, ancestors, child]
     return Chart(
         name="family",
         description=f"Trial {family.child} and its {len(family.members) - 1} ancestors among all trials.",
-        spec=layers("trial", _score_title(findings), [_points(findings, colours), lines, *shown]),
+        spec=layers("trial", _score_title(findings), drawn),
         height=340,
     )

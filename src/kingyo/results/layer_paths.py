@@ -47,11 +47,6 @@ class NamedPath:
     layers: Mapping[str, int]
 
     @property
-    def is_scaled(self) -> bool:
-        """Return whether any scale differs from 1."""
-        return any(step.scale != 1 for step in self.steps)
-
-    @property
     def ends(self) -> str:
         """Return the models of embeddings, norm and head as text."""
         if self.embeddings == self.head:

@@ -6,11 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from kingyo.evolution import (
-    Finalist,
-    Front,
-    FrontPoint,
-)
+from kingyo.evolution import Finalist, Front, FrontPoint
 from kingyo.evolution.set_measures import READ, SetValue
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate
