@@ -102,11 +102,8 @@ def test_all_zero_scores_are_reported_after_baselines_and_search(tmp_path: Path)
     assert "zero" not in Written(tmp_path / "works", {"base": 0, "uniform": 0}).search([0, 0, 1, 0]).advice()
 
 
-def test_bounds_are_not_doubted_after_a_few_candidates(tmp_path: Path) -> None:
-    assert "broken" not in Written(tmp_path / "run").search([0] * 5).advice()
-
-
 def test_broken_candidates_are_reported_if_baselines_work(tmp_path: Path) -> None:
+    assert "broken" not in Written(tmp_path / "early").search([0] * 5).advice()
     advice = Written(tmp_path / "run").search([0] * 6).advice()
     assert "All candidates so far (6) score 0 %" in advice["broken"].what
     assert "the best baseline 50.0 %" in advice["broken"].what
@@ -156,11 +153,9 @@ def test_a_winner_at_a_bound(tmp_path: Path) -> None:
             "`merge.parameters.weight.from` from -1 to -2",
         ),
         ("ties", ("density/a/all", 0.2, 0.9), 0.9, "`merge.parameters.density.to` from 0.9 to 1"),
-        ("ties", ("density/a/all", 0.1, 1.0), 1.0, None),
         ("ties, task_arithmetic", ("weight(ties)/a", 0.0, 1.0), 1.0, "`merge.parameters.weight.to`"),
         ("task_arithmetic", ("weight/a/all", 0.0, 1.5), 1.48, None),
         ("passthrough", ("pass 1/a.3", 0.0, 1.0), 1.0, None),
-        ("mine.py:Mine", ("weight/a/all", 0.0, 1.0), 1.0, None),
     ],
 )
 def test_only_movable_bounds_are_reported(
@@ -182,7 +177,6 @@ def test_only_movable_bounds_are_reported(
         ([1, 2, 3, 2, 6, *[5] * 9], "stuck"),
         ([1, 2, 3, 2, *[5] * 8, 6, 5], "progress"),
         ([1, 2, 3, 2, 8, *[5] * 9], "progress"),  # nothing is left to gain
-        ([1, 2, 3], "progress"),
     ],
 )
 def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> None:

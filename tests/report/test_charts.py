@@ -14,18 +14,14 @@ pytest.importorskip("vl_convert", reason="charts are compiled by vl-convert")
 
 import vl_convert
 
-from kingyo.charts import Chart
 from kingyo.charts.draw import full_spec
 from kingyo.charts.marks import DARK, LIGHT, resolve_variables
 from kingyo.evolution import MAIN
-from kingyo.recipe import Hop, Recipe
 from kingyo.report.findings import Findings, read_findings
 from kingyo.report.genes import Matrix
 from kingyo.report.page import charts
-from kingyo.report.path_charts import path_chart
-from kingyo.report.score_charts import gene_chart, score_chart
+from kingyo.report.score_charts import gene_chart
 from kingyo.report.trial_charts import trial_rows
-from kingyo.results.layer_paths import RunLayers
 from kingyo.store import RunStore, StoredTrial
 from tests.report.conftest import SHAPES
 from tests.report.reader import as_json, data_of
@@ -73,12 +69,6 @@ def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
             100 * bar.score.high,
             bar.score.n,
         )
-
-
-def test_controls_are_separate_from_parents(runs: dict[str, Path]) -> None:
-    chart = score_chart(findings_of(runs["better"]).bars(), "test", "n = 120")
-    fills = {row["name"]: row["fill"] for row in as_json(chart.spec)["data"]["values"]}
-    assert fills["bred"] == "var(--accent)" and fills["random search"] != fills["ja"]
 
 
 def test_trials_estimates_and_baselines_are_on_one_scale(runs: dict[str, Path]) -> None:
@@ -189,12 +179,3 @@ def test_trials_are_put_in_groups_of_at_least_eight(runs: dict[str, Path]) -> No
         (10, 19, 10),
         (20, 29, 10),
     ]
-
-
-def test_many_layers_and_hops_stay_apart() -> None:
-    atlas = RunLayers(names={}, layers={"a": 24, "b": 24})
-    hops = [Hop(model=model, layer=k) for model in ("a", "b", "a") for k in range(4, 24)]
-    path = atlas.read(Recipe(merge_method="passthrough", path=tuple(hops), base_model="a"))
-    assert path is not None
-    chart: Chart = path_chart(path)
-    assert chart.height / 50 >= 12 and chart.min_width / 62 >= 14
