@@ -109,15 +109,6 @@ def test_the_recipe_is_copied(browser: Browser, pages: dict[str, Path], runs: di
     assert browser.evaluate("document.querySelector('[data-copy=recipe]').textContent") == "Copied"
 
 
-def test_without_a_clipboard_the_recipe_is_selected(browser: Browser, pages: dict[str, Path]) -> None:
-    browser.open(pages["better"])
-    browser.evaluate(OPEN)
-    browser.evaluate("navigator.clipboard.writeText = async () => { throw new Error('not allowed') }")
-    browser.evaluate("document.querySelector('[data-copy=recipe]').click()")
-    browser.evaluate(SETTLE)
-    assert "merge_method" in browser.evaluate("getSelection().toString()")
-
-
 def test_a_reader_chooses_two_genes(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["better"], width=390, dark=True)
     browser.evaluate(OPEN)

@@ -43,10 +43,6 @@ def test_a_model_that_the_run_does_not_name_is_called_by_the_end_of_its_referenc
     assert path.layers == {"ja": 6, "math-en": 4, "merged": 8}
 
 
-def test_a_recipe_without_a_path_has_none() -> None:
-    assert ATLAS.read(Recipe.from_dict({"merge_method": "linear", "models": [{"model": "a"}]})) is None
-
-
 def test_as_data() -> None:
     path = read(*own("/z/ja", 0), ("/z/en", 3, 0.5))
     assert path.to_json() == {

@@ -125,7 +125,7 @@ class LiveDisplay:
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True)
         table.add_column(width=BAR_WIDTH)
-        for width in (9, 9, 6):
+        for width in (9, 16, 6):
             table.add_column(no_wrap=True, justify="right", min_width=width)
         now = self._progress.clock()
         for name, parts in self._progress.rows().items():

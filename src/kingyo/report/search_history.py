@@ -108,11 +108,6 @@ class SearchHistory:
         fits = tuple(record.fit for record in self.records if record.fit is not None)
         return fits if len(fits) == len(self.records) else ()
 
-    @property
-    def sizes(self) -> list[int]:
-        """How many items each trial that did not fail was scored on."""
-        return [point.n for point, _ in self.scored]
-
 
 def read_histories(store: RunStore) -> dict[str, SearchHistory]:
     """Read all searches but the baselines, in the order of their declaration."""

@@ -166,7 +166,7 @@ def search_note(findings: Findings) -> str:
     """Say how to read the chart of the search."""
     assert findings.main is not None, "there are trials"
     main, unit = findings.main, findings.main.unit
-    size = wording.sizes(main.sizes, findings.summary.items["fit"])
+    size = wording.sizes([point.n for point, _ in main.scored], findings.summary.items["fit"])
     note = (
         f"{unit.measure or 'Scores'} on the fit split ({size}). The search chooses by them, so the best of "
         "many tries is flattered."
