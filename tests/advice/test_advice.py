@@ -101,11 +101,8 @@ def test_all_zero_scores_are_reported_after_baselines_and_search(tmp_path: Path)
     assert "zero" not in Written(tmp_path / "works", {"base": 0, "uniform": 0}).search([0, 0, 1, 0]).advice()
 
 
-def test_bounds_are_not_doubted_after_a_few_candidates(tmp_path: Path) -> None:
-    assert "broken" not in Written(tmp_path / "run").search([0] * 5).advice()
-
-
 def test_broken_candidates_are_reported_if_baselines_work(tmp_path: Path) -> None:
+    assert "broken" not in Written(tmp_path / "early").search([0] * 5).advice()
     advice = Written(tmp_path / "run").search([0] * 6).advice()
     assert "All candidates so far (6) score 0 %" in advice["broken"].what
     assert "the best baseline 50.0 %" in advice["broken"].what
@@ -155,11 +152,9 @@ def test_a_winner_at_a_bound(tmp_path: Path) -> None:
             "`merge.parameters.weight.from` from -1 to -2",
         ),
         ("ties", ("density/a/all", 0.2, 0.9), 0.9, "`merge.parameters.density.to` from 0.9 to 1"),
-        ("ties", ("density/a/all", 0.1, 1.0), 1.0, None),
         ("ties, task_arithmetic", ("weight(ties)/a", 0.0, 1.0), 1.0, "`merge.parameters.weight.to`"),
         ("task_arithmetic", ("weight/a/all", 0.0, 1.5), 1.48, None),
         ("passthrough", ("pass 1/a.3", 0.0, 1.0), 1.0, None),
-        ("mine.py:Mine", ("weight/a/all", 0.0, 1.0), 1.0, None),
     ],
 )
 def test_only_movable_bounds_are_reported(
@@ -181,7 +176,6 @@ def test_only_movable_bounds_are_reported(
         ([1, 2, 3, 2, 6, *[5] * 9], "stuck"),
         ([1, 2, 3, 2, *[5] * 8, 6, 5], "progress"),
         ([1, 2, 3, 2, 8, *[5] * 9], "progress"),  # nothing is left to gain
-        ([1, 2, 3], "progress"),
     ],
 )
 def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> None:
@@ -193,41 +187,21 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
     assert f"best of the first {min(4, len(solved))} successful candidates " in message
     assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f} %." in message
     if kind != "progress":
-        assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in advice[kind].remedy
+        assert f"kingyo resume {tmp_path / 'run'} --candidates +20" in advice[kind].remedy
         seeds = f"kingyo evolve my.yaml --seeds 3 --run {tmp_path / 'run-seeds'}"
         assert seeds in advice[kind].remedy
 
 
-@pytest.mark.parametrize(
-    ("budget", "flags"),
-    [
-        ({"item_evaluations": 200}, "--item-evaluations +600"),
-        ({"minutes": 0.5}, "--minutes +2"),
-        ({"candidates": 100, "minutes": 9}, "--candidates +60 --minutes +27"),
-        ({"candidates": 40, "minutes": None}, "--candidates +60"),
-    ],
-)
-def test_more_is_of_the_budget_that_the_run_has(
-    tmp_path: Path, budget: dict[str, float | None], flags: str
-) -> None:
+def test_as_much_again_is_of_the_budget_that_the_run_has(tmp_path: Path) -> None:
     run = Written(tmp_path / "run").search([1] * 20)
-    run.store.set_fact("config", {"budget": budget})
+    run.store.set_fact("config", {"budget": {"candidates": 100, "minutes": 0.5, "item_evaluations": None}})
+    flags = "--candidates +100 --minutes +1"
     assert f"`kingyo resume {tmp_path / 'run'} {flags}`" in run.advice()["start"].remedy
-
-
-def test_as_much_again_is_of_the_budget_with_what_was_added(tmp_path: Path) -> None:
-    """The 20 candidates took the 3 minutes of the run.yaml and 2 more; 60 take three times as much."""
-    run = Written(tmp_path / "run").search([1] * 20)
-    run.store.set_fact("config", {"budget": {"minutes": 3}})
-    run.store.set_fact("extensions", [{"at": 0.0, "more": {"minutes": 2}, "trials": 12}])
-    assert f"`kingyo resume {tmp_path / 'run'} --minutes +15`" in run.advice()["start"].remedy
 
 
 def test_one_run_cannot_show_how_seeds_differ(tmp_path: Path) -> None:
     advice = Written(tmp_path / "run").search([1, 2, 3]).pick(2).advice()["seeds"]
-    assert advice.level == "note"
-    assert "3 finalists" in advice.what
-    assert "37.5 to 62.5 % on validation (n=8)" in advice.what
+    assert advice.level == "note" and "--seeds 3" in advice.remedy
 
 
 def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:
@@ -244,7 +218,7 @@ def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:
 
 def test_an_answer_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     item = Item(id="i", prompt="one\ntwo [bold]", answer="", choices=("x", "y"))
-    answer = ItemScore("i", 0.25, "\x1b[2J\rgone\u202e金魚")
+    answer = ItemScore("i", 0.25, "\x1b[2J\rgone\u202e金魚\u3000می\u200cخواهم 👩\u200d🚀")
     print_answers(Console(highlight=False), [ItemAnswer(item=item, answer=answer, limit=64)])
     output = capsys.readouterr().out
     assert output.splitlines() == [
@@ -254,7 +228,7 @@ def test_an_answer_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str
         "          two [bold]",
         "choices   x | y",
         "expected  (nothing)",
-        r"answered  \x1b[2J\rgone\u202e金魚",
+        r"answered  \x1b[2J\rgone\u202e" + "金魚\u3000می\u200cخواهم 👩\u200d🚀",
     ]
 
 
@@ -274,19 +248,6 @@ def test_images_in_prompts_and_answers_are_named(capsys: pytest.CaptureFixture[s
     (record,) = (each.to_json() for each in shown)
     assert (record["images"], record["media"]) == (["ask.png"], "drew.png")
     assert item.in_a_line() == "ask.png" and replace(item, prompt="How?").in_a_line() == "'How?' ask.png"
-
-
-def test_letters_and_spaces_of_all_languages_are_unchanged(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    text = "金魚\u3000が\u00a0泳ぐ 👩\u200d🚀 می\u200cخواهم ก\u200bข"
-    answer = ItemScore("i", 1.0, text + "\ue000\u2067\u200f\x9b\udc80\u0378")
-    print_answers(
-        Console(highlight=False),
-        [ItemAnswer(item=Item(id="i", prompt="", answer=""), answer=answer, limit=64)],
-    )
-    shown = capsys.readouterr().out.splitlines()[-1]
-    assert shown == f"answered  {text}" + r"\ue000\u2067\u200f\x9b\udc80\u0378"
 
 
 def test_a_trial_that_failed_on_validation_is_shown_as_failed(

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from kingyo.dry_run import TimeLeft, dry_run, remaining_cost
+from kingyo.cli.run_progress import PartProgress, RunProgress
+from kingyo.dry_run import dry_run, remaining_cost
 from kingyo.evolution import MAIN, ignore_events
 from kingyo.run.begin import begin
 from kingyo.run.config_file import load_config
@@ -132,19 +133,22 @@ def test_the_remaining_cost_excludes_stored_scores(world: World, budget: dict[st
     assert world.run("evolve", config).returncode == 0
     with RunStore.open(world.folder / "runs" / "small") as store:
 
-        def pace() -> TimeLeft:
-            return TimeLeft(remaining_cost(journey_of(Run.stored(store), ignore_events)))
+        def progress() -> RunProgress:
+            return RunProgress(remaining_cost(journey_of(Run.stored(store), ignore_events)))
 
-        assert pace().left(pace().parts()) == 0.0 and pace().share() == 1.0
+        def unfinished() -> list[PartProgress]:
+            parts = [part for row in progress().rows().values() for part in row]
+            return [part for part in parts if part.answers_left]
+
+        assert progress().seconds_left() == 0.0 and progress().share() == 1.0
         add_control(store, "random")
-        waiting = [leg.part.name for leg in pace().parts() if leg.done != leg.total]
-        assert waiting == ["random"] * 3
+        assert [each.part.name for each in unfinished()] == ["random"] * 3
         store.reopen({"status": "finished", "controls": []}, {})
         add_budget(store, {"candidates": 60} if len(budget) == 1 else {"item_evaluations": 160})
         left = {
-            leg.part.split: leg.total - leg.done
-            for leg in pace().parts()
-            if leg.total and leg.part.name == MAIN
+            each.part.split: (each.models or 0) - len(each.scored)
+            for each in unfinished()
+            if each.part.name == MAIN
         }
         assert left == {"fit": 60 if len(budget) == 1 else 10, "validation": 2, "test": 1}
 

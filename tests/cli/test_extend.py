@@ -200,7 +200,7 @@ def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World,
 def test_a_run_without_controls_notes_the_missing_comparison_once(world: World) -> None:
     done = world.run("evolve", world.config(budget={"candidates": 6}, controls=None))
     assert done.returncode == 0, done.stderr
-    sentence = "The winner was not compared with a search of equal cost. To do so: "
+    sentence = "The winner was not compared with a random or grid search of equal cost. To do so: "
     commands = "kingyo control runs/small random or kingyo control runs/small grid"
     shown = world.run("show", "runs/small").stdout
     assert world.run("report", "runs/small").returncode == 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 
 import yaml
 
+from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
 
 
@@ -19,10 +19,8 @@ def test_a_short_search_reports_how_it_ended(world: World) -> None:
 
 
 def test_a_tiny_model_computes_with_one_thread(finished: World) -> None:
-    with sqlite3.connect(finished.folder / "runs" / "small" / "run.db") as connection:
-        stored = connection.execute("SELECT value FROM facts WHERE key = 'threads'").fetchone()
-    connection.close()
-    assert stored == ("1",)
+    with RunStore.read(finished.folder / "runs" / "small") as store:
+        assert store.fact("threads") == 1
 
 
 def test_the_test_split_of_a_run_under_way_is_not_read_by_accident(world: World) -> None:

@@ -5,7 +5,6 @@ It opens a file as a phone or a desktop would, and tells what went wrong, what w
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import shutil
@@ -108,24 +107,6 @@ class Browser:
         """Run a script in the page; return its (awaited) value."""
         result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         return result["result"].get("value")
-
-    def screenshot(self, target: Path, *, top: int = 0, height: int | None = None) -> None:
-        """Write the page, or a part of it, as PNG."""
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {
-            "x": 0,
-            "y": top,
-            "width": size["width"],
-            "height": height or size["height"] - top,
-            "scale": 1,
-        }
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
-        target.write_bytes(base64.b64decode(shot["data"]))
-
-    def print(self, target: Path) -> None:
-        """Write the page as PDF, as a printer would get it."""
-        printed = self.call("Page.printToPDF", printBackground=True)
-        target.write_bytes(base64.b64decode(printed["data"]))
 
     def call(self, method: str, **params: Any) -> Message:
         """Send one command; note the events that come in before its answer."""

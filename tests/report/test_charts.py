@@ -14,18 +14,14 @@ pytest.importorskip("vl_convert", reason="charts are compiled by vl-convert")
 
 import vl_convert
 
-from kingyo.charts import Chart
-from kingyo.charts.colours import DARK, LIGHT, resolve_variables
 from kingyo.charts.draw import full_spec
+from kingyo.charts.marks import DARK, LIGHT, resolve_variables
 from kingyo.evolution import MAIN
-from kingyo.recipe import Hop, Recipe
-from kingyo.report.composition import Matrix
 from kingyo.report.findings import Findings, read_findings
+from kingyo.report.genes import Matrix
 from kingyo.report.page import charts
-from kingyo.report.path_charts import path_chart
-from kingyo.report.score_charts import gene_chart, score_chart
+from kingyo.report.score_charts import gene_chart
 from kingyo.report.trial_charts import trial_rows
-from kingyo.results.layer_paths import RunLayers
 from kingyo.store import RunStore, StoredTrial
 from tests.report.conftest import SHAPES
 from tests.report.reader import as_json, data_of
@@ -75,12 +71,6 @@ def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
         )
 
 
-def test_controls_are_separate_from_parents(runs: dict[str, Path]) -> None:
-    chart = score_chart(findings_of(runs["better"]).bars(), "test", "n = 120")
-    fills = {row["name"]: row["fill"] for row in as_json(chart.spec)["data"]["values"]}
-    assert fills["bred"] == "var(--accent)" and fills["random search"] != fills["ja"]
-
-
 def test_trials_estimates_and_baselines_are_on_one_scale(runs: dict[str, Path]) -> None:
     findings = findings_of(runs["screened"])
     assert findings.main is not None
@@ -122,10 +112,8 @@ def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
     assert {*trials, "random search", "grid search", "uniform"} <= set(names)
     best = findings.summary.best_parent()
     assert best is not None and best.name in names
-    for rival in findings.rivals:
-        if rival.name == "uniform":
-            fit = findings.summary.baselines["uniform"].fit
-            assert fit is not None and rival.objectives == (fit.score, None, None)
+    fit = findings.summary.baselines["uniform"].fit
+    assert fit is not None and findings.rivals["uniform"] == (fit.score, None, None)
 
 
 def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
@@ -137,16 +125,14 @@ def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
         low=-1.0,
         high=1.0,
     )
-    rows = as_json(gene_chart(one, "weight").spec)["data"]["values"]
+    rows = as_json(gene_chart(one).spec)["data"]["values"]
     assert [(row["source"], row["gene"], row["text"]) for row in rows] == [
         ("a", 0.5, "0.50"),
         ("b", -0.25, "−0.25"),
     ]
     cells = {(source, group): 0.5 for source in "ab" for group in ("block.0", "block.1")}
     several = replace(one, groups=("block.0", "block.1"), cells=cells)
-    assert [row["group"] for row in as_json(gene_chart(several, "weight").spec)["data"]["values"]] == [
-        *"0101"
-    ]
+    assert [row["group"] for row in as_json(gene_chart(several).spec)["data"]["values"]] == [*"0101"]
 
 
 def visits(trial: StoredTrial) -> Iterator[tuple[str, float]]:
@@ -174,30 +160,22 @@ def test_each_hop_of_the_winner_is_a_mark_in_its_row(runs: dict[str, Path]) -> N
 def test_shares_are_those_of_the_recipes(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["paths"]) as store:
         findings, trials = read_findings(store), store.trials(MAIN)
-    assert findings.main is not None and findings.routes is not None and findings.routes.by_generation
-    ended = set(findings.main.by_number)
+    assert findings.main is not None and findings.routes is not None
+    groups = {str(each.first): each for each in findings.routes.groups}
     for row in rows_of(findings, "path-layers"):
         if "share" in row:
-            generation = [t for t in trials if str(t.batch + 1) == row["group"] and t.asked.number in ended]
-            passing = sum(row["place"] in {place for place, _ in visits(trial)} for trial in generation)
-            assert row["text"] == f"{passing} of {len(generation)}"
-            assert row["share"] == pytest.approx(passing / len(generation))
+            group = groups[row["group"]]
+            own = [trial for trial in trials if group.first <= trial.asked.number <= group.last]
+            passing = sum(row["place"] in {place for place, _ in visits(trial)} for trial in own)
+            assert row["text"] == f"{passing} of {len(own)}"
+            assert row["share"] == pytest.approx(passing / len(own))
 
 
-def test_small_batches_are_put_together(runs: dict[str, Path]) -> None:
+def test_trials_are_put_in_groups_of_at_least_eight(runs: dict[str, Path]) -> None:
     routes = findings_of(runs["stacking"]).routes
-    assert routes is not None and not routes.by_generation
-    assert [(group.label, group.title, group.n) for group in routes.groups] == [
-        ("0", "trials 0 to 9", 10),
-        ("10", "trials 10 to 19", 10),
-        ("20", "trials 20 to 29", 10),
+    assert routes is not None
+    assert [(each.first, each.last, each.n) for each in routes.groups] == [
+        (0, 9, 10),
+        (10, 19, 10),
+        (20, 29, 10),
     ]
-
-
-def test_many_layers_and_hops_stay_apart() -> None:
-    atlas = RunLayers(names={}, layers={"a": 24, "b": 24})
-    hops = [Hop(model=model, layer=k) for model in ("a", "b", "a") for k in range(4, 24)]
-    path = atlas.read(Recipe(merge_method="passthrough", path=tuple(hops), base_model="a"))
-    assert path is not None
-    chart: Chart = path_chart(path)
-    assert chart.height / 50 >= 12 and chart.min_width / 62 >= 14

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import shutil
@@ -14,12 +13,10 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
-from kingyo.cli.tables import print_summary
 from kingyo.errors import KingyoError
 from kingyo.report import wording, write_report
 from kingyo.report.findings import read_findings
 from kingyo.report.sentences import headline
-from kingyo.results.summarize import summarize
 from kingyo.store import RunStore
 from tests.report.conftest import SHAPES
 from tests.report.made_up_run import ATTACK
@@ -55,13 +52,6 @@ def test_answers_cannot_become_markup(runs: dict[str, Path]) -> None:
     assert "img" not in reader.tags
     assert any(ATTACK in text for text in reader.texts)
     assert not any(name.startswith("on") for _, name, _ in reader.attributes)
-
-
-def test_texts_carry_direction_and_language(runs: dict[str, Path]) -> None:
-    attributes = Reader(rendered(runs["better"])).attributes
-    assert ("span", "dir", "auto") in attributes
-    assert ("span", "lang", "ja") in attributes
-    assert ("span", "lang", "") in attributes
 
 
 def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
@@ -182,19 +172,7 @@ def test_a_front_has_a_table_of_all_its_points(runs: dict[str, Path]) -> None:
 
 def test_the_page_of_paths_speaks_of_layers(runs: dict[str, Path]) -> None:
     text = Reader(rendered(runs["paths"])).text
-    assert "paths through layers" in text and "frankenmerge stacks layers" in text
-    assert "groups block" not in text
-
-
-@pytest.mark.parametrize(("name", "is_shown"), [("better", True), ("screened", False)])
-def test_show_sets_only_all_of_fit_against_test(
-    runs: dict[str, Path], capsys: pytest.CaptureFixture[str], name: str, is_shown: bool
-) -> None:
-    with RunStore.read(runs[name]) as store:
-        print_summary(summarize(store))
-    text = " ".join(capsys.readouterr().out.split())
-    assert ("compared with test: fit minus test " in text) == is_shown
-    assert ("The search scored the winner on 16 of the 100 items of fit" in text) != is_shown
+    assert "frankenmerge stacks layers" in text and "Which layers the search came to" in text
 
 
 def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -232,11 +210,8 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_leaves_an_earlier_report_or_none(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_full_disk_leaves_an_earlier_report(runs: dict[str, Path], tmp_path: Path) -> None:
     with RunStore.read(runs["better"]) as store:
-        with full_disk(), pytest.raises(KingyoError, match="can be written"):
-            write_report(store, tmp_path / "new" / "deep" / "report.html")
-        assert list(tmp_path.iterdir()) == []
         write_report(store, tmp_path / "report.html")
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         with full_disk(), pytest.raises(KingyoError, match="can be written"):
@@ -252,9 +227,3 @@ def test_only_a_report_is_written_over(runs: dict[str, Path], tmp_path: Path, na
         with pytest.raises(KingyoError, match="a new file, or an earlier report"):
             write_report(store, run / name)
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-
-
-def test_a_folder_name_that_is_not_utf_8(runs: dict[str, Path], tmp_path: Path) -> None:
-    run = Path(shutil.copytree(runs["empty"], tmp_path / os.fsdecode(b"L\xe4uf")))
-    with RunStore.read(run) as store:
-        assert "L\\udce4uf" in write_report(store).read_text(encoding="utf-8")

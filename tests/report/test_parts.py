@@ -9,16 +9,12 @@ import pytest
 
 from kingyo import charts
 from kingyo.errors import KingyoError
-from kingyo.recipe import Hop, Recipe
-from kingyo.report import answer_cards, wording
-from kingyo.report.ancestry import trace
-from kingyo.report.composition import read_matrices
+from kingyo.report import wording
+from kingyo.report.answers import image_url
 from kingyo.report.findings import read_findings
-from kingyo.report.search_history import Point
-from kingyo.report.sentences import path_sentence
+from kingyo.report.genes import importance, read_matrices
+from kingyo.report.search_history import Point, trace
 from kingyo.results.comparisons import PairedComparison
-from kingyo.results.importance import importance
-from kingyo.results.layer_paths import RunLayers
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Genome, Media, Trial
@@ -58,7 +54,6 @@ def test_numbers_are_written_for_people() -> None:
     assert wording.points(difference(-0.2, -0.1).difference).startswith("−15.0 points [−20.0")
     assert wording.p_value(1e-9) == "p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001"
     assert wording.score(None) == "–"
-    assert wording.duration(3.0) == "3.0 seconds" and wording.duration(600) == "10.0 minutes"
 
 
 @pytest.mark.parametrize(
@@ -94,8 +89,7 @@ def test_descent_is_traced_to_the_founders() -> None:
     assert family is not None
     assert family.members == (0, 1, 2, 4)
     assert set(family.edges) == {(0, 2), (1, 2), (2, 4), (0, 4)}
-    assert (family.depth, family.founders) == (2, [0, 1])
-    assert (family.parents, family.shared, family.new) == ({2: 1, 0: 0}, 1, 1)
+    assert family.depth == 2
     assert trace(0, {0: points[0]}) is None
 
 
@@ -123,14 +117,13 @@ def test_the_gene_that_decides_is_the_important_one() -> None:
     assert importance(genomes, [0.5] * 40, [(0.0, 1.0)] * 2) == ()
 
 
-def test_history_keeps_records_and_batches(better: RunStore) -> None:
+def test_history_keeps_records(better: RunStore) -> None:
     main = read_findings(better).main
     assert main is not None
     scores = [record.score for record in main.records]
     assert [fit.score for fit in main.measured_records] == scores
     assert scores == sorted(set(scores))
     assert scores[-1] == max(score for _, score in main.scored)
-    assert len(main.batches()) == 3
     assert sum(main.failures.values()) == sum(each.score is None for each in main.points)
 
 
@@ -138,8 +131,7 @@ def test_contrast_counts_every_item_once(better: RunStore) -> None:
     findings = read_findings(better)
     contrast, winner = findings.contrast, findings.summary.winner
     assert contrast is not None and winner is not None and winner.test is not None
-    both = winner.test.score * contrast.n - len(contrast.gained)
-    assert contrast.best_of_parents.score * contrast.n == pytest.approx(both + len(contrast.lost))
+    assert len(contrast.gained) <= winner.test.score * contrast.n <= contrast.n - len(contrast.lost)
     assert "uniform" not in contrast.parents
     assert all(row.answers["bred"].score == 1.0 for row in contrast.gained)
     assert all(any(row.answers[name].score == 1.0 for name in contrast.parents) for row in contrast.lost)
@@ -149,20 +141,9 @@ def test_small_images_are_embedded_and_others_are_named(tmp_path: Path) -> None:
     small, large, lost = (tmp_path / f"{name}.png" for name in "abc")
     small.write_bytes(b"small")
     large.write_bytes(bytes(40_000))
-    urls = [
-        answer_cards.image_url(Media(sha256=each.stem, type="image/png", path=each))
-        for each in (small, large, lost)
-    ]
+    files = (small, large, lost)
+    urls = [image_url(Media(sha256=each.stem, type="image/png", path=each)) for each in files]
     assert urls == ["data:image/png;base64,c21hbGw=", "", ""]
-
-
-def test_a_text_has_a_language(better: RunStore) -> None:
-    contrast = read_findings(better).contrast
-    assert contrast is not None
-    kanji = answer_cards.language_of_kanji(contrast)
-    assert kanji == "ja"
-    texts = ("りんご", "金魚", "금붕어", "goldfish")
-    assert [answer_cards.language(text, kanji) for text in texts] == ["ja", "ja", "ko", ""]
 
 
 def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:
@@ -173,28 +154,13 @@ def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:
     assert findings.contrast is not None
     row = findings.contrast.gained[0]
     answers = {name: each._replace(is_cut=name == "bred", answer="") for name, each in row.answers.items()}
-    contrast = replace(findings.contrast, gained=(replace(row, answers=answers, limit=16),), lost=())
+    contrast = replace(findings.contrast, gained=(replace(row, answers=answers),), lost=())
     page = render_page(replace(findings, contrast=contrast)).decode()
-    assert page.count("(cut at 16 tokens)") == 1
+    assert page.count("(cut)") == 1
     assert page.count("(nothing)") == len(answers)
 
 
-def test_a_path_is_summarized_in_a_sentence() -> None:
-    def line(*hops: tuple[str, int]) -> str:
-        path = tuple(Hop(model=model, layer=layer) for model, layer in hops)
-        line_ = RunLayers(names={}, layers={}).read(
-            Recipe(merge_method="passthrough", path=path, base_model="a")
-        )
-        assert line_ is not None
-        return path_sentence(line_)
-
-    ends = "Embeddings, norm and head of a."
-    assert line(("a", 0), ("b", 1)) == f"2 hops: 1 through a and 1 through b, no layer twice. {ends}"
-    assert line(("a", 0), ("a", 0), ("a", 1)) == f"3 hops: 3 through a, a 0 more than once. {ends}"
-    many = [("a", k) for k in range(7)] * 2
-    assert line(*many) == f"14 hops: 14 through a, 7 layers more than once. {ends}"
-
-
-def test_missing_packages_are_named_with_the_command() -> None:
+def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "NEEDED", {"no_such_module": "no-such-package"})
     with pytest.raises(KingyoError, match=r"report: .*no no-such-package.*pip install -e '\.\[report\]'"):
-        charts.require("report", {"no_such_module": "no-such-package"})
+        charts.require("report")

@@ -1,11 +1,9 @@
-"""A path as text: layer names, the one-line form and the drawing."""
+"""A path as text and as data."""
 
 from __future__ import annotations
 
-import pytest
-
 from kingyo.recipe import Hop, Recipe
-from kingyo.results.layer_paths import NamedPath, RunLayers, sketch
+from kingyo.results.layer_paths import NamedPath, RunLayers
 
 ATLAS = RunLayers(names={"/z/ja": "ja", "/z/en": "math-en"}, layers={"ja": 6, "math-en": 4})
 
@@ -43,37 +41,6 @@ def test_a_model_that_the_run_does_not_name_is_called_by_the_end_of_its_referenc
     path = read(*own("/z/ja", 0), *own("/elsewhere/merged/", 7))
     assert path.line == "ja 0 · merged 7"
     assert path.layers == {"ja": 6, "math-en": 4, "merged": 8}
-
-
-def test_a_recipe_without_a_path_has_none() -> None:
-    assert ATLAS.read(Recipe.from_dict({"merge_method": "linear", "models": [{"model": "a"}]})) is None
-
-
-def test_the_picture_has_a_line_per_layer_and_a_column_per_hop() -> None:
-    path = read(*own("/z/ja", 0, 1), ("/z/en", 3, 0.84), *own("/z/ja", 1), ("/z/ja", 5, 1.5))
-    assert sketch(path, 80) == [
-        "     ja 5 |        ^",
-        "      2-4 |",
-        "        1 |  o   o",
-        "        0 |o",
-        "math-en 3 |    v",
-        "      0-2 |",
-        "           1       5",
-    ]
-
-
-@pytest.mark.parametrize(("width", "pitch"), [(80, 1), (73, 1), (133, 2)])
-def test_a_long_path_is_drawn_closer(width: int, pitch: int) -> None:
-    path = read(*own("/z/ja", *[0, 1, 2, 3, 4, 5] * 10))
-    drawing = sketch(path, width)
-    assert drawing is not None and max(map(len, drawing)) <= width
-    assert [line.count("o") for line in drawing[:6]] == [10] * 6
-    assert drawing[-1].index("10") - drawing[-1].index("1") == 9 * pitch - 1
-
-
-def test_what_is_wider_than_the_terminal_is_not_drawn() -> None:
-    path = read(*own("/z/ja", *[0, 1, 2, 3, 4, 5] * 10))
-    assert sketch(path, 72) is None
 
 
 def test_as_data() -> None:

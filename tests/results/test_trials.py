@@ -41,7 +41,6 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
     ("reference", "search", "number", "words"),
     [
         ("0", MAIN, 0, "trial 0 of the main search"),
-        ("011", MAIN, 11, "trial 11 of the main search"),
         (" main:11 ", MAIN, 11, "trial 11 of the main search"),
         ("random:2", "random", 2, "trial 2 of random search"),
         ("parameters:4", "parameters", 4, "trial 4 of weights alone"),
@@ -78,10 +77,6 @@ def test_a_control_has_one_name_in_tables_and_sentences() -> None:
         ("12", "kingyo show"),
         ("grid:0", "kingyo show"),
         ("random:", "kingyo show"),
-        ("random:1:2", "kingyo show"),
-        ("main", "Use main:N, with the trial's number, or baselines:main."),
-        ("baselines", "Use baselines:NAME"),
-        ("baselines:unifrom", "Did you mean 'uniform'?"),
         ("Uniform", "Did you mean 'uniform'?"),
         ("radnom:1", "Did you mean 'random'?"),
     ],
@@ -103,12 +98,6 @@ def test_the_bred_model_has_a_name_once_it_is_picked(store: RunStore, name: str)
     assert "kingyo resume" in caught.value.remedy
     store.set_winner(MAIN, store.trials(MAIN)[7].id)
     assert find_trial(store, name).asked.number == 7
-
-
-def test_the_best_of_a_run_is_no_trial(store: RunStore) -> None:
-    with pytest.raises(KingyoError) as caught:
-        find_trial(store, "best")
-    assert caught.value.remedy == "Leave --trial out: `kingyo export` writes the best model of the run."
 
 
 def test_before_the_main_search(tmp_path: Path) -> None:

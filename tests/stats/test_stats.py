@@ -17,7 +17,6 @@ from kingyo.stats import (
     mean_of_runs,
     means,
     paired_difference,
-    selection_bias,
     sign_flips,
     wilson,
 )
@@ -209,26 +208,6 @@ def test_intervals_of_graded_scores_cover(
         result = bounded_mean(values.tolist(), (least, 1.0), seed=seed)
         n_covered += result.low <= mean + 1e-12 and mean - 1e-12 <= result.high
     assert n_covered >= 0.93 * runs, n_covered / runs
-
-
-def test_selection_bias_of_equals_is_the_expected_maximum_of_the_noise() -> None:
-    """20 equal candidates at 0.5 on 100 items: the best seems E[max of 20 normals] = 1.867 × 0.05 better."""
-    rng = np.random.default_rng(0)
-    estimates: list[float] = []
-    true: list[float] = []
-    for seed in range(60):
-        scores = rng.binomial(1, 0.5, size=(20, 100))
-        true.append(float(scores.mean(axis=1).max()) - 0.5)
-        estimates.append(selection_bias(scores.tolist(), seed, splits=100))
-    assert np.mean(true) == pytest.approx(1.867 * 0.05, abs=0.01)
-    assert np.mean(estimates) == pytest.approx(np.mean(true), abs=0.015)
-
-
-def test_a_clear_winner_has_no_selection_bias() -> None:
-    rng = np.random.default_rng(0)
-    scores = [rng.binomial(1, p, size=100).tolist() for p in (0.1, 0.2, 0.95)]
-    assert abs(selection_bias(scores)) < 0.005
-    assert selection_bias(scores, seed=4) == selection_bias(scores, seed=4)
 
 
 def _graded(a: list[float], b: list[float]) -> PairedDifference:

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kingyo.advice.bounds import winners_at_bounds
-from kingyo.advice.equal_scores import uninformative_scores
 from kingyo.advice.message import Advice, folder_of
-from kingyo.advice.progress import search_progress
-from kingyo.advice.seed_variation import seed_variation
-from kingyo.advice.truncation import truncated_answers
+from kingyo.advice.progress import search_progress, seed_variation
+from kingyo.advice.scores import truncated_answers, uninformative_scores
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 

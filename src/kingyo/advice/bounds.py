@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, cast
 
 from kingyo.advice.message import ENOUGH, Advice
+from kingyo.errors import listed
 from kingyo.evolution import MAIN
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Parameter
@@ -20,23 +20,8 @@ NEARLY_ALL = 0.97  # validation score above which a winner has little to gain be
 LOG = "log10 "
 
 Side = Literal["from", "to"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Edge:
-    """A gene at a bound.
-
-    Attributes:
-        axis: its name.
-        key: the key of run.yaml that sets the bound.
-        bound: its value.
-        wider: a suggested value, half of the range further out.
-    """
-
-    axis: str
-    key: str
-    bound: float
-    wider: float
+Edge = tuple[str, str]
+"""A gene at a bound, and the move of the bound that is suggested."""
 
 
 def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
@@ -64,7 +49,7 @@ def _best(store: RunStore, summary: RunSummary, search: str) -> StoredTrial | No
     return leader.trial if winner is None and leader is not None and not is_early else winner
 
 
-def _edges(description: Mapping[str, object], trial: StoredTrial) -> Iterator[_Edge]:
+def _edges(description: Mapping[str, object], trial: StoredTrial) -> Iterator[Edge]:
     known = set(METHODS.names())
     methods = [METHODS.get(name) for name in str(description.get("method")).split(", ") if name in known]
     parameters = {parameter.name: parameter for method in methods for parameter in method.params}
@@ -86,7 +71,7 @@ def _sides(gene: float, low: float, high: float) -> Iterator[Side]:
         yield "to"
 
 
-def _beyond(axis: str, parameter: Parameter, side: Side, bounds: tuple[float, float]) -> Iterator[_Edge]:
+def _beyond(axis: str, parameter: Parameter, side: Side, bounds: tuple[float, float]) -> Iterator[Edge]:
     """Yield the gene's bound if the method accepts values beyond it."""
     low, high = bounds
     half = (high - low) / 2
@@ -100,18 +85,16 @@ def _beyond(axis: str, parameter: Parameter, side: Side, bounds: tuple[float, fl
     wider = float(round(wider)) if parameter.kind == "int" else wider
     if abs(wider - bound) > EDGE * abs(half) and not (side == "from" and bound == 0):
         key = f"merge.parameters.{parameter.name}.{side}"
-        yield _Edge(axis=axis, key=key, bound=bound, wider=wider)
+        yield f"{axis} at {bound:.3g}", f"`{key}` from {bound:.3g} to {wider:.3g}"
 
 
-def _advice(trial: StoredTrial, edges: Sequence[_Edge], *, is_picked: bool) -> Advice:
-    named = [f"{edge.axis} at {edge.bound:.3g}" for edge in edges[:SHOWN]]
-    rest = f" and {len(edges) - SHOWN} more" if len(edges) > SHOWN else ""
-    moves = dict.fromkeys(f"`{edge.key}` from {edge.bound:.3g} to {edge.wider:.3g}" for edge in edges)
+def _advice(trial: StoredTrial, edges: Sequence[Edge], *, is_picked: bool) -> Advice:
+    genes, moves = listed([gene for gene, _ in edges], SHOWN), dict.fromkeys(move for _, move in edges)
     who = "winner" if is_picked else "best candidate so far"
     return Advice(
         kind="bound",
         level="warning",
-        what=f"The {who} (trial {trial.asked.number}) lies at a bound: {', '.join(named)}{rest}.",
+        what=f"The {who} (trial {trial.asked.number}) lies at a bound: {genes}.",
         why="A better model may lie beyond it.",
         remedy=f"Move {' and '.join(moves)}, and begin a new run.",
     )

@@ -47,17 +47,13 @@ class Chart:
     width: int = 640
 
 
-def require(argument: str, needed: Mapping[str, str] = NEEDED) -> None:
-    """Check that the packages of the extra ``report`` are installed.
-
-    Args:
-        argument: what needs them, for the error.
-        needed: module -> package.
+def require(argument: str) -> None:
+    """Check that the packages of the extra ``report`` are installed; ``argument`` is what needs them.
 
     Raises:
         KingyoError: one is missing.
     """
-    missing = [package for module, package in needed.items() if find_spec(module) is None]
+    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
         raise KingyoError(
             argument,

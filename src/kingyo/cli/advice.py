@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from rich.markup import escape
 
 from kingyo.advice import Advice, lost_writes, uninformative_scores
-from kingyo.advice.equal_scores import MIN_ZEROS
 from kingyo.advice.message import FEW
+from kingyo.advice.scores import MIN_ZEROS
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.terminal import echo
 from kingyo.evolution import MAIN, Event

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.merge_plan import model_cells
-from kingyo.cli.parts_table import row_name
+from kingyo.cli.run_progress import row_name
 from kingyo.dry_run import Cost, CostPart, DryRun, MemoryForecast, PathCosts, total
 from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search

@@ -1,4 +1,4 @@
-"""The live display of a run: its parts, the best score so far, and the time left.
+"""The live display of a run: its parts, the best scores so far, and the time left.
 
 On a terminal a table is redrawn in place; elsewhere a line is printed every 25 trials or ten seconds.
 """
@@ -6,21 +6,22 @@ On a terminal a table is redrawn in place; elsewhere a line is printed every 25 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import cast
 
 from rich.live import Live
 from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console, print_text
-from kingyo.cli.parts_table import PartsTable, row_name, time_left
-from kingyo.dry_run import Cost, ProgressPart, TimeLeft, remaining_cost
+from kingyo.cli.run_progress import PartProgress, RunProgress, row_name
+from kingyo.dry_run import Cost, remaining_cost, total
 from kingyo.evolution import BASELINES, Event, stored_objectives
-from kingyo.io.units import counted
-from kingyo.results.set_values import score_formatter
+from kingyo.io.units import counted, time_text
+from kingyo.results.model_result import score_formatter
 from kingyo.run.extensions import kept_if_used
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
@@ -29,6 +30,7 @@ from kingyo.store import RunStore
 REDRAWS_PER_SECOND = 4
 TRIALS_PER_LINE = 25
 SECONDS_PER_LINE = 10
+BAR_WIDTH = 16
 
 
 class LiveDisplay:
@@ -46,49 +48,28 @@ class LiveDisplay:
         self._store = store
         self._quiet = quiet
         self._console = console or _standard_error()
-        self._pace = TimeLeft(Cost(parts=()))
+        self._progress = RunProgress(Cost(parts=()))
         self._value_text = score_formatter(stored_objectives(store))
-        self._table = PartsTable(self._pace, self._value_text)
         self._live: Live | None = None
-        self._last_line = time.monotonic()
-        self._has_started = False
-        self._n_stored = 0
+        self._last_line = self._progress.clock()
 
     def __enter__(self) -> LiveDisplay:
-        if self._quiet:
-            return self
-        run = escape(str(self._store.folder))
-        print_text(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
-        for note in cast("list[str]", self._store.fact("notes") or []):
-            print_text(self._console, f"Note: {escape(note)}")
-        if self._console.is_interactive:
-            self._live = Live(
-                get_renderable=lambda: self._table,
-                console=self._console,
-                refresh_per_second=REDRAWS_PER_SECOND,
-            )
-            self._live.start()
+        if not self._quiet:
+            run = escape(str(self._store.folder))
+            print_text(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
+            for note in cast("list[str]", self._store.fact("notes") or []):
+                print_text(self._console, f"Note: {escape(note)}")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._pace.finish()
-        self.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def expect(self, cost: Cost) -> None:
         """Set the expected cost of the run."""
-        self._pace = TimeLeft(cost)
-        self._table = PartsTable(self._pace, self._value_text)
-
-    def stop(self) -> None:
-        """Draw the final table, if the run has begun; safe to call twice."""
-        if self._live is not None:
-            self._table.is_final = True
-            self._live.transient = not self._pace.has_begun
-            self._live.stop()
-            self._live = None
+        self._progress = RunProgress(cost)
 
     def print_line(self, line: str) -> None:
         """Print a line above the table."""
@@ -97,52 +78,71 @@ class LiveDisplay:
 
     def notify(self, event: Event) -> None:
         """Update the display with an event."""
-        self._pace.take(event)
-        self._table.take(event)
-        for line in () if self._quiet else self._lines(event):
+        self._progress.take(event)
+        if self._quiet:
+            return
+        if self._console.is_interactive and self._live is None:
+            self._live = Live(
+                get_renderable=self._table, console=self._console, refresh_per_second=REDRAWS_PER_SECOND
+            )
+            self._live.start()
+        for line in self._lines(event):
             print_text(self._console, escape(line))
 
     def _lines(self, event: Event) -> Iterator[str]:
-        """Yield lines to print: scores of baselines on fit; without a table, also the progress of all parts.
-
-        The heading of a part with stored scores is printed before its first new score. A part that is stored
-        completely prints nothing.
-        """
-        leg, is_log = self._pace.running, self._live is None
-        if leg is None or event.replayed:
+        """Yield the scores of baselines on fit; without a table also the progress of all parts."""
+        running, is_log = self._progress.running, self._live is None
+        if running is None or event.replayed:
             return
-        if self._starts_part(event, leg) and (is_log or leg.part.stage == "baselines"):
-            yield _heading(leg, self._n_stored)
-        if event.search == BASELINES and event.kind == "ended" and (is_log or event.split == "fit"):
-            if event.value is not None and event.trial is not None:
-                yield f"  {self._value_text(event.value):>7}  {event.trial.name}"
-        elif is_log and event.split == "fit" and self._is_due(event, leg):
-            self._last_line = time.monotonic()
+        is_baseline = event.search == BASELINES and (is_log or event.split == "fit")
+        if event.kind == "phase" and (is_log or is_baseline) and running.answers_left != 0:
+            yield _heading(running)
+        elif is_baseline and event.kind == "ended" and event.value is not None and event.trial is not None:
+            yield f"  {self._value_text(event.value):>7}  {event.trial.name}"
+        elif is_log and event.split == "fit" and running.new and self._is_due(event):
+            self._last_line = self._progress.clock()
             yield self._trials_line(event)
 
-    def _starts_part(self, event: Event, leg: ProgressPart) -> bool:
-        """Whether an event starts a part; if some scores are stored, the first new score does."""
-        if event.kind == "phase":
-            self._n_stored, self._has_started = len(leg.scored), False
-        is_new = event.kind in ("ended", "more") or not self._n_stored
-        starts = is_new and not self._has_started
-        self._has_started = self._has_started or is_new
-        return starts
-
-    def _is_due(self, event: Event, leg: ProgressPart) -> bool:
-        """Whether a line is due. The last trial is shown when its value is known, after its batch."""
+    def _is_due(self, event: Event) -> bool:
         if event.kind == "told":
-            return event.done == event.total and leg.new > 0
-        is_late = time.monotonic() - self._last_line >= SECONDS_PER_LINE
-        is_round = event.done % TRIALS_PER_LINE == 0
-        return event.kind == "ended" and event.done != event.total and (is_late or is_round)
+            return event.done == event.total or event.done % TRIALS_PER_LINE == 0
+        return event.kind == "ended" and self._progress.clock() - self._last_line >= SECONDS_PER_LINE
 
     def _trials_line(self, event: Event) -> str:
-        done = counted(event.done, "trial")
-        best, measured = self._table.best(row_name(event.search, "fit"))
-        best = f"{best} ({measured})" if measured else best
-        left = time_left(self._pace)
-        return f"  {done}{f', best {best}' if best else ''}{f'; {left}' if left else ''}"
+        best, left = self._best(row_name(event.search, "fit")), self._progress.seconds_left()
+        parts = [counted(event.done, "trial"), *([f"best {best}"] if best else [])]
+        return f"  {', '.join(parts)}{f'; about {time_text(left)} left' if left else ''}"
+
+    def _best(self, row: str) -> str:
+        """Return the best value of a row; an estimate has the mark ≈."""
+        value, is_estimate = self._progress.best.get(row, (None, False))
+        return "" if value is None else f"{'≈ ' if is_estimate else ''}{self._value_text(value)}"
+
+    def _table(self) -> Table:
+        """Return a line for each part with models, best value and time, and one for the whole run."""
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(width=BAR_WIDTH)
+        for width in (9, 16, 6):
+            table.add_column(no_wrap=True, justify="right", min_width=width)
+        now = self._progress.clock()
+        for name, parts in self._progress.rows().items():
+            done, models = sum(len(each.scored) for each in parts), total(each.models for each in parts)
+            failed, seconds = sum(each.failed for each in parts), sum(each.seconds(now) for each in parts)
+            is_running = self._progress.running in parts
+            table.add_row(
+                name,
+                _bar(None if models is None else done / max(1, models)) if done or is_running else "",
+                f"{done} of {'?' if models is None else models}{f', {failed} failed' if failed else ''}",
+                self._best(name),
+                time_text(seconds) if seconds >= 1 else "",
+                style="bold" if is_running else None,
+            )
+        share, left = self._progress.share(), self._progress.seconds_left()
+        done_text = "" if share is None else f"{100 * share:.0f} %"
+        left_text = f"about {time_text(left)} left" if left else ""
+        table.add_row("total", _bar(share), done_text, left_text)
+        return table
 
 
 def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
@@ -174,12 +174,25 @@ def _standard_error() -> Console:
     return Console(stderr=True, highlight=False, force_interactive=None if is_terminal else False)
 
 
-def _heading(leg: ProgressPart, n_stored: int) -> str:
-    part = leg.part
+def _bar(share: float | None) -> ProgressBar | str:
+    if share is None:
+        return ""
+    return ProgressBar(
+        total=1.0,
+        completed=share,
+        width=BAR_WIDTH,
+        style="dim",
+        complete_style="green",
+        finished_style="green",
+    )
+
+
+def _heading(progress: PartProgress) -> str:
+    part = progress.part
     row = row_name(part.name, "fit")
     name = f"{row[:1].upper()}{row[1:]} on {part.split}"
-    models = "as many models as time allows" if leg.total is None else counted(leg.total, "model")
-    stored = f" ({n_stored} stored)" if n_stored else ""
+    models = "as many models as time allows" if part.models is None else counted(part.models, "model")
+    stored = f" ({len(progress.scored)} stored)" if progress.scored else ""
     limit = "up to " if part.stage in ("search", "controls", "validation") else ""
     items = f", {limit}{counted(part.items, 'item')} each" if part.items else ""
     return f"{name}: {models}{stored}{items}"

@@ -139,7 +139,7 @@ def _remarks(spread: SeedSummary) -> Iterator[str]:
 
 def _choice(spread: SeedSummary) -> Iterator[str]:
     """Suggest the seed to export: the best on validation, since test must not choose."""
-    from kingyo.results.set_values import interval_in_words
+    from kingyo.results.model_result import interval_in_words
 
     if len(spread.seeds) == 1:
         yield f"To export its winner: {spread.command}"

@@ -10,8 +10,8 @@ from rich.table import Table
 from kingyo.cli.console import Console, print_text
 from kingyo.io.units import counted
 from kingyo.results.comparisons import PairedComparison, gap_to_test
-from kingyo.results.layer_paths import LEGEND, NamedPath, sketch
-from kingyo.results.model_result import ModelResult
+from kingyo.results.layer_paths import NamedPath
+from kingyo.results.model_result import ModelResult, set_value_text
 from kingyo.results.remarks import (
     better_than_bred,
     dropped_baselines,
@@ -19,7 +19,6 @@ from kingyo.results.remarks import (
     how_picked,
     not_compared,
 )
-from kingyo.results.set_values import set_value_text
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import row_title
 from kingyo.run.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
@@ -91,15 +90,10 @@ def _remarks(summary: RunSummary) -> Iterator[str]:
 
 
 def print_path(console: Console, path: NamedPath, whose: str) -> None:
-    """Print a layer path as a line, and as a drawing if it fits."""
+    """Print a layer path as a line."""
     hops = counted(len(path.steps), "hop")
     print_text(console, f"Path of {whose}: {hops}, {escape(path.ends)}")
     print_text(console, escape(path.line), style="bold")
-    drawing = sketch(path, console.width)
-    if drawing is None:
-        return
-    legend = [LEGEND] if path.is_scaled else []
-    console.print(escape("\n".join(["", *drawing, *legend, ""])), soft_wrap=True)
 
 
 def _honesty(summary: RunSummary) -> Iterator[str]:
@@ -156,9 +150,9 @@ def _sets(summary: RunSummary) -> Table:
         table.add_column(name, overflow="fold")
     for split in summary.set_splits:
         table.add_column(split, justify="right", overflow="fold")
-    for row in summary.set_rows():
-        cells = [set_value_text(row.values.get(split)) for split in summary.set_splits]
-        table.add_row(*map(escape, (row.measure, row.model, *cells)))
+    for measure, model, values in summary.set_rows():
+        cells = [set_value_text(values.get(split)) for split in summary.set_splits]
+        table.add_row(*map(escape, (measure, model, *cells)))
     return table
 
 

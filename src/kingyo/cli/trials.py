@@ -17,8 +17,7 @@ from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.io.units import counted
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.layer_paths import NamedPath, read_run_layers
-from kingyo.results.model_result import ModelResult, read_model_result, token_limits
-from kingyo.results.set_values import score_formatter
+from kingyo.results.model_result import ModelResult, read_model_result, score_formatter, token_limits
 from kingyo.results.trials import describe_trial, failure_of, find_trial, reference_to
 from kingyo.stats import interval_json
 from kingyo.store import RunStore, StoredTrial

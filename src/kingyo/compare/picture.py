@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kingyo.charts import Chart, Rows, Spec, require
-from kingyo.charts.colours import SERIES
-from kingyo.charts.marks import field, layer, layers, legend_of, names, rows, tips
+from kingyo.charts.marks import SERIES, field, layer, layers, legend_of, names, rows, tips
 from kingyo.compare.method_advice import advise
 from kingyo.compare.weights import CheckpointComparison, ComparisonSums, letter
 from kingyo.errors import KingyoError
@@ -42,7 +41,7 @@ def draw_png(comparison: CheckpointComparison) -> bytes:
 
 def draw_page(comparison: CheckpointComparison) -> bytes:
     """Return an HTML page with all charts."""
-    from kingyo.charts.page import render
+    from kingyo.charts.draw import render
 
     context: dict[str, object] = {
         "title": "kingyo diff",

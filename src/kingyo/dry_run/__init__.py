@@ -3,12 +3,9 @@
 Reads run.yaml, configs, headers, tokenizers and data.
 """
 
-from kingyo.dry_run.collect import DryRun, describe, dry_run
+from kingyo.dry_run.collect import DryRun, describe, dry_run, dry_run_record
 from kingyo.dry_run.cost import STAGES, Cost, CostPart, Stage, remaining_cost, total
-from kingyo.dry_run.memory import MemoryForecast
-from kingyo.dry_run.path_costs import PathCosts, estimate_paths
-from kingyo.dry_run.record import dry_run_record
-from kingyo.dry_run.time_left import ProgressPart, TimeLeft
+from kingyo.dry_run.memory import MemoryForecast, PathCosts
 
 __all__ = [
     "STAGES",
@@ -17,13 +14,10 @@ __all__ = [
     "DryRun",
     "MemoryForecast",
     "PathCosts",
-    "ProgressPart",
     "Stage",
-    "TimeLeft",
     "describe",
     "dry_run",
     "dry_run_record",
-    "estimate_paths",
     "remaining_cost",
     "total",
 ]

@@ -1,17 +1,24 @@
-"""Collect everything known about a run before it starts."""
+"""Collect everything known about a run before it starts, as text and as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from kingyo.dry_run.cost import Cost, count_answers
-from kingyo.dry_run.memory import MemoryForecast, estimate_memory
-from kingyo.dry_run.path_costs import PathCosts, estimate_paths, with_path_memory
+from kingyo.dry_run.cost import STAGES, Cost, count_answers
+from kingyo.dry_run.memory import (
+    MemoryForecast,
+    PathCosts,
+    estimate_memory,
+    estimate_paths,
+    with_path_memory,
+)
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted, size_text
 from kingyo.run.begin import check_all
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.run import Run
+from kingyo.strategies.initial_points import main_batch
+from kingyo.types import SPLITS, Axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +94,81 @@ def describe(run: Run) -> list[str]:
         f"{', …' if len(run.axes) > 8 else ''}",
         *(f"Note: {note}" for note in notes(run)),
     ]
+
+
+def dry_run_record(plan: DryRun) -> dict[str, object]:
+    """Return a dry run as JSON data: models, genes, search, answers, memory and the first recipe."""
+    run, settings = plan.run, plan.run.settings.first
+    main = run.searches[0]
+    return {
+        "name": run.config.name,
+        "device": run.config.device,
+        "missing_device": plan.missing_device,
+        "base": run.config.base,
+        "sources": dict(run.config.sources),
+        "parameters": run.models.skeleton.n_parameters,
+        "items": {
+            **{split: len(items) for split, items in run.items.items()},
+            "duplicates": run.data.duplicates,
+            "unused": run.data.unused,
+        },
+        "near_duplicates": asdict(run.data.near),
+        "search": {
+            "preset": settings.preset.name,
+            "strategy": settings.strategy,
+            "settings": dict(settings.settings),
+            "population": main_batch(main.strategy),
+            "screen": asdict(settings.screen),
+            "methods": list(settings.methods),
+            "groups": settings.groups,
+            "genes": [_gene_record(axis) for axis in run.axes],
+        },
+        "controls": [search.name for search in run.all_searches[1:]],
+        "baselines": list(run.baselines),
+        "answers": _cost_record(plan.cost),
+        "memory": _memory_record(plan.memory),
+        "paths": None if plan.paths is None else asdict(plan.paths),
+        "first_recipe": run.first.to_dict(),
+        "notes": list(plan.notes),
+    }
+
+
+def _gene_record(axis: Axis) -> dict[str, object]:
+    return {
+        "name": axis.name,
+        "low": axis.low,
+        "high": axis.high,
+        "kind": axis.kind,
+        "choices": list(axis.choices),
+        "start": axis.first,
+    }
+
+
+def _cost_record(cost: Cost) -> dict[str, object]:
+    return {
+        "at_most": cost.answers(),
+        "by_split": {split: cost.answers(split) for split in SPLITS},
+        "by_stage": {
+            stage: {
+                "answers": cost.answers(stage=stage),
+                "share": cost.share(stage),
+                "seconds": cost.seconds(stage),
+            }
+            for stage in STAGES
+        },
+        "parts": [{**asdict(part), "answers": part.answers} for part in cost.parts],
+    }
+
+
+def _memory_record(memory: MemoryForecast) -> dict[str, object]:
+    return {
+        "live_bytes": memory.live,
+        "live_models": memory.n_live,
+        "cache_bytes": None if memory.batch is None else memory.batch.bytes,
+        "source_bytes": dict(memory.sources),
+        "to_download_bytes": dict(memory.missing),
+        **({} if memory.batch is None else memory.batch.record),
+    }
 
 
 def _missing_device(device: str) -> str | None:

@@ -28,7 +28,6 @@ class CostPart:
         models: maximum number of models; None if the budget is in seconds.
         items: maximum number of items per model.
         seconds: limit from the budget, if any.
-        like: searches whose number of answers limits this control.
     """
 
     stage: Stage
@@ -37,7 +36,6 @@ class CostPart:
     models: int | None
     items: int
     seconds: float | None = None
-    like: tuple[str, ...] = ()
 
     @property
     def answers(self) -> int | None:
@@ -52,14 +50,12 @@ class Cost:
     Attributes:
         parts: all parts of the run.
         stored: items scored in earlier sessions: name and split of a part -> trial id -> items.
-        workers: number of models scored at the same time.
     """
 
     parts: tuple[CostPart, ...]
     stored: Mapping[tuple[str, Split], Mapping[int, int]] = field(
         default_factory=dict[tuple[str, Split], Mapping[int, int]]
     )
-    workers: int = 1
 
     def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
         """Return the maximum number of graded answers of a split, a stage, or the run.
@@ -136,8 +132,7 @@ def remaining_cost(journey: Journey) -> Cost:
         (part.name, part.split): _stored(store, part) for part in cost.parts
     }
     parts = (_left(store, part, len(stored[part.name, part.split]), workers) for part in cost.parts)
-    known = {key: trials for key, trials in stored.items() if trials}
-    return Cost(parts=tuple(parts), stored=known, workers=workers)
+    return Cost(parts=tuple(parts), stored={key: trials for key, trials in stored.items() if trials})
 
 
 def _stored(store: RunStore, part: CostPart) -> dict[int, int]:
@@ -195,5 +190,4 @@ def _on_fit(search: Search, before: Mapping[str, CostPart], n_fit: int, n_worker
         models=models,
         items=items,
         seconds=seconds,
-        like=search.like,
     )

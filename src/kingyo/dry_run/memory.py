@@ -1,16 +1,18 @@
-"""Estimate the memory of a run from headers, config and items."""
+"""Estimate the memory of a run, and the length and size of its paths, from headers, config and items."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import WIDTHS
-from kingyo.engine import Plan
 from kingyo.models.kinds import BatchMemory, Workload, called
+from kingyo.run.layer_paths import dataflow_space, frame_of, path_sizes_of
 from kingyo.run.model_kind import task_options
 from kingyo.run.run import Run
+from kingyo.space import path_sizes
 from kingyo.types import SPLITS
 
 
@@ -33,6 +35,21 @@ class MemoryForecast:
     n_live: int = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class PathCosts:
+    """Lengths of paths in layers, and bytes of their exported weights.
+
+    Attributes:
+        own, own_bytes: length and size of the frame's own path, where a search begins.
+        longest, longest_bytes: length and size of the longest path, if all its layers are the largest ones.
+    """
+
+    own: int
+    own_bytes: int
+    longest: int
+    longest_bytes: int
+
+
 def estimate_memory(run: Run) -> MemoryForecast:
     """Estimate the memory of a run.
 
@@ -45,7 +62,7 @@ def estimate_memory(run: Run) -> MemoryForecast:
         items=[item for split in SPLITS for item in run.items[split]],
         options=task_options(config, run.folder),
         batch_size=config.batch_size,
-        n_bytes=_dtype_size(planned),
+        n_bytes=max((WIDTHS[job.dtype] for job in planned.jobs), default=4),
     )
     path, like = models.skeleton.path, planned.like.config
     return MemoryForecast(
@@ -56,6 +73,45 @@ def estimate_memory(run: Run) -> MemoryForecast:
     )
 
 
-def _dtype_size(plan: Plan) -> int:
-    """Return the bytes per number of the widest weights."""
-    return max((WIDTHS[job.dtype] for job in plan.jobs), default=4)
+def estimate_paths(run: Run) -> PathCosts:
+    """Measure the paths of a run.
+
+    Raises:
+        KingyoError: the limit leaves no room for a layer.
+    """
+    space, frame, sizes = dataflow_space(run), frame_of(run), path_sizes_of(run)
+    own = min(frame.layout.n_blocks, space.most_hops)
+    return PathCosts(
+        own=own,
+        own_bytes=path_sizes({space.frame: frame}, space.frame, run.config.merge.dtype).max_bytes(own),
+        longest=space.most_hops,
+        longest_bytes=sizes.max_bytes(space.most_hops),
+    )
+
+
+def with_path_memory(memory: MemoryForecast, run: Run, longest: int) -> MemoryForecast:
+    """Return the memory estimate of a path search, where all sources are live and none is copied.
+
+    Args:
+        memory: estimate for the same run with the frame as each candidate.
+        run: opened; baselines that are not paths need another live model.
+        longest: layers of the longest path.
+    """
+    models, frame = run.models, frame_of(run)
+    dtype = run.config.merge.dtype or _main_dtype(frame)
+    live = list({model.reference: model for model in models.sources.values()}.values())
+    if run.config.space == "hybrid" or {"base", "uniform"} & set(run.baselines):
+        live.append(models.skeleton)
+    n_numbers = sum(info.n_elements for model in live for info in model.tensors.values())
+    batch = memory.batch
+    if batch is not None and batch.bytes is not None:  # it grows with the layers
+        batch = replace(batch, bytes=batch.bytes // frame.layout.n_blocks * longest)
+    return replace(memory, live=n_numbers * WIDTHS[dtype], n_live=len(live), batch=batch)
+
+
+def _main_dtype(model: Checkpoint) -> str:
+    """Return the default dtype of a model: that of most of its numbers."""
+    counts: dict[str, int] = {}
+    for info in model.tensors.values():
+        counts[info.stored_dtype] = counts.get(info.stored_dtype, 0) + info.n_elements
+    return max(counts, key=lambda dtype: counts[dtype])

@@ -196,13 +196,5 @@ class SearchLog:
                     total=self._total,
                     value=outcome.score,
                     is_estimate=outcome.is_partial,
-                    raw=self._raw(outcome),
-                    n_raw=len(outcome.scores),
                 )
             )
-
-    def _raw(self, outcome: Outcome) -> float | None:
-        """Return the mean over the scored items; set measures need answers, which replays lack."""
-        if self.search.objectives.by_set:
-            return outcome.score
-        return self.scorer.value(Evaluation(scores=outcome.scores, failure=outcome.failure))

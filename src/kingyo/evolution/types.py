@@ -97,7 +97,6 @@ class Event:
         value: for ``told``: the value that the strategy receives; for ``ended`` outside a search: the mean of
             the tasks. None for a failure, and for a trial that was dropped from a race.
         is_estimate: ``value`` is estimated from some of the items.
-        raw, n_raw: for ``told``: the mean over the scored items, and their number.
         replayed: it was read from the store; nothing was run.
     """
 
@@ -110,8 +109,6 @@ class Event:
     evaluation: Evaluation | None = None
     value: float | None = None
     is_estimate: bool = False
-    raw: float | None = None
-    n_raw: int = 0
     replayed: bool = False
 
 

@@ -1,17 +1,18 @@
-"""The test items that the bred model solves and no parent does, and the reverse."""
+"""The test items that the bred model solves and no parent does, and the reverse; what their cards show."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.results.model_result import MIXTURES, STATISTICS_SEED, token_limits
+from kingyo.results.model_result import MIXTURES
 from kingyo.results.summary import RunSummary
-from kingyo.stats import Interval, interval
 from kingyo.store import RunStore
-from kingyo.types import Evaluation, Item, ItemScore
+from kingyo.types import Evaluation, Item, ItemScore, Media
 
 SOLVED = 1.0
+MAX_IMAGE_BYTES = 1 << 15  # bytes of an image in the page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,10 @@ class SideBySide:
     Attributes:
         item: item of the test split.
         answers: name of a model -> its answer; the bred model's comes first.
-        limit: tokens that an answer could have, at most.
     """
 
     item: Item
     answers: Mapping[str, ItemScore]
-    limit: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +36,12 @@ class AnswerContrast:
         n: items of the test split.
         gained: items that the bred model solves and no parent does.
         lost: items that a parent solves and the bred model does not.
-        best_of_parents: mean score of the best parent for each item, which cannot be known beforehand.
         parents: the names of the parents.
     """
 
     n: int
     gained: tuple[SideBySide, ...]
     lost: tuple[SideBySide, ...]
-    best_of_parents: Interval
     parents: tuple[str, ...]
 
 
@@ -62,32 +59,23 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast 
     evaluations = {name: each for name, each in tested.items() if each is not None and not each.failure}
     if bred not in evaluations or not parents or not all(name in evaluations for name in parents):
         return None
-    rows = _side_by_side(store.items()["test"], evaluations, token_limits(store))
+    rows = _side_by_side(store.items()["test"], evaluations)
     by_parents = [_any_solves(row, parents) for row in rows]
     by_bred = [_any_solves(row, (bred,)) for row in rows]
     return AnswerContrast(
         n=len(rows),
         gained=tuple(row for row, p, b in zip(rows, by_parents, by_bred, strict=True) if b and not p),
         lost=tuple(row for row, p, b in zip(rows, by_parents, by_bred, strict=True) if p and not b),
-        best_of_parents=interval(
-            [max(row.answers[name].score for name in parents) for row in rows], seed=STATISTICS_SEED
-        ),
         parents=parents,
     )
 
 
-def _side_by_side(
-    items: Sequence[Item], evaluations: Mapping[str, Evaluation], limits: Mapping[str, int]
-) -> list[SideBySide]:
+def _side_by_side(items: Sequence[Item], evaluations: Mapping[str, Evaluation]) -> list[SideBySide]:
     scores = {
         name: {each.item: each for each in evaluation.scores} for name, evaluation in evaluations.items()
     }
     return [
-        SideBySide(
-            item=item,
-            answers={name: by_item[item.id] for name, by_item in scores.items()},
-            limit=limits[item.task],
-        )
+        SideBySide(item=item, answers={name: by_item[item.id] for name, by_item in scores.items()})
         for item in items
         if all(item.id in by_item for by_item in scores.values())
     ]
@@ -95,3 +83,18 @@ def _side_by_side(
 
 def _any_solves(row: SideBySide, names: Sequence[str]) -> bool:
     return any(row.answers[name].score >= SOLVED for name in names)
+
+
+def image_url(image: Media) -> str:
+    """Return an image as a URL that holds it; nothing for one that is large or lost."""
+    file = image.path
+    if file is None or not file.is_file() or file.stat().st_size > MAX_IMAGE_BYTES:
+        return ""
+    return f"data:{image.type};base64,{b64encode(file.read_bytes()).decode()}"
+
+
+def mark(answer: ItemScore) -> str:
+    """Return ✓ for a right answer, ✗ for a wrong one, else the score in percent."""
+    if answer.score >= SOLVED:
+        return "✓"
+    return "✗" if answer.score == 0 else f"{100 * answer.score:.0f}"

@@ -5,30 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from kingyo.advice import Advice, advise
 from kingyo.engine import rooted
-from kingyo.evolution import MAIN, FrontPoint, stored_objectives
+from kingyo.evolution import MAIN, FrontPoint
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.report import wording
-from kingyo.report.ancestry import Family, trace
 from kingyo.report.answers import AnswerContrast, contrast
-from kingyo.report.composition import Gene, Matrix, read_genes, read_matrices
-from kingyo.report.path_usage import Routes, read_routes
-from kingyo.report.search_history import SearchHistory, read_histories
+from kingyo.report.genes import Gene, Matrix, read_genes, read_matrices
+from kingyo.report.path_charts import Routes, read_routes
+from kingyo.report.search_history import Family, SearchHistory, read_histories, trace
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate, estimate
-from kingyo.results.model_result import MIXTURES, STATISTICS_SEED, ModelResult, read_model_result
+from kingyo.results.model_result import ModelResult, read_model_result
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
 from kingyo.space.recipe_objectives import MEASURES
-from kingyo.stats import Interval, selection_bias
+from kingyo.stats import Interval
 from kingyo.store import RunStore
 from kingyo.types import Split
 
 BRED = "bred"
-BIAS_SPLITS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +34,7 @@ class Bar:
 
     Attributes:
         name: name of the model.
-        role: bred, parent, mixture or control.
+        role: bred, baseline or control.
         score: with its interval.
         is_estimate: it is for all items, estimated from some of them.
     """
@@ -46,19 +43,6 @@ class Bar:
     role: str
     score: Interval
     is_estimate: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rival:
-    """A parent, a mixture or the winner of a control, among the points of a front.
-
-    Attributes:
-        name: name of the model.
-        objectives: objectives in the order of the run's; None for a number computed from recipes.
-    """
-
-    name: str
-    objectives: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +61,11 @@ class Findings:
         matrices, family: those of the child.
         routes: paths through layers, of the child and of the search; None where there are none.
         front: the points of the front with all their scores; empty where there is one objective.
-        rivals: models that are compared with the front.
+        rivals: name of a baseline or winner of a control -> its objectives, to compare with the front; None
+            for one that is computed from recipes.
         contrast: answers on the test split, once it was read.
         advice: what to know of the run, and what to do about it.
-        expected_bias: by how much picking the best trial on fit overrates it, estimated on fit alone.
         facts: what the run stores of itself.
-        items: number of items of each split.
     """
 
     summary: RunSummary
@@ -97,12 +80,10 @@ class Findings:
     family: Family | None
     routes: Routes | None
     front: tuple[tuple[FrontPoint, ModelResult], ...]
-    rivals: tuple[Rival, ...]
+    rivals: Mapping[str, tuple[float | None, ...]]
     contrast: AnswerContrast | None
     advice: tuple[Advice, ...]
-    expected_bias: float | None
     facts: Mapping[str, object]
-    items: Mapping[Split, int]
 
     @property
     def is_tested(self) -> bool:
@@ -118,11 +99,6 @@ class Findings:
     def child_name(self) -> str:
         """What the child is called: it is bred once it is picked."""
         return BRED if self.summary.winner is not None else "best so far"
-
-    @property
-    def config(self) -> Mapping[str, object]:
-        """The run.yaml, as stored."""
-        return cast(Mapping[str, object], self.facts.get("config") or {})
 
     @property
     def models(self) -> dict[str, ModelResult]:
@@ -142,19 +118,15 @@ class Findings:
 
     def bars(self) -> list[Bar]:
         """Return all models that were scored on ``split``: the child first, then the best first."""
-        first, *others = [*self._bars()] or [None]
-        return [] if first is None else [first, *sorted(filter(None, others), key=lambda b: -b.score.score)]
+        bars = [self._bar(name, entry) for name, entry in self.models.items() if entry.on(self.split)]
+        return [*bars[:1], *sorted(bars[1:], key=lambda bar: -bar.score.score)]
 
-    def _bars(self) -> Iterator[Bar]:
-        baselines = self.summary.baselines
-        for name, entry in self.models.items():
-            score = entry.on(self.split)
-            guess = self.estimates.get(name) if self.split == "fit" else None
-            role = "bred" if entry is self.child else "parent" if name in baselines else "control"
-            role = "mixture" if name in MIXTURES else role
-            if score is not None:
-                own = score if guess is None else guess.score
-                yield Bar(name=name, role=role, score=own, is_estimate=guess is not None)
+    def _bar(self, name: str, entry: ModelResult) -> Bar:
+        guess, score = self.estimates.get(name) if self.split == "fit" else None, entry.on(self.split)
+        role = "baseline" if name in self.summary.baselines else "control"
+        role = "bred" if entry is self.child else role
+        assert score is not None, "it was scored"
+        return Bar(name=name, role=role, score=guess.score if guess else score, is_estimate=guess is not None)
 
 
 def read_findings(store: RunStore) -> Findings:
@@ -162,7 +134,8 @@ def read_findings(store: RunStore) -> Findings:
     summary = summarize(store)
     histories = read_histories(store)
     main = histories.pop(MAIN, None)
-    child = summary.winner or _leader(store, main)
+    leader = summary.leader if summary.leader and summary.leader.trial.search == MAIN else None
+    child = summary.winner or leader
     return Findings(
         summary=summary,
         child=child,
@@ -176,15 +149,10 @@ def read_findings(store: RunStore) -> Findings:
         family=None if child is None or main is None else trace(child.trial.asked.number, main.by_number),
         routes=read_routes(store, main, summary.path),
         front=tuple((point, read_model_result(store, MAIN, point.trial)) for point in summary.front.points),
-        rivals=tuple(_rivals(store, summary)) if summary.objectives else (),
+        rivals=dict(_rivals(store, summary)) if summary.objectives else {},
         contrast=contrast(store, summary, BRED),
         advice=advise(store, summary),
-        expected_bias=None if main is None else _expected_bias(store, main),
-        facts={
-            key: store.fact(key)
-            for key in ("name", "version", "created", "folder", "config", "duplicates_dropped")
-        },
-        items=summary.items,
+        facts={key: store.fact(key) for key in ("version", "config")},
     )
 
 
@@ -207,27 +175,20 @@ def _matrices(child: ModelResult | None, main: SearchHistory | None) -> tuple[Ma
     return read_matrices(main.description, child.genome)
 
 
-def _leader(store: RunStore, main: SearchHistory | None) -> ModelResult | None:
-    if main is None or not main.records:
-        return None
-    return read_model_result(store, MAIN, main.records[-1].point.trial)
-
-
 def _last_split(child: ModelResult | None) -> Split:
     if child is not None and child.test is not None:
         return "test"
     return "validation" if child is not None and child.validation is not None else "fit"
 
 
-def _rivals(store: RunStore, summary: RunSummary) -> Iterator[Rival]:
+def _rivals(store: RunStore, summary: RunSummary) -> Iterator[tuple[str, tuple[float | None, ...]]]:
     """Return the baselines, with what their scores say, and the controls, with what their search stored."""
     for name, entry in summary.baselines.items():
-        scores = (_task_score(entry, objective) for objective in summary.objectives)
-        yield Rival(name=name, objectives=tuple(scores))
+        yield name, tuple(_task_score(entry, objective) for objective in summary.objectives)
     for search, entry in summary.controls.items():
         for outcome in store.outcomes(search):
             if outcome.trial == entry.trial.id and outcome.objectives:
-                yield Rival(name=wording.search(search), objectives=outcome.objectives)
+                yield wording.search(search), outcome.objectives
 
 
 def _task_score(entry: ModelResult, objective: str) -> float | None:
@@ -235,21 +196,3 @@ def _task_score(entry: ModelResult, objective: str) -> float | None:
         return None
     found = entry.tasks[objective].get("fit") if entry.tasks else entry.fit
     return None if found is None else found.score
-
-
-def _expected_bias(store: RunStore, main: SearchHistory) -> float | None:
-    """Estimate by how much the best trial on fit is overrated; trials with one recipe are one candidate.
-
-    None where the search used some of the items, since scores on different items cannot be compared, and for
-    the mean of several tasks, which counts items unequally.
-    """
-    objectives = stored_objectives(store)
-    if len(objectives.tasks) > 1 or objectives.by_set or any(point.is_partial for point in main.points):
-        return None
-    recipes = {point.trial.recipe_hash: point for point, _ in main.scored}
-    evaluations = [store.evaluation(point.trial.id, "fit") for point in recipes.values()]
-    scores = [[each.score for each in found.scores] for found in evaluations if found is not None]
-    lengths = {len(row) for row in scores}
-    if len(scores) < 2 or len(lengths) != 1 or min(lengths) < 2:
-        return None
-    return selection_bias(scores, seed=STATISTICS_SEED, splits=BIAS_SPLITS)

@@ -1,28 +1,78 @@
-"""The page of a run: its findings, charts and tables, filled into a template; and the charts as pictures."""
+"""The report as files: findings, charts and tables on one page, and PNGs of charts."""
 
 from __future__ import annotations
 
-from kingyo.charts import Chart
-from kingyo.charts.draw import png
-from kingyo.charts.page import render
+from pathlib import Path
+
+from kingyo.charts import Chart, require
+from kingyo.charts.draw import png, render
+from kingyo.errors import KingyoError
+from kingyo.io.files import write_together
 from kingyo.io.units import counted
-from kingyo.report import answer_cards, sentences, tables, wording
-from kingyo.report.findings import Findings
-from kingyo.report.front_charts import front_charts
+from kingyo.report import answers, sentences, tables, wording
+from kingyo.report.findings import Findings, read_findings
 from kingyo.report.path_charts import path_chart, usage_chart
-from kingyo.report.score_charts import gene_chart, importance_chart, score_chart
+from kingyo.report.score_charts import front_charts, gene_chart, importance_chart, score_chart
 from kingyo.report.trial_charts import family_chart, pair_chart, progress_chart, slice_charts, trial_rows
 from kingyo.results import remarks
+from kingyo.store import RunStore
 
-Context = dict[str, object]
-Charts = dict[str, Chart]
+BEGINS = b"<!doctype html>"
 PICTURES = ("bars", "progress", "genes-", "path")
 """Charts that are written as PNG beside the page: how their names begin."""
 
 
+def write_report(store: RunStore, out: Path | None = None) -> Path:
+    """Write the report of a run: finished, under way or interrupted.
+
+    Args:
+        store: the run; only read.
+        out: the HTML file, new or an earlier one; ``report.html`` in the run's folder when None. ``pictures``
+            lies beside it.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        KingyoError: the extra is missing, the file is something else, or cannot be written.
+    """
+    require("report")
+    target = out or store.folder / "report.html"
+    try:
+        if not _is_free(target):
+            raise KingyoError(
+                str(target),
+                expected="a new file, or an earlier report",
+                received="a folder" if target.is_dir() else "a file that is no report",
+                remedy="Name another with --out.",
+            )
+        findings = read_findings(store)
+        pictures = target.parent / "pictures"
+        files = {pictures / name: content for name, content in draw_pictures(findings).items()}
+        write_together({**files, target: render_page(findings)})
+    except OSError as error:
+        raise KingyoError(
+            str(target),
+            expected="a file that can be written",
+            received=error.strerror or str(error),
+            remedy="Name another with --out.",
+        ) from error
+    return target
+
+
+def _is_free(target: Path) -> bool:
+    """Return whether a file is new or a report: a wrong --out must not cost a run's database."""
+    if not target.exists():
+        return True
+    if not target.is_file():
+        return False
+    with target.open("rb") as stream:
+        return stream.read(len(BEGINS)) == BEGINS
+
+
 def render_page(findings: Findings) -> bytes:
     """Return the whole HTML file."""
-    context: Context = {
+    context: dict[str, object] = {
         "title": f"{findings.summary.run}: {sentences.headline(findings)}",
         "name": findings.summary.run,
         "findings": findings,
@@ -32,7 +82,7 @@ def render_page(findings: Findings) -> bytes:
         "say": sentences,
         "tables": tables,
         "wording": wording,
-        "cards": answer_cards,
+        "cards": answers,
         "sizes": _sizes(findings),
         "counted": counted,
     }
@@ -46,7 +96,7 @@ def draw_pictures(findings: Findings) -> dict[str, bytes]:
     return {f"{name}.png": png(chart, datasets) for name, chart in shown.items()}
 
 
-def charts(findings: Findings) -> Charts:
+def charts(findings: Findings) -> dict[str, Chart]:
     """Return all charts for which there are numbers, by name."""
     made = [*_of_scores(findings), *_of_trials(findings), *_of_paths(findings)]
     made += front_charts(findings) if findings.summary.front.points else []
@@ -57,14 +107,14 @@ def _of_scores(findings: Findings) -> list[Chart]:
     bars = findings.bars()
     made = [score_chart(bars, findings.split, _sizes(findings))] if bars else []
     made += [importance_chart(findings.genes)] if any(gene.importance for gene in findings.genes) else []
-    return [*made, *(gene_chart(matrix, matrix.parameter) for matrix in findings.matrices)]
+    return [*made, *map(gene_chart, findings.matrices)]
 
 
 def _of_trials(findings: Findings) -> list[Chart]:
     main = findings.main
     if main is None or not main.scored:
         return []
-    made = [progress_chart(findings, main), *(chart for _, chart in slice_charts(findings))]
+    made = [progress_chart(findings, main), *slice_charts(findings)]
     made += [pair_chart(findings)] if len(findings.genes) > 1 else []
     return made if findings.family is None else [*made, family_chart(findings, findings.family)]
 
@@ -78,4 +128,4 @@ def _of_paths(findings: Findings) -> list[Chart]:
 
 
 def _sizes(findings: Findings) -> str:
-    return wording.sizes([bar.score.n for bar in findings.bars()], findings.items[findings.split])
+    return wording.sizes([bar.score.n for bar in findings.bars()], findings.summary.items[findings.split])

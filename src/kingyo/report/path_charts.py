@@ -1,16 +1,19 @@
-"""Charts of paths: the child's, hop by hop, and the layers that the paths of the search pass."""
+"""Paths through layers: the child's, hop by hop, and how many paths of the search pass each layer."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from kingyo.charts import Chart, Rows, Spec
-from kingyo.charts.colours import SOURCES
 from kingyo.charts.marks import (
     ACCENT,
     GREY,
     INK,
+    SOURCES,
     field,
     layer,
     layers,
@@ -20,13 +23,74 @@ from kingyo.charts.marks import (
     scale,
     tips,
 )
+from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.io.units import counted
-from kingyo.report.path_usage import Routes, TrialGroup
-from kingyo.results.layer_paths import NamedPath, PathStep
+from kingyo.report.search_history import Point, SearchHistory
+from kingyo.results.layer_paths import NamedPath, PathStep, read_run_layers, with_passed_layers
+from kingyo.store import RunStore
 
-MANY = 24  # rows, beyond which they are lower
-HIGH, LOW = 20, 12  # pixels of a row: of few, of many
-COLUMN = 14  # pixels of a hop or group, at least
+MAX_GROUPS = 30  # columns of the chart of a search
+MIN_TRIALS = 8  # of a group: the share of fewer says little
+ROW, COLUMN = 14, 14  # pixels of a layer, and of a hop or group, at least
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialGroup:
+    """Trials that follow one another.
+
+    Attributes:
+        first, last: the numbers of the first and the last trial.
+        n: how many they are.
+        passing: name of a source and number of a layer -> how many of their paths pass it.
+    """
+
+    first: int
+    last: int
+    n: int
+    passing: Mapping[tuple[str, int], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routes:
+    """The paths of a run.
+
+    Attributes:
+        path: path of the child; None where there is none, or its recipe has no path.
+        layers: name of a source -> how many layers it has.
+        groups: the paths of the main search.
+    """
+
+    path: NamedPath | None
+    layers: Mapping[str, int]
+    groups: tuple[TrialGroup, ...]
+
+
+def read_routes(store: RunStore, main: SearchHistory | None, path: NamedPath | None) -> Routes | None:
+    """Read the paths of a run's main search; None where no recipe has one.
+
+    Args:
+        store: the run.
+        main: its main search.
+        path: path of the bred model, if it has one.
+    """
+    atlas = read_run_layers(store)
+    pairs = [(point, atlas.read(read_recipe(point.trial))) for point in (main.points if main else ())]
+    paths = [(point, each.steps) for point, each in pairs if each is not None]
+    steps = [step for _, own in paths for step in own] + [*(path.steps if path else ())]
+    if not steps:
+        return None
+    n = max(1, min(MAX_GROUPS, len(paths) // MIN_TRIALS))
+    borders = [round(i * len(paths) / n) for i in range(n + 1)]
+    return Routes(
+        path=path,
+        layers=with_passed_layers(atlas.layers, steps),
+        groups=tuple(_group(paths[first:end]) for first, end in pairwise(borders) if end > first),
+    )
+
+
+def _group(paths: Sequence[tuple[Point, tuple[PathStep, ...]]]) -> TrialGroup:
+    passing = Counter(place for _, steps in paths for place in {(step.source, step.layer) for step in steps})
+    return TrialGroup(first=paths[0][0].number, last=paths[-1][0].number, n=len(paths), passing=passing)
 
 
 def path_chart(path: NamedPath) -> Chart:
@@ -42,17 +106,15 @@ def path_chart(path: NamedPath) -> Chart:
     steps = list(_steps(path))
     line = [ends[0], *steps, ends[1]]
     drawn = [
-        _tint(path.layers, order),
         layer("line", {"x": x, "y": y, "order": field("hop")}, data=rows(line), color=GREY, strokeWidth=1.4),
         layer("point", {"x": x, "y": y}, data=rows(ends), filled=True, color=INK, opacity=1, size=55),
-        _returns(path.steps),
-        _marks(steps, is_low=len(order) > MANY),
+        _marks(steps),
     ]
     return Chart(
         name="path",
         description=f"The path of {counted(hops, 'hop')}: {path.line}; {path.ends}.",
         spec=layers("hop", None, drawn),
-        height=_height(order),
+        height=ROW * len(order) + 50,
         min_width=120 + COLUMN * (hops + 2),
     )
 
@@ -60,28 +122,24 @@ def path_chart(path: NamedPath) -> Chart:
 def usage_chart(routes: Routes, child: str) -> Chart:
     """Draw how many paths of each group pass each layer: groups across, layers up."""
     order = list(_places(routes.layers, None))
-    columns = [group.label for group in routes.groups] + ([child] if routes.path else [])
-    y = _rows_of(order)
-    title = "generation" if routes.by_generation else "trials from"
-    x = names("group", columns, axis={"labelAngle": 0, "labelOverlap": True})
+    columns = [str(group.first) for group in routes.groups] + ([child] if routes.path else [])
+    x, y = names("group", columns, axis={"labelAngle": 0, "labelOverlap": True}), _rows_of(order)
     shown = [row for group in routes.groups for row in _shares(group, routes.layers)]
     tooltip = tips(("place", "layer"), ("title", "paths"), ("text", "passed by"))
     share = {"field": "share", "type": "quantitative", "scale": None}
     cells = {"x": x, "y": y, "fillOpacity": share, "tooltip": tooltip}
-    own = (
-        {_place(step): {"group": child, "place": _place(step)} for step in routes.path.steps}
-        if routes.path
-        else {}
-    )
+    places = dict.fromkeys(_place(step) for step in (routes.path.steps if routes.path else ()))
+    own = [{"group": child, "place": place} for place in places]
+    look: Spec = {"shape": "square", "filled": True, "color": INK, "opacity": 1, "size": 50}
     drawn = [
         layer("rect", cells, data=rows(shown), fill=ACCENT, stroke="var(--page)"),
-        layer("point", {"x": x, "y": y}, data=rows([*own.values()]), **_square(len(order) > MANY)),
+        layer("point", {"x": x, "y": y}, data=rows(own), **look),
     ]
     return Chart(
         name="path-layers",
         description=f"Share of paths that pass a layer, by {counted(len(routes.groups), 'group')} of trials.",
-        spec=layers(title, None, drawn),
-        height=_height(order),
+        spec=layers("trials from", None, drawn),
+        height=ROW * len(order) + 50,
         min_width=120 + COLUMN * len(columns),
     )
 
@@ -106,23 +164,6 @@ def _rows_of(order: Sequence[str]) -> Spec:
     )
 
 
-def _height(order: Sequence[str]) -> int:
-    return (LOW if len(order) > MANY else HIGH) * len(order) + 50
-
-
-def _tint(layers: Mapping[str, int], order: Sequence[str]) -> Spec:
-    """Return a faint band behind the rows of each source, in its colour."""
-    values = [
-        {"place": place, "fill": SOURCES[number % len(SOURCES)]}
-        for number, source in enumerate(layers)
-        for place in order
-        if place.rpartition(" ")[0] in (source, f"{source} norm,")
-    ]
-    return layer(
-        "rect", {"y": _rows_of(order), "fill": literal_colour("fill")}, data=rows(values), opacity=0.1
-    )
-
-
 def _steps(path: NamedPath) -> Iterator[dict[str, object]]:
     colours = {source: SOURCES[number % len(SOURCES)] for number, source in enumerate(path.layers)}
     reach = max((abs(math.log2(step.scale)) for step in path.steps), default=0.0)
@@ -142,7 +183,7 @@ def _steps(path: NamedPath) -> Iterator[dict[str, object]]:
         }
 
 
-def _marks(steps: Rows, *, is_low: bool) -> Spec:
+def _marks(steps: Rows) -> Spec:
     tooltip = tips(
         ("hop", "hop"), ("place", "layer"), ("scale", "scale"), ("cumulative", "product"), ("time", "pass")
     )
@@ -155,27 +196,17 @@ def _marks(steps: Rows, *, is_low: bool) -> Spec:
         "shape": literal_colour("shape"),
         "tooltip": tooltip,
     }
-    return layer("point", encoding, data=rows(steps), size=50 if is_low else 130, strokeWidth=1.4, opacity=1)
-
-
-def _returns(steps: Sequence[PathStep]) -> Spec:
-    """Return a dotted line between the first and the last pass of each layer that is passed again."""
-    hops: dict[str, list[int]] = {}
-    for number, step in enumerate(steps):
-        hops.setdefault(_place(step), []).append(number + 1)
-    values = [{"place": place, "hop": own[0], "to": own[-1]} for place, own in hops.items() if len(own) > 1]
-    encoding = {"x": field("hop"), "x2": {"field": "to"}, "y": field("place", "nominal")}
-    return layer("rule", encoding, data=rows(values), color=INK, strokeDash=[2, 3])
+    return layer("point", encoding, data=rows(steps), size=70, strokeWidth=1.4, opacity=1)
 
 
 def _shares(group: TrialGroup, layers: Mapping[str, int]) -> Iterator[dict[str, object]]:
     for source, n in layers.items():
         for k in range(n):
             passing = group.passing.get((source, k), 0)
-            text = f"{passing} of {group.n}"
-            place = {"group": group.label, "place": f"{source} {k}", "title": group.title}
-            yield {**place, "share": passing / group.n, "text": text}
-
-
-def _square(is_low: bool) -> Spec:
-    return {"shape": "square", "filled": True, "color": INK, "opacity": 1, "size": 40 if is_low else 90}
+            yield {
+                "group": str(group.first),
+                "place": f"{source} {k}",
+                "title": f"trials {group.first} to {group.last}",
+                "share": passing / group.n,
+                "text": f"{passing} of {group.n}",
+            }

@@ -1,20 +1,41 @@
-"""Charts of scores and genes: all models side by side, importance of genes, the genes of one model."""
+"""Charts of models side by side, of the importance of genes, of one model's genes, and of the front."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 
 from kingyo.charts import Chart, Rows, Spec
-from kingyo.charts.marks import ACCENT, GREY, field, layer, layers, literal_colour, names, rows, scale, tips
+from kingyo.charts.marks import (
+    ACCENT,
+    GREY,
+    INK,
+    MUTED,
+    field,
+    layer,
+    layers,
+    legend_of,
+    literal_colour,
+    names,
+    rows,
+    scale,
+    tips,
+)
+from kingyo.evolution import FrontPoint
+from kingyo.io.units import counted
 from kingyo.report import wording
-from kingyo.report.composition import Gene, Matrix
-from kingyo.report.findings import Bar
+from kingyo.report.findings import BRED, Bar, Findings
+from kingyo.report.genes import Gene, Matrix
+from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval
 
-FILLS = {"bred": ACCENT, "parent": GREY, "mixture": GREY, "control": "var(--grey-light)"}
+FILLS = {"bred": ACCENT, "baseline": GREY, "control": "var(--grey-light)"}
 ROOM = 56  # pixels for the number behind the longest bar
 MAX_GENES = 12  # of the chart of importance
 MANY = 24  # rows, beyond which they are lower
+BEATEN, FRONT, KNEE, RIVAL = "beaten", "front", "knee", "parent or control"
+COLOURS = {BEATEN: MUTED, FRONT: INK, KNEE: ACCENT, RIVAL: "var(--blue)"}
+Pair = tuple[int, int]
 
 
 def score_chart(bars: Sequence[Bar], split: str, sizes: str) -> Chart:
@@ -74,13 +95,13 @@ def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float) -> S
     return layers(title, None, [bar, line, text], data=rows(shown))
 
 
-def gene_chart(matrix: Matrix, name: str) -> Chart:
+def gene_chart(matrix: Matrix) -> Chart:
     """Draw the genes of one parameter: bars for one group of layers, else sources by groups."""
     shown = [_cell(matrix, source, group) for source, group in matrix.cells]
     is_map = len(matrix.groups) > 1
     step = 14 if len(matrix.groups) > MANY else 26
     return Chart(
-        name=f"genes-{''.join(each if each.isalnum() else '-' for each in name)}",
+        name=f"genes-{''.join(each if each.isalnum() else '-' for each in matrix.parameter)}",
         description=f"{matrix.parameter} of the bred model: "
         + "; ".join(f"{row['source']} {row['group']} {row['text']}" for row in shown)
         + ".",
@@ -124,3 +145,95 @@ def _map(matrix: Matrix, shown: Rows) -> Spec:
     text = layer("text", {"x": x, "y": y, "text": {"field": "text"}}, fontSize=11)
     numbers = [text] if len(matrix.groups) <= MANY and len(matrix.sources) <= 8 else []
     return layers(None, None, [layer("rect", cells, stroke="var(--rule)"), *numbers], data=rows(shown))
+
+
+def front_charts(findings: Findings) -> list[Chart]:
+    """Draw the front: one chart for each two objectives."""
+    return [_front_chart(findings, pair) for pair in combinations(range(len(findings.summary.objectives)), 2)]
+
+
+def _front_chart(findings: Findings, pair: Pair) -> Chart:
+    front, winner = findings.summary.front, findings.summary.winner
+    across, up = (findings.summary.objectives[place] for place in pair)
+    bred = [p for p in front.points if winner is not None and p.trial.id == winner.trial.id]
+    others = [point for point in front.points if point is not front.knee]
+    knee = [point for point in front.points if point is front.knee]
+    drawn = [
+        _points(findings, BEATEN, _point_rows(front.beaten, pair), pair, size=24, opacity=0.45),
+        _points(findings, FRONT, _point_rows(others, pair), pair, size=60),
+        _points(findings, KNEE, _point_rows(knee, pair), pair, size=170, shape="diamond"),
+        _ring(_point_rows(bred, pair)),
+        *_rivals(findings, pair),
+    ]
+    return Chart(
+        name=f"front-{pair[0]}-{pair[1]}",
+        description=f"{across} and {up} in %: {counted(len(front.points), 'trial')} of the front and "
+        f"{counted(len(front.beaten), 'beaten one')}; the table below holds the numbers.",
+        spec=layers(*_axis_titles(findings, pair), drawn),
+        height=360,
+        width=520,
+    )
+
+
+def _point_rows(points: Sequence[FrontPoint], pair: Pair) -> Rows:
+    return [
+        {
+            "name": f"trial {p.trial.asked.number}",
+            "x": 100 * p.objectives[pair[0]],
+            "y": 100 * p.objectives[pair[1]],
+        }
+        for p in points
+    ]
+
+
+def _points(findings: Findings, name: str, shown: Rows, pair: Pair, **look: object) -> Spec:
+    titles = _axis_titles(findings, pair)
+    x, y = (field(key, scale={"zero": False}) for key in "xy")
+    colour = {"datum": name, **legend_of(COLOURS)}
+    tooltip = tips(("name", name), ("x", titles[0]), ("y", titles[1]))
+    encoding = {"x": x, "y": y, "color": colour, "tooltip": tooltip}
+    return layer("point", encoding, data=rows(shown), **{"filled": True, "opacity": 1, **look})
+
+
+def _axis_titles(findings: Findings, pair: Pair) -> tuple[str, str]:
+    """Return the titles of two objectives' axes: scores are those on fit."""
+    across, up = (findings.summary.objectives[place] for place in pair)
+    return _title(across), _title(up)
+
+
+def _title(objective: str) -> str:
+    return f"{objective} in %" if objective in MEASURES else f"{objective}, score on fit in %"
+
+
+def _ring(shown: Rows) -> Spec:
+    """Return a ring around the bred model, which validation picked and need not be the knee on fit."""
+    encoding = {"x": field("x"), "y": field("y"), "tooltip": tips(("name", BRED))}
+    return layer("point", encoding, data=rows(shown), color=ACCENT, size=420, strokeWidth=2, filled=False)
+
+
+def _rivals(findings: Findings, pair: Pair) -> Iterator[Spec]:
+    """Yield parents and controls: points, or lines where only one of the two objectives is known of them."""
+    across, up = pair
+    values = [(name, each[across], each[up]) for name, each in findings.rivals.items()]
+    points: list[dict[str, float | str]] = [
+        {"name": name, "x": 100 * x, "y": 100 * y} for name, x, y in values if x is not None and y is not None
+    ]
+    yield _points(findings, RIVAL, points, pair, size=60, shape="square")
+    label = {"x": field("x"), "y": field("y"), "text": {"field": "name"}}
+    yield layer("text", label, data=rows(points), fontSize=11, color="var(--blue)", dy=-10)
+    best = findings.summary.best_parent()
+    for name, x, y in values:
+        known = {key: 100 * value for key, value in (("x", x), ("y", y)) if value is not None}
+        if len(known) == 1 and name in ("uniform", best.name if best else ""):
+            yield from _line(name, known)
+
+
+def _line(name: str, known: dict[str, float]) -> Iterator[Spec]:
+    ((key, _),) = known.items()
+    data = rows([{**known, "name": name}])
+    look: Spec = {"color": "var(--blue)", "opacity": 0.8}
+    yield layer("rule", {key: field(key)}, data=data, strokeDash=[3, 3], **look)
+    end: Spec = {"y": {"value": 0}} if key == "x" else {"x": {"value": "width"}}
+    place: Spec = {"align": "left", "dx": 3, "dy": 8} if key == "x" else {"align": "right", "dy": -6}
+    encoding = {key: field(key), "text": {"field": "name"}, **end}
+    yield layer("text", encoding, data=data, fontSize=11, **place, **look)

@@ -1,4 +1,4 @@
-"""How a search went, trial by trial: every score on fit, the best so far, the mean of each batch."""
+"""How a search went, trial by trial: scores on fit, the best so far, and ancestors."""
 
 from __future__ import annotations
 
@@ -50,22 +50,11 @@ class Record:
         point: the trial.
         score: what its strategy received, as in ``Point``.
         fit: the same with its interval; None where only some of the items were scored.
-        unit: unit of the score.
     """
 
     point: Point
     score: float
     fit: Interval | None
-    unit: wording.Unit
-
-    @property
-    def text(self) -> str:
-        """The score with its interval, or as an estimate; most measures have no interval on fit."""
-        if self.fit is not None:
-            return self.unit.bounded(self.fit)
-        if self.unit.measure is not None or self.point.raw is None:
-            return self.unit.text(self.score)
-        return wording.estimated(self.score, self.point.raw, self.point.n)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +65,6 @@ class SearchHistory:
         name, description: as stored.
         points: the completed trials, in the order of asking.
         records: the improvements.
-        build_seconds, score_seconds: what its evaluations cost, on all splits.
         unit: unit of the scores.
     """
 
@@ -84,20 +72,20 @@ class SearchHistory:
     description: Mapping[str, object]
     points: tuple[Point, ...]
     records: tuple[Record, ...]
-    build_seconds: float
-    score_seconds: float
     unit: wording.Unit = wording.PERCENT
-
-    @property
-    def n_predefined_paths(self) -> int:
-        """The number of initial trials that are predefined paths."""
-        n = self.description.get("given", 0)
-        return n if isinstance(n, int) else 0
 
     @property
     def strategy(self) -> str:
         """The strategy's name, as the search describes itself."""
         return str(self.description.get("strategy", self.name))
+
+    def text(self, record: Record) -> str:
+        """Return a score with its interval, or as an estimate; most measures have no interval on fit."""
+        if record.fit is not None:
+            return self.unit.bounded(record.fit)
+        if self.unit.measure is not None or record.point.raw is None:
+            return self.unit.text(record.score)
+        return wording.estimated(record.score, record.point.raw, record.point.n)
 
     @property
     def failures(self) -> Counter[str]:
@@ -120,26 +108,12 @@ class SearchHistory:
         fits = tuple(record.fit for record in self.records if record.fit is not None)
         return fits if len(fits) == len(self.records) else ()
 
-    @property
-    def sizes(self) -> list[int]:
-        """How many items each trial that did not fail was scored on."""
-        return [point.n for point, _ in self.scored]
-
-    def batches(self) -> list[tuple[float, float]]:
-        """Return the mean number and the mean score of each batch with several scores."""
-        groups: dict[int, list[tuple[int, float]]] = {}
-        for point, score in self.scored:
-            groups.setdefault(point.trial.batch, []).append((point.number, score))
-        pairs = [tuple(zip(*group, strict=True)) for group in groups.values() if len(group) > 1]
-        return [(sum(numbers) / len(numbers), sum(scores) / len(scores)) for numbers, scores in pairs]
-
 
 def read_histories(store: RunStore) -> dict[str, SearchHistory]:
     """Read all searches but the baselines, in the order of their declaration."""
     rows = {row.trial: row for row in store.summaries("fit")}
-    costs = [row for split in ("fit", "validation", "test") for row in store.summaries(split)]
     return {
-        name: _read_history(store, name, description, rows, [each for each in costs if each.search == name])
+        name: _read_history(store, name, description, rows)
         for name, description in store.searches().items()
         if name != BASELINES
     }
@@ -150,9 +124,9 @@ def _read_history(
     name: str,
     description: Mapping[str, object],
     rows: Mapping[int, EvaluationRow],
-    costs: Sequence[EvaluationRow],
 ) -> SearchHistory:
-    raw, unit = raw_means(store, name), unit_of(store)
+    raw, objectives = raw_means(store, name), stored_objectives(store)
+    unit = wording.Unit(measure=objectives.title if objectives.by_set else None)
     points = tuple(
         Point(
             trial=trial,
@@ -169,25 +143,53 @@ def _read_history(
         name=name,
         description=description,
         points=points,
-        records=tuple(_records(store, points, unit)),
-        build_seconds=sum(cost.build_seconds for cost in costs),
-        score_seconds=sum(cost.score_seconds for cost in costs),
+        records=tuple(_records(store, points)),
         unit=unit,
     )
 
 
-def unit_of(store: RunStore) -> wording.Unit:
-    """Return the unit of the value that decides a run."""
-    objectives = stored_objectives(store)
-    return wording.Unit(measure=objectives.title if objectives.by_set else None)
-
-
-def _records(store: RunStore, points: Sequence[Point], unit: wording.Unit) -> list[Record]:
+def _records(store: RunStore, points: Sequence[Point]) -> list[Record]:
     records: list[Record] = []
     best = -math.inf
     for point in points:
         if point.score is not None and point.score > best:
             best = point.score
             fit = None if point.is_partial else read_model_result(store, "", point.trial).counts_on("fit")
-            records.append(Record(point=point, score=best, fit=fit, unit=unit))
+            records.append(Record(point=point, score=best, fit=fit))
     return records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """All ancestors of one trial, where its strategy records parents.
+
+    Attributes:
+        child: the trial's number.
+        members: the numbers of its ancestors and its own.
+        edges: parent and child, of all members.
+        depth: length of the longest line of descent, in steps.
+    """
+
+    child: int
+    members: tuple[int, ...]
+    edges: tuple[tuple[int, int], ...]
+    depth: int
+
+
+def trace(child: int, points: Mapping[int, Point]) -> Family | None:
+    """Follow a trial's parents back to trials that have none; None when it has none itself."""
+    if child not in points or not points[child].trial.asked.parents:
+        return None
+    depths: dict[int, int] = {child: 0}
+    edges: list[tuple[int, int]] = []
+    for number in range(child, -1, -1):  # parents are earlier trials, so each comes after all its children
+        parents = points[number].trial.asked.parents if number in depths else ()
+        for parent in (each for each in parents if each in points and each < number):
+            edges.append((parent, number))
+            depths[parent] = max(depths.get(parent, 0), depths[number] + 1)
+    return Family(
+        child=child,
+        members=tuple(sorted(depths)),
+        edges=tuple(dict.fromkeys(edges)),
+        depth=max(depths.values()),
+    )

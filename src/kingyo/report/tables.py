@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections.abc import Iterator
+
+import yaml
 
 from kingyo import __version__
 from kingyo.evolution import FrontPoint
+from kingyo.io.units import time_text
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.search_history import Point, SearchHistory
-from kingyo.results.model_result import ModelResult
-from kingyo.results.set_values import set_value_text
+from kingyo.results.model_result import ModelResult, set_value_text
 from kingyo.results.trials import row_title
 from kingyo.run.config import TRAINED
 from kingyo.space.recipe_objectives import MEASURES
@@ -23,18 +22,10 @@ from kingyo.types import SPLITS
 Cell = str | tuple[str, str]
 Row = tuple[Cell, ...]
 NONE = "–"
-METHODS = {
-    "wilson": "Wilson's for shares of right answers",
-    "gaffke": "Gaffke's for other scores and their differences",
-    "newcombe": "Newcombe's for differences",
-    "bootstrap": "percentiles of resampled sets for measures of all answers and importance",
-    "mover": "Zou & Donner's for means and estimates of several parts",
-}
-TESTS = {
-    "mcnemar": "McNemar's exact test",
-    "gaffke": "Gaffke's bounds",
-    "bootstrap": "paired bootstrap of 1,000 sets",
-}
+INTERVALS = (
+    "95%: Wilson's for shares of right answers, Gaffke's for other scores, Newcombe's or Gaffke's for "
+    "differences, Zou & Donner's for means of several parts, the bootstrap for measures of all answers"
+)
 
 
 def score_cell(value: Interval | None) -> Cell:
@@ -48,7 +39,7 @@ def scores_table(findings: Findings) -> tuple[Row, list[Row]]:
     head: list[Cell] = ["model"]
     for split in SPLITS:
         sizes = [each.n for entry in entries if (each := entry.on(split)) is not None]
-        head.append((split, wording.sizes(sizes, findings.items[split])))
+        head.append((split, wording.sizes(sizes, findings.summary.items[split])))
     return tuple(head), [
         row for name, entry in findings.models.items() for row in _scores(findings, name, entry)
     ]
@@ -75,11 +66,6 @@ def differences_table(findings: Findings) -> tuple[Row, list[Row]]:
     n = findings.summary.comparisons[0].difference.n if rows else 0
     unit = findings.unit.measure or "points"
     return ("bred model minus", (unit, f"n = {n:,}"), "p", "so"), rows
-
-
-def tests_named(findings: Findings) -> str:
-    """Return the tests behind the p-values."""
-    return " or ".join(TESTS[name] for name in sorted({each.test for each in findings.summary.comparisons}))
 
 
 def front_table(findings: Findings) -> tuple[Row, list[Row]]:
@@ -126,8 +112,8 @@ def sets_table(findings: Findings) -> tuple[Row, list[Row]]:
     """Return measures of sets of answers, which are no mean of item scores."""
     splits = findings.summary.set_splits
     rows: list[Row] = [
-        (row.measure, row.model, *(set_value_text(row.values.get(split)) for split in splits))
-        for row in findings.summary.set_rows()
+        (measure, model, *(set_value_text(values.get(split)) for split in splits))
+        for measure, model, values in findings.summary.set_rows()
     ]
     return ("measure", "model", *splits), rows
 
@@ -171,87 +157,33 @@ def failures_table(findings: Findings) -> list[Row]:
 
 
 def facts(findings: Findings) -> list[tuple[str, str]]:
-    """Return what the run rests on: data, seeds, cost, versions."""
-    config, stored, added = findings.config, findings.facts, findings.summary.extensions
-    near, training = findings.summary.near_duplicates, findings.summary.training
+    """Return what the run rests on: data, cost, versions."""
+    summary, stored = findings.summary, findings.facts
+    near, training = summary.near_duplicates, summary.training
     return [
-        ("items", wording.listed([f"{n:,} {split}" for split, n in findings.items.items()])),
-        ("duplicates dropped", _number(stored.get("duplicates_dropped"))),
+        ("items", wording.listed([f"{n:,} {split}" for split, n in summary.items.items()])),
         *([("near-duplicates", str(near))] if near is not None and near.groups else []),
-        ("seed", _number(config.get("seed", 0))),
-        ("budget", "".join([_pairs(config.get("budget")), *(f", then {each}" for each in added)])),
+        *(("budget added", str(each)) for each in summary.extensions),
         ("trials", "none yet" if findings.main is None else _counted(findings.main)),
         *(
             (f"trials, {wording.search(name)}", _counted(history))
             for name, history in findings.controls.items()
         ),
         *([] if training is None else [(row_title(TRAINED), str(training))]),
-        ("item evaluations", f"{findings.summary.item_evaluations:,}, all searches and splits"),
-        ("scores copied", f"{findings.summary.copied:,}, of trials with the same recipe"),
-        ("working time", wording.duration(findings.summary.seconds)),
-        *_costs(findings),
-        ("search", _search(findings)),
-        ("intervals", _methods(findings)),
-        ("begun", _date(stored.get("created"))),
+        ("item evaluations", f"{summary.item_evaluations:,}, all searches and splits"),
+        ("scores copied", f"{summary.copied:,}, of trials with the same recipe"),
+        ("working time", time_text(summary.seconds)),
+        ("intervals", INTERVALS),
         ("versions", f"run by kingyo {stored.get('version')}, report by kingyo {__version__}"),
-        ("folder", findings.summary.folder),
-        *(("note", each) for each in findings.summary.notes),
+        ("folder", summary.folder),
+        *(("note", each) for each in summary.notes),
     ]
+
+
+def run_yaml(findings: Findings) -> str:
+    """Return the run.yaml as stored."""
+    return yaml.safe_dump(findings.facts.get("config"), sort_keys=False, allow_unicode=True)
 
 
 def _counted(history: SearchHistory) -> str:
     return f"{len(history.points):,}, {history.failures.total():,} failed ({history.strategy})"
-
-
-def _costs(findings: Findings) -> Iterator[tuple[str, str]]:
-    histories = [each for each in (findings.main, *findings.controls.values()) if each is not None]
-    build = sum(each.build_seconds for each in histories)
-    score = sum(each.score_seconds for each in histories)
-    if build + score > 0:
-        share = wording.percent(build / (build + score))
-        yield "merging", f"{wording.duration(build)}, {share} of the time spent on candidates"
-
-
-def _search(findings: Findings) -> str:
-    if findings.main is None:
-        return "not begun"
-    described = findings.main.description
-    if described.get("space") == "dataflow":
-        return f"{described.get('strategy')}, paths through layers"
-    return f"{described.get('strategy')}, method {described.get('method')}, groups {described.get('groups')}"
-
-
-def _methods(findings: Findings) -> str:
-    shown = [entry.on(split) for entry in findings.models.values() for split in SPLITS]
-    shown += [each.score for each in findings.estimates.values()] + [
-        gene.importance for gene in findings.genes[:1]
-    ]
-    used = {each.method for each in shown if each is not None}
-    used |= {each.difference.method for each in findings.summary.comparisons}
-    names = [text for name, text in METHODS.items() if name in used]
-    return f"95%: {wording.listed(names)}" if names else NONE
-
-
-def sources_table(findings: Findings) -> list[Row]:
-    """Return the models that were merged: name and reference."""
-    sources = cast(Mapping[str, object], findings.config.get("sources") or {})
-    base = findings.config.get("base")
-    return [*([("base", str(base))] if base else []), *((name, str(each)) for name, each in sources.items())]
-
-
-def task_text(config: Mapping[str, object]) -> str:
-    """Return the task or tasks as stored."""
-    return json.dumps(config.get("tasks") or config.get("task"), ensure_ascii=False, indent=2)
-
-
-def _pairs(value: object) -> str:
-    pairs = cast(Mapping[str, object], value or {})
-    return ", ".join(f"{_number(each)} {name.replace('_', ' ')}" for name, each in pairs.items()) or NONE
-
-
-def _number(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int | float) else NONE
-
-
-def _date(value: object) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(value)) if isinstance(value, int | float) else NONE

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from kingyo.charts import Chart, Spec
-from kingyo.charts.marks import ACCENT, GREY, INK, MUTED, field, layer, layers, legend_of, rows, scale, tips
+from kingyo.charts.marks import ACCENT, INK, MUTED, field, layer, layers, legend_of, rows, scale, tips
 from kingyo.io.units import counted
 from kingyo.report import wording
-from kingyo.report.ancestry import Family
-from kingyo.report.composition import SHOWN, Gene
-from kingyo.report.findings import BRED, Findings
-from kingyo.report.search_history import SearchHistory
+from kingyo.report.findings import Findings
+from kingyo.report.genes import SHOWN
+from kingyo.report.search_history import Family, SearchHistory
 
 TRIALS: Spec = {"name": "trials"}
-MAX_CHARACTERS = 30  # characters of a measure beside an axis
 CLOSE = 0.06  # of scores, within which lines share a label
 CHOICES = 40  # genes to choose from in the chart of two genes
-TRIAL, MEASURED, BEST, BATCH = "trial", "its measured mean", "best so far", "mean of the batch"
+TRIAL, MEASURED, BEST = "trial", "its measured mean", "best so far"
 CONTROLS = (("var(--blue)", [6, 4]), ("var(--ochre)", [8, 3, 2, 3]), ("var(--green)", [2, 3]))
 POINT: Spec = {"filled": True, "size": 28, "opacity": 0.4}
 
@@ -42,11 +40,9 @@ def trial_rows(findings: Findings) -> list[dict[str, object]]:
 
 
 def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
-    """Draw each trial, the best so far, batch means and controls, and baselines as lines."""
+    """Draw each trial, the best so far and controls, and baselines as lines."""
     estimated = any(point.is_partial for point in main.points)
-    means = main.batches()
     colours = {TRIAL: MUTED, **({MEASURED: INK} if estimated else {}), BEST: ACCENT}
-    colours |= {BATCH: GREY} if len(means) > 1 else {}
     controls = list(zip(findings.controls.values(), CONTROLS, strict=False))
     colours |= {wording.search(history.name): colour for history, (colour, _) in controls}
     lines = [_best(main, BEST, strokeWidth=2.6)]
@@ -58,15 +54,14 @@ def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
         _points(findings, colours),
         *([_measured()] if estimated else []),
         *_band(main),
-        *([_batches(means, main.unit)] if len(means) > 1 else []),
         *lines,
         *_baselines(findings, main),
     ]
-    best = f"; the best is {main.records[-1].text}" if main.records else ""
+    best = f"; the best is {main.text(main.records[-1])}" if main.records else ""
     return Chart(
         name="progress",
         description=f"Scores of {counted(len(main.points), 'trial')} on fit{best}.",
-        spec=layers("trial", score_title(findings), drawn),
+        spec=layers("trial", _score_title(findings), drawn),
         height=400,
     )
 
@@ -79,17 +74,14 @@ def _points(findings: Findings, colours: dict[str, str]) -> Spec:
     return layer("point", {"x": x, "y": score, "color": colour, "tooltip": tooltip}, data=TRIALS, **POINT)
 
 
-def _score(findings: Findings, height: str = "score") -> Spec:
+def _score(findings: Findings) -> Spec:
     """Return the axis of scores on fit, which all charts of trials have."""
-    return field(height, scale=_range(findings))
+    return field("score", scale=_range(findings))
 
 
-def score_title(findings: Findings) -> str:
+def _score_title(findings: Findings) -> str:
     """Return the title of that axis."""
-    measure = findings.unit.measure
-    if measure is None:
-        return "score on fit in %"
-    return f"{measure if len(measure) <= MAX_CHARACTERS else 'measure'} on fit"
+    return "score on fit in %" if findings.unit.measure is None else f"{findings.unit.measure} on fit"
 
 
 def _range(findings: Findings) -> Spec:
@@ -111,7 +103,7 @@ def _measured() -> Spec:
 def _best(history: SearchHistory, name: str, **look: object) -> Spec:
     factor = history.unit.factor
     steps: list[dict[str, object]] = [
-        {"trial": each.point.number, "score": factor * each.score, "text": each.text, "from": name}
+        {"trial": each.point.number, "score": factor * each.score, "text": history.text(each), "from": name}
         for each in history.records
     ]
     if steps:
@@ -136,25 +128,13 @@ def _band(main: SearchHistory) -> Iterator[Spec]:
     yield layer("area", encoding, data=rows(band), interpolate="step-after", opacity=0.13)
 
 
-def _batches(means: Sequence[tuple[float, float]], unit: wording.Unit) -> Spec:
-    values = [{"trial": place, "score": unit.factor * mean} for place, mean in means]
-    encoding = {"x": field("trial"), "y": field("score"), "color": {"datum": BATCH}}
-    return layer("line", encoding, data=rows(values), strokeWidth=1.4)
-
-
-def baselines_shown(findings: Findings) -> list[str]:
-    """Return the baselines that are lines in a chart: base, uniform and the best parent."""
-    best = findings.summary.best_parent()
-    wanted = ("base", "uniform", best.name if best else "")
-    return [name for name in findings.summary.baselines if name in wanted and findings.on_fit(name)]
-
-
 def _baselines(findings: Findings, main: SearchHistory) -> Iterator[Spec]:
-    """Yield a line for each baseline, with its name above; lines that are close together share a label."""
-    factor = main.unit.factor
-    known = [(each.score, name) for name in baselines_shown(findings) if (each := findings.on_fit(name))]
+    """Yield lines for base, uniform and the best parent, with names above; close lines share a label."""
+    factor, best = main.unit.factor, findings.summary.best_parent()
+    shown = {"base", "uniform", best.name if best else ""} & set(findings.summary.baselines)
+    known = sorted((each.score, name) for name in shown if (each := findings.on_fit(name)))
     labels: dict[float, list[str]] = {}
-    for score, name in sorted(known):
+    for score, name in known:
         text = f"{name} {'≈ ' if name in findings.estimates else ''}{main.unit.text(score)}"
         lower = next((height for height in labels if score - height < CLOSE), None)
         labels[score] = [*labels.pop(lower, []), text] if lower is not None else [text]
@@ -166,9 +146,9 @@ def _baselines(findings: Findings, main: SearchHistory) -> Iterator[Spec]:
     yield layer("text", encoding, data=rows(texts), **look)
 
 
-def slice_charts(findings: Findings) -> list[tuple[Gene, Chart]]:
+def slice_charts(findings: Findings) -> list[Chart]:
     """Draw the score by one gene, for each of the most important genes."""
-    return [(gene, _slice(findings, place)) for place, gene in enumerate(findings.genes[:SHOWN])]
+    return [_slice(findings, place) for place in range(len(findings.genes[:SHOWN]))]
 
 
 def _slice(findings: Findings, place: int) -> Chart:
@@ -204,7 +184,7 @@ def pair_chart(findings: Findings) -> Chart:
     ]
     at = [{"calculate": f"datum.g[{name}]", "as": name} for name in ("across", "up")]
     x, y = (field(name, scale={"zero": False}) for name in ("across", "up"))
-    shade = field("score", title=score_title(findings), scale={"range": [0.08, 1]})
+    shade = field("score", title=_score_title(findings), scale={"range": [0.08, 1]})
     shade["legend"] = {
         "orient": "top",
         "symbolType": "circle",
@@ -234,29 +214,17 @@ def family_chart(findings: Findings, family: Family) -> Chart:
         for parent, child in family.edges
         if parent in places and child in places
     ]
-    colours = {TRIAL: MUTED, "ancestor": INK, BRED: ACCENT}
-    groups = {"ancestor": [each for each in family.members if each != family.child], BRED: [family.child]}
-    shown = [
-        layer(
-            "point",
-            {
-                "x": field("trial"),
-                "y": _score(findings),
-                "color": {"datum": name},
-                "tooltip": tips(("trial", name)),
-            },
-            data=rows([places[number] for number in numbers if number in places]),
-            filled=True,
-            opacity=1,
-            **({"shape": "diamond", "size": 150} if name == BRED else {"size": 55}),
-        )
-        for name, numbers in groups.items()
-    ]
+    members = [places[number] for number in family.members if number in places]
+    x, y = field("trial"), _score(findings)
+    encoding = {"x": x, "y": y, "tooltip": tips(("trial", "trial"))}
+    ancestors = layer("point", encoding, data=rows(members), filled=True, opacity=1, size=55, color=INK)
+    child = {**_child(x, y), "data": TRIALS}
     ends = {"x": field("trial"), "y": field("score"), "x2": {"field": "to"}, "y2": {"field": "height"}}
     lines = layer("rule", ends, data=rows(edges), color=ACCENT, opacity=0.45)
+    drawn = [_points(findings, {TRIAL: MUTED}), lines, ancestors, child]
     return Chart(
         name="family",
         description=f"Trial {family.child} and its {len(family.members) - 1} ancestors among all trials.",
-        spec=layers("trial", score_title(findings), [_points(findings, colours), lines, *shown]),
+        spec=layers("trial", _score_title(findings), drawn),
         height=340,
     )

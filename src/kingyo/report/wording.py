@@ -8,7 +8,7 @@ from typing import Literal
 
 from kingyo.io.units import counted
 from kingyo.results.comparisons import PairedComparison
-from kingyo.results.set_values import measure_text
+from kingyo.results.model_result import measure_text
 from kingyo.results.trials import describe_search
 from kingyo.stats import Interval
 
@@ -129,13 +129,6 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people."""
-    if seconds < 120:
-        return f"{seconds:.0f} seconds" if seconds >= 10 else f"{seconds:.1f} seconds"
-    return f"{seconds / 60:.1f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def _signless(value: float) -> str:

@@ -63,7 +63,15 @@ def compare_on_test(
         else:
             difference = _difference(own, evaluation, objectives.tasks)
         if difference is not None:
-            comparisons.append(_comparison(difference, other.name, own, evaluation))
+            comparisons.append(
+                PairedComparison(
+                    other=other.name,
+                    difference=difference.interval,
+                    p=difference.p,
+                    test=difference.test,
+                    is_alike=_answers(own) == _answers(evaluation),
+                )
+            )
     return tuple(comparisons)
 
 
@@ -72,18 +80,6 @@ def _difference(own: Evaluation, other: Evaluation, weights: Mapping[str, float]
     one, two = (scores_by_task(evaluation, weights) for evaluation in (own, other))
     pairs = [(one[task], two[task]) for task in weights]
     return paired_difference(pairs, list(weights.values()), STATISTICS_SEED)
-
-
-def _comparison(
-    difference: PairedDifference, name: str, own: Evaluation, other: Evaluation
-) -> PairedComparison:
-    return PairedComparison(
-        other=name,
-        difference=difference.interval,
-        p=difference.p,
-        test=difference.test,
-        is_alike=_answers(own) == _answers(other),
-    )
 
 
 def _answers(evaluation: Evaluation) -> dict[str, tuple[object, ...]]:

@@ -67,16 +67,16 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     if evaluation is None or evaluation.failure is not None or len(evaluation.scores) == len(items):
         return None
     scores = {score.item: score.score for score in evaluation.scores}
-    scored = [[scores[names[i]] for i in positions if names[i] in scores] for positions in columns]
-    if not all(scored):
-        return None
     weights = list(objectives.tasks.values())
-    raw = _weighted([sum(row) / len(row) for row in scored], weights)
+    raw = _raw_mean(scores, names, columns, weights)
+    if raw is None:
+        return None
     groups = _groups(store, items, scores) if len(columns) == 1 else []
     if groups:
         columns, weights = groups, [float(len(positions)) for positions in groups]
     parts = _intervals(store, trial, names, scores, columns)
-    return FitEstimate(score=_clipped(weighted_mean(parts, weights)), raw=raw)
+    score = weighted_mean(parts, weights)
+    return FitEstimate(score=replace(score, low=max(0.0, score.low), high=min(1.0, score.high)), raw=raw)
 
 
 def _intervals(
@@ -87,7 +87,8 @@ def _intervals(
     groups: Sequence[Sequence[int]],
 ) -> list[Interval]:
     """Estimate the mean of a trial over each group of items, given by their positions."""
-    rows = _rows(store, trial)
+    near = store.scores(trial.search, "fit", (trial.id - NEAR, trial.id + NEAR))
+    rows = {**store.scores(BASELINES, "fit"), **near}
     responses = Responses(names)
     for key, row in rows.items():
         responses.add(key, row)
@@ -105,15 +106,25 @@ def raw_means(store: RunStore, search: str) -> dict[int, float]:
     Trials without a score on some task are left out.
     """
     objectives, items = stored_objectives(store), store.items()["fit"]
-    names = [[items[i].id for i in task_items] for task_items in _columns(items, objectives)]
-    means: dict[int, float] = {}
-    for trial, row in store.scores(search, "fit").items():
-        scored = [[row[name] for name in task_items if name in row] for task_items in names]
-        if all(scored):
-            means[trial] = _weighted(
-                [sum(part) / len(part) for part in scored], list(objectives.tasks.values())
-            )
-    return means
+    names, columns = [item.id for item in items], _columns(items, objectives)
+    weights = list(objectives.tasks.values())
+    rows = store.scores(search, "fit").items()
+    means = {trial: _raw_mean(row, names, columns, weights) for trial, row in rows}
+    return {trial: mean for trial, mean in means.items() if mean is not None}
+
+
+def _raw_mean(
+    row: Mapping[str, float],
+    names: Sequence[str],
+    columns: Sequence[Sequence[int]],
+    weights: Sequence[float],
+) -> float | None:
+    """Return the weighted mean over tasks of the scored items; None if some task has none."""
+    scored = [[row[names[i]] for i in column if names[i] in row] for column in columns]
+    if not all(scored):
+        return None
+    means = [sum(part) / len(part) for part in scored]
+    return math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) / math.fsum(weights)
 
 
 def _groups(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> list[list[int]]:
@@ -126,11 +137,9 @@ def _groups(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> 
     names = group_items([row for row in rows if len(row) == max_scored])
     if not names:
         return []
-    group_of = {item: number for number, group in enumerate(names) for item in group}
-    groups = [
-        [i for i, item in enumerate(items) if group_of.get(item.id) == number] for number in range(len(names))
-    ]
-    others = [i for i, item in enumerate(items) if item.id not in group_of]
+    groups = [[i for i, item in enumerate(items) if item.id in group] for group in map(set, names)]
+    grouped = {i for group in groups for i in group}
+    others = [i for i in range(len(items)) if i not in grouped]
     parts = [*groups, others] if others else groups
     min_size = MIN_SCORED * len(items) / len(scored)
     is_large = all(len(part) >= min_size and any(items[i].id in scored for i in part) for part in parts)
@@ -143,12 +152,6 @@ def _columns(items: Sequence[Item], objectives: Objectives) -> list[list[int]]:
     return [
         [i for i, item in enumerate(items) if is_single or item.task == name] for name in objectives.tasks
     ]
-
-
-def _rows(store: RunStore, trial: StoredTrial) -> dict[int, Mapping[str, float]]:
-    """Return the scores of the baselines, and of trials shortly before and after this one."""
-    near = store.scores(trial.search, "fit", (trial.id - NEAR, trial.id + NEAR))
-    return {**store.scores(BASELINES, "fit"), **near}
 
 
 def _are_equal(rows: Iterable[Mapping[str, float]], items: Collection[str]) -> bool:
@@ -169,12 +172,3 @@ def _interval_from_equal_scores(scores: Sequence[float], n_items: int) -> Interv
     low = measured.score - share * (measured.score - measured.low)
     high = measured.score + share * (measured.high - measured.score)
     return replace(measured, low=low, high=high)
-
-
-def _clipped(score: Interval) -> Interval:
-    """Clip an interval to the range of mean scores."""
-    return replace(score, low=max(0.0, score.low), high=min(1.0, score.high))
-
-
-def _weighted(means: Sequence[float], weights: Sequence[float]) -> float:
-    return math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) / math.fsum(weights)

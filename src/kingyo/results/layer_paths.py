@@ -1,23 +1,16 @@
-"""The layer path of a recipe as text, as a sketch in characters, and as JSON."""
+"""The layer path of a recipe as text and as JSON."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import astuple, dataclass
 from typing import cast
 
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.recipe import Hop, Recipe, cumulative
 from kingyo.store import RunStore
-
-UNCHANGED, LARGER, SMALLER = "o", "^", "v"
-"""Marks of a sketch, by the scale. They have the same width in all terminals, including Japanese ones."""
-LEGEND = f"{UNCHANGED} scale 1, {LARGER} above, {SMALLER} below"
-FOLDED = 3  # smallest number of consecutive unused layers that share a line of the sketch
-TICKS = 5  # hops between two numbers below the sketch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +30,6 @@ class PathStep:
     cumulative: float
     time: int
 
-    @property
-    def written(self) -> str:
-        """Return its layer, such as ``ja 3``."""
-        return f"{self.source} {self.layer}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class NamedPath:
@@ -57,11 +45,6 @@ class NamedPath:
     embeddings: str
     head: str
     layers: Mapping[str, int]
-
-    @property
-    def is_scaled(self) -> bool:
-        """Return whether any scale differs from 1."""
-        return any(step.scale != 1 for step in self.steps)
 
     @property
     def ends(self) -> str:
@@ -86,14 +69,8 @@ class NamedPath:
             "head": self.head,
             "layers": dict(self.layers),
             "hops": [
-                {
-                    "model": step.source,
-                    "layer": step.layer,
-                    "scale": step.scale,
-                    "cumulative": step.cumulative,
-                    "time": step.time,
-                }
-                for step in self.steps
+                {"model": source, "layer": layer, "scale": scale, "cumulative": product, "time": time}
+                for source, layer, scale, product, time in map(astuple, self.steps)
             ],
         }
 
@@ -163,58 +140,6 @@ def with_passed_layers(layers: Mapping[str, int], steps: Sequence[PathStep]) -> 
     return numbers
 
 
-def sketch(path: NamedPath, width: int) -> list[str] | None:
-    """Draw a path with characters: one line per layer, the last on top, and one column per hop.
-
-    Several consecutive unused layers share a line.
-
-    Args:
-        path: the path.
-        width: available columns.
-
-    Returns:
-        The lines; None if they would be wider.
-    """
-    rows = [row for source in path.layers for row in _rows(path, source)]
-    margin = max(len(label) for label, _ in rows)
-    if margin + 2 + len(path.steps) > width:
-        return None
-    pitch = 2 if margin + 2 + 2 * len(path.steps) <= width else 1
-    drawn = [f"{label.rjust(margin)} |{_marks(path, source, pitch)}".rstrip() for label, source in rows]
-    return [*drawn, f"{' ' * (margin + 2)}{_numbers(len(path.steps), pitch)}".rstrip()]
-
-
-def _rows(path: NamedPath, source: str) -> Iterator[tuple[str, tuple[str, int] | None]]:
-    """Yield the label of each line of a source, and its layer; None for folded layers."""
-    used = {step.layer for step in path.steps if step.source == source}
-    name = source
-    for is_used, group in groupby(reversed(range(path.layers[source])), lambda number: number in used):
-        numbers = list(group)
-        folds = not is_used and len(numbers) >= FOLDED
-        for number in [None] if folds else numbers:
-            label = f"{numbers[-1]}-{numbers[0]}" if number is None else str(number)
-            yield f"{name} {label}".strip(), None if number is None else (source, number)
-            name = ""
-
-
-def _marks(path: NamedPath, place: tuple[str, int] | None, pitch: int) -> str:
-    marks = [_mark(step.scale) if (step.source, step.layer) == place else " " for step in path.steps]
-    return "".join(mark.ljust(pitch) for mark in marks)
-
-
-def _mark(scale: float) -> str:
-    return UNCHANGED if scale == 1 else LARGER if scale > 1 else SMALLER
-
-
-def _numbers(hops: int, pitch: int) -> str:
-    """Return the numbers of the first hop and every fifth, the last digit below the hop's column."""
-    line = [" "] * (hops * pitch)
-    for number in (1, *range(TICKS, hops + 1, TICKS)):
-        end = (number - 1) * pitch + 1
-        line[end - len(str(number)) : end] = str(number)
-    return "".join(line)
-
-
 def _runs(steps: Sequence[PathStep]) -> list[list[PathStep]]:
     """Group hops through consecutive layers of one source."""
     runs: list[list[PathStep]] = []
@@ -229,7 +154,7 @@ def _runs(steps: Sequence[PathStep]) -> list[list[PathStep]]:
 
 def _run(run: Sequence[PathStep]) -> str:
     first, last = run[0], run[-1]
-    text = first.written if first is last else f"{first.written}-{last.layer}"
+    text = f"{first.source} {first.layer}{'' if first is last else f'-{last.layer}'}"
     scales = [step.scale for step in run]
     if all(scale == 1 for scale in scales):
         return text

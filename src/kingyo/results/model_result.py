@@ -1,17 +1,16 @@
-"""The scores of one model of a run on each split."""
+"""The scores and set measures of one model of a run on each split, and their text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from kingyo.evolution import stored_objectives
+from kingyo.evolution import Objectives, stored_objectives
 from kingyo.evolution.set_measures import SetValue, read_set_values
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.results.set_values import deciding_intervals
 from kingyo.run.config import FRANKENMERGE
-from kingyo.stats import Interval, interval, weighted_mean
+from kingyo.stats import Interval, interval, percent, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import TextSettings
 from kingyo.types import SPLITS, Evaluation, Genome, Split
@@ -87,8 +86,19 @@ def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelRe
             split: sum(score.is_cut for score in each.scores) for split, each in evaluations.items() if each
         },
         sets=sets,
-        decided=deciding_intervals(sets, objectives.title) if objectives.by_set else None,
+        decided=_deciding_intervals(sets, objectives.title) if objectives.by_set else None,
     )
+
+
+def _deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Interval]:
+    """Return split -> the set measure that decides the run, if it is known; ``title`` is its name."""
+    intervals: dict[Split, Interval] = {}
+    for each in sets:
+        if (each.task, each.measure) == ("", title) and each.value is not None:
+            assert each.low is not None and each.high is not None, "a value has bounds"
+            bounds = {"low": each.low, "high": each.high}
+            intervals[each.split] = Interval(score=each.value, n=each.n, **bounds, method="bootstrap")
+    return intervals
 
 
 def _task_intervals(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, Interval]:
@@ -124,3 +134,29 @@ def token_limits(store: RunStore) -> dict[str, int]:
     tasks = cast("Mapping[str, Mapping[str, int]]", config.get("tasks") or {"": config.get("task") or {}})
     limits = {name: own.get("max_new_tokens", TextSettings.max_new_tokens) for name, own in tasks.items()}
     return limits if len(limits) > 1 else {"": next(iter(limits.values()))}
+
+
+def score_formatter(objectives: Objectives) -> Callable[[float], str]:
+    """Return the formatter of the values that a run decides by: percent for scores, numbers for measures."""
+    return measure_text if objectives.by_set else percent
+
+
+def interval_in_words(value: Interval | None, decided_by: str | None) -> str:
+    """Return a value that the run decides by, with its interval; a dash if it is unknown."""
+    if value is None:
+        return "–"
+    return value.in_percent(" %") if decided_by is None else value.plain()
+
+
+def measure_text(value: float) -> str:
+    """Return a set measure as "0.8124"."""
+    return f"{value:.4g}"
+
+
+def set_value_text(value: SetValue | None) -> str:
+    """Return "0.8124 [0.771, 0.8493]", or why there is no value; empty if it was not computed."""
+    if value is None:
+        return ""
+    if value.value is None:
+        return f"none: {value.failure}"
+    return f"{value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"

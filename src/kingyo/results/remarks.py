@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kingyo.results.set_values import interval_in_words
+from kingyo.results.model_result import interval_in_words
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_trial
 from kingyo.stats import ROUNDING, percent
@@ -82,9 +82,8 @@ def not_compared(summary: RunSummary) -> str | None:
     missing = summary.controls_to_run
     if not missing:
         return None
-    has_control = any(name in summary.controls for name in ("random", "grid"))
-    what = f"a {' or '.join(missing)} search" if has_control else "a search"
-    return f"The winner was not compared with {what} of equal cost. To do so: {' or '.join(missing.values())}"
+    what, commands = " or ".join(missing), " or ".join(missing.values())
+    return f"The winner was not compared with a {what} search of equal cost. To do so: {commands}"
 
 
 def estimate_beside_test(summary: RunSummary) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from kingyo.errors import KingyoError
@@ -17,6 +17,7 @@ from kingyo.results.summary import RunSummary
 from kingyo.run.seed_runs import PREFIX, seed_folders
 from kingyo.stats import ROUNDING, Interval, interval_json, mean_of_runs
 from kingyo.store import RunStore
+from kingyo.types import Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,45 +25,100 @@ class SeedSummary:
     """A summary of several runs with the same test items, so that only their searches differ.
 
     Attributes:
-        seeds: seeds of the finished runs.
-        bred: the winner's test score in each run, or the set measure that decides.
-        mean: mean over the runs, with an interval for the variance between searches.
-        ahead: other model -> winner minus it, paired by run.
-        predicted_inside: number of runs with the winner's test score within its predicted interval.
-        best: the seed whose winner has the best validation score; ties go to the first.
-        winner: winner of that seed.
-        folder: folder of its run.
-        is_best: whether that winner is the best model of its run.
-        copied: number of baseline scores that runs copied from another seed.
-        extensions: seed -> what was added to its budget, in words.
-        renewals: seed -> a note that scores were made with different versions, or again.
+        folder: the folder of all runs.
+        runs: seed -> the summary of its finished run.
+        winners: seed -> the winner of its run, which was scored on test.
         lost: seed -> a note on stored data that could not be found.
-        not_compared: which controls the winners were not compared with, and the command that runs them; None
-            if there are none.
-        decided_by: see ``RunSummary.decided_by``.
+        copied: number of baseline scores that runs copied from another seed.
     """
 
-    seeds: tuple[int, ...]
-    bred: tuple[float, ...]
-    mean: Interval
-    ahead: Mapping[str, Interval]
-    predicted_inside: int
-    best: int
-    winner: ModelResult
     folder: Path
-    is_best: bool = True
-    copied: int = 0
-    extensions: Mapping[int, str] = field(default_factory=dict[int, str])
-    renewals: Mapping[int, str] = field(default_factory=dict[int, str])
-    lost: Mapping[int, str] = field(default_factory=dict[int, str])
-    not_compared: str | None = None
-    decided_by: str | None = None
+    runs: Mapping[int, RunSummary]
+    winners: Mapping[int, ModelResult]
+    lost: Mapping[int, str]
+    copied: int
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds of the finished runs."""
+        return tuple(self.runs)
+
+    @property
+    def decided_by(self) -> str | None:
+        """Return the set measure that decided the runs, see ``RunSummary``."""
+        return self.runs[self.seeds[0]].decided_by
+
+    @property
+    def bred(self) -> tuple[float, ...]:
+        """Return the winner's test score in each run, or the set measure that decides."""
+        return tuple(_value(winner, "test") for winner in self.winners.values())
+
+    @property
+    def mean(self) -> Interval:
+        """Return the mean over the runs, with an interval for the variance between searches."""
+        return mean_of_runs(self.bred) if self.decided_by else mean_of_runs(self.bred, within=(0, 1))
+
+    @property
+    def ahead(self) -> Mapping[str, Interval]:
+        """Return other model -> winner minus it, paired by run; models that some run lacks are left out."""
+        within = (-1.0, 1.0) if self.decided_by is None else (-math.inf, math.inf)
+        differences: dict[str, list[float]] = {}
+        for comparison in (each for run in self.runs.values() for each in run.comparisons):
+            differences.setdefault(comparison.other, []).append(comparison.difference.score)
+        return {
+            name: mean_of_runs(scores, within=within)
+            for name, scores in differences.items()
+            if len(scores) == len(self.runs)
+        }
+
+    @property
+    def predicted_inside(self) -> int:
+        """Return the number of runs with the winner's test score within its predicted interval."""
+        predictions = zip((run.predicted for run in self.runs.values()), self.bred, strict=True)
+        return sum(each is not None and each.low <= score <= each.high for each, score in predictions)
+
+    @property
+    def best(self) -> int:
+        """Return the seed whose winner has the best validation score; ties go to the first."""
+        return max(self.runs, key=lambda seed: (_value(self.winners[seed], "validation"), -seed))
+
+    @property
+    def winner(self) -> ModelResult:
+        """Return the winner of the best seed."""
+        return self.winners[self.best]
 
     @property
     def command(self) -> str:
         """Return the command that exports the best seed's winner."""
-        command = f"kingyo export {shlex.quote(str(self.folder))} OUT"
-        return command if self.is_best else f"{command} --search {MAIN}"
+        command = f"kingyo export {shlex.quote(str(self.folder / f'{PREFIX}{self.best}'))} OUT"
+        is_best = self.runs[self.best].best in (self.winner, None)
+        return command if is_best else f"{command} --search {MAIN}"
+
+    @property
+    def extensions(self) -> Mapping[int, str]:
+        """Return seed -> what was added to its budget, in words."""
+        return {
+            seed: " and ".join(map(str, run.extensions)) for seed, run in self.runs.items() if run.extensions
+        }
+
+    @property
+    def renewals(self) -> Mapping[int, str]:
+        """Return seed -> a note that scores were made with different versions, or again."""
+        return {seed: " ".join(map(str, run.renewals)) for seed, run in self.runs.items() if run.renewals}
+
+    @property
+    def not_compared(self) -> str | None:
+        """Say which controls some runs lack, and the command that runs the first of them for all seeds."""
+        missing = list(dict.fromkeys(name for run in self.runs.values() for name in run.controls_to_run))
+        if not missing:
+            return None
+        runs = f"{shlex.quote(str(self.folder))}/{PREFIX}*"
+        loop = f'for run in {runs}; do kingyo control "$run" {missing[0]}; done'
+        others = f" (or {' or '.join(missing[1:])})" if missing[1:] else ""
+        return (
+            f"Not all winners were compared with a {' or '.join(missing)} search of equal cost. To do so: "
+            f"{loop}{others}"
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON of ``kingyo evolve --seeds N --json``."""
@@ -75,7 +131,7 @@ class SeedSummary:
             **({} if self.decided_by is None else {"decided_by": self.decided_by}),
             "export": {
                 "seed": self.best,
-                "run": str(self.folder),
+                "run": str(self.folder / f"{PREFIX}{self.best}"),
                 "command": self.command,
                 "validation": interval_json(self.winner.counts_on("validation")),
                 "test": interval_json(self.winner.counts_on("test")),
@@ -95,6 +151,7 @@ def read_seed_summary(folder: Path) -> SeedSummary:
         KingyoError: no run is finished.
     """
     runs: dict[int, RunSummary] = {}
+    winners: dict[int, ModelResult] = {}
     lost: dict[int, str] = {}
     copied = 0
     for seed, path in sorted(seed_folders(folder).items()):
@@ -105,7 +162,7 @@ def read_seed_summary(folder: Path) -> SeedSummary:
                 lost[seed] = store.lost
         winner = summary.winner
         if summary.status == "finished" and winner is not None and winner.counts_on("test") is not None:
-            runs[seed] = summary
+            runs[seed], winners[seed] = summary, winner
     if not runs:
         raise KingyoError(
             str(folder),
@@ -113,76 +170,12 @@ def read_seed_summary(folder: Path) -> SeedSummary:
             received=f"{counted(len(seed_folders(folder)), 'run')}, none finished",
             remedy="Continue with the same `kingyo evolve --seeds N` command.",
         )
-    return _summary(folder, runs, lost, copied)
+    return SeedSummary(folder=folder, runs=runs, winners=winners, lost=lost, copied=copied)
 
 
-def _summary(
-    folder: Path, runs: Mapping[int, RunSummary], lost: Mapping[int, str], copied: int
-) -> SeedSummary:
-    bred = [_test(summary) for summary in runs.values()]
-    decided_by = next(iter(runs.values())).decided_by
-    best = max(runs, key=lambda seed: (_validation(runs[seed]), -seed))
-    winner = runs[best].winner
-    assert winner is not None, "only finished runs are read"
-    return SeedSummary(
-        seeds=tuple(runs),
-        bred=tuple(bred),
-        mean=mean_of_runs(bred) if decided_by else mean_of_runs(bred, within=(0, 1)),
-        ahead=_ahead(list(runs.values())),
-        predicted_inside=sum(map(_is_inside, runs.values())),
-        best=best,
-        winner=winner,
-        folder=folder / f"{PREFIX}{best}",
-        is_best=runs[best].best in (winner, None),
-        copied=copied,
-        extensions={
-            seed: " and ".join(map(str, run.extensions)) for seed, run in runs.items() if run.extensions
-        },
-        renewals={seed: " ".join(map(str, run.renewals)) for seed, run in runs.items() if run.renewals},
-        lost=lost,
-        not_compared=_not_compared(folder, list(runs.values())),
-        decided_by=decided_by,
-    )
-
-
-def _not_compared(folder: Path, runs: Sequence[RunSummary]) -> str | None:
-    """Say which controls some seeds lack, with a command that runs the first of them for all seeds."""
-    missing = list(dict.fromkeys(name for run in runs for name in run.controls_to_run))
-    if not missing:
-        return None
-    has_control = all(any(name in run.controls for name in ("random", "grid")) for run in runs)
-    is_partial = any(name in run.controls for name in missing for run in runs)
-    who = "Not all winners were" if is_partial else "The winners were not"
-    what = f"a {' or '.join(missing)} search" if has_control else "a search"
-    first, *others = missing
-    command = f'for run in {shlex.quote(str(folder))}/{PREFIX}*; do kingyo control "$run" {first}; done'
-    beside = f" (or {' or '.join(others)})" if others else ""
-    return f"{who} compared with {what} of equal cost. To do so: {command}{beside}"
-
-
-def _ahead(runs: Sequence[RunSummary]) -> dict[str, Interval]:
-    within = (-1.0, 1.0) if runs[0].decided_by is None else (-math.inf, math.inf)
-    differences: dict[str, list[float]] = {}
-    for comparison in (each for run in runs for each in run.comparisons):
-        differences.setdefault(comparison.other, []).append(comparison.difference.score)
-    # A control that failed in one run cannot be compared over all runs.
-    complete = [each.other for each in runs[0].comparisons if len(differences[each.other]) == len(runs)]
-    return {name: mean_of_runs(differences[name], within=within) for name in complete}
-
-
-def _test(summary: RunSummary) -> float:
-    value = None if summary.winner is None else summary.winner.counts_on("test")
-    assert value is not None, "only finished runs are read"
-    return value.score
-
-
-def _validation(summary: RunSummary) -> float:
-    value = None if summary.winner is None else summary.winner.counts_on("validation")
+def _value(winner: ModelResult, split: Split) -> float:
+    value = winner.counts_on(split)
     return 0.0 if value is None else value.score
-
-
-def _is_inside(summary: RunSummary) -> bool:
-    return summary.predicted is not None and summary.predicted.low <= _test(summary) <= summary.predicted.high
 
 
 def why_unbounded(value: Interval) -> str | None:

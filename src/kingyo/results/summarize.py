@@ -8,19 +8,20 @@ from typing import cast
 from kingyo.evolution import (
     BASELINES,
     MAIN,
+    RACED,
     Front,
     read_finalists,
     read_front,
     stored_objectives,
 )
+from kingyo.evolution.set_measures import best_trial, read_verdict
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.results.best_model import best_model, predicted_test
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.estimates import estimate
 from kingyo.results.layer_paths import read_run_layers
-from kingyo.results.model_result import ModelResult, read_model_result
+from kingyo.results.model_result import ModelResult, read_model_result, scores_by_task
 from kingyo.results.summary import RunSummary
-from kingyo.run.config import WEIGHT_SEARCH
+from kingyo.run.config import TRAINED, WEIGHT_SEARCH
 from kingyo.run.extensions import (
     control_command,
     missing_controls,
@@ -30,6 +31,8 @@ from kingyo.run.extensions import (
 )
 from kingyo.run.provenance import renewals
 from kingyo.run.trained import read_training
+from kingyo.stats import Interval
+from kingyo.stats.prediction import predict_weighted_winner
 from kingyo.store import EvaluationRow, RunStore
 from kingyo.tasks import NearDuplicates
 
@@ -61,9 +64,9 @@ def summarize(store: RunStore) -> RunSummary:
         comparisons=() if winner is None else compare_on_test(store, winner, others),
         best=None
         if winner is None
-        else best_model(store, [winner, *controls.values()], [*baselines.values()]),
+        else _best_model(store, [winner, *controls.values()], [*baselines.values()]),
         finalists=() if winner is None else read_finalists(store, MAIN),
-        predicted=None if winner is None or objectives.by_set else predicted_test(store, winner),
+        predicted=None if winner is None or objectives.by_set else _predicted_test(store, winner),
         winner_score=_fit_value(fits, winner),
         leader_score=_fit_value(fits, leader),
         weights=objectives.tasks,
@@ -111,3 +114,44 @@ def _note_on_test(store: RunStore) -> str | None:
 def _near_duplicates(store: RunStore) -> NearDuplicates | None:
     fact = cast("dict[str, int] | None", store.fact("near_duplicates"))
     return None if fact is None else NearDuplicates(**fact)
+
+
+def _best_model(
+    store: RunStore, winners: Sequence[ModelResult], baselines: Sequence[ModelResult]
+) -> ModelResult | None:
+    """Return the best model of a run, see ``best_trial``; if set measures count, the stored one.
+
+    None until it is known.
+    """
+    models, objectives = (*winners, *baselines), stored_objectives(store)
+    if objectives.by_set:
+        verdict = read_verdict(store) if store.status() == "finished" else None
+        return next((model for model in models if verdict and model.trial.id == verdict.best), None)
+    n = len(store.items()["validation"])
+    is_complete = all(each.validation is not None and each.validation.n == n for each in baselines)
+    if not (store.fact(RACED) or is_complete):
+        return None  # older versions do not race baselines
+    trials, others = ([model.trial for model in own] for own in (winners, baselines))
+    best = best_trial(store, objectives, trials, others, (TRAINED,))
+    return next((model for model in models if model.trial == best), None)
+
+
+def _predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:
+    """Predict the winner's test score from the finalists that were scored on all of validation.
+
+    With several tasks it is the weighted mean of one prediction per task, whose items are independent.
+    """
+    weights, splits = stored_objectives(store).tasks, store.items()
+    items, n_validation = splits["test"], len(splits["validation"])
+    n_test = {name: sum(len(weights) == 1 or item.task == name for item in items) for name in weights}
+    trials = [row.trial for row in store.summaries("validation") if row.search == MAIN]
+    evaluations = {trial: store.evaluation(trial, "validation") for trial in trials}
+    complete = {
+        trial: each for trial, each in evaluations.items() if each and len(each.scores) == n_validation
+    }
+    if winner.trial.id not in complete or not all(n_test.values()):
+        return None
+    rows = [scores_by_task(evaluation, weights) for evaluation in complete.values()]
+    scores = [[row[name] for row in rows] for name in weights]
+    place = list(complete).index(winner.trial.id)
+    return predict_weighted_winner(scores, place, list(n_test.values()), list(weights.values()))

@@ -6,17 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from kingyo.evolution import (
-    Finalist,
-    Front,
-    FrontPoint,
-)
+from kingyo.evolution import Finalist, Front, FrontPoint
 from kingyo.evolution.set_measures import READ, SetValue
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate
 from kingyo.results.layer_paths import NamedPath
-from kingyo.results.model_result import MIXTURES, ModelResult
-from kingyo.results.set_values import SetRow, measure_text
+from kingyo.results.model_result import MIXTURES, ModelResult, measure_text
 from kingyo.results.trials import row_title
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.provenance import Renewal
@@ -38,7 +33,7 @@ class RunSummary:
         leader: the best of the main search on fit so far; before it begins, of the weight search.
         winner, baselines, controls: the models.
         comparisons: the winner with the other models, on test.
-        best: the best of the bred winner, the baselines and the winners of the controls, see ``best_model``.
+        best: the best of the bred winner, the baselines and the winners of the controls, see ``best_trial``.
         finalists: those scored on all of validation, with the numbers that decided.
         predicted: the winner's test score, predicted from the finalists' validation scores.
         winner_score: the winner's fit score as the search was told; an estimate if it got some items only.
@@ -120,20 +115,20 @@ class RunSummary:
         winner = () if self.winner is None else (self.winner,)
         return (*winner, *self.baselines.values(), *self.controls.values())
 
-    def set_rows(self) -> list[SetRow]:
-        """Return the rows of a table of set measures, measure by measure."""
+    def set_rows(self) -> list[tuple[str, str, Mapping[Split, SetValue]]]:
+        """Return the rows of a table of set measures: measure, model, and split -> value."""
         models = {} if self.winner is None else {"bred": self.winner}
         models |= {**self.baselines, **{row_title(name): model for name, model in self.controls.items()}}
         measures = dict.fromkeys(
             (value.task, value.measure) for each in models.values() for value in each.sets
         )
-        rows: list[SetRow] = []
+        rows: list[tuple[str, str, Mapping[Split, SetValue]]] = []
         for task, measure in measures:
             for name, model in models.items():
                 own = [value for value in model.sets if (value.task, value.measure) == (task, measure)]
                 values: dict[Split, SetValue] = {value.split: value for value in own}
                 title = f"{task}: {measure}" if task else measure
-                rows += [SetRow(measure=title, model=name, values=values)] if values else []
+                rows += [(title, name, values)] if values else []
         return rows
 
     def counts(self, split: Split) -> tuple[int, int] | None:

@@ -33,20 +33,22 @@ def find_trial(store: RunStore, reference: str) -> StoredTrial:
             ``bred`` for the winner of the main search.
 
     Raises:
-        KingyoError: there is no such trial, or the name belongs to a search.
+        KingyoError: there is no such trial.
     """
-    known = _trial_index(store)
-    if reference.strip().casefold() in BRED and reference not in known.get(BASELINES, {}):
+    name, known = reference.strip(), _trial_index(store)
+    if name.casefold() in BRED and name not in known.get(BASELINES, {}):
         return _bred(store)
-    search, colon, name = reference.strip().partition(":")
+    search, colon, own = name.partition(":")
     if not colon:
-        search, name = MAIN if _is_number(search) else BASELINES, search
-        if name in known:
-            raise _search_not_trial(known, name)
-    trials = known.get(search, {})
-    trial = trials.get(name, trials.get(name.lstrip("0") or "0") if _is_number(name) else None)
+        search, own = MAIN if _is_number(name) else BASELINES, name
+    trial = known.get(search, {}).get(own)
     if trial is None:
-        raise _unknown(store, known, reference)
+        raise KingyoError(
+            "--trial",
+            expected=" or ".join(_ranges(known)) or "a run with trials",
+            received=f"'{reference}'",
+            remedy=_remedy(store, known, name),
+        )
     return trial
 
 
@@ -112,37 +114,17 @@ def _bred(store: RunStore) -> StoredTrial:
     return winner
 
 
-def _search_not_trial(known: TrialIndex, name: str) -> KingyoError:
-    is_baseline = name in known.get(BASELINES, {})
-    remedy = f"Use {name}:N, with the trial's number" + (f", or {BASELINES}:{name}." if is_baseline else ".")
-    if name == BASELINES:
-        remedy = f"Use {BASELINES}:NAME, or just the name."
-    return KingyoError(
-        "--trial",
-        expected=_expected(known),
-        received=f"'{name}', which is a search" + (" and a baseline" if is_baseline else ""),
-        remedy=remedy,
-    )
-
-
-def _unknown(store: RunStore, known: TrialIndex, reference: str) -> KingyoError:
-    search, colon, name = reference.strip().partition(":")
-    remedy = f"`kingyo show {shlex.quote(str(store.folder))}` shows the state of the run."
-    if not colon and search.casefold() == "best":
-        remedy = "Leave --trial out: `kingyo export` writes the best model of the run."
-    elif colon and search not in known:
-        remedy = suggest(search, known)
-    elif search == BASELINES or not (colon or _is_number(search)):
-        remedy = suggest(name if colon else search, known.get(BASELINES, {}))
-    return KingyoError("--trial", expected=_expected(known), received=f"'{reference}'", remedy=remedy)
-
-
-def _expected(known: TrialIndex) -> str:
-    """Return the names of the known trials."""
-    return " or ".join(_ranges(known)) or "a run with trials"
+def _remedy(store: RunStore, known: TrialIndex, name: str) -> str:
+    search, colon, _ = name.partition(":")
+    if colon and search not in known:
+        return suggest(search, known)
+    if not colon and not _is_number(name):
+        return suggest(name, known.get(BASELINES, {}))
+    return f"`kingyo show {shlex.quote(str(store.folder))}` shows the state of the run."
 
 
 def _ranges(known: TrialIndex) -> Iterator[str]:
+    """Yield the names of the known trials."""
     last = {search: len(trials) - 1 for search, trials in known.items() if trials and search != BASELINES}
     if MAIN in last:
         yield f"a number from 0 to {last.pop(MAIN)}"

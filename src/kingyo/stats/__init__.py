@@ -6,7 +6,6 @@ All random methods take a seed. scipy is imported where it is used, so that othe
 from kingyo.stats.intervals import NORMAL, ROUNDING, Array, Interval, interval_json, mean_name, percent
 from kingyo.stats.means import bounded_mean, interval, lower_quantile, mean_of_runs, weighted_mean, wilson
 from kingyo.stats.paired import PairedDifference, mcnemar, paired_difference, sign_flips
-from kingyo.stats.prediction import selection_bias
 
 __all__ = [
     "NORMAL",
@@ -23,7 +22,6 @@ __all__ = [
     "mean_of_runs",
     "paired_difference",
     "percent",
-    "selection_bias",
     "sign_flips",
     "weighted_mean",
     "wilson",

@@ -191,33 +191,3 @@ def _beta_binomial(mean: float, variance: float, n: int, level: float) -> tuple[
     low = int(np.searchsorted(below, tail))
     high = int(np.searchsorted(below, 1 - tail))
     return low / n, min(high, n) / n
-
-
-def selection_bias(scores: Sequence[Sequence[float]], seed: int = 0, splits: int = 1000) -> float:
-    """Estimate by how much the best of several candidates is overrated by the score that it was picked for.
-
-    Picks the best on a random half of the items, and measures what it loses on the other half, averaged over
-    many splits. This is the bias of a pick on n/2 items; noise falls as 1/√n, so the bias on all n is 1/√2 of
-    it: about right among equals, somewhat too high if candidates differ. It covers the final pick only: if
-    the search bred its candidates on these items, both halves are already biased, and this is not included.
-
-    Args:
-        scores: one row per candidate, one column per item.
-        seed: for the splits.
-        splits: number of random halves.
-
-    Returns:
-        The expected bias, in units of the score; about 0 if one candidate is far ahead.
-    """
-    matrix = np.array(scores, dtype=np.float64)
-    n = matrix.shape[1]
-    half = n // 2
-    # Each row of `chosen` marks half of the items: those with the smallest random keys.
-    keys = np.random.default_rng(seed).random((splits, n))
-    chosen = np.zeros((splits, n))
-    np.put_along_axis(chosen, keys.argsort(axis=1)[:, :half], 1.0, axis=1)
-    sums = matrix @ chosen.T  # candidates x splits
-    best = sums.argmax(axis=0)
-    seen = sums[best, np.arange(splits)]
-    unseen = matrix.sum(axis=1)[best] - seen
-    return float((seen / half - unseen / (n - half)).mean()) / math.sqrt(2)

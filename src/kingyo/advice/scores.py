@@ -1,4 +1,4 @@
-"""Warn if all models score zero, or the same, so that a search has no signal."""
+"""Warn if all models score zero or the same, so that a search has no signal, or if answers were cut."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from kingyo.advice.message import Advice, current_search, folder_of, is_of_paths
 from kingyo.evolution import BASELINES, MAIN, stored_objectives
+from kingyo.io.units import counted
 from kingyo.results.estimates import raw_means
+from kingyo.results.model_result import token_limits
+from kingyo.results.summary import RunSummary
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore
 
 PAGE = "docs/zero.md goes through the causes."
 MIN_ZEROS = 6
 """Number of candidates with score 0 before a warning."""
+NOTABLE_SHARE, WARNING_SHARE = 0.05, 0.5
+"""Shares of answers that were cut, for a note and for a warning."""
 
 
 def uninformative_scores(store: RunStore) -> Iterator[Advice]:
@@ -49,13 +54,8 @@ def _means(store: RunStore, searches: Sequence[str]) -> list[float]:
 
 
 def _who(known: Sequence[EvaluationRow], bred: Sequence[EvaluationRow]) -> str:
-    if not bred:
-        return f"All {len(known)} baselines"
-    return f"All {len(known)} baselines and {_candidates(len(bred))}"
-
-
-def _candidates(n: int) -> str:
-    return "the one candidate so far" if n == 1 else f"{n} candidates"
+    candidates = f" and {counted(len(bred), 'candidate')}" if bred else ""
+    return f"All {len(known)} baselines{candidates}"
 
 
 def _zero(store: RunStore, who: str) -> Advice:
@@ -90,8 +90,8 @@ def _equal(store: RunStore, who: str, means: Sequence[float]) -> Advice:
     mean, is_perfect = sum(means) / len(means), min(means) >= 1 - ROUNDING
     remedy = (
         f"Look at answers: {_look(store)}. If they differ, let the grader tell better ones from worse, with "
+        f"partial credit; if not, the models may hardly differ from one another. {PAGE}"
     )
-    remedy += f"partial credit; if not, the models may hardly differ from one another. {PAGE}"
     return Advice(
         kind="equal",
         level="warning",
@@ -107,3 +107,28 @@ def _look(store: RunStore) -> str:
     known = [str(trial.name) for trial in store.trials(BASELINES)]
     trial = store.trial(ended[0]).asked.number if ended else known[-1]
     return f"`kingyo show {folder_of(store)} --trial {trial} --answers 5`"
+
+
+def truncated_answers(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
+    """Report for each task how many answers of the winner, or of the best model so far, were cut."""
+    child = summary.winner or summary.leader
+    if child is None:
+        return
+    evaluations = [store.evaluation(child.trial.id, split) for split in ("fit", "validation")]
+    scores = [score for each in evaluations if each is not None for score in each.scores]
+    limits = token_limits(store)
+    for task, limit in limits.items():
+        own = [score for score in scores if len(limits) == 1 or score.item.partition("/")[0] == task]
+        cut = [score for score in own if score.is_cut]
+        if not cut or len(cut) < NOTABLE_SHARE * len(own):
+            continue
+        wrong = sum(score.score < 1 for score in cut)
+        of = f" to {task}" if task else ""
+        whose = "the winner" if summary.winner is not None else "the best model so far"
+        yield Advice(
+            kind="cut",
+            level="warning" if len(cut) >= WARNING_SHARE * len(own) and wrong else "note",
+            what=f"{len(cut):,} of {counted(len(own), 'answer')} of {whose}{of} were cut at "
+            f"max_new_tokens = {limit} (fit and validation); {wrong:,} of them are not fully right.",
+            remedy="Raise max_new_tokens if right answers need more; if they run on, end them with stop.",
+        )
