@@ -94,14 +94,14 @@ def _compile_loop(text, addresses, numbers, words, start, stop, to):
     return names["loop"]
 
 
-def _weighted_sums(text, addresses, numbers, words, spans, worst):
+def _weighted_sums(text, addresses, numbers, words, spans, chunk, worst):
     """Write weighted sums; store the bits of the largest magnitude of each call.
 
     If it is NaN, the bfloat16 output must not be used. Other threads see stores that bypass the caches once
-    this thread takes the interpreter's lock.
+    this thread takes the interpreter's lock. The caller owns ``chunk``, ``CHUNK`` bytes: numba frees an array
+    after its last use by name, and here only its address is used.
     """
-    own = np.empty(CHUNK, np.uint8)
-    place = np.uint64(own.ctypes.data)
+    place = np.uint64(chunk.ctypes.data)
     for i in range(spans.shape[0]):
         n_bytes, bypass_caches = np.int64(words[i, 0]), words[i, 1] != np.uint32(0)
         per, first, largest = CHUNK // n_bytes, spans[i, 0], np.uint32(0)
@@ -277,7 +277,7 @@ def _ranks(text, addresses, numbers, words, spans, length, scratch, result):
 _CALLS = (types.uint64[:, ::1], types.float32[:, ::1], types.uint32[:, ::1], types.int64[:, ::1])
 _FLOATS, _DOUBLES = types.float32[::1], types.float64[::1]
 
-weighted_sums = LoopFunction(_weighted_sums, *_CALLS, types.uint32[::1])
+weighted_sums = LoopFunction(_weighted_sums, *_CALLS, types.uint8[::1], types.uint32[::1])
 sums = LoopFunction(_sums, *_CALLS, types.int64, types.float64, types.float64[:, ::1])
 exact_sums = LoopFunction(_exact_sums, *_CALLS, types.float64[:, ::1], types.float64[:, ::1])
 sizes = LoopFunction(_sizes, *_CALLS, _FLOATS)

@@ -145,7 +145,8 @@ def prepare_writes(tasks: Sequence[LoopTask]) -> _Share:
     worst, arguments = np.empty(len(tasks), dtype=np.uint32), _arguments(tasks)
 
     def run() -> Outcomes:
-        compiled_loops.weighted_sums(*arguments, worst)
+        chunk = np.empty(compiled_loops.CHUNK, dtype=np.uint8)
+        compiled_loops.weighted_sums(*arguments, chunk, worst)
         return [(task.owner, bits) for task, bits in zip(tasks, worst.tolist(), strict=True)]
 
     return run
