@@ -18,7 +18,7 @@ from kingyo.engine.compute import Read, method_failed, not_finite, result
 from kingyo.engine.jobs import TensorJob
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
-from kingyo.kernels import Lazy, RescaledSum
+from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.loop_arguments import MAX_SOURCES
 from kingyo.kernels.raw_tensor import AnyTensor
@@ -155,7 +155,7 @@ def fill(
     bypasses, compiled = total >= _BYPASS_FROM, compiles(jobs, chosen)
     with (
         _no_grad(),
-        execution(compiled=compiled, threads=threads, bypass_caches=bypasses, keep_threads=True),
+        execution(compiled=compiled, threads=threads, bypass_caches=bypasses),
     ):
         try:
             for job in jobs:
@@ -257,9 +257,6 @@ def _size(job: TensorJob) -> int:
 
 
 def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read) -> None:
-    if isinstance(merged, RescaledSum):
-        merged = merged.rescaled  # once, before threads ask for parts
-
     def write_part(span: Span) -> bool:
         finite = True
         for start, stop in spans(span[1] - span[0], PART):

@@ -13,7 +13,7 @@ from kingyo.engine.jobs import TensorJob
 from kingyo.engine.plan import Plan
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Lazy, RankedBernoulliMask, RescaledSum, WeightedSum
+from kingyo.kernels import Lazy, RankedBernoulliMask, WeightedSum
 from kingyo.kernels.raw_tensor import as_torch
 from kingyo.kernels.writing import PendingWrite, prepare
 
@@ -41,7 +41,6 @@ def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> N
     live = _LiveSink(plan, weights, nonfinite=chosen.nonfinite)
     fill(plan.jobs, live.prepared, live.end, chosen)
     plan.sources.check_unchanged()  # a file may have changed meanwhile
-    plan.sources.facts.flush()
 
 
 class _LiveSink:
@@ -59,8 +58,6 @@ class _LiveSink:
         place = self._place(job)
         merged = result(job, self._tensors.read, self._facts, nonfinite=self._nonfinite)
         n_bytes = self._memory(job, merged)
-        if not place.is_cpu and isinstance(merged, RescaledSum):
-            merged = merged.rescaled
         if not place.is_cpu and isinstance(merged, WeightedSum):
             copied = merged.on_device(lambda tensor: self._tensors.copy_on(place.device, tensor))
             merged = copied or merged
@@ -69,9 +66,8 @@ class _LiveSink:
     def _memory(self, job: TensorJob, merged: Tensor | Lazy) -> int:
         """Return the bytes that a result needs before it is computed, without mapped files."""
         n_bytes = 0 if self._is_mapped else 4 * math.prod(job.shape) * self._count_computed(job)
-        weighted = merged.unscaled if isinstance(merged, RescaledSum) else merged
-        if isinstance(weighted, WeightedSum):
-            for term in weighted.terms:
+        if isinstance(merged, WeightedSum):
+            for term in merged.terms:
                 if not self._tensors.holds(term.source):  # computed by the method; may be in no cache
                     n_bytes += term.source.nbytes
                 if isinstance(term.mask, RankedBernoulliMask):

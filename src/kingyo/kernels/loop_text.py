@@ -16,6 +16,8 @@ SHARED, PER_SOURCE = 2, 4
 """Counts of numbers: scale and least variance; then per source factor, share and two of its mask."""
 ROW = 128
 """Entries of a source that are computed at a time for sums."""
+SIZE_SHIFT = 15
+"""Histograms of magnitudes use the upper 17 bits of float32 without the sign: 256 bins per power of two."""
 Result = Literal["sum", "rows", "size", "variance"]
 
 

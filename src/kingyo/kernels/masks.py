@@ -47,12 +47,7 @@ class Mask(Protocol):
     """Selects entries of a task vector."""
 
     def apply(self, delta: Tensor, span: Span) -> None:
-        """Set the entries that are not selected to 0, in place.
-
-        Args:
-            delta: the entries of the span, float32.
-            span: their indices.
-        """
+        """Set the entries of a span (float32) that are not selected to 0, in place."""
         ...
 
 
@@ -74,16 +69,16 @@ class LoopMask(NamedTuple):
     ranks: Ranks | None = None
 
 
-class CompiledMask:
+class CompiledMask(Mask):
     """A mask that also runs in compiled loops and on other devices."""
 
     def loop_mask(self) -> LoopMask:
         """Return the mask for a compiled loop."""
         raise NotImplementedError
 
-    def on_device(self, copy: Copy) -> Mask:
+    def on_device(self, copy: Copy) -> Mask:  # noqa: ARG002
         """Return the mask with its tensors copied to a device."""
-        raise NotImplementedError
+        return self
 
 
 Number = np.float32
@@ -159,10 +154,6 @@ class MagnitudeMask(CompiledMask):
             return LoopMask("largest", self.low or 0.0)
         return LoopMask("between", self.low or 0.0, self.high)
 
-    def on_device(self, copy: Copy) -> MagnitudeMask:  # noqa: ARG002
-        """See ``CompiledMask``."""
-        return self
-
 
 @dataclass(frozen=True, kw_only=True)
 class BernoulliMask(CompiledMask):
@@ -189,10 +180,6 @@ class BernoulliMask(CompiledMask):
     def loop_mask(self) -> LoopMask:
         """See ``CompiledMask``."""
         return LoopMask("bernoulli", self.threshold, key=self.key)
-
-    def on_device(self, copy: Copy) -> BernoulliMask:  # noqa: ARG002
-        """See ``CompiledMask``."""
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

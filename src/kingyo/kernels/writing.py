@@ -7,45 +7,21 @@ in one call. The bits do not depend on the division of work.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels.blocks import BLOCK, LINE, Span, all_finite, spans
+from kingyo.kernels.blocks import BLOCK, Span, all_finite, spans
 from kingyo.kernels.lazy import Lazy
 from kingyo.kernels.loop_arguments import LoopCall, has_nan, overflows
-from kingyo.kernels.loop_text import PER_SOURCE, SHARED
+from kingyo.kernels.loop_queue import LoopQueue
 from kingyo.kernels.raw_tensor import AnyTensor, as_torch, letter_of
-from kingyo.kernels.rescaled_sum import RescaledSum
-from kingyo.kernels.statistics import rescaling_factor, rounder
-from kingyo.kernels.task_queue import LoopTask, Outcomes, TaskQueue, prepare_sums, prepare_writes
 from kingyo.kernels.threads import compiled_loop, current_execution
 from kingyo.kernels.weighted_sum import WeightedSum
 
 _BLOCK_ON_DEVICE = 1 << 22
 """Entries that another device computes at a time."""
-
-
-class KeptSums(NamedTuple):
-    """Sums of kept magnitudes that must be known before a ``RescaledSum`` is written.
-
-    Attributes:
-        calls: loops over the rescaled terms.
-        totals: Σ|δ| of each.
-        places: places of their factors in the numbers.
-        numbers: the numbers of the loops that write the weighted sum, which are rescaled.
-    """
-
-    calls: Sequence[LoopCall]
-    totals: tuple[float, ...]
-    places: tuple[int, ...]
-    numbers: Sequence[list[float]]
-
-    def rescale(self, kept: Sequence[float]) -> None:
-        """Rescale the factors, given the kept magnitudes."""
-        for total, place, part in zip(self.totals, self.places, kept, strict=True):
-            for numbers in self.numbers:
-                numbers[place] *= rescaling_factor(total, part)
+_LINE = 64
+"""Bytes per cache line. Stores that bypass the caches start at a multiple of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +33,12 @@ class PendingWrite:
         span: range of entries.
         out: place of these entries: contiguous; results are rounded to its dtype.
         calls: loops that compute it; None leaves it to torch.
-        sums: sums needed first. They rescale numbers of ``calls``, so it can be computed only once.
     """
 
     result: Tensor | Lazy
     span: Span
     out: AnyTensor
     calls: Sequence[LoopCall] | None = None
-    sums: KeptSums | None = None
 
     def run(self) -> bool:
         """Compute it; return whether all entries are finite."""
@@ -93,102 +67,44 @@ class ParallelWrites:
 
     Args:
         writes: the writes; those without loops are left to the caller.
-        others_alone: other threads compute them by few calls while the caller prepares the next writes, since
-            they wait for the interpreter's lock between calls.
+        others_alone: see ``LoopQueue``.
     """
 
     def __init__(self, writes: Sequence[PendingWrite], *, others_alone: bool = False) -> None:
         self._writes = writes
-        self._sums = [write.sums for write in writes if write.sums is not None]
-        if self._sums:
-            self._queue = TaskQueue(self._sum_tasks(), prepare_sums, others_alone=others_alone)
-        else:
-            self._queue = TaskQueue(self._write_tasks(), prepare_writes, others_alone=others_alone)
-
-    def _sum_tasks(self) -> list[LoopTask]:
-        tasks: list[LoopTask] = []
-        owner = 0
-        for sums in self._sums:
-            rounders = tuple(map(rounder, sums.totals))
-            tasks += [LoopTask(owner, call.span, call, rounders) for call in sums.calls]
-            owner += len(rounders)
-        return tasks
-
-    def _write_tasks(self) -> list[LoopTask]:
-        return [
-            LoopTask(i, call.span, call) for i, write in enumerate(self._writes) for call in write.calls or ()
-        ]
+        calls = [(i, call) for i, write in enumerate(writes) for call in write.calls or ()]
+        self._queue = LoopQueue(calls, others_alone=others_alone)
 
     def stop(self) -> None:
         """Start no more work; threads finish their current share."""
         self._queue.stop()
 
     def finish(self) -> list[bool]:
-        """Compute what is left; return for each write whether all entries are finite."""
-        if self._sums:
-            kept = [0.0] * sum(len(sums.totals) for sums in self._sums)
-            for owner, part in self._queue.finish():
-                kept[owner] += part  # exact, in any order
-            for sums in self._sums:
-                n = len(sums.totals)
-                sums.rescale(kept[:n])
-                del kept[:n]
-            self._queue = TaskQueue(self._write_tasks(), prepare_writes)
-        return _finite(self._writes, self._queue.finish())
+        """Compute what is left; return for each write whether all entries are finite.
 
-
-def _finite(writes: Sequence[PendingWrite], outcomes: Outcomes) -> list[bool]:
-    """Return for each write whether it is finite; torch computes those without loops or with NaN."""
-    largest = [0] * len(writes)
-    for i, bits in outcomes:
-        if bits > largest[i]:
-            largest[i] = int(bits)
-    return [
-        write.run_by_torch() if write.calls is None or has_nan(bits) else not overflows(bits, write.out.dtype)
-        for write, bits in zip(writes, largest, strict=True)
-    ]
+        Torch computes those without loops or with NaN.
+        """
+        largest = [0] * len(self._writes)
+        for i, bits in self._queue.finish():
+            largest[i] = max(largest[i], bits)
+        return [
+            write.run_by_torch()
+            if write.calls is None or has_nan(bits)
+            else not overflows(bits, write.out.dtype)
+            for write, bits in zip(self._writes, largest, strict=True)
+        ]
 
 
 def prepare(result: Tensor | Lazy, span: Span, out: AnyTensor) -> PendingWrite:
-    """Prepare the write of a span of a result, and compute nothing yet.
-
-    Args:
-        result: result of a merge method.
-        span: range of entries.
-        out: place of these entries.
-    """
-    by_torch, now = PendingWrite(result=result, span=span, out=out), current_execution()
+    """Prepare the write of a span of a result into its place, and compute nothing yet."""
+    now = current_execution()
     letter = letter_of(out.dtype) if out.is_cpu else None
-    if letter is None or not now.compiled:
-        return by_torch
-    weighted, sums_first = result, False
-    if isinstance(result, RescaledSum):
-        sums_first = span == (0, result.unscaled.n_elements) and result.is_finite
-        weighted = result.unscaled if sums_first else result.rescaled
-    if not isinstance(weighted, WeightedSum):
-        return by_torch
-    first = out.data_ptr() - span[0] * out.element_size()
-    loop = compiled_loop(weighted, letter, bypass_caches=now.bypass_caches and first % LINE == 0)
-    if loop is None:
-        return by_torch
-    calls = loop.calls(span, first)
-    sums = _kept_sums(result, calls) if isinstance(result, RescaledSum) and sums_first else None
-    return replace(by_torch, calls=calls, sums=sums)
-
-
-def _kept_sums(result: RescaledSum, calls: Sequence[LoopCall]) -> KeptSums:
-    """Return the sums that rescale the factors of the calls."""
-    unscaled = result.unscaled
-    rescaled = [(k, total) for k, total in enumerate(result.magnitudes) if total is not None]
-    terms = tuple(unscaled.terms[k] for k, _ in rescaled)
-    loop = compiled_loop(replace(unscaled, terms=terms), result="rows")
-    assert loop is not None, "the sum of all terms has a loop"
-    return KeptSums(
-        calls=loop.calls((0, unscaled.n_elements)),
-        totals=tuple(total for _, total in rescaled),
-        places=tuple(SHARED + PER_SOURCE * k for k, _ in rescaled),
-        numbers=[call.arguments.numbers for call in calls],
-    )
+    calls = None
+    if letter is not None and isinstance(result, WeightedSum):
+        first = out.data_ptr() - span[0] * out.element_size()
+        loop = compiled_loop(result, letter, bypass_caches=now.bypass_caches and first % _LINE == 0)
+        calls = None if loop is None else loop.calls(span, first)
+    return PendingWrite(result=result, span=span, out=out, calls=calls)
 
 
 def write(result: Tensor | Lazy, span: Span, out: AnyTensor) -> bool:

@@ -61,24 +61,17 @@ class Parameter:
         Raises:
             KingyoError: the type is wrong, or the value is out of bounds.
         """
+        name = f"{self.name} of {where}"
         is_whole = self.kind != "int" or (not isinstance(value, bool) and float(value).is_integer())
         if isinstance(value, bool) != (self.kind == "bool") or not is_whole:
             expected = {"bool": "true or false", "int": "a whole number", "float": "a number"}[self.kind]
-            raise KingyoError(
-                f"{self.name} of {where}",
-                expected=expected,
-                received=repr(value),
-                remedy=f"Correct the value. {_LOOK_UP}",
-            )
+            remedy = f"Correct the value. {_LOOK_UP}"
+            raise KingyoError(name, expected=expected, received=repr(value), remedy=remedy)
         too_low = self.low is not None and value < self.low
         if too_low or (self.high is not None and value > self.high):
             bounds = f"a number {self.describe_bounds()}"
-            raise KingyoError(
-                f"{self.name} of {where}",
-                expected=bounds,
-                received=f"{value:g}",
-                remedy=f"{'Increase' if too_low else 'Decrease'} the value. {_LOOK_UP}",
-            )
+            remedy = f"{'Increase' if too_low else 'Decrease'} the value. {_LOOK_UP}"
+            raise KingyoError(name, expected=bounds, received=f"{value:g}", remedy=remedy)
         return value
 
     def describe_bounds(self) -> str:
@@ -208,15 +201,7 @@ class DescribesMerge(MergeMethod, Protocol):
     """A method that describes a weighted sum and computes nothing itself, so that it needs no torch."""
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> Lazy:
-        """Describe the merge of one tensor.
-
-        Args:
-            inputs: shape and statistics of the tensor in each source and in the base.
-            values: the parameters' values.
-
-        Returns:
-            a ``WeightedSum``, ``RescaledSum`` or ``LineSum``.
-        """
+        """Describe the merge of one tensor as a ``WeightedSum`` or ``LineSum``."""
         ...
 
 
@@ -277,21 +262,14 @@ def bytes_per_entry(method: MergeMethod) -> int:
 
 
 def check_together(method: MergeMethod, values: MethodValues, n_sources: int) -> None:
-    """Check that valid values also fit together and the number of sources.
-
-    Raises:
-        KingyoError: raised by the method's ``check``, if it has one.
-    """
+    """Check by the method's ``check``, if any, that values fit together and the number of sources."""
     check = cast("Callable[[MethodValues, int], None] | None", getattr(method, "check", None))
     if check is not None:
         check(values, n_sources)
 
 
 def hides_nonfinite(method: MergeMethod, values: MethodValues) -> bool:
-    """Return whether NaN or infinity in a source may leave a finite result; the default is False.
-
-    If so, a merge checks the sources; otherwise it checks only the result.
-    """
+    """Return whether NaN in a source may leave a finite result, so that a merge must check the sources."""
     hides = cast("Callable[[MethodValues], bool] | None", getattr(method, "hides_nonfinite", None))
     return hides is not None and hides(values)
 

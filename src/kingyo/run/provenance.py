@@ -149,17 +149,6 @@ def require_same_or_store(
 
 
 def store_provenance(store: RunStore, facts: Mapping[str, object]) -> None:
-    """Store facts if they are new, and delete measurements that other code made."""
+    """Store facts if they are new."""
     if any(store.fact(key) != value for key, value in facts.items()):
-        delete_facts_cache(store)
         store.reopen(facts, {})
-
-
-def facts_cache(run: Path) -> Path:
-    """Return the file with cached measurements of tensors in a run folder."""
-    return run / "facts.sqlite"
-
-
-def delete_facts_cache(store: RunStore) -> None:
-    """Delete the cached measurements: other code may measure differently."""
-    facts_cache(store.folder).unlink(missing_ok=True)

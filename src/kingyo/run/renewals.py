@@ -16,7 +16,6 @@ from kingyo.run.extensions import FACT as EXTENSIONS
 from kingyo.run.extensions import as_initial_budget
 from kingyo.run.provenance import (
     Changes,
-    delete_facts_cache,
     free_archive_name,
     score_differences,
     store_provenance,
@@ -112,7 +111,6 @@ def score_again(store: RunStore, config: RunConfig, folder: Path, libraries: Seq
         test_was_read=bool(store.summaries("test")),
     )
     finalists = (finalists_fact(name) for name in store.searches())
-    delete_facts_cache(store)
     store.begin_again(
         store.folder / archive,
         facts={
