@@ -48,11 +48,9 @@ NAMES = {
 
 
 class LoopFunction:
-    """A compiled function with its own machine code for each text of a loop.
+    """A compiled function with its own machine code for each text of a loop, which is its first argument.
 
-    Args:
-        function: function in the subset of Python that numba compiles; its first argument is the text.
-        kinds: types of its other arguments.
+    ``kinds`` are the types of the other arguments.
     """
 
     def __init__(self, function: Callable[..., object], *kinds: types.Type) -> None:
@@ -151,12 +149,7 @@ def _sums(text, addresses, numbers, words, spans, summand, totals):
 
 
 def _exact_sums(text, addresses, numbers, words, spans, rounders, totals):
-    """Write the sum of rounded magnitudes of each row; it is the same in any order.
-
-    Args:
-        rounders: float64, one per row; see ``statistics.rounder``.
-        totals: float64, one per row.
-    """
+    """Write the sum of rounded magnitudes of each row, in any order; see ``statistics.rounder``."""
     rows, units = np.empty((rounders.size, ROW), np.float32), np.zeros(rounders.size, np.uint64)
     place = np.uint64(rows.ctypes.data)
     for i in range(spans.shape[0]):

@@ -30,16 +30,10 @@ class Lazy(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Elementwise:
-    """A result computed by a function of spans.
+    """A result computed by a function of spans."""
 
-    Attributes:
-        shape: shape of the result.
-        compute: returns the entries of a span in a new float32 vector; called in any order, by several
-            threads.
-    """
-
-    shape: tuple[int, ...]
-    compute: Callable[[Span], Tensor]
+    shape: tuple[int, ...]  # shape of the result
+    compute: Callable[[Span], Tensor]  # returns a new float32 vector; called in any order, by several threads
 
     def block(self, span: Span) -> Tensor:
         """Return the entries of a span."""
@@ -48,21 +42,13 @@ class Elementwise:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LineSum:
-    """A weighted sum whose factors differ per row or per column: θ₀ + Σ fᵢ(line) (θᵢ - θ₀).
+    """A weighted sum whose factors differ per row or per column: θ₀ + Σ fᵢ(line) (θᵢ - θ₀)."""
 
-    Attributes:
-        shape: shape of the result, at least one dimension.
-        sources: θᵢ.
-        factors: fᵢ, shape (sources, lines).
-        line: what has a common factor.
-        base: θ₀; None for Σ fᵢ(line) θᵢ.
-    """
-
-    shape: tuple[int, ...]
-    sources: tuple[AnyTensor, ...]
-    factors: NDArray[np.float32]
-    line: Line
-    base: AnyTensor | None = None
+    shape: tuple[int, ...]  # shape of the result, at least one dimension
+    sources: tuple[AnyTensor, ...]  # θᵢ
+    factors: NDArray[np.float32]  # fᵢ, shape (sources, lines)
+    line: Line  # what has a common factor
+    base: AnyTensor | None = None  # θ₀; None for Σ fᵢ(line) θᵢ
 
     def block(self, span: Span) -> Tensor:
         """Return the entries of a span in new float32 memory."""

@@ -23,34 +23,21 @@ MAX_SOURCES = 16
 
 
 class LoopCall(NamedTuple):
-    """One call of a loop on a span; see ``loop_text``.
+    """One call of a loop on a span; see ``loop_text``."""
 
-    Attributes:
-        text: text of the loop.
-        addresses: addresses of entry 0 of base, output and each source; of the ranks of each source.
-        numbers: scale and least variance; per source factor, share, and two of its mask.
-        words: bytes per entry of the output, whether to bypass the caches; per source two keys.
-        held: tensors and ranks that must live while the loop runs.
-        span: range of entries.
-    """
-
-    text: str
-    addresses: list[int]
-    numbers: list[float]
-    words: list[int]
-    held: list[AnyTensor | Ranks]
-    span: Span = (0, 0)
+    text: str  # text of the loop
+    addresses: list[int]  # addresses of entry 0 of base, output and each source; of the ranks of each source
+    numbers: list[float]  # scale and least variance; per source factor, share, and two of its mask
+    words: list[int]  # bytes per entry of the output, whether to bypass the caches; per source two keys
+    held: list[AnyTensor | Ranks]  # tensors and ranks that must live while the loop runs
+    span: Span = (0, 0)  # range of entries
 
 
 CallArguments = tuple[str, NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]
 
 
 def call_arguments(calls: Sequence[LoopCall]) -> CallArguments:
-    """Return the first arguments of functions in ``compiled_loops``: arrays with one row per call.
-
-    Args:
-        calls: calls of loops with the same text.
-    """
+    """Return the first arguments of functions in ``compiled_loops``: arrays, a row per call of one loop."""
     return (
         calls[0].text,
         np.array([call.addresses for call in calls], dtype=np.uint64),
@@ -71,22 +58,15 @@ def overflows(largest: int, dtype: object) -> bool:
 
 
 class SumLoop(NamedTuple):
-    """A weighted sum as a loop reads it.
+    """A weighted sum as a loop reads it."""
 
-    Attributes:
-        call: its call, without an output and a span, and for the least sizes of index 0.
-        thresholds: thresholds of the sum, with the place of their least size among the numbers.
-    """
-
-    call: LoopCall
-    thresholds: list[tuple[int, Threshold]]
+    call: LoopCall  # its call, without an output and a span, and for the least sizes of index 0
+    thresholds: list[tuple[int, Threshold]]  # with the places of their least sizes among the numbers
 
     def calls(self, span: Span, address: int = 0) -> list[LoopCall]:
         """Return the calls for a span: one, and one more for each threshold whose least size changes in it.
 
-        Args:
-            span: range of entries.
-            address: address that entry 0 of the output has, or would have.
+        ``address`` is the address that entry 0 of the output has, or would have.
         """
         text, addresses, _, words, held, _ = self.call
         addresses = [addresses[0], address % 2**64, *addresses[2:]]
@@ -112,14 +92,7 @@ class SumLoop(NamedTuple):
 def sum_loop(
     weighted: WeightedSum, out: str = "f", result: Result = "sum", *, bypass_caches: bool = False
 ) -> SumLoop | None:
-    """Return a sum as a loop reads it; None if no loop can.
-
-    Args:
-        weighted: the sum to compute or to read.
-        out: letter of the output's dtype.
-        result: see ``LoopForm``.
-        bypass_caches: whether to write past the caches.
-    """
+    """Return a sum as a loop reads it; None if no loop can. For ``out`` and ``result`` see ``LoopForm``."""
     base = "" if weighted.base is None else _letter(weighted.base)
     masks: list[LoopMask] = []
     terms: list[LoopTerm] = []

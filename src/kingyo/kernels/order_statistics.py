@@ -35,10 +35,7 @@ def largest(
 ) -> Threshold:
     """Return the threshold of the ``count`` largest magnitudes of θ - θ₀; of equal ones the first.
 
-    Args:
-        source, base: θ and θ₀.
-        count: from 0 to the number of entries.
-        counts: returns their ``size_counts``, if these are cached; it saves one of two passes.
+    ``counts`` returns their ``size_counts``, if these are cached; it saves one of two passes.
     """
     return _threshold(plain_sum([source], base), "size", count, counts)
 
@@ -99,11 +96,7 @@ def _entries_of_bin(
 
 
 def size_counts(source: AnyTensor, base: AnyTensor) -> Counts:
-    """Return the histogram of the magnitudes of θ - θ₀ by their upper bits, without empty bins at the ends.
-
-    Returns:
-        int64: index of the first bin, then counts.
-    """
+    """Return the histogram of the magnitudes of θ - θ₀ by their upper bits: first bin, counts."""
     plain = plain_sum([source], base)
     loop = loop_over(plain, "size")
     if loop is not None:
@@ -140,11 +133,7 @@ def _sizes(plain: WeightedSum, measure: Measure) -> NDArray[np.float32]:
 
 
 def size_order(source: AnyTensor, base: AnyTensor) -> Order:
-    """Return the places of the entries of θ - θ₀ by descending magnitude; of equal ones the first is first.
-
-    Returns:
-        uint32, shape (entries,); NaN is the largest.
-    """
+    """Return the places of the entries of θ - θ₀ by descending magnitude, NaN first; equal ones in order."""
     plain = plain_sum([source], base)
     loop = loop_over(plain, "size")
     if loop is None:
@@ -171,10 +160,7 @@ def row_length(shape: Sequence[int]) -> int:
 def row_ranks(source: AnyTensor, base: AnyTensor) -> Ranks:
     """Return the rank of each entry's magnitude in its row, from 0 for the smallest; of equal ones in order.
 
-    A vector is one row; dimensions after the second belong to the row.
-
-    Returns:
-        flat; uint16, or int32 if rows are longer than 65,536.
+    It is flat; a vector is one row, and dimensions after the second belong to the row.
     """
     length, n = row_length(source.shape), source.numel()
     ranks = np.empty(n, dtype=np.uint16) if length <= 1 << 16 else np.empty(n, dtype=np.int32)

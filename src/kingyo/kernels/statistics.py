@@ -30,10 +30,9 @@ _CODES: dict[Summand, int] = {"magnitudes": 1, "squares": 2, "products": 3}
 
 
 def gram(tensors: Sequence[AnyTensor], base: AnyTensor | None = None) -> Floats:
-    """Return the inner products of the tensors, or of their differences from a base.
+    """Return the inner products of the tensors, or of their differences from a base: shape (n, n).
 
-    Returns:
-        float64, shape (n, n). Differences are rounded to float32, products are exact.
+    Differences are rounded to float32, products are exact.
     """
     n = len(tensors)
     first, second = np.triu_indices(n)
@@ -44,11 +43,7 @@ def gram(tensors: Sequence[AnyTensor], base: AnyTensor | None = None) -> Floats:
 
 
 def line_grams(tensors: Sequence[AnyTensor], base: AnyTensor | None, line: Line) -> Floats:
-    """Return the inner products of the tensors, or of their differences from a base, per row or column.
-
-    Returns:
-        float64, shape (n, n, lines). Differences are rounded to float32, products are exact.
-    """
+    """Return what ``gram`` does per row or column: shape (n, n, lines)."""
     n, shape = len(tensors), tensors[0].shape
     first, second = np.triu_indices(n)
     if tensors[0].numel() == 0:
@@ -104,11 +99,7 @@ def energies(sources: Sequence[AnyTensor], base: AnyTensor, most_varied: Thresho
 
 
 def activity(sources: Sequence[AnyTensor], base: AnyTensor, eps: float) -> NDArray[np.int64]:
-    """Count the entries that each source changes by more than eps: with another source, and alone.
-
-    Returns:
-        int64, shape (2, n): shared counts, then unique counts.
-    """
+    """Count the entries that each source changes by more than eps: with another source, and alone."""
     read = differences(sources, base)
     counts = np.zeros((2, len(sources)), dtype=np.int64)
     for span in spans(base.numel()):

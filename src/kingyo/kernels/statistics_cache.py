@@ -19,11 +19,7 @@ _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 
 class TensorStats:
-    """Statistics by name. Old ones are dropped; several threads may use it.
-
-    Args:
-        max_bytes: maximum size; None is a quarter of the machine's memory.
-    """
+    """Statistics by name, in ``max_bytes`` or a quarter of the memory; several threads may use it."""
 
     def __init__(self, max_bytes: int | None = None) -> None:
         self._kept = _Kept(memory_size() // 4 if max_bytes is None else max_bytes)
@@ -80,11 +76,7 @@ class _Kept:
 
 
 def memory_size(limits: Sequence[Path] = _LIMITS) -> int:
-    """Return the bytes of memory of the machine, or of this process's container; 4 GiB if unknown.
-
-    Args:
-        limits: files that may contain a lower limit.
-    """
+    """Return the bytes of memory of the machine, or of this process's container; 4 GiB if unknown."""
     try:
         n_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

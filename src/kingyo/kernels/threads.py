@@ -27,19 +27,12 @@ _MIN_PER_THREAD = 8 * BLOCK
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How kernels run.
+    """How kernels run."""
 
-    Attributes:
-        compiled: use compiled loops where possible.
-        pool: the other threads; None for the caller alone.
-        threads: number of threads, with the caller.
-        bypass_caches: whether loops write past the caches, where the address allows it.
-    """
-
-    compiled: bool = False
-    pool: ThreadPoolExecutor | None = None
-    threads: int = 1
-    bypass_caches: bool = False
+    compiled: bool = False  # use compiled loops where possible
+    pool: ThreadPoolExecutor | None = None  # the other threads; None for the caller alone
+    threads: int = 1  # number of threads, with the caller
+    bypass_caches: bool = False  # whether loops write past the caches, where the address allows it
 
     def on_all_threads(self, work: Callable[[], None]) -> None:
         """Call ``work`` once per thread, and wait; the caller's error is raised first."""
@@ -89,13 +82,7 @@ def n_threads() -> int:
 
 @contextmanager
 def execution(*, compiled: bool, threads: int = 1, bypass_caches: bool = False) -> Generator[Execution]:
-    """Set how kernels run inside a ``with`` block.
-
-    Args:
-        compiled: use compiled loops where possible; this needs numba, and time to load it.
-        threads: threads that share a large tensor; torch's own threads are not changed.
-        bypass_caches: write past the caches, for results that exceed them and are not read soon.
-    """
+    """Set how kernels run inside a ``with`` block; see ``Execution``. Torch's own threads are not changed."""
     with ThreadPoolExecutor(threads - 1) if threads > 1 else nullcontext() as pool:
         chosen = Execution(
             compiled=compiled and has_compiler(), pool=pool, threads=threads, bypass_caches=bypass_caches

@@ -46,7 +46,7 @@ def _shares(t: float, products: Floats, linear_above: float) -> tuple[float, flo
     return math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)
 
 
-class Slerp:
+class Slerp(OnBase):
     """(sin((1-t)Ω) θ₀ + sin(tΩ) θ₁) / sin Ω, where Ω is the angle between the two tensors.
 
     If |cos Ω| > 0.9995, or a tensor is zero and has no angle, interpolation is linear: (1-t) θ₀ + t θ₁.
@@ -62,10 +62,7 @@ class Slerp:
             search_high=1.0,
         ),
     )
-    needs_base = True
-    min_sources = 1
     max_sources = 1
-    stochastic = False
     reproduces = "on one machine"
     guide = Guide(
         when="Two models, if you want one between them, with t per layer or kind of tensor.",

@@ -118,14 +118,11 @@ class Ram(OnBase):
 
     For ramplus_tl, gᵢ = 1 + r · min(alpha, sᵢ/uᵢ) where c = 1: source i changes sᵢ entries of the tensor
     together with others, and uᵢ alone. Otherwise gᵢ = 1.
-
-    Attributes:
-        rescale: scale up changes of a single source.
     """
 
     name: str
     doc: str
-    rescale: bool
+    rescale: bool  # scale up changes of a single source
     params: tuple[Parameter, ...]
     guide: Guide
 

@@ -85,12 +85,7 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodValues:
-    """The parameter values for one tensor, resolved and valid.
-
-    Attributes:
-        shared: parameters with one value.
-        per_source: parameters with one value per source, in order.
-    """
+    """The parameter values for one tensor, resolved and valid: shared ones, and one per source, in order."""
 
     shared: Mapping[str, float | bool] = field(default_factory=dict[str, "float | bool"])
     per_source: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
@@ -110,19 +105,12 @@ class MethodValues:
 
 @dataclass(frozen=True, kw_only=True)
 class Guide:
-    """Further documentation of a method, for docs/methods.md and ``kingyo list methods``.
+    """Further documentation of a method, for docs/methods.md and ``kingyo list methods``."""
 
-    Attributes:
-        when: when to choose the method; one or two sentences.
-        source: authors, year, title and venue.
-        how: what the method computes; the default is the docstring of its class.
-        differs: differences from mergekit 0.1.5, with reasons; one or two sentences each.
-    """
-
-    when: str
-    source: str
-    how: str = ""
-    differs: tuple[str, ...] = ()
+    when: str  # when to choose the method; one or two sentences
+    source: str  # authors, year, title and venue
+    how: str = ""  # what the method computes; the default is the docstring of its class
+    differs: tuple[str, ...] = ()  # differences from mergekit 0.1.5, with reasons; one or two sentences each
 
 
 @runtime_checkable

@@ -106,14 +106,11 @@ class Della(_DropsAtRandom):
     others are spaced evenly (MagPrune). ε is epsilon, but at most density and 1 - density, so that
     probabilities are in [0, 1] and their mean is density. A vector is one row; the only entry of a row has
     the probability density.
-
-    Attributes:
-        elect: add only entries that agree with the elected sign.
     """
 
     name: str
     doc: str
-    elect: bool
+    elect: bool  # add only entries that agree with the elected sign
     params: tuple[Parameter, ...]
     guide: Guide
     bytes_per_entry = 4  # ranks

@@ -10,6 +10,7 @@ decompositions are cached, so that a candidate of a search takes one pass over t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,10 +135,8 @@ class SingularBands(OnBase):
         _gain("middle", "Gain of the next directions, with the second third.", is_searched=True),
         _gain("rest", "Gain of all other directions.", is_searched=False),
         LAMBDA,
-        Parameter(
-            name="spectral",
-            kind="bool",
-            default=True,
+        replace(
+            SPECTRAL,
             doc="Merge matrices by bands; false merges them like task_arithmetic (for embeddings, set it "
             "with a filter).",
         ),

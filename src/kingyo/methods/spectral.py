@@ -45,15 +45,11 @@ SPECTRAL = Parameter(
 
 @dataclass(frozen=True, kw_only=True)
 class Spectral(OnBase):
-    """θ₀ + λ M; see ``describe_core``.
-
-    Attributes:
-        core: computes M.
-    """
+    """θ₀ + λ M; see ``describe_core``."""
 
     name: str
     doc: str
-    core: Core
+    core: Core  # computes M
     guide: Guide
     params: tuple[Parameter, ...] = (EQUAL_WEIGHT, LAMBDA, SPECTRAL)
     reproduces = "with the same number of threads"

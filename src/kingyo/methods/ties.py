@@ -75,14 +75,11 @@ class Breadcrumbs(OnBase):
 
     Of n entries max(1, int(density · n)) are kept. At most int(gamma · n) larger ones, and all smaller ones,
     are dropped. Of equal magnitudes the first counts as larger.
-
-    Attributes:
-        elect: add only entries that agree with the elected sign.
     """
 
     name: str
     doc: str
-    elect: bool
+    elect: bool  # add only entries that agree with the elected sign
     guide: Guide
     params = (WEIGHT, DENSITY, _GAMMA, LAMBDA, normalize(False), rescale(False))
 
