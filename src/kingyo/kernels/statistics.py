@@ -196,7 +196,7 @@ def _magnitudes_by_draw(plain: WeightedSum, key: tuple[int, int], total: float) 
 
 
 def kept_by_density(sums: Floats, mask: BernoulliMask) -> float:
-    """Return the ``kept_magnitude`` of a mask from ``magnitudes_by_draw``."""
+    """Return what ``kept_magnitudes`` does for a mask, from ``magnitudes_by_draw``."""
     if sums.ndim == 1:
         return float(sums[mask.threshold])
     n_kept = int(np.searchsorted(sums[0], mask.threshold))

@@ -67,12 +67,7 @@ class Consensus(OnBase):
             raise KingyoError("agreement", expected=expected, received=f"{least}", remedy=remedy)
 
     def __call__(
-        self,
-        sources: Sequence[Tensor],
-        base: Tensor | None,
-        values: MethodValues,
-        _context: TensorContext,
-        /,
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
     ) -> Elementwise:
         """Merge; see ``MergesTensors``."""
         assert base is not None

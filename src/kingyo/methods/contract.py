@@ -56,11 +56,7 @@ class Parameter:
     inert: bool = False
 
     def check(self, value: float | bool, where: str) -> float | bool:
-        """Return the value after checking its type and its bounds.
-
-        Raises:
-            KingyoError: the type is wrong, or the value is out of bounds.
-        """
+        """Return the value, or raise a KingyoError if its type is wrong or it is out of bounds."""
         name = f"{self.name} of {where}"
         is_whole = self.kind != "int" or (not isinstance(value, bool) and float(value).is_integer())
         if isinstance(value, bool) != (self.kind == "bool") or not is_whole:
@@ -170,17 +166,10 @@ class MergesTensors(MergeMethod, Protocol):
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Tensor | Lazy:
-        """Merge one tensor.
+        """Merge one tensor, which has the same shape in all sources and the base, and any floating dtype.
 
-        Args:
-            sources: the tensor in each source; any shape, any floating dtype.
-            base: the tensor in the base, with the same shape; None if there is no base.
-            values: the parameters' values.
-            context: keys of random numbers, and the cache of statistics.
-
-        Returns:
-            float32 of the same shape: a new tensor, or a ``Lazy`` result such as ``Elementwise``, which needs
-            less memory; it is computed before the arguments are freed.
+        Return float32 of this shape: a new tensor, or a ``Lazy`` result such as ``Elementwise``, which needs
+        less memory; it is computed before the arguments are freed.
         """
         ...
 
@@ -213,12 +202,7 @@ def merge_tensor(
 
 
 def check_method(name: str, candidate: object) -> None:
-    """Check that an object is a merge method.
-
-    Raises:
-        KingyoError: it is a class, can neither be called nor describe, or lacks an attribute, which the
-            message names.
-    """
+    """Raise a KingyoError unless an object is a merge method."""
     is_class = isinstance(candidate, type)
     missing = [each for each in _DECLARED if not hasattr(candidate, each)]
     if not is_class and not missing and (callable(candidate) or hasattr(candidate, "describe")):

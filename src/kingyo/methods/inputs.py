@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -43,37 +44,20 @@ _ORDER, _RANKS = "order", "row ranks"
 _MAX_ORDERED = 1 << 24  # entries; sorting more takes too much memory
 
 
+@dataclass(slots=True)
 class TensorContext:
-    """The context of one tensor's merge: keys of random numbers, and statistics of earlier candidates.
+    """The context of one tensor's merge: keys of random numbers, and statistics of earlier candidates."""
 
-    Args:
-        seed: the recipe's seed.
-        tensor: the tensor's name.
-        stats: the cache of statistics; None disables it.
-        sources: cache keys of the sources' weights, in the order of the sources.
-        base: cache key of the base's weights.
-    """
-
-    __slots__ = ("_base", "_own", "_seed", "_sources", "_stats", "_tensor")
-
-    def __init__(
-        self,
-        seed: int = 0,
-        tensor: str = "",
-        stats: TensorStats | None = None,
-        sources: Sequence[str] = (),
-        base: str | None = None,
-    ) -> None:
-        self._seed = seed
-        self._tensor = tensor
-        self._stats = stats
-        self._sources = sources
-        self._base = base
-        self._own: set[str] = set()
+    seed: int = 0  # the recipe's
+    tensor: str = ""  # its name
+    stats: TensorStats | None = None  # the cache of statistics; None disables it
+    sources: Sequence[str] = ()  # cache keys of the sources' weights, in the order of the sources
+    base: str | None = None  # cache key of the base's weights
+    _own: set[str] = field(default_factory=set[str], init=False)
 
     def key(self, source: int) -> tuple[int, int]:
         """Return the key of a source's random numbers, which depends only on seed, source and tensor."""
-        return key_of(self._seed, source, self._tensor)
+        return key_of(self.seed, source, self.tensor)
 
     def get_or_compute(
         self, what: str, sources: Sequence[int], compute: Callable[[], Statistic]
@@ -82,29 +66,29 @@ class TensorContext:
 
         ``what`` is its name, with every number that it depends on.
         """
-        if self._stats is None:
+        if self.stats is None:
             return compute()
         name = self._name(what, sources)
-        statistic = self._stats.get(name)
+        statistic = self.stats.get(name)
         if statistic is None:
             statistic = compute()
-            self._stats.put(name, statistic)
+            self.stats.put(name, statistic)
             self._own.add(name)
         return statistic
 
     def get(self, what: str, sources: Sequence[int]) -> Statistic | None:
         """Return a statistic that an earlier candidate computed, or None; later ones may need it too then."""
-        if self._stats is None:
+        if self.stats is None:
             return None
         name = self._name(what, sources)
-        return None if name in self._own else self._stats.get(name)
+        return None if name in self._own else self.stats.get(name)
 
     def has_room(self, n_bytes: int) -> bool:
         """Return whether the cache has room for a statistic of this size without dropping others."""
-        return self._stats is not None and self._stats.has_room(n_bytes)
+        return self.stats is not None and self.stats.has_room(n_bytes)
 
     def _name(self, what: str, sources: Sequence[int]) -> str:
-        return "\n".join((what, self._tensor, self._base or "", *(self._sources[i] for i in sources)))
+        return "\n".join((what, self.tensor, self.base or "", *(self.sources[i] for i in sources)))
 
 
 class MergeInputs:
@@ -112,14 +96,9 @@ class MergeInputs:
 
     It gives shape and statistics of the tensors and makes terms of them, but not their numbers. Statistics
     are cached across candidates.
-
-    Args:
-        sources: the tensor in each source.
-        base: the tensor in the base, or None.
-        context: random keys, and the cache.
     """
 
-    __slots__ = ("_base", "_context", "_sources", "n_sources", "numel", "shape")
+    __slots__ = ("_base", "_context", "_sources", "has_base", "n_sources", "numel", "shape")
 
     def __init__(self, sources: Sequence[AnyTensor], base: AnyTensor | None, context: TensorContext) -> None:
         self._sources = sources
@@ -128,17 +107,11 @@ class MergeInputs:
         self.shape = tuple(sources[0].shape)
         self.numel = math.prod(self.shape)
         self.n_sources = len(sources)
-
-    @property
-    def has_base(self) -> bool:
-        """Whether there is a base."""
-        return self._base is not None
+        self.has_base = base is not None
 
     def key(self, source: int) -> tuple[int, int]:
         """Return the key of a source's random numbers."""
         return self._context.key(source)
-
-    # descriptions
 
     def term(self, source: int, factor: float, *, share: float = 1.0, mask: Mask | None = None) -> Term:
         """Return a source's term of a weighted sum."""
@@ -179,8 +152,6 @@ class MergeInputs:
         return LineSum(
             shape=self.shape, sources=tuple(self._sources), factors=factors, line=line, base=self._base
         )
-
-    # statistics
 
     def inner_products(self, vectors: Vectors) -> Floats:
         """Return the inner products of vectors: float64, shape (vectors, vectors)."""

@@ -65,19 +65,11 @@ class Linear:
 
 
 def normalized(weights: Sequence[float]) -> tuple[float, ...]:
-    """Return the weights divided by their sum.
-
-    Raises:
-        KingyoError: the sum is zero.
-    """
+    """Return the weights divided by their sum, or raise a KingyoError if it is zero."""
     total = math.fsum(weights)
     if abs(total) < _MIN_SUM:
-        raise KingyoError(
-            "weight",
-            expected="weights with a nonzero sum",
-            received=f"a sum of {total:g}",
-            remedy="Change a weight, or set normalize to false.",
-        )
+        expected, remedy = "weights with a nonzero sum", "Change a weight, or set normalize to false."
+        raise KingyoError("weight", expected=expected, received=f"a sum of {total:g}", remedy=remedy)
     return tuple(weight / total for weight in weights)
 
 

@@ -101,16 +101,15 @@ def _total(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
     return total
 
 
-def _gain(name: str, doc: str, *, is_searched: bool) -> Parameter:
-    """Return the parameter of a gain, a factor of the source's weight."""
-    return Parameter(
-        name=name,
-        doc=doc,
-        default=1.0,
-        search_low=0.0 if is_searched else None,
-        search_high=1.5 if is_searched else None,
-        per_source=True,
-    )
+_REST = Parameter(name="rest", doc="Gain of all other directions.", default=1.0, per_source=True)
+_TOP = replace(
+    _REST,
+    name="top",
+    doc="Gain of the leading directions, with a third of the squared change.",
+    search_low=0.0,
+    search_high=1.5,
+)
+_MIDDLE = replace(_TOP, name="middle", doc="Gain of the next directions, with the second third.")
 
 
 class SingularBands(OnBase):
@@ -131,9 +130,9 @@ class SingularBands(OnBase):
     doc = "Task arithmetic with gains for the leading, the middle and the remaining singular directions."
     params = (
         WEIGHT,
-        _gain("top", "Gain of the leading directions, with a third of the squared change.", is_searched=True),
-        _gain("middle", "Gain of the next directions, with the second third.", is_searched=True),
-        _gain("rest", "Gain of all other directions.", is_searched=False),
+        _TOP,
+        _MIDDLE,
+        _REST,
         LAMBDA,
         replace(
             SPECTRAL,

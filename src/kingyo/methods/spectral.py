@@ -75,9 +75,7 @@ def describe_core(core: Core) -> str:
 def decompose(matrix: Tensor, largest: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Return U, the singular values and V of a matrix, without values below ``RANK`` · largest.
 
-    Args:
-        matrix: any matrix.
-        largest: the scale of the threshold; the default is the largest singular value.
+    The default of ``largest`` is the largest singular value.
     """
     u, values, vh = cast(
         "tuple[Tensor, Tensor, Tensor]",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from kingyo.kernels import Mask, Term, WeightedSum
 from kingyo.kernels.weighted_sum import SMALLEST_DIVISOR
@@ -13,14 +14,7 @@ from kingyo.methods.inputs import MergeInputs
 WEIGHT = Parameter(
     name="weight", doc="Weight of the source.", search_low=0.0, search_high=1.0, per_source=True
 )
-EQUAL_WEIGHT = Parameter(
-    name="weight",
-    doc="Weight of the source.",
-    default=1.0,
-    search_low=0.0,
-    search_high=1.5,
-    per_source=True,
-)
+EQUAL_WEIGHT = replace(WEIGHT, default=1.0, search_high=1.5)
 DENSITY = Parameter(
     name="density",
     doc="Fraction of the task vector's entries that is kept.",

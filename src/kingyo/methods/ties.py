@@ -149,7 +149,6 @@ class Sce(OnBase):
 
 
 def _selected(inputs: MergeInputs, topk: float) -> Threshold | None:
-    """Return the threshold that separates the selected entries from the rest; None selects all."""
     if topk >= 1.0:
         return None
     n = inputs.count_varied()
