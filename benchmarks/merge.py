@@ -20,10 +20,27 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from merging.machine import describe_machine
-from merging.models import SHAPES, SOURCES, make_models, n_parameters, weight_files
-from merging.processes import Measured, best, clear, find_peer, kingyo, read_and_write, warm
-from merging.recipes import FILES, MEMORY, models_read, recipe
+from merging.models import (
+    FILES,
+    MEMORY,
+    SHAPES,
+    SOURCES,
+    make_models,
+    models_read,
+    n_parameters,
+    recipe,
+    weight_files,
+)
+from merging.processes import (
+    Measured,
+    best,
+    clear,
+    describe_machine,
+    find_peer,
+    kingyo,
+    read_and_write,
+    warm,
+)
 from merging.table import Results, render
 
 HERE = Path(__file__).parent

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kingyo.engine import ExecutionOptions, Sources, into, open_sources, plan
 from kingyo.recipe import Recipe
-from merging.recipes import recipe
+from merging.models import recipe
 
 THREADS = (1, 2)
 _FIRST = 3

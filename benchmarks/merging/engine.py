@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kingyo.engine import open_sources, plan, to_folder
 from kingyo.recipe import Recipe
-from merging.recipes import recipe
+from merging.models import recipe
 
 
 def main() -> None:

@@ -9,21 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kingyo.kernels import RankedBernoulliMask, Term, WeightedSum, to_tensor
-from kingyo.kernels.random_numbers import hashes_by_torch, uniform
 from kingyo.kernels.threads import execution
 from kingyo.kernels.writing import prepare
 from tests.kernels.sums import few, same_bits, weighted_sums
-
-CPU = torch.device("cpu")
-words = st.integers(0, 2**32 - 1)
-
-
-@given(words, words, st.integers(0, 2**34), st.integers(0, 99))
-def test_the_hash_by_torch_is_that_of_the_processor(first: int, second: int, start: int, count: int) -> None:
-    halves = hashes_by_torch((first, second), start // 2, (start + count + 1) // 2, CPU)
-    numbers = torch.stack((halves & 0xFFFF, halves >> 16), dim=1).reshape(-1)
-    expected = uniform((first, second), start // 2 * 2, (start + count + 1) // 2 * 2)
-    assert torch.equal(numbers.float() / 65536, expected)
 
 
 @few

@@ -74,7 +74,3 @@ def test_any_span_is_a_slice_of_the_sequence(a: int, b: int) -> None:
     start, stop = sorted((a, b))
     key = key_of(3, 0, "w")
     assert torch.equal(uniform(key, 0, 5000)[start:stop], uniform(key, start, stop))
-
-
-def test_keys_differ() -> None:
-    assert len({key_of(s, i, t) for s in range(5) for i in range(5) for t in ("a", "b", "1/a")}) == 75

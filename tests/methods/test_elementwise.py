@@ -1,4 +1,4 @@
-"""Methods per entry or by angles of task vectors, compared with float64 references."""
+"""Methods that merge entry by entry, compared with float64 references."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels.order_statistics import quantiles
 from kingyo.methods import METHODS, MethodValues, check_together
 from tests.methods import definitions
 from tests.methods.drawn import assert_close, draw_weights, models, run, shapes, wide
@@ -20,33 +19,6 @@ from tests.methods.drawn import assert_close, draw_weights, models, run, shapes,
 def test_nearswap(drawn: tuple[Tensor, list[Tensor]], t: float) -> None:
     base, sources = drawn
     assert_close(run("nearswap", sources, base, t=t), definitions.nearswap(*wide([base, *sources]), t))
-
-
-@given(models(1, 1, shapes), st.sampled_from([0.0, 0.7, 1.0, -2.0]))
-def test_passthrough(drawn: tuple[Tensor, list[Tensor]], scale: float) -> None:
-    _, sources = drawn
-    assert_close(run("passthrough", sources, None, scale=scale), scale * wide(sources)[0])
-    assert torch.equal(run("passthrough", sources, None), sources[0])
-
-
-@given(models(2, 4, shapes), st.booleans())
-def test_model_stock(drawn: tuple[Tensor, list[Tensor]], filter_wise: bool) -> None:
-    base, sources = drawn
-    merged = run("model_stock", sources, base, filter_wise=filter_wise)
-    assert bool(torch.isfinite(merged).all())
-    first, *others = wide([base, *sources])
-    deltas = [other - first for other in others]
-    lines = list(np.ndindex(first.shape[:-1])) if filter_wise and first.ndim > 1 else [()]
-    for line in lines:
-        t = definitions.model_stock_ratio([delta[line] for delta in deltas])
-        if t is not None:
-            expected = t * np.mean([other[line] for other in others], axis=0) + (1 - t) * first[line]
-            assert_close(merged[line], expected, 1e-4)
-
-
-def test_opposite_task_vectors_leave_the_base() -> None:
-    base, delta = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -0.25])
-    assert torch.equal(run("model_stock", [base + delta, base - delta], base), base)
 
 
 @given(models(1, 4), st.sampled_from([0.0, 1e-5, 0.3]), st.sampled_from([0.0, 0.1, 2.0]))
@@ -77,13 +49,6 @@ def test_consensus(drawn: tuple[Tensor, list[Tensor]], limit: float, lam: float,
     assert_close(merged[torch.from_numpy(decided)], expected[decided])
 
 
-def test_consensus_keeps_entries_important_to_two() -> None:
-    """Selfish entries (one source) and catastrophic ones (no source) keep the base's value."""
-    sources = [torch.tensor([1.0, 3.0, 0.0, 1.0]), torch.tensor([1.2, 0.0, 0.0, -1.0])]
-    merged = run("consensus", sources, torch.zeros(4), tall_lambda=0.6)
-    assert merged.tolist() == pytest.approx([2.2, 0.0, 0.0, 0.0])
-
-
 def test_consensus_with_a_count_above_the_number_of_sources() -> None:
     with pytest.raises(KingyoError, match=r"agreement: .*at most 1"):
         check_together(METHODS.get("consensus"), MethodValues(shared={"agreement": 2}), 1)
@@ -103,16 +68,8 @@ def test_arcee_fusion(exact: bool, drawn: tuple[Tensor, list[Tensor]]) -> None:
     assert np.all((merged == first) | (merged == source))
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=60), st.data())
-def test_quantiles(numbers: list[float], data: st.DataObject) -> None:
-    array = np.array(numbers, dtype=np.float32)
-    ranks = data.draw(st.lists(st.integers(0, len(numbers) - 1), min_size=1, max_size=4))
-    result = quantiles(lambda span: array[span[0] : span[1]], len(numbers), ranks)
-    assert result == [float(np.sort(array)[rank]) for rank in ranks]
-
-
-def test_order_statistics_of_several_blocks() -> None:
-    array = np.random.default_rng(0).normal(size=700_001).astype(np.float32)
-    ranks = [0, 1, 350_000, 699_999, 700_000]
-    result = quantiles(lambda span: array[span[0] : span[1]], len(array), ranks)
-    assert result == [float(np.sort(array)[rank]) for rank in ranks]
+@given(models(1, 1, shapes), st.sampled_from([0.0, 0.7, 1.0, -2.0]))
+def test_passthrough(drawn: tuple[Tensor, list[Tensor]], scale: float) -> None:
+    _, sources = drawn
+    assert_close(run("passthrough", sources, None, scale=scale), scale * wide(sources)[0])
+    assert torch.equal(run("passthrough", sources, None), sources[0])

@@ -17,7 +17,7 @@ from kingyo.engine.jobs import TensorJob, method_failed, not_finite, result
 from kingyo.engine.options import ExecutionOptions
 from kingyo.engine.sources import Sources
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
-from kingyo.kernels import Lazy, RescaledSum
+from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.loop_arguments import MAX_SOURCES
 from kingyo.kernels.raw_tensor import AnyTensor, empty_vector
@@ -94,8 +94,6 @@ class _Runner:
     def run(self, job: TensorJob, *, raw: bool) -> None:
         read = self._sources.read_raw if raw else self._sources.read
         merged = result(job, read, nonfinite=self._nonfinite)
-        if isinstance(merged, RescaledSum):
-            merged = merged.rescaled  # once, before threads ask for parts
         if all(map_spans(_size(job), lambda span: self._write(job, merged, span))):
             return
         if not self._nonfinite:
@@ -161,7 +159,7 @@ def fill(
     bypasses, compiled = total >= _BYPASS_FROM, _compiles(jobs, options)
     with (
         _no_grad(),
-        execution(compiled=compiled, threads=threads, bypass_caches=bypasses, keep_threads=True),
+        execution(compiled=compiled, threads=threads, bypass_caches=bypasses),
     ):
         try:
             for job in jobs:

@@ -12,7 +12,7 @@ from kingyo.engine.options import ExecutionOptions
 from kingyo.engine.plan import Plan
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Lazy, RankedBernoulliMask, RescaledSum, WeightedSum
+from kingyo.kernels import Lazy, RankedBernoulliMask, WeightedSum
 from kingyo.kernels.raw_tensor import as_torch
 from kingyo.kernels.writing import PendingWrite, prepare
 
@@ -40,7 +40,6 @@ def into(plan: Plan, weights: Mapping[str, Tensor], options: ExecutionOptions | 
     live = _LiveSink(plan, weights, nonfinite=chosen.nonfinite)
     fill(plan.jobs, live.prepared, live.end, chosen)
     plan.sources.check_unchanged()  # a file may have changed meanwhile
-    plan.sources.facts.flush()
 
 
 class _LiveSink:
@@ -57,8 +56,6 @@ class _LiveSink:
         place = self._place(job)
         merged = result(job, self._tensors.read, self._facts, nonfinite=self._nonfinite)
         n_bytes = self._memory(job, merged)
-        if not place.is_cpu and isinstance(merged, RescaledSum):
-            merged = merged.rescaled
         if not place.is_cpu and isinstance(merged, WeightedSum):
             copied = merged.on_device(lambda tensor: self._tensors.copy_on(place.device, tensor))
             merged = copied or merged
@@ -70,9 +67,8 @@ class _LiveSink:
         if not self._is_mapped:
             n_computed = sum(not self._tensors.is_mapped(each.reference) for each in job.reads)
             n_bytes = 4 * math.prod(job.shape) * n_computed
-        weighted = merged.unscaled if isinstance(merged, RescaledSum) else merged
-        if isinstance(weighted, WeightedSum):
-            for term in weighted.terms:
+        if isinstance(merged, WeightedSum):
+            for term in merged.terms:
                 if not self._tensors.holds(term.source):  # computed by the method; may be in no cache
                     n_bytes += term.source.nbytes
                 if isinstance(term.mask, RankedBernoulliMask):

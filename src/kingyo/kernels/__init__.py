@@ -6,7 +6,6 @@ its place. This package knows tensors and numbers, but no recipes, files or mode
 
 from kingyo.kernels.lazy import Elementwise, Lazy, LineSum, to_tensor
 from kingyo.kernels.masks import BernoulliMask, MagnitudeMask, Mask, RankedBernoulliMask, Threshold
-from kingyo.kernels.rescaled_sum import RescaledSum
 from kingyo.kernels.weighted_sum import Term, WeightedSum, weighted_sum
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "MagnitudeMask",
     "Mask",
     "RankedBernoulliMask",
-    "RescaledSum",
     "Term",
     "Threshold",
     "WeightedSum",

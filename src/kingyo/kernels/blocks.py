@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +20,11 @@ BLOCK = 1 << 15
 """Entries per block. With more, the C library returns the memory after each operation: page faults."""
 LANES = 32
 """Partial sums per block."""
-LINE = 64
-"""Bytes per cache line. Stores that bypass the caches start at a multiple of it."""
-UNITS = 1.5 * 2.0**52
-"""Units per ``rounder``, see ``kingyo.kernels.statistics``."""
-SIZE_SHIFT = 15
-"""Histograms of magnitudes use the upper 17 bits of float32 without the sign: 256 bins per power of two."""
 
 Span = tuple[int, int]
 """Start and stop of a range of entries of a flattened tensor."""
+Line = Literal["row", "column"]
+"""Entries that share all indices but the last (row), or all but the first (column)."""
 
 
 def spans(n: int, size: int = BLOCK) -> Iterator[Span]:
@@ -42,11 +39,7 @@ def rows(vectors: Sequence[Tensor], span: Span) -> Tensor:
 
 
 def differences(tensors: Sequence[AnyTensor], base: AnyTensor | None) -> Callable[[Span], Tensor]:
-    """Return a function that reads θᵢ - θ₀ (or θᵢ without a base), rounded to float32.
-
-    Returns:
-        a function of a span; its result is new memory, shape (tensors, width of the span).
-    """
+    """Return a function that reads θᵢ - θ₀ of a span (or θᵢ without a base) in new memory, as float32."""
     vectors = [as_torch(tensor).reshape(-1) for tensor in tensors]
     start = None if base is None else as_torch(base).reshape(-1)
 
@@ -85,9 +78,6 @@ def block_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Entry e belongs to lane e mod 32, and each lane is added in order. Then the upper half of the lanes is
     added to the lower half until one is left. Sums of blocks are added in order.
-
-    Args:
-        matrix: float64, shape (rows, width of the block).
     """
     n_rows, width = matrix.shape
     padded = np.zeros((n_rows, -(-width // LANES) * LANES))
@@ -110,15 +100,9 @@ def row_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def along_rows(numbers: Tensor, length: int, span: Span) -> Tensor:
-    """Return for each entry of a span the numbers of its row.
+    """Return for each entry of a span the numbers of its row of ``length`` entries.
 
-    Args:
-        numbers: shape (sets, rows).
-        length: entries per row.
-        span: range of entries.
-
-    Returns:
-        shape (sets, width of the span).
+    ``numbers`` has the shape (sets, rows), the result (sets, width of the span).
     """
     first, last = span[0] // length, -(-span[1] // length)
     if last - first > 2:

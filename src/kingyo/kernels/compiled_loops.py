@@ -19,16 +19,21 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import overload
+from numpy.typing import NDArray
 
 from kingyo.kernels import loop_memory
-from kingyo.kernels.blocks import BLOCK, LANES, SIZE_SHIFT, UNITS
+from kingyo.kernels.blocks import BLOCK, LANES
 from kingyo.kernels.loop_memory import INLINE, bits64, compiled, copy_out, hashed, inline
-from kingyo.kernels.loop_text import ROW
+from kingyo.kernels.loop_text import ROW, SIZE_SHIFT
 from kingyo.kernels.masks import ENTRY_FUNCTIONS
 from kingyo.kernels.random_numbers import N_VALUES
-from kingyo.kernels.sorting import DIGITS, sort
 
 SHIFT = np.uint32(SIZE_SHIFT)
+UNITS = 1.5 * 2.0**52
+"""Units per ``statistics.rounder``."""
+LOWER = np.uint64(0xFFFFFFFF)
+DIGITS = 1 << 12
+"""Values of a digit of the radix sort."""
 GROUP = 64
 """Sizes that are searched at a time."""
 CHUNK = 1024
@@ -43,11 +48,9 @@ NAMES = {
 
 
 class LoopFunction:
-    """A compiled function with its own machine code for each text of a loop.
+    """A compiled function with its own machine code for each text of a loop, which is its first argument.
 
-    Args:
-        function: function in the subset of Python that numba compiles; its first argument is the text.
-        kinds: types of its other arguments.
+    ``kinds`` are the types of the other arguments.
     """
 
     def __init__(self, function: Callable[..., object], *kinds: types.Type) -> None:
@@ -94,14 +97,14 @@ def _compile_loop(text, addresses, numbers, words, start, stop, to):
     return names["loop"]
 
 
-def _weighted_sums(text, addresses, numbers, words, spans, worst):
+def _weighted_sums(text, addresses, numbers, words, spans, chunk, worst):
     """Write weighted sums; store the bits of the largest magnitude of each call.
 
     If it is NaN, the bfloat16 output must not be used. Other threads see stores that bypass the caches once
-    this thread takes the interpreter's lock.
+    this thread takes the interpreter's lock. The caller owns ``chunk``, ``CHUNK`` bytes: numba frees an array
+    after its last use by name, and here only its address is used.
     """
-    own = np.empty(CHUNK, np.uint8)
-    place = np.uint64(own.ctypes.data)
+    place = np.uint64(chunk.ctypes.data)
     for i in range(spans.shape[0]):
         n_bytes, bypass_caches = np.int64(words[i, 0]), words[i, 1] != np.uint32(0)
         per, first, largest = CHUNK // n_bytes, spans[i, 0], np.uint32(0)
@@ -115,12 +118,11 @@ def _weighted_sums(text, addresses, numbers, words, spans, worst):
         worst[i] = largest
 
 
-def _sums(text, addresses, numbers, words, spans, summand, rounder, totals):
+def _sums(text, addresses, numbers, words, spans, summand, totals):
     """Write sums of each block; the spans are adjacent, and the first starts with a block.
 
     Args:
         summand: 1 for magnitudes, 2 for squares of each row, 3 for products of all pairs.
-        rounder: added to each magnitude and subtracted again.
         totals: float64, shape (blocks, sums).
     """
     rows = np.empty((totals.shape[1], ROW), np.float32)
@@ -141,30 +143,23 @@ def _sums(text, addresses, numbers, words, spans, summand, rounder, totals):
                 to = place + np.uint64(4 * (at - first))
                 _loop(text, addresses[i], numbers[i], words[i], at, until, to)
                 at = until
-            _add(rows[:n_rows], summand, rounder, lanes)
+            _add(rows[:n_rows], summand, lanes)
         for k in range(lanes.shape[0]):
             totals[block, k] = _total(lanes[k])
 
 
 def _exact_sums(text, addresses, numbers, words, spans, rounders, totals):
-    """Write the sums of rounded magnitudes of each call and row; they are the same in any order.
-
-    Args:
-        rounders: float64, shape (calls, rows); see ``statistics.rounder``.
-        totals: float64, shape (calls, rows).
-    """
-    n_rows = rounders.shape[1]
-    rows, units = np.empty((n_rows, ROW), np.float32), np.empty(n_rows, np.uint64)
+    """Write the sum of rounded magnitudes of each row, in any order; see ``statistics.rounder``."""
+    rows, units = np.empty((rounders.size, ROW), np.float32), np.zeros(rounders.size, np.uint64)
     place = np.uint64(rows.ctypes.data)
     for i in range(spans.shape[0]):
-        units[:] = np.uint64(0)
         for first in range(spans[i, 0], spans[i, 1], ROW):
             last = min(first + ROW, spans[i, 1])
             _loop(text, addresses[i], numbers[i], words[i], first, last, place)
-            for k in range(n_rows):
-                units[k] += _units(rows[k, : last - first], rounders[i, k])
-        for k in range(n_rows):
-            totals[i, k] = np.float64(np.int64(units[k])) * (rounders[i, k] / UNITS)
+            for k in range(rounders.size):
+                units[k] += _units(rows[k, : last - first], rounders[k])
+    for k in range(rounders.size):
+        totals[k] = np.float64(np.int64(units[k])) * (rounders[k] / UNITS)
 
 
 @inline
@@ -180,21 +175,21 @@ def _units(row, rounder):
 
 
 @inline
-def _add(rows, summand, rounder, lanes):
+def _add(rows, summand, lanes):
     """Add the summands of ``_sums`` to lanes, as many as there are lanes at a time."""
     k = 0
     for a in range(rows.shape[0]):
         for b in range(a, rows.shape[0] if summand == 3 else a + 1):
-            _add_products(rows[a], rows[b], summand, rounder, lanes[k])
+            _add_products(rows[a], rows[b], summand, lanes[k])
             k += 1
 
 
 @inline
-def _add_products(left, right, summand, rounder, lanes):
+def _add_products(left, right, summand, lanes):
     if summand == 1:
         for first in range(0, ROW, LANES):
             for lane in range(LANES):
-                lanes[lane] += (abs(np.float64(left[first + lane])) + rounder) - rounder
+                lanes[lane] += abs(np.float64(left[first + lane]))
     else:
         for first in range(0, ROW, LANES):
             for lane in range(LANES):
@@ -264,6 +259,75 @@ def _collect(text, addresses, numbers, words, spans, wanted, scratch, sizes, pla
     return n
 
 
+@compiled
+def order(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the places of uint32 numbers in ascending order; of equal ones the first is first."""
+    places = np.empty(numbers.size, np.uint32)
+    keyed = np.empty((2, numbers.size), np.uint64)
+    sort(numbers, keyed, np.empty((3, DIGITS), np.uint32), places, False)
+    return places
+
+
+@compiled
+def sort(numbers, keyed, counts, result, ranks):
+    """Write the rank of each number, or the place of each rank's number; of equal ones the first is first.
+
+    It is a radix sort: by digits, the lowest first, so that equal numbers stay in order. Digits have at most
+    12 bits, among those bits in which the numbers differ.
+    """
+    union, common = np.uint32(0), np.uint32(0xFFFFFFFF)
+    for number in numbers:
+        union |= number
+        common &= number
+    differ, low, high = union ^ common, 0, 32
+    while low < 31 and not (differ >> np.uint32(low)) & np.uint32(1):
+        low += 1
+    while high > low + 1 and not (differ >> np.uint32(high - 1)) & np.uint32(1):
+        high -= 1
+    n_digits = (high - low + 11) // 12
+    width = (high - low + n_digits - 1) // n_digits
+    for digit in range(n_digits):
+        _count(numbers, np.uint32(low + digit * width), counts[digit, : 1 << width])
+    for i in range(numbers.size):
+        keyed[0, i] = (np.uint64(numbers[i]) << np.uint64(32)) | np.uint64(i)
+    mask = np.uint64((1 << width) - 1)
+    for digit in range(n_digits - 1):
+        _scatter(
+            keyed[digit % 2], np.uint64(32 + low + digit * width), mask, counts[digit], keyed[1 - digit % 2]
+        )
+    last, places = keyed[(n_digits - 1) % 2], counts[n_digits - 1]
+    shift = np.uint64(32 + low + (n_digits - 1) * width)
+    for key in last:
+        value = (key >> shift) & mask
+        place = places[value]
+        places[value] = place + np.uint32(1)
+        if ranks:
+            result[key & LOWER] = place
+        else:
+            result[place] = key & LOWER
+
+
+@compiled
+def _count(numbers, shift, places):
+    """Write the place of the first number of each digit."""
+    places[:] = 0
+    mask = np.uint32(places.size - 1)
+    for number in numbers:
+        places[(number >> shift) & mask] += np.uint32(1)
+    place = np.uint32(0)
+    for value in range(places.size):
+        place, places[value] = place + places[value], place
+
+
+@compiled
+def _scatter(before, shift, mask, places, after):
+    """Sort by one digit."""
+    for key in before:
+        value = (key >> shift) & mask
+        after[places[value]] = key
+        places[value] += np.uint32(1)
+
+
 def _ranks(text, addresses, numbers, words, spans, length, scratch, result):
     """Write the ranks of the sizes of one call in rows of ``length``; ``scratch`` is float32, one row."""
     place = np.uint64(scratch.ctypes.data)
@@ -277,9 +341,9 @@ def _ranks(text, addresses, numbers, words, spans, length, scratch, result):
 _CALLS = (types.uint64[:, ::1], types.float32[:, ::1], types.uint32[:, ::1], types.int64[:, ::1])
 _FLOATS, _DOUBLES = types.float32[::1], types.float64[::1]
 
-weighted_sums = LoopFunction(_weighted_sums, *_CALLS, types.uint32[::1])
-sums = LoopFunction(_sums, *_CALLS, types.int64, types.float64, types.float64[:, ::1])
-exact_sums = LoopFunction(_exact_sums, *_CALLS, types.float64[:, ::1], types.float64[:, ::1])
+weighted_sums = LoopFunction(_weighted_sums, *_CALLS, types.uint8[::1], types.uint32[::1])
+sums = LoopFunction(_sums, *_CALLS, types.int64, types.float64[:, ::1])
+exact_sums = LoopFunction(_exact_sums, *_CALLS, _DOUBLES, _DOUBLES)
 sizes = LoopFunction(_sizes, *_CALLS, _FLOATS)
 histogram = LoopFunction(_histogram, *_CALLS, types.int64[::1], _FLOATS)
 by_draw = LoopFunction(_by_draw, *_CALLS, types.uint32[::1], types.float64, _FLOATS, _DOUBLES)

@@ -14,55 +14,35 @@ from numpy.typing import NDArray
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.loop_text import LoopForm, LoopTerm, Result, text
 from kingyo.kernels.masks import CompiledMask, LoopMask, Mask, Ranks, Threshold
-from kingyo.kernels.raw_tensor import AnyTensor, letter_of
+from kingyo.kernels.raw_tensor import N_BYTES, AnyTensor, letter_of
 from kingyo.kernels.weighted_sum import WeightedSum
 
 _INFINITE_FROM = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
-_BYTES = {"b": 2, "h": 2, "f": 4}
 MAX_SOURCES = 16
-_NO_MASK = LoopMask()
-
-
-class LoopArguments(NamedTuple):
-    """The arguments of one call of a loop; see ``loop_text``.
-
-    Attributes:
-        text: text of the loop.
-        addresses: addresses of entry 0 of base, output and each source; of the ranks of each source.
-        numbers: scale and least variance; per source factor, share, and two of its mask.
-        words: bytes per entry of the output, whether to bypass the caches; per source two keys.
-        held: tensors and ranks that must live while the loop runs.
-    """
-
-    text: str
-    addresses: list[int]
-    numbers: list[float]
-    words: list[int]
-    held: list[AnyTensor | Ranks]
 
 
 class LoopCall(NamedTuple):
-    """One call of a loop on a span."""
+    """One call of a loop on a span; see ``loop_text``."""
 
-    arguments: LoopArguments
-    span: Span
+    text: str  # text of the loop
+    addresses: list[int]  # addresses of entry 0 of base, output and each source; of the ranks of each source
+    numbers: list[float]  # scale and least variance; per source factor, share, and two of its mask
+    words: list[int]  # bytes per entry of the output, whether to bypass the caches; per source two keys
+    held: list[AnyTensor | Ranks]  # tensors and ranks that must live while the loop runs
+    span: Span = (0, 0)  # range of entries
 
 
 CallArguments = tuple[str, NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]
 
 
 def call_arguments(calls: Sequence[LoopCall]) -> CallArguments:
-    """Return the first arguments of functions in ``compiled_loops``: arrays with one row per call.
-
-    Args:
-        calls: calls of loops with the same text.
-    """
+    """Return the first arguments of functions in ``compiled_loops``: arrays, a row per call of one loop."""
     return (
-        calls[0].arguments.text,
-        np.array([call.arguments.addresses for call in calls], dtype=np.uint64),
-        np.array([call.arguments.numbers for call in calls], dtype=np.float32),
-        np.array([call.arguments.words for call in calls], dtype=np.uint32),
+        calls[0].text,
+        np.array([call.addresses for call in calls], dtype=np.uint64),
+        np.array([call.numbers for call in calls], dtype=np.float32),
+        np.array([call.words for call in calls], dtype=np.uint32),
         np.array([call.span for call in calls], dtype=np.int64),
     )
 
@@ -78,39 +58,32 @@ def overflows(largest: int, dtype: object) -> bool:
 
 
 class SumLoop(NamedTuple):
-    """A weighted sum as a loop reads it.
+    """A weighted sum as a loop reads it."""
 
-    Attributes:
-        arguments: the arguments, without an output and for the least sizes of index 0.
-        thresholds: thresholds of the sum, with the place of their least size among the numbers.
-    """
-
-    arguments: LoopArguments
-    thresholds: list[tuple[int, Threshold]]
+    call: LoopCall  # its call, without an output and a span, and for the least sizes of index 0
+    thresholds: list[tuple[int, Threshold]]  # with the places of their least sizes among the numbers
 
     def calls(self, span: Span, address: int = 0) -> list[LoopCall]:
         """Return the calls for a span: one, and one more for each threshold whose least size changes in it.
 
-        Args:
-            span: range of entries.
-            address: address that entry 0 of the output has, or would have.
+        ``address`` is the address that entry 0 of the output has, or would have.
         """
-        text, addresses, _, words, held = self.arguments
+        text, addresses, _, words, held, _ = self.call
         addresses = [addresses[0], address % 2**64, *addresses[2:]]
         edges = [*span]
         if self.thresholds:
             inside = (each.before for _, each in self.thresholds if span[0] < each.before < span[1])
             edges = sorted({*span, *inside})
         return [
-            LoopCall(LoopArguments(text, addresses, self._numbers(start), words, held), (start, stop))
+            LoopCall(text, addresses, self._numbers(start), words, held, (start, stop))
             for start, stop in pairwise(edges)
         ]
 
     def _numbers(self, start: int) -> list[float]:
         """Return the numbers of a call that starts at an index."""
         if not self.thresholds:
-            return self.arguments.numbers
-        numbers = self.arguments.numbers.copy()
+            return self.call.numbers
+        numbers = self.call.numbers.copy()
         for place, threshold in self.thresholds:
             numbers[place] = threshold.least if start < threshold.before else _next(threshold.least)
         return numbers
@@ -119,34 +92,22 @@ class SumLoop(NamedTuple):
 def sum_loop(
     weighted: WeightedSum, out: str = "f", result: Result = "sum", *, bypass_caches: bool = False
 ) -> SumLoop | None:
-    """Return a sum as a loop reads it; None if no loop can.
-
-    Args:
-        weighted: the sum to compute or to read.
-        out: letter of the output's dtype.
-        result: see ``LoopForm``.
-        bypass_caches: whether to write past the caches.
-    """
-    base = weighted.base
-    base_letter = "" if base is None else _letter(base)
+    """Return a sum as a loop reads it; None if no loop can. For ``out`` and ``result`` see ``LoopForm``."""
+    base = "" if weighted.base is None else _letter(weighted.base)
     masks: list[LoopMask] = []
-    letters: list[str] = []
+    terms: list[LoopTerm] = []
     for term in weighted.terms:
         mask, letter = _loop_mask(term.mask), _letter(term.source)
         if mask is None or letter is None:
             return None
+        ranks = "" if mask.ranks is None else "r" if mask.ranks.itemsize == 2 else "t"
         masks.append(mask)
-        letters.append(letter)
-    if not 0 < len(masks) <= MAX_SOURCES or base_letter is None:
+        terms.append(LoopTerm(letter, mask.function, mask.key is not None, ranks))
+    if not 0 < len(masks) <= MAX_SOURCES or base is None:
         return None
-    numbers: list[float | Threshold] = [weighted.scale, weighted.most_varied or 0.0]
-    words: list[int] = [_BYTES[out], bypass_caches]
-    for term, mask in zip(weighted.terms, masks, strict=True):
-        numbers += (term.factor, term.share, mask.first, mask.second)
-        words += mask.key or (0, 0)
     form = LoopForm(
-        terms=tuple(map(_loop_term, letters, masks)),
-        base=base_letter,
+        terms=tuple(terms),
+        base=base,
         out=out,
         result=result,
         elect=_elect(weighted),
@@ -154,7 +115,10 @@ def sum_loop(
         most_varied=weighted.most_varied is not None,
         scaled=weighted.scale != 1.0,
     )
-    return _with_addresses(text(form), weighted, [mask.ranks for mask in masks], numbers, words)
+    words: list[int] = [N_BYTES[out], bypass_caches]
+    for mask in masks:
+        words += mask.key or (0, 0)
+    return _with_tensors(text(form), weighted, masks, words)
 
 
 def _letter(tensor: AnyTensor) -> str | None:
@@ -165,13 +129,8 @@ def _letter(tensor: AnyTensor) -> str | None:
 def _loop_mask(mask: Mask | None) -> LoopMask | None:
     """Return the mask for a loop; None for a user's mask."""
     if mask is None:
-        return _NO_MASK
+        return LoopMask()
     return mask.loop_mask() if isinstance(mask, CompiledMask) else None
-
-
-def _loop_term(letter: str, mask: LoopMask) -> LoopTerm:
-    ranks = "" if mask.ranks is None else "r" if mask.ranks.itemsize == 2 else "t"
-    return LoopTerm(letter, mask.function, mask.key is not None, ranks)
 
 
 def _elect(weighted: WeightedSum) -> Literal["", "weighted", "equal"]:
@@ -180,16 +139,14 @@ def _elect(weighted: WeightedSum) -> Literal["", "weighted", "equal"]:
     return "equal" if weighted.equal_votes else "weighted"
 
 
-def _with_addresses(
-    text: str,
-    weighted: WeightedSum,
-    ranks: Sequence[Ranks | None],
-    numbers: Sequence[float | Threshold],
-    words: list[int],
-) -> SumLoop:
+def _with_tensors(text: str, weighted: WeightedSum, masks: Sequence[LoopMask], words: list[int]) -> SumLoop:
+    numbers: list[float | Threshold] = [weighted.scale, weighted.most_varied or 0.0]
+    for term, mask in zip(weighted.terms, masks, strict=True):
+        numbers += (term.factor, term.share, mask.first, mask.second)
     thresholds = [(place, number) for place, number in enumerate(numbers) if isinstance(number, Threshold)]
     least = [number.least if isinstance(number, Threshold) else number for number in numbers]
     sources = [term.source.contiguous() for term in weighted.terms]
+    ranks = [mask.ranks for mask in masks]
     base = None if weighted.base is None else weighted.base.contiguous()
     addresses = [
         0 if base is None else base.data_ptr(),
@@ -198,11 +155,12 @@ def _with_addresses(
         *(0 if each is None else each.ctypes.data for each in ranks),
     ]
     held = [each for each in (base, *sources, *ranks) if each is not None]
-    return SumLoop(LoopArguments(text, addresses, least, words, held), thresholds)
+    return SumLoop(LoopCall(text, addresses, least, words, held), thresholds)
 
 
 def _next(number: float) -> float:
     """Return the next larger float32; infinity stays."""
     if number == math.inf:
         return number
-    return struct.unpack("=f", struct.pack("=I", struct.unpack("=I", struct.pack("=f", number))[0] + 1))[0]
+    (bits,) = struct.unpack("=I", struct.pack("=f", number))  # several times as fast as numpy.nextafter
+    return struct.unpack("=f", struct.pack("=I", bits + 1))[0]

@@ -61,9 +61,7 @@ def inline(function: Callable[..., Any]) -> Any:
 def instructions(result: types.Type, *kinds: types.Type) -> Any:
     """Return a decorator that makes a compiled function from one that emits LLVM instructions.
 
-    Args:
-        result: type of its result.
-        kinds: types of its arguments.
+    ``result`` and ``kinds`` are the types of its result and its arguments.
     """
 
     def decorate(emit):
@@ -181,24 +179,16 @@ def pair_b(address, i):
     return _lower(word), _upper(word)
 
 
-@inline
-def pair_h(address, i):
-    return read_h(address, i), read_h(address, i + 1)
+def _pair_reader(read) -> Any:
+    return inline(lambda address, i: (read(address, i), read(address, i + 1)))
 
 
-@inline
-def pair_f(address, i):
-    return read_f(address, i), read_f(address, i + 1)
+pair_h, pair_f, pair_t = map(_pair_reader, (read_h, read_f, read_t))
 
 
 @inline
 def pair_r(address, i):
     return _halves(_read32(address, i >> 1))
-
-
-@inline
-def pair_t(address, i):
-    return read_t(address, i), read_t(address, i + 1)
 
 
 @inline
@@ -211,16 +201,15 @@ def put_b(to, i, even, odd):
     _write_pair(to, i, _beside(_rounded(even), _rounded(odd)))
 
 
-@inline
-def put_h(to, i, even, odd):
-    write_h(to, i, even)
-    write_h(to, i + 1, odd)
+def _pair_writer(write) -> Any:
+    def put(to, i, even, odd):
+        write(to, i, even)
+        write(to, i + 1, odd)
+
+    return inline(put)
 
 
-@inline
-def put_f(to, i, even, odd):
-    write_f(to, i, even)
-    write_f(to, i + 1, odd)
+put_h, put_f = map(_pair_writer, (write_h, write_f))
 
 
 @inline

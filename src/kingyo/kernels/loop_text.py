@@ -16,48 +16,32 @@ SHARED, PER_SOURCE = 2, 4
 """Counts of numbers: scale and least variance; then per source factor, share and two of its mask."""
 ROW = 128
 """Entries of a source that are computed at a time for sums."""
+SIZE_SHIFT = 15
+"""Histograms of magnitudes use the upper 17 bits of float32 without the sign: 256 bins per power of two."""
 Result = Literal["sum", "rows", "size", "variance"]
+"""The weighted sum; the masked entries of each source; the magnitude of the first; the variance over all."""
 
 
 class LoopTerm(NamedTuple):
-    """One source of a loop.
+    """One source of a loop."""
 
-    Attributes:
-        dtype: letter of its dtype: ``b`` bfloat16, ``h`` float16, ``f`` float32.
-        mask: name of a function in ``masks.ENTRY_FUNCTIONS``; empty keeps everything.
-        is_random: whether the mask draws random numbers.
-        ranks: letter of its ranks: ``r`` uint16, ``t`` int32.
-    """
-
-    dtype: str
-    mask: str = ""
-    is_random: bool = False
-    ranks: str = ""
+    dtype: str  # letter of its dtype: ``b`` bfloat16, ``h`` float16, ``f`` float32
+    mask: str = ""  # name of a function in ``masks.ENTRY_FUNCTIONS``; empty keeps everything
+    is_random: bool = False  # whether the mask draws random numbers
+    ranks: str = ""  # letter of its ranks: ``r`` uint16, ``t`` int32
 
 
 class LoopForm(NamedTuple):
-    """What a loop computes.
+    """What a loop computes."""
 
-    Attributes:
-        terms: the sources.
-        base: letter of the base's dtype; empty for a sum of the sources themselves.
-        out: letter of the output's dtype.
-        result: the weighted sum; the masked entries of each source (as rows); the magnitude of the first
-            source; or the variance over all sources.
-        elect: how signs are elected; empty for no election.
-        normalize: see ``WeightedSum``.
-        most_varied: whether entries are selected by their variance.
-        scaled: whether the scale is not 1.
-    """
-
-    terms: tuple[LoopTerm, ...]
-    base: str = ""
-    out: str = "f"
+    terms: tuple[LoopTerm, ...]  # the sources
+    base: str = ""  # letter of the base's dtype; empty for a sum of the sources themselves
+    out: str = "f"  # letter of the output's dtype
     result: Result = "sum"
-    elect: Literal["", "weighted", "equal"] = ""
-    normalize: bool = False
-    most_varied: bool = False
-    scaled: bool = False
+    elect: Literal["", "weighted", "equal"] = ""  # how signs are elected; empty for no election
+    normalize: bool = False  # see ``WeightedSum``
+    most_varied: bool = False  # whether entries are selected by their variance
+    scaled: bool = False  # whether the scale is not 1
 
     @property
     def is_paired(self) -> bool:
@@ -73,7 +57,7 @@ def text(form: LoopForm) -> str:
     ``loop`` returns the bits of the largest magnitude that it wrote, before rounding.
     """
     lines = [*_entry(form), "", "def loop(text, addresses, numbers, words, start, stop, to):"]
-    body = [*_arguments(form), *(_pairs(form) if form.is_paired else _singles(form)), "return worst"]
+    body = [*_arguments(form), *_loop(form), "return worst"]
     return "\n".join([*lines, *_indented(body)])
 
 
@@ -104,7 +88,7 @@ def _entry(form: LoopForm) -> Iterator[str]:
         if term.mask:
             draw, rank = f"u{k}" if term.is_random else "0", f"r{k}" if term.ranks else "0"
             yield f"    d{k} = {term.mask}(d{k}, {draw}, {rank}, first{k}, second{k})"
-    yield from _indented([*_selection(form), *_RESULTS[form.result](form)])
+    yield from _indented([*_selection(form), *_result(form)])
 
 
 def _inputs(form: LoopForm, suffix: str) -> list[str]:
@@ -172,29 +156,13 @@ def _elected(form: LoopForm) -> list[str]:
     return lines
 
 
-def _rows(form: LoopForm) -> list[str]:
-    return [f"return {', '.join(f'd{k}' for k in range(len(form.terms)))},"]
-
-
-def _size(_form: LoopForm) -> list[str]:
-    return ["return abs(d0)"]
-
-
-def _only_variance(form: LoopForm) -> list[str]:
-    return [*_variance(form), "return variance"]
-
-
-_RESULTS = {
-    "sum": _weighted_sum,
-    "rows": _rows,
-    "size": _size,
-    "variance": _only_variance,
-}
-
-
-def _singles(form: LoopForm) -> Iterator[str]:
-    yield "for i in range(start, stop):"
-    yield from _indented([*_single(form)])
+def _result(form: LoopForm) -> list[str]:
+    """Return the lines that return the result of ``entry``."""
+    if form.result == "rows":
+        return [f"return {', '.join(f'd{k}' for k in range(len(form.terms)))},"]
+    if form.result == "size":
+        return ["return abs(d0)"]
+    return [*_variance(form), "return variance"] if form.result == "variance" else _weighted_sum(form)
 
 
 def _single(form: LoopForm) -> Iterator[str]:
@@ -216,8 +184,12 @@ def _single(form: LoopForm) -> Iterator[str]:
         yield "worst = max(worst, size(result))"
 
 
-def _pairs(form: LoopForm) -> Iterator[str]:
-    """Yield the lines of the loop over pairs, and of an odd entry at either end."""
+def _loop(form: LoopForm) -> Iterator[str]:
+    """Yield the lines of the loop over entries; or over pairs, and of an odd entry at either end."""
+    if not form.is_paired:
+        yield "for i in range(start, stop):"
+        yield from _indented([*_single(form)])
+        return
     yield "for side in range(2):"
     yield "    i = stop - 1 if side else start"
     yield "    if start < stop and i & 1 != side:"

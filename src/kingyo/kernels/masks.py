@@ -27,15 +27,10 @@ Ranks = NDArray[np.uint16] | NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    """Selects the largest entries by some measure: those above ``least``, and the first of those equal to it.
+    """Selects the largest entries: those above ``least``, and the first of those equal to it."""
 
-    Attributes:
-        least: a float32 value.
-        before: entries equal to ``least`` are selected if their index is below this.
-    """
-
-    least: float
-    before: int
+    least: float  # a float32 value
+    before: int  # entries equal to ``least`` are selected if their index is below this
 
     def excludes(self, sizes: Tensor, start: int) -> Tensor:
         """Return where entries are not selected. NaN is selected. ``sizes`` begin at index ``start``."""
@@ -47,43 +42,30 @@ class Mask(Protocol):
     """Selects entries of a task vector."""
 
     def apply(self, delta: Tensor, span: Span) -> None:
-        """Set the entries that are not selected to 0, in place.
-
-        Args:
-            delta: the entries of the span, float32.
-            span: their indices.
-        """
+        """Set the entries of a span (float32) that are not selected to 0, in place."""
         ...
 
 
 class LoopMask(NamedTuple):
-    """A mask for a compiled loop.
+    """A mask for a compiled loop."""
 
-    Attributes:
-        function: name of its function in ``ENTRY_FUNCTIONS``; empty keeps everything.
-        first, second: numbers for that function. For a threshold it gets the smallest size that is selected
-            at that index.
-        key: key of its random numbers; None draws none.
-        ranks: ranks of all entries; None needs none.
-    """
-
-    function: str = ""
-    first: float | Threshold = 0.0
-    second: float | Threshold = 0.0
-    key: tuple[int, int] | None = None
-    ranks: Ranks | None = None
+    function: str = ""  # name of its function in ``ENTRY_FUNCTIONS``; empty keeps everything
+    first: float | Threshold = 0.0  # a number for it; of a threshold, the least size selected at an index
+    second: float | Threshold = 0.0  # another
+    key: tuple[int, int] | None = None  # key of its random numbers; None draws none
+    ranks: Ranks | None = None  # ranks of all entries; None needs none
 
 
-class CompiledMask:
+class CompiledMask(Mask):
     """A mask that also runs in compiled loops and on other devices."""
 
     def loop_mask(self) -> LoopMask:
         """Return the mask for a compiled loop."""
         raise NotImplementedError
 
-    def on_device(self, copy: Copy) -> Mask:
+    def on_device(self, copy: Copy) -> Mask:  # noqa: ARG002
         """Return the mask with its tensors copied to a device."""
-        raise NotImplementedError
+        return self
 
 
 Number = np.float32
@@ -134,15 +116,10 @@ def rescaled_ranked_bernoulli(delta: Number, draw: int, rank: int, least: Number
 
 @dataclass(frozen=True, kw_only=True)
 class MagnitudeMask(CompiledMask):
-    """Keep the largest entries by magnitude, optionally without the very largest.
+    """Keep the largest entries by magnitude, optionally without the very largest."""
 
-    Attributes:
-        low: selects the largest; None selects all.
-        high: selects the very largest, which are dropped; None drops none.
-    """
-
-    low: Threshold | None
-    high: Threshold | None = None
+    low: Threshold | None  # selects the largest; None selects all
+    high: Threshold | None = None  # selects the very largest, which are dropped; None drops none
 
     def apply(self, delta: Tensor, span: Span) -> None:
         """See ``Mask``."""
@@ -159,22 +136,13 @@ class MagnitudeMask(CompiledMask):
             return LoopMask("largest", self.low or 0.0)
         return LoopMask("between", self.low or 0.0, self.high)
 
-    def on_device(self, copy: Copy) -> MagnitudeMask:  # noqa: ARG002
-        """See ``CompiledMask``."""
-        return self
-
 
 @dataclass(frozen=True, kw_only=True)
 class BernoulliMask(CompiledMask):
-    """Keep each entry with the same probability, independently.
+    """Keep each entry with the same probability, independently."""
 
-    Attributes:
-        key: key of the random numbers; see ``random_numbers.key_of``.
-        density: the probability.
-    """
-
-    key: tuple[int, int]
-    density: float
+    key: tuple[int, int]  # key of the random numbers; see ``random_numbers.key_of``
+    density: float  # the probability
 
     @property
     def threshold(self) -> int:
@@ -190,28 +158,16 @@ class BernoulliMask(CompiledMask):
         """See ``CompiledMask``."""
         return LoopMask("bernoulli", self.threshold, key=self.key)
 
-    def on_device(self, copy: Copy) -> BernoulliMask:  # noqa: ARG002
-        """See ``CompiledMask``."""
-        return self
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankedBernoulliMask(CompiledMask):
-    """Keep each entry with a probability that grows with its rank: least + step · rank, in float32.
+    """Keep each entry with a probability that grows with its rank: least + step · rank, in float32."""
 
-    Attributes:
-        key: key of the random numbers.
-        ranks: the rank of each entry, uint16 or int32, flat; a tensor on another device.
-        least: probability of rank 0.
-        step: increase of the probability per rank.
-        inverse: divide kept entries by their probability.
-    """
-
-    key: tuple[int, int]
-    ranks: Ranks | Tensor
-    least: float
-    step: float
-    inverse: bool = False
+    key: tuple[int, int]  # key of the random numbers
+    ranks: Ranks | Tensor  # the rank of each entry, uint16 or int32, flat; a tensor on another device
+    least: float  # probability of rank 0
+    step: float  # increase of the probability per rank
+    inverse: bool = False  # divide kept entries by their probability
 
     def apply(self, delta: Tensor, span: Span) -> None:
         """See ``Mask``."""

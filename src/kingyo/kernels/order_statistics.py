@@ -7,14 +7,15 @@ the definitions in torch and numpy are beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.kernels.blocks import SIZE_SHIFT, Span, differences, spans
+from kingyo.kernels.blocks import Span, differences, spans
 from kingyo.kernels.loop_arguments import SumLoop, call_arguments
+from kingyo.kernels.loop_text import SIZE_SHIFT
 from kingyo.kernels.masks import Ranks, Threshold
 from kingyo.kernels.raw_tensor import AnyTensor, bytes_of, difference
 from kingyo.kernels.statistics import SCRATCH, loop_over, plain_sum
@@ -26,8 +27,6 @@ Order = NDArray[np.uint32]
 Measure = Literal["size", "variance"]
 """Magnitude of one task vector, or variance over several."""
 
-_HALF, _SIXTEEN = 1 << 16, np.uint32(16)
-_SIGN, _LOWER = np.uint32(0x80000000), np.uint32(0xFFFF)
 _NOTHING = Threshold(least=float("inf"), before=0)
 
 
@@ -36,10 +35,7 @@ def largest(
 ) -> Threshold:
     """Return the threshold of the ``count`` largest magnitudes of θ - θ₀; of equal ones the first.
 
-    Args:
-        source, base: θ and θ₀.
-        count: from 0 to the number of entries.
-        counts: returns their ``size_counts``, if these are cached; it saves one of two passes.
+    ``counts`` returns their ``size_counts``, if these are cached; it saves one of two passes.
     """
     return _threshold(plain_sum([source], base), "size", count, counts)
 
@@ -100,11 +96,7 @@ def _entries_of_bin(
 
 
 def size_counts(source: AnyTensor, base: AnyTensor) -> Counts:
-    """Return the histogram of the magnitudes of θ - θ₀ by their upper bits, without empty bins at the ends.
-
-    Returns:
-        int64: index of the first bin, then counts.
-    """
+    """Return the histogram of the magnitudes of θ - θ₀ by their upper bits: first bin, counts."""
     plain = plain_sum([source], base)
     loop = loop_over(plain, "size")
     if loop is not None:
@@ -141,21 +133,16 @@ def _sizes(plain: WeightedSum, measure: Measure) -> NDArray[np.float32]:
 
 
 def size_order(source: AnyTensor, base: AnyTensor) -> Order:
-    """Return the places of the entries of θ - θ₀ by descending magnitude; of equal ones the first is first.
-
-    Returns:
-        uint32, shape (entries,); NaN is the largest.
-    """
+    """Return the places of the entries of θ - θ₀ by descending magnitude, NaN first; equal ones in order."""
     plain = plain_sum([source], base)
     loop = loop_over(plain, "size")
     if loop is None:
         return np.argsort(~_sizes(plain, "size").view(np.uint32), kind="stable").astype(np.uint32)
     from kingyo.kernels import compiled_loops
-    from kingyo.kernels.sorting import order
 
     sizes = np.empty(plain.n_elements, dtype=np.float32)
     compiled_loops.sizes(*call_arguments(loop.calls((0, plain.n_elements))), sizes)
-    return order(~sizes.view(np.uint32))
+    return compiled_loops.order(~sizes.view(np.uint32))
 
 
 def threshold_of(source: AnyTensor, base: AnyTensor, order: Order, count: int) -> Threshold:
@@ -173,10 +160,7 @@ def row_length(shape: Sequence[int]) -> int:
 def row_ranks(source: AnyTensor, base: AnyTensor) -> Ranks:
     """Return the rank of each entry's magnitude in its row, from 0 for the smallest; of equal ones in order.
 
-    A vector is one row; dimensions after the second belong to the row.
-
-    Returns:
-        flat; uint16, or int32 if rows are longer than 65,536.
+    It is flat; a vector is one row, and dimensions after the second belong to the row.
     """
     length, n = row_length(source.shape), source.numel()
     ranks = np.empty(n, dtype=np.uint16) if length <= 1 << 16 else np.empty(n, dtype=np.int32)
@@ -207,77 +191,28 @@ def _rank_rows(source: AnyTensor, base: AnyTensor, length: int, ranks: Ranks) ->
 
 def count_varied(sources: Sequence[AnyTensor]) -> int:
     """Return the number of entries that are not equal in all sources."""
-    is_half = len({each.dtype for each in sources}) == 1 and sources[0].element_size() == 2
-    read = _half_reader(sources) if is_half else _float_reader(sources)
+    read = _bits_of_all(sources)
 
     def count(span: Span) -> int:
-        return sum(
-            int(np.count_nonzero(read((span[0] + start, span[0] + stop))))
-            for start, stop in spans(span[1] - span[0])
-        )
+        return sum(_count_varied(read((span[0] + a, span[0] + b))) for a, b in spans(span[1] - span[0]))
 
     return sum(map_spans(sources[0].numel(), count))
 
 
-def _float_reader(sources: Sequence[AnyTensor]) -> Callable[[Span], NDArray[np.bool_]]:
-    read = differences(sources, None)
-
-    def varied(span: Span) -> NDArray[np.bool_]:
-        numbers = read(span).numpy()
-        return (numbers[1:] != numbers[0]).any(axis=0)
-
-    return varied
-
-
-def _half_reader(sources: Sequence[AnyTensor]) -> Callable[[Span], NDArray[np.bool_]]:
-    """Compare 16-bit numbers as integers, which is faster; but 0 equals -0."""
-    first, *others = (bytes_of(each.contiguous()).view(np.int16) for each in sources)
-
-    def varied(span: Span) -> NDArray[np.bool_]:
-        start, stop = span
-        differ, union = np.zeros_like(first[start:stop]), first[start:stop].copy()
-        for other in others:
-            differ |= other[start:stop] ^ first[start:stop]
-            union |= other[start:stop]
-        return (differ != 0) & (union & 0x7FFF != 0)
-
-    return varied
+def _bits_of_all(sources: Sequence[AnyTensor]) -> Callable[[Span], Sequence[NDArray[np.integer[Any]]]]:
+    """Return a function that reads a span of each source as integers, in a common dtype."""
+    if len({each.dtype for each in sources}) > 1:
+        read = differences(sources, None)
+        return lambda span: list(read(span).numpy().view(np.int32))
+    kind = np.dtype(f"i{sources[0].element_size()}")
+    vectors = [bytes_of(each.contiguous()).view(kind) for each in sources]
+    return lambda span: [vector[span[0] : span[1]] for vector in vectors]
 
 
-def quantiles(numbers: Callable[[Span], NDArray[np.float32]], n: int, ranks: Sequence[int]) -> list[float]:
-    """Return the numbers at some ranks of the sorted sequence, by two passes that each count 16 bits.
-
-    Args:
-        numbers: returns the float32 numbers of a span, the same at every call, without NaN.
-        n: how many numbers there are.
-        ranks: ranks, from 0 for the smallest.
-    """
-    upper = np.zeros(_HALF, dtype=np.int64)
-    for keys in _keys(numbers, n):
-        upper += np.bincount(keys >> _SIXTEEN, minlength=_HALF)
-    places = [_place(upper, rank) for rank in ranks]
-    lower = {half: np.zeros(_HALF, dtype=np.int64) for half, _ in places}
-    for keys in _keys(numbers, n):
-        halves = keys >> _SIXTEEN
-        for half in lower:
-            lower[half] += np.bincount(keys[halves == half] & _LOWER, minlength=_HALF)
-    return [_number(half << 16 | _place(lower[half], rest)[0]) for half, rest in places]
-
-
-def _keys(numbers: Callable[[Span], NDArray[np.float32]], n: int) -> Iterator[NDArray[np.uint32]]:
-    """Yield unsigned integers in the order of the numbers."""
-    for span in spans(n, 1 << 18):
-        bits = np.ascontiguousarray(numbers(span)).view(np.uint32)
-        yield np.where(bits & _SIGN, ~bits, bits | _SIGN)
-
-
-def _place(counts: NDArray[np.int64], rank: int) -> tuple[int, int]:
-    """Return the bin of a rank, and the rank within it."""
-    ends = np.cumsum(counts)
-    half = int(np.searchsorted(ends, rank, side="right"))
-    return half, rank - int(ends[half] - counts[half])
-
-
-def _number(key: int) -> float:
-    bits = np.uint32(key)
-    return float((bits ^ _SIGN if bits & _SIGN else ~bits).view(np.float32))
+def _count_varied(numbers: Sequence[NDArray[np.integer[Any]]]) -> int:
+    first, *others = numbers
+    differ, union = np.zeros_like(first), first.copy()
+    for other in others:
+        differ |= other ^ first
+        union |= other
+    return int(np.count_nonzero((differ != 0) & (union << 1 != 0)))  # 0 equals -0

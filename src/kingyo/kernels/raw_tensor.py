@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from kingyo.io.lazy_torch import Tensor, torch
 
 _LETTERS = {"bfloat16": "b", "float16": "h", "float32": "f"}
-_SIZES = {"b": 2, "h": 2, "f": 4}
+N_BYTES = {"b": 2, "h": 2, "f": 4}
+"""Bytes per entry."""
 _letters: dict[object, str | None] = {}
 
 
@@ -46,7 +47,7 @@ class RawTensor:
     is_cpu = True
 
     def __init__(self, memory: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> None:
-        self._size = _SIZES[_LETTERS[dtype]]
+        self._size = N_BYTES[_LETTERS[dtype]]
         if memory.nbytes != math.prod(shape) * self._size or not memory.flags.c_contiguous:
             raise ValueError(f"{memory.nbytes} bytes for {dtype} of shape {shape}")
         self.memory = memory
@@ -81,10 +82,6 @@ class RawTensor:
         """Return the tensor, which is contiguous."""
         return self
 
-    def is_contiguous(self) -> bool:
-        """Return True."""
-        return True
-
 
 AnyTensor: TypeAlias = "Tensor | RawTensor"
 
@@ -94,7 +91,7 @@ def empty_vector(n: int, dtype: str) -> AnyTensor:
     letter = letter_of(dtype)
     if letter is None:
         return torch.empty(n, dtype=getattr(torch, dtype))
-    return RawTensor(np.empty(n * _SIZES[letter], dtype=np.uint8), dtype, (n,))
+    return RawTensor(np.empty(n * N_BYTES[letter], dtype=np.uint8), dtype, (n,))
 
 
 def bytes_of(tensor: AnyTensor) -> NDArray[np.uint8]:
@@ -112,40 +109,20 @@ def as_torch(tensor: AnyTensor) -> Tensor:
     return from_numpy(tensor.memory).view(getattr(torch, tensor.dtype)).view(tensor.shape)
 
 
-def _read_bfloat16(address: int) -> float:
-    return struct.unpack("=f", struct.pack("=I", ctypes.c_uint16.from_address(address).value << 16))[0]
-
-
-def _read_float16(address: int) -> float:
-    return struct.unpack("=e", struct.pack("=H", ctypes.c_uint16.from_address(address).value))[0]
-
-
-def _read_float32(address: int) -> float:
-    return ctypes.c_float.from_address(address).value
-
-
-_READERS: dict[str | None, Callable[[int], float]] = {
-    "b": _read_bfloat16,
-    "h": _read_float16,
-    "f": _read_float32,
-}
-
-
-def entry(tensor: AnyTensor, index: int) -> float:
-    """Return one entry of the flattened tensor, faster than torch does.
-
-    Raises:
-        IndexError: the index is negative or too large.
-    """
-    if not 0 <= index < tensor.numel():
-        raise IndexError(index)
-    read = _READERS.get(letter_of(tensor.dtype))
-    if read is None or not tensor.is_cpu or not tensor.is_contiguous():
-        return float(as_torch(tensor).reshape(-1)[index].item())
-    return read(tensor.data_ptr() + tensor.element_size() * index)
-
-
 def difference(source: AnyTensor, base: AnyTensor, index: int) -> float:
-    """Return the difference of one entry of two tensors, rounded to float32."""
+    """Return the difference of one entry of two tensors, rounded to float32; faster than torch does."""
     # Rounding to float64 first changes nothing: it is more than twice as wide.
-    return ctypes.c_float(entry(source, index) - entry(base, index)).value
+    return ctypes.c_float(_entry(source, index) - _entry(base, index)).value
+
+
+def _entry(tensor: AnyTensor, index: int) -> float:
+    letter = letter_of(tensor.dtype)
+    if letter is None or not tensor.is_cpu:
+        return float(as_torch(tensor).reshape(-1)[index].item())
+    address = tensor.contiguous().data_ptr() + tensor.element_size() * index
+    if letter == "f":
+        return ctypes.c_float.from_address(address).value
+    half = ctypes.c_uint16.from_address(address).value
+    if letter == "h":
+        return struct.unpack("=e", struct.pack("=H", half))[0]
+    return struct.unpack("=f", struct.pack("=I", half << 16))[0]

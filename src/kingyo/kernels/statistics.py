@@ -13,8 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.kernels.blocks import BLOCK, Span, all_finite, block_sums, differences, row_sums, spans
-from kingyo.kernels.lazy import Line
+from kingyo.kernels.blocks import BLOCK, Line, Span, all_finite, block_sums, differences, row_sums, spans
 from kingyo.kernels.loop_arguments import SumLoop, call_arguments
 from kingyo.kernels.masks import BernoulliMask, Mask, Threshold
 from kingyo.kernels.random_numbers import N_VALUES, uniform
@@ -25,16 +24,15 @@ from kingyo.kernels.weighted_sum import Term, WeightedSum
 Floats = NDArray[np.float64]
 SCRATCH = 1 << 9
 """Entries that loops compute at a time before they use them."""
-Summand = Literal["magnitudes", "rounded magnitudes", "squares", "products"]
-_CODES = {"magnitudes": 1, "rounded magnitudes": 1, "squares": 2, "products": 3}
+Summand = Literal["magnitudes", "squares", "products"]
+_CODES: dict[Summand, int] = {"magnitudes": 1, "squares": 2, "products": 3}
 """What ``compiled_loops.sums`` takes."""
 
 
 def gram(tensors: Sequence[AnyTensor], base: AnyTensor | None = None) -> Floats:
-    """Return the inner products of the tensors, or of their differences from a base.
+    """Return the inner products of the tensors, or of their differences from a base: shape (n, n).
 
-    Returns:
-        float64, shape (n, n). Differences are rounded to float32, products are exact.
+    Differences are rounded to float32, products are exact.
     """
     n = len(tensors)
     first, second = np.triu_indices(n)
@@ -45,11 +43,7 @@ def gram(tensors: Sequence[AnyTensor], base: AnyTensor | None = None) -> Floats:
 
 
 def line_grams(tensors: Sequence[AnyTensor], base: AnyTensor | None, line: Line) -> Floats:
-    """Return the inner products of the tensors, or of their differences from a base, per row or column.
-
-    Returns:
-        float64, shape (n, n, lines). Differences are rounded to float32, products are exact.
-    """
+    """Return what ``gram`` does per row or column: shape (n, n, lines)."""
     n, shape = len(tensors), tensors[0].shape
     first, second = np.triu_indices(n)
     if tensors[0].numel() == 0:
@@ -99,19 +93,13 @@ def is_finite(tensor: AnyTensor) -> bool:
     return all_finite(as_torch(tensor))
 
 
-def energies(
-    sources: Sequence[AnyTensor], base: AnyTensor, most_varied: Threshold | None
-) -> NDArray[np.float64]:
+def energies(sources: Sequence[AnyTensor], base: AnyTensor, most_varied: Threshold | None) -> Floats:
     """Return Σ (θᵢ - θ₀)² of each source over the selected entries: float64, shape (n,)."""
     return _sums(plain_sum(sources, base, most_varied=most_varied), "squares", len(sources))
 
 
 def activity(sources: Sequence[AnyTensor], base: AnyTensor, eps: float) -> NDArray[np.int64]:
-    """Count the entries that each source changes by more than eps: with another source, and alone.
-
-    Returns:
-        int64, shape (2, n): shared counts, then unique counts.
-    """
+    """Count the entries that each source changes by more than eps: with another source, and alone."""
     read = differences(sources, base)
     counts = np.zeros((2, len(sources)), dtype=np.int64)
     for span in spans(base.numel()):
@@ -122,15 +110,33 @@ def activity(sources: Sequence[AnyTensor], base: AnyTensor, eps: float) -> NDArr
     return counts
 
 
-def kept_magnitude(source: AnyTensor, base: AnyTensor, mask: Mask, total: float) -> float:
-    """Return Σ m|θ - θ₀| of the entries that a mask keeps, each rounded; see ``rounder``.
+def kept_magnitudes(
+    sources: Sequence[AnyTensor], base: AnyTensor, masks: Sequence[Mask], totals: Sequence[float]
+) -> list[float]:
+    """Return Σ m|θ - θ₀| of the entries that each source's mask m keeps, each rounded; see ``rounder``.
 
-    Args:
-        source, base: θ and θ₀.
-        mask: m.
-        total: their ``magnitude``, which sets the unit of rounding.
+    ``totals`` are their magnitudes without masks, which set the units of rounding; one that is not finite
+    gives NaN.
     """
-    return float(_sums(plain_sum([source], base, mask=mask), "rounded magnitudes", 1, rounder(total))[0])
+    plain, rounders = plain_sum(sources, base, masks=masks), np.array([rounder(total) for total in totals])
+    loop = loop_over(plain, "rows")
+
+    def add(span: Span) -> Floats:
+        if loop is None:
+            sizes = np.abs(plain.rows(span).double().numpy())
+            return np.sum((sizes + rounders[:, None]) - rounders[:, None], axis=1)
+        from kingyo.kernels import compiled_loops
+
+        kept = np.zeros(len(sources))
+        compiled_loops.exact_sums(*call_arguments(loop.calls(span)), rounders, kept)
+        return kept
+
+    n = plain.n_elements
+    parts = [add(span) for span in spans(n)] if loop is None else map_spans(n, add)
+    kept = np.sum([np.zeros(len(sources)), *parts], axis=0)  # exact, in any order
+    return [
+        float(part) if math.isfinite(total) else math.nan for part, total in zip(kept, totals, strict=True)
+    ]
 
 
 def rescaling_factor(total: float, kept: float) -> float:
@@ -144,8 +150,8 @@ def rounder(total: float) -> float:
     """Return a number that rounds a magnitude when it is added in float64 and subtracted again.
 
     Magnitudes are rounded to a multiple of a unit, a power of two of at least ``total`` / 2^51. So the sum of
-    any part of the magnitudes whose sum is ``total`` is exact, in any order. The number is ``UNITS`` units: a
-    float64 of this size has no finer steps than one unit.
+    any part of the magnitudes whose sum is ``total`` is exact, in any order. The number is 1.5 · 2^52 units:
+    a float64 of this size has no finer steps than one unit.
     """
     if not math.isfinite(total):
         return 0.0
@@ -190,7 +196,7 @@ def _magnitudes_by_draw(plain: WeightedSum, key: tuple[int, int], total: float) 
 
 
 def kept_by_density(sums: Floats, mask: BernoulliMask) -> float:
-    """Return the ``kept_magnitude`` of a mask from ``magnitudes_by_draw``."""
+    """Return what ``kept_magnitudes`` does for a mask, from ``magnitudes_by_draw``."""
     if sums.ndim == 1:
         return float(sums[mask.threshold])
     n_kept = int(np.searchsorted(sums[0], mask.threshold))
@@ -201,11 +207,12 @@ def plain_sum(
     tensors: Sequence[AnyTensor],
     base: AnyTensor | None,
     *,
-    mask: Mask | None = None,
+    masks: Sequence[Mask] | None = None,
     most_varied: Threshold | None = None,
 ) -> WeightedSum:
     """Return a sum with factors of 1, whose rows are read."""
-    terms = tuple(Term(source=tensor, factor=1.0, mask=mask) for tensor in tensors)
+    kept = [None] * len(tensors) if masks is None else masks
+    terms = tuple(Term(source=each, factor=1.0, mask=mask) for each, mask in zip(tensors, kept, strict=True))
     return WeightedSum(shape=tuple(tensors[0].shape), terms=terms, base=base, most_varied=most_varied)
 
 
@@ -214,13 +221,13 @@ def loop_over(plain: WeightedSum, result: Literal["rows", "size", "variance"]) -
     return compiled_loop(plain, result=result) if plain.n_elements else None
 
 
-def _sums(plain: WeightedSum, summand: Summand, n_sums: int, rounding: float = 0.0) -> Floats:
+def _sums(plain: WeightedSum, summand: Summand, n_sums: int) -> Floats:
     """Return sums over the rows of a sum: products of all pairs, or one per row."""
     loop = loop_over(plain, "rows")
     if loop is None:
         total = np.zeros(n_sums)
         for span in spans(plain.n_elements):
-            total = total + _block_sums(plain, span, summand, rounding)
+            total = total + _block_sums(plain.rows(span).double().numpy(), summand)
         return total
     from kingyo.kernels import compiled_loops
 
@@ -228,18 +235,16 @@ def _sums(plain: WeightedSum, summand: Summand, n_sums: int, rounding: float = 0
 
     def add(span: Span) -> None:
         part = blocks[span[0] // BLOCK : -(-span[1] // BLOCK)]
-        compiled_loops.sums(*call_arguments(loop.calls(span)), _CODES[summand], rounding, part)
+        compiled_loops.sums(*call_arguments(loop.calls(span)), _CODES[summand], part)
 
     map_spans(plain.n_elements, add)
     return np.cumsum(blocks, axis=0)[-1]  # which adds one by one
 
 
-def _block_sums(plain: WeightedSum, span: Span, summand: Summand, rounding: float) -> Floats:
-    wide = plain.rows(span).double().numpy()
-    if summand == "products":
-        first, second = np.triu_indices(len(wide))
-        return block_sums(wide[first] * wide[second])
+def _block_sums(rows: Floats, summand: Summand) -> Floats:
+    if summand == "magnitudes":
+        return block_sums(np.abs(rows))
     if summand == "squares":
-        return block_sums(wide * wide)
-    sizes = np.abs(wide)
-    return block_sums((sizes + rounding) - rounding if summand == "rounded magnitudes" else sizes)
+        return block_sums(rows * rows)
+    first, second = np.triu_indices(len(rows))
+    return block_sums(rows[first] * rows[second])

@@ -27,19 +27,12 @@ _MIN_PER_THREAD = 8 * BLOCK
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How kernels run.
+    """How kernels run."""
 
-    Attributes:
-        compiled: use compiled loops where possible.
-        pool: the other threads; None for the caller alone.
-        threads: number of threads, with the caller.
-        bypass_caches: whether loops write past the caches, where the address allows it.
-    """
-
-    compiled: bool = False
-    pool: ThreadPoolExecutor | None = None
-    threads: int = 1
-    bypass_caches: bool = False
+    compiled: bool = False  # use compiled loops where possible
+    pool: ThreadPoolExecutor | None = None  # the other threads; None for the caller alone
+    threads: int = 1  # number of threads, with the caller
+    bypass_caches: bool = False  # whether loops write past the caches, where the address allows it
 
     def on_all_threads(self, work: Callable[[], None]) -> None:
         """Call ``work`` once per thread, and wait; the caller's error is raised first."""
@@ -88,18 +81,9 @@ def n_threads() -> int:
 
 
 @contextmanager
-def execution(
-    *, compiled: bool, threads: int = 1, bypass_caches: bool = False, keep_threads: bool = False
-) -> Generator[Execution]:
-    """Set how kernels run inside a ``with`` block.
-
-    Args:
-        compiled: use compiled loops where possible; this needs numba, and time to load it.
-        threads: threads that share a large tensor; torch's own threads are not changed.
-        bypass_caches: write past the caches, for results that exceed them and are not read soon.
-        keep_threads: keep the threads for the next call, since starting and ending them takes time.
-    """
-    with _pool(threads, keep=keep_threads) if threads > 1 else nullcontext() as pool:
+def execution(*, compiled: bool, threads: int = 1, bypass_caches: bool = False) -> Generator[Execution]:
+    """Set how kernels run inside a ``with`` block; see ``Execution``. Torch's own threads are not changed."""
+    with ThreadPoolExecutor(threads - 1) if threads > 1 else nullcontext() as pool:
         chosen = Execution(
             compiled=compiled and has_compiler(), pool=pool, threads=threads, bypass_caches=bypass_caches
         )
@@ -108,30 +92,6 @@ def execution(
             yield chosen
         finally:
             _current.reset(token)
-
-
-_idle: dict[int, ThreadPoolExecutor] = {}
-"""At most one pool, by its number of threads with the caller."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.clear)  # a forked process has no threads
-
-
-@contextmanager
-def _pool(threads: int, *, keep: bool) -> Generator[ThreadPoolExecutor]:
-    """Yield threads for one caller. After an error the pool is shut down."""
-    pool = _idle.pop(threads, None) or ThreadPoolExecutor(threads - 1, thread_name_prefix="kingyo-kernel")
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(cancel_futures=True)
-        raise
-    unused = [pool]
-    if keep:
-        unused = list(_idle.values())
-        _idle.clear()
-        _idle[threads] = pool
-    for each in unused:
-        each.shutdown()
 
 
 def current_execution() -> Execution:
@@ -154,10 +114,9 @@ def map_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
     todo = list(spans(n, size))
     if now.pool is None or len(todo) == 1:
         return [work(span) for span in todo]
-    alone = Execution(compiled=now.compiled)
 
     def run(span: Span) -> T:
-        token = _current.set(alone)  # threads of a pool do not inherit the context
+        token = _current.set(Execution(compiled=now.compiled))  # threads of a pool inherit no context
         try:
             return work(span)
         finally:

@@ -21,19 +21,12 @@ SMALLEST_DIVISOR = 1e-8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Term:
-    """One source's part in a weighted sum.
+    """One source's part in a weighted sum."""
 
-    Attributes:
-        source: θᵢ, any shape and floating dtype.
-        factor: fᵢ, rounded to float32.
-        share: its part of the divisor where it agrees with the elected sign.
-        mask: mᵢ; None keeps all entries.
-    """
-
-    source: AnyTensor
-    factor: float
-    share: float = 1.0
-    mask: Mask | None = None
+    source: AnyTensor  # θᵢ, any shape and floating dtype
+    factor: float  # fᵢ, rounded to float32
+    share: float = 1.0  # its part of the divisor where it agrees with the elected sign
+    mask: Mask | None = None  # mᵢ; None keeps all entries
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

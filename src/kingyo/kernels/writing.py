@@ -6,65 +6,44 @@ in one call. The bits do not depend on the division of work.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from threading import Semaphore
+
+import numpy as np
 
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels.blocks import BLOCK, LINE, Span, all_finite, spans
+from kingyo.kernels.blocks import BLOCK, Span, all_finite, spans
 from kingyo.kernels.lazy import Lazy
-from kingyo.kernels.loop_arguments import LoopCall, has_nan, overflows
-from kingyo.kernels.loop_text import PER_SOURCE, SHARED
+from kingyo.kernels.loop_arguments import LoopCall, call_arguments, has_nan, overflows
 from kingyo.kernels.raw_tensor import AnyTensor, as_torch, letter_of
-from kingyo.kernels.rescaled_sum import RescaledSum
-from kingyo.kernels.statistics import rescaling_factor, rounder
-from kingyo.kernels.task_queue import LoopTask, Outcomes, TaskQueue, prepare_sums, prepare_writes
 from kingyo.kernels.threads import compiled_loop, current_execution
 from kingyo.kernels.weighted_sum import WeightedSum
 
 _BLOCK_ON_DEVICE = 1 << 22
 """Entries that another device computes at a time."""
-
-
-class KeptSums(NamedTuple):
-    """Sums of kept magnitudes that must be known before a ``RescaledSum`` is written.
-
-    Attributes:
-        calls: loops over the rescaled terms.
-        totals: Σ|δ| of each.
-        places: places of their factors in the numbers.
-        numbers: the numbers of the loops that write the weighted sum, which are rescaled.
-    """
-
-    calls: Sequence[LoopCall]
-    totals: tuple[float, ...]
-    places: tuple[int, ...]
-    numbers: Sequence[list[float]]
-
-    def rescale(self, kept: Sequence[float]) -> None:
-        """Rescale the factors, given the kept magnitudes."""
-        for total, place, part in zip(self.totals, self.places, kept, strict=True):
-            for numbers in self.numbers:
-                numbers[place] *= rescaling_factor(total, part)
+_SHARE_ALONE = 1 << 23
+"""Entries that a thread computes in one call while the caller prepares others."""
+_SHARES_PER_THREAD = 4
+"""Shares of work per thread, so that threads finish together."""
+OwnedCall = tuple[int, LoopCall]
+"""Index of the write that a call belongs to, and the call."""
+_Share = Callable[[], list[tuple[int, int]]]
+"""Computes some calls; returns with the index of the write the bits of the largest magnitude of each."""
+_LINE = 64
+"""Bytes per cache line. Stores that bypass the caches start at a multiple of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PendingWrite:
-    """A span of a result that is ready to be computed into its place.
+    """A span of a result that is ready to be computed into its place."""
 
-    Attributes:
-        result: result of a merge method.
-        span: range of entries.
-        out: place of these entries: contiguous; results are rounded to its dtype.
-        calls: loops that compute it; None leaves it to torch.
-        sums: sums needed first. They rescale numbers of ``calls``, so it can be computed only once.
-    """
-
-    result: Tensor | Lazy
-    span: Span
-    out: AnyTensor
-    calls: Sequence[LoopCall] | None = None
-    sums: KeptSums | None = None
+    result: Tensor | Lazy  # result of a merge method
+    span: Span  # range of entries
+    out: AnyTensor  # place of these entries: contiguous; results are rounded to its dtype
+    calls: Sequence[LoopCall] | None = None  # loops that compute it; None leaves it to torch
 
     def run(self) -> bool:
         """Compute it; return whether all entries are finite."""
@@ -89,106 +68,133 @@ class PendingWrite:
 
 
 class ParallelWrites:
-    """Writes that all threads compute together; other threads start at once.
+    """Writes that all threads compute together: others start at once, the caller joins them in ``finish``.
 
     Args:
-        writes: the writes; those without loops are left to the caller.
-        others_alone: other threads compute them by few calls while the caller prepares the next writes, since
-            they wait for the interpreter's lock between calls.
+        writes: the writes; torch computes those without loops.
+        others_alone: other threads compute by few calls while the caller prepares the next writes, since they
+            wait for the interpreter's lock between calls.
     """
 
     def __init__(self, writes: Sequence[PendingWrite], *, others_alone: bool = False) -> None:
+        now = current_execution()
         self._writes = writes
-        self._sums = [write.sums for write in writes if write.sums is not None]
-        if self._sums:
-            self._queue = TaskQueue(self._sum_tasks(), prepare_sums, others_alone=others_alone)
-        else:
-            self._queue = TaskQueue(self._write_tasks(), prepare_writes, others_alone=others_alone)
+        calls = [(i, call) for i, write in enumerate(writes) for call in write.calls or ()]
+        self._others: list[Future[None]] = []
+        self._outcomes: list[tuple[int, int]] = []
+        n_blocks = _size(calls) // BLOCK
+        n_others = 0 if now.pool is None or not calls else min(now.threads - 1, 1 + n_blocks)
+        n_shares = _SHARES_PER_THREAD * (n_others + 1) if n_others else 1
+        if n_others and others_alone:
+            n_shares = max(n_others, n_blocks * BLOCK // _SHARE_ALONE)
+        self._shares = deque(map(_by_loop, _divide(calls, n_shares)))
+        started = Semaphore(0)
+        if now.pool is not None:
+            self._others = [now.pool.submit(self._help, started) for _ in range(n_others)]
+        if others_alone:  # otherwise the caller releases the lock soon, by computing
+            for _ in range(n_others):
+                started.acquire()
 
-    def _sum_tasks(self) -> list[LoopTask]:
-        tasks: list[LoopTask] = []
-        owner = 0
-        for sums in self._sums:
-            rounders = tuple(map(rounder, sums.totals))
-            tasks += [LoopTask(owner, call.span, call, rounders) for call in sums.calls]
-            owner += len(rounders)
-        return tasks
+    def _help(self, started: Semaphore) -> None:
+        started.release()
+        self._work(self._shares.pop)
 
-    def _write_tasks(self) -> list[LoopTask]:
-        return [
-            LoopTask(i, call.span, call) for i, write in enumerate(self._writes) for call in write.calls or ()
-        ]
+    def _work(self, next_share: Callable[[], _Share]) -> None:
+        while True:
+            try:
+                share = next_share()
+            except IndexError:
+                return
+            self._outcomes += share()
 
     def stop(self) -> None:
-        """Start no more work; threads finish their current share."""
-        self._queue.stop()
+        """Start no more shares."""
+        self._shares.clear()
 
     def finish(self) -> list[bool]:
         """Compute what is left; return for each write whether all entries are finite."""
-        if self._sums:
-            kept = [0.0] * sum(len(sums.totals) for sums in self._sums)
-            for owner, part in self._queue.finish():
-                kept[owner] += part  # exact, in any order
-            for sums in self._sums:
-                n = len(sums.totals)
-                sums.rescale(kept[:n])
-                del kept[:n]
-            self._queue = TaskQueue(self._write_tasks(), prepare_writes)
-        return _finite(self._writes, self._queue.finish())
+        self._join()
+        largest = [0] * len(self._writes)
+        for i, bits in self._outcomes:
+            largest[i] = max(largest[i], bits)
+        return [
+            write.run_by_torch()
+            if write.calls is None or has_nan(bits)
+            else not overflows(bits, write.out.dtype)
+            for write, bits in zip(self._writes, largest, strict=True)
+        ]
+
+    def _join(self) -> None:
+        """Compute what is left, and wait for the other threads."""
+        try:
+            self._work(self._shares.popleft)  # from the other end: each core has these tensors in its cache
+        finally:
+            self.stop()
+            for other in self._others:
+                other.cancel()  # it may not have started, behind earlier work
+            wait(self._others)
+        for other in self._others:
+            if not other.cancelled():
+                other.result()
 
 
-def _finite(writes: Sequence[PendingWrite], outcomes: Outcomes) -> list[bool]:
-    """Return for each write whether it is finite; torch computes those without loops or with NaN."""
-    largest = [0] * len(writes)
-    for i, bits in outcomes:
-        if bits > largest[i]:
-            largest[i] = int(bits)
-    return [
-        write.run_by_torch() if write.calls is None or has_nan(bits) else not overflows(bits, write.out.dtype)
-        for write, bits in zip(writes, largest, strict=True)
-    ]
+def _size(calls: Sequence[OwnedCall]) -> int:
+    return sum(call.span[1] - call.span[0] for _, call in calls)
+
+
+def _divide(calls: Sequence[OwnedCall], n: int) -> list[list[OwnedCall]]:
+    """Return n shares of about equal size. Spans are cut at multiples of a block."""
+    size = max(BLOCK, -(-_size(calls) // n))
+    shares: list[list[OwnedCall]] = [[]]
+    room = size
+    for owner, call in calls:
+        start, stop = call.span
+        while stop - start > room:
+            cut = -(-(start + room) // BLOCK) * BLOCK
+            if cut >= stop:
+                break
+            if cut > start:
+                shares[-1].append((owner, call._replace(span=(start, cut))))
+            start = cut
+            shares.append([])
+            room = size
+        shares[-1].append((owner, call if start == call.span[0] else call._replace(span=(start, stop))))
+        room = max(0, room - (stop - start))
+    return shares
+
+
+def _by_loop(calls: Sequence[OwnedCall]) -> _Share:
+    """Return a function that computes calls, those of the same loop at once."""
+    groups: dict[str, list[OwnedCall]] = {}
+    for owner, call in calls:
+        groups.setdefault(call.text, []).append((owner, call))
+    runs = [_at_once(group) for group in groups.values()]
+    return lambda: [pair for run in runs for pair in run()]
+
+
+def _at_once(calls: Sequence[OwnedCall]) -> _Share:
+    from kingyo.kernels import compiled_loops
+
+    arguments = call_arguments([call for _, call in calls])
+    worst, chunk = np.empty(len(calls), np.uint32), np.empty(compiled_loops.CHUNK, np.uint8)
+
+    def run() -> list[tuple[int, int]]:
+        compiled_loops.weighted_sums(*arguments, chunk, worst)
+        return [(owner, bits) for (owner, _), bits in zip(calls, worst.tolist(), strict=True)]
+
+    return run
 
 
 def prepare(result: Tensor | Lazy, span: Span, out: AnyTensor) -> PendingWrite:
-    """Prepare the write of a span of a result, and compute nothing yet.
-
-    Args:
-        result: result of a merge method.
-        span: range of entries.
-        out: place of these entries.
-    """
-    by_torch, now = PendingWrite(result=result, span=span, out=out), current_execution()
+    """Prepare the write of a span of a result into its place, and compute nothing yet."""
+    now = current_execution()
     letter = letter_of(out.dtype) if out.is_cpu else None
-    if letter is None or not now.compiled:
-        return by_torch
-    weighted, sums_first = result, False
-    if isinstance(result, RescaledSum):
-        sums_first = span == (0, result.unscaled.n_elements) and result.is_finite
-        weighted = result.unscaled if sums_first else result.rescaled
-    if not isinstance(weighted, WeightedSum):
-        return by_torch
-    first = out.data_ptr() - span[0] * out.element_size()
-    loop = compiled_loop(weighted, letter, bypass_caches=now.bypass_caches and first % LINE == 0)
-    if loop is None:
-        return by_torch
-    calls = loop.calls(span, first)
-    sums = _kept_sums(result, calls) if isinstance(result, RescaledSum) and sums_first else None
-    return replace(by_torch, calls=calls, sums=sums)
-
-
-def _kept_sums(result: RescaledSum, calls: Sequence[LoopCall]) -> KeptSums:
-    """Return the sums that rescale the factors of the calls."""
-    unscaled = result.unscaled
-    rescaled = [(k, total) for k, total in enumerate(result.magnitudes) if total is not None]
-    terms = tuple(unscaled.terms[k] for k, _ in rescaled)
-    loop = compiled_loop(replace(unscaled, terms=terms), result="rows")
-    assert loop is not None, "the sum of all terms has a loop"
-    return KeptSums(
-        calls=loop.calls((0, unscaled.n_elements)),
-        totals=tuple(total for _, total in rescaled),
-        places=tuple(SHARED + PER_SOURCE * k for k, _ in rescaled),
-        numbers=[call.arguments.numbers for call in calls],
-    )
+    calls = None
+    if letter is not None and isinstance(result, WeightedSum):
+        first = out.data_ptr() - span[0] * out.element_size()
+        loop = compiled_loop(result, letter, bypass_caches=now.bypass_caches and first % _LINE == 0)
+        calls = None if loop is None else loop.calls(span, first)
+    return PendingWrite(result=result, span=span, out=out, calls=calls)
 
 
 def write(result: Tensor | Lazy, span: Span, out: AnyTensor) -> bool:

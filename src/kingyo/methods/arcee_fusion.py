@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Elementwise
 from kingyo.kernels.blocks import Span, along_rows, differences, row_sums, spans
-from kingyo.kernels.order_statistics import quantiles
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import TensorContext
+from kingyo.methods.task_vectors import OnBase
 
 _AT_ONCE = 1 << 18
 _FLOOR = 1e-8
 _ONE_THREAD = 1 << 14
 
 
-class ArceeFusion:
+class ArceeFusion(OnBase):
     """θ₁ where |δ| · KL(row) ≥ q₂ + 1.5 (q₃ - q₁), else θ₀.
 
     KL is the divergence of softmax(θ₁) from softmax(θ₀) over the row, that is, over the last index; a vector
@@ -41,10 +41,7 @@ class ArceeFusion:
             doc="Compute exact divergences in float64; false reproduces mergekit's rounding.",
         ),
     )
-    needs_base = True
-    min_sources = 1
     max_sources = 1
-    stochastic = False
     reproduces = "on one machine"
     guide = Guide(
         when="One fine-tune of the base, from which you want only the outlying changes.",
@@ -91,9 +88,7 @@ class ArceeFusion:
 def divergences(source: Tensor, base: Tensor, *, exact: bool) -> NDArray[np.float64]:
     """Return Σ p ln(p/q) of each row, with p = softmax(source) and q = softmax(base).
 
-    Args:
-        source, base: tensors of the same shape.
-        exact: compute in float64; otherwise in float32, with 1e-8 added to p and q.
+    ``exact`` computes in float64; otherwise it is in float32, with 1e-8 added to p and q.
     """
     n = source.numel()
     length = source.shape[-1] if source.dim() else 1
@@ -118,8 +113,12 @@ def divergences(source: Tensor, base: Tensor, *, exact: bool) -> NDArray[np.floa
 def _quartiles(importance: Callable[[Span], Tensor], n: int) -> NDArray[np.float64]:
     if n == 0:
         return np.zeros(3)
+    numbers = np.empty(n, dtype=np.float32)
+    for start, stop in spans(n):
+        numbers[start:stop] = importance((start, stop)).numpy()
     ranks = [quarter * (n - 1) // 4 for quarter in (1, 2, 3)]
-    return np.array(quantiles(lambda span: importance(span).numpy(), n, ranks))
+    numbers.partition(ranks)
+    return numbers[ranks].astype(np.float64)
 
 
 METHODS.register(ArceeFusion.name)(ArceeFusion())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from kingyo.methods import METHODS
 from kingyo.methods.contract import MergeMethod, Parameter, Reproduces, guide_of, reproduces, takes_base
@@ -63,22 +64,7 @@ def describe(name: str) -> dict[str, object]:
         "max_sources": method.max_sources,
         "stochastic": method.stochastic,
         "reproduces": reproduces(method),
-        "parameters": [
-            {
-                "name": each.name,
-                "kind": each.kind,
-                "default": each.default,
-                "low": each.low,
-                "high": each.high,
-                "search_low": each.search_low,
-                "search_high": each.search_high,
-                "search_scale": each.search_scale,
-                "per_source": each.per_source,
-                "inert": each.inert,
-                "doc": each.doc,
-            }
-            for each in method.params
-        ],
+        "parameters": [asdict(each) for each in method.params],
     }
 
 

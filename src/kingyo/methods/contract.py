@@ -56,29 +56,18 @@ class Parameter:
     inert: bool = False
 
     def check(self, value: float | bool, where: str) -> float | bool:
-        """Return the value after checking its type and its bounds.
-
-        Raises:
-            KingyoError: the type is wrong, or the value is out of bounds.
-        """
+        """Return the value, or raise a KingyoError if its type is wrong or it is out of bounds."""
+        name = f"{self.name} of {where}"
         is_whole = self.kind != "int" or (not isinstance(value, bool) and float(value).is_integer())
         if isinstance(value, bool) != (self.kind == "bool") or not is_whole:
             expected = {"bool": "true or false", "int": "a whole number", "float": "a number"}[self.kind]
-            raise KingyoError(
-                f"{self.name} of {where}",
-                expected=expected,
-                received=repr(value),
-                remedy=f"Correct the value. {_LOOK_UP}",
-            )
+            remedy = f"Correct the value. {_LOOK_UP}"
+            raise KingyoError(name, expected=expected, received=repr(value), remedy=remedy)
         too_low = self.low is not None and value < self.low
         if too_low or (self.high is not None and value > self.high):
             bounds = f"a number {self.describe_bounds()}"
-            raise KingyoError(
-                f"{self.name} of {where}",
-                expected=bounds,
-                received=f"{value:g}",
-                remedy=f"{'Increase' if too_low else 'Decrease'} the value. {_LOOK_UP}",
-            )
+            remedy = f"{'Increase' if too_low else 'Decrease'} the value. {_LOOK_UP}"
+            raise KingyoError(name, expected=bounds, received=f"{value:g}", remedy=remedy)
         return value
 
     def describe_bounds(self) -> str:
@@ -92,12 +81,7 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodValues:
-    """The parameter values for one tensor, resolved and valid.
-
-    Attributes:
-        shared: parameters with one value.
-        per_source: parameters with one value per source, in order.
-    """
+    """The parameter values for one tensor, resolved and valid: shared ones, and one per source, in order."""
 
     shared: Mapping[str, float | bool] = field(default_factory=dict[str, "float | bool"])
     per_source: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
@@ -117,19 +101,12 @@ class MethodValues:
 
 @dataclass(frozen=True, kw_only=True)
 class Guide:
-    """Further documentation of a method, for docs/methods.md and ``kingyo list methods``.
+    """Further documentation of a method, for docs/methods.md and ``kingyo list methods``."""
 
-    Attributes:
-        when: when to choose the method; one or two sentences.
-        source: authors, year, title and venue.
-        how: what the method computes; the default is the docstring of its class.
-        differs: differences from mergekit 0.1.5, with reasons; one or two sentences each.
-    """
-
-    when: str
-    source: str
-    how: str = ""
-    differs: tuple[str, ...] = ()
+    when: str  # when to choose the method; one or two sentences
+    source: str  # authors, year, title and venue
+    how: str = ""  # what the method computes; the default is the docstring of its class
+    differs: tuple[str, ...] = ()  # differences from mergekit 0.1.5, with reasons; one or two sentences each
 
 
 @runtime_checkable
@@ -189,17 +166,10 @@ class MergesTensors(MergeMethod, Protocol):
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Tensor | Lazy:
-        """Merge one tensor.
+        """Merge one tensor, which has the same shape in all sources and the base, and any floating dtype.
 
-        Args:
-            sources: the tensor in each source; any shape, any floating dtype.
-            base: the tensor in the base, with the same shape; None if there is no base.
-            values: the parameters' values.
-            context: keys of random numbers, and the cache of statistics.
-
-        Returns:
-            float32 of the same shape: a new tensor, or a ``Lazy`` result such as ``Elementwise``, which needs
-            less memory; it is computed before the arguments are freed.
+        Return float32 of this shape: a new tensor, or a ``Lazy`` result such as ``Elementwise``, which needs
+        less memory; it is computed before the arguments are freed.
         """
         ...
 
@@ -208,15 +178,7 @@ class DescribesMerge(MergeMethod, Protocol):
     """A method that describes a weighted sum and computes nothing itself, so that it needs no torch."""
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> Lazy:
-        """Describe the merge of one tensor.
-
-        Args:
-            inputs: shape and statistics of the tensor in each source and in the base.
-            values: the parameters' values.
-
-        Returns:
-            a ``WeightedSum``, ``RescaledSum`` or ``LineSum``.
-        """
+        """Describe the merge of one tensor as a ``WeightedSum`` or ``LineSum``."""
         ...
 
 
@@ -240,12 +202,7 @@ def merge_tensor(
 
 
 def check_method(name: str, candidate: object) -> None:
-    """Check that an object is a merge method.
-
-    Raises:
-        KingyoError: it is a class, can neither be called nor describe, or lacks an attribute, which the
-            message names.
-    """
+    """Raise a KingyoError unless an object is a merge method."""
     is_class = isinstance(candidate, type)
     missing = [each for each in _DECLARED if not hasattr(candidate, each)]
     if not is_class and not missing and (callable(candidate) or hasattr(candidate, "describe")):
@@ -277,21 +234,14 @@ def bytes_per_entry(method: MergeMethod) -> int:
 
 
 def check_together(method: MergeMethod, values: MethodValues, n_sources: int) -> None:
-    """Check that valid values also fit together and the number of sources.
-
-    Raises:
-        KingyoError: raised by the method's ``check``, if it has one.
-    """
+    """Check by the method's ``check``, if any, that values fit together and the number of sources."""
     check = cast("Callable[[MethodValues, int], None] | None", getattr(method, "check", None))
     if check is not None:
         check(values, n_sources)
 
 
 def hides_nonfinite(method: MergeMethod, values: MethodValues) -> bool:
-    """Return whether NaN or infinity in a source may leave a finite result; the default is False.
-
-    If so, a merge checks the sources; otherwise it checks only the result.
-    """
+    """Return whether NaN in a source may leave a finite result, so that a merge must check the sources."""
     hides = cast("Callable[[MethodValues], bool] | None", getattr(method, "hides_nonfinite", None))
     return hides is not None and hides(values)
 

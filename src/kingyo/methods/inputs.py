@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Literal, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.kernels import BernoulliMask, LineSum, Mask, Term, Threshold, WeightedSum, weighted_sum
-from kingyo.kernels.lazy import Line
+from kingyo.kernels.blocks import Line
 from kingyo.kernels.masks import Ranks
 from kingyo.kernels.order_statistics import (
-    Counts,
-    Order,
     count_varied,
     largest,
     most_varied,
@@ -30,87 +29,66 @@ from kingyo.kernels.statistics import (
     energies,
     gram,
     kept_by_density,
-    kept_magnitude,
+    kept_magnitudes,
     line_grams,
     magnitude,
     magnitudes_by_draw,
     rescaling_factor,
 )
-from kingyo.kernels.statistics_cache import PASSING, Statistic, TensorStats
+from kingyo.kernels.statistics_cache import Statistic, TensorStats
 
 Vectors = Literal["sources", "task vectors", "base and sources"]
 """θ₁, θ₂, …; or θ₁ - θ₀, θ₂ - θ₀, …; or θ₀, θ₁, θ₂, …"""
 _GRAMS = {"sources": "gram of the tensors", "task vectors": "gram", "base and sources": "gram with base"}
-_ORDER, _RANKS = f"{PASSING}order", f"{PASSING}row ranks"
+_ORDER, _RANKS = "order", "row ranks"
 _MAX_ORDERED = 1 << 24  # entries; sorting more takes too much memory
 
 
+@dataclass(slots=True)
 class TensorContext:
-    """The context of one tensor's merge: keys of random numbers, and statistics of earlier candidates.
+    """The context of one tensor's merge: keys of random numbers, and statistics of earlier candidates."""
 
-    Args:
-        seed: the recipe's seed.
-        tensor: the tensor's name.
-        stats: the cache of statistics; None disables it.
-        sources: cache keys of the sources' weights, in the order of the sources.
-        base: cache key of the base's weights.
-    """
-
-    __slots__ = ("_base", "_own", "_seed", "_sources", "_stats", "_tensor")
-
-    def __init__(
-        self,
-        seed: int = 0,
-        tensor: str = "",
-        stats: TensorStats | None = None,
-        sources: Sequence[str] = (),
-        base: str | None = None,
-    ) -> None:
-        self._seed = seed
-        self._tensor = tensor
-        self._stats = stats
-        self._sources = sources
-        self._base = base
-        self._own: set[str] = set()
+    seed: int = 0  # the recipe's
+    tensor: str = ""  # its name
+    stats: TensorStats | None = None  # the cache of statistics; None disables it
+    sources: Sequence[str] = ()  # cache keys of the sources' weights, in the order of the sources
+    base: str | None = None  # cache key of the base's weights
+    _own: set[str] = field(default_factory=set[str], init=False)
 
     def key(self, source: int) -> tuple[int, int]:
         """Return the key of a source's random numbers, which depends only on seed, source and tensor."""
-        return key_of(self._seed, source, self._tensor)
+        return key_of(self.seed, source, self.tensor)
 
     def get_or_compute(
         self, what: str, sources: Sequence[int], compute: Callable[[], Statistic]
     ) -> Statistic:
         """Return a statistic of some sources (and the base), from the cache or computed now.
 
-        Args:
-            what: its name, with every number that it depends on; it starts with ``PASSING`` if few candidates
-                will need it.
-            sources: indices of the sources that it depends on.
-            compute: computes it.
+        ``what`` is its name, with every number that it depends on.
         """
-        if self._stats is None:
+        if self.stats is None:
             return compute()
         name = self._name(what, sources)
-        statistic = self._stats.get(name)
+        statistic = self.stats.get(name)
         if statistic is None:
             statistic = compute()
-            self._stats.put(name, statistic)
+            self.stats.put(name, statistic)
             self._own.add(name)
         return statistic
 
     def get(self, what: str, sources: Sequence[int]) -> Statistic | None:
         """Return a statistic that an earlier candidate computed, or None; later ones may need it too then."""
-        if self._stats is None:
+        if self.stats is None:
             return None
         name = self._name(what, sources)
-        return None if name in self._own else self._stats.get(name)
+        return None if name in self._own else self.stats.get(name)
 
     def has_room(self, n_bytes: int) -> bool:
         """Return whether the cache has room for a statistic of this size without dropping others."""
-        return self._stats is not None and self._stats.has_room(n_bytes)
+        return self.stats is not None and self.stats.has_room(n_bytes)
 
     def _name(self, what: str, sources: Sequence[int]) -> str:
-        return "\n".join((what, self._tensor, self._base or "", *(self._sources[i] for i in sources)))
+        return "\n".join((what, self.tensor, self.base or "", *(self.sources[i] for i in sources)))
 
 
 class MergeInputs:
@@ -118,41 +96,22 @@ class MergeInputs:
 
     It gives shape and statistics of the tensors and makes terms of them, but not their numbers. Statistics
     are cached across candidates.
-
-    Args:
-        sources: the tensor in each source.
-        base: the tensor in the base, or None.
-        context: random keys, and the cache.
     """
 
-    __slots__ = ("_base", "_context", "_sources", "shape")
+    __slots__ = ("_base", "_context", "_sources", "has_base", "n_sources", "numel", "shape")
 
     def __init__(self, sources: Sequence[AnyTensor], base: AnyTensor | None, context: TensorContext) -> None:
         self._sources = sources
         self._base = base
         self._context = context
         self.shape = tuple(sources[0].shape)
-
-    @property
-    def numel(self) -> int:
-        """Number of entries."""
-        return math.prod(self.shape)
-
-    @property
-    def n_sources(self) -> int:
-        """Number of sources."""
-        return len(self._sources)
-
-    @property
-    def has_base(self) -> bool:
-        """Whether there is a base."""
-        return self._base is not None
+        self.numel = math.prod(self.shape)
+        self.n_sources = len(sources)
+        self.has_base = base is not None
 
     def key(self, source: int) -> tuple[int, int]:
         """Return the key of a source's random numbers."""
         return self._context.key(source)
-
-    # descriptions
 
     def term(self, source: int, factor: float, *, share: float = 1.0, mask: Mask | None = None) -> Term:
         """Return a source's term of a weighted sum."""
@@ -160,7 +119,8 @@ class MergeInputs:
 
     def weighted_sum(self, factors: Sequence[float], vectors: Vectors) -> WeightedSum:
         """Return the sum with one factor per vector; the sum of task vectors is added to the base."""
-        return weighted_sum(*self._vectors(vectors, factors))
+        tensors, base = self._tensors(vectors)
+        return weighted_sum(tensors, factors, base)
 
     def sum_on_base(
         self,
@@ -187,43 +147,39 @@ class MergeInputs:
     def line_sum(self, factors: NDArray[np.float32], line: Line) -> LineSum:
         """Return the sum of sources, or of task vectors on the base, with a factor per line.
 
-        Args:
-            factors: shape (sources, lines).
-            line: row or column.
+        ``factors`` has the shape (sources, lines).
         """
         return LineSum(
             shape=self.shape, sources=tuple(self._sources), factors=factors, line=line, base=self._base
         )
 
-    # statistics
-
     def inner_products(self, vectors: Vectors) -> Floats:
         """Return the inner products of vectors: float64, shape (vectors, vectors)."""
-        tensors, _, base = self._vectors(vectors, ())
-        return cast("Floats", self._of_all(_GRAMS[vectors], lambda: gram(tensors, base)))
+        return self._of_all(_GRAMS[vectors], lambda: gram(*self._tensors(vectors)))
 
     def line_products(self, vectors: Vectors, line: Line) -> Floats:
         """Return the inner products per row or column: float64, shape (vectors, vectors, lines)."""
-        tensors, _, base = self._vectors(vectors, ())
         name = f"{_GRAMS[vectors]}, by {line}"
-        return cast("Floats", self._of_all(name, lambda: line_grams(tensors, base, line)))
+        return self._of_all(name, lambda: line_grams(*self._tensors(vectors), line))
 
     def magnitude(self, source: int) -> float:
         """Return Σ|δ| of a source."""
         theta, base = self._sources[source], self._known_base
-        total = self._context.get_or_compute(
-            "magnitude", (source,), lambda: np.array([magnitude(theta, base)])
-        )
-        return float(total[0])
+        return float(self._of_one("magnitude", source, lambda: np.array([magnitude(theta, base)]))[0])
 
-    def rescaling(self, source: int, mask: Mask) -> float:
-        """Return Σ|δ| / Σ|mδ| of a source, which keeps the sum of magnitudes; 1 if Σ|mδ| is 0."""
-        is_known = self._context.get("magnitude", (source,)) is not None
-        total = self.magnitude(source)
-        kept = self._kept_by_density(source, mask, total) if is_known else None
-        if kept is None:
-            kept = kept_magnitude(self._sources[source], self._known_base, mask, total)
-        return rescaling_factor(total, kept)
+    def rescalings(self, masks: Mapping[int, Mask]) -> dict[int, float]:
+        """Return Σ|δ| / Σ|mδ| by source, which keeps the sum of magnitudes; 1 if Σ|mδ| is 0."""
+        known = [i for i in masks if self._context.get("magnitude", (i,)) is not None]
+        totals = {i: self.magnitude(i) for i in masks}
+        kept = {i: self._kept_by_density(i, masks[i], totals[i]) for i in known}
+        rest = [i for i in masks if kept.get(i) is None]
+        if rest:
+            sources = [self._sources[i] for i in rest]
+            parts = kept_magnitudes(
+                sources, self._known_base, [masks[i] for i in rest], [totals[i] for i in rest]
+            )
+            kept.update(zip(rest, parts, strict=True))
+        return {i: rescaling_factor(totals[i], part) for i, part in kept.items() if part is not None}
 
     def largest(self, source: int, count: int) -> Threshold:
         """Return the threshold of the ``count`` largest magnitudes of a task vector; of equal ones the first.
@@ -231,28 +187,24 @@ class MergeInputs:
         The histogram of magnitudes is cached. From the second candidate on the sorted order is cached too, if
         there is room; it gives every threshold at once.
         """
-        theta, base, context = self._sources[source], self._known_base, self._context
-        order = context.get(_ORDER, (source,))
+        theta, base = self._sources[source], self._known_base
+        order = self._context.get(_ORDER, (source,))
         if order is None and self._is_worth_sorting(source):
-            order = context.get_or_compute(_ORDER, (source,), lambda: size_order(theta, base))
+            order = self._of_one(_ORDER, source, lambda: size_order(theta, base))
         if order is not None:
-            return threshold_of(theta, base, cast("Order", order), count)
-
-        def counts() -> Counts:
-            return cast(
-                "Counts", context.get_or_compute("sizes", (source,), lambda: size_counts(theta, base))
-            )
-
-        return largest(theta, base, count, counts)
+            return threshold_of(theta, base, order, count)
+        return largest(
+            theta, base, count, lambda: self._of_one("sizes", source, lambda: size_counts(theta, base))
+        )
 
     def row_ranks(self, source: int) -> Ranks:
         """Return the rank of each entry's magnitude in its row, flat; cached if there is room."""
         cached = self._context.get(_RANKS, (source,))
         if cached is not None:
-            return cast("Ranks", cached)
+            return cached
         ranks = row_ranks(self._sources[source], self._known_base)
         if self._context.has_room(ranks.nbytes):
-            self._context.get_or_compute(_RANKS, (source,), lambda: ranks)
+            self._of_one(_RANKS, source, lambda: ranks)
         return ranks
 
     def count_varied(self) -> int:
@@ -266,16 +218,14 @@ class MergeInputs:
             threshold = most_varied(self._sources, self._known_base, count)
             return np.array([threshold.least, threshold.before], dtype=np.float64)
 
-        least, before = self._of_all(f"{PASSING}most varied {count}", compute)
+        least, before = self._of_all(f"most varied {count}", compute)
         return Threshold(least=float(least), before=int(before))
 
     def energies(self, selected: Threshold | None) -> Floats:
         """Return Σ δ² of each source over entries selected by their variance; None selects all."""
         which = "all" if selected is None else f"{selected.least!r} {selected.before}"
-        base = self._known_base
-        return cast(
-            "Floats",
-            self._of_all(f"{PASSING}energies of {which}", lambda: energies(self._sources, base, selected)),
+        return self._of_all(
+            f"energies of {which}", lambda: energies(self._sources, self._known_base, selected)
         )
 
     @property
@@ -283,13 +233,14 @@ class MergeInputs:
         assert self._base is not None, "a plan gives a base to methods that need one"
         return self._base
 
-    def _vectors(
-        self, vectors: Vectors, factors: Sequence[float]
-    ) -> tuple[Sequence[AnyTensor], Sequence[float], AnyTensor | None]:
-        """Return tensors, their factors, and the base of their sum."""
+    def _tensors(self, vectors: Vectors) -> tuple[Sequence[AnyTensor], AnyTensor | None]:
+        """Return tensors, and the base of their sum."""
         if vectors == "base and sources":
-            return (self._known_base, *self._sources), factors, None
-        return self._sources, factors, self._known_base if vectors == "task vectors" else None
+            return (self._known_base, *self._sources), None
+        return self._sources, self._known_base if vectors == "task vectors" else None
+
+    def _of_one(self, name: str, source: int, compute: Callable[[], Statistic]) -> Statistic:
+        return self._context.get_or_compute(name, (source,), compute)
 
     def _of_all(self, name: str, compute: Callable[[], Statistic]) -> Statistic:
         return self._context.get_or_compute(name, range(self.n_sources), compute)
@@ -302,10 +253,8 @@ class MergeInputs:
         """Return the kept magnitude from cached sums for every density; None if the cache has no room."""
         if not isinstance(mask, BernoulliMask) or not self.numel:
             return None
-        name, theta, base = f"{PASSING}magnitudes by draw {mask.key}", self._sources[source], self._known_base
+        name, theta, base = f"magnitudes by draw {mask.key}", self._sources[source], self._known_base
         if self._context.get(name, (source,)) is None and not self._context.has_room(8 * N_VALUES):
             return None
-        sums = self._context.get_or_compute(
-            name, (source,), lambda: magnitudes_by_draw(theta, base, mask.key, total)
-        )
-        return kept_by_density(cast("Floats", sums), mask)
+        sums = self._of_one(name, source, lambda: magnitudes_by_draw(theta, base, mask.key, total))
+        return kept_by_density(sums, mask)

@@ -1,4 +1,4 @@
-"""Weighted means of models, and weighted sums of task vectors.
+"""Weighted means of models, weighted sums of task vectors, and copies.
 
 Wortsman et al. 2022, "Model soups" (arXiv 2203.05482); Ilharco et al. 2023, "Editing models with task
 arithmetic" (arXiv 2212.04089).
@@ -15,7 +15,15 @@ from kingyo.kernels import WeightedSum
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import MergeInputs
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, normalize, rescale, task_vector_sum
+from kingyo.methods.task_vectors import (
+    DENSITY,
+    LAMBDA,
+    WEIGHT,
+    OnBase,
+    normalize,
+    rescale,
+    task_vector_sum,
+)
 
 _MIN_SUM = 1e-8
 _INERT = "No effect; recipes of mergekit may have it. To drop entries, use ties or dare_linear."
@@ -57,23 +65,15 @@ class Linear:
 
 
 def normalized(weights: Sequence[float]) -> tuple[float, ...]:
-    """Return the weights divided by their sum.
-
-    Raises:
-        KingyoError: the sum is zero.
-    """
+    """Return the weights divided by their sum, or raise a KingyoError if it is zero."""
     total = math.fsum(weights)
     if abs(total) < _MIN_SUM:
-        raise KingyoError(
-            "weight",
-            expected="weights with a nonzero sum",
-            received=f"a sum of {total:g}",
-            remedy="Change a weight, or set normalize to false.",
-        )
+        expected, remedy = "weights with a nonzero sum", "Change a weight, or set normalize to false."
+        raise KingyoError("weight", expected=expected, received=f"a sum of {total:g}", remedy=remedy)
     return tuple(weight / total for weight in weights)
 
 
-class TaskArithmetic:
+class TaskArithmetic(OnBase):
     """θ₀ + λ Σ wᵢδᵢ, the sum divided by Σ wᵢ if normalised."""
 
     name = "task_arithmetic"
@@ -85,10 +85,6 @@ class TaskArithmetic:
         replace(DENSITY, doc=_INERT, inert=True, search_low=None, search_high=None),
         replace(rescale(False), doc=_INERT, inert=True),
     )
-    needs_base = True
-    min_sources = 1
-    max_sources = None
-    stochastic = False
     guide = Guide(
         when="Fine-tunes of one base on different tasks; try it first, since it is the fastest to search.",
         source='Ilharco et al. 2023, "Editing models with task arithmetic" (arXiv 2212.04089)',
@@ -99,5 +95,34 @@ class TaskArithmetic:
         return task_vector_sum(inputs, values, elect=False)
 
 
-METHODS.register(Linear.name)(Linear())
-METHODS.register(TaskArithmetic.name)(TaskArithmetic())
+class Passthrough:
+    """scale · θ₁."""
+
+    name = "passthrough"
+    doc = "Copy one source, optionally scaled; with slices, stack layers of several models."
+    params = (
+        Parameter(
+            name="scale",
+            default=1.0,
+            doc="Factor of the tensor; 0 on an output projection turns that part of the layer off.",
+            search_low=0.0,
+            search_high=1.0,
+            per_source=True,
+        ),
+    )
+    needs_base = False
+    min_sources = 1
+    max_sources = 1
+    stochastic = False
+    guide = Guide(
+        when="To stack layers of one or several models with slices, or to scale tensors of one model.",
+        source="Community practice (frankenmerging); the name is mergekit's",
+    )
+
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        """Describe the merge; see ``DescribesMerge``."""
+        return inputs.weighted_sum(values.each("scale"), "sources")
+
+
+for _method in (Linear(), TaskArithmetic(), Passthrough()):
+    METHODS.register(_method.name)(_method)

@@ -42,12 +42,7 @@ class NearSwap:
         return True
 
     def __call__(
-        self,
-        sources: Sequence[Tensor],
-        base: Tensor | None,
-        values: MethodValues,
-        _context: TensorContext,
-        /,
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
     ) -> Elementwise:
         """Merge; see ``MergesTensors``."""
         assert base is not None

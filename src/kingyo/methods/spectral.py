@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import cast
 
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.kernels import Lazy, to_tensor, weighted_sum
-from kingyo.kernels.lazy import RowProduct, gram_of_columns, side_by_side
+from kingyo.kernels import WeightedSum, weighted_sum
+from kingyo.kernels.blocks import Span, spans
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import TensorContext
-from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
+from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA, OnBase
 
+_ENTRIES_AT_ONCE = 1 << 16
+_GRAM_ROWS = 1024
 RANK = 1e-5
 """Singular values below this fraction of the largest are rounding noise; their directions are left out."""
 
@@ -42,27 +44,19 @@ SPECTRAL = Parameter(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spectral:
-    """θ₀ + λ M; see ``describe_core``.
-
-    Attributes:
-        core: computes M.
-    """
+class Spectral(OnBase):
+    """θ₀ + λ M; see ``describe_core``."""
 
     name: str
     doc: str
-    core: Core
+    core: Core  # computes M
     guide: Guide
     params: tuple[Parameter, ...] = (EQUAL_WEIGHT, LAMBDA, SPECTRAL)
-    needs_base = True
-    min_sources = 1
-    max_sources = None
-    stochastic = False
     reproduces = "with the same number of threads"
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
-    ) -> Tensor | Lazy:
+    ) -> Tensor | WeightedSum:
         """Merge; see ``MergesTensors``."""
         assert base is not None
         n, scale = len(sources), values.number("lambda")
@@ -81,9 +75,7 @@ def describe_core(core: Core) -> str:
 def decompose(matrix: Tensor, largest: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Return U, the singular values and V of a matrix, without values below ``RANK`` · largest.
 
-    Args:
-        matrix: any matrix.
-        largest: the scale of the threshold; the default is the largest singular value.
+    The default of ``largest`` is the largest singular value.
     """
     u, values, vh = cast(
         "tuple[Tensor, Tensor, Tensor]",
@@ -120,14 +112,13 @@ def nearest_orthogonal(columns: Tensor) -> tuple[Tensor, Tensor]:
 
 def _merge(
     sources: Sequence[Tensor], base: Tensor, core: Callable[[Sequence[Tensor]], Tensor]
-) -> Tensor | Lazy | None:
+) -> Tensor | None:
     """Merge matrices; return None if they are not finite."""
     rows, columns = base.shape
     if columns > rows:
-        transposed = _merge(
-            [each.t() for each in sources], base.t(), lambda deltas: core(_transpose_all(deltas)).t()
-        )
-        return None if transposed is None else to_tensor(transposed).t().contiguous()
+        turned = [each.t() for each in sources]
+        merged = _merge(turned, base.t(), lambda deltas: core([each.t() for each in deltas]).t())
+        return None if merged is None else merged.t().contiguous()
     if rows > 2 * len(sources) * columns:
         return _merge_tall(sources, base, core)
     deltas = side_by_side(sources, base, (0, rows))
@@ -136,21 +127,40 @@ def _merge(
     return core(deltas.chunk(len(sources), dim=1)).float().add_(base)
 
 
-def _transpose_all(deltas: Sequence[Tensor]) -> list[Tensor]:
-    return [delta.t() for delta in deltas]
-
-
 def _merge_tall(
     sources: Sequence[Tensor], base: Tensor, core: Callable[[Sequence[Tensor]], Tensor]
-) -> Lazy | None:
+) -> Tensor | None:
     gram = gram_of_columns(sources, base)
     if not bool(torch.isfinite(gram).all()):
         return None
     lengths, vectors = directions(gram)  # D = Q R with R = E Vᵀ of DᵀD = V E² Vᵀ
-    n_rows = max(
-        len(lengths), base.shape[1]
-    )  # at least as many as columns: some methods depend on the number
+    n_rows = max(len(lengths), base.shape[1])  # at least as many as columns, since methods count both
     small = torch.zeros(n_rows, len(gram), dtype=torch.float64)
     small[: len(lengths)] = lengths[:, None] * vectors.t()
     merged = core(small.chunk(len(sources), dim=1))
-    return RowProduct(sources, base, vectors @ (merged[: len(lengths)] / lengths[:, None]))
+    return _row_products(sources, base, vectors @ (merged[: len(lengths)] / lengths[:, None]))
+
+
+def _row_products(sources: Sequence[Tensor], base: Tensor, factors: Tensor) -> Tensor:
+    """Return θ₀ + Σ (θᵢ - θ₀) Wᵢ of matrices with many rows, given W₁ above W₂ above …, float64."""
+    merged = torch.empty(base.shape, dtype=torch.float32)
+    for first, last in spans(base.shape[0], max(1, _ENTRIES_AT_ONCE // base.shape[1])):
+        deltas = side_by_side(sources, base, (first, last))
+        merged[first:last] = (deltas @ factors).float().add_(base[first:last])
+    return merged
+
+
+def side_by_side(sources: Sequence[Tensor], base: Tensor, span: Span) -> Tensor:
+    """Return θᵢ - θ₀ of a range of rows, rounded to float32: float64, shape (rows, sources · columns)."""
+    start = base[span[0] : span[1]].float()
+    return torch.cat([each[span[0] : span[1]].float() - start for each in sources], dim=1).double()
+
+
+def gram_of_columns(sources: Sequence[Tensor], base: Tensor) -> Tensor:
+    """Return the inner products of all columns of all θᵢ - θ₀: float64, square."""
+    width = len(sources) * base.shape[1]
+    total = torch.zeros(width, width, dtype=torch.float64)
+    for span in spans(base.shape[0], _GRAM_ROWS):
+        deltas = side_by_side(sources, base, span)
+        total.addmm_(deltas.t(), deltas)
+    return total

@@ -215,15 +215,9 @@ def require_same_or_store(
 
 
 def store_provenance(store: RunStore, facts: Mapping[str, object]) -> None:
-    """Store facts if they are new, and delete measurements that other code made."""
+    """Store facts if they are new."""
     if any(store.fact(key) != value for key, value in facts.items()):
-        facts_cache(store.folder).unlink(missing_ok=True)
         store.reopen(facts, {})
-
-
-def facts_cache(run: Path) -> Path:
-    """Return the file with cached measurements of tensors in a run folder."""
-    return run / "facts.sqlite"
 
 
 ACCEPTED, RESCORED = "accepted_changes", "rescored"
@@ -293,7 +287,6 @@ def score_again(store: RunStore, config: RunConfig, folder: Path, libraries: Seq
         test_was_read=bool(store.summaries("test")),
     )
     finalists = (finalists_fact(name) for name in store.searches())
-    facts_cache(store.folder).unlink(missing_ok=True)
     store.begin_again(
         store.folder / archive,
         facts={

@@ -16,7 +16,7 @@ from kingyo.run.config import RunConfig
 from kingyo.run.layer_paths import models_of_paths
 from kingyo.run.model_kind import load_checkpoint, load_options
 from kingyo.run.preflight import fits_into
-from kingyo.run.provenance import changed_error, differences, facts_cache
+from kingyo.run.provenance import changed_error, differences
 from kingyo.run.run import Run
 from kingyo.run.setup import stored_config
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
@@ -62,7 +62,7 @@ def evaluator_of(run: Run) -> Evaluator:
     """Load the live model and the task of a run, and set torch to the run's threads."""
     config, store = run.config, run.begun
     use_threads(store)
-    sources = run.open_sources(TensorStats(memory_size() // 4 // config.workers, facts_cache(store.folder)))
+    sources = run.open_sources(TensorStats(memory_size() // 4 // config.workers))
     timeout = (
         candidate_timeout(config) if config.runner == "local" else None
     )  # other runners end the worker process

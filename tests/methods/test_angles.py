@@ -1,4 +1,4 @@
-"""Interpolation on spheres, compared with float64 references."""
+"""Methods that depend on angles, compared with float64 references."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ from kingyo.errors import KingyoError
 from tests.methods import definitions
 from tests.methods.definitions import Vector
 from tests.methods.drawn import assert_close, draw_weights, models, run, shapes, wide
+
+
+@given(models(least=1, most=1), st.floats(0, 1))
+def test_slerp(drawn: tuple[Tensor, list[Tensor]], t: float) -> None:
+    base, sources = drawn
+    merged = run("slerp", sources, base, t=t)
+    first, second = wide([base, *sources])
+    norms = np.linalg.norm(first) * np.linalg.norm(second)
+    if norms > 0 and -1 <= first @ second / norms < -0.999:
+        return  # opposite tensors: both branches are valid, and sin Ω is near zero
+    np.testing.assert_allclose(merged.numpy(), definitions.slerp(first, second, t), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("line", ["whole", "row", "column"])
@@ -93,9 +104,21 @@ def near_opposite(vectors: list[Vector]) -> bool:
     return bool(min(float(unit @ mean / np.linalg.norm(mean)) for unit in units) < -0.5)
 
 
-def test_the_karcher_mean_of_points_on_a_circle() -> None:
-    """The mean has the mean angle; the normalised mean vector does not."""
-    angles = [0.0, 0.3, 1.2]
-    sources = [2 * torch.tensor([math.cos(angle), math.sin(angle), 0.0]) for angle in angles]
-    merged = run("karcher", sources, None, max_iter=100, tol=1e-12)
-    assert_close(merged, 2 * np.array([math.cos(0.5), math.sin(0.5), 0.0]), 1e-6)
+@given(models(2, 4, shapes), st.booleans())
+def test_model_stock(drawn: tuple[Tensor, list[Tensor]], filter_wise: bool) -> None:
+    base, sources = drawn
+    merged = run("model_stock", sources, base, filter_wise=filter_wise)
+    assert bool(torch.isfinite(merged).all())
+    first, *others = wide([base, *sources])
+    deltas = [other - first for other in others]
+    lines = list(np.ndindex(first.shape[:-1])) if filter_wise and first.ndim > 1 else [()]
+    for line in lines:
+        t = definitions.model_stock_ratio([delta[line] for delta in deltas])
+        if t is not None:
+            expected = t * np.mean([other[line] for other in others], axis=0) + (1 - t) * first[line]
+            assert_close(merged[line], expected, 1e-4)
+
+
+def test_opposite_task_vectors_leave_the_base() -> None:
+    base, delta = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -0.25])
+    assert torch.equal(run("model_stock", [base + delta, base - delta], base), base)

@@ -1,4 +1,4 @@
-"""Methods on singular values, compared with their papers' definitions in numpy."""
+"""Methods on singular values, compared with definitions in numpy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Lazy, to_tensor
-from kingyo.methods import METHODS, merge_tensor
+from kingyo.kernels import to_tensor
+from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.methods import METHODS, TensorContext, merge_tensor, singular_values
 from tests.methods import definitions
 from tests.methods.definitions import Vector
-from tests.methods.drawn import CONTEXT, assert_close, run, values, wide
+from tests.methods.drawn import assert_close, run, values, wide
 
 Definition = Callable[[Sequence[Vector], Sequence[float]], Vector]
 DEFINITIONS: dict[str, Definition] = {
@@ -73,19 +74,12 @@ def test_tall_matrices_are_merged_like_small_ones(method: str, rank: int) -> Non
     """Rows of zeros do not change the result; they only make the matrix too tall to decompose."""
     small = matrices((40, 12), 2, rank=rank)
     tall = [torch.cat([each, torch.zeros(400, 12)]) for each in small]
-    result = merge_tensor(METHODS.get(method), tall[1:], tall[0], values(method, 2), CONTEXT)
-    assert isinstance(result, Lazy)
-    merged = to_tensor(result)
+    merged = run(method, tall[1:], tall[0])
     torch.testing.assert_close(merged[:40], run(method, small[1:], small[0]), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(merged[40:], torch.zeros(400, 12), rtol=0, atol=1e-5)
     if method != "iso_cts":  # it projects only from the left
         turned = run(method, [each.t() for each in tall[1:]], tall[0].t())
         torch.testing.assert_close(turned.t(), merged, rtol=1e-4, atol=1e-4)
-
-
-def test_a_single_source_is_unchanged_by_singular_vectors() -> None:
-    base, source = matrices((9, 7), 1)
-    torch.testing.assert_close(run("tsv", [source], base), source, rtol=1e-5, atol=1e-5)
 
 
 def test_equal_low_rank_sources_give_the_source() -> None:
@@ -116,16 +110,95 @@ def test_isotropic_directions_are_equally_long() -> None:
     assert float(sizes[4]) < 1e-4 * float(sizes[0])
 
 
-@pytest.mark.parametrize("method", DEFINITIONS)
-def test_unchanged_matrices_stay(method: str) -> None:
-    for shape in ((9, 7), (7, 9), (300, 7)):
-        base = torch.randn(shape)
-        assert torch.equal(run(method, [base.clone(), base.clone()], base), base)
+BANDS = "singular_bands"
 
 
-@pytest.mark.parametrize("method", DEFINITIONS)
-def test_half_of_the_sources_unchanged(method: str) -> None:
-    base, source, _ = matrices((20, 12), 2)
-    merged = run(method, [source, base.clone()], base)
-    assert bool(torch.isfinite(merged).all()) and not torch.equal(merged, base)
-    np.testing.assert_array_less(float((merged - base).norm()), 1.5 * float((source - base).norm()))
+def _models(shape: tuple[int, ...], n: int, seed: int = 0) -> tuple[list[Tensor], Tensor]:
+    base, *sources = matrices(shape, n, seed)
+    return sources, base
+
+
+@given(
+    st.sampled_from([(4, 4), (5, 9), (9, 5), (80, 6), (6, 80), (2, 2), (1, 9)]),
+    st.integers(1, 3),
+    st.integers(0, 99),
+)
+def test_singular_bands_are_as_defined(shape: tuple[int, int], n: int, seed: int) -> None:
+    sources, base = _models(shape, n, seed)
+    weights, gains = [1.0, 0.5, 1.5][:n], [(0.5, 1.5, 1.0), (2.0, 0.0, 0.5), (1.0, 1.0, -1.0)][:n]
+    top, middle, rest = ([gain[band] for gain in gains] for band in range(3))
+    merged = run(BANDS, sources, base, weight=weights, top=top, middle=middle, rest=rest, **{"lambda": 0.5})
+    first, *others = wide([base, *sources])
+    parts = [
+        w * definitions.singular_bands(other - first, gain)
+        for w, other, gain in zip(weights, others, gains, strict=True)
+        if min(shape) >= 2
+    ]
+    plain = [w * (other - first) for w, other in zip(weights, others, strict=True)]
+    assert_close(merged, np.asarray(first + 0.5 * sum(parts or plain)), 1e-4)
+
+
+@pytest.mark.parametrize("shape", [(7,), (), (2, 3, 4), (1, 9), (9, 1)])
+def test_non_matrices_use_the_plain_weight(shape: tuple[int, ...]) -> None:
+    sources, base = _models(shape, 2)
+    merged = run(BANDS, sources, base, weight=[0.3, 0.7], top=0.0, middle=2.0, rest=0.5)
+    assert torch.equal(merged, run("task_arithmetic", sources, base, weight=[0.3, 0.7]))
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (20, 30), (300, 7), (7, 300)])
+def test_equal_gains_are_task_arithmetic(shape: tuple[int, int]) -> None:
+    sources, base = _models(shape, 3)
+    plain = run("task_arithmetic", sources, base, weight=[0.4, 0.9, 1.3])
+    assert torch.equal(run(BANDS, sources, base, weight=[0.4, 0.9, 1.3]), plain)
+    halved = run(BANDS, sources, base, weight=[0.8, 1.8, 2.6], top=0.5, middle=0.5, rest=0.5)
+    torch.testing.assert_close(halved, plain, rtol=1e-6, atol=1e-6)
+
+
+def test_bands_add_up_and_hold_a_third_each() -> None:
+    (source,), base = _models((60, 40), 1)
+    bands = [
+        run(
+            BANDS,
+            [source],
+            base,
+            weight=1.0,
+            **{**dict.fromkeys(("top", "middle", "rest"), 0.0), band: 1.0},
+        )
+        - base
+        for band in ("top", "middle", "rest")
+    ]
+    torch.testing.assert_close(bands[0] + bands[1] + bands[2], source - base, rtol=1e-4, atol=1e-4)
+    energy = (source - base).square().sum()
+    for band in bands:
+        assert float(band.square().sum() / energy) == pytest.approx(1 / 3, abs=0.08)
+    assert torch.linalg.matrix_norm(bands[0], 2) > torch.linalg.matrix_norm(bands[1], 2)
+    assert torch.linalg.matrix_norm(bands[1], 2) > torch.linalg.matrix_norm(bands[2], 2)
+
+
+def test_a_source_is_decomposed_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates of one search share measures of the sources."""
+    counted: list[int] = []
+    real = singular_values.leading_parts
+
+    def count(source: Tensor, base: Tensor) -> Vector:
+        counted.append(1)
+        return real(source, base)
+
+    monkeypatch.setattr(singular_values, "leading_parts", count)
+    sources, base = _models((30, 20), 3)
+    facts, names = TensorStats(), ["a", "b", "c"]
+    merged = [_candidate(sources, base, facts, names, top) for top in (0.2, 0.7, 1.0, 0.2)]
+    assert len(counted) == 3
+    assert torch.equal(merged[0], merged[3]) and not torch.equal(merged[0], merged[1])
+    assert torch.equal(merged[2], run("task_arithmetic", sources, base, weight=0.5))
+
+
+def _candidate(
+    sources: Sequence[Tensor], base: Tensor, facts: TensorStats, names: Sequence[str], top: float
+) -> Tensor:
+    context = TensorContext(0, "a.weight", facts, names, "base")
+    return to_tensor(
+        merge_tensor(
+            METHODS.get(BANDS), sources, base, values(BANDS, len(sources), weight=0.5, top=top), context
+        )
+    )
