@@ -79,7 +79,7 @@ class TestBytes:
 
         for module, read in (
             ("checkpoint", map_tensor),
-            ("lora_update", map_tensor),
+            ("adapter", map_tensor),
             ("checkpoint", map_bytes),
         ):
 
