@@ -70,19 +70,6 @@ def test_kinds_of_any_model(model: Callable[[int], list[str]]) -> None:
     assert layout.n_blocks == 4
 
 
-def test_depth() -> None:
-    layout = Layout(llama(5))
-    assert layout.depth("model.embed_tokens.weight") == 0
-    assert [layout.depth(f"model.layers.{i}.mlp.gate_proj.weight") for i in range(5)] == [
-        0,
-        0.25,
-        0.5,
-        0.75,
-        1,
-    ]
-    assert layout.depth("model.norm.weight") == layout.depth("lm_head.weight") == 1
-
-
 def test_groups_of_llama() -> None:
     layout = Layout(llama(4))
     assert list(layout.groups("one")) == ["all"]

@@ -50,14 +50,6 @@ def test_other_functions_of_the_same_weights_are_errors(tmp_path: Path, key: str
             check()
 
 
-def test_classes_of_diffusers_must_be_the_same(tmp_path: Path) -> None:
-    like, other = (
-        open_checkpoint(str(restate(llama(tmp_path / name), _class_name=name, _other=name))) for name in "ab"
-    )
-    with pytest.raises(KingyoError, match=r"_class_name in config\.json: expected 'a'"):
-        fit(like, [other])
-
-
 def test_parts_that_are_not_merged_may_differ(tmp_path: Path) -> None:
     like = open_checkpoint(str(build("llava", tmp_path / "like")))
     folder = shutil.copytree(tmp_path / "like", tmp_path / "other")

@@ -102,12 +102,6 @@ def test_only_vocabularies_are_resized(tmp_path: Path, resize: str) -> None:
         fit(open_checkpoint(str(tmp_path / "gpt2")), [open_checkpoint(str(positions))], resize=resize)
 
 
-def test_unknown_ways_to_resize_are_errors(tmp_path: Path) -> None:
-    like = open_checkpoint(str(llama(tmp_path / "like")))
-    with pytest.raises(KingyoError, match="Did you mean 'pad-vocab'"):
-        fit(like, [like], resize="pad_vocab")
-
-
 def test_labels_are_not_tokens(tmp_path: Path) -> None:
     two = build("bert", tmp_path / "two")
     three = shutil.copytree(two, tmp_path / "three")

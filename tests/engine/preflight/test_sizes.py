@@ -52,7 +52,7 @@ def test_exactly_these_tensors_are_read(
     checked = check_merge(READINGS[kind](write_request, tmp_path))
     assert checked.error is None, checked.error
     mapped: set[TensorInfo] = set()
-    for module, read in (("checkpoint", map_tensor), ("lora_update", map_tensor), ("checkpoint", map_bytes)):
+    for module, read in (("checkpoint", map_tensor), ("adapter", map_tensor), ("checkpoint", map_bytes)):
 
         def spy(info: TensorInfo, read: Callable[[TensorInfo], object] = read) -> object:
             mapped.add(info)
