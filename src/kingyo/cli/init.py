@@ -131,8 +131,9 @@ def _prompt_and_answer(task: str, prompt: str | None, answer: str | None, *, ask
     if answer is None:
         answer = ask_answer(task, prompt, fields) if asks else likely_answer(fields, prompt)
     if not asks:
-        echo(f"Read from {task}: prompt {prompt!r}, answer {answer!r}.")
-        echo("Change them with --prompt and --answer.")
+        echo(
+            f"Read from {task}: prompt {prompt!r}, answer {answer!r}. Change them with --prompt and --answer."
+        )
     return prompt, answer
 
 
