@@ -61,9 +61,7 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
         ({"int8_mask": True}, "below parameters:, as `parameters: {int8_mask"),
         ({"normalize": True}, "below parameters:, as `parameters: {normalize"),
         ({"sed": 3}, "received 'sed'. Did you mean 'seed'?"),
-        ({"models": [{"model": "a", "layer_range": [0, 4]}, MODELS[1]]}, "below slices:"),
-        ({"dtype": "float64"}, "dtype: expected one of float32, float16, bfloat16; received float64"),
-        ({"merge_method": None, "model_type": "llama"}, "'model_type', a key of a model's config"),
+        ({"dtype": "float64"}, "received 'float64'"),
         ({"dtype": "flaot16"}, "Did you mean 'float16'?"),
         ({"base_model": "nowhere"}, "nowhere: expected a folder with a checkpoint"),
         ({"base_model": "grade.py"}, "grade.py: expected a folder; received a file"),
@@ -121,13 +119,12 @@ def test_missing_layers(command: Command) -> None:
         ("[" * 5000, "valid YAML"),
         ("- a list", "expected a mapping"),
         ("base: a\nsources: {b: b}\ntask: {data: x}", "kingyo evolve"),
-        ("base_model: a\ngate_mode: hidden\nexperts: []", "mergekit-moe"),
         ("", "received an empty file"),
         ("a: [", 'in "recipe.yaml", line 1'),
         ("merge_method: !!python/object/apply:os.system ['touch evil']", "valid YAML"),
         ("\x00", "valid YAML"),
     ],
-    ids=("bomb", "circle", "twice", "deep", "list", "run", "experts", "empty", "open", "code", "binary"),
+    ids=("bomb", "circle", "twice", "deep", "list", "run", "empty", "open", "code", "binary"),
 )  # fmt: skip
 def test_files_that_are_no_recipe(command: Command, text: str, says: str) -> None:
     (command.folder / "recipe.yaml").write_text(text)

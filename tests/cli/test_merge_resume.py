@@ -166,8 +166,6 @@ def test_an_interrupted_merge_names_the_next_file(merging: Merging, sent: signal
     )
     assert interrupted is not None, errors
     kept = merging.finished("out")
-    foreseen = merging.run("out", "--dry-run")
-    assert f"kept of an interrupted merge: {interrupted[1]} files of weights" in foreseen.stdout
     assert int(interrupted[1]) == len(kept) == int(interrupted[3]) - 1 and int(interrupted[2]) == len(
         files(merging.expected)
     )
@@ -204,7 +202,6 @@ def test_a_different_recipe_restarts_the_merge(merging: Merging) -> None:
     write_recipe(merging.folder / "recipe.yaml", merge_method="linear", base_model=None)
     done = merging.run("out")
     assert done.returncode == 0, done.stderr
-    assert f"{len(kept)} complete files of the interrupted merge" in done.stderr
     assert not set(files(merging.folder / "out").values()) & set(kept.values())
 
 
