@@ -66,6 +66,14 @@ def test_it_equals_the_merge_of_peft(tmp_path: Path, case: str) -> None:
     assert_as_peft(tmp_path)
 
 
+def test_a_wrong_fan_in_fan_out_of_some_modules_is_corrected(tmp_path: Path) -> None:
+    """peft stores one fan_in_fan_out; GPT-2 with an adapted head has modules of both orders."""
+    gpt2(tmp_path / "m")
+    train(tmp_path / "m", tmp_path / "lora", target_modules=["attn.c_proj"])
+    edit_config(tmp_path / "lora", fan_in_fan_out=False)
+    assert_as_peft(tmp_path)
+
+
 def test_the_sum_is_not_rounded_to_the_models_dtype(tmp_path: Path) -> None:
     llama(tmp_path / "m", dtype="bfloat16")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])

@@ -48,8 +48,6 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [{','.join([f'*{p}'] 
             "models: expected 1 for slerp beside the base; received 2",
         ),
         ({"int8_mask": True}, "below parameters:, as `parameters: {int8_mask"),
-        ({"models": [{"model": "a", "layer_range": [0, 4]}, MODELS[1]]}, "below slices:"),
-        ({"merge_method": None, "model_type": "llama"}, "'model_type', a key of a model's config"),
         ({"base_model": "nowhere"}, "nowhere: expected a folder with a checkpoint"),
         ({"models": [{"model": ""}]}, "model"),
         ({"seed": "one"}, "seed: expected a whole number"),

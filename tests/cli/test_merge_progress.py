@@ -59,15 +59,6 @@ def test_continuing_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "Continuing from file 2 of 2: 60.0 MB of 100 MB were written before.\n"
 
 
-def test_files_that_are_of_no_use_any_more(capsys: pytest.CaptureFixture[str]) -> None:
-    for quiet in (True, False):
-        MergeProgress("out", quiet=quiet).drop(3)
-    assert capsys.readouterr().err == (
-        "Starting over: the recipe, a source or the maximum file size has changed; "
-        "3 complete files of the interrupted merge deleted.\n"
-    )
-
-
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     with MergeProgress("out", quiet=True) as progress:
         progress.start([60 * MB], 30 * MB)

@@ -164,8 +164,6 @@ def test_an_interrupted_merge_says_what_it_keeps(merging: Merging, sent: signal.
     assert interrupted is not None, errors
     kept = merging.finished("out")
     assert (int(interrupted[1]), int(interrupted[2])) == (len(kept), len(files(merging.expected)))
-    foreseen = merging.run("out", "--dry-run")
-    assert f"kept of an interrupted merge: {interrupted[1]} files of weights" in foreseen.stdout
     done = merging.run("out")
     assert done.returncode == 0 and "were written before" in done.stderr
     assert files(merging.folder / "out").items() >= kept.items()

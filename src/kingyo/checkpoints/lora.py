@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -194,7 +195,25 @@ class _Matching:
         turned = len(inputs) == 1 and shape == (inputs[0], outputs)
         if not straight and not turned:
             raise self._misfit(a, target, received)
-        return self._adapter.fan_in_fan_out if straight and turned else turned
+        return self._stores_inputs_first(target) if straight and turned else turned
+
+    def _stores_inputs_first(self, square: str) -> bool:
+        """Return the order of a square matrix: that of the other matrices of its block, else the config's."""
+        votes = self._votes.get(self._model.layout.block(square), set[bool]())
+        return next(iter(votes)) if len(votes) == 1 else self._adapter.fan_in_fan_out
+
+    @cached_property
+    def _votes(self) -> dict[int | None, set[bool]]:
+        """Orders of the matrices by block: True if the bias has the length of the second axis (outputs)."""
+        tensors = self._model.tensors
+        votes: dict[int | None, set[bool]] = {}
+        for name, info in tensors.items():
+            bias = tensors.get(f"{name.removesuffix('weight')}bias")
+            if bias is None or len(info.shape) != 2 or info.shape[0] == info.shape[1]:
+                continue
+            if bias.n_elements in info.shape:
+                votes.setdefault(self._model.layout.block(name), set()).add(bias.n_elements == info.shape[1])
+        return votes
 
     def _is_tied_head(self, name: str) -> bool:
         """Return whether a name is a head that the model does not store, since it is tied."""

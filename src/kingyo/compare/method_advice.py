@@ -11,21 +11,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kingyo.compare.weights import CheckpointComparison, ComparisonSums, letter
 
-RELATED = 0.95
-"""Cosine of weights from which two models have a common ancestor; fine-tunes are above 0.99."""
-
-UNRELATED = 0.5
-"""Cosine of weights below which they have none; models trained separately are near 0."""
-
-FAR = 0.7
-"""‖δ‖ / ‖base‖ from which a base is not the ancestor; models trained separately are near √2."""
-
-NEARLY = 1e-4
-"""‖A − B‖ / ‖B‖ below which two models differ only by noise."""
-
-ORTHOGONAL = 0.2
-"""|cosine| of task vectors below which they look independent, as for most fine-tunes of one base."""
-
+RELATED = 0.95  # cosine of weights from which two models have a common ancestor; fine-tunes are above 0.99
+UNRELATED = 0.5  # cosine below which they have none; models trained separately are near 0
+FAR = 0.7  # ‖δ‖ / ‖base‖ from which a base is not the ancestor; models trained separately are near √2
+NEARLY = 1e-4  # ‖A − B‖ / ‖B‖ below which two models differ only by noise
+ORTHOGONAL = 0.2  # |cosine| of task vectors below which they look independent, as most fine-tunes of one base
 ALIKE = 0.6
 SAME = 0.98
 CONFLICT = 0.6

@@ -62,11 +62,7 @@ class Binding:
 
 
 def bind(recipe: Recipe, modules: Sequence[ModuleMerge], models: Mapping[str, Checkpoint]) -> Binding:
-    """Bind the tensors of a recipe without a layer path.
-
-    Raises:
-        KingyoError: models or layers do not fit together, or do not exist; see ``fit_models``.
-    """
+    """Bind the tensors of a recipe without a layer path; see ``fit_models``."""
     return _Binder(modules, fit_models(recipe, modules, models)).run()
 
 

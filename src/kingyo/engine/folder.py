@@ -29,19 +29,15 @@ class Watch(Protocol):
 
     def start(self, shards: Sequence[int], finished: int) -> None:
         """Writing begins: shards of this many bytes, and the bytes that an interrupted merge has finished."""
-        ...
 
     def wrote(self, n_bytes: int) -> None:
         """This number of further bytes was written."""
-        ...
 
     def finish(self, shard: int) -> None:
         """A shard is complete, now or since an interrupted merge."""
-        ...
 
     def broken(self, tensor: str) -> None:
         """A written tensor holds NaN or infinity."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,11 +174,7 @@ def _code_of_method(plan: Plan) -> str | None:
 
 
 def check_no_source(plan: Plan, out: Path) -> None:
-    """Check that a folder is not a source, nor inside of one, nor around one.
-
-    Raises:
-        KingyoError: it is.
-    """
+    """Check that a folder is not a source, nor inside of one, nor around one."""
     target = out.resolve()
     for model in on_disk(plan.sources.values()):
         place = model.path.resolve()

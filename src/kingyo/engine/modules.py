@@ -134,7 +134,7 @@ def _complete(
     label: str, sources: Sequence[Source], levels: tuple[Values, ...], recipe: Recipe, method: MergeMethod
 ) -> SliceMerge:
     """Return the merge of complete models."""
-    base = base_of(recipe.base_model, method)
+    base = _base_of(recipe.base_model, method)
     inputs = [SliceInput(reference=source.model, own=source.parameters) for source in sources]
     merged = tuple(each for each in inputs if each.reference != base)
     _check_count(f"{label}models", len(merged), base, method)
@@ -149,7 +149,7 @@ def _complete(
 def _slice(
     where: str, given: Slice, levels: tuple[Values, ...], recipe: Recipe, method: MergeMethod
 ) -> SliceMerge:
-    base = base_of(given.base_model or recipe.base_model, method)
+    base = _base_of(given.base_model or recipe.base_model, method)
     inputs = [
         SliceInput(reference=source.model, start=source.layers[0], own=source.parameters)
         for source in given.sources
@@ -173,12 +173,7 @@ def _slice(
     )
 
 
-def base_of(reference: str | None, method: MergeMethod) -> str | None:
-    """Return the base that a method uses, or None.
-
-    Raises:
-        KingyoError: the method needs a base, and there is none.
-    """
+def _base_of(reference: str | None, method: MergeMethod) -> str | None:
     if method.needs_base and reference is None:
         raise KingyoError(
             "base_model",

@@ -22,9 +22,6 @@ def resolve(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> Meth
 
     Filters of a source's values match the tensor's name in that source; filters of shared values match its
     name in the output. The two differ where slices move layers, as in mergekit.
-
-    Raises:
-        KingyoError: a value is missing, of the wrong kind, or out of bounds.
     """
     shared: dict[str, float | bool] = {}
     per_source: dict[str, tuple[float, ...]] = {}

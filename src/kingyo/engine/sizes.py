@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
@@ -110,11 +110,7 @@ def _method(job: TensorJob, threads: int) -> int:
     if job.method is None or is_described(job):  # float32 parts of the sources and of the result
         ranks = 0 if job.method is None else bytes_per_entry(job.method) * n * k
         return threads * min(n, PART) * (k + 1) * _FLOAT32 + at_once * ranks
-    if reproduces(job.method) == "with the same number of threads" and _is_decomposed(job.shape, k):
-        return at_once * n * (2 * k + 1) * _FLOAT64  # task vectors, their singular vectors, and the result
+    is_spectral = reproduces(job.method) == "with the same number of threads" and len(job.shape) == 2
+    if is_spectral and max(job.shape) <= 2 * k * min(job.shape):  # see ``methods.spectral``
+        return at_once * n * (2 * k + 1) * _FLOAT64  # task vectors, their singular vectors, the result
     return at_once * n * k * _FLOAT32
-
-
-def _is_decomposed(shape: Sequence[int], n_sources: int) -> bool:
-    """Return whether a spectral method decomposes the matrix itself; see ``methods.spectral``."""
-    return len(shape) == 2 and max(shape) <= 2 * n_sources * min(shape)

@@ -99,11 +99,7 @@ class Sources(Mapping[str, Checkpoint]):
         return self._checkpoints[reference].read_raw(tensor)
 
     def check_unchanged(self) -> None:
-        """Check that no file of a model has changed since it was opened.
-
-        Raises:
-            ChangedSourceError: a file has changed.
-        """
+        """Check that no file of a model has changed since it was opened."""
         if self._on_disk is None:
             self._on_disk = tuple(on_disk(self._checkpoints.values()))
         for each in self._on_disk:

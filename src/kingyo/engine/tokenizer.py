@@ -74,11 +74,7 @@ class Alignment:
 
 
 def align(recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoint]) -> Alignment:
-    """Give all opened models of a recipe the output's vocabulary.
-
-    Raises:
-        KingyoError: a model has no embedding or no tokenizer; or see ``build_vocabulary``.
-    """
+    """Give all opened models of a recipe the output's vocabulary."""
     others = [reference for reference in choice.references if reference not in recipe.references]
     named = {reference: models[reference] for reference in (*recipe.references, *others)}
     tensors = {reference: _vocabulary_tensors(model) for reference, model in named.items()}
@@ -123,11 +119,7 @@ def align(recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoi
 def template_files(
     recipe: Recipe, template: Checkpoint, models: Mapping[str, Checkpoint]
 ) -> dict[str, bytes]:
-    """Return the tokenizer files of a recipe that changes only the chat template.
-
-    Raises:
-        KingyoError: the template is unknown.
-    """
+    """Return the tokenizer files of a recipe that changes only the chat template."""
     assert recipe.chat_template is not None
     templates = [read_template(models[reference].path) for reference in recipe.references]
     return with_template(stored_files(template.path), resolve_template(recipe.chat_template, templates))

@@ -42,11 +42,7 @@ _SAME_BITS: dict[Reproduces, str] = {
 
 
 def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = None) -> Path:
-    """Write one output of a checked merge, and return its folder. After an interrupt the same call continues.
-
-    Raises:
-        KingyoError: see ``Preflight.error`` and ``to_folder``.
-    """
+    """Write one output of a checked merge, and return its folder; after an interrupt, continue."""
     if preflight.error is not None:
         raise preflight.error
     request, options, around = preflight.request, preflight.request.options, None

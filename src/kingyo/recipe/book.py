@@ -70,11 +70,7 @@ class RecipeBook:
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe from a YAML file. Relative paths in the recipe begin at its folder.
-
-    Raises:
-        KingyoError: the file cannot be read; or see ``Recipe.from_dict``.
-    """
+    """Read a recipe from a YAML file. Relative paths in the recipe begin at its folder."""
     return Recipe.from_dict(read_yaml(Path(path)), str(path))
 
 

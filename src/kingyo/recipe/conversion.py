@@ -49,11 +49,7 @@ def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
 
 
 def as_slices(recipe: Recipe) -> Recipe:
-    """Convert a path to slices of the same model.
-
-    Raises:
-        KingyoError: a hop has a scale, or a model is a merge, which slices cannot express.
-    """
+    """Convert a path to slices of the same model."""
     slices = list(path_as_slices(recipe.path))
     base = recipe.base_model
     if base is not None and recipe.path[0].model != base:

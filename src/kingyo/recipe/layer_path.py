@@ -94,11 +94,7 @@ def dump_path(path: Sequence[Hop]) -> list[dict[str, object]]:
 
 
 def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
-    """Convert a path to slices of one source each, for mergekit's passthrough.
-
-    Raises:
-        KingyoError: a hop has a scale, which slices cannot express.
-    """
+    """Convert a path to slices of one source each, for mergekit's passthrough."""
     for k, hop in enumerate(path):
         if hop.scale != 1:
             raise KingyoError(

@@ -88,11 +88,7 @@ def parse(kind: type[T], data: object, where: str, expected: str) -> T:
 
 
 def validate(kind: type[T], data: object, purpose: str | None = None) -> T:
-    """Return an object: fast by default, or with all mistakes in the error (``MISTAKES``).
-
-    Raises:
-        ValidationError: the data are invalid.
-    """
+    """Return an object: fast by default, or with all mistakes in the error (``MISTAKES``)."""
     return _adapter(kind).validate_python(data, context=purpose)
 
 

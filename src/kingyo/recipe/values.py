@@ -71,11 +71,7 @@ def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float 
 
 
 def canonical(values: Values, where: str) -> dict[str, Value]:
-    """Copy values in canonical types: integers become floats, lists become tuples.
-
-    Raises:
-        KingyoError: a value has the wrong type.
-    """
+    """Copy values in canonical types: integers become floats, lists become tuples."""
     return {
         name: cast("tuple[Conditional, ...]", tuple(value))
         if isinstance(value, tuple) and value and all(isinstance(each, Conditional) for each in value)
