@@ -133,7 +133,9 @@ def kept_magnitudes(
 
     n = plain.n_elements
     parts = [add(span) for span in spans(n)] if loop is None else map_spans(n, add)
-    kept = np.sum([np.zeros(len(sources)), *parts], axis=0)  # exact, in any order
+    kept = np.zeros(len(sources))
+    for part in parts:
+        kept += part  # exact, in any order
     return [
         float(part) if math.isfinite(total) else math.nan for part, total in zip(kept, totals, strict=True)
     ]

@@ -169,9 +169,13 @@ class MergeInputs:
 
     def rescalings(self, masks: Mapping[int, Mask]) -> dict[int, float]:
         """Return Σ|δ| / Σ|mδ| by source, which keeps the sum of magnitudes; 1 if Σ|mδ| is 0."""
-        known = [i for i in masks if self._context.get("magnitude", (i,)) is not None]
+        known = {
+            i: mask
+            for i, mask in masks.items()
+            if isinstance(mask, BernoulliMask) and self._context.get("magnitude", (i,)) is not None
+        }
         totals = {i: self.magnitude(i) for i in masks}
-        kept = {i: self._kept_by_density(i, masks[i], totals[i]) for i in known}
+        kept = {i: self._kept_by_density(i, mask, totals[i]) for i, mask in known.items()}
         rest = [i for i in masks if kept.get(i) is None]
         if rest:
             sources = [self._sources[i] for i in rest]
@@ -249,9 +253,9 @@ class MergeInputs:
         is_asked_again = self._context.get("sizes", (source,)) is not None
         return is_asked_again and 0 < self.numel <= _MAX_ORDERED and self._context.has_room(4 * self.numel)
 
-    def _kept_by_density(self, source: int, mask: Mask, total: float) -> float | None:
+    def _kept_by_density(self, source: int, mask: BernoulliMask, total: float) -> float | None:
         """Return the kept magnitude from cached sums for every density; None if the cache has no room."""
-        if not isinstance(mask, BernoulliMask) or not self.numel:
+        if not self.numel:
             return None
         name, theta, base = f"magnitudes by draw {mask.key}", self._sources[source], self._known_base
         if self._context.get(name, (source,)) is None and not self._context.has_room(8 * N_VALUES):
