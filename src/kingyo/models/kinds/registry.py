@@ -149,7 +149,17 @@ def common_kind(
             received=" and ".join(groups),
             remedy="Use models of one kind.",
         )
-    return next(iter(by_name.values()))
+    kind = next(iter(by_name.values()))
+    for model, config in configs.items() if name is not None else ():
+        around = (pipelines or {}).get(model, NO_PIPELINE)
+        if not _takes(kind, config, around) and (other := known_kind(config, around)) is not None:
+            raise KingyoError(
+                f"kind: {kind.name}",
+                expected="models that this kind takes",
+                received=f"{model} of kind {other.name}",
+                remedy="Remove the kind, so that config.json decides, or use models of this kind.",
+            )
+    return kind
 
 
 def require_needs(what: str, needs: type, kind: ModelKind) -> None:
