@@ -73,14 +73,7 @@ def load_live(kind: ModelKind, path: Path, options: LoadOptions) -> Live:
 def kind_of(
     config: Config, name: str | None = None, folder: Path | None = None, pipeline: Config = NO_PIPELINE
 ) -> ModelKind:
-    """Return the kind of a model, or the default kind if no kind takes it.
-
-    Args:
-        config: its config.json.
-        name: a registered name or ``path/to/file.py:NAME``, which overrides the config.
-        folder: base of a relative file; None means the working directory.
-        pipeline: see ``ModelKind.takes``.
-    """
+    """Return the kind of a model, or the default kind if no kind takes it."""
     if name is not None:
         return MODEL_KINDS.get(name, folder)
     return known_kind(config, pipeline) or _default(config)
