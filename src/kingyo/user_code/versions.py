@@ -64,12 +64,7 @@ def version_now(name: str) -> str | None:
 
 
 def scoring_versions(extras: Sequence[str] = (), named: Sequence[str] = ()) -> dict[str, str]:
-    """Return the versions that scores depend on: kingyo, its code, Python, libraries and plug-ins.
-
-    Args:
-        extras: distributions in addition to ``LIBRARIES``.
-        named: graders, kinds of tasks and models, and methods in use; those from plug-ins count.
-    """
+    """Return the versions that scores depend on: kingyo, its code, Python, libraries and plug-ins."""
     points = [point for group in PLUGINS for point in entry_points(group=group) if point.name in named]
     plugins = sorted({point.dist.name for point in points if point.dist is not None})
     found = {name: version_now(name) for name in (KINGYO, CODE, PYTHON, *LIBRARIES, *extras, *plugins)}

@@ -73,14 +73,7 @@ def load_live(kind: ModelKind, path: Path, options: LoadOptions) -> Live:
 def kind_of(
     config: Config, name: str | None = None, folder: Path | None = None, pipeline: Config = NO_PIPELINE
 ) -> ModelKind:
-    """Return the kind of a model, or the default kind if no kind takes it.
-
-    Args:
-        config: its config.json.
-        name: a registered name or ``path/to/file.py:NAME``, which overrides the config.
-        folder: base of a relative file; None means the working directory.
-        pipeline: see ``ModelKind.takes``.
-    """
+    """Return the kind of a model, or the default kind if no kind takes it."""
     if name is not None:
         return MODEL_KINDS.get(name, folder)
     return known_kind(config, pipeline) or _default(config)
@@ -149,7 +142,17 @@ def common_kind(
             received=" and ".join(groups),
             remedy="Use models of one kind.",
         )
-    return next(iter(by_name.values()))
+    kind = next(iter(by_name.values()))
+    for model, config in configs.items() if name is not None else ():
+        around = (pipelines or {}).get(model, NO_PIPELINE)
+        if not _takes(kind, config, around) and (other := known_kind(config, around)) is not None:
+            raise KingyoError(
+                f"kind: {kind.name}",
+                expected="models that this kind takes",
+                received=f"{model} of kind {other.name}",
+                remedy="Remove the kind, so that config.json decides, or use models of this kind.",
+            )
+    return kind
 
 
 def require_needs(what: str, needs: type, kind: ModelKind) -> None:
