@@ -18,7 +18,7 @@ from kingyo.engine.plan import Plan
 from kingyo.errors import KingyoError
 from kingyo.io.units import size_text
 from kingyo.recipe import Recipe
-from kingyo.vocabulary import Diagnostic, compare, tokenizer_choice
+from kingyo.vocabulary import TOKENIZER_FILES, Diagnostic, compare, tokenizer_choice
 
 
 def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | None) -> Iterator[Diagnostic]:
@@ -37,6 +37,7 @@ def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | 
             received=f"{recipe.base_model}, which gives only config and tokenizer",
             remedy="To merge it, as mergekit does, list it below models: too.",
         )
+    yield from _missing_tokenizer(plan)
     for difference in plan.differences:
         yield _doubtful("models", "models that differ only in their weights", difference)
     yield from plan.unmatched
@@ -59,6 +60,25 @@ def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Di
             yield from (each for each in findings if each.received != "the same files")
         except KingyoError as error:
             yield Diagnostic.of(error)
+
+
+def _missing_tokenizer(plan: Plan) -> Iterator[Diagnostic]:
+    """Warn if the output has no tokenizer although one of its models has."""
+    if plan.tokenizer_files is not None or _has_tokenizer(plan.like):
+        return
+    others = [name for name in sorted(plan.weights_of) if _has_tokenizer(plan.sources[name])]
+    if others:
+        yield Diagnostic(
+            level="warning",
+            argument=plan.like.reference,
+            expected="a tokenizer beside the model that gives the output its config",
+            received="none, so the output will have none either",
+            remedy=f"Copy the tokenizer of {others[0]} beside it, if it is the same.",
+        )
+
+
+def _has_tokenizer(model: Checkpoint) -> bool:
+    return any((model.path / file).is_file() for file in TOKENIZER_FILES)
 
 
 def _unknown_markers(plan: Plan) -> Iterator[Diagnostic]:
