@@ -98,7 +98,7 @@ def test_nan_weights_are_found_before_the_search(world: World) -> None:
 def test_a_run_folder_that_exists(world: World) -> None:
     (world.folder / "runs" / "small").mkdir(parents=True)
     (world.folder / "runs" / "small" / "mine.txt").write_text("precious")
-    refused(world, "evolve", "run.yaml", says="a folder without one, which is no run")
+    refused(world, "evolve", "run.yaml", says="runs/small: expected")
 
 
 def test_an_error_in_a_grader_names_it_and_keeps_the_run(world: World) -> None:
@@ -154,7 +154,9 @@ def test_a_run_killed_while_it_was_set_up(world: World) -> None:
     folder.mkdir(parents=True)
     (folder / "run.db").touch()
     for name in ("show", "report", "resume", "export"):
-        refused(world, name, "runs/small", *(["out"] if name == "export" else []), says="an empty file")
+        refused(
+            world, name, "runs/small", *(["out"] if name == "export" else []), says="runs/small: expected"
+        )
     connection = sqlite3.connect(folder / "run.db")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()

@@ -206,7 +206,7 @@ def test_both_searches_spend_exactly_the_budget(world: World, candidates: int, s
     ("changed", "says"),
     [
         ({"hybrid": {"share": 1}}, "share"),
-        ({"budget": {"item_evaluations": 20}}, "received 10, the 0.5 of 20 that the weight search gets"),
+        ({"budget": {"item_evaluations": 20}}, "received 10 for the search 'parameters'"),
         ({"objectives": ["even", "few_hops"]}, "tasks as objectives beside space: hybrid, not few_hops"),
         ({"merge": {"resize": "base"}}, "below merge beside space: hybrid"),
         ({"dataflow": {"frame": "zz"}}, "one of a, b, merged as dataflow.frame"),

@@ -164,7 +164,8 @@ def _methods() -> list[Listing]:
     return listings
 
 
-def _strategies() -> list[Listing]:
+def strategies() -> list[Listing]:
+    """Return all strategies, those of recommended presets first."""
     from kingyo.strategies import STRATEGIES
     from kingyo.strategies.presets import PRESETS, RECOMMENDED
 
@@ -255,7 +256,7 @@ def _shown(value: object) -> str:
 
 _LISTINGS = {
     ListKind.methods: _methods,
-    ListKind.strategies: _strategies,
+    ListKind.strategies: strategies,
     ListKind.graders: _graders,
     ListKind.presets: _presets,
     ListKind.kinds: _kinds,
