@@ -68,7 +68,7 @@ class TestRecipe:
         [
             (
                 "slices",
-                "--as slices: expected a recipe with a path; received complete models by task_arithmetic",
+                "--as slices: expected a recipe with a path",
             ),
             ("path", "--as path: expected a recipe with slices, by passthrough"),
         ],
@@ -91,4 +91,4 @@ def test_the_recipe_of_a_run_is_that_of_its_best_model(finished: World, tmp_path
     assert yaml.safe_load(other.stdout)["base_model"] == recipe["base_model"]
     refused = finished.run("recipe", "runs/small", "--as", "slices")
     assert refused.returncode == 1
-    assert "received complete models" in refused.stderr
+    assert "--as slices: expected" in refused.stderr

@@ -6,7 +6,7 @@ Images are preprocessed as the model's preprocessor_config.json defines.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NAME = "image-classification"
 _ENDING = "ForImageClassification"
+MAX_SIDE = 8192
+"""Largest side in pixels to which an image may be resized, so that a damaged config does not fill memory."""
 _REMEDY = "Copy the preprocessor_config.json of its base model into the folder."
 KEPT_BYTES = 1 << 30
 """Limit in bytes of the preprocessed pixels kept for later candidates."""
@@ -50,6 +52,9 @@ class ImageProcessor:
             )
             if not isinstance(processor, ImageProcessingMixin):
                 raise TypeError(f"{type(processor).__name__} is not an image processor")
+            largest = max(_sides(processor.to_dict()), default=0)
+            if largest > MAX_SIDE:
+                raise ValueError(f"images of {largest:,} pixels a side; the limit is {MAX_SIDE:,}")
         except Exception as error:  # a broken file may raise anything
             first = str(error).strip().split("\n", 1)[0]
             raise KingyoError(
@@ -229,6 +234,14 @@ class ImageClassification:
             "classify = pipeline('image-classification', model='.')  # this folder\n"
             f"print(classify({image!r})[0])\n"
         )
+
+
+def _sides(settings: Mapping[str, object]) -> Iterator[int]:
+    """Yield the sides to which an image processor resizes, pads or crops images."""
+    for name in ("size", "crop_size", "pad_size"):
+        setting = settings.get(name)
+        sides = cast("Mapping[str, object]", setting).values() if isinstance(setting, Mapping) else (setting,)
+        yield from (side for side in sides if isinstance(side, int))
 
 
 def _rgb(image: Image) -> Image:
