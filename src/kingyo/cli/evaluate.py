@@ -136,7 +136,7 @@ def _print_score(
             record["tasks"] = {name: interval_json(each) for name, each in by_task.items()}
         print_json(record)
         return
-    lines = {f"{model} on {name} ({split})": each for name, each in by_task.items()}
+    lines = {f"{model} on {name or task.name} ({split})": each for name, each in by_task.items()}
     if len(by_task) > 1:
         lines[f"{mean_name(weights).capitalize()} of {len(by_task)} tasks"] = mean
     for name, each in lines.items():
