@@ -58,7 +58,7 @@ def evaluate(
     """
     if split is None:
         _require_finished(task)
-    if answers is not None and not answers.parent.is_dir():
+    if answers is not None and (answers.is_dir() or not answers.parent.is_dir()):
         raise KingyoError(
             "--answers",
             expected="a file in an existing folder",

@@ -154,11 +154,13 @@ def _run_seeds(file: Path, config: RunConfig, folder: Path, n: int, *, quiet: bo
     for seed in range(config.seed, config.seed + n):
         run = folder / f"{PREFIX}{seed}"
         if (run / DATABASE).exists():
+            with RunStore.read(run) as store:
+                is_finished = store.status() == "finished"
+            if is_finished:
+                echo(f"Seed {seed} is finished: {run}", err=True)
+                continue
             with RunStore.open(run) as store:
-                if store.status() == "finished":
-                    echo(f"Seed {seed} is finished: {run}", err=True)
-                else:
-                    run_to_end(store, None, quiet=quiet, command=command)
+                run_to_end(store, None, quiet=quiet, command=command)
         else:
             with _begin(file, config.model_copy(update={"seed": seed}), run, folder) as new:
                 run_to_end(new.begun, new, quiet=quiet, command=command)

@@ -35,7 +35,7 @@ def print_summary(summary: RunSummary) -> None:
     """Print status, scores with intervals, and comparisons to standard output."""
     console = Console(highlight=False)
     _print_status(console, summary)
-    console.print(_scores(summary))
+    console.print(_scores(summary, is_narrow=console.width < 80))
     if summary.set_rows():
         console.print(_sets(summary))
     for line in _remarks(summary):
@@ -124,12 +124,12 @@ def _drop(winner: ModelResult, split: Split) -> str | None:
     return f"{split} minus test {drop.in_percent(' points', '+')} (n={score.n} and {winner.test.n})"
 
 
-def _scores(summary: RunSummary) -> Table:
+def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     score = "Score" if summary.decided_by is None else "Mean item score"
     table = Table(title=f"{score} in % [95 % interval]", title_justify="left")
     table.add_column("model", min_width=7, overflow="fold")
     for split in SPLITS:
-        table.add_column(f"{split}{_n(summary, split)}", justify="right")
+        table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=not is_narrow)
     if summary.winner is not None:
         _row(table, f"bred (trial {summary.winner.trial.asked.number})", summary.winner, style="bold")
     elif summary.leader is not None:

@@ -102,7 +102,15 @@ def _move(name: str, folder: Path, code: dict[str, str]) -> str:
         return name
     file, _, inner = name.rpartition(":")
     source = folder / file
-    text = source.read_text(encoding="utf-8")
+    try:
+        text = source.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise KingyoError(
+            str(source),
+            expected="a Python file in UTF-8",
+            received=str(error),
+            remedy="Save the file in UTF-8.",
+        ) from error
     if code.setdefault(source.name, text) != text:
         raise KingyoError(
             "grader",

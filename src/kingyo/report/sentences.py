@@ -200,7 +200,7 @@ def selection_sentences(findings: Findings) -> list[str]:
         return ["Fit minus test of the winner is known once the test split is read."]
     first = estimate_beside_test(findings.summary) or _drop("Fit", child, "fit")
     second = [] if child.validation is None else [_drop("Validation", child, "validation")]
-    return [" ".join([first, *second]), _flattered(findings)]
+    return [" ".join([first, *second]), *_predicted(findings), _flattered(findings)]
 
 
 def _drop(name: str, child: ModelResult, split: Split) -> str:

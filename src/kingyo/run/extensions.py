@@ -132,9 +132,6 @@ def limits_of(budget: Budget) -> Limits:
     )
 
 
-"""An extension of more than this times the budget is refused as a typing error."""
-
-
 def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
     """Add to the budget of a run and delete its winners, not their scores; nothing is run yet.
 

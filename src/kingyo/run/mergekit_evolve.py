@@ -110,6 +110,13 @@ def _specs(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> list[T
     specs: list[TaskSpec] = []
     for task in tasks:
         spec = _find_task(task, path.parent, search)
+        if any(other.name == spec.name for other in specs):
+            raise KingyoError(
+                f"{path}: tasks",
+                expected="different tasks",
+                received=f"{spec.name} twice",
+                remedy="Name each once, and set its weight.",
+            )
         has_weight = "weight" in task.model_fields_set
         specs.append(spec.model_copy(update={"weight": task.weight}) if has_weight else spec)
     return specs

@@ -1,7 +1,6 @@
 """Compare the code and versions that scored a run with those of this process.
 
-A run stores them when it begins. Scores of different versions are mixed only if the user accepts it, see
-``kingyo.run.provenance``.
+A run stores them when it begins. Scores of different versions are mixed only if the user accepts it.
 """
 
 from __future__ import annotations

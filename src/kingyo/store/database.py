@@ -187,11 +187,14 @@ def database_error(folder: Path, error: sqlite3.Error, *, was_checked: bool = Fa
         return _damaged(folder, str(error))
     is_safe = was_checked and code in REFUSED and (folder / f"{DATABASE}-wal").exists()
     status = " Data stored before are safe." if is_safe else ""
+    has_file = (folder / DATABASE).exists()
     return KingyoError(
         str(folder / DATABASE),
         expected="a database that can be read and written",
         received=str(error),
-        remedy=f"Fix the cause, then continue with `kingyo resume`, which checks the database.{status}",
+        remedy=f"Fix the cause, then continue with `kingyo resume`, which checks the database.{status}"
+        if has_file
+        else "Fix the cause, then start again with `kingyo evolve`; the file is gone.",
     )
 
 
