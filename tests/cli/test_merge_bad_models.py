@@ -47,7 +47,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "dtype": (lie(dtype="F13"), "model.safetensors: expected"),
     "LFS pointer": (
         lambda file: file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n"),
-        "model.safetensors: expected",
+        "received a Git LFS pointer",
     ),
 }
 
