@@ -133,4 +133,4 @@ def test_all_mistakes_are_reported_at_once(command: Command) -> None:
 
 
 def test_what_never_ends_is_no_recipe(command: Command) -> None:
-    refused(command, Path("/dev/zero"), "merged", says="at most 10 MB")
+    refused(command, Path("/dev/zero"), "merged", says="at most 10 MB; received a larger one. Check")
