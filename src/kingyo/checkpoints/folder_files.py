@@ -221,8 +221,8 @@ def gguf(reference: str, file: Path) -> KingyoError:
         expected="weights in safetensors",
         received=f"a GGUF ({file.name})",
         remedy="Name the original model, since most GGUFs hold rounded weights. Or load it with "
-        f"transformers (gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True)), and save it "
-        "with save_pretrained.",
+        f"transformers (gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True)), and save "
+        "it with save_pretrained.",
     )
 
 
