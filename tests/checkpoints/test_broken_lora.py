@@ -52,7 +52,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "rank 0": (config(r=0), "a number greater than 0"),
     "alpha infinite": (config(lora_alpha=float("inf")), "lora_alpha"),
     "pattern": (config(rank_pattern={"(": 2}), r"received '\('"),
-    "other rank": (config(r=5), r"received A \[4, 16\] and B \[16, 4\] of rank 5"),
+    "other rank": (config(r=5), r"received A \[4, 16\] and B \[16, 4\]"),
     "unknown module": (renamed("layers.2", "layers.7"), r"'model\.layers\.7\.self_attn"),
     "unknown part": (with_tensor(f"{Q0}hada_w1_a", 2, 2), r"q_proj\.hada_w1_a'"),
     "no B": (without(f"{Q0}lora_B.weight"), r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),

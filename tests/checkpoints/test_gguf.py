@@ -21,7 +21,7 @@ def test_a_gguf_is_refused_with_the_line_that_converts_it(tmp_path: Path, named:
     (tmp_path / "model-q8_0.gguf").write_bytes(b"GGUF")
     with pytest.raises(KingyoError, match=r"received a GGUF \(model-q8_0\.gguf\)") as caught:
         open_checkpoint(named, tmp_path)
-    assert "docs/recipes.md" in caught.value.remedy
+    assert "GgufConfig(dequantize=True)" in caught.value.remedy
 
 
 def test_the_conversion_of_the_documentation_keeps_the_weights(

@@ -167,3 +167,13 @@ def _qwen_moe(layers: int) -> Config:
         "decoder_sparse_step": 1,
         "mlp_only_layers": [],
     }
+
+
+@pytest.mark.parametrize("chosen", [(0, 3), (0, 2), (0, 1, 2, 3, 0, 1, 2, 3), (2, 3, 0, 1)])
+def test_layers_that_share_kv_stay_the_last(chosen: Sequence[int]) -> None:
+    """Gemma 3n and 4 state only how many of the last layers use the keys and values of others."""
+    config = {"model_type": "unknown", "num_hidden_layers": 4, "num_kv_shared_layers": 2}
+    assert with_layers(config, (0, 0, 1, 2, 3))["num_hidden_layers"] == 5
+    assert with_layers({**config, "num_kv_shared_layers": 0}, chosen)
+    with pytest.raises(KingyoError, match="all of the last 2 layers"):
+        with_layers(config, chosen)

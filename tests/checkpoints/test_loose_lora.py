@@ -255,6 +255,14 @@ def test_an_invalid_config_in_the_header_is_one_clear_error(sd: Path, text: str)
         open_checkpoint("sd/unet+style.safetensors", sd)
 
 
+def test_alphas_must_not_be_stated_twice(sd: Path) -> None:
+    alpha = {f"unet.{TO_Q}.alpha": torch.tensor(3.0)}
+    stated = json.dumps({"unet.r": RANK, "unet.lora_alpha": 6})
+    write_lora_file(sd, diffusers_file("peft")[0] | alpha, lora_adapter_metadata=stated)
+    with pytest.raises(KingyoError, match="received both"):
+        open_checkpoint("sd/unet+style.safetensors", sd)
+
+
 def test_files_of_peft_need_their_config(tmp_path: Path) -> None:
     """Only the config states alpha for a language model."""
     llama(tmp_path / "m")

@@ -159,6 +159,14 @@ def test_headers_that_contradict_the_file_are_one_clear_error(tmp_path: Path, ra
     assert caught.value.argument == str(file)
 
 
+def test_a_git_lfs_pointer_says_how_to_fetch_it(tmp_path: Path) -> None:
+    folder = llama(tmp_path / ("long" * 50) / "m")
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(KingyoError) as caught:
+        open_checkpoint(str(folder))
+    assert caught.value.received == "a Git LFS pointer" and "git lfs pull" in caught.value.remedy
+
+
 def test_a_tied_head_that_is_stored_is_hidden(tmp_path: Path) -> None:
     file = qwen2(tmp_path / "m") / "model.safetensors"
     tensors = load_file(file)

@@ -111,6 +111,19 @@ def test_labels_are_not_tokens(tmp_path: Path) -> None:
         fit(open_checkpoint(str(two)), [open_checkpoint(str(three))], resize="pad-vocab")
 
 
+def test_biases_of_a_head_are_resized_with_it(tmp_path: Path) -> None:
+    """BART stores its bias as [1, tokens]."""
+    short = build("bart", tmp_path / "short")
+    long = shutil.copytree(short, tmp_path / "long")
+    bias = torch.randn(1, 70)
+    longer = {"model.shared.weight": torch.randn(70, 16), "final_logits_bias": bias}
+    restate(rewrite(long, lambda all_: all_ | longer), vocab_size=70)
+    fitted = fit(open_checkpoint(str(short)), [open_checkpoint(str(long))], resize="pad-vocab")
+    read = fitted.like.read("final_logits_bias")
+    assert read.shape == (1, 70) and torch.equal(read[:, 64:], bias[:, 64:])
+    assert loaded(averaged(fitted, tmp_path / "out")).config.vocab_size == 70
+
+
 def test_a_language_part_with_more_tokens(tmp_path: Path) -> None:
     """LLaVA has rows for images that the language model lacks."""
     vlm = open_checkpoint(str(build("llava", tmp_path / "vlm")))

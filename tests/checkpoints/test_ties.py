@@ -71,7 +71,7 @@ def test_the_head_of_a_tied_model_is_its_embedding(tmp_path: Path) -> None:
 COPIES: dict[str, tuple[str, ...]] = {
     "t5": ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"),
     "bart": ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"),
-    "bert": ("cls.predictions.decoder.weight",),
+    "bert": ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias"),
     "gemma3": ("language_model.lm_head.weight",),
     "whisper": ("proj_out.weight",),
     "gpt2": ("lm_head.weight",),
@@ -95,7 +95,8 @@ def test_stored_copies_are_merged_once(tmp_path: Path, name: str, silent: bool) 
 
     def copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         for each in COPIES[name]:
-            tensors[each] = tensors[original].clone()
+            source = "cls.predictions.bias" if each.endswith("bias") else original
+            tensors[each] = tensors[source].clone()
         return tensors
 
     rewrite(copied, copy)

@@ -81,10 +81,12 @@ def test_invalid_custom_methods(command: Command, code: str, says: str) -> None:
         (BOMB, "aliases that expand to more than 1,000,000 values"),
         ("merge_method: linear\nmerge_method: ties", "given twice"),
         ("base: a\nsources: {b: b}\ntask: {data: x}", "kingyo evolve"),
+        ("gate_mode: hidden\nexperts: []\nbase_model: a", "'gate_mode', a key of mergekit-moe"),
+        ("model_type: llama\nvocab_size: 9", "'model_type', a key of a model's config"),
         ("", "received an empty file"),
         ("merge_method: !!python/object/apply:os.system ['touch evil']", "valid YAML"),
     ],
-    ids=("bomb", "twice", "run", "empty", "code"),
+    ids=("bomb", "twice", "run", "moe", "config", "empty", "code"),
 )
 def test_files_that_are_no_recipe(command: Command, text: str, says: str) -> None:
     (command.folder / "recipe.yaml").write_text(text)
@@ -131,4 +133,4 @@ def test_all_mistakes_are_reported_at_once(command: Command) -> None:
 
 
 def test_what_never_ends_is_no_recipe(command: Command) -> None:
-    refused(command, Path("/dev/zero"), "merged", says="at most 10 MB")
+    refused(command, Path("/dev/zero"), "merged", says="at most 10 MB; received a larger one. Check")

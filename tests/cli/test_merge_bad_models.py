@@ -47,7 +47,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "dtype": (lie(dtype="F13"), "model.safetensors: expected"),
     "LFS pointer": (
         lambda file: file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n"),
-        "model.safetensors: expected",
+        "received a Git LFS pointer",
     ),
 }
 
@@ -123,7 +123,7 @@ def test_weights_that_are_not_finite(command: Command, value: str) -> None:
     name = "model.layers.2.self_attn.k_proj.weight"
     change_weights(command.folder / "b", lambda weights: weights[name].view(-1)[7:8].fill_(float(value)))
     refused(command, command.recipe(), "merged", says=f"b: {name}: expected finite weights")
-    refused(command, command.recipe(), "merged", "--max-shard-size", "4kB", says="--allow-nonfinite")
+    refused(command, command.recipe(), "new/merged", "--max-shard-size", "4kB", says="--allow-nonfinite")
 
 
 def test_results_that_a_dtype_cannot_hold(command: Command) -> None:

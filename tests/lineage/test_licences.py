@@ -70,6 +70,7 @@ def test_licences_that_do_not_ask_for_the_same() -> None:
     assert levels("apache-2.0", "apache-2.0", "mit", "cc-by-4.0") == []
     assert levels("cc-by-nc-4.0", "cc-by-nc-4.0") == []
     assert levels("cc-by-nc-4.0", "mit") == [("warning", "cc-by-nc-4.0 of org/m0 and mit of org/m1")]
+    assert levels("llama3.1", "gemma", "llama3.1", "mit") == [("warning", "llama3.1 and gemma")]
 
 
 def test_an_unknown_licence() -> None:

@@ -228,6 +228,13 @@ class TestRowMap:
         with pytest.raises(KingyoError, match=r"t: expected rows of one shape: \[2\]; received \[3\] in b"):
             mapped.remap("a", "t", torch.ones(1, 2), lambda _: torch.ones(1, 3))
 
+    def test_heads_with_fewer_rows_than_the_vocabulary_are_errors(self) -> None:
+        fill = Fill(rows=index(1), sources=(("b", index(2)),))
+        mapped = RowMap(n_rows=2, own={"a": index(0, -1)}, sizes={"a": 3, "b": 3}, fills=(fill,))
+        for own, other in ((2, 3), (3, 2)):
+            with pytest.raises(KingyoError, match=r"t: expected 3 rows.*received the shape \[2, 4\]"):
+                mapped.remap("a", "t", torch.ones(own, 4), lambda _, n=other: torch.ones(n, 4))
+
     @given(st.data())
     def test_every_row_is_at_its_new_index(self, data: st.DataObject) -> None:
         n_rows = data.draw(st.integers(1, 12))

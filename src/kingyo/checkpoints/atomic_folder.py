@@ -42,6 +42,7 @@ class PartialFolder:
         self._target = out.resolve()
         self._folder = hidden(out)
         self._old = self._target.parent / f".{self._target.name}.old"
+        self._new_parents: list[Path] = []
         self._lock: IO[bytes] | None = None
         self.is_published = is_published(out) and self.is_same
         if not self.is_published:
@@ -58,6 +59,7 @@ class PartialFolder:
         Args:
             kept: names of the files to keep, such as ``unet/model.safetensors``; others are deleted.
         """
+        self._new_parents = [each for each in self._target.parents if not each.exists()]
         self._target.parent.mkdir(parents=True, exist_ok=True)
         self._hold()
         if self._old.is_dir() and not self._target.exists():  # killed between the two renames of --force
@@ -91,10 +93,13 @@ class PartialFolder:
         shutil.rmtree(self._old, ignore_errors=True)
 
     def release(self, *, keep: bool) -> None:
-        """Unlock the folder: ``keep`` it to resume later, or delete it."""
+        """Unlock the folder: ``keep`` it to resume later, or delete it, with new parents that are empty."""
         if not keep and self._lock is not None:
             (self._folder / _IDENTITY).unlink(missing_ok=True)  # first: alone, it means published
             shutil.rmtree(self._folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # not empty: used by this or another process
+                for folder in self._new_parents:
+                    folder.rmdir()
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -163,27 +163,30 @@ class _Fitting:
             self._unmerged.add(name)
             own = whole(self._like, name, stored[0][1].name)
             return [own] * len(stored)
-        if self._resize is None or not self._has_tokens(name, stored):
+        axis = self._axis(name, stored)
+        if self._resize is None or axis is None:
             raise _misfit(name, stored, self._remedy(name, stored))
-        sizes = [info.shape[0] for _, info in stored]
+        sizes = [info.shape[axis] for _, info in stored]
         rows = max(sizes) if self._resize == "pad-vocab" else min(sizes)
         self._rows[name] = sizes[0], rows
-        return [_resized(name, at, stored, rows) for at in range(len(stored))]
+        return [_resized(name, at, stored, rows, axis) for at in range(len(stored))]
 
-    def _has_tokens(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> bool:
-        """Return whether a tensor has one row per token, and differs between models on no other axis."""
+    def _axis(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> int | None:
+        """Return the axis of the tokens; None if a tensor has none or differs on another axis, too."""
         shapes = [info.shape for _, info in stored]
         if any(has_classes(model, info.name) for model, info in stored):
-            return False
+            return None
+        axis = 0 if name.endswith("weight") else len(shapes[0]) - 1
         is_outer = self._like.layout.stack(name) is None and is_vocabulary(name)
-        if not is_outer or len({shape[1:] for shape in shapes}) > 1:
-            return False
+        if not is_outer or len({(*shape[:axis], *shape[axis + 1 :], len(shape)) for shape in shapes}) > 1:
+            return None
         tokens = [count_tokens(model) for model, _ in stored]
-        return all(n is None or n == shape[0] for n, shape in zip(tokens, shapes, strict=True))
+        are_tokens = all(n is None or n == shape[axis] for n, shape in zip(tokens, shapes, strict=True))
+        return axis if are_tokens else None
 
     def _remedy(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> str:
         """Return the remedy for sizes that differ: ``resize`` only if it helps and was not set."""
-        if self._has_tokens(name, stored):
+        if self._axis(name, stored) is not None:
             return (
                 "Set tokenizer_source: union, which keeps all tokens and matches their embeddings, or "
                 f"resize: {' or '.join(RESIZE)}."
@@ -220,17 +223,20 @@ def _is_alike(like: Checkpoint, other: Checkpoint) -> bool:
     return all(own.shape == its.shape and own.is_floating == its.is_floating for own, its in pairs)
 
 
-def _resized(name: str, at: int, stored: Sequence[tuple[Checkpoint, TensorInfo]], rows: int) -> View:
+def _resized(
+    name: str, at: int, stored: Sequence[tuple[Checkpoint, TensorInfo]], rows: int, axis: int
+) -> View:
     """Return a vocabulary tensor with ``rows`` rows: its own first, then the base's, then the others'."""
     model, info = stored[at]
-    end = min(rows, info.shape[0])
+    end = min(rows, info.shape[axis])
     pieces = [RowRange(model=model, name=info.name, start=0, end=end)]
     for donor, its in stored:
-        until = min(rows, its.shape[0])
+        until = min(rows, its.shape[axis])
         if end < until:
             pieces.append(RowRange(model=donor, name=its.name, start=end, end=until))
             end = until
-    return joined(model, replace(info, name=name, shape=(rows, *info.shape[1:])), tuple(pieces))
+    shape = (*info.shape[:axis], rows, *info.shape[axis + 1 :])
+    return joined(model, replace(info, name=name, shape=shape), tuple(pieces), axis)
 
 
 def _check_floating(

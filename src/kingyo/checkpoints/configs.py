@@ -27,6 +27,7 @@ _PLACES = re.compile(r"_only_layers$|_layer_ids$|_idxs?$|_indices$|^moe_layers$|
 _BY_LAYER = re.compile(r"layer|block|pattern|_types$")
 _OF_OTHERS = re.compile(r"^(mtp|vision|audio|image|visual)_|^_?out_|feature|deepstack|architectures")
 _FIRST = re.compile(r"first_k_dense_replace|num_dense_layers")
+_LAST = re.compile(r"num_kv_shared_layers")
 _EVERY = re.compile(r"decoder_sparse_step|moe_layer_freq|(\w+_)?layer_(interval|step|period)")
 _EVERY_LISTED = re.compile(r"_?sliding_window_pattern|full_attention_interval|no_rope_layer_interval")
 """Keys that transformers expands into a list with one entry per layer."""
@@ -280,6 +281,10 @@ def _counted(key: str, value: int, level: Level, layers: Sequence[_ConfigLayer])
         if are_first != sorted(are_first, reverse=True):
             raise _inexpressible(key, f"the first {value} layers before all others")
         return {key: sum(are_first)}
+    if _LAST.fullmatch(key) and value > 0:
+        are_last = [layer.number >= layer.level.n - value for layer in layers]
+        if are_last != [place >= len(layers) - value for place in range(len(layers))]:
+            raise _inexpressible(key, f"all of the last {value} layers after all others")
     is_pattern = not _is_listed(level) if _EVERY_LISTED.fullmatch(key) else _EVERY.fullmatch(key)
     if value > 1 and is_pattern and any((layer.number - i) % value for i, layer in enumerate(layers)):
         raise _inexpressible(key, f"layers that keep their places in a pattern of every {value}")

@@ -220,8 +220,9 @@ def gguf(reference: str, file: Path) -> KingyoError:
         reference,
         expected="weights in safetensors",
         received=f"a GGUF ({file.name})",
-        remedy="Name the original model, since most GGUFs hold rounded weights. Or convert it, as "
-        "docs/recipes.md shows.",
+        remedy="Name the original model, since most GGUFs hold rounded weights. Or load it with "
+        f"transformers (gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True)), and save "
+        "it with save_pretrained.",
     )
 
 

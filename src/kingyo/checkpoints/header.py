@@ -113,6 +113,8 @@ def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[st
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             header = cast("dict[str, dict[str, object]]", json.loads(stream.read(length)))
+    except KingyoError:
+        raise
     except (OSError, ValueError, SafetensorError) as error:
         raise KingyoError(
             str(file),

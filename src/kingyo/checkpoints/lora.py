@@ -187,9 +187,9 @@ class _Matching:
 
     def _is_turned(self, target: str, a: TensorInfo, b: TensorInfo, rank: int) -> bool:
         """Check the shapes of A and B, and return whether the model stores inputs × outputs."""
-        received = f"A {list(a.shape)} and B {list(b.shape)} of rank {rank}"
+        received = f"A {list(a.shape)} and B {list(b.shape)}"
         if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[0] != rank or math.prod(b.shape[1:]) != rank:
-            raise self._misfit(a, target, received)
+            raise self._unfit(a, f"A and B of rank {rank}", received, _OTHER_MODEL)
         shape, outputs, inputs = self._model.tensors[target].shape, b.shape[0], a.shape[1:]
         straight = shape == (outputs, *inputs) and not a.name.endswith("lora_embedding_A")
         turned = len(inputs) == 1 and shape == (inputs[0], outputs)

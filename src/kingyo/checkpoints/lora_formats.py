@@ -150,6 +150,10 @@ def _read_loose(reference: str, path: Path, file: Path, model: Checkpoint) -> Ad
         name: _alpha(reference, parts.pop(_ALPHA)) for name, parts in modules.items() if _ALPHA in parts
     }
     stated = _stated(reference, metadata, component)
+    if stated and alphas:
+        raise KingyoError(
+            reference, expected=f"alphas as tensors or in {METADATA}", received="both", remedy=_AGAIN
+        )
     if not (stated or alphas or component or "_class_name" in model.config):  # peft's names, without a config
         raise KingyoError(
             reference,

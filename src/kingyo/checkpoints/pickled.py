@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import BinaryIO, cast
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from kingyo.checkpoints.header import WIDTHS, TensorInfo, check_no_pointer
 from kingyo.errors import KingyoError
@@ -20,6 +20,10 @@ from kingyo.io.lazy_torch import Tensor, torch
 
 _LOCAL = 30  # bytes of a zip's local header before the name
 _SAVE_AGAIN = "Load the file where you trust it, and save it again as safetensors."
+_FETCH_AGAIN = (
+    "Fetch it again: it is cut off or damaged. If torch before 1.6 wrote it, load it where you trust it, and "
+    "save it again."
+)
 
 
 def read_pickle(file: Path) -> dict[str, TensorInfo]:
@@ -47,7 +51,8 @@ def _load(file: Path) -> tuple[Mapping[object, object], dict[int, int]]:
         raise
     except Exception as error:  # torch and zipfile raise errors of several types on damaged files
         expected = "a complete file of torch.save, of torch 1.6 or later"
-        raise _unfit(file, expected, f"{type(error).__name__}: {error!s:.200}") from error
+        remedy = _FETCH_AGAIN if isinstance(error, BadZipFile) else _SAVE_AGAIN
+        raise _unfit(file, expected, f"{type(error).__name__}: {error!s:.200}", remedy) from error
     if not isinstance(loaded, Mapping) or not loaded:
         received = "an empty one" if isinstance(loaded, Mapping) else type(loaded).__name__
         raise _unfit(file, "a mapping of names to tensors", received)
@@ -94,5 +99,5 @@ def _begin(tensor: Tensor) -> int:
     return cast("int", begin)
 
 
-def _unfit(file: Path | str, expected: str, received: str) -> KingyoError:
-    return KingyoError(str(file), expected=expected, received=received, remedy=_SAVE_AGAIN)
+def _unfit(file: Path | str, expected: str, received: str, remedy: str = _SAVE_AGAIN) -> KingyoError:
+    return KingyoError(str(file), expected=expected, received=received, remedy=remedy)

@@ -6,7 +6,7 @@ defaults. Some checkpoints store a copy anyway.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 import numpy as np
@@ -78,9 +78,10 @@ def find_copies(model: ModelTensors) -> dict[str, str]:
     Raises:
         KingyoError: the config ties a head whose stored weights differ from the embedding.
     """
+    copies = dict(_biases(model))
     embedding = find_embedding(model)
     if embedding is None:
-        return {}
+        return copies
     shape = model.tensors[embedding].shape
     stated = is_tied(model.config)
     alike = [name for name in _vocabulary(model) if name != embedding and model.tensors[name].shape == shape]
@@ -94,11 +95,15 @@ def find_copies(model: ModelTensors) -> dict[str, str]:
             received="other weights",
             remedy=f"Set {KEY} to false in config.json if they are not tied.",
         )
-    return {name: embedding for name in equal if name not in heads or _ties(model)}
+    return copies | {name: embedding for name in equal if name not in heads or _ties(model)}
 
 
 def stand_in(model: ModelTensors, name: str) -> str | None:
     """Return the stored tensor that a missing one is tied to; None if there is none."""
+    if name.endswith(".bias"):
+        above = _above(name)
+        has_above = above in model.tensors and model.layout.kind(above) == "head"
+        return above if has_above and _ties(model) else None
     is_head = is_output(name)
     is_embedding = is_vocabulary(name) and find_kind(name, in_block=False) == "embedding"
     if not (is_head or is_embedding) or any(word.isdigit() for word in name.split(".")):
@@ -121,6 +126,21 @@ def _vocabulary(model: ModelTensors) -> list[str]:
 def _ties(model: ModelTensors) -> bool:
     stated = is_tied(model.config)
     return complete(model.config).get(KEY) is True if stated is None else stated
+
+
+def _biases(model: ModelTensors) -> Iterator[tuple[str, str]]:
+    """Yield biases of heads that are copies of their parent's: ``predictions.decoder.bias``, as in BERT."""
+    for name, info in model.tensors.items():
+        above = _above(name)
+        if model.layout.kind(name) != "head" or not name.endswith(".bias") or above not in model.tensors:
+            continue
+        if _are_equal(info, model.tensors[above]) and _ties(model):
+            yield name, above
+
+
+def _above(bias: str) -> str:
+    """Return the name of the parent module's bias."""
+    return f"{bias.removesuffix('.bias').rpartition('.')[0]}.bias"
 
 
 def _are_equal(one: TensorInfo, other: TensorInfo) -> bool:

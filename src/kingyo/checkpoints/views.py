@@ -24,19 +24,20 @@ class RowRange:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A tensor of a fitted checkpoint: concatenated pieces of stored tensors."""
+    """A tensor of a fitted checkpoint: pieces of stored tensors, concatenated along ``axis``."""
 
     info: TensorInfo
     pieces: tuple[RowRange, ...]
+    axis: int = 0
 
     def read(self) -> Tensor:
         """Return the tensor, mapped from its file if possible. Never write to it."""
         first = self.pieces[0]
         stored = first.model.read(first.name)
-        parts = [_rows(stored, first)]
+        parts = [_rows(stored, first, self.axis)]
         for piece in self.pieces[1:]:
-            parts.append(_rows(piece.model.read(piece.name), piece).to(stored.dtype))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+            parts.append(_rows(piece.model.read(piece.name), piece, self.axis).to(stored.dtype))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, self.axis)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +71,11 @@ def whole(model: Checkpoint, name: str, stored: str) -> View:
     return View(info=replace(info, name=name), pieces=(piece,))
 
 
-def joined(model: Checkpoint, info: TensorInfo, pieces: tuple[RowRange, ...]) -> View:
+def joined(model: Checkpoint, info: TensorInfo, pieces: tuple[RowRange, ...], axis: int) -> View:
     """Return the view of a tensor made of pieces, the first of which is the model's own."""
-    file = info.file if len(pieces) == 1 else model.path  # a folder, so that mapping it by mistake fails
-    return View(info=replace(info, file=file), pieces=pieces)
+    is_start = len(pieces) == 1 and axis == 0
+    file = info.file if is_start else model.path  # a folder, so that mapping it by mistake fails
+    return View(info=replace(info, file=file), pieces=pieces, axis=axis)
 
 
 def fitted(model: Checkpoint, views: Mapping[str, View], config: Mapping[str, object]) -> Checkpoint:
@@ -96,10 +98,10 @@ def fitted(model: Checkpoint, views: Mapping[str, View], config: Mapping[str, ob
     )
 
 
-def _rows(tensor: Tensor, piece: RowRange) -> Tensor:
-    if not tensor.ndim or piece.end - piece.start == tensor.shape[0]:
+def _rows(tensor: Tensor, piece: RowRange, axis: int) -> Tensor:
+    if not tensor.ndim or piece.end - piece.start == tensor.shape[axis]:
         return tensor
-    return tensor.narrow(0, piece.start, piece.end - piece.start)
+    return tensor.narrow(axis, piece.start, piece.end - piece.start)
 
 
 def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | None = None) -> dict[str, str]:

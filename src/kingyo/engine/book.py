@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.checkpoints import Checkpoint, fit, open_checkpoint
 from kingyo.checkpoints.model_reference import path_from, whole_model
 from kingyo.engine.modules import expand_modules
-from kingyo.engine.parameters import invalid_parameters, misplaced_parameters
+from kingyo.engine.parameters import invalid_parameters, misplaced_parameters, missing_parameters
 from kingyo.engine.plan import Plan, planned_checkpoint
 from kingyo.engine.planning import plan
 from kingyo.engine.sources import Sources
@@ -84,6 +84,8 @@ def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> 
     planned = None
     if not mistakes and all(reference in sources for reference in references):
         planned = attempt(lambda: plan(step.recipe, sources), mistakes.append, None)
+    else:
+        _check_fit(step.recipe, sources, mistakes.append)
     for error in mistakes:
         refuse(error if step.name is None else error.placed(step.name))
     return planned
@@ -91,11 +93,25 @@ def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> 
 
 def _check_parameters(recipe: Recipe, folder: Path, refuse: Refuse) -> None:
     """Find all mistakes that need no model: unknown methods, wrong parameters, wrong numbers of models."""
-    method = METHODS.get(recipe.merge_method, folder)
-    for error in (*misplaced_parameters(recipe, method), *invalid_parameters(recipe, method)):
-        refuse(error)
+    method = attempt(lambda: METHODS.get(recipe.merge_method, folder), refuse, None)
+    if method is None and (name := nearest(recipe.merge_method, METHODS.names())) is not None:
+        method = METHODS.get(name)  # check the parameters of the method that was probably meant
+    if method is None:
+        return
+    for find in (misplaced_parameters, invalid_parameters, missing_parameters):
+        for error in find(recipe, method):
+            refuse(error)
     if not recipe.path:
         expand_modules(recipe, method)
+
+
+def _check_fit(recipe: Recipe, sources: Sources, refuse: Refuse) -> None:
+    """Find the opened models that do not fit the template of the output."""
+    opened = [sources[reference] for reference in recipe.references if reference in sources]
+    if recipe.sources and opened and not (recipe.parts or recipe.tokenizer or recipe.tokenizer_source):
+        template = sources.get(recipe.base_model or recipe.references[0], opened[0])
+        for other in opened:
+            attempt(lambda other=other: fit(template, [other], resize=recipe.resize), refuse, None)
 
 
 def rooted(recipe: Recipe, folder: Path, names: Collection[str] = (), *, out: Path | None = None) -> Recipe:

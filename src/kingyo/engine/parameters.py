@@ -115,6 +115,22 @@ def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoEr
                     break
 
 
+def missing_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
+    """Yield an error for each parameter of a complete model that has neither a value nor a default.
+
+    A parameter that is probably misspelt is not missing.
+    """
+    known = [parameter.name for parameter in method.params]
+    for source in recipe.sources:
+        given = {nearest(name, known) for name in (*recipe.parameters, *source.parameters)}
+        for parameter in method.params if source.model != recipe.base_model else ():
+            if parameter.per_source and parameter.name not in given:
+                try:
+                    _valid(parameter, None, source.model)
+                except KingyoError as error:
+                    yield error
+
+
 def _places(recipe: Recipe, method: MergeMethod) -> Iterator[ParameterPlace]:
     yield "parameters", recipe.parameters, False, False
     yield from _contents("", recipe.sources, recipe.slices, recipe, method)

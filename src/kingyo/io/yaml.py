@@ -76,6 +76,8 @@ def _load(path: Path) -> list[object]:
             received=error.strerror or str(error),
             remedy="Name a file that exists and that you can read.",
         ) from error
+    except KingyoError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date, bytes, digits
         problem = " ".join(str(error).split()).replace("<unicode string>", path.name)
         raise KingyoError(

@@ -205,6 +205,15 @@ def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> It
             received=f"{first} of {one} and {second or 'none stated'} of {other}",
             remedy="Do not use the merge commercially.",
         )
+    own = dict.fromkeys(str(licence) for name, licence in stated if kinds[name] == "terms of its own")
+    if len(own) > 1:
+        yield Diagnostic(
+            level="warning",
+            argument="licences",
+            expected="one set of terms",
+            received=" and ".join(own),
+            remedy="All of them apply to the merge: check that they allow your use.",
+        )
 
 
 def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:

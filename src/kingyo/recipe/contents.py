@@ -19,6 +19,7 @@ from kingyo.recipe.values import Parameters, Value, canonical
 LIST_MODELS = "List the models below models:, each as `- model: path/to/model`."
 LIST_SLICES = "List slices below slices:, each with sources: of `{model: path/to, layer_range: [0, 8]}`."
 NAME_MODULES = "Write lines of `name of a part:`, each with models: or slices: below."
+_IN_SOURCES = "Move it to a source of the slice: `sources: [{model: …, layer_range: […]}]`."
 
 Place = Callable[[str], str]
 """From a reference of a model to another."""
@@ -82,6 +83,9 @@ class Source(Shape):
     """A model to merge: its reference as written, and its own parameters."""
 
     FORM: ClassVar[str] = "Write it as `- model: path/to/model`."
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {
+        "layer_range": "Choose layers below slices:, each with its sources."
+    }
 
     model: Model
     parameters: Parameters = field(default_factory=dict[str, Value])
@@ -136,6 +140,11 @@ class Slice(Shape):
     """
 
     FORM: ClassVar[str] = LIST_SLICES
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {
+        "model": _IN_SOURCES,
+        "layer_range": _IN_SOURCES,
+        "residual_weight": "Remove it: it has no effect in mergekit, either.",
+    }
 
     sources: Annotated[tuple[SliceSource, ...], filled((list, tuple), "a list of sources", LIST_SLICES)]
     base_model: Base = None

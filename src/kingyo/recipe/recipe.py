@@ -66,15 +66,18 @@ _CHOOSE_METHOD = "Choose one from `kingyo list methods`."
 
 
 def _check_kind(data: Mapping[str, object], where: str) -> None:
-    """Check that data is not a run.yaml."""
-    for key in ("task", "search", "sources", "budget") if "merge_method" not in data else ():
+    """Check that data is not a run.yaml, a config of mergekit-moe, or a model's config."""
+    files = {
+        **dict.fromkeys(("task", "search", "sources", "budget"), "run.yaml"),
+        **dict.fromkeys(("gate_mode", "experts"), "mergekit-moe"),
+        **dict.fromkeys(("architectures", "model_type", "_class_name"), "a model's config"),
+    }
+    for key, file in files.items() if "merge_method" not in data else ():
         if key in data:
-            raise KingyoError(
-                where,
-                expected="a recipe",
-                received=f"'{key}', a key of run.yaml",
-                remedy=f"Run `kingyo evolve {shlex.quote(where)}`.",
-            )
+            evolve = f"Run `kingyo evolve {shlex.quote(where)}`."
+            write = "Write a recipe with merge_method: and models:; kingyo makes no mixture of experts."
+            remedy = evolve if file == "run.yaml" else write
+            raise KingyoError(where, expected="a recipe", received=f"'{key}', a key of {file}", remedy=remedy)
 
 
 def _known(word: str, known: Collection[str], key: str = "") -> str:
@@ -85,7 +88,11 @@ def _known(word: str, known: Collection[str], key: str = "") -> str:
 
 def _parse_dtype(word: str) -> str:
     """Parse a dtype, which may begin with ``torch.``."""
-    return _known(word.removeprefix("torch."), DTYPES)
+    plain = word.removeprefix("torch.")
+    if plain == "float64":
+        expected, remedy = f"one of {', '.join(DTYPES)}", "Write float32, the widest dtype for a merge."
+        raise KingyoError("", expected=expected, received=plain, remedy=remedy)
+    return _known(plain, DTYPES)
 
 
 def _parse_tokenizer(data: object) -> Mapping[str, object] | None:

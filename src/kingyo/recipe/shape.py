@@ -41,10 +41,12 @@ class Shape:
 
     Attributes:
         FORM: what to write if the value is not a mapping.
+        ELSEWHERE: remedies for keys that belong elsewhere.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     FORM: ClassVar[str] = "Write it as lines of `key: value`."
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -64,7 +66,9 @@ class Shape:
     def _check_keys(cls, given: Mapping[str, object]) -> None:
         known = keys_of(cls)
         remedies = {
-            str(key): _remedy(str(key), value, known) for key, value in given.items() if key not in known
+            str(key): cls.ELSEWHERE.get(str(key)) or _remedy(str(key), value, known)
+            for key, value in given.items()
+            if key not in known
         }
         if remedies:
             received = ", ".join(f"'{key}'" for key in remedies)

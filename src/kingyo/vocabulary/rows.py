@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.io.units import counted
 from kingyo.vocabulary.token_union import Gathered, TokenModels
 from kingyo.vocabulary.tokenizer_key import ModelToken, TokenizerChoice, Zero
 
@@ -57,7 +58,11 @@ class RowMap:
             tensor: its name, for messages.
             rows: the tensor as stored, one row per id.
             fetch: function that returns the tensor of this name in another model.
+
+        Raises:
+            KingyoError: a model's tensor does not have one row for each id of its vocabulary.
         """
+        self._check_size(model, tensor, rows)
         if self.is_identity(model):
             return rows
         own = self.own[model]
@@ -85,12 +90,22 @@ class RowMap:
             tokens = out[is_token]
         return tokens.mean(0, dtype=_precise(out.dtype)).to(out.dtype)
 
+    def _check_size(self, model: str, tensor: str, rows: Tensor) -> None:
+        if rows.dim() == 0 or rows.shape[0] != self.sizes[model]:
+            raise KingyoError(
+                f"{model}: {tensor}",
+                expected=f"{counted(self.sizes[model], 'row')}, one for each id of its vocabulary",
+                received=f"the shape {list(rows.shape)}",
+                remedy="Merge models whose head and embedding have the same number of rows.",
+            )
+
     def _collect(self, fill: Fill, wanted: Tensor, tensor: str, like: Tensor, read: Fetch) -> Tensor:
         if not fill.sources:
             return like.new_zeros((int(wanted.sum()), *like.shape[1:]))
         parts: list[Tensor] = []
         for model, indices in fill.sources:
             stored = read(model)
+            self._check_size(model, tensor, stored)
             if stored.shape[1:] != like.shape[1:]:
                 raise KingyoError(
                     tensor,

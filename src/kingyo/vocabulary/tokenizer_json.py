@@ -123,6 +123,8 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
     }
     try:
         declared = list(_declared_elsewhere(folder, config, legacy))
+    except KingyoError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         expected, received = "valid lists of added tokens", f"{type(error).__name__}: {error}"
         raise KingyoError(str(folder), expected=expected, received=received, remedy=_FETCH) from error

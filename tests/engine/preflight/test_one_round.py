@@ -10,6 +10,7 @@ from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError, MistakesError
 from kingyo.recipe import Recipe, load_recipes
+from tests.models_on_disk import llama
 
 
 def mistakes(folder: Path, text: str) -> list[str]:
@@ -68,6 +69,23 @@ parameters: {{lamda: 1}}
         "parameters: expected parameters of task_arithmetic; received 'lamda'",
         "base_model: expected a base for task_arithmetic",
         "weight of ",
+    )
+
+
+def test_a_missing_model_hides_neither_missing_values_nor_models_that_do_not_fit(
+    tmp_path: Path, models: Path
+) -> None:
+    llama(tmp_path / "wide", hidden=32)
+    names = (f"{models}/source-0", f"{models}/source-1", tmp_path / "wide", tmp_path / "nowhere")
+    listed = "\n".join(f"- {{model: {name}}}" for name in names)
+    messages = mistakes(tmp_path, f"merge_method: liner\nmodels:\n{listed}\n")
+    fit = "one shape in all models"
+    require(
+        messages,
+        "'liner'. Did you mean",
+        fit,
+        *(f"weight of {name}:" for name in names),
+        "nowhere: expected a folder",
     )
 
 
