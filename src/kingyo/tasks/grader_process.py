@@ -185,7 +185,7 @@ def _answer(
         graders[key] = build_grader(reference.name, reference.option, reference.folder)
         return 1.0
     call: Callable[..., object] = partial(call_check, graders[key]) if action == "check" else graders[key]
-    return call_grader(reference.name, partial(call, *question), question[-1], None)
+    return call_grader(reference.name, call, question, None)
 
 
 def _end_with_parent(parent: int) -> None:

@@ -27,7 +27,7 @@ class _NamedGrader:
         if self.reference is not None and timeout is not None:
             return GRADER_PROCESS.ask(self.reference, action, questions, timeout)
         call = self.grader if action == "grade" else partial(call_check, self.grader)
-        return [call_grader(self.name, partial(call, *each), each[-1], timeout) for each in questions]
+        return [call_grader(self.name, call, each, timeout) for each in questions]
 
 
 @dataclass(frozen=True, kw_only=True)
