@@ -124,6 +124,17 @@ def test_graders_can_hang_and_crash_off_the_main_thread(folder: Path) -> None:
         assert list(pool.map(lambda _: grade("3", ITEM), range(8))) == [1.0] * 8
 
 
+@pytest.mark.parametrize("is_main", [True, False])
+def test_a_backtracking_pattern_times_out_on_any_thread(is_main: bool) -> None:
+    grade = build_verdict([("regex", "(a+)+$")], Path(), timeout=0.3)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(KingyoError, match=r"regex on item i7: .*within 0\.3"),
+    ):
+        answer = "a" * 60 + "b"
+        grade(answer, ITEM) if is_main else pool.submit(grade, answer, ITEM).result()
+
+
 def test_a_look_at_items_that_hangs_is_ended(folder: Path) -> None:
     with pytest.raises(KingyoError, match=r"mine.py:picky on item i7: .*within 0\.3 s"):
         verdict(folder, "picky").check([ITEM])
