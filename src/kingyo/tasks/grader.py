@@ -150,7 +150,7 @@ def build_grader(name: str, option: object, folder: Path) -> Grader:
             received=repr(option),
             remedy=f"Write only `{name}`, or make it a dataclass with this option.",
         )
-    return _callable(name, kind)
+    return _callable(name, cast(object, kind))
 
 
 def _callable(name: str, grader: object) -> Grader:

@@ -173,7 +173,7 @@ def _csv(text: str, path: Path) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     filled = (cells for cells in reader if any(map(str.strip, cells)))
     try:
-        names = [name.strip() for name in next(filled, [])]
+        names = [name.strip() for name in next(filled, list[str]())]
         if "" in names or len(set(names)) < len(names):
             raise KingyoError(
                 f"{path.name} line {reader.line_num}",
