@@ -108,8 +108,9 @@ def test_a_grader_that_fails_on_an_item_fails_that_candidate_alone(
         (None, "task: .*received None"),
         ((RIGHT[0], ItemScore(item="y", score=float("nan"), answer="")), "score of item y.*received nan"),
         ((RIGHT[0], ItemScore(item="y", score=2.0, answer="")), "from 0 to 1; received 2.0"),
+        ((RIGHT[0], ItemScore("y", 1.0, "", media=b"PNG")), "media of item y.*received b'PNG'"),  # type: ignore[arg-type]
     ],
-    ids=["too few", "shuffled", "numbers", "nothing", "NaN", "above 1"],
+    ids=["too few", "shuffled", "numbers", "nothing", "NaN", "above 1", "bytes as media"],
 )
 def test_invalid_scores_of_a_task_are_a_failure(
     tmp_path: Path, scores: Sequence[ItemScore], message: str

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.tasks.grader_process import GRADER_PROCESS
 from kingyo.tasks.verdict import CombinedGrader, build_verdict
 from kingyo.types import Item
 from tests.runners.fakes import alive, wait_until
@@ -45,7 +47,7 @@ def begins_others(answer, item):
     (HERE / f"{child.pid}.pid").touch()
     (HERE / f"{os.getpid()}.pid").touch()
     (HERE / "hangs").touch()
-    _loop()
+    re.match("(a+)+$", "a" * 60 + "b")  # Python's lock is held
 
 def leaves(answer, item):
     os._exit(3)
@@ -124,6 +126,17 @@ def test_graders_can_hang_and_crash_off_the_main_thread(folder: Path) -> None:
         assert list(pool.map(lambda _: grade("3", ITEM), range(8))) == [1.0] * 8
 
 
+@pytest.mark.parametrize("is_main", [True, False])
+def test_a_backtracking_pattern_times_out_on_any_thread(is_main: bool) -> None:
+    grade = build_verdict([("regex", "(a+)+$")], Path(), timeout=0.3)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(KingyoError, match=r"regex on item i7: .*within 0\.3"),
+    ):
+        answer = "a" * 60 + "b"
+        grade(answer, ITEM) if is_main else pool.submit(grade, answer, ITEM).result()
+
+
 def test_a_look_at_items_that_hangs_is_ended(folder: Path) -> None:
     with pytest.raises(KingyoError, match=r"mine.py:picky on item i7: .*within 0\.3 s"):
         verdict(folder, "picky").check([ITEM])
@@ -132,6 +145,19 @@ def test_a_look_at_items_that_hangs_is_ended(folder: Path) -> None:
 def test_later_graders_are_skipped_after_a_zero(folder: Path) -> None:
     grade = build_verdict([("exact", None), ("mine.py:on_bad_leaves", None)], folder, timeout=60)
     assert grade.grade([("bad", ITEM), ("3", ITEM)]) == [0, 1]
+
+
+def test_a_grader_has_as_many_threads_of_torch_as_its_parent(folder: Path) -> None:
+    (folder / "mine.py").write_text("import torch\ndef n(answer, item): return torch.get_num_threads() == 1")
+    before = torch.get_num_threads()
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        GRADER_PROCESS.kill()
+        try:
+            assert verdict(folder, "n", timeout=60)("3", ITEM) == (n == 1)
+        finally:
+            torch.set_num_threads(before)
+            GRADER_PROCESS.kill()
 
 
 def test_a_graders_prints_stay_off_standard_output(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

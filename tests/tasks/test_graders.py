@@ -106,6 +106,11 @@ def huge(answer, item): return 10**400
 def two(answer, item): return 2
 def text(answer, item): return "1"
 def leaves(answer, item): raise SystemExit(0)
+def one(answer): return 1.0
+
+@dataclass
+class Uncallable:
+    than: int = 3
 
 @dataclass(frozen=True)
 class Longer:
@@ -166,6 +171,8 @@ class TestFromAFile:
             (("mine.py:half", 3), r"grader.mine.py:half: .*received 3"),
             (("mine.py:constant", None), "received 3"),
             (("mine.py:Plain", None), "grader mine.py:Plain: .*dataclass"),
+            (("mine.py:one", None), "grader mine.py:one: .*received .*too many"),
+            (("mine.py:Uncallable", None), "grader mine.py:Uncallable: .*received .*not a"),
         ],
     )
     def test_mistakes_are_reported(self, folder: Path, spec: tuple[str, object], message: str) -> None:

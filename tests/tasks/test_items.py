@@ -44,8 +44,13 @@ def test_a_lone_surrogate_is_not_text(tmp_path: Path) -> None:
     refused(tmp_path, r"items.jsonl line 2: 'note': .*received U\+D83D")
 
 
+def test_a_field_given_twice_is_named(tmp_path: Path) -> None:
+    write(tmp_path, '{"prompt": "1", "prompt": "2", "answer": "1"}')
+    refused(tmp_path, "items.jsonl line 1: .*twice")
+
+
 def test_csv(tmp_path: Path) -> None:
-    text = '\ufeffquestion,answer\r\n"one, ""two""\r\nthree",3\r\n\r\nplain,1.50\r\n'
+    text = '\ufeffquestion,answer\r\n"one, ""two""\r\nthree",3\r\n\r\nplain,1.50\r\n , \r\n,,\r\n'
     (tmp_path / "items.csv").write_bytes(text.encode())
     loaded = load_items(spec(data="items.csv", prompt="Q: {question}"), tmp_path)
     assert [(i.prompt, i.answer) for i in loaded.items] == [
@@ -104,9 +109,9 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, message: str) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("prompt,answer\na,1\n\nb\n", r"items\.csv line 4: .*2 cells.*received fewer"),
-        ('prompt,answer\n"a\nb",1\nc,2,3\n', r"items\.csv line 4: .*2 cells.*received more"),
-        ('prompt,answer\na,1\n"b,2\n', r"items\.csv line 2: .*unexpected end"),
+        ("prompt,answer\na,1\n\nb\n", r"items\.csv line 4: .*2 cells.*received 1"),
+        ('prompt,answer\n"a\nb",1\nc,2,3\n', r"items\.csv line 4: .*2 cells.*received 3"),
+        ('prompt,answer\na,1\n"b,2\n', r"items\.csv line 3: .*unexpected end"),
         ("prompt,prompt\na,1\n", r"items\.csv line 1: .*received \['prompt', 'prompt'\]"),
         ("prompt,answer\n", "data: items.csv: "),
         ("", "data: items.csv: "),

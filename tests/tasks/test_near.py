@@ -65,6 +65,7 @@ def n_apart(splits, similar: float | None = None) -> int:
         ),
         ("Hello, world!", "hello world", "HELLO — WORLD", "Hello; “world”…"),
         ("東京はどこ？", "東京は どこ。", "「東京」は、どこ?", "東\u200d京はどこ"),
+        ("東京", "東京\ufe0f", "東\u3164京", "東\u034f京", "東京\U000e0100"),
         ("ｶﾞﾗｽ", "ガラス", "カ\u3099ラス"),
         ("x - y", "x−y", "x – y?"),
         ("What's a 10-year-old (roughly)?", "Whats a 10 year old, roughly"),

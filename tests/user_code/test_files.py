@@ -40,6 +40,11 @@ def folder(tmp_path: Path) -> Path:
     [
         ("import helper", {"helper.py", "deeper.py"}),
         ("def grade(answer, item):\n    from helper import x\n    return x", {"helper.py", "deeper.py"}),
+        ("def grade(answer, item):\n    return __import__('helper').x", {"helper.py", "deeper.py"}),
+        ("import importlib\ngrade = importlib.import_module('deeper')", {"deeper.py"}),
+        ("from pathlib import Path\nPATH = Path(__file__).with_name('deeper.py')", {"deeper.py"}),
+        ("import sys\nsys.path.insert(0, 'lib')\nPATH = 'lib/odd.py'", {"lib/odd.py"}),
+        ("import importlib\nimportlib.import_module('site-packages.outer')", set[str]()),
         ("import parts.second", {"parts/__init__.py", "parts/first.py", "parts/second.py"}),
         ("FILES = ('answers.json',)", {"answers.json"}),
         ("FILES: list[str] = ['answers.json', 'gone.json']", {"answers.json", "gone.json"}),

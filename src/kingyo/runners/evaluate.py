@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from kingyo.engine import ExecutionOptions, Sources, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crashes_as_errors
 from kingyo.models.kinds import Live, PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.tasks import check_order
-from kingyo.types import Evaluation, Item, ItemScore, Split, Task
+from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Task
 from kingyo.user_code.timeout import TooSlowError, within_on_main
 
 Builder = Callable[[Recipe], Any]
@@ -161,5 +161,12 @@ def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemSc
                 expected="a number from 0 to 1",
                 received=str(each.score),
                 remedy="Return 1 for a right answer, 0 for a wrong one, a fraction for a partly right one.",
+            )
+        if each.media is not None and not isinstance(cast(object, each.media), Media):
+            raise KingyoError(
+                f"task: media of item {each.item}",
+                expected="kingyo.types.Media, or None",
+                received=f"{each.media!r:.80}",
+                remedy="Return an image as Media, with the hash of its bytes.",
             )
     return tuple(scores)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -132,7 +135,7 @@ def build_grader(name: str, option: object, folder: Path) -> Grader:
     """Build a grader; its option is None, a mapping of options, or the first option's value."""
     kind: object = GRADERS.get(name, folder)
     if isinstance(kind, type) and is_dataclass(kind):
-        return cast(Grader, parse_settings(kind, _options(kind, option), f"grader.{name}"))
+        return _callable(name, parse_settings(kind, _options(kind, option), f"grader.{name}"))
     if isinstance(kind, type) or not callable(cast(object, kind)):
         raise KingyoError(
             f"grader {name}",
@@ -147,7 +150,22 @@ def build_grader(name: str, option: object, folder: Path) -> Grader:
             received=repr(option),
             remedy=f"Write only `{name}`, or make it a dataclass with this option.",
         )
-    return cast(Grader, kind)
+    return _callable(name, cast(object, kind))
+
+
+def _callable(name: str, grader: object) -> Grader:
+    """Return the grader after checking that it accepts an answer and an item."""
+    try:
+        with suppress(ValueError):  # some callables written in C have no signature
+            inspect.signature(cast(Grader, grader)).bind("the answer", "its item")
+    except TypeError as error:
+        raise KingyoError(
+            f"grader {name}",
+            expected="a callable that takes an answer and an item",
+            received=str(error),
+            remedy="Write it as `def grade(answer, item)`, or `__call__(self, answer, item)` of a dataclass.",
+        ) from error
+    return cast(Grader, grader)
 
 
 def _options(kind: type[Any], option: object) -> Mapping[str, object]:
@@ -157,11 +175,13 @@ def _options(kind: type[Any], option: object) -> Mapping[str, object]:
     return {first: option}
 
 
-def call_grader(name: str, call: Callable[[], object], item: Item, timeout: float | None) -> float:
-    """Call a grader in this process and return its score."""
-    where = f"grader {name} on item {item.id}"
+def call_grader(
+    name: str, call: Callable[..., object], question: tuple[Any, ...], timeout: float | None
+) -> float:
+    """Call a grader in this process and return its score; the last argument in ``question`` is the item."""
+    where = f"grader {name} on item {question[-1].id}"
     try:
-        score = within(timeout, call)
+        score = within(timeout, partial(call, *question))
     except KingyoError:
         raise
     except TooSlowError as error:

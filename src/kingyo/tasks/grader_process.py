@@ -9,10 +9,10 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class GraderProcess:
             try:
                 child = self._child = self._child or _Child()
                 child.prepare(grader)
-                child.connection.send((grader, action, questions, seconds))
+                child.connection.send((grader, action, questions))
                 return [
                     child.hear(f"grader {grader.name} on item {question[-1].id}", seconds)
                     for question in questions
@@ -101,17 +101,19 @@ class _Child:
     def __init__(self) -> None:
         self._built: list[GraderReference] = []
         self.connection, theirs = Pipe()
+        life, self._held = Pipe(duplex=False)  # the child sees when this process is gone
         code = (
             f"import sys; sys.path[:] = {[str(each) for each in sys.path]!r}; "
-            f"from kingyo.tasks.grader_process import serve; serve({theirs.fileno()})"
+            f"from kingyo.tasks.grader_process import serve; serve({theirs.fileno()}, {life.fileno()})"
         )
-        with theirs:
+        with theirs, life:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # graders print to standard error
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), life.fileno()],
                 start_new_session=True,  # its own group: killable, and safe from Ctrl-C
+                env={**os.environ, **_threads()},
             )
 
     def prepare(self, grader: GraderReference) -> None:
@@ -125,7 +127,7 @@ class _Child:
                 received="files that changed since the grader was built",
                 remedy="Restore the old files and resume, or start a new run.",
             )
-        self.connection.send((grader, "build", [()], BUILD_SECONDS))
+        self.connection.send((grader, "build", [()]))
         self.hear(f"grader {grader.name}: import", BUILD_SECONDS)
         self._built.append(grader)
 
@@ -154,27 +156,33 @@ class _Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self.connection.close()
+        self._held.close()
+
+
+def _threads() -> dict[str, str]:
+    """Return the environment that gives torch as many threads as here: its sums may depend on them."""
+    torch = sys.modules.get("torch")
+    return {} if torch is None else {"OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 GRADER_PROCESS = GraderProcess()
 atexit.register(GRADER_PROCESS.kill)
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: int, life: int) -> None:
     """Answer requests until the connection is closed; the body of the child process."""
-    Thread(target=_end_with_parent, args=(os.getppid(),), name="kingyo-parent", daemon=True).start()
+    for each in (descriptor, life):
+        os.set_inheritable(each, False)  # what graders start must not keep them open
+    _end_with_parent(life)
     graders: dict[str, Grader] = {}
     with Connection(descriptor) as connection, suppress(EOFError, OSError):
         while True:
-            grader, action, questions, seconds = connection.recv()
+            grader, action, questions = connection.recv()
             try:
                 for question in questions:
-                    # The system kills this process if C code hangs after the parent has ended.
-                    signal.setitimer(signal.ITIMER_REAL, seconds + EXIT_SECONDS)
                     connection.send(_answer(graders, grader, action, question))
             except KingyoError as error:
                 connection.send(error)
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _answer(
@@ -185,11 +193,24 @@ def _answer(
         graders[key] = build_grader(reference.name, reference.option, reference.folder)
         return 1.0
     call: Callable[..., object] = partial(call_check, graders[key]) if action == "check" else graders[key]
-    return call_grader(reference.name, partial(call, *question), question[-1], None)
+    return call_grader(reference.name, call, question, None)
 
 
-def _end_with_parent(parent: int) -> None:
-    """Kill this process and everything it starts when the parent ends."""
-    while os.getppid() == parent:
-        time.sleep(1)
+def _end_with_parent(life: int) -> None:
+    """Kill this process and everything it starts when the other end of the pipe ``life`` is closed."""
+    import fcntl  # not on Windows
+
+    if not hasattr(fcntl, "F_SETSIG"):
+        Thread(target=_watch, args=(life,), name="kingyo-parent", daemon=True).start()
+        return
+    # Linux sends the signal, even while a grader's C code holds Python's lock.
+    fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([life], [], [], 0)[0]:  # the parent ended before
+        os.killpg(0, signal.SIGKILL)
+
+
+def _watch(life: int) -> None:
+    os.read(life, 1)
     os.killpg(0, signal.SIGKILL)

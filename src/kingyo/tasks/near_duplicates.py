@@ -28,6 +28,8 @@ _Question = tuple[str, tuple[str, ...]]
 """The bare text of an item, and the hashes of its images."""
 
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2012\u2013\u2014\u2015\u2212", "-"))
+_BLANK = re.compile("[\u034f\u1160\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Invisible characters that Unicode classifies as marks or letters: fillers and variation selectors."""
 _OPERATORS = "*/\\%&#@_"
 _SIGN = re.compile(r"-+|[\W_]")
 
@@ -170,7 +172,7 @@ def bare(text: str) -> str:
     >>> bare("3-1"), bare("31")
     ('3-1', '31')
     """
-    visible = "".join(each for each in text if unicodedata.category(each) not in ("Cc", "Cf"))
+    visible = "".join(each for each in _BLANK.sub("", text) if unicodedata.category(each) not in ("Cc", "Cf"))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
     plain = "".join(folded.split()).translate(_DASHES)
     return _SIGN.sub(_if_it_matters, plain).rstrip("=_-") or plain

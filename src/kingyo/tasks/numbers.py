@@ -55,7 +55,6 @@ _CHARACTERS: dict[int, str] = {
 _WRITTEN = (
     (r"(?:マイナス|(?i:\bnegative)\s)\s?(?=[\d.$¥€£])", "−"),
     (r"(?i:\bminus)\s(?=[\d.$¥€£])", "- "),
-    (r"(?<![\u3040-\u30ff])ー(?=[\d.])", "−"),  # a long vowel only after kana
 )
 _LATEX = (
     (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
@@ -80,7 +79,8 @@ _POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
 _DIGITS = rf"(?:\d+(?:[.,'_{_THIN}]\d+)*|\.\d+)"  # ``_decimal`` checks the separators
 _GAP = f"[{_SPACES}]"
-_UNITS = rf"(?:[百千万億亿兆京]|{_GAP}?(?:(?i:hundred|thousand|million|billion|trillion)s?|[bt]n)\b)"
+_WORDS = r"(?i:hundred|thousand|million|billion|trillion)s?(?![A-Za-z\d_])|(?i:[bt]n)(?![A-Za-z\d^²³])"
+_UNITS = rf"(?:[百千万億亿兆京]|{_GAP}?(?:{_WORDS}))"
 _NUMBER = re.compile(
     rf"""
     (?P<unclear>
@@ -104,7 +104,9 @@ _NUMBER = re.compile(
         (?:\s*[×xX*·⋅]\s*10\s?(?:\^|\*\*)\s?\(?(?P<ten>[-+−]?\d+)\)?)?
     )
     (?P<more> (?:k(?![A-Za-z\d^²³]) | {_UNITS})+ (?:{_GAP}?{_DIGITS}{_UNITS}+)* (?:{_DIGITS})? )?
-    (?P<vague> {_GAP}?[KMBTb](?![A-Za-z\d^²³-]) | {_GAP}k(?![A-Za-z\d^²³-]) )?   # 5M, 300 K, but not T-shirts
+    (?P<vague>                                           # 5M, 300 K, but not 5 T-shirts
+        ({_GAP}(?![A-Z]-[A-Za-z]))? (?P<letter>[KMBTbkm]) (?![A-Za-z\d^²³])
+    )?
     (?P<again> (?:\s?\^[\s({{]*[-−]?\d* | \.\d+)+ )?            # 10^10^9, 2^0.5
     """,
     re.VERBOSE,
@@ -113,6 +115,7 @@ _PART = re.compile(rf"({_DIGITS})|([百千万億亿兆京]|[a-z]+?(?=s?(?:[^a-z]
 _GROUPED = re.compile(rf"[1-9]\d{{0,2}}([,'_{_THIN}])\d{{3}}(?:\1\d{{3}})*(?:\.\d+)?")
 _EUROPEAN = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+,\d+")  # 1.234,5 is unambiguous
 _PLAIN = re.compile(r"\d*\.?\d+")
+_COUNTED = re.compile(r"\d[^\W\d_A-Za-z\u3040-\u309f]{1,3}$")  # 5個: a dash after it subtracts
 
 
 def last_number(text: str) -> Fraction | None:
@@ -210,13 +213,20 @@ def _signed(match: re.Match[str]) -> Fraction | None:
 
 def _value(match: re.Match[str]) -> Fraction | None:
     """Return the value of a match without its sign, or None if it is unclear or too long."""
-    if any(match[group] is not None for group in ("unclear", "unit", "vague", "again")):
+    if any(match[group] is not None for group in ("unclear", "unit", "again")) or _is_vague(match):
         return None
     try:
         value = _first(match)
         return _multiplied(value, match["more"]) if match["more"] else value
     except (ValueError, ZeroDivisionError):
         return None
+
+
+def _is_vague(match: re.Match[str]) -> bool:
+    """Return whether a letter follows that may be a multiplier; `m` without a currency is metres."""
+    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
+    is_money = (before in tuple(_MONEY) and after != "$") or after in tuple(_MONEY.replace("$", ""))
+    return match["letter"] is not None and (match["letter"] != "m" or is_money)
 
 
 def _first(match: re.Match[str]) -> Fraction:
@@ -264,12 +274,13 @@ def _multiplied(first: Fraction, more: str) -> Fraction:
     """Apply multipliers: 1万2千 is 12,000. Large ones, such as 万, multiply all since the last of them.
 
     Raises:
-        ValueError: the text is too long.
+        ValueError: large multipliers increase, as in 5万3億, or the text is too long.
     """
     if len(more) > _MAX_DIGITS:
         raise ValueError("too many multipliers")
     total = section = Fraction(0)
     current: Fraction | None = first
+    last = 0
     for digits, unit in _PART.findall(more.lower()):
         if digits:
             current = _decimal(digits)
@@ -278,8 +289,11 @@ def _multiplied(first: Fraction, more: str) -> Fraction:
             current = None
         elif current is None and not section:  # 万亿, thousand million
             total *= _LARGE[unit]
+        elif last and _LARGE[unit] >= last:
+            raise ValueError("multipliers in the wrong order")
         else:
-            total += (section + (current or 0)) * _LARGE[unit]
+            last = _LARGE[unit]
+            total += (section + (current or 0)) * last
             section, current = Fraction(0), None
     return total + section + (current or 0)
 
@@ -288,15 +302,18 @@ def _sign(text: str, start: int) -> int | None:
     """Return 1 or −1, or None if a dash before the number is ambiguous."""
     before = text[max(0, start - _NEAR) : start].rstrip("*([{" + _MONEY + _JOIN)
     near = before.rstrip(_SPACES)
-    if not near.endswith(("-", "−")):
+    if not near.endswith(("-", "−", "ー")):
         return 1
     dash, rest, is_apart = near[-1], near[:-1], near != before
     left = rest.rstrip(_SPACES)
     last = left[-1:]
-    if last.isdecimal() or last in tuple(")%]}°") or (last.isascii() and last.isalpha() and left == rest):
-        return 1  # 12 - 3 and x-3; in Japanese, signs follow letters: 答えは-3
+    is_letter = last.isascii() and last.isalpha() and left == rest
+    if last.isdecimal() or last in tuple(")%]}°") or is_letter or _COUNTED.search(left):
+        return 1  # 12 - 3, x-3 and 5個-3個; in Japanese, signs follow letters: 答えは-3
     if last in ("-", "−"):
         return None
+    if dash == "ー" and left == rest and last.isalpha():  # コーヒー3杯
+        return None if "\u3040" <= last <= "\u309f" else 1
     is_at_start = last in ("", "\n")  # of a line: a minus, or a list's bullet
     is_unclear = is_apart and (last.isalpha() or (is_at_start and dash != "−"))
     return None if is_unclear else -1

@@ -140,7 +140,7 @@ def _jsonl(text: str, path: Path) -> Iterator[Row]:
             continue
         where = f"{path.name} line {number}"
         try:
-            columns: object = json.loads(line, parse_constant=_refuse_constant)
+            columns: object = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
         except (ValueError, RecursionError) as error:
             raise KingyoError(
                 where,
@@ -162,28 +162,35 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name}, which is not valid JSON")
 
 
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field that occurs twice")
+    return fields
+
+
 def _csv(text: str, path: Path) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    filled = (cells for cells in reader if any(map(str.strip, cells)))
     try:
-        reader.fieldnames = names = [name.strip() for name in reader.fieldnames or ()]
+        names = [name.strip() for name in next(filled, list[str]())]
         if "" in names or len(set(names)) < len(names):
             raise KingyoError(
-                f"{path.name} line 1",
+                f"{path.name} line {reader.line_num}",
                 expected="distinct column names",
                 received=f"{names}",
                 remedy="Give every column a different name in the first line.",
             )
-        for cells in reader:
+        for cells in filled:
             where = f"{path.name} line {reader.line_num}"
-            is_long = None in cells
-            if is_long or None in cells.values():
+            if len(cells) != len(names):
                 raise KingyoError(
                     where,
                     expected=f"{len(names)} cells, as in the header",
-                    received="more cells" if is_long else "fewer cells",
+                    received=f"{len(cells)}",
                     remedy="Quote cells that contain a comma, or add the missing cells.",
                 )
-            yield Row(where=where, columns=cells, folder=path.parent)
+            yield Row(where=where, columns=dict(zip(names, cells, strict=True)), folder=path.parent)
     except csv.Error as error:
         raise KingyoError(
             f"{path.name} line {reader.line_num}",

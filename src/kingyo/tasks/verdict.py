@@ -11,23 +11,32 @@ from pathlib import Path
 from kingyo.tasks.grader import GRADERS, Checking, Grader, build_grader, call_check, call_grader
 from kingyo.tasks.grader_process import GRADER_PROCESS, Action, GraderReference, Question, reference_to
 from kingyo.types import Item
+from kingyo.user_code.timeout import has_alarm
+
+_RUN_PATTERNS = ("regex",)
+"""Built-in graders that run a user's pattern, which may never return and holds Python's lock meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _NamedGrader:
-    """A grader. A user's own has a reference: it runs in another process, since only a kill stops it."""
+    """A grader. One with a reference runs in another process, since only a kill stops it.
+
+    A user's own grader always does, and a pattern where no alarm can stop it: off the main thread.
+    """
 
     name: str
     grader: Grader
     reference: GraderReference | None
+    is_own: bool
 
     def results(self, action: Action, questions: Sequence[Question], timeout: float | None) -> list[float]:
         if not questions:
             return []
-        if self.reference is not None and timeout is not None:
+        is_apart = self.is_own or not has_alarm()
+        if self.reference is not None and timeout is not None and is_apart:
             return GRADER_PROCESS.ask(self.reference, action, questions, timeout)
         call = self.grader if action == "grade" else partial(call_check, self.grader)
-        return [call_grader(self.name, partial(call, *each), each[-1], timeout) for each in questions]
+        return [call_grader(self.name, call, each, timeout) for each in questions]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +79,8 @@ def build_verdict(
 
 
 def _named(name: str, option: object, folder: Path) -> _NamedGrader:
-    is_own = os.name == "posix" and not GRADERS.is_registered(name)
-    reference = reference_to(name, option, folder) if is_own else None
-    return _NamedGrader(name=name, grader=build_grader(name, option, folder), reference=reference)
+    is_own = not GRADERS.is_registered(name)
+    may_hang = os.name == "posix" and (is_own or name in _RUN_PATTERNS)
+    reference = reference_to(name, option, folder) if may_hang else None
+    grader = build_grader(name, option, folder)
+    return _NamedGrader(name=name, grader=grader, reference=reference, is_own=is_own)

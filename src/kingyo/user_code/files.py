@@ -41,7 +41,8 @@ def root_of(file: Path, folder: Path) -> Path:
 def files_behind(file: Path, root: Path) -> set[Path]:
     """Return the modules below ``root`` that a file imports, directly or not, and the data files they name.
 
-    Imports inside functions count. ``root`` is a folder above the file, without symbolic links in its path.
+    Imports inside functions count, and so does a string such as "helper.py" that names a file beside it.
+    ``root`` is a folder above the file, without symbolic links in its path.
     """
     code = _code(file, root)
     return code - {in_place(file)} | {path.parent / name for path in code for name in _data(path)}
@@ -83,8 +84,11 @@ def _texts(settings: object) -> list[str]:
         settings = list(cast("dict[object, object]", settings).values())
     if isinstance(settings, list | tuple):
         return [text for each in cast("list[object]", settings) for text in _texts(each)]
-    is_name = isinstance(settings, str) and 0 < len(settings.encode(errors="replace")) <= MAX_NAME_BYTES
-    return [cast(str, settings)] if is_name else []
+    return [settings] if isinstance(settings, str) and _may_be_name(settings) else []
+
+
+def _may_be_name(text: str) -> bool:
+    return 0 < len(text.encode(errors="replace")) <= MAX_NAME_BYTES
 
 
 def loaded_below(root: Path) -> set[Path]:
@@ -112,8 +116,12 @@ def _is_own(path: Path, root: Path) -> bool:
 
 def _imported(path: Path, root: Path) -> Iterator[Path]:
     """Yield the paths where Python would look for what a file imports; most of them do not exist."""
-    for name, level in _modules_in(_tree(path)):
+    tree = _tree(path)
+    for name, level in _modules_in(tree):
         yield from _modules(name, _folders(path, root) if level == 0 else path.parents[level - 1 : level])
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    names = [text for text in texts if isinstance(text, str) and text.endswith(".py")]
+    yield from (path.parent / name for name in names if _may_be_name(name))
 
 
 def _folders(path: Path, root: Path) -> list[Path]:
@@ -130,6 +138,11 @@ def _modules_in(tree: ast.Module) -> Iterator[tuple[str, int]]:
                 yield from ((alias.name, 0) for alias in names)
             case ast.ImportFrom(module=module, names=names, level=level):
                 yield from ((f"{module}.{alias.name}" if module else alias.name, level) for alias in names)
+            case ast.Call(
+                func=ast.Name(id=called) | ast.Attribute(attr=called),
+                args=[ast.Constant(value=str(name)), *_],
+            ) if called in ("import_module", "__import__"):
+                yield name, 0
             case _:
                 continue
 

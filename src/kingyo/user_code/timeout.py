@@ -36,15 +36,15 @@ def within(seconds: float | None, call: Callable[[], T]) -> T:
     """
     if seconds is None:
         return call()
-    return _alarmed(min(seconds, MAX_SECONDS), call) if _has_alarm() else _left_behind(seconds, call)
+    return _alarmed(min(seconds, MAX_SECONDS), call) if has_alarm() else _left_behind(seconds, call)
 
 
 def within_on_main(seconds: float | None, call: Callable[[], T]) -> T:
     """Like ``within``, but without a limit on other threads: for code that must not be left behind."""
-    return within(seconds if _has_alarm() else None, call)
+    return within(seconds if has_alarm() else None, call)
 
 
-def _has_alarm() -> bool:
+def has_alarm() -> bool:
     """Return whether an alarm can interrupt a call here: on the main thread, where Python handles signals."""
     return current_thread() is main_thread() and hasattr(signal, "setitimer")
 
