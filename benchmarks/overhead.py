@@ -24,11 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kingyo.evolution import MAIN, Event, Journey, Limits, Search
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import LocalRunner
-from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES, build
 from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import Job, LocalRunner, Runner
 from kingyo.runners.runner import Evaluate
-from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split

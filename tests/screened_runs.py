@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, ignore_events
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import LocalRunner
-from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.types import (

@@ -20,6 +20,7 @@ from kingyo.advice import uninformative_scores
 from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.mergekit_flags import MERGE
 from kingyo.engine import Sources, compute, open_sources, plan, rooted, to_folder
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe, Source, load_recipes
@@ -38,7 +39,6 @@ from kingyo.run.config import (
 )
 from kingyo.run.preflight import check
 from kingyo.run.run import Run
-from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.presets import DEFAULT_PRESETS, PRESETS

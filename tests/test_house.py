@@ -32,7 +32,6 @@ FLOORS = {
     "models": 6,
     "tasks": 6,
     "strategies": 6,
-    "screens": 6,
     "store": 6,
     "stats": 6,
     "vocabulary": 6,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kingyo.evolution import MAIN
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.runners import LocalRunner
-from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from tests.fake_runs import Model, Shuffled, begun, facts, journey
 

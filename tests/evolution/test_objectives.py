@@ -12,11 +12,11 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Journey, Limits, Objectives, Search, objectives_as_facts, read_front
 from kingyo.evolution.scorer import Scorer
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summarize import summarize
 from kingyo.runners import LocalRunner
-from kingyo.screens import ScreenSettings
 from kingyo.space.recipe_objectives import closeness, few_sources, require_closeness
 from kingyo.store import RunStore
 from kingyo.strategies import build

@@ -12,8 +12,8 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Event, Limits
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe
-from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.types import Trial

@@ -13,9 +13,9 @@ from kingyo.cli.run_progress import row_name
 from kingyo.dry_run import Cost, CostPart, DryRun, MemoryForecast, PathCosts, total
 from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.io.units import counted, size_text, time_text
 from kingyo.run.settings import RunSettings
-from kingyo.screens import ScreenSettings
 from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
 

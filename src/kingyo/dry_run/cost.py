@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, overload
 
 from kingyo.evolution import BASELINES, Journey, Search
+from kingyo.evolution.screens import Screen
 from kingyo.evolution.search_log import expected_trials
 from kingyo.run.extensions import read_extensions
-from kingyo.screens import Screen
 from kingyo.store import RunStore
 from kingyo.types import FiniteStrategy, Item, Split
 

@@ -9,6 +9,7 @@ from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.picking import Picker
 from kingyo.evolution.race import ValidationRace
 from kingyo.evolution.scorer import Scorer
+from kingyo.evolution.screens import Screen
 from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
 from kingyo.evolution.set_measures import measure_sets, store_verdict
@@ -18,7 +19,6 @@ from kingyo.evolution.types import BASELINES, MAIN, RACED, Event, Search, ignore
 from kingyo.irt import Responses
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
-from kingyo.screens import Screen
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, ItemScore, SetMeasure, Split, Trial
 

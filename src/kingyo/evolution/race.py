@@ -7,8 +7,8 @@ mean of their means). So there is no look below 20 items. Fit scores do not coun
 the finalists that finish it (``kingyo.evolution.picking``).
 
 A trial is dropped if its scores are clearly below the leader's, paired by item: by the exact sign test of
-``kingyo.screens`` if there is one task with scores of 0 and 1; otherwise by flipping the signs of the
-weighted differences (``kingyo.stats.sign_flips``), which compares means.
+``screens`` if there is one task with scores of 0 and 1; otherwise by flipping the signs of the weighted
+differences (``kingyo.stats.sign_flips``), which compares means.
 
 **Error rate.** The tests are one-sided, each at the level α / (looks × (trials − 1)). The truly best trial on
 validation is dropped with probability at most α: at a look it must lose to one of the others, with
@@ -25,9 +25,9 @@ from typing import Literal
 import numpy as np
 
 from kingyo.evolution.scorer import Scorer
+from kingyo.evolution.screens import ScreenSettings, interleave, is_beaten
 from kingyo.evolution.trial_evaluation import TrialEvaluation, TrialEvaluator
 from kingyo.evolution.types import Event
-from kingyo.screens import ScreenSettings, interleave, is_beaten
 from kingyo.stats import sign_flips
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation

@@ -12,8 +12,8 @@ import numpy as np
 
 from kingyo.errors import ChangedSourceError, crash
 from kingyo.evolution.objectives import Means, Objectives
+from kingyo.evolution.screens import estimate_means
 from kingyo.irt import Responses
-from kingyo.screens import estimate_means
 from kingyo.stats import Array
 from kingyo.stats.bootstrap import bootstrap_values
 from kingyo.types import Evaluation, Item, ItemScore

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from kingyo.evolution.ask_tell import StrategyDriver
 from kingyo.evolution.scorer import Scorer
+from kingyo.evolution.screens import Screen
 from kingyo.evolution.trial_evaluation import TrialEvaluation
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.evolution.types import Event, Limits, Search
 from kingyo.irt import Responses
-from kingyo.screens import Screen
 from kingyo.store import RunStore, StoredOutcome, StoredTrial
 from kingyo.types import Evaluation, FiniteStrategy, ItemScore, Outcome
 

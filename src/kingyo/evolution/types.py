@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kingyo.evolution.objectives import Objectives
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe
-from kingyo.screens import ScreenSettings
 from kingyo.space import Space
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, Genome, Split, Strategy

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.evolution import BASELINES, Objectives, stored_objectives
+from kingyo.evolution.screens import estimate_means
 from kingyo.io.units import counted
 from kingyo.irt import Estimate, Responses
 from kingyo.irt.item_groups import group_items
-from kingyo.screens import estimate_means
 from kingyo.stats import NORMAL, ROUNDING, Interval, interval, interval_json, percent, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item

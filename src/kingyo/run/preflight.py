@@ -9,6 +9,7 @@ from kingyo.checkpoints.fingerprint import deciding_files
 from kingyo.engine import Plan, plan
 from kingyo.errors import KingyoError
 from kingyo.evolution import Search
+from kingyo.evolution.screens import Screen
 from kingyo.io.units import counted
 from kingyo.models.kinds import PassesLayers, require_ability
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
@@ -17,7 +18,6 @@ from kingyo.run.run import Run
 from kingyo.run.settings import deciding_measures
 from kingyo.run.setup import same_sources
 from kingyo.run.spaces import first_merge
-from kingyo.screens import Screen
 from kingyo.space import probes
 from kingyo.stats import mean_name, wilson
 from kingyo.strategies import SINGLE_OBJECTIVE

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kingyo.errors import KingyoError
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.io.schema import parse_settings
 from kingyo.run.config import (
     SPACE_OBJECTIVES,
@@ -17,7 +18,6 @@ from kingyo.run.config import (
     SearchConfig,
     Space,
 )
-from kingyo.screens import ScreenSettings
 from kingyo.space import Bounds, GenomeLayout
 from kingyo.strategies import STRATEGIES, learns_from_items
 from kingyo.strategies.presets import DEFAULT_PRESETS, METRIC, Preset, preset

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kingyo.evolution.screens import Screen, ScreenSettings, sign_test, survivors
 from kingyo.irt import Responses, sigmoid
-from kingyo.screens import Screen, ScreenSettings, sign_test, survivors
 
 Matrix = NDArray[np.float64]
 ITEMS = [f"i{n}" for n in range(100)]

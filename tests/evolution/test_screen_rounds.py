@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from kingyo.errors import KingyoError
+from kingyo.evolution.screens import Round, Screen, ScreenSettings, estimate_means
 from kingyo.io.schema import parse_settings
 from kingyo.irt import Responses, sigmoid
-from kingyo.screens import Round, Screen, ScreenSettings, estimate_means
 
 ITEMS = [f"i{n}" for n in range(64)]
 RACING = ScreenSettings(rule="racing", block=8, keep=0.25)
