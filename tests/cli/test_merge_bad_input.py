@@ -101,7 +101,7 @@ def test_ranges_of_layers_that_are_none(command: Command, layers: object) -> Non
 
 
 def test_no_such_file(command: Command) -> None:
-    foreseen(command, "gone.yaml", "merged", says="gone.yaml: expected a YAML file; received No such file")
+    foreseen(command, "gone.yaml", "merged", says="gone.yaml: expected a YAML file; received no such file")
     foreseen(command, "base", "merged", says="base: expected a YAML file; received Is a directory")
 
 

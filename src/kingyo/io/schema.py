@@ -206,6 +206,8 @@ def _received(problem: ErrorDetails) -> str:
     """Return the value as text; for keys that contradict each other only their names."""
     value = cast(object, problem["input"])
     if _disagree(problem):
+        if not value:
+            return "no keys"
         return f"the keys {', '.join(map(str, cast('Mapping[object, object]', value)))}"
     return short(value)
 

@@ -11,6 +11,7 @@ import yaml
 from kingyo.errors import KingyoError
 
 _MAX_BYTES = 10_000_000  # bytes of a file
+_READ_ERRORS: dict[type[OSError], str] = {FileNotFoundError: "no such file", IsADirectoryError: "a folder"}
 _MAX_VALUES = 1_000_000  # values in a document; nested aliases can expand a short document without limit
 
 
@@ -73,7 +74,7 @@ def _load(path: Path) -> list[object]:
         raise KingyoError(
             str(path),
             expected="a YAML file",
-            received=error.strerror or str(error),
+            received=_READ_ERRORS.get(type(error), error.strerror or str(error)),
             remedy="Name a file that exists and that you can read.",
         ) from error
     except KingyoError:

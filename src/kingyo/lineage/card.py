@@ -58,7 +58,8 @@ def base_models(origins: Sequence[Origin], relation: str | None = "merge") -> di
 
 def recipe_section(text: str, note: str) -> str:
     """Return a recipe and a note on its file."""
-    return f"{fence(text, 'yaml')}\n\n`recipe.yaml` is this recipe with paths relative to this folder. {note}"
+    paths = "`recipe.yaml` is the same recipe, but its paths are relative to this folder."
+    return f"{fence(text, 'yaml')}\n\n{paths} {note}"
 
 
 def describe_path(recipe: Recipe, names: Mapping[str, str]) -> str:

@@ -89,7 +89,8 @@ def _range(findings: Findings) -> Spec:
         return {"zero": False}
     scores = [point.score or 0.0 for point in (findings.main.points if findings.main else ())]
     tops = [each.score for name in findings.models if (each := findings.on_fit(name)) is not None]
-    return scale(0, min(104.0, 112 * max([0.05, *scores, *tops])))
+    ends = [fit.high for fit in findings.main.measured_records or ()] if findings.main else []
+    return scale(0, min(104.0, 112 * max([0.05, *scores, *tops, *ends])))
 
 
 def _measured() -> Spec:

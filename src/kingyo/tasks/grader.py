@@ -221,7 +221,7 @@ def crashed(where: str, reason: str) -> KingyoError:
         where,
         expected="a score",
         received=reason,
-        remedy="Fix the grader so that it accepts any text.",
+        remedy="Fix the grader. It gets a text, possibly empty, and an item with prompt, answer and fields.",
     )
 
 
