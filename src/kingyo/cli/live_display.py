@@ -111,7 +111,7 @@ class LiveDisplay:
     def _trials_line(self, event: Event) -> str:
         best, left = self._best(row_name(event.search, "fit")), self._progress.seconds_left()
         parts = [counted(event.done, "trial"), *([f"best {best}"] if best else [])]
-        return f"  {', '.join(parts)}{f'; about {time_text(left)} left' if left and left >= 1 else ''}"
+        return f"  {', '.join(parts)}{f'; {_left_text(left)}' if left else ''}"
 
     def _best(self, row: str) -> str:
         """Return the best value of a row; an estimate has the mark ≈."""
@@ -140,7 +140,7 @@ class LiveDisplay:
             )
         share, left = self._progress.share(), self._progress.seconds_left()
         done_text = "" if share is None else f"{100 * share:.0f} %"
-        left_text = f"about {time_text(left)} left" if left and left >= 1 else ""
+        left_text = _left_text(left) if left else ""
         table.add_row("total", _bar(share), done_text, left_text)
         return table
 
@@ -172,6 +172,10 @@ def _standard_error() -> Console:
     """Return a console that redraws only on a terminal, even if FORCE_COLOR is set."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     return Console(stderr=True, highlight=False, force_interactive=None if is_terminal else False)
+
+
+def _left_text(seconds: float) -> str:
+    return f"{'about ' if seconds >= 1 else ''}{time_text(seconds)} left"
 
 
 def _bar(share: float | None) -> ProgressBar | str:
