@@ -23,3 +23,8 @@ def test_evaluate_hears_the_adapter(world: World) -> None:
     ]
     assert set(answers) == {""}  # a head of zeros says the first token, padding, for ever
     assert "base+lora on even" in done.stdout
+    assert world.run("evaluate", "base+lora", "task.yaml", "--answers", "answers.jsonl").returncode == 0
+    before = (world.folder / "task.yaml").read_bytes()
+    done = world.run("evaluate", "base+lora", "task.yaml", "--answers", "task.yaml")
+    assert done.returncode == 1 and done.stderr.startswith("Error: --answers: expected a new file")
+    assert (world.folder / "task.yaml").read_bytes() == before

@@ -30,20 +30,21 @@ _INERT = re.compile(
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations that change the model before training, so that B @ A belongs to the changed model."""
 
+Alpha = Annotated[float, Field(ge=-1e30, le=1e30)]
+"""A factor that float32 can hold, also after it is divided by the rank."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
     """The keys of peft's ``LoraConfig`` that affect the merge, under the same names."""
 
     r: Annotated[int, Field(gt=0)]
-    lora_alpha: Annotated[float, Field(allow_inf_nan=False)] = 8.0
+    lora_alpha: Alpha = 8.0
     use_rslora: bool = False
     use_dora: bool = False
     fan_in_fan_out: bool = False
     rank_pattern: Mapping[str, Annotated[int, Field(gt=0)]] = field(default_factory=dict[str, int])
-    alpha_pattern: Mapping[str, Annotated[float, Field(allow_inf_nan=False)]] = field(
-        default_factory=dict[str, float]
-    )
+    alpha_pattern: Mapping[str, Alpha] = field(default_factory=dict[str, float])
     base_model_name_or_path: str = ""
 
     def rank(self, module: str) -> int:

@@ -35,6 +35,8 @@ AnswersFile = Annotated[
     Path | None, typer.Option("--answers", help="Also write all answers to this JSONL file.")
 ]
 
+_MAX_LINE = 1 << 24  # bytes of the first line of earlier answers
+
 
 def evaluate(
     model: Model,
@@ -58,13 +60,8 @@ def evaluate(
     """
     if split is None:
         _require_finished(task)
-    if answers is not None and (answers.is_dir() or not answers.parent.is_dir()):
-        raise KingyoError(
-            "--answers",
-            expected="a file in an existing folder",
-            received=str(answers),
-            remedy="Make the folder, or name a file in another.",
-        )
+    if answers is not None:
+        _require_free(answers)
     from kingyo.models.kinds import LoadOptions
 
     chosen = split or "test"
@@ -169,6 +166,30 @@ def _items(task: Task, split: str) -> Sequence[Item]:
         raise unknown("--split", split, (*SPLITS, "all"))
     chosen: Split = split
     return task.items(chosen)
+
+
+def _require_free(answers: Path) -> None:
+    """Refuse a path that is not a new file or earlier answers, such as a model or the task."""
+    if not answers.exists() and answers.parent.is_dir():
+        return
+    if answers.is_file() and _holds_answers(answers):
+        return
+    raise KingyoError(
+        "--answers",
+        expected="a new file in an existing folder, or an earlier file of answers",
+        received=str(answers),
+        remedy="Name another file.",
+    )
+
+
+def _holds_answers(file: Path) -> bool:
+    with file.open("rb") as stream:
+        line = stream.readline(_MAX_LINE)
+    try:
+        row: object = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and row.keys() >= {"id", "answer", "score", "cut"}
 
 
 def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore]) -> None:

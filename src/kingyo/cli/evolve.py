@@ -34,7 +34,10 @@ SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed; ove
 SeedsOption = Annotated[
     int | None,
     typer.Option(
-        "--seeds", min=1, help="Run this many seeds, each in a subfolder of --run, and print the spread."
+        "--seeds",
+        min=1,
+        max=10_000,
+        help="Run this many seeds, each in a subfolder of --run, and print the spread.",
     ),
 ]
 MaxFevals = Annotated[

@@ -187,7 +187,7 @@ def _safe(name: str) -> str:
 
 def _relative(reference: str | None, folder: Path) -> str | None:
     """Return an existing path relative to a folder; other references, such as Hub names, are unchanged."""
-    if reference is None or not Path(reference).exists():
+    if not reference or not Path(reference).exists():
         return reference
     return os.path.relpath(reference, folder)
 

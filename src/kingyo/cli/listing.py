@@ -93,8 +93,8 @@ def show_list(
     if as_markdown:
         from kingyo.methods.catalogue import page
 
-        if kind is not ListKind.methods or name is not None:
-            received = kind.value if name is None else f"{kind.value} {name}"
+        if kind is not ListKind.methods or name is not None or as_json:
+            received = "--json" if as_json else kind.value if name is None else f"{kind.value} {name}"
             remedy = "Leave --markdown out, or use --json."
             raise KingyoError("--markdown", expected="methods", received=received, remedy=remedy)
         echo(page(), nl=False)

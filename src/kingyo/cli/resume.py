@@ -17,7 +17,7 @@ from kingyo.errors import KingyoError
 if TYPE_CHECKING:
     from kingyo.store import RunStore
 
-AMOUNT = re.compile(r"\+([0-9]+(?:\.[0-9]+)?)")
+AMOUNT = re.compile(r"\+([0-9]{1,15}(?:\.[0-9]{1,15})?)")
 
 Candidates = Annotated[
     str | None,

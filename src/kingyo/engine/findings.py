@@ -146,7 +146,7 @@ def check_outputs(
 
 def existing_parent(path: Path) -> Path:
     """Return the nearest parent folder that exists."""
-    return next(parent for parent in path.resolve().parents if parent.exists())
+    return next((parent for parent in path.resolve().parents if parent.exists()), path.resolve())
 
 
 def _disk(out: Path, outputs: Sequence[PlannedOutput]) -> Iterator[Diagnostic]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from kingyo.errors import KingyoError
@@ -22,7 +23,8 @@ def parse_size(text: str, argument: str) -> int:
                 received=f"'{text}', which would be {number} bytes here but billions in mergekit",
                 remedy=f"Write {number}GB.",
             )
-        size = int(float(number) * (1024 if is_binary else 1000) ** _UNITS.index(unit.lower()))
+        amount = float(number) * (1024 if is_binary else 1000) ** _UNITS.index(unit.lower())
+        size = int(amount) if math.isfinite(amount) else 0
         if size > 0 and (unit or not is_binary):
             return size
     raise KingyoError(
