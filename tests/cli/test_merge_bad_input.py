@@ -102,7 +102,7 @@ def test_ranges_of_layers_that_are_none(command: Command, layers: object) -> Non
 
 def test_no_such_file(command: Command) -> None:
     foreseen(command, "gone.yaml", "merged", says="gone.yaml: expected a YAML file; received no such file")
-    foreseen(command, "base", "merged", says="base: expected a YAML file; received Is a directory")
+    foreseen(command, "base", "merged", says="base: expected a YAML file; received a folder")
 
 
 def test_licences_that_forbid_merges(command: Command) -> None:
