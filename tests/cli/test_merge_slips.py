@@ -71,7 +71,7 @@ def test_a_model_without_a_tokenizer_is_reported(command: Command) -> None:
     for file in (command.folder / "base").glob("*token*"):
         file.unlink()
     done = command("merge", command.recipe(), "out")
-    assert done.code == 0 and "Copy the tokenizer of a beside it" in done.err
+    assert done.code == 0 and "copy that of a into the folder" in done.err
     assert not list((command.folder / "out").glob("tokenizer*"))
     for file in (command.folder / "a").glob("*token*"):
         shutil.copy(file, command.folder / "base")

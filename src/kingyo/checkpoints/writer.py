@@ -117,11 +117,6 @@ class CheckpointWriter:
         """Number of complete shards."""
         return sum(self.is_finished(i) for i in range(len(self.shards)))
 
-    @property
-    def n_kept(self) -> int:
-        """Number of complete shards of an interrupted write that will be kept."""
-        return self.n_finished if self._partial.is_same else 0
-
     def is_finished(self, shard: int) -> bool:
         """Return whether a shard is complete, including one from an interrupted write."""
         return (self._folder / self.shards[shard].file).is_file()

@@ -105,7 +105,7 @@ def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default
 
 
 class LayerForm(StrEnum):
-    """How the layers of a recipe are written."""
+    """The two ways to write the layers of a recipe."""
 
     path = "path"
     slices = "slices"

@@ -27,7 +27,7 @@ OWN_GRADER = (
 
 
 class ListKind(StrEnum):
-    """What can be listed."""
+    """The lists that the command prints."""
 
     methods = "methods"
     strategies = "strategies"

@@ -1,4 +1,4 @@
-"""What commands about runs share: checks of the folder, the run to its end, interrupts, and the summary."""
+"""Helpers of all commands on runs: check the folder, run to the end, handle interrupts, print the summary."""
 
 from __future__ import annotations
 

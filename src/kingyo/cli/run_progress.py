@@ -1,4 +1,4 @@
-"""What a run has scored so far, its best values, and about how long it still takes."""
+"""Count the progress of a run: scored models, best values, and an estimate of the time left."""
 
 from __future__ import annotations
 

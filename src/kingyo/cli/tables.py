@@ -168,7 +168,7 @@ def _front(summary: RunSummary) -> Table:
         is_knee = point is knee
         numbers = [f"{100 * each:.1f}" for each in point.objectives]
         for i, raw in enumerate(point.raw):
-            if raw is not None:  # an estimate; the measured score stands beside it
+            if raw is not None:  # the value is an estimate, so also show the measured score
                 numbers[i] = f"~{numbers[i]} ({100 * raw[0]:.1f}, n={raw[1]})"
         name = f"{'* ' if is_knee else ''}{point.trial.asked.number}"
         table.add_row(name, *numbers, style="bold" if is_knee else None)

@@ -89,7 +89,7 @@ class ComparisonSums:
 
     @property
     def has_base(self) -> bool:
-        """Whether a base is compared, so that there are task vectors."""
+        """Whether a base was given; without one there are no task vectors."""
         return len(self.delta_products) > 0
 
     def norm(self, i: int) -> float:

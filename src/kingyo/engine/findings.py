@@ -71,9 +71,9 @@ def _missing_tokenizer(plan: Plan) -> Iterator[Diagnostic]:
         yield Diagnostic(
             level="warning",
             argument=plan.like.reference,
-            expected="a tokenizer beside the model that gives the output its config",
-            received="none, so the output will have none either",
-            remedy=f"Copy the tokenizer of {others[0]} beside it, if it is the same.",
+            expected="a tokenizer in the folder of the model whose config the output gets",
+            received="none, so the output will have none",
+            remedy=f"If the models share a tokenizer, copy that of {others[0]} into the folder.",
         )
 
 
@@ -176,9 +176,9 @@ def _code(template: Checkpoint, *, is_copied: bool) -> Iterator[Diagnostic]:
         yield Diagnostic(
             level="error",
             argument="--copy-code",
-            expected=f"Python files beside the config of {template.reference}",
+            expected=f"Python files in the folder of {template.reference}",
             received="none: kingyo downloads no code",
-            remedy="Remove --copy-code, or put the files beside the config first.",
+            remedy="Remove --copy-code, or add the files to the folder first.",
         )
         return
     hint = "" if is_copied else " Add --copy-code if the result needs it: it is copied, and still not run."

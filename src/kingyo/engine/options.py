@@ -16,7 +16,7 @@ MAX_THREADS = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionOptions:
-    """How jobs run.
+    """Options for running the jobs of a plan.
 
     Attributes:
         threads: number of threads; None is torch's.
