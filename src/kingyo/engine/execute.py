@@ -21,14 +21,14 @@ from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.loop_arguments import MAX_SOURCES
 from kingyo.kernels.raw_tensor import AnyTensor, empty_vector
-from kingyo.kernels.threads import Execution, execution, has_compiler, map_spans, n_threads
+from kingyo.kernels.threads import Execution, execution, has_compiler, map_spans, n_threads, next_of
 from kingyo.kernels.writing import ParallelWrites, PendingWrite, write
 from kingyo.methods import describes
 
 LARGE = 1 << 22  # elements; larger tensors are divided between threads
 _COMPILE_FROM = 1 << 24  # elements of all jobs; for fewer, loading compiled code takes longer than the merge
 _HELD = 1 << 29  # bytes held for results until they are computed; twice as many while other threads compute
-_FIRST = 0.15  # fraction of all elements that is prepared before other threads start
+_PORTION = 0.15  # fraction of all elements that is prepared before other threads compute it
 _BYPASS_FROM = 1 << 24  # elements; results of this size exceed the caches and are written past them
 PART = 1 << 20  # elements that a thread computes before it passes them to the sink
 
@@ -143,7 +143,7 @@ def fill(
     """Run jobs into existing memory, each tensor at once.
 
     Python prepares many tensors before they are computed, because both together evict each other from the
-    caches. Other threads start on a first part while the rest is prepared.
+    caches. Other threads compute one part while the caller prepares the next. All compute the last part.
 
     Args:
         jobs: the jobs.
@@ -153,9 +153,9 @@ def fill(
     """
     threads = options.threads or n_threads()
     batches = _Batches(end)
-    held, seen = 0, 0
+    held, ready = 0, 0
     total = sum(map(_size, jobs))
-    first = _FIRST * total if threads > 1 else math.inf
+    enough = _PORTION * total if threads > 1 else math.inf
     bypasses, compiled = total >= _BYPASS_FROM, _compiles(jobs, options)
     with (
         _no_grad(),
@@ -165,15 +165,17 @@ def fill(
             for job in jobs:
                 pending, n_bytes = prepare(job)
                 batches.add(job, pending)
-                held, seen = held + n_bytes, seen + _size(job)
-                if held >= _HELD or seen >= first:
+                held, ready = held + n_bytes, ready + _size(job)
+                is_full = held >= _HELD
+                if is_full:
                     batches.finish()
-                    batches.begin(others_alone=seen >= first)
+                if is_full or (ready >= enough and batches.others_are_done):
+                    batches.begin(others_alone=True)
+                    ready = 0
+                if is_full:
                     if threads == 1:
                         batches.finish()  # with more threads, others compute while the next are prepared
                     held = 0
-                    if seen >= first:
-                        first = math.inf  # only the first batch is left to the others
             batches.begin()
             batches.finish()
         except BaseException:
@@ -188,6 +190,11 @@ class _Batches:
         self._end = end
         self._ready: list[tuple[TensorJob, PendingWrite]] = []
         self._begun: list[tuple[Sequence[tuple[TensorJob, PendingWrite]], ParallelWrites]] = []
+
+    @property
+    def others_are_done(self) -> bool:
+        """Whether the other threads have computed all that was started."""
+        return all(writes.others_are_done for _, writes in self._begun)
 
     def add(self, job: TensorJob, pending: PendingWrite) -> None:
         self._ready.append((job, pending))
@@ -216,20 +223,13 @@ def _side_by_side(jobs: Sequence[TensorJob], here: Execution, run: Callable[[Ten
     def run_jobs() -> None:
         try:
             with execution(compiled=here.compiled):
-                while (job := _next(left)) is not None:
+                while (job := next_of(left)) is not None:
                     run(job)
         except BaseException:
             left.clear()
             raise
 
     here.on_all_threads(run_jobs)
-
-
-def _next(jobs: deque[TensorJob]) -> TensorJob | None:
-    try:
-        return jobs.popleft()
-    except IndexError:
-        return None
 
 
 def _groups(jobs: Sequence[TensorJob]) -> Iterator[list[TensorJob]]:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,12 +36,12 @@ class Execution:
     bypass_caches: bool = False  # whether loops write past the caches, where the address allows it
 
     def on_all_threads(self, work: Callable[[], None]) -> None:
-        """Call ``work`` once per thread, and wait; the caller's error is raised first."""
+        """Call ``work`` once on the caller and each free thread; the caller's error is raised first."""
         others = [] if self.pool is None else [self.pool.submit(work) for _ in range(self.threads - 1)]
         try:
             work()
         finally:
-            wait(others)
+            others = cancel_waiting(others)
         for other in others:
             other.result()
 
@@ -80,6 +81,13 @@ def n_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cancel_waiting(calls: Sequence[Future[T]]) -> list[Future[T]]:
+    """Cancel the calls that wait for a busy thread; wait for the others and return them."""
+    begun = [call for call in calls if not call.cancel()]
+    wait(begun)  # it would wait for the busy threads if cancelled calls were among them
+    return begun
+
+
 @contextmanager
 def execution(*, compiled: bool, threads: int = 1, bypass_caches: bool = False) -> Generator[Execution]:
     """Set how kernels run inside a ``with`` block; see ``Execution``. Torch's own threads are not changed."""
@@ -115,16 +123,23 @@ def map_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
     if now.pool is None or len(todo) == 1:
         return [work(span) for span in todo]
 
-    def run(span: Span) -> T:
+    left, results = deque(enumerate(todo)), dict[int, T]()
+
+    def run() -> None:
         token = _current.set(Execution(compiled=now.compiled))  # threads of a pool inherit no context
         try:
-            return work(span)
+            while (part := next_of(left)) is not None:
+                results[part[0]] = work(part[1])
         finally:
             _current.reset(token)
 
-    others = [now.pool.submit(run, span) for span in todo[1:]]
+    now.on_all_threads(run)
+    return [results[i] for i in range(len(todo))]
+
+
+def next_of(left: deque[T]) -> T | None:
+    """Take the first item that no other thread took; None if none is left."""
     try:
-        first = run(todo[0])
-    finally:
-        wait(others)
-    return [first, *(other.result() for other in others)]
+        return left.popleft()
+    except IndexError:
+        return None

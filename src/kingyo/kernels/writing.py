@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Semaphore
 
@@ -19,7 +19,7 @@ from kingyo.kernels.blocks import BLOCK, Span, all_finite, spans
 from kingyo.kernels.lazy import Lazy
 from kingyo.kernels.loop_arguments import LoopCall, call_arguments, has_nan, overflows
 from kingyo.kernels.raw_tensor import AnyTensor, as_torch, letter_of
-from kingyo.kernels.threads import compiled_loop, current_execution
+from kingyo.kernels.threads import cancel_waiting, compiled_loop, current_execution
 from kingyo.kernels.weighted_sum import WeightedSum
 
 _BLOCK_ON_DEVICE = 1 << 22
@@ -107,6 +107,11 @@ class ParallelWrites:
                 return
             self._outcomes += share()
 
+    @property
+    def others_are_done(self) -> bool:
+        """Whether the other threads have computed all shares."""
+        return all(other.done() for other in self._others)
+
     def stop(self) -> None:
         """Start no more shares."""
         self._shares.clear()
@@ -130,12 +135,9 @@ class ParallelWrites:
             self._work(self._shares.popleft)  # from the other end: each core has these tensors in its cache
         finally:
             self.stop()
-            for other in self._others:
-                other.cancel()  # it may not have started, behind earlier work
-            wait(self._others)
-        for other in self._others:
-            if not other.cancelled():
-                other.result()
+            others = cancel_waiting(self._others)
+        for other in others:
+            other.result()
 
 
 def _size(calls: Sequence[OwnedCall]) -> int:
