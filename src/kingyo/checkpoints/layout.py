@@ -13,7 +13,7 @@ from functools import cached_property
 
 from kingyo.checkpoints.filters import shortest_filters
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.roles import KINDS, Kind, find_kind, is_after
+from kingyo.checkpoints.roles import KINDS, Kind, find_kind, is_after, is_vocabulary
 from kingyo.checkpoints.stacks import Stack, find_parts, find_stacks, name_stacks, rank, stack_rank
 from kingyo.errors import KingyoError, suggest, unknown
 from kingyo.recipe import BASE, MERGE, Conditional
@@ -182,24 +182,41 @@ class Layout:
         return f"{self._of_stack(stack)}layers.{place * spans // len(stack.blocks)}"
 
 
-def select(layout: Layout, parts: Mapping[str, str]) -> dict[str, str]:
+VOCABULARY = "vocabulary"
+"""Stands for embeddings and head where parts are named."""
+_NO_VOCABULARY = ("vision", "audio", "projector")
+
+
+def select(layout: Layout, parts: Mapping[str, str], frame: str | None = None) -> dict[str, str]:
     """Decide for each tensor whether it is merged, or from which model it is copied.
 
     Args:
         layout: layout of the model.
         parts: part -> ``merge``, ``base`` or a model's reference. If any part is ``merge``, all unnamed parts
-            are copied from the base; else they are merged.
+            are copied from the base; else they are merged. ``vocabulary`` stands for embeddings and head.
+        frame: the model that unnamed parts are copied from instead. With it ``parts`` merges the language
+            part (or a model without parts) by default, and copies the vocabulary.
     """
+    known = (*layout.parts, VOCABULARY)
     for part in parts:
-        if part not in layout.parts:
+        if part not in known:
             raise KingyoError(
                 "parts",
-                expected=f"parts of this model ({', '.join(layout.parts)})",
+                expected=f"parts of this model ({', '.join(known)})",
                 received=f"'{part}'",
-                remedy=suggest(part, layout.parts),
+                remedy=suggest(part, known),
             )
-    unnamed = BASE if MERGE in parts.values() else MERGE
-    return {name: parts.get(layout.part(name), unnamed) for name in layout.names}
+    if frame is not None:
+        main = "language" if "language" in layout.parts else next(iter(layout.parts))
+        parts = {VOCABULARY: frame, **(parts or {main: MERGE})}
+    unnamed = (frame or BASE) if MERGE in parts.values() else MERGE
+    return {name: _use(layout, name, parts) or unnamed for name in layout.names}
+
+
+def _use(layout: Layout, name: str, parts: Mapping[str, str]) -> str | None:
+    part = layout.part(name)
+    is_of_vocabulary = layout.stack(name) is None and part not in _NO_VOCABULARY and is_vocabulary(name)
+    return (parts.get(VOCABULARY) if is_of_vocabulary else None) or parts.get(part)
 
 
 def _main_stack(stacks: Iterable[Stack]) -> Stack | None:

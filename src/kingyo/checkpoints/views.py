@@ -127,7 +127,10 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
             if (home := other.home(name)) is None:
                 raise lacking(name, like, other, like)
             pairs[name] = home
+    unwanted = [name for name in like.tensors if name not in set(wanted)]
     for name in sorted(_relevant(like, other, wanted) - set(pairs.values())):
+        if _is_among(unwanted, like, other, name):
+            continue
         own = _in_like(like, other, name)
         if like.home(own) is None:
             raise lacking(name, other, like, like)
@@ -160,6 +163,11 @@ def _counterpart(like: Checkpoint, other: Checkpoint, name: str, taken: Collecti
     elif len(other.layout.parts) > 1:
         outer = (each for each in outer if other.layout.part(each) == _main_part(other))
     return _best(name, outer)
+
+
+def _is_among(names: Collection[str], like: Checkpoint, other: Checkpoint, name: str) -> bool:
+    """Return whether a tensor of the other model is one of these of ``like``."""
+    return bool(names) and (name in names or _counterpart(other, like, name, ()) in names)
 
 
 def _partner(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | None:

@@ -29,7 +29,7 @@ def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | 
             yield _doubtful(reference, "an adapter that has the same effect as in training", note)
     if plan is None:
         return
-    if recipe.base_model is not None and recipe.base_model not in plan.weights_of:
+    if recipe.base_model is not None and recipe.frame is None and recipe.base_model not in plan.weights_of:
         yield Diagnostic(
             level="warning",
             argument="base_model",
@@ -46,7 +46,7 @@ def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | 
 
 def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Diagnostic]:
     """Compare the tokenizers of the models on disk."""
-    first = recipe.base_model or recipe.references[0]
+    first = recipe.template
     references = dict.fromkeys((first, *recipe.references))
     opened = {reference: models[reference] for reference in references if reference in models}
     folders = {reference: model.path for reference, model in opened.items() if model.on_disk()}

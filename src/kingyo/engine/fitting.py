@@ -78,7 +78,7 @@ class FittedModels:
 def fit_models(
     recipe: Recipe, modules: Sequence[ModuleMerge], models: Mapping[str, Checkpoint]
 ) -> FittedModels:
-    """Fit the models of a recipe to its base, or to the first model if there is no base.
+    """Fit the models of a recipe to its template: the frame, else the base, else the first model.
 
     Raises:
         KingyoError: the template lacks a part or a module, a tensor is in no module, a sliced module does not
@@ -93,7 +93,7 @@ class _ModelFitter:
     def __init__(self, recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
         self._recipe = recipe
         self._opened = opened
-        self._first = recipe.base_model or recipe.references[0]
+        self._first = recipe.template
         self._template = opened[self._first]
         self._models: dict[str, Checkpoint] = dict(opened)
         self._keys: dict[tuple[str, str], str] = {}
@@ -196,7 +196,8 @@ def _is_as_stored(as_read: Checkpoint, model: Checkpoint) -> bool:
 
 def _assign(recipe: Recipe, modules: Sequence[ModuleMerge], template: Checkpoint) -> Assignment:
     layout = template.layout
-    uses = select(layout, recipe.parts) if recipe.parts else {}
+    has_parts = bool(recipe.parts) or recipe.frame is not None
+    uses = select(layout, recipe.parts, recipe.frame) if has_parts else {}
     copied = {name: _model(use, recipe) for name, use in uses.items() if use != MERGE}
     by_tensor = _by_tensor([name for name in layout.names if name not in copied], modules, layout)
     assignment = Assignment(copied=copied, modules=by_tensor, stacks={})

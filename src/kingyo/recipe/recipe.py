@@ -132,6 +132,9 @@ class Recipe(Shape):
             layers, and the last those after them.
         base_model: reference of the common ancestor, if the method needs one or the output should have its
             config, tokenizer and dtype.
+        frame: reference of the model that gives the output its tensor names, config and tokenizer, and every
+            tensor that is not merged; None stands for the base, else for the first source. With it, only the
+            language part is merged, without embeddings and head; ``parts`` changes this.
         parameters: parameters for all models; those of a source take precedence, then of a slice, then of a
             module.
         dtype: dtype of the merged weights; None keeps that of the base, else of the first source.
@@ -141,13 +144,15 @@ class Recipe(Shape):
         chat_template: chat template of the output: ``auto``, the name of a template, or a template.
         resize: way to resolve sizes that differ, see ``RESIZE``; with None they are an error.
         parts: part of the model -> ``merge``, ``base`` or a model's reference to copy it from. If any part is
-            ``merge``, all unnamed parts are copied from the base.
+            ``merge``, all unnamed parts are copied from the frame, else from the base. ``vocabulary`` stands
+            for embeddings and head.
         merges: with ``path``: recipes by name of models in the path that are merges themselves.
         seed: seed of random methods.
     """
 
     merge_method: _Method
     base_model: Base = None
+    frame: Base = None
     sources: Annotated[Sources, Field(alias="models")] = ()
     slices: Slices = ()
     modules: Annotated[Mapping[Text, Module], filled(Mapping, "at least one part", NAME_MODULES)] = field(
@@ -200,16 +205,20 @@ class Recipe(Shape):
         return self.out_dtype or self.dtype
 
     @property
+    def template(self) -> str:
+        """The model whose names, config and tokenizer the output has: the frame, the base or a source."""
+        return self.frame or self.base_model or self.references[0]
+
+    @property
     def references(self) -> tuple[str, ...]:
-        """All models without duplicates; a base that is not merged comes last.
+        """All models without duplicates; a base or frame that is not merged comes last.
 
         A merge from ``merges`` is replaced by its own models.
         """
         named = dict.fromkeys(references(self.sources, self.slices, self.modules))
         named |= dict.fromkeys(hop.model for hop in self.path)
         named |= dict.fromkeys(use for use in self.parts.values() if use not in (MERGE, BASE))
-        if self.base_model is not None:
-            named.setdefault(self.base_model)
+        named |= dict.fromkeys(each for each in (self.base_model, self.frame) if each is not None)
         own = (self.merges[name].references if name in self.merges else (name,) for name in named)
         return tuple(dict.fromkeys(chain.from_iterable(own)))
 
@@ -225,6 +234,7 @@ class Recipe(Shape):
         return replace(
             self,
             base_model=None if self.base_model is None else put(self.base_model),
+            frame=None if self.frame is None else put(self.frame),
             sources=tuple(replace(source, model=put(source.model)) for source in self.sources),
             slices=tuple(each.renamed(put) for each in self.slices),
             modules={name: module.renamed(put) for name, module in self.modules.items()},
