@@ -390,6 +390,32 @@ class CutAware(GeneratesText, Protocol):
         ...
 
 
+class ImagePrompt(NamedTuple):
+    """A prompt with images; its text marks their places as the model's processor defines."""
+
+    text: str
+    images: tuple[Media, ...] = ()
+
+
+@runtime_checkable
+class AnswersImages(Protocol):
+    """A model that writes text about images, and rates how likely a text about them is."""
+
+    def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
+        """Return a prompt that shows images before a user's message; ``chat`` applies the chat template."""
+        ...
+
+    def write_about(
+        self, prompts: Sequence[ImagePrompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Written]:
+        """Continue each prompt; the texts end before the first stop string, without the prompt."""
+        ...
+
+    def log_likelihood_about(self, pairs: Sequence[tuple[ImagePrompt, str]]) -> list[float]:
+        """Return log p(continuation | prompt) in nats, summed over the continuation's tokens."""
+        ...
+
+
 @runtime_checkable
 class Task(Protocol):
     """Items with splits, and a way to score a live model on them.

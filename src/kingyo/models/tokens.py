@@ -35,8 +35,12 @@ class NoTemplateError(KingyoError):
     """The tokenizer has no chat template."""
 
 
-def render_chat(tokenizer: Tokenizer, message: str) -> str:
+def render_chat(tokenizer: Tokenizer, message: object) -> str:
     """Apply the chat template to a user message, up to the start of the answer.
+
+    Args:
+        tokenizer: a tokenizer, or a processor with a chat template.
+        message: text, or a list of ``{"type": "image"}`` and ``{"type": "text", "text": …}``.
 
     Raises:
         NoTemplateError: the tokenizer has no chat template.
@@ -82,9 +86,10 @@ class Text:
         self._tokenizer = tokenizer
         own = tokenizer.eos_token_id
         self.ends: frozenset[int] = frozenset([*ends, *([] if own is None else [own])])
+        self.start: str = tokenizer.bos_token or ""
         self.end = next(iter(sorted(self.ends)), None) if own is None else own
         pad = tokenizer.pad_token_id
-        self._pad = pad if pad is not None else own or 0
+        self.padding: int = pad if pad is not None else own or 0
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a prompt, with the tokenizer's start token once.
@@ -94,11 +99,11 @@ class Text:
         """
         start = self._tokenizer.bos_token
         written = bool(start) and text.startswith(start or "")
-        tokens = self._plain(text, special=not written)
+        tokens = self.plain(text, special=not written)
         if (
             len(tokens) > 1
             and tokens[-1] in self.ends
-            and self._plain(text, special=False)[-1:] != tokens[-1:]
+            and self.plain(text, special=False)[-1:] != tokens[-1:]
         ):
             tokens = tokens[:-1]
         if text and not tokens:
@@ -122,7 +127,7 @@ class Text:
         joined = self.encode(bare + continuation)
         if bare and joined[: len(head)] == head:
             return head, joined[len(head) :]
-        return head, self._plain(continuation, special=False)
+        return head, self.plain(continuation, special=False)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special tokens."""
@@ -138,7 +143,7 @@ class Text:
     def pad(self, rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
         """Return tokens and mask, int64 [rows, longest], padded on the left."""
         width = max(len(row) for row in rows)
-        tokens = [[self._pad] * (width - len(row)) + list(row) for row in rows]
+        tokens = [[self.padding] * (width - len(row)) + list(row) for row in rows]
         mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
         return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
 
@@ -146,13 +151,14 @@ class Text:
         """Apply the chat template to a user message, up to the start of the answer."""
         return render_chat(self._tokenizer, message)
 
-    def _plain(self, text: str, *, special: bool) -> list[int]:
+    def plain(self, text: str, *, special: bool = False) -> list[int]:
+        """Return the tokens of a text, with the tokenizer's special tokens only if asked."""
         return list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
     def _first(self) -> int:
         """Return the token of an empty prompt: the start token, or the padding token if there is none."""
         start = self._tokenizer.bos_token_id
-        return start if start is not None else self._pad
+        return start if start is not None else self.padding
 
 
 class Stop:

@@ -127,7 +127,7 @@ class ChoiceTask(SplitTask):
 
     def __init__(self, name: str, settings: TextSettings, splits: Splits, folder: Path) -> None:
         super().__init__(name, splits)
-        self._choice = _choice_of(settings, folder)
+        self._choice = choice_of(settings, folder)
         self._chat = settings.chat
         for item in self.all_items():
             self._choice.check(item)
@@ -166,7 +166,8 @@ class ChoiceTask(SplitTask):
         return [(prompt, self._choice.separator + choice) for choice in item.choices]
 
 
-def _choice_of(settings: TextSettings, folder: Path) -> Choice:
+def choice_of(settings: TextSettings, folder: Path) -> Choice:
+    """Return the grader ``choice`` of settings, which must be the only one."""
     (name, option), *others = settings.graders
     choice = build_grader(name, option, folder)
     if not isinstance(choice, Choice) or others:

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Never, Self, cast
+from typing import Any, Never, Self, cast
 
-from kingyo.errors import KingyoError
+from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.models.images import read_image
 from kingyo.models.kinds.kind import AllRead, CardPart, Config, LoadOptions, Options, Workload
 from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import MEDIA, Item, Media, RatesClasses
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 NAME = "image-classification"
 _ENDING = "ForImageClassification"
@@ -86,16 +83,15 @@ class ImageProcessor:
         return pixels
 
     def _pixels(self, image: Media) -> Tensor:
-        from PIL import Image
-
-        content = image.read()
         try:
-            with warnings.catch_warnings(), Image.open(BytesIO(content)) as opened:
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # real problems raise errors
-                processed = self._inner(images=_rgb(opened), return_tensors="pt")
+                processed = self._inner(images=read_image(image), return_tensors="pt")
             pixels = cast("Tensor", processed["pixel_values"])[0]
             if not bool(torch.isfinite(pixels).all()):
                 raise ValueError("pixels that are NaN or infinite")
+        except ChangedSourceError:
+            raise
         except Exception as error:  # both libraries raise many types
             raise KingyoError(
                 f"image {image.place}",
@@ -242,15 +238,6 @@ def _sides(settings: Mapping[str, object]) -> Iterator[int]:
         setting = settings.get(name)
         sides = cast("Mapping[str, object]", setting).values() if isinstance(setting, Mapping) else (setting,)
         yield from (side for side in sides if isinstance(side, int))
-
-
-def _rgb(image: Image) -> Image:
-    """Return an image in RGB, rotated by its EXIF data, as pipelines of transformers do."""
-    from PIL import ImageOps
-
-    if image.mode.startswith(("I", "F")):  # Pillow would clip it to white or black
-        raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
-    return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def _classes(config: Config) -> tuple[str, ...]:

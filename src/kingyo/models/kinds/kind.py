@@ -218,6 +218,16 @@ class InPipeline(ModelKind, Protocol):
         ...
 
 
+@runtime_checkable
+class HasLanguagePart(ModelKind, Protocol):
+    """A kind of model with a language part, into which models of other kinds can be merged."""
+
+    @property
+    def language_kinds(self) -> Sequence[str]:
+        """The names of those kinds."""
+        ...
+
+
 class PassableModels(Protocol):
     """Live models whose layers can run in any order."""
 
@@ -290,5 +300,5 @@ class TrainsLora(ModelKind, Protocol):
         ...
 
 
-ABILITIES: tuple[type, ...] = (InPipeline, PassesLayers, ShowsStreams, TrainsLora)
+ABILITIES: tuple[type, ...] = (HasLanguagePart, InPipeline, PassesLayers, ShowsStreams, TrainsLora)
 """The optional abilities of a kind."""

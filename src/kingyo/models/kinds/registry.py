@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Generic, Protocol, TypeVar, cast
 
 from kingyo.errors import KingyoError, crashes_as_errors
-from kingyo.models.kinds.kind import CardPart, Config, Live, LoadOptions, ModelKind
+from kingyo.models.kinds.kind import CardPart, Config, HasLanguagePart, Live, LoadOptions, ModelKind
 from kingyo.registry import Registry
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ def common_kind(
     folder: Path | None = None,
     pipelines: Mapping[str, Config] | None = None,
 ) -> ModelKind:
-    """Return the kind of several models."""
+    """Return the kind of several models; models of one may be merged into the language part of another."""
     kinds: dict[str, ModelKind] = {}
     for model, config in configs.items():
         try:
@@ -132,7 +132,8 @@ def common_kind(
         except KingyoError as error:
             raise error if name is not None else error.placed(model) from error
     by_name = {kind.name: kind for kind in kinds.values()}
-    if len(by_name) > 1:
+    hosts = [each for each in by_name.values() if set(by_name) <= {each.name, *_language_kinds(each)}]
+    if not hosts:
         groups = [
             f"{each} ({', '.join(m for m, kind in kinds.items() if kind.name == each)})" for each in by_name
         ]
@@ -142,10 +143,11 @@ def common_kind(
             received=" and ".join(groups),
             remedy="Use models of one kind.",
         )
-    kind = next(iter(by_name.values()))
+    kind, known = hosts[0], _language_kinds(hosts[0])
     for model, config in configs.items() if name is not None else ():
         around = (pipelines or {}).get(model, NO_PIPELINE)
-        if not _takes(kind, config, around) and (other := known_kind(config, around)) is not None:
+        other = None if _takes(kind, config, around) else known_kind(config, around)
+        if other is not None and other.name not in known:
             raise KingyoError(
                 f"kind: {kind.name}",
                 expected="models that this kind takes",
@@ -153,6 +155,10 @@ def common_kind(
                 remedy="Remove the kind, so that config.json decides, or use models of this kind.",
             )
     return kind
+
+
+def _language_kinds(kind: ModelKind) -> Sequence[str]:
+    return kind.language_kinds if isinstance(kind, HasLanguagePart) else ()
 
 
 def require_needs(what: str, needs: type, kind: ModelKind) -> None:

@@ -1,0 +1,121 @@
+"""Image features of vision-language models, kept until the weights of the vision part change."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from kingyo.errors import KingyoError
+from kingyo.models.image_prompts import Encoded, PromptProcessor
+
+KEPT_BYTES = 2 << 30
+"""Limit in bytes of the features that are kept; the images of further prompts are encoded anew."""
+
+
+def _join_images(parts: Sequence[Any]) -> Any:
+    """Join a tensor with a row per image, or a sequence with a tensor per image."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts))
+    return [tensor for part in parts for tensor in part]
+
+
+def _join_layers(parts: Sequence[Any]) -> Any:
+    """Join sequences that have, for each layer, what ``_join_images`` takes."""
+    return [_join_images(layer) for layer in zip(*parts, strict=True)]
+
+
+_FIELDS = {"pooler_output": _join_images, "deepstack_features": _join_layers}
+"""What language parts read of the output of ``get_image_features``, and how prompts are joined."""
+
+
+class ImageFeatures:
+    """Computes the features of images once.
+
+    Args:
+        model: a vision-language model whose forward pass takes ``mm_encoder_outputs``.
+        processor: its processor.
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: PromptProcessor) -> None:
+        self._encode = getattr(model, "get_image_features", None)
+        if self._encode is None or "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
+            raise KingyoError(
+                type(model).__name__,
+                expected="a model that takes image features (mm_encoder_outputs) in its forward pass",
+                received="another one",
+                remedy="Use another architecture, or update transformers.",
+            )
+        self._accepted = set(inspect.signature(self._encode).parameters)
+        self._processor = processor
+        self._device = model.device
+        self._vision = _vision_weights(model)
+        self._print: int | None = None
+        self._kept: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._n_bytes = 0
+        self.computed = 0
+        """Number of prompts whose images were encoded."""
+
+    def __call__(self, rows: Sequence[Encoded]) -> BaseModelOutputWithPooling:
+        """Return the features of the images of prompts, in order, as ``get_image_features`` would."""
+        self._forget_if_changed()
+        parts = [self._of(row) for row in rows]
+        joined = BaseModelOutputWithPooling()
+        for field, join in _FIELDS.items():
+            if field in parts[0]:
+                setattr(joined, field, join([part[field] for part in parts]))
+        return joined
+
+    def _of(self, row: Encoded) -> dict[str, Any]:
+        key = tuple(image.sha256 for image in row.prompt.images)
+        if key in self._kept:
+            return self._kept[key]
+        features = self._compute(row)
+        n_bytes = sum(tensor.nbytes for each in features.values() for tensor in _tensors(each))
+        if self._n_bytes + n_bytes <= KEPT_BYTES:
+            self._n_bytes += n_bytes
+            self._kept[key] = features
+        return features
+
+    def _compute(self, row: Encoded) -> dict[str, Any]:
+        self.computed += 1
+        made = self._processor.pixels(row.prompt)
+        inputs = {
+            name: each.to(self._device) if isinstance(each, Tensor) else each
+            for name, each in made.items()
+            if name in self._accepted
+        }
+        encoded = cast("Any", self._encode)(**inputs, return_dict=True)
+        fields = {field: getattr(encoded, field, None) for field in _FIELDS}
+        return {field: each for field, each in fields.items() if each is not None}
+
+    def _forget_if_changed(self) -> None:
+        found = sum(_bits(tensor) * (i + 1) for i, tensor in enumerate(self._vision))
+        if found != self._print:
+            self._kept.clear()
+            self._n_bytes, self._print = 0, found
+
+
+def _vision_weights(model: PreTrainedModel) -> list[Tensor]:
+    """Return the weights that image features depend on: all outside the language part and the head."""
+    language = [cast("Any", model).get_decoder(), model.get_output_embeddings()]
+    inside = {id(each) for part in language if part is not None for each in part.parameters()}
+    return [each for each in (*model.parameters(), *model.buffers()) if id(each) not in inside]
+
+
+def _bits(tensor: Tensor) -> int:
+    """Return the sum of a tensor's bits as integers, which other weights almost never have."""
+    kind = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    return int(tensor.detach().contiguous().view(kind).sum(dtype=torch.int64))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for each in value for tensor in _tensors(each)]
+

@@ -1,0 +1,179 @@
+"""Turn prompts with images into the inputs of vision-language models, by the model's own processor."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+import torch
+from torch import Tensor
+
+from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.models.images import read_image
+from kingyo.models.tokens import Text, render_chat
+from kingyo.types import ImagePrompt, Media
+
+_REMEDY = "Copy the processor's files (preprocessor_config.json, tokenizer, …) of the original model."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """A prompt as a model reads it, without pixels.
+
+    Attributes:
+        prompt: the prompt.
+        tokens: its tokens, with placeholders where image features go.
+        beside: other inputs with one number per token, such as ``token_type_ids``.
+        images: other inputs with one row per image or patch, such as ``image_grid_thw``.
+    """
+
+    prompt: ImagePrompt
+    tokens: Sequence[int]
+    beside: Mapping[str, Sequence[int]]
+    images: Mapping[str, Tensor]
+
+
+class PromptProcessor:
+    """A processor of transformers with the conventions of live models; it remembers what it encoded."""
+
+    def __init__(self, processor: Any, ends: Iterable[int]) -> None:
+        self._processor = processor
+        self.text = Text(processor.tokenizer, ends)
+        self._encoded: dict[ImagePrompt, Encoded] = {}
+
+    @classmethod
+    def load(cls, path: Path, ends: Iterable[int] = (), *, remote_code: bool) -> Self:
+        """Load the processor of a checkpoint's folder, with image processing by Pillow."""
+        from transformers import AutoImageProcessor, AutoProcessor
+        from transformers.processing_utils import ProcessorMixin
+
+        options = {"local_files_only": True, "trust_remote_code": remote_code}
+        try:
+            processor = cast("Any", AutoProcessor.from_pretrained(path, **options))  # pyright: ignore[reportUnknownMemberType]
+            if not isinstance(processor, ProcessorMixin):
+                raise TypeError(f"{type(processor).__name__} reads no images")
+            # the same pixels on every machine
+            processor.image_processor = AutoImageProcessor.from_pretrained(path, backend="pil", **options)  # pyright: ignore[reportUnknownMemberType]
+        except Exception as error:  # a broken file may raise anything
+            raise KingyoError(
+                str(path),
+                expected="a processor for text and images that transformers can load",
+                received=f"{type(error).__name__}: {_first_line(error)}",
+                remedy=_REMEDY,
+            ) from error
+        return cls(processor, ends)
+
+    def prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
+        """Return a prompt that shows images before a message.
+
+        Without ``chat``, a message without placeholders gets one per image and a line break at its start.
+        """
+        if chat:
+            shown = [{"type": "image"}] * len(images)
+            content = [*shown, {"type": "text", "text": message}] if images else message
+            return ImagePrompt(render_chat(self._processor, content), tuple(images))
+        mark = str(getattr(self._processor, "image_token", "<image>"))
+        marks = "" if mark in message or not images else mark * len(images) + "\n"
+        return ImagePrompt(marks + message, tuple(images))
+
+    def encode(self, prompt: ImagePrompt) -> Encoded:
+        """Return the inputs of a prompt.
+
+        Raises:
+            ChangedSourceError: an image file has changed.
+            KingyoError: the processor cannot use an image, or the text has another number of placeholders.
+        """
+        if prompt not in self._encoded:
+            self._encoded[prompt] = self._encode(prompt)
+        return self._encoded[prompt]
+
+    def encode_pair(self, prompt: ImagePrompt, continuation: str) -> tuple[Encoded, int]:
+        """Return the inputs of prompt + continuation, and the number of tokens of the continuation.
+
+        Both are tokenized together, or separately if a token spans the boundary. White space at the end of
+        the prompt belongs to the continuation.
+        """
+        bare = prompt._replace(text=prompt.text.rstrip())
+        rest = prompt.text[len(bare.text) :] + continuation
+        head, joined = self.encode(bare), self.encode(bare._replace(text=bare.text + rest))
+        n = len(head.tokens)
+        if list(joined.tokens[:n]) == list(head.tokens):
+            return joined, len(joined.tokens) - n
+        tail = self.text.plain(rest)
+        beside = {name: [*row, *row[-1:] * len(tail)] for name, row in head.beside.items()}
+        tokens = [*head.tokens, *tail]
+        return Encoded(prompt=bare, tokens=tokens, beside=beside, images=head.images), len(tail)
+
+    def pixels(self, prompt: ImagePrompt) -> dict[str, Any]:
+        """Return all that the processor makes of a prompt, with its pixels."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # real problems raise errors
+                pictures = [read_image(each) for each in prompt.images]
+                start = self.text.start
+                return dict(
+                    self._processor(
+                        text=[prompt.text],
+                        images=[pictures] if pictures else None,
+                        return_tensors="pt",
+                        add_special_tokens=not (start and prompt.text.startswith(start)),
+                    )
+                )
+        except ChangedSourceError:
+            raise
+        except Exception as error:  # processors and Pillow raise many types
+            names = ", ".join(each.place for each in prompt.images) or repr(prompt.text[:60])
+            raise KingyoError(
+                f"prompt with {names}",
+                expected="images that the model's processor can use, and a placeholder for each in the text",
+                received=f"{type(error).__name__}: {_first_line(error)}",
+                remedy="Replace the image, delete its row, or correct the prompt or the processor's files.",
+            ) from error
+
+    def pad(
+        self, rows: Sequence[Encoded], device: torch.device, side: Literal["left", "right"]
+    ) -> dict[str, Tensor]:
+        """Return the inputs of a batch: tokens and mask, int64 [rows, longest], and the others."""
+        padded = {"input_ids": _padded([row.tokens for row in rows], self.text.padding, side)}
+        padded["attention_mask"] = _padded([[1] * len(row.tokens) for row in rows], 0, side)
+        for name in rows[0].beside:
+            padded[name] = _padded([row.beside[name] for row in rows], 0, side)
+        for name in dict.fromkeys(name for row in rows for name in row.images):
+            padded[name] = torch.cat([row.images[name] for row in rows if name in row.images])
+        return {name: tensor.to(device) for name, tensor in padded.items()}
+
+    def _encode(self, prompt: ImagePrompt) -> Encoded:
+        made = self.pixels(prompt)
+        tokens = cast("list[int]", made.pop("input_ids")[0].tolist())
+        made.pop("attention_mask", None)
+        beside = {name: each for name, each in made.items() if getattr(each, "shape", None) == (1, len(tokens))}
+        images = {
+            name: each
+            for name, each in made.items()
+            if isinstance(each, Tensor) and name not in beside and not name.startswith("pixel")
+        }
+        return Encoded(
+            prompt=prompt,
+            tokens=tokens,
+            beside={name: cast("list[int]", each[0].tolist()) for name, each in beside.items()},
+            images=images,
+        )
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:
+    width = max(map(len, rows))
+    return torch.tensor(
+        [
+            [value] * (width - len(row)) + list(row)
+            if side == "left"
+            else list(row) + [value] * (width - len(row))
+            for row in rows
+        ]
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0][:300]

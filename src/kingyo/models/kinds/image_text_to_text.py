@@ -1,0 +1,73 @@
+"""Vision-language models of transformers, which write text about images and rate its likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Workload
+from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
+from kingyo.types import MEDIA, AnswersImages, CutAware, GeneratesText, Item, RatesText
+
+if TYPE_CHECKING:
+    from kingyo.models.vision_language import ImagePromptReader, LiveVisionLanguageModel
+
+NAME = "image-text-to-text"
+
+
+class ImageTextToText:
+    """Vision-language models (any AutoModelForImageTextToText)."""
+
+    name = NAME
+    provides = (AnswersImages, GeneratesText, CutAware, RatesText)
+    libraries = ("transformers", "tokenizers", "jinja2", "sentencepiece", "pillow", "torchvision")
+    card = CardPart(
+        pipeline_tag=NAME,
+        auto_class="AutoModelForImageTextToText",
+        scored="greedy decoding with images and prompts",
+    )
+    language_kinds = (DEFAULT,)
+    """Kinds of models that can be merged into the language part."""
+
+    def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (part of the protocol)
+        """Return whether the config names an architecture of a vision-language model."""
+        named = config.get("architectures")
+        names = cast("list[object]", named) if isinstance(named, list) else []
+        has_vision = isinstance(config.get("vision_config"), Mapping)
+        return has_vision and any(str(each).endswith("ForConditionalGeneration") for each in names)
+
+    def load(self, path: Path, options: LoadOptions) -> LiveVisionLanguageModel:
+        """Build a live model; see ``LiveVisionLanguageModel.load``."""
+        from kingyo.models.vision_language import LiveVisionLanguageModel
+
+        return LiveVisionLanguageModel.load(path, options)
+
+    def reader(self, path: Path) -> ImagePromptReader:
+        """Return a reader that processes images, tokenizes prompts and checks that they fit the context."""
+        from kingyo.models.vision_language import ImagePromptReader
+
+        return ImagePromptReader.load(path)
+
+    def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory | None:
+        """Return None: the number of tokens of an image depends on the architecture."""
+
+    def usage(self, example: Item, options: Options) -> str:
+        """Return code that answers a question about images with the task's settings."""
+        images = [f"{MEDIA}/{each.name}" for each in example.media]
+        content = [{"type": "image", "path": each} for each in images]
+        content.append({"type": "text", "text": example.prompt})
+        return (
+            "from transformers import AutoModelForImageTextToText, AutoProcessor\n\n"
+            "processor = AutoProcessor.from_pretrained('.')  # this folder\n"
+            "model = AutoModelForImageTextToText.from_pretrained('.')\n"
+            f"messages = [{{'role': 'user', 'content': {content}}}]\n"
+            "inputs = processor.apply_chat_template(\n"
+            "    messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors='pt'\n"
+            ")\n"
+            f"answer = model.generate(**inputs, do_sample=False, max_new_tokens={options.get('max_new_tokens', 64)})\n"
+            "print(processor.decode(answer[0, inputs['input_ids'].shape[1] :], skip_special_tokens=True))\n"
+        )
+
+
+MODEL_KINDS.register(NAME)(ImageTextToText())

@@ -1,0 +1,238 @@
+"""A live vision-language model: built once from a checkpoint; candidates overwrite its weights in place.
+
+Image features depend only on the vision part. They are kept until its weights change, so that a candidate
+that shares the vision part costs only its language part. Prompts are read by the model's own processor and
+answered by transformers' ``generate``, so that every architecture keeps its own placeholders and positions.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, Never, Self, cast
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel
+
+from kingyo.models.decoding import require_numbers
+from kingyo.models.image_features import ImageFeatures
+from kingyo.models.image_prompts import Encoded, PromptProcessor
+from kingyo.models.kinds.kind import AllRead, LoadOptions
+from kingyo.models.language_model import end_tokens
+from kingyo.models.loading import context, live_weights, load_config, load_model
+from kingyo.models.tokens import Stop, by_length, require_room
+from kingyo.types import ImagePrompt, Media, Written
+
+
+class LiveVisionLanguageModel:
+    """A vision-language model whose weights can be overwritten in place.
+
+    Decoding is greedy. The checkpoint's sampling settings are ignored.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: PromptProcessor,
+        weights: Mapping[str, Tensor],
+        *,
+        batch_size: int,
+    ) -> None:
+        self._model = cast("Any", model)
+        self._processor = processor
+        self._batch_size = batch_size
+        self._features = ImageFeatures(model, processor)
+        self._accepted = set(inspect.signature(model.forward).parameters)
+        self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
+
+    @classmethod
+    def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
+        """Build a model from a folder with config.json, safetensors and a processor."""
+        options = options or LoadOptions()
+        model = load_model(path, options, AutoModelForImageTextToText)
+        processor = PromptProcessor.load(path, end_tokens(model), remote_code=options.remote_code)
+        return cls(model, processor, live_weights(model, path), batch_size=options.batch_size)
+
+    @property
+    def module(self) -> PreTrainedModel:
+        """The model of transformers."""
+        return self._model
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the computation, such as ``float32``."""
+        return str(self._model.dtype).removeprefix("torch.")
+
+    def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
+        """Return a prompt that shows images before a message; see ``PromptProcessor.prompt``."""
+        return self._processor.prompt(message, images, chat=chat)
+
+    def chat_prompt(self, message: str) -> str:
+        """Apply the chat template to a user message without images, up to the start of the answer."""
+        return self._processor.prompt(message, (), chat=True).text
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Return a greedy continuation of each text; see ``write_about``."""
+        return [each.text for each in self.write(prompts, max_new_tokens=max_new_tokens, stop=stop)]
+
+    def write(
+        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Written]:
+        """Return a greedy continuation of each text, and whether the token limit cut it."""
+        about = [ImagePrompt(each) for each in prompts]
+        return self.write_about(about, max_new_tokens=max_new_tokens, stop=stop)
+
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Return log p(continuation | prompt) in nats, summed over the continuation's tokens."""
+        return self.log_likelihood_about([(ImagePrompt(prompt), text) for prompt, text in pairs])
+
+    @torch.inference_mode()
+    def write_about(
+        self, prompts: Sequence[ImagePrompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Written]:
+        """Return a greedy continuation of each prompt, and whether the token limit cut it."""
+        rows = self._with_room([self._processor.encode(prompt) for prompt in prompts], max_new_tokens)
+        stopper = Stop(self._processor.text, stop)
+        answers = [Written("", is_cut=False)] * len(rows)
+        for batch, inputs in self._batches(rows):
+            new = self._model.generate(
+                **inputs,
+                generation_config=self._settings(max_new_tokens),
+                stopping_criteria=[_AllEnded(stopper.ended, inputs["input_ids"].shape[1])],
+            )
+            for position, tokens in zip(batch, new[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
+                answer = _until(tokens, stopper.ended)
+                is_cut = len(answer) == max_new_tokens and not stopper.ended(answer)
+                answers[position] = Written(stopper.cut(answer), is_cut)
+        return answers
+
+    @torch.inference_mode()
+    def log_likelihood_about(self, pairs: Sequence[tuple[ImagePrompt, str]]) -> list[float]:
+        """Return log p(continuation | prompt) in nats, summed over the continuation's tokens."""
+        joined = [self._processor.encode_pair(prompt, text) for prompt, text in pairs]
+        rows = self._with_room([row for row, _ in joined], 0)
+        totals = [0.0] * len(rows)
+        for batch, inputs in self._batches(rows, side="right"):  # positions count from the first token
+            logits = cast("Tensor", self._model(**inputs, use_cache=False).logits)
+            for place, position in enumerate(batch):
+                tokens, n_tail = rows[position].tokens, joined[position][1]
+                totals[position] = _sum_of_tail(logits[place], tokens, n_tail)
+        return totals
+
+    def _with_room(self, rows: list[Encoded], new: int) -> list[Encoded]:
+        """Return the rows after checking that they fit the context."""
+        texts = [row.prompt.text for row in rows]
+        require_room([row.tokens for row in rows], new, context(self._model.config.get_text_config()), texts)
+        return rows
+
+    def _batches(
+        self, rows: Sequence[Encoded], side: Literal["left", "right"] = "left"
+    ) -> Iterator[tuple[list[int], dict[str, Any]]]:
+        """Yield batches of rows with the arguments of a forward pass, longest rows first."""
+        for batch in by_length([row.tokens for row in rows], self._batch_size):
+            chosen = [rows[position] for position in batch]
+            inputs = self._processor.pad(chosen, self._model.device, side)
+            inputs = {name: each for name, each in inputs.items() if name in self._accepted}
+            with_images = [row for row in chosen if row.prompt.images]
+            if with_images:
+                inputs["mm_encoder_outputs"] = {"image": self._features(with_images)}
+            yield batch, inputs
+
+    def _settings(self, max_new_tokens: int) -> GenerationConfig:
+        return GenerationConfig(
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=sorted(self._processor.text.ends) or None,
+            pad_token_id=self._processor.text.padding,
+            use_cache=True,
+        )
+
+
+class ImagePromptReader:
+    """Reads prompts and images in place of a live model, and raises AllRead."""
+
+    def __init__(self, processor: PromptProcessor, limit: int | None) -> None:
+        self._processor = processor
+        self._limit = limit
+        self.prompts: list[str] = []
+        """The texts read so far, in order, without continuations."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Load the processor and the config of a checkpoint's folder, without weights."""
+        config = cast("Any", load_config(path)).get_text_config()
+        return cls(PromptProcessor.load(path, remote_code=False), context(config))
+
+    def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
+        """Return a prompt that shows images before a message."""
+        return self._processor.prompt(message, images, chat=chat)
+
+    def chat_prompt(self, message: str) -> str:
+        """Apply the chat template to a user message without images."""
+        return self._processor.prompt(message, (), chat=True).text
+
+    def write_about(
+        self,
+        prompts: Sequence[ImagePrompt],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),  # noqa: ARG002 (part of the protocol)
+    ) -> Never:
+        """Read the prompts.
+
+        Raises:
+            KingyoError: a prompt does not fit the context, or an image cannot be used.
+            AllRead: otherwise.
+        """
+        self.prompts += [prompt.text for prompt in prompts]
+        rows = [self._processor.encode(prompt).tokens for prompt in prompts]
+        require_room(rows, max_new_tokens, self._limit, [prompt.text for prompt in prompts])
+        raise AllRead
+
+    def log_likelihood_about(self, pairs: Sequence[tuple[ImagePrompt, str]]) -> Never:
+        """Read prompts with their continuations; raise like ``write_about``."""
+        joined = [prompt._replace(text=prompt.text + continuation) for prompt, continuation in pairs]
+        self.write_about(joined, max_new_tokens=0)
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> Never:
+        """Read texts; raise like ``write_about``."""
+        self.write_about([ImagePrompt(each) for each in prompts], max_new_tokens=max_new_tokens, stop=stop)
+
+    write = generate
+
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> Never:
+        """Read texts with their continuations; raise like ``write_about``."""
+        self.log_likelihood_about([(ImagePrompt(prompt), text) for prompt, text in pairs])
+
+
+class _AllEnded:
+    """Stop a batch of ``generate`` row by row, at stop strings too."""
+
+    def __init__(self, ended: Callable[[Sequence[int]], bool], start: int) -> None:
+        self._ended = ended
+        self._start = start
+
+    def __call__(self, tokens: Tensor, scores: object, **_: object) -> Tensor:  # noqa: ARG002 (the protocol)
+        rows = cast("list[list[int]]", tokens[:, self._start :].tolist())  # pyright: ignore[reportUnknownMemberType]
+        return torch.tensor([self._ended(row) for row in rows], device=tokens.device)
+
+
+def _until(tokens: Sequence[int], ended: Callable[[Sequence[int]], bool]) -> list[int]:
+    """Return the tokens up to the one that ended the answer; ``generate`` pads after it."""
+    for n in range(1, len(tokens) + 1):
+        if ended(tokens[:n]):
+            return list(tokens[:n])
+    return list(tokens)
+
+
+def _sum_of_tail(logits: Tensor, tokens: Sequence[int], n_tail: int) -> float:
+    """Sum the log-probabilities of the last tokens of a row; ``logits`` is padded on the right."""
+    start, end = len(tokens) - n_tail, len(tokens)
+    logs = torch.log_softmax(logits[start - 1 : end - 1].float(), dim=-1)
+    tail = torch.tensor(tokens[start:], device=logits.device, dtype=torch.long)
+    total = logs.gather(-1, tail[:, None]).double().sum()
+    require_numbers(total)
+    return float(total)

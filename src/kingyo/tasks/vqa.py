@@ -1,0 +1,127 @@
+"""The kind of task that asks questions about images: the model writes an answer, or picks a choice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from kingyo.errors import KingyoError
+from kingyo.tasks.media import with_images
+from kingyo.tasks.rows import Row, stringify
+from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
+from kingyo.tasks.text import Text, TextSettings, read_text_item
+from kingyo.tasks.text_tasks import Choice, choice_of
+from kingyo.tasks.verdict import build_verdict
+from kingyo.types import AnswersImages, ImagePrompt, Item, ItemScore
+
+
+@dataclass(frozen=True, kw_only=True)
+class VqaSettings(TextSettings):
+    """The options of ``vqa``: those of ``generate``, and the columns of images and of several answers.
+
+    Attributes:
+        prompt: template of the question. Without ``chat`` it may hold the model's placeholders of images.
+        chat: apply the model's chat template, with the images before the question.
+        images: the column of the images, or several columns.
+        answers: the column of all right answers, a list; an answer gets the best score among them.
+    """
+
+    prompt: Text = "{question}"
+    chat: bool = True
+    images: Text | tuple[Text, ...] = "images"
+    answers: Text | None = None
+
+
+@TASK_KINDS.register("vqa")
+class VqaTask(SplitTask):
+    """Visual question answering: questions about one or several images."""
+
+    Settings = VqaSettings
+    needs = AnswersImages
+
+    def __init__(self, name: str, settings: VqaSettings, splits: Splits, folder: Path) -> None:
+        super().__init__(name, splits)
+        self._settings = settings
+        self._choice = choice_of(settings, folder) if settings.choices is not None else None
+        if self._choice is not None:
+            for item in self.all_items():
+                self._choice.check(item)
+            return
+        self._verdict = build_verdict(settings.graders, folder, settings.grader_timeout)
+        self._verdict.check([each for item in self.all_items() for each in self._references(item)])
+
+    @staticmethod
+    def read_item(row: Row, settings: VqaSettings) -> Item:
+        """Return a row as an item, with its images."""
+        if settings.answers is None:
+            return with_images(read_text_item(row, settings), row, settings.images)
+        answers = _answers(row, settings.answers)
+        item = replace(read_text_item(row, replace(settings, answer=None)), answer=answers[0])
+        fields = {**item.fields, settings.answers: json.dumps(answers, ensure_ascii=False)}
+        return with_images(replace(item, fields=fields), row, settings.images)
+
+    def score(self, model: AnswersImages, items: Sequence[Item]) -> Sequence[ItemScore]:
+        """Return the score of each item, in the order of ``items``."""
+        prompts = [model.image_prompt(item.prompt, item.media, chat=self._settings.chat) for item in items]
+        if self._choice is not None:
+            return self._chosen(self._choice, model, items, prompts)
+        settings = self._settings
+        texts = model.write_about(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)
+        pairs = [
+            (each.text, reference)
+            for each, item in zip(texts, items, strict=True)
+            for reference in self._references(item)
+        ]
+        grades = iter(self._verdict.grade(pairs))
+        return tuple(
+            ItemScore(
+                item=item.id,
+                score=max(next(grades) for _ in self._references(item)),
+                answer=each.text,
+                is_cut=each.is_cut,
+            )
+            for item, each in zip(items, texts, strict=True)
+        )
+
+    def _references(self, item: Item) -> list[Item]:
+        """Return the item once per right answer."""
+        if self._settings.answers is None:
+            return [item]
+        answers = cast("list[str]", json.loads(item.fields[self._settings.answers]))
+        return [replace(item, answer=answer) for answer in answers]
+
+    def _chosen(
+        self, choice: Choice, model: AnswersImages, items: Sequence[Item], prompts: Sequence[ImagePrompt]
+    ) -> Sequence[ItemScore]:
+        pairs = [
+            (prompt, choice.separator + text)
+            for prompt, item in zip(prompts, items, strict=True)
+            for text in item.choices
+        ]
+        likelihoods = iter(model.log_likelihood_about(pairs))
+        answers = [choice.best(item, [next(likelihoods) for _ in item.choices]) for item in items]
+        return tuple(
+            ItemScore(item=item.id, score=choice(answer, item), answer=answer)
+            for item, answer in zip(items, answers, strict=True)
+        )
+
+
+def _answers(row: Row, column: str) -> list[str]:
+    """Return the distinct right answers of a row; those of VQAv2 are mappings with a key ``answer``."""
+    cell = row.cell(column, "answers")
+    if isinstance(cell, str) and cell.startswith("["):
+        cell = json.loads(cell)
+    cells = cast("Sequence[object]", cell) if isinstance(cell, list | tuple) else [cell]
+    texts = [stringify(each["answer"] if isinstance(each, dict) and "answer" in each else each) for each in cells]
+    answers = list(dict.fromkeys(text.strip() for text in texts))
+    if not answers or "" in answers:
+        raise KingyoError(
+            f"{row.where}: {column}",
+            expected="a list of one or more answers",
+            received=repr(cell)[:80],
+            remedy="Fill it in, or delete this row.",
+        )
+    return answers
