@@ -69,7 +69,14 @@ def bind(recipe: Recipe, modules: Sequence[ModuleMerge], models: Mapping[str, Ch
 def binding_key(recipe: Recipe, modules: Sequence[ModuleMerge]) -> Hashable:
     """Return a key that is equal for recipes that differ only in the values of parameters."""
     shapes = tuple((module.name, tuple(map(_shape_of, module.by_position.values()))) for module in modules)
-    return recipe.base_model, recipe.template, recipe.frame, tuple(recipe.parts.items()), recipe.resize, shapes
+    return (
+        recipe.base_model,
+        recipe.template,
+        recipe.frame,
+        tuple(recipe.parts.items()),
+        recipe.resize,
+        shapes,
+    )
 
 
 def _shape_of(piece: SliceMerge) -> object:

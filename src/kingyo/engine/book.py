@@ -108,7 +108,11 @@ def _check_parameters(recipe: Recipe, folder: Path, refuse: Refuse) -> None:
 def _check_fit(recipe: Recipe, sources: Sources, refuse: Refuse) -> None:
     """Find the opened models that do not fit the template of the output."""
     opened = [sources[reference] for reference in recipe.references if reference in sources]
-    if recipe.sources and opened and not (recipe.parts or recipe.frame or recipe.tokenizer or recipe.tokenizer_source):
+    if (
+        recipe.sources
+        and opened
+        and not (recipe.parts or recipe.frame or recipe.tokenizer or recipe.tokenizer_source)
+    ):
         template = sources.get(recipe.template, opened[0])
         for other in opened:
             attempt(lambda other=other: fit(template, [other], resize=recipe.resize), refuse, None)

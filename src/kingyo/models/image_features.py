@@ -103,8 +103,9 @@ class ImageFeatures:
 
 def _vision_weights(model: PreTrainedModel) -> list[Tensor]:
     """Return the weights that image features depend on: all outside the language part and the head."""
-    language = [cast("Any", model).get_decoder(), model.get_output_embeddings()]
-    inside = {id(each) for part in language if part is not None for each in part.parameters()}
+    decoder, head = cast("Any", model).get_decoder(), cast("Any", model).get_output_embeddings()
+    language = cast("list[torch.nn.Module]", [each for each in (decoder, head) if each is not None])
+    inside = {id(each) for part in language for each in part.parameters()}
     return [each for each in (*model.parameters(), *model.buffers()) if id(each) not in inside]
 
 
@@ -118,4 +119,3 @@ def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
     return [tensor for each in value for tensor in _tensors(each)]
-

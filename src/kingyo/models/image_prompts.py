@@ -103,7 +103,7 @@ class PromptProcessor:
         if list(joined.tokens[:n]) == list(head.tokens):
             return joined, len(joined.tokens) - n
         tail = self.text.plain(rest)
-        beside = {name: [*row, *row[-1:] * len(tail)] for name, row in head.beside.items()}
+        beside = {name: [*row, *[row[-1]] * len(tail)] for name, row in head.beside.items()}
         tokens = [*head.tokens, *tail]
         return Encoded(prompt=bare, tokens=tokens, beside=beside, images=head.images), len(tail)
 
@@ -149,7 +149,9 @@ class PromptProcessor:
         made = self.pixels(prompt)
         tokens = cast("list[int]", made.pop("input_ids")[0].tolist())
         made.pop("attention_mask", None)
-        beside = {name: each for name, each in made.items() if getattr(each, "shape", None) == (1, len(tokens))}
+        beside = {
+            name: each for name, each in made.items() if getattr(each, "shape", None) == (1, len(tokens))
+        }
         images = {
             name: each
             for name, each in made.items()

@@ -134,8 +134,8 @@ class LiveVisionLanguageModel:
         """Yield batches of rows with the arguments of a forward pass, longest rows first."""
         for batch in by_length([row.tokens for row in rows], self._batch_size):
             chosen = [rows[position] for position in batch]
-            inputs = self._processor.pad(chosen, self._model.device, side)
-            inputs = {name: each for name, each in inputs.items() if name in self._accepted}
+            padded = self._processor.pad(chosen, self._model.device, side)
+            inputs: dict[str, Any] = {name: each for name, each in padded.items() if name in self._accepted}
             with_images = [row for row in chosen if row.prompt.images]
             if with_images:
                 inputs["mm_encoder_outputs"] = {"image": self._features(with_images)}

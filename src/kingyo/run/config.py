@@ -68,6 +68,8 @@ class MergeConfig(StrictModel):
     groups: str | None = None
     parameters: dict[str, Range | Scalar] = Field(default_factory=dict[str, "Range | Scalar"])
     dtype: Dtype | None = None
+    frame: str | None = None
+    parts: dict[str, str] = Field(default_factory=dict[str, str])
     tokenizer_source: Annotated[str, Field(min_length=1)] | None = None
     tokenizer: dict[str, object] | None = None
     resize: Resize | None = None

@@ -19,17 +19,17 @@ from kingyo.run.spaces import (
     choice_of,
     objectives_of,
     parameter_space,
+    shared_keys,
     simplicity_of,
     space_of,
-    vocabularies_of,
 )
 from kingyo.run.trained import TrainedSpace, require_trainable
 from kingyo.space import (
     ParameterSpace,
     RecipeSpace,
     RoundedSpace,
+    SharedKeysSpace,
     SourceSpace,
-    VocabularySpace,
     assign_values,
     parent_recipe,
     paths_of,
@@ -45,19 +45,17 @@ def baseline_recipes(setup: Setup) -> dict[str, Recipe]:
     models, dtype = setup.models, setup.config.merge.dtype
     if setup.settings.paths is not None:
         return path_baselines(dataflow_space(setup), models, dtype)
-    sources, vocabularies = models.references, vocabularies_of(setup.config)
-    skeleton = models.skeleton.reference
-    has_base = models.base is not None and models.base.reference not in sources.values()
-    parents = {**({"base": skeleton} if has_base else {}), **sources}
-    if vocabularies.is_default:
-        recipes = {name: parent_recipe(reference, dtype) for name, reference in parents.items()}
-        return {**recipes, "uniform": uniform_recipe(sources, None, dtype)}
-    united = list(dict.fromkeys([*sources.values(), skeleton]))
-    recipes = {
-        name: vocabularies.single_model(reference, united, skeleton, dtype)
-        for name, reference in parents.items()
-    }
-    return {**recipes, "uniform": vocabularies.apply(uniform_recipe(sources, skeleton, dtype))}
+    sources, keys = models.references, shared_keys(setup)
+    base = None if models.base is None else models.base.reference
+    has_base = base is not None and base not in sources.values()
+    parents = {**({"base": base} if base is not None and has_base else {}), **sources}
+    if not keys.changes_vocabulary:
+        recipes = {name: keys.apply(parent_recipe(reference, dtype)) for name, reference in parents.items()}
+        return {**recipes, "uniform": keys.apply(uniform_recipe(sources, None, dtype))}
+    like = base or models.skeleton.reference
+    united = list(dict.fromkeys([*sources.values(), like]))
+    recipes = {name: keys.single_model(reference, united, like, dtype) for name, reference in parents.items()}
+    return {**recipes, "uniform": keys.apply(uniform_recipe(sources, like, dtype))}
 
 
 def searches(setup: Setup) -> list[Search]:
@@ -114,11 +112,11 @@ def new_search(
     name: str, space: SourceSpace, strategy: Strategy, setup: Setup, wanted: SearchSettings
 ) -> Search:
     """Build a search without objectives, known points and rounding; the store keeps its description."""
-    vocabularies, paths = vocabularies_of(setup.config), paths_of(space)
+    keys, paths = shared_keys(setup), paths_of(space)
     is_paths = paths is space
     return Search(
         name=name,
-        space=space if vocabularies.is_default else VocabularySpace(space=space, vocabularies=vocabularies),
+        space=space if keys.is_default else SharedKeysSpace(space=space, keys=keys),
         strategy=strategy,
         limits=limits_of(wanted.budget),
         screen=wanted.screen,
@@ -246,13 +244,13 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
     from kingyo.models.training import require_peft
 
     wanted = setup.settings.controls
-    if wanted.space == "dataflow" or not vocabularies_of(setup.config).is_default:
+    if wanted.space == "dataflow" or not shared_keys(setup).is_default:
         raise KingyoError(
             "control trained",
             expected="a run that merges weights of models with one vocabulary",
             received="space: dataflow"
             if wanted.space == "dataflow"
-            else "one that brings vocabularies together",
+            else "one that brings vocabularies together, or merges parts",
             remedy="Switch it off: controls: {trained: false}.",
         )
     require_trainable(setup.kind)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.checkpoints import Checkpoint, fingerprints_of, is_as_stamped, open_checkpoint
-from kingyo.errors import KingyoError
-from kingyo.models.kinds import ModelKind
+from kingyo.errors import KingyoError, unknown
+from kingyo.models.kinds import HasLanguagePart, ModelKind, known_kind
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.model_kind import kind_of_models, needed_around
 from kingyo.run.settings import RunSettings
@@ -23,10 +23,16 @@ class RunModels:
 
     base: Checkpoint | None
     sources: Mapping[str, Checkpoint]
+    frame: str | None = None
 
     @property
     def skeleton(self) -> Checkpoint:
-        """The model that gives config, tokenizer and the shape of the live model: base or first source."""
+        """The model that gives config, tokenizer and the shape of the live model.
+
+        It is the frame, else the base, else the first source.
+        """
+        if self.frame is not None:
+            return self.named[self.frame]
         return self.base or next(iter(self.sources.values()))
 
     @property
@@ -64,6 +70,7 @@ def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunMo
         base=None if config.base is None else opened(config.base),
         sources={name: opened(reference) for name, reference in config.sources.items()},
     )
+    models = replace(models, frame=_frame(config, models))
     skeleton = models.skeleton
     around = needed_around(skeleton, partial(kind_of_models, models.named, config.kind, folder))
     if not around:
@@ -73,6 +80,17 @@ def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunMo
         return replace(models, base=component)
     sources = {name: component if model is skeleton else model for name, model in models.sources.items()}
     return replace(models, sources=sources)
+
+
+def _frame(config: RunConfig, models: RunModels) -> str | None:
+    """Return the name of the frame: the one in run.yaml, or the first model with a language part."""
+    name = config.merge.frame
+    if name is not None and name not in models.named:
+        raise unknown("merge.frame", name, models.named)
+    if name is not None or config.space != "parameters":
+        return name
+    kinds = {name: known_kind(model.config) for name, model in models.named.items()}
+    return next((name for name, kind in kinds.items() if isinstance(kind, HasLanguagePart)), None)
 
 
 MODELS, STAMPS = "models", "model_stamps"

@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from kingyo.checkpoints import Layout, select
 from kingyo.errors import KingyoError
 from kingyo.evolution import Objectives
 from kingyo.methods import METHODS, MergeMethod
-from kingyo.recipe import Recipe
+from kingyo.recipe import MERGE, Recipe
 from kingyo.run.config import Choose, RunConfig
 from kingyo.run.layer_paths import dataflow_space
 from kingyo.run.settings import SearchSettings, deciding_measures
@@ -22,9 +23,9 @@ from kingyo.space import (
     MergekitGenome,
     ParameterSpace,
     RecipeSpace,
+    SharedKeys,
     SourceChoice,
     SourceSpace,
-    Vocabularies,
     assign_values,
     check_base,
 )
@@ -143,7 +144,7 @@ def _genome_space(setup: Setup, genome: GenomeLayout, wanted: SearchSettings) ->
         method=wanted.methods[0],
         sources=models.references,
         base=models.base.reference if models.base is not None else None,
-        n_layers=models.skeleton.layout.n_blocks,
+        n_layers=merged_layout(setup).n_blocks,
         layout=genome,
         dtype=setup.config.merge.dtype,
         seed=setup.config.seed,
@@ -161,7 +162,7 @@ def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = Fal
         method_name=name,
         sources=sources,
         base=base,
-        layout=models.skeleton.layout,
+        layout=merged_layout(setup),
         groups=wanted.groups,
         values=wanted.values,
         dtype=config.merge.dtype,
@@ -172,6 +173,15 @@ def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = Fal
     return part
 
 
+def merged_layout(setup: Setup) -> Layout:
+    """Return the layout of the tensors that are merged."""
+    skeleton, keys = setup.models.skeleton, shared_keys(setup)
+    if keys.frame is None and not keys.parts:
+        return skeleton.layout
+    uses = select(skeleton.layout, keys.parts, keys.frame)
+    return Layout([name for name, use in uses.items() if use == MERGE], skeleton.config)
+
+
 def choice_of(choose: Choose | bool) -> SourceChoice | None:
     """Return the choice of sources; None if every merge has all of them."""
     if isinstance(choose, bool):
@@ -179,10 +189,13 @@ def choice_of(choose: Choose | bool) -> SourceChoice | None:
     return SourceChoice(at_least=choose.at_least, at_most=choose.at_most)
 
 
-def vocabularies_of(config: RunConfig) -> Vocabularies:
-    """Return how to merge models with different vocabularies."""
-    merge, genome = config.merge, config.merge.genome
-    return Vocabularies(
+def shared_keys(setup: Setup) -> SharedKeys:
+    """Return the keys that all recipes of a run share: what is merged, and how vocabularies are united."""
+    merge, genome = setup.config.merge, setup.config.merge.genome
+    frame, models = setup.models.frame, setup.models.named
+    return SharedKeys(
+        frame=None if frame is None else models[frame].reference,
+        parts={part: models[use].reference if use in models else use for part, use in merge.parts.items()},
         resize=merge.resize,
         tokenizer_source=merge.tokenizer_source or (None if genome is None else genome.tokenizer_source),
         tokenizer=merge.tokenizer,

@@ -13,7 +13,7 @@ from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import ParameterSpace, group_positions, parent_recipe, uniform_recipe
 from kingyo.space.protocol import Bounds, SourceSpace, Space, probes
 from kingyo.space.recipe_space import RecipeSpace, SourceChoice, assign_values, check_base
-from kingyo.space.wrapped import STEPS, RoundedSpace, Vocabularies, VocabularySpace
+from kingyo.space.wrapped import STEPS, RoundedSpace, SharedKeys, SharedKeysSpace
 
 __all__ = [
     "STEPS",
@@ -26,11 +26,11 @@ __all__ = [
     "PathSizes",
     "RecipeSpace",
     "RoundedSpace",
+    "SharedKeys",
+    "SharedKeysSpace",
     "SourceChoice",
     "SourceSpace",
     "Space",
-    "Vocabularies",
-    "VocabularySpace",
     "assign_values",
     "check_base",
     "frankenmerge",

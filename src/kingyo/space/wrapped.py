@@ -1,10 +1,10 @@
-"""Spaces around spaces: one rounds genes before decoding, one adds vocabulary options to recipes."""
+"""Spaces around spaces: one rounds genes before decoding, one adds keys that all recipes of a run share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kingyo.recipe import Recipe, Source
 from kingyo.space.protocol import Space
@@ -40,24 +40,33 @@ def _rounded(axis: Axis, gene: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vocabularies:
-    """Options for models with different vocabularies; see ``Recipe``."""
+class SharedKeys:
+    """Keys that all recipes of a run share; see ``Recipe``."""
 
+    frame: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict[str, str])
     resize: str | None = None
     tokenizer_source: str | None = None
     tokenizer: Mapping[str, object] | None = None
 
     @property
+    def changes_vocabulary(self) -> bool:
+        """Whether vocabularies may differ between models."""
+        return self.resize is not None or self.tokenizer_source is not None or self.tokenizer is not None
+
+    @property
     def is_default(self) -> bool:
-        """Whether no option is set, so that vocabularies must be equal."""
-        return self.resize is None and self.tokenizer_source is None and self.tokenizer is None
+        """Whether no key is set."""
+        return self == SharedKeys()
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with these options; it keeps its tokenizer options where none are set here."""
+        """Return the recipe with these keys; it keeps its tokenizer options where none are set here."""
         if self.is_default:
             return recipe
         return replace(
             recipe,
+            frame=self.frame,
+            parts=self.parts,
             resize=self.resize,
             tokenizer_source=self.tokenizer_source or recipe.tokenizer_source,
             tokenizer=self.tokenizer or recipe.tokenizer,
@@ -78,11 +87,11 @@ class Vocabularies:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocabularySpace:
-    """A space whose recipes get vocabulary options."""
+class SharedKeysSpace:
+    """A space whose recipes get shared keys."""
 
     space: Space
-    vocabularies: Vocabularies
+    keys: SharedKeys
 
     @property
     def axes(self) -> Sequence[Axis]:
@@ -91,4 +100,4 @@ class VocabularySpace:
 
     def decode(self, genome: Genome) -> Recipe:
         """Return the recipe of a genome."""
-        return self.vocabularies.apply(self.space.decode(genome))
+        return self.keys.apply(self.space.decode(genome))

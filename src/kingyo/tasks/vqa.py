@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -113,15 +114,21 @@ def _answers(row: Row, column: str) -> list[str]:
     """Return the distinct right answers of a row; those of VQAv2 are mappings with a key ``answer``."""
     cell = row.cell(column, "answers")
     if isinstance(cell, str) and cell.startswith("["):
-        cell = json.loads(cell)
+        with suppress(ValueError):
+            cell = cast(object, json.loads(cell))
     cells = cast("Sequence[object]", cell) if isinstance(cell, list | tuple) else [cell]
-    texts = [stringify(each["answer"] if isinstance(each, dict) and "answer" in each else each) for each in cells]
-    answers = list(dict.fromkeys(text.strip() for text in texts))
+    answers = list(dict.fromkeys(_text(each).strip() for each in cells))
     if not answers or "" in answers:
         raise KingyoError(
             f"{row.where}: {column}",
             expected="a list of one or more answers",
-            received=repr(cell)[:80],
+            received=repr(row.columns[column])[:80],
             remedy="Fill it in, or delete this row.",
         )
     return answers
+
+
+def _text(answer: object) -> str:
+    if isinstance(answer, Mapping):
+        answer = cast("Mapping[str, object]", answer).get("answer")
+    return stringify(answer)

@@ -54,6 +54,7 @@ class ImageTextToText:
 
     def usage(self, example: Item, options: Options) -> str:
         """Return code that answers a question about images with the task's settings."""
+        new = options.get("max_new_tokens", 64)
         images = [f"{MEDIA}/{each.name}" for each in example.media]
         content = [{"type": "image", "path": each} for each in images]
         content.append({"type": "text", "text": example.prompt})
@@ -65,7 +66,7 @@ class ImageTextToText:
             "inputs = processor.apply_chat_template(\n"
             "    messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors='pt'\n"
             ")\n"
-            f"answer = model.generate(**inputs, do_sample=False, max_new_tokens={options.get('max_new_tokens', 64)})\n"
+            f"answer = model.generate(**inputs, do_sample=False, max_new_tokens={new})\n"
             "print(processor.decode(answer[0, inputs['input_ids'].shape[1] :], skip_special_tokens=True))\n"
         )
 
