@@ -1,0 +1,106 @@
+"""Language models merge into vision-language models of many families, which keep everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+
+import kingyo
+from kingyo.engine import into, open_sources, plan
+from kingyo.models.kinds import LoadOptions
+from kingyo.models.loading import live_weights, load_model
+from kingyo.recipe import Recipe
+from tests.models.vision_families import FAMILIES, build, build_text, inputs
+
+SIGHT, OTHER = 0.8, 0.5
+RECIPE = Recipe.from_dict(
+    {
+        "merge_method": "task_arithmetic",
+        "base_model": "text",
+        "frame": "sight",
+        "models": [
+            {"model": "sight", "parameters": {"weight": SIGHT}},
+            {"model": "other", "parameters": {"weight": OTHER}},
+        ],
+    }
+)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vision-language model ``sight``, language models ``text`` and ``other``, and the merge ``out``."""
+    root = tmp_path_factory.mktemp(family)
+    build(family, root / "sight")
+    build_text(family, root / "text", seed=1)
+    build_text(family, root / "other", seed=2)
+    kingyo.merge(RECIPE, root / "out", folder=root, progress=False)
+    return root
+
+
+def stored(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def in_text(name: str) -> str:
+    """The name that a tensor of the language part has in a language model."""
+    return f"model.{name[name.index('layers.') :]}" if "layers." in name else "model.norm.weight"
+
+
+def logits(family: str, model: PreTrainedModel) -> Tensor:
+    with torch.inference_mode():
+        return model(**inputs(family)).logits
+
+
+def test_it_loads_under_the_names_of_its_frame(folder: Path) -> None:
+    _, report = AutoModelForImageTextToText.from_pretrained(folder / "out", output_loading_info=True)
+    assert not any(report.values()), report
+    assert stored(folder / "out").keys() == stored(folder / "sight").keys()
+
+
+def test_only_the_language_part_changes(folder: Path) -> None:
+    layout = kingyo.open_checkpoint(folder / "sight").layout
+    outside = {name for name in layout.parts["language"] if layout.stack(name) is None}
+    merged = set(layout.parts["language"]) - {name for name in outside if "norm" not in name}
+    sight, out = stored(folder / "sight"), stored(folder / "out")
+    assert {name for name in out if not torch.equal(out[name], sight[name])} == merged
+    assert {in_text(name) for name in merged} == {
+        name for name in stored(folder / "text") if "embed" not in name and "head" not in name
+    }
+
+
+def test_the_language_part_follows_the_formula(folder: Path) -> None:
+    sight, text, other, out = (stored(folder / each) for each in ("sight", "text", "other", "out"))
+    for name in kingyo.open_checkpoint(folder / "sight").layout.parts["language"]:
+        if not torch.equal(out[name], sight[name]):
+            base = text[in_text(name)].double()
+            expected = base + SIGHT * (sight[name] - base) + OTHER * (other[in_text(name)] - base)
+            assert torch.allclose(out[name].double(), expected, rtol=0, atol=1e-6), name
+
+
+def test_what_is_not_a_weight_comes_from_the_frame(folder: Path) -> None:
+    files = {each.name for each in (folder / "sight").iterdir()} - {"model.safetensors"}
+    for name in files:
+        own, given = ((folder / each / name).read_bytes() for each in ("out", "sight"))
+        assert own == given, name
+
+
+def test_a_live_model_becomes_the_merge(family: str, folder: Path) -> None:
+    live = load(folder / "sight")
+    weights = live_weights(live, folder / "sight")
+    assert weights.keys() == stored(folder / "sight").keys()
+    into(plan(RECIPE, open_sources(RECIPE, folder)), weights)
+    assert torch.equal(logits(family, live), logits(family, load(folder / "out")))
+
+
+def load(folder: Path) -> PreTrainedModel:
+    return load_model(folder, LoadOptions(), AutoModelForImageTextToText)
