@@ -58,7 +58,7 @@ class ImageFeatures:
         self._print: int | None = None
         self._kept: dict[tuple[str, ...], dict[str, Any]] = {}
         self._n_bytes = 0
-        self.computed = 0
+        self.n_encoded = 0
         """Number of prompts whose images were encoded."""
 
     def __call__(self, rows: Sequence[Encoded]) -> BaseModelOutputWithPooling:
@@ -83,7 +83,7 @@ class ImageFeatures:
         return features
 
     def _compute(self, row: Encoded) -> dict[str, Any]:
-        self.computed += 1
+        self.n_encoded += 1
         made = self._processor.pixels(row.prompt)
         inputs = {
             name: each.to(self._device) if isinstance(each, Tensor) else each

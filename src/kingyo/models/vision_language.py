@@ -66,6 +66,11 @@ class LiveVisionLanguageModel:
         """The dtype of the computation, such as ``float32``."""
         return str(self._model.dtype).removeprefix("torch.")
 
+    @property
+    def n_encoded(self) -> int:
+        """Number of times that the images of a prompt went through the vision part."""
+        return self._features.n_encoded
+
     def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
         """Return a prompt that shows images before a message; see ``PromptProcessor.prompt``."""
         return self._processor.prompt(message, images, chat=chat)

@@ -1,0 +1,113 @@
+"""Vision-language models of every family answer with kept image features as with pixels."""
+
+# pyright: reportPrivateUsage=false
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kingyo.errors import KingyoError
+from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind
+from kingyo.models.vision_language import LiveVisionLanguageModel
+from kingyo.testing.kinds import ModelKindContract
+from kingyo.types import ImagePrompt
+from tests.models.classifiers import picture
+from tests.models.vision_families import FAMILIES, build, lacks
+
+IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(5)]
+OPTIONS = LoadOptions(dtype="float32", batch_size=3)
+
+
+class TestContract(ModelKindContract):
+    def make(self) -> ModelKind:
+        return MODEL_KINDS.get("image-text-to-text")
+
+    def make_checkpoint(self, folder: Path) -> None:
+        build("llava", folder)
+
+    def ask(self, model: Any) -> object:
+        return model.write_about(questions(model), max_new_tokens=4)
+
+
+def questions(model: Any) -> list[ImagePrompt]:
+    """Return a question about each image, and one about two of them."""
+    about_one = [model.image_prompt("what is in the image?", [image], chat=True) for image in IMAGES]
+    return [*about_one, model.image_prompt("which is red?", IMAGES[:2], chat=True)]
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LiveVisionLanguageModel:
+    if missing := lacks(request.param):
+        pytest.skip(f"needs {', '.join(missing)}")
+    folder = build(request.param, tmp_path_factory.mktemp("models") / request.param)
+    return LiveVisionLanguageModel.load(folder, OPTIONS)
+
+
+def from_pixels(live: LiveVisionLanguageModel, prompt: ImagePrompt) -> dict[str, Any]:
+    return live._processor.pixels(prompt)
+
+
+def test_answers_are_those_of_transformers(live: LiveVisionLanguageModel) -> None:
+    prompts = questions(live)
+    answers = live.write_about(prompts, max_new_tokens=5)
+    text = live._processor.text
+    for prompt, answer in zip(prompts, answers, strict=True):
+        inputs = from_pixels(live, prompt)
+        tokens = live.module.generate(  # pyright: ignore[reportCallIssue]
+            **inputs,
+            do_sample=False,
+            max_new_tokens=5,
+            eos_token_id=sorted(text.ends),
+            pad_token_id=text.padding,
+        )[0, inputs["input_ids"].shape[1] :].tolist()
+        assert answer.text == text.decode([token for token in tokens if token not in text.ends])
+
+
+def test_likelihoods_are_those_of_transformers(live: LiveVisionLanguageModel) -> None:
+    pairs = [(prompt, "a red square") for prompt in questions(live)]
+    likelihoods = live.log_likelihood_about(pairs)
+    for (prompt, continuation), likelihood in zip(pairs, likelihoods, strict=True):
+        row, n = live._processor.encode_pair(prompt, continuation)
+        tokens = {
+            name: torch.tensor([each]) for name, each in (("input_ids", row.tokens), *row.beside.items())
+        }
+        mask = torch.ones_like(tokens["input_ids"])
+        with torch.inference_mode():
+            inputs = {**from_pixels(live, prompt), **tokens, "attention_mask": mask}
+            logits = live.module(**inputs).logits[0].double()
+        start = len(row.tokens) - n
+        logs = torch.log_softmax(logits[start - 1 : -1], dim=-1)
+        total = logs.gather(-1, torch.tensor(row.tokens[start:])[:, None]).sum()
+        assert likelihood == pytest.approx(float(total), rel=1e-5)
+
+
+def test_images_are_encoded_once_for_the_same_vision_part(live: LiveVisionLanguageModel) -> None:
+    prompts = questions(live)
+    live.write_about(prompts, max_new_tokens=1)
+    before = live.n_encoded
+    live.write_about(prompts, max_new_tokens=1)
+    live.log_likelihood_about([(prompt, "a") for prompt in prompts])
+    assert live.n_encoded == before
+    vision = next(tensor for name, tensor in live.weights.items() if "vis" in name)
+    vision.mul_(1.5)
+    live.write_about(prompts, max_new_tokens=1)
+    vision.div_(1.5)
+    assert live.n_encoded == before + len(prompts)
+
+
+def test_a_prompt_without_the_image_of_its_placeholder(tmp_path: Path) -> None:
+    live = LiveVisionLanguageModel.load(build("llava", tmp_path / "m"), OPTIONS)
+    with pytest.raises(KingyoError) as error:
+        live.write_about([ImagePrompt("<image> <image> what?", tuple(IMAGES[:1]))], max_new_tokens=1)
+    assert IMAGES[0].name in error.value.argument
+
+
+def test_a_model_without_a_processor(tmp_path: Path) -> None:
+    folder = build("llava", tmp_path / "m")
+    for file in folder.glob("*processor*"):
+        file.unlink()
+    with pytest.raises(KingyoError) as error:
+        LiveVisionLanguageModel.load(folder, OPTIONS)
+    assert error.value.argument == str(folder)
