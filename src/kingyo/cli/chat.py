@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -15,7 +17,9 @@ from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
     from kingyo.models.kinds import ModelKind
-    from kingyo.types import GeneratesText
+    from kingyo.types import GeneratesText, Media
+
+_IMAGE = "/image"
 
 
 def chat(
@@ -30,6 +34,9 @@ def chat(
     max_new_tokens: Annotated[
         int, typer.Option("--max-new-tokens", min=1, help="Maximum length of an answer.")
     ] = 256,
+    image: Annotated[
+        list[Path] | None, typer.Option("--image", help="Image to ask about. Repeatable.")
+    ] = None,
     device: Device = "cpu",
     trust_remote_code: TrustRemoteCode = False,
     allow_pickle: AllowPickle = False,
@@ -40,6 +47,9 @@ def chat(
     Questions are independent: the model does not see earlier ones. The prompt is
     the model's chat template or --prompt. If an exported model was scored with
     another prompt, chat shows that prompt but does not use it.
+
+    A vision-language model sees the images of --image with every question. The
+    line `/image a.png b.png` replaces them, and `/image` removes them.
 
     Example: `kingyo chat my-model --prompt "{prompt}\\n"`
     """
@@ -52,10 +62,15 @@ def chat(
         )
     from kingyo.cli.evaluate import load_model
     from kingyo.models.kinds import LoadOptions, require_needs
-    from kingyo.types import GeneratesText
+    from kingyo.tasks.media import image_file
+    from kingyo.types import AnswersImages, GeneratesText
+
+    images = [image_file(each) for each in image or ()]
 
     def check(kind: ModelKind) -> None:
         require_needs("kingyo chat", GeneratesText, kind)
+        if images:
+            require_needs("--image", AnswersImages, kind)
         if prompt is None:
             _note_task_prompt(Path(model))
 
@@ -65,8 +80,28 @@ def chat(
     if template is None:
         _require_chat_template(live)
     while question := _read_line():
-        text = live.chat_prompt(question) if template is None else template.replace("{prompt}", question)
+        if question.split()[0] == _IMAGE and isinstance(live, AnswersImages):
+            images = _read_images(question, images)
+            continue
+        message = question if template is None else template.replace("{prompt}", question)
+        if images and isinstance(live, AnswersImages):
+            about = live.image_prompt(message, images, chat=template is None)
+            answers = live.write_about([about], max_new_tokens=max_new_tokens, stop=stop or [])
+            echo(answers[0].text)
+            continue
+        text = live.chat_prompt(message) if template is None else message
         echo(live.generate([text], max_new_tokens=max_new_tokens, stop=stop or [])[0])
+
+
+def _read_images(line: str, before: list[Media]) -> list[Media]:
+    """Return the images that a line names; after a mistake, those of before."""
+    from kingyo.tasks.media import image_file
+
+    try:
+        return [image_file(Path(each)) for each in shlex.split(line)[1:]]
+    except (KingyoError, ValueError) as error:
+        echo(str(error), err=True)
+        return before
 
 
 def _read_line() -> str:
@@ -85,8 +120,9 @@ def _note_task_prompt(model: Path) -> None:
         task = read_yaml(file)
     except KingyoError:  # no such file, or an unrelated one
         return
-    prompt = task.get("prompt", "{prompt}")
-    if task.get("chat") is not True or prompt != "{prompt}":
+    is_vqa = task.get("kind") == "vqa"
+    prompt = task.get("prompt", "{question}" if is_vqa else "{prompt}")
+    if task.get("chat", is_vqa) is not True or not re.fullmatch(r"{\w+}", str(prompt)):
         text = json.dumps(prompt, ensure_ascii=False)
         echo(f"Note: the model was scored with the prompt {text}, see {file}; --prompt sets one.", err=True)
 

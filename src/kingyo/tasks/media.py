@@ -46,6 +46,11 @@ def with_images(item: Item, row: Row, columns: str | Sequence[str]) -> Item:
     return replace(item, media=tuple(media), fields={**item.fields, **names})
 
 
+def image_file(path: Path) -> Media:
+    """Return the image in a file."""
+    return _in_file(path, str(path), str(path))
+
+
 def _parsed(cell: object) -> object:
     """Return a cell, with a JSON list of paths (as in CSV files and exported tasks) parsed."""
     if isinstance(cell, str) and cell.startswith("["):
@@ -67,10 +72,13 @@ def _image(cell: object, folder: Path, where: str) -> Media:
         content = bytes(cell)
         return Media(sha256=sha256(content).hexdigest(), type=_type_of(content, where), content=content)
     if isinstance(cell, str) and cell:
-        path = _inside(cell, folder, where, may_be_absolute=may_be_absolute)
-        content = _content(path, cell, where)
-        return Media(sha256=sha256(content).hexdigest(), type=_type_of(content, where), path=path)
+        return _in_file(_inside(cell, folder, where, may_be_absolute=may_be_absolute), cell, where)
     raise _unread(where, "nothing" if cell == "" else "null" if cell is None else repr(cell)[:80])
+
+
+def _in_file(path: Path, name: str, where: str) -> Media:
+    content = _content(path, name, where)
+    return Media(sha256=sha256(content).hexdigest(), type=_type_of(content, where), path=path)
 
 
 def _unread(where: str, received: str) -> KingyoError:
