@@ -22,6 +22,7 @@ from kingyo.space import probes
 from kingyo.stats import mean_name, wilson
 from kingyo.strategies import SINGLE_OBJECTIVE
 from kingyo.tasks import require_measures, require_teaching
+from kingyo.tasks.rouge import has_japanese_words
 from kingyo.vocabulary import check_tokens
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
@@ -139,6 +140,7 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
         *_same_sources(run, identity),
         *_no_bred_paths(run),
         *_unused_objectives(run),
+        *_rouge_of_characters(run),
     )
 
 
@@ -188,4 +190,13 @@ def _unused_objectives(run: Run) -> Iterator[str]:
         yield (
             f"{strategy} maximises the {mean} of the tasks, and the front is a by-product. "
             "Use search.preset: pareto to search for the objectives"
+        )
+
+
+def _rouge_of_characters(run: Run) -> Iterator[str]:
+    named = [name for spec in run.config.specs.values() for name, _ in spec.graders]
+    if "rouge-l" in named and not has_japanese_words():
+        yield (
+            "rouge-l compares Japanese answers character by character: fugashi and unidic-lite are not "
+            "installed. In a clone of kingyo, pip install -e '.[japanese]' adds them"
         )

@@ -24,6 +24,7 @@ from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.extensions import FACT as EXTENSIONS
 from kingyo.run.extensions import as_initial_budget
 from kingyo.store import DATABASE, RunStore
+from kingyo.tasks.rouge import LIBRARIES as ROUGE_LIBRARIES
 from kingyo.user_code.files import hash_own, in_place, libraries_behind, loaded_below, root_of
 from kingyo.user_code.versions import KINGYO, digest, scoring_versions, version_now
 
@@ -65,6 +66,7 @@ def current_versions(config: RunConfig, folder: Path, libraries: Sequence[str]) 
     kinds = [spec.kind for spec in config.specs.values() if spec.kind is not None]
     extras = [*libraries, *(["peft"] if config.controls.trained else [])]
     extras += ["lingua-language-detector"] if "language" in graders else []
+    extras += ROUGE_LIBRARIES if "rouge-l" in graders else []
     own = {folder / file for file, _ in _own_files(config)}
     extras += sorted({name for file in own for name in libraries_behind(file, root_of(file, folder))})
     return scoring_versions(extras, [*graders, *kinds, *config.merge.methods])
