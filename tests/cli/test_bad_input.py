@@ -95,6 +95,15 @@ def test_nan_weights_are_found_before_the_search(world: World) -> None:
     refused(world, "evolve", "run.yaml", says=name)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(("evaluate", "a", "task.yaml", "--split", ""), "received ''. Known: all, fit, test, validation.")],
+    ids=str,
+)
+def test_arguments(world: World, arguments: tuple[str, ...], says: str) -> None:
+    refused(world, *arguments, says=says)
+
+
 def test_a_run_folder_that_exists(world: World) -> None:
     (world.folder / "runs" / "small").mkdir(parents=True)
     (world.folder / "runs" / "small" / "mine.txt").write_text("precious")

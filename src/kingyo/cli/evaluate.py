@@ -64,7 +64,7 @@ def evaluate(
         _require_free(answers)
     from kingyo.models.kinds import LoadOptions
 
-    chosen = split or "test"
+    chosen = "test" if split is None else split
     options = LoadOptions(
         device=device, batch_size=batch_size, remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
