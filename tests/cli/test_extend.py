@@ -85,6 +85,7 @@ def test_a_kill_in_an_extension_does_not_change_the_result(short: World) -> None
     [
         ("--candidates", "+0", "above 0"),
         ("--candidates", "+1.5", "a whole number"),
+        ("--candidates", f"+{'9' * 5000}", "a whole number"),
         ("--minutes", "5", "+60"),
         ("--minutes", "+5", "which it does not limit"),
     ],
