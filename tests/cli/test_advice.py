@@ -33,11 +33,11 @@ def graded(world: World, grader: str, **changes: object) -> Path:
 def test_all_zero_scores_are_reported_at_once_and_at_the_end(world: World) -> None:
     done = world.run("evolve", graded(world, "zero"), "--run", "runs/zero")
     assert done.returncode == 0, done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if "All 4 baselines score 0 % on fit." in line]
+    (line,) = [line for line in done.stderr.splitlines() if "All 4 baselines score 0% on fit." in line]
     assert "--trial uniform --answers 5" in line
-    assert done.stderr.count("score 0 %") == 1
+    assert done.stderr.count("score 0%") == 1
     text = " ".join(done.stdout.split())
-    assert "Warning: All 4 baselines and 8 candidates score 0 % on fit." in text
+    assert "Warning: All 4 baselines and 8 candidates score 0% on fit." in text
     assert "kingyo show runs/zero --trial 0 --answers 5" in text
     advice = {each["kind"]: each for each in json.loads(json.dumps(world.show("runs/zero")["advice"]))}
     assert set(advice) == {"zero", "cut", "bound", "seeds"} - ({"bound"} - set(advice))
@@ -60,7 +60,7 @@ def test_answers_come_with_the_worst_first(finished: World) -> None:
     assert {"item", "prompt", "expected", "answer", "score"} <= set(shown["answers"][0])
     output = finished.run("show", "runs/small", "--trial", "3", "--answers", "5").stdout
     for each in shown["answers"]:
-        assert f"{each['item']}: {100 * each['score']:.0f} %" in output
+        assert f"{each['item']}: {100 * each['score']:.0f}%" in output
         assert f"prompt    {each['prompt']}" in output
         assert f"expected  {each['expected']}" in output
     assert output.count("answered  ") == 5 and "merge_method" not in output

@@ -54,6 +54,6 @@ def test_the_winners_estimate_is_shown_next_to_test(
     assert summary.winner is not None and summary.winner.test is not None
     gap = 100 * (estimated - summary.winner.test.score)
     side = "below" if gap < 0 else "above"
-    message = f"estimated {100 * estimated:.1f} % for all of them, {abs(gap):.1f} points {side} test."
+    message = f"estimated {100 * estimated:.1f}% for all of them, {abs(gap):.1f} points {side} test."
     assert message in " ".join(capsys.readouterr().out.split())
     assert message in claim

@@ -85,7 +85,8 @@ def test_equal_scores_leave_uncertainty_about_unscored_items(
     assert each.high == pytest.approx(value + share * (measured.high - value))
     assert each.high - each.low > 0.2
     assert (
-        f"estimated from all trials for all 24 items of fit: {each.in_percent()} %" in capsys.readouterr().out
+        f"estimated from all trials for all 24 items of fit: {each.in_percent('%')}"
+        in capsys.readouterr().out
     )
 
 

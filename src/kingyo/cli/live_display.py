@@ -20,7 +20,7 @@ from kingyo.cli.console import Console, print_text
 from kingyo.cli.run_progress import PartProgress, RunProgress, row_name
 from kingyo.dry_run import Cost, remaining_cost, total
 from kingyo.evolution import BASELINES, Event, stored_objectives
-from kingyo.io.units import counted, time_text
+from kingyo.io.units import counted, percent, time_text
 from kingyo.results.model_result import score_formatter
 from kingyo.run.extensions import kept_if_used
 from kingyo.run.resume import journey_of
@@ -139,7 +139,7 @@ class LiveDisplay:
                 style="bold" if is_running else None,
             )
         share, left = self._progress.share(), self._progress.seconds_left()
-        done_text = "" if share is None else f"{100 * share:.0f} %"
+        done_text = "" if share is None else percent(share, ".0f")
         left_text = _left_text(left) if left else ""
         table.add_row("total", _bar(share), done_text, left_text)
         return table

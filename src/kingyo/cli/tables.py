@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, print_text
-from kingyo.io.units import counted
+from kingyo.io.units import counted, percent
 from kingyo.results.comparisons import PairedComparison, gap_to_test
 from kingyo.results.layer_paths import NamedPath
 from kingyo.results.model_result import ModelResult, set_value_text
@@ -22,7 +22,7 @@ from kingyo.results.remarks import (
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import row_title
 from kingyo.run.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
-from kingyo.stats import Interval, percent
+from kingyo.stats import Interval
 from kingyo.types import SPLITS, Split
 
 
@@ -102,7 +102,7 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
     if winner is None or predicted is None:
         return
     items = counted(predicted.n, "validation item")
-    prediction = f"Predicted for test from {items}: {predicted.in_percent()} %."
+    prediction = f"Predicted for test from {items}: {predicted.in_percent('%')}."
     if winner.test is None:
         yield prediction
         return
@@ -126,7 +126,7 @@ def _drop(winner: ModelResult, split: Split) -> str | None:
 
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     score = "Score" if summary.decided_by is None else "Mean item score"
-    table = Table(title=f"{score} in % [95 % interval]", title_justify="left")
+    table = Table(title=f"{score} in % [95% interval]", title_justify="left")
     table.add_column("model", min_width=7, overflow="fold")
     for split in SPLITS:
         table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=not is_narrow)
@@ -145,7 +145,7 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
 
 def _sets(summary: RunSummary) -> Table:
     use = ", not used by the search" if summary.decided_by is None else f"; {summary.decided_by} decides"
-    table = Table(title=escape(f"Measures of all answers{use} [95 % interval]"), title_justify="left")
+    table = Table(title=escape(f"Measures of all answers{use} [95% interval]"), title_justify="left")
     for name in ("measure", "model"):
         table.add_column(name, overflow="fold")
     for split in summary.set_splits:
@@ -162,7 +162,7 @@ def _front(summary: RunSummary) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("trial", justify="right")
     for name in summary.objectives:
-        table.add_column(f"{name} %", justify="right")
+        table.add_column(f"{name} in %", justify="right")
     knee = summary.front.knee
     for point in sorted(summary.front.points, key=lambda each: each.objectives, reverse=True):
         is_knee = point is knee

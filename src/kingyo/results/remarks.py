@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from kingyo.io.units import percent
 from kingyo.results.model_result import interval_in_words
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_trial
-from kingyo.stats import ROUNDING, percent
+from kingyo.stats import ROUNDING
 from kingyo.store import StoredTrial
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from kingyo.evolution import Finalist, Front, FrontPoint
 from kingyo.evolution.set_measures import READ, SetValue
+from kingyo.io.units import percent
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate
 from kingyo.results.layer_paths import NamedPath
@@ -16,7 +17,7 @@ from kingyo.results.trials import row_title
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.provenance import Renewal
 from kingyo.run.trained import TrainedControl
-from kingyo.stats import Interval, interval_json, mean_name, percent
+from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.tasks import NearDuplicates
 from kingyo.types import SPLITS, Split
 
