@@ -33,15 +33,6 @@ def in_scores(run: Path, search: str) -> list[tuple[object, ...]]:
     return rows
 
 
-@pytest.fixture
-def short(world: World) -> World:
-    """A world with a finished run of six candidates and a random control."""
-    config = world.config(budget={"candidates": 6}, controls={"random": True, "grid": False})
-    done = world.run("evolve", config)
-    assert done.returncode == 0, done.stderr
-    return world
-
-
 def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
     done = short.run("resume", "runs/small", "--candidates", "+12", "--json")
     assert done.returncode == 0, done.stderr

@@ -145,6 +145,31 @@ def test_stored_parts_are_not_shown_again(tmp_path: Path, capsys: pytest.Capture
     assert "Search on fit: 30 models (12 stored), up to 16 items each" in shown
 
 
+def replayed(display: LiveDisplay) -> None:
+    """Replay 12 stored trials of the search."""
+    (baselines, search), clock = COST.parts[:2], Clock()
+    display.expect(Cost(parts=COST.parts, stored=stored((baselines, 4), (search, 12))))
+    for event in (*events_of(baselines, clock, replayed=True), *islice(events_of(search, clock), 14)):
+        display.notify(replace(event, replayed=event.kind == "ended"))
+
+
+def test_a_long_replay_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kingyo.cli.live_display.SECONDS_PER_LINE", 0)
+    text = io.StringIO()
+    console = Console(file=text, width=80, height=40, force_terminal=True, color_system=None)
+    with RunStore.create(tmp_path / "run") as store:
+        with LiveDisplay(store) as display:
+            replayed(display)
+        with LiveDisplay(store, console=console) as display:
+            replayed(display)
+    shown = capsys.readouterr().err
+    assert "  1 of 12 stored trials replayed\n" in shown and "  7 of 12 stored trials replayed\n" in shown
+    assert "of 4 stored" not in shown, "baselines have no strategy"
+    assert re.search(r"search .* 12 of 30 +replayed 7 ", text.getvalue())
+
+
 def stored(*counts: tuple[CostPart, int]) -> dict[tuple[str, Split], dict[int, int]]:
     return {
         (of.name, of.split): {IDS[of.name, of.split] + number: of.items for number in range(n)}
