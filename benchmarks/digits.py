@@ -1,7 +1,7 @@
 """Evolve digit classifiers from random weights without gradients, by several algorithms at equal budgets.
 
 The first experiment of Abrantes, Lange, Tang 2025 (arXiv:2508.16204) on scikit-learn's digits: the search
-sees the first 80 % of the images (1437); the last 360 (other writers) are the test. A genome is all 19,210
+sees the first 80% of the images (1437); the last 360 (other writers) are the test. A genome is all 19,210
 weights of a network 64-256-10. An evaluation is one pass over the images of the search.
 
 All start from N(0, 0.01²) and mutate by 0.01. The answer of a search is the genome with the best score on its
@@ -209,7 +209,7 @@ def run(algorithm: str, seed: int, budget: int) -> Run:
 
 
 def mean_with_interval(values: Sequence[float]) -> dict[str, float]:
-    """Return the mean with Student's 95 % interval; a bootstrap of few seeds is too narrow."""
+    """Return the mean with Student's 95% interval; a bootstrap of few seeds is too narrow."""
     from scipy.stats import t  # pyright: ignore[reportMissingTypeStubs]
 
     n, mean = len(values), float(np.mean(values))

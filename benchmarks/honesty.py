@@ -3,7 +3,7 @@
     python benchmarks/honesty.py --runs 50 --out honesty.jsonl
     python benchmarks/honesty.py --out honesty.jsonl --markdown      (the table of docs/benchmarks-search.md)
 
-Before test is read, a run predicts the winner's test score with a 95 % interval. The table counts how often
+Before test is read, a run predicts the winner's test score with a 95% interval. The table counts how often
 the interval contains the test score, and compares three numbers with it: the winner's mean on its fit items,
 its score on validation, and the prediction. Runs in the file are not run again.
 """
@@ -95,7 +95,7 @@ def _table(results: Sequence[Result], settings: Sequence[str]) -> list[str]:
     head = (
         "setting",
         "runs",
-        "prediction holds [95 %]",
+        "prediction holds [95%]",
         "half-width",
         *(f"{each} − test" for each in GAPS.values()),
     )
@@ -113,7 +113,7 @@ def _row(name: str, results: Sequence[Result]) -> tuple[str, ...]:
     gaps = [
         statistics.mean(_number(each, split) - _number(each, "test") for each in results) for split in GAPS
     ]
-    held_text = f"{held} ({100 * share.score:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}])"
+    held_text = f"{held} ({100 * share.score:.0f}% [{100 * share.low:.0f}, {100 * share.high:.0f}])"
     return (name, str(len(results)), held_text, f"{100 * half:.1f}", *(f"{100 * gap:+.1f}" for gap in gaps))
 
 

@@ -1,4 +1,4 @@
-"""Measure how often 95 % intervals of graded scores contain the true mean: kingyo and scipy's BCa bootstrap.
+"""Measure how often 95% intervals of graded scores contain the true mean: kingyo and scipy's BCa bootstrap.
 
     python benchmarks/interval_coverage.py --runs 2000  (tables of docs/statistics.md; ten minutes)
 

@@ -6,7 +6,7 @@
 
 For each path: how plausible its jumps are (the mean similarity of their ends), simple predictors
 without measurement, and two outcomes: the mean log-likelihood of the right answers, and the share of right
-answers. Rank correlations (Spearman) with 95 % intervals, by a bootstrap over the paths.
+answers. Rank correlations (Spearman) with 95% intervals, by a bootstrap over the paths.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How one instance went: the value found, the best there is, and what it took to come within 1 %."""
+    """How one instance went: the value found, the best there is, and what it took to come within 1%."""
 
     seed: int
     found: float
@@ -123,7 +123,7 @@ def exact(instance: Instance) -> int:
 
 
 def summarise(results: list[Result]) -> dict[str, float | None]:
-    """The figures of the table; evaluations to come within 1 % are of the instances that did."""
+    """The figures of the table; evaluations to come within 1% are of the instances that did."""
     within = [each.evaluations_within for each in results if each.evaluations_within is not None]
     return {
         "instances": len(results),

@@ -135,6 +135,18 @@ def test_the_architecture_page_names_files_that_exist() -> None:
     assert len(names) > 100 and gone == []
 
 
+def test_percent_signs_follow_their_numbers_directly() -> None:
+    root = PACKAGE.parents[1]
+    pages = (*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("examples/*/README.md"))
+    wrong = [
+        f"{path.relative_to(root)}: {line}"
+        for path in (*MODULES, *pages)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search("[0-9}] %", line)
+    ]
+    assert not wrong, "write 99.3%, with kingyo.io.units.percent"
+
+
 def test_no_test_is_imported_from_another() -> None:
     for path in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

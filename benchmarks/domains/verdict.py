@@ -60,7 +60,7 @@ def render_sooner(results: Sequence[Result], *, markdown: bool) -> str:
         cells = [f"{each} of {len(pairs)}" for each in found.values()]
         rows.append((domain, str(len(pairs)), *numbers, *cells))
     summary = "\n".join(
-        f"{name.capitalize()} in {100 * statistics.mean(each):.0f} % of runs, and in 90 % of seeds on "
+        f"{name.capitalize()} in {100 * statistics.mean(each):.0f}% of runs, and in 90% of seeds on "
         f"{sum(share >= 0.9 for share in each)} of {len(each)} domains."
         for name, each in shares.items()
         if each
@@ -131,7 +131,7 @@ def _overall(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
             ""
             if name == DEFAULT or len(leads) < 2
             else interval([100 * each for each in leads], signed=True),
-            f"{worse} of {len(mine)} ({100 * worse / len(mine):.1f} %)",
+            f"{worse} of {len(mine)} ({100 * worse / len(mine):.1f}%)",
             _kept(mine),
             spread,
         )
@@ -196,7 +196,7 @@ def _kept(results: Sequence[Result]) -> str:
     """How often the bred model's test score lay within the interval that was predicted for it."""
     said = [(each["predicted"], _number(each, "bred")) for each in results if "predicted" in each]
     kept = [low <= bred <= high for (low, _, high), bred in cast("list[tuple[list[float], float]]", said)]
-    return f"{sum(kept)} of {len(kept)} ({100 * statistics.mean(kept):.0f} %)" if kept else ""
+    return f"{sum(kept)} of {len(kept)} ({100 * statistics.mean(kept):.0f}%)" if kept else ""
 
 
 def _has_room(result: Result) -> bool:

@@ -22,7 +22,7 @@ TARGETS: dict[str, tuple[str, str]] = {
     "memory beside the weights": ("memory besides the sources' weights, share", "≤ 0.05"),
     "time per token": ("time per token relative to transformers' model with 24 layers, median", "≤ 1.05"),
     "time of a deep layer": ("time per added layer, 24 to 48 layers relative to 3 to 12", "0.9 to 1.1"),
-    "export": ("equal greedy answers of the exported checkpoint and the live path", "≥ 99 %"),
+    "export": ("equal greedy answers of the exported checkpoint and the live path", "≥ 99%"),
 }
 COUNTS = ("cache", "export")
 
@@ -89,7 +89,7 @@ def _defaults(rows: Sequence[Row]) -> str:
         names = [name for name in block if name in runs]
         lines += [_default(name, runs[name], runs[names[0]]) for name in names]
     (first, *_) = next(iter(runs.values())).values()
-    beside = "minus the first of its block [95 %, paired by seed]"
+    beside = "minus the first of its block [95%, paired by seed]"
     best = f"best of {first['evaluations']} on fit, %"
     return table(("search", "seeds", best, beside, "test, %", beside, "hops"), lines)
 
@@ -125,7 +125,7 @@ def _sooner(curves: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
         if reached is None
         else f"reaches it after {reached}, a share of {reached / n:.2f}"
     )
-    ends = f"{PLAIN} ends at {100 * last:.1f} % after {n} evaluations (mean of {len(both)} seeds)"
+    ends = f"{PLAIN} ends at {100 * last:.1f}% after {n} evaluations (mean of {len(both)} seeds)"
     return f"{ends}; {MIXED} {outcome}."
 
 
@@ -137,7 +137,7 @@ def _outcomes(rows: Sequence[Row]) -> str:
         runs.setdefault(key, {})[int(_number(each["seed"]))] = each
     lines = [line for (setting, way), own in runs.items() for line in _line(setting, way, own)]
     shown = table(
-        ("models", "bred by", "seeds", "test, % [95 %]", "compared with", "lead [95 %, paired]"), lines
+        ("models", "bred by", "seeds", "test, % [95%]", "compared with", "lead [95%, paired]"), lines
     )
     between = [line for setting in dict.fromkeys(key[0] for key in runs) for line in _between(setting, runs)]
     return "\n\n".join([shown, *between]) if lines else ""
@@ -158,7 +158,7 @@ def _line(setting: str, way: str, own: Mapping[int, Row]) -> Iterator[tuple[str,
     for name, theirs in beside.items():
         called = "the first search's winner" if name == "parameters" else name
         differences = [mine - other for mine, other in zip(scores, theirs, strict=True)]
-        yield (*head, f"{called}, {_mean(theirs)} %", _interval(differences, signed=True))
+        yield (*head, f"{called}, {_mean(theirs)}%", _interval(differences, signed=True))
         head = ("", "", "", "")
 
 

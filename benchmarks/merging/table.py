@@ -94,7 +94,7 @@ def _memory(results: Mapping[str, Row]) -> Iterator[Line]:
             ratio="; allocated ".join(
                 f"{ours[kind] / theirs[kind]:.0%}" for kind in ("resident", "anonymous")
             ),
-            target="≤ 60 %",
+            target="≤ 60%",
             passed=ours["resident"] <= 0.6 * theirs["resident"],
         )
         yield Line(
@@ -162,7 +162,7 @@ def _startup(results: Mapping[str, Row]) -> Iterator[Line]:
             ours=_seconds(rows[0]),
             theirs=_seconds(rows[1]),
             ratio=f"{ours / theirs:.0%}",
-            target="≤ 0.4 s" if is_help else "≤ 40 %",
+            target="≤ 0.4 s" if is_help else "≤ 40%",
             passed=ours <= 0.4 if is_help else ours <= 0.4 * theirs,
         )
 

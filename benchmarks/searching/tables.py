@@ -27,7 +27,7 @@ def render(results: Sequence[Result], *, markdown: bool) -> str:
         "share",
     )
     parts = [table(head, reached, markdown)]
-    head = ("setting", "search", "n", "items", "test accuracy [95 %]", "lead of `fast` [95 %, paired]")
+    head = ("setting", "search", "n", "items", "test accuracy [95%]", "lead of `fast` [95%, paired]")
     return "\n\n".join([*parts, table(head, equal, markdown)])
 
 
@@ -104,7 +104,7 @@ def _at(trace: Sequence[tuple[int, float]], items: int) -> float:
 
 
 def interval(values: Sequence[float], *, signed: bool = False) -> str:
-    """Return the mean and its 95 % interval by Student's t as text; only the mean for one value."""
+    """Return the mean and its 95% interval by Student's t as text; only the mean for one value."""
     mean, form = statistics.mean(values), "+.1f" if signed else ".1f"
     if len(values) < 2:
         return f"{mean:{form}}"

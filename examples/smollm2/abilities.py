@@ -55,7 +55,7 @@ def form(_: Item, answer: str) -> bool:
 
 def _share(items: Sequence[Item], answers: Mapping[str, str], judge: Judge) -> str:
     right = sum(judge(item, answers[item.id]) for item in items)
-    return f"{100 * right / len(items):.1f} %"
+    return f"{100 * right / len(items):.1f}%"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from kingyo.stats import paired_difference
 
 
 def main() -> None:
-    """Print the difference of the mean over the tasks, with its 95 % interval."""
+    """Print the difference of the mean over the tasks, with its 95% interval."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import gc
 import io
@@ -10,17 +11,20 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from contextlib import suppress
 
 from kingyo.errors import error_record, wants_json
 
 _QUICK = {"merge", "diff", "list"}  # other commands run graders, whose files may still be open at exit
+_REPEAT_SECONDS = 0.05  # by then most finalisers and callbacks have returned
 
 
 def process() -> None:
     """Run the command line with little garbage collection and a fast exit."""
     gc.set_threshold(100_000)  # importing torch creates many objects, and scanning them is slow
+    sys.unraisablehook = _repeat_interrupt
     try:
         _run()
     except KeyboardInterrupt:
@@ -46,6 +50,16 @@ def _run() -> None:
             with suppress(OSError):  # main() has reported it
                 sys.stdout.flush()
                 os.dup2(2, 1)  # output at exit must not follow the JSON document
+
+
+def _repeat_interrupt(dropped: sys.UnraisableHookArgs) -> None:
+    """Repeat an interrupt that arrived in a finaliser or callback, where Python drops exceptions."""
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
+        return
+    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    number = signal.SIGINT if handled else signal.SIGTERM
+    _thread.start_new_thread(lambda: (time.sleep(_REPEAT_SECONDS), _thread.interrupt_main(number)), ())
 
 
 def _print_interrupted() -> None:

@@ -93,7 +93,7 @@ AXES = [{"name": f"weight/{who}/all", "low": 0.0, "high": 1.5} for who in ("a", 
 def test_all_zero_scores_are_reported_after_baselines_and_search(tmp_path: Path) -> None:
     advice = Written(tmp_path / "first", {"base": 0, "uniform": 0}).advice()
     assert list(advice) == ["zero"]
-    assert advice["zero"].what == "All 2 baselines score 0 % on fit."
+    assert advice["zero"].what == "All 2 baselines score 0% on fit."
     assert "--trial uniform --answers 5" in advice["zero"].remedy
     advice = Written(tmp_path / "then", {"base": 0, "uniform": 0}).search([0] * 5).advice()
     assert list(advice) == ["zero"] and "All 2 baselines and 5 candidates" in advice["zero"].what
@@ -104,8 +104,8 @@ def test_all_zero_scores_are_reported_after_baselines_and_search(tmp_path: Path)
 def test_broken_candidates_are_reported_if_baselines_work(tmp_path: Path) -> None:
     assert "broken" not in Written(tmp_path / "early").search([0] * 5).advice()
     advice = Written(tmp_path / "run").search([0] * 6).advice()
-    assert "All candidates so far (6) score 0 %" in advice["broken"].what
-    assert "the best baseline 50.0 %" in advice["broken"].what
+    assert "All candidates so far (6) score 0%" in advice["broken"].what
+    assert "the best baseline 50.0%" in advice["broken"].what
     assert "narrower" in advice["broken"].remedy
 
 
@@ -118,7 +118,7 @@ def test_broken_candidates_are_reported_during_a_run_that_scores_one_at_a_time(t
             assert not lines
             written.add(number, 0)
             watcher.notify(Event(kind="told", search=MAIN, split="fit", done=number + 1, total=20))
-    assert len(lines) == 1 and "All candidates so far (6) score 0 %" in lines[0]
+    assert len(lines) == 1 and "All candidates so far (6) score 0%" in lines[0]
 
 
 @pytest.mark.parametrize(("solved", "says"), [(8, "Take harder items"), (5, "partial credit")])
@@ -126,7 +126,7 @@ def test_scores_that_are_all_the_same(tmp_path: Path, solved: int, says: str) ->
     baselines = {"base": solved, "uniform": solved}
     advice = Written(tmp_path / "run", baselines).search([solved] * 4).advice()
     assert list(advice) == ["equal"] and says in advice["equal"].remedy
-    assert f"{100 * solved / N_FIT:.1f} %" in advice["equal"].what
+    assert f"{100 * solved / N_FIT:.1f}%" in advice["equal"].what
     assert "equal" not in Written(tmp_path / "other", baselines).search([solved, solved - 1]).advice()
 
 
@@ -183,9 +183,9 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
     assert {"start", "stuck", "progress"} & set(advice) == {kind}
     best, number = max(solved), solved.index(max(solved))
     message = advice[kind].what
-    assert "(uniform) scores 50.0 %" in message
+    assert "(uniform) scores 50.0%" in message
     assert f"best of the first {min(4, len(solved))} successful candidates " in message
-    assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f} %." in message
+    assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f}%." in message
     if kind != "progress":
         assert f"kingyo resume {tmp_path / 'run'} --candidates +20" in advice[kind].remedy
         seeds = f"kingyo evolve my.yaml --seeds 3 --run {tmp_path / 'run-seeds'}"
@@ -223,7 +223,7 @@ def test_an_answer_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str
     output = capsys.readouterr().out
     assert output.splitlines() == [
         "",
-        "i: 25 %",
+        "i: 25%",
         "prompt    one",
         "          two [bold]",
         "choices   x | y",

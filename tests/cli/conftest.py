@@ -181,3 +181,12 @@ def finished(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     done = world_.run("evolve", "run.yaml")
     assert done.returncode == 0, done.stderr
     return world_
+
+
+@pytest.fixture
+def short(world: World) -> World:
+    """A world with a finished run of six candidates and a random control."""
+    config = world.config(budget={"candidates": 6}, controls={"random": True, "grid": False})
+    done = world.run("evolve", config)
+    assert done.returncode == 0, done.stderr
+    return world

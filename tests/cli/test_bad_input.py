@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.store import RunStore
 from tests.cli.bad_runs import files
-from tests.cli.conftest import World
+from tests.cli.conftest import RUN, World
 from tests.models_on_disk import llama
 
 
@@ -93,6 +96,39 @@ def test_nan_weights_are_found_before_the_search(world: World) -> None:
     weights[name].flatten()[0] = float("nan")
     save_file(weights, path, metadata={"format": "pt"})
     refused(world, "evolve", "run.yaml", says=name)
+
+
+INIT = ("--base", "base", "--source", "a", "--source", "b", "--task", "items.jsonl", "--grader", "exact")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("evaluate", "a", "task.yaml", "--split", ""), "received ''. Known: all, fit, test, validation."),
+        (("init", "new/run.yaml", *INIT), "Error: new/run.yaml: expected a file in an existing folder"),
+        (("init", "grade.py/run.yaml", *INIT), "received no folder grade.py"),
+    ],
+    ids=str,
+)
+def test_arguments(world: World, arguments: tuple[str, ...], says: str) -> None:
+    refused(world, *arguments, says=says)
+
+
+def test_init_on_a_full_disk_leaves_no_file(world: World) -> None:
+    """A file size limit represents a full disk."""
+    before = files(world.folder)
+    script = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); {RUN}"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "init", "new.yaml", *INIT],
+        cwd=world.folder,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Error: new.yaml: expected a file that can be written; received File too large" in done.stderr
+    assert files(world.folder) == before
 
 
 def test_a_run_folder_that_exists(world: World) -> None:

@@ -103,7 +103,7 @@ def export(world: World, out: Path, *options: str) -> tuple[str, str]:
 
 def test_a_best_parent_is_reported_first(parent: tuple[World, str]) -> None:
     world, output = parent
-    sentence = "The best model of this run is the parent math-sym (validation 100.0 % [86.2, 100.0], n = 24; "
+    sentence = "The best model of this run is the parent math-sym (validation 100.0% [86.2, 100.0], n = 24; "
     for text in (output, world.run("show", "runs/small").stdout):
         line = " ".join(text.split())
         assert sentence in line

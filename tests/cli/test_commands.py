@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -260,6 +261,16 @@ def test_init_with_models_and_task_asks_for_the_grader_alone(world: World) -> No
     assert asked_task(world).grader == "contains"
 
 
+@pytest.mark.parametrize("redirect", ["< /dev/null", "<&-"])
+def test_init_without_input_names_the_options_that_answer(world: World, redirect: str) -> None:
+    line = f"{shlex.join(command('init', 'asked.yaml'))} {redirect}"
+    done = subprocess.run(line, shell=True, cwd=world.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and not (world.folder / "asked.yaml").exists()
+    assert done.stderr.startswith("Error: standard input: expected an answer") and "\n  " not in done.stderr
+    for option in ("--base", "--source", "--task", "--grader"):
+        assert option in done.stderr
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from kingyo.cli import app\n"
@@ -271,9 +282,9 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_init_asks_before_heavy_imports(world: World) -> None:
     code = (
-        "import sys; from kingyo.cli import app\n"
+        "import sys; from kingyo.cli import app; from kingyo.errors import KingyoError\n"
         "try:\n    app(['init', 'asked.yaml'])\n"
-        "except SystemExit:\n    print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))\n"
+        "except KingyoError:\n    print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))\n"
     )
     lines = "".join(f"{line}\n" for line in (*MODELS, "items.jsonl", "", ""))
     done = subprocess.run(

@@ -47,14 +47,13 @@ def test_the_plan_is_printed(command: Command) -> None:
     assert "items: 16 fit, 12 validation, 12 test; 0 duplicates dropped" in lines
     assert "search: ga, generations of 6 candidates, population 6" in lines
     assert "weight/a/all -1 2 0.5 float" in lines
-    assert "search 24 16 384 26 %" in lines
-    assert "validation 13 12 156 11 %" in lines, (
+    assert "search 24 16 384 26%" in lines
+    assert "validation 13 12 156 11%" in lines, (
         "three finalists of each of three searches, and four baselines"
     )
-    assert "total 96 1,456 100 %" in lines
+    assert "total 96 1,456 100%" in lines
     assert any(
-        line.startswith("answers to grade: 1,456 at most, 26 % of them in the search itself")
-        for line in lines
+        line.startswith("answers to grade: 1,456 at most, 26% of them in the search itself") for line in lines
     )
     assert "merge_method: task_arithmetic" in lines
     assert lines[-1].startswith("All fits together. Nothing was written or run.")

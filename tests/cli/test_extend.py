@@ -33,15 +33,6 @@ def in_scores(run: Path, search: str) -> list[tuple[object, ...]]:
     return rows
 
 
-@pytest.fixture
-def short(world: World) -> World:
-    """A world with a finished run of six candidates and a random control."""
-    config = world.config(budget={"candidates": 6}, controls={"random": True, "grid": False})
-    done = world.run("evolve", config)
-    assert done.returncode == 0, done.stderr
-    return world
-
-
 def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
     done = short.run("resume", "runs/small", "--candidates", "+12", "--json")
     assert done.returncode == 0, done.stderr
@@ -85,6 +76,7 @@ def test_a_kill_in_an_extension_does_not_change_the_result(short: World) -> None
     [
         ("--candidates", "+0", "above 0"),
         ("--candidates", "+1.5", "a whole number"),
+        ("--candidates", f"+{'9' * 5000}", "a whole number"),
         ("--minutes", "5", "+60"),
         ("--minutes", "+5", "which it does not limit"),
     ],

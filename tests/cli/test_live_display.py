@@ -110,10 +110,10 @@ def test_a_terminal_gets_a_line_for_each_part(tmp_path: Path) -> None:
                 display.notify(event)
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue()).replace("\r", "\n").split("\n")
     lines = [" ".join(re.sub("[━╸╺]", "", line).split()) for line in drawn]
-    assert "12.5 % a" in lines and "25.0 % 日本語モデル" in lines
-    final = ["baselines 4 of 4 37.5 %", "search 30 of 30 ≈ 96.7 %", "control random 30 of 30 ≈ 96.7 %"]
+    assert "12.5% a" in lines and "25.0% 日本語モデル" in lines
+    final = ["baselines 4 of 4 37.5%", "search 30 of 30 ≈ 96.7%", "control random 30 of 30 ≈ 96.7%"]
     assert lines[-8:-5] == final, lines[-9:]
-    assert lines[-4:-1] == ["validation 28 of 28 87.5 %", "test 7 of 7 0.0 %", "total 100 %"]
+    assert lines[-4:-1] == ["validation 28 of 28 87.5%", "test 7 of 7 0.0%", "total 100%"]
     assert max(map(len, drawn)) <= 80
 
 
@@ -129,7 +129,7 @@ def test_a_file_is_not_a_terminal_even_with_forced_colours(
     stderr = capsys.readouterr().err
     assert "\x1b[" not in re.sub(r"\x1b\[[0-9;]*m", "", stderr), "nothing is drawn in place"
     assert "Search on fit: 30 models, up to 16 items each" in stderr
-    assert re.search(r"30 trials, best ≈ 96\.7 %; .+ left", stderr), stderr
+    assert re.search(r"30 trials, best ≈ 96\.7%; .+ left", stderr), stderr
 
 
 def test_stored_parts_are_not_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,6 +143,31 @@ def test_stored_parts_are_not_shown_again(tmp_path: Path, capsys: pytest.Capture
     shown = capsys.readouterr().err
     assert "Baselines" not in shown and "base\n" not in shown
     assert "Search on fit: 30 models (12 stored), up to 16 items each" in shown
+
+
+def replayed(display: LiveDisplay) -> None:
+    """Replay 12 stored trials of the search."""
+    (baselines, search), clock = COST.parts[:2], Clock()
+    display.expect(Cost(parts=COST.parts, stored=stored((baselines, 4), (search, 12))))
+    for event in (*events_of(baselines, clock, replayed=True), *islice(events_of(search, clock), 14)):
+        display.notify(replace(event, replayed=event.kind == "ended"))
+
+
+def test_a_long_replay_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kingyo.cli.live_display.SECONDS_PER_LINE", 0)
+    text = io.StringIO()
+    console = Console(file=text, width=80, height=40, force_terminal=True, color_system=None)
+    with RunStore.create(tmp_path / "run") as store:
+        with LiveDisplay(store) as display:
+            replayed(display)
+        with LiveDisplay(store, console=console) as display:
+            replayed(display)
+    shown = capsys.readouterr().err
+    assert "  1 of 12 stored trials replayed\n" in shown and "  7 of 12 stored trials replayed\n" in shown
+    assert "of 4 stored" not in shown, "baselines have no strategy"
+    assert re.search(r"search .* 12 of 30 +replayed 7 ", text.getvalue())
 
 
 def stored(*counts: tuple[CostPart, int]) -> dict[tuple[str, Split], dict[int, int]]:

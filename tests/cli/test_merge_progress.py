@@ -22,7 +22,7 @@ def test_a_line_every_few_seconds(
         progress.wrote(24 * MB)
         monkeypatch.setattr("kingyo.cli.progress.SECONDS_PER_LINE", 0)
         progress.wrote(MB)
-    assert re.fullmatch(r"out: 25\.0 MB of 100 MB \(25 %\), .+ left\n", capsys.readouterr().err)
+    assert re.fullmatch(r"out: 25\.0 MB of 100 MB \(25%\), .+ left\n", capsys.readouterr().err)
 
 
 class Terminal(io.StringIO):
@@ -53,9 +53,9 @@ def test_continuing_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with MergeProgress("out") as progress:
         progress.start([60 * MB, 40 * MB], 60 * MB)
         progress.finish(0)
-        assert progress.line() == "out: 60.0 MB of 100 MB (60 %)", "what was there before tells no speed"
+        assert progress.line() == "out: 60.0 MB of 100 MB (60%)", "what was there before tells no speed"
         progress.wrote(20 * MB)
-        assert progress.line().startswith("out: 80.0 MB of 100 MB (80 %), ")
+        assert progress.line().startswith("out: 80.0 MB of 100 MB (80%), ")
     assert capsys.readouterr().err == "Continuing from file 2 of 2: 60.0 MB of 100 MB were written before.\n"
 
 
@@ -76,4 +76,4 @@ def test_threads_count_together() -> None:
             each.start()
         for each in workers:
             each.join()
-    assert "(100 %)" in progress.line()
+    assert "(100%)" in progress.line()

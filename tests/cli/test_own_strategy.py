@@ -100,3 +100,19 @@ def test_one_that_gives_lists_can_be_resumed(world: World) -> None:
     done = world.run("resume", run)
     assert done.returncode == 0, done.stderr
     assert facts(run) == before
+
+
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_in_a_finaliser_stops_the_run(world: World, sent: str) -> None:
+    """Python drops exceptions that a finaliser raises."""
+    code, errors = evolved(
+        world,
+        "def tell(self, outcomes):\n"
+        "    import signal\n"
+        "    class Dropped:\n"
+        f"        def __del__(self): signal.raise_signal(signal.{sent})\n"
+        "    Dropped()",
+    )
+    assert code == 130
+    assert "Exception ignored" not in errors
+    assert errors.endswith("Continue with: kingyo resume runs/small\n")

@@ -15,7 +15,7 @@ def test_a_short_search_reports_how_it_ended(world: World) -> None:
     config = world.config(budget={"candidates": 6}, controls={"random": True, "grid": False})
     done = world.run("evolve", config)
     assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"6 trials, best \d+\.\d %", done.stderr)) == 2
+    assert len(re.findall(r"6 trials, best \d+\.\d%", done.stderr)) == 2
 
 
 def test_a_tiny_model_computes_with_one_thread(finished: World) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from kingyo.evolution import RACED
+from kingyo.store import RunStore
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.resumed import facts
 from tests.databases import edited
@@ -112,6 +114,29 @@ def test_a_finished_run_resumed_runs_nothing(finished: World) -> None:
     assert done.returncode == 0, done.stderr
     assert not (finished.folder / "again.txt").exists()
     assert facts(finished.folder / "runs" / "small") == before
+
+
+def test_a_finished_run_is_not_replayed(short: World) -> None:
+    run = short.folder / "runs" / "small"
+    with edited(run) as database:  # a replay would refuse other genomes
+        database.execute("UPDATE trials SET genome = '[0.123, 0.4]' WHERE search = 'main' AND number = 1")
+    before = facts(run)
+    done = short.run("resume", "runs/small")
+    assert done.returncode == 0 and facts(run) == before
+    assert "This run is finished" in done.stderr and "kingyo resume runs/small --candidates +N" in done.stderr
+    assert "Stop it" not in done.stderr
+    assert done.stdout.count("kingyo export runs/small OUT") == 1
+    assert json.loads(short.run("resume", "runs/small", "--json").stdout) == short.show("runs/small")
+
+
+def test_a_finished_run_of_an_older_version_gets_what_it_lacks(short: World) -> None:
+    run = short.folder / "runs" / "small"
+    with edited(run) as database:
+        database.execute("DELETE FROM facts WHERE key = ?", (RACED,))
+    done = short.run("resume", "runs/small")
+    assert done.returncode == 0 and "This run is finished" not in done.stderr
+    with RunStore.read(run) as store:
+        assert store.fact(RACED) and store.status() == "finished"
 
 
 def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:

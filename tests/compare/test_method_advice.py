@@ -29,8 +29,8 @@ def advice_text(folder: Path, *models: dict[str, Tensor], has_base: bool = True)
     [
         (
             [plus(BASE, ONE), plus(BASE, TWO)],
-            r"A and B look nearly independent.*cosine -?0\.0\d, signs opposed in (49|50|51) %; random ones: "
-            r"0\.00 ± 0\.006 and 50 %\)",
+            r"A and B look nearly independent.*cosine -?0\.0\d, signs opposed in (49|50|51)%; random ones: "
+            r"0\.00 ± 0\.006 and 50%\)",
         ),
         (
             [plus(BASE, ONE), plus(BASE, ONE, times(TWO, 0.5))],
@@ -40,7 +40,7 @@ def advice_text(folder: Path, *models: dict[str, Tensor], has_base: bool = True)
         ([plus(BASE, ONE), plus(BASE, times(ONE, -1.0), TWO)], "opposed: each undoes part"),
         (
             [plus(BASE, ONE), plus(BASE, times(ONE, -1.0), times(TWO, 0.5))],
-            r"conflict in 9\d % by magnitude .*: ties, which elects",
+            r"conflict in 9\d% by magnitude .*: ties, which elects",
         ),
         (
             [plus(BASE, ONE), plus(BASE, times(ONE, 2.0))],
@@ -49,15 +49,15 @@ def advice_text(folder: Path, *models: dict[str, Tensor], has_base: bool = True)
         ([plus(BASE, ONE), plus(BASE, ONE)], "A and B are identical"),
         (
             [plus(BASE, ONE), plus(BASE, ONE, times(TWO, 1e-3))],
-            "differ by 0.002 % .* almost nothing",
+            "differ by 0.002% .* almost nothing",
         ),
         (
             [plus(BASE, ONE), plus(BASE, times(TWO, 5.0))],
             "B is (4.9|5).* times as long as that of A: .* give A a larger",
         ),
-        ([plus(BASE, FEW)], r"has \d\d % of ‖δ‖² of A: trimming"),
+        ([plus(BASE, FEW)], r"has \d\d% of ‖δ‖² of A: trimming"),
         ([BASE, plus(BASE, ONE)], "A is identical to its base"),
-        ([noise(9)], r"A differs from its base by 14\d % .* Check the base"),
+        ([noise(9)], r"A differs from its base by 14\d% .* Check the base"),
         (
             [plus(BASE, ONE), plus(BASE, TWO), plus(BASE, THREE), plus(BASE, ONE, times(TWO, 0.1))],
             r"(?s)of 5 pairs look nearly .*\(cosine -0.0\d to 0\.1\d.*A and D \(cosine 1\.00\) are nearly",
@@ -74,7 +74,7 @@ def test_with_a_base(tmp_path: Path, models: list[dict[str, Tensor]], expected: 
         ([plus(BASE, ONE), plus(BASE, TWO)], "have a common ancestor. Name it with --base"),
         ([plus(BASE, times(ONE, 30.0)), plus(BASE, times(TWO, 20.0))], "are far apart"),
         ([BASE, BASE], "A and B are identical"),
-        ([BASE, plus(BASE, times(ONE, 1e-3))], "A and B differ by 0.002 % of their norm"),
+        ([BASE, plus(BASE, times(ONE, 1e-3))], "A and B differ by 0.002% of their norm"),
         ([BASE, noise(9)], "show no common ancestor: a merge of their weights will most likely fail"),
     ],
 )

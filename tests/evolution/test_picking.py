@@ -104,8 +104,8 @@ def test_the_deciding_score_is_reported(tmp_path: Path) -> None:
     assert {each.trial: each.together for each in summary.finalists} == pytest.approx(
         dict(enumerate(together.values()))
     )
-    method = "the search's estimate on fit and the score on validation, together 54.0 %"
-    message = f"Picked from 3 by {method}; the next is trial 0, 53.6 %."
+    method = "the search's estimate on fit and the score on validation, together 54.0%"
+    message = f"Picked from 3 by {method}; the next is trial 0, 53.6%."
     assert how_picked(summary) == message
     json = summary.to_json()["finalists"]
     assert isinstance(json, list) and json[0]["validation"] == 0.5
@@ -126,7 +126,7 @@ def test_a_kept_point_loses_only_on_validation(tmp_path: Path) -> None:
         assert winner_of(store).asked.genome == A
         message = how_picked(summarize(store))
         assert message is not None and message.endswith(
-            "; trial 1, 67.9 %, is not clearly ahead on validation."
+            "; trial 1, 67.9%, is not clearly ahead on validation."
         )
 
 
@@ -215,8 +215,8 @@ def test_the_best_baseline_is_the_best_unless_bred_is_ahead(
     sentence = better_than_bred(summary) or ""
     assert bool(sentence) == (best == "uniform")
     if sentence:
-        assert sentence.startswith("The best model of this run is the uniform merge (validation 50.0 % [")
-        assert f"], n = 20; the bred model {score:.1f} % [" in sentence
+        assert sentence.startswith("The best model of this run is the uniform merge (validation 50.0% [")
+        assert f"], n = 20; the bred model {score:.1f}% [" in sentence
         assert sentence.endswith(f"]{message}).")
 
 
@@ -246,5 +246,5 @@ def test_the_best_baseline_uses_fit_and_validation_together(tmp_path: Path) -> N
         summary = summarize(store)
     assert summary.best is not None and summary.best.name == "a"
     message = better_than_bred(summary) or ""
-    assert message.startswith("The best model of this run is the parent a (validation 50.0 % [")
+    assert message.startswith("The best model of this run is the parent a (validation 50.0% [")
     assert message.endswith("], but not clearly ahead on fit and validation together).")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.io.units import amount_text, count_text, parse_size, size_text, time_text
+from kingyo.io.units import amount_text, count_text, parse_size, percent, size_text, time_text
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,19 @@ def test_keys_with_a_different_meaning_in_mergekit(text: str, remedy: str) -> No
     with pytest.raises(KingyoError, match="mergekit") as error:
         parse_size(text, "--x")
     assert remedy in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (percent(0.9929), "99.3%"),
+        (percent(1.0), "100.0%"),
+        (percent(0.26, ".0f"), "26%"),
+        (percent(0.00123, ".2g"), "0.12%"),
+    ],
+)
+def test_a_percent_sign_follows_its_number_directly(text: str, expected: str) -> None:
+    assert text == expected
 
 
 @given(st.integers(1, 10**15))

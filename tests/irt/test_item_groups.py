@@ -26,7 +26,7 @@ def test_other_items_are_divided_by_the_best_models_score() -> None:
     assert group_items(rows("1111000000" * 2, "1110000000" * 2)) == [best], (
         "one is right wherever the other is"
     )
-    assert group_items(rows("0000100000" * 2, "1111000000" * 2)) == [best], "1 of 10 is less than 15 %"
+    assert group_items(rows("0000100000" * 2, "1111000000" * 2)) == [best], "1 of 10 is less than 15%"
     assert group_items(rows("1111000000" * 2)) == [best]
     assert group_items(rows("1" * 20)) == [] and group_items(rows("0" * 20)) == []
-    assert group_items(rows("1" + "0" * 19)) == [], "less than 10 %"
+    assert group_items(rows("1" + "0" * 19)) == [], "less than 10%"

@@ -102,7 +102,7 @@ def test_a_complete_row_is_used_unchanged() -> None:
 
 @pytest.mark.parametrize(("n_trials", "n_items", "share"), [(60, 16, 0.5), (100, 200, 0.1)])
 def test_error_bars_hold_at_about_their_level(n_trials: int, n_items: int, share: float) -> None:
-    """(estimate − truth) / error over ten worlds: centred, spread near 1, 95 % within 1.96."""
+    """(estimate − truth) / error over ten worlds: centred, spread near 1, 95% within 1.96."""
     errors: list[float] = []
     for seed in range(10):
         truth = simulated(n_trials, n_items, seed)

@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from kingyo.cli.tables import print_summary
+from kingyo.cli.trials import print_trial, read_trial
 from kingyo.evolution import MAIN
+from kingyo.report import write_report
 from kingyo.report.findings import read_findings
 from kingyo.report.sentences import search_note, selection_sentences
-from kingyo.report.tables import scores_table
+from kingyo.report.tables import scores_table, trials_table
+from kingyo.report.wording import NO_BREAK
+from kingyo.results.remarks import estimated_on_fit
 from kingyo.results.summarize import summarize
 from tests.screened_runs import Model, begun, journey
 
@@ -39,6 +43,41 @@ def test_n_counts_scored_items(tmp_path: Path, rule: str, capsys: pytest.Capture
     assert "validation minus test " in shown
 
 
+@pytest.mark.parametrize("rule", list(SIZES))
+def test_show_and_the_report_have_the_same_scores_on_fit(
+    tmp_path: Path, rule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), "ga", rule).run()
+        findings = read_findings(store)
+        print_summary(findings.summary)
+        page = " ".join(write_report(store, None).read_text("utf-8").split())
+    shown = " ".join(capsys.readouterr().out.split())
+    _, rows = scores_table(findings)
+    cells = [" ".join(row[1]).replace("%", "").replace(NO_BREAK, " ") for row in rows]
+    assert [cell for cell in cells if cell not in shown] == []
+    estimates = [name for name in findings.models if findings.estimates.get(name) is not None]
+    assert bool(estimates) == (rule == "some") == ("≈" in shown)
+    label = estimated_on_fit(findings.summary)
+    assert (label is None) == (not estimates)
+    if label is not None:
+        assert label.startswith("≈ estimated for all 24 items of fit; measured: bred ")
+        assert label in shown and label in page
+
+
+def test_a_trial_has_the_same_scores_in_show_and_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), "ga", "some").run()
+        row = trials_table(read_findings(store))[1]
+        print_trial(read_trial(store, "1"))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"fit: {row['raw_text']} [" in shown and "], measured on 8 items" in shown
+    told = str(row["text"]).removeprefix("≈ ")
+    assert f"fit: {told}, estimated for all 24 items when the search scored it" in shown
+
+
 def test_the_winners_estimate_is_shown_next_to_test(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,6 +93,6 @@ def test_the_winners_estimate_is_shown_next_to_test(
     assert summary.winner is not None and summary.winner.test is not None
     gap = 100 * (estimated - summary.winner.test.score)
     side = "below" if gap < 0 else "above"
-    message = f"estimated {100 * estimated:.1f} % for all of them, {abs(gap):.1f} points {side} test."
+    message = f"estimated {100 * estimated:.1f}% for all of them, {abs(gap):.1f} points {side} test."
     assert message in " ".join(capsys.readouterr().out.split())
     assert message in claim

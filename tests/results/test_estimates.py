@@ -85,7 +85,7 @@ def test_equal_scores_leave_uncertainty_about_unscored_items(
     assert each.high == pytest.approx(value + share * (measured.high - value))
     assert each.high - each.low > 0.2
     assert (
-        f"estimated from all trials for all 24 items of fit: {each.in_percent()} %" in capsys.readouterr().out
+        f"fit: {each.in_percent('%')}, estimated for all 24 items from all trials" in capsys.readouterr().out
     )
 
 
@@ -93,7 +93,7 @@ def test_full_scores_need_no_estimate(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         journey(store, Model(), rule="none").run()
         assert [estimate(store, trial) for trial in store.trials(MAIN)] == [None] * len(store.trials(MAIN))
-        assert summarize(store).estimate is None
+        assert summarize(store).estimates == {}
 
 
 def test_the_summary_has_what_was_measured_beside_the_estimate(tmp_path: Path) -> None:

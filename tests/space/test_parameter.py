@@ -82,7 +82,8 @@ def test_unsearchable_parameters_with_other_scales(
     ("values", "message"),
     [
         ({"wieght": Bounds(low=0, high=1)}, "Did you mean 'weight'"),
-        ({"density": Bounds(low=0, high=2)}, "density"),
+        ({"density": Bounds(low=0, high=2)}, "density.*`kingyo list methods dare_ties`"),
+        ({"density": 2}, "density.*`kingyo list methods dare_ties`"),
         ({"normalize": Bounds(low=0, high=1)}, "true or false"),
         ({"weight": 0.5, "density": 0.5}, "merge.parameters: .*fixed values only"),
     ],

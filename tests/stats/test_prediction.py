@@ -28,7 +28,7 @@ def _run(
 def test_the_interval_holds_its_level(n: int, n_test: int, spread: float, centre: float) -> None:
     rng = np.random.default_rng(n)
     inside = np.mean([_run(rng, spread, n, n_test, 8, centre)[0] for _ in range(300)])
-    assert inside >= 0.92  # 95 % of 300, two standard errors of which are 2.5 points
+    assert inside >= 0.92  # 95% of 300, two standard errors of which are 2.5 points
 
 
 @pytest.mark.parametrize("chances", [(0.99, 0.97), (0.99, 0.99, 0.99), (0.5, 0.6)])

@@ -132,7 +132,7 @@ def test_sign_flips_agree_with_the_exact_test_where_there_is_one() -> None:
 
 
 def test_sign_flips_hold_their_level_and_see_a_difference() -> None:
-    """Two tasks of weights 1 and 3: among equals 5 % below 0.05, whatever the weights; a gain is seen."""
+    """Two tasks of weights 1 and 3: among equals 5% below 0.05, whatever the weights; a gain is seen."""
     rng = np.random.default_rng(0)
     result = {0.0: list[float](), 0.15: list[float]()}
     for gain, p_values in result.items():
@@ -200,7 +200,7 @@ def _draw(name: str, rng: np.random.Generator, n: int) -> tuple[np.ndarray, floa
 def test_intervals_of_graded_scores_cover(
     name: str, n: int, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BCa covered 23 % (n = 5) to 90 % (n = 50) of the first; docs/statistics.md has the full table."""
+    """BCa covered 23% (n = 5) to 90% (n = 50) of the first; docs/statistics.md has the full table."""
     monkeypatch.setattr(means, "RESAMPLES", 1000)
     rng, n_covered = np.random.default_rng(n), 0
     for seed in range(runs):

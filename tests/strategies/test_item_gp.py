@@ -151,7 +151,7 @@ def test_it_explores_while_no_candidate_beats_the_best_known_model() -> None:
         known = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
         strategy.warm_start([deceived(Trial(number=-1 - n, genome=each)) for n, each in enumerate(known)])
         scores.append(best_found(strategy, deceived, rng, asks=12, met=32))
-    assert min(scores) > 0.5, "the parent solves 25 %"
+    assert min(scores) > 0.5, "the parent solves 25%"
 
 
 def test_known_points_are_proposed_again_only_as_the_best() -> None:

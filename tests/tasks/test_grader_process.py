@@ -19,7 +19,7 @@ from tests.runners.fakes import alive, wait_until
 
 ITEM = Item(id="i7", prompt="?", answer="3")
 BAD = """
-import ctypes, os, re, signal, subprocess, sys, time
+import asyncio, ctypes, os, re, signal, subprocess, sys, time
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -57,6 +57,9 @@ def segfaults(answer, item):
 
 def interrupts(answer, item):
     raise KeyboardInterrupt
+
+def cancels(answer, item):
+    raise asyncio.CancelledError
 
 def prints(answer, item):
     print("not for standard output")
@@ -106,13 +109,17 @@ def test_a_grader_that_no_alarm_ends_is_killed_and_the_next_item_is_graded(folde
     [
         ("leaves", "its process ended with code 3"),
         ("segfaults", "its process ended by signal 11"),
-        ("interrupts", "its process ended by signal 2"),
+        ("interrupts", "KeyboardInterrupt: .*mine.py line"),
+        ("cancels", "CancelledError: .*mine.py line"),
     ],
 )
-def test_a_grader_that_takes_its_process_with_it_is_one_error(folder: Path, name: str, how: str) -> None:
+def test_a_grader_that_ends_its_process_is_one_error(
+    folder: Path, name: str, how: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     grade = verdict(folder, f"on_bad_{name}", timeout=60)
     with pytest.raises(KingyoError, match=rf"{name} on item i7: expected a score; received .*{how}"):
         grade.grade([("3", ITEM), ("bad", ITEM)])
+    assert "Traceback" not in capfd.readouterr().err
     wait_until(lambda: alive(folder) == [])
     assert grade("3", ITEM) == 1
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from kingyo.advice.message import ENOUGH, FEW, Advice, current_search, folder_of, is_of_paths, seeds_command
+from kingyo.io.units import percent
 from kingyo.results.estimates import estimate, estimate_note, raw_means
 from kingyo.results.model_result import ModelResult
 from kingyo.results.summary import RunSummary
 from kingyo.run.seed_runs import PREFIX
-from kingyo.stats import ROUNDING, percent
+from kingyo.stats import ROUNDING
 from kingyo.store import EvaluationRow, RunStore
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from kingyo.advice.message import Advice, current_search, folder_of, is_of_paths
 from kingyo.evolution import BASELINES, MAIN, stored_objectives
-from kingyo.io.units import counted
+from kingyo.io.units import counted, percent
 from kingyo.results.estimates import raw_means
 from kingyo.results.model_result import token_limits
 from kingyo.results.summary import RunSummary
-from kingyo.stats import ROUNDING, percent
+from kingyo.stats import ROUNDING
 from kingyo.store import EvaluationRow, RunStore
 
 PAGE = "docs/zero.md goes through the causes."
@@ -62,7 +62,7 @@ def _zero(store: RunStore, who: str) -> Advice:
     return Advice(
         kind="zero",
         level="warning",
-        what=f"{who} score 0 % on fit.",
+        what=f"{who} score 0% on fit.",
         why="Where all models score zero, a search can only guess.",
         remedy=f"Look at answers: {_look(store)}. If they miss the question, correct the prompt or the chat "
         "template; if they are cut off or run on, max_new_tokens and stop; if right ones are scored wrong, "
@@ -80,7 +80,7 @@ def _broken(store: RunStore, bred: Sequence[EvaluationRow], best: float) -> Advi
     return Advice(
         kind="broken",
         level="warning",
-        what=f"All candidates so far ({len(bred)}) score 0 % on fit; the best baseline {percent(best)}.",
+        what=f"All candidates so far ({len(bred)}) score 0% on fit; the best baseline {percent(best)}.",
         why=why,
         remedy=f"Look at answers: {_look(store)}. If they are garbage, begin a new run with {other}. {PAGE}",
     )

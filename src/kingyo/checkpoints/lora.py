@@ -162,7 +162,7 @@ class _Matching:
         self._put(target, a, Change(update=update))
 
     def _pair(self, module: str, parts: Mapping[str, TensorInfo]) -> tuple[TensorInfo, TensorInfo]:
-        """Return A and B of a module, after checking that no part is missing or left over."""
+        """Return A and B of a module, after checking that no part is missing, left over or of integers."""
         names = [f"lora_embedding_{side}" for side in "AB"]
         if not any(name in parts for name in names):
             names = [f"lora_{side}.weight" for side in "AB"]
@@ -174,6 +174,9 @@ class _Matching:
                 received=", ".join(parts),
                 remedy="Save or fetch the adapter again: its tensors do not match its config.",
             )
+        for info in parts.values():
+            if not info.is_floating:
+                raise self._unfit(info, "floating-point numbers", info.dtype, "Save the adapter as float32.")
         return parts[names[0]], parts[names[1]]
 
     def _put(self, target: str, info: TensorInfo, change: Change) -> None:

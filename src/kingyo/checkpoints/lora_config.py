@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from kingyo.checkpoints.adapter import CONFIG
 from kingyo.errors import KingyoError
@@ -30,7 +30,8 @@ _INERT = re.compile(
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations that change the model before training, so that B @ A belongs to the changed model."""
 
-Alpha = Annotated[float, Field(ge=-1e30, le=1e30)]
+Rank = Annotated[int, Field(gt=0, strict=True)]
+Alpha = Annotated[float, Field(ge=-1e30, le=1e30, strict=True)]
 """A factor that float32 can hold, also after it is divided by the rank."""
 
 
@@ -38,12 +39,12 @@ Alpha = Annotated[float, Field(ge=-1e30, le=1e30)]
 class LoraConfig:
     """The keys of peft's ``LoraConfig`` that affect the merge, under the same names."""
 
-    r: Annotated[int, Field(gt=0)]
+    r: Rank
     lora_alpha: Alpha = 8.0
-    use_rslora: bool = False
-    use_dora: bool = False
-    fan_in_fan_out: bool = False
-    rank_pattern: Mapping[str, Annotated[int, Field(gt=0)]] = field(default_factory=dict[str, int])
+    use_rslora: StrictBool = False
+    use_dora: StrictBool = False
+    fan_in_fan_out: StrictBool = False
+    rank_pattern: Mapping[str, Rank] = field(default_factory=dict[str, int])
     alpha_pattern: Mapping[str, Alpha] = field(default_factory=dict[str, float])
     base_model_name_or_path: str = ""
 

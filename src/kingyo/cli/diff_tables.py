@@ -10,15 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
-from kingyo.io.units import count_text
-from kingyo.stats import percent
+from kingyo.io.units import count_text, percent
 
 if TYPE_CHECKING:
     from kingyo.compare import CheckpointComparison, ComparisonSums
 
 LEGEND = (
-    "opposed: opposite signs among the parameters that both models changed (50 % is chance); by size: the "
-    "same, weighted by |δA·δB|; top 10 %: share of ‖δ‖² in the largest tenth of each tensor (44 % for a "
+    "opposed: opposite signs among the parameters that both models changed (50% is chance); by size: the "
+    "same, weighted by |δA·δB|; top 10%: share of ‖δ‖² in the largest tenth of each tensor (44% for a "
     "normal distribution)."
 )
 
@@ -48,7 +47,7 @@ def _models(comparison: CheckpointComparison) -> Table:
     from kingyo.compare import TOP, letter
 
     total = comparison.total
-    energy = [f"top {share:.0%}".replace("%", " %") for share in TOP]
+    energy = [f"top {percent(share, '.0f')}" for share in TOP]
     table = plain_table("", "‖δ‖", "of ‖base‖", "unchanged", *energy, title="Task vectors", n_left=1)
     for i in range(len(comparison.models)):
         top_shares = [total.top_share(i, which) for which in (0, 1)]
@@ -65,7 +64,7 @@ def _cells(comparison: CheckpointComparison, sums: ComparisonSums) -> dict[str, 
 
     changes = {f"‖δ{letter(i)}‖": _share(sums.change(i)) for i in range(sums.n_models)}
     if sums.n_models == 1:
-        return {**changes, "unchanged": _share(sums.unchanged(0)), "top 10 %": _share(sums.top_share(0))}
+        return {**changes, "unchanged": _share(sums.unchanged(0)), "top 10%": _share(sums.top_share(0))}
     return {
         **changes,
         "cosine": _number(_mean(sums, sums.delta_cosine)),
@@ -134,7 +133,7 @@ def _share(value: float | None) -> str:
     """Return a share in percent, with at least two significant digits."""
     if value is None:
         return "–"
-    return percent(value) if value >= 0.01 or value == 0 else f"{100 * value:.2g} %"
+    return percent(value) if value >= 0.01 or value == 0 else percent(value, ".2g")
 
 
 def _number(value: float | None) -> str:

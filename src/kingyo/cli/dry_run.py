@@ -14,7 +14,7 @@ from kingyo.dry_run import Cost, CostPart, DryRun, MemoryForecast, PathCosts, to
 from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search
 from kingyo.evolution.screens import ScreenSettings
-from kingyo.io.units import counted, size_text, time_text
+from kingyo.io.units import counted, percent, size_text, time_text
 from kingyo.run.settings import RunSettings
 from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
@@ -146,7 +146,7 @@ def _parts(cost: Cost) -> Table:
     for name, parts in {**rows, "total": list(cost.parts)}.items():
         items = "" if name == "total" else f"{max(part.items for part in parts):,}"
         answers = total(part.answers for part in parts)
-        share = "?" if answers is None or not every else f"{100 * answers / every:.0f} %"
+        share = "?" if answers is None or not every else percent(answers / every, ".0f")
         seconds = _text(total(part.seconds for part in parts), time_text)
         models = _text(total(part.models for part in parts))
         cells = [name, models, items, _text(answers), share, seconds]
@@ -164,8 +164,8 @@ def _cost_lines(cost: Cost) -> Iterator[str]:
         yield "answers to grade: limited by the minutes of the budget; the run shows the time left"
     else:
         yield (
-            f"answers to grade: {every:,} at most, {100 * share:.0f} % of them in the search itself; the run "
-            "measures its speed and shows the time left"
+            f"answers to grade: {every:,} at most, {percent(share, '.0f')} of them in the search itself; the "
+            "run measures its speed and shows the time left"
         )
 
 

@@ -64,7 +64,7 @@ def evaluate(
         _require_free(answers)
     from kingyo.models.kinds import LoadOptions
 
-    chosen = split or "test"
+    chosen = "test" if split is None else split
     options = LoadOptions(
         device=device, batch_size=batch_size, remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
@@ -137,7 +137,7 @@ def _print_score(
     if len(by_task) > 1:
         lines[f"{mean_name(weights).capitalize()} of {len(by_task)} tasks"] = mean
     for name, each in lines.items():
-        echo(f"{name}: {each.in_percent(' %')}, n={each.n}")
+        echo(f"{name}: {each.in_percent('%')}, n={each.n}")
 
 
 def _require_finished(task: Path) -> None:

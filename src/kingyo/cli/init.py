@@ -28,6 +28,7 @@ from kingyo.cli.init_questions import (
 )
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
+from kingyo.io.files import write_text
 
 SPLIT_SIZES = {"fit": 100, "validation": 150, "test": 300}  # of a large task file
 
@@ -93,6 +94,13 @@ def init(
         raise KingyoError(
             str(out), expected="a new file", received="an existing file", remedy="Choose another name."
         )
+    if not out.parent.is_dir():
+        raise KingyoError(
+            str(out),
+            expected="a file in an existing folder",
+            received=f"no folder {out.parent}",
+            remedy="Create the folder, or choose another.",
+        )
     folder, asks = out.parent, not (source and task)
     if not source:
         base = ask_base() if base is None else base
@@ -139,17 +147,22 @@ def _prompt_and_answer(task: str, prompt: str | None, answer: str | None, *, ask
 
 def _write_checked(out: Path, text: str) -> list[str]:
     """Write the file if its models and data fit together, and return a description of them."""
+    import yaml
+
     from kingyo.dry_run import describe
     from kingyo.run.config_file import load_config
     from kingyo.run.run import Run
 
-    draft = out.with_name(f".{out.name}.draft")
-    draft.write_text(text, encoding="utf-8")
+    findings = describe(Run.open(load_config(out, yaml.safe_load(text)), out.parent))
     try:
-        findings = describe(Run.open(load_config(draft), out.parent))
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
+        write_text(out, text)
+    except OSError as error:
+        raise KingyoError(
+            str(out),
+            expected="a file that can be written",
+            received=error.strerror or str(error),
+            remedy="Choose a folder that you may write to, on a disk with free space.",
+        ) from error
     return findings
 
 
@@ -175,7 +188,7 @@ def _splits(data: Path) -> str:
     try:
         rows = sum(bool(line.strip()) for line in data.read_bytes().splitlines())
     except OSError:
-        rows = 0  # a missing file is reported when the draft is checked
+        rows = 0  # a missing file is reported when the file is checked
     if rows < 2 * sum(SPLIT_SIZES.values()):
         return "{fit: 0.5, validation: 0.25, test: 0.25, seed: 0}"
     return f"{{{', '.join(f'{split}: {n}' for split, n in SPLIT_SIZES.items())}, seed: 0}}"

@@ -5,6 +5,7 @@ Imports are light, so that the first question appears at once.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -117,11 +118,29 @@ def likely_answer(fields: Sequence[str], prompt: str) -> str:
 def _ask(question: str, check: Callable[[str], T], *, default: str | None = None) -> T:
     line = f"{question} [{visible(default)}]" if default else question
     while True:
-        text = str(typer.prompt(line, default=default, show_default=False))
+        text = _read(line, default)
         try:
             return check(text)
         except KingyoError as error:
             echo(f"Error: {error}", err=True)
+
+
+def _read(question: str, default: str | None) -> str:
+    try:
+        if sys.stdin is None:  # closed
+            raise typer.Abort
+        return str(typer.prompt(question, default=default, show_default=False))
+    except typer.Abort as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        echo("")
+        raise KingyoError(
+            "standard input",
+            expected="an answer to each question",
+            received="the end of the input",
+            remedy="Answer with options instead: --source for each model, --task, --grader, and --base if "
+            "there is a base.",
+        ) from error
 
 
 def _check_task(task: str, prompt: str, answer: str | None, grader: str, folder: Path = Path()) -> None:

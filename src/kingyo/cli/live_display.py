@@ -5,6 +5,7 @@ On a terminal a table is redrawn in place; elsewhere a line is printed every 25 
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -20,10 +21,10 @@ from kingyo.cli.console import Console, print_text
 from kingyo.cli.run_progress import PartProgress, RunProgress, row_name
 from kingyo.dry_run import Cost, remaining_cost, total
 from kingyo.evolution import BASELINES, Event, stored_objectives
-from kingyo.io.units import counted, time_text
+from kingyo.io.units import counted, percent, time_text
 from kingyo.results.model_result import score_formatter
 from kingyo.run.extensions import kept_if_used
-from kingyo.run.resume import journey_of
+from kingyo.run.resume import is_complete, journey_of
 from kingyo.run.run import Run
 from kingyo.store import RunStore
 
@@ -54,7 +55,7 @@ class LiveDisplay:
         self._last_line = self._progress.clock()
 
     def __enter__(self) -> LiveDisplay:
-        if not self._quiet:
+        if not self._quiet and not is_complete(self._store):
             run = escape(str(self._store.folder))
             print_text(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
             for note in cast("list[str]", self._store.fact("notes") or []):
@@ -92,7 +93,12 @@ class LiveDisplay:
     def _lines(self, event: Event) -> Iterator[str]:
         """Yield the scores of baselines on fit; without a table also the progress of all parts."""
         running, is_log = self._progress.running, self._live is None
-        if running is None or event.replayed:
+        if running is None:
+            return
+        if event.replayed:
+            if is_log and running.replayed and self._is_due(event):
+                self._last_line = self._progress.clock()
+                yield f"  {running.replayed:,} of {counted(len(running.scored), 'stored trial')} replayed"
             return
         is_baseline = event.search == BASELINES and (is_log or event.split == "fit")
         if event.kind == "phase" and (is_log or is_baseline) and running.answers_left != 0:
@@ -130,16 +136,17 @@ class LiveDisplay:
             done, models = sum(len(each.scored) for each in parts), total(each.models for each in parts)
             failed, seconds = sum(each.failed for each in parts), sum(each.seconds(now) for each in parts)
             is_running = self._progress.running in parts
+            replayed = sum(each.replayed for each in parts) if is_running else 0
             table.add_row(
                 name,
                 _bar(None if models is None else done / max(1, models)) if done or is_running else "",
                 f"{done} of {'?' if models is None else models}{f', {failed} failed' if failed else ''}",
-                self._best(name),
+                f"replayed {replayed:,}" if replayed else self._best(name),
                 time_text(seconds) if seconds >= 1 else "",
                 style="bold" if is_running else None,
             )
         share, left = self._progress.share(), self._progress.seconds_left()
-        done_text = "" if share is None else f"{100 * share:.0f} %"
+        done_text = "" if share is None else percent(share, ".0f")
         left_text = _left_text(left) if left else ""
         table.add_row("total", _bar(share), done_text, left_text)
         return table
@@ -161,11 +168,20 @@ def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
     """
     with kept_if_used(store):
         opened = Run.stored(store) if run is None else run
+        if is_complete(store):
+            display.print_line(_finished_text(opened))
+            return opened
         notify = AdviceWatcher(store, display.print_line, display.notify).notify
         journey = journey_of(opened, notify)
         display.expect(remaining_cost(journey))
         journey.run()
     return opened
+
+
+def _finished_text(run: Run) -> str:
+    flag = next(iter(run.config.budget.model_dump(exclude_none=True))).replace("_", "-")
+    command = f"kingyo resume {shlex.quote(str(run.begun.folder))} --{flag} +N"
+    return f"This run is finished: nothing is left to score. `{command}` extends its search."
 
 
 def _standard_error() -> Console:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from kingyo.cli.terminal import echo
-from kingyo.io.units import size_text, time_text
+from kingyo.io.units import percent, size_text, time_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -92,7 +92,7 @@ class MergeProgress:
         share = self._done / total if total else 1.0
         new = self._done - self._kept
         left = f", {time_text(seconds * (total - self._done) / new)} left" if new else ""
-        return f"{self._label}: {size_text(self._done)} of {size_text(total)} ({100 * share:.0f} %){left}"
+        return f"{self._label}: {size_text(self._done)} of {size_text(total)} ({percent(share, '.0f')}){left}"
 
 
 def _bar() -> Progress:

@@ -20,6 +20,7 @@ class PartProgress:
         part: the part, with the number of models that is expected now.
         scored: answers of each scored model by trial id, including earlier sessions; a copied score has none.
         new, failed: number of models that were scored, and that failed, in this session.
+        replayed: number of stored trials that its strategy was told again; 0 after the replay.
         began, ended: seconds of the clock; None before it.
     """
 
@@ -27,6 +28,7 @@ class PartProgress:
     scored: dict[int, int] = field(default_factory=dict[int, int])
     new: int = 0
     failed: int = 0
+    replayed: int = 0
     began: float | None = None
     ended: float | None = None
 
@@ -123,6 +125,8 @@ class RunProgress:
         graded = 0 if event.evaluation.copied_from is not None else len(event.evaluation.scores)
         before = running.scored.get(trial, 0)
         running.scored[trial] = max(graded, before)
+        is_replay = event.replayed and event.split == "fit" and event.search != BASELINES
+        running.replayed = event.done if is_replay else 0
         if event.replayed:
             return
         if event.kind == "ended":

@@ -13,7 +13,7 @@ from kingyo.cli.options import TRIALS, AsJson, RunFolder
 from kingyo.cli.run import print_run, require_one_run
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
-from kingyo.io.units import counted
+from kingyo.io.units import counted, percent
 
 if TYPE_CHECKING:
     from kingyo.results.seed_spread import SeedSummary
@@ -107,13 +107,13 @@ def print_spread(folder: Path, as_json: bool) -> None:
 
 def _score_lines(spread: SeedSummary) -> Iterator[str]:
     by = spread.decided_by
-    unit, points = (" %", " points") if by is None else (f" of {by}", "")
-    scores = ", ".join(f"{100 * score:.1f}" if by is None else f"{score:.4g}" for score in spread.bred)
+    unit, points = ("", " points") if by is None else (f" of {by}", "")
+    scores = ", ".join(percent(score) if by is None else f"{score:.4g}" for score in spread.bred)
     yield (
         f"{counted(len(spread.seeds), 'seed')} ({', '.join(map(str, spread.seeds))}): "
         f"the winner {'scores' if by is None else 'has'} {scores}{unit} on test."
     )
-    mean = _points(spread.mean, is_share=by is None, sign="")
+    mean = _points(spread.mean, is_share=by is None, sign="", unit="%")
     yield f"Mean {mean}{unit} (Student's t over the searches; the test items are the same)."
     for name, each in spread.ahead.items():
         yield f"bred − {name}: {_points(each, is_share=by is None)}{points}, paired by seed"
@@ -155,11 +155,11 @@ def _choice(spread: SeedSummary) -> Iterator[str]:
     )
 
 
-def _points(value: Interval, *, is_share: bool, sign: Literal["", "+"] = "+") -> str:
+def _points(value: Interval, *, is_share: bool, sign: Literal["", "+"] = "+", unit: str = "") -> str:
     from kingyo.results.seed_spread import why_unbounded
 
     reason = why_unbounded(value)
     if reason is not None:
-        score = f"{100 * value.score:{sign}.1f}" if is_share else f"{value.score:{sign}.4g}"
+        score = f"{100 * value.score:{sign}.1f}{unit}" if is_share else f"{value.score:{sign}.4g}"
         return f"{score} [{reason}]"
-    return value.in_percent(sign=sign) if is_share else value.plain(sign)
+    return value.in_percent(unit, sign) if is_share else value.plain(sign)

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, print_text
-from kingyo.io.units import counted
+from kingyo.io.units import counted, percent
 from kingyo.results.comparisons import PairedComparison, gap_to_test
 from kingyo.results.layer_paths import NamedPath
 from kingyo.results.model_result import ModelResult, set_value_text
@@ -16,13 +16,14 @@ from kingyo.results.remarks import (
     better_than_bred,
     dropped_baselines,
     estimate_beside_test,
+    estimated_on_fit,
     how_picked,
     not_compared,
 )
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import row_title
 from kingyo.run.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
-from kingyo.stats import Interval, percent
+from kingyo.stats import Interval
 from kingyo.types import SPLITS, Split
 
 
@@ -78,6 +79,9 @@ def _conclusions(summary: RunSummary) -> Iterator[str]:
 
 def _remarks(summary: RunSummary) -> Iterator[str]:
     dropped, near = dropped_baselines(summary), summary.near_duplicates
+    estimated = estimated_on_fit(summary)
+    if estimated is not None:
+        yield estimated
     if summary.decided_by is not None:
         yield f"{summary.decided_by} decides, not the mean item score."
         if summary.winner is None and summary.leader_score is not None:
@@ -102,7 +106,7 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
     if winner is None or predicted is None:
         return
     items = counted(predicted.n, "validation item")
-    prediction = f"Predicted for test from {items}: {predicted.in_percent()} %."
+    prediction = f"Predicted for test from {items}: {predicted.in_percent('%')}."
     if winner.test is None:
         yield prediction
         return
@@ -126,26 +130,28 @@ def _drop(winner: ModelResult, split: Split) -> str | None:
 
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     score = "Score" if summary.decided_by is None else "Mean item score"
-    table = Table(title=f"{score} in % [95 % interval]", title_justify="left")
+    table = Table(title=f"{score} in % [95% interval]", title_justify="left")
     table.add_column("model", min_width=7, overflow="fold")
     for split in SPLITS:
         table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=not is_narrow)
     if summary.winner is not None:
-        _row(table, f"bred (trial {summary.winner.trial.asked.number})", summary.winner, style="bold")
+        _row(
+            summary, table, f"bred (trial {summary.winner.trial.asked.number})", summary.winner, style="bold"
+        )
     elif summary.leader is not None:
         trial = summary.leader.trial
         of = f" of {WEIGHT_SEARCH_LABEL}" if trial.search == WEIGHT_SEARCH else ""
-        _row(table, f"best so far (trial {trial.asked.number}{of})", summary.leader, style="bold")
+        _row(summary, table, f"best so far (trial {trial.asked.number}{of})", summary.leader, style="bold")
     for name, entry in summary.baselines.items():
-        _row(table, name, entry)
+        _row(summary, table, name, entry)
     for name, entry in summary.controls.items():
-        _row(table, row_title(name), entry)
+        _row(summary, table, row_title(name), entry)
     return table
 
 
 def _sets(summary: RunSummary) -> Table:
     use = ", not used by the search" if summary.decided_by is None else f"; {summary.decided_by} decides"
-    table = Table(title=escape(f"Measures of all answers{use} [95 % interval]"), title_justify="left")
+    table = Table(title=escape(f"Measures of all answers{use} [95% interval]"), title_justify="left")
     for name in ("measure", "model"):
         table.add_column(name, overflow="fold")
     for split in summary.set_splits:
@@ -158,28 +164,28 @@ def _sets(summary: RunSummary) -> Table:
 
 def _front(summary: RunSummary) -> Table:
     is_estimated = any(point.is_partial for point in summary.front.points)
-    title = f"Front on fit (* knee{'; ~ estimated, and measured on n items' if is_estimated else ''})"
+    title = f"Front on fit (* knee{'; ≈ estimated, and measured on n items' if is_estimated else ''})"
     table = Table(title=title, title_justify="left")
     table.add_column("trial", justify="right")
     for name in summary.objectives:
-        table.add_column(f"{name} %", justify="right")
+        table.add_column(f"{name} in %", justify="right")
     knee = summary.front.knee
     for point in sorted(summary.front.points, key=lambda each: each.objectives, reverse=True):
         is_knee = point is knee
         numbers = [f"{100 * each:.1f}" for each in point.objectives]
         for i, raw in enumerate(point.raw):
             if raw is not None:  # the value is an estimate, so also show the measured score
-                numbers[i] = f"~{numbers[i]} ({100 * raw[0]:.1f}, n={raw[1]})"
+                numbers[i] = f"≈ {numbers[i]} ({100 * raw[0]:.1f}, n={raw[1]})"
         name = f"{'* ' if is_knee else ''}{point.trial.asked.number}"
         table.add_row(name, *numbers, style="bold" if is_knee else None)
     return table
 
 
-def _row(table: Table, name: str, entry: ModelResult, style: str | None = None) -> None:
+def _row(summary: RunSummary, table: Table, name: str, entry: ModelResult, style: str | None = None) -> None:
     """Add a model to the table; with several tasks, first their mean, then each task."""
-    table.add_row(
-        name, score_text(entry.fit), score_text(entry.validation), score_text(entry.test), style=style
-    )
+    estimate = summary.estimate(entry)
+    fit = score_text(entry.fit) if estimate is None else f"≈ {score_text(estimate.score)}"
+    table.add_row(name, fit, score_text(entry.validation), score_text(entry.test), style=style)
     for task, own in entry.tasks.items():
         table.add_row(f"  {task}", *(score_text(own.get(split)) for split in SPLITS), style="dim")
 

@@ -14,7 +14,7 @@ from kingyo.cli.tables import print_path
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.io.units import counted
+from kingyo.io.units import counted, percent
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.layer_paths import NamedPath, read_run_layers
 from kingyo.results.model_result import ModelResult, read_model_result, score_formatter, token_limits
@@ -76,7 +76,7 @@ def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
     """Print items with their answers."""
     for each in answers:
         name = f"{each.item.task}: {each.item.id}" if each.item.task else each.item.id
-        print_text(console, f"\n[bold]{escape(name)}[/bold]: {100 * each.answer.score:.0f} %")
+        print_text(console, f"\n[bold]{escape(name)}[/bold]: {percent(each.answer.score, '.0f')}")
         if each.item.prompt or not each.item.media:
             _print_text(console, "prompt", each.item.prompt)
         for image in each.item.images:
@@ -175,7 +175,9 @@ def _score_lines(details: TrialDetails) -> Iterator[str]:
         score = result.on(split)
         if score is not None:
             cut = f", {counted(result.cut[split], 'answer')} cut" if result.cut.get(split) else ""
-            yield f"{split}: {score.in_percent()} %, n={score.n}{cut}"
+            is_partial = split == "fit" and details.estimate is not None
+            n = f"measured on {counted(score.n, 'item')}" if is_partial else f"n={score.n}"
+            yield f"{split}: {score.in_percent('%')}, {n}{cut}"
 
 
 def _search_lines(details: TrialDetails) -> Iterator[str]:
@@ -186,7 +188,9 @@ def _search_lines(details: TrialDetails) -> Iterator[str]:
     if objectives.by_set and value is not None:
         yield f"objective, {objectives.title} on fit: {score_formatter(objectives)(value)}"
     if details.estimate is not None:
-        n, score = len(store.items()["fit"]), details.estimate.score.in_percent()
-        yield f"estimated from all trials for all {n:,} items of fit: {score} %"
+        estimated = f"estimated for all {len(store.items()['fit']):,} items"
+        if value is not None and not objectives.by_set:
+            yield f"fit: {percent(value)}, {estimated} when the search scored it"
+        yield f"fit: {details.estimate.score.in_percent('%')}, {estimated} from all trials"
     if details.failure is not None:
         yield f"failed: {details.failure}"

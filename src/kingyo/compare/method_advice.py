@@ -1,7 +1,7 @@
 """Advice for a merge from a comparison of models, in sentences with fixed thresholds.
 
 The reference are independent vectors: cosine 0 ± 1/√n for n numbers, opposite signs in half of the entries,
-and 44 % of the energy in the largest tenth. For pairs that look independent no method is advised.
+and 44% of the energy in the largest tenth. For pairs that look independent no method is advised.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kingyo.compare.weights import CheckpointComparison, ComparisonSums, letter
+from kingyo.io.units import percent
 
 RELATED = 0.95  # cosine of weights from which two models have a common ancestor; fine-tunes are above 0.99
 UNRELATED = 0.5  # cosine below which they have none; models trained separately are near 0
@@ -60,8 +61,8 @@ def _on_copies(same: Collection[Pair], nearly: Mapping[Pair, float]) -> Iterator
         yield f"{_names(same)} are identical: there is nothing to merge."
     if nearly:
         yield (
-            f"{_names(nearly)} differ by {100 * max(nearly.values()):.1g} % of their norm, like copies with "
-            "rounding or noise: a merge of them changes almost nothing."
+            f"{_names(nearly)} differ by {percent(max(nearly.values()), '.1g')} of their norm, like copies "
+            "with rounding or noise: a merge of them changes almost nothing."
         )
 
 
@@ -97,7 +98,7 @@ def _on_task_vectors(sums: ComparisonSums, others: Sequence[Pair]) -> Iterator[s
 def _independent(sums: ComparisonSums, pairs: Sequence[Pair]) -> str:
     cosines = [sums.delta_cosine(*pair) or 0.0 for pair in pairs]
     opposed = [share for pair in pairs if (share := sums.conflict(*pair)) is not None]
-    signs, chance = (f", signs opposed in {_percents(opposed)}", " and 50 %") if opposed else ("", "")
+    signs, chance = (f", signs opposed in {_percents(opposed)}", " and 50%") if opposed else ("", "")
     return (
         f"The task vectors of {_names(pairs)} look nearly independent, like those of most fine-tunes "
         f"(cosine {_span(cosines)}{signs}; random ones: 0.00 ± {1 / math.sqrt(sums.numbers):.1g}{chance}): "
@@ -111,7 +112,7 @@ def _on_signs(sums: ComparisonSums, pairs: Sequence[Pair]) -> Iterator[str]:
     if strong:
         yield (
             f"Signs of {_names(strong)} conflict in {_percents(strong.values())} by magnitude (chance: "
-            "50 %): ties, which elects a sign for each entry, may keep more than a plain sum."
+            "50%): ties, which elects a sign for each entry, may keep more than a plain sum."
         )
 
 
@@ -162,5 +163,5 @@ def _span(values: Collection[float], digits: int = 2) -> str:
 
 
 def _percents(values: Collection[float]) -> str:
-    low, high = f"{min(values):.0%}", f"{max(values):.0%}"
-    return (low if low == high else f"{low} to {high}").replace("%", " %")
+    low, high = percent(min(values), ".0f"), percent(max(values), ".0f")
+    return low if low == high else f"{low} to {high}"

@@ -81,7 +81,7 @@ def _measures(comparison: CheckpointComparison) -> dict[str, dict[str, Value]]:
     return {
         "‖task vector‖ / ‖base‖": _of_models(comparison, ComparisonSums.change),
         **(shared if len(comparison.models) > 1 else {}),
-        "energy of the largest 10 %": _of_models(comparison, ComparisonSums.top_share),
+        "energy of the largest 10%": _of_models(comparison, ComparisonSums.top_share),
     }
 
 

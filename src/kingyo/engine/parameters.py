@@ -9,6 +9,7 @@ from kingyo.engine.binding import BoundTensor
 from kingyo.engine.modules import SliceMerge
 from kingyo.errors import KingyoError, listed, nearest, suggest
 from kingyo.methods import MergeMethod, MethodValues, Parameter, takes_base
+from kingyo.methods.catalogue import with_command
 from kingyo.recipe import Conditional, Recipe, Slice, SliceSource, Source, Value, Values, Word, look_up
 from kingyo.vocabulary import Diagnostic
 
@@ -67,7 +68,7 @@ def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool
             f"{parameter.name} of {where}",
             expected="true or false" if parameter.kind == "bool" else "a number",
             received=f"'{value}'",
-            remedy="Correct it; `kingyo list methods METHOD` describes it.",
+            remedy="Correct the value.",
         )
     if parameter.kind == "bool" and value in (0, 1):  # mergekit allows normalize: 1
         value = bool(value)
@@ -111,7 +112,7 @@ def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoEr
                 try:
                     _valid(known[name], word, where)
                 except KingyoError as error:
-                    yield error
+                    yield with_command(error, method)
                     break
 
 

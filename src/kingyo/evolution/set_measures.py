@@ -31,7 +31,7 @@ Key = tuple[str, str, Split]
 
 @dataclass(frozen=True, kw_only=True)
 class SetValue:
-    """The value of a set measure for one model on one split, with 95 % bootstrap bounds.
+    """The value of a set measure for one model on one split, with 95% bootstrap bounds.
 
     ``task`` is empty for a single task, and for the value that decides the run.
     """

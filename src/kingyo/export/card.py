@@ -170,7 +170,7 @@ def _scores(card: Card) -> str:
     by, means = card.summary.decided_by, card.summary.score_name
     minus = "this model minus it, on test"
     lines = table(("model", *SPLITS, minus if by is None else f"{cell(by)} of {minus}"), rows)
-    read = f"{means.capitalize()} in % with 95 % intervals, and n. "
+    read = f"{means.capitalize()} in % with 95% intervals, and n. "
     if by is None:
         read += (
             "Fit guided the search, and fit and validation together picked the winner, so both flatter it. "

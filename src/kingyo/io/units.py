@@ -1,4 +1,4 @@
-"""Parse and format sizes, counts and times."""
+"""Parse and format sizes, counts, shares and times."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ def amount_text(key: str, value: float) -> str:
 def counted(n: int, one: str, many: str | None = None) -> str:
     """Format a count with its noun: ``1 trial``, ``1,200 trials``."""
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+def percent(value: float, number: str = ".1f") -> str:
+    """Format a share or a score, such as ``42.1%``; ``number`` is a format specification."""
+    return f"{100 * value:{number}}%"
 
 
 def time_text(seconds: float) -> str:

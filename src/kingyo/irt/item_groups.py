@@ -21,7 +21,7 @@ def group_items(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
     """Group items by the models that are best at them.
 
     Starts with the two models that each beat the other on the most items, and adds models as long as each is
-    the best on at least 15 % of the items. If no two models differ that much, the items that the best model
+    the best on at least 15% of the items. If no two models differ that much, the items that the best model
     solves are the only group.
 
     Args:

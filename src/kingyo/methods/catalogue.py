@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from kingyo.errors import KingyoError
 from kingyo.methods import METHODS
 from kingyo.methods.contract import MergeMethod, Parameter, Reproduces, guide_of, reproduces, takes_base
 
@@ -40,6 +41,14 @@ _ELSEWHERE: dict[Reproduces, str] = {
     "with the same number of threads": "Bit-identical results are guaranteed only on the same machine with "
     "the same number of threads.",
 }
+
+
+def with_command(error: KingyoError, method: MergeMethod) -> KingyoError:
+    """Add the command that describes a method to a remedy; there is none for a method of a user's file."""
+    if method.name not in METHODS.names() or METHODS.get(method.name) is not method:
+        return error
+    remedy = f"{error.remedy} See `kingyo list methods {method.name}`."
+    return KingyoError(error.argument, expected=error.expected, received=error.received, remedy=remedy)
 
 
 def ordered() -> list[str]:

@@ -15,7 +15,6 @@ from kingyo.kernels import Lazy
 from kingyo.kernels.raw_tensor import AnyTensor, as_torch
 from kingyo.methods.inputs import MergeInputs, TensorContext
 
-_LOOK_UP = "See `kingyo list methods METHOD`."
 _DECLARED = ("name", "doc", "params", "needs_base", "min_sources", "max_sources", "stochastic")
 
 Reproduces = Literal["everywhere", "on one machine", "with the same number of threads"]
@@ -61,12 +60,11 @@ class Parameter:
         is_whole = self.kind != "int" or (not isinstance(value, bool) and float(value).is_integer())
         if isinstance(value, bool) != (self.kind == "bool") or not is_whole:
             expected = {"bool": "true or false", "int": "a whole number", "float": "a number"}[self.kind]
-            remedy = f"Correct the value. {_LOOK_UP}"
-            raise KingyoError(name, expected=expected, received=repr(value), remedy=remedy)
+            raise KingyoError(name, expected=expected, received=repr(value), remedy="Correct the value.")
         too_low = self.low is not None and value < self.low
         if too_low or (self.high is not None and value > self.high):
             bounds = f"a number {self.describe_bounds()}"
-            remedy = f"{'Increase' if too_low else 'Decrease'} the value. {_LOOK_UP}"
+            remedy = f"{'Increase' if too_low else 'Decrease'} the value."
             raise KingyoError(name, expected=bounds, received=f"{value:g}", remedy=remedy)
         return value
 

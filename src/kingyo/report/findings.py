@@ -16,7 +16,7 @@ from kingyo.report.genes import Gene, Matrix, read_genes, read_matrices
 from kingyo.report.path_charts import Routes, read_routes
 from kingyo.report.search_history import Family, SearchHistory, read_histories, trace
 from kingyo.results.comparisons import PairedComparison
-from kingyo.results.estimates import FitEstimate, estimate
+from kingyo.results.estimates import FitEstimate
 from kingyo.results.model_result import ModelResult, read_model_result
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
@@ -56,7 +56,6 @@ class Findings:
         split: the last split on which the child was scored.
         main: the search that bred it; None before the search began.
         controls: the other searches.
-        estimates: name of a model -> its score for all of fit, where it was scored on some items.
         genes: genes of the main search, the most important first.
         matrices, family: those of the child.
         routes: paths through layers, of the child and of the search; None where there are none.
@@ -74,7 +73,6 @@ class Findings:
     split: Split
     main: SearchHistory | None
     controls: Mapping[str, SearchHistory]
-    estimates: Mapping[str, FitEstimate]
     genes: tuple[Gene, ...]
     matrices: tuple[Matrix, ...]
     family: Family | None
@@ -99,6 +97,12 @@ class Findings:
     def child_name(self) -> str:
         """What the child is called: it is bred once it is picked."""
         return BRED if self.summary.winner is not None else "best so far"
+
+    @property
+    def estimates(self) -> dict[str, FitEstimate]:
+        """Name of a model -> its score for all of fit, where it was scored on some items."""
+        estimates = {name: self.summary.estimate(model) for name, model in self.models.items()}
+        return {name: each for name, each in estimates.items() if each is not None}
 
     @property
     def models(self) -> dict[str, ModelResult]:
@@ -143,7 +147,6 @@ def read_findings(store: RunStore) -> Findings:
         split=_last_split(child),
         main=main,
         controls=histories,
-        estimates=_estimates(store, summary, child),
         genes=read_genes(main),
         matrices=_matrices(child, main),
         family=None if child is None or main is None else trace(child.trial.asked.number, main.by_number),
@@ -158,14 +161,6 @@ def read_findings(store: RunStore) -> Findings:
 
 def _yaml(store: RunStore, child: ModelResult) -> str:
     return rooted(read_recipe(child.trial), Path(str(store.fact("folder")))).to_yaml()
-
-
-def _estimates(store: RunStore, summary: RunSummary, child: ModelResult | None) -> dict[str, FitEstimate]:
-    name = "best so far" if summary.winner is None else BRED
-    models = {**({} if child is None else {name: child}), **summary.baselines}
-    models |= {wording.search(search): entry for search, entry in summary.controls.items()}
-    estimates = {name: estimate(store, entry.trial) for name, entry in models.items() if entry.fit}
-    return {name: each for name, each in estimates.items() if each is not None}
 
 
 def _matrices(child: ModelResult | None, main: SearchHistory | None) -> tuple[Matrix, ...]:

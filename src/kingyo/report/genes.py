@@ -131,7 +131,7 @@ def _parts(axis: str) -> tuple[str, str, str]:
 def importance(
     genomes: Sequence[Genome], scores: Sequence[float], bounds: Sequence[tuple[float, float]], seed: int = 0
 ) -> tuple[Interval, ...]:
-    """Return each gene's importance, a share of 1, with its 95 % interval.
+    """Return each gene's importance, a share of 1, with its 95% interval.
 
     Args:
         genomes: one per trial.

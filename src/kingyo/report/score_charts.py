@@ -22,7 +22,7 @@ from kingyo.charts.marks import (
     tips,
 )
 from kingyo.evolution import FrontPoint
-from kingyo.io.units import counted
+from kingyo.io.units import counted, percent
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Bar, Findings
 from kingyo.report.genes import Gene, Matrix
@@ -58,7 +58,7 @@ def importance_chart(genes: Sequence[Gene]) -> Chart:
     """Draw how much each gene decided between good and bad trials."""
     known = [(gene, gene.importance) for gene in genes if gene.importance is not None][:MAX_GENES]
     shown = [
-        {"name": gene.name, "fill": GREY, **_interval(share), "text": f"{100 * share.score:.0f}%"}
+        {"name": gene.name, "fill": GREY, **_interval(share), "text": percent(share.score, ".0f")}
         for gene, share in known
     ]
     description = "; ".join(f"{gene.name} {wording.percent(share.score)}" for gene, share in known)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from kingyo.io import units
 from kingyo.io.units import counted
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.model_result import measure_text
@@ -20,7 +21,7 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 def percent(value: float) -> str:
     """Write a score of 0..1, such as ``73.5%``."""
-    return f"{_signless(100 * value)}%"
+    return units.percent(value).replace("-", MINUS)
 
 
 def bounds(value: Interval) -> str:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from kingyo.evolution import BASELINES, Objectives, stored_objectives
 from kingyo.evolution.screens import estimate_means
-from kingyo.io.units import counted
+from kingyo.io.units import counted, percent
 from kingyo.irt import Estimate, Responses
 from kingyo.irt.item_groups import group_items
-from kingyo.stats import NORMAL, ROUNDING, Interval, interval, interval_json, percent, weighted_mean
+from kingyo.stats import NORMAL, ROUNDING, Interval, interval, interval_json, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
@@ -37,7 +37,7 @@ class FitEstimate:
 
     @property
     def note(self) -> str:
-        """Return the note next to the estimate: ``estimated; 0.0 % on 16 items``."""
+        """Return the note next to the estimate: ``estimated; 0.0% on 16 items``."""
         return estimate_note(self.raw, self.score.n)
 
     def to_json(self) -> dict[str, object]:
@@ -54,7 +54,7 @@ def estimate_note(raw: float, n: int) -> str:
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     """Estimate the score of a trial on all of fit.
 
-    The interval holds with 95 % confidence if the trial is similar to those before and after it. If these
+    The interval holds with 95% confidence if the trial is similar to those before and after it. If these
     trials and the baselines all have equal scores, it is computed from the trial's own items. Groups of items
     that baselines differ on (``kingyo.irt.item_groups``) are estimated separately.
 

@@ -9,8 +9,9 @@ from typing import cast
 from kingyo.evolution import Objectives, stored_objectives
 from kingyo.evolution.set_measures import SetValue, read_set_values
 from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.io.units import percent
 from kingyo.run.config import FRANKENMERGE
-from kingyo.stats import Interval, interval, percent, weighted_mean
+from kingyo.stats import Interval, interval, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import TextSettings
 from kingyo.types import SPLITS, Evaluation, Genome, Split
@@ -145,7 +146,7 @@ def interval_in_words(value: Interval | None, decided_by: str | None) -> str:
     """Return a value that the run decides by, with its interval; a dash if it is unknown."""
     if value is None:
         return "–"
-    return value.in_percent(" %") if decided_by is None else value.plain()
+    return value.in_percent("%") if decided_by is None else value.plain()
 
 
 def measure_text(value: float) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from kingyo.io.units import counted, percent
 from kingyo.results.model_result import interval_in_words
 from kingyo.results.summary import RunSummary
-from kingyo.results.trials import describe_trial
-from kingyo.stats import ROUNDING, percent
+from kingyo.results.trials import describe_search, describe_trial
+from kingyo.stats import ROUNDING
 from kingyo.store import StoredTrial
 
 
@@ -20,6 +21,21 @@ def dropped_baselines(summary: RunSummary) -> str | None:
         return None
     parts = [f"{', '.join(names)} after {items:,}" for items, names in sorted(dropped.items())]
     return f"Dropped on validation, as clearly behind: {'; '.join(parts)} of {n:,} items."
+
+
+def estimated_on_fit(summary: RunSummary) -> str | None:
+    """Say which scores on fit are estimates, and what was measured; None if all of fit was scored."""
+    child = {"best so far" if summary.winner is None else "bred": summary.winner or summary.leader}
+    models = {**child, **summary.baselines}
+    models |= {describe_search(name): model for name, model in summary.controls.items()}
+    measured = [
+        f"{name} {percent(each.raw)} on {counted(each.score.n, 'item')}"
+        for name, model in models.items()
+        if (each := summary.estimate(model)) is not None
+    ]
+    if not measured:
+        return None
+    return f"≈ estimated for all {summary.items['fit']:,} items of fit; measured: {', '.join(measured)}."
 
 
 def better_than_bred(summary: RunSummary) -> str | None:

@@ -17,7 +17,7 @@ from kingyo.evolution import (
 from kingyo.evolution.set_measures import best_trial, read_verdict
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.results.comparisons import compare_on_test
-from kingyo.results.estimates import estimate
+from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.layer_paths import read_run_layers
 from kingyo.results.model_result import ModelResult, read_model_result, scores_by_task
 from kingyo.results.summary import RunSummary
@@ -81,7 +81,7 @@ def summarize(store: RunStore) -> RunSummary:
         test_note=_note_on_test(store),
         renewals=renewals(store),
         controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
-        estimate=None if child is None else estimate(store, child.trial),
+        estimates=_estimates(store, [*([child] if child else []), *others]),
         training=read_training(store),
     )
 
@@ -97,6 +97,11 @@ def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | Non
     scored = [row for row in fits if row.value is not None]
     ranks = [(row.value, -row.trial) for row in scored if row.search == scored[-1].search]
     return read_model_result(store, "leader", store.trial(-max(ranks)[1])) if ranks else None
+
+
+def _estimates(store: RunStore, models: Sequence[ModelResult]) -> dict[int, FitEstimate]:
+    estimates = {model.trial.id: estimate(store, model.trial) for model in models if model.fit}
+    return {trial: each for trial, each in estimates.items() if each is not None}
 
 
 def _fit_value(fits: Sequence[EvaluationRow], model: ModelResult | None) -> float | None:

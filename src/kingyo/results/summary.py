@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from kingyo.evolution import Finalist, Front, FrontPoint
 from kingyo.evolution.set_measures import READ, SetValue
+from kingyo.io.units import percent
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate
 from kingyo.results.layer_paths import NamedPath
@@ -16,7 +17,7 @@ from kingyo.results.trials import row_title
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.provenance import Renewal
 from kingyo.run.trained import TrainedControl
-from kingyo.stats import Interval, interval_json, mean_name, percent
+from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.tasks import NearDuplicates
 from kingyo.types import SPLITS, Split
 
@@ -43,7 +44,7 @@ class RunSummary:
         decided_by: the set measure that decided the run (``Objectives.title``); None if item scores did.
         front: front of the main search.
         path: layer path of the winner, or of the leader if there is no winner; None without layer paths.
-        estimate: estimate of the same trial for all of fit; None if it was scored on all of it.
+        estimates: id of a trial -> estimate for all of fit, for models that were scored on some of its items.
         notes: warnings about settings and data, from before the run.
         near_duplicates: among the items; None if an older version began the run.
         extensions: what was added to the budget.
@@ -78,7 +79,7 @@ class RunSummary:
     decided_by: str | None = None
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
-    estimate: FitEstimate | None = None
+    estimates: Mapping[int, FitEstimate] = field(default_factory=dict[int, FitEstimate])
     notes: tuple[str, ...] = ()
     near_duplicates: NearDuplicates | None = None
     extensions: tuple[Extension, ...] = ()
@@ -92,6 +93,10 @@ class RunSummary:
         """Return the best of the base and the sources: on test if known, else on validation, else on fit."""
         parents = [model for name, model in self.baselines.items() if name not in MIXTURES]
         return max(parents, key=_rank, default=None)
+
+    def estimate(self, model: ModelResult | None) -> FitEstimate | None:
+        """Return the estimate of a model for all of fit; None if it was scored on all of it."""
+        return None if model is None else self.estimates.get(model.trial.id)
 
     def in_words(self, value: float) -> str:
         """Return a value that the run decides by as text: scores in percent, set measures as numbers."""
@@ -209,7 +214,8 @@ def _leader(summary: RunSummary) -> dict[str, object] | None:
 
 def _path_and_estimate(summary: RunSummary) -> dict[str, object]:
     path = {} if summary.path is None else {"path": summary.path.to_json()}
-    return {**path, "estimate": None if summary.estimate is None else summary.estimate.to_json()}
+    estimate = summary.estimate(summary.winner or summary.leader)
+    return {**path, "estimate": None if estimate is None else estimate.to_json()}
 
 
 def _models(summary: RunSummary) -> dict[str, object]:

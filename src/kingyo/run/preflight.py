@@ -10,7 +10,7 @@ from kingyo.engine import Plan, plan
 from kingyo.errors import KingyoError
 from kingyo.evolution import Search
 from kingyo.evolution.screens import Screen
-from kingyo.io.units import counted
+from kingyo.io.units import counted, percent
 from kingyo.models.kinds import PassesLayers, require_ability
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
 from kingyo.run.model_kind import check_items, require_answers
@@ -152,8 +152,8 @@ def _few_items(run: Run) -> Iterator[str]:
         interval = wilson(fewest // 2, fewest)
         parts = " and ".join(f"{counted(n, 'item')} of {split}" for split, n in small.items())
         yield (
-            f"with {parts}, models are hard to tell apart: half of {fewest} right has a 95 % interval of "
-            f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %. Add rows if you can"
+            f"with {parts}, models are hard to tell apart: half of {fewest} right has a 95% interval of "
+            f"{100 * interval.low:.0f} to {percent(interval.high, '.0f')}. Add rows if you can"
         )
 
 

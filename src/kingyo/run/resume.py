@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import Event, Journey, Search
+from kingyo.evolution import RACED, Event, Journey, Search
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED
 from kingyo.run.extensions import Amounts, asked_controls, extend, with_extensions
@@ -57,6 +57,14 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         set_measures=measures,
         notify=notify,
     )
+
+
+def is_complete(store: RunStore) -> bool:
+    """Return whether nothing of a run is left to do.
+
+    Older versions did not race the baselines, and a run that lost writes may lack any of its parts.
+    """
+    return store.status() == "finished" and bool(store.fact(RACED)) and store.lost is None
 
 
 def rescore(store: RunStore) -> Renewal:

@@ -13,6 +13,7 @@ from functools import cached_property
 from kingyo.checkpoints.layout import Layout
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter
+from kingyo.methods.catalogue import with_command
 from kingyo.recipe import Recipe, Source, Value
 from kingyo.space.protocol import Bounds, SourceSpace, check_value, with_start
 from kingyo.types import Axis, Genome
@@ -63,7 +64,10 @@ class ParameterSpace(SourceSpace):
                     received=f"'{name}'",
                     remedy=suggest(name, known),
                 )
-            check_value(known[name], value)
+            try:
+                check_value(known[name], value)
+            except KingyoError as error:
+                raise with_command(error, self.method) from error
         if not self.axes and not self.is_part:
             numbers = [each.name for each in self.method.params if each.kind != "bool" and not each.inert]
             raise KingyoError(

@@ -3,7 +3,7 @@
 All random methods take a seed. scipy is imported where it is used, so that other commands start without it.
 """
 
-from kingyo.stats.intervals import NORMAL, ROUNDING, Array, Interval, interval_json, mean_name, percent
+from kingyo.stats.intervals import NORMAL, ROUNDING, Array, Interval, interval_json, mean_name
 from kingyo.stats.means import bounded_mean, interval, lower_quantile, mean_of_runs, weighted_mean, wilson
 from kingyo.stats.paired import PairedDifference, mcnemar, paired_difference, sign_flips
 
@@ -21,7 +21,6 @@ __all__ = [
     "mean_name",
     "mean_of_runs",
     "paired_difference",
-    "percent",
     "sign_flips",
     "weighted_mean",
     "wilson",

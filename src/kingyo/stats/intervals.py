@@ -74,11 +74,6 @@ class Interval:
         return f"{score} [{low}, {high}]"
 
 
-def percent(value: float) -> str:
-    """Return a score as "42.1 %"."""
-    return f"{100 * value:.1f} %"
-
-
 def mean_name(weights: Iterable[float]) -> str:
     """Return ``mean``, or ``weighted mean`` if the weights differ."""
     return "weighted mean" if len(set(weights)) > 1 else "mean"

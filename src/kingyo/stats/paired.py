@@ -23,7 +23,7 @@ from kingyo.stats.means import CHUNK, RESAMPLES, gaffke_means, lower_quantile, w
 class PairedDifference:
     """The difference of two models on the same items.
 
-    The interval contains 0 if p is above 1 − level; at 95 %, only then.
+    The interval contains 0 if p is above 1 − level; at 95%, only then.
     """
 
     interval: Interval

@@ -24,7 +24,7 @@ from kingyo.stats.intervals import NORMAL, ROUNDING, Interval
 
 Matrix = NDArray[np.float64]
 DRAWS = 20_000
-"""Simulated test scores for several tasks. Another seed moves the bounds by about 2 % of a deviation."""
+"""Simulated test scores for several tasks. Another seed moves the bounds by about 2% of a deviation."""
 
 
 def predict_winner(

@@ -68,7 +68,7 @@ class ItemGp(BaseStrategy):
         """Options of the item-response Gaussian process.
 
         Attributes:
-            batch: trials per generation; in long searches 2 % of the trials, up to a quarter of memory.
+            batch: trials per generation; in long searches 2% of the trials, up to a quarter of memory.
             initial: trials spread over the space before the process is used.
             pool: points compared to choose each trial; a fifth more if axes are weights of sources.
             memory: most points that the process is fitted to.

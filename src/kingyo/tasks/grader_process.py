@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, Literal, cast
 
-from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.tasks.grader import Grader, build_grader, call_check, call_grader, crashed, late
 from kingyo.types import Item
@@ -193,7 +193,12 @@ def _answer(
         graders[key] = build_grader(reference.name, reference.option, reference.folder)
         return 1.0
     call: Callable[..., object] = partial(call_check, graders[key]) if action == "check" else graders[key]
-    return call_grader(reference.name, call, question, None)
+    try:
+        return call_grader(reference.name, call, question, None)
+    except KingyoError:
+        raise
+    except BaseException as error:  # not from the terminal: Ctrl-C does not reach this process
+        raise crashed(f"grader {reference.name} on item {question[-1].id}", crash(error)) from error
 
 
 def _end_with_parent(life: int) -> None:

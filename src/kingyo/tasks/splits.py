@@ -28,7 +28,7 @@ def make_splits(
 
     Args:
         items: the items, without duplicates.
-        sizes: counts or shares (default 50 / 25 / 25 %), or the column with the split.
+        sizes: counts or shares (default 50 / 25 / 25%), or the column with the split.
         seed: replaces the seed in ``sizes``.
         groups: the result of ``near_groups``, if known.
     """
