@@ -89,3 +89,34 @@ def test_defaults_count_as_stated(tmp_path: Path) -> None:
     assert fit(like, [open_checkpoint(str(old))]).warnings == ()
     other = restate(shutil.copytree(old, tmp_path / "other"), rope_theta=5e5)
     assert any("rope_theta" in warning for warning in fit(like, [open_checkpoint(str(other))]).warnings)
+
+
+def in_text(folder: Path, **changes: Any) -> Path:
+    config = json.loads((folder / "config.json").read_text())
+    return restate(folder, text_config={**config["text_config"], **changes})
+
+
+def warnings_for_text(sight: Path, text: Path) -> tuple[str, ...]:
+    like = open_checkpoint(str(sight))
+    only = [name for name in like.layout.parts["language"] if like.layout.stack(name) is not None]
+    return fit(like, [open_checkpoint(str(text))], only=only).warnings
+
+
+def test_keys_that_nothing_reads_do_not_matter_in_a_text_config(tmp_path: Path) -> None:
+    unread = {"pixel_shuffle_factor": 4, "use_resampler": False, "perceiver_config": {"resampler_depth": 6}}
+    sight = in_text(build("idefics3", tmp_path / "sight"), **unread)
+    assert warnings_for_text(sight, build("llama", tmp_path / "text")) == ()
+    sight = in_text(sight, rms_norm_eps=1e-3)
+    (warning,) = warnings_for_text(sight, tmp_path / "text")
+    assert "rms_norm_eps" in warning
+
+
+def test_a_window_that_no_layer_has_does_not_matter(tmp_path: Path) -> None:
+    """Qwen3-VL has no key for windows; its own places of images are none for text."""
+    sight = build("qwen3_vl", tmp_path / "sight")
+    rope = {"rope_type": "default", "rope_theta": 1e4}
+    text = restate(build("qwen3", tmp_path / "text"), max_window_layers=1, rope_parameters=rope)
+    assert warnings_for_text(sight, text) == ()
+    kinds = ["full_attention", "sliding_attention", "sliding_attention"]
+    other = restate(text, layer_types=kinds, sliding_window=8, use_sliding_window=True)
+    assert any("layer_types" in each for each in warnings_for_text(sight, other))

@@ -19,16 +19,23 @@ def _utterances() -> str:
     return chat("<image>", start="<s>", role=role, end="<end_of_utterance>\n", answer="Assistant:")
 
 
-def _qwen(model: str, text: str, *, vision: Mapping[str, Any], decoder: Mapping[str, Any]) -> Family:
+def _qwen(
+    model: str,
+    text: str,
+    *,
+    vision: Mapping[str, Any],
+    decoder: Mapping[str, Any],
+    is_flat: bool = True,
+) -> Family:
     """Return a Qwen-VL: it takes the patches of all images in one list."""
-    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 1, 1]}
+    rope = {"rope_type": "default", "rope_theta": 1e6}
     ids = {f"{name}_token_id": f"<|{name}_pad|>" for name in ("image", "video")}
     ends = {f"vision_{end}_token_id": f"<|vision_{end}|>" for end in ("start", "end")}
     return Family(
         model=model,
         text=text,
-        decoder=decoder,
-        text_config={"rope_parameters": rope},
+        decoder={"rope_parameters": rope, **decoder},
+        text_config={"rope_parameters": {**rope, "mrope_section": [2, 1, 1]}},
         vision={"depth": 2, "num_heads": 2, "patch_size": 4, "hidden_size": 32, **vision},
         ids={**ids, **ends},
         tokens=(*IM, *ends.values(), *ids.values()),
@@ -40,6 +47,7 @@ def _qwen(model: str, text: str, *, vision: Mapping[str, Any], decoder: Mapping[
             "merge_size": 2,
         },
         template=im("<|vision_start|><|image_pad|><|vision_end|>"),
+        is_flat=is_flat,
         needs=("torchvision",),
         pixels=(16, 96),
         inputs={"image_grid_thw": [[1, 4, 4]]},
@@ -123,5 +131,6 @@ FAMILIES: Mapping[str, Family] = {
             "deepstack_visual_indexes": [0, 1],
         },
         decoder={"head_dim": 8, **TIED},
+        is_flat=False,
     ),
 }

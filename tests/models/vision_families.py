@@ -32,6 +32,8 @@ def build(family: str, folder: Path, seed: int = 0) -> Path:
     its = FAMILIES[family]
     write(partial(_model, its), folder, seed=seed)
     _rename(folder / "model.safetensors", its.renamed)
+    if its.is_flat:
+        _flatten(folder / "config.json")
     tokenizer(its).save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(its.template, encoding="utf-8")
     named = {"processor_class": f"{its.model}Processor"}
@@ -40,10 +42,10 @@ def build(family: str, folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def build_text(family: str, folder: Path, seed: int = 0) -> Path:
-    """Write a language model of the text architecture, with the same vocabulary."""
+def build_text(family: str, folder: Path, seed: int = 0, **config: Any) -> Path:
+    """Write a language model of the text architecture and vocabulary; ``config`` changes its config."""
     its = FAMILIES[family]
-    write(partial(_text_model, its), folder, seed=seed)
+    write(partial(_text_model, its, config), folder, seed=seed)
     tokenizer(its).save_pretrained(folder)
     return folder
 
@@ -106,6 +108,18 @@ def _rename(file: Path, prefixes: Mapping[str, str]) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
 
 
+def _flatten(file: Path) -> None:
+    """Move a text config to the top, as in releases from before transformers had one for the family."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    text = config.pop("text_config")
+    rope = text.pop("rope_parameters")
+    old = {
+        "rope_theta": rope["rope_theta"],
+        "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]},
+    }
+    file.write_text(json.dumps({**text, **old, **config}, indent=2) + "\n", encoding="utf-8")
+
+
 def _ids(family: Family, tokens: Iterable[str]) -> list[int]:
     return [(*SPECIAL, *family.tokens).index(token) for token in tokens]
 
@@ -125,7 +139,6 @@ def _model(family: Family) -> PreTrainedModel:
     return getattr(transformers, f"{family.model}ForConditionalGeneration")(config)
 
 
-def _text_model(family: Family) -> PreTrainedModel:
-    name = f"{family.text}ForCausalLM"
-    model = getattr(transformers, name)
-    return model(model.config_class(**_decoder(family)))
+def _text_model(family: Family, config: Mapping[str, Any]) -> PreTrainedModel:
+    model = getattr(transformers, f"{family.text}ForCausalLM")
+    return model(model.config_class(**{**_decoder(family), **config}))

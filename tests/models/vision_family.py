@@ -14,6 +14,7 @@ DECODER: Mapping[str, Any] = {
     "num_key_value_heads": 2,
     "vocab_size": 320,
     "max_position_embeddings": 256,
+    "rms_norm_eps": 1e-6,
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
@@ -55,6 +56,7 @@ class Family:
         preprocessor: its image processor.
         processor: its processor; ``processor_class`` if that is not named like the model.
         template: its chat template.
+        is_flat: whether the keys of its text config are at the top of its config.
         renamed: prefixes that ``save_pretrained`` writes -> those of the releases.
         needs: modules that its processor needs besides Pillow.
         pixels: shape of the pixels of one image, as its processor makes them.
@@ -74,6 +76,7 @@ class Family:
     preprocessor: Mapping[str, Any]
     processor: Mapping[str, Any] = field(default_factory=_nothing)
     template: str
+    is_flat: bool = False
     renamed: Mapping[str, str] = field(default_factory=_nothing)
     needs: tuple[str, ...] = ()
     pixels: tuple[int, ...] = (1, 3, 16, 16)

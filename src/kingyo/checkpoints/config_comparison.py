@@ -15,6 +15,7 @@ from typing import cast
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.configs import Config, complete, find_levels, kept_by_layers
 from kingyo.checkpoints.stacks import part_in_words
+from kingyo.checkpoints.text_configs import known_keys, matters, text_config
 from kingyo.errors import KingyoError
 
 _BREAKS = re.compile(
@@ -30,7 +31,6 @@ _HARMLESS = re.compile(
     r"|router_\w+_coef\w*|quantization_config|summary_\w+|chunk_size_feed_forward|pruned_heads|torchscript"
     r"|use_bfloat16|temperature|top_[kp]|do_sample|num_beams|repetition_penalty|forced_\w+|sample_size|name"
 )
-_TEXTS = ("text_config", "llm_config", "language_config")
 _WINDOWS = {"sliding_window", "use_sliding_window"}
 _OF_ENDS = re.compile(r"final_logit_softcapping|logits_scaling|logit_scale|embedding_multiplier")
 """Keys that apply before and after the layers."""
@@ -68,9 +68,11 @@ def differences(
     here, there = dict(_flat(mine)), dict(_flat(yours))
     keys = _different(here, there)
     has_gaps = any(key not in here or key not in there for key in keys)
-    if has_gaps:  # a default may equal the other config's value
+    if has_gaps or (is_cross and keys):  # a default may equal the other config's value
         here, there = dict(_flat(complete(mine))), dict(_flat(complete(yours)))
         keys = _different(here, there)
+    if is_cross:
+        keys = [key for key in keys if matters(key, here, there)]
     result: list[Difference] = []
     for key in keys:
         last = key.rpartition(".")[2]
@@ -119,7 +121,7 @@ def _levels(like: Checkpoint, other: Checkpoint) -> tuple[Config, Config, bool]:
     is_cross = (len(like.layout.parts) > 1) != (len(other.layout.parts) > 1)
     if not is_cross:
         return like.config, other.config, False
-    return _text_config(like.config), _text_config(other.config), True
+    return text_config(like.config), text_config(other.config), True
 
 
 def _of_parts(config: Config, parts: Collection[str]) -> Config:
@@ -128,13 +130,6 @@ def _of_parts(config: Config, parts: Collection[str]) -> Config:
         for key, value in config.items()
         if not key.endswith("_config") or (part := part_in_words(key)) is None or part in parts
     }
-
-
-def _text_config(config: Config) -> Config:
-    inner = next((config[key] for key in _TEXTS if isinstance(config.get(key), Mapping)), None)
-    if inner is not None:
-        return cast("Config", inner)
-    return {key: value for key, value in config.items() if not key.endswith("_config")}
 
 
 def _flat(config: Config, path: str = "") -> Iterator[tuple[str, object]]:
@@ -162,7 +157,7 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
     if other is like:
         return
     kept = kept_by_layers(like.config, part) & kept_by_layers(other.config, part)
-    known = _known(like)
+    known = known_keys(like.config)
     conflicts = [each for each in differences(like, other) if _counts(each, kept, known, is_framed=is_framed)]
     if conflicts:
         first = min(conflicts, key=lambda each: (not _EXPLAINS.fullmatch(each.last), each.key))
@@ -186,13 +181,6 @@ def check_places(like: Checkpoint, numbers: Collection[int]) -> None:
             received=f"another order, in a model of type {kind} whose layers depend on their number",
             remedy="Take models of another architecture.",
         )
-
-
-def _known(like: Checkpoint) -> Collection[str] | None:
-    """Return the keys that transformers reads; None if it does not know the architecture."""
-    kind = like.config.get("model_type")
-    bare = complete({"model_type": kind})
-    return bare.keys() if len(bare) > 1 else None
 
 
 def _counts(

@@ -218,12 +218,12 @@ def _side(name: str) -> str | None:
 def _part_from_config(
     stack: Stack, known: set[str], config: Mapping[str, object], has_vocabulary: bool
 ) -> str:
-    """Return the part of a stack whose name has no hint, in a model where other names have."""
+    """Return the part of a stack whose name has no hint, in a model where those of ``known`` parts have."""
     senses = {
         sense
         for key, value in config.items()
         if key.endswith("_config") and isinstance(value, dict) and (sense := part_in_words(key)) is not None
-        if count_layers(cast("Mapping[str, object]", value)) == len(stack.blocks)
+        if sense not in known and count_layers(cast("Mapping[str, object]", value)) == len(stack.blocks)
     }
     if len(senses) == 1:
         return senses.pop()

@@ -132,9 +132,11 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
         if _is_among(unwanted, like, other, name):
             continue
         own = _in_like(like, other, name)
-        if like.home(own) is None:
+        home = like.home(own)
+        if home is None:
             raise lacking(name, other, like, like)
-        pairs[own] = name
+        if home not in unwanted:  # else a head tied to an embedding that stays as it is
+            pairs[own] = name
     return pairs
 
 
