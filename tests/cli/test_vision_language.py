@@ -1,0 +1,177 @@
+"""A language model is bred into one that sees, with the real commands: run, kill, export, chat, bad input."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from transformers import AutoModelForImageTextToText
+from typer.testing import CliRunner
+
+from kingyo.cli import app
+from kingyo.cli.terminal import visible
+from kingyo.models.kinds import LoadOptions
+from kingyo.models.vision_language import LiveVisionLanguageModel
+from kingyo.run.open_task import open_task
+from kingyo.run.run import Run
+from kingyo.store import RunStore
+from tests.cli.conftest import World, interrupted
+from tests.cli.resumed import facts
+from tests.models.classifiers import picture
+from tests.models.vision_families import build, build_text
+
+N = 24
+TASK = {"kind": "vqa", "data": "rows.jsonl", "grader": "rouge-l", "max_new_tokens": 4}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sight")
+    build("llava", folder / "see", seed=3)
+    for seed, name in enumerate(("base", "ja")):
+        build_text("llava", folder / name, seed=seed)
+    (folder / "images").mkdir()
+    for n in range(N):
+        (folder / "images" / f"{n}.png").write_bytes(picture((10 * n, 9, 200), size=30).read())
+    images = [[f"images/{n}.png", *([f"images/{n - 1}.png"] if n % 2 else [])] for n in range(N)]
+    rows = [
+        {"images": each, "question": f"what is {n}?", "answer": "a red mat"} for n, each in enumerate(images)
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = {"name": "sight", "base": "base", "sources": {"see": "see", "ja": "ja"}, "task": TASK}
+    for name, content in (
+        ("run", {**run, "merge": {"groups": "block"}, "budget": {"candidates": 6}}),
+        ("task", TASK),
+    ):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+@pytest.fixture
+def world(models: Path, tmp_path: Path) -> World:
+    return World(folder=shutil.copytree(models, tmp_path / "world"))
+
+
+def test_a_language_model_is_bred_into_one_that_sees(world: World) -> None:
+    for words in (
+        ("evolve", "run.yaml", "--dry-run"),
+        ("evolve", "run.yaml"),
+        ("report", "runs/sight"),
+        ("export", "runs/sight", "out", "--search", "main"),
+    ):
+        done = world.run(*words)
+        assert done.returncode == 0, done.stderr
+    groups = ("block.0", "block.1", "head")
+    with RunStore.read(world.folder / "runs/sight") as store:
+        axes = [axis.name for axis in Run.stored(store).axes]
+    assert axes == [f"weight/{source}/{group}" for source in ("see", "ja") for group in groups]
+    out = world.folder / "out"
+    _, report = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
+    assert not any(report.values())
+    assert "pipeline_tag: image-text-to-text" in (out / "README.md").read_text()
+    answers = json.loads(world.run("evaluate", "out", "out/task.yaml", "--json").stdout)
+    assert answers["score"] == pytest.approx(world.show("runs/sight")["winner"]["test"]["score"])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("after", [1, 6, 12])
+def test_a_killed_run_ends_as_one_that_was_not(world: World, after: int) -> None:
+    assert world.run("evolve", "run.yaml", "--run", "whole").returncode == 0
+    interrupted(world, "evolve", "run.yaml", "--run", "killed", after=after, where="killed")
+    done = world.run("resume", "killed")
+    assert done.returncode == 0, done.stderr
+    assert facts(world.folder / "killed") == facts(world.folder / "whole")
+
+
+def test_chat_shows_images(world: World) -> None:
+    live = LiveVisionLanguageModel.load(world.folder / "see", LoadOptions())
+    items = open_task(world.folder / "task.yaml").items("fit")
+    item = next(each for each in items if len(each.media) == 1)
+    prompt = live.image_prompt("what is it?", item.media, chat=True)
+    answer = live.write_about([prompt], max_new_tokens=4)[0].text
+    lines = f"/image {item.media[0].path}\nwhat is it?\n/image none.png\n"
+    with contextlib.chdir(world.folder):
+        done = CliRunner().invoke(app, ["chat", "see", "--max-new-tokens", "4"], input=lines)
+    assert done.stdout == f"{visible(answer)}\n"
+    assert "none.png" in done.stderr
+
+
+def picture_row(image: Image.Image, name: str, **options: object) -> Callable[[Path], object]:
+    """Let one row show an image."""
+
+    def change(folder: Path) -> None:
+        image.save(folder / "images" / name, **options)  # type: ignore[arg-type]
+        row(images=[f"images/{name}"])(folder)
+
+    return change
+
+
+def row(**cells: object) -> Callable[[Path], object]:
+    """Change the cells of one row."""
+
+    def change(folder: Path) -> None:
+        lines = (folder / "rows.jsonl").read_text().splitlines()
+        lines[6] = json.dumps({**json.loads(lines[6]), **cells})
+        (folder / "rows.jsonl").write_text("\n".join(lines))
+
+    return change
+
+
+ANY = Image.open(BytesIO(picture((90, 9, 200), size=20).read()))
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        picture_row(ANY.resize((1, 1)), "one.png"),
+        picture_row(ANY.resize((30_000, 20)), "wide.png"),
+        picture_row(ANY.convert("CMYK"), "cmyk.jpg"),
+        picture_row(ANY.convert("RGBA"), "clear.png"),
+        picture_row(ANY.convert("LA"), "grey.png"),
+        picture_row(ANY.convert("P"), "palette.png"),
+        picture_row(ANY, "turned.jpg", exif=TURNED),
+        picture_row(ANY, "moving.gif", save_all=True, append_images=[ANY.rotate(90)]),
+    ],
+)
+def test_unusual_images_are_read(world: World, change: Callable[[Path], object]) -> None:
+    change(world.folder)
+    done = world.run("evaluate", "see", "task.yaml", "--split", "all", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] == N
+
+
+def narrow(folder: Path) -> None:
+    """Give the language model another width than the one that sees."""
+    build_text("llava", folder / "ja", 1, hidden_size=64)
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (row(images=[]), "line 7: images"),
+        (row(images=None), "line 7: images"),
+        (row(images=["images/none.png"]), "line 7: images"),
+        (row(images=["images/1.png", 3]), "line 7: images"),
+        (row(question="is <image> the same?"), "images"),
+        (picture_row(Image.new("I;16", (9, 9)), "deep.png"), "deep.png"),
+        (picture_row(Image.new("1", (9_000, 9_000)), "huge.png"), "line 7: images"),
+        (lambda folder: (folder / "see" / "preprocessor_config.json").unlink(), "see"),
+        (narrow, "ja"),
+    ],
+)
+def test_bad_input_is_one_error(world: World, damage: Callable[[Path], object], named: str) -> None:
+    damage(world.folder)
+    done = world.run("evolve", "run.yaml")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert named in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+    assert not (world.folder / "runs").exists()
