@@ -149,6 +149,17 @@ def made_of(findings: Findings) -> str:
     return f"Trial {number}: {counted(n_genes, 'gene')}, merged by {methods}."
 
 
+def parents_sentence(findings: Findings) -> str:
+    """Say how the parents and their average were scored."""
+    frame = None if findings.child is None else findings.child.recipe.get("frame")
+    if frame is None:
+        return "Parents are scored unchanged; uniform is their plain average."
+    return (
+        f"Parents are scored in the frame {frame}: their own weights where candidates are merged, and the "
+        "frame's everywhere else. Uniform is their plain average there."
+    )
+
+
 def search_sentence(findings: Findings) -> str:
     """Say how many trials there were, by which strategy, and which was best on fit."""
     main = findings.main
