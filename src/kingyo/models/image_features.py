@@ -71,6 +71,11 @@ class ImageFeatures:
                 setattr(joined, field, join([part[field] for part in parts]))
         return joined
 
+    def forget(self) -> None:
+        """Drop all features."""
+        self._kept.clear()
+        self._n_bytes = 0
+
     def _of(self, row: Encoded) -> dict[str, Any]:
         key = tuple(image.sha256 for image in row.prompt.images)
         if key in self._kept:
@@ -97,8 +102,8 @@ class ImageFeatures:
     def _forget_if_changed(self) -> None:
         found = sum(_bits(tensor) * (i + 1) for i, tensor in enumerate(self._vision))
         if found != self._print:
-            self._kept.clear()
-            self._n_bytes, self._print = 0, found
+            self.forget()
+            self._print = found
 
 
 def _vision_weights(model: PreTrainedModel) -> list[Tensor]:

@@ -71,6 +71,10 @@ class LiveVisionLanguageModel:
         """Number of times that the images of a prompt went through the vision part."""
         return self._features.n_encoded
 
+    def forget_images(self) -> None:
+        """Drop all kept image features."""
+        self._features.forget()
+
     def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
         """Return a prompt that shows images before a message; see ``PromptProcessor.prompt``."""
         return self._processor.prompt(message, images, chat=chat)
