@@ -390,6 +390,21 @@ class CutAware(GeneratesText, Protocol):
         ...
 
 
+class Decoding(NamedTuple):
+    """How a model writes without chance: greedily, or the best of several beams.
+
+    Attributes:
+        num_beams: number of continuations that are kept; 1 is greedy.
+        repetition_penalty: divides the logits of tokens that occurred before (Keskar et al. 2019); 1 is none.
+    """
+
+    num_beams: int = 1
+    repetition_penalty: float = 1.0
+
+
+GREEDY = Decoding()
+
+
 class ImagePrompt(NamedTuple):
     """A prompt with images; its text marks their places as the model's processor defines."""
 
@@ -406,7 +421,12 @@ class AnswersImages(Protocol):
         ...
 
     def write_about(
-        self, prompts: Sequence[ImagePrompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[ImagePrompt],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        decoding: Decoding = GREEDY,
     ) -> list[Written]:
         """Continue each prompt; the texts end before the first stop string, without the prompt."""
         ...

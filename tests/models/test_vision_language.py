@@ -12,7 +12,7 @@ from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.testing.kinds import ModelKindContract
-from kingyo.types import ImagePrompt
+from kingyo.types import GREEDY, Decoding, ImagePrompt
 from tests.models.classifiers import picture
 from tests.models.vision_families import FAMILIES, build, lacks
 
@@ -49,15 +49,17 @@ def from_pixels(live: LiveVisionLanguageModel, prompt: ImagePrompt) -> dict[str,
     return live._processor.pixels(prompt)
 
 
-def test_answers_are_those_of_transformers(live: LiveVisionLanguageModel) -> None:
+@pytest.mark.parametrize("decoding", [GREEDY, Decoding(num_beams=3, repetition_penalty=1.5)])
+def test_answers_are_those_of_transformers(live: LiveVisionLanguageModel, decoding: Decoding) -> None:
     prompts = questions(live)
-    answers = live.write_about(prompts, max_new_tokens=5)
+    answers = live.write_about(prompts, max_new_tokens=5, decoding=decoding)
     text = live._processor.text
     for prompt, answer in zip(prompts, answers, strict=True):
         inputs = from_pixels(live, prompt)
         tokens = live.module.generate(  # pyright: ignore[reportCallIssue]
             **inputs,
             do_sample=False,
+            **decoding._asdict(),
             max_new_tokens=5,
             eos_token_id=sorted(text.ends),
             pad_token_id=text.padding,

@@ -20,17 +20,17 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrain
 from kingyo.models.decoding import require_numbers
 from kingyo.models.image_features import ImageFeatures
 from kingyo.models.image_prompts import Encoded, PromptProcessor
-from kingyo.models.kinds.kind import AllRead, LoadOptions
+from kingyo.models.kinds.kind import AllRead, Config, LoadOptions
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, live_weights, load_config, load_model
 from kingyo.models.tokens import Stop, by_length, require_room
-from kingyo.types import ImagePrompt, Media, Written
+from kingyo.types import GREEDY, Decoding, ImagePrompt, Media, Written
 
 
 class LiveVisionLanguageModel:
     """A vision-language model whose weights can be overwritten in place.
 
-    Decoding is greedy. The checkpoint's sampling settings are ignored.
+    Decoding is greedy or by beams. The checkpoint's sampling settings are ignored.
     """
 
     def __init__(
@@ -100,16 +100,21 @@ class LiveVisionLanguageModel:
 
     @torch.inference_mode()
     def write_about(
-        self, prompts: Sequence[ImagePrompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[ImagePrompt],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        decoding: Decoding = GREEDY,
     ) -> list[Written]:
-        """Return a greedy continuation of each prompt, and whether the token limit cut it."""
+        """Return a continuation of each prompt, and whether the token limit cut it."""
         rows = self._with_room([self._processor.encode(prompt) for prompt in prompts], max_new_tokens)
         stopper = Stop(self._processor.text, stop)
         answers = [Written("", is_cut=False)] * len(rows)
         for batch, inputs in self._batches(rows):
             new = self._model.generate(
                 **inputs,
-                generation_config=self._settings(max_new_tokens),
+                generation_config=self._settings(max_new_tokens, decoding),
                 stopping_criteria=[_AllEnded(stopper.ended, inputs["input_ids"].shape[1])],
             )
             for position, tokens in zip(batch, new[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
@@ -150,9 +155,11 @@ class LiveVisionLanguageModel:
                 inputs["mm_encoder_outputs"] = {"image": self._features(with_images)}
             yield batch, inputs
 
-    def _settings(self, max_new_tokens: int) -> GenerationConfig:
+    def _settings(self, max_new_tokens: int, decoding: Decoding) -> GenerationConfig:
         return GenerationConfig(
             do_sample=False,
+            num_beams=decoding.num_beams,
+            repetition_penalty=decoding.repetition_penalty,
             max_new_tokens=max_new_tokens,
             eos_token_id=sorted(self._processor.text.ends) or None,
             pad_token_id=self._processor.text.padding,
@@ -163,9 +170,11 @@ class LiveVisionLanguageModel:
 class ImagePromptReader:
     """Reads prompts and images in place of a live model, and raises AllRead."""
 
-    def __init__(self, processor: PromptProcessor, limit: int | None) -> None:
+    def __init__(self, processor: PromptProcessor, text_config: Any) -> None:
         self._processor = processor
-        self._limit = limit
+        self._limit = context(text_config)
+        self.text_config = cast("Config", text_config.to_dict())
+        """The config of the language part."""
         self.prompts: list[str] = []
         """The texts read so far, in order, without continuations."""
 
@@ -173,7 +182,11 @@ class ImagePromptReader:
     def load(cls, path: Path) -> Self:
         """Load the processor and the config of a checkpoint's folder, without weights."""
         config = cast("Any", load_config(path)).get_text_config()
-        return cls(PromptProcessor.load(path, remote_code=False), context(config))
+        return cls(PromptProcessor.load(path, remote_code=False), config)
+
+    def n_tokens(self, prompt: ImagePrompt) -> int:
+        """Return the number of tokens of a prompt, with those of its images."""
+        return len(self._processor.encode(prompt).tokens)
 
     def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
         """Return a prompt that shows images before a message."""
@@ -189,6 +202,7 @@ class ImagePromptReader:
         *,
         max_new_tokens: int,
         stop: Sequence[str] = (),  # noqa: ARG002 (part of the protocol)
+        decoding: Decoding = GREEDY,  # noqa: ARG002
     ) -> Never:
         """Read the prompts.
 

@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
+
+from pydantic import Field
 
 from kingyo.errors import KingyoError
+from kingyo.io.schema import Number
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row, stringify
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
 from kingyo.tasks.text import Text, TextSettings, read_text_item
 from kingyo.tasks.text_tasks import Choice, choice_of
 from kingyo.tasks.verdict import build_verdict
-from kingyo.types import AnswersImages, ImagePrompt, Item, ItemScore
+from kingyo.types import AnswersImages, Decoding, ImagePrompt, Item, ItemScore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,8 @@ class VqaSettings(TextSettings):
         prompt: template of the question. Without ``chat`` it may hold the model's placeholders of images.
         chat: apply the model's chat template, with the images before the question.
         images: the column of the images, or several columns.
+        num_beams: number of beams; 1 is greedy.
+        repetition_penalty: divides the logits of tokens that occurred before, also in the prompt; 1 is none.
         answers: the column of all right answers, a list; an answer gets the best score among them.
     """
 
@@ -34,6 +39,8 @@ class VqaSettings(TextSettings):
     chat: bool = True
     images: Text | tuple[Text, ...] = "images"
     answers: Text | None = None
+    num_beams: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    repetition_penalty: Annotated[Number, Field(gt=0, le=10)] = 1.0
 
 
 @TASK_KINDS.register("vqa")
@@ -70,7 +77,12 @@ class VqaTask(SplitTask):
         if self._choice is not None:
             return self._chosen(self._choice, model, items, prompts)
         settings = self._settings
-        texts = model.write_about(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)
+        texts = model.write_about(
+            prompts,
+            max_new_tokens=settings.max_new_tokens,
+            stop=settings.stop,
+            decoding=Decoding(settings.num_beams, settings.repetition_penalty),
+        )
         pairs = [
             (each.text, reference)
             for each, item in zip(texts, items, strict=True)

@@ -68,7 +68,7 @@ class CausalLM:
         new = max((_most_new(each) for each in load.options), default=0)
         longest = _longest(path, [item.prompt for item in load.items])
         _require_room(config, longest, new)
-        each, rows = _cache_of_a_token(config, load.n_bytes), min(load.batch_size, len(load.items))
+        each, rows = cache_of_a_token(config, load.n_bytes), min(load.batch_size, len(load.items))
         tokens = "unknown" if longest is None else counted(longest, "token")
         return BatchMemory(
             bytes=None if each is None or longest is None else each * rows * (longest + new),
@@ -122,8 +122,8 @@ def _most_new(options: Options) -> int:
     return cast(int, options.get("max_new_tokens", 0))
 
 
-def _cache_of_a_token(config: Config, width: int) -> int | None:
-    """Return the bytes of one token's keys and values in all layers."""
+def cache_of_a_token(config: Config, width: int) -> int | None:
+    """Return the bytes of one token's keys and values in all layers; None if unknown."""
     layers, heads = _number(config, "num_hidden_layers"), _number(config, "num_attention_heads")
     hidden = _number(config, "hidden_size")
     if layers is None or heads is None or hidden is None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kingyo.io.units import counted
+from kingyo.models.kinds.causal_lm import cache_of_a_token
 from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Workload
 from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import MEDIA, AnswersImages, CutAware, GeneratesText, Item, RatesText
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from kingyo.models.vision_language import ImagePromptReader, LiveVisionLanguageModel
 
 NAME = "image-text-to-text"
+SAMPLED = 16
 
 
 class ImageTextToText:
@@ -49,8 +52,25 @@ class ImageTextToText:
 
         return ImagePromptReader.load(path)
 
-    def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory | None:
-        """Return None: the number of tokens of an image depends on the architecture."""
+    def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:  # noqa: ARG002 (the protocol)
+        """Estimate the keys and values of a full batch of the longest prompts and answers.
+
+        The images of the ``SAMPLED`` items that promise most tokens are processed.
+        """
+        from kingyo.models.vision_language import ImagePromptReader
+
+        reader, chat = ImagePromptReader.load(path), all(each.get("chat") for each in load.options)
+        likely = sorted(load.items, key=lambda item: (len(item.media), len(item.prompt)))[-SAMPLED:]
+        prompts = [reader.image_prompt(item.prompt, item.media, chat=chat) for item in likely]
+        longest = max(map(reader.n_tokens, prompts), default=0)
+        new = max((cast(int, each.get("max_new_tokens", 0)) for each in load.options), default=0)
+        each, rows = cache_of_a_token(reader.text_config, load.n_bytes), min(load.batch_size, len(load.items))
+        tokens = counted(longest, "token")
+        return BatchMemory(
+            bytes=None if each is None else each * rows * (longest + new),
+            what=f"keys and values of a full batch (the longest prompt: {tokens}, with images)",
+            record={"longest_prompt_tokens": longest},
+        )
 
     def usage(self, example: Item, options: Options) -> str:
         """Return code that answers a question about images with the task's settings."""
