@@ -15,6 +15,7 @@ import time
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +107,7 @@ def picture(n: int) -> Media:
 
 def make_models(folder: Path) -> None:
     """Write a vision-language model and two language models with random weights."""
-    text = {"vocab_size": len(WORDS), "hidden_size": 192, "intermediate_size": 512, **SPECIAL}
+    text: dict[str, Any] = {"vocab_size": len(WORDS), "hidden_size": 192, "intermediate_size": 512, **SPECIAL}
     text |= {"num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 512}
     vision = CLIPVisionConfig(
         hidden_size=512, intermediate_size=2048, num_hidden_layers=12, num_attention_heads=8, image_size=SIDE,
