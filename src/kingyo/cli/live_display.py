@@ -24,7 +24,7 @@ from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, percent, time_text
 from kingyo.results.model_result import score_formatter
 from kingyo.run.extensions import kept_if_used
-from kingyo.run.resume import is_complete, journey_of
+from kingyo.run.resume import is_complete, journey_of, require_same_code
 from kingyo.run.run import Run
 from kingyo.store import RunStore
 
@@ -169,6 +169,7 @@ def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
     with kept_if_used(store):
         opened = Run.stored(store) if run is None else run
         if is_complete(store):
+            require_same_code(opened)
             display.print_line(_finished_text(opened))
             return opened
         notify = AdviceWatcher(store, display.print_line, display.notify).notify

@@ -29,11 +29,15 @@ from kingyo.store import RunStore
 from kingyo.tasks import require_teaching, set_measures_of
 
 
+def require_same_code(run: Run) -> None:
+    """Check that code and versions are those of the stored run; store those that it lacks."""
+    require_same_or_store(run.begun, run.config, run.folder, libraries_of(run))
+
+
 def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
     """Build the journey of a run that has begun."""
     store = run.begun
-    require_same_or_store(store, run.config, run.folder, libraries_of(run))
-
+    require_same_code(run)
     measures = set_measures_of(run.task)
 
     def ready(searches: Sequence[Search]) -> list[Search]:
