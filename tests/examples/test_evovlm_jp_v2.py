@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+import kingyo
 from tests.cli.conftest import command
 from tests.examples.evovlm_jp import commands, make_small, prepare, run, scenes, several
 from tests.hub import Hub, serve
@@ -85,3 +89,35 @@ def test_commands_of_the_readme_run_in_order(small_hub: Hub, tmp_path: Path) -> 
             done = run(command(*words[1:]), tmp_path, small_hub.environment(tmp_path / "home"))
             assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
     assert (tmp_path / EXAMPLE / "model" / "preprocessor_config.json").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:models")  # an architecture that transformers does not know
+def test_only_the_language_part_of_bunny_is_read(tmp_path: Path) -> None:
+    see = build("llava", tmp_path / "see")
+    base, plain = (
+        build_text("llava", tmp_path / name, seed=seed) for seed, name in enumerate(("base", "plain"))
+    )
+    inside = tmp_path / "inside"
+    shutil.copytree(plain, inside)
+    tensors = load_file(inside / "model.safetensors")
+    tower = "model.vision_tower.vision_tower.vision_model.encoder.layers"
+    sight = {f"{tower}.{n}.self_attn.q_proj.weight": torch.ones(32, 32) for n in range(2)}
+    more = {"model.mm_projector.0.weight": torch.ones(32, 32), "model.mm_projector.0.bias": torch.ones(32)}
+    save_file({**tensors, **sight, **more}, inside / "model.safetensors")
+    config = json.loads((inside / "config.json").read_text())
+    own = {"model_type": "bunny-llama", "architectures": ["BunnyLlamaForCausalLM"]}
+    (inside / "config.json").write_text(json.dumps({**config, **own}))
+    merged = [
+        kingyo.merge(
+            {
+                "merge_method": "task_arithmetic",
+                "base_model": str(base),
+                "frame": str(see),
+                "models": [{"model": str(source), "parameters": {"weight": 0.5}}],
+            },
+            tmp_path / f"from-{source.name}",
+        )
+        for source in (plain, inside)
+    ]
+    one, other = (load_file(folder / "model.safetensors") for folder in merged)
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
