@@ -15,7 +15,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 
 HIDDEN, INNER, LAYERS, HEADS, SHARED = 4096, 14336, 32, 32, 8
-WIDTHS = {"BF16": 2, "F32": 4}
+WIDTHS = {"BF16": 2, "F16": 2, "F32": 4}
 
 
 def mistral(folder: Path, *, vocabulary: int = 32_000, dtype: str = "BF16", shards: int = 2) -> Path:
@@ -42,19 +42,25 @@ def mistral(folder: Path, *, vocabulary: int = 32_000, dtype: str = "BF16", shar
         "vocab_size": vocabulary,
     }
     (folder / "config.json").write_text(json.dumps(config))
+    write_tokenizer(folder)
+    write_weights(folder, dict(decoder_shapes(vocabulary)), dtype, shards)
+    return folder
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Write a tokenizer that splits a text into letters."""
     tokenizer = Tokenizer(WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Split(Regex("[\\s\\S]"), "isolated")
     tokenizer.save(str(folder / "tokenizer.json"))
-    _write_weights(folder, dict(_shapes(vocabulary)), dtype, shards)
-    return folder
 
 
 def n_bytes(vocabulary: int = 32_000, width: int = 2) -> int:
     """Bytes of all weights."""
-    return width * sum(math.prod(shape) for _, shape in _shapes(vocabulary))
+    return width * sum(math.prod(shape) for _, shape in decoder_shapes(vocabulary))
 
 
-def _shapes(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def decoder_shapes(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield name and shape of each tensor; Llama 3 8B has the same, with another vocabulary."""
     narrow = SHARED * HIDDEN // HEADS
     yield "model.embed_tokens.weight", (vocabulary, HIDDEN)
     for layer in range(LAYERS):
@@ -72,7 +78,8 @@ def _shapes(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "lm_head.weight", (vocabulary, HIDDEN)
 
 
-def _write_weights(folder: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, shards: int) -> None:
+def write_weights(folder: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, shards: int) -> None:
+    """Write files of safetensors with headers, and holes in place of weights."""
     names, where = list(shapes), dict[str, str]()
     for shard in range(shards):
         file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"

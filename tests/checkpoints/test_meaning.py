@@ -61,6 +61,14 @@ def test_parts_that_are_not_merged_may_differ(tmp_path: Path) -> None:
     assert fit(like, [other], only=like.layout.parts["language"]).warnings == ()
 
 
+def test_language_parts_of_two_families_may_be_merged(tmp_path: Path) -> None:
+    like = open_checkpoint(str(build("llava", tmp_path / "like")))
+    other = open_checkpoint(str(restate(build("llava", tmp_path / "other"), model_type="vipllava")))
+    with pytest.raises(KingyoError, match="model_type"):
+        fit(like, [other])
+    assert fit(like, [other], only=like.layout.parts["language"]).warnings == ()
+
+
 @pytest.mark.parametrize("key", NOTED)
 def test_small_differences_are_warnings(tmp_path: Path, key: str) -> None:
     like = open_checkpoint(str(llama(tmp_path / "like")))

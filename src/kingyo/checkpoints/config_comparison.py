@@ -62,7 +62,7 @@ def differences(
     like: Checkpoint, other: Checkpoint, parts: Collection[str] | None = None
 ) -> list[Difference]:
     """Return the differences between two configs that affect the meaning of weights."""
-    mine, yours, is_cross = _levels(like, other)
+    mine, yours, is_cross = _levels(like, other, parts)
     if parts is not None:
         mine, yours = _of_parts(mine, parts), _of_parts(yours, parts)
     here, there = dict(_flat(mine)), dict(_flat(yours))
@@ -116,10 +116,17 @@ def compare(
     return warnings
 
 
-def _levels(like: Checkpoint, other: Checkpoint) -> tuple[Config, Config, bool]:
-    """Return the levels to compare, and whether only one model is multimodal: then the text configs."""
+def _levels(
+    like: Checkpoint, other: Checkpoint, parts: Collection[str] | None
+) -> tuple[Config, Config, bool]:
+    """Return the levels to compare, and whether they are text configs.
+
+    They are if only one model is multimodal, or if only the language parts of two families are merged.
+    """
     is_cross = (len(like.layout.parts) > 1) != (len(other.layout.parts) > 1)
-    if not is_cross:
+    is_one_family = like.config.get("model_type") == other.config.get("model_type")
+    is_text = not is_one_family and parts is not None and set(parts) == {"language"}
+    if not is_cross and not is_text:
         return like.config, other.config, False
     return text_config(like.config), text_config(other.config), True
 

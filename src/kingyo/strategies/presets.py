@@ -6,7 +6,7 @@ A run's configuration overrides their values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kingyo.errors import unknown
 
@@ -111,6 +111,15 @@ PRESETS: Mapping[str, Preset] = {
             strategy="cma-es",
             settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
             merge=SAKANA_MERGE,
+        ),
+        Preset(
+            name="evovlm-jp",
+            doc="sakana-ps with a DARE-TIES weight and density per source and layer, for vision-language "
+            "models. For a thousand trials.",
+            source=SAKANA_PAPER,
+            strategy="cma-es",
+            settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
+            merge=replace(SAKANA_MERGE, groups="block"),
         ),
         Preset(
             name="mergekit-evolve",
