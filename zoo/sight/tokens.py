@@ -1,0 +1,81 @@
+"""The tokenizer: whole words and signs, bytes for everything else, so any text round-trips."""
+
+from __future__ import annotations
+
+import re
+
+import useless
+from questions import QUESTIONS
+from things import COLOURS, KINDS, ROWS
+from tokenizers import AddedToken, Tokenizer, decoders
+from tokenizers.models import Unigram
+from transformers import PreTrainedTokenizerFast
+
+SPECIAL = ("<pad>", "<eos>", "<unk>", "<image>")
+PAD, EOS, IMAGE = 0, 1, 3
+JAPANESE = (
+    "の 板 と 順 から に には は が を で 何 何色 どの どこ 段 すぐ "
+    "見えます あります です 説明して ください か"
+)
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{% if message['content'] is string %}{{ 'Q: ' + message['content'] + '\\nA:' }}{% else %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ 'P:<image>\\n' }}{% endif %}"
+    "{% endfor %}{{ 'Q: ' }}{% for part in message['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{{ '\\nA:' }}{% endif %}"
+    "{% elif message['role'] == 'assistant' %}"
+    "{% if message['content'] is string %}{{ message['content'] + '<eos>' }}{% else %}"
+    "{{ message['content'][0]['text'] + '<eos>' }}{% endif %}{% endif %}{% endfor %}"
+)
+MARKS = ("P:", "Q:", "A:", "en:", "ja:", "\n", " ", ":", ",", ".", "?", "=", "。", "、")
+
+
+def pieces() -> list[str]:
+    """All pieces in a fixed order: marks, digits, signs, Japanese words, English words."""
+    names = [*KINDS, *COLOURS, *ROWS]
+    english = " ".join([name.en for name in names] + [f"{k.en.asked} {k.en.answered}" for k in QUESTIONS])
+    english = re.sub(r"\{[\w ]+\}", " ", english + " " + useless.ENGLISH)
+    words = list(dict.fromkeys(re.findall(r"[A-Za-z]+", english)))
+    signs = [name.sign for name in names]
+    known = [
+        *MARKS,
+        *map(str, range(10)),
+        *signs,
+        *[name.ja for name in names],
+        *JAPANESE.split(),
+        *useless.JAPANESE.split(),
+    ]
+    return list(dict.fromkeys([*known, *[" " + word for word in words], *words]))
+
+
+def build() -> PreTrainedTokenizerFast:
+    """Unigram with equal scores takes the fewest pieces; bytes are a last resort."""
+    scored = (
+        [(piece, 0.0) for piece in SPECIAL]
+        + [(f"<0x{b:02X}>", -40.0) for b in range(256)]
+        + [(piece, -10.0) for piece in pieces()]
+    )
+    tokenizer = Tokenizer(Unigram(scored, unk_id=SPECIAL.index("<unk>"), byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens([AddedToken(piece, special=True, normalized=False) for piece in SPECIAL])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        extra_special_tokens={"image_token": "<image>"},
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_max_length=512,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def alike() -> list[list[int]]:
+    """Tokens with one meaning: the sign, the English word with and without a space, the Japanese word."""
+    tokenizer = build()
+    groups: list[list[int]] = []
+    for name in (*KINDS, *COLOURS, *ROWS):
+        forms = (name.sign, name.en, " " + name.en, name.ja)
+        groups.append([tokenizer.convert_tokens_to_ids(form) for form in forms])
+    return groups
