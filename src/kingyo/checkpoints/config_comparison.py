@@ -38,6 +38,7 @@ _DERIVED = {"head_dim", "type"}
 """Keys that repeat others: ``head_dim`` follows from shapes, and ``type`` is the old ``rope_type``."""
 _EXPLAINS = re.compile(r"model_type|hidden_size|n_embd|d_model")
 """Keys that explain other differences."""
+_LANGUAGE = "language"
 _ONE = "a path has one config for all of its layers"
 _BY_NUMBER = {"diffllama", "minimax"}
 """Architectures (model_type) whose layers use their own number in the computation."""
@@ -62,7 +63,7 @@ def differences(
     like: Checkpoint, other: Checkpoint, parts: Collection[str] | None = None
 ) -> list[Difference]:
     """Return the differences between two configs that affect the meaning of weights."""
-    mine, yours, is_cross = _levels(like, other)
+    mine, yours, is_cross = _levels(like, other, parts)
     if parts is not None:
         mine, yours = _of_parts(mine, parts), _of_parts(yours, parts)
     here, there = dict(_flat(mine)), dict(_flat(yours))
@@ -116,12 +117,22 @@ def compare(
     return warnings
 
 
-def _levels(like: Checkpoint, other: Checkpoint) -> tuple[Config, Config, bool]:
-    """Return the levels to compare, and whether only one model is multimodal: then the text configs."""
-    is_cross = (len(like.layout.parts) > 1) != (len(other.layout.parts) > 1)
-    if not is_cross:
+def _levels(
+    like: Checkpoint, other: Checkpoint, parts: Collection[str] | None
+) -> tuple[Config, Config, bool]:
+    """Return the levels to compare, and whether these are text configs.
+
+    They are if only one model is multimodal, or if both are and only their language parts count.
+    """
+    n_multimodal = sum(len(model.layout.parts) > 1 for model in (like, other))
+    if n_multimodal == 0 or (n_multimodal == 2 and set(parts or ()) != {_LANGUAGE}):
         return like.config, other.config, False
     return text_config(like.config), text_config(other.config), True
+
+
+def layers_config(model: Checkpoint) -> Config:
+    """Return the config of a model, or of the language part of one with several parts."""
+    return model.config if len(model.layout.parts) == 1 else text_config(model.config)
 
 
 def _of_parts(config: Config, parts: Collection[str]) -> Config:
@@ -157,8 +168,9 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
     if other is like:
         return
     kept = kept_by_layers(like.config, part) & kept_by_layers(other.config, part)
-    known = known_keys(like.config)
-    conflicts = [each for each in differences(like, other) if _counts(each, kept, known, is_framed=is_framed)]
+    known = known_keys(layers_config(like))
+    found = differences(like, other, [part])
+    conflicts = [each for each in found if _counts(each, kept, known, is_framed=is_framed)]
     if conflicts:
         first = min(conflicts, key=lambda each: (not _EXPLAINS.fullmatch(each.last), each.key))
         raise KingyoError(
@@ -172,8 +184,9 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
 
 def check_places(like: Checkpoint, numbers: Collection[int]) -> None:
     """Check that layers may be reordered: in some architectures their function depends on their number."""
-    kind, turned_on = like.config.get("model_type"), "scale_attn_by_inverse_layer_idx"
-    is_numbered = kind in _BY_NUMBER or like.config.get(turned_on) is True
+    config, turned_on = layers_config(like), "scale_attn_by_inverse_layer_idx"
+    kind = config.get("model_type")
+    is_numbered = kind in _BY_NUMBER or config.get(turned_on) is True
     if is_numbered and any(number != place for place, number in enumerate(numbers)):
         raise KingyoError(
             f"path of {like.reference}",

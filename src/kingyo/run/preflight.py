@@ -11,9 +11,9 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import Search
 from kingyo.evolution.screens import Screen
 from kingyo.io.units import counted, percent
-from kingyo.models.kinds import PassesLayers, require_ability
+from kingyo.models.kinds import HasLanguagePart, PassesLayers, require_ability
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
-from kingyo.run.model_kind import check_items, require_answers
+from kingyo.run.model_kind import check_items, layers_kind, require_answers
 from kingyo.run.run import Run
 from kingyo.run.settings import deciding_measures
 from kingyo.run.setup import same_sources
@@ -99,10 +99,27 @@ def _check_budget(search: Search, run: Run) -> None:
 
 
 def check_paths(run: Run) -> None:
-    """Check that paths through layers of the sources can be exported, and that tokens are equal."""
+    """Check that paths through layers of the sources can be exported, and that tokens are equal.
+
+    Tokens may differ if the models need a frame, which gives the vocabulary.
+    """
     merge = None if run.config.space == "dataflow" else first_merge(run)
+    _check_path_frame(run)
     plan(dataflow_space(run, merge).probe(), run.open_sources())
-    check_tokens({model.reference: model.path for model in models_of_paths(run).values()})
+    if not isinstance(run.kind, HasLanguagePart):
+        check_tokens({model.reference: model.path for model in models_of_paths(run).values()})
+
+
+def _check_path_frame(run: Run) -> None:
+    """Check that the frame is not a model of another kind, such as a language model beside ones that see."""
+    frame = frame_of(run)
+    if layers_kind(frame, run.kind) is not run.kind:
+        raise KingyoError(
+            "dataflow.frame",
+            expected=f"a source of kind {run.kind.name}, which gives everything but the layers",
+            received=frame.reference,
+            remedy="Name another source as dataflow.frame, or add one to sources.",
+        )
 
 
 def _check_dtypes(run: Run) -> None:
