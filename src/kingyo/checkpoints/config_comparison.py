@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -182,16 +182,23 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
     _check_window(like, other, part)
 
 
-def check_places(like: Checkpoint, numbers: Collection[int]) -> None:
-    """Check that layers may be reordered: in some architectures their function depends on their number."""
+def check_places(like: Checkpoint, numbers: Sequence[int]) -> None:
+    """Check that layers may be reordered: in some architectures their function depends on their number.
+
+    In others (Gemma 3n and 4) tensors outside the layers have a part for each layer.
+    """
     config, turned_on = layers_config(like), "scale_attn_by_inverse_layer_idx"
     kind = config.get("model_type")
     is_numbered = kind in _BY_NUMBER or config.get(turned_on) is True
-    if is_numbered and any(number != place for place, number in enumerate(numbers)):
+    has_shares = bool(config.get("hidden_size_per_layer_input"))
+    in_place = list(range(like.layout.n_blocks if has_shares else len(numbers)))
+    if (is_numbered or has_shares) and list(numbers) != in_place:
         raise KingyoError(
             f"path of {like.reference}",
-            expected="each layer in its original place",
-            received=f"another order, in a model of type {kind} whose layers depend on their number",
+            expected="all layers in their original places"
+            if has_shares
+            else "each layer in its original place",
+            received=f"other ones, in a model of type {kind} whose layers depend on their number",
             remedy="Take models of another architecture.",
         )
 
