@@ -126,10 +126,26 @@ def test_a_killed_run_of_paths_ends_as_one_that_was_not(world: World, keys: dict
     assert facts(world.folder / "killed") == facts(world.folder / "whole")
 
 
-def test_a_path_in_a_model_without_eyes_is_one_error(world: World) -> None:
-    done = world.run("evolve", path_run(world, **FLOW, dataflow={"frame": "ja"}))
+def narrow(folder: Path) -> None:
+    """Give the language model another width than the one that sees."""
+    build_text("llava", folder / "ja", 1, hidden_size=64)
+
+
+@pytest.mark.parametrize(
+    ("keys", "damage", "named"),
+    [
+        ({"dataflow": {"frame": "ja"}}, lambda _: None, "dataflow.frame"),
+        ({}, narrow, "hidden_size"),
+        ({}, lambda folder: build_text("qwen2_vl", folder / "ja"), "model_type"),
+    ],
+)
+def test_paths_that_cannot_be_written_are_one_error(
+    world: World, keys: dict[str, object], damage: Callable[[Path], object], named: str
+) -> None:
+    damage(world.folder)
+    done = world.run("evolve", path_run(world, **FLOW, **keys))
     assert done.returncode == 1
-    assert "Error: dataflow.frame" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {named}")
 
 
 @pytest.mark.parametrize("after", [1, 6, 12])
@@ -198,11 +214,6 @@ def test_unusual_images_are_read(world: World, change: Callable[[Path], object])
     done = world.run("evaluate", "see", "task.yaml", "--split", "all", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n"] == N
-
-
-def narrow(folder: Path) -> None:
-    """Give the language model another width than the one that sees."""
-    build_text("llava", folder / "ja", 1, hidden_size=64)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def _check_dtypes(run: Run) -> None:
     like = run.models.skeleton if run.settings.paths is None else frame_of(run)
     for name, checkpoint in run.models.sources.items():
         for info in checkpoint.tensors.values():
-            live = like.tensors.get(info.name)
+            live = like.tensors.get(_name_in(like, checkpoint, info.name))
             if live is not None and info.is_floating and not _holds(live.dtype, info.dtype):
                 raise KingyoError(
                     f"sources.{name}: {info.name}",
@@ -135,6 +135,14 @@ def _check_dtypes(run: Run) -> None:
                     received=info.dtype,
                     remedy="Set the dtype of all candidates with merge.dtype, such as float32.",
                 )
+
+
+def _name_in(like: Checkpoint, model: Checkpoint, name: str) -> str:
+    """Return the name that a tensor of a model's layers has in ``like``, whose prefix may differ."""
+    main, own = like.layout.main, model.layout.main
+    if main is None or own is None or not name.startswith(f"{own.prefix}."):
+        return name
+    return f"{main.prefix}{name.removeprefix(own.prefix)}"
 
 
 def _holds(live: str, stored: str) -> bool:
