@@ -80,6 +80,74 @@ def test_a_language_model_is_bred_into_one_that_sees(world: World) -> None:
     assert answers["score"] == pytest.approx(world.show("runs/sight")["winner"]["test"]["score"])  # type: ignore[index]
 
 
+FLOW = {"space": "dataflow", "budget": {"candidates": 8}}
+HYBRID = {"space": "hybrid", "budget": {"candidates": 8}}
+JOINT = {**HYBRID, "hybrid": {"joint": True}}
+
+
+def path_run(world: World, **keys: object) -> str:
+    """Write a run of paths, with the language model as its first source, and return its name."""
+    run = yaml.safe_load((world.folder / "run.yaml").read_text())
+    run = {**run, "sources": {"ja": "ja", "see": "see"}, "merge": {}, **keys}
+    (world.folder / "paths.yaml").write_text(yaml.safe_dump(run))
+    return "paths.yaml"
+
+
+@pytest.mark.parametrize("keys", [FLOW, HYBRID, JOINT])
+def test_paths_pass_through_both_models(world: World, keys: dict[str, object]) -> None:
+    for words in (
+        ("evolve", path_run(world, **keys), "--run", "paths"),
+        ("report", "paths"),
+        ("export", "paths", "out", "--search", "main"),
+    ):
+        done = world.run(*words)
+        assert done.returncode == 0, done.stderr
+    assert world.show("paths")["failures"] == 0
+    with RunStore.read(world.folder / "paths") as store:
+        assert Run.stored(store).baselines["ja"].base_model == "see", "measured in the frame"
+    _, report = AutoModelForImageTextToText.from_pretrained(world.folder / "out", output_loading_info=True)
+    assert not any(report.values())
+    live = LiveVisionLanguageModel.load(world.folder / "out", LoadOptions())
+    task = open_task(world.folder / "out" / "task.yaml")
+    stored = facts(world.folder / "paths")
+    winner = dict(stored["winners"])["main"]  # type: ignore[arg-type]
+    answers = {item: answer for trial, item, _, answer in stored["scores"] if trial == winner}
+    exported = {each.item: each.answer for each in task.score(live, task.items("test"))}
+    assert exported.items() <= answers.items()
+
+
+@pytest.mark.parametrize("keys", [FLOW, HYBRID])
+def test_a_killed_run_of_paths_ends_as_one_that_was_not(world: World, keys: dict[str, object]) -> None:
+    run = path_run(world, **keys)
+    assert world.run("evolve", run, "--run", "whole").returncode == 0
+    interrupted(world, "evolve", run, "--run", "killed", after=8, where="killed")
+    done = world.run("resume", "killed")
+    assert done.returncode == 0, done.stderr
+    assert facts(world.folder / "killed") == facts(world.folder / "whole")
+
+
+def narrow(folder: Path) -> None:
+    """Give the language model another width than the one that sees."""
+    build_text("llava", folder / "ja", 1, hidden_size=64)
+
+
+@pytest.mark.parametrize(
+    ("keys", "damage", "named"),
+    [
+        ({"dataflow": {"frame": "ja"}}, lambda _: None, "dataflow.frame"),
+        ({}, narrow, "hidden_size"),
+        ({}, lambda folder: build_text("qwen2_vl", folder / "ja"), "model_type"),
+    ],
+)
+def test_paths_that_cannot_be_written_are_one_error(
+    world: World, keys: dict[str, object], damage: Callable[[Path], object], named: str
+) -> None:
+    damage(world.folder)
+    done = world.run("evolve", path_run(world, **FLOW, **keys))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {named}")
+
+
 @pytest.mark.parametrize("after", [1, 6, 12])
 def test_a_killed_run_ends_as_one_that_was_not(world: World, after: int) -> None:
     assert world.run("evolve", "run.yaml", "--run", "whole").returncode == 0
@@ -146,11 +214,6 @@ def test_unusual_images_are_read(world: World, change: Callable[[Path], object])
     done = world.run("evaluate", "see", "task.yaml", "--split", "all", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n"] == N
-
-
-def narrow(folder: Path) -> None:
-    """Give the language model another width than the one that sees."""
-    build_text("llava", folder / "ja", 1, hidden_size=64)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 import kingyo
 from kingyo.engine import into, open_sources, plan
+from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.loading import live_weights, load_model
-from kingyo.recipe import Recipe
+from kingyo.models.path import Layers
+from kingyo.recipe import Hop, Recipe
 from tests.models.vision_families import FAMILIES, build, build_text, inputs
 
 # PaliGemma attends to the prompt in both directions, its language model does not.
@@ -123,3 +125,58 @@ def test_other_vocabularies_and_ties_do_not_matter(family: str, tmp_path: Path) 
     outer = [name for name in out if "embed_tokens" in name or "lm_head" in name]
     assert outer
     assert all(torch.equal(out[name], sight[name]) for name in outer)
+
+
+@pytest.fixture(scope="module")
+def layers(folder: Path) -> Layers:
+    return Layers({"sight": load(folder / "sight"), "text": load_model(folder / "text", LoadOptions())})
+
+
+def written(family: str, model: PreTrainedModel) -> Tensor:
+    with torch.inference_mode():
+        return model.generate(**inputs(family), max_new_tokens=4, do_sample=False)  # type: ignore[operator]
+
+
+def hops(*path: tuple[str, int]) -> tuple[Hop, ...]:
+    return tuple(Hop(model=model, layer=layer) for model, layer in path)
+
+
+def test_a_models_own_layers_give_its_logits_to_the_bit(family: str, folder: Path, layers: Layers) -> None:
+    layers.follow(hops(("text", 1), ("text", 1)), "sight")
+    own = layers.follow(hops(("sight", 0), ("sight", 1)), "sight")
+    assert torch.equal(logits(family, own), logits(family, load(folder / "sight")))
+
+
+def test_a_path_answers_as_its_export(family: str, folder: Path, layers: Layers, tmp_path: Path) -> None:
+    """A language model's layers among those of a model that sees, one of them twice."""
+    path = hops(("sight", 0), ("text", 1), ("text", 1), ("sight", 1), ("text", 0))
+    recipe = Recipe(merge_method="passthrough", path=path, base_model="sight")
+    if family == "paligemma":  # it attends to the prompt in both directions
+        with pytest.raises(KingyoError) as error:
+            plan(recipe, open_sources(recipe, folder))
+        assert error.value.argument.startswith("use_bidirectional_attention")
+        return
+    live = layers.follow(path, "sight")
+    out = kingyo.merge(recipe, tmp_path / "out", folder=folder, progress=False)
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
+    assert not any(loaded[1].values()), loaded[1]
+    assert torch.equal(logits(family, live), logits(family, loaded[0].eval()))
+    assert torch.equal(written(family, live), written(family, loaded[0]))
+    sight, made = stored(folder / "sight"), stored(tmp_path / "out")
+    outside = [name for name in sight if kingyo.open_checkpoint(out).layout.part(name) != "language"]
+    assert all(torch.equal(made[name], sight[name]) for name in outside)
+
+
+def test_a_path_through_a_model_that_sees_needs_one_as_base(folder: Path) -> None:
+    for base in (None, "text"):
+        recipe = Recipe(merge_method="passthrough", path=hops(("sight", 0)), base_model=base)
+        with pytest.raises(KingyoError) as error:
+            plan(recipe, open_sources(recipe, folder))
+        assert error.value.argument == "base_model"
+
+
+def test_a_path_has_no_frame_beside_its_base(folder: Path) -> None:
+    recipe = Recipe(merge_method="passthrough", path=hops(("text", 0)), base_model="text", frame="sight")
+    with pytest.raises(KingyoError) as error:
+        plan(recipe, open_sources(recipe, folder))
+    assert error.value.argument == "frame"

@@ -10,11 +10,13 @@ import torch
 
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind
+from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.models.vision_language import LiveVisionLanguageModel
+from kingyo.recipe import Hop
 from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import GREEDY, Decoding, ImagePrompt
 from tests.models.classifiers import picture
-from tests.models.vision_families import FAMILIES, build, lacks
+from tests.models.vision_families import FAMILIES, build, build_text, lacks
 
 IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(5)]
 OPTIONS = LoadOptions(dtype="float32", batch_size=3)
@@ -113,3 +115,17 @@ def test_a_model_without_a_processor(tmp_path: Path) -> None:
     with pytest.raises(KingyoError) as error:
         LiveVisionLanguageModel.load(folder, OPTIONS)
     assert error.value.argument == str(folder)
+
+
+def test_a_path_keeps_image_features(tmp_path: Path) -> None:
+    see = LiveVisionLanguageModel.load(build("llava", tmp_path / "see"), OPTIONS)
+    ja = LiveModel.load(build_text("llava", tmp_path / "ja", seed=1), OPTIONS)
+    pairs = [(prompt, "a red mat") for prompt in questions(see)]
+    own = see.log_likelihood_about(pairs)
+    before = see.n_encoded
+    paths = PathModels[LiveVisionLanguageModel | LiveModel]({"see": see, "ja": ja})
+    paths.follow([Hop(model="see", layer=0), Hop(model="ja", layer=1)], "see")
+    assert see.log_likelihood_about(pairs) != own
+    paths.whole("see")
+    assert see.log_likelihood_about(pairs) == own
+    assert see.n_encoded == before

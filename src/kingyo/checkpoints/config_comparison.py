@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -38,6 +38,7 @@ _DERIVED = {"head_dim", "type"}
 """Keys that repeat others: ``head_dim`` follows from shapes, and ``type`` is the old ``rope_type``."""
 _EXPLAINS = re.compile(r"model_type|hidden_size|n_embd|d_model")
 """Keys that explain other differences."""
+_LANGUAGE = "language"
 _ONE = "a path has one config for all of its layers"
 _BY_NUMBER = {"diffllama", "minimax"}
 """Architectures (model_type) whose layers use their own number in the computation."""
@@ -119,16 +120,19 @@ def compare(
 def _levels(
     like: Checkpoint, other: Checkpoint, parts: Collection[str] | None
 ) -> tuple[Config, Config, bool]:
-    """Return the levels to compare, and whether they are text configs.
+    """Return the levels to compare, and whether these are text configs.
 
-    They are if only one model is multimodal, or if only the language parts of two families are merged.
+    They are if only one model is multimodal, or if both are and only their language parts count.
     """
-    is_cross = (len(like.layout.parts) > 1) != (len(other.layout.parts) > 1)
-    is_one_family = like.config.get("model_type") == other.config.get("model_type")
-    is_text = not is_one_family and parts is not None and set(parts) == {"language"}
-    if not is_cross and not is_text:
+    n_multimodal = sum(len(model.layout.parts) > 1 for model in (like, other))
+    if n_multimodal == 0 or (n_multimodal == 2 and set(parts or ()) != {_LANGUAGE}):
         return like.config, other.config, False
     return text_config(like.config), text_config(other.config), True
+
+
+def layers_config(model: Checkpoint) -> Config:
+    """Return the config of a model, or of the language part of one with several parts."""
+    return model.config if len(model.layout.parts) == 1 else text_config(model.config)
 
 
 def _of_parts(config: Config, parts: Collection[str]) -> Config:
@@ -164,8 +168,9 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
     if other is like:
         return
     kept = kept_by_layers(like.config, part) & kept_by_layers(other.config, part)
-    known = known_keys(like.config)
-    conflicts = [each for each in differences(like, other) if _counts(each, kept, known, is_framed=is_framed)]
+    known = known_keys(layers_config(like))
+    found = differences(like, other, [part])
+    conflicts = [each for each in found if _counts(each, kept, known, is_framed=is_framed)]
     if conflicts:
         first = min(conflicts, key=lambda each: (not _EXPLAINS.fullmatch(each.last), each.key))
         raise KingyoError(
@@ -177,15 +182,23 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
     _check_window(like, other, part)
 
 
-def check_places(like: Checkpoint, numbers: Collection[int]) -> None:
-    """Check that layers may be reordered: in some architectures their function depends on their number."""
-    kind, turned_on = like.config.get("model_type"), "scale_attn_by_inverse_layer_idx"
-    is_numbered = kind in _BY_NUMBER or like.config.get(turned_on) is True
-    if is_numbered and any(number != place for place, number in enumerate(numbers)):
+def check_places(like: Checkpoint, numbers: Sequence[int]) -> None:
+    """Check that layers may be reordered: in some architectures their function depends on their number.
+
+    In others (Gemma 3n and 4) tensors outside the layers have a part for each layer.
+    """
+    config, turned_on = layers_config(like), "scale_attn_by_inverse_layer_idx"
+    kind = config.get("model_type")
+    is_numbered = kind in _BY_NUMBER or config.get(turned_on) is True
+    has_shares = bool(config.get("hidden_size_per_layer_input"))
+    in_place = list(range(like.layout.n_blocks if has_shares else len(numbers)))
+    if (is_numbered or has_shares) and list(numbers) != in_place:
         raise KingyoError(
             f"path of {like.reference}",
-            expected="each layer in its original place",
-            received=f"another order, in a model of type {kind} whose layers depend on their number",
+            expected="all layers in their original places"
+            if has_shares
+            else "each layer in its original place",
+            received=f"other ones, in a model of type {kind} whose layers depend on their number",
             remedy="Take models of another architecture.",
         )
 

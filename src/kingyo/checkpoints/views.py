@@ -155,8 +155,8 @@ def lacking(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -
 def _counterpart(like: Checkpoint, other: Checkpoint, name: str, taken: Collection[str]) -> str | None:
     stack = like.layout.stack(name)
     if stack is not None:
-        partner = _partner(like, other, stack)
-        counterpart = None if partner is None else f"{partner.prefix}{name[len(stack.prefix) :]}"
+        its = partner(like, other, stack)
+        counterpart = None if its is None else f"{its.prefix}{name[len(stack.prefix) :]}"
         return counterpart if counterpart in other.tensors else None
     part = like.layout.part(name)
     outer = (each for each in other.tensors if other.layout.stack(each) is None and each not in taken)
@@ -172,7 +172,8 @@ def _is_among(names: Collection[str], like: Checkpoint, other: Checkpoint, name:
     return bool(names) and (name in names or _counterpart(other, like, name, ()) in names)
 
 
-def _partner(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | None:
+def partner(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | None:
+    """Return the stack of ``other`` that corresponds to one of ``like``, or None."""
     named = {each.name: each for each in other.layout.stacks}
     prefixes = {each.prefix: each for each in other.layout.stacks}
     if stack.prefix in prefixes:

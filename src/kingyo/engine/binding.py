@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint, Stack, TensorInfo, with_layers
+from kingyo.checkpoints.views import partner
 from kingyo.engine.fitting import FittedModels, fit_models
 from kingyo.engine.jobs import TensorInput
 from kingyo.engine.modules import ModuleMerge, SliceInput, SliceKey, SliceMerge
@@ -178,11 +179,16 @@ class _LayerShapes:
 
     def __init__(self, template: Checkpoint, stack: Stack) -> None:
         self.prefix = stack.prefix
-        self._reference = template.reference
+        self._template = template
+        self._stack = stack
         self._known: dict[str, set[tuple[int, ...]]] = {}
         for names in stack.blocks.values():
             for name in names:
                 self._known.setdefault(stack.rest(name), set()).add(template.tensors[name].shape)
+
+    def counterpart(self, model: Checkpoint) -> Stack:
+        """Return the layers of a model, which it may have under another name."""
+        return _numbered(partner(self._template, model, self._stack), self.prefix, model)
 
     def check(self, tensors: Mapping[str, TensorInfo], layer: str) -> None:
         for rest, info in tensors.items():
@@ -191,7 +197,7 @@ class _LayerShapes:
                 wanted = " or ".join(str(list(shape)) for shape in sorted(shapes)) or "none of this name"
                 raise KingyoError(
                     info.name,
-                    expected=f"layers that fit {self._reference}, whose {rest} is {wanted}",
+                    expected=f"layers that fit {self._template.reference}, whose {rest} is {wanted}",
                     received=f"{list(info.shape)} in {layer}",
                     remedy="Use slices of models of one architecture and size.",
                 )
@@ -202,7 +208,7 @@ def _bind_slice(
 ) -> Iterator[BoundTensor]:
     """Yield the tensors of a slice; its first layer is this one of the output."""
     assert piece.n_layers is not None
-    stacks = {each.reference: _stack(models[each.reference], shapes.prefix) for each in piece.entries}
+    stacks = {each.reference: shapes.counterpart(models[each.reference]) for each in piece.entries}
     for each in piece.entries:
         _check_range(each, piece, len(stacks[each.reference].blocks))
     for k in range(piece.n_layers):
@@ -255,8 +261,7 @@ class _SourceLayer:
                 )
 
 
-def _stack(model: Checkpoint, prefix: str) -> Stack:
-    stack = next((each for each in model.layout.stacks if each.prefix == prefix), None)
+def _numbered(stack: Stack | None, prefix: str, model: Checkpoint) -> Stack:
     if stack is None:
         raise KingyoError(
             model.reference,
@@ -269,7 +274,7 @@ def _stack(model: Checkpoint, prefix: str) -> Stack:
         raise KingyoError(
             model.reference,
             expected="layers that are numbered 0, 1, 2, …",
-            received=f"{prefix} with {', '.join(map(str, numbers[:5]))}, …",
+            received=f"{stack.prefix} with {', '.join(map(str, numbers[:5]))}, …",
             remedy="Merge the complete model, below models:.",
         )
     return stack

@@ -132,7 +132,8 @@ class _ModelFitter:
         pieces = module.by_position
         for each in (entry for piece in pieces.values() for entry in piece.entries):
             kept = kept_by_layers(self._template.config, stack.part)
-            self._warnings += compare(self._template, self._opened[each.reference], kept=kept)
+            model = self._opened[each.reference]
+            self._warnings += compare(self._template, model, [stack.part], kept=kept)
         outer = [name for name in names if self._template.layout.stack(name) is not stack]
         entries = [each for depth in (0.0, 1.0) for each in pieces[module.outside(depth)].entries]
         return self._fit(module.name, [each.reference for each in entries], outer, without=stack)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kingyo.checkpoints import Checkpoint, Stack, check_passing, check_places
+from kingyo.checkpoints.config_comparison import layers_config
 from kingyo.errors import KingyoError
 from kingyo.recipe import PASSTHROUGH, Conditional, Hop, Recipe, Slice, SliceSource, cumulative
 
@@ -22,6 +23,7 @@ _WRITES = re.compile(
     r"|(mlp|block_sparse_moe)\.(.*\.)?(down_proj|c_proj|dense_4h_to_h|fc2|w2)(\.weight|\.bias)?"
 )
 """The tensors with which a block writes to the stream."""
+_LANGUAGE = "language"
 FOLDABLE = (
     *("llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox", "phi3", "mixtral", "qwen2_moe"),
     *("qwen3_moe", "smollm3", "granite", "cohere", "stablelm"),
@@ -32,6 +34,8 @@ FOLDABLE = (
 def path_to_slices(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
     """Return a recipe with one slice for each hop of its layer path; a recipe without a path is unchanged.
 
+    A base with several parts, such as a vision-language model, becomes the frame of the slices.
+
     Raises:
         KingyoError: the recipe has another method than passthrough, or parameters; the layers of its models
             cannot follow one another; or scales cannot be folded into the weights.
@@ -40,7 +44,9 @@ def path_to_slices(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
         return recipe
     _check_keys(recipe)
     _check_models(recipe, opened)
-    return replace(recipe, path=(), slices=tuple(_slices(recipe.path, opened)), merges={})
+    base = recipe.base_model
+    frame = base if base is not None and len(opened[base].layout.parts) > 1 else None
+    return replace(recipe, path=(), slices=tuple(_slices(recipe.path, opened)), merges={}, frame=frame)
 
 
 def _check_keys(recipe: Recipe) -> None:
@@ -50,6 +56,13 @@ def _check_keys(recipe: Recipe) -> None:
             expected=f"{PASSTHROUGH}, since a path merges no tensors",
             received=f"'{recipe.merge_method}'",
             remedy="Set merge_method: passthrough, and write other merges below merges:, each with a name.",
+        )
+    if recipe.frame is not None:
+        raise KingyoError(
+            "frame",
+            expected="none beside path, since base_model gives everything but the layers",
+            received=f"'{recipe.frame}'",
+            remedy="Write base_model: instead of frame:.",
         )
     if recipe.parameters:
         raise KingyoError(
@@ -61,7 +74,7 @@ def _check_keys(recipe: Recipe) -> None:
 
 
 def _check_foldable(model: Checkpoint) -> None:
-    kind = model.config.get("model_type")
+    kind = layers_config(model).get("model_type")
     if kind not in FOLDABLE:
         raise KingyoError(
             f"path of {model.reference}",
@@ -73,27 +86,42 @@ def _check_foldable(model: Checkpoint) -> None:
 
 
 def _check_models(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
-    """Check that all models are decoder-only, and that one config can describe their layers."""
+    """Check that all models have one list of language layers, and that one config can describe these."""
     passed = (hop.model for hop in recipe.path)
     references = dict.fromkeys(each for each in (recipe.base_model, *passed) if each is not None)
     for reference in references:
         _check_decoder(opened[reference])
     first = opened[next(iter(references))]
+    _check_frame(recipe.base_model, first, [opened[reference] for reference in references])
     part = _layers_of(first).part
     for reference in references:
         check_passing(first, opened[reference], part=part, is_framed=recipe.base_model is not None)
     check_places(first, [hop.layer for hop in recipe.path])
 
 
+def _check_frame(base: str | None, first: Checkpoint, models: Sequence[Checkpoint]) -> None:
+    """Check that the base has the parts of a vision-language model if one gives layers."""
+    sees = next((model for model in models if len(model.layout.parts) > 1), None)
+    if sees is not None and (base is None or len(first.layout.parts) == 1):
+        raise KingyoError(
+            "base_model",
+            expected=f"a model with the parts {', '.join(sees.layout.parts)}, as {sees.reference} has",
+            received=base or "none",
+            remedy="Name a model that gives everything but the layers, such as the image encoder.",
+        )
+
+
 def _check_decoder(model: Checkpoint) -> None:
-    stacks = model.layout.stacks
-    if len(stacks) != 1 or len(model.layout.parts) != 1:
+    main = model.layout.main
+    stacks = [stack for stack in model.layout.stacks if main is not None and stack.part == main.part]
+    if len(stacks) != 1 or (len(model.layout.parts) != 1 and stacks[0].part != _LANGUAGE):
+        stacks = model.layout.stacks
         names = [stack.prefix for stack in stacks] or list(model.layout.parts)
         raise KingyoError(
             f"path of {model.reference}",
-            expected="a model with one list of layers, as decoders have",
+            expected="a model with one list of layers, as decoders and vision-language models have",
             received=f"a model of type {model.config.get('model_type')} with {', '.join(names) or 'none'}",
-            remedy="Use decoder-only models; stack layers of other models as slices, below modules:.",
+            remedy="Use such models; stack layers of other models as slices, below modules:.",
         )
 
 
@@ -118,5 +146,6 @@ def _inverse(model: Checkpoint, layer: int, scale: float) -> tuple[Conditional, 
 
 
 def _layers_of(model: Checkpoint) -> Stack:
-    """Return the only stack of a decoder."""
-    return next(iter(model.layout.stacks))
+    """Return the layers of a decoder, or of the language part of a vision-language model."""
+    assert model.layout.main is not None, "a checked model"
+    return model.layout.main

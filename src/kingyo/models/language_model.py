@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Never, Self, cast
+from typing import Generic, Never, Protocol, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -141,23 +141,35 @@ class LiveModel:
         return [float(total) for total in sums]
 
 
-class PathModels:
+class HasModule(Protocol):
+    """A live model that is a model of transformers."""
+
+    @property
+    def module(self) -> PreTrainedModel:
+        """The model of transformers."""
+        ...
+
+
+M = TypeVar("M", bound=HasModule)
+
+
+class PathModels(Generic[M]):
     """Live models whose layers can run in any order; see ``kingyo.models.path``.
 
     Args:
         models: models by name. They share their layers, so only the model returned last is valid.
     """
 
-    def __init__(self, models: Mapping[str, LiveModel]) -> None:
+    def __init__(self, models: Mapping[str, M]) -> None:
         self._models = dict(models)
         self._layers = Layers({name: each.module for name, each in models.items()})
 
-    def follow(self, path: Sequence[Hop], frame: str) -> LiveModel:
+    def follow(self, path: Sequence[Hop], frame: str) -> M:
         """Return the frame with the layers of a path; see ``Layers.follow``."""
         self._layers.follow(path, frame)
         return self._models[frame]
 
-    def whole(self, name: str) -> LiveModel:
+    def whole(self, name: str) -> M:
         """Return a model with its own layers."""
         self._layers.restore(name)
         return self._models[name]

@@ -1,8 +1,8 @@
 """Live models whose layers run in any order (a path); a path changes in microseconds.
 
 All sources are built once by transformers. One of them is the frame: it provides the embeddings, the final
-norm, the head, and everything that transformers does around the layers. The layers are those of the path,
-shared and not copied. A layer that occurs twice has two key-value caches.
+norm, the head, and everything that transformers does around the layers, such as an image encoder. The layers
+are those of the path, shared and not copied. A layer that occurs twice has two key-value caches.
 
 Norms add an epsilon before they divide by the norm of the hidden states. That epsilon is scaled along with
 the hidden states, so that the results equal, up to rounding, those of a checkpoint with the scales folded
@@ -12,11 +12,12 @@ into its weights.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe import Hop
@@ -25,6 +26,8 @@ _STACKS = ("layers", "h")
 """Names that transformers uses for the list of a decoder's layers."""
 _EPSILONS = ("variance_epsilon", "eps")
 """Attributes of a norm that hold its epsilon."""
+_OF_IMAGES = re.compile(r"mrope_\w+|type")
+"""Keys of rotary positions that place images, and ``type``, the old ``rope_type``."""
 _INDEX = "layer_idx"
 """Attribute of a layer's modules that holds the index of the key-value cache."""
 
@@ -39,8 +42,10 @@ class Layers:
 
     def __init__(self, models: Mapping[str, PreTrainedModel]) -> None:
         self._stacks = {name: _Stack(name, model) for name, model in models.items()}
+        first = next(iter(self._stacks.values()))
         for stack in self._stacks.values():
-            next(iter(self._stacks.values())).require_alike(stack)
+            first.require_alike(stack)
+            stack.take_class_of(first)
         self._again: dict[tuple[str, int, int], _Layer] = {}
 
     def follow(self, path: Sequence[Hop], frame: str) -> PreTrainedModel:
@@ -68,8 +73,7 @@ class Layers:
             product *= step.scale
             layer.place(place, product)
             hops.append(_Hop(layer.module, step.scale))
-            if stack.kinds is not None:
-                kinds.append(stack.kinds[step.layer])
+            kinds.append("full_attention" if stack.kinds is None else stack.kinds[step.layer])
         return framing.framing(hops, kinds, product)
 
     def _frame(self, name: str, path: Sequence[Hop]) -> _Stack:
@@ -168,7 +172,7 @@ class _Stack:
     def __init__(self, name: str, model: PreTrainedModel) -> None:
         self.name = name
         self._model = model
-        self._inner = model.base_model
+        self._inner = _decoder(model)
         self._attribute = next((each for each in _STACKS if hasattr(self._inner, each)), "")
         modules = getattr(self._inner, self._attribute, None)
         if not isinstance(modules, nn.ModuleList) or not all(_indexed(each) for each in modules):
@@ -179,26 +183,49 @@ class _Stack:
                 remedy="Use a decoder-only model, such as Llama, Mistral, Qwen, Gemma, GPT-2 or GPT-NeoX.",
             )
         self.layers = [_Layer(each) for each in modules]
-        kinds = cast("Sequence[str] | None", getattr(model.config, "layer_types", None))
+        config = self._inner.config
+        kinds = cast("Sequence[str] | None", getattr(config, "layer_types", None))
         self.kinds = None if kinds is None else list(kinds)
-        self._shared = _shared(model)
+        self._type = str(config.model_type)
+        self._shared = _shared(config)
         self._norms = _Norms(self._inner)
         looks_back = kinds is None or any("sliding" in kind for kind in kinds)
-        self._window = (
-            cast("int | None", getattr(model.config, "sliding_window", None)) if looks_back else None
-        )
+        self._window = cast("int | None", getattr(config, "sliding_window", None)) if looks_back else None
 
     def require_alike(self, other: _Stack) -> None:
         """Check that another model's layers need the same inputs from the frame."""
         for name, mine in self._shared.items():
-            yours = other._shared[name]
-            if mine != yours:
-                raise KingyoError(
-                    f"{name} of {other.name}",
-                    expected=f"{mine}, as in {self.name}",
-                    received=str(yours),
-                    remedy="Use models with the same architecture, hidden size and positions.",
+            if mine != other._shared[name]:
+                raise self._misfit(name, mine, other, other._shared[name])
+        if not _is_of_type(self._type, other._type):
+            raise self._misfit("architecture", self._type, other, other._type)
+
+    def take_class_of(self, frame: _Stack) -> None:
+        """Rebuild layers of another class, such as Qwen2's for Qwen2-VL, as the frame's, without copies."""
+        if type(self._inner) is type(frame._inner):
+            return
+        like = {kind: layer.module for kind, layer in zip(frame._kinds, frame.layers, strict=True)}
+        rebuilt: list[_Layer] = []
+        for kind, layer in zip(self._kinds, self.layers, strict=True):
+            mine, yours = like.get(kind), layer.module
+            if mine is None or _shapes(mine) != _shapes(yours):
+                raise frame._misfit(
+                    "layers", type(frame.layers[0].module).__name__, self, type(yours).__name__
                 )
+            rebuilt.append(_Layer(_with_tensors(mine, yours)))
+        self.layers = rebuilt
+
+    @property
+    def _kinds(self) -> Sequence[str]:
+        return self.kinds or ["full_attention"] * len(self.layers)
+
+    def _misfit(self, name: str, mine: object, other: _Stack, yours: object) -> KingyoError:
+        return KingyoError(
+            f"{name} of {other.name}",
+            expected=f"{mine}, as in {self.name}",
+            received=str(yours),
+            remedy="Use models with the same architecture, hidden size and positions.",
+        )
 
     def require_window(self, other: _Stack) -> None:
         """Check that another model has this frame's sliding window, since the frame makes the masks."""
@@ -214,7 +241,7 @@ class _Stack:
         """Return the model with other layers, their attention types, and the product of their scales."""
         self._norms.follow(product)
         setattr(self._inner, self._attribute, nn.ModuleList(hops))
-        config = self._model.config
+        config = self._inner.config
         config.num_hidden_layers = len(hops)
         if self.kinds is not None:
             config.layer_types = list(kinds)
@@ -223,17 +250,45 @@ class _Stack:
         return self._model
 
 
-def _shared(model: PreTrainedModel) -> dict[str, object]:
+def _decoder(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the module that holds the layers: the language part of a model that sees."""
+    has_images = hasattr(model, "get_image_features")
+    return cast(PreTrainedModel, cast("Any", model).get_decoder() if has_images else model.base_model)
+
+
+def _is_of_type(one: str, other: str) -> bool:
+    """Return whether two types have the same layers: one is the other's, as qwen2_5_vl_text is of qwen2."""
+    return one == other or one.startswith(f"{other}_") or other.startswith(f"{one}_")
+
+
+def _shared(config: PretrainedConfig) -> dict[str, object]:
     """Return the settings that the layers and the frame must share."""
-    config = model.config
+    rope = cast("Mapping[str, object]", getattr(config, "rope_parameters", None) or {})
     heads, width = getattr(config, "num_attention_heads", None), getattr(config, "hidden_size", None)
     narrow = width // heads if isinstance(width, int) and isinstance(heads, int) else None
     return {
-        "architecture": type(model).__name__,
         "hidden_size": width,
         "head_dim": getattr(config, "head_dim", None) or narrow,
-        "rope_parameters": getattr(config, "rope_parameters", None),
+        "rope_parameters": {key: value for key, value in rope.items() if not _OF_IMAGES.fullmatch(key)},
     }
+
+
+def _shapes(layer: nn.Module) -> dict[str, object]:
+    return {name: tensor.shape for name, tensor in layer.state_dict().items()}
+
+
+def _with_tensors(like: nn.Module, other: nn.Module) -> nn.Module:
+    """Return a copy of a module with the tensors of another one, whose class may differ."""
+    copied = copy.copy(like)
+    for name in ("_parameters", "_buffers"):
+        vars(copied)[name] = vars(other)[name]
+    others = dict(other.named_children())
+    children = {
+        name: _with_tensors(child, others[name]) if child is not None and name in others else child
+        for name, child in cast("Mapping[str, nn.Module | None]", vars(like)["_modules"]).items()
+    }
+    vars(copied)["_modules"] = children
+    return copied
 
 
 def _indexed(module: nn.Module) -> list[nn.Module]:

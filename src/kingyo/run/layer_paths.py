@@ -14,6 +14,7 @@ from kingyo.run.setup import KnownPaths, RunModels, Setup
 from kingyo.space import (
     DataflowSpace,
     PathSizes,
+    SharedKeys,
     SourceSpace,
     frankenmerge,
     parent_recipe,
@@ -29,7 +30,7 @@ def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
     """Return the space of the searched paths."""
     paths, sources, dtype = _paths(setup), _path_sources(setup, merge), setup.config.merge.dtype
     merged = MERGED if _has_merge(setup, merge) else None  # else a source may have this name
-    frame = paths.frame or next(iter(sources))
+    frame = _frame_name(setup, sources)
     limits = [] if paths.max_hops is None else [paths.max_hops]
     if paths.max_size is not None:
         limits.append(path_sizes(sources, frame, dtype).hops_within(paths.max_size))
@@ -62,8 +63,14 @@ def _has_merge(setup: Setup, merge: Recipe | None) -> bool:
 def models_of_paths(setup: Setup) -> dict[str, Checkpoint]:
     """Return the models that give layers by name, frame first; the skeleton stands for a merge."""
     sources = _path_sources(setup, None)
-    frame = _paths(setup).frame or next(iter(sources))
+    frame = _frame_name(setup, sources)
     return {frame: sources[frame], **sources}
+
+
+def _frame_name(setup: Setup, sources: Mapping[str, Checkpoint]) -> str:
+    """Return the frame of run.yaml; by default the merge, the first vision-language model or the first."""
+    default = setup.models.frame if setup.config.space == "dataflow" else None
+    return _paths(setup).frame or default or next(iter(sources))
 
 
 def frame_of(setup: Setup) -> Checkpoint:
@@ -112,28 +119,41 @@ def initial_points(setup: Setup, space: SourceSpace) -> list[Genome]:
     return [(*other_genes, *point) for point in dict.fromkeys(points)]
 
 
-def path_baselines(space: DataflowSpace, models: RunModels, dtype: str | None) -> dict[str, Recipe]:
-    """Return base, all parents, the uniform merge if shapes allow it, and the untuned frankenmerge."""
+def path_baselines(
+    space: DataflowSpace, models: RunModels, keys: SharedKeys, dtype: str | None
+) -> dict[str, Recipe]:
+    """Return base, all parents, the uniform merge if shapes allow it, and the untuned frankenmerge.
+
+    If ``keys`` have a frame, all are in that frame.
+    """
     sources = models.references
     recipes = {
-        name: path_recipe([(reference, k) for k in range(space.n_layers[name])], reference, dtype)
+        name: path_recipe(
+            [(reference, k) for k in range(space.n_layers[name])], keys.frame or reference, dtype
+        )
         for name, reference in sources.items()
     }
     if models.base is not None and models.base.reference not in sources.values():
-        recipes = {"base": parent_recipe(models.base.reference, dtype), **recipes}
-    frame = space.frame if space.frame in sources else next(iter(sources))
+        recipes = {"base": keys.apply(parent_recipe(models.base.reference, dtype)), **recipes}
+    frame = next(name for name in (space.frame, models.frame, *sources) if name in sources)
     stacked = frankenmerge(sources, space.n_layers, frame)
     if _has_equal_shapes(models):
-        recipes["uniform"] = uniform_recipe(sources, None, dtype)
-    return {**recipes, FRANKENMERGE: path_recipe(stacked, sources[frame], dtype)}
+        recipes["uniform"] = keys.apply(uniform_recipe(sources, None, dtype))
+    return {**recipes, FRANKENMERGE: path_recipe(stacked, keys.frame or sources[frame], dtype)}
 
 
 def _has_equal_shapes(models: RunModels) -> bool:
-    shapes = [
-        {name: info.shape for name, info in model.tensors.items()}
-        for model in (models.skeleton, *models.sources.values())
-    ]
+    shapes = [_shapes(model, models.frame) for model in (models.skeleton, *models.sources.values())]
     return all(other == shapes[0] for other in shapes[1:])
+
+
+def _shapes(model: Checkpoint, frame: str | None) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors that are merged: with a frame, those of its layers."""
+    main = model.layout.main
+    if frame is None or main is None:
+        return {name: info.shape for name, info in model.tensors.items()}
+    inside = (name for names in main.blocks.values() for name in names)
+    return {name.removeprefix(main.prefix): model.tensors[name].shape for name in inside}
 
 
 def _point(paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:

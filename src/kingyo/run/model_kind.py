@@ -10,6 +10,7 @@ from kingyo.checkpoints.folder_files import read_json
 from kingyo.checkpoints.model_reference import PIPELINE, component_references, local_path, parse_reference
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import (
+    HasLanguagePart,
     InPipeline,
     Live,
     LoadOptions,
@@ -33,6 +34,13 @@ def kind_of_models(
     """Return the common kind of models by their names; ``name`` and ``folder`` name a kind explicitly."""
     pipelines = {key: model.pipeline_index for key, model in models.items()}
     return common_kind({key: model.config for key, model in models.items()}, name, folder, pipelines)
+
+
+def layers_kind(model: Checkpoint, kind: ModelKind) -> ModelKind:
+    """Return the kind that loads a model for its layers: its own if ``kind`` takes these, else ``kind``."""
+    own = known_kind(model.config)
+    language_kinds = kind.language_kinds if isinstance(kind, HasLanguagePart) else ()
+    return own if own is not None and own.name in language_kinds else kind
 
 
 def needed_around(checkpoint: Checkpoint, find: Callable[[], ModelKind]) -> Sequence[str]:

@@ -11,9 +11,9 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import Search
 from kingyo.evolution.screens import Screen
 from kingyo.io.units import counted, percent
-from kingyo.models.kinds import PassesLayers, require_ability
+from kingyo.models.kinds import HasLanguagePart, PassesLayers, require_ability
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
-from kingyo.run.model_kind import check_items, require_answers
+from kingyo.run.model_kind import check_items, layers_kind, require_answers
 from kingyo.run.run import Run
 from kingyo.run.settings import deciding_measures
 from kingyo.run.setup import same_sources
@@ -99,10 +99,27 @@ def _check_budget(search: Search, run: Run) -> None:
 
 
 def check_paths(run: Run) -> None:
-    """Check that paths through layers of the sources can be exported, and that tokens are equal."""
+    """Check that paths through layers of the sources can be exported, and that tokens are equal.
+
+    Tokens may differ if the models need a frame, which gives the vocabulary.
+    """
     merge = None if run.config.space == "dataflow" else first_merge(run)
+    _check_path_frame(run)
     plan(dataflow_space(run, merge).probe(), run.open_sources())
-    check_tokens({model.reference: model.path for model in models_of_paths(run).values()})
+    if not isinstance(run.kind, HasLanguagePart):
+        check_tokens({model.reference: model.path for model in models_of_paths(run).values()})
+
+
+def _check_path_frame(run: Run) -> None:
+    """Check that the frame is not a model of another kind, such as a language model beside ones that see."""
+    frame = frame_of(run)
+    if layers_kind(frame, run.kind) is not run.kind:
+        raise KingyoError(
+            "dataflow.frame",
+            expected=f"a source of kind {run.kind.name}, which gives everything but the layers",
+            received=frame.reference,
+            remedy="Name another source as dataflow.frame, or add one to sources.",
+        )
 
 
 def _check_dtypes(run: Run) -> None:
@@ -110,7 +127,7 @@ def _check_dtypes(run: Run) -> None:
     like = run.models.skeleton if run.settings.paths is None else frame_of(run)
     for name, checkpoint in run.models.sources.items():
         for info in checkpoint.tensors.values():
-            live = like.tensors.get(info.name)
+            live = like.tensors.get(_name_in(like, checkpoint, info.name))
             if live is not None and info.is_floating and not _holds(live.dtype, info.dtype):
                 raise KingyoError(
                     f"sources.{name}: {info.name}",
@@ -118,6 +135,14 @@ def _check_dtypes(run: Run) -> None:
                     received=info.dtype,
                     remedy="Set the dtype of all candidates with merge.dtype, such as float32.",
                 )
+
+
+def _name_in(like: Checkpoint, model: Checkpoint, name: str) -> str:
+    """Return the name that a tensor of a model's layers has in ``like``, whose prefix may differ."""
+    main, own = like.layout.main, model.layout.main
+    if main is None or own is None or not name.startswith(f"{own.prefix}."):
+        return name
+    return f"{main.prefix}{name.removeprefix(own.prefix)}"
 
 
 def _holds(live: str, stored: str) -> bool:

@@ -44,7 +44,7 @@ def baseline_recipes(setup: Setup) -> dict[str, Recipe]:
     """Return the recipes of the baselines: base, every parent, and the uniform merge."""
     models, dtype = setup.models, setup.config.merge.dtype
     if setup.settings.paths is not None:
-        return path_baselines(dataflow_space(setup), models, dtype)
+        return path_baselines(dataflow_space(setup), models, shared_keys(setup), dtype)
     sources, keys = models.references, shared_keys(setup)
     base = None if models.base is None else models.base.reference
     has_base = base is not None and base not in sources.values()

@@ -83,14 +83,20 @@ def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunMo
 
 
 def _frame(config: RunConfig, models: RunModels) -> str | None:
-    """Return the name of the frame: the one in run.yaml, or the first model with a language part."""
+    """Return the name of the frame: the one in run.yaml, or the first model with a language part.
+
+    The frame of paths is one of the sources.
+    """
     name = config.merge.frame
     if name is not None and name not in models.named:
         raise unknown("merge.frame", name, models.named)
-    if name is not None or config.space != "parameters":
+    if name is not None:
         return name
-    kinds = {name: known_kind(model.config) for name, model in models.named.items()}
-    return next((name for name, kind in kinds.items() if isinstance(kind, HasLanguagePart)), None)
+    among = models.sources if config.space == "dataflow" else models.named
+    kinds = {name: known_kind(model.config) for name, model in among.items()}
+    framing = [name for name, kind in kinds.items() if isinstance(kind, HasLanguagePart)]
+    own = config.dataflow.frame
+    return own if own in framing else next(iter(framing), None)
 
 
 MODELS, STAMPS = "models", "model_stamps"

@@ -120,7 +120,7 @@ def space_of(setup: Setup, wanted: SearchSettings, merge: Recipe | None = None) 
 def first_merge(setup: Setup) -> Recipe:
     """Return the merge at the start of every axis of weights."""
     merges = merges_of(setup, setup.settings.controls)
-    return merges.decode(tuple(axis.first for axis in merges.axes))
+    return shared_keys(setup).apply(merges.decode(tuple(axis.first for axis in merges.axes)))
 
 
 def merges_of(setup: Setup, wanted: SearchSettings) -> SourceSpace:

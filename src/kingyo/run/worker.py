@@ -14,7 +14,7 @@ from kingyo.models.kinds import Live, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
 from kingyo.run.config import RunConfig
 from kingyo.run.layer_paths import models_of_paths
-from kingyo.run.model_kind import load_checkpoint, load_options
+from kingyo.run.model_kind import layers_kind, load_checkpoint, load_options
 from kingyo.run.preflight import fits_into
 from kingyo.run.provenance import changed_error, differences
 from kingyo.run.run import Run
@@ -113,7 +113,7 @@ def _path_builder_of(run: Run, sources: Sources) -> LayerPathBuilder:
             live[MERGED] = load_live(kind, model.path, options)
             mergers[MERGED] = InPlaceMerger(live[MERGED], sources)
         elif model.reference not in live:
-            live[model.reference] = load_checkpoint(model, kind, options)
+            live[model.reference] = load_checkpoint(model, layers_kind(model, kind), options)
         options = replace(options, dtype=options.dtype or next(iter(live.values())).dtype)
 
     def load_merger() -> InPlaceMerger:

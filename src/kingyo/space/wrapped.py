@@ -60,9 +60,14 @@ class SharedKeys:
         return self == SharedKeys()
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with these keys; it keeps its tokenizer options where none are set here."""
+        """Return the recipe with these keys; it keeps its tokenizer options where none are set here.
+
+        In a recipe with a path they are the keys of its merges: the base gives everything around the layers.
+        """
         if self.is_default:
             return recipe
+        if recipe.path:
+            return replace(recipe, merges={name: self.apply(each) for name, each in recipe.merges.items()})
         return replace(
             recipe,
             frame=self.frame,

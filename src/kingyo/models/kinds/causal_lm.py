@@ -96,7 +96,7 @@ class CausalLM:
             "print(tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))\n"
         )
 
-    def path_models(self, live: Mapping[str, LiveModel]) -> PathModels:
+    def path_models(self, live: Mapping[str, LiveModel]) -> PathModels[LiveModel]:
         """Return models whose layers can run in any order; see ``kingyo.models.path``."""
         from kingyo.models.language_model import PathModels
 

@@ -13,7 +13,10 @@ from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import MEDIA, AnswersImages, CutAware, GeneratesText, Item, RatesText
 
 if TYPE_CHECKING:
+    from kingyo.models.language_model import LiveModel, PathModels
     from kingyo.models.vision_language import ImagePromptReader, LiveVisionLanguageModel
+
+    _Live = LiveVisionLanguageModel | LiveModel
 
 NAME = "image-text-to-text"
 SAMPLED = 16
@@ -31,7 +34,7 @@ class ImageTextToText:
         scored="greedy decoding with images and prompts",
     )
     language_kinds = (DEFAULT,)
-    """Kinds of models that can be merged into the language part."""
+    """Kinds of models that can be merged into the language part, and whose layers can run in it."""
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (part of the protocol)
         """Return whether the config names an architecture of a vision-language model."""
@@ -71,6 +74,12 @@ class ImageTextToText:
             what=f"keys and values of a full batch (the longest prompt: {tokens}, with images)",
             record={"longest_prompt_tokens": longest},
         )
+
+    def path_models(self, live: Mapping[str, _Live]) -> PathModels[_Live]:
+        """Return models whose layers can run in any order; see ``kingyo.models.path``."""
+        from kingyo.models.language_model import PathModels
+
+        return PathModels(live)
 
     def usage(self, example: Item, options: Options) -> str:
         """Return code that answers a question about images with the task's settings."""

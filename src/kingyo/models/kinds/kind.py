@@ -220,7 +220,10 @@ class InPipeline(ModelKind, Protocol):
 
 @runtime_checkable
 class HasLanguagePart(ModelKind, Protocol):
-    """A kind of model with a language part, into which models of other kinds can be merged."""
+    """A kind of model with a language part, into which models of other kinds can be merged.
+
+    If it also ``PassesLayers``, it also gets live models of those kinds, for their layers.
+    """
 
     @property
     def language_kinds(self) -> Sequence[str]:
