@@ -9,12 +9,14 @@ MERGEKIT := .mergekit-venv
 USER_STAMP := $(VENV)/.installed-user
 DEV_STAMP := $(VENV)/.installed-dev
 RUN ?= runs/demo
+CONFIG ?= examples/demo/run.yaml
+SIGHT_RUN ?= runs/sight
 # Tiny models are fastest on one thread each, so the tests run side by side instead.
 PYTEST := --numprocesses auto --dist loadscope
 test test-all: export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all mergekit-venv lint bench zoo clean help
+.PHONY: demo sight test test-all mergekit-venv lint bench zoo clean help
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,17 +30,24 @@ $(USER_STAMP): pyproject.toml | $(BIN)/python
 	@$(PIP) --editable '.[language,report]'
 	@touch $@
 
+$(VENV)/.installed-vision: $(USER_STAMP)
+	@$(PIP) --editable '.[language,report,vision]'
+	@touch $@
+
 $(DEV_STAMP): pyproject.toml | $(BIN)/python
 	@echo "Installing kingyo and the tools of its developers into $(VENV): some minutes"
 	@$(PIP) --editable '.[dev]'
-	@touch $@ $(USER_STAMP)
+	@touch $@ $(USER_STAMP) $(VENV)/.installed-vision
 
 demo: $(USER_STAMP) ## breed a model from the shipped zoo, write its report, export it
 	@if [ -d $(RUN) ]; then $(BIN)/kingyo resume $(RUN); \
-	else $(BIN)/kingyo evolve examples/demo/run.yaml --run $(RUN); fi
+	else $(BIN)/kingyo evolve $(CONFIG) --run $(RUN); fi
 	@$(BIN)/kingyo report $(RUN)
 	@[ -d $(RUN)/model ] || $(BIN)/kingyo export $(RUN) $(RUN)/model
 	@echo "The command kingyo is in $(BIN): activate it with '. $(BIN)/activate'."
+
+sight: $(VENV)/.installed-vision ## breed a model that sees, from the second zoo (about ten minutes)
+	@$(MAKE) --no-print-directory demo RUN=$(SIGHT_RUN) CONFIG=examples/sight/run.yaml
 
 test: $(DEV_STAMP) ## run the tests (minutes)
 	$(BIN)/python -m pytest $(PYTEST)

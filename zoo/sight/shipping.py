@@ -95,19 +95,20 @@ def task_items() -> dict[str, list[Asked]]:
 
 
 def write_tasks(folder: Path) -> None:
-    """One JSONL file a split, in Japanese, and the same test questions in English."""
+    """Write the pictures, and the questions of all splits in Japanese and in English."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "images").mkdir(parents=True)
     for split, items in task_items().items():
         for i, item in enumerate(items):
             picture(split, i, item).save(folder / "images" / f"{split}-{i:03}.png", optimize=True)
-        _write_rows(folder / f"{split}.jsonl", split, items, "ja")
-    _write_rows(folder / "test-en.jsonl", "test", task_items()["test"], "en")
-
-
-def _write_rows(file: Path, split: str, items: list[Asked], language: Language) -> None:
-    rows = [_row(split, i, item, language) for i, item in enumerate(items)]
-    file.write_text("".join(rows), encoding="utf-8")
+    languages: tuple[Language, ...] = ("ja", "en")
+    for language in languages:
+        rows = [
+            _row(split, i, item, language)
+            for split, items in task_items().items()
+            for i, item in enumerate(items)
+        ]
+        (folder / f"questions-{language}.jsonl").write_text("".join(rows), encoding="utf-8")
 
 
 def picture(split: str, i: int, item: Asked) -> Image.Image:
@@ -122,5 +123,6 @@ def _row(split: str, i: int, item: Asked, language: Language) -> str:
         "question": item.question(language),
         "answer": plain(item.answer(language)),
         "kind": item.kind.name,
+        "split": split,
     }
     return json.dumps(row, ensure_ascii=False) + "\n"
