@@ -110,9 +110,8 @@ def models_of(domain: Landscape) -> RunModels:
     layout = Layout([f"model.layers.{block}.mlp.weight" for block in range(max(2, domain.n_blocks))])
     base = SimpleNamespace(reference="base", layout=layout)
     references = {name: name for name in domain.sources}
-    return cast(
-        "RunModels", SimpleNamespace(base=base, skeleton=base, references=references, sources=references)
-    )
+    named = {"references": references, "sources": references, "named": {"base": base}}
+    return cast("RunModels", SimpleNamespace(base=base, skeleton=base, frame=None, **named))
 
 
 class Play:
