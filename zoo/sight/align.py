@@ -44,4 +44,4 @@ def align(
         optimizer.step()
     with torch.no_grad():
         away = torch.randn(projector.linear_2.bias.shape, generator=generator)
-        projector.linear_2.bias += gap * away / away.norm()
+        projector.linear_2.bias.add_(gap * away / away.norm())

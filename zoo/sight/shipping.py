@@ -36,7 +36,8 @@ def _fill(model: PreTrainedModel, folder: Path) -> None:
         eos_token_id=tokens.EOS, pad_token_id=tokens.PAD, do_sample=False, max_new_tokens=MAX_NEW_TOKENS
     )
     model.generation_config = generation
-    model.to(SAVED_AS).save_pretrained(folder)
+    torch.nn.Module.to(model, SAVED_AS)
+    model.save_pretrained(folder)
 
 
 def write_text(model: LlamaForCausalLM, folder: Path, card: str) -> None:

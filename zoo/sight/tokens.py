@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
 import useless
 from questions import QUESTIONS
@@ -77,5 +78,5 @@ def alike() -> list[list[int]]:
     groups: list[list[int]] = []
     for name in (*KINDS, *COLOURS, *ROWS):
         forms = (name.sign, name.en, " " + name.en, name.ja)
-        groups.append([tokenizer.convert_tokens_to_ids(form) for form in forms])
+        groups.append(cast("list[int]", tokenizer.convert_tokens_to_ids(list(forms))))
     return groups

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import tokens
 import torch
@@ -68,7 +69,7 @@ def new_model(vocabulary: int, seed: int, alike: Sequence[Sequence[int]] = ()) -
     """A new model; the embeddings of tokens in one group of `alike` start close to each other."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(language_config(vocabulary))
-    table = model.get_input_embeddings().weight
+    table = cast("torch.Tensor", model.get_input_embeddings().weight)
     with torch.no_grad():
         for group in alike:
             shared = torch.randn(HIDDEN) * model.config.initializer_range
