@@ -37,7 +37,7 @@ def test_searches(tmp_path: Path) -> None:
     records = results(
         "search.py",
         tmp_path / "search.jsonl",
-        *("--first-seed", "3", "--seeds", "1", "--settings", "two", "--budget", "240"),
+        *("--first-seed", "3", "--seeds", "1", "--settings", "two", "--budget", "600"),
         *("--searches", "fast", "random", "pycma", "optuna TPE", "pymoo GA"),
     )
     assert len(records) == 5
