@@ -12,7 +12,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+pytest.importorskip("datasets", reason="needs the extra `datasets`")
+pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as Pillow
 

@@ -2,6 +2,8 @@
 
 # pyright: reportPrivateUsage=false
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.recipe import Hop
 from kingyo.testing.kinds import ModelKindContract
-from kingyo.types import GREEDY, Decoding, ImagePrompt
+from kingyo.types import GREEDY, MEDIA, Decoding, ImagePrompt, Item
 from tests.models.classifiers import picture
 from tests.models.vision_families import FAMILIES, build, build_text, lacks
 
@@ -75,7 +77,7 @@ def test_likelihoods_are_those_of_transformers(live: LiveVisionLanguageModel) ->
     for (prompt, continuation), likelihood in zip(pairs, likelihoods, strict=True):
         row, n = live._processor.encode_pair(prompt, continuation)
         tokens = {
-            name: torch.tensor([each]) for name, each in (("input_ids", row.tokens), *row.beside.items())
+            name: torch.tensor([each]) for name, each in (("input_ids", row.tokens), *row.per_token.items())
         }
         mask = torch.ones_like(tokens["input_ids"])
         with torch.inference_mode():
@@ -99,6 +101,24 @@ def test_images_are_encoded_once_for_the_same_vision_part(live: LiveVisionLangua
     live.write_about(prompts, max_new_tokens=1)
     vision.div_(1.5)
     assert live.n_encoded == before + len(prompts)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_the_code_of_a_card_gives_the_same_answer(tmp_path: Path, chat: bool) -> None:
+    folder = build("llava", tmp_path / "m")
+    (folder / MEDIA).mkdir()
+    for image in IMAGES[:2]:
+        (folder / MEDIA / image.name).write_bytes(image.read())
+    item = Item(id="i", prompt="what is in the image?", answer="", media=tuple(IMAGES[:2]))
+    decoding = Decoding(num_beams=2, repetition_penalty=1.2)
+    options = {"chat": chat, "max_new_tokens": 5, "stop": (), **decoding._asdict()}
+    code = MODEL_KINDS.get("image-text-to-text").usage(item, options)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    live = LiveVisionLanguageModel.load(folder, OPTIONS)
+    prompt = live.image_prompt(item.prompt, item.media, chat=chat)
+    assert done.stdout == f"{live.write_about([prompt], max_new_tokens=5, decoding=decoding)[0].text}\n"
 
 
 def test_a_prompt_without_the_image_of_its_placeholder(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
             if (home := other.home(name)) is None:
                 raise lacking(name, like, other, like)
             pairs[name] = home
-    unwanted = [name for name in like.tensors if name not in set(wanted)]
+    unwanted = like.tensors.keys() - set(wanted)
     for name in sorted(_relevant(like, other, wanted) - set(pairs.values())):
         if _is_among(unwanted, like, other, name):
             continue

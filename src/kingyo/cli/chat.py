@@ -6,8 +6,9 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -84,17 +85,24 @@ def chat(
             images = _read_images(question, images)
             continue
         message = question if template is None else template.replace("{prompt}", question)
-        if images and isinstance(live, AnswersImages):
-            about = live.image_prompt(message, images, chat=template is None)
-            answers = live.write_about([about], max_new_tokens=max_new_tokens, stop=stop or [])
-            echo(answers[0].text)
-            continue
-        text = live.chat_prompt(message) if template is None else message
-        echo(live.generate([text], max_new_tokens=max_new_tokens, stop=stop or [])[0])
+        options = {"max_new_tokens": max_new_tokens, "stop": stop or []}
+        echo(_answer(live, message, images, is_chat=template is None, **options))
+
+
+def _answer(
+    live: GeneratesText, message: str, images: Sequence[Media], *, is_chat: bool, **options: Any
+) -> str:
+    """Return the answer to a message, about images if there are any."""
+    from kingyo.types import AnswersImages
+
+    if images and isinstance(live, AnswersImages):
+        about = live.image_prompt(message, images, chat=is_chat)
+        return live.write_about([about], **options)[0].text
+    return live.generate([live.chat_prompt(message) if is_chat else message], **options)[0]
 
 
 def _read_images(line: str, before: list[Media]) -> list[Media]:
-    """Return the images that a line names; after a mistake, those of before."""
+    """Return the images that a line names; after a mistake, the previous ones."""
     from kingyo.tasks.media import image_file
 
     try:

@@ -20,7 +20,7 @@ class PartProgress:
         part: the part, with the number of models that is expected now.
         scored: answers of each scored model by trial id, including earlier sessions; a copied score has none.
         new, failed: number of models that were scored, and that failed, in this session.
-        replayed: number of stored trials that its strategy was told again; 0 after the replay.
+        replayed: number of stored trials that were replayed so far; 0 after the replay.
         began, ended: seconds of the clock; None before it.
     """
 

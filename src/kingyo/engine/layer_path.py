@@ -60,7 +60,7 @@ def _check_keys(recipe: Recipe) -> None:
     if recipe.frame is not None:
         raise KingyoError(
             "frame",
-            expected="none beside path, since base_model gives everything but the layers",
+            expected="no frame in a recipe with a path: base_model gives everything but the layers",
             received=f"'{recipe.frame}'",
             remedy="Write base_model: instead of frame:.",
         )

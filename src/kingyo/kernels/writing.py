@@ -109,7 +109,7 @@ class ParallelWrites:
 
     @property
     def others_are_done(self) -> bool:
-        """Whether the other threads have computed all shares."""
+        """Whether the other threads have finished."""
         return all(other.done() for other in self._others)
 
     def stop(self) -> None:

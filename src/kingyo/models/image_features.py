@@ -31,7 +31,7 @@ def _join_layers(parts: Sequence[Any]) -> Any:
 
 
 _FIELDS = {"pooler_output": _join_images, "deepstack_features": _join_layers}
-"""What language parts read of the output of ``get_image_features``, and how prompts are joined."""
+"""Fields of the output of ``get_image_features`` that models read, and the functions that join prompts."""
 
 
 class ImageFeatures:
@@ -62,8 +62,10 @@ class ImageFeatures:
         """Number of prompts whose images were encoded."""
 
     def __call__(self, rows: Sequence[Encoded]) -> BaseModelOutputWithPooling:
-        """Return the features of the images of prompts, in order, as ``get_image_features`` would."""
-        self._forget_if_changed()
+        """Return the features of the images of prompts, in order, as ``get_image_features`` would.
+
+        Call ``forget_if_changed`` first if weights may have changed since the last call.
+        """
         parts = [self._of(row) for row in rows]
         joined = BaseModelOutputWithPooling()
         for field, join in _FIELDS.items():
@@ -99,7 +101,8 @@ class ImageFeatures:
         fields = {field: getattr(encoded, field, None) for field in _FIELDS}
         return {field: each for field, each in fields.items() if each is not None}
 
-    def _forget_if_changed(self) -> None:
+    def forget_if_changed(self) -> None:
+        """Drop all features if the vision part has other weights than when they were computed."""
         found = sum(_bits(tensor) * (i + 1) for i, tensor in enumerate(self._vision))
         if found != self._print:
             self.forget()

@@ -26,13 +26,13 @@ class Encoded:
     Attributes:
         prompt: the prompt.
         tokens: its tokens, with placeholders where image features go.
-        beside: other inputs with one number per token, such as ``token_type_ids``.
+        per_token: other inputs with one number per token, such as ``token_type_ids``.
         images: other inputs with one row per image or patch, such as ``image_grid_thw``.
     """
 
     prompt: ImagePrompt
     tokens: Sequence[int]
-    beside: Mapping[str, Sequence[int]]
+    per_token: Mapping[str, Sequence[int]]
     images: Mapping[str, Tensor]
 
 
@@ -103,9 +103,9 @@ class PromptProcessor:
         if list(joined.tokens[:n]) == list(head.tokens):
             return joined, len(joined.tokens) - n
         tail = self.text.plain(rest)
-        beside = {name: [*row, *[row[-1]] * len(tail)] for name, row in head.beside.items()}
+        per_token = {name: [*row, *[row[-1]] * len(tail)] for name, row in head.per_token.items()}
         tokens = [*head.tokens, *tail]
-        return Encoded(prompt=bare, tokens=tokens, beside=beside, images=head.images), len(tail)
+        return Encoded(prompt=bare, tokens=tokens, per_token=per_token, images=head.images), len(tail)
 
     def pixels(self, prompt: ImagePrompt) -> dict[str, Any]:
         """Return all that the processor makes of a prompt, with its pixels."""
@@ -113,13 +113,12 @@ class PromptProcessor:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # real problems raise errors
                 pictures = [read_image(each) for each in prompt.images]
-                start = self.text.start
                 return dict(
                     self._processor(
                         text=[prompt.text],
                         images=[pictures] if pictures else None,
                         return_tensors="pt",
-                        add_special_tokens=not (start and prompt.text.startswith(start)),
+                        add_special_tokens=not self.text.has_start(prompt.text),
                     )
                 )
         except ChangedSourceError:
@@ -139,8 +138,8 @@ class PromptProcessor:
         """Return the inputs of a batch: tokens and mask, int64 [rows, longest], and the others."""
         padded = {"input_ids": _padded([row.tokens for row in rows], self.text.padding, side)}
         padded["attention_mask"] = _padded([[1] * len(row.tokens) for row in rows], 0, side)
-        for name in rows[0].beside:
-            padded[name] = _padded([row.beside[name] for row in rows], 0, side)
+        for name in rows[0].per_token:
+            padded[name] = _padded([row.per_token[name] for row in rows], 0, side)
         for name in dict.fromkeys(name for row in rows for name in row.images):
             padded[name] = torch.cat([row.images[name] for row in rows if name in row.images])
         return {name: tensor.to(device) for name, tensor in padded.items()}
@@ -149,18 +148,18 @@ class PromptProcessor:
         made = self.pixels(prompt)
         tokens = cast("list[int]", made.pop("input_ids")[0].tolist())
         made.pop("attention_mask", None)
-        beside = {
+        per_token = {
             name: each for name, each in made.items() if getattr(each, "shape", None) == (1, len(tokens))
         }
         images = {
             name: each
             for name, each in made.items()
-            if isinstance(each, Tensor) and name not in beside and not name.startswith("pixel")
+            if isinstance(each, Tensor) and name not in per_token and not name.startswith("pixel")
         }
         return Encoded(
             prompt=prompt,
             tokens=tokens,
-            beside={name: cast("list[int]", each[0].tolist()) for name, each in beside.items()},
+            per_token={name: cast("list[int]", each[0].tolist()) for name, each in per_token.items()},
             images=images,
         )
 

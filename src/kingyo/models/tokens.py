@@ -86,10 +86,14 @@ class Text:
         self._tokenizer = tokenizer
         own = tokenizer.eos_token_id
         self.ends: frozenset[int] = frozenset([*ends, *([] if own is None else [own])])
-        self.start: str = tokenizer.bos_token or ""
         self.end = next(iter(sorted(self.ends)), None) if own is None else own
         pad = tokenizer.pad_token_id
         self.padding: int = pad if pad is not None else own or 0
+
+    def has_start(self, text: str) -> bool:
+        """Return whether a text begins with the tokenizer's start token."""
+        start = self._tokenizer.bos_token
+        return bool(start) and text.startswith(start)
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a prompt, with the tokenizer's start token once.
@@ -97,9 +101,7 @@ class Text:
         The start token is not repeated if the text has it, as with chat templates. An end token that the
         tokenizer appends is removed. An empty prompt is the start token alone.
         """
-        start = self._tokenizer.bos_token
-        written = bool(start) and text.startswith(start or "")
-        tokens = self.plain(text, special=not written)
+        tokens = self.plain(text, special=not self.has_start(text))
         if (
             len(tokens) > 1
             and tokens[-1] in self.ends

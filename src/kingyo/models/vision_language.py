@@ -146,6 +146,7 @@ class LiveVisionLanguageModel:
         self, rows: Sequence[Encoded], side: Literal["left", "right"] = "left"
     ) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """Yield batches of rows with the arguments of a forward pass, longest rows first."""
+        self._features.forget_if_changed()
         for batch in by_length([row.tokens for row in rows], self._batch_size):
             chosen = [rows[position] for position in batch]
             padded = self._processor.pad(chosen, self._model.device, side)
@@ -175,8 +176,6 @@ class ImagePromptReader:
         self._limit = context(text_config)
         self.text_config = cast("Config", text_config.to_dict())
         """The config of the language part."""
-        self.prompts: list[str] = []
-        """The texts read so far, in order, without continuations."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -210,7 +209,6 @@ class ImagePromptReader:
             KingyoError: a prompt does not fit the context, or an image cannot be used.
             AllRead: otherwise.
         """
-        self.prompts += [prompt.text for prompt in prompts]
         rows = [self._processor.encode(prompt).tokens for prompt in prompts]
         require_room(rows, max_new_tokens, self._limit, [prompt.text for prompt in prompts])
         raise AllRead

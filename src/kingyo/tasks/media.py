@@ -112,7 +112,7 @@ def _content(path: Path, name: str, where: str) -> bytes:
         where,
         expected="an image file",
         received=f"{reason}: {name[:80]}",
-        remedy="Correct the path, provide a readable image, or delete this row.",
+        remedy="Correct the path, or provide a readable image.",
     )
 
 

@@ -117,6 +117,15 @@ class Choice:
         ]
         return item.choices[scores.index(max(scores))]
 
+    def scores(self, items: Sequence[Item], likelihoods: Sequence[float]) -> Sequence[ItemScore]:
+        """Return the score of each item, given the log-likelihoods of all its choices, item by item."""
+        left = iter(likelihoods)
+        answers = [self.best(item, [next(left) for _ in item.choices]) for item in items]
+        return tuple(
+            ItemScore(item=item.id, score=self(answer, item), answer=answer)
+            for item, answer in zip(items, answers, strict=True)
+        )
+
 
 @TASK_KINDS.register("choice")
 class ChoiceTask(SplitTask):
@@ -135,12 +144,7 @@ class ChoiceTask(SplitTask):
     def score(self, model: RatesText, items: Sequence[Item]) -> Sequence[ItemScore]:
         """Return the score of each item, in the order of ``items``."""
         pairs = [pair for item in items for pair in self._pairs(model, item)]
-        likelihoods = iter(model.log_likelihood(pairs))
-        scores: list[ItemScore] = []
-        for item in items:
-            answer = self._choice.best(item, [next(likelihoods) for _ in item.choices])
-            scores.append(ItemScore(item=item.id, score=self._choice(answer, item), answer=answer))
-        return tuple(scores)
+        return self._choice.scores(items, model.log_likelihood(pairs))
 
     def examples(
         self,

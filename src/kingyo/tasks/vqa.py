@@ -114,12 +114,7 @@ class VqaTask(SplitTask):
             for prompt, item in zip(prompts, items, strict=True)
             for text in item.choices
         ]
-        likelihoods = iter(model.log_likelihood_about(pairs))
-        answers = [choice.best(item, [next(likelihoods) for _ in item.choices]) for item in items]
-        return tuple(
-            ItemScore(item=item.id, score=choice(answer, item), answer=answer)
-            for item, answer in zip(items, answers, strict=True)
-        )
+        return choice.scores(items, model.log_likelihood_about(pairs))
 
 
 def _answers(row: Row, column: str) -> list[str]:

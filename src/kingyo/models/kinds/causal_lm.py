@@ -17,6 +17,8 @@ from kingyo.models.kinds.kind import (
     Options,
     Start,
     Workload,
+    architectures,
+    most_new,
 )
 from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import CutAware, Example, GeneratesText, Item, RatesText
@@ -43,9 +45,7 @@ class CausalLM:
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (part of the protocol)
         """Return whether the config names an architecture of a causal language model."""
-        named = config.get("architectures")
-        names = cast("list[object]", named) if isinstance(named, list) else []
-        return any(str(each).endswith(_ENDINGS) for each in names)
+        return any(each.endswith(_ENDINGS) for each in architectures(config))
 
     def load(self, path: Path, options: LoadOptions) -> LiveModel:
         """Build a live model; see ``LiveModel.load``."""
@@ -65,7 +65,7 @@ class CausalLM:
         The size is unknown without a ``tokenizer.json`` or the sizes in the config. Chat templates are not
         counted.
         """
-        new = max((_most_new(each) for each in load.options), default=0)
+        new = max((most_new(each) for each in load.options), default=0)
         longest = _longest(path, [item.prompt for item in load.items])
         _require_room(config, longest, new)
         each, rows = cache_of_a_token(config, load.n_bytes), min(load.batch_size, len(load.items))
@@ -86,7 +86,7 @@ class CausalLM:
                 "add_generation_prompt=True, return_tensors='pt', return_dict=True).input_ids"
             )
         stop = f", stop_strings={stops}, tokenizer=tokenizer" if stops else ""
-        new = _most_new(options)
+        new = most_new(options)
         return (
             "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
             "tokenizer = AutoTokenizer.from_pretrained('.')  # this folder\n"
@@ -115,11 +115,6 @@ class CausalLM:
         from kingyo.models.training import train_lora
 
         return train_lora(start, examples, course, out)
-
-
-def _most_new(options: Options) -> int:
-    """Return the maximum number of tokens in an answer; 0 for a task without this option."""
-    return cast(int, options.get("max_new_tokens", 0))
 
 
 def cache_of_a_token(config: Config, width: int) -> int | None:

@@ -14,7 +14,15 @@ from typing import Any, Never, Self, cast
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.models.images import read_image
-from kingyo.models.kinds.kind import AllRead, CardPart, Config, LoadOptions, Options, Workload
+from kingyo.models.kinds.kind import (
+    AllRead,
+    CardPart,
+    Config,
+    LoadOptions,
+    Options,
+    Workload,
+    architectures,
+)
 from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import MEDIA, Item, Media, RatesClasses
 
@@ -196,9 +204,7 @@ class ImageClassification:
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (required by the protocol)
         """Return whether the config names an architecture of an image classifier."""
-        architectures = config.get("architectures")
-        names = cast("list[object]", architectures) if isinstance(architectures, list) else []
-        return any(str(each).endswith(_ENDING) for each in names)
+        return any(each.endswith(_ENDING) for each in architectures(config))
 
     def load(self, path: Path, options: LoadOptions) -> LiveImageClassifier:
         """Build a live model from a folder with config.json, safetensors and preprocessor_config.json."""

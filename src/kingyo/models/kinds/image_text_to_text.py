@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kingyo.io.units import counted
 from kingyo.models.kinds.causal_lm import cache_of_a_token
-from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Workload
+from kingyo.models.kinds.kind import (
+    BatchMemory,
+    CardPart,
+    Config,
+    LoadOptions,
+    Options,
+    Workload,
+    architectures,
+    most_new,
+)
 from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import MEDIA, AnswersImages, CutAware, GeneratesText, Item, RatesText
 
@@ -19,7 +28,9 @@ if TYPE_CHECKING:
     _Live = LiveVisionLanguageModel | LiveModel
 
 NAME = "image-text-to-text"
+_ENDING = "ForConditionalGeneration"
 SAMPLED = 16
+"""Number of items whose images are processed to estimate the memory."""
 
 
 class ImageTextToText:
@@ -31,17 +42,15 @@ class ImageTextToText:
     card = CardPart(
         pipeline_tag=NAME,
         auto_class="AutoModelForImageTextToText",
-        scored="greedy decoding with images and prompts",
+        scored="decoding without sampling, with the images and prompts",
     )
     language_kinds = (DEFAULT,)
     """Kinds of models that can be merged into the language part, and whose layers can run in it."""
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (part of the protocol)
         """Return whether the config names an architecture of a vision-language model."""
-        named = config.get("architectures")
-        names = cast("list[object]", named) if isinstance(named, list) else []
         has_vision = isinstance(config.get("vision_config"), Mapping)
-        return has_vision and any(str(each).endswith("ForConditionalGeneration") for each in names)
+        return has_vision and any(each.endswith(_ENDING) for each in architectures(config))
 
     def load(self, path: Path, options: LoadOptions) -> LiveVisionLanguageModel:
         """Build a live model; see ``LiveVisionLanguageModel.load``."""
@@ -58,7 +67,7 @@ class ImageTextToText:
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:  # noqa: ARG002 (the protocol)
         """Estimate the keys and values of a full batch of the longest prompts and answers.
 
-        The images of the ``SAMPLED`` items that promise most tokens are processed.
+        The longest prompt is sought among the ``SAMPLED`` items with most images and longest texts.
         """
         from kingyo.models.vision_language import ImagePromptReader
 
@@ -66,7 +75,7 @@ class ImageTextToText:
         likely = sorted(load.items, key=lambda item: (len(item.media), len(item.prompt)))[-SAMPLED:]
         prompts = [reader.image_prompt(item.prompt, item.media, chat=chat) for item in likely]
         longest = max(map(reader.n_tokens, prompts), default=0)
-        new = max((cast(int, each.get("max_new_tokens", 0)) for each in load.options), default=0)
+        new = max(map(most_new, load.options), default=0)
         each, rows = cache_of_a_token(reader.text_config, load.n_bytes), min(load.batch_size, len(load.items))
         tokens = counted(longest, "token")
         return BatchMemory(
@@ -83,21 +92,47 @@ class ImageTextToText:
 
     def usage(self, example: Item, options: Options) -> str:
         """Return code that answers a question about images with the task's settings."""
-        new = options.get("max_new_tokens", 64)
-        images = [f"{MEDIA}/{each.name}" for each in example.media]
-        content = [{"type": "image", "path": each} for each in images]
-        content.append({"type": "text", "text": example.prompt})
+        images, stops = [f"{MEDIA}/{each.name}" for each in example.media], options.get("stop")
+        settings = {"do_sample": False, "max_new_tokens": most_new(options)}
+        settings |= {name: options[name] for name in ("num_beams", "repetition_penalty") if name in options}
+        written = "".join(f", {name}={value!r}" for name, value in settings.items())
+        if stops:
+            written += f", stop_strings={list(cast('Sequence[str]', stops))}, tokenizer=processor.tokenizer"
+        inputs = _with_template if options.get("chat") else _without_template
         return (
-            "from transformers import AutoModelForImageTextToText, AutoProcessor\n\n"
+            f"{_IMPORTS}"
             "processor = AutoProcessor.from_pretrained('.')  # this folder\n"
             "model = AutoModelForImageTextToText.from_pretrained('.')\n"
-            f"messages = [{{'role': 'user', 'content': {content}}}]\n"
-            "inputs = processor.apply_chat_template(\n"
-            "    messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors='pt'\n"
-            ")\n"
-            f"answer = model.generate(**inputs, do_sample=False, max_new_tokens={new})\n"
+            f"{inputs(images, example.prompt)}"
+            f"answer = model.generate(**inputs{written})\n"
             "print(processor.decode(answer[0, inputs['input_ids'].shape[1] :], skip_special_tokens=True))\n"
         )
+
+
+_IMPORTS = "from PIL import Image\nfrom transformers import AutoModelForImageTextToText, AutoProcessor\n\n"
+
+
+def _with_template(images: Sequence[str], prompt: str) -> str:
+    """Return code that makes inputs by the chat template."""
+    shown = "".join(f"{{'type': 'image', 'image': Image.open({each!r})}}, " for each in images)
+    return (
+        f"content = [{shown}{{'type': 'text', 'text': {prompt!r}}}]\n"
+        "inputs = processor.apply_chat_template(\n"
+        "    [{'role': 'user', 'content': content}], add_generation_prompt=True, tokenize=True,\n"
+        "    return_dict=True, return_tensors='pt'\n"
+        ")\n"
+    )
+
+
+def _without_template(images: Sequence[str], prompt: str) -> str:
+    """Return code that makes inputs as ``PromptProcessor.prompt`` does without ``chat``."""
+    opened = ", ".join(f"Image.open({each!r})" for each in images)
+    return (
+        f"prompt = {prompt!r}\n"
+        "if processor.image_token not in prompt:\n"
+        f"    prompt = processor.image_token * {len(images)} + '\\n' + prompt\n"
+        f"inputs = processor(text=[prompt], images=[[{opened}]], return_tensors='pt')\n"
+    )
 
 
 MODEL_KINDS.register(NAME)(ImageTextToText())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from kingyo.io.lazy_torch import Tensor
 from kingyo.recipe import Hop
@@ -15,6 +15,17 @@ Config = Mapping[str, object]
 """A checkpoint's config.json, or the ``model_index.json`` of a pipeline of diffusers."""
 Options = Mapping[str, object]
 """The options of a task by their YAML keys, with defaults."""
+
+
+def architectures(config: Config) -> list[str]:
+    """Return the class names of transformers in a config; invalid ones are left out."""
+    named = config.get("architectures")
+    return [str(each) for each in cast("list[object]", named)] if isinstance(named, list) else []
+
+
+def most_new(options: Options) -> int:
+    """Return the maximum number of tokens in an answer; 0 for a task without this option."""
+    return cast(int, options.get("max_new_tokens", 0))
 
 
 @dataclass(frozen=True, kw_only=True)
