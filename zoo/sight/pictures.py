@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import resvg_py
+import resvg_py  # pyright: ignore[reportMissingImports]
 from PIL import Image
 from scenes import Board, Scene, kept_back
 from things import KINDS, PAINT
