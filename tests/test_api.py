@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -33,6 +34,17 @@ def write_demo(folder: Path) -> Path:
     (folder / "examples" / "demo").mkdir(parents=True)
     file = folder / "examples" / "demo" / "run.yaml"
     file.write_text(yaml.safe_dump(demo), encoding="utf-8")
+    return file
+
+
+def write_run(folder: Path) -> Path:
+    """Write a run.yaml of tiny models, which the fixture ``models`` makes."""
+    rows = [{"prompt": f"{n} + 1 =", "answer": str(n + 1)} for n in range(30)]
+    (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    task = {"data": "items.jsonl", "grader": "number", "max_new_tokens": 2}
+    run = {"base": "base", "sources": {"a": "a", "b": "b"}, "task": task, "budget": {"candidates": 3}}
+    file = folder / "run.yaml"
+    file.write_text(yaml.safe_dump(run), encoding="utf-8")
     return file
 
 
@@ -106,18 +118,18 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
 
 
 def test_a_run_can_be_read_from_another_thread_and_after_closing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = write_demo(tmp_path)
-    monkeypatch.chdir(tmp_path)
+    file = write_run(models)
+    monkeypatch.chdir(models)
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(kingyo.evolve, file, "mine", progress=False).result()
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
+    (models / "elsewhere").mkdir()
+    monkeypatch.chdir(models / "elsewhere")
     with run:
         assert kingyo.summarize(run).winner is not None
     assert kingyo.summarize(run).status == "finished"
-    assert kingyo.write_report(run).parent == tmp_path / "mine"
+    assert kingyo.write_report(run).parent == models / "mine"
 
 
 @pytest.mark.slow
@@ -169,13 +181,13 @@ def test_a_name_that_is_too_long_for_hidden_names_beside_it_is_one_error(models:
         assert "230" in error.value.expected
 
 
-def test_a_grader_that_changed_between_two_runs_of_one_process_is_loaded_again(tmp_path: Path) -> None:
-    file = write_demo(tmp_path)
+def test_a_grader_that_changed_between_two_runs_of_one_process_is_loaded_again(models: Path) -> None:
+    file = write_run(models)
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    config["budget"], config["task"]["grader"] = {"candidates": 3}, "own.py:grade"
+    config["task"]["grader"] = "own.py:grade"
     grader, scores = file.parent / "own.py", list[float]()
     for value in (0, 1):  # of one length, and within one second
         grader.write_text(f"def grade(answer, item):\n    return {value}\n", encoding="utf-8")
-        run = kingyo.evolve(config, tmp_path / f"run{value}", folder=file.parent, progress=False)
+        run = kingyo.evolve(config, models / f"run{value}", folder=file.parent, progress=False)
         scores.append(next(iter(kingyo.summarize(run).baselines.values())).fit.score)
     assert scores == [0, 1]

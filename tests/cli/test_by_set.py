@@ -232,6 +232,7 @@ def test_in_every_space_the_default_strategy_needs_one_number(world: World, spac
     assert world.show("runs/small")["decided_by"] == "worst_group"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objectives", [["words", "others", "closeness"]], ids=str)
 def test_one_of_several_tasks_can_count_by_its_measure(world: World, objectives: list[str] | None) -> None:
     plain = {key: value for key, value in TASK.items() if key != "name"}

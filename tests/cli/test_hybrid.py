@@ -158,6 +158,7 @@ def test_both_are_searched_at_once(world: World) -> None:
     assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
 
 
+@pytest.mark.slow
 def test_the_presets_of_the_paper_run(world: World) -> None:
     plain = {"base": "base", "budget": {"candidates": 6}, "controls": {"random": False, "grid": False}}
     for space, name in (("dataflow", "sakana-dfs"), ("hybrid", "sakana-hybrid")):

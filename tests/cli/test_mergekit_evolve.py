@@ -56,7 +56,7 @@ def test_the_zoo_runs_with_a_genome_file(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     task = yaml.safe_load((ROOT / "examples" / "demo" / "run.yaml").read_text())["task"]
     task |= {"data": str(ROOT / "zoo" / "tasks" / "ja-math.jsonl")}
-    task |= {"splits": {"fit": 24, "validation": 16, "test": 16}}
+    task |= {"splits": {"fit": 8, "validation": 8, "test": 8}}
     (tmp_path / "tasks" / "ja-math.yaml").write_text(yaml.safe_dump(task, allow_unicode=True))
     models = ["./zoo/ja", "./zoo/math-en"]
     file = write(
@@ -86,10 +86,10 @@ def test_the_zoo_runs_with_a_genome_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"merge_method": "slerp", "filters": None, "base_model": None},
+        pytest.param({"merge_method": "slerp", "filters": None, "base_model": None}, marks=pytest.mark.slow),
         {"merge_method": "task_arithmetic", "filters": None, "layer_granularity": 0},
     ],
-    ids=lambda changes: str(changes["merge_method"]),
+    ids=str,
 )
 def test_every_method_runs_reports_and_exports(tasked: World, changes: dict[str, object]) -> None:
     file = write(tasked.folder, extra={"random_init": True}, **changes)
@@ -135,12 +135,17 @@ def test_mistakes_are_reported_before_writing(tasked: World, changes: dict[str, 
     assert not (tasked.folder / "runs").exists()
 
 
-def test_several_tasks_count_by_their_weights(tasked: World) -> None:
-    """mergekit-evolve maximises the weighted sum of the metrics: the weighted mean has the same best."""
+def add_short(tasked: World) -> dict[str, object]:
+    """Write a second task of weight 4; return the entry of the first in a genome file, with weight 3."""
     other = yaml.safe_load((tasked.folder / "even.yaml").read_text())
     other |= {"name": "short", "max_new_tokens": 3, "weight": 4}
     (tasked.folder / "short.yaml").write_text(yaml.safe_dump(other))
-    heavy: dict[str, object] = {"name": "even", "weight": 3, "metric": "acc,none"}
+    return {"name": "even", "weight": 3, "metric": "acc,none"}
+
+
+def test_several_tasks_count_by_their_weights(tasked: World) -> None:
+    """mergekit-evolve maximises the weighted sum of the metrics: the weighted mean has the same best."""
+    heavy = add_short(tasked)
     file = write(tasked.folder, tasks=[heavy, "short"])
     config = load_genome_file(file).config
     assert config.task is None
@@ -149,6 +154,10 @@ def test_several_tasks_count_by_their_weights(tasked: World) -> None:
     assert load_genome_file(write(tasked.folder, tasks=["even", settings])).config.tasks["short"].weight == 1
     assert load_genome_file(write(tasked.folder, tasks=[heavy])).config.specs["even"].weight == 3
 
+
+@pytest.mark.slow
+def test_the_score_of_a_run_is_the_weighted_mean_of_its_tasks(tasked: World) -> None:
+    heavy = add_short(tasked)
     done = tasked.run("evolve", write(tasked.folder, tasks=[heavy, "short"]), "--max-fevals", "3")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Note: metric: settings of lm-eval's tasks") == 1

@@ -127,6 +127,7 @@ def test_a_killed_control_resumes_to_the_same_result(world: World) -> None:
     assert digests[0] == digests[1] and None not in digests[0]
 
 
+@pytest.mark.slow
 def test_it_can_be_requested_later_and_in_worker_processes(world: World) -> None:
     config = easy(world, controls=OFF, runner="processes", workers=2)
     assert world.run("evolve", config).returncode == 0

@@ -83,6 +83,7 @@ def test_a_language_model_is_bred_into_one_that_sees(world: World) -> None:
 FLOW = {"space": "dataflow", "budget": {"candidates": 8}}
 HYBRID = {"space": "hybrid", "budget": {"candidates": 8}}
 JOINT = {**HYBRID, "hybrid": {"joint": True}}
+SLOW = pytest.mark.slow
 
 
 def path_run(world: World, **keys: object) -> str:
@@ -93,7 +94,7 @@ def path_run(world: World, **keys: object) -> str:
     return "paths.yaml"
 
 
-@pytest.mark.parametrize("keys", [FLOW, HYBRID, JOINT])
+@pytest.mark.parametrize("keys", [pytest.param(FLOW, marks=SLOW), HYBRID, pytest.param(JOINT, marks=SLOW)])
 def test_paths_pass_through_both_models(world: World, keys: dict[str, object]) -> None:
     for words in (
         ("evolve", path_run(world, **keys), "--run", "paths"),
@@ -116,7 +117,7 @@ def test_paths_pass_through_both_models(world: World, keys: dict[str, object]) -
     assert exported.items() <= answers.items()
 
 
-@pytest.mark.parametrize("keys", [FLOW, HYBRID])
+@pytest.mark.parametrize("keys", [pytest.param(FLOW, marks=SLOW), HYBRID])
 def test_a_killed_run_of_paths_ends_as_one_that_was_not(world: World, keys: dict[str, object]) -> None:
     run = path_run(world, **keys)
     assert world.run("evolve", run, "--run", "whole").returncode == 0

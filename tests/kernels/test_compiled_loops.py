@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -77,7 +77,7 @@ def test_nonfinite_values_are_found(dtype: torch.dtype, elect: bool, bad: float,
     assert torch.equal(got[~torch.isnan(got)], expected[~torch.isnan(expected)])
 
 
-@few
+@settings(few, max_examples=10)
 @given(lengths, st.integers(1, 2), st.sampled_from(DTYPES), st.integers(0, 3), st.data())
 def test_statistics(n: int, count: int, dtype: torch.dtype, seed: int, data: st.DataObject) -> None:
     sources, base = make(seed, n, count, [dtype] * (count + 1))
