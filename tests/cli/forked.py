@@ -35,6 +35,9 @@ _SERVER.set_forkserver_preload(
         "transformers.models.llama.modeling_llama",
         "transformers.models.auto.modeling_auto",
         "transformers.generation",
+        "kingyo.models.vision_language",
+        "transformers.models.llava.modeling_llava",
+        "tests.cli.first_calls",
     ]
 )
 PATIENCE = 300  # seconds

@@ -7,6 +7,7 @@ not count as the user's, wherever it is.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
@@ -97,8 +98,14 @@ def loaded_below(root: Path) -> set[Path]:
     files = [
         cast("object", vars(module).get("__file__")) for module in modules if hasattr(module, "__dict__")
     ]
-    paths = [Path(file) for file in files if isinstance(file, str)]
-    return set(_counted(map(in_place, paths), root))
+    by_folder: dict[str, set[str]] = {}  # thousands of modules are in a few hundred folders
+    for file in files:
+        if isinstance(file, str):
+            folder, name = os.path.split(file)
+            by_folder.setdefault(folder, set()).add(name)
+    folders = [(Path(folder).resolve(), names) for folder, names in by_folder.items()]
+    below = [(folder, names) for folder, names in folders if folder.is_relative_to(root)]
+    return set(_counted((folder / name for folder, names in below for name in names), root))
 
 
 def _counted(paths: Iterable[Path], root: Path) -> Iterator[Path]:
