@@ -57,8 +57,8 @@ def _media(splits: Mapping[Split, Sequence[Item]]) -> Files:
 
 def _values(spec: TaskSpec, folder: Path, code: dict[str, str]) -> dict[str, object]:
     """Return the YAML values of a task; add the user's files to ``code``."""
-    settings = settings_of(spec, folder)
-    values: dict[str, object] = spec.model_dump(mode="json", exclude_none=True)
+    settings = _settings(spec, folder)
+    values: dict[str, object] = spec.model_dump(mode="json", exclude_none=True, exclude=set(spec.options))
     values |= TypeAdapter(type(settings)).dump_python(settings, mode="json", exclude_none=True)
     if "weight" not in spec.model_fields_set:
         del values["weight"]
@@ -71,6 +71,12 @@ def _values(spec: TaskSpec, folder: Path, code: dict[str, str]) -> dict[str, obj
     if spec.kind is not None:
         values["kind"] = _move(spec.kind, folder, code)
     return values
+
+
+def _settings(spec: TaskSpec, folder: Path) -> object:
+    """Return the settings of a task for the rows that ``_lines`` writes."""
+    settings = settings_of(spec, folder)
+    return settings.of_stored_items() if isinstance(settings, TextSettings) else settings
 
 
 def _split_values(spec: TaskSpec, column: str) -> dict[str, object]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.tasks.cells import stringify
 from kingyo.tasks.media import with_images
-from kingyo.tasks.rows import Row, stringify
+from kingyo.tasks.rows import Row
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
 from kingyo.tasks.text import Text
 from kingyo.types import Item, ItemScore, RatesClasses, SetMeasure

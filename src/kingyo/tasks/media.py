@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.rows import Row, is_decoded
+from kingyo.tasks.cells import is_decoded, parse_list
+from kingyo.tasks.rows import Row
 from kingyo.types import MEDIA, Item, Media
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def with_images(item: Item, row: Row, columns: str | Sequence[str]) -> Item:
     media: list[Media] = []
     names: dict[str, str] = {}
     for column in [columns] if isinstance(columns, str) else columns:
-        where, cell = f"{row.where}: {column}", _parsed(row.cell(column, "images"))
+        where, cell = f"{row.where}: {column}", parse_list(row.cell(column, "images"))
         is_several = isinstance(cell, list | tuple)
         cells = cast("Sequence[object]", cell) if is_several else [cell]
         images = [_image(each, row.folder, where) for each in cells]
@@ -49,14 +49,6 @@ def with_images(item: Item, row: Row, columns: str | Sequence[str]) -> Item:
 def image_file(path: Path) -> Media:
     """Return the image in a file."""
     return _in_file(path, str(path), str(path))
-
-
-def _parsed(cell: object) -> object:
-    """Return a cell, with a JSON list of paths (as in CSV files and exported tasks) parsed."""
-    if isinstance(cell, str) and cell.startswith("["):
-        with suppress(ValueError, RecursionError):
-            return cast(object, json.loads(cell))
-    return cell
 
 
 def _image(cell: object, folder: Path, where: str) -> Media:

@@ -6,10 +6,8 @@ import csv
 import importlib
 import io
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, cast
@@ -17,6 +15,7 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.tasks.cells import holds_bytes, names_in, parse_list, stringify, value_at
 
 Rows = Iterable[Mapping[str, object]]
 
@@ -39,59 +38,50 @@ class Row:
         where: its place, such as ``items.jsonl line 7``.
         columns: the cells by column, unconverted.
         folder: base of relative paths in its cells.
+        unfolded: the place of the row that it is one question of, or empty.
     """
 
     where: str
     columns: Mapping[str, object]
     folder: Path = Path()
+    unfolded: str = ""
 
     def texts(self) -> dict[str, str]:
         """Return the columns as text, without those that hold images as bytes."""
-        return {name: stringify(each) for name, each in self.columns.items() if not _holds_bytes(each)}
+        return {name: stringify(each) for name, each in self.columns.items() if not holds_bytes(each)}
 
     def cell(self, column: str, key: str) -> object:
-        """Return the cell of a column."""
-        if self.columns.get(column) is None:
-            is_null = column in self.columns
+        """Return the cell of a column, or the value at ``column.name`` in a cell that is a mapping."""
+        value = value_at(self.columns, column)
+        if value is None:
+            is_null = column in names_in(self.columns)
             raise KingyoError(
                 f"{self.where}: {key}",
                 expected=f"a field '{column}' in the row",
                 received="null" if is_null else "no such field",
-                remedy="Fill it in, or delete this row." if is_null else suggest(column, self.columns),
+                remedy="Fill it in, or delete this row."
+                if is_null
+                else suggest(column, names_in(self.columns)),
             )
-        return self.columns[column]
-
-
-def stringify(value: object) -> str:
-    """Return a cell as text: 3.0 is "3", true is "true", null is empty, lists and mappings are JSON."""
-    if isinstance(value, str):
         return value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return format(Decimal(repr(value or 0.0)), "f").removesuffix(".0")  # no negative zero
-    if isinstance(value, int):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _holds_bytes(value: object) -> bool:
-    """Return whether a cell holds an image as bytes (as in the library ``datasets``) or decoded."""
-    if isinstance(value, str | int | float | None):
-        return False
-    if isinstance(value, Mapping):
-        return set(cast("Mapping[str, object]", value)) == {"bytes", "path"}
-    if isinstance(value, list | tuple):
-        return any(map(_holds_bytes, cast("Sequence[object]", value)))
-    return isinstance(value, bytes | bytearray) or is_decoded(value)
-
-
-def is_decoded(value: object) -> bool:
-    """Return whether a value is a Pillow image, without importing Pillow."""
-    pillow = sys.modules.get("PIL.Image")
-    return pillow is not None and isinstance(value, pillow.Image)
+def unfold(row: Row, column: str) -> Iterator[Row]:
+    """Yield a row for each question in a column with a list of mappings, whose keys become columns."""
+    cell = parse_list(row.cell(column, "questions"))
+    questions = cast("Sequence[object]", cell) if isinstance(cell, list | tuple) else [cell]
+    others = {name: each for name, each in row.columns.items() if name != column}
+    for number, question in enumerate(questions, start=1):
+        where = f"{row.where}, {column} {number}"
+        if not isinstance(question, Mapping):
+            raise KingyoError(
+                where,
+                expected="a mapping, such as {question, answer}",
+                received=repr(question)[:80],
+                remedy=f"Write {column} as a list of mappings, or remove `questions`.",
+            )
+        columns = {**others, **cast("Mapping[str, object]", question)}
+        yield Row(where=where, columns=columns, folder=row.folder, unfolded=row.where)
 
 
 def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:

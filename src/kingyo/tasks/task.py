@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError, crashes_as_errors
 from kingyo.tasks.near_duplicates import question
-from kingyo.tasks.rows import Row, read_rows
+from kingyo.tasks.rows import Row, read_rows, unfold
 from kingyo.tasks.spec import TaskSpec, settings_of
 from kingyo.tasks.task_kinds import FIX, TASK_KINDS, ReadItem, Splits, reader_of
+from kingyo.tasks.text import TextSettings
 from kingyo.types import Item, Task
 
 
@@ -27,22 +29,23 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
     """Read, check and de-duplicate the items of a task.
 
     Rows are duplicates if their prompts are equal after NFKC and collapsing white space, and their choices
-    and media are equal; the first row is kept.
+    and media are equal; the first row is kept. Different answers are an error, unless one row asks a question
+    twice.
     """
     settings = settings_of(spec, folder)
     read = reader_of(spec.kind_name, folder)
     items: dict[str, Item] = {}
-    places: dict[str, str] = {}
+    firsts: dict[str, Row] = {}
     rows = 0
-    for row in read_rows(spec.data, folder):
+    for row in _rows(spec, settings, folder):
         rows += 1
         item = _read(row, read, settings, spec)
         first = items.setdefault(item.id, item)
-        first_place = places.setdefault(item.id, row.where)
-        if first.answer != item.answer:
+        first_row = firsts.setdefault(item.id, row)
+        if first.answer != item.answer and not (row.unfolded and row.unfolded == first_row.unfolded):
             raise KingyoError(
                 row.where,
-                expected=f"one answer per question, {first.answer!r} as at {first_place}",
+                expected=f"one answer per question, {first.answer!r} as at {first_row.where}",
                 received=f"{item.answer!r} to the same question",
                 remedy="Delete the wrong row, or make the two questions differ.",
             )
@@ -54,6 +57,13 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
             remedy="Add rows, or set data: to another file or dataset.",
         )
     return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items))
+
+
+def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterable[Row]:
+    """Return the rows of the data, one for each question."""
+    rows = read_rows(spec.data, folder)
+    column = settings.questions if isinstance(settings, TextSettings) else None
+    return rows if column is None else (each for row in rows for each in unfold(row, column))
 
 
 def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:

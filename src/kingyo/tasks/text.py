@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
 from pydantic import BeforeValidator, Field
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.schema import Number
-from kingyo.tasks.rows import Row, stringify
+from kingyo.tasks.cells import stringify
+from kingyo.tasks.rows import Row
 from kingyo.types import Item
 
 Text = Annotated[str, Field(min_length=1)]
@@ -55,6 +56,8 @@ class TextSettings:
         chat: apply the model's chat template to the prompt, as a user message.
         answer: the column of the right answer; null if the graders need none.
         choices: the column of the choices, for ``choice``.
+        questions: the column of several questions, a list of mappings; each becomes an item, with the keys of
+            its mapping as columns.
         grader: a name, a mapping {name: option}, or a list of these, whose scores are multiplied.
         grader_timeout: seconds that a grader may take on one answer before the candidate fails.
         stop: strings that end an answer.
@@ -65,6 +68,7 @@ class TextSettings:
     chat: bool = False
     answer: Text | None = "answer"
     choices: Text | None = None
+    questions: Text | None = None
     grader: Annotated[GraderSpec | list[GraderSpec], BeforeValidator(_check_graders)]
     grader_timeout: Annotated[Number, Field(gt=0, le=MAX_TIMEOUT)] = 300.0
     stop: tuple[Text, ...] = ()
@@ -75,6 +79,10 @@ class TextSettings:
             raise ValueError("`choices:`, the column of the choices, for the grader `choice`")
         if not self.graders:
             raise ValueError("at least one grader")
+
+    def of_stored_items(self) -> TextSettings:
+        """Return the settings for rows that hold stored items: one question each."""
+        return replace(self, questions=None)
 
     @property
     def graders(self) -> tuple[tuple[str, object], ...]:
@@ -159,7 +167,7 @@ def _choices(row: Row, column: str | None) -> tuple[str, ...]:
         raise KingyoError(
             f"{row.where}: {column}",
             expected="at least two different choices, as a list or as text separated by |",
-            received=repr(row.columns[column]),
+            received=repr(row.cell(column, "choices")),
             remedy="Correct the choices, or delete this row.",
         )
     return choices

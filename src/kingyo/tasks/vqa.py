@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, cast
@@ -13,8 +12,9 @@ from pydantic import Field
 
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number
+from kingyo.tasks.cells import parse_list, stringify
 from kingyo.tasks.media import with_images
-from kingyo.tasks.rows import Row, stringify
+from kingyo.tasks.rows import Row
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
 from kingyo.tasks.text import Text, TextSettings, read_text_item
 from kingyo.tasks.text_tasks import Choice, choice_of
@@ -33,14 +33,23 @@ class VqaSettings(TextSettings):
         num_beams: number of beams; 1 is greedy.
         repetition_penalty: divides the logits of tokens that occurred before, also in the prompt; 1 is none.
         answers: the column of all right answers, a list; an answer gets the best score among them.
+        image_folder: folder of the paths of images, relative to that of the data.
+        placeholder: text that stands for an image in the questions, such as ``<image>``; it is removed,
+            because the images come first.
     """
 
     prompt: Text = "{question}"
     chat: bool = True
     images: Text | tuple[Text, ...] = "images"
     answers: Text | None = None
+    image_folder: Text = "."
+    placeholder: Text | None = None
     num_beams: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     repetition_penalty: Annotated[Number, Field(gt=0, le=10)] = 1.0
+
+    def of_stored_items(self) -> VqaSettings:
+        """Return the settings for rows that hold stored items: one question each, with paths of images."""
+        return replace(self, questions=None, image_folder=".")
 
 
 @TASK_KINDS.register("vqa")
@@ -64,12 +73,11 @@ class VqaTask(SplitTask):
     @staticmethod
     def read_item(row: Row, settings: VqaSettings) -> Item:
         """Return a row as an item, with its images."""
-        if settings.answers is None:
-            return with_images(read_text_item(row, settings), row, settings.images)
-        answers = _answers(row, settings.answers)
-        item = replace(read_text_item(row, replace(settings, answer=None)), answer=answers[0])
-        fields = {**item.fields, settings.answers: json.dumps(answers, ensure_ascii=False)}
-        return with_images(replace(item, fields=fields), row, settings.images)
+        item = _read_answered(row, settings)
+        if settings.placeholder is not None:
+            item = replace(item, prompt=item.prompt.replace(settings.placeholder, "").strip())
+        beside_images = replace(row, folder=row.folder / settings.image_folder)
+        return with_images(item, beside_images, settings.images)
 
     def score(self, model: AnswersImages, items: Sequence[Item]) -> Sequence[ItemScore]:
         """Return the score of each item, in the order of ``items``."""
@@ -117,19 +125,26 @@ class VqaTask(SplitTask):
         return choice.scores(items, model.log_likelihood_about(pairs))
 
 
+def _read_answered(row: Row, settings: VqaSettings) -> Item:
+    """Return a row as an item; its fields hold all right answers, if there may be several."""
+    if settings.answers is None:
+        return read_text_item(row, settings)
+    answers = _answers(row, settings.answers)
+    item = read_text_item(row, replace(settings, answer=None))
+    fields = {**item.fields, settings.answers: json.dumps(answers, ensure_ascii=False)}
+    return replace(item, answer=answers[0], fields=fields)
+
+
 def _answers(row: Row, column: str) -> list[str]:
     """Return the distinct right answers of a row; those of VQAv2 are mappings with a key ``answer``."""
-    cell = row.cell(column, "answers")
-    if isinstance(cell, str) and cell.startswith("["):
-        with suppress(ValueError):
-            cell = cast(object, json.loads(cell))
+    cell = parse_list(row.cell(column, "answers"))
     cells = cast("Sequence[object]", cell) if isinstance(cell, list | tuple) else [cell]
     answers = list(dict.fromkeys(_text(each).strip() for each in cells))
     if not answers or "" in answers:
         raise KingyoError(
             f"{row.where}: {column}",
             expected="a list of one or more answers",
-            received=repr(row.columns[column])[:80],
+            received=repr(answers)[:80],
             remedy="Fill it in, or delete this row.",
         )
     return answers

@@ -1,0 +1,191 @@
+"""The rows of published sets become items with the keys that docs/vision-language.md lists."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kingyo.errors import KingyoError
+from kingyo.export.task_files import write_tasks
+from kingyo.tasks import load_items, make_splits, parse_task_spec
+from kingyo.types import Item
+from tests.tasks.pictures import picture
+from tests.tasks.published_rows import SETS, Published
+
+pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
+PAGE = (Path(__file__).parents[2] / "docs" / "vision-language.md").read_text("utf-8")
+KEYS = {
+    name: yaml.safe_load(f"{{{keys}}}")
+    for name, keys in re.findall(r"^\| \[(\S+)\]\(\S+\) .* \| `(.*)` \|$", PAGE, re.M)
+}
+LEAST = {"kind": "vqa", "grader": "exact"}
+
+
+def test_the_page_lists_the_sets() -> None:
+    assert list(KEYS) == list(SETS)
+
+
+def items_of(folder: Path, **keys: object) -> tuple[Item, ...]:
+    return load_items(parse_task_spec({**LEAST, "data": "rows.jsonl", **keys}), folder).items
+
+
+def check(items: tuple[Item, ...], published: Published) -> None:
+    assert tuple((item.prompt, item.answer) for item in items) == published.items
+    contents = [each for cell in published.row.values() for each in images_in(cell)]
+    for item in items:
+        assert [each.read() for each in item.media] == contents
+        assert len(contents) == published.n_images
+        assert item.fields.items() >= published.fields.items()
+
+
+def images_in(cell: object) -> list[bytes]:
+    return [each for each in (cell if isinstance(cell, list) else [cell]) if isinstance(each, bytes)]
+
+
+def write_lines(folder: Path, *rows: Mapping[str, Any], images: str = ".") -> None:
+    """Write rows as JSON Lines, with their images as files in a folder."""
+    (folder / images).mkdir(exist_ok=True)
+    names: dict[bytes, str] = {}
+
+    def name(content: bytes) -> str:
+        names[content] = f"{len(names):03}.jpg"
+        (folder / images / names[content]).write_bytes(content)
+        return names[content]
+
+    def written(cell: Any) -> Any:
+        if isinstance(cell, list):
+            return [written(each) for each in cell]
+        return name(cell) if isinstance(cell, bytes) else cell
+
+    lines = [json.dumps({key: written(cell) for key, cell in row.items()}) for row in rows]
+    (folder / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def write_table(folder: Path, published: Published) -> None:
+    """Write a row as a parquet file with the types of the published one."""
+    datasets = pytest.importorskip("datasets", reason="needs the extra `datasets`")
+
+    def feature(kind: Any) -> Any:
+        if isinstance(kind, list):
+            return datasets.List(feature(kind[0]))
+        if isinstance(kind, Mapping):
+            return {key: feature(each) for key, each in kind.items()}
+        return datasets.Image() if kind == "image" else datasets.Value(kind)
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, list):
+            return [cell(each) for each in value]
+        return {"bytes": value, "path": None} if isinstance(value, bytes) else value
+
+    features = datasets.Features({key: feature(kind) for key, kind in published.types.items()})
+    row = {key: cell(value) for key, value in published.row.items()}
+    folder.mkdir()
+    table = datasets.Dataset.from_list([row], features=features)
+    table.to_parquet(folder / "test-00000-of-00001.parquet")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_json_lines(name: str, tmp_path: Path) -> None:
+    published, keys = SETS[name], KEYS[name]
+    write_lines(tmp_path, published.row, images=keys.get("image_folder", "."))
+    check(items_of(tmp_path, **keys), published)
+
+
+@pytest.mark.parametrize("name", [name for name, each in SETS.items() if each.types])
+def test_a_table_of_the_library_datasets(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    write_table(tmp_path / "set", SETS[name])
+    check(items_of(tmp_path, data={"dataset": "set", "split": "test"}, **KEYS[name]), SETS[name])
+
+
+def other_images(row: Mapping[str, Any], n: int) -> Mapping[str, Any]:
+    """Return the row with images of other colours."""
+    change = {key: cell for key, cell in row.items() if images_in(cell)}
+    shown = {
+        key: [picture(20 * n + i) for i, _ in enumerate(cell)] if isinstance(cell, list) else picture(20 * n)
+        for key, cell in change.items()
+    }
+    return {**row, **shown}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_exported_items_are_read_again(name: str, tmp_path: Path) -> None:
+    rows = [other_images(SETS[name].row, n) for n in range(4)]
+    write_lines(tmp_path, *rows, images=KEYS[name].get("image_folder", "."))
+    spec = parse_task_spec({**LEAST, "data": "rows.jsonl", **KEYS[name]})
+    splits = make_splits(load_items(spec, tmp_path).items, spec.splits)
+    out = tmp_path / "out"
+    for file, content in write_tasks({"task": spec}, tmp_path, splits).items():
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        (out / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    again = parse_task_spec(yaml.safe_load((out / "task.yaml").read_text()))
+    items = {item.id: item for item in load_items(again, out).items}
+    assert items.keys() == {item.id for own in splits.values() for item in own}
+    for item in (item for own in splits.values() for item in own):
+        assert items[item.id].answer == item.answer
+        assert items[item.id].media[0].sha256 == item.media[0].sha256
+
+
+ONE = {"image": picture(1), "qas": [{"question": "何色？", "answer": "赤"}]}
+LINE, QAS = "rows.jsonl line 1", {"questions": "qas"}
+
+
+@pytest.mark.parametrize(
+    ("row", "keys", "where", "named"),
+    [
+        (ONE, {"questions": "qa"}, f"{LINE}: questions", "Did you mean 'qas'"),
+        ({**ONE, "qas": ["何色？"]}, QAS, f"{LINE}, qas 1", "list of mappings"),
+        ({**ONE, "qas": [{"question": "?"}]}, QAS, f"{LINE}, qas 1: answer", "no such"),
+        (ONE, {**QAS, "image_folder": "photos"}, f"{LINE}, qas 1: image", "path"),
+        (
+            {**ONE, "question": "?", "answer": {"gpt-4": "赤"}},
+            {"answer": "answer.gpt4"},
+            f"{LINE}: answer",
+            "Did you mean 'answer.gpt-4'",
+        ),
+        (ONE, {"question": "qas"}, "task", "Did you mean 'questions'"),
+    ],
+)
+def test_wrong_names_are_errors_with_the_nearest(
+    row: Mapping[str, Any], keys: Mapping[str, object], where: str, named: str, tmp_path: Path
+) -> None:
+    write_lines(tmp_path, row)
+    with pytest.raises(KingyoError) as caught:
+        items_of(tmp_path, images="image", **keys)
+    assert caught.value.argument == where
+    assert named in f"{caught.value.received} {caught.value.remedy}"
+
+
+def test_an_image_without_questions_is_no_item(tmp_path: Path) -> None:
+    write_lines(tmp_path, {**ONE, "qas": []}, ONE)
+    assert len(items_of(tmp_path, images="image", questions="qas")) == 1
+
+
+def test_a_question_that_a_row_repeats_counts_once(tmp_path: Path) -> None:
+    """People who wrote questions about one image did not see those of others."""
+    twice = [{"question": "どこ？", "answer": answer} for answer in ("海", "浜辺")]
+    write_lines(tmp_path, {**ONE, "qas": twice})
+    assert [item.answer for item in items_of(tmp_path, images="image", **QAS)] == ["海"]
+    rows = [{**ONE, "qas": [each]} for each in twice]
+    write_lines(tmp_path, *rows)
+    with pytest.raises(KingyoError) as caught:
+        items_of(tmp_path, images="image", **QAS)
+    assert caught.value.argument == "rows.jsonl line 2, qas 1"
+
+
+def test_a_text_task_may_have_several_questions_per_row(tmp_path: Path) -> None:
+    """In CSV, a list is written as JSON."""
+    questions = [{"q": "1 + 1", "a": "2"}, {"q": "2 + 2", "a": "4"}]
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("passage", "qas"), ("Sums.", json.dumps(questions))])
+    keys = {"prompt": "{passage} {q}", "answer": "a", "questions": "qas"}
+    spec = parse_task_spec({"data": "rows.csv", "grader": "exact", **keys})
+    items = load_items(spec, tmp_path).items
+    assert [(item.prompt, item.answer) for item in items] == [("Sums. 1 + 1", "2"), ("Sums. 2 + 2", "4")]
