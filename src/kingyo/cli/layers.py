@@ -22,7 +22,7 @@ def layers(
         list[str],
         typer.Argument(
             metavar="RUN.yaml",
-            help="A run.yaml. With --task: models; the first provides embeddings and head.",
+            help="A run.yaml. With --task: models; the first (that sees) provides embeddings and head.",
         ),
     ],
     task: Annotated[

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from kingyo.models.decoding import Forward
-from kingyo.models.language_model import LiveModel
+from kingyo.models.image_prompts import Encoded
+from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.models.path import own_layers
 from kingyo.models.tokens import by_length
+from kingyo.models.vision_language import LiveVisionLanguageModel
+from kingyo.recipe import Hop
+from kingyo.types import ImagePrompt
 
 ROOM = 1 << 28
 """Bytes for the hidden states of a batch, unless one prompt takes more; comparing them needs copies."""
@@ -55,8 +60,62 @@ class ModelStreams:
     def _batch_size(self, rows: Sequence[Sequence[int]]) -> int:
         longest = max((len(row) for row in rows), default=1)
         width = cast(int, self._frame.module.config.hidden_size)
-        places = sum(n + 1 for n in self.n_layers.values())
-        return max(1, min(self._frame.batch_size, self._room // (8 * places * longest * width)))
+        return _rows_within(self._room, self.n_layers, longest * width, self._frame.batch_size)
+
+
+class ImageStreams:
+    """The hidden states of the language parts of several models, in a vision-language model as the frame.
+
+    The frame gives embeddings and image features, as in a path through layers; so language models also see.
+    Where it adds image features between layers (Qwen3-VL), the input of the next layer includes them.
+    """
+
+    def __init__(self, models: Mapping[str, Any], frame: str, room: int = ROOM) -> None:
+        self._paths = PathModels[Any](models)
+        self._frame: LiveVisionLanguageModel = models[frame]
+        self._name = frame
+        self._n_layers = {name: len(own_layers(name, each.module)) for name, each in models.items()}
+        accepted = inspect.signature(self._frame.module.forward).parameters
+        self._options = {
+            "use_cache": False,
+            **({"logits_to_keep": 1} if "logits_to_keep" in accepted else {}),
+        }
+        self._room = room
+
+    @property
+    def n_layers(self) -> dict[str, int]:
+        """Number of layers of each model, by name."""
+        return dict(self._n_layers)
+
+    @torch.inference_mode()
+    def __call__(self, prompts: Sequence[ImagePrompt]) -> Iterator[Tensor]:
+        """Yield batches of hidden states as ``ModelStreams`` does; tokens of images count, too."""
+        rows = self._frame.encode(prompts)
+        try:
+            for _, inputs in self._frame.batches(rows, "right", self._batch_size(rows)):
+                yield torch.stack([stream for name in self._n_layers for stream in self._pass(name, inputs)])
+        finally:
+            self._paths.whole(self._name)
+
+    def _pass(self, name: str, inputs: Mapping[str, Any]) -> list[Tensor]:
+        path = [Hop(model=name, layer=number) for number in range(self._n_layers[name])]
+        module = self._paths.follow(path, self._name).module
+        mask = cast(Tensor, inputs["attention_mask"])
+        counted = ((mask.cumsum(-1) > 1) & mask.bool()).cpu()
+        with _recording(own_layers(name, module), counted) as recorded:
+            module(**inputs, **self._options)
+        return recorded
+
+    def _batch_size(self, rows: Sequence[Encoded]) -> int:
+        longest = max((len(row.tokens) for row in rows), default=1)
+        width = cast("Any", self._frame.module.config).get_text_config().hidden_size
+        return _rows_within(self._room, self._n_layers, longest * width, self._frame.batch_size)
+
+
+def _rows_within(room: int, n_layers: Mapping[str, int], numbers: int, most: int) -> int:
+    """Return the rows of a batch within ``room`` bytes, if a row has ``numbers`` numbers at each place."""
+    places = sum(n + 1 for n in n_layers.values())
+    return max(1, min(most, room // (8 * places * numbers)))
 
 
 @contextmanager

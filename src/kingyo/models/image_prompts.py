@@ -108,19 +108,18 @@ class PromptProcessor:
         return Encoded(prompt=bare, tokens=tokens, per_token=per_token, images=head.images), len(tail)
 
     def pixels(self, prompt: ImagePrompt) -> dict[str, Any]:
-        """Return all that the processor makes of a prompt, with its pixels."""
+        """Return all that the processor makes of a prompt, with its pixels, but no labels for training."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # real problems raise errors
                 pictures = [read_image(each) for each in prompt.images]
-                return dict(
-                    self._processor(
-                        text=[prompt.text],
-                        images=[pictures] if pictures else None,
-                        return_tensors="pt",
-                        add_special_tokens=not self.text.has_start(prompt.text),
-                    )
+                made = self._processor(
+                    text=[prompt.text],
+                    images=[pictures] if pictures else None,
+                    return_tensors="pt",
+                    add_special_tokens=not self.text.has_start(prompt.text),
                 )
+                return {name: each for name, each in made.items() if name != "labels"}
         except ChangedSourceError:
             raise
         except Exception as error:  # processors and Pillow raise many types

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Never, Self, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrain
 from kingyo.models.decoding import require_numbers
 from kingyo.models.image_features import ImageFeatures
 from kingyo.models.image_prompts import Encoded, PromptProcessor
-from kingyo.models.kinds.kind import AllRead, Config, LoadOptions
+from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.language_model import end_tokens
-from kingyo.models.loading import context, live_weights, load_config, load_model
+from kingyo.models.loading import context, live_weights, load_model
 from kingyo.models.tokens import Stop, by_length, require_room
 from kingyo.types import GREEDY, Decoding, ImagePrompt, Media, Written
 
@@ -67,6 +67,11 @@ class LiveVisionLanguageModel:
         return str(self._model.dtype).removeprefix("torch.")
 
     @property
+    def batch_size(self) -> int:
+        """Number of prompts per batch."""
+        return self._batch_size
+
+    @property
     def n_encoded(self) -> int:
         """Number of times that the images of a prompt went through the vision part."""
         return self._features.n_encoded
@@ -108,10 +113,10 @@ class LiveVisionLanguageModel:
         decoding: Decoding = GREEDY,
     ) -> list[Written]:
         """Return a continuation of each prompt, and whether the token limit cut it."""
-        rows = self._with_room([self._processor.encode(prompt) for prompt in prompts], max_new_tokens)
+        rows = self.encode(prompts, max_new_tokens)
         stopper = Stop(self._processor.text, stop)
         answers = [Written("", is_cut=False)] * len(rows)
-        for batch, inputs in self._batches(rows):
+        for batch, inputs in self.batches(rows):
             new = self._model.generate(
                 **inputs,
                 generation_config=self._settings(max_new_tokens, decoding),
@@ -129,12 +134,16 @@ class LiveVisionLanguageModel:
         joined = [self._processor.encode_pair(prompt, text) for prompt, text in pairs]
         rows = self._with_room([row for row, _ in joined], 0)
         totals = [0.0] * len(rows)
-        for batch, inputs in self._batches(rows, side="right"):  # positions count from the first token
+        for batch, inputs in self.batches(rows, side="right"):  # positions count from the first token
             logits = cast("Tensor", self._model(**inputs, use_cache=False).logits)
             for place, position in enumerate(batch):
                 tokens, n_tail = rows[position].tokens, joined[position][1]
                 totals[position] = _sum_of_tail(logits[place], tokens, n_tail)
         return totals
+
+    def encode(self, prompts: Sequence[ImagePrompt], new: int = 0) -> list[Encoded]:
+        """Return the inputs of prompts after checking that they and ``new`` tokens fit the context."""
+        return self._with_room([self._processor.encode(prompt) for prompt in prompts], new)
 
     def _with_room(self, rows: list[Encoded], new: int) -> list[Encoded]:
         """Return the rows after checking that they fit the context."""
@@ -142,12 +151,12 @@ class LiveVisionLanguageModel:
         require_room([row.tokens for row in rows], new, context(self._model.config.get_text_config()), texts)
         return rows
 
-    def _batches(
-        self, rows: Sequence[Encoded], side: Literal["left", "right"] = "left"
+    def batches(
+        self, rows: Sequence[Encoded], side: Literal["left", "right"] = "left", batch_size: int | None = None
     ) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """Yield batches of rows with the arguments of a forward pass, longest rows first."""
         self._features.forget_if_changed()
-        for batch in by_length([row.tokens for row in rows], self._batch_size):
+        for batch in by_length([row.tokens for row in rows], batch_size or self._batch_size):
             chosen = [rows[position] for position in batch]
             padded = self._processor.pad(chosen, self._model.device, side)
             inputs: dict[str, Any] = {name: each for name, each in padded.items() if name in self._accepted}
@@ -166,67 +175,6 @@ class LiveVisionLanguageModel:
             pad_token_id=self._processor.text.padding,
             use_cache=True,
         )
-
-
-class ImagePromptReader:
-    """Reads prompts and images in place of a live model, and raises AllRead."""
-
-    def __init__(self, processor: PromptProcessor, text_config: Any) -> None:
-        self._processor = processor
-        self._limit = context(text_config)
-        self.text_config = cast("Config", text_config.to_dict())
-        """The config of the language part."""
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Load the processor and the config of a checkpoint's folder, without weights."""
-        config = cast("Any", load_config(path)).get_text_config()
-        return cls(PromptProcessor.load(path, remote_code=False), config)
-
-    def n_tokens(self, prompt: ImagePrompt) -> int:
-        """Return the number of tokens of a prompt, with those of its images."""
-        return len(self._processor.encode(prompt).tokens)
-
-    def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
-        """Return a prompt that shows images before a message."""
-        return self._processor.prompt(message, images, chat=chat)
-
-    def chat_prompt(self, message: str) -> str:
-        """Apply the chat template to a user message without images."""
-        return self._processor.prompt(message, (), chat=True).text
-
-    def write_about(
-        self,
-        prompts: Sequence[ImagePrompt],
-        *,
-        max_new_tokens: int,
-        stop: Sequence[str] = (),  # noqa: ARG002 (part of the protocol)
-        decoding: Decoding = GREEDY,  # noqa: ARG002
-    ) -> Never:
-        """Read the prompts.
-
-        Raises:
-            KingyoError: a prompt does not fit the context, or an image cannot be used.
-            AllRead: otherwise.
-        """
-        rows = [self._processor.encode(prompt).tokens for prompt in prompts]
-        require_room(rows, max_new_tokens, self._limit, [prompt.text for prompt in prompts])
-        raise AllRead
-
-    def log_likelihood_about(self, pairs: Sequence[tuple[ImagePrompt, str]]) -> Never:
-        """Read prompts with their continuations; raise like ``write_about``."""
-        joined = [prompt._replace(text=prompt.text + continuation) for prompt, continuation in pairs]
-        self.write_about(joined, max_new_tokens=0)
-
-    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> Never:
-        """Read texts; raise like ``write_about``."""
-        self.write_about([ImagePrompt(each) for each in prompts], max_new_tokens=max_new_tokens, stop=stop)
-
-    write = generate
-
-    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> Never:
-        """Read texts with their continuations; raise like ``write_about``."""
-        self.log_likelihood_about([(ImagePrompt(prompt), text) for prompt, text in pairs])
 
 
 class _AllEnded:

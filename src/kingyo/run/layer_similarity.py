@@ -12,9 +12,17 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.engine import Sources, plan
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
-from kingyo.models.kinds import AllRead, Live, LoadOptions, ModelKind, ShowsStreams, require_ability
+from kingyo.models.kinds import (
+    AllRead,
+    HasLanguagePart,
+    Live,
+    LoadOptions,
+    ModelKind,
+    ShowsStreams,
+    require_ability,
+)
 from kingyo.run.config import RunConfig
-from kingyo.run.model_kind import kind_of_models, load_checkpoint, load_options, require_answers
+from kingyo.run.model_kind import kind_of_models, layers_kind, load_checkpoint, load_options, require_answers
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import open_models
 from kingyo.space import path_recipe
@@ -69,7 +77,8 @@ def measure_models(models: Mapping[str, Checkpoint], task: Task, how: Similarity
     any_kind = kind_of_models(models, how.kind, how.folder)
     kind = require_ability("kingyo layers", ShowsStreams, any_kind, "Name language models.")
     require_answers(task, kind)
-    _check(models, how)
+    how = replace(how, frame=_frame(models, kind, how.frame))
+    _check(models, kind, how)
     prompts = _prompts(task, kind, models[how.frame], how.most)
     from kingyo.compare.similarity import measure_similarity  # slow import, so after the checks
 
@@ -81,7 +90,13 @@ def measure_models(models: Mapping[str, Checkpoint], task: Task, how: Similarity
     )
 
 
-def _check(models: Mapping[str, Checkpoint], how: SimilaritySettings) -> None:
+def _frame(models: Mapping[str, Checkpoint], kind: ModelKind, name: str) -> str:
+    """Return the name of the frame: if the named model has no eyes, the first that has."""
+    framing = (each for each, model in models.items() if layers_kind(model, kind) is kind)
+    return name if layers_kind(models[name], kind) is kind else next(framing, name)
+
+
+def _check(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySettings) -> None:
     """Check that one path could pass through all layers of all models."""
     in_order = {how.frame: models[how.frame], **models}.values()
     layers = [(model.reference, k) for model in in_order for k in range(model.layout.n_blocks)]
@@ -93,7 +108,8 @@ def _check(models: Mapping[str, Checkpoint], how: SimilaritySettings) -> None:
     plan(
         path_recipe(layers, models[how.frame].reference, how.options.dtype), Sources(by_reference, how.folder)
     )
-    check_tokens({reference: model.path for reference, model in by_reference.items()})
+    if not isinstance(kind, HasLanguagePart):  # else the frame gives the vocabulary
+        check_tokens({reference: model.path for reference, model in by_reference.items()})
 
 
 def _prompts(task: Task, kind: ModelKind, frame: Checkpoint, most: int | None) -> Sequence[object]:
@@ -114,6 +130,6 @@ def _live(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySett
     options = how.options
     for model in (models[how.frame], *models.values()):
         if model.reference not in loaded:
-            loaded[model.reference] = load_checkpoint(model, kind, options)
+            loaded[model.reference] = load_checkpoint(model, layers_kind(model, kind), options)
             options = replace(options, dtype=loaded[model.reference].dtype)
     return {name: loaded[model.reference] for name, model in models.items()}

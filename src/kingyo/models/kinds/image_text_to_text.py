@@ -22,8 +22,10 @@ from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import MEDIA, AnswersImages, CutAware, GeneratesText, Item, RatesText
 
 if TYPE_CHECKING:
+    from kingyo.models.hidden_states import ImageStreams
+    from kingyo.models.image_prompt_reader import ImagePromptReader
     from kingyo.models.language_model import LiveModel, PathModels
-    from kingyo.models.vision_language import ImagePromptReader, LiveVisionLanguageModel
+    from kingyo.models.vision_language import LiveVisionLanguageModel
 
     _Live = LiveVisionLanguageModel | LiveModel
 
@@ -60,7 +62,7 @@ class ImageTextToText:
 
     def reader(self, path: Path) -> ImagePromptReader:
         """Return a reader that processes images, tokenizes prompts and checks that they fit the context."""
-        from kingyo.models.vision_language import ImagePromptReader
+        from kingyo.models.image_prompt_reader import ImagePromptReader
 
         return ImagePromptReader.load(path)
 
@@ -69,7 +71,7 @@ class ImageTextToText:
 
         The longest prompt is sought among the ``SAMPLED`` items with most images and longest texts.
         """
-        from kingyo.models.vision_language import ImagePromptReader
+        from kingyo.models.image_prompt_reader import ImagePromptReader
 
         reader, chat = ImagePromptReader.load(path), all(each.get("chat") for each in load.options)
         likely = sorted(load.items, key=lambda item: (len(item.media), len(item.prompt)))[-SAMPLED:]
@@ -89,6 +91,12 @@ class ImageTextToText:
         from kingyo.models.language_model import PathModels
 
         return PathModels(live)
+
+    def streams(self, live: Mapping[str, _Live], frame: str) -> ImageStreams:
+        """Return the hidden states of language parts in the frame; see ``kingyo.models.hidden_states``."""
+        from kingyo.models.hidden_states import ImageStreams
+
+        return ImageStreams(live, frame)
 
     def usage(self, example: Item, options: Options) -> str:
         """Return code that answers a question about images with the task's settings."""

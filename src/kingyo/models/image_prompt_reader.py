@@ -1,0 +1,80 @@
+"""Read the prompts of items with images in place of a live model, to check them before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Never, Self, cast
+
+from kingyo.models.image_prompts import PromptProcessor
+from kingyo.models.kinds.kind import AllRead, Config
+from kingyo.models.loading import context, load_config
+from kingyo.models.tokens import require_room
+from kingyo.types import GREEDY, Decoding, ImagePrompt, Media
+
+
+class ImagePromptReader:
+    """Reads prompts and images in place of a live model, and raises AllRead."""
+
+    def __init__(self, processor: PromptProcessor, text_config: Any) -> None:
+        self._processor = processor
+        self._limit = context(text_config)
+        self.prompts: list[ImagePrompt] = []
+        """The prompts read so far, in order, without continuations."""
+        self.text_config = cast("Config", text_config.to_dict())
+        """The config of the language part."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Load the processor and the config of a checkpoint's folder, without weights."""
+        config = cast("Any", load_config(path)).get_text_config()
+        return cls(PromptProcessor.load(path, remote_code=False), config)
+
+    def n_tokens(self, prompt: ImagePrompt) -> int:
+        """Return the number of tokens of a prompt, with those of its images."""
+        return len(self._processor.encode(prompt).tokens)
+
+    def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
+        """Return a prompt that shows images before a message."""
+        return self._processor.prompt(message, images, chat=chat)
+
+    def chat_prompt(self, message: str) -> str:
+        """Apply the chat template to a user message without images."""
+        return self._processor.prompt(message, (), chat=True).text
+
+    def write_about(
+        self,
+        prompts: Sequence[ImagePrompt],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),  # noqa: ARG002 (part of the protocol)
+        decoding: Decoding = GREEDY,  # noqa: ARG002
+    ) -> Never:
+        """Read the prompts.
+
+        Raises:
+            KingyoError: a prompt does not fit the context, or an image cannot be used.
+            AllRead: otherwise.
+        """
+        self.prompts += prompts
+        self._read(prompts, max_new_tokens)
+
+    def log_likelihood_about(self, pairs: Sequence[tuple[ImagePrompt, str]]) -> Never:
+        """Read prompts with their continuations; raise like ``write_about``."""
+        self.prompts += [prompt for prompt, _ in pairs]
+        self._read([prompt._replace(text=prompt.text + continuation) for prompt, continuation in pairs], 0)
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> Never:
+        """Read texts; raise like ``write_about``."""
+        self.write_about([ImagePrompt(each) for each in prompts], max_new_tokens=max_new_tokens, stop=stop)
+
+    write = generate
+
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> Never:
+        """Read texts with their continuations; raise like ``write_about``."""
+        self.log_likelihood_about([(ImagePrompt(prompt), text) for prompt, text in pairs])
+
+    def _read(self, prompts: Sequence[ImagePrompt], new: int) -> Never:
+        rows = [self._processor.encode(prompt).tokens for prompt in prompts]
+        require_room(rows, new, self._limit, [prompt.text for prompt in prompts])
+        raise AllRead

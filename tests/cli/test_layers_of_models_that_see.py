@@ -1,0 +1,82 @@
+"""`kingyo layers` on the zoo that sees: the layers of language parts, on images and questions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cli.conftest import World
+from tests.models_on_disk import llama
+
+pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
+ROOT = Path(__file__).parents[2]
+SIGHT = ROOT / "zoo" / "sight"
+LAYERS = 6
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> World:
+    """A folder with run.yaml and task.yaml about the models and questions of the zoo."""
+    run = yaml.safe_load((ROOT / "examples" / "sight" / "run.yaml").read_text())
+    task = {**run["task"], "data": str(SIGHT / "tasks" / "questions-ja.jsonl")}
+    sources = {name: str(SIGHT / name) for name in ("ja", "see-en")}
+    run = {**run, "base": str(SIGHT / "base"), "sources": sources, "task": task}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    (tmp_path / "task.yaml").write_text(yaml.safe_dump(task))
+    return World(folder=tmp_path)
+
+
+def layers_json(world: World, *arguments: str | Path) -> dict[str, Any]:
+    done = world.run("layers", *arguments, "--items", "12", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_language_parts_are_compared_on_images(shelf: World) -> None:
+    """The frame is `see-en`, though `ja` is the first source; so both models begin with its embeddings."""
+    summary = layers_json(shelf, "run.yaml")
+    assert summary["layers"] == {"ja": LAYERS, "see-en": LAYERS}
+    assert summary["prompts"] == 12
+    assert summary["tokens"] > 12 * 9, "each picture has nine tokens"
+    first, last = (summary["places"].index(f"see-en.{k}") for k in (0, LAYERS))
+    assert summary["cosine"][0][first] == pytest.approx(1)
+    assert summary["cosine"][LAYERS][last] < 0.999
+    jumps = {(each["from"], each["to"]): each["cosine"] for each in summary["jumps"]}
+    assert jumps["see-en.0", "see-en.1"] == pytest.approx(1)
+
+
+def test_models_and_a_task_are_the_same_as_their_run(shelf: World) -> None:
+    """Up to rounding: the run has a dtype."""
+    of_models = layers_json(shelf, SIGHT / "ja", SIGHT / "see-en", "--task", "task.yaml")
+    of_run = layers_json(shelf, "run.yaml")
+    for one, other in zip(of_models["cka"], of_run["cka"], strict=True):
+        assert one == pytest.approx(other, abs=1e-3)
+
+
+def test_a_text_task_is_read_by_a_model_that_sees(shelf: World) -> None:
+    rows = [{"prompt": f"{n}番は何ですか。", "answer": "鍵"} for n in range(20)]
+    (shelf.folder / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (shelf.folder / "text.yaml").write_text(yaml.safe_dump({"data": "text.jsonl", "grader": "exact"}))
+    summary = layers_json(shelf, SIGHT / "see-en", "--task", "text.yaml")
+    assert summary["layers"] == {str(SIGHT / "see-en"): LAYERS}
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (llama, "hidden_size in config.json: expected"),
+        (None, "models of kind causal-lm"),
+    ],
+)
+def test_models_that_cannot_be_compared_are_one_sentence(shelf: World, other: Any, says: str) -> None:
+    see, more = (SIGHT / "ja", SIGHT / "base") if other is None else (SIGHT / "see-en", "other")
+    if other is not None:
+        other(shelf.folder / "other")
+    done = shelf.run("layers", see, more, "--task", "task.yaml")
+    assert done.returncode == 1
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
