@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from kingyo.run.config_file import load_config
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec
 from tests.cli.conftest import World, command
+from tests.cli.typed import typed
 
 
 def test_help_of_every_command_has_an_example() -> None:
@@ -184,14 +183,6 @@ def test_the_file_from_init_can_be_switched_to_another_space(world: World, space
     done = world.run("evolve", "mine.yaml", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert ("paths through layers" in done.stdout) == (space != "parameters")
-
-
-def typed(world: World, *arguments: str | Path, lines: Sequence[str]) -> Result:
-    """Run a command in this process, with lines on its standard input."""
-    with contextlib.chdir(world.folder):
-        return CliRunner().invoke(
-            app, list(map(str, arguments)), input="".join(f"{line}\n" for line in lines)
-        )
 
 
 def answer_questions(world: World, *lines: str, flags: tuple[str, ...] = ()) -> Result:

@@ -1,34 +1,27 @@
-"""The command ``init``, and the commented run.yaml that it writes."""
+"""The command ``init``."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.init_questions import (
-    ANSWER,
-    ask_answer,
-    ask_base,
-    ask_grader,
-    ask_prompt,
-    ask_sources,
-    ask_task,
-    likely_answer,
-    likely_prompt,
-    read_fields,
-)
+from kingyo.cli.init_columns import ANSWER, TaskColumns, likely_answer, likely_columns
+from kingyo.cli.init_file import RunAnswers, run_yaml
+from kingyo.cli.init_questions import ask_answer, ask_base, ask_grader, ask_prompt, ask_sources, ask_task
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_text
+
+if TYPE_CHECKING:
+    from kingyo.run.run import Run
 
 SPLIT_SIZES = {"fit": 100, "validation": 150, "test": 300}  # of a large task file
 
@@ -45,7 +38,17 @@ PromptOption = Annotated[
     str | None,
     typer.Option("--prompt", help="Prompt template: {field} is filled in; {{ and }} are literal braces."),
 ]
-ChatFlag = Annotated[bool, typer.Option("--chat", help="Use the chat template of the models.")]
+ImagesOption = Annotated[
+    str | None,
+    typer.Option("--images", help="Field with images, for questions about them.  \\[default: looked for]"),
+]
+ChatFlag = Annotated[
+    bool | None,
+    typer.Option(
+        "--chat/--no-chat",
+        help="Use the chat template of the models.  \\[default: for questions about images]",
+    ),
+]
 AnswerOption = Annotated[
     str | None,
     typer.Option("--answer", help=f"Field with the correct answer.  \\[default: {ANSWER}]"),
@@ -75,7 +78,8 @@ def init(
     source: SourceOption = None,
     task: TaskOption = None,
     prompt: PromptOption = None,
-    chat: ChatFlag = False,
+    images: ImagesOption = None,
+    chat: ChatFlag = None,
     answer: AnswerOption = None,
     grader: GraderOption = None,
     language: LanguageOption = None,
@@ -86,7 +90,8 @@ def init(
     """Write a commented run.yaml for your models and task file, and check that they fit together.
 
     Prompts for missing models, task, prompt and answer; with --source and
-    --task, only for the grader.
+    --task, only for the grader. A field with images makes a task of questions
+    about images; then one model must see.
 
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
     """
@@ -106,17 +111,14 @@ def init(
         base = ask_base() if base is None else base
         source = ask_sources(partial(_named, folder=folder))
     task = ask_task() if task is None else task
-    if prompt is not None:
-        prompt = prompt.replace("\\n", "\n")  # shells do not replace it
-    prompt, answer = _prompt_and_answer(task, prompt, answer, asks=asks)
-    answers = _Answers(
+    columns = _columns(task, prompt, answer, images, asks=asks)
+    answers = RunAnswers(
         name=_safe(out.stem),
         base=_relative(base, folder),
         sources=_named(source, folder),
         data=_relative(task, folder) or task,
-        prompt=prompt,
-        answer=answer,
-        grader=grader or ask_grader(task, prompt, answer, folder),
+        columns=columns,
+        grader=grader or ask_grader(columns, folder),
         language=language,
         splits=_splits(Path(task)),
         chat=chat,
@@ -124,38 +126,38 @@ def init(
         candidates=candidates,
         max_new_tokens=max_new_tokens,
     )
-    for finding in _write_checked(out, _run_yaml(answers)):
+    for finding in _write_checked(out, answers):
         echo(finding)
     echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
 
-def _prompt_and_answer(task: str, prompt: str | None, answer: str | None, *, asks: bool) -> tuple[str, str]:
-    """Ask for the prompt and the answer field if they are missing, or take the most likely fields."""
-    if prompt is not None and answer is not None:
-        return prompt, answer
-    fields = read_fields(task)
-    if prompt is None:
-        prompt = ask_prompt(task, fields) if asks else likely_prompt(fields)
-    if answer is None:
-        answer = ask_answer(task, prompt, fields) if asks else likely_answer(fields, prompt)
-    if not asks:
-        echo(
-            f"Read from {task}: prompt {prompt!r}, answer {answer!r}. Change them with --prompt and --answer."
-        )
-    return prompt, answer
+def _columns(
+    task: str, prompt: str | None, answer: str | None, images: str | None, *, asks: bool
+) -> TaskColumns:
+    """Return the columns of the task: the given ones; ask for the others, or take the most likely ones."""
+    columns = likely_columns(task, images)
+    if asks and columns.images is not None:
+        echo(f"The images are in the field {columns.images!r}. Change it with --images.")
+    if prompt is not None:
+        columns = replace(columns, prompt=prompt.replace("\\n", "\n"))  # shells do not replace it
+    elif asks:
+        columns = replace(columns, prompt=ask_prompt(columns))
+    columns = replace(columns, answer=likely_answer(columns) if answer is None else answer)
+    if asks and answer is None:
+        columns = replace(columns, answer=ask_answer(columns))
+    if not asks and (prompt is None or answer is None):
+        echo(f"Read from {task}: {columns}. Change them with {columns.flags}.")
+    return columns
 
 
-def _write_checked(out: Path, text: str) -> list[str]:
+def _write_checked(out: Path, answers: RunAnswers) -> list[str]:
     """Write the file if its models and data fit together, and return a description of them."""
-    import yaml
-
     from kingyo.dry_run import describe
-    from kingyo.run.config_file import load_config
-    from kingyo.run.run import Run
 
-    findings = describe(Run.open(load_config(out, yaml.safe_load(text)), out.parent))
+    run = _opened(out, answers)
+    findings = describe(run)
     try:
-        write_text(out, text)
+        write_text(out, run_yaml(replace(answers, frame=run.models.frame)))
     except OSError as error:
         raise KingyoError(
             str(out),
@@ -163,7 +165,29 @@ def _write_checked(out: Path, text: str) -> list[str]:
             received=error.strerror or str(error),
             remedy="Choose a folder that you may write to, on a disk with free space.",
         ) from error
+    if run.models.frame is not None and answers.columns.images is None:
+        findings.append("The task is text only: no field with images was found. Name one with --images.")
     return findings
+
+
+def _opened(out: Path, answers: RunAnswers) -> Run:
+    """Open the run of the file, after checking that a model sees if the task has images."""
+    import yaml
+
+    from kingyo.run.config_file import load_config
+    from kingyo.run.run import Run
+    from kingyo.types import AnswersImages
+
+    config, images = load_config(out, yaml.safe_load(run_yaml(answers))), answers.columns.images
+    run = Run.open(config, out.parent)
+    if images is not None and AnswersImages not in run.kind.provides:
+        raise KingyoError(
+            "--source",
+            expected=f"a model that sees, for the images in {images!r} of {answers.data}",
+            received=f"models of kind {run.kind.name}",
+            remedy="Add a vision-language model, or remove the field from the file.",
+        )
+    return run
 
 
 def _named(sources: Sequence[str], folder: Path) -> dict[str, str]:
@@ -203,112 +227,3 @@ def _relative(reference: str | None, folder: Path) -> str | None:
     if not reference or not Path(reference).exists():
         return reference
     return os.path.relpath(reference, folder)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Answers:
-    """All settings of the file. Paths are relative to the file; ``splits`` is a line of YAML."""
-
-    name: str
-    base: str | None
-    sources: Mapping[str, str]
-    data: str
-    prompt: str
-    answer: str
-    grader: str
-    language: str | None
-    splits: str
-    chat: bool
-    groups: str
-    candidates: int
-    max_new_tokens: int
-
-
-_CHAT = "  chat: true    # sent as a user message in the models' chat template\n"
-
-
-def _run_yaml(answers: _Answers) -> str:
-    return "\n".join((_models(answers), _task(answers), _search(answers)))
-
-
-def _models(answers: _Answers) -> str:
-    sources = "\n".join(f"  {name}: {_flow(reference)}" for name, reference in answers.sources.items())
-    base = (
-        "# base: path/to/base   (most methods need it)"
-        if answers.base is None
-        else f"base: {_flow(answers.base)}"
-    )
-    return f"""\
-# Settings of a run. Start it with `kingyo evolve`. Paths are relative to this file.
-name: {answers.name}
-seed: 0
-
-# The common base model, and the models to merge.
-{base}
-sources:
-{sources}
-"""
-
-
-def _task(answers: _Answers) -> str:
-    prompt = json.dumps(answers.prompt, ensure_ascii=False)
-    grader = [answers.grader, {"language": answers.language}] if answers.language else answers.grader
-    return f"""\
-# The task: items with a prompt and a correct answer. The search sees only the fit split; validation helps
-# to pick the winner; test is read once at the end.
-task:
-  name: {answers.name}
-  data: {_flow(answers.data)}
-  prompt: {prompt}    # {{field}} is filled in; {{{{ and }}}} are literal braces
-{_CHAT if answers.chat else ""}\
-  answer: {_flow(answers.answer)}
-  grader: {_flow(grader)}
-  max_new_tokens: {answers.max_new_tokens}
-  stop: ["\\n\\n"]    # an answer ends before this text, or when the model ends it
-  splits: {answers.splits}
-"""
-
-
-def _search(answers: _Answers) -> str:
-    return f"""\
-# What is searched: parameters (how weights are merged), dataflow (the path of layers), or hybrid (first
-# parameters, then dataflow). For dataflow, delete search, and everything in merge except dtype.
-# space: parameters
-
-# How candidates are merged (`kingyo list methods`). A range is searched; a number is fixed.
-# groups: one | kind | block | block+kind | layers:N. Each parameter has one value per group of tensors.
-merge:
-  method: {"linear" if answers.base is None else "task_arithmetic"}
-  groups: {_flow(answers.groups)}
-  parameters:
-    weight: {{from: 0.0, to: {"1.0" if answers.base is None else "1.5"}}}
-  # The dtype of candidates and of the exported model. Most CPUs are faster in float32 than in 16 bits.
-  dtype: float32
-
-# The search strategy (`kingyo list strategies`). This is the strategy of the preset fast: a Gaussian process
-# that scores each candidate on 32 items, or fewer if a small budget only has item_evaluations.
-# `preset: NAME` instead uses named settings (`kingyo list presets`). If the preset has a merge method, delete
-# merge.method and merge.parameters.
-search:
-  strategy: item-gp
-  # screen: {{items: 32}}
-
-# The search ends at the first limit that is reached: candidates, item_evaluations or minutes.
-budget:
-  candidates: {answers.candidates}
-
-# Controls to compare the winner with: a random search, a grid, a trained LoRA. Each costs as much as the
-# search. `kingyo control RUN random` adds one to a finished run.
-controls: {{random: false, grid: false, trained: false}}
-
-# CPU threads. Default: 1 for models below 10 million parameters, else one per core.
-# threads: 1
-"""
-
-
-def _flow(value: object) -> str:
-    """Return a value as one line of YAML."""
-    import yaml
-
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
-    return text.strip().removesuffix("...").strip()

@@ -6,20 +6,18 @@ Imports are light, so that the first question appears at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import typer
 
+from kingyo.cli.init_columns import TaskColumns, read_first
 from kingyo.cli.terminal import echo, visible
 from kingyo.errors import KingyoError
 
 T = TypeVar("T")
-
-ANSWER = "answer"
-MIN_ROWS = 4
-UNLIKELY = ("id", "index", "split")  # fields that are rarely the prompt or the answer
 
 
 def ask_base() -> str | None:
@@ -50,69 +48,42 @@ def ask_task() -> str:
     """Ask for the task file, and print its fields."""
 
     def check(text: str) -> str:
-        echo(f"Fields of its first row: {', '.join(read_fields(text))}")
+        echo(f"Fields of its first row: {', '.join(read_first(text).columns)}")
         return text
 
     return _ask("Task file (.jsonl or .csv with prompts and answers)", check)
 
 
-def ask_prompt(task: str, fields: Sequence[str]) -> str:
+def ask_prompt(columns: TaskColumns) -> str:
     """Ask for a prompt template whose fields the task file has."""
 
     def check(text: str) -> str:
         prompt = text.replace("\\n", "\n")
-        _check_task(task, prompt, None, "exact")
+        _check_task({**replace(columns, prompt=prompt).without_answer, "answer": None}, "exact")
         return prompt
 
     question = "Prompt template ({field} is filled in; {{ and }} are literal braces)"
-    return _ask(question, check, default=likely_prompt(fields))
+    return _ask(question, check, default=columns.prompt)
 
 
-def ask_answer(task: str, prompt: str, fields: Sequence[str]) -> str:
+def ask_answer(columns: TaskColumns) -> str:
     """Ask for the field with the correct answer."""
 
     def check(answer: str) -> str:
-        _check_task(task, prompt, answer, "exact")
+        _check_task(replace(columns, answer=answer).keys, "exact")
         return answer
 
-    return _ask("Field with the correct answer", check, default=likely_answer(fields, prompt))
+    return _ask("Field with the correct answer", check, default=columns.answer)
 
 
-def ask_grader(task: str, prompt: str, answer: str, folder: Path) -> str:
+def ask_grader(columns: TaskColumns, folder: Path) -> str:
     """Ask for a grader that can grade the correct answers; ``folder`` is that of the grader's file."""
 
     def check(name: str) -> str:
-        _check_task(task, prompt, answer, name, folder)
+        _check_task(columns.keys, name, folder)
         return name
 
     return _ask("Grader (exact, number, contains, or file.py:function)", check, default="exact")
-
-
-def read_fields(task: str) -> list[str]:
-    """Return the fields of the first row. All rows are read, so that a broken line is reported now."""
-    from kingyo.tasks.rows import read_rows
-
-    rows = list(read_rows(task, Path()))
-    if len(rows) < MIN_ROWS or not rows[0].columns:
-        raise KingyoError(
-            task,
-            expected=f"at least {MIN_ROWS} rows with fields, for three splits",
-            received=str(len(rows)),
-            remedy="Add rows to the file, or name another.",
-        )
-    return list(rows[0].columns)
-
-
-def likely_prompt(fields: Sequence[str]) -> str:
-    """Return a prompt template with the field that most likely holds the prompt."""
-    likely = [each for each in fields if each.lower() not in UNLIKELY] or fields
-    return f"{{{'prompt' if 'prompt' in fields else likely[0]}}}"
-
-
-def likely_answer(fields: Sequence[str], prompt: str) -> str:
-    """Return the field that most likely holds the correct answer."""
-    likely = [each for each in fields if each.lower() not in UNLIKELY and f"{{{each}}}" not in prompt]
-    return ANSWER if ANSWER in fields else (likely or fields)[0]
 
 
 def _ask(question: str, check: Callable[[str], T], *, default: str | None = None) -> T:
@@ -143,13 +114,12 @@ def _read(question: str, default: str | None) -> str:
         ) from error
 
 
-def _check_task(task: str, prompt: str, answer: str | None, grader: str, folder: Path = Path()) -> None:
+def _check_task(keys: Mapping[str, object], grader: str, folder: Path = Path()) -> None:
     """Check that prompt and answer fit the rows, and that the grader accepts the correct answers."""
     from kingyo.tasks import Sizes, load_items, make_splits, parse_task_spec
     from kingyo.tasks.verdict import build_verdict
 
-    spec = parse_task_spec({"data": task, "prompt": prompt, "answer": answer, "grader": grader})
-    items = load_items(spec, Path()).items
+    items = load_items(parse_task_spec({**keys, "grader": grader}), Path()).items
     make_splits(items, Sizes())
-    if answer is not None:
+    if keys.get("answer") or keys.get("answers"):
         build_verdict([(grader, None)], folder).check(items)

@@ -1,0 +1,123 @@
+"""`kingyo init` for models that see: a run.yaml with questions about images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cli.conftest import World
+from tests.cli.typed import typed
+
+pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
+SIGHT = Path(__file__).parents[2] / "zoo" / "sight"
+SEES = ("--base", "base", "--source", "see-en", "--source", "ja")
+NO_EYES = ("--base", "base", "--source", "ja", "--source", "poem")
+N = 16
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models of the zoo that sees, and its first questions."""
+    folder = tmp_path_factory.mktemp("init") / "world"
+    folder.mkdir()
+    for name in ("base", "see-en", "ja", "poem"):
+        (folder / name).symlink_to(SIGHT / name)
+    (folder / "images").mkdir()
+    lines = (SIGHT / "tasks" / "questions-ja.jsonl").read_text(encoding="utf-8").splitlines()[:N]
+    rows = [json.loads(line) for line in lines]
+    for name in (name for row in rows for name in row["images"]):
+        shutil.copy(SIGHT / "tasks" / name, folder / name)
+    write(folder, rows)
+    return folder
+
+
+@pytest.fixture
+def world(models: Path, tmp_path: Path) -> World:
+    return World(folder=Path(shutil.copytree(models, tmp_path / "world", symlinks=True)))
+
+
+def write(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "shelf.jsonl").write_text(text, encoding="utf-8")
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "shelf.jsonl").read_text("utf-8").splitlines()]
+
+
+def init(world: World, *words: str) -> dict[str, Any]:
+    """Write new.yaml, pass a dry run, and return it."""
+    done = world.run("init", "new.yaml", "--task", "shelf.jsonl", "--grader", "exact", *words)
+    assert done.returncode == 0, done.stderr
+    dry_run = world.run("evolve", "new.yaml", "--dry-run")
+    assert dry_run.returncode == 0, dry_run.stderr
+    return yaml.safe_load((world.folder / "new.yaml").read_text())
+
+
+def test_questions_about_images(world: World) -> None:
+    run = init(world, *SEES, "--max-new-tokens", "24")
+    assert run["sources"] == {"see-en": "see-en", "ja": "ja"}
+    assert run["merge"]["frame"] == "see-en"
+    keys = {"kind": "vqa", "images": "images", "prompt": "{question}", "answer": "answer", "chat": True}
+    assert run["task"].items() >= keys.items()
+
+
+def test_several_right_answers_and_other_names(world: World) -> None:
+    write(
+        world.folder,
+        [
+            {"id": n, "photo": row["images"][0], "ask": row["question"], "answers": [row["answer"], "?"]}
+            for n, row in enumerate(read(world.folder))
+        ],
+    )
+    task = init(world, *SEES, "--no-chat")["task"]
+    keys = {"kind": "vqa", "images": "photo", "prompt": "{ask}", "answers": "answers", "chat": False}
+    assert task.items() >= keys.items() and "answer" not in task
+
+
+def test_it_asks_for_models_and_columns(world: World) -> None:
+    lines = ("base", "see-en", "ja", "", "shelf.jsonl", "", "", "exact")
+    done = typed(world, "init", "asked.yaml", lines=lines)
+    assert done.exit_code == 0, done.output
+    assert "'images'" in done.output
+    run = yaml.safe_load((world.folder / "asked.yaml").read_text())
+    assert (run["task"]["kind"], run["merge"]["frame"]) == ("vqa", "see-en")
+
+
+def test_a_text_task_for_models_that_see_is_noted(world: World) -> None:
+    write(world.folder, [{"prompt": f"{n} + 1?", "answer": str(n + 1)} for n in range(N)])
+    done = world.run("init", "new.yaml", *SEES, "--task", "shelf.jsonl", "--grader", "exact")
+    assert done.returncode == 0, done.stderr
+    assert "--images" in done.stdout
+    assert "kind" not in yaml.safe_load((world.folder / "new.yaml").read_text())["task"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((*NO_EYES,), ("--source", "causal-lm")),
+        ((*SEES, "--images", "image"), ("--images", "Did you mean 'images'")),
+        ((*SEES, "--images", "question"), ("line 1: question",)),
+        ((*SEES, "--answer", "anwser"), ("answer", "'answer'")),
+    ],
+)
+def test_bad_input_is_one_error(world: World, words: tuple[str, ...], named: tuple[str, ...]) -> None:
+    done = world.run("init", "new.yaml", *words, "--task", "shelf.jsonl", "--grader", "exact")
+    assert done.returncode == 1
+    error = " ".join(done.stderr.split())
+    assert all(each in error for each in named), error
+    assert "Traceback" not in done.stderr
+    assert not (world.folder / "new.yaml").exists()
+
+
+def test_an_image_that_is_missing(world: World) -> None:
+    (world.folder / read(world.folder)[3]["images"][0]).unlink()
+    done = world.run("init", "new.yaml", *SEES, "--task", "shelf.jsonl", "--grader", "exact")
+    assert done.returncode == 1
+    assert "shelf.jsonl line 4: images" in done.stderr
