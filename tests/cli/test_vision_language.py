@@ -10,7 +10,6 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-import yaml
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 from typer.testing import CliRunner
@@ -22,36 +21,16 @@ from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.run.open_task import open_task
 from kingyo.run.run import Run
 from kingyo.store import RunStore
-from tests.cli.conftest import World, interrupted
+from tests.cli.conftest import World
 from tests.cli.resumed import facts
+from tests.cli.sight_runs import FLOW, HYBRID, JOINT, SLOW, N, path_run, write_models
 from tests.models.classifiers import picture
-from tests.models.vision_families import build, build_text
-
-N = 24
-TASK = {"kind": "vqa", "data": "rows.jsonl", "grader": "rouge-l", "max_new_tokens": 4}
+from tests.models.vision_families import build_text
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sight")
-    build("llava", folder / "see", seed=3)
-    for seed, name in enumerate(("base", "ja")):
-        build_text("llava", folder / name, seed=seed)
-    (folder / "images").mkdir()
-    for n in range(N):
-        (folder / "images" / f"{n}.png").write_bytes(picture((10 * n, 9, 200), size=30).read())
-    images = [[f"images/{n}.png", *([f"images/{n - 1}.png"] if n % 2 else [])] for n in range(N)]
-    rows = [
-        {"images": each, "question": f"what is {n}?", "answer": "a red mat"} for n, each in enumerate(images)
-    ]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    run = {"name": "sight", "base": "base", "sources": {"see": "see", "ja": "ja"}, "task": TASK}
-    for name, content in (
-        ("run", {**run, "merge": {"groups": "block"}, "budget": {"candidates": 6}}),
-        ("task", TASK),
-    ):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    return folder
+    return write_models(tmp_path_factory.mktemp("sight"))
 
 
 @pytest.fixture
@@ -80,20 +59,6 @@ def test_a_language_model_is_bred_into_one_that_sees(world: World) -> None:
     assert answers["score"] == pytest.approx(world.show("runs/sight")["winner"]["test"]["score"])  # type: ignore[index]
 
 
-FLOW = {"space": "dataflow", "budget": {"candidates": 8}}
-HYBRID = {"space": "hybrid", "budget": {"candidates": 8}}
-JOINT = {**HYBRID, "hybrid": {"joint": True}}
-SLOW = pytest.mark.slow
-
-
-def path_run(world: World, **keys: object) -> str:
-    """Write a run of paths, with the language model as its first source, and return its name."""
-    run = yaml.safe_load((world.folder / "run.yaml").read_text())
-    run = {**run, "sources": {"ja": "ja", "see": "see"}, "merge": {}, **keys}
-    (world.folder / "paths.yaml").write_text(yaml.safe_dump(run))
-    return "paths.yaml"
-
-
 @pytest.mark.parametrize("keys", [pytest.param(FLOW, marks=SLOW), HYBRID, pytest.param(JOINT, marks=SLOW)])
 def test_paths_pass_through_both_models(world: World, keys: dict[str, object]) -> None:
     for words in (
@@ -117,16 +82,6 @@ def test_paths_pass_through_both_models(world: World, keys: dict[str, object]) -
     assert exported.items() <= answers.items()
 
 
-@pytest.mark.parametrize("keys", [pytest.param(FLOW, marks=SLOW), HYBRID])
-def test_a_killed_run_of_paths_ends_as_one_that_was_not(world: World, keys: dict[str, object]) -> None:
-    run = path_run(world, **keys)
-    assert world.run("evolve", run, "--run", "whole").returncode == 0
-    interrupted(world, "evolve", run, "--run", "killed", after=8, where="killed")
-    done = world.run("resume", "killed")
-    assert done.returncode == 0, done.stderr
-    assert facts(world.folder / "killed") == facts(world.folder / "whole")
-
-
 def narrow(folder: Path) -> None:
     """Give the language model another width than the one that sees."""
     build_text("llava", folder / "ja", 1, hidden_size=64)
@@ -147,15 +102,6 @@ def test_paths_that_cannot_be_written_are_one_error(
     done = world.run("evolve", path_run(world, **FLOW, **keys))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"Error: {named}")
-
-
-@pytest.mark.parametrize("after", [1, 6, 12])
-def test_a_killed_run_ends_as_one_that_was_not(world: World, after: int) -> None:
-    assert world.run("evolve", "run.yaml", "--run", "whole").returncode == 0
-    interrupted(world, "evolve", "run.yaml", "--run", "killed", after=after, where="killed")
-    done = world.run("resume", "killed")
-    assert done.returncode == 0, done.stderr
-    assert facts(world.folder / "killed") == facts(world.folder / "whole")
 
 
 def test_chat_shows_images(world: World) -> None:
