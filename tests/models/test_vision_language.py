@@ -4,6 +4,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from kingyo.errors import KingyoError
+from kingyo.models import feature_store
+from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind
 from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.models.vision_language import LiveVisionLanguageModel
@@ -101,6 +104,44 @@ def test_images_are_encoded_once_for_the_same_vision_part(live: LiveVisionLangua
     live.write_about(prompts, max_new_tokens=1)
     vision.div_(1.5)
     assert live.n_encoded == before + len(prompts)
+
+
+def test_features_from_a_file_give_the_same_numbers(
+    live: LiveVisionLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [(prompt, "a red square") for prompt in questions(live)]
+    live.forget_images()
+    in_memory = live.log_likelihood_about(pairs)
+    n_bytes = live.kept_bytes
+    monkeypatch.setattr(feature_store, "KEPT_BYTES", 0)
+    monkeypatch.setattr(live._features, "kept", FeatureStore(tmp_path, live.module.device))
+    assert live.log_likelihood_about(pairs) == in_memory
+    assert live.kept_bytes >= n_bytes > 0
+    before = live.n_encoded
+    assert live.log_likelihood_about(pairs) == in_memory
+    assert live.write_about(questions(live), max_new_tokens=2)
+    assert live.n_encoded == before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_changed_vision_part_empties_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    monkeypatch.setattr(feature_store, "KEPT_BYTES", 0)
+    folder, scratch = build("llava", tmp_path / "m"), tmp_path / "scratch"
+    scratch.mkdir()
+    options = replace(OPTIONS, dtype=dtype)
+    live = LiveVisionLanguageModel.load(folder, replace(options, scratch=scratch))
+    without_file = LiveVisionLanguageModel.load(folder, options)
+    pairs = [(prompt, "a red square") for prompt in questions(live)]
+    for weight in (1.0, 1.5, 1.0):
+        for each in (live, without_file):
+            next(tensor for name, tensor in each.weights.items() if "vis" in name).mul_(weight)
+        numbers = without_file.log_likelihood_about(pairs)
+        assert live.log_likelihood_about(pairs) == numbers == live.log_likelihood_about(pairs)
+    assert live.n_encoded == 2 * len(pairs)
+    assert without_file.n_encoded == 3 * len(pairs)
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize("chat", [True, False])

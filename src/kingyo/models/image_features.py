@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -12,10 +13,8 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from kingyo.errors import KingyoError
+from kingyo.models.feature_store import Features, FeatureStore, Key
 from kingyo.models.image_prompts import Encoded, PromptProcessor
-
-KEPT_BYTES = 2 << 30
-"""Limit in bytes of the features that are kept; the images of further prompts are encoded anew."""
 
 
 def _join_images(parts: Sequence[Any]) -> Any:
@@ -40,9 +39,10 @@ class ImageFeatures:
     Args:
         model: a vision-language model whose forward pass takes ``mm_encoder_outputs``.
         processor: its processor.
+        scratch: folder for a file with features that do not fit into memory; None encodes these again.
     """
 
-    def __init__(self, model: PreTrainedModel, processor: PromptProcessor) -> None:
+    def __init__(self, model: PreTrainedModel, processor: PromptProcessor, scratch: Path | None) -> None:
         self._encode = getattr(model, "get_image_features", None)
         if self._encode is None or "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
             raise KingyoError(
@@ -56,8 +56,7 @@ class ImageFeatures:
         self._device = model.device
         self._vision = _vision_weights(model)
         self._print: int | None = None
-        self._kept: dict[tuple[str, ...], dict[str, Any]] = {}
-        self._n_bytes = 0
+        self.kept = FeatureStore(scratch, model.device)
         self.n_encoded = 0
         """Number of prompts whose images were encoded."""
 
@@ -66,30 +65,18 @@ class ImageFeatures:
 
         Call ``forget_if_changed`` first if weights may have changed since the last call.
         """
-        parts = [self._of(row) for row in rows]
+        kept = {_key(row): self.kept.get(_key(row)) for row in rows}
+        for row in rows:
+            if kept[_key(row)] is None:
+                kept[_key(row)] = self._compute(row)
+        parts = [cast(Features, kept[_key(row)]) for row in rows]
         joined = BaseModelOutputWithPooling()
         for field, join in _FIELDS.items():
             if field in parts[0]:
                 setattr(joined, field, join([part[field] for part in parts]))
         return joined
 
-    def forget(self) -> None:
-        """Drop all features."""
-        self._kept.clear()
-        self._n_bytes = 0
-
-    def _of(self, row: Encoded) -> dict[str, Any]:
-        key = tuple(image.sha256 for image in row.prompt.images)
-        if key in self._kept:
-            return self._kept[key]
-        features = self._compute(row)
-        n_bytes = sum(tensor.nbytes for each in features.values() for tensor in _tensors(each))
-        if self._n_bytes + n_bytes <= KEPT_BYTES:
-            self._n_bytes += n_bytes
-            self._kept[key] = features
-        return features
-
-    def _compute(self, row: Encoded) -> dict[str, Any]:
+    def _compute(self, row: Encoded) -> Features:
         self.n_encoded += 1
         made = self._processor.pixels(row.prompt)
         inputs = {
@@ -99,13 +86,15 @@ class ImageFeatures:
         }
         encoded = cast("Any", self._encode)(**inputs, return_dict=True)
         fields = {field: getattr(encoded, field, None) for field in _FIELDS}
-        return {field: each for field, each in fields.items() if each is not None}
+        features = {field: each for field, each in fields.items() if each is not None}
+        self.kept.put(_key(row), features)
+        return features
 
     def forget_if_changed(self) -> None:
         """Drop all features if the vision part has other weights than when they were computed."""
         found = sum(_bits(tensor) * (i + 1) for i, tensor in enumerate(self._vision))
         if found != self._print:
-            self.forget()
+            self.kept.clear()
             self._print = found
 
 
@@ -123,7 +112,5 @@ def _bits(tensor: Tensor) -> int:
     return int(tensor.detach().contiguous().view(kind).sum(dtype=torch.int64))
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [tensor for each in value for tensor in _tensors(each)]
+def _key(row: Encoded) -> Key:
+    return tuple(image.sha256 for image in row.prompt.images)

@@ -38,13 +38,12 @@ class LiveVisionLanguageModel:
         model: PreTrainedModel,
         processor: PromptProcessor,
         weights: Mapping[str, Tensor],
-        *,
-        batch_size: int,
+        options: LoadOptions,
     ) -> None:
         self._model = cast("Any", model)
         self._processor = processor
-        self._batch_size = batch_size
-        self._features = ImageFeatures(model, processor)
+        self._batch_size = options.batch_size
+        self._features = ImageFeatures(model, processor, options.scratch)
         self._accepted = set(inspect.signature(model.forward).parameters)
         self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
 
@@ -54,7 +53,7 @@ class LiveVisionLanguageModel:
         options = options or LoadOptions()
         model = load_model(path, options, AutoModelForImageTextToText)
         processor = PromptProcessor.load(path, end_tokens(model), remote_code=options.remote_code)
-        return cls(model, processor, live_weights(model, path), batch_size=options.batch_size)
+        return cls(model, processor, live_weights(model, path), options)
 
     @property
     def module(self) -> PreTrainedModel:
@@ -76,9 +75,14 @@ class LiveVisionLanguageModel:
         """Number of times that the images of a prompt went through the vision part."""
         return self._features.n_encoded
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the image features that are kept, in memory and in a file."""
+        return self._features.kept.n_bytes + self._features.kept.n_file_bytes
+
     def forget_images(self) -> None:
         """Drop all kept image features."""
-        self._features.forget()
+        self._features.kept.clear()
 
     def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
         """Return a prompt that shows images before a message; see ``PromptProcessor.prompt``."""

@@ -104,13 +104,14 @@ def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOption
     return live
 
 
-def load_options(config: RunConfig) -> LoadOptions:
-    """Return the options for live models of a run.yaml."""
+def load_options(config: RunConfig, scratch: Path | None = None) -> LoadOptions:
+    """Return the options for live models of a run.yaml; ``scratch`` is a folder for temporary files."""
     return LoadOptions(
         dtype=config.merge.dtype,
         device=config.device,
         batch_size=config.batch_size,
         allow_pickle=config.allow_pickle,
+        scratch=scratch,
     )
 
 

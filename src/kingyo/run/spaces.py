@@ -182,6 +182,16 @@ def merged_layout(setup: Setup) -> Layout:
     return Layout([name for name, use in uses.items() if use == MERGE], skeleton.config)
 
 
+def merged_before_language(setup: Setup) -> list[str]:
+    """Return the parts that image features depend on and candidates merge, such as ``vision``."""
+    keys, layout = shared_keys(setup), setup.models.skeleton.layout
+    if keys.frame is None or setup.config.space == "dataflow":
+        return []
+    uses = select(layout, keys.parts, keys.frame)
+    merged = {layout.part(name) for name, use in uses.items() if use == MERGE}
+    return [part for part in layout.parts if part in merged and part != "language"]
+
+
 def choice_of(choose: Choose | bool) -> SourceChoice | None:
     """Return the choice of sources; None if every merge has all of them."""
     if isinstance(choose, bool):

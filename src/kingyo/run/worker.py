@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from kingyo.engine import Sources, Writing, to_folder
 from kingyo.io.lazy_torch import torch
 from kingyo.kernels.statistics_cache import TensorStats, memory_size
-from kingyo.models.kinds import Live, PassesLayers, load_live, require_ability
+from kingyo.models.kinds import Live, LoadOptions, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
 from kingyo.run.config import RunConfig
 from kingyo.run.layer_paths import models_of_paths
@@ -19,6 +19,7 @@ from kingyo.run.preflight import fits_into
 from kingyo.run.provenance import changed_error, differences
 from kingyo.run.run import Run
 from kingyo.run.setup import stored_config
+from kingyo.run.spaces import merged_before_language
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.evaluate import Builder, Evaluator, InPlaceMerger, LayerPathBuilder
 from kingyo.store import RunStore
@@ -91,7 +92,7 @@ def _merger_of(run: Run, sources: Sources) -> InPlaceMerger:
     If candidates have another shape than the skeleton, as with united vocabularies, one is written and
     loaded.
     """
-    skeleton, options = run.models.skeleton, load_options(run.config)
+    skeleton, options = run.models.skeleton, _load_options(run)
     if fits_into(run.plan, skeleton):
         return InPlaceMerger(load_live(run.kind, skeleton.path, options), sources)
     with TemporaryDirectory(prefix="live-", dir=run.begun.folder) as scratch:
@@ -101,13 +102,18 @@ def _merger_of(run: Run, sources: Sources) -> InPlaceMerger:
         return InPlaceMerger(load_live(run.kind, model, options), sources)
 
 
+def _load_options(run: Run) -> LoadOptions:
+    """Return the options for live models. Image features that each candidate changes go to no file."""
+    return load_options(run.config, None if merged_before_language(run) else run.begun.folder)
+
+
 def _path_builder_of(run: Run, sources: Sources) -> LayerPathBuilder:
     """Return the live models of all paths, in the dtype of the frame, which is first."""
     config = run.config
     kind = require_ability(f"space: {config.space}", PassesLayers, run.kind, "Write space: parameters.")
     live: dict[str, Live] = {}
     mergers: dict[str, Builder] = {}
-    options = load_options(config)
+    options = _load_options(run)
     for name, model in models_of_paths(run).items():
         if name == MERGED and config.space == "hybrid":
             live[MERGED] = load_live(kind, model.path, options)
@@ -117,6 +123,6 @@ def _path_builder_of(run: Run, sources: Sources) -> LayerPathBuilder:
         options = replace(options, dtype=options.dtype or next(iter(live.values())).dtype)
 
     def load_merger() -> InPlaceMerger:
-        return InPlaceMerger(load_live(kind, run.models.skeleton.path, load_options(config)), sources)
+        return InPlaceMerger(load_live(kind, run.models.skeleton.path, _load_options(run)), sources)
 
     return LayerPathBuilder(kind.path_models(live), load_merger, mergers)

@@ -39,6 +39,7 @@ class LoadOptions:
         remote_code: allow Python files of the checkpoint to run; only at the user's request.
         allow_pickle: if there are no safetensors, read pickles with ``torch.load(weights_only=True)``; only
             at the user's request.
+        scratch: folder for files that live as long as the model; None writes no files.
     """
 
     dtype: str | None = None
@@ -46,6 +47,7 @@ class LoadOptions:
     batch_size: int = 64
     remote_code: bool = False
     allow_pickle: bool = False
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
