@@ -14,6 +14,7 @@ import torch
 from kingyo.errors import KingyoError
 from kingyo.models import feature_store
 from kingyo.models.feature_store import FeatureStore
+from kingyo.models.image_cost import image_cost
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind
 from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.models.vision_language import LiveVisionLanguageModel
@@ -112,11 +113,13 @@ def test_features_from_a_file_give_the_same_numbers(
     pairs = [(prompt, "a red square") for prompt in questions(live)]
     live.forget_images()
     in_memory = live.log_likelihood_about(pairs)
-    n_bytes = live.kept_bytes
+    expected = image_cost(live._processor, live.module.config, questions(live), width=4)
+    assert expected is not None
+    assert live._features.kept.n_bytes == expected.feature_bytes * len(pairs)
     monkeypatch.setattr(feature_store, "KEPT_BYTES", 0)
     monkeypatch.setattr(live._features, "kept", FeatureStore(tmp_path, live.module.device))
     assert live.log_likelihood_about(pairs) == in_memory
-    assert live.kept_bytes >= n_bytes > 0
+    assert live._features.kept.n_file_bytes >= expected.feature_bytes * len(pairs)
     before = live.n_encoded
     assert live.log_likelihood_about(pairs) == in_memory
     assert live.write_about(questions(live), max_new_tokens=2)

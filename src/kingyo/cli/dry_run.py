@@ -10,7 +10,7 @@ from rich.table import Table
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.merge_plan import model_cells
 from kingyo.cli.run_progress import row_name
-from kingyo.dry_run import Cost, CostPart, DryRun, MemoryForecast, PathCosts, total
+from kingyo.dry_run import Cost, CostPart, DryRun, ImageForecast, MemoryForecast, PathCosts, total
 from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search
 from kingyo.evolution.screens import ScreenSettings
@@ -34,7 +34,10 @@ def print_dry_run(plan: DryRun) -> None:
     if len(run.axes) > _MAX_GENES:
         print_text(console, f"  and {len(run.axes) - _MAX_GENES} more; --json lists all")
     print_table(console, _parts(plan.cost), leading=2)
-    for line in (*_cost_lines(plan.cost), *_memory_lines(plan.memory, plan.run.config.device)):
+    costs = [*_cost_lines(plan.cost), *_memory_lines(plan.memory, run.config.device)]
+    if plan.images is not None:
+        costs.append(_images_line(plan.images, run.config.workers))
+    for line in costs:
         print_text(console, escape(line))
     for note in plan.notes:
         print_text(console, f"[dim]note[/dim]: {escape(note)}")
@@ -180,3 +183,29 @@ def _memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
     if memory.missing:
         missing = size_text(sum(memory.missing.values()))
         yield f"downloads first: {missing} of {counted(len(memory.missing), 'model')}"
+
+
+def _images_line(images: ImageForecast, n_workers: int) -> str:
+    encodings = "image encodings" if images.encodings is None else f"{images.encodings:,} image encodings"
+    if images.merged:
+        are = f"{' and '.join(images.merged)} {'is' if len(images.merged) == 1 else 'are'}"
+        share = images.encoder_share
+        compute = (
+            ""
+            if share is None
+            else (
+                f"; that is about {percent(share, '.0f')} of the compute of reading a prompt, estimated from "
+                "parameters, patches and tokens"
+            )
+        )
+        return (
+            f"images: every candidate encodes its images anew, as {are} merged: {encodings} at most{compute}"
+        )
+    places = {
+        "in memory": images.memory_bytes,
+        "in a temporary file in the run folder": images.file_bytes,
+        f"beyond the limit, encoded for every candidate ({encodings} at most)": images.excess_bytes,
+    }
+    sizes = "; ".join(f"{size_text(size)} {where}" for where, size in places.items() if size)
+    each = f", in each of {n_workers} workers" if n_workers > 1 else ""
+    return f"image features, computed once for {counted(images.prompts, 'prompt')}{each}: {sizes}"

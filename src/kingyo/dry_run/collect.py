@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from kingyo.dry_run.cost import STAGES, Cost, count_answers
+from kingyo.dry_run.images import ImageForecast, estimate_images
 from kingyo.dry_run.memory import (
     MemoryForecast,
     PathCosts,
@@ -30,6 +31,7 @@ class DryRun:
         notes: settings that look like mistakes.
         cost: number of graded answers.
         memory: memory estimate.
+        images: estimate of image encodings and features; None if there are none, or they are unknown.
         paths: length and size of its paths; None if the run merges weights.
         missing_device: why the run's device is not available; None if it is.
     """
@@ -40,6 +42,7 @@ class DryRun:
     memory: MemoryForecast
     missing_device: str | None
     paths: PathCosts | None = None
+    images: ImageForecast | None = None
 
 
 def dry_run(run: Run) -> DryRun:
@@ -60,11 +63,14 @@ def dry_run(run: Run) -> DryRun:
     paths = None if run.settings.paths is None else estimate_paths(run)
     if paths is not None:
         memory = with_path_memory(memory, run, paths.longest)
+    cost = count_answers(run.all_searches, len(run.baselines), run.items, config.finalists)
+    images = None if memory.batch is None else memory.batch.images
     return DryRun(
         run=run,
         notes=notes(run),
-        cost=count_answers(run.all_searches, len(run.baselines), run.items, config.finalists),
+        cost=cost,
         memory=memory,
+        images=None if images is None else estimate_images(run, images, cost),
         paths=paths,
         missing_device=_missing_device(config.device),
     )
@@ -127,6 +133,7 @@ def dry_run_record(plan: DryRun) -> dict[str, object]:
         "baselines": list(run.baselines),
         "answers": _cost_record(plan.cost),
         "memory": _memory_record(plan.memory),
+        "images": None if plan.images is None else _images_record(plan.images),
         "paths": None if plan.paths is None else asdict(plan.paths),
         "first_recipe": run.first.to_dict(),
         "notes": list(plan.notes),
@@ -169,6 +176,10 @@ def _memory_record(memory: MemoryForecast) -> dict[str, object]:
         "to_download_bytes": dict(memory.missing),
         **({} if memory.batch is None else memory.batch.record),
     }
+
+
+def _images_record(images: ImageForecast) -> dict[str, object]:
+    return {**asdict(images), "merged": list(images.merged), "excess_bytes": images.excess_bytes}
 
 
 def _missing_device(device: str) -> str | None:

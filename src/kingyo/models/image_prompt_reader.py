@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Never, Self, cast
 
+from kingyo.models.image_cost import image_cost
 from kingyo.models.image_prompts import PromptProcessor
+from kingyo.models.kinds.image_cost import ImageCost
 from kingyo.models.kinds.kind import AllRead, Config
 from kingyo.models.loading import context, load_config
 from kingyo.models.tokens import require_room
@@ -16,8 +18,10 @@ from kingyo.types import GREEDY, Decoding, ImagePrompt, Media
 class ImagePromptReader:
     """Reads prompts and images in place of a live model, and raises AllRead."""
 
-    def __init__(self, processor: PromptProcessor, text_config: Any) -> None:
+    def __init__(self, processor: PromptProcessor, config: Any) -> None:
         self._processor = processor
+        self._config = config
+        text_config = config.get_text_config()
         self._limit = context(text_config)
         self.prompts: list[ImagePrompt] = []
         """The prompts read so far, in order, without continuations."""
@@ -27,12 +31,15 @@ class ImagePromptReader:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Load the processor and the config of a checkpoint's folder, without weights."""
-        config = cast("Any", load_config(path)).get_text_config()
-        return cls(PromptProcessor.load(path, remote_code=False), config)
+        return cls(PromptProcessor.load(path, remote_code=False), load_config(path))
 
     def n_tokens(self, prompt: ImagePrompt) -> int:
         """Return the number of tokens of a prompt, with those of its images."""
         return len(self._processor.encode(prompt).tokens)
+
+    def image_cost(self, prompts: Sequence[ImagePrompt], width: int) -> ImageCost | None:
+        """Return the mean cost of the images of prompts; see ``kingyo.models.image_cost``."""
+        return image_cost(self._processor, self._config, prompts, width)
 
     def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
         """Return a prompt that shows images before a message."""

@@ -4,6 +4,7 @@ There is one module per kind. Plug-ins use the entry point group ``kingyo.model_
 an instance named as ``path/to/file.py:NAME``. Kinds import slow libraries, such as torch, in their methods.
 """
 
+from kingyo.models.kinds.image_cost import ImageCost
 from kingyo.models.kinds.kind import (
     ABILITIES,
     AllRead,
@@ -52,6 +53,7 @@ __all__ = [
     "Config",
     "Course",
     "HasLanguagePart",
+    "ImageCost",
     "InPipeline",
     "Live",
     "LoadOptions",

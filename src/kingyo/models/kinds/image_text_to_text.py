@@ -69,13 +69,19 @@ class ImageTextToText:
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:  # noqa: ARG002 (the protocol)
         """Estimate the keys and values of a full batch of the longest prompts and answers.
 
-        The longest prompt is sought among the ``SAMPLED`` items with most images and longest texts.
+        The longest prompt is sought among the ``SAMPLED`` items with most images and longest texts. The cost
+        of images is a mean over as many items, evenly spread.
         """
         from kingyo.models.image_prompt_reader import ImagePromptReader
 
         reader, chat = ImagePromptReader.load(path), all(each.get("chat") for each in load.options)
         likely = sorted(load.items, key=lambda item: (len(item.media), len(item.prompt)))[-SAMPLED:]
-        prompts = [reader.image_prompt(item.prompt, item.media, chat=chat) for item in likely]
+        seeing = [item for item in load.items if item.media]
+        spread = seeing[:: -(-len(seeing) // SAMPLED) or 1]
+        prompts, sample = (
+            [reader.image_prompt(item.prompt, item.media, chat=chat) for item in items]
+            for items in (likely, spread)
+        )
         longest = max(map(reader.n_tokens, prompts), default=0)
         new = max(map(most_new, load.options), default=0)
         each, rows = cache_of_a_token(reader.text_config, load.n_bytes), min(load.batch_size, len(load.items))
@@ -84,6 +90,7 @@ class ImageTextToText:
             bytes=None if each is None else each * rows * (longest + new),
             what=f"keys and values of a full batch (the longest prompt: {tokens}, with images)",
             record={"longest_prompt_tokens": longest},
+            images=reader.image_cost(sample, load.n_bytes) if sample else None,
         )
 
     def path_models(self, live: Mapping[str, _Live]) -> PathModels[_Live]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from kingyo.io.lazy_torch import Tensor
+from kingyo.models.kinds.image_cost import ImageCost
 from kingyo.recipe import Hop
 from kingyo.types import Example, Item
 
@@ -72,11 +73,13 @@ class BatchMemory:
         bytes: the size; None if unknown.
         what: what it is used for, such as ``keys and values of a full batch``.
         record: further data for ``--json``.
+        images: cost of the images of a prompt; None if there are none, or it is unknown.
     """
 
     bytes: int | None
     what: str
     record: Mapping[str, object] = field(default_factory=dict[str, object])
+    images: ImageCost | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
