@@ -123,7 +123,7 @@ def test_an_interrupt_anywhere_does_not_change_the_result(tmp_path: Path, is_asy
     with begun(tmp_path / "whole") as store:
         by_measure(store, model, is_asynchronous=is_asynchronous).run()
         expected = (*facts(store), store.fact("verdict"), store.fact("set measures"))
-    for stop_after in range(0, model.asked.total(), 7):
+    for stop_after in range(0, model.asked.total(), 13):
         first, second = Model(stop_after=stop_after), Model()
         folder = tmp_path / f"stopped-{stop_after}"
         with begun(folder) as store, pytest.raises(KeyboardInterrupt):
