@@ -93,6 +93,17 @@ def test_likelihoods_are_those_of_transformers(live: LiveVisionLanguageModel) ->
         assert likelihood == pytest.approx(float(total), rel=1e-5)
 
 
+def test_likelihoods_do_not_depend_on_what_follows(live: LiveVisionLanguageModel) -> None:
+    prompt, firsts = questions(live)[0], list[torch.Tensor]()
+    for continuation in ("a red square", "a red house of cards"):
+        row, n = live._processor.encode_pair(prompt, continuation)
+        ((_, inputs),) = live.batches([row], side="right")
+        with torch.inference_mode():
+            logits = live.module(**inputs, use_cache=False).logits[0]
+        firsts.append(logits[len(row.tokens) - n - 1])
+    assert torch.allclose(*firsts, atol=1e-5)
+
+
 def test_images_are_encoded_once_for_the_same_vision_part(live: LiveVisionLanguageModel) -> None:
     prompts = questions(live)
     live.write_about(prompts, max_new_tokens=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -17,6 +17,11 @@ from kingyo.models.tokens import Text, render_chat
 from kingyo.types import ImagePrompt, Media
 
 _REMEDY = "Copy the processor's files (preprocessor_config.json, tokenizer, …) of the original model."
+_ANSWER_TYPES: Mapping[str, Mapping[str, int]] = {"PaliGemmaProcessor": {"token_type_ids": 1}}
+"""Processors whose prompts and answers have different types of tokens -> the types of an answer.
+
+In PaliGemma, tokens of the prompt attend to each other in both directions; an answer's must not.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,7 @@ class PromptProcessor:
         self._processor = processor
         self.text = Text(processor.tokenizer, ends)
         self._encoded: dict[ImagePrompt, Encoded] = {}
+        self._answer_types = _ANSWER_TYPES.get(type(processor).__name__, {})
 
     @classmethod
     def load(cls, path: Path, ends: Iterable[int] = (), *, remote_code: bool) -> Self:
@@ -93,19 +99,26 @@ class PromptProcessor:
     def encode_pair(self, prompt: ImagePrompt, continuation: str) -> tuple[Encoded, int]:
         """Return the inputs of prompt + continuation, and the number of tokens of the continuation.
 
-        Both are tokenized together, or separately if a token spans the boundary. White space at the end of
-        the prompt belongs to the continuation.
+        Both are tokenized together, or separately if a token spans the boundary or the model tells tokens of
+        answers from those of prompts. White space at the end of the prompt belongs to the continuation.
         """
         bare = prompt._replace(text=prompt.text.rstrip())
         rest = prompt.text[len(bare.text) :] + continuation
-        head, joined = self.encode(bare), self.encode(bare._replace(text=bare.text + rest))
-        n = len(head.tokens)
+        head = self.encode(bare)
+        if self._answer_types:
+            return self._followed(head, rest)
+        joined, n = self.encode(bare._replace(text=bare.text + rest)), len(head.tokens)
         if list(joined.tokens[:n]) == list(head.tokens):
             return joined, len(joined.tokens) - n
+        return self._followed(head, rest)
+
+    def _followed(self, head: Encoded, rest: str) -> tuple[Encoded, int]:
+        """Return the inputs of a prompt with the tokens of a text after it, and their number."""
         tail = self.text.plain(rest)
-        per_token = {name: [*row, *[row[-1]] * len(tail)] for name, row in head.per_token.items()}
+        types = {name: self._answer_types.get(name, row[-1]) for name, row in head.per_token.items()}
+        per_token = {name: [*row, *[types[name]] * len(tail)] for name, row in head.per_token.items()}
         tokens = [*head.tokens, *tail]
-        return Encoded(prompt=bare, tokens=tokens, per_token=per_token, images=head.images), len(tail)
+        return replace(head, tokens=tokens, per_token=per_token), len(tail)
 
     def pixels(self, prompt: ImagePrompt) -> dict[str, Any]:
         """Return all that the processor makes of a prompt, with its pixels, but no labels for training."""
