@@ -6,6 +6,7 @@ import random
 import pytest
 
 from kingyo.errors import KingyoError
+from kingyo.tasks import rouge
 from kingyo.tasks.rouge import RougeL, common_length, has_japanese_words
 from kingyo.types import Item
 
@@ -40,6 +41,13 @@ def test_words(answer: str, right: str, score: float):
 def test_characters_of_japanese():
     item = Item(id="i", prompt="", answer="赤い猫です。")
     assert RougeL(tokens="characters")("赤い犬です", item) == pytest.approx(2 * 4 / 10)
+
+
+def test_half_width_katakana_without_the_libraries(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rouge, "has_japanese_words", lambda: False)
+    item = Item(id="i", prompt="", answer="ﾃﾚﾋﾞﾘﾓｺﾝ")
+    assert RougeL()("ﾗｼﾞｵ", item) == RougeL(tokens="characters")("ラジオ", item)
+    assert RougeL()("ﾃﾚﾋﾞ", item) == RougeL(tokens="characters")("テレビ", item) == 2 * 3 / 10
 
 
 @pytest.mark.skipif(not has_japanese_words(), reason="needs fugashi and unidic-lite")

@@ -56,7 +56,7 @@ class RougeL:
 
     def _by_word(self, text: str) -> bool:
         if self.tokens == "auto":
-            return has_japanese_words() or not _JAPANESE.search(text)
+            return has_japanese_words() or not _JAPANESE.search(_plain(text))
         return self.tokens == "words"
 
 
@@ -77,8 +77,12 @@ def common_length(one: Sequence[str], other: Sequence[str]) -> int:
     return len(one) - state.bit_count()
 
 
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
 def _tokens(text: str, *, by_word: bool) -> list[str]:
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    plain = _plain(text)
     if not by_word:
         return [character for word in _WORD.findall(plain) for character in word]
     if _JAPANESE.search(plain):
