@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.models import feature_store
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.image_cost import image_cost
-from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind
+from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Workload
 from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.recipe import Hop
@@ -174,6 +174,21 @@ def test_the_code_of_a_card_gives_the_same_answer(tmp_path: Path, chat: bool) ->
     live = LiveVisionLanguageModel.load(folder, OPTIONS)
     prompt = live.image_prompt(item.prompt, item.media, chat=chat)
     assert done.stdout == f"{live.write_about([prompt], max_new_tokens=5, decoding=decoding)[0].text}\n"
+
+
+def test_beams_count_in_the_memory_of_a_batch(tmp_path: Path) -> None:
+    folder, kind = build("llava", tmp_path / "m"), MODEL_KINDS.get("image-text-to-text")
+    items = [Item(id=str(n), prompt="what?", answer="", media=(image,)) for n, image in enumerate(IMAGES)]
+    one, three = (
+        kind.memory(
+            folder,
+            {},
+            Workload(items=items, options=[{"chat": True, "num_beams": n}], batch_size=4, n_bytes=4),
+        )
+        for n in (1, 3)
+    )
+    assert one and one.bytes and three
+    assert three.bytes == 3 * one.bytes and "with 3 beams" in three.what
 
 
 def test_a_prompt_without_the_image_of_its_placeholder(tmp_path: Path) -> None:

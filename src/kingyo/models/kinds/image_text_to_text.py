@@ -67,7 +67,7 @@ class ImageTextToText:
         return ImagePromptReader.load(path)
 
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:  # noqa: ARG002 (the protocol)
-        """Estimate the keys and values of a full batch of the longest prompts and answers.
+        """Estimate the keys and values of a full batch of the longest prompts and answers, with all beams.
 
         The longest prompt is sought among the ``SAMPLED`` items with most images and longest texts. The cost
         of images is a mean over as many items, evenly spread.
@@ -84,11 +84,12 @@ class ImageTextToText:
         )
         longest = max(map(reader.n_tokens, prompts), default=0)
         new = max(map(most_new, load.options), default=0)
+        beams = max((cast(int, each.get("num_beams", 1)) for each in load.options), default=1)
         each, rows = cache_of_a_token(reader.text_config, load.n_bytes), min(load.batch_size, len(load.items))
-        tokens = counted(longest, "token")
+        tokens, with_beams = counted(longest, "token"), f" with {beams} beams" if beams > 1 else ""
         return BatchMemory(
-            bytes=None if each is None else each * rows * (longest + new),
-            what=f"keys and values of a full batch (the longest prompt: {tokens}, with images)",
+            bytes=None if each is None else each * rows * beams * (longest + new),
+            what=f"keys and values of a full batch{with_beams} (the longest prompt: {tokens}, with images)",
             record={"longest_prompt_tokens": longest},
             images=reader.image_cost(sample, load.n_bytes) if sample else None,
         )
