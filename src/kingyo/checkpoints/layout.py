@@ -194,8 +194,8 @@ def select(layout: Layout, parts: Mapping[str, str], frame: str | None = None) -
         layout: layout of the model.
         parts: part -> ``merge``, ``base`` or a model's reference. If any part is ``merge``, all unnamed parts
             are copied from the base; else they are merged. ``vocabulary`` stands for embeddings and head.
-        frame: the model that unnamed parts are copied from instead. With it ``parts`` merges the language
-            part (or a model without parts) by default, and copies the vocabulary.
+        frame: the model that unnamed parts are copied from in any case, with the vocabulary. The language
+            part (or a model without parts) is merged unless ``parts`` names it or merges another.
     """
     known = (*layout.parts, VOCABULARY)
     for part in parts:
@@ -208,8 +208,9 @@ def select(layout: Layout, parts: Mapping[str, str], frame: str | None = None) -
             )
     if frame is not None:
         main = "language" if "language" in layout.parts else next(iter(layout.parts))
-        parts = {VOCABULARY: frame, **(parts or {main: MERGE})}
-    unnamed = (frame or BASE) if MERGE in parts.values() else MERGE
+        merged = {} if MERGE in parts.values() else {main: MERGE}
+        parts = {VOCABULARY: frame, **merged, **parts}
+    unnamed = frame or (BASE if MERGE in parts.values() else MERGE)
     return {name: _use(layout, name, parts) or unnamed for name in layout.names}
 
 

@@ -134,7 +134,7 @@ class Recipe(Shape):
             config, tokenizer and dtype.
         frame: reference of the model that gives the output its tensor names, config and tokenizer, and every
             tensor that is not merged; None stands for the base, else for the first source. With it, only the
-            language part is merged, without embeddings and head; ``parts`` changes this.
+            language part is merged, without embeddings and head, unless ``parts`` says otherwise.
         parameters: parameters for all models; those of a source take precedence, then of a slice, then of a
             module.
         dtype: dtype of the merged weights; None keeps that of the base, else of the first source.
@@ -143,9 +143,9 @@ class Recipe(Shape):
         tokenizer: alternative to ``tokenizer_source`` with more details, parsed by ``parse_tokenizer``.
         chat_template: chat template of the output: ``auto``, the name of a template, or a template.
         resize: way to resolve sizes that differ, see ``RESIZE``; with None they are an error.
-        parts: part of the model -> ``merge``, ``base`` or a model's reference to copy it from. If any part is
-            ``merge``, all unnamed parts are copied from the frame, else from the base. ``vocabulary`` stands
-            for embeddings and head.
+        parts: part of the model -> ``merge``, ``base`` or a model's reference to copy it from. Without a
+            frame, unnamed parts are copied from the base if any part is ``merge``; else they are merged.
+            ``vocabulary`` stands for embeddings and head.
         merges: with ``path``: recipes by name of models in the path that are merges themselves.
         seed: seed of random methods.
     """
