@@ -395,7 +395,8 @@ class Decoding(NamedTuple):
 
     Attributes:
         num_beams: number of continuations that are kept; 1 is greedy.
-        repetition_penalty: divides the logits of tokens that occurred before (Keskar et al. 2019); 1 is none.
+        repetition_penalty: divides positive logits of tokens that occurred before, and multiplies negative
+            ones (Keskar et al. 2019); 1 is none.
     """
 
     num_beams: int = 1

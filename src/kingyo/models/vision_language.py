@@ -30,7 +30,8 @@ from kingyo.types import GREEDY, Decoding, ImagePrompt, Media, Written
 class LiveVisionLanguageModel:
     """A vision-language model whose weights can be overwritten in place.
 
-    Decoding is greedy or by beams. The checkpoint's sampling settings are ignored.
+    Decoding is greedy or by beams. The checkpoint's sampling settings are ignored; other settings of its
+    ``generation_config.json`` apply, such as ``no_repeat_ngram_size``.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class VqaSettings(TextSettings):
         chat: apply the model's chat template, with the images before the question.
         images: the column of the images, or several columns.
         num_beams: number of beams; 1 is greedy.
-        repetition_penalty: divides the logits of tokens that occurred before, also in the prompt; 1 is none.
+        repetition_penalty: above 1, tokens that occurred before, also in the prompt, become less likely.
         answers: the column of all right answers, a list; an answer gets the best score among them.
         image_folder: folder of the paths of images, relative to that of the data.
         placeholder: text that stands for an image in the questions, such as ``<image>``; it is removed,
