@@ -158,9 +158,17 @@ def test_a_changed_vision_part_empties_the_file(
     assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.parametrize("chat", [True, False])
-def test_the_code_of_a_card_gives_the_same_answer(tmp_path: Path, chat: bool) -> None:
-    folder = build("llava", tmp_path / "m")
+def test_prompts_without_a_template_show_several_images(live: LiveVisionLanguageModel) -> None:
+    prompt = live.image_prompt("which is red?", IMAGES[:2], chat=False)
+    templated = live.image_prompt("which is red?", IMAGES[:2], chat=True)
+    for mark in ("<|vision_start|>", "<|vision_end|>"):
+        assert prompt.text.count(mark) == templated.text.count(mark)
+    assert live.write_about([prompt], max_new_tokens=1)
+
+
+@pytest.mark.parametrize(("family", "chat"), [("llava", True), ("llava", False), ("qwen2_vl", False)])
+def test_the_code_of_a_card_gives_the_same_answer(tmp_path: Path, family: str, chat: bool) -> None:
+    folder = build(family, tmp_path / "m")
     (folder / MEDIA).mkdir()
     for image in IMAGES[:2]:
         (folder / MEDIA / image.name).write_bytes(image.read())

@@ -16,6 +16,8 @@ from kingyo.models.images import read_image
 from kingyo.models.tokens import Text, render_chat
 from kingyo.types import ImagePrompt, Media
 
+WRAPPED = ("<|image_pad|>", "<|vision_start|><|image_pad|><|vision_end|>")
+"""The image token of Qwens, and the placeholder of an image in their prompts."""
 _REMEDY = "Copy the processor's files (preprocessor_config.json, tokenizer, …) of the original model."
 _ANSWER_TYPES: Mapping[str, Mapping[str, int]] = {"PaliGemmaProcessor": {"token_type_ids": 1}}
 """Processors whose prompts and answers have different types of tokens -> the types of an answer.
@@ -82,7 +84,7 @@ class PromptProcessor:
             content = [*shown, {"type": "text", "text": message}] if images else message
             return ImagePrompt(render_chat(self._processor, content), tuple(images))
         mark = str(getattr(self._processor, "image_token", "<image>"))
-        marks = "" if mark in message or not images else mark * len(images) + "\n"
+        marks = "" if mark in message or not images else mark.replace(*WRAPPED) * len(images) + "\n"
         return ImagePrompt(marks + message, tuple(images))
 
     def encode(self, prompt: ImagePrompt) -> Encoded:

@@ -142,11 +142,14 @@ def _with_template(images: Sequence[str], prompt: str) -> str:
 
 def _without_template(images: Sequence[str], prompt: str) -> str:
     """Return code that makes inputs as ``PromptProcessor.prompt`` does without ``chat``."""
+    from kingyo.models.image_prompts import WRAPPED
+
     opened = ", ".join(f"Image.open({each!r})" for each in images)
     return (
         f"prompt = {prompt!r}\n"
         "if processor.image_token not in prompt:\n"
-        f"    prompt = processor.image_token * {len(images)} + '\\n' + prompt\n"
+        f"    image = processor.image_token.replace{WRAPPED}\n"
+        f"    prompt = image * {len(images)} + '\\n' + prompt\n"
         f"inputs = processor(text=[prompt], images=[[{opened}]], return_tensors='pt')\n"
     )
 
