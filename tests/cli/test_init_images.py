@@ -98,10 +98,17 @@ def test_a_text_task_for_models_that_see_is_noted(world: World) -> None:
     assert "kind" not in yaml.safe_load((world.folder / "new.yaml").read_text())["task"]
 
 
+def test_a_text_task_with_paths_of_images(world: World) -> None:
+    rows = [{**row, "question": f"{n} + 1?"} for n, row in enumerate(read(world.folder))]
+    write(world.folder, rows)
+    task = init(world, *NO_EYES, "--images", "", "--prompt", "{question}")["task"]
+    assert not {"kind", "images", "chat"} & task.keys()
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ((*NO_EYES,), ("--source", "causal-lm")),
+        ((*NO_EYES,), ("--source", "causal-lm", "--images ''")),
         ((*SEES, "--images", "image"), ("--images", "Did you mean 'images'")),
         ((*SEES, "--images", "question"), ("line 1: question",)),
         ((*SEES, "--answer", "anwser"), ("answer", "'answer'")),

@@ -40,7 +40,11 @@ PromptOption = Annotated[
 ]
 ImagesOption = Annotated[
     str | None,
-    typer.Option("--images", help="Field with images, for questions about them.  \\[default: looked for]"),
+    typer.Option(
+        "--images",
+        help="Field with images, for questions about them; '' for none.  "
+        "\\[default: the first with paths of images]",
+    ),
 ]
 ChatFlag = Annotated[
     bool | None,
@@ -166,7 +170,7 @@ def _write_checked(out: Path, answers: RunAnswers) -> list[str]:
             remedy="Choose a folder that you may write to, on a disk with free space.",
         ) from error
     if run.models.frame is not None and answers.columns.images is None:
-        findings.append("The task is text only: no field with images was found. Name one with --images.")
+        findings.append("The task is text only; --images names a field with images.")
     return findings
 
 
@@ -185,7 +189,7 @@ def _opened(out: Path, answers: RunAnswers) -> Run:
             "--source",
             expected=f"a model that sees, for the images in {images!r} of {answers.data}",
             received=f"models of kind {run.kind.name}",
-            remedy="Add a vision-language model, or remove the field from the file.",
+            remedy="Add a vision-language model, or write --images '' for a task without images.",
         )
     return run
 

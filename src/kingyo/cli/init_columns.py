@@ -79,11 +79,16 @@ def read_first(task: str) -> Row:
 
 
 def likely_columns(task: str, images: str | None) -> TaskColumns:
-    """Return the columns that most likely hold the images, if ``images`` names none, and the prompt."""
+    """Return the columns that most likely hold the images and the prompt.
+
+    Args:
+        task: a file.
+        images: the column of the images; empty if there is none, None if it is unknown.
+    """
     from kingyo.tasks.cells import parse_list
 
     cells = {name: parse_list(cell) for name, cell in read_first(task).columns.items()}
-    if images is not None and images not in cells:
+    if images and images not in cells:
         raise KingyoError(
             "--images",
             expected=f"a field of {task}",
@@ -95,7 +100,7 @@ def likely_columns(task: str, images: str | None) -> TaskColumns:
         task=task,
         fields=list(cells),
         lists=[name for name, cell in cells.items() if isinstance(cell, list)],
-        images=images or next(found, None),
+        images=next(found, None) if images is None else images or None,
     )
     return _with_prompt(columns)
 

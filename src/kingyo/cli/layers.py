@@ -22,7 +22,8 @@ def layers(
         list[str],
         typer.Argument(
             metavar="RUN.yaml",
-            help="A run.yaml. With --task: models; the first (that sees) provides embeddings and head.",
+            help="A run.yaml. With --task: models. The first vision-language model, or else the first model, "
+            "provides embeddings and head.",
         ),
     ],
     task: Annotated[

@@ -91,7 +91,7 @@ def measure_models(models: Mapping[str, Checkpoint], task: Task, how: Similarity
 
 
 def _frame(models: Mapping[str, Checkpoint], kind: ModelKind, name: str) -> str:
-    """Return the name of the frame: if the named model has no eyes, the first that has."""
+    """Return the name of the frame: the named model if it is of the kind, else the first that is."""
     framing = (each for each, model in models.items() if layers_kind(model, kind) is kind)
     return name if layers_kind(models[name], kind) is kind else next(framing, name)
 
