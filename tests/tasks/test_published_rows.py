@@ -28,6 +28,12 @@ KEYS = {
 LEAST = {"kind": "vqa", "grader": "exact"}
 
 
+def test_several_answers_and_choices_are_refused() -> None:
+    keys = {"data": "rows.jsonl", "grader": "choice", "choices": "choices", "answers": "answers"}
+    with pytest.raises(KingyoError, match="`answer:` instead of `answers:`"):
+        parse_task_spec({**LEAST, **keys})
+
+
 def test_the_page_lists_the_sets() -> None:
     assert list(KEYS) == list(SETS)
 

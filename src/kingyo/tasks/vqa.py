@@ -47,6 +47,11 @@ class VqaSettings(TextSettings):
     num_beams: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     repetition_penalty: Annotated[Number, Field(gt=0, le=10)] = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.choices is not None and self.answers is not None:
+            raise ValueError("`answer:` instead of `answers:`, because one of the choices is right")
+
     def of_stored_items(self) -> VqaSettings:
         """Return the settings for rows that hold stored items: one question each, with paths of images."""
         return replace(self, questions=None, image_folder=".")
