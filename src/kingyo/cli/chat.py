@@ -75,17 +75,17 @@ def chat(
         if prompt is None:
             _note_task_prompt(Path(model))
 
-    options = LoadOptions(device=device, remote_code=trust_remote_code, allow_pickle=allow_pickle)
-    live = cast(GeneratesText, load_model(model, kind, check, options))
+    how = LoadOptions(device=device, remote_code=trust_remote_code, allow_pickle=allow_pickle)
+    live = cast(GeneratesText, load_model(model, kind, check, how))
     template = None if prompt is None else prompt.replace("\\n", "\n")
     if template is None:
         _require_chat_template(live)
+    options = {"max_new_tokens": max_new_tokens, "stop": stop or []}
     while question := _read_line():
         if question.split()[0] == _IMAGE and isinstance(live, AnswersImages):
             images = _read_images(question, images)
             continue
         message = question if template is None else template.replace("{prompt}", question)
-        options = {"max_new_tokens": max_new_tokens, "stop": stop or []}
         echo(_answer(live, message, images, is_chat=template is None, **options))
 
 

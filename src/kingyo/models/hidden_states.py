@@ -20,7 +20,7 @@ from kingyo.recipe import Hop
 from kingyo.types import ImagePrompt
 
 ROOM = 1 << 28
-"""Bytes for the hidden states of a batch, unless one prompt takes more; comparing them needs copies."""
+"""Bytes for the hidden states of a batch. One prompt may take more, and comparing needs further copies."""
 
 
 class ModelStreams:
