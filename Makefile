@@ -46,7 +46,7 @@ demo: $(USER_STAMP) ## breed a model from the shipped zoo, write its report, exp
 	@[ -d $(RUN)/model ] || $(BIN)/kingyo export $(RUN) $(RUN)/model
 	@echo "The command kingyo is in $(BIN): activate it with '. $(BIN)/activate'."
 
-sight: $(VENV)/.installed-vision ## breed a model that sees, from the second zoo (about five minutes)
+sight: $(VENV)/.installed-vision ## breed a model that sees, from the second zoo (some minutes)
 	@$(MAKE) --no-print-directory demo RUN=$(SIGHT_RUN) CONFIG=examples/sight/run.yaml
 
 test: $(DEV_STAMP) ## run the tests (minutes)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+from kingyo.errors import KingyoError
 from kingyo.tasks.rows import read_rows
 from kingyo.tasks.spec import DatasetSource
 
@@ -60,4 +62,7 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KingyoError as error:
+        sys.exit(f"Error: {error}")

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import cast
 
+from kingyo.errors import KingyoError
 from kingyo.tasks.language import is_written_in
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import DatasetSource, Row, read_rows
@@ -91,4 +93,7 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KingyoError as error:
+        sys.exit(f"Error: {error}")

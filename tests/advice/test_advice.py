@@ -51,7 +51,7 @@ class Written:
     def __init__(self, folder: Path, known: dict[str, int] | None = None, **description: object) -> None:
         self.store = RunStore.create(folder)
         config = {"budget": {"candidates": 20}}
-        facts = {"name": "r", "status": "running", "config": config, "run_yaml": "my.yaml"}
+        facts = {"name": "r", "status": "finished", "config": config, "run_yaml": "my.yaml"}
         self.store.begin(facts, SPLITS)
         self.store.add_search(BASELINES, {})
         for number, (name, solved) in enumerate((known or KNOWN).items()):
@@ -190,6 +190,12 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
         assert f"kingyo resume {tmp_path / 'run'} --candidates +20" in advice[kind].remedy
         seeds = f"kingyo evolve my.yaml --seeds 3 --run {tmp_path / 'run-seeds'}"
         assert seeds in advice[kind].remedy
+
+
+def test_a_search_that_was_stopped_is_not_judged(tmp_path: Path) -> None:
+    run = Written(tmp_path / "run").search([5, 2, 3, 2, *[4] * 10])
+    run.store.set_fact("status", "running")
+    assert {"start", "stuck", "progress"} & set(run.advice()) == {"progress"}
 
 
 def test_as_much_again_is_of_the_budget_that_the_run_has(tmp_path: Path) -> None:

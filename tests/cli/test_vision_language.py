@@ -47,6 +47,8 @@ def test_a_language_model_is_bred_into_one_that_sees(world: World) -> None:
     ):
         done = world.run(*words)
         assert done.returncode == 0, done.stderr
+    shown = min((world.folder / "out").glob("media/*")).relative_to(world.folder)
+    assert f"kingyo chat out --image {shown}" in done.stdout
     groups = ("block.0", "block.1", "head")
     with RunStore.read(world.folder / "runs/sight") as store:
         axes = [axis.name for axis in Run.stored(store).axes]

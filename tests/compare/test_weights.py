@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
+from kingyo.checkpoints import open_checkpoint
 from kingyo.compare import CheckpointComparison, compare
 from kingyo.compare.weights import _Histogram
 from kingyo.errors import KingyoError
@@ -164,3 +165,14 @@ def test_incompatible_models_are_refused(tmp_path: Path) -> None:
     broken[NAMES[2]][5] = float("nan")
     with pytest.raises(KingyoError, match=rf"broken: {NAMES[2]}: expected finite weights"):
         compare([first, write(tmp_path / "broken", broken)], None)
+
+
+def test_models_that_see_are_compared_with_language_models_by_their_layers() -> None:
+    sight = Path(__file__).parents[2] / "zoo" / "sight"
+    base, see, ja = (open_checkpoint(str(sight / name)) for name in ("base", "see-en", "ja"))
+    one, other = compare([see, ja], base), compare([ja, see], base)
+    assert one.total.numbers == other.total.numbers < base.n_parameters
+    assert one.total.delta_norm(0) == other.total.delta_norm(1) > 0
+    assert one.total.delta_cosine(0, 1) == other.total.delta_cosine(0, 1)
+    assert "layers of the language parts" in one.notes[0]
+    assert compare([ja], base).total.numbers == base.n_parameters

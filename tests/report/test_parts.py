@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import replace
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kingyo import charts
@@ -138,12 +142,23 @@ def test_contrast_counts_every_item_once(better: RunStore) -> None:
 
 
 def test_small_images_are_embedded_and_others_are_named(tmp_path: Path) -> None:
-    small, large, lost = (tmp_path / f"{name}.png" for name in "abc")
+    small, broken, lost = (tmp_path / f"{name}.png" for name in "abc")
     small.write_bytes(b"small")
-    large.write_bytes(bytes(40_000))
-    files = (small, large, lost)
+    broken.write_bytes(bytes(40_000))
+    files = (small, broken, lost)
     urls = [image_url(Media(sha256=each.stem, type="image/png", path=each)) for each in files]
     assert urls == ["data:image/png;base64,c21hbGw=", "", ""]
+
+
+def test_large_images_are_embedded_as_thumbnails(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
+    file = tmp_path / "large.png"
+    noise = np.random.default_rng(0).integers(0, 256, (300, 800, 3), dtype=np.uint8)
+    pillow.fromarray(noise).save(file)
+    media = Media(sha256=sha256(file.read_bytes()).hexdigest(), type="image/png", path=file)
+    head, _, content = image_url(media).partition(",")
+    assert head == "data:image/jpeg;base64"
+    assert pillow.open(BytesIO(b64decode(content))).size == (320, 120)
 
 
 def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:

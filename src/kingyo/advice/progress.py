@@ -18,12 +18,13 @@ from kingyo.store import EvaluationRow, RunStore
 
 
 def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
-    """Report the progress on fit; warn if the search has not improved on its start, or not for long.
+    """Report the progress on fit; warn if a finished search has not improved on its start, or not for long.
 
     Nothing is reported for several objectives, because their front may grow while the mean does not.
     """
     search = current_search(store)
-    rows = [row for row in store.summaries("fit") if row.search == search and row.value is not None]
+    tried = [row for row in store.summaries("fit") if row.search == search]
+    rows = [row for row in tried if row.value is not None]
     fits = [(fit.score, model) for model in summary.baselines.values() if (fit := model.counts_on("fit"))]
     if summary.objectives or not rows or not fits:
         return
@@ -31,7 +32,7 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     first = [row for row in rows if trials[row.trial].batch == trials[rows[0].trial].batch]
     first = first if len(first) >= FEW else rows[:FEW]
     start, best = _best(first), _best(rows)
-    n, number = len(trials), trials[best.trial].asked.number
+    n, number = len(tried), trials[best.trial].asked.number
     baseline = max(fits, key=lambda scored: scored[0])[1]
     known, known_text = _on_fit(store, summary, baseline)
     by = "" if summary.decided_by is None else f", by {summary.decided_by}"
@@ -41,7 +42,7 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
         f"{len(first)} successful candidates {_value_text(summary, start, raw)}, the best of all {n} (trial "
         f"{number}) {_value_text(summary, best, raw)}."
     )
-    is_early = n < ENOUGH or _is_perfect(store, best.trial)
+    is_early = n < ENOUGH or summary.status != "finished" or _is_perfect(store, best.trial)
     if not is_early and ((best.value or 0.0) <= known + ROUNDING or best == start):
         why = "The search has not improved on its start."
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))

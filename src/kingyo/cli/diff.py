@@ -44,7 +44,7 @@ def diff(
     opened = [open_checkpoint(model, allow_pickle=allow_pickle) for model in models]
     ancestor = None if base is None else open_checkpoint(base, allow_pickle=allow_pickle)
     try:
-        with _progress(opened[0].n_parameters) as advance:
+        with _progress(min(each.n_parameters for each in opened)) as advance:
             comparison = compare(opened, ancestor, advance)
     except KeyboardInterrupt:
         raise Interrupted("Interrupted; nothing was written.") from None

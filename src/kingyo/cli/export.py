@@ -72,7 +72,7 @@ def export(
     from kingyo.export import export as export_trial
     from kingyo.run.run import Run
     from kingyo.store import RunStore
-    from kingyo.types import GeneratesText
+    from kingyo.types import MEDIA, AnswersImages, GeneratesText
 
     require_one_run(run)
     with RunStore.read(run) as store:
@@ -81,8 +81,11 @@ def export(
         folder = export_trial(store, out, chosen, pipeline=pipeline)
         note_versions(store, "exported")
         _print_choice(store, chosen, folder, is_default=trial is None and search is None)
-        if GeneratesText in Run.stored(store).kind.provides:
-            echo(f"Try it: kingyo chat {shlex.quote(str(folder))}")
+        kind = Run.stored(store).kind
+        if GeneratesText in kind.provides:
+            shown = min(folder.glob(f"{MEDIA}/*"), default=None) if AnswersImages in kind.provides else None
+            image = "" if shown is None else f" --image {shlex.quote(str(shown))}"
+            echo(f"Try it: kingyo chat {shlex.quote(str(folder))}{image}")
 
 
 def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:

@@ -116,7 +116,8 @@ class LiveDisplay:
 
     def _trials_line(self, event: Event) -> str:
         best, left = self._best(row_name(event.search, "fit")), self._progress.seconds_left()
-        parts = [counted(event.done, "trial"), *([f"best {best}"] if best else [])]
+        scored = 0 if self._progress.running is None else len(self._progress.running.scored)
+        parts = [counted(scored, "trial"), *([f"best {best}"] if best else [])]
         return f"  {', '.join(parts)}{f'; {_left_text(left)}' if left else ''}"
 
     def _best(self, row: str) -> str:

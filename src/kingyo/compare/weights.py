@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kingyo.checkpoints import Checkpoint, check_fit
+from kingyo.checkpoints import Checkpoint, check_fit, fit
 from kingyo.errors import KingyoError
 
 Floats = NDArray[np.float64]
@@ -265,12 +265,13 @@ def compare(
     Raises:
         KingyoError: too few models, different tensors or shapes, or weights that are not finite.
     """
-    checkpoints = _compatible(models, base)
+    checkpoints, notes = _compatible(models, base)
     layout, infos = checkpoints[0].layout, checkpoints[0].tensors
     groups: dict[tuple[str, str], ComparisonSums] = {}
-    notes = [note for checkpoint in checkpoints for note in checkpoint.notes]
+    notes += [note for checkpoint in checkpoints for note in checkpoint.notes]
+    compared = checkpoints[-1].tensors
     for layer, names in layout.groups("block").items():
-        for name in names:
+        for name in (name for name in names if name in compared):
             tensors = [checkpoint.read(name) for checkpoint in checkpoints]
             if not infos[name].is_floating:
                 if any(not torch.equal(tensors[0], tensor) for tensor in tensors[1:]):
@@ -290,8 +291,12 @@ def compare(
     )
 
 
-def _compatible(models: Sequence[Checkpoint], base: Checkpoint | None) -> list[Checkpoint]:
-    """Return models and base, which comes last, after checking their number and shapes."""
+def _compatible(models: Sequence[Checkpoint], base: Checkpoint | None) -> tuple[list[Checkpoint], list[str]]:
+    """Return models and base, which comes last, after checking their number and shapes; and notes.
+
+    If only some are vision-language models, the last one has only the tensors to compare: the layers and the
+    norm of the language part.
+    """
     if len(models) + (base is not None) < 2:
         raise KingyoError(
             "models",
@@ -300,9 +305,17 @@ def _compatible(models: Sequence[Checkpoint], base: Checkpoint | None) -> list[C
             remedy="Name another model, or a base with --base.",
         )
     checkpoints = [*models, *([] if base is None else [base])]
-    for other in checkpoints[1:]:
-        check_fit(checkpoints[0], other)
-    return checkpoints
+    like, *others = checkpoints
+    if len({len(each.layout.parts) > 1 for each in checkpoints}) == 1:
+        for other in others:
+            check_fit(like, other)
+        return checkpoints, []
+    layout = like.layout
+    names = [name for name in like.tensors if layout.part(name) == "language"]
+    only = [name for name in names if layout.kind(name) not in ("embedding", "head")]
+    matched = fit(like, others, only=only)
+    note = "Only the layers of the language parts are compared, because not all models see."
+    return [matched.models[each.reference] for each in checkpoints], [note, *matched.warnings]
 
 
 def _measure(tensors: Sequence[Tensor], progress: Callable[[int], None], *, has_base: bool) -> ComparisonSums:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 
+from kingyo.models.images import read_image
 from kingyo.results.model_result import MIXTURES
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media
 
 SOLVED = 1.0
-MAX_IMAGE_BYTES = 1 << 15  # bytes of an image in the page
+MAX_IMAGE_BYTES = 1 << 15  # bytes of an image in the page; larger ones are shown as thumbnails
+THUMBNAIL = (320, 320)  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,11 @@ class AnswerContrast:
     gained: tuple[SideBySide, ...]
     lost: tuple[SideBySide, ...]
     parents: tuple[str, ...]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether items show images."""
+        return any(row.item.media for row in (*self.gained, *self.lost))
 
 
 def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast | None:
@@ -86,11 +95,27 @@ def _any_solves(row: SideBySide, names: Sequence[str]) -> bool:
 
 
 def image_url(image: Media) -> str:
-    """Return an image as a URL that holds it; nothing for one that is large or lost."""
+    """Return an image as a URL that holds it or its thumbnail; nothing for one that is lost or unreadable."""
     file = image.path
-    if file is None or not file.is_file() or file.stat().st_size > MAX_IMAGE_BYTES:
+    if file is None or not file.is_file():
         return ""
-    return f"data:{image.type};base64,{b64encode(file.read_bytes()).decode()}"
+    if file.stat().st_size <= MAX_IMAGE_BYTES:
+        return _url(image.type, file.read_bytes())
+    with suppress(Exception):  # Pillow may be missing, and raises many types
+        return _url("image/jpeg", _thumbnail(image))
+    return ""
+
+
+def _thumbnail(image: Media) -> bytes:
+    stream = BytesIO()
+    picture = read_image(image)
+    picture.thumbnail(THUMBNAIL)
+    picture.save(stream, "JPEG", quality=80)
+    return stream.getvalue()
+
+
+def _url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{b64encode(content).decode()}"
 
 
 def mark(answer: ItemScore) -> str:
