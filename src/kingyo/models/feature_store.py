@@ -72,7 +72,7 @@ class FeatureStore:
         if self.n_bytes + n_bytes <= KEPT_BYTES:
             self.n_bytes += n_bytes
             self._memory[key] = features
-        elif not self._is_full:
+        elif not self._is_full and key not in self._places:
             self._put_in_file(key, features)
 
     def _put_in_file(self, key: Key, features: Features) -> None:
