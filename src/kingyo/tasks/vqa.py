@@ -47,6 +47,12 @@ class VqaSettings(TextSettings):
     num_beams: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     repetition_penalty: Annotated[Number, Field(gt=0, le=10)] = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        columns = (self.images,) if isinstance(self.images, str) else self.images
+        if not columns or len(set(columns)) < len(columns):
+            raise ValueError("one or more different columns as `images:`")
+
     def of_stored_items(self) -> VqaSettings:
         """Return the settings for rows that hold stored items: one question each, with paths of images."""
         return replace(self, questions=None, image_folder=".")
