@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 from typer.testing import CliRunner
@@ -21,6 +22,7 @@ from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.run.open_task import open_task
 from kingyo.run.run import Run
 from kingyo.store import RunStore
+from tests.checkpoints.fitting import restate
 from tests.cli.conftest import World
 from tests.cli.resumed import facts
 from tests.cli.sight_runs import FLOW, HYBRID, JOINT, SLOW, N, path_run, write_models
@@ -112,11 +114,13 @@ def test_chat_shows_images(world: World) -> None:
     item = next(each for each in items if len(each.media) == 1)
     prompt = live.image_prompt("what is it?", item.media, chat=True)
     answer = live.write_about([prompt], max_new_tokens=4)[0].text
-    lines = f"/image {item.media[0].path}\nwhat is it?\n/image none.png\n"
+    lines = f"/image {item.media[0].path}\nis it <image>?\nwhat is it?\n/image none.png\n/image 'a.png\n"
     with contextlib.chdir(world.folder):
         done = CliRunner().invoke(app, ["chat", "see", "--max-new-tokens", "4"], input=lines)
     assert done.stdout == f"{visible(answer)}\n"
-    assert "none.png" in done.stderr
+    assert done.exit_code == 1
+    errors = [line.split(":")[1].strip() for line in done.stderr.splitlines()]
+    assert errors == [f"prompt with {item.media[0].place}", "none.png", "/image"]
 
 
 def picture_row(image: Image.Image, name: str, **options: object) -> Callable[[Path], object]:
@@ -165,6 +169,20 @@ def test_unusual_images_are_read(world: World, change: Callable[[Path], object])
     assert json.loads(done.stdout)["n"] == N
 
 
+def enlarge(folder: Path) -> None:
+    """Let the processor make enormous images."""
+    path = folder / "see" / "preprocessor_config.json"
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "crop_size": {"height": 10**5, "width": 10**5}})
+    )
+
+
+def frame(folder: Path, name: str) -> None:
+    """Name the frame of merges in run.yaml."""
+    run = yaml.safe_load((folder / "run.yaml").read_text())
+    (folder / "run.yaml").write_text(yaml.safe_dump({**run, "merge": {"frame": name}}))
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
@@ -172,10 +190,16 @@ def test_unusual_images_are_read(world: World, change: Callable[[Path], object])
         (row(images=None), "line 7: images"),
         (row(images=["images/none.png"]), "line 7: images"),
         (row(images=["images/1.png", 3]), "line 7: images"),
+        (row(images=["images/\ud800.png"]), "line 7: images: expected an image"),
         (row(question="is <image> the same?"), "images"),
         (picture_row(Image.new("I;16", (9, 9)), "deep.png"), "deep.png"),
         (picture_row(Image.new("1", (9_000, 9_000)), "huge.png"), "line 7: images"),
+        (picture_row(Image.new("1", (6_000_000, 1)), "line.png"), "6,000,000 x 1 pixels, too narrow"),
         (lambda folder: (folder / "see" / "preprocessor_config.json").unlink(), "see"),
+        (enlarge, "images of 100,000 pixels a side"),
+        (lambda folder: restate(folder / "see", image_token_index=300), "image_token_id 300"),
+        (lambda folder: frame(folder, "ja"), "merge.frame"),
+        (lambda folder: frame(folder, "base"), "merge.frame"),
         (narrow, "ja"),
     ],
 )

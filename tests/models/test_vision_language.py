@@ -21,6 +21,7 @@ from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.recipe import Hop
 from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import GREEDY, MEDIA, Decoding, ImagePrompt, Item
+from tests.checkpoints.fitting import restate
 from tests.models.classifiers import picture
 from tests.models.vision_families import FAMILIES, build, build_text, lacks
 
@@ -102,6 +103,33 @@ def test_likelihoods_do_not_depend_on_what_follows(live: LiveVisionLanguageModel
             logits = live.module(**inputs, use_cache=False).logits[0]
         firsts.append(logits[len(row.tokens) - n - 1])
     assert torch.allclose(*firsts, atol=1e-5)
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, Decoding(num_beams=2)])
+def test_weights_that_are_no_numbers_give_no_answers(
+    live: LiveVisionLanguageModel, decoding: Decoding
+) -> None:
+    head = live.module.get_output_embeddings()
+    assert isinstance(head, torch.nn.Linear)
+    before = head.weight.detach().clone()
+    head.weight.data[5] = torch.nan
+    try:
+        with pytest.raises(KingyoError, match="expected finite logits; received NaN"):
+            live.write_about(questions(live), max_new_tokens=2, decoding=decoding)
+    finally:
+        head.weight.data.copy_(before)
+
+
+def test_a_config_that_does_not_fit_the_processor_is_named(tmp_path: Path) -> None:
+    folder = build("llava", tmp_path / "see")
+    restate(folder, image_token_index=300)
+    live = LiveVisionLanguageModel.load(folder, OPTIONS)
+    for ask in (
+        lambda: live.write_about(questions(live), max_new_tokens=2),
+        lambda: live.log_likelihood_about([(each, "red") for each in questions(live)]),
+    ):
+        with pytest.raises(KingyoError, match=r"config\.json and weights that fit together.*image tokens"):
+            ask()
 
 
 def test_images_are_encoded_once_for_the_same_vision_part(live: LiveVisionLanguageModel) -> None:

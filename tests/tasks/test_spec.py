@@ -73,6 +73,12 @@ def test_mistakes_are_reported(changes: dict[str, object], message: str) -> None
         parse_task_spec({**LEAST, **changes})
 
 
+@pytest.mark.parametrize("images", [[], ["left", "left"]])
+def test_columns_of_images_are_one_or_more(images: list[str]) -> None:
+    with pytest.raises(KingyoError, match="expected one or more different columns as `images:`"):
+        parse_task_spec({**LEAST, "kind": "vqa", "images": images})
+
+
 def test_a_spec_survives_the_store() -> None:
     spec = parse_task_spec(
         {

@@ -81,12 +81,19 @@ def chat(
     if template is None:
         _require_chat_template(live)
     options = {"max_new_tokens": max_new_tokens, "stop": stop or []}
+    failed = False
     while question := _read_line():
         if question.split()[0] == _IMAGE and isinstance(live, AnswersImages):
             images = _read_images(question, images)
             continue
         message = question if template is None else template.replace("{prompt}", question)
-        echo(_answer(live, message, images, is_chat=template is None, **options))
+        try:
+            echo(_answer(live, message, images, is_chat=template is None, **options))
+        except KingyoError as error:  # the next question may do better, and loading a model takes long
+            failed = True
+            echo(f"Error: {error}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _answer(
@@ -107,9 +114,11 @@ def _read_images(line: str, before: list[Media]) -> list[Media]:
 
     try:
         return [image_file(Path(each)) for each in shlex.split(line)[1:]]
-    except (KingyoError, ValueError) as error:
-        echo(str(error), err=True)
-        return before
+    except KingyoError as error:
+        echo(f"Error: {error}", err=True)
+    except ValueError as error:
+        echo(f"Error: /image: expected paths; received {error}. Close every quote.", err=True)
+    return before
 
 
 def _read_line() -> str:

@@ -128,5 +128,6 @@ def _is_image(cell: object) -> bool:
     """Return whether a cell has the path of an image file, or a list of them."""
     paths = cast("Sequence[object]", cell) if isinstance(cell, list) else [cell]
     return bool(paths) and all(
-        isinstance(each, str) and "://" not in each and Path(each).suffix.lower() in IMAGE_FILES for each in paths
+        isinstance(each, str) and "://" not in each and Path(each).suffix.lower() in IMAGE_FILES
+        for each in paths
     )

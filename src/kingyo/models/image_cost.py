@@ -27,7 +27,7 @@ def image_cost(
         prompts: one or more, all with images.
         width: bytes per value of the features.
     """
-    token = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
+    token = image_token(config)
     if token is None:
         return None
     inputs = [processor.pixels(prompt) for prompt in prompts]
@@ -44,6 +44,11 @@ def image_cost(
         memory_limit=KEPT_BYTES,
         file_limit=FILE_BYTES,
     )
+
+
+def image_token(config: Any) -> int | None:
+    """Return the id of the token where a model puts image features; None if its config does not name it."""
+    return getattr(config, "image_token_id", getattr(config, "image_token_index", None))
 
 
 def _n_patches(pixels: Tensor | Iterable[Tensor], side: object) -> int | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from kingyo.errors import KingyoError
 from kingyo.models.feature_store import Features, FeatureStore, Key
-from kingyo.models.image_prompts import Encoded, PromptProcessor
+from kingyo.models.image_prompts import Encoded, PromptProcessor, first_line
 
 
 def _join_images(parts: Sequence[Any]) -> Any:
@@ -31,6 +32,22 @@ def _join_layers(parts: Sequence[Any]) -> Any:
 
 _FIELDS = {"pooler_output": _join_images, "deepstack_features": _join_layers}
 """Fields of the output of ``get_image_features`` that models read, and the functions that join prompts."""
+
+
+@contextmanager
+def parts_fit() -> Generator[None]:
+    """Turn an error of a forward pass into one about the files of the model, which must fit together."""
+    try:
+        yield
+    except KingyoError:
+        raise
+    except (ValueError, IndexError, TypeError) as error:
+        raise KingyoError(
+            "model",
+            expected="a processor, a config.json and weights that fit together",
+            received=f"{type(error).__name__}: {first_line(error)}",
+            remedy="Copy config.json and the processor's files of the original model.",
+        ) from error
 
 
 class ImageFeatures:
@@ -84,7 +101,8 @@ class ImageFeatures:
             for name, each in made.items()
             if name in self._accepted
         }
-        encoded = cast("Any", self._encode)(**inputs, return_dict=True)
+        with parts_fit():
+            encoded = cast("Any", self._encode)(**inputs, return_dict=True)
         fields = {field: getattr(encoded, field, None) for field in _FIELDS}
         features = {field: each for field, each in fields.items() if each is not None}
         self.kept.put(_key(row), features)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Never, Self, cast
 
-from kingyo.models.image_cost import image_cost
+from kingyo.errors import KingyoError
+from kingyo.models.image_cost import image_cost, image_token
 from kingyo.models.image_prompts import PromptProcessor
 from kingyo.models.kinds.image_cost import ImageCost
 from kingyo.models.kinds.kind import AllRead, Config
@@ -83,5 +84,17 @@ class ImagePromptReader:
 
     def _read(self, prompts: Sequence[ImagePrompt], new: int) -> Never:
         rows = [self._processor.encode(prompt).tokens for prompt in prompts]
+        for prompt, row in zip(prompts, rows, strict=True):
+            self._require_image_tokens(prompt, row)
         require_room(rows, new, self._limit, [prompt.text for prompt in prompts])
         raise AllRead
+
+    def _require_image_tokens(self, prompt: ImagePrompt, row: Sequence[int]) -> None:
+        token = image_token(self._config)
+        if prompt.images and token is not None and token not in row:
+            raise KingyoError(
+                "config.json",
+                expected="the token that the processor writes for images",
+                received=f"image_token_id {token}, which is not in the prompt {prompt.text[:60]!r}",
+                remedy="Copy config.json and the processor's files of the original model.",
+            )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import ChangedSourceError, KingyoError
-from kingyo.models.images import read_image
+from kingyo.models.images import read_image, require_small, require_small_sides
 from kingyo.models.tokens import Text, render_chat
 from kingyo.types import ImagePrompt, Media
 
@@ -49,6 +49,7 @@ class PromptProcessor:
     def __init__(self, processor: Any, ends: Iterable[int]) -> None:
         self._processor = processor
         self.text = Text(processor.tokenizer, ends)
+        self._sizes = cast("Mapping[str, object]", processor.image_processor.to_dict())
         self._encoded: dict[ImagePrompt, Encoded] = {}
         self._answer_types = _ANSWER_TYPES.get(type(processor).__name__, {})
 
@@ -64,12 +65,14 @@ class PromptProcessor:
             if not isinstance(processor, ProcessorMixin):
                 raise TypeError(f"{type(processor).__name__} reads no images")
             # the same pixels on every machine
-            processor.image_processor = AutoImageProcessor.from_pretrained(path, backend="pil", **options)  # pyright: ignore[reportUnknownMemberType]
+            resizing = cast("Any", AutoImageProcessor.from_pretrained(path, backend="pil", **options))  # pyright: ignore[reportUnknownMemberType]
+            require_small_sides(resizing.to_dict())
+            processor.image_processor = resizing
         except Exception as error:  # a broken file may raise anything
             raise KingyoError(
                 str(path),
                 expected="a processor for text and images that transformers can load",
-                received=f"{type(error).__name__}: {_first_line(error)}",
+                received=f"{type(error).__name__}: {first_line(error)}",
                 remedy=_REMEDY,
             ) from error
         return cls(processor, ends)
@@ -128,6 +131,8 @@ class PromptProcessor:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # real problems raise errors
                 pictures = [read_image(each) for each in prompt.images]
+                for picture in pictures:
+                    require_small(picture, self._sizes)
                 made = self._processor(
                     text=[prompt.text],
                     images=[pictures] if pictures else None,
@@ -142,7 +147,7 @@ class PromptProcessor:
             raise KingyoError(
                 f"prompt with {names}",
                 expected="images that the model's processor can use, and a placeholder for each in the text",
-                received=f"{type(error).__name__}: {_first_line(error)}",
+                received=f"{type(error).__name__}: {first_line(error)}",
                 remedy="Replace the image, delete its row, or correct the prompt or the processor's files.",
             ) from error
 
@@ -190,5 +195,6 @@ def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message."""
     return str(error).strip().split("\n", 1)[0][:300]

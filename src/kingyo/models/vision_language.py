@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel
 
 from kingyo.models.decoding import require_numbers
-from kingyo.models.image_features import ImageFeatures
+from kingyo.models.image_features import ImageFeatures, parts_fit
 from kingyo.models.image_prompts import Encoded, PromptProcessor
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.language_model import end_tokens
@@ -122,11 +122,13 @@ class LiveVisionLanguageModel:
         stopper = Stop(self._processor.text, stop)
         answers = [Written("", is_cut=False)] * len(rows)
         for batch, inputs in self.batches(rows):
-            new = self._model.generate(
-                **inputs,
-                generation_config=self._settings(max_new_tokens, decoding),
-                stopping_criteria=[_AllEnded(stopper.ended, inputs["input_ids"].shape[1])],
-            )
+            with parts_fit():
+                new = self._model.generate(
+                    **inputs,
+                    generation_config=self._settings(max_new_tokens, decoding),
+                    stopping_criteria=[_AllEnded(stopper.ended, inputs["input_ids"].shape[1])],
+                    logits_processor=[_require_numbers],
+                )
             for position, tokens in zip(batch, new[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
                 answer = _until(tokens, stopper.ended)
                 is_cut = len(answer) == max_new_tokens and not stopper.ended(answer)
@@ -140,7 +142,8 @@ class LiveVisionLanguageModel:
         rows = self._with_room([row for row, _ in joined], 0)
         totals = [0.0] * len(rows)
         for batch, inputs in self.batches(rows, side="right"):  # positions count from the first token
-            logits = cast("Tensor", self._model(**inputs, use_cache=False).logits)
+            with parts_fit():
+                logits = cast("Tensor", self._model(**inputs, use_cache=False).logits)
             for place, position in enumerate(batch):
                 tokens, n_tail = rows[position].tokens, joined[position][1]
                 totals[position] = _sum_of_tail(logits[place], tokens, n_tail)
@@ -180,6 +183,12 @@ class LiveVisionLanguageModel:
             pad_token_id=self._processor.text.padding,
             use_cache=True,
         )
+
+
+def _require_numbers(tokens: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG001 (the protocol)
+    """Return the logits of a step of ``generate`` unchanged, after checking them for NaN."""
+    require_numbers(scores)
+    return scores
 
 
 class _AllEnded:

@@ -35,6 +35,7 @@ def check(run: Run) -> None:
         KingyoError: one of them is invalid.
     """
     config, sources, kind = run.config, run.open_sources(), run.kind
+    _check_frame(run)
     if run.settings.paths is not None:
         remedy = "Write space: parameters, or name models of another kind."
         require_ability(f"space: {config.space}", PassesLayers, kind, remedy)
@@ -119,6 +120,18 @@ def _check_path_frame(run: Run) -> None:
             expected=f"a source of kind {run.kind.name}, which gives everything but the layers",
             received=frame.reference,
             remedy="Name another source as dataflow.frame, or add one to sources.",
+        )
+
+
+def _check_frame(run: Run) -> None:
+    """Check that the frame of merges is not a language model beside models that see."""
+    named = run.config.merge.frame
+    if named is not None and layers_kind(run.models.skeleton, run.kind) is not run.kind:
+        raise KingyoError(
+            "merge.frame",
+            expected=f"a model of kind {run.kind.name}, which gives everything that is not merged",
+            received=f"'{named}', a language model",
+            remedy="Name a model that sees, or remove the key.",
         )
 
 

@@ -64,12 +64,13 @@ def _image(cell: object, folder: Path, where: str) -> Media:
         content = bytes(cell)
         return Media(sha256=sha256(content).hexdigest(), type=_type_of(content, where), content=content)
     if isinstance(cell, str) and cell:
-        return _in_file(_inside(cell, folder, where, may_be_absolute=may_be_absolute), cell, where)
+        path = _inside(cell, folder, where, may_be_absolute=may_be_absolute)
+        return _in_file(path, cell, where, None if may_be_absolute else folder.resolve())
     raise _unread(where, "nothing" if cell == "" else "null" if cell is None else repr(cell)[:80])
 
 
-def _in_file(path: Path, name: str, where: str) -> Media:
-    content = _content(path, name, where)
+def _in_file(path: Path, name: str, where: str, root: Path | None = None) -> Media:
+    content = _content(path, name, where, root)
     return Media(sha256=sha256(content).hexdigest(), type=_type_of(content, where), path=path)
 
 
@@ -82,7 +83,10 @@ def _unread(where: str, received: str) -> KingyoError:
 def _inside(name: str, folder: Path, where: str, *, may_be_absolute: bool) -> Path:
     """Return the resolved path of a file; it must be inside the folder after following links."""
     root = folder.resolve()
-    path = (root / name.replace("\0", "")).resolve()
+    try:
+        path = (root / name.replace("\0", "")).resolve()
+    except ValueError as error:  # half a character
+        raise _unread(where, repr(name)[:80]) from error
     if path.is_relative_to(root) and (may_be_absolute or not Path(name).is_absolute()):
         return path
     raise KingyoError(
@@ -93,18 +97,19 @@ def _inside(name: str, folder: Path, where: str, *, may_be_absolute: bool) -> Pa
     )
 
 
-def _content(path: Path, name: str, where: str) -> bytes:
+def _content(path: Path, name: str, where: str, root: Path | None = None) -> bytes:
     try:
         if path.is_file():
             return path.read_bytes()
         reason = "a folder" if path.is_dir() else "no file"
     except OSError as error:
         reason = str(error.strerror)
+    relative = "" if root is None else f", which is relative to {root}"
     raise KingyoError(
         where,
         expected="an image file",
         received=f"{reason}: {name[:80]}",
-        remedy="Correct the path, or provide a readable image.",
+        remedy=f"Correct the path{relative}, or provide a readable image.",
     )
 
 
@@ -133,5 +138,5 @@ def _type_of(content: bytes, where: str) -> str:
             where,
             expected=f"an image file ({', '.join(FORMATS)}) of at most {MAX_PIXELS // 10**6} megapixels",
             received=f"a file of {len(content):,} bytes that cannot be decoded: {reason}",
-            remedy=_REMEDY,
+            remedy="Replace this image, or leave it out.",
         ) from error

@@ -51,6 +51,9 @@ class VqaSettings(TextSettings):
         super().__post_init__()
         if self.choices is not None and self.answers is not None:
             raise ValueError("`answer:` instead of `answers:`, because one of the choices is right")
+        columns = (self.images,) if isinstance(self.images, str) else self.images
+        if not columns or len(set(columns)) < len(columns):
+            raise ValueError("one or more different columns as `images:`")
 
     def of_stored_items(self) -> VqaSettings:
         """Return the settings for rows that hold stored items: one question each, with paths of images."""

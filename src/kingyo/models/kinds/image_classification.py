@@ -6,14 +6,14 @@ Images are preprocessed as the model's preprocessor_config.json defines.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Never, Self, cast
 
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.models.images import read_image
+from kingyo.models.images import read_image, require_small_sides
 from kingyo.models.kinds.kind import (
     AllRead,
     CardPart,
@@ -28,8 +28,6 @@ from kingyo.types import MEDIA, Item, Media, RatesClasses
 
 NAME = "image-classification"
 _ENDING = "ForImageClassification"
-MAX_SIDE = 8192
-"""Largest side in pixels to which an image may be resized, so that a damaged config does not fill memory."""
 _REMEDY = "Copy the preprocessor_config.json of its base model into the folder."
 KEPT_BYTES = 1 << 30
 """Limit in bytes of the preprocessed pixels kept for later candidates."""
@@ -57,9 +55,7 @@ class ImageProcessor:
             )
             if not isinstance(processor, ImageProcessingMixin):
                 raise TypeError(f"{type(processor).__name__} is not an image processor")
-            largest = max(_sides(processor.to_dict()), default=0)
-            if largest > MAX_SIDE:
-                raise ValueError(f"images of {largest:,} pixels a side; the limit is {MAX_SIDE:,}")
+            require_small_sides(processor.to_dict())
         except Exception as error:  # a broken file may raise anything
             first = str(error).strip().split("\n", 1)[0]
             raise KingyoError(
@@ -236,14 +232,6 @@ class ImageClassification:
             "classify = pipeline('image-classification', model='.')  # this folder\n"
             f"print(classify({image!r})[0])\n"
         )
-
-
-def _sides(settings: Mapping[str, object]) -> Iterator[int]:
-    """Yield the sides to which an image processor resizes, pads or crops images."""
-    for name in ("size", "crop_size", "pad_size"):
-        setting = settings.get(name)
-        sides = cast("Mapping[str, object]", setting).values() if isinstance(setting, Mapping) else (setting,)
-        yield from (side for side in sides if isinstance(side, int))
 
 
 def _classes(config: Config) -> tuple[str, ...]:
