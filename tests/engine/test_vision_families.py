@@ -12,6 +12,8 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 import kingyo
+from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.engine import into, open_sources, plan
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions
@@ -180,3 +182,19 @@ def test_a_path_has_no_frame_beside_its_base(folder: Path) -> None:
     with pytest.raises(KingyoError) as error:
         plan(recipe, open_sources(recipe, folder))
     assert error.value.argument == "frame"
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # in peft
+def test_a_lora_of_a_model_that_sees_is_merged_as_by_peft(family: str, folder: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    sight = load_model(folder / "sight", LoadOptions(), AutoModelForImageTextToText)
+    settings = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    tuned = peft.get_peft_model(sight, settings).eval()
+    tuned.save_pretrained(tmp_path / "lora")
+    adapted = open_checkpoint(f"{folder / 'sight'}+{tmp_path / 'lora'}")
+    assert isinstance(adapted, AdaptedCheckpoint)
+    live = load_model(folder / "sight", LoadOptions(), AutoModelForImageTextToText)
+    adapted.load_into(live_weights(live, folder / "sight"))
+    with torch.inference_mode():
+        expected, got = tuned(**inputs(family)).logits, live(**inputs(family)).logits
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)

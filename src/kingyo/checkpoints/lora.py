@@ -90,7 +90,11 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
 
 
 def find_tensor(model: Checkpoint, name: str) -> str | None:
-    """Return the model's tensor of this name; either side may have one more prefix (``model.``)."""
+    """Return the model's tensor of this name; either side may have one more prefix (``model.``).
+
+    Modules of vision-language models have other prefixes than the tensors on disk: words such as ``model`` do
+    not count if the other words name one tensor.
+    """
     tensors = model.tensors
     if name in tensors:
         return name
@@ -98,7 +102,15 @@ def find_tensor(model: Checkpoint, name: str) -> str | None:
     if without in tensors:
         return without
     longer = [each for each in tensors if each.partition(".")[2] == name]
-    return longer[0] if len(longer) == 1 else None
+    if len(longer) == 1:
+        return longer[0]
+    similar = [each for each in tensors if _distinctive(each) == _distinctive(name)]
+    return similar[0] if len(similar) == 1 else None
+
+
+def _distinctive(name: str) -> list[str]:
+    """Return the words of a tensor's name without those that a loaded model may have elsewhere."""
+    return [word for word in name.split(".") if word not in ("model", "language_model", "vision_model")]
 
 
 def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
