@@ -17,6 +17,7 @@ import cards
 import recipes
 import shipping
 import stages
+import task_files
 import tokens
 import torch
 import train
@@ -29,10 +30,14 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def base(work: Path) -> LlamaForCausalLM:
+    """The base learns to read one scene in signs, then several."""
     model = train.new_model(VOCABULARY, recipes.BASE_SEED, tokens.alike())
-    return _kept(
-        work / "base.pt", model, lambda: train.train(model, recipes.BASE, recipes.SCHEDULES["base"], "base")
-    )
+
+    def learn() -> None:
+        for name, mixture in (("base-one", recipes.BASE_ONE), ("base", recipes.BASE)):
+            train.train(model, mixture, recipes.SCHEDULES[name], name)
+
+    return _kept(work / "base.pt", model, learn)
 
 
 def text_source(work: Path, name: str) -> LlamaForCausalLM:
@@ -43,19 +48,24 @@ def text_source(work: Path, name: str) -> LlamaForCausalLM:
     )
 
 
-def see_en(work: Path) -> tuple[LlamaForCausalLM, nn.Module]:
-    """Tower, then projector, then the language part, each alone."""
-    seen, _ = stages.pools(work)
-    model, projector = base(work), vlm.projector(VOCABULARY, recipes.PROJECTOR_SEED)
-    both = nn.ModuleDict({"language": model, "projector": projector})
+def projector(work: Path) -> nn.Module:
+    """The projector, aligned with the base's embeddings and moved away from them; two models share it."""
+    made, seen = vlm.projector(VOCABULARY, recipes.PROJECTOR_SEED), stages.pools(work)[0]
+    return _kept(
+        work / "projector.pt",
+        made,
+        lambda: align.align(made, base(work), seen.scenes, seen.features, recipes.ALIGNED, recipes.GAP),
+    )
 
-    def learn() -> None:
-        align.align(projector, model, seen.scenes, seen.features, recipes.ALIGNED, recipes.GAP)
-        sight = train.Sight(projector, seen.features)
-        train.train(model, recipes.seeing(seen.scenes), recipes.SCHEDULES["see-en"], "see-en", sight)
 
-    _kept(work / "see-en.pt", both, learn)
-    return model, projector
+def seeing_source(work: Path, name: str) -> LlamaForCausalLM:
+    """The language part of a model that sees, learned behind the frozen tower and projector."""
+    seen = stages.pools(work)[0]
+    model, sight = base(work), train.Sight(projector(work), seen.features)
+    mixture = recipes.seeing(seen.scenes) if name == "see-en" else recipes.COMPARING
+    return _kept(
+        work / f"{name}.pt", model, lambda: train.train(model, mixture, recipes.SCHEDULES[name], name, sight)
+    )
 
 
 def _kept(file: Path, model: M, learn: Callable[[], None]) -> M:
@@ -68,13 +78,13 @@ def _kept(file: Path, model: M, learn: Callable[[], None]) -> M:
 
 
 def ship(work: Path, out: Path) -> None:
-    model, projector = see_en(work)
-    tower = stages.tower(work)
-    shipping.write_vlm(vlm.assemble(tower, projector, model), out / "see-en", cards.card("see-en"))
+    for name in recipes.SEEING_SOURCES:
+        model = vlm.assemble(stages.tower(work), projector(work), seeing_source(work, name))
+        shipping.write_vlm(model, out / name, cards.card(name))
     shipping.write_text(base(work), out / "base", cards.card("base"))
     for name in recipes.TEXT_SOURCES:
         shipping.write_text(text_source(work, name), out / name, cards.card(name))
-    shipping.write_tasks(out / "tasks")
+    task_files.write(out / "tasks")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""Measures the story on the shipped tasks: parents, plain merges, and searches of equal cost.
+"""Measures a story on the shipped tasks: parents, plain merges, and searches of equal cost.
 
-    python zoo/sight/measure.py --work DIR [--seeds 3]
+    python zoo/sight/measure.py --work DIR [--story several] [--seeds 3]
 
 Features of the pictures are computed once. `--work` is the folder of the build.
 """
@@ -16,24 +16,36 @@ from pathlib import Path
 import build
 import documents as d
 import numpy as np
+import recipes
 import scoring
 import searching
-import shipping
 import stages
+import task_files
 import torch
 import vision
 from merging import Merger
 from PIL import Image
 from questions import Language
-from scenes import CELLS
-from torch import nn
+from transformers import LlamaForCausalLM
 
-NAMES = ("see-en", "ja", "poem", "sort")
+
+@dataclass(frozen=True)
+class Story:
+    """A task and the sources of its merges; the first source is the frame."""
+
+    task: str
+    names: tuple[str, ...]
+
+
+STORIES = {
+    "one": Story("questions", ("see-en", "ja", "poem", "sort")),
+    "several": Story("comparisons", ("multi", "see-en", "ja", "poem", "sort")),
+}
 
 
 @dataclass(frozen=True)
 class Split:
-    """Items of a task file, as documents, with their features."""
+    """Items of a task file, as documents, with the features of the split's pictures."""
 
     documents: list[tuple[str, d.Document]]
     features: torch.Tensor
@@ -43,28 +55,29 @@ class Split:
         return scoring.exam([self.documents[i] for i in chosen])
 
 
-def split(work: Path, name: str, language: Language = "ja") -> Split:
-    items = shipping.task_items()[name]
-    images = [shipping.picture(name, i, item) for i, item in enumerate(items)]
-    rows = []
-    for i, item in enumerate(items):
-        start = (d.prompt("<image>" * CELLS, item.question(language)), d.PROMPT)
-        rows.append((item.kind.name, d.Document([start, *d.answered(item.answer(language), language)], i)))
+def split(work: Path, task: str, name: str, language: Language = "ja") -> Split:
+    items = task_files.TASKS[task]()[name]
+    images = [task_files.picture(name, i) for i in range(task_files.SPLITS[name])]
+    rows = [(item.kind.name, d.pictured(item, language)) for item in items]
     return Split(rows, vision.features(stages.tower(work), vision.pixels(images)))
+
+
+def source(work: Path, name: str) -> LlamaForCausalLM:
+    sees = name in recipes.SEEING_SOURCES
+    return build.seeing_source(work, name) if sees else build.text_source(work, name)
 
 
 class Bench:
     """Everything that a candidate needs in order to be marked."""
 
-    def __init__(self, work: Path) -> None:
-        base = build.base(work).state_dict()
-        see, projector = build.see_en(work)
-        sources = [see, *[build.text_source(work, name) for name in NAMES[1:]]]
-        self.projector: nn.Module = projector
-        self.shape = (len(NAMES), see.config.num_hidden_layers)
-        self.splits = {name: split(work, name) for name in shipping.SPLITS}
+    def __init__(self, work: Path, story: Story) -> None:
+        base = build.base(work)
+        self.names, self.projector = story.names, build.projector(work)
+        self.shape = (len(story.names), base.config.num_hidden_layers)
+        self.splits = {name: split(work, story.task, name) for name in task_files.SPLITS}
         self.exams = {name: part.exam() for name, part in self.splits.items()}
-        self.merger = Merger(build.base(work), base, [source.state_dict() for source in sources])
+        states = [source(work, name).state_dict() for name in story.names]
+        self.merger = Merger(base, build.base(work).state_dict(), states)
 
     def mark(self, weights: torch.Tensor, name: str, features: torch.Tensor | None = None) -> scoring.Marks:
         model = self.merger.write(weights)
@@ -79,8 +92,8 @@ class Bench:
     def choosing(self, weights: torch.Tensor) -> float:
         return self.mark(weights, "validation").right
 
-    def by_source(self, *row: float) -> torch.Tensor:
-        return torch.tensor(row).view(-1, 1).expand(self.shape)
+    def by_source(self, row: Sequence[float]) -> torch.Tensor:
+        return torch.tensor(row, dtype=torch.float32).view(-1, 1).expand(self.shape)
 
 
 def show(name: str, marks: scoring.Marks) -> None:
@@ -90,16 +103,27 @@ def show(name: str, marks: scoring.Marks) -> None:
 
 def fixed(bench: Bench) -> None:
     """Parents in the frame, and merges that need no search."""
+    names = bench.names
+    useful = [float(name in ("see-en", "multi", "ja")) for name in names]
     plain = {
-        "base": (0, 0, 0, 0),
-        "uniform": (0.25,) * 4,
-        "sum of all": (1, 1, 1, 1),
-        "see-en + ja": (1, 1, 0, 0),
+        "base": [0.0] * len(names),
+        "uniform": [1 / len(names)] * len(names),
+        "sum of all": [1.0] * len(names),
+        "sum of the useful": useful,
     }
-    for i, name in enumerate(NAMES):
-        plain[name] = tuple(float(i == j) for j in range(len(NAMES)))
+    for i, name in enumerate(names):
+        plain[name] = [float(i == j) for j in range(len(names))]
+        if useful[i] and sum(useful) > 2:
+            plain[f"sum of the useful but {name}"] = [x * (i != j) for j, x in enumerate(useful)]
     for name, row in plain.items():
-        show(name, bench.mark(bench.by_source(*map(float, row)), "test"))
+        show(name, bench.mark(bench.by_source(row), "test"))
+
+
+def english(work: Path, story: Story, name: str) -> None:
+    """A model that sees, on the same test in English."""
+    part = split(work, story.task, "test", "en")
+    marks = scoring.score(source(work, name), part.exam(), build.projector(work), part.features)
+    show(f"{name}, the same test in English", marks)
 
 
 def blind(bench: Bench, weights: torch.Tensor, work: Path) -> None:
@@ -115,11 +139,15 @@ def blind(bench: Bench, weights: torch.Tensor, work: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--work", type=Path, required=True, help="folder of the build")
+    parser.add_argument("--story", choices=STORIES, default="one")
     parser.add_argument("--seeds", type=int, default=1, help="how many times to search")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    bench, budget = Bench(arguments.work), searching.Budget()
+    story = STORIES[arguments.story]
+    bench, budget = Bench(arguments.work, story), searching.Budget()
     fixed(bench)
+    for name in recipes.SEEING_SOURCES:
+        english(arguments.work, story, name)
     for seed in range(arguments.seeds):
         for name, search in (("bred", searching.evolve), ("random", searching.sample)):
             started = time.process_time()

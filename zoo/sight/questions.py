@@ -24,7 +24,7 @@ class Wording:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of question: its wordings, and which facts its answer adds to those of the question."""
+    """One kind of question: its wordings, and the facts that its answer adds to those of the question."""
 
     name: str
     en: Wording
@@ -86,45 +86,48 @@ Pieces = list[tuple[str, bool]]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question about one row of a scene."""
+class Question:
+    """A question about scenes: a kind, and the facts that its wordings name.
 
-    scene: Scene
-    row: int
+    `pictures` has the numbers of the scenes' pictures in a pool of features, if there are any.
+    """
+
     kind: Kind
-
-    def facts(self) -> dict[str, Name]:
-        """Every fact that a wording can name. The next row after the last is the first."""
-        row, after = self.row, (self.row + 1) % 3
-        facts = {"row": ROWS[row], "next row": ROWS[after]}
-        for label, board in (("", self.scene[row]), ("next ", self.scene[after])):
-            facts[label + "thing"] = KINDS[board.kind]
-            facts[label + "colour"] = COLOURS[board.colour]
-        for place, board in zip(ROWS, self.scene, strict=True):
-            facts[f"{place.en} thing"] = KINDS[board.kind]
-        return facts
+    scenes: tuple[Scene, ...]
+    facts: dict[str, Name]
+    pictures: tuple[int, ...] = ()
 
     def question(self, language: Language) -> str:
-        words = {key: getattr(name, language) for key, name in self.facts().items()}
+        words = {key: getattr(name, language) for key, name in self.facts.items()}
         wording: Wording = getattr(self.kind, language)
         return wording.asked.format_map(words)
 
     def answer(self, language: Language) -> Pieces:
-        """The full sentence; facts that the question does not name are marked."""
+        """Return the full sentence; facts that the question does not name are marked."""
         wording: Wording = getattr(self.kind, language)
-        facts = self.facts()
         pieces: Pieces = []
         for part in _parts(wording.answered):
             name = part[1:-1]
             if part.startswith("{"):
-                pieces.append((getattr(facts[name], language), name in self.kind.signs))
+                pieces.append((getattr(self.facts[name], language), name in self.kind.signs))
             else:
                 pieces.append((part, False))
         return pieces
 
     def signs(self) -> str:
-        facts = self.facts()
-        return "".join(facts[name].sign for name in self.kind.signs)
+        return "".join(self.facts[name].sign for name in self.kind.signs)
+
+
+def ask(scene: Scene, row: int, kind: Kind, pictures: tuple[int, ...] = ()) -> Question:
+    """Return a question about one row of a scene. The next row after the last is the first."""
+    after = (row + 1) % 3
+    facts = {"row": ROWS[row], "next row": ROWS[after]}
+    for label, board in (("", scene[row]), ("next ", scene[after])):
+        facts[label + "thing"] = KINDS[board.kind]
+        facts[label + "colour"] = COLOURS[board.colour]
+    for place, board in zip(ROWS, scene, strict=True):
+        facts[f"{place.en} thing"] = KINDS[board.kind]
+    return Question(kind, (scene,), facts, pictures)
 
 
 def _parts(template: str) -> list[str]:

@@ -7,6 +7,7 @@ every kind, and the task files ask about just these pairs.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from things import COLOURS, KINDS, ROWS
@@ -22,6 +23,7 @@ class Board:
 
 Scene = tuple[Board, Board, Board]
 CELLS = 9
+SEEN, UNSEEN = 8000, 1500  # how many scenes have pictures for training, and how many to check it
 KEPT_BACK = {  # pairs with little contrast, such as a banana on orange, are left to training
     "red": ("cat", "elephant", "ball"),
     "orange": ("fish", "umbrella", "clock"),
@@ -58,6 +60,20 @@ def draw_unseen(rng: random.Random, row: int) -> Scene:
         scene = _boards(rng)
         if kept_back(scene[row].kind, scene[row].colour):
             return scene
+
+
+def _scenes(count: int, seed: int, maker: Callable[[random.Random, int], Scene]) -> list[Scene]:
+    rng = random.Random(seed)
+    return [maker(rng, i) for i in range(count)]
+
+
+def seen_scenes() -> list[Scene]:
+    return _scenes(SEEN, 1, lambda rng, _: draw(rng))
+
+
+def unseen_scenes() -> list[Scene]:
+    """Scene i asks about row i mod 3."""
+    return _scenes(UNSEEN, 2, lambda rng, i: draw_unseen(rng, i % 3))
 
 
 def mosaic(scene: Scene) -> str:

@@ -14,7 +14,7 @@ import tokens
 import torch
 from documents import PROMPT, Document
 from torch import nn
-from train import Batch, collate, embed
+from train import Batch, collate, embed, encode
 from transformers import LlamaForCausalLM
 
 
@@ -28,7 +28,7 @@ class Exam:
 
 def exam(documents: Sequence[tuple[str, Document]]) -> Exam:
     return Exam(
-        batch=collate([document for _, document in documents], tokens.build()),
+        batch=collate(encode([document for _, document in documents], tokens.build())),
         labels=[label for label, _ in documents],
     )
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import vision
 from pictures import render
-from scenes import Scene, draw, draw_unseen
+from scenes import Scene, seen_scenes, unseen_scenes
 from transformers import SiglipVisionModel
 
-SEEN, UNSEEN = 8000, 1500
 TOWER_STEPS = 1800
 
 
@@ -23,20 +20,6 @@ class Pool:
 
     scenes: list[Scene]
     features: torch.Tensor
-
-
-def _scenes(count: int, seed: int, maker: Callable[[random.Random, int], Scene]) -> list[Scene]:
-    rng = random.Random(seed)
-    return [maker(rng, i) for i in range(count)]
-
-
-def seen_scenes() -> list[Scene]:
-    return _scenes(SEEN, 1, lambda rng, _: draw(rng))
-
-
-def unseen_scenes() -> list[Scene]:
-    """Scene i asks about row i mod 3."""
-    return _scenes(UNSEEN, 2, lambda rng, i: draw_unseen(rng, i % 3))
 
 
 def values(scenes: list[Scene], first_seed: int, any_paint: bool = False) -> torch.Tensor:

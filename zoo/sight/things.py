@@ -1,5 +1,5 @@
-"""What the pictures show: sixteen things, six colours and three rows, with their names in English
-and Japanese and the sign that stands for each in text.
+"""What the pictures show: sixteen things, six colours and three rows. Each has a name in English and Japanese
+and a sign that stands for it in text; so have the numbers of pictures.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Name:
-    """One thing, colour or row: its sign, its English word and its Japanese word."""
+    """One thing, colour, row or number: its sign, its English word and its Japanese word."""
 
     sign: str
     en: str
@@ -44,3 +44,5 @@ COLOURS = (
 )
 PAINT = ((214, 58, 58), (242, 150, 40), (72, 160, 76), (60, 104, 208), (140, 72, 176), (240, 240, 240))
 ROWS = (Name("⬆", "top", "上"), Name("⏺", "middle", "中"), Name("⬇", "bottom", "下"))
+NUMBERS = (Name("1", "first", "1枚目"), Name("2", "second", "2枚目"), Name("3", "third", "3枚目"))
+MARKS = ("P:", "P2:", "P3:")  # what stands before each picture of a prompt

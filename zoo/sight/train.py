@@ -1,7 +1,7 @@
 """Training: weighted next-token loss on batches drawn from a mixture of document makers.
 
-Deterministic for a given seed on a given machine. Where a document has a picture, the projected features of
-the picture stand in the place of its image tokens.
+Deterministic for a given seed on a given machine. Where a document has pictures, their projected features
+stand in the place of its image tokens.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def language_config(vocabulary: int) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=HIDDEN,
-        intermediate_size=HIDDEN * 13 // 4,
+        intermediate_size=HIDDEN * 2,
         num_hidden_layers=LAYERS,
         num_attention_heads=HIDDEN // 32,
         num_key_value_heads=HIDDEN // 32,
@@ -78,30 +78,36 @@ def new_model(vocabulary: int, seed: int, alike: Sequence[Sequence[int]] = ()) -
     return model
 
 
-def encode(
-    documents: Sequence[Document], tokenizer: PreTrainedTokenizerFast
-) -> list[tuple[list[int], list[float]]]:
-    """Tokens of each document with the weight of the span in which each token starts."""
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Tokens of a document, the weight of the span in which each token starts, and its pictures."""
+
+    ids: list[int]
+    weights: list[float]
+    pictures: tuple[int, ...]
+
+
+def encode(documents: Sequence[Document], tokenizer: PreTrainedTokenizerFast) -> list[Encoded]:
     texts = ["".join(text for text, _ in document.spans) for document in documents]
     encoded = tokenizer(texts, return_offsets_mapping=True)
-    pairs: list[tuple[list[int], list[float]]] = []
+    rows: list[Encoded] = []
     for document, ids, offsets in zip(
         documents, encoded["input_ids"], encoded["offset_mapping"], strict=True
     ):
         per_character = [weight for text, weight in document.spans for _ in text]
-        pairs.append((ids, [per_character[start] for start, _ in offsets]))
-    return pairs
+        weights = [per_character[start] for start, _ in offsets]
+        rows.append(Encoded(ids=ids, weights=weights, pictures=document.pictures))
+    return rows
 
 
-def collate(documents: Sequence[Document], tokenizer: PreTrainedTokenizerFast) -> Batch:
-    rows = encode(documents, tokenizer)
-    longest = max(len(ids) for ids, _ in rows)
+def collate(rows: Sequence[Encoded]) -> Batch:
+    longest = max(len(row.ids) for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     weights = torch.zeros(len(rows), longest)
-    for i, (numbers, values) in enumerate(rows):
-        ids[i, : len(numbers)] = torch.tensor(numbers)
-        weights[i, : len(numbers)] = torch.tensor(values)
-    pictures = torch.tensor([d.picture for d in documents if d.picture is not None], dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row.ids)] = torch.tensor(row.ids)
+        weights[i, : len(row.ids)] = torch.tensor(row.weights)
+    pictures = torch.tensor([picture for row in rows for picture in row.pictures], dtype=torch.long)
     return Batch(ids=ids, weights=weights, pictures=pictures)
 
 
@@ -111,10 +117,10 @@ def batches(mixture: Mixture, schedule: Schedule, tokenizer: PreTrainedTokenizer
     shares, makers = [share for share, _ in mixture], [maker for _, maker in mixture]
     while True:
         drawn = [maker(rng) for maker in rng.choices(makers, shares, k=schedule.batch * LOOKAHEAD)]
-        drawn.sort(key=lambda document: sum(len(text) for text, _ in document.spans))
-        chunks = [drawn[i : i + schedule.batch] for i in range(0, len(drawn), schedule.batch)]
+        rows = sorted(encode(drawn, tokenizer), key=lambda row: len(row.ids))
+        chunks = [rows[i : i + schedule.batch] for i in range(0, len(rows), schedule.batch)]
         rng.shuffle(chunks)
-        yield from (collate(chunk, tokenizer) for chunk in chunks)
+        yield from map(collate, chunks)
 
 
 def embed(
