@@ -25,6 +25,7 @@ from kingyo.models.vision_language import LiveVisionLanguageModel
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "zoo" / "sight"
 EXAMPLES = ROOT / "examples" / "sight"
+RUN = EXAMPLES / "run.yaml"
 ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
 ITEMS = {"fit": 200, "validation": 150, "test": 500, "duplicates": 0, "unused": 0}
 TASKS = ("questions", "comparisons")
@@ -124,8 +125,8 @@ def test_a_plain_sum_compares_pictures_as_the_notes_say(tmp_path: Path) -> None:
 
 
 def test_the_dry_run_predicts_the_features_that_are_kept(tmp_path: Path) -> None:
-    images = json.loads(kingyo(tmp_path, "evolve", RUN, "--dry-run", "--json"))["images"]
-    with Run.open(load_config(Path(RUN)), Path(RUN).parent) as run:
+    images = json.loads(kingyo(tmp_path, "evolve", str(RUN), "--dry-run", "--json"))["images"]
+    with Run.open(load_config(RUN), RUN.parent) as run:
         items = [item for split in SPLITS for item in run.items[split]]
         live = LiveVisionLanguageModel.load(run.models.skeleton.path, load_options(run.config))
     prompts = [live.image_prompt(item.prompt, item.media, chat=True) for item in items]

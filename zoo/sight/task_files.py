@@ -18,7 +18,7 @@ from questions import QUESTIONS, Language, Question, ask, plain
 from scenes import Scene, draw_unseen
 
 SPLITS = {"fit": 200, "validation": 150, "test": 500}
-SEED = 4001
+SEED = 4002
 LANGUAGES: tuple[Language, ...] = ("ja", "en")
 Items = dict[str, list[Question]]
 
