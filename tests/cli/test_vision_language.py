@@ -177,10 +177,14 @@ def enlarge(folder: Path) -> None:
     )
 
 
-def frame(folder: Path, name: str) -> None:
-    """Name the frame of merges in run.yaml."""
-    run = yaml.safe_load((folder / "run.yaml").read_text())
-    (folder / "run.yaml").write_text(yaml.safe_dump({**run, "merge": {"frame": name}}))
+def merge(**keys: object) -> Callable[[Path], object]:
+    """Return a function that sets the keys of ``merge`` in run.yaml."""
+
+    def change(folder: Path) -> None:
+        run = yaml.safe_load((folder / "run.yaml").read_text())
+        (folder / "run.yaml").write_text(yaml.safe_dump({**run, "merge": keys}))
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -198,8 +202,9 @@ def frame(folder: Path, name: str) -> None:
         (lambda folder: (folder / "see" / "preprocessor_config.json").unlink(), "see"),
         (enlarge, "images of 100,000 pixels a side"),
         (lambda folder: restate(folder / "see", image_token_index=300), "image_token_id 300"),
-        (lambda folder: frame(folder, "ja"), "merge.frame"),
-        (lambda folder: frame(folder, "base"), "merge.frame"),
+        (merge(frame="ja"), "merge.frame"),
+        (merge(frame="base"), "merge.frame"),
+        (merge(parts={"language": "ja"}), "merge.parts"),
         (narrow, "ja"),
     ],
 )

@@ -179,7 +179,15 @@ def merged_layout(setup: Setup) -> Layout:
     if keys.frame is None and not keys.parts:
         return skeleton.layout
     uses = select(skeleton.layout, keys.parts, keys.frame)
-    return Layout([name for name, use in uses.items() if use == MERGE], skeleton.config)
+    merged = [name for name, use in uses.items() if use == MERGE]
+    if not merged:
+        raise KingyoError(
+            "merge.parts",
+            expected=f"a part with {MERGE}: one of {', '.join(skeleton.layout.parts)}",
+            received=", ".join(f"{part}: {use}" for part, use in setup.config.merge.parts.items()),
+            remedy="Name the parts to merge, such as parts: {language: merge}.",
+        )
+    return Layout(merged, skeleton.config)
 
 
 def merged_before_language(setup: Setup) -> list[str]:
