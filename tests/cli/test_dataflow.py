@@ -94,7 +94,10 @@ def test_a_merge_is_one_of_the_models_of_a_path(world: World) -> None:
     ("changed", "says"),
     [
         ({"space": "parameters"}, "space: dataflow (or hybrid) beside dataflow"),
-        ({"merge": {"method": "ties"}}, "nothing but dtype below merge"),
+        (
+            {"merge": {"method": "ties"}},
+            "merge: expected no other keys than dtype with space: dataflow; received method",
+        ),
         ({"dataflow": {"frame": "zz"}}, "one of a, b as dataflow.frame"),
         ({"dataflow": {"repetition": 2}}, "Did you mean 'repetitions'"),
     ],

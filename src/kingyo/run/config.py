@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from kingyo.engine.options import MAX_THREADS
+from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real, parse_model
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
 from kingyo.space import GenomeLayout
@@ -279,9 +280,11 @@ class RunConfig(StrictModel):
         allowed = ("dtype", *(HYBRID_MERGE_KEYS if self.space == "hybrid" else ()))
         unused = sorted(self.merge.model_fields_set - set(allowed))
         if unused:
-            raise ValueError(
-                f"nothing but {', '.join(allowed)} below merge beside space: {self.space}, "
-                f"not {', '.join(unused)}"
+            raise KingyoError(
+                "merge",
+                expected=f"no other keys than {', '.join(allowed)} with space: {self.space}",
+                received=", ".join(unused),
+                remedy="Delete these keys.",
             )
 
     def _check_path_names(self) -> None:
