@@ -175,9 +175,6 @@ def _write(
     processor: Mapping[str, Any],
 ) -> None:
     folder.mkdir(parents=True)
-    files = {"config": config, "preprocessor_config": preprocessor, "processor_config": processor}
-    for name, content in files.items():
-        (folder / f"{name}.json").write_text(json.dumps(content))
     write_tokenizer(folder)
     tokenizer = TokenizersBackend(
         tokenizer_file=str(folder / "tokenizer.json"),
@@ -187,6 +184,10 @@ def _write(
         additional_special_tokens=[AddedToken("<image>", special=True)],
     )
     tokenizer.save_pretrained(folder)
+    fitting = {**config, "image_token_index": tokenizer.convert_tokens_to_ids("<image>")}
+    files = {"config": fitting, "preprocessor_config": preprocessor, "processor_config": processor}
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
     write_weights(folder, shapes, "F16", 4)
 
 

@@ -93,7 +93,7 @@ def test_an_interrupted_run_prints_the_command_to_continue(world: World) -> None
     config = world.config(budget={"candidates": 4}, controls={"random": False, "grid": False})
     words = ("evolve", config, "--run", "runs/my seeds", "--seeds", "2", "--seed", "3")
     code, errors = interrupted(world, *words, after=8, sent=signal.SIGINT, where="runs/my seeds/seed-3")
-    assert code == 130 and "Traceback" not in errors
+    assert code == 130 and "Traceback" not in errors, errors
     command = errors.strip().splitlines()[-1].partition("Continue with: kingyo ")[2]
     done = world.run(*shlex.split(command))
     assert done.returncode == 0, done.stderr
