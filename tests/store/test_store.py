@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.store import DATABASE, RunStore
+from kingyo.store import DATABASE, RunStore, schema
 from kingyo.store.schema import VERSION
 from kingyo.types import Evaluation, ItemScore
 from tests.stores import SPLITS, begun, scores, trial
@@ -194,3 +194,23 @@ def test_a_database_of_an_unknown_version_is_refused(tmp_path: Path, version: in
         with pytest.raises(KingyoError) as error:
             opening(tmp_path / "run")
         assert error.value.received == f"version {version}"
+
+
+def test_an_interrupt_within_a_function_of_sqlite_stays_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending, row_hash = list[type[KeyboardInterrupt]](), schema.row_hash
+
+    def interrupted(*values: object) -> int:
+        if pending:
+            raise pending.pop()
+        return row_hash(*values)
+
+    monkeypatch.setattr(schema, "row_hash", interrupted)
+    with begun(tmp_path / "run") as store:
+        pending.append(KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.set_fact("name", "lost")
+        assert store.fact("name") != "lost"
+        store.set_fact("name", "kept")
+        assert store.fact("name") == "kept"

@@ -85,6 +85,8 @@ def noted_writes(folder: Path) -> int:
         return 0
 
 
+_CALLBACK = "user-defined function raised exception"
+"""SQLite's message in place of the exception of a Python function."""
 SYNC_SECONDS = 1.0
 """How much of a run a power loss may cost, in seconds."""
 
@@ -108,10 +110,15 @@ class OpenDatabase:
         """
         is_due = time.monotonic() - self._synced >= SYNC_SECONDS
         self._db.execute(f"PRAGMA synchronous = {'FULL' if is_due else 'NORMAL'}")
-        with self._db:
-            yield
-            n_writes = count_write(self._db)
-            if self._lock is not None:
-                note_writes(self._lock, n_writes)
+        try:
+            with self._db:
+                yield
+                n_writes = count_write(self._db)
+                if self._lock is not None:
+                    note_writes(self._lock, n_writes)
+        except sqlite3.OperationalError as error:
+            if _CALLBACK in str(error):  # Ctrl-C within row_hash, which raises nothing else
+                raise KeyboardInterrupt from error
+            raise
         if is_due:
             self._synced = time.monotonic()
