@@ -50,7 +50,7 @@ class AnswerContrast:
 
     @property
     def has_images(self) -> bool:
-        """Whether items show images."""
+        """Whether any item on the page has an image."""
         return any(row.item.media for row in (*self.gained, *self.lost))
 
 

@@ -124,7 +124,7 @@ def _check_path_frame(run: Run) -> None:
 
 
 def _check_frame(run: Run) -> None:
-    """Check that the frame of merges is not a language model beside models that see."""
+    """Refuse a language model as the frame of merges if other models see."""
     named = run.config.merge.frame
     if named is not None and layers_kind(run.models.skeleton, run.kind) is not run.kind:
         raise KingyoError(

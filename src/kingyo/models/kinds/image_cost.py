@@ -1,4 +1,4 @@
-"""What the images of prompts cost a model that keeps image features."""
+"""The cost of images for a model that keeps image features."""
 
 from __future__ import annotations
 
