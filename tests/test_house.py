@@ -27,6 +27,7 @@ FLOORS = {
     "recipe": 4,
     "irt": 5,
     "kernels": 5,
+    "vision": 5,
     "checkpoints": 6,
     "methods": 6,
     "models": 6,

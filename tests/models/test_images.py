@@ -14,8 +14,8 @@ from PIL import Image
 
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions
-from kingyo.models.kinds.image_classification import ImageProcessor
 from kingyo.types import Media
+from kingyo.vision.processor import ImageProcessor
 from tests.checkpoints.fitting import restate
 from tests.models.classifiers import PROCESSOR, picture, vit
 

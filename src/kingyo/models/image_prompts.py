@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import ChangedSourceError, KingyoError
-from kingyo.models.images import read_image, require_small, require_small_sides
 from kingyo.models.tokens import Text, render_chat
 from kingyo.types import ImagePrompt, Media
+from kingyo.vision.images import read_image, require_small, require_small_sides
 
 WRAPPED = ("<|image_pad|>", "<|vision_start|><|image_pad|><|vision_end|>")
 """The image token of Qwens, and the placeholder of an image in their prompts."""

@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 
-from kingyo.models.images import read_image
 from kingyo.results.model_result import MIXTURES
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media
+from kingyo.vision.images import read_image
 
 SOLVED = 1.0
 MAX_IMAGE_BYTES = 1 << 15  # bytes of an image in the page; larger ones are shown as thumbnails

@@ -24,10 +24,11 @@ SCORING = (
     "runners",
     "space",
     "tasks",
+    "vision",
     "vocabulary",
     "io/schema.py",
     "registry.py",
-    "types.py",
+    "types",
     "user_code/timeout.py",
 )
 """Packages that decode, merge, answer and grade. A change of their code may change scores."""

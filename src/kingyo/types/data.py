@@ -1,0 +1,170 @@
+"""Items, images and scores, and the axes and genomes of a search. Larger scores are better, everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from kingyo.errors import ChangedSourceError
+
+Split = Literal["fit", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("fit", "validation", "test")
+
+Genome = tuple[float, ...]
+"""One number per axis, in the units of the axis; a categorical gene is the index of its choice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One coordinate of a genome.
+
+    Attributes:
+        name: unique within its space, such as ``weight/ja/block.3``.
+        low, high: bounds, both inclusive. A binary axis is 0..1, a categorical one 0..len(choices) - 1.
+        kind: float genes are continuous; the others are whole numbers.
+        choices: the categories of a categorical axis, else empty.
+        start: the first point of a search that needs one; None means the middle.
+        place: the position in the model of the tensors that the gene affects, from 0 (input) to 1 (output);
+            None if it affects all of them.
+        family: shared by axes of one quantity at different places of the model, such as the weights of one
+            source in each block; empty for an axis on its own.
+        neutral: the value without effect, such as weight 0 of a source; None if there is none.
+    """
+
+    name: str
+    low: float
+    high: float
+    kind: Literal["float", "int", "binary", "categorical"] = "float"
+    choices: tuple[str, ...] = ()
+    start: float | None = None
+    place: float | None = None
+    family: str = ""
+    neutral: float | None = None
+
+    @property
+    def first(self) -> float:
+        """The first point: ``start``, or the middle of the bounds."""
+        return (self.low + self.high) / 2 if self.start is None else self.start
+
+
+MEDIA = "media"
+"""Folder of images in a run, and next to exported items."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """An image of an item, or one that a model made. Images with equal hashes are equal.
+
+    Attributes:
+        sha256: hash of the file's bytes.
+        type: MIME type, such as ``image/png``.
+        path: its file, if it has one.
+        content: its bytes, if it has no file.
+    """
+
+    sha256: str
+    type: str
+    path: Path | None = field(default=None, compare=False)
+    content: bytes | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """File name in a run folder."""
+        return f"{self.sha256}.{self.type.rpartition('/')[2]}"
+
+    @property
+    def place(self) -> str:
+        """Its path or, without one, its name; for messages."""
+        return str(self.path or self.name)
+
+    def read(self) -> bytes:
+        """Return the bytes of its file.
+
+        Raises:
+            ChangedSourceError: the file cannot be read, or its hash has changed.
+        """
+        try:
+            content = (self.content or b"") if self.path is None else self.path.read_bytes()
+        except OSError as error:
+            raise self._changed(str(error.strerror)) from error
+        if sha256(content).hexdigest() != self.sha256:
+            raise self._changed("bytes with another hash")
+        return content
+
+    def _changed(self, received: str) -> ChangedSourceError:
+        return ChangedSourceError(
+            "media" if self.path is None else str(self.path),
+            expected=f"the {self.type.partition('/')[0]} with SHA-256 {self.sha256[:16]}…",
+            received=received,
+            remedy="Restore the file. A task of your own must give the hash of the file's bytes.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One question of a task.
+
+    Attributes:
+        id: unique within a run; a kind of task that reads items leaves it empty.
+        prompt: the question, after templating.
+        fields: the row that the item was read from.
+        task: the name of its task if a run has several, else empty.
+        media: the images of the question, in order.
+    """
+
+    id: str
+    prompt: str
+    answer: str
+    choices: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    task: str = ""
+    media: tuple[Media, ...] = ()
+
+    @property
+    def images(self) -> list[str]:
+        """Paths or names of its images, for messages."""
+        return [each.place for each in self.media]
+
+    def in_a_line(self) -> str:
+        """Return prompt and images in one line, for messages."""
+        prompt = [repr(self.prompt)] if self.prompt or not self.media else []
+        return " ".join((*prompt, *self.images))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A prompt and the answer that a model should learn.
+
+    Attributes:
+        item: the id of the item.
+        answer: the continuation to learn, with the text that ends an answer if the task has one.
+        others: wrong continuations, which should become less likely than ``answer``; empty for free text.
+        per_byte: whether likelihoods of continuations are divided by their lengths in UTF-8 bytes.
+    """
+
+    item: str
+    prompt: str
+    answer: str
+    others: tuple[str, ...] = ()
+    per_byte: bool = False
+
+
+class ItemScore(NamedTuple):
+    """The score of one model on one item, in [0, 1], with its answer.
+
+    A named tuple rather than a dataclass: a run of ten thousand candidates makes millions of them.
+
+    Attributes:
+        item: the id of the item.
+        is_cut: whether the answer was cut off at ``max_new_tokens``.
+        media: an image as the answer. A run stores those of validation and test, and of baselines on fit.
+    """
+
+    item: str
+    score: float
+    answer: str
+    is_cut: bool = False
+    media: Media | None = None

@@ -1,0 +1,118 @@
+"""What live models can do: protocols that kinds of models provide and kinds of tasks need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from kingyo.types.data import Media
+
+
+class Written(NamedTuple):
+    """Generated text. ``is_cut`` means that it was cut off at the token limit."""
+
+    text: str
+    is_cut: bool
+
+
+@runtime_checkable
+class GeneratesText(Protocol):
+    """A model that writes text."""
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Continue each prompt greedily; the texts end before the first stop string, without the prompt."""
+        ...
+
+    def chat_prompt(self, message: str) -> str:
+        """Wrap a user's message in the model's chat template, up to where the answer begins."""
+        ...
+
+
+@runtime_checkable
+class RatesText(Protocol):
+    """A model that rates how likely a text is."""
+
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Return log p(continuation | prompt) in nats, summed over the continuation's tokens."""
+        ...
+
+    def chat_prompt(self, message: str) -> str:
+        """Wrap a user's message in the model's chat template, up to where the answer begins."""
+        ...
+
+
+@runtime_checkable
+class RatesClasses(Protocol):
+    """A model that classifies images."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes, in the order of the model's output."""
+        ...
+
+    def rate_classes(self, images: Sequence[Media]) -> Sequence[Sequence[float]]:
+        """Return a score per class for each image, such as its log-probability; higher is more likely."""
+        ...
+
+
+@runtime_checkable
+class LanguageModel(GeneratesText, RatesText, Protocol):
+    """A model that writes text and rates how likely a text is."""
+
+
+@runtime_checkable
+class CutAware(GeneratesText, Protocol):
+    """A model that knows which of its answers were cut off."""
+
+    def write(
+        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Written]:
+        """Continue each prompt like ``generate``, and mark texts that were cut off."""
+        ...
+
+
+class Decoding(NamedTuple):
+    """How a model writes without chance: greedily, or the best of several beams.
+
+    Attributes:
+        num_beams: number of continuations that are kept; 1 is greedy.
+        repetition_penalty: divides positive logits of tokens that occurred before, and multiplies negative
+            ones (Keskar et al. 2019); 1 is none.
+    """
+
+    num_beams: int = 1
+    repetition_penalty: float = 1.0
+
+
+GREEDY = Decoding()
+
+
+class ImagePrompt(NamedTuple):
+    """A prompt with images; its text marks their places as the model's processor defines."""
+
+    text: str
+    images: tuple[Media, ...] = ()
+
+
+@runtime_checkable
+class AnswersImages(Protocol):
+    """A model that writes text about images, and rates how likely a text about them is."""
+
+    def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
+        """Return a prompt that shows images before a user's message; ``chat`` applies the chat template."""
+        ...
+
+    def write_about(
+        self,
+        prompts: Sequence[ImagePrompt],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        decoding: Decoding = GREEDY,
+    ) -> list[Written]:
+        """Continue each prompt; the texts end before the first stop string, without the prompt."""
+        ...
+
+    def log_likelihood_about(self, pairs: Sequence[tuple[ImagePrompt, str]]) -> list[float]:
+        """Return log p(continuation | prompt) in nats, summed over the continuation's tokens."""
+        ...
