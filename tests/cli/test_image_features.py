@@ -82,7 +82,7 @@ def test_features_beyond_memory_are_in_a_file(world: World) -> None:
         done = world.run("evolve", small_run(world, f"{name}.yaml", **keys), "--run", name)
         assert done.returncode == 0, done.stderr
         assert facts(world.folder / name) == facts(world.folder / "plain")
-        assert "Image features do not fit" in done.stderr
+        assert "Features do not fit" in done.stderr
         in_memory, in_file = map(max, zip(*kept_bytes(world), strict=True))
         assert 0 < in_memory <= 2000 < in_file <= 12_000
     interrupted(world, "evolve", small_run(world, "small.yaml"), "--run", "killed", after=6, where="killed")

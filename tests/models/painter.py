@@ -19,7 +19,7 @@ class Draws(Protocol):
 class Painter:
     """A kind of model that only draws."""
 
-    name = "text-to-image"
+    name = "painter"
     provides = (Draws,)
     card = CardPart(pipeline_tag="text-to-image", auto_class="Painter", scored="its pictures")
     libraries = ("diffusers",)

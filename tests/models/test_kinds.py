@@ -127,7 +127,7 @@ def test_a_kind_with_a_part_of_a_wrong_type_gives_one_clear_error(tmp_path: Path
 def test_an_installed_kind_accepts_models_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "tests.models.test_kinds:PAINTER")
     assert "own" in MODEL_KINDS.names()
-    assert kind_of({"_class_name": "Painter"}).name == "text-to-image"
+    assert kind_of({"_class_name": "Painter"}).name == "painter"
     assert kind_of(LLAMA).name == "causal-lm"
 
 
@@ -158,7 +158,7 @@ def test_a_kind_that_crashes_or_loads_half_a_model_is_named(tmp_path: Path) -> N
     ):
         with pytest.raises(KingyoError) as caught:
             load_live(kind, tmp_path, LoadOptions())
-        assert caught.value.argument == "kind of model text-to-image"
+        assert caught.value.argument == "kind of model painter"
         assert caught.value.expected == expected
         assert caught.value.received.startswith(received)
 
@@ -170,7 +170,7 @@ def test_sources_of_different_kinds_are_one_clear_error(
     assert common_kind({"ja": LLAMA, "en": LLAMA}).name == "causal-lm"
     with pytest.raises(KingyoError) as caught:
         common_kind({"ja": LLAMA, "en": LLAMA, "art": {"_class_name": "Painter"}})
-    assert caught.value.received == "causal-lm (ja, en) and text-to-image (art)"
+    assert caught.value.received == "causal-lm (ja, en) and painter (art)"
 
 
 def test_a_task_with_unmet_requirements_gives_one_clear_error() -> None:
@@ -179,7 +179,7 @@ def test_a_task_with_unmet_requirements_gives_one_clear_error() -> None:
         require_needs("task ja-math", needs, kind)
         with pytest.raises(KingyoError) as caught:
             require_needs("task ja-math", needs, PAINTER)
-        assert caught.value.received == "models of kind text-to-image"
+        assert caught.value.received == "models of kind painter"
     with pytest.raises(KingyoError) as caught:
         require_needs("task sketches", Draws, kind)
     assert str(caught.value).startswith(

@@ -55,7 +55,7 @@ class LivePainter:
 
 
 class Painter:
-    name = "text-to-image"
+    name = "painter"
     provides = (Draws,)
     libraries = ()
     card = CardPart(

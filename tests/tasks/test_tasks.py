@@ -113,7 +113,7 @@ class kind:
 
 
 def test_kinds_by_name_and_from_a_file(tmp_path: Path) -> None:
-    assert TASK_KINDS.names() == ["choice", "classify", "generate", "vqa"]
+    assert TASK_KINDS.names() == ["choice", "classify", "draw", "generate", "vqa"]
     (tmp_path / "mine.py").write_text(KIND)
     spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
     task = build_task(spec, SPLITS, tmp_path)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from kingyo.errors import KingyoError
 from kingyo.registry import is_in_file
-from kingyo.tasks import TaskSpec, TextSettings, settings_of, splits_of
+from kingyo.tasks import GradedSettings, TaskSpec, TextSettings, settings_of, splits_of
 from kingyo.types import MEDIA, Item, Split
 
 ITEMS = "items.jsonl"
@@ -63,11 +63,13 @@ def _values(spec: TaskSpec, folder: Path, code: dict[str, str]) -> dict[str, obj
     if "weight" not in spec.model_fields_set:
         del values["weight"]
     if isinstance(settings, TextSettings):
+        values["answer"] = settings.answer
+    if isinstance(settings, GradedSettings):
         graders = [
             _move(name, folder, code) if option is None else {_move(name, folder, code): option}
             for name, option in settings.graders
         ]
-        values |= {"answer": settings.answer, "grader": graders[0] if len(graders) == 1 else graders}
+        values["grader"] = graders[0] if len(graders) == 1 else graders
     if spec.kind is not None:
         values["kind"] = _move(spec.kind, folder, code)
     return values
@@ -76,7 +78,7 @@ def _values(spec: TaskSpec, folder: Path, code: dict[str, str]) -> dict[str, obj
 def _settings(spec: TaskSpec, folder: Path) -> object:
     """Return the settings of a task for the rows that ``_lines`` writes."""
     settings = settings_of(spec, folder)
-    return settings.of_stored_items() if isinstance(settings, TextSettings) else settings
+    return settings.of_stored_items() if isinstance(settings, GradedSettings) else settings
 
 
 def _split_values(spec: TaskSpec, column: str) -> dict[str, object]:

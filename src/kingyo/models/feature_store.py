@@ -1,4 +1,4 @@
-"""Keep image features: in memory first, then in a file of the run folder."""
+"""Keep features of images and prompts: in memory first, then in a file of the run folder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ KEPT_BYTES = 2 << 30
 """Limit in bytes of the features in memory."""
 
 Features = Mapping[str, Any]
-"""Fields of the output of an image encoder -> a tensor, or sequences of tensors."""
+"""Fields of the output of an encoder -> a tensor, or sequences of tensors."""
 Key = tuple[str, ...]
-"""Hashes of the images of a prompt."""
+"""Identifies an input of the encoder, such as by the hashes of the images of a prompt."""
 
 
 class FeatureStore:
-    """Image features by prompt. Features that fit neither memory nor file are not kept.
+    """Features of images or prompts, by key. Features that fit neither memory nor file are not kept.
 
     Args:
         folder: the folder of the file, which takes at most half of the disk space that is free now; None
@@ -90,9 +90,9 @@ class FeatureStore:
         if not self._has_warned:
             self._has_warned = True
             warnings.warn(
-                f"Image features do not fit: {size_text(self.n_bytes)} are kept in memory and "
-                f"{size_text(self.n_file_bytes)} in a file in {self._folder} ({error}). Further images are "
-                "encoded again for every candidate.",
+                f"Features do not fit: {size_text(self.n_bytes)} are kept in memory and "
+                f"{size_text(self.n_file_bytes)} in a file in {self._folder} ({error}). Further ones are "
+                "computed again for every candidate.",
                 stacklevel=2,
             )
 

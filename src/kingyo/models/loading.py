@@ -16,9 +16,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from kingyo.errors import KingyoError, unknown
+from kingyo.io.quiet import quiet_transformers
 from kingyo.models.conversion import counterparts
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.tokens import Tokenizer
@@ -34,7 +34,7 @@ def load_model(path: Path, options: LoadOptions, auto: type[Any] = AutoModelForC
     dtype = options.dtype
     if dtype is not None and dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
-    with _loading(path):
+    with loading(path):
         loaded = cast(
             "object",
             auto.from_pretrained(
@@ -58,7 +58,7 @@ def load_shapes(path: Path, auto: type[Any]) -> PreTrainedModel:
     """Build a model without weights, on the meta device, to check shapes."""
     _require_checkpoint(path, allow_pickle=True)  # weights are not read
     config = load_config(path)
-    with _loading(path), torch.device("meta"):
+    with loading(path), torch.device("meta"):
         model = cast(PreTrainedModel, auto.from_config(config, trust_remote_code=False))
     live_weights(model, path)
     return model.eval().requires_grad_(False)
@@ -81,7 +81,7 @@ def require_device(name: str) -> torch.device:
 
 def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:
     """Load the tokenizer of a checkpoint's folder."""
-    with _loading(path):
+    with loading(path):
         return cast(
             Tokenizer,
             AutoTokenizer.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
@@ -92,7 +92,7 @@ def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:
 
 def load_config(path: Path) -> object:
     """Load the config of a checkpoint's folder, without code of the checkpoint."""
-    with _loading(path):
+    with loading(path):
         return cast(
             object,
             AutoConfig.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
@@ -129,7 +129,7 @@ def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
 
     A tied output layer has the embedding's name. Buffers that are not in the checkpoint are left out.
     """
-    with _loading(path):
+    with loading(path):
         shapes = _stored_shapes(path)
         live = counterparts(model, shapes)
     tied = cast("Mapping[str, str]", getattr(model, "all_tied_weights_keys", None) or {})
@@ -191,13 +191,11 @@ def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> N
 
 
 @contextmanager
-def _loading(path: Path) -> Generator[None]:
-    """Hide transformers' progress bars and warnings, and turn its errors about a folder into KingyoError."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+def loading(path: Path, library: str = "transformers") -> Generator[None]:
+    """Turn errors of a library about a folder into KingyoError, and hide transformers' progress bars."""
     try:
-        yield
+        with quiet_transformers():
+            yield
     except KingyoError:
         raise
     except UnpicklingError as error:
@@ -209,15 +207,11 @@ def _loading(path: Path) -> Generator[None]:
         ) from error
     except Exception as error:  # a broken folder may raise anything
         reason = " ".join(str(error).split())[:300]
-        remedy = "Use a complete model, with its tokenizer, that transformers supports without custom code."
+        remedy = f"Use a complete model, with its tokenizer, that {library} supports without custom code."
         trust = " Or, if you trust its code, use `kingyo evaluate` or `chat` with --trust-remote-code."
         raise KingyoError(
             str(path),
-            expected="a checkpoint that transformers can load",
+            expected=f"a checkpoint that {library} can load",
             received=f"{type(error).__name__}: {reason}",
             remedy=remedy + (trust if "custom code" in reason else ""),
         ) from error
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

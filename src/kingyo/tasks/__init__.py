@@ -18,6 +18,7 @@ from kingyo.tasks.combined import (
     splits_of,
     weights_of,
 )
+from kingyo.tasks.graded_settings import GradedSettings
 from kingyo.tasks.grader import GRADERS, Grader
 from kingyo.tasks.media import with_images
 from kingyo.tasks.near_duplicates import NearDuplicates, near_groups
@@ -30,6 +31,7 @@ from kingyo.tasks.text import TextSettings, read_text_item
 __all__ = [
     "GRADERS",
     "TASK_KINDS",
+    "GradedSettings",
     "Grader",
     "LoadedItems",
     "LoadedSplits",

@@ -11,10 +11,10 @@ from typing import cast
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.cells import stringify
+from kingyo.tasks.graded_settings import Text
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
-from kingyo.tasks.text import Text
 from kingyo.types import Item, ItemScore, RatesClasses, SetMeasure
 
 

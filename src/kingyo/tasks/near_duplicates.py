@@ -87,10 +87,11 @@ def note_apart(groups: Sequence[Sequence[Placed]], scope: str, remedy: str) -> I
 def question(item: Item) -> str:
     """Return the key that duplicates share.
 
-    It joins the prompt (after NFKC, with white space collapsed), the choices, and the hashes of the media.
+    It joins the prompt (after NFKC, with white space collapsed), choices, hashes of the media, and seed.
     """
     normalised = " ".join(unicodedata.normalize("NFKC", item.prompt).split())
-    return "\0".join([normalised, *item.choices, *(each.sha256 for each in item.media)])
+    seed = [] if item.seed is None else [f"seed {item.seed}"]
+    return "\0".join([normalised, *item.choices, *(each.sha256 for each in item.media), *seed])
 
 
 def has_media(items: Iterable[Item]) -> bool:

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from kingyo.io.schema import Real, parse_model, parse_settings, validate_settings, validate_together
 from kingyo.io.yaml import read_yaml
 from kingyo.registry import whole_reference
+from kingyo.tasks.graded_settings import Text, graders_in
 from kingyo.tasks.rows import DatasetSource
 from kingyo.tasks.task_kinds import TASK_KINDS, settings_class
-from kingyo.tasks.text import Text, graders_in
 
 TASK_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
 """Pattern of a task's name, which may become a file name."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError, crashes_as_errors
+from kingyo.tasks.graded_settings import GradedSettings
 from kingyo.tasks.near_duplicates import question
-from kingyo.tasks.rows import Row, read_rows, unfold
+from kingyo.tasks.rows import Row, read_rows
 from kingyo.tasks.spec import TaskSpec, settings_of
 from kingyo.tasks.task_kinds import FIX, TASK_KINDS, ReadItem, Splits, reader_of
-from kingyo.tasks.text import TextSettings
 from kingyo.types import Item, Task
 
 
@@ -60,10 +60,11 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
 
 
 def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterable[Row]:
-    """Return the rows of the data, one for each question."""
+    """Return the rows of the data, one for each item."""
     rows = read_rows(spec.data, folder)
-    column = settings.questions if isinstance(settings, TextSettings) else None
-    return rows if column is None else (each for row in rows for each in unfold(row, column))
+    if not isinstance(settings, GradedSettings):
+        return rows
+    return (each for row in rows for each in settings.unfolded(row))
 
 
 def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:

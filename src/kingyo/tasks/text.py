@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.schema import Number
 from kingyo.tasks.cells import stringify
-from kingyo.tasks.rows import Row
+from kingyo.tasks.graded_settings import GradedSettings, Text
+from kingyo.tasks.rows import Row, unfold
 from kingyo.types import Item
 
-Text = Annotated[str, Field(min_length=1)]
 MAX_TIMEOUT = 86_400
 """Maximum of time limits in seconds: one day."""
 MAX_TOKENS = 1_000_000
-GraderSpec = str | dict[str, object]
-"""A grader's name, or a mapping from names to options: a mapping of options, or the first option's value."""
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BRACES = re.compile(r"\{\{|\}\}|\{[^{}\n]*\}")
 
 
-def graders_in(grader: object) -> tuple[tuple[str, object], ...]:
-    """Return (name, option) of each grader in the YAML; the option may be None. Ignore invalid entries."""
-    specs = cast("list[object]", grader if isinstance(grader, list) else [grader])
-    pairs: list[tuple[str, object]] = []
-    for each in specs:
-        if isinstance(each, str):
-            pairs.append((each, None))
-        elif isinstance(each, dict):
-            pairs += [(str(name), option) for name, option in cast("dict[object, object]", each).items()]
-    return tuple(pairs)
-
-
-def _check_graders(value: object) -> object:
-    specs = cast("list[object]", value if isinstance(value, list) else [value])
-    for each in specs:
-        if not each or not isinstance(each, str | dict):
-            raise ValueError("a grader's name, a mapping {name: option}, or a list of these")
-    return cast(object, value)
-
-
 @dataclass(frozen=True, kw_only=True)
-class TextSettings:
+class TextSettings(GradedSettings):
     """The options of ``generate`` and ``choice``, and of kinds without ``Settings``.
 
     Attributes:
@@ -58,7 +36,7 @@ class TextSettings:
         choices: the column of the choices, for ``choice``.
         questions: the column of several questions, a list of mappings; each becomes an item, with the keys of
             its mapping as columns.
-        grader: a name, a mapping {name: option}, or a list of these, whose scores are multiplied.
+        grader: see ``GradedSettings``; the scores of several graders are multiplied.
         grader_timeout: seconds that a grader may take on one answer before the candidate fails.
         stop: strings that end an answer.
         max_new_tokens: maximum number of tokens in an answer.
@@ -69,7 +47,6 @@ class TextSettings:
     answer: Text | None = "answer"
     choices: Text | None = None
     questions: Text | None = None
-    grader: Annotated[GraderSpec | list[GraderSpec], BeforeValidator(_check_graders)]
     grader_timeout: Annotated[Number, Field(gt=0, le=MAX_TIMEOUT)] = 300.0
     stop: tuple[Text, ...] = ()
     max_new_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True)] = 64
@@ -77,17 +54,15 @@ class TextSettings:
     def __post_init__(self) -> None:
         if self.choices is None and any(name == "choice" for name, _ in self.graders):
             raise ValueError("`choices:`, the column of the choices, for the grader `choice`")
-        if not self.graders:
-            raise ValueError("at least one grader")
+        super().__post_init__()
+
+    def unfolded(self, row: Row) -> Iterator[Row]:
+        """Yield the row, or a row for each of its questions."""
+        yield from (row,) if self.questions is None else unfold(row, self.questions)
 
     def of_stored_items(self) -> TextSettings:
         """Return the settings for rows that hold stored items: one question each."""
         return replace(self, questions=None)
-
-    @property
-    def graders(self) -> tuple[tuple[str, object], ...]:
-        """(name, option) of each grader; a grader without an option has None."""
-        return graders_in(self.grader)
 
 
 def fill_template(template: str, fields: Mapping[str, str], where: str) -> str:

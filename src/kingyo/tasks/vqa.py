@@ -13,10 +13,11 @@ from pydantic import Field
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number
 from kingyo.tasks.cells import parse_list, stringify
+from kingyo.tasks.graded_settings import Text
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
-from kingyo.tasks.text import Text, TextSettings, read_text_item
+from kingyo.tasks.text import TextSettings, read_text_item
 from kingyo.tasks.text_tasks import Choice, choice_of
 from kingyo.tasks.verdict import build_verdict
 from kingyo.types import AnswersImages, Decoding, ImagePrompt, Item, ItemScore

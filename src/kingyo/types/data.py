@@ -113,6 +113,7 @@ class Item:
         fields: the row that the item was read from.
         task: the name of its task if a run has several, else empty.
         media: the images of the question, in order.
+        seed: the seed of the answer's noise, if the model draws.
     """
 
     id: str
@@ -122,6 +123,7 @@ class Item:
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
     task: str = ""
     media: tuple[Media, ...] = ()
+    seed: int | None = None
 
     @property
     def images(self) -> list[str]:
@@ -129,9 +131,10 @@ class Item:
         return [each.place for each in self.media]
 
     def in_a_line(self) -> str:
-        """Return prompt and images in one line, for messages."""
+        """Return prompt, images and seed in one line, for messages."""
         prompt = [repr(self.prompt)] if self.prompt or not self.media else []
-        return " ".join((*prompt, *self.images))
+        seed = [] if self.seed is None else [f"(seed {self.seed})"]
+        return " ".join((*prompt, *self.images, *seed))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from kingyo.types.data import Media
@@ -115,4 +116,45 @@ class AnswersImages(Protocol):
 
     def log_likelihood_about(self, pairs: Sequence[tuple[ImagePrompt, str]]) -> list[float]:
         """Return log p(continuation | prompt) in nats, summed over the continuation's tokens."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How a model draws.
+
+    Attributes:
+        steps: number of denoising steps.
+        guidance_scale: weight of the prompt (Ho & Salimans 2022); 1 or less is no guidance. None is the
+            default of the pipeline.
+        negative_prompt: what guidance leads away from; empty for nothing.
+        height, width: in pixels; None is the size that the model was trained for.
+        scheduler: settings of the scheduler that differ from the pipeline's; ``class`` is one of diffusers.
+        arguments: further arguments of the pipeline's call, such as ``max_sequence_length``.
+        truncate: whether a prompt may be longer than the text encoders read.
+    """
+
+    steps: int = 20
+    guidance_scale: float | None = None
+    negative_prompt: str = ""
+    height: int | None = None
+    width: int | None = None
+    scheduler: Mapping[str, object] = field(default_factory=dict[str, object])
+    arguments: Mapping[str, object] = field(default_factory=dict[str, object])
+    truncate: bool = False
+
+
+class DrawingPrompt(NamedTuple):
+    """A prompt, and the seed of its initial noise."""
+
+    text: str
+    seed: int
+
+
+@runtime_checkable
+class DrawsPictures(Protocol):
+    """A model that draws pictures of prompts."""
+
+    def draw(self, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> Sequence[Media]:
+        """Return a picture (PNG) of each prompt; equal prompts and seeds give equal pictures."""
         ...

@@ -34,7 +34,13 @@ SCORING = (
 """Packages that decode, merge, answer and grade. A change of their code may change scores."""
 LIBRARIES = ("torch", "numpy", "safetensors", "numba")
 """Libraries that merging depends on, if installed. A kind of model adds its own."""
-PLUGINS = ("kingyo.graders", "kingyo.methods", "kingyo.model_kinds", "kingyo.tasks")
+PLUGINS = (
+    "kingyo.graders",
+    "kingyo.methods",
+    "kingyo.model_kinds",
+    "kingyo.picture_graders",
+    "kingyo.tasks",
+)
 """Entry-point groups whose code affects scores."""
 
 

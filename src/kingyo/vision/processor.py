@@ -23,7 +23,10 @@ class ImageProcessor:
 
     @classmethod
     def load(cls, path: Path, *, remote_code: bool) -> Self:
-        """Load the image processor of a checkpoint, with the Pillow backend: the same on every machine."""
+        """Load the image processor of a folder or a model on the Hub.
+
+        It uses Pillow, and so is the same on every machine.
+        """
         from transformers import AutoImageProcessor
         from transformers.image_processing_base import ImageProcessingMixin
 
@@ -31,7 +34,7 @@ class ImageProcessor:
             processor = cast(
                 "Any",
                 AutoImageProcessor.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
-                    path, local_files_only=True, trust_remote_code=remote_code, backend="pil"
+                    path, local_files_only=path.is_dir(), trust_remote_code=remote_code, backend="pil"
                 ),
             )
             if not isinstance(processor, ImageProcessingMixin):

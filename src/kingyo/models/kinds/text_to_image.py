@@ -1,0 +1,95 @@
+"""Diffusion pipelines of diffusers, which draw pictures of prompts; their denoiser is merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Workload
+from kingyo.models.kinds.registry import MODEL_KINDS
+from kingyo.types import DrawsPictures, Item
+
+if TYPE_CHECKING:
+    from kingyo.models.prompt_lengths import PromptLengths
+    from kingyo.models.text_to_image import LivePipeline
+
+NAME = "text-to-image"
+DENOISERS = ("unet", "transformer")
+
+
+class TextToImage:
+    """Diffusion pipelines (any DiffusionPipeline with a UNet or a transformer that draws from a text)."""
+
+    name = NAME
+    provides = (DrawsPictures,)
+    libraries = ("diffusers", "transformers", "tokenizers", "pillow")
+    card = CardPart(
+        pipeline_tag=NAME,
+        auto_class="DiffusionPipeline",
+        scored="a picture of each prompt and seed",
+        library="diffusers",
+    )
+    around = ("text_encoder*", "tokenizer*", "vae", "scheduler")
+
+    def takes(self, config: Config, pipeline: Config) -> bool:
+        """Return whether a model is the denoiser of a pipeline that has a text encoder and a scheduler."""
+        denoisers = [kind for name in DENOISERS if (kind := _class_in(pipeline, name))]
+        around = [_class_in(pipeline, name) for name in ("text_encoder", "scheduler", "vae")]
+        return config.get("_class_name") in denoisers and all(around)
+
+    def load(self, path: Path, options: LoadOptions) -> LivePipeline:
+        """Build a live pipeline; see ``LivePipeline.load``."""
+        from kingyo.models.text_to_image import LivePipeline
+
+        return LivePipeline.load(path, options)
+
+    def reader(self, path: Path) -> PromptLengths:
+        """Return a reader that checks that the text encoders read the whole prompts."""
+        from kingyo.models.prompt_lengths import PromptLengths
+
+        return PromptLengths.load(path)
+
+    def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory | None:
+        """Return None: the memory depends on the architecture."""
+
+    def usage(self, example: Item, options: Options) -> str:
+        """Return code that draws the picture of an item with the task's settings."""
+        given = {name: options.get(name) for name in ("guidance_scale", "height", "width")}
+        given = {name: value for name, value in given.items() if value is not None}
+        if options.get("negative_prompt"):
+            given["negative_prompt"] = options["negative_prompt"]
+        given |= cast("Mapping[str, object]", options.get("arguments") or {})
+        more = "".join(f"    {name}={value!r},\n" for name, value in given.items())
+        return (
+            "import torch\nfrom diffusers import DiffusionPipeline\n\n"
+            "pipeline = DiffusionPipeline.from_pretrained('.')  # this folder\n"
+            f"{_scheduler_code(cast('Mapping[str, object]', options.get('scheduler') or {}))}"
+            "picture = pipeline(\n"
+            f"    {example.prompt!r},\n"
+            f"    num_inference_steps={options.get('steps')},\n"
+            f"    generator=torch.Generator().manual_seed({example.seed or 0}),\n"
+            f"{more}"
+            ").images[0]\n"
+            "picture.save('picture.png')\n"
+        )
+
+
+def _class_in(pipeline: Config, name: str) -> object:
+    """Return the class of a component in the index of a pipeline, or None."""
+    pair = cast("Sequence[object]", each) if isinstance(each := pipeline.get(name), list) else ()
+    return pair[1] if len(pair) == 2 else None
+
+
+def _scheduler_code(changes: Mapping[str, object]) -> str:
+    """Return code that sets the scheduler of a task, if it differs from the pipeline's."""
+    if not changes:
+        return ""
+    settings = "".join(f", {key}={value!r}" for key, value in changes.items() if key != "class")
+    name = changes.get("class")
+    kind = "type(pipeline.scheduler)" if name is None else f"diffusers.{name}"
+    imported = "" if name is None else "import diffusers\n\n"
+    return f"{imported}pipeline.scheduler = {kind}.from_config(pipeline.scheduler.config{settings})\n"
+
+
+MODEL_KINDS.register(NAME)(TextToImage())

@@ -1,0 +1,137 @@
+"""What a diffusion pipeline computes of prompts and seeds, once per item: text embeddings and initial noise.
+
+Both are the same for all candidates. A pipeline calls ``encode_prompt`` and ``prepare_latents`` itself; here
+these methods are replaced by ones that compute each item alone, keep the results, and join them to a batch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from kingyo.models.feature_store import Features, FeatureStore
+
+Output = Sequence[Any]
+"""Tensors, some with a first dimension per item, and None."""
+_PROMPTS = ("prompt", "negative_prompt")
+
+
+class RememberedPrompts:
+    """``encode_prompt`` of a pipeline, whose results are kept by prompt.
+
+    Attributes:
+        n_encoded: number of prompts that went through the text encoders.
+    """
+
+    def __init__(self, encode: Callable[..., Any], kept: FeatureStore) -> None:
+        self._encode = encode
+        self._signature = inspect.signature(encode)
+        self._kept = kept
+        self.n_encoded = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what ``encode_prompt`` returns for a batch of prompts."""
+        arguments = self._signature.bind(*args, **kwargs).arguments
+        lists = {name: each for name, each in arguments.items() if _is_prompts(name, each)}
+        n = len(next(iter(lists.values()), ()))
+        if not n or any(isinstance(each, Tensor) for each in arguments.values()):
+            return self._compute(arguments, n)
+        rest = {name: each for name, each in arguments.items() if name not in lists}
+        rows = [{**rest, **{name: [each[i]] for name, each in lists.items()}} for i in range(n)]
+        parts = [self._row(row) for row in rows]
+        joined = _joined(parts)
+        return self._compute(arguments, n) if joined is None else tuple(joined)
+
+    def _row(self, arguments: Mapping[str, Any]) -> Output:
+        key = ("prompt", repr(sorted(arguments.items())))
+        features = self._kept.get(key)
+        if features is None:
+            features = _as_features(_as_tuple(self._compute(arguments, 1)))
+            self._kept.put(key, features)
+        return _as_output(features)
+
+    def _compute(self, arguments: Mapping[str, Any], n: int) -> Any:
+        self.n_encoded += n
+        return self._encode(**arguments)
+
+
+class RememberedNoise:
+    """``prepare_latents`` of a pipeline, whose results are kept by the seed of their generator.
+
+    The state of the generator after the noise is kept too, since some schedulers draw from it later.
+
+    Attributes:
+        context: what the noise depends on besides the arguments: steps and scheduler.
+        n_drawn: number of items whose noise was drawn.
+    """
+
+    def __init__(self, prepare: Callable[..., Any], kept: FeatureStore) -> None:
+        self._prepare = prepare
+        self._signature = inspect.signature(prepare)
+        self._kept = kept
+        self.context = ""
+        self.n_drawn = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what ``prepare_latents`` returns for a batch with a generator per item."""
+        arguments = self._signature.bind(*args, **kwargs).arguments
+        generators = arguments.get("generator")
+        if not isinstance(generators, list) or arguments.get("latents") is not None:
+            return self._prepare(**arguments)
+        rest = {name: each for name, each in arguments.items() if name not in ("batch_size", "generator")}
+        own = cast("list[torch.Generator]", generators)
+        parts = [self._row({**rest, "batch_size": 1, "generator": [each]}, each) for each in own]
+        joined = _joined(parts)
+        assert joined is not None, "noise has the same shape for all items"
+        return tuple(joined) if len(joined) > 1 else joined[0]
+
+    def _row(self, arguments: Mapping[str, Any], generator: torch.Generator) -> Output:
+        shape = repr(sorted((name, each) for name, each in arguments.items() if name != "generator"))
+        key = ("noise", str(generator.initial_seed()), shape, self.context)
+        features = self._kept.get(key)
+        if features is None:
+            self.n_drawn += 1
+            features = _as_features((*_as_tuple(self._prepare(**arguments)), generator.get_state()))
+            self._kept.put(key, features)
+        *output, state = _as_output(features)
+        generator.set_state(state.cpu())
+        return tuple(output)
+
+
+def _is_prompts(name: str, value: object) -> bool:
+    return name.startswith(_PROMPTS) and isinstance(value, list)
+
+
+def _as_tuple(output: Any) -> Output:
+    return cast(Output, output) if isinstance(output, tuple) else (output,)
+
+
+def _as_features(values: Output) -> Features:
+    """Return tensors by position; None is left out, and ``n`` is the length."""
+    named = {str(place): each for place, each in enumerate(values) if each is not None}
+    return {**named, "n": torch.tensor(len(values))}
+
+
+def _as_output(features: Features) -> Output:
+    return tuple(features.get(str(place)) for place in range(int(features["n"])))
+
+
+def _joined(parts: Sequence[Output]) -> Output | None:
+    """Join the outputs of single items to that of a batch; None if their shapes differ.
+
+    A tensor without a first dimension per item, such as positions, is the same for all.
+    """
+    columns: list[Any] = []
+    for column in zip(*parts, strict=True):
+        first = column[0]
+        if not isinstance(first, Tensor) or first.shape[:1] != (1,):
+            columns.append(first)
+        elif any(each.shape != first.shape for each in column):
+            return None
+        else:
+            columns.append(torch.cat(column))
+    return tuple(columns)

@@ -1,0 +1,80 @@
+"""Check before a run that the text encoders of a pipeline read whole prompts."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Never, Self, cast
+
+from kingyo.errors import KingyoError
+from kingyo.models.kinds.kind import AllRead
+from kingyo.models.loading import load_tokenizer
+from kingyo.types import Drawing, DrawingPrompt
+
+_LENGTH = "max_sequence_length"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptLengths:
+    """Reads prompts in place of a live pipeline, and raises AllRead.
+
+    Attributes:
+        tokenizers: those of the pipeline.
+        longest: default of ``max_sequence_length``, the limit of encoders other than CLIP; None if the
+            pipeline has no such argument.
+    """
+
+    tokenizers: Sequence[Any]
+    longest: int | None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Load the tokenizers of the pipeline around a denoiser."""
+        import diffusers
+
+        root = path.parent
+        folders = sorted(each for each in root.glob("tokenizer*") if each.is_dir())
+        name = json.loads((root / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
+        kind = getattr(diffusers, str(name), None)
+        length = inspect.signature(kind.__call__).parameters.get(_LENGTH) if kind else None
+        tokenizers = [load_tokenizer(each, remote_code=False) for each in folders]
+        return cls(tokenizers=tokenizers, longest=None if length is None else length.default)
+
+    def draw(self, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> Never:
+        """Read the prompts.
+
+        Raises:
+            KingyoError: no text encoder reads the whole prompt, and ``drawing.truncate`` is false.
+            AllRead: otherwise.
+        """
+        texts = dict.fromkeys([*(each.text for each in prompts), drawing.negative_prompt])
+        limits = [self._limit(each, drawing) for each in self.tokenizers]
+        for text in () if drawing.truncate else texts:
+            self._require_whole(text, limits)
+        raise AllRead
+
+    def _require_whole(self, text: str, limits: Sequence[int]) -> None:
+        """Check that a tokenizer reads the whole text."""
+        tokens = [cast("list[int]", each(text, verbose=False)["input_ids"]) for each in self.tokenizers]
+        over = [len(own) - limit for own, limit in zip(tokens, limits, strict=True)]
+        if not over or min(over) <= 0:
+            return
+        place = over.index(min(over))
+        ends = self.tokenizers[place]("")["input_ids"]  # start and end of every text
+        last = len(tokens[place]) - len(ends[1:])
+        cut = self.tokenizers[place].decode(tokens[place][last - over[place] : last])
+        raise KingyoError(
+            f"prompt {text[:80]!r}",
+            expected=f"at most {limits[place]} tokens, which the text encoder reads",
+            received=f"{len(tokens[place])} tokens; {cut[:120]!r} would be cut",
+            remedy="Shorten the prompt, or set truncate: true.",
+        )
+
+    def _limit(self, tokenizer: Any, drawing: Drawing) -> int:
+        """Return the number of tokens that the encoder of a tokenizer reads."""
+        own, given = int(tokenizer.model_max_length), drawing.arguments.get(_LENGTH, self.longest)
+        is_clip = type(tokenizer).__name__.startswith("CLIP")
+        return own if is_clip or not isinstance(given, int) else min(own, given)

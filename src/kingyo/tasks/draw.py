@@ -1,0 +1,137 @@
+"""The kind of task that asks for pictures: an item is a prompt and the seed of its noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from kingyo.errors import KingyoError
+from kingyo.io.schema import Number, Real
+from kingyo.tasks.cells import stringify
+from kingyo.tasks.graded_settings import GradedSettings, Text
+from kingyo.tasks.picture_grader import build_mix
+from kingyo.tasks.rows import Row
+from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
+from kingyo.tasks.text import fill_template
+from kingyo.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore
+
+SEED = "seed"
+MAX_SEED = 2**32 - 1
+Steps = Annotated[int, Field(ge=1, le=1000, strict=True)]
+Side = Annotated[int, Field(ge=8, le=8192, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawSettings(GradedSettings):
+    """The options of ``draw``.
+
+    Attributes:
+        prompt: template of the prompt, with ``{field}`` for a column of the row.
+        seed: the column of the seed; by default a seed is derived from the prompt.
+        seeds: number of pictures of each prompt, with consecutive seeds.
+        steps, guidance_scale, negative_prompt, height, width, scheduler, arguments, truncate: see
+            ``kingyo.types.Drawing``.
+        weights: weights of the graders, whose mean is the score; by default their scores are multiplied.
+    """
+
+    prompt: Text = "{prompt}"
+    seed: Text | None = None
+    seeds: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1
+    steps: Steps = 20
+    guidance_scale: Annotated[Number, Field(ge=0, le=100)] | None = None
+    negative_prompt: str = ""
+    height: Side | None = None
+    width: Side | None = None
+    scheduler: Mapping[str, object] = field(default_factory=dict[str, object])
+    arguments: Mapping[str, object] = field(default_factory=dict[str, object])
+    truncate: Annotated[bool, Field(strict=True)] = False
+    weights: tuple[Annotated[Real, Field(gt=0)], ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        n = len(self.graders)
+        if self.weights is not None and len(self.weights) != n:
+            raise ValueError(f"as many weights as graders: {n}")
+
+    def of_stored_items(self) -> DrawSettings:
+        """Return the settings for rows that hold stored items: one picture each, with its seed."""
+        return replace(self, seed=SEED, seeds=1)
+
+    def unfolded(self, row: Row) -> Iterator[Row]:
+        """Yield the row once per seed, with a column of the seed."""
+        first = _seed_in(row, self.seed) if self.seed is not None else _seed_of(self._prompt(row))
+        for number in range(self.seeds):
+            columns = {**row.columns, SEED: (first + number) % (MAX_SEED + 1)}
+            yield replace(row, columns=columns, unfolded=row.where)
+
+    def _prompt(self, row: Row) -> str:
+        return fill_template(self.prompt, row.texts(), row.where)
+
+    @property
+    def drawing(self) -> Drawing:
+        """How a model draws the items."""
+        return Drawing(
+            steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            negative_prompt=self.negative_prompt,
+            height=self.height,
+            width=self.width,
+            scheduler=self.scheduler,
+            arguments=self.arguments,
+            truncate=self.truncate,
+        )
+
+
+@TASK_KINDS.register("draw")
+class DrawTask(SplitTask):
+    """Pictures of prompts. Every candidate starts from the same noise, so that differences are paired."""
+
+    Settings = DrawSettings
+    needs = DrawsPictures
+
+    def __init__(self, name: str, settings: DrawSettings, splits: Splits, folder: Path) -> None:
+        super().__init__(name, splits)
+        self._drawing = settings.drawing
+        self._mix = build_mix(settings.graders, folder, settings.weights)
+        self._mix.check(self.all_items())
+
+    @staticmethod
+    def read_item(row: Row, settings: DrawSettings) -> Item:
+        """Return a row as an item: its prompt, and its seed."""
+        prompt = fill_template(settings.prompt, row.texts(), row.where)
+        if not prompt.strip():
+            raise KingyoError(
+                row.where, expected="a prompt", received="an empty text", remedy="Fill it in, or delete it."
+            )
+        return Item(id="", prompt=prompt, answer="", fields=row.texts(), seed=_seed_in(row, SEED))
+
+    def score(self, model: DrawsPictures, items: Sequence[Item]) -> Sequence[ItemScore]:
+        """Return the score of each item with its picture, in the order of ``items``."""
+        pictures = model.draw([DrawingPrompt(item.prompt, item.seed or 0) for item in items], self._drawing)
+        scores = self._mix.grade(pictures, items)
+        return tuple(
+            ItemScore(item=item.id, score=score, answer="", media=picture)
+            for item, score, picture in zip(items, scores, pictures, strict=True)
+        )
+
+
+def _seed_of(prompt: str) -> int:
+    """Return a seed that depends on the prompt only."""
+    return int.from_bytes(sha256(prompt.encode()).digest()[:4], "big")
+
+
+def _seed_in(row: Row, column: str) -> int:
+    text = stringify(row.cell(column, SEED)).strip()
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_SEED):
+        raise KingyoError(
+            f"{row.where}: {column}",
+            expected=f"a whole number from 0 to {MAX_SEED}",
+            received=f"{text!r:.80}",
+            remedy="Write a seed, or remove `seed:` from the task.",
+        )
+    return int(text)

@@ -1,0 +1,64 @@
+"""Frozen image classifiers: any AutoModelForImageClassification of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import torch
+from kingyo.io.quiet import quiet_transformers
+from kingyo.types import Media
+from kingyo.vision.processor import ImageProcessor
+
+BATCH = 64
+
+
+class FrozenClassifier:
+    """An image classifier that judges pictures; its weights never change."""
+
+    def __init__(self, model: Any, processor: ImageProcessor) -> None:
+        self._model = model
+        self._processor = processor
+        labels = cast("dict[int, object]", model.config.id2label)
+        self.classes = tuple(str(labels[number]) for number in sorted(labels))
+
+    def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
+        """Return the probability of each class, for each image."""
+        rates: list[list[float]] = []
+        for start in range(0, len(images), BATCH):
+            pixels = torch.stack([self._processor(each) for each in images[start : start + BATCH]])
+            with torch.inference_mode():
+                logits = self._model(pixel_values=pixels.to(self._model.dtype)).logits
+            chances = torch.softmax(logits.float(), dim=-1)
+            rates += cast("list[list[float]]", chances.tolist())  # pyright: ignore[reportUnknownMemberType]
+        return rates
+
+
+@lru_cache(maxsize=8)
+def load_classifier(name: str) -> FrozenClassifier:
+    """Load a classifier, in float32 on the CPU; equal names give one object.
+
+    Args:
+        name: a folder, or a name on the Hub.
+
+    Raises:
+        KingyoError: it is not a classifier that transformers can load from safetensors.
+    """
+    from transformers import AutoModelForImageClassification
+
+    try:
+        with quiet_transformers():
+            model = cast("Any", AutoModelForImageClassification).from_pretrained(
+                name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+            )
+    except Exception as error:  # a broken folder may raise anything
+        raise KingyoError(
+            name,
+            expected="an image classifier that transformers can load",
+            received=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300],
+            remedy="Name the folder of an image classifier, with safetensors and preprocessor_config.json.",
+        ) from error
+    return FrozenClassifier(model.eval(), ImageProcessor.load(Path(name), remote_code=False))
