@@ -193,7 +193,7 @@ def test_a_task_with_unmet_requirements_gives_one_clear_error() -> None:
 def test_a_kind_without_an_ability_is_named(ability: type) -> None:
     causal = kind_of(LLAMA)
     assert require_ability("what", ability, causal, "") is causal
-    with pytest.raises(KingyoError, match=r"expected a kind of model .*; received models of kind text-to"):
+    with pytest.raises(KingyoError, match=r"expected a kind of model .*; received models of kind painter"):
         require_ability("space: dataflow", ability, PAINTER, "Merge weights: space: parameters.")
 
 

@@ -17,6 +17,9 @@ from kingyo.io.units import counted
 PIPELINE = "model_index.json"
 """diffusers' index of a pipeline, in the folder above its components."""
 
+DENOISERS = ("unet", "transformer")
+"""Components of a pipeline that remove noise."""
+
 HUB_NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(/(?P<component>[A-Za-z0-9][\w.-]*))?")
 _REVISION = re.compile(r"[\w./-]+")
 
@@ -89,6 +92,15 @@ def with_component(reference: str, component: str, folder: Path | None = None) -
         on_hub = HUB_NAME.fullmatch(parsed.model)
         is_pipeline = on_hub is not None and on_hub["component"] is None
     return str(replace(parsed, model=f"{parsed.model.rstrip('/')}/{component}")) if is_pipeline else reference
+
+
+def with_denoiser(reference: str, folder: Path | None = None) -> str:
+    """Add the denoiser, ``unet`` or ``transformer``, to the reference of a local pipeline."""
+    root = local_path(parse_reference(reference, folder).model, folder)
+    if not (root / PIPELINE).is_file() or (root / "config.json").is_file():
+        return reference
+    found = (name for name in DENOISERS if (root / name / "config.json").is_file())
+    return next((with_component(reference, name, folder) for name in found), reference)
 
 
 def component_references(reference: str) -> list[str]:

@@ -227,23 +227,41 @@ _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF
 
 def _load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
     """Load a pipeline around its denoiser; optional components without a folder are left out."""
-    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+    import diffusers
 
     root = path.parent
     index = json.loads((root / _INDEX).read_text(encoding="utf-8"))
-    absent = {
-        name: None
-        for name, pair in index.items()
-        if isinstance(pair, list) and pair[0] is not None and not (root / name).is_dir()
-    }
+    name = str(index.get("_class_name"))
+    kind = getattr(diffusers, name, None)
+    if kind is None:
+        raise KingyoError(
+            str(root / _INDEX),
+            expected=f"a pipeline of diffusers {diffusers.__version__}",
+            received=name[:80],
+            remedy="Update diffusers, or name another model.",
+        )
+    absent = [each for each in parts_of(index) if not (root / each).is_dir()]
+    for each in absent:
+        if each not in kind._optional_components:
+            raise KingyoError(
+                str(root),
+                expected=f"the component {each}, which {name} needs",
+                received="no such folder",
+                remedy="Download or save the pipeline again.",
+            )
     with loading(root, "diffusers"), quiet_diffusers():
-        return cast("Any", DiffusionPipeline).from_pretrained(
+        return kind.from_pretrained(
             root,
             dtype=denoiser.dtype,
             local_files_only=True,
             use_safetensors=None if options.allow_pickle else True,
-            **{**absent, path.name: denoiser},
+            **{**dict.fromkeys(absent), path.name: denoiser},
         )
+
+
+def parts_of(index: Mapping[str, Any]) -> list[str]:
+    """Return the names of the components in the index of a pipeline."""
+    return [name for name, pair in index.items() if isinstance(pair, list) and pair[0] is not None]
 
 
 def _require_finite(pixels: Any, prompt: DrawingPrompt) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
+from kingyo.checkpoints.model_reference import with_denoiser
 from kingyo.errors import KingyoError
 from kingyo.io.schema import parse_model
 from kingyo.io.yaml import read_yaml
@@ -23,9 +24,14 @@ class TasksConfig(StrictModel):
 
 
 def load_config(path: Path, data: Mapping[str, object] | None = None) -> RunConfig:
-    """Read and check a run.yaml."""
+    """Read and check a run.yaml. The folder of a diffusion pipeline stands for its denoiser."""
     data = read_yaml(path) if data is None else data
-    return config_from_data({"name": name_from_path(path), **data}, path.parent, str(path))
+    config = config_from_data({"name": name_from_path(path), **data}, path.parent, str(path))
+    sources = {name: with_denoiser(each, path.parent) for name, each in config.sources.items()}
+    base = None if config.base is None else with_denoiser(config.base, path.parent)
+    changes = {"sources": sources} if sources != config.sources else {}
+    changes |= {"base": base} if base != config.base else {}
+    return config.model_copy(update=changes)
 
 
 def config_from_data(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:

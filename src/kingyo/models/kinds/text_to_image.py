@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 NAME = "text-to-image"
 DENOISERS = ("unet", "transformer")
+_OTHER_INPUTS = ("Inpaint", "Img2Img", "Image2Image", "Upscale", "Pix2Pix", "ControlNet", "Video", "Audio")
+"""Words in the names of pipelines that need more than a text, or make something else."""
 
 
 class TextToImage:
@@ -34,6 +36,8 @@ class TextToImage:
 
     def takes(self, config: Config, pipeline: Config) -> bool:
         """Return whether a model is the denoiser of a pipeline that has a text encoder and a scheduler."""
+        if any(word in str(pipeline.get("_class_name")) for word in _OTHER_INPUTS):
+            return False
         denoisers = [kind for name in DENOISERS if (kind := _class_in(pipeline, name))]
         around = [_class_in(pipeline, name) for name in ("text_encoder", "scheduler", "vae")]
         return config.get("_class_name") in denoisers and all(around)

@@ -1,0 +1,196 @@
+"""Live diffusion pipelines: the pixels of plain diffusers, what is computed once, and clear errors."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kingyo.errors import KingyoError
+from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions, known_kind
+from kingyo.testing.kinds import ModelKindContract
+from kingyo.types import Drawing, DrawingPrompt, Item, Media
+
+pytest.importorskip("diffusers")
+from tests.tiny_pipelines import DRAW, WRITERS, stable_diffusion
+
+PROMPTS = [DrawingPrompt(f"a cat {n % 3}", n) for n in range(5)]
+SIDES = ("height", "width")
+SMALL = Drawing(steps=2, height=32, width=32)
+KIND = MODEL_KINDS.get("text-to-image")
+
+
+def denoiser(pipeline: Path) -> Path:
+    return next(pipeline / name for name in ("unet", "transformer") if (pipeline / name).is_dir())
+
+
+def drawing(name: str, steps: int = 2, **changes) -> Drawing:
+    arguments = {key: value for key, value in DRAW[name].items() if key not in SIDES}
+    return Drawing(steps=steps, height=32, width=32, arguments=arguments, **changes)
+
+
+def pixels(picture: Media) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.open(BytesIO(picture.read())))
+
+
+def plain(folder: Path, batches, how: Drawing, **changes) -> list[np.ndarray]:
+    """Draw with diffusers alone."""
+    import diffusers
+
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    if changes.get("scheduler"):
+        pipeline.scheduler = changes.pop("scheduler").from_config(pipeline.scheduler.config)
+    drawn = []
+    for batch in batches:
+        drawn += pipeline(
+            [each.text for each in batch],
+            num_inference_steps=how.steps,
+            generator=[torch.Generator().manual_seed(each.seed) for each in batch],
+            height=32,
+            width=32,
+            **how.arguments,
+            **changes,
+        ).images
+    return [np.asarray(each) for each in drawn]
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stable_diffusion(tmp_path_factory.mktemp("sd"), seed=1)
+
+
+class TestTextToImage(ModelKindContract):
+    def make(self):
+        return KIND
+
+    def make_checkpoint(self, folder: Path) -> Path:
+        return stable_diffusion(folder / "pipeline", seed=1) / "unet"
+
+    def make_items(self):
+        return [Item(id="cat", prompt="a cat", answer="", seed=3)]
+
+    def make_options(self):
+        return {"steps": 2, "scheduler": {"class": "DDIMScheduler"}, "guidance_scale": 2.0}
+
+    def ask(self, model):
+        return model.draw(PROMPTS[:2], SMALL)
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_pictures_have_the_pixels_of_plain_diffusers(name: str, tmp_path: Path) -> None:
+    folder, how = WRITERS[name](tmp_path / name, seed=1), drawing(name)
+    live = KIND.load(denoiser(folder), LoadOptions(batch_size=3))
+    drawn = [pixels(each) for each in live.draw(PROMPTS, how)]
+    expected = plain(folder, (PROMPTS[:3], PROMPTS[3:]), how)
+    for one, other in zip(drawn, expected, strict=True):  # text encoders round by the size of a batch
+        assert np.abs(one.astype(int) - other).max() <= (1 if name == "stable_diffusion_3" else 0)
+    assert len({each.tobytes() for each in drawn}) == len(PROMPTS)
+    again = live.draw(PROMPTS, how)
+    assert [pixels(each).tobytes() for each in again] == [each.tobytes() for each in drawn]
+    assert (live.n_encoded, live.n_noises) == (3, 5)  # each prompt and each seed once
+
+
+def test_a_scheduler_that_draws_more_noise_gives_the_same_pixels_every_time(pipeline: Path) -> None:
+    import diffusers
+
+    how = Drawing(steps=3, height=32, width=32, scheduler={"class": "DDPMScheduler"}, guidance_scale=3.0)
+    live = KIND.load(pipeline / "unet", LoadOptions(batch_size=8))
+    first, second = ([pixels(each) for each in live.draw(PROMPTS, how)] for _ in range(2))
+    expected = plain(pipeline, [PROMPTS], how, scheduler=diffusers.DDPMScheduler, guidance_scale=3.0)
+    for one, other, plainly in zip(first, second, expected, strict=True):
+        assert np.array_equal(one, other) and np.array_equal(one, plainly)
+
+
+def test_steps_scheduler_guidance_and_negative_prompt_change_pictures(pipeline: Path) -> None:
+    live = KIND.load(pipeline / "unet", LoadOptions())
+    hows = [
+        SMALL,
+        Drawing(steps=3, height=32, width=32),
+        Drawing(steps=2, height=32, width=32, guidance_scale=1.0),
+        Drawing(steps=2, height=32, width=32, negative_prompt="a dog"),
+        Drawing(steps=2, height=32, width=32, scheduler={"timestep_spacing": "trailing"}),
+        Drawing(steps=2, height=40, width=32),
+    ]
+    drawn = [live.draw(PROMPTS[:1], how)[0].sha256 for how in hows]
+    assert len(set(drawn)) == len(hows)
+    assert drawn == [live.draw(PROMPTS[:1], how)[0].sha256 for how in hows]
+
+
+def test_nan_is_an_error_and_no_black_picture(pipeline: Path) -> None:
+    live = KIND.load(pipeline / "unet", LoadOptions())
+    next(iter(live.weights.values())).fill_(torch.nan)
+    with pytest.raises(KingyoError) as caught:
+        live.draw(PROMPTS[:1], SMALL)
+    assert caught.value.received == "NaN or infinity"
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument"),
+    [
+        ({"scheduler": {"class": "DDIMSchduler"}}, "scheduler: class"),
+        ({"scheduler": {"class": "UNet2DConditionModel"}}, "scheduler: class"),
+        ({"scheduler": {"beta_strat": 1}}, "scheduler: beta_strat"),
+        ({"arguments": {"max_sequence_length": 3}}, "arguments: max_sequence_length"),
+        ({"arguments": {"generator": 3}}, "arguments: generator"),
+        ({"arguments": {"clip_skip": "many"}}, "StableDiffusionPipeline"),
+        ({"height": 33}, "StableDiffusionPipeline"),
+    ],
+)
+def test_settings_that_a_pipeline_does_not_take_are_named(pipeline: Path, changes, argument: str) -> None:
+    live = KIND.load(pipeline / "unet", LoadOptions())
+    with pytest.raises(KingyoError) as caught:
+        live.draw(PROMPTS[:1], Drawing(**{"steps": 2, "height": 32, "width": 32, **changes}))
+    assert caught.value.argument == argument
+
+
+def test_a_long_prompt_is_an_error_that_shows_what_would_be_cut(pipeline: Path) -> None:
+    reader = KIND.reader(pipeline / "unet")
+    long = [DrawingPrompt("cat " * 30 + "dog", 0)]
+    with pytest.raises(KingyoError) as caught:
+        reader.draw(long, SMALL)
+    assert caught.value.argument.startswith("prompt 'cat cat")
+    assert "at most 77 tokens" in caught.value.expected and "dog' would be cut" in caught.value.received
+    with pytest.raises(AllRead):
+        reader.draw(long, Drawing(truncate=True))
+
+
+def test_a_transformer_with_a_second_text_encoder_reads_more(tmp_path: Path) -> None:
+    reader = KIND.reader(WRITERS["flux"](tmp_path) / "transformer")
+    long = [DrawingPrompt("cat " * 30, 0)]
+    with pytest.raises(AllRead):
+        reader.draw(long, Drawing(steps=1))
+    with pytest.raises(KingyoError, match="at most"):
+        reader.draw(long, Drawing(steps=1, arguments={"max_sequence_length": 32}))
+
+
+def test_the_kind_takes_denoisers_of_pipelines_that_draw_from_text() -> None:
+    unet = {"_class_name": "UNet2DConditionModel"}
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+    }
+    assert known_kind(unet, index) is KIND
+    assert known_kind(unet) is None
+    assert known_kind({"_class_name": "AutoencoderKL"}, index) is None
+    for other in ("StableDiffusionInpaintPipeline", "WanVideoPipeline", "StableDiffusionImg2ImgPipeline"):
+        assert known_kind(unet, {**index, "_class_name": other}) is None
+
+
+def test_a_pipeline_that_lacks_a_component_is_named(pipeline: Path, tmp_path: Path) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(pipeline, broken)
+    shutil.rmtree(broken / "vae")
+    with pytest.raises(KingyoError) as caught:
+        KIND.load(broken / "unet", LoadOptions())
+    assert "the component vae" in caught.value.expected
