@@ -18,6 +18,7 @@ from kingyo import __version__
 from kingyo.cli import (
     chat,
     diff,
+    draw,
     evaluate,
     evolve,
     export,
@@ -75,6 +76,7 @@ app.command()(diff.diff)
 app.command()(layers.layers)
 app.command()(evaluate.evaluate)
 app.command()(chat.chat)
+app.command()(draw.draw)
 app.command("list")(listing.show_list)
 
 

@@ -56,9 +56,8 @@ def dry_run(run: Run) -> DryRun:
     """
     check(run)
     config, memory = run.config, estimate_memory(run)
-    if any(
-        item.media for items in run.items.values() for item in items
-    ):  # the memory estimate has read prompts
+    has_images = any(item.media for items in run.items.values() for item in items)
+    if has_images or memory.batch is None:  # else the estimate of a batch has read the prompts
         check_prompts(run)
     paths = None if run.settings.paths is None else estimate_paths(run)
     if paths is not None:

@@ -14,14 +14,19 @@ from kingyo.engine import Writing, plan, rooted, to_folder
 from kingyo.errors import KingyoError
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.export.card import Card, render_card
+from kingyo.export.contact_sheet import FILE as SHEET
+from kingyo.export.contact_sheet import sheet_png
 from kingyo.export.selection import choose
 from kingyo.export.task_files import write_tasks
 from kingyo.lineage import Origin, describe
+from kingyo.models.kinds import ChangesPipeline
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.model_result import read_model_result
+from kingyo.results.side_by_side import contact_sheet
 from kingyo.results.summarize import summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
+from kingyo.run.model_kind import task_options
 from kingyo.run.provenance import other_versions, require_same
 from kingyo.run.run import Run
 from kingyo.run.setup import stored_config
@@ -64,6 +69,7 @@ def export(
     if pipeline and planned.like.pipeline is not None:
         around = whole_pipeline(planned.like, run.folder, allow_pickle=run.config.allow_pickle)
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
+    sheet = contact_sheet(store, summary, "bred")
     card = Card(
         title=out.resolve().name,
         chosen=entry,
@@ -75,13 +81,18 @@ def export(
         recipe=recipe,
         origins=_origins(recipe, run, store),
         versions=other_versions(store, "exported"),
+        sheet=sheet,
         part=None if around is not None or planned.like.pipeline is None else planned.like.path.name,
     )
-    files = {
+    files: dict[str, str | bytes] = {
         **write_tasks(run.config.specs, run.folder, run.items),
         "recipe.yaml": rooted(recipe, run.folder, out=out).to_yaml(),
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
+    if sheet is not None:
+        files[SHEET] = sheet_png(sheet)
+    if around is not None and isinstance(run.kind, ChangesPipeline):
+        files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
     return to_folder(planned, out, files=files, writing=Writing(around=around))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kingyo.evolution import BASELINES, MAIN
+from kingyo.export.contact_sheet import sheet_section
 from kingyo.export.task_files import TASK, TASKS
 from kingyo.io.units import amount_text, counted
 from kingyo.lineage import (
@@ -29,6 +30,7 @@ from kingyo.recipe import Recipe
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.remarks import better_than_bred, not_compared
+from kingyo.results.side_by_side import ContactSheet
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
 from kingyo.run.config import TRAINED, WEIGHT_SEARCH
@@ -66,6 +68,7 @@ class Card:
         recipe: as the run stored it.
         origins: what went in.
         versions: a sentence on the versions that differ from those that scored the run.
+        sheet: pictures of all models, of a run that draws.
         part: the name of the component that was written without its pipeline; None: all was.
     """
 
@@ -79,6 +82,7 @@ class Card:
     recipe: Recipe
     origins: Sequence[Origin]
     versions: str | None
+    sheet: ContactSheet | None
     part: str | None
 
     @property
@@ -106,6 +110,7 @@ def render_card(card: Card) -> str:
     limits = (limit.format(task=task, scored=part.scored) for limit in _LIMITS)
     sections = {
         "Scores": _scores(card),
+        "Pictures": None if card.sheet is None else sheet_section(card.sheet),
         "Source models": models_section(card.origins),
         "Recipe": recipe_section(public_recipe(card.recipe, card.origins).to_yaml(), hashed),
         "Search": _history(card),

@@ -18,11 +18,11 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from kingyo.errors import KingyoError, unknown
-from kingyo.io.quiet import quiet_transformers
 from kingyo.models.conversion import counterparts
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.tokens import Tokenizer
 from kingyo.recipe import DTYPES
+from kingyo.vision.quiet import quiet_transformers
 
 # Buffers in old checkpoints.
 _DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.io.quiet import quiet_diffusers
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import loading, require_device
 from kingyo.models.pipeline_memory import RememberedNoise, RememberedPrompts
 from kingyo.types import Drawing, DrawingPrompt, Media
+from kingyo.vision.quiet import quiet_diffusers
 
 _INDEX = "model_index.json"
 _OWN_ARGUMENTS = (
@@ -178,6 +178,21 @@ def scheduler_for(own: Any, changes: Mapping[str, object]) -> Any:
         return cast("Any", kind).from_config(own.config, **settings)
 
 
+def scheduler_files(root: Path, changes: Mapping[str, object]) -> dict[str, str]:
+    """Return the scheduler's config and the index of a pipeline, after changes; see ``scheduler_for``."""
+    import diffusers
+
+    index = json.loads((root / _INDEX).read_text(encoding="utf-8"))
+    with loading(root / "scheduler", "diffusers"), quiet_diffusers():
+        own = getattr(diffusers, index["scheduler"][1]).from_pretrained(root / "scheduler")
+    scheduler = scheduler_for(own, changes)
+    index["scheduler"] = ["diffusers", type(scheduler).__name__]
+    return {
+        _INDEX: json.dumps(index, indent=2) + "\n",
+        "scheduler/scheduler_config.json": scheduler.to_json_string(),
+    }
+
+
 def _load_denoiser(path: Path, options: LoadOptions) -> Any:
     import diffusers
 
@@ -240,7 +255,7 @@ def _load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
             received=name[:80],
             remedy="Update diffusers, or name another model.",
         )
-    absent = [each for each in parts_of(index) if not (root / each).is_dir()]
+    absent = [each for each in _components_of(index) if not (root / each).is_dir()]
     for each in absent:
         if each not in kind._optional_components:
             raise KingyoError(
@@ -259,7 +274,7 @@ def _load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
         )
 
 
-def parts_of(index: Mapping[str, Any]) -> list[str]:
+def _components_of(index: Mapping[str, Any]) -> list[str]:
     """Return the names of the components in the index of a pipeline."""
     return [name for name, pair in index.items() if isinstance(pair, list) and pair[0] is not None]
 

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 
 from kingyo.results.model_result import MIXTURES
+from kingyo.results.side_by_side import SideBySide, side_by_side
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
-from kingyo.types import Evaluation, Item, ItemScore, Media
+from kingyo.types import ItemScore, Media
 from kingyo.vision.images import read_image
 
 SOLVED = 1.0
 MAX_IMAGE_BYTES = 1 << 15  # bytes of an image in the page; larger ones are shown as thumbnails
-THUMBNAIL = (320, 320)  # pixels
-
-
-@dataclass(frozen=True, kw_only=True)
-class SideBySide:
-    """One item with the answers of all models.
-
-    Attributes:
-        item: item of the test split.
-        answers: name of a model -> its answer; the bred model's comes first.
-    """
-
-    item: Item
-    answers: Mapping[str, ItemScore]
+SIDE, SHEET_SIDE = 320, 160  # pixels of a thumbnail: of an item, and on a contact sheet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +38,9 @@ class AnswerContrast:
 
     @property
     def has_images(self) -> bool:
-        """Whether any item on the page has an image."""
-        return any(row.item.media for row in (*self.gained, *self.lost))
+        """Whether any item on the page has an image, in the question or the answers."""
+        rows = (*self.gained, *self.lost)
+        return any(row.item.media or any(each.media for each in row.answers.values()) for row in rows)
 
 
 def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast | None:
@@ -68,7 +57,7 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast 
     evaluations = {name: each for name, each in tested.items() if each is not None and not each.failure}
     if bred not in evaluations or not parents or not all(name in evaluations for name in parents):
         return None
-    rows = _side_by_side(store.items()["test"], evaluations)
+    rows = side_by_side(store.items()["test"], evaluations)
     by_parents = [_any_solves(row, parents) for row in rows]
     by_bred = [_any_solves(row, (bred,)) for row in rows]
     return AnswerContrast(
@@ -79,22 +68,11 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast 
     )
 
 
-def _side_by_side(items: Sequence[Item], evaluations: Mapping[str, Evaluation]) -> list[SideBySide]:
-    scores = {
-        name: {each.item: each for each in evaluation.scores} for name, evaluation in evaluations.items()
-    }
-    return [
-        SideBySide(item=item, answers={name: by_item[item.id] for name, by_item in scores.items()})
-        for item in items
-        if all(item.id in by_item for by_item in scores.values())
-    ]
-
-
 def _any_solves(row: SideBySide, names: Sequence[str]) -> bool:
     return any(row.answers[name].score >= SOLVED for name in names)
 
 
-def image_url(image: Media) -> str:
+def image_url(image: Media, side: int = SIDE) -> str:
     """Return an image as a URL that holds it or its thumbnail; nothing for one that is lost or unreadable."""
     file = image.path
     if file is None or not file.is_file():
@@ -102,14 +80,14 @@ def image_url(image: Media) -> str:
     if file.stat().st_size <= MAX_IMAGE_BYTES:
         return _url(image.type, file.read_bytes())
     with suppress(Exception):  # Pillow may be missing, and raises many types
-        return _url("image/jpeg", _thumbnail(image))
+        return _url("image/jpeg", _thumbnail(image, side))
     return ""
 
 
-def _thumbnail(image: Media) -> bytes:
+def _thumbnail(image: Media, side: int) -> bytes:
     stream = BytesIO()
     picture = read_image(image)
-    picture.thumbnail(THUMBNAIL)
+    picture.thumbnail((side, side))
     picture.save(stream, "JPEG", quality=80)
     return stream.getvalue()
 

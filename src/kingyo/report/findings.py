@@ -18,6 +18,7 @@ from kingyo.report.search_history import Family, SearchHistory, read_histories, 
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate
 from kingyo.results.model_result import ModelResult, read_model_result
+from kingyo.results.side_by_side import ContactSheet, contact_sheet
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
 from kingyo.space.recipe_objectives import MEASURES
@@ -63,6 +64,7 @@ class Findings:
         rivals: name of a baseline or winner of a control -> its objectives, to compare with the front; None
             for one that is computed from recipes.
         contrast: answers on the test split, once it was read.
+        sheet: pictures of the test split, of a run that draws.
         advice: what to know of the run, and what to do about it.
         facts: what the run stores of itself.
     """
@@ -80,6 +82,7 @@ class Findings:
     front: tuple[tuple[FrontPoint, ModelResult], ...]
     rivals: Mapping[str, tuple[float | None, ...]]
     contrast: AnswerContrast | None
+    sheet: ContactSheet | None
     advice: tuple[Advice, ...]
     facts: Mapping[str, object]
 
@@ -154,6 +157,7 @@ def read_findings(store: RunStore) -> Findings:
         front=tuple((point, read_model_result(store, MAIN, point.trial)) for point in summary.front.points),
         rivals=dict(_rivals(store, summary)) if summary.objectives else {},
         contrast=contrast(store, summary, BRED),
+        sheet=contact_sheet(store, summary, BRED),
         advice=advise(store, summary),
         facts={key: store.fact(key) for key in ("version", "config")},
     )

@@ -27,7 +27,7 @@ def open_task(path: Path) -> Task:
             config, folder = stored_config(store)
             require_same(store, config, folder, only_code=True)
             return build_tasks(config.specs, store.items(), folder)
-    specs = _specs_in(path)
+    specs = specs_in(path)
     return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)
 
 
@@ -46,7 +46,8 @@ def kind_in(path: Path) -> str | None:
     return None if config.kind is None else whole_reference(config.kind, folder)
 
 
-def _specs_in(path: Path) -> dict[str, TaskSpec]:
+def specs_in(path: Path) -> dict[str, TaskSpec]:
+    """Return the specs in a task file, a run.yaml, or a file with only ``tasks:``."""
     keys = set(read_yaml(path))
     if keys == {"tasks"}:
         return load_tasks(path)

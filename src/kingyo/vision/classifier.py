@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
-from kingyo.io.quiet import quiet_transformers
 from kingyo.types import Media
 from kingyo.vision.processor import ImageProcessor
+from kingyo.vision.quiet import quiet_transformers
 
 BATCH = 64
 

@@ -235,6 +235,20 @@ class InPipeline(ModelKind, Protocol):
 
 
 @runtime_checkable
+class ChangesPipeline(InPipeline, Protocol):
+    """A kind of model whose tasks change the pipeline around a component, such as its scheduler."""
+
+    def pipeline_files(self, path: Path, options: Sequence[Options]) -> Mapping[str, str]:
+        """Return the files of an exported pipeline that differ from those around a component, by name.
+
+        Args:
+            path: folder of the component.
+            options: the options of each task.
+        """
+        ...
+
+
+@runtime_checkable
 class HasLanguagePart(ModelKind, Protocol):
     """A kind of model with a language part, into which models of other kinds can be merged.
 
@@ -319,5 +333,12 @@ class TrainsLora(ModelKind, Protocol):
         ...
 
 
-ABILITIES: tuple[type, ...] = (HasLanguagePart, InPipeline, PassesLayers, ShowsStreams, TrainsLora)
+ABILITIES: tuple[type, ...] = (
+    HasLanguagePart,
+    InPipeline,
+    ChangesPipeline,
+    PassesLayers,
+    ShowsStreams,
+    TrainsLora,
+)
 """The optional abilities of a kind."""

@@ -57,6 +57,15 @@ class TextToImage:
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory | None:
         """Return None: the memory depends on the architecture."""
 
+    def pipeline_files(self, path: Path, options: Sequence[Options]) -> Mapping[str, str]:
+        """Return the scheduler of the tasks and the index that names it; nothing if tasks differ."""
+        from kingyo.models.text_to_image import scheduler_files
+
+        drawn = [cast("Mapping[str, object]", each["scheduler"]) for each in options if "scheduler" in each]
+        if not drawn or not drawn[0] or any(each != drawn[0] for each in drawn):
+            return {}
+        return scheduler_files(path.parent, drawn[0])
+
     def usage(self, example: Item, options: Options) -> str:
         """Return code that draws the picture of an item with the task's settings."""
         given = {name: options.get(name) for name in ("guidance_scale", "height", "width")}
@@ -65,10 +74,12 @@ class TextToImage:
             given["negative_prompt"] = options["negative_prompt"]
         given |= cast("Mapping[str, object]", options.get("arguments") or {})
         more = "".join(f"    {name}={value!r},\n" for name, value in given.items())
+        scheduler = cast("Mapping[str, object]", options.get("scheduler") or {})
+        imported = "import diffusers\n" if "class" in scheduler else ""
         return (
-            "import torch\nfrom diffusers import DiffusionPipeline\n\n"
+            f"{imported}import torch\nfrom diffusers import DiffusionPipeline\n\n"
             "pipeline = DiffusionPipeline.from_pretrained('.')  # this folder\n"
-            f"{_scheduler_code(cast('Mapping[str, object]', options.get('scheduler') or {}))}"
+            f"{_scheduler_code(scheduler)}"
             "picture = pipeline(\n"
             f"    {example.prompt!r},\n"
             f"    num_inference_steps={options.get('steps')},\n"
@@ -90,10 +101,8 @@ def _scheduler_code(changes: Mapping[str, object]) -> str:
     if not changes:
         return ""
     settings = "".join(f", {key}={value!r}" for key, value in changes.items() if key != "class")
-    name = changes.get("class")
-    kind = "type(pipeline.scheduler)" if name is None else f"diffusers.{name}"
-    imported = "" if name is None else "import diffusers\n\n"
-    return f"{imported}pipeline.scheduler = {kind}.from_config(pipeline.scheduler.config{settings})\n"
+    kind = f"diffusers.{changes['class']}" if "class" in changes else "type(pipeline.scheduler)"
+    return f"pipeline.scheduler = {kind}.from_config(pipeline.scheduler.config{settings})\n"
 
 
 MODEL_KINDS.register(NAME)(TextToImage())

@@ -1,0 +1,144 @@
+"""The command ``draw``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from kingyo.cli.as_json import print_json
+from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model
+from kingyo.cli.terminal import echo
+from kingyo.errors import KingyoError
+from kingyo.io.files import write_bytes
+from kingyo.io.units import counted
+
+if TYPE_CHECKING:
+    from kingyo.types import Drawing, DrawingPrompt, Media
+
+Side = Annotated[int | None, typer.Option(min=8, help="In pixels.  \\[default: the model's]")]
+
+
+def draw(
+    model: Model,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("out.png"),
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first picture.")] = 0,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, help="Number of pictures: out-0.png, out-1.png, …")
+    ] = 1,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Denoising steps.  \\[default: see below]")
+    ] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option("--guidance-scale", min=0, help="Weight of the prompt; 0 is no guidance.")
+    ] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option("--negative-prompt", help="What guidance leads away from.")
+    ] = None,
+    height: Side = None,
+    width: Side = None,
+    device: Device = "cpu",
+    allow_pickle: AllowPickle = False,
+    kind: Kind = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a picture of a prompt with an image generator.
+
+    A model that kingyo exported draws as it was scored: its task.yaml gives steps,
+    guidance, scheduler and size. Options replace them. Other models take 20 steps
+    and their own guidance.
+
+    Example: `kingyo draw my-model "a cat" --seed 0 --steps 4 -o cat.png`
+    """
+    from kingyo.models.kinds import LoadOptions, require_needs
+    from kingyo.run.model_kind import load_checkpoint, open_alone
+    from kingyo.types import DrawingPrompt, DrawsPictures
+
+    given = {
+        "steps": steps,
+        "guidance_scale": guidance_scale,
+        "negative_prompt": negative_prompt,
+        "height": height,
+        "width": width,
+    }
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    drawing = replace(_as_scored(Path(model)), **changes)
+    prompts = [DrawingPrompt(prompt, (seed + number) % 2**32) for number in range(count)]
+    files = _files(out, count)
+    checkpoint, found = open_alone(model, kind, allow_pickle=allow_pickle)
+    require_needs("kingyo draw", DrawsPictures, found)
+    _note_cut(found.reader(checkpoint.path), prompts, drawing)
+    options = LoadOptions(device=device, batch_size=1, allow_pickle=allow_pickle)
+    live = cast(DrawsPictures, load_checkpoint(checkpoint, found, options))
+    for each, file in zip(prompts, files, strict=True):
+        _write(file, live.draw([each], drawing)[0])
+        if not as_json:
+            echo(f"{file}: seed {each.seed}, {counted(drawing.steps, 'step')}")
+    if as_json:
+        pictures = [{"file": str(file), "seed": each.seed} for each, file in zip(prompts, files, strict=True)]
+        print_json({"model": model, "prompt": prompt, "steps": drawing.steps, "pictures": pictures})
+
+
+def _as_scored(model: Path) -> Drawing:
+    """Return how an exported model was scored: the options of the task beside it, or the defaults."""
+    from kingyo.run.open_task import specs_in
+    from kingyo.tasks import settings_of
+    from kingyo.tasks.draw import DrawSettings
+    from kingyo.types import Drawing
+
+    for file in (folder / name for folder in (model, model.parent) for name in ("task.yaml", "tasks.yaml")):
+        if file.is_file():
+            settings = [settings_of(spec, file.parent) for spec in specs_in(file).values()]
+            return next((each.drawing for each in settings if isinstance(each, DrawSettings)), Drawing())
+    return Drawing()
+
+
+def _files(out: Path, count: int) -> list[Path]:
+    """Return the files to write, after checking that none is anything but an earlier picture."""
+    if out.suffix.lower() != ".png":
+        raise KingyoError("--out", expected="a .png file", received=f"{out}", remedy="Write -o picture.png.")
+    files = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(count)]
+    for file in files:
+        if not file.parent.is_dir() or (file.exists() and not _is_png(file)):
+            raise KingyoError(
+                "--out",
+                expected="a new file in an existing folder, or an earlier picture",
+                received=f"{file}",
+                remedy="Name another file.",
+            )
+    return files
+
+
+def _is_png(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        return stream.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def _note_cut(reader: Any, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> None:
+    """Print a note if the text encoders do not read the whole prompt."""
+    from kingyo.models.kinds import AllRead
+
+    try:
+        reader.draw(prompts[:1], replace(drawing, truncate=False))
+    except AllRead:
+        return
+    except KingyoError as error:
+        echo(f"Note: the text encoder reads {error.expected.split(',')[0]}; {error.received}.", err=True)
+
+
+def _write(file: Path, picture: Media) -> None:
+    try:
+        write_bytes(file, picture.read())
+    except OSError as error:
+        raise KingyoError(
+            str(file),
+            expected="a file that can be written",
+            received=str(error.strerror),
+            remedy="Name another file with --out.",
+        ) from error

@@ -1,0 +1,102 @@
+"""Answers of all models of a run to the same test items, side by side; pictures as a contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kingyo.results.model_result import MIXTURES
+from kingyo.results.summary import RunSummary
+from kingyo.results.trials import row_title
+from kingyo.store import RunStore
+from kingyo.types import Evaluation, Item, ItemScore
+
+ROWS, EXTREMES = 8, 4
+"""Rows of a contact sheet, and of its best and worst items."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide:
+    """One item with the answers of all models.
+
+    Attributes:
+        item: item of the test split.
+        answers: name of a model -> its answer; the bred model's comes first.
+    """
+
+    item: Item
+    answers: Mapping[str, ItemScore]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactSheet:
+    """Pictures of the same prompts and seeds by all models.
+
+    Attributes:
+        n: test items with pictures of all models.
+        models: names of the models; the bred one is first.
+        rows: the first items of the test split with different prompts; their order is random.
+        best: the items on which the bred model leads its best parent by most.
+        worst: those on which it is behind by most.
+    """
+
+    n: int
+    models: tuple[str, ...]
+    rows: tuple[SideBySide, ...]
+    best: tuple[SideBySide, ...]
+    worst: tuple[SideBySide, ...]
+
+
+def contact_sheet(store: RunStore, summary: RunSummary, bred: str) -> ContactSheet | None:
+    """Return the pictures of a tested run, or None if it has none.
+
+    Args:
+        store: the run.
+        summary: summary of the same run.
+        bred: what the winner is called.
+    """
+    entries = {} if summary.winner is None else {bred: summary.winner, **summary.baselines}
+    entries |= {row_title(name): entry for name, entry in summary.controls.items()} if entries else {}
+    tested = {name: store.evaluation(entry.trial.id, "test") for name, entry in entries.items()}
+    evaluations = {name: each for name, each in tested.items() if each is not None and not each.failure}
+    parents = [name for name in summary.baselines if name not in MIXTURES and name in evaluations]
+    drawn = [
+        row
+        for row in side_by_side(store.items()["test"], evaluations)
+        if row.answers and all(each.media is not None for each in row.answers.values())
+    ]
+    if bred not in evaluations or not drawn:
+        return None
+    by_lead = sorted(drawn, key=lambda row: -_lead(row, bred, parents)) if parents else []
+    return ContactSheet(
+        n=len(drawn),
+        models=tuple(evaluations),
+        rows=_first_prompts(drawn),
+        best=tuple(row for row in by_lead[:EXTREMES] if _lead(row, bred, parents) > 0),
+        worst=tuple(row for row in by_lead[::-1][:EXTREMES] if _lead(row, bred, parents) < 0),
+    )
+
+
+def side_by_side(items: Sequence[Item], evaluations: Mapping[str, Evaluation]) -> list[SideBySide]:
+    """Return the items that all models have answered, with their answers by the names of the models."""
+    scores = {
+        name: {each.item: each for each in evaluation.scores} for name, evaluation in evaluations.items()
+    }
+    return [
+        SideBySide(item=item, answers={name: by_item[item.id] for name, by_item in scores.items()})
+        for item in items
+        if all(item.id in by_item for by_item in scores.values())
+    ]
+
+
+def _first_prompts(drawn: Sequence[SideBySide]) -> tuple[SideBySide, ...]:
+    """Return the first rows, with different prompts where there are enough."""
+    firsts: dict[str, SideBySide] = {}
+    for row in drawn:
+        firsts.setdefault(row.item.prompt, row)
+    others = [row for row in drawn if firsts[row.item.prompt] is not row]
+    return tuple([*firsts.values(), *others][:ROWS])
+
+
+def _lead(row: SideBySide, bred: str, parents: Sequence[str]) -> float:
+    return row.answers[bred].score - max(row.answers[name].score for name in parents)

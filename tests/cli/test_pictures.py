@@ -1,0 +1,171 @@
+"""A run that draws, from run.yaml to the exported pipeline, through the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kingyo.store import RunStore
+from tests.cli.forked import run_forked
+
+pytest.importorskip("diffusers")
+from tests.tiny_judges import judge
+from tests.tiny_pipelines import stable_diffusion
+
+ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+TASK = {
+    "kind": "draw",
+    "data": "prompts.jsonl",
+    "seed": "seed",
+    "steps": 2,
+    "height": 32,
+    "width": 32,
+    "scheduler": {"class": "EulerAncestralDiscreteScheduler", "timestep_spacing": "trailing"},
+    "guidance_scale": 2.0,
+    "grader": {"classifier": {"model": "judge", "label": "motif", "soft": True}},
+    "splits": {"fit": 4, "validation": 3, "test": 5},
+}
+CONFIG = {
+    "base": "base",
+    "sources": {"a": "a", "b": "b"},
+    "task": TASK,
+    "merge": {"method": "task_arithmetic", "parameters": {"weight": {"from": 0, "to": 1}}},
+    "search": {"strategy": "random"},
+    "budget": {"candidates": 3},
+    "batch_size": 3,
+}
+PLAINLY = """
+import json, sys
+import numpy as np, torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+
+torch.set_num_threads(1)
+pipeline = DiffusionPipeline.from_pretrained("out")
+differing, rows = 0, json.load(open("pictures.json"))
+for start in range(0, len(rows), 3):
+    batch = rows[start : start + 3]
+    drawn = pipeline(
+        [each["prompt"] for each in batch],
+        num_inference_steps=2, height=32, width=32, guidance_scale=2.0,
+        generator=[torch.Generator().manual_seed(each["seed"]) for each in batch],
+    ).images
+    for each, image in zip(batch, drawn, strict=True):
+        differing += not np.array_equal(np.asarray(Image.open(each["file"])), np.asarray(image))
+print(json.dumps({"n": len(rows), "differing": differing}))
+"""
+
+
+def kingyo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run_forked(words, folder, ENV)
+
+
+def write_models(folder: Path) -> None:
+    for seed, name in enumerate(("base", "a", "b")):
+        stable_diffusion(folder / name, seed)
+    judge(folder / "judge", ["cat", "dog"])
+    rows = [
+        {"prompt": f"a {motif} {n}", "motif": motif, "seed": n} for n in range(6) for motif in ("cat", "dog")
+    ]
+    (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    write_models(folder)
+    (folder / "run.yaml").write_text(yaml.safe_dump(CONFIG))
+    done = kingyo(folder, "evolve", "run.yaml", "--run", "run")
+    assert done.returncode == 0, done.stderr
+    assert "Loading" not in done.stderr and "it/s" not in done.stderr
+    return folder
+
+
+def test_pictures_of_test_are_stored_and_those_of_the_search_are_not(finished: Path) -> None:
+    with RunStore.read(finished / "run") as store:
+        for trial in store.trials("main"):
+            fit, test = store.evaluation(trial.id, "fit"), store.evaluation(trial.id, "test")
+            assert fit is None or all(each.media is None for each in fit.scores)
+            assert test is None or all(each.media.path.is_file() for each in test.scores)
+        items = [item for own in store.items().values() for item in own]
+    assert len(items) == 12 and all(item.seed is not None for item in items)
+
+
+def test_an_exported_pipeline_draws_the_stored_pixels_in_plain_diffusers(finished: Path) -> None:
+    with RunStore.read(finished / "run") as store:
+        (trial,) = [each for each in store.trials("main") if store.evaluation(each.id, "test")]
+        evaluation, items = store.evaluation(trial.id, "test"), store.items()["test"]
+        pictures = {each.item: each.media.path for each in evaluation.scores}
+        rows = [{"prompt": i.prompt, "seed": i.seed, "file": str(pictures[i.id])} for i in items]
+    (finished / "pictures.json").write_text(json.dumps(rows))
+    done = kingyo(finished, "export", "run", "out", "--trial", str(trial.asked.number))
+    assert done.returncode == 0, done.stderr
+    plain = subprocess.run(
+        [sys.executable, "-c", PLAINLY], check=False, cwd=finished, env=ENV, capture_output=True, text=True
+    )
+    assert plain.returncode == 0, plain.stderr
+    assert json.loads(plain.stdout.splitlines()[-1]) == {"n": 5, "differing": 0}
+    card = (finished / "out" / "README.md").read_text()
+    assert "pipeline_tag: text-to-image" in card and "![pictures of all models](contact-sheet.png)" in card
+    assert (finished / "out" / "contact-sheet.png").read_bytes().startswith(b"\x89PNG")
+    index = json.loads((finished / "out" / "model_index.json").read_text())
+    assert index["scheduler"] == ["diffusers", "EulerAncestralDiscreteScheduler"]
+
+
+def test_a_finished_run_resumes_without_drawing_again(finished: Path) -> None:
+    done = kingyo(finished, "resume", "run")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_report_shows_a_contact_sheet(finished: Path) -> None:
+    pytest.importorskip("vl_convert")
+    done = kingyo(finished, "report", "run")
+    assert done.returncode == 0, done.stderr
+    page = (finished / "run" / "report.html").read_text()
+    sheet = page.partition('<section id="sheet">')[2].partition("<details>")[0]
+    assert sheet.count("<img ") == 5 * 5  # five prompts; bred, base, two parents, uniform
+    assert "drawn by uniform" in sheet and "seed " in sheet
+
+
+def test_draw_writes_pictures(finished: Path) -> None:
+    small = ("--steps", "2", "--height", "32", "--width", "32")
+    done = kingyo(finished, "draw", "base", "a cat", *small, "-n", "2")
+    assert done.returncode == 0, done.stderr
+    assert (finished / "out-0.png").read_bytes() != (finished / "out-1.png").read_bytes()
+    again = ("--seed", "1", "-o", "again.png", "--json")
+    done = kingyo(finished, "draw", "base/unet", "a cat", *small, *again)
+    assert json.loads(done.stdout)["pictures"] == [{"file": "again.png", "seed": 1}]
+    assert (finished / "again.png").read_bytes() == (finished / "out-1.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "received"),
+    [
+        (("draw", "base", "a cat", "-o", "run.yaml"), "run.yaml"),
+        (("draw", "base", "a cat", "-o", "no/folder.png"), "no/folder.png"),
+        (("draw", "judge", "a cat"), "image-classification"),
+        (("draw", "base/vae", "a cat"), "AutoencoderKL"),
+        (("draw", "base/unett", "a cat"), "unett"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_error(finished: Path, words: tuple[str, ...], received: str) -> None:
+    before = (finished / "run.yaml").read_bytes()
+    done = kingyo(finished, *words)
+    assert done.returncode == 1 and received in done.stderr and "Traceback" not in done.stderr
+    assert (finished / "run.yaml").read_bytes() == before
+
+
+def test_a_long_prompt_ends_a_run_before_it_starts(finished: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": "cat " * 90, "motif": "cat", "seed": 0}]
+    text = (finished / "prompts.jsonl").read_text() + json.dumps(rows[0]) + "\n"
+    (finished / "long.jsonl").write_text(text)
+    task = {**TASK, "data": "long.jsonl", "splits": {"fit": 5, "validation": 3, "test": 5}}
+    (finished / "long.yaml").write_text(yaml.safe_dump({**CONFIG, "task": task}))
+    done = kingyo(finished, "evolve", "long.yaml", "--run", "long", "--dry-run")
+    assert done.returncode == 1 and "would be cut" in done.stderr and "truncate: true" in done.stderr
