@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from kingyo.checkpoints.denoisers import DENOISER_GROUPS, denoiser_groups, filter_order
 from kingyo.checkpoints.filters import shortest_filters
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.roles import KINDS, Kind, find_kind, is_after, is_vocabulary
@@ -38,10 +39,11 @@ class Layout:
 
     def __init__(self, names: Iterable[str], config: Mapping[str, object] | None = None) -> None:
         self.names = tuple(names)
+        self._config = config or {}
         unnamed = find_stacks(self.names)
         inside = {name for stack in unnamed for names in stack.blocks.values() for name in names}
         outer = [name for name in self.names if name not in inside]
-        stacks, outer_parts = find_parts(unnamed, outer, config or {})
+        stacks, outer_parts = find_parts(unnamed, outer, self._config)
         self.stacks = tuple(sorted(name_stacks(stacks), key=_stack_order))
         self.main = _main_stack(self.stacks)
         self._where = {
@@ -99,11 +101,14 @@ class Layout:
             how: ``one`` group; by ``kind``; by ``block``; ``block+kind`` (attention and mlp of each block,
                 norms with the mlp); or ``layers:N``, N spans of blocks, embeddings with the first and head
                 with the last. By block, tensors before the blocks are ``embedding``, those after ``head``.
-                With several stacks or parts, names begin with the name of the stack or part.
+                With several stacks or parts, names begin with the name of the stack or part. For denoisers also
+                ``conv+attn`` and ``mbw``; see ``denoiser_groups``.
         """
         if how not in self._groups:
             groups: dict[str, list[str]] = {}
-            for name in sorted(self.names, key=self._order):
+            if how in DENOISER_GROUPS:
+                groups = denoiser_groups(how, self.names, self.stacks, self._config)
+            for name in sorted(self.names, key=self._order) if not groups else ():
                 groups.setdefault(self._group(name, how), []).append(name)
             self._groups[how] = {group: tuple(names) for group, names in groups.items()}
         return self._groups[how]
@@ -111,7 +116,8 @@ class Layout:
     def conditionals(self, how: str, values: Mapping[str, float]) -> tuple[Conditional, ...]:
         """Express one value per group as filters on names; the first that matches a tensor counts."""
         if how not in self._filters:
-            self._filters[how] = tuple(shortest_filters(self.groups(how)))
+            groups = self.groups(how)
+            self._filters[how] = tuple(shortest_filters(filter_order(groups) if how == "mbw" else groups))
         return tuple(
             Conditional(filter=filter_, value=values[group]) for filter_, group in self._filters[how]
         )
@@ -141,7 +147,7 @@ class Layout:
         if spans is not None:
             return self._span(name, int(spans[1]))
         if how not in ("block", "block+kind"):
-            raise unknown("groups", how, ("one", "kind", "block", "block+kind", "layers:2"))
+            raise unknown("groups", how, ("one", "kind", "block", "block+kind", "layers:2", *DENOISER_GROUPS))
         where = self._where.get(name)
         if where is None:
             return self._outer_group(name)

@@ -226,11 +226,14 @@ def _neutral(parameter: Parameter, bounds: Bounds) -> float | None:
 def group_positions(layout: Layout, granularity: str) -> dict[str, float | None]:
     """Return the position of each group, 0 (input) to 1 (output); None for groups that span the model.
 
-    Block i of n is at (i + 0.5) / n, several blocks at their mean, the embedding at 0, the head at 1.
+    Block i of n is at (i + 0.5) / n, several blocks at their mean, the embedding at 0, the head at 1. Merge
+    block weights are spread evenly.
     """
     groups = layout.groups(granularity)
-    if granularity in ("one", "kind"):
+    if granularity in ("one", "kind", "conv+attn"):
         return dict.fromkeys(groups)
+    if granularity == "mbw":
+        return {group: (i + 0.5) / len(groups) for i, group in enumerate(groups)}
     return {group: _position(layout, names) for group, names in groups.items()}
 
 
