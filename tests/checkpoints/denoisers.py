@@ -1,9 +1,14 @@
-"""Names of tensors of UNets and diffusion transformers, as diffusers writes them."""
+"""Names of tensors of UNets and diffusion transformers of diffusers, and such models with tiny tensors."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,9 @@ def flux(double: int, single: int) -> list[str]:
         modules += [f"transformer_blocks.{i}.{each}" for each in ("norm1.linear", "ff.net.0.proj")]
     for i in range(single):
         modules += [f"single_transformer_blocks.{i}.attn.{each}" for each in attention[:3]]
-        modules += [f"single_transformer_blocks.{i}.{each}" for each in ("norm.linear", "proj_mlp", "proj_out")]
+        modules += [
+            f"single_transformer_blocks.{i}.{each}" for each in ("norm.linear", "proj_mlp", "proj_out")
+        ]
     return sorted(f"{module}.weight" for module in modules)
 
 
@@ -89,3 +96,30 @@ PIXART = [
     *single_list(4, ["pos_embed.proj", "adaln_single.linear", "caption_projection.linear_1", "proj_out"]),
     "scale_shift_table",
 ]
+
+
+def write_denoiser(
+    folder: Path, names: Sequence[str], seed: int, class_name: str = "UNet2DConditionModel"
+) -> Path:
+    """Write a component with random matrices of 4 × 4."""
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {name: torch.randn(4, 4, generator=generator) for name in names}
+    save_file(tensors, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps({"_class_name": class_name}))
+    return folder
+
+
+def write_lora(folder: Path, modules: Sequence[str], seed: int) -> dict[str, torch.Tensor]:
+    """Write a LoRA of rank 2 in kohya's format; return module -> its product."""
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(seed)
+    tensors: dict[str, torch.Tensor] = {}
+    products: dict[str, torch.Tensor] = {}
+    for module in modules:
+        down, up = torch.randn(2, 4, generator=generator), torch.randn(4, 2, generator=generator)
+        name = f"lora_unet_{module.replace('.', '_')}"
+        tensors |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
+        products[module] = up @ down
+    save_file(tensors, folder / "style.safetensors")
+    return products

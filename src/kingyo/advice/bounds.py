@@ -38,7 +38,7 @@ def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
         return
     for search, description in store.searches().items():
         trial = _best(store, summary, search) if search in (WEIGHT_SEARCH, MAIN) else None
-        edges = [] if trial is None else list(_edges(description, trial))
+        edges = [] if trial is None else list(_edges(description, trial, config.get("merge", {})))
         if trial is not None and edges:
             yield _advice(trial, edges, is_picked=store.winner(search) is not None)
 
@@ -49,7 +49,9 @@ def _best(store: RunStore, summary: RunSummary, search: str) -> StoredTrial | No
     return leader.trial if winner is None and leader is not None and not is_early else winner
 
 
-def _edges(description: Mapping[str, object], trial: StoredTrial) -> Iterator[Edge]:
+def _edges(
+    description: Mapping[str, object], trial: StoredTrial, merge: Mapping[str, object]
+) -> Iterator[Edge]:
     known = set(METHODS.names())
     methods = [METHODS.get(name) for name in str(description.get("method")).split(", ") if name in known]
     parameters = {parameter.name: parameter for method in methods for parameter in method.params}
@@ -60,7 +62,7 @@ def _edges(description: Mapping[str, object], trial: StoredTrial) -> Iterator[Ed
         low, high = cast(float, axis["low"]), cast(float, axis["high"])
         if parameter is not None and high > low:
             for side in _sides(gene, low, high):
-                yield from _beyond(name, parameter, side, (low, high))
+                yield from _beyond(name, _key(name, merge), parameter, side, (low, high))
 
 
 def _sides(gene: float, low: float, high: float) -> Iterator[Side]:
@@ -71,7 +73,17 @@ def _sides(gene: float, low: float, high: float) -> Iterator[Side]:
         yield "to"
 
 
-def _beyond(axis: str, parameter: Parameter, side: Side, bounds: tuple[float, float]) -> Iterator[Edge]:
+def _key(axis: str, config: Mapping[str, object]) -> str:
+    """Return the key of run.yaml that has the parameters of an axis."""
+    name, source, _ = f"{axis}//".split("/", 2)
+    own = cast("Mapping[str, Mapping[str, object]]", config.get("sources") or {}).get(source, {})
+    is_own = name in cast("Mapping[str, object]", own.get("parameters", {}))
+    return f"merge.sources.{source}.parameters" if is_own else "merge.parameters"
+
+
+def _beyond(
+    axis: str, where: str, parameter: Parameter, side: Side, bounds: tuple[float, float]
+) -> Iterator[Edge]:
     """Yield the gene's bound if the method accepts values beyond it."""
     low, high = bounds
     half = (high - low) / 2
@@ -84,7 +96,7 @@ def _beyond(axis: str, parameter: Parameter, side: Side, bounds: tuple[float, fl
         wider = min(wider, parameter.high)
     wider = float(round(wider)) if parameter.kind == "int" else wider
     if abs(wider - bound) > EDGE * abs(half) and not (side == "from" and bound == 0):
-        key = f"merge.parameters.{parameter.name}.{side}"
+        key = f"{where}.{parameter.name}.{side}"
         yield f"{axis} at {bound:.3g}", f"`{key}` from {bound:.3g} to {wider:.3g}"
 
 

@@ -57,7 +57,7 @@ def denoiser_groups(
 
 
 def filter_order(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Put single blocks first: ``transformer_blocks.0.`` is a substring of ``single_transformer_blocks.0.``."""
+    """Put single blocks first, whose names contain those of double blocks (``transformer_blocks.0.``)."""
     return dict(sorted(groups.items(), key=lambda group: not group[1][0].startswith(_SINGLE)))
 
 

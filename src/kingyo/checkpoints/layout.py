@@ -101,8 +101,8 @@ class Layout:
             how: ``one`` group; by ``kind``; by ``block``; ``block+kind`` (attention and mlp of each block,
                 norms with the mlp); or ``layers:N``, N spans of blocks, embeddings with the first and head
                 with the last. By block, tensors before the blocks are ``embedding``, those after ``head``.
-                With several stacks or parts, names begin with the name of the stack or part. For denoisers also
-                ``conv+attn`` and ``mbw``; see ``denoiser_groups``.
+                With several stacks or parts, names begin with the name of the stack or part. Denoisers also
+                have ``conv+attn`` and ``mbw``; see ``denoiser_groups``.
         """
         if how not in self._groups:
             groups: dict[str, list[str]] = {}

@@ -61,6 +61,13 @@ class Choose(StrictModel):
     at_most: Count | None = None
 
 
+class SourceMergeConfig(StrictModel):
+    """What differs for one source: its groups and its searched parameters."""
+
+    groups: str | None = None
+    parameters: dict[str, Range | Scalar] = Field(default_factory=dict[str, "Range | Scalar"])
+
+
 class MergeConfig(StrictModel):
     """Merge method of the candidates and its searched parameters."""
 
@@ -68,6 +75,7 @@ class MergeConfig(StrictModel):
     choose_sources: Choose | bool = False
     groups: str | None = None
     parameters: dict[str, Range | Scalar] = Field(default_factory=dict[str, "Range | Scalar"])
+    sources: dict[str, SourceMergeConfig] = Field(default_factory=dict[str, SourceMergeConfig])
     dtype: Dtype | None = None
     frame: str | None = None
     parts: dict[str, str] = Field(default_factory=dict[str, str])
@@ -86,9 +94,9 @@ class MergeConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check_genome(self) -> MergeConfig:
-        others = {"groups", "parameters", "choose_sources"} & self.model_fields_set
+        others = {"groups", "parameters", "sources", "choose_sources"} & self.model_fields_set
         if self.genome is not None and (others or not isinstance(self.method, str)):
-            raise ValueError("one method beside genome, and no groups, parameters or choose_sources")
+            raise ValueError("one method beside genome, and no groups, parameters, sources or choose_sources")
         return self
 
     @property
@@ -195,7 +203,7 @@ WEIGHT_SEARCH = "parameters"
 """Name of the weight search in a run with ``space: hybrid``."""
 WEIGHT_SEARCH_LABEL = "weights alone"
 """The same in output."""
-HYBRID_MERGE_KEYS = ("method", "choose_sources", "groups", "parameters")
+HYBRID_MERGE_KEYS = ("method", "choose_sources", "groups", "parameters", "sources")
 """Keys of ``merge``, besides ``dtype``, with ``space: hybrid``."""
 FRANKENMERGE = "frankenmerge"
 """Name of the untuned path that path searches are compared with."""

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import MAIN, Search
-from kingyo.methods import METHODS
 from kingyo.recipe import PASSTHROUGH, Recipe
 from kingyo.run.config import TRAINED, WEIGHT_SEARCH
 from kingyo.run.extensions import limits_of
@@ -16,6 +15,7 @@ from kingyo.run.layer_paths import dataflow_space, initial_points, path_baseline
 from kingyo.run.settings import SearchSettings
 from kingyo.run.setup import Setup
 from kingyo.run.spaces import (
+    by_method,
     choice_of,
     objectives_of,
     parameter_space,
@@ -30,7 +30,7 @@ from kingyo.space import (
     RoundedSpace,
     SharedKeysSpace,
     SourceSpace,
-    assign_values,
+    SourceValues,
     parent_recipe,
     paths_of,
     uniform_recipe,
@@ -202,12 +202,10 @@ def _grid(setup: Setup, _: tuple[str, ...]) -> Search:
     wanted = setup.settings.controls
     if wanted.space == "dataflow" or setup.config.merge.genome is not None:
         raise _no_grid("a search of methods and their parameters", "layer paths, or a genome file")
-    methods = [METHODS.get(name, setup.folder) for name in wanted.methods]
-    for name, values in zip(wanted.methods, assign_values(methods, wanted.values), strict=True):
-        settings = replace(wanted, methods=(name,), values=values)
+    for settings in by_method(wanted, setup.folder):
         main = parameter_space(setup, settings, is_part=True)
         limit = main.method.max_sources
-        is_only = len(methods) == 1  # too many sources are an error then
+        is_only = len(wanted.methods) == 1  # too many sources are an error then
         if main.axes and (is_only or limit is None or limit >= len(setup.models.sources)):
             return _grid_of(setup, main, settings)
     raise _no_grid("a method that merges all sources, with a parameter to vary", "none")
@@ -226,7 +224,11 @@ def _grid_of(setup: Setup, main: ParameterSpace, wanted: SearchSettings) -> Sear
     searched = main.searched
     varied = "weight" if "weight" in searched else next(iter(searched))
     others = {name: bounds.first for name, bounds in searched.items() if name != varied}
-    plain = replace(wanted, groups="one", values={**wanted.values, **others})
+    own = {
+        source: SourceValues(values={key: value for key, value in each.values.items() if key not in others})
+        for source, each in wanted.own.items()
+    }
+    plain = replace(wanted, groups="one", values={**wanted.values, **others}, own=own)
     part = parameter_space(setup, plain)
     choice = choice_of(setup.config.merge.choose_sources)
     space = part if choice is None else RecipeSpace(parts=(part,), choice=replace(choice, is_open=False))

@@ -18,7 +18,7 @@ from kingyo.run.config import (
     SearchConfig,
     Space,
 )
-from kingyo.space import Bounds, GenomeLayout
+from kingyo.space import Bounds, GenomeLayout, SourceValues
 from kingyo.strategies import STRATEGIES, learns_from_items
 from kingyo.strategies.presets import DEFAULT_PRESETS, METRIC, Preset, preset
 
@@ -39,6 +39,7 @@ class SearchSettings:
     methods: tuple[str, ...]
     groups: str
     values: Mapping[str, float | bool | Bounds]
+    own: Mapping[str, SourceValues]
     screen: ScreenSettings
     budget: Budget
     warm_start: bool
@@ -106,6 +107,7 @@ def _search_settings(
         methods=merge.methods or (default.method if default else "task_arithmetic",),
         groups=_groups_of(merge.genome) or merge.groups or (default.groups if default else "one"),
         values=_values(merge, chosen),
+        own=_values_of_sources(merge),
         screen=_screen(search, screen),
         budget=budget,
         warm_start=search.warm_start,
@@ -120,6 +122,15 @@ def _values(merge: MergeConfig, chosen: Preset) -> dict[str, float | bool | Boun
     if default is not None and merge.methods in ((), (default.method,)):
         values |= {name: Bounds(low=low, high=high) for name, (low, high) in default.bounds.items()}
     return values | {name: _value(value) for name, value in merge.parameters.items()}
+
+
+def _values_of_sources(merge: MergeConfig) -> dict[str, SourceValues]:
+    return {
+        name: SourceValues(
+            groups=own.groups, values={key: _value(value) for key, value in own.parameters.items()}
+        )
+        for name, own in merge.sources.items()
+    }
 
 
 def _budget_share(config: RunConfig, *, is_rest: bool) -> Budget:

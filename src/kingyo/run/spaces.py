@@ -97,6 +97,22 @@ def methods_with_values(
     return list(zip(methods, assign_values(methods, search.values), strict=True))
 
 
+def by_method(search: SearchSettings, folder: Path) -> list[SearchSettings]:
+    """Return the settings of a search for each of its methods, with the values of its own parameters."""
+    methods = [METHODS.get(name, folder) for name in search.methods]
+    shared = assign_values(methods, search.values)
+    own = {source: assign_values(methods, each.values) for source, each in search.own.items()}
+    return [
+        replace(
+            search,
+            methods=(name,),
+            values=shared[i],
+            own={source: replace(search.own[source], values=values[i]) for source, values in own.items()},
+        )
+        for i, name in enumerate(search.methods)
+    ]
+
+
 def _n_sources_to_choose(config: RunConfig) -> int:
     if config.merge.choose_sources is False:
         raise KingyoError(
@@ -131,10 +147,7 @@ def merges_of(setup: Setup, wanted: SearchSettings) -> SourceSpace:
     choice = choice_of(setup.config.merge.choose_sources)
     if len(wanted.methods) == 1 and choice is None:
         return parameter_space(setup, wanted)
-    parts = [
-        parameter_space(setup, replace(wanted, methods=(name,), values=values), is_part=True)
-        for name, (_, values) in zip(wanted.methods, methods_with_values(wanted, setup.folder), strict=True)
-    ]
+    parts = [parameter_space(setup, each, is_part=True) for each in by_method(wanted, setup.folder)]
     return RecipeSpace(parts=tuple(parts), choice=choice)
 
 
@@ -165,6 +178,7 @@ def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = Fal
         layout=merged_layout(setup),
         groups=wanted.groups,
         values=wanted.values,
+        own=wanted.own,
         dtype=config.merge.dtype,
         seed=config.seed,
         is_part=is_part,

@@ -13,6 +13,7 @@ from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import ParameterSpace, group_positions, parent_recipe, uniform_recipe
 from kingyo.space.protocol import Bounds, SourceSpace, Space, probes
 from kingyo.space.recipe_space import RecipeSpace, SourceChoice, assign_values, check_base
+from kingyo.space.source_values import SourceValues
 from kingyo.space.wrapped import STEPS, RoundedSpace, SharedKeys, SharedKeysSpace
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "SharedKeysSpace",
     "SourceChoice",
     "SourceSpace",
+    "SourceValues",
     "Space",
     "assign_values",
     "check_base",

@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kingyo.checkpoints.layout import Layout
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError
 from kingyo.methods import MergeMethod, Parameter
-from kingyo.methods.catalogue import with_command
 from kingyo.recipe import Recipe, Source, Value
-from kingyo.space.protocol import Bounds, SourceSpace, check_value, with_start
+from kingyo.space.protocol import Bounds, SourceSpace
+from kingyo.space.source_values import ParameterValues, SourceValues, ValuesBySource
 from kingyo.types import Axis, Genome
 
 AVERAGES = ("linear", "task_arithmetic", "singular_bands")
 GAINS = ("top", "middle", "rest")
 """Parameters of singular_bands; if all are 1, it equals task_arithmetic."""
+FACTORS = ("density", "lambda", *GAINS)
+"""Parameters that have no effect if they are 1."""
 TRIMMING = ("ties", "dare_ties", "dare_linear")
 """Methods that reproduce a source of weight 1 at density 1."""
 
@@ -38,6 +40,7 @@ class ParameterSpace(SourceSpace):
         groups: granularity, as in ``Layout.groups``.
         values: parameter -> fixed value or bounds. Other parameters are searched in the range that the method
             declares, or keep their defaults if it declares none.
+        own: source -> its own groups and values, instead of those of all sources.
         dtype: dtype of the merged weights; None keeps the models' own.
         seed: seed of random methods, the same for all genomes.
         is_part: whether the space is part of a larger one and may have no axes.
@@ -49,25 +52,14 @@ class ParameterSpace(SourceSpace):
     base: str | None
     layout: Layout
     groups: str = "one"
-    values: Mapping[str, float | bool | Bounds] = field(default_factory=dict[str, "float | bool | Bounds"])
+    values: ParameterValues = field(default_factory=dict[str, "float | bool | Bounds"])
+    own: Mapping[str, SourceValues] = field(default_factory=dict[str, SourceValues])
     dtype: str | None = None
     seed: int = 0
     is_part: bool = False
 
     def __post_init__(self) -> None:
-        known = {parameter.name: parameter for parameter in self.method.params}
-        for name, value in self.values.items():
-            if name not in known:
-                raise KingyoError(
-                    f"merge.parameters of {self.method.name}",
-                    expected="its parameters",
-                    received=f"'{name}'",
-                    remedy=suggest(name, known),
-                )
-            try:
-                check_value(known[name], value)
-            except KingyoError as error:
-                raise with_command(error, self.method) from error
+        self._by_source.check(self.method, self.sources)
         if not self.axes and not self.is_part:
             numbers = [each.name for each in self.method.params if each.kind != "bool" and not each.inert]
             raise KingyoError(
@@ -93,10 +85,14 @@ class ParameterSpace(SourceSpace):
 
     def axes_of(self, parameter: Parameter) -> tuple[Axis, ...]:
         """Return the axes of one parameter, by source, then by group; empty if it is fixed."""
-        bounds = self._bounds(parameter)
+        return tuple(
+            axis for owner in self._owners(parameter) for axis in self._axes_of_owner(parameter, owner)
+        )
+
+    def _axes_of_owner(self, parameter: Parameter, owner: str | None) -> tuple[Axis, ...]:
+        bounds = self._by_source.bounds(parameter, owner)
         if bounds is None:
             return ()
-        owners = list(self.sources) if parameter.per_source else [None]
         scale = math.log10 if parameter.search_scale == "log" else float
         return tuple(
             Axis(
@@ -109,19 +105,36 @@ class ParameterSpace(SourceSpace):
                 family=_axis_name(parameter, owner, None),
                 neutral=_neutral(parameter, bounds),
             )
-            for owner in owners
-            for group, place in self._places.items()
+            for group, place in self._places[self._by_source.groups_of(owner)].items()
         )
 
     @cached_property
-    def _places(self) -> Mapping[str, float | None]:
-        return group_positions(self.layout, self.groups)
+    def _by_source(self) -> ValuesBySource:
+        return ValuesBySource(groups=self.groups, shared=self.values, own=self.own)
+
+    @cached_property
+    def _places(self) -> Mapping[str, Mapping[str, float | None]]:
+        """Granularity -> group -> position."""
+        used = {self.groups, *map(self._by_source.groups_of, self.sources)}
+        return {groups: group_positions(self.layout, groups) for groups in used}
+
+    def _owners(self, parameter: Parameter) -> tuple[str | None, ...]:
+        return tuple(self.sources) if parameter.per_source else (None,)
 
     @property
     def searched(self) -> dict[str, Bounds]:
-        """Parameter -> bounds, of the parameters that have axes."""
-        ranges = {parameter.name: self._bounds(parameter) for parameter in self.method.params}
-        return {name: bounds for name, bounds in ranges.items() if bounds is not None}
+        """Parameter -> bounds, of the parameters that have axes; those of the first source that has any."""
+        ranges = [
+            (parameter.name, self._by_source.bounds(parameter, owner))
+            for parameter in self.method.params
+            for owner in reversed(self._owners(parameter))
+        ]
+        return {name: bounds for name, bounds in ranges if bounds is not None}
+
+    def fixed(self, parameter: Parameter, source: str) -> float:
+        """Return the fixed value of a parameter for a source, or 0."""
+        values = (self._by_source.fixed(parameter, owner) for owner in (source, None))
+        return float(next((value for value in values if value is not None), 0.0))
 
     def decode(self, genome: Genome) -> Recipe:
         """Return the recipe of a genome."""
@@ -153,9 +166,10 @@ class ParameterSpace(SourceSpace):
 
     def _reproduces_sources(self) -> bool:
         """Return whether the method reproduces a source that has weight 1 and the others 0."""
-        searched, values = set(self.searched), self.values
-        fixed = {"density", "lambda", *GAINS} & values.keys() - searched
-        if "weight" not in searched or any(values[name] != 1 for name in fixed):
+        searched, fixed = set(self.searched), list(self._by_source.all_fixed())
+        if any(name == "weight" or (name in FACTORS and value != 1) for name, value in fixed):
+            return False
+        if "weight" not in searched:
             return False
         if self.method_name in AVERAGES:
             return searched <= {"weight", *GAINS}
@@ -168,33 +182,25 @@ class ParameterSpace(SourceSpace):
         pairs = zip(self.axes, genome, strict=True)
         return genome if all(axis.low <= value <= axis.high for axis, value in pairs) else None
 
-    def _bounds(self, parameter: Parameter) -> Bounds | None:
-        value = self.values.get(parameter.name)
-        if isinstance(value, Bounds):
-            return with_start(value, parameter)
-        if value is not None or parameter.search_low is None or parameter.search_high is None:
-            return None
-        return with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
-
     def _parameters(self, genes: Mapping[str, float], owner: str | None) -> dict[str, Value]:
         parameters: dict[str, Value] = {}
         for parameter in self.method.params:
-            if self._bounds(parameter) is None:
-                fixed = self.values.get(parameter.name)
-                if owner is None and fixed is not None and not isinstance(fixed, Bounds):
-                    parameters[parameter.name] = fixed
-            elif parameter.per_source == (owner is not None):
+            fixed = self._by_source.fixed(parameter, owner)
+            if fixed is not None:
+                parameters[parameter.name] = fixed
+            elif owner in self._owners(parameter) and self._by_source.bounds(parameter, owner) is not None:
                 parameters[parameter.name] = self._grouped(genes, parameter, owner)
         return parameters
 
     def _grouped(self, genes: Mapping[str, float], parameter: Parameter, owner: str | None) -> Value:
-        groups = list(self.layout.groups(self.groups))
+        granularity = self._by_source.groups_of(owner)
+        groups = list(self.layout.groups(granularity))
         values = {group: genes[_axis_name(parameter, owner, group)] for group in groups}
         if parameter.search_scale == "log":
             values = {group: 10.0**gene for group, gene in values.items()}
         if len(groups) == 1:
             return values[groups[0]]
-        return self.layout.conditionals(self.groups, values)
+        return self.layout.conditionals(granularity, values)
 
 
 def uniform_recipe(sources: Mapping[str, str], base: str | None, dtype: str | None) -> Recipe:

@@ -163,11 +163,10 @@ class RecipeSpace(SourceSpace):
         weight = next((parameter for parameter in part.method.params if parameter.per_source), None)
         if weight is None or weight.name not in part.searched:
             return strength
-        groups = len(part.layout.groups(part.groups))
-        sizes = [abs(genes[axis.name]) for axis in self._axes_of(part, weight)]
-        for i, name in enumerate(part.sources):
-            if name in strength:
-                strength[name] = sum(sizes[i * groups : (i + 1) * groups]) / groups
+        for name in strength:
+            own = [axis for axis in self._axes_of(part, weight) if axis.family == f"{weight.name}/{name}"]
+            sizes = [abs(genes[axis.name]) for axis in own] or [abs(part.fixed(weight, name))]
+            strength[name] = sum(sizes) / len(sizes)
         return strength
 
     def _axes_of(self, part: ParameterSpace, parameter: Parameter) -> tuple[Axis, ...]:

@@ -1,0 +1,87 @@
+"""Values and ranges of parameters, for all sources and for single ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kingyo.errors import KingyoError, suggest
+from kingyo.methods import MergeMethod, Parameter
+from kingyo.methods.catalogue import with_command
+from kingyo.space.protocol import Bounds, check_value, with_start
+
+ParameterValues = Mapping[str, float | bool | Bounds]
+"""Parameter -> fixed value or bounds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceValues:
+    """Groups and values of one source; None and missing values are those of all sources."""
+
+    groups: str | None = None
+    values: ParameterValues = field(default_factory=dict[str, "float | bool | Bounds"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValuesBySource:
+    """The groups and values of all sources, and those that single sources have instead.
+
+    An owner is a source, or None for parameters that all sources share.
+    """
+
+    groups: str
+    shared: ParameterValues
+    own: Mapping[str, SourceValues]
+
+    def check(self, method: MergeMethod, sources: Collection[str]) -> None:
+        """Refuse parameters and values that the method does not take, and unknown sources."""
+        _check(method, "merge.parameters", self.shared, is_own=False)
+        for source, own in self.own.items():
+            if source not in sources:
+                remedy = suggest(source, sources)
+                raise KingyoError(
+                    "merge.sources", expected="names of sources", received=f"'{source}'", remedy=remedy
+                )
+            _check(method, f"merge.sources.{source}.parameters", own.values, is_own=True)
+
+    def groups_of(self, owner: str | None) -> str:
+        """Return the granularity of an owner."""
+        return (self.own[owner].groups if owner in self.own else None) or self.groups
+
+    def bounds(self, parameter: Parameter, owner: str | None) -> Bounds | None:
+        """Return the bounds of a searched parameter, by default those of the method; None if it is fixed."""
+        value = self._own(owner).get(parameter.name, self.shared.get(parameter.name))
+        if isinstance(value, Bounds):
+            return with_start(value, parameter)
+        if value is not None or parameter.search_low is None or parameter.search_high is None:
+            return None
+        return with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
+
+    def fixed(self, parameter: Parameter, owner: str | None) -> float | bool | None:
+        """Return the fixed value that an owner itself has, or None."""
+        value = (self.shared if owner is None else self._own(owner)).get(parameter.name)
+        return None if isinstance(value, Bounds) else value
+
+    def all_fixed(self) -> Iterator[tuple[str, float | bool]]:
+        """Yield all fixed values with the names of their parameters."""
+        for values in (self.shared, *(own.values for own in self.own.values())):
+            yield from ((name, value) for name, value in values.items() if not isinstance(value, Bounds))
+
+    def _own(self, owner: str | None) -> ParameterValues:
+        return self.own[owner].values if owner in self.own else {}
+
+
+def _check(method: MergeMethod, where: str, values: ParameterValues, *, is_own: bool) -> None:
+    known = {each.name: each for each in method.params if each.per_source or not is_own}
+    for name, value in values.items():
+        if name not in known:
+            raise KingyoError(
+                f"{where} of {method.name}",
+                expected="parameters that each source may have" if is_own else "its parameters",
+                received=f"'{name}'",
+                remedy=suggest(name, known),
+            )
+        try:
+            check_value(known[name], value)
+        except KingyoError as error:
+            raise with_command(error, method) from error
