@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 MERGEKIT := .mergekit-venv
+SD_MECHA := .sd-mecha-venv
 USER_STAMP := $(VENV)/.installed-user
 DEV_STAMP := $(VENV)/.installed-dev
 RUN ?= runs/demo
@@ -16,7 +17,7 @@ PYTEST := --numprocesses auto --dist loadscope
 test test-all: export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo sight test test-all mergekit-venv lint bench zoo clean help
+.PHONY: demo sight test test-all mergekit-venv sd-mecha-venv lint bench zoo clean help
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -52,7 +53,7 @@ sight: $(VENV)/.installed-vision ## breed a model that sees, from the second zoo
 test: $(DEV_STAMP) ## run the tests (minutes)
 	$(BIN)/python -m pytest $(PYTEST)
 
-test-all: $(DEV_STAMP) ## run the slow tests as well, and those against mergekit where it is installed
+test-all: $(DEV_STAMP) ## run the slow tests as well, and those against mergekit and sd-mecha where they are installed
 	$(BIN)/python -m pytest $(PYTEST) -m ''
 
 # mergekit is what the oracle tests and the benchmark compare with, in a virtual environment of its own.
@@ -62,6 +63,15 @@ $(MERGEKIT)/.installed:
 	$(PYTHON) -m venv $(MERGEKIT)
 	echo '*' > $(MERGEKIT)/.gitignore
 	$(MERGEKIT)/bin/python -m pip install --quiet --disable-pip-version-check 'mergekit==0.1.5'
+	@touch $@
+
+# sd-mecha is what an oracle test of merge block weights compares with, also in its own.
+sd-mecha-venv: $(SD_MECHA)/.installed ## install sd-mecha 1.1.8 beside us, for test-all
+
+$(SD_MECHA)/.installed:
+	$(PYTHON) -m venv $(SD_MECHA)
+	echo '*' > $(SD_MECHA)/.gitignore
+	$(SD_MECHA)/bin/python -m pip install --quiet --disable-pip-version-check 'sd-mecha==1.1.8'
 	@touch $@
 
 lint: $(DEV_STAMP) ## check format, lint and types
@@ -80,4 +90,4 @@ zoo: $(USER_STAMP) ## rebuild the zoo (about half an hour)
 	$(BIN)/python zoo/build.py --out zoo
 
 clean: ## remove the virtual environments
-	rm -rf $(VENV) $(MERGEKIT)
+	rm -rf $(VENV) $(MERGEKIT) $(SD_MECHA)

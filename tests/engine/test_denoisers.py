@@ -114,3 +114,33 @@ def test_a_lora_is_fused_with_a_fixed_strength(folder: Path) -> None:
     recipe = search_space.decode(tuple(axis.first for axis in search_space.axes))
     assert recipe.sources[1].parameters == {"weight": 1.0}
     assert search_space.known_points() == {}
+
+
+def mbw(text: str, base: str = "unet/base") -> Recipe:
+    models = [{"model": "unet/ja", "parameters": {"weight": {"mbw": text}}}]
+    return Recipe.from_dict({"merge_method": "task_arithmetic", "base_model": base, "models": models})
+
+
+def test_merge_block_weights_as_text(folder: Path) -> None:
+    blocks = list(open_checkpoint("unet/base", folder).layout.groups("mbw").items())
+    numbers = [i / 16 for i in range(len(blocks))]
+    result = merged(mbw("HALF:" + ",".join(map(str, numbers))), folder)
+    base, ja = tensors(folder, "base"), tensors(folder, "ja")
+    for (_, names), share in zip(blocks, numbers, strict=True):
+        for name in names:
+            exact = (1 - share) * base[name] + share * ja[name]
+            torch.testing.assert_close(result[name], exact, rtol=1e-5, atol=1e-5)
+
+
+def test_merge_block_weights_of_another_structure_are_an_error(folder: Path) -> None:
+    with pytest.raises(KingyoError) as error:
+        merged(mbw(",".join(["0.5"] * 26)), folder)
+    assert error.value.argument.startswith("weight") and error.value.received == "26"
+
+
+def test_merge_block_weights_of_other_models_are_an_error(tmp_path: Path) -> None:
+    for name in ("base", "ja"):
+        write_denoiser(tmp_path / "unet" / name, ["encoder.layers.0.fc.weight"], 0, "AutoencoderKL")
+    with pytest.raises(KingyoError) as error:
+        merged(mbw("0.5,0.5"), tmp_path)
+    assert error.value.argument == "weight" and error.value.received == "AutoencoderKL"

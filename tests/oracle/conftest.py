@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracle.peer import ABSENT, Ours, Peer, find_python
+from tests.oracle.peer import MERGEKIT, Ours, Peer, find_python
 from tests.oracle.world import World, make_world
 
 
@@ -16,7 +16,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     """mergekit; tests skip where it is not installed."""
     python = find_python()
     if python is None:
-        pytest.skip(ABSENT)
+        pytest.skip(MERGEKIT.absent)
     with Peer(python, tmp_path_factory.mktemp("peer")) as process:
         yield process
 

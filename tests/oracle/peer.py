@@ -1,7 +1,8 @@
 """The two tools behind one signature: recipe in, tensors out. mergekit runs in its own virtual environment.
 
 ``KINGYO_MERGEKIT`` names its python, its bin folder or its virtual environment; ``make mergekit-venv`` makes
-one at ``.mergekit-venv``. Nothing here imports mergekit, and no line of it is known here.
+one at ``.mergekit-venv``. Nothing here imports mergekit, and no line of it is known here. The same holds for
+sd-mecha, with ``KINGYO_SD_MECHA`` and ``make sd-mecha-venv``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,17 +23,37 @@ from torch import Tensor
 
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("mergekit_driver.py")
-ABSENT = "mergekit is not here: run `make mergekit-venv`, or set KINGYO_MERGEKIT to its virtual environment"
 RecipeDict = Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A tool to compare with, in a virtual environment of its own."""
+
+    name: str
+    variable: str
+    venv: str
+
+    @property
+    def absent(self) -> str:
+        """What to do where it is not installed."""
+        return (
+            f"{self.name} is not here: run `make {self.venv.removeprefix('.')}`, "
+            f"or set {self.variable} to its virtual environment"
+        )
+
+
+MERGEKIT = Tool(name="mergekit", variable="KINGYO_MERGEKIT", venv=".mergekit-venv")
+SD_MECHA = Tool(name="sd-mecha", variable="KINGYO_SD_MECHA", venv=".sd-mecha-venv")
 
 
 class PeerError(Exception):
     """mergekit refused a recipe, or failed."""
 
 
-def find_python() -> Path | None:
-    """The python that can import mergekit, or None."""
-    place = Path(os.environ.get("KINGYO_MERGEKIT", ROOT / ".mergekit-venv"))
+def find_python(tool: Tool = MERGEKIT) -> Path | None:
+    """The python that can import a tool, or None."""
+    place = Path(os.environ.get(tool.variable, ROOT / tool.venv))
     candidates = (place, place / "python", place / "bin" / "python")
     return next((each for each in candidates if each.is_file() and each.name.startswith("python")), None)
 

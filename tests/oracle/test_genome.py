@@ -14,7 +14,7 @@ import pytest
 from kingyo.recipe import Recipe
 from kingyo.space.mergekit_genome import ON_BASE, GenomeLayout, MergekitGenome
 from tests.models_on_disk import llama
-from tests.oracle.peer import ABSENT, find_python
+from tests.oracle.peer import MERGEKIT, find_python
 
 pytestmark = pytest.mark.oracle
 LAYERS = 6
@@ -59,7 +59,7 @@ def space(genome: dict[str, Any]) -> MergekitGenome:
 def test_the_same_genotype_is_the_same_recipe(tmp_path: Path) -> None:
     python = find_python()
     if python is None:
-        pytest.skip(ABSENT)
+        pytest.skip(MERGEKIT.absent)
     for name in ("a", "b", "c", "d", "base"):
         llama(tmp_path / name, layers=LAYERS)
     jobs = cases(tmp_path)

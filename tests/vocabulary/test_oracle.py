@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kingyo.vocabulary import AlignedReads, TokenizerChoice, Vocabulary, build_vocabulary
 from kingyo.vocabulary.tokenizer_key import parse_tokenizer
-from tests.oracle.peer import ABSENT, Peer, PeerError, find_python, read_tensors
+from tests.oracle.peer import MERGEKIT, Peer, PeerError, find_python, read_tensors
 from tests.vocabulary.makers import (
     EMBEDDING,
     HEAD,
@@ -41,7 +41,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     """Return mergekit; tests are skipped if it is not installed."""
     python = find_python()
     if python is None:
-        pytest.skip(ABSENT)
+        pytest.skip(MERGEKIT.absent)
     with Peer(python, tmp_path_factory.mktemp("peer")) as process:
         yield process
 

@@ -16,8 +16,6 @@ from kingyo.errors import KingyoError
 
 DENOISER_GROUPS = ("conv+attn", "mbw")
 """Ways to group the tensors of a denoiser."""
-BASE_BLOCK, FLUX_TEXT, VAE_BLOCK = "BASE", ("CLIP", "T5"), "VAE"
-"""Names of blocks outside of a UNet's numbered ones, and of other components of a pipeline."""
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _DOWN, _MIDDLE, _UP = "down_blocks", "mid_block", "up_blocks"
@@ -70,7 +68,7 @@ def _grouped(group_of: Mapping[str, str], order: Iterable[str]) -> dict[str, lis
 
 def _block_order(block: str) -> tuple[int, str]:
     letters = block.rstrip("0123456789")
-    return (BASE_BLOCK, "IN", "M", "D", "S", "B", "OUT").index(letters), block
+    return ("BASE", "IN", "M", "D", "S", "B", "OUT").index(letters), block
 
 
 def _is_unet(names: Iterable[str]) -> bool:
@@ -94,7 +92,7 @@ def _unet_blocks(names: Sequence[str]) -> Iterator[tuple[str, str]]:
         elif top in (_MIDDLE, "conv_in"):
             yield name, "M00" if top == _MIDDLE else "IN00"
         else:
-            yield name, f"OUT{up.size - 1:02}" if _LAST_OF_UNET.match(name) else BASE_BLOCK
+            yield name, f"OUT{up.size - 1:02}" if _LAST_OF_UNET.match(name) else "BASE"
 
 
 class _Side:

@@ -10,7 +10,18 @@ from kingyo.engine.modules import SliceMerge
 from kingyo.errors import KingyoError, listed, nearest, suggest
 from kingyo.methods import MergeMethod, MethodValues, Parameter, takes_base
 from kingyo.methods.catalogue import with_command
-from kingyo.recipe import Conditional, Recipe, Slice, SliceSource, Source, Value, Values, Word, look_up
+from kingyo.recipe import (
+    BlockWeights,
+    Conditional,
+    Recipe,
+    Slice,
+    SliceSource,
+    Source,
+    Value,
+    Values,
+    Word,
+    look_up,
+)
 from kingyo.vocabulary import Diagnostic
 
 ParameterPlace = tuple[str, Values, bool, bool]
@@ -157,7 +168,8 @@ def _of_models(
 
 
 def _words(value: Value) -> Iterator[Word]:
-    """Yield all single values of a parameter: points of gradients, and values with filters."""
+    """Yield all single values of a parameter: points of gradients, values with filters, numbers of blocks."""
+    value = value.numbers if isinstance(value, BlockWeights) else value
     for each in value if isinstance(value, tuple) else (value,):
         if isinstance(each, Conditional):
             yield from _words(each.value)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.engine.binding import Binding, BoundTensor, bind, binding_key
+from kingyo.engine.block_weights import with_block_filters
 from kingyo.engine.jobs import TensorJob
 from kingyo.engine.layer_path import path_to_slices
 from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules
@@ -41,7 +42,10 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         raise error
     opened = _with_merges(recipe, sources)
     sliced = path_to_slices(recipe, opened)
-    modules = expand_modules(sliced, method, recipe.base_model if recipe.path else None)
+    modules = with_block_filters(
+        expand_modules(sliced, method, recipe.base_model if recipe.path else None),
+        lambda: opened[sliced.template].layout,
+    )
     alignment, aligned = _aligned(recipe, opened)
     binding, bound = _bound(sliced, modules, aligned)
     merges = {(each.name, at): piece for each in modules for at, piece in each.by_position.items()}

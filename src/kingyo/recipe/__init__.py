@@ -1,5 +1,6 @@
 """Recipes: inert descriptions of merges, and their YAML, which mergekit can read, too."""
 
+from kingyo.recipe.block_weights import BlockWeights
 from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes
 from kingyo.recipe.contents import Module, Slice, SliceSource, Source
 from kingyo.recipe.conversion import as_path, as_slices, rewritten
@@ -25,6 +26,7 @@ __all__ = [
     "MERGED",
     "PASSTHROUGH",
     "RESIZE",
+    "BlockWeights",
     "Conditional",
     "Dtype",
     "Hop",

@@ -1,4 +1,4 @@
-"""Values of a recipe's parameters: constants, gradients over the layers, and filters on tensor names."""
+"""Values of a recipe's parameters: constants, gradients, filters on tensor names, and weights of blocks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import PlainSerializer, PlainValidator, SkipValidation, Validation
 
 from kingyo.errors import KingyoError
 from kingyo.io.schema import short
+from kingyo.recipe.block_weights import BlockWeights
 from kingyo.recipe.shape import Shape, Text, named, validate
 
 Word = float | bool | str
@@ -41,7 +42,7 @@ class Conditional(Shape):
         return self.filter is None or self.filter == "*" or self.filter in tensor
 
 
-Value = Plain | tuple[Conditional, ...]
+Value = Plain | tuple[Conditional, ...] | BlockWeights
 Values = Mapping[str, Value]
 """Parameters by name."""
 
@@ -73,7 +74,9 @@ def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float 
 def canonical(values: Values, where: str) -> dict[str, Value]:
     """Copy values in canonical types: integers become floats, lists become tuples."""
     return {
-        name: cast("tuple[Conditional, ...]", tuple(value))
+        name: value
+        if isinstance(value, BlockWeights)
+        else cast("tuple[Conditional, ...]", tuple(value))
         if isinstance(value, tuple) and value and all(isinstance(each, Conditional) for each in value)
         else _plain(value, f"{where}: {name}")
         for name, value in values.items()
@@ -156,6 +159,8 @@ def _is_finite(number: float) -> bool:
 
 
 def _parse_value(value: object, info: ValidationInfo) -> Value:
+    if isinstance(value, Mapping) and "mbw" in value:
+        return validate(BlockWeights, cast("object", value), info.context)
     if isinstance(value, Mapping):
         return (validate(Conditional, cast("object", value), info.context),)
     points = cast("list[object]", value) if isinstance(value, list) else []
@@ -165,6 +170,8 @@ def _parse_value(value: object, info: ValidationInfo) -> Value:
 
 
 def _dump(value: Value) -> object:
+    if isinstance(value, BlockWeights):
+        return {"mbw": value.mbw}
     if not isinstance(value, tuple):
         return value
     return [

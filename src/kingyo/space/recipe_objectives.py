@@ -13,8 +13,7 @@ from collections.abc import Mapping
 
 from kingyo.errors import KingyoError
 from kingyo.methods import MergeMethod
-from kingyo.recipe import Recipe
-from kingyo.recipe.values import Conditional, Value
+from kingyo.recipe import BlockWeights, Conditional, Recipe, Value
 from kingyo.space.protocol import Bounds
 
 CLOSENESS, FEW_SOURCES, FEW_HOPS = "closeness", "few_sources", "few_hops"
@@ -62,6 +61,7 @@ def has_closeness(method: MergeMethod, values: Mapping[str, float | bool | Bound
 
 
 def _magnitude(value: Value) -> float:
+    value = value.numbers if isinstance(value, BlockWeights) else value
     points = value if isinstance(value, tuple) else (value,)
     sizes = [_magnitude(p.value) if isinstance(p, Conditional) else abs(float(p)) for p in points]
     return sum(sizes) / len(sizes)
