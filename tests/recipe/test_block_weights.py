@@ -46,7 +46,9 @@ def test_sdxl_takes_the_blocks_that_it_has_from_texts_for_sd1() -> None:
     assert numbers["IN08"] == 9 and numbers["M00"] == 13 and numbers["OUT08"] == 22
 
 
-@pytest.mark.parametrize(("n", "blocks"), [(25, SD1), (27, SD1), (20, SD1), (19, SDXL), (26, SMALL), (7, FLUX)])
+@pytest.mark.parametrize(
+    ("n", "blocks"), [(25, SD1), (27, SD1), (20, SD1), (19, SDXL), (26, SMALL), (7, FLUX)]
+)
 def test_other_counts_are_an_error(n: int, blocks: tuple[str, ...]) -> None:
     with pytest.raises(KingyoError) as error:
         counting(n).by_block(blocks)

@@ -162,3 +162,11 @@ def test_sakana_ps_is_the_published_setting() -> None:
     assert chosen.merge is not None
     assert (chosen.merge.method, chosen.merge.groups) == ("dare_ties", "one")
     assert chosen.merge.bounds == {"weight": (0, 1), "density": (0, 1)}
+
+
+def test_presets_of_denoisers_are_the_published_merges() -> None:
+    published, ukiyoe, blocks = (preset(name).merge for name in ("evosdxl-jp", "evo-ukiyoe", "mbw"))
+    assert published is not None and ukiyoe is not None and blocks is not None
+    assert (published.method, published.groups, published.lora) == ("linear", "conv+attn", None)
+    assert (ukiyoe.method, ukiyoe.groups, ukiyoe.lora) == ("task_arithmetic", "conv+attn", (0.0, 1.5, 1.0))
+    assert (blocks.method, blocks.groups) == ("task_arithmetic", "mbw")

@@ -107,7 +107,7 @@ def _search_settings(
         methods=merge.methods or (default.method if default else "task_arithmetic",),
         groups=_groups_of(merge.genome) or merge.groups or (default.groups if default else "one"),
         values=_values(merge, chosen),
-        own=_values_of_sources(merge),
+        own=_values_of_sources(config, merge, chosen),
         screen=_screen(search, screen),
         budget=budget,
         warm_start=search.warm_start,
@@ -124,13 +124,20 @@ def _values(merge: MergeConfig, chosen: Preset) -> dict[str, float | bool | Boun
     return values | {name: _value(value) for name, value in merge.parameters.items()}
 
 
-def _values_of_sources(merge: MergeConfig) -> dict[str, SourceValues]:
-    return {
-        name: SourceValues(
-            groups=own.groups, values={key: _value(value) for key, value in own.parameters.items()}
-        )
-        for name, own in merge.sources.items()
-    }
+def _values_of_sources(config: RunConfig, merge: MergeConfig, chosen: Preset) -> dict[str, SourceValues]:
+    """Return what differs for single sources: what run.yaml says, else the preset's strength of LoRAs."""
+    default = chosen.merge
+    own: dict[str, SourceValues] = {}
+    if default is not None and default.lora is not None and merge.methods in ((), (default.method,)):
+        low, high, start = default.lora
+        strength = SourceValues(groups="one", values={"weight": Bounds(low=low, high=high, start=start)})
+        loras = [name for name, model in config.sources.items() if model.startswith(f"{config.base}+")]
+        own = dict.fromkeys(loras, strength)
+    for name, given in merge.sources.items():
+        before = own.get(name, SourceValues())
+        values = {**before.values, **{key: _value(value) for key, value in given.parameters.items()}}
+        own[name] = SourceValues(groups=given.groups or before.groups, values=values)
+    return own
 
 
 def _budget_share(config: RunConfig, *, is_rest: bool) -> Budget:

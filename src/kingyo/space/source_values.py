@@ -46,11 +46,13 @@ class ValuesBySource:
 
     def groups_of(self, owner: str | None) -> str:
         """Return the granularity of an owner."""
-        return (self.own[owner].groups if owner in self.own else None) or self.groups
+        own = self._own(owner)
+        return self.groups if own is None or own.groups is None else own.groups
 
     def bounds(self, parameter: Parameter, owner: str | None) -> Bounds | None:
         """Return the bounds of a searched parameter, by default those of the method; None if it is fixed."""
-        value = self._own(owner).get(parameter.name, self.shared.get(parameter.name))
+        own, shared = self._own(owner), self.shared.get(parameter.name)
+        value = shared if own is None else own.values.get(parameter.name, shared)
         if isinstance(value, Bounds):
             return with_start(value, parameter)
         if value is not None or parameter.search_low is None or parameter.search_high is None:
@@ -59,7 +61,8 @@ class ValuesBySource:
 
     def fixed(self, parameter: Parameter, owner: str | None) -> float | bool | None:
         """Return the fixed value that an owner itself has, or None."""
-        value = (self.shared if owner is None else self._own(owner)).get(parameter.name)
+        own = SourceValues(values=self.shared) if owner is None else self._own(owner)
+        value = None if own is None else own.values.get(parameter.name)
         return None if isinstance(value, Bounds) else value
 
     def all_fixed(self) -> Iterator[tuple[str, float | bool]]:
@@ -67,8 +70,8 @@ class ValuesBySource:
         for values in (self.shared, *(own.values for own in self.own.values())):
             yield from ((name, value) for name, value in values.items() if not isinstance(value, Bounds))
 
-    def _own(self, owner: str | None) -> ParameterValues:
-        return self.own[owner].values if owner in self.own else {}
+    def _own(self, owner: str | None) -> SourceValues | None:
+        return None if owner is None else self.own.get(owner)
 
 
 def _check(method: MergeMethod, where: str, values: ParameterValues, *, is_own: bool) -> None:

@@ -17,13 +17,16 @@ class MergeSuggestion:
 
     Attributes:
         method: name of a merge method.
-        groups: grouping of tensors: ``one``, ``kind``, ``block``, ``block+kind`` or ``layers:N``.
+        groups: grouping of tensors, as in ``Layout.groups``.
         bounds: low and high of each searched parameter of the method, per source and group.
+        lora: low, high and start of the weight of a source that is the base with a LoRA, one for all groups;
+            None: such a source is like the others.
     """
 
     method: str
     groups: str
     bounds: Mapping[str, tuple[float, float]]
+    lora: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +74,7 @@ WEIGHTS = MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weigh
 SAKANA_MERGE = MergeSuggestion(
     method="dare_ties", groups="one", bounds={"weight": (0.0, 1.0), "density": (0.0, 1.0)}
 )
+CMA_OF_SAKANA: Mapping[str, object] = {"x0": 0.5, "sigma": 1 / 6, "population": None}
 SAKANA_PAPER = "Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187"
 
 PRESETS: Mapping[str, Preset] = {
@@ -109,7 +113,7 @@ PRESETS: Mapping[str, Preset] = {
             "density per source. For hundreds of trials or more.",
             source=SAKANA_PAPER,
             strategy="cma-es",
-            settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
+            settings=CMA_OF_SAKANA,
             merge=SAKANA_MERGE,
         ),
         Preset(
@@ -118,8 +122,43 @@ PRESETS: Mapping[str, Preset] = {
             "models. For a thousand trials.",
             source=SAKANA_PAPER,
             strategy="cma-es",
-            settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
+            settings=CMA_OF_SAKANA,
             merge=replace(SAKANA_MERGE, groups="block"),
+        ),
+        Preset(
+            name="evosdxl-jp",
+            doc="The merge of EvoSDXL-JP, for denoisers of images: linear, with a weight per source for the "
+            "projections of attention and one for all else. For hundreds of trials.",
+            source="Sakana AI 2024, evosdxl_jp_v1.py of SakanaAI/EvoSDXL-JP-v1; x0 and sigma are those of "
+            "sakana-ps",
+            strategy="cma-es",
+            settings=CMA_OF_SAKANA,
+            merge=MergeSuggestion(method="linear", groups="conv+attn", bounds={"weight": (0.0, 1.0)}),
+        ),
+        Preset(
+            name="evo-ukiyoe",
+            doc="The merge of Evo-Ukiyoe, for denoisers of images: evosdxl-jp as task vectors, and one "
+            "strength for a source that is the base with a LoRA. For hundreds of trials.",
+            source="Sakana AI 2024, evo_ukiyoe_v1.py of SakanaAI/Evo-Ukiyoe-v1, with its LoRA at strength 1; "
+            "the range of the strength is kingyo's",
+            strategy="cma-es",
+            settings=CMA_OF_SAKANA,
+            merge=MergeSuggestion(
+                method="task_arithmetic",
+                groups="conv+attn",
+                bounds={"weight": (0.0, 1.0)},
+                lora=(0.0, 1.5, 1.0),
+            ),
+        ),
+        Preset(
+            name="mbw",
+            doc="For denoisers of images and large budgets: a merge block weight per source and block, which "
+            "people tune by hand; first one weight for all blocks, then for fewer and fewer.",
+            source="bbc-mc 2022, sdweb-merge-block-weighted-gui, and hako-mikan, sd-webui-supermerger; the "
+            "strategy is that of quality",
+            strategy="coarse-to-fine",
+            screen={"items": 24},
+            merge=MergeSuggestion(method="task_arithmetic", groups="mbw", bounds={"weight": (0.0, 1.0)}),
         ),
         Preset(
             name="mergekit-evolve",
@@ -197,7 +236,7 @@ PRESETS: Mapping[str, Preset] = {
             doc="Both as published: sakana-ps, then sakana-dfs with its winner as another source.",
             source=SAKANA_PAPER,
             strategy="cma-es",
-            settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
+            settings=CMA_OF_SAKANA,
             merge=SAKANA_MERGE,
             space="hybrid",
             path_preset="sakana-dfs",
