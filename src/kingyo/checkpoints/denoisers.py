@@ -66,9 +66,9 @@ def _grouped(group_of: Mapping[str, str], order: Iterable[str]) -> dict[str, lis
     return {group: names for group, names in groups.items() if names}
 
 
-def _block_order(block: str) -> tuple[int, str]:
+def _block_order(block: str) -> tuple[int, int]:
     letters = block.rstrip("0123456789")
-    return ("BASE", "IN", "M", "D", "S", "B", "OUT").index(letters), block
+    return ("BASE", "IN", "M", "D", "S", "B", "OUT").index(letters), int(block[len(letters) :] or 0)
 
 
 def _is_unet(names: Iterable[str]) -> bool:
