@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from kingyo.checkpoints import Layout
+from kingyo.checkpoints import Layout, open_checkpoint
 from kingyo.errors import KingyoError
 from kingyo.recipe import look_up
 from tests.checkpoints.denoisers import FLUX, PIXART, SD1, SD3, SDXL, Unet, flux, single_list
+from tests.tiny_pipelines import WRITERS
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
@@ -110,3 +113,26 @@ def test_other_models_are_one_clear_error(names: list[str], config: dict[str, ob
 def test_models_without_a_config_are_recognised_by_their_blocks() -> None:
     assert list(Layout(flux(1, 1)).groups("mbw")) == ["IN", "D00", "S00", "OUT"]
     assert list(Layout(single_list(101, ["proj_out"])).groups("mbw"))[-2:] == ["B100", "OUT"]
+
+
+REAL = {
+    "stable_diffusion": ("unet", ["BASE", *numbered("IN", 12), "M00", *numbered("OUT", 12)]),
+    "stable_diffusion_xl": ("unet", ["BASE", *numbered("IN", 9), "M00", *numbered("OUT", 9)]),
+    "stable_diffusion_3": ("transformer", ["IN", *numbered("B", 2), "OUT"]),
+    "flux": ("transformer", ["IN", *numbered("D", 2), *numbered("S", 2), "OUT"]),
+    "sana": ("transformer", ["IN", *numbered("B", 2), "OUT"]),
+    "pixart": ("transformer", ["IN", *numbered("B", 2), "OUT"]),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_groups_of_real_classes(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("diffusers")
+    component, blocks = REAL[name]
+    WRITERS[name](tmp_path)
+    layout = open_checkpoint(str(tmp_path / component)).layout
+    assert list(layout.groups("mbw")) == blocks
+    assert list(layout.groups("conv+attn")) == ["attn", "conv"]
+    for other in ("vae", "text_encoder"):
+        with pytest.raises(KingyoError, match=r"groups: expected a denoiser"):
+            open_checkpoint(str(tmp_path / other)).layout.groups("mbw")
