@@ -26,6 +26,7 @@ from tests.hub import Hub, serve
 from tests.models_on_disk import llama
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+HALF = "unet/diffusion_pytorch_model.fp16.safetensors"
 
 
 def test_a_component_knows_its_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +140,21 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
         recipe(tmp_path, name)
         done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "other", "--dry-run")
         assert done.returncode == 1 and message in " ".join(done.stdout.split()), done.stdout + done.stderr
+
+
+def test_weights_in_float16_are_read_if_there_are_no_others(hub: Hub, tmp_path: Path) -> None:
+    """Many pipelines on the Hub have ``diffusion_pytorch_model.fp16.safetensors`` alone."""
+    folder = pipeline(tmp_path / "hub/org/half")
+    (folder / WEIGHTS).rename(folder / HALF)
+    assert open_checkpoint("org/half/unet", tmp_path / "hub").tensors.keys() == UNET.keys()
+    recipe(tmp_path, "org/half/unet", "org/a/unet")
+    done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "out", "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "out")
+    assert done.returncode == 0, done.stderr
+    half, a = load_file(folder / HALF), load_file(tmp_path / "hub/org/a" / WEIGHTS)
+    merged = load_file(tmp_path / "out/diffusion_pytorch_model.safetensors")
+    assert all(torch.allclose(merged[name], (a[name] + half[name]) / 2) for name in a)
 
 
 OPEN = """

@@ -52,6 +52,8 @@ COMPONENT = (
     "*.tiktoken",
 )
 """Files of a component of a diffusers pipeline, with one variant of its weights."""
+HALF = f"{STEMS[1]}.fp16.safetensors"
+"""The weights of many components on the Hub that have no others."""
 PICKLED = tuple(f"{name}{end}" for name in PICKLES.values() for end in (".bin", "-*.bin"))
 """Weight files that are pickles."""
 
@@ -106,7 +108,10 @@ class _Names(NamedTuple):
     read: Callable[[Path], dict[str, TensorInfo]]
 
 
-_SAFE = [_Names(stem, f"{stem}.safetensors", read_header) for stem in STEMS]
+_SAFE = [
+    *(_Names(stem, f"{stem}.safetensors", read_header) for stem in STEMS),
+    _Names(STEMS[1], HALF, read_header),
+]
 _PICKLED = [_Names(stem, f"{name}.bin", read_pickle) for stem, name in PICKLES.items()]
 
 

@@ -14,6 +14,7 @@ from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHT
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from kingyo.checkpoints.folder_files import (
     COMPONENT,
+    HALF,
     PICKLED,
     files_around,
     gguf,
@@ -163,6 +164,10 @@ def _fetch(request: _Request) -> tuple[Path, int]:
         preview = None if request.fetch else peek(name, request.revision, wanted, _DUPLICATES)
         root = _download(name, request.revision, wanted) if preview is None else preview[0]
         path = root if component is None else root / component
+        if component is not None and not request.is_adapter and not _has_weights(request, path):
+            wanted = (*wanted, f"{component}/{HALF}")
+            preview = None if request.fetch else peek(name, request.revision, wanted, _DUPLICATES)
+            path = (_download(name, request.revision, wanted) if preview is None else preview[0]) / component
         if request.allow_pickle and not _has_weights(request, path):
             _download(name, request.revision, (*wanted, *pickled))
     except (OSError, ValueError) as error:  # errors of the Hub and of the network are OSErrors
