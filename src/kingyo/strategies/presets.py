@@ -142,7 +142,7 @@ PRESETS: Mapping[str, Preset] = {
             source="Sakana AI 2024, evo_ukiyoe_v1.py of SakanaAI/Evo-Ukiyoe-v1, with its LoRA at strength 1; "
             "the range of the strength is kingyo's",
             strategy="cma-es",
-            settings=CMA_OF_SAKANA,
+            settings={"sigma": 1 / 6, "population": None, "warm_start": False},
             merge=MergeSuggestion(
                 method="task_arithmetic",
                 groups="conv+attn",
