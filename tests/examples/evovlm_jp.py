@@ -99,9 +99,10 @@ def run(words: Sequence[str], folder: Path, env: Mapping[str, str]) -> subproces
     )
 
 
-def prepare(example: str, folder: Path, **options: str | Path | int) -> Path:
-    """Run the script of an example; return the folder that it wrote."""
-    words = [sys.executable, str(ROOT / "examples" / example / "prepare.py"), "--out", example]
+def prepare(script: str, folder: Path, /, **options: str | Path | int) -> Path:
+    """Run the script of an example; return the folder that it wrote, named as the example."""
+    example = str(options.get("example", script))
+    words = [sys.executable, str(ROOT / "examples" / script / "prepare.py"), "--out", example]
     for name, value in options.items():
         words += [f"--{name}", str(value)]
     done = run(words, folder, {"HF_HOME": str(folder / "datasets"), "HF_HUB_OFFLINE": "1"})

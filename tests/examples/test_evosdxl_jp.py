@@ -1,0 +1,95 @@
+"""EvoSDXL-JP and Evo-Ukiyoe: their recipes and runs on models of the real shapes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kingyo.recipe import Recipe, load_recipe, look_up
+from tests.cli.conftest import command
+from tests.examples.evosdxl import DPO, JAPANESE, JUGGERNAUT, prepared, real_shapes
+from tests.examples.evovlm_jp import ROOT, run
+from tests.sdxl_headers import shapes
+
+CONV = {"sdxl": 0.15928833971605916, DPO: 0.1032449268871776, JUGGERNAUT: 0.6503217149752791}
+ATTENTION = {"sdxl": 0.1877279276437178, DPO: 0.20014114603909822, JUGGERNAUT: 0.3922685507065275}
+CONV[JAPANESE], ATTENTION[JAPANESE] = 0.08714501842148402, 0.2198623756106564
+"""The published weights, by evo_nishikie_v1.py of SakanaAI/Evo-Nishikie-v1."""
+
+
+def weights(recipe: Recipe, name: str) -> dict[str, float]:
+    """The weights of one tensor, by the repository of the model."""
+    found = {
+        source.model.partition("/unet")[0].removeprefix("./"): look_up(
+            [source.parameters], "weight", name, None
+        )
+        for source in recipe.sources
+    }
+    return {model: float(weight) for model, weight in found.items() if weight is not None}
+
+
+@pytest.mark.parametrize("example", ["evosdxl-jp", "evo-ukiyoe"])
+def test_recipes_have_the_published_weights(example: str) -> None:
+    recipe = load_recipe(ROOT / "examples" / example / "recipe.yaml")
+    for name in shapes():
+        is_attention = any(part in name for part in ("to_k", "to_q", "to_v", "to_out.0"))
+        published = dict(ATTENTION if is_attention else CONV)
+        of_sdxl = published.pop("sdxl")
+        pipeline = of_sdxl if example == "evosdxl-jp" else 1.0  # the LoRA on the base
+        assert weights(recipe, name) == {**published, "pipeline": pipeline}
+    assert sum(CONV.values()) == pytest.approx(1) and sum(ATTENTION.values()) == pytest.approx(1)
+
+
+ANY = """
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Any:
+    def __call__(self, pictures, items):
+        return [0.5] * len(pictures)
+"""
+GROUPS = ("attn", "conv")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("example", "items", "genes"),
+    [
+        (
+            "evosdxl-jp",
+            (100, 150, 400),
+            {f"weight/{n}/{g}" for n in ("sdxl", "dpo", "juggernaut", "japanese") for g in GROUPS},
+        ),
+        (
+            "evo-ukiyoe",
+            (40, 60, 200),
+            {
+                "weight/prints/all",
+                *(f"weight/{n}/{g}" for n in ("dpo", "juggernaut", "japanese") for g in GROUPS),
+            },
+        ),
+    ],
+)
+def test_runs_and_recipes_fit_together(
+    tmp_path: Path, example: str, items: tuple[int, ...], genes: set[str]
+) -> None:
+    folder = prepared(example, tmp_path, 660)
+    (folder / "any.py").write_text(ANY)  # the grader's weights are on the Hub
+    config = folder / "run.yaml"
+    config.write_text(
+        config.read_text().replace("{clip: google/siglip-base-patch16-256-multilingual}", "any.py:Any")
+    )
+    with real_shapes(tmp_path / "hub") as hub:
+        env = hub.environment(tmp_path / "home")
+        done = run(command("evolve", config, "--dry-run", "--json"), tmp_path, env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        merged = run(command("merge", folder / "recipe.yaml", "out", "--dry-run", "--json"), tmp_path, env)
+        assert merged.returncode == 0, merged.stdout + merged.stderr
+    summary = json.loads(done.stdout)
+    assert tuple(summary["items"][split] for split in ("fit", "validation", "test")) == items
+    assert {gene["name"] for gene in summary["search"]["genes"]} == genes
+    assert summary["search"]["strategy"] == "cma-es"
+    assert hub.n_sent(".safetensors") < 5_000_000
