@@ -179,10 +179,32 @@ def test_the_kind_takes_denoisers_of_pipelines_that_draw_from_text() -> None:
         "scheduler": ["diffusers", "DDIMScheduler"],
     }
     assert known_kind(unet, index) is KIND
-    assert known_kind(unet) is None
+    assert known_kind(unet) is KIND  # a source; pipelines of others have what is around it
     assert known_kind({"_class_name": "AutoencoderKL"}, index) is None
     for other in ("StableDiffusionInpaintPipeline", "WanVideoPipeline", "StableDiffusionImg2ImgPipeline"):
         assert known_kind(unet, {**index, "_class_name": other}) is None
+
+
+def test_weights_of_a_variant_are_read(pipeline: Path, tmp_path: Path) -> None:
+    import diffusers
+
+    plain = diffusers.DiffusionPipeline.from_pretrained(pipeline, dtype=torch.float16)
+    plain.save_pretrained(tmp_path, variant="fp16")
+    live = KIND.load(tmp_path / "unet", LoadOptions(dtype="float32"))
+    assert live.dtype == "float32"
+    stored = KIND.load(pipeline / "unet", LoadOptions()).weights
+    for name, tensor in live.weights.items():
+        assert torch.equal(tensor, stored[name].half().float()), name
+
+
+def test_a_denoiser_without_a_pipeline_cannot_be_drawn_with(pipeline: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(pipeline / "unet", tmp_path / "unet")
+    for call in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
+        with pytest.raises(KingyoError) as caught:
+            call(tmp_path / "unet")
+        assert "model_index.json" in caught.value.expected
 
 
 def test_a_pipeline_that_lacks_a_component_is_named(pipeline: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Never, Self, cast
 from kingyo.errors import KingyoError
 from kingyo.models.kinds.kind import AllRead
 from kingyo.models.loading import load_tokenizer
+from kingyo.models.pipeline_index import pipeline_around, read_index
 from kingyo.types import Drawing, DrawingPrompt
 
 _LENGTH = "max_sequence_length"
@@ -35,9 +35,9 @@ class PromptLengths:
         """Load the tokenizers of the pipeline around a denoiser."""
         import diffusers
 
-        root = path.parent
+        root = pipeline_around(path)
         folders = sorted(each for each in root.glob("tokenizer*") if each.is_dir())
-        name = json.loads((root / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
+        name = read_index(root).get("_class_name")
         kind = getattr(diffusers, str(name), None)
         length = inspect.signature(kind.__call__).parameters.get(_LENGTH) if kind else None
         tokenizers = [load_tokenizer(each, remote_code=False) for each in folders]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from hashlib import sha256
@@ -23,11 +24,11 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import loading, require_device
+from kingyo.models.pipeline_index import INDEX, components, pipeline_around, read_index
 from kingyo.models.pipeline_memory import RememberedNoise, RememberedPrompts
 from kingyo.types import Drawing, DrawingPrompt, Media
 from kingyo.vision.quiet import quiet_diffusers
 
-_INDEX = "model_index.json"
 _OWN_ARGUMENTS = (
     "prompt",
     "generator",
@@ -182,13 +183,13 @@ def scheduler_files(root: Path, changes: Mapping[str, object]) -> dict[str, str]
     """Return the scheduler's config and the index of a pipeline, after changes; see ``scheduler_for``."""
     import diffusers
 
-    index = json.loads((root / _INDEX).read_text(encoding="utf-8"))
+    index = dict(read_index(root))
     with loading(root / "scheduler", "diffusers"), quiet_diffusers():
         own = getattr(diffusers, index["scheduler"][1]).from_pretrained(root / "scheduler")
     scheduler = scheduler_for(own, changes)
     index["scheduler"] = ["diffusers", type(scheduler).__name__]
     return {
-        _INDEX: json.dumps(index, indent=2) + "\n",
+        INDEX: json.dumps(index, indent=2) + "\n",
         "scheduler/scheduler_config.json": scheduler.to_json_string(),
     }
 
@@ -196,6 +197,7 @@ def scheduler_files(root: Path, changes: Mapping[str, object]) -> dict[str, str]
 def _load_denoiser(path: Path, options: LoadOptions) -> Any:
     import diffusers
 
+    pipeline_around(path)
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     kind = getattr(diffusers, str(config.get("_class_name")), None)
     if kind is None:
@@ -210,6 +212,7 @@ def _load_denoiser(path: Path, options: LoadOptions) -> Any:
         model, report = kind.from_pretrained(
             path,
             dtype=_saved_dtype(path) if dtype == "auto" else dtype,
+            variant=_variant(path),
             local_files_only=True,
             use_safetensors=None if options.allow_pickle else True,
             output_loading_info=True,
@@ -222,6 +225,13 @@ def _load_denoiser(path: Path, options: LoadOptions) -> Any:
                 remedy="Download or save the model again, so that its weights fit its config.json.",
             )
     return model.eval()
+
+
+def _variant(path: Path) -> str | None:
+    """Return the variant of the weights in a folder, such as ``fp16``; None for plain weights."""
+    names = sorted(each.name for each in path.glob(f"{_STEM}*.safetensors*"))
+    found = [_VARIANT.match(name) for name in names]
+    return None if not all(found) or not found or found[0] is None else found[0][1]
 
 
 def _saved_dtype(path: Path) -> torch.dtype:
@@ -237,6 +247,8 @@ def _saved_dtype(path: Path) -> torch.dtype:
     return torch.float32
 
 
+_STEM = "diffusion_pytorch_model"
+_VARIANT = re.compile(rf"{_STEM}\.(?!safetensors)([A-Za-z0-9_]+)[.-]")
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -245,17 +257,17 @@ def _load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
     import diffusers
 
     root = path.parent
-    index = json.loads((root / _INDEX).read_text(encoding="utf-8"))
+    index = read_index(root)
     name = str(index.get("_class_name"))
     kind = getattr(diffusers, name, None)
     if kind is None:
         raise KingyoError(
-            str(root / _INDEX),
+            str(root / INDEX),
             expected=f"a pipeline of diffusers {diffusers.__version__}",
             received=name[:80],
             remedy="Update diffusers, or name another model.",
         )
-    absent = [each for each in _components_of(index) if not (root / each).is_dir()]
+    absent = [each for each in components(index) if not (root / each).is_dir()]
     for each in absent:
         if each not in kind._optional_components:
             raise KingyoError(
@@ -268,15 +280,11 @@ def _load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
         return kind.from_pretrained(
             root,
             dtype=denoiser.dtype,
+            variant=_variant(path),
             local_files_only=True,
             use_safetensors=None if options.allow_pickle else True,
             **{**dict.fromkeys(absent), path.name: denoiser},
         )
-
-
-def _components_of(index: Mapping[str, Any]) -> list[str]:
-    """Return the names of the components in the index of a pipeline."""
-    return [name for name, pair in index.items() if isinstance(pair, list) and pair[0] is not None]
 
 
 def _require_finite(pixels: Any, prompt: DrawingPrompt) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "text-to-image"
 DENOISERS = ("unet", "transformer")
+_DENOISER_CLASSES = ("UNet2DConditionModel", "Transformer2DModel")
 _OTHER_INPUTS = ("Inpaint", "Img2Img", "Image2Image", "Upscale", "Pix2Pix", "ControlNet", "Video", "Audio")
 """Words in the names of pipelines that need more than a text, or make something else."""
 
@@ -35,7 +36,12 @@ class TextToImage:
     around = ("text_encoder*", "tokenizer*", "vae", "scheduler")
 
     def takes(self, config: Config, pipeline: Config) -> bool:
-        """Return whether a model is the denoiser of a pipeline that has a text encoder and a scheduler."""
+        """Return whether a model is a denoiser: alone, or in a pipeline that draws from a text.
+
+        One without a pipeline is merged with others, but cannot give the components around them.
+        """
+        if not pipeline:
+            return str(config.get("_class_name")).endswith(_DENOISER_CLASSES)
         if any(word in str(pipeline.get("_class_name")) for word in _OTHER_INPUTS):
             return False
         denoisers = [kind for name in DENOISERS if (kind := _class_in(pipeline, name))]
