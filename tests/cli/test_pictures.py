@@ -15,31 +15,9 @@ from kingyo.store import RunStore
 from tests.cli.forked import run_forked
 
 pytest.importorskip("diffusers")
-from tests.tiny_judges import judge
-from tests.tiny_pipelines import stable_diffusion
+from tests.cli.picture_runs import CONFIG, TASK, write_models
 
 ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-TASK = {
-    "kind": "draw",
-    "data": "prompts.jsonl",
-    "seed": "seed",
-    "steps": 2,
-    "height": 32,
-    "width": 32,
-    "scheduler": {"class": "EulerAncestralDiscreteScheduler", "timestep_spacing": "trailing"},
-    "guidance_scale": 2.0,
-    "grader": {"classifier": {"model": "judge", "label": "motif", "soft": True}},
-    "splits": {"fit": 4, "validation": 3, "test": 5},
-}
-CONFIG = {
-    "base": "base",
-    "sources": {"a": "a", "b": "b"},
-    "task": TASK,
-    "merge": {"method": "task_arithmetic", "parameters": {"weight": {"from": 0, "to": 1}}},
-    "search": {"strategy": "random"},
-    "budget": {"candidates": 3},
-    "batch_size": 3,
-}
 PLAINLY = """
 import json, sys
 import numpy as np, torch
@@ -66,21 +44,10 @@ def kingyo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return run_forked(words, folder, ENV)
 
 
-def write_models(folder: Path) -> None:
-    for seed, name in enumerate(("base", "a", "b")):
-        stable_diffusion(folder / name, seed)
-    judge(folder / "judge", ["cat", "dog"])
-    rows = [
-        {"prompt": f"a {motif} {n}", "motif": motif, "seed": n} for n in range(6) for motif in ("cat", "dog")
-    ]
-    (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     write_models(folder)
-    (folder / "run.yaml").write_text(yaml.safe_dump(CONFIG))
     done = kingyo(folder, "evolve", "run.yaml", "--run", "run")
     assert done.returncode == 0, done.stderr
     assert "Loading" not in done.stderr and "it/s" not in done.stderr

@@ -1,0 +1,49 @@
+"""A run that draws ends with the same trials, pictures and winner, however often it is killed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import World, evaluations, interrupted
+from tests.cli.resumed import facts
+
+pytest.importorskip("diffusers")
+from tests.cli.picture_runs import write_models
+
+MOMENTS = 10
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world with a run that was never killed, `whole`."""
+    folder = tmp_path_factory.mktemp("pictures") / "world"
+    folder.mkdir()
+    done = World(folder=write_models(folder)).run("evolve", "run.yaml", "--run", "whole")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def world(origin: Path, tmp_path: Path) -> World:
+    return World(folder=Path(shutil.copytree(origin, tmp_path / "world")))
+
+
+def pictures(run: Path) -> set[str]:
+    return {each.name for each in (run / "media").iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(MOMENTS))
+def test_a_run_may_be_killed_at_any_moment(world: World, moment: int) -> None:
+    """Kill it after its first evaluation, before its last one, and at moments between them."""
+    last = evaluations(world.folder / "whole") - 1
+    after = 1 + round((last - 1) * moment / (MOMENTS - 1))
+    interrupted(world, "evolve", "run.yaml", "--run", "killed", after=after, where="killed")
+    done = world.run("resume", "killed")
+    assert done.returncode == 0, done.stderr
+    killed, whole = world.folder / "killed", world.folder / "whole"
+    assert facts(killed) == facts(whole)
+    assert pictures(killed) == pictures(whole)
