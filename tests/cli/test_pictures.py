@@ -111,6 +111,20 @@ def test_draw_writes_pictures(finished: Path) -> None:
     assert (finished / "again.png").read_bytes() == (finished / "out-1.png").read_bytes()
 
 
+def test_evaluate_writes_pictures_beside_the_answers(finished: Path) -> None:
+    done = kingyo(
+        finished, "evaluate", "a", "run", "--answers", "answers.jsonl", "--batch-size", "3", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (finished / "answers.jsonl").read_text().splitlines()]
+    assert json.loads(done.stdout)["n"] == len(rows) == 5
+    with RunStore.read(finished / "run") as store:
+        (parent,) = [each for each in store.trials("baselines") if each.name == "a"]
+        stored = {each.item: each.media.name for each in store.evaluation(parent.id, "test").scores}
+    assert {row["id"]: row["picture"] for row in rows} == {id: f"media/{name}" for id, name in stored.items()}
+    assert all((finished / row["picture"]).read_bytes().startswith(b"\x89PNG") for row in rows)
+
+
 @pytest.mark.parametrize(
     ("words", "received"),
     [

@@ -17,7 +17,8 @@ from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model, TrustRemoteCode
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
-from kingyo.io.files import write_text
+from kingyo.io.files import write_bytes, write_text
+from kingyo.types import MEDIA
 
 if TYPE_CHECKING:
     from kingyo.models.kinds import Live, LoadOptions, ModelKind
@@ -32,7 +33,10 @@ SplitOption = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Number of items in a batch.")]
 AnswersFile = Annotated[
-    Path | None, typer.Option("--answers", help="Also write all answers to this JSONL file.")
+    Path | None,
+    typer.Option(
+        "--answers", help="Also write all answers to this JSONL file, with pictures beside it in media/."
+    ),
 ]
 
 _MAX_LINE = 1 << 24  # bytes of the first line of earlier answers
@@ -193,6 +197,9 @@ def _holds_answers(file: Path) -> bool:
 
 
 def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore]) -> None:
+    pictures = {each.media.name: each.media for each in scores if each.media is not None}
+    for name, picture in pictures.items():
+        write_bytes(path.parent / MEDIA / name, picture.read())
     lines = [
         json.dumps(
             {
@@ -200,8 +207,10 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
                 **({"task": item.task} if item.task else {}),
                 "prompt": item.prompt,
                 **({"images": item.images} if item.media else {}),
+                **({} if item.seed is None else {"seed": item.seed}),
                 "reference": item.answer,
                 "answer": each.answer,
+                **({} if each.media is None else {"picture": f"{MEDIA}/{each.media.name}"}),
                 "score": each.score,
                 "cut": each.is_cut,
             },

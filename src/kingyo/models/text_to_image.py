@@ -23,12 +23,15 @@ from torch import Tensor
 from kingyo.errors import KingyoError, suggest
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions
+from kingyo.models.kinds.text_to_image import DENOISERS
 from kingyo.models.loading import loading, require_device
 from kingyo.models.pipeline_index import INDEX, components, pipeline_around, read_index
 from kingyo.models.pipeline_memory import RememberedNoise, RememberedPrompts
 from kingyo.types import Drawing, DrawingPrompt, Media
 from kingyo.vision.quiet import quiet_diffusers
 
+BATCH_PIXELS = 4 << 20
+"""Limit of the pixels in a batch: four pictures of 1024 x 1024."""
 _OWN_ARGUMENTS = (
     "prompt",
     "generator",
@@ -96,13 +99,23 @@ class LivePipeline:
         """
         arguments = self._arguments(drawing)
         pictures: list[Media] = []
-        for start in range(0, len(prompts), self._batch_size):
-            batch = prompts[start : start + self._batch_size]
+        size = self._pictures_per_batch(drawing)
+        for start in range(0, len(prompts), size):
+            batch = prompts[start : start + size]
             pixels = self._pixels(batch, drawing, arguments)
             for prompt, each in zip(batch, pixels, strict=True):
                 _require_finite(each, prompt)
                 pictures.append(_png(each))
         return pictures
+
+    def _pictures_per_batch(self, drawing: Drawing) -> int:
+        """Return the batch size, lowered for large pictures; see ``BATCH_PIXELS``."""
+        config, scale = self._pipeline.components, getattr(self._pipeline, "vae_scale_factor", 8)
+        denoiser = next(each for name in DENOISERS if (each := config.get(name)) is not None)
+        side = getattr(denoiser.config, "sample_size", None)
+        own = side * scale if isinstance(side, int) else 1024
+        n_pixels = (drawing.height or own) * (drawing.width or own)
+        return max(1, min(self._batch_size, BATCH_PIXELS // n_pixels))
 
     def _pixels(
         self, batch: Sequence[DrawingPrompt], drawing: Drawing, arguments: Mapping[str, object]
