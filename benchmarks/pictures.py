@@ -1,0 +1,139 @@
+"""What a run that draws must show: its scores, its pixels in plain diffusers, and the cost of a candidate.
+
+    python benchmarks/pictures.py runs/pictures
+    python benchmarks/pictures.py runs/pictures --other runs/two-groups
+
+The pixels are drawn again by diffusers alone, in another process, from an export of the bred model, and
+compared with the stored pictures of all test items. ``--other`` adds paired differences of the bred models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from seeds import kingyo, percent, print_row
+
+from kingyo.evolution import MAIN
+from kingyo.stats.paired import paired_difference
+from kingyo.store import RunStore, StoredTrial
+
+PLAINLY = """
+import json, sys
+import numpy as np, torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+
+folder, work = sys.argv[1], json.loads(sys.argv[2])
+torch.set_num_threads(work["threads"])
+pipeline = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+pipeline.set_progress_bar_config(disable=True)
+equal = 0
+for start in range(0, len(work["rows"]), work["batch_size"]):
+    batch = work["rows"][start : start + work["batch_size"]]
+    drawn = pipeline(
+        [each["prompt"] for each in batch],
+        generator=[torch.Generator().manual_seed(each["seed"]) for each in batch],
+        **work["arguments"],
+    ).images
+    for each, image in zip(batch, drawn, strict=True):
+        equal += np.array_equal(np.asarray(Image.open(each["file"])), np.asarray(image))
+print(json.dumps({"equal": int(equal)}))
+"""
+
+
+def main() -> None:
+    """Print Markdown tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder of a finished run")
+    parser.add_argument("--other", type=Path, nargs="*", default=[], help="runs with the same test items")
+    arguments = parser.parse_args()
+    show_scores(arguments.run)
+    with RunStore.read(arguments.run) as store:
+        bred = bred_of(store)
+        show_cost(store)
+        show_pixels(store, bred)
+        for other in arguments.other:
+            show_difference(store, bred, other)
+
+
+def show_scores(run: Path) -> None:
+    """Print the test scores of all models, and their set measures."""
+    shown = json.loads(kingyo("show", str(run), "--json"))
+    models = {"bred": shown["winner"], **shown["baselines"]}
+    models |= {f"{name}, same cost": each for name, each in shown["controls"].items()}
+    print_row(["model", "test in %", "n"])
+    print_row(["---"] * 3)
+    for name, scores in models.items():
+        print_row([name, percent(scores["test"]), str(scores["test"]["n"])])
+
+
+def bred_of(store: RunStore) -> StoredTrial:
+    """Return the bred model of a run: the trial of the main search that was scored on all of test."""
+    n = len(store.items()["test"])
+    tested = [(each, store.evaluation(each.id, "test")) for each in store.trials(MAIN)]
+    return next(each for each, scores in tested if scores is not None and len(scores.scores) == n)
+
+
+def show_cost(store: RunStore) -> None:
+    """Print the time of building candidates as a share of that of drawing and grading them."""
+    evaluations = [store.evaluation(each.id, "fit") for each in store.trials(MAIN)]
+    scored = [each for each in evaluations if each is not None and each.copied_from is None and each.scores]
+    build, score = (sum(getattr(each, f"{part}_seconds") for each in scored) for part in ("build", "score"))
+    print(
+        f"\nBuilding a candidate takes {100 * build / score:.1f}% of the time of drawing and grading it "
+        f"({build / len(scored):.3f} and {score / len(scored):.3f} s, mean of {len(scored)})."
+    )
+
+
+def show_pixels(store: RunStore, bred: StoredTrial) -> None:
+    """Compare the stored pictures of the bred model with those of plain diffusers."""
+    config = store.fact("config")
+    task = config["task"]
+    evaluation = store.evaluation(bred.id, "test")
+    files = {each.item: str(each.media.path.resolve()) for each in evaluation.scores}
+    names = ("guidance_scale", "height", "width")
+    work = {
+        "rows": [
+            {"prompt": each.prompt, "seed": each.seed, "file": files[each.id]}
+            for each in store.items()["test"]
+        ],
+        "batch_size": config.get("batch_size", 128),
+        "threads": config.get("threads", 1),
+        "arguments": {name: task[name] for name in names if name in task}
+        | {"num_inference_steps": task["steps"]},
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        kingyo("export", str(store.folder), f"{scratch}/model", "--trial", str(bred.asked.number))
+        done = subprocess.run(
+            [sys.executable, "-c", PLAINLY, f"{scratch}/model", json.dumps(work)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    equal = json.loads(done.stdout.splitlines()[-1])["equal"]
+    print(f"\nPixels equal in plain diffusers: {equal} of {len(files)} test pictures.")
+
+
+def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
+    """Print the paired difference of the bred models of two runs on the same test items."""
+    own = {each.item: each.score for each in store.evaluation(bred.id, "test").scores}
+    with RunStore.read(folder) as other:
+        scores = other.evaluation(bred_of(other).id, "test").scores
+    rival = {each.item: each.score for each in scores}
+    if own.keys() != rival.keys():
+        raise SystemExit(f"{folder} has other test items")
+    found = paired_difference([([own[item] for item in own], [rival[item] for item in own])])
+    low, high = 100 * found.interval.low, 100 * found.interval.high
+    print(
+        f"\nbred − bred of {folder}: {100 * found.interval.score:+.1f} points [{low:+.1f}, {high:+.1f}], "
+        f"paired, n={found.interval.n}, p = {found.p:.3g}"
+    )
+
+
+if __name__ == "__main__":
+    main()
