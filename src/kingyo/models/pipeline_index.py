@@ -10,6 +10,8 @@ from typing import Any
 from kingyo.errors import KingyoError
 
 INDEX = "model_index.json"
+DENOISERS = ("unet", "transformer")
+"""Components that remove noise."""
 
 
 def pipeline_around(path: Path) -> Path:

@@ -23,9 +23,8 @@ from torch import Tensor
 from kingyo.errors import KingyoError, suggest
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions
-from kingyo.models.kinds.text_to_image import DENOISERS
 from kingyo.models.loading import loading, require_device
-from kingyo.models.pipeline_index import INDEX, components, pipeline_around, read_index
+from kingyo.models.pipeline_index import DENOISERS, INDEX, components, pipeline_around, read_index
 from kingyo.models.pipeline_memory import RememberedNoise, RememberedPrompts
 from kingyo.types import Drawing, DrawingPrompt, Media
 from kingyo.vision.quiet import quiet_diffusers

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Workload
 from kingyo.models.kinds.registry import MODEL_KINDS
+from kingyo.models.pipeline_index import DENOISERS
 from kingyo.types import DrawsPictures, Item
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from kingyo.models.text_to_image import LivePipeline
 
 NAME = "text-to-image"
-DENOISERS = ("unet", "transformer")
 _DENOISER_CLASSES = ("UNet2DConditionModel", "Transformer2DModel")
 _OTHER_INPUTS = ("Inpaint", "Img2Img", "Image2Image", "Upscale", "Pix2Pix", "ControlNet", "Video", "Audio")
 """Words in the names of pipelines that need more than a text, or make something else."""
