@@ -1,11 +1,31 @@
-"""Tiny random image classifiers of transformers, as judges of pictures."""
+"""Tiny random models of real transformers classes that look at pictures, with processors and tokenizers."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
+
+from kingyo.types import Item, Media
+from tests.tiny_pipelines import clip_tokenizer
+
+WIDTH = 16
+SIDE = 8
+PROCESSOR = {
+    "image_processor_type": "CLIPImageProcessor",
+    "size": {"height": SIDE, "width": SIDE},
+    "do_center_crop": False,
+    "do_convert_rgb": True,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+}
 
 
 def judge(folder: Path, classes: Sequence[str], side: int = 32) -> Path:
@@ -25,3 +45,93 @@ def judge(folder: Path, classes: Sequence[str], side: int = 32) -> Path:
         ResNetForImageClassification(config).save_pretrained(folder)
     ViTImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
     return folder
+
+
+def clip(folder: Path, seed: int = 0, *, processor: bool = True) -> Path:
+    """Write a CLIPModel; without a processor it is like PickScore's folder."""
+    from transformers import CLIPConfig, CLIPModel
+
+    torch.manual_seed(seed)
+    tokenizer = clip_tokenizer()
+    text = {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 77,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    config = CLIPConfig(text_config=_text() | text, vision_config=_vision(), projection_dim=WIDTH)
+    _sharpened(CLIPModel(config)).save_pretrained(folder)
+    if processor:
+        tokenizer.save_pretrained(folder)
+        (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    return folder
+
+
+def siglip(folder: Path, seed: int = 0) -> Path:
+    """Write a SiglipModel, with the tokenizer of CLIP and texts of 16 tokens."""
+    from transformers import SiglipConfig, SiglipModel
+
+    torch.manual_seed(seed)
+    tokenizer = clip_tokenizer()
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 16}
+    model = _sharpened(SiglipModel(SiglipConfig(text_config=_text() | text, vision_config=_vision())))
+    torch.nn.init.constant_(model.logit_bias, -0.5)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    return folder
+
+
+def picture(colour: tuple[int, int, int], size: int = SIDE) -> Media:
+    """Return a picture of one colour, with a little noise that depends on the colour."""
+    noise = np.random.default_rng(sum(colour)).integers(-20, 20, (size, size, 3))
+    return as_media(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8))
+
+
+def as_media(pixels: Any) -> Media:
+    """Return pixels, [height, width, 3], as a picture without a file."""
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    content = stream.getvalue()
+    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+
+
+def folder_of(folder: Path, pictures: list[Media]) -> Path:
+    """Write pictures into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, each in enumerate(pictures):
+        (folder / f"{number:03}.png").write_bytes(each.read())
+    return folder
+
+
+def item(prompt: str = "a red cat", **columns: str) -> Item:
+    """Return an item with columns."""
+    return Item(id=prompt, prompt=prompt, answer="", fields={"prompt": prompt, **columns}, seed=0)
+
+
+def _text() -> dict[str, Any]:
+    return _sizes()
+
+
+def _vision() -> dict[str, Any]:
+    return {**_sizes(), "image_size": SIDE, "patch_size": 4}
+
+
+def _sizes() -> dict[str, Any]:
+    return {
+        "hidden_size": WIDTH,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "projection_dim": WIDTH,
+    }
+
+
+def _sharpened(model: Any) -> Any:
+    """Enlarge random weights, so that outputs depend on inputs; set the scale of logits to 10."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.5)
+            if name.endswith("logit_scale"):
+                parameter.fill_(float(np.log(10)))
+    return model

@@ -48,7 +48,7 @@ def stable_diffusion(folder: Path, seed: int = 0) -> Path:
         unet=unet,
         vae=_vae(),
         text_encoder=_clip(),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         scheduler=_scheduler(),
         safety_checker=None,
         feature_extractor=None,
@@ -80,8 +80,8 @@ def stable_diffusion_xl(folder: Path, seed: int = 0) -> Path:
         vae=_vae(),
         text_encoder=_clip(),
         text_encoder_2=_clip(projection=True, layers=10),
-        tokenizer=_clip_tokenizer(),
-        tokenizer_2=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
         scheduler=_scheduler(),
     ).save_pretrained(folder)
     return folder
@@ -113,8 +113,8 @@ def stable_diffusion_3(folder: Path, seed: int = 0) -> Path:
         text_encoder=_clip(projection=True),
         text_encoder_2=_clip(projection=True),
         text_encoder_3=_t5(2 * WIDTH),
-        tokenizer=_clip_tokenizer(),
-        tokenizer_2=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
         tokenizer_3=_t5_tokenizer(),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
     ).save_pretrained(folder)
@@ -145,7 +145,7 @@ def flux(folder: Path, seed: int = 0) -> Path:
         vae=_vae(use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
         text_encoder=_clip(),
         text_encoder_2=_t5(WIDTH),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         tokenizer_2=_t5_tokenizer(),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
     ).save_pretrained(folder)
@@ -361,7 +361,8 @@ def _clip_vocabulary() -> dict[str, int]:
     return {token: number for number, token in enumerate(tokens)}
 
 
-def _clip_tokenizer() -> Any:
+def clip_tokenizer() -> Any:
+    """Return a tokenizer of CLIP's class that knows single characters."""
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer(vocab=_clip_vocabulary(), merges=[], model_max_length=77)

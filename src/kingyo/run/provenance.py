@@ -24,9 +24,10 @@ from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.extensions import FACT as EXTENSIONS
 from kingyo.run.extensions import as_initial_budget
 from kingyo.store import DATABASE, RunStore
+from kingyo.tasks.named_paths import named_paths
 from kingyo.tasks.rouge import LIBRARIES as ROUGE_LIBRARIES
 from kingyo.user_code.files import hash_own, in_place, libraries_behind, loaded_below, root_of
-from kingyo.user_code.versions import KINGYO, digest, scoring_versions, version_now
+from kingyo.user_code.versions import KINGYO, digest, digest_of_path, scoring_versions, version_now
 
 if TYPE_CHECKING:
     from kingyo.run.run import Run
@@ -73,7 +74,11 @@ def current_versions(config: RunConfig, folder: Path, libraries: Sequence[str]) 
 
 
 def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dict[str, str]:
-    """Hash the files of the user that a run.yaml names, and the files that they import or name."""
+    """Hash the user's files that scores depend on.
+
+    These are code that a run.yaml names, the files that it imports or names, and the files and folders that
+    tasks name for their graders.
+    """
     own = _own_files(config)
     hashes = {
         path: value
@@ -86,8 +91,15 @@ def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dic
         **{name: digest(folder / name) for name in known if in_place(folder / name) not in hashes},
         **{_name(path, folder): value for path, value in others.items()},
         **{file: hashes[place] for file, place in places.items()},
+        **{_name(in_place(path), folder): digest_of_path(path) for path in _graders_files(config, folder)},
     }
     return dict(sorted(code.items()))
+
+
+def _graders_files(config: RunConfig, folder: Path) -> list[Path]:
+    """Return the models and pictures that graders use, as files or folders."""
+    specs = config.specs.values()
+    return [path for spec in specs for path in named_paths(spec.kind_name, spec.options, folder)]
 
 
 def _own_files(config: RunConfig) -> list[tuple[str, object]]:

@@ -21,6 +21,7 @@ from kingyo.run.config import (
 from kingyo.space import Bounds, GenomeLayout, SourceValues
 from kingyo.strategies import STRATEGIES, learns_from_items
 from kingyo.strategies.presets import DEFAULT_PRESETS, METRIC, Preset, preset
+from kingyo.tasks import measure_name
 
 TARGET_CANDIDATES = 100
 """Candidates that a budget in item evaluations should buy, if the preset can score them on fewer items."""
@@ -194,11 +195,8 @@ def _screen(search: SearchConfig, defaults: Mapping[str, object]) -> ScreenSetti
 def deciding_measures(config: RunConfig) -> dict[str, str]:
     """Return the set measure of each task that has one, by the name of the task in items."""
     is_one = len(config.specs) == 1
-    return {
-        "" if is_one else name: spec.measure
-        for name, spec in config.specs.items()
-        if spec.measure is not None
-    }
+    measures = {"" if is_one else name: measure_name(spec) for name, spec in config.specs.items()}
+    return {name: measure for name, measure in measures.items() if measure is not None}
 
 
 def _groups_of(genome: GenomeLayout | None) -> str | None:

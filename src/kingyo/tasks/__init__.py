@@ -22,7 +22,14 @@ from kingyo.tasks.graded_settings import GradedSettings
 from kingyo.tasks.grader import GRADERS, Grader
 from kingyo.tasks.media import with_images
 from kingyo.tasks.near_duplicates import NearDuplicates, near_groups
-from kingyo.tasks.spec import Sizes, TaskSpec, load_task_spec, parse_task_spec, settings_of
+from kingyo.tasks.spec import (
+    Sizes,
+    TaskSpec,
+    load_task_spec,
+    measure_name,
+    parse_task_spec,
+    settings_of,
+)
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import LoadedItems, build_task, load_items
 from kingyo.tasks.task_kinds import TASK_KINDS
@@ -48,6 +55,7 @@ __all__ = [
     "load_splits",
     "load_task_spec",
     "make_splits",
+    "measure_name",
     "near_groups",
     "parse_task_spec",
     "read_text_item",

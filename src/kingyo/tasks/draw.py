@@ -14,11 +14,12 @@ from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real
 from kingyo.tasks.cells import stringify
 from kingyo.tasks.graded_settings import GradedSettings, Text
-from kingyo.tasks.picture_grader import build_mix
+from kingyo.tasks.picture_grader import PICTURE_GRADERS, build_mix
+from kingyo.tasks.picture_measures import ReferenceSettings, picture_measures
 from kingyo.tasks.rows import Row
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
 from kingyo.tasks.text import fill_template
-from kingyo.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore
+from kingyo.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore, SetMeasure
 
 SEED = "seed"
 MAX_SEED = 2**32 - 1
@@ -37,7 +38,11 @@ class DrawSettings(GradedSettings):
         steps, guidance_scale, negative_prompt, height, width, scheduler, arguments, truncate: see
             ``kingyo.types.Drawing``.
         weights: weights of the graders, whose mean is the score; by default their scores are multiplied.
+        references: pictures that those of a model are compared with as a set, see ``ReferenceSettings``.
     """
+
+    grader_registry = PICTURE_GRADERS
+    paths = ("references.folder", "references.features")
 
     prompt: Text = "{prompt}"
     seed: Text | None = None
@@ -51,12 +56,24 @@ class DrawSettings(GradedSettings):
     arguments: Mapping[str, object] = field(default_factory=dict[str, object])
     truncate: Annotated[bool, Field(strict=True)] = False
     weights: tuple[Annotated[Real, Field(gt=0)], ...] | None = None
+    references: ReferenceSettings | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         n = len(self.graders)
         if self.weights is not None and len(self.weights) != n:
             raise ValueError(f"as many weights as graders: {n}")
+
+    def measure_name(self, measure: str) -> str:
+        """Return the full name of a measure that ``measure:`` of the task names, such as ``kid``."""
+        if self.references is None:
+            raise KingyoError(
+                "references",
+                expected=f"a folder of pictures, beside `measure: {measure}`",
+                received="nothing",
+                remedy="Add `references: {folder: …}`, or delete `measure`.",
+            )
+        return self.references.title(measure)
 
     def of_stored_items(self) -> DrawSettings:
         """Return the settings for rows that hold stored items: one picture each, with its seed."""
@@ -99,6 +116,8 @@ class DrawTask(SplitTask):
         self._drawing = settings.drawing
         self._mix = build_mix(settings.graders, folder, settings.weights)
         self._mix.check(self.all_items())
+        references = settings.references
+        self._measures = () if references is None else picture_measures(references, folder)
 
     @staticmethod
     def read_item(row: Row, settings: DrawSettings) -> Item:
@@ -109,6 +128,11 @@ class DrawTask(SplitTask):
                 row.where, expected="a prompt", received="an empty text", remedy="Fill it in, or delete it."
             )
         return Item(id="", prompt=prompt, answer="", fields=row.texts(), seed=_seed_in(row, SEED))
+
+    @property
+    def set_measures(self) -> Sequence[SetMeasure]:
+        """KID, FID, precision and recall, if the task names references."""
+        return self._measures
 
     def score(self, model: DrawsPictures, items: Sequence[Item]) -> Sequence[ItemScore]:
         """Return the score of each item with its picture, in the order of ``items``."""

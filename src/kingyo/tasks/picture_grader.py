@@ -24,7 +24,8 @@ class PictureGrader(Protocol):
 
     A grader is a frozen dataclass whose fields are its options. In the YAML ``{name: value}`` sets the first
     option and ``{name: {option: value}}`` any of them. A class attribute ``paths`` names the options that are
-    files or folders: they become absolute paths, or stay names on the Hub.
+    files or folders: they become absolute paths, or stay names on the Hub. A run stores hashes of these
+    files, and an export takes them along. ``known_names`` are values of these options that are neither.
     """
 
     def __call__(self, pictures: Sequence[Media], items: Sequence[Item], /) -> Sequence[float]:
@@ -72,7 +73,14 @@ class GradersMix:
     weights: tuple[float, ...] = ()
 
     def grade(self, pictures: Sequence[Media], items: Sequence[Item]) -> list[float]:
-        """Return the score of each picture."""
+        """Return the score of each picture.
+
+        Graders take turns on a few pictures, while these are decoded, see ``decode_picture``.
+        """
+        parts = [slice(start, start + TOGETHER) for start in range(0, len(pictures), TOGETHER)]
+        return [score for part in parts for score in self._grade(pictures[part], items[part])]
+
+    def _grade(self, pictures: Sequence[Media], items: Sequence[Item]) -> list[float]:
         columns = [_called(name, grader, pictures, items) for name, grader in self.graders]
         rows = zip(*columns, strict=True)
         if not self.weights:
@@ -128,7 +136,8 @@ def _in_folder(grader: Any, folder: Path) -> Any:
     """Return a grader with absolute paths; names of the Hub stay."""
     names = cast("Sequence[str]", getattr(grader, "paths", ()))
     given = {name: value for name in names if (value := getattr(grader, name)) is not None}
-    places = {name: folder / value for name, value in given.items()}
+    known = cast("Sequence[str]", getattr(grader, "known_names", ()))
+    places = {name: folder / value for name, value in given.items() if value not in known}
     found = {name: str(path.resolve()) for name, path in places.items() if path.exists()}
     for name in places.keys() - found.keys():
         if not _HUB_NAME.fullmatch(given[name]):
@@ -141,7 +150,9 @@ def _in_folder(grader: Any, folder: Path) -> Any:
     return replace(grader, **found)
 
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
+TOGETHER = 64  # pictures
+DIGITS = 6  # of scores: networks differ in later digits with the pictures beside one
 
 
 def _called(
@@ -150,7 +161,7 @@ def _called(
     """Return the scores of a grader after checking them; a crash of a user's own is a clear error."""
     remedy = "Make the grader return a number from 0 to 1 for each picture."
     with crashes_as_errors(f"grader {name}", expected="scores", remedy=remedy):
-        scores = [float(each) for each in grader(pictures, items)]
+        scores = [round(float(each), DIGITS) for each in grader(pictures, items)]
     if len(scores) != len(pictures) or not all(0 <= each <= 1 for each in scores):
         wrong = next((each for each in scores if not 0 <= each <= 1), f"{len(scores)} scores")
         raise KingyoError(
@@ -168,7 +179,7 @@ class ClassifierGrader:
     """Right if an image classifier finds the class of the item.
 
     Attributes:
-        model: folder of an image classifier of transformers.
+        model: folder or Hub name of an image classifier of transformers.
         label: column of the class: a name in the classifier's id2label, or an index.
         soft: score the probability of the class, instead of whether it is the likeliest.
     """

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from kingyo.io.schema import Real, parse_model, parse_settings, validate_settings, validate_together
 from kingyo.io.yaml import read_yaml
-from kingyo.registry import whole_reference
+from kingyo.registry import is_in_file, whole_reference
 from kingyo.tasks.graded_settings import Text, graders_in
+from kingyo.tasks.named_paths import move_paths
 from kingyo.tasks.rows import DatasetSource
-from kingyo.tasks.task_kinds import TASK_KINDS, settings_class
+from kingyo.tasks.task_kinds import TASK_KINDS, NamesMeasures, settings_class
 
 TASK_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
 """Pattern of a task's name, which may become a file name."""
@@ -118,6 +119,14 @@ def settings_of(spec: TaskSpec, folder: Path) -> object:
     return parse_settings(kind, spec.options, f"task {spec.name}", beside=TaskSpec.model_fields)
 
 
+def measure_name(spec: TaskSpec) -> str | None:
+    """Return the full name of a task's set measure, such as −KID (efficientnet-lite0) for ``kid``."""
+    if spec.measure is None or is_in_file(spec.kind_name):
+        return spec.measure
+    settings = settings_of(spec, Path())
+    return settings.measure_name(spec.measure) if isinstance(settings, NamesMeasures) else spec.measure
+
+
 def parse_task_spec(values: Mapping[str, object], where: str = "task") -> TaskSpec:
     """Parse the mapping of a task's YAML."""
     return parse_model(TaskSpec, values, where)
@@ -127,9 +136,9 @@ def load_task_spec(path: Path) -> TaskSpec:
     """Read a TASK.yaml and make its paths, which are relative to the file, absolute."""
     spec = parse_task_spec(read_yaml(path), str(path))
     folder = path.resolve().parent
-    changes: dict[str, object] = {}
-    if "grader" in spec.options:
-        changes["grader"] = _absolute_graders(spec.options["grader"], folder)
+    changes = move_paths(spec.kind_name, spec.options, folder, lambda path: str((folder / path).resolve()))
+    if "grader" in changes:
+        changes["grader"] = _absolute_graders(changes["grader"], folder)
     if "name" not in spec.model_fields_set:
         changes["name"] = path.stem
     if isinstance(spec.data, str):

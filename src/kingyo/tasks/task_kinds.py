@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.registry import Registry
@@ -29,6 +29,15 @@ class TaskKind(Protocol):
 
     def __call__(self, name: str, settings: Any, splits: Splits, folder: Path, /) -> Task:
         """Build a task from its name, settings, items, and the base folder of relative paths."""
+        ...
+
+
+@runtime_checkable
+class NamesMeasures(Protocol):
+    """Settings whose set measures have short names in the YAML and full names elsewhere."""
+
+    def measure_name(self, measure: str) -> str:
+        """Return the full name of a measure."""
         ...
 
 

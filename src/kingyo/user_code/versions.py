@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 
@@ -81,6 +81,32 @@ def scoring_versions(extras: Sequence[str] = (), named: Sequence[str] = ()) -> d
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file, or an empty string if it is missing."""
     return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def digest_of_path(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of all files in a folder.
+
+    Hidden files and README.md do not count. A file that is unchanged since the last call is not read again.
+    """
+    if path.is_file():
+        return _digest_of(path)
+    files = sorted(each for each in path.rglob("*") if each.is_file() and _decides(each.relative_to(path)))
+    return hash_of("\n".join(f"{each.relative_to(path).as_posix()} {_digest_of(each)}" for each in files))
+
+
+def _decides(path: Path) -> bool:
+    return path.name != "README.md" and not any(part.startswith(".") for part in path.parts)
+
+
+def _digest_of(path: Path) -> str:
+    stat = path.stat()
+    return _digest_as_stamped(path.resolve(), stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _digest_as_stamped(path: Path, mtime: int, size: int) -> str:  # noqa: ARG001 (stamps for the cache)
+    with path.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
 
 
 def hash_of(text: str) -> str:

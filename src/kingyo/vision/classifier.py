@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, cast
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, listed
 from kingyo.io.lazy_torch import torch
 from kingyo.types import Media
+from kingyo.vision.frozen import load_net, load_processor
 from kingyo.vision.processor import ImageProcessor
-from kingyo.vision.quiet import quiet_transformers
 
 BATCH = 64
 
@@ -49,16 +48,12 @@ def load_classifier(name: str) -> FrozenClassifier:
     """
     from transformers import AutoModelForImageClassification
 
-    try:
-        with quiet_transformers():
-            model = cast("Any", AutoModelForImageClassification).from_pretrained(
-                name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-            )
-    except Exception as error:  # a broken folder may raise anything
+    loaded = load_net(AutoModelForImageClassification, name, "an image classifier")
+    if loaded.missing:
         raise KingyoError(
             name,
-            expected="an image classifier that transformers can load",
-            received=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300],
-            remedy="Name the folder of an image classifier, with safetensors and preprocessor_config.json.",
-        ) from error
-    return FrozenClassifier(model.eval(), ImageProcessor.load(Path(name), remote_code=False))
+            expected="an image classifier with all its weights",
+            received=f"one without {listed(loaded.missing, 3)}",
+            remedy="Name a model that was trained as a classifier.",
+        )
+    return FrozenClassifier(loaded.model, load_processor(name))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.types import Media
 from kingyo.vision.images import read_image, require_small_sides
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 REMEDY = "Copy the preprocessor_config.json of its base model into the folder."
 
@@ -17,15 +21,23 @@ REMEDY = "Copy the preprocessor_config.json of its base model into the folder."
 class ImageProcessor:
     """Converts images into pixels of one shape."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, read: Callable[[Media], Image] = read_image) -> None:
         self._inner = inner
+        self._read = read
         self._shape: tuple[int, ...] | None = None
 
     @classmethod
-    def load(cls, path: Path, *, remote_code: bool) -> Self:
+    def load(
+        cls,
+        path: Path,
+        *,
+        remote_code: bool,
+        revision: str | None = None,
+        read: Callable[[Media], Image] = read_image,
+    ) -> Self:
         """Load the image processor of a folder or a model on the Hub.
 
-        It uses Pillow, and so is the same on every machine.
+        It uses Pillow, and so is the same on every machine. ``read`` decodes an image.
         """
         from transformers import AutoImageProcessor
         from transformers.image_processing_base import ImageProcessingMixin
@@ -34,7 +46,11 @@ class ImageProcessor:
             processor = cast(
                 "Any",
                 AutoImageProcessor.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
-                    path, local_files_only=path.is_dir(), trust_remote_code=remote_code, backend="pil"
+                    path,
+                    revision=revision or "main",
+                    local_files_only=path.is_dir(),
+                    trust_remote_code=remote_code,
+                    backend="pil",
                 ),
             )
             if not isinstance(processor, ImageProcessingMixin):
@@ -48,7 +64,7 @@ class ImageProcessor:
                 received=f"{type(error).__name__}: {first}"[:300],
                 remedy=REMEDY,
             ) from error
-        return cls(processor)
+        return cls(processor, read)
 
     def __call__(self, image: Media) -> Tensor:
         """Return the pixels of an image: [channels, height, width].
@@ -74,7 +90,7 @@ class ImageProcessor:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # real problems raise errors
-                processed = self._inner(images=read_image(image), return_tensors="pt")
+                processed = self._inner(images=self._read(image), return_tensors="pt")
             pixels = cast("Tensor", processed["pixel_values"])[0]
             if not bool(torch.isfinite(pixels).all()):
                 raise ValueError("pixels that are NaN or infinite")

@@ -1,0 +1,87 @@
+"""Files and folders that a task names for its graders: models that judge, and reference pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import cast
+
+from kingyo.registry import Registry, is_in_file
+from kingyo.tasks.task_kinds import settings_class
+
+Place = Callable[[str], str]
+"""Returns what to write in place of an existing path."""
+
+
+def move_paths(kind: str, options: Mapping[str, object], folder: Path, place: Place) -> dict[str, object]:
+    """Return the options of a task with other paths.
+
+    Its kind's ``Settings`` name the options that are paths in ``paths`` (``references.folder`` is one in a
+    mapping), and a registry of graders in ``grader_registry``, whose classes have ``paths`` of their own.
+
+    Args:
+        kind: the kind of task.
+        options: its keys in the YAML.
+        folder: base of relative paths.
+        place: called with every path that exists; names on the Hub stay.
+    """
+
+    def placed(value: object) -> object:
+        return place(value) if isinstance(value, str) and value and (folder / value).exists() else value
+
+    settings, changed = settings_class(kind, folder), dict(options)
+    for path in cast("Sequence[str]", getattr(settings, "paths", ())):
+        _change(changed, path.split("."), placed)
+    registry = cast("Registry[Callable[..., object]] | None", getattr(settings, "grader_registry", None))
+    if registry is not None and "grader" in changed:
+        changed["grader"] = _in_graders(changed["grader"], registry, folder, placed)
+    return changed
+
+
+def _change(options: dict[str, object], keys: Sequence[str], placed: Callable[[object], object]) -> None:
+    """Replace one value in nested mappings, of which those on the way are copied."""
+    first, *rest = keys
+    value = options.get(first)
+    if rest and isinstance(value, Mapping):
+        inner = dict(cast("Mapping[str, object]", value))
+        _change(inner, rest, placed)
+        options[first] = inner
+    elif not rest and first in options:
+        options[first] = placed(value)
+
+
+def _in_graders(
+    grader: object,
+    registry: Registry[Callable[..., object]],
+    folder: Path,
+    placed: Callable[[object], object],
+) -> object:
+    if isinstance(grader, list):
+        return [_in_graders(each, registry, folder, placed) for each in cast("list[object]", grader)]
+    if not isinstance(grader, Mapping):
+        return grader
+    changed = dict(cast("Mapping[str, object]", grader))
+    for name, option in changed.items():
+        kind = registry.get(name, folder) if name in registry.names() or is_in_file(name) else None
+        names = cast("Sequence[str]", getattr(kind, "paths", ()))
+        if isinstance(option, Mapping):
+            own = dict(cast("Mapping[str, object]", option))
+            for each in names:
+                _change(own, [each], placed)
+            changed[name] = own
+        elif isinstance(kind, type) and is_dataclass(kind) and fields(kind)[0].name in names:
+            changed[name] = placed(option)
+    return changed
+
+
+def named_paths(kind: str, options: Mapping[str, object], folder: Path) -> list[Path]:
+    """Return the existing files and folders that a task names; see ``move_paths``."""
+    named: list[str] = []
+
+    def noted(path: str) -> str:
+        named.append(path)
+        return path
+
+    move_paths(kind, options, folder, noted)
+    return [folder / path for path in dict.fromkeys(named)]

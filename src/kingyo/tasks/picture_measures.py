@@ -1,0 +1,132 @@
+"""Set measures of pictures against a folder of references: KID, FID, precision and recall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, cast
+
+import numpy as np
+from pydantic import Field
+
+from kingyo.errors import KingyoError, suggest
+from kingyo.tasks.graded_settings import Text
+from kingyo.tasks.references import read_references, reference_vectors
+from kingyo.types import Item, ItemScore, Media, SetMeasure
+from kingyo.vision.features import LITE0, load_feature_net, net_title
+from kingyo.vision.set_comparison import ComparedPictures, Counts, ReferenceVectors
+
+Measure = Literal["kid", "fid", "precision", "recall"]
+MEASURES: tuple[Measure, ...] = ("kid", "fid", "precision", "recall")
+_TITLES = {"kid": "−KID", "fid": "−FID", "precision": "precision", "recall": "recall"}
+_VALUES: dict[str, Callable[[ComparedPictures, Counts], float]] = {
+    "kid": lambda pictures, counts: -pictures.kid(counts),
+    "fid": lambda pictures, counts: -pictures.fid(counts),
+    "precision": ComparedPictures.precision,
+    "recall": ComparedPictures.recall,
+}
+KEPT = 4  # models whose vectors are kept for the other measures
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceSettings:
+    """The option ``references`` of ``draw``.
+
+    Attributes:
+        folder: the folder of reference pictures.
+        features: the network that describes pictures: ``efficientnet-lite0``, a folder or a Hub name.
+        k: neighbours that decide the radius of a picture, for precision and recall.
+        measures: which measures are computed.
+    """
+
+    folder: Text
+    features: Text = LITE0
+    k: Annotated[int, Field(ge=1, le=1000, strict=True)] = 3
+    measures: Annotated[tuple[Measure, ...], Field(min_length=1)] = MEASURES
+
+    def title(self, measure: str) -> str:
+        """Return the full name of a measure, which names the network, such as −KID (efficientnet-lite0)."""
+        names = [*self.measures, *map(self._title, self.measures)]
+        if measure not in names:
+            raise KingyoError(
+                "measure",
+                expected=f"one of {', '.join(self.measures)}",
+                received=f"'{measure}'",
+                remedy=suggest(measure, self.measures),
+            )
+        return self._title(measure) if measure in _TITLES else measure
+
+    def _title(self, measure: str) -> str:
+        return f"{_TITLES[measure]} ({net_title(self.features)})"
+
+
+class ComparedPicture(NamedTuple):
+    """One picture of a set, by its place."""
+
+    place: int
+    pictures: ComparedPictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureMeasure:
+    """A measure of a set of pictures against references; larger is better.
+
+    Attributes:
+        name: its full name.
+        evaluate: returns the measure, given how often each picture occurs.
+        compare: describes pictures by vectors.
+    """
+
+    name: str
+    evaluate: Callable[[ComparedPictures, Counts], float]
+    compare: Callable[[tuple[Media, ...]], ComparedPictures]
+
+    def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[ComparedPicture]:
+        """Return the place of each picture among those of a model."""
+        pictures = tuple(score.media for score in scores if score.media is not None)
+        if len(pictures) < len(items):
+            raise ValueError(f"{len(items) - len(pictures)} answers without a picture")
+        compared = self.compare(pictures)
+        return [ComparedPicture(place, compared) for place in range(len(pictures))]
+
+    def value(self, features: Sequence[object]) -> float:
+        """Return the measure. Places that repeat are copies of one picture, see ``ComparedPictures``."""
+        drawn = cast("Sequence[ComparedPicture]", features)
+        pictures = drawn[0].pictures
+        counts = np.bincount([each.place for each in drawn], minlength=pictures.n)
+        return self.evaluate(pictures, counts)
+
+
+def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeasure, ...]:
+    """Return the set measures of pictures, after reading the references and loading the network.
+
+    Args:
+        settings: the option ``references``.
+        folder: base of relative paths.
+
+    Raises:
+        KingyoError: the folder has too few images or a broken one, or the network cannot be loaded.
+    """
+    own = folder / settings.features
+    net = str(own.resolve()) if settings.features != LITE0 and own.exists() else settings.features
+    pictures = read_references(str((folder / settings.folder).resolve()), "references.folder", settings.k + 1)
+    load_feature_net(net)
+    compare = partial(_compare, net, pictures, settings.k)
+    return tuple(
+        PictureMeasure(name=settings.title(each), evaluate=_VALUES[each], compare=compare)
+        for each in settings.measures
+    )
+
+
+@lru_cache(maxsize=KEPT)
+def _compare(
+    net: str, references: tuple[Media, ...], k: int, pictures: tuple[Media, ...]
+) -> ComparedPictures:
+    return ComparedPictures(load_feature_net(net).vectors(pictures), _references(net, references, k))
+
+
+@lru_cache(maxsize=KEPT)
+def _references(net: str, pictures: tuple[Media, ...], k: int) -> ReferenceVectors:
+    return ReferenceVectors(reference_vectors(net, pictures), k)

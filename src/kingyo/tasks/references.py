@@ -1,0 +1,57 @@
+"""Folders of reference pictures: what a style looks like, or what a set of pictures is compared with."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from kingyo.errors import KingyoError
+from kingyo.io.units import counted
+from kingyo.tasks.media import image_file
+from kingyo.types import Media
+from kingyo.vision.features import Vectors, load_feature_net
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+Stamped = tuple[Path, int, int]
+"""A file with its time of modification and its size."""
+
+
+def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media, ...]:
+    """Return the images in a folder and in those below it, by name; hidden files do not count.
+
+    Args:
+        folder: its path.
+        argument: the option that names it, for errors.
+        fewest: number of images that are needed.
+
+    Raises:
+        KingyoError: no such folder, too few images, or one that cannot be decoded.
+    """
+    root = Path(folder)
+    files = sorted(path for path in root.rglob("*") if _is_image(path, root)) if root.is_dir() else []
+    if len(files) < fewest:
+        found = counted(len(files), "image") if root.is_dir() else "no such folder"
+        raise KingyoError(
+            argument,
+            expected=f"a folder with at least {counted(fewest, 'image')}",
+            received=f"{found}: {folder}",
+            remedy=f"Correct the path, or add images ({', '.join(sorted(SUFFIXES))}).",
+        )
+    stats = [(path, path.stat()) for path in files]
+    return _read(tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats))
+
+
+def _is_image(path: Path, root: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+@lru_cache(maxsize=8)
+def _read(files: tuple[Stamped, ...]) -> tuple[Media, ...]:
+    return tuple(image_file(path) for path, _, _ in files)
+
+
+@lru_cache(maxsize=8)
+def reference_vectors(net: str, pictures: tuple[Media, ...]) -> Vectors:
+    """Return the vectors of reference pictures; equal pictures are computed once per process."""
+    return load_feature_net(net).vectors(pictures)

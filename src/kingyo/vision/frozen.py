@@ -1,0 +1,104 @@
+"""Load networks that look at pictures: from safetensors, without code of theirs, in float32 on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import torch
+from kingyo.vision.pictures import decode_picture
+from kingyo.vision.processor import ImageProcessor
+from kingyo.vision.quiet import quiet_transformers
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetReference:
+    """A folder, or a name on the Hub with an optional revision."""
+
+    name: str
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Split ``org/name@revision``; the path of an existing folder is not split."""
+        name, _, revision = (text, "", "") if Path(text).exists() else text.partition("@")
+        return cls(name=name, revision=revision or None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedNet:
+    """A network of transformers.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        missing: names of weights that the checkpoint lacks; they are random.
+    """
+
+    model: Any
+    missing: Sequence[str] = ()
+
+
+def load_net(auto_class: Any, text: str, kind: str) -> LoadedNet:
+    """Load a network of transformers.
+
+    Args:
+        auto_class: class with ``from_pretrained``.
+        text: a folder, or a name on the Hub.
+        kind: what the network is, for the error: "an image classifier".
+
+    Raises:
+        KingyoError: transformers cannot load it from safetensors.
+    """
+    reference = NetReference.parse(text)
+    try:
+        with quiet_transformers():
+            model, info = auto_class.from_pretrained(
+                reference.name,
+                revision=reference.revision or "main",
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except Exception as error:  # a broken folder may raise anything
+        raise _unreadable(text, f"{kind} that transformers can load", error) from error
+    return LoadedNet(model=model.eval(), missing=sorted(info["missing_keys"]))
+
+
+def load_processor(text: str) -> ImageProcessor:
+    """Load the image processor of a network; pictures that several networks look at are decoded once."""
+    reference = NetReference.parse(text)
+    return ImageProcessor.load(
+        Path(reference.name), remote_code=False, revision=reference.revision, read=decode_picture
+    )
+
+
+def load_tokenizer(text: str) -> Any:
+    """Load the tokenizer of a network that also reads texts.
+
+    Raises:
+        KingyoError: transformers cannot load it.
+    """
+    from transformers import AutoTokenizer
+
+    reference = NetReference.parse(text)
+    automatic: Any = AutoTokenizer
+    try:
+        with quiet_transformers():
+            return automatic.from_pretrained(
+                reference.name, revision=reference.revision or "main", trust_remote_code=False
+            )
+    except Exception as error:  # a broken folder may raise anything
+        raise _unreadable(text, "a model with a tokenizer", error) from error
+
+
+def _unreadable(text: str, expected: str, error: Exception) -> KingyoError:
+    return KingyoError(
+        text,
+        expected=expected,
+        received=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300],
+        remedy="Name the complete folder of a model, with safetensors and preprocessor_config.json.",
+    )

@@ -1,0 +1,176 @@
+"""Compare a set of pictures with reference pictures by their vectors: KID, FID, precision and recall.
+
+Every measure takes how often each picture occurs, because bootstrap samples repeat pictures. Pairs of a
+picture with its own copies are left out, so that a repeated picture is neither its own pair in KID nor its
+own nearest neighbour in recall. Two items whose pictures happen to be equal are different pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.vision.features import Vectors
+
+Counts = NDArray[np.int64]
+"""How often each picture of a set occurs in a sample."""
+BLOCK = 1024  # rows of a matrix of pairs that are in memory at once
+SAME = 1e-10  # of the squared lengths: below, a squared distance is rounding
+
+
+class ReferenceVectors:
+    """The vectors of reference pictures, and what the measures need of them alone.
+
+    Args:
+        vectors: [references, width].
+        k: number of nearest neighbours that decide the radius of each picture.
+    """
+
+    def __init__(self, vectors: Vectors, k: int) -> None:
+        self.vectors = vectors
+        self.k = k
+        self.mean: Vectors = vectors.mean(axis=0)
+
+    @cached_property
+    def kernel_mean(self) -> float:
+        """Mean kernel of pairs of different references; NaN for a single one."""
+        n = len(self.vectors)
+        total = sum(float(kernel(rows, self.vectors).sum()) for _, rows in _blocks(self.vectors))
+        total -= float(_kernel_of((self.vectors**2).sum(axis=1), self.vectors.shape[1]).sum())
+        return total / (n * (n - 1)) if n > 1 else math.nan
+
+    @cached_property
+    def variance(self) -> float:
+        """Trace of the covariance."""
+        return float(self.vectors.var(axis=0, ddof=1).sum())
+
+    @cached_property
+    def radii(self) -> Vectors:
+        """Squared distance of each reference to its k-th nearest other reference."""
+        rows = [_radii(distances(own, self.vectors), start, self.k) for start, own in _blocks(self.vectors)]
+        return np.concatenate(rows)
+
+
+class ComparedPictures:
+    """The vectors of pictures beside those of references; each matrix is computed when first needed."""
+
+    def __init__(self, vectors: Vectors, references: ReferenceVectors) -> None:
+        self.n = len(vectors)
+        self._vectors = vectors
+        self._references = references
+
+    def kid(self, counts: Counts) -> float:
+        """Return the kernel inception distance: the unbiased estimate of the squared MMD (0: the same).
+
+        Bińkowski et al. 2018, Demystifying MMD GANs, with the kernel (x · y / width + 1)³. NaN if a sample
+        repeats a single picture.
+        """
+        n, n_repeated = int(counts.sum()), int((counts**2).sum())
+        if n_repeated == n * n:
+            return math.nan
+        own = float(counts @ self._own_kernel @ counts) - float(counts**2 @ np.diag(self._own_kernel))
+        cross = float(counts @ self._cross_kernel) / n
+        return own / (n * n - n_repeated) + self._references.kernel_mean - 2 * cross
+
+    def fid(self, counts: Counts) -> float:
+        """Return the Fréchet distance of two normal distributions (0: the same).
+
+        Heusel et al. 2017. The trace of the root of the product of both covariances is the sum of the
+        singular values of the product of both centred matrices, so no matrix is larger than the number of
+        pictures. NaN if a sample repeats a single picture.
+        """
+        used = np.flatnonzero(counts)
+        if len(used) < 2:
+            return math.nan
+        n, shares = counts[used].sum(), counts[used] / counts.sum()
+        own, cross = self._own_products[np.ix_(used, used)], self._cross_products[np.ix_(used, used)]
+        squared_gap = float(shares @ own @ shares)
+        variance = (float(shares @ np.diag(own)) - squared_gap) * n / (n - 1)
+        weights = np.sqrt(counts[used] / (n - 1))
+        centred = cross - shares @ cross - (cross @ shares)[:, None] + shares @ cross @ shares
+        roots = np.linalg.eigvalsh(weights[:, None] * centred * weights)
+        overlap = float(np.sqrt(np.clip(roots, 0, None)).sum())
+        return squared_gap + variance + self._references.variance - 2 * overlap
+
+    def precision(self, counts: Counts) -> float:
+        """Return the share of pictures that lie among the references.
+
+        Kynkäänniemi et al. 2019: within the distance of a reference to its k-th nearest other reference.
+        """
+        inside = (self._cross_distances <= self._references.radii).any(axis=1)
+        return float(counts @ inside / counts.sum())
+
+    def recall(self, counts: Counts) -> float:
+        """Return the share of references that lie among the pictures.
+
+        Kynkäänniemi et al. 2019: within the distance of a picture to its k-th nearest other picture of the
+        sample. NaN if a sample has no more than k different pictures.
+        """
+        used = np.flatnonzero(counts)
+        if len(used) <= self._references.k:
+            return math.nan
+        radii = _radii(self._own_distances[np.ix_(used, used)], 0, self._references.k)
+        return float((self._cross_distances[used] <= radii[:, None]).any(axis=0).mean())
+
+    @cached_property
+    def _own_kernel(self) -> Vectors:
+        return kernel(self._vectors, self._vectors)
+
+    @cached_property
+    def _cross_kernel(self) -> Vectors:
+        """Mean kernel of each picture with all references."""
+        references = self._references.vectors
+        return np.concatenate([kernel(own, references).mean(axis=1) for _, own in _blocks(self._vectors)])
+
+    @cached_property
+    def _own_products(self) -> Vectors:
+        """Products of pictures, from the mean of the references."""
+        gaps = self._vectors - self._references.mean
+        return gaps @ gaps.T
+
+    @cached_property
+    def _cross_products(self) -> Vectors:
+        """Products of pictures in the metric of the references' covariance."""
+        gaps = self._vectors - self._references.mean
+        spread = self._references.vectors - self._references.mean
+        cross = gaps @ spread.T
+        return cross @ cross.T / (len(spread) - 1)
+
+    @cached_property
+    def _own_distances(self) -> Vectors:
+        return distances(self._vectors, self._vectors)
+
+    @cached_property
+    def _cross_distances(self) -> Vectors:
+        return distances(self._vectors, self._references.vectors)
+
+
+def kernel(one: Vectors, other: Vectors) -> Vectors:
+    """Return the polynomial kernel of KID, (x · y / width + 1)³, of all pairs: [one, other]."""
+    return _kernel_of(one @ other.T, one.shape[1])
+
+
+def distances(one: Vectors, other: Vectors) -> Vectors:
+    """Return the squared Euclidean distances of all pairs: [one, other]; exactly 0 for equal vectors."""
+    lengths = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)
+    squares = lengths - 2 * (one @ other.T)
+    return np.where(squares > SAME * lengths, squares, 0.0)
+
+
+def _kernel_of(products: Vectors, width: int) -> Vectors:
+    return (products / width + 1) ** 3
+
+
+def _radii(squares: Vectors, start: int, k: int) -> Vectors:
+    """Return the k-th smallest distance of each row to others; row i is picture start + i itself."""
+    others, rows = squares.copy(), np.arange(len(squares))
+    others[rows, start + rows] = np.inf
+    return np.partition(others, k - 1, axis=1)[:, k - 1]
+
+
+def _blocks(vectors: Vectors) -> Iterator[tuple[int, Vectors]]:
+    yield from ((start, vectors[start : start + BLOCK]) for start in range(0, len(vectors), BLOCK))

@@ -1,0 +1,116 @@
+"""Frozen models that compare pictures with texts: CLIP, SigLIP and their fine-tunes (PickScore, HPSv2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.types import Media
+from kingyo.vision.cache import BoundedCache
+from kingyo.vision.frozen import LoadedNet, load_net, load_processor, load_tokenizer
+from kingyo.vision.processor import ImageProcessor
+
+BATCH = 64
+TEXT_BYTES = 1 << 27
+
+
+class TwoTowers:
+    """A model with an image encoder and a text encoder that share a space; its weights never change."""
+
+    def __init__(self, model: Any, processor: ImageProcessor, tokenizer: Any) -> None:
+        self._model = model
+        self._processor = processor
+        self._tokenizer = tokenizer
+        self._texts: BoundedCache[Tensor] = BoundedCache(TEXT_BYTES, lambda vector: vector.nbytes)
+        self.scale = float(model.logit_scale.detach().exp())
+        bias = getattr(model, "logit_bias", None)
+        self.bias = None if bias is None else float(bias.detach())
+
+    @property
+    def width(self) -> int:
+        """Number of features of an image or a text."""
+        return self._read("").shape[0]
+
+    def cosines(self, pictures: Sequence[Media], texts: Sequence[str]) -> list[float]:
+        """Return the cosine of each picture with its text."""
+        cosines = (self.image_vectors(pictures) * self._text_vectors(texts)).sum(dim=-1)
+        return cast("list[float]", cosines.tolist())  # pyright: ignore[reportUnknownMemberType]
+
+    def image_vectors(self, pictures: Sequence[Media]) -> Tensor:
+        """Return the vector of each picture, of length 1: [pictures, width]."""
+        batches = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
+        return torch.cat([self._look(batch) for batch in batches])
+
+    def _look(self, pictures: Sequence[Media]) -> Tensor:
+        pixels = torch.stack([self._processor(each) for each in pictures])
+        with torch.inference_mode():
+            return _unit(_pooled(self._model.get_image_features(pixel_values=pixels)))
+
+    def _text_vectors(self, texts: Sequence[str]) -> Tensor:
+        """Return the vector of each text; every text is encoded once, on its own."""
+        vectors = [self._texts.get(text) for text in texts]
+        return torch.stack(
+            [
+                self._texts.put(text, self._read(text)) if vector is None else vector
+                for text, vector in zip(texts, vectors, strict=True)
+            ]
+        )
+
+    def _read(self, text: str) -> Tensor:
+        """Encode a text. It is cut at the encoder's length, as CLIPScore and PickScore do."""
+        inputs = self._tokenizer(
+            [text],
+            # SigLIP, the only family with a bias, was trained on padded texts
+            padding="max_length" if self.bias is not None else False,
+            truncation=True,
+            max_length=self._model.config.text_config.max_position_embeddings,
+            return_tensors="pt",
+        )
+        known = {key: inputs[key] for key in ("input_ids", "attention_mask") if key in inputs}
+        with torch.inference_mode():
+            return _unit(_pooled(self._model.get_text_features(**known)))[0]
+
+
+def _pooled(output: Any) -> Tensor:
+    """Return the vectors in an output of transformers, before and since version 5."""
+    return cast("Tensor", getattr(output, "pooler_output", output))
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(vectors.float(), dim=-1)
+
+
+@lru_cache(maxsize=4)
+def load_two_towers(name: str, processor: str | None = None) -> TwoTowers:
+    """Load a model that compares pictures with texts; equal names give one object.
+
+    Args:
+        name: a folder, or a name on the Hub.
+        processor: the folder or Hub name of its image processor and tokenizer; by default ``name``.
+
+    Raises:
+        KingyoError: it is not such a model, or transformers cannot load it from safetensors.
+    """
+    from transformers import AutoModel
+
+    loaded = load_net(AutoModel, name, "a model of images and texts, such as CLIP or SigLIP,")
+    _require_towers(loaded, name)
+    source = processor or name
+    return TwoTowers(loaded.model, load_processor(source), load_tokenizer(source))
+
+
+def _require_towers(loaded: LoadedNet, name: str) -> None:
+    parts = ("get_image_features", "get_text_features", "logit_scale")
+    has_parts = all(hasattr(loaded.model, part) for part in parts)
+    if has_parts and not loaded.missing:
+        return
+    kind = type(loaded.model).__name__
+    raise KingyoError(
+        name,
+        expected="a complete model of images and texts, such as CLIP or SigLIP",
+        received=f"{kind} without {', '.join(loaded.missing[:3])}" if has_parts else kind,
+        remedy="Name the folder of a CLIPModel, a SiglipModel or a fine-tune of one.",
+    )
