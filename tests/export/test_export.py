@@ -219,7 +219,7 @@ def test_choices_come_back_as_lists(tmp_path: Path) -> None:
     )
     splits = make_splits(load_items(spec, tmp_path).items, spec.splits)
     (tmp_path / "out").mkdir()
-    for name, text in write_tasks({"task": spec}, tmp_path, splits).items():
+    for name, text in write_tasks({"task": spec}, tmp_path, tmp_path, splits).items():
         (tmp_path / "out" / name).write_text(text, encoding="utf-8")
     again = load_task_spec(tmp_path / "out" / "task.yaml")
     splits_ = make_splits(load_items(again, tmp_path).items, again.splits)
@@ -239,7 +239,7 @@ def test_near_duplicates_come_back_in_the_very_same_splits(tmp_path: Path, split
     old: Mapping[Split, Sequence[Item]] = {"fit": items[1::3], "validation": items[::3], "test": items[2::3]}
     for stored in (old, make_splits(items, spec.splits)):
         (tmp_path / "out").mkdir(exist_ok=True)
-        for name, text in write_tasks({"task": spec}, tmp_path, stored).items():
+        for name, text in write_tasks({"task": spec}, tmp_path, tmp_path, stored).items():
             (tmp_path / "out" / name).write_text(text, encoding="utf-8")
         task = open_task(tmp_path / "out" / "task.yaml")
         for split, split_items in stored.items():
@@ -252,7 +252,7 @@ def test_two_grader_files_of_one_name_are_an_error(tmp_path: Path) -> None:
         (tmp_path / place / "g.py").write_text(f"# {place}\n")
     spec = TaskSpec.model_validate({"data": "x.jsonl", "grader": ["one/g.py:f", "two/g.py:f"]})
     with pytest.raises(KingyoError, match=r"two different files called g\.py"):
-        write_tasks({"task": spec}, tmp_path, {})
+        write_tasks({"task": spec}, tmp_path, tmp_path, {})
 
 
 def test_any_trial_can_be_exported(world: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_the_preference_of_a_model_like_pickscore(tmp_path: Path) -> None:
 def head(file: Path, *widths: int) -> dict[str, torch.Tensor]:
     """Write a head with the names of LAION's improved aesthetic predictor, and return its tensors."""
     generator, tensors = torch.Generator().manual_seed(0), dict[str, torch.Tensor]()
-    for number, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for number, (before, after) in enumerate(pairwise(widths)):
         name = f"layers.{2 * number}"
         tensors[f"{name}.weight"] = torch.randn(after, before, generator=generator)
         tensors[f"{name}.bias"] = torch.randn(after, generator=generator)

@@ -128,7 +128,7 @@ def test_exported_items_are_read_again(name: str, tmp_path: Path) -> None:
     spec = parse_task_spec({**LEAST, "data": "rows.jsonl", **KEYS[name]})
     splits = make_splits(load_items(spec, tmp_path).items, spec.splits)
     out = tmp_path / "out"
-    for file, content in write_tasks({"task": spec}, tmp_path, splits).items():
+    for file, content in write_tasks({"task": spec}, tmp_path, tmp_path, splits).items():
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         (out / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     again = parse_task_spec(yaml.safe_load((out / "task.yaml").read_text()))

@@ -25,6 +25,11 @@ OWN_GRADER = (
     "answer is item.answer. It returns true, false or a number from 0 to 1."
 )
 
+OWN_PICTURE_GRADER = (
+    "Pictures: your own frozen dataclass with __call__(self, pictures, items), which returns a number from 0 "
+    "to 1 for each picture. Its fields are the options."
+)
+
 
 class ListKind(StrEnum):
     """The lists that the command prints."""
@@ -175,9 +180,16 @@ def strategies() -> list[Listing]:
 
 def _graders() -> list[Listing]:
     from kingyo.tasks import GRADERS
+    from kingyo.tasks.picture_grader import PICTURE_GRADERS
 
-    built_in = [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
-    return [*built_in, Listing(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[])]
+    of_texts = [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
+    of_pictures = [_described(name, PICTURE_GRADERS.get(name)) for name in PICTURE_GRADERS.names()]
+    return [
+        *of_texts,
+        Listing(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[]),
+        *(dataclasses.replace(each, doc=f"Pictures: {each.doc}") for each in of_pictures),
+        Listing(name="FILE.py:CLASS", doc=OWN_PICTURE_GRADER, options=[]),
+    ]
 
 
 def _kinds() -> list[Listing]:

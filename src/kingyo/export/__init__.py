@@ -85,7 +85,7 @@ def export(
         part=None if around is not None or planned.like.pipeline is None else planned.like.path.name,
     )
     files: dict[str, str | bytes] = {
-        **write_tasks(run.config.specs, run.folder, run.items),
+        **write_tasks(run.config.specs, run.folder, out, run.items),
         "recipe.yaml": rooted(recipe, run.folder, out=out).to_yaml(),
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }

@@ -13,8 +13,10 @@ import yaml
 from pydantic import TypeAdapter
 
 from kingyo.errors import KingyoError
+from kingyo.export.grader_files import GraderFiles
 from kingyo.registry import is_in_file
 from kingyo.tasks import GradedSettings, TaskSpec, TextSettings, settings_of, splits_of
+from kingyo.tasks.named_paths import move_paths
 from kingyo.types import MEDIA, Item, Split
 
 ITEMS = "items.jsonl"
@@ -25,8 +27,10 @@ Files = dict[str, str | bytes]
 """File name -> content."""
 
 
-def write_tasks(specs: Mapping[str, TaskSpec], folder: Path, splits: Mapping[Split, Sequence[Item]]) -> Files:
-    """Return the files of a run's tasks, name -> content: specs, items, media and the user's code.
+def write_tasks(
+    specs: Mapping[str, TaskSpec], folder: Path, out: Path, splits: Mapping[Split, Sequence[Item]]
+) -> Files:
+    """Return the files of a run's tasks, name -> content: specs, items, media, code and graders' files.
 
     One task is ``task.yaml`` with ``items.jsonl``. Several have ``task-NAME.yaml`` and ``items-NAME.jsonl``
     each, listed in ``tasks.yaml``.
@@ -34,20 +38,22 @@ def write_tasks(specs: Mapping[str, TaskSpec], folder: Path, splits: Mapping[Spl
     Args:
         specs: tasks of the run.
         folder: start of their relative paths.
+        out: folder of the export.
         splits: stored items.
 
     Raises:
         KingyoError: two different files have the same name.
     """
-    files, code = _media(splits), dict[str, str]()
-    for name, spec in specs.items():
+    files, code, graders = _media(splits), dict[str, str](), GraderFiles(folder, out)
+    for name, given in specs.items():
+        spec = given.model_copy(update=move_paths(given.kind_name, given.options, folder, graders.place))
         task, items = (TASK, ITEMS) if len(specs) == 1 else (f"task-{name}.yaml", f"items-{name}.jsonl")
         column, own = spec.splits.column or SPLIT, splits_of(name, specs, splits)
         values = {**_values(spec, folder, code), "data": items, "splits": _split_values(spec, column)}
         files |= {task: _yaml(values), items: _lines(settings_of(spec, folder), own, column)}
     if len(specs) > 1:
         files[TASKS] = _yaml({"tasks": {name: f"task-{name}.yaml" for name in specs}})
-    return files | code
+    return files | code | graders.files
 
 
 def _media(splits: Mapping[Split, Sequence[Item]]) -> Files:

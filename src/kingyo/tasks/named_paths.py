@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
-from kingyo.registry import Registry, is_in_file
+from kingyo.errors import KingyoError
+from kingyo.registry import Registry
 from kingyo.tasks.task_kinds import settings_class
 
+T = TypeVar("T")
 Place = Callable[[str], str]
 """Returns what to write in place of an existing path."""
 
@@ -30,7 +32,7 @@ def move_paths(kind: str, options: Mapping[str, object], folder: Path, place: Pl
     def placed(value: object) -> object:
         return place(value) if isinstance(value, str) and value and (folder / value).exists() else value
 
-    settings, changed = settings_class(kind, folder), dict(options)
+    settings, changed = _or_none(lambda: settings_class(kind, folder)), dict(options)
     for path in cast("Sequence[str]", getattr(settings, "paths", ())):
         _change(changed, path.split("."), placed)
     registry = cast("Registry[Callable[..., object]] | None", getattr(settings, "grader_registry", None))
@@ -63,7 +65,7 @@ def _in_graders(
         return grader
     changed = dict(cast("Mapping[str, object]", grader))
     for name, option in changed.items():
-        kind = registry.get(name, folder) if name in registry.names() or is_in_file(name) else None
+        kind = _or_none(lambda name=name: registry.get(name, folder))
         names = cast("Sequence[str]", getattr(kind, "paths", ()))
         if isinstance(option, Mapping):
             own = dict(cast("Mapping[str, object]", option))
@@ -73,6 +75,14 @@ def _in_graders(
         elif isinstance(kind, type) and is_dataclass(kind) and fields(kind)[0].name in names:
             changed[name] = placed(option)
     return changed
+
+
+def _or_none(find: Callable[[], T]) -> T | None:
+    """Return what ``find`` returns; None for an unknown name or a broken file, which are reported later."""
+    try:
+        return find()
+    except KingyoError:
+        return None
 
 
 def named_paths(kind: str, options: Mapping[str, object], folder: Path) -> list[Path]:

@@ -88,10 +88,17 @@ def digest_of_path(path: Path) -> str:
 
     Hidden files and README.md do not count. A file that is unchanged since the last call is not read again.
     """
-    if path.is_file():
+    files = deciding_files(path)
+    if files == [path]:
         return _digest_of(path)
-    files = sorted(each for each in path.rglob("*") if each.is_file() and _decides(each.relative_to(path)))
     return hash_of("\n".join(f"{each.relative_to(path).as_posix()} {_digest_of(each)}" for each in files))
+
+
+def deciding_files(path: Path) -> list[Path]:
+    """Return a file, or the files in a folder that ``digest_of_path`` hashes, sorted."""
+    if path.is_file():
+        return [path]
+    return sorted(each for each in path.rglob("*") if each.is_file() and _decides(each.relative_to(path)))
 
 
 def _decides(path: Path) -> bool:
