@@ -8,14 +8,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real
 from kingyo.tasks.cells import stringify
 from kingyo.tasks.graded_settings import GradedSettings, Text
 from kingyo.tasks.picture_grader import PICTURE_GRADERS, build_mix
-from kingyo.tasks.picture_measures import ReferenceSettings, picture_measures
+from kingyo.tasks.picture_measures import ReferenceSettings, picture_measures, require_known_keys
 from kingyo.tasks.rows import Row
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
 from kingyo.tasks.text import fill_template
@@ -56,7 +56,7 @@ class DrawSettings(GradedSettings):
     arguments: Mapping[str, object] = field(default_factory=dict[str, object])
     truncate: Annotated[bool, Field(strict=True)] = False
     weights: tuple[Annotated[Real, Field(gt=0)], ...] | None = None
-    references: ReferenceSettings | None = None
+    references: Annotated[ReferenceSettings | None, BeforeValidator(require_known_keys)] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, cast
@@ -28,6 +28,15 @@ _VALUES: dict[str, Callable[[ComparedPictures, Counts], float]] = {
     "recall": ComparedPictures.recall,
 }
 KEPT = 4  # models whose vectors are kept for the other measures
+
+
+def require_known_keys(value: object) -> object:
+    """Refuse a mapping with a key that ``ReferenceSettings`` lacks."""
+    known = [field.name for field in fields(ReferenceSettings)]
+    for key in cast("Mapping[str, object]", value) if isinstance(value, Mapping) else ():
+        if key not in known:
+            raise KingyoError("", expected="a known key", received=f"'{key}'", remedy=suggest(key, known))
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def load_head(file: Path, activation: str, width: int) -> AestheticHead:
         KingyoError: the file is no such head, or reads another number of features.
     """
     try:
-        from safetensors.torch import load_file
+        from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
         layers = _layers(load_file(file))
     except Exception as error:  # a broken file may raise anything

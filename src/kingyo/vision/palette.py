@@ -77,7 +77,7 @@ def _means(
 ) -> tuple[Colours, NDArray[np.float64]]:
     """Return the weighted mean of each group (or its row of ``empty``), and the groups' weights."""
     n = len(empty)
-    totals = np.bincount(groups, weights, minlength=n)
+    totals = np.bincount(groups, weights, minlength=n).astype(np.float64)
     sums = np.stack([np.bincount(groups, weights * axis, minlength=n) for axis in colours.T], axis=-1)
     means = sums / np.maximum(totals, np.finfo(float).tiny)[:, None]
     return np.where(totals[:, None] > 0, means, empty), totals

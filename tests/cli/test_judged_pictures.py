@@ -1,0 +1,221 @@
+"""Runs whose pictures are judged by models and folders: measures, changed judges, and exports."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from kingyo.run.config_file import load_config
+from kingyo.run.provenance import changed_files, user_code
+from tests.cli.forked import run_forked
+from tests.tiny_judges import clip, folder_of, picture
+
+ENV = {**os.environ, "COLUMNS": "160", "OMP_NUM_THREADS": "1"}
+NET = "−KID (net)"
+KIND = '''
+import json
+from hashlib import sha256
+from io import BytesIO
+
+import numpy as np
+
+from kingyo.models.kinds import CardPart
+from kingyo.types import DrawsPictures, Media
+
+
+class LivePainter:
+    """Draws pictures of one colour with noise."""
+
+    def __init__(self, weights):
+        self.weights, self.dtype = weights, "float32"
+
+    def draw(self, prompts, drawing):
+        return [self._one(each) for each in prompts]
+
+    def _one(self, prompt):
+        from PIL import Image
+
+        noise = np.random.default_rng(prompt.seed).normal(size=(8, 8, 3))
+        colour = self.weights["colour"].double().numpy()
+        pixels = np.clip(colour + 30 * noise + 5 * len(prompt.text), 0, 255).astype(np.uint8)
+        stream = BytesIO()
+        Image.fromarray(pixels).save(stream, "PNG")
+        content = stream.getvalue()
+        return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+
+
+class Painter:
+    """Painters of one colour."""
+
+    name = "painter"
+    provides = (DrawsPictures,)
+    libraries = ()
+    card = CardPart(pipeline_tag="text-to-image", auto_class="Painter", scored="a picture", library="painter")
+
+    def takes(self, config, pipeline):
+        return config.get("model_type") == "painter"
+
+    def load(self, path, options):
+        from safetensors.torch import load_file
+
+        return LivePainter(load_file(path / "model.safetensors"))
+
+    def reader(self, path):
+        return None
+
+    def memory(self, path, config, load):
+        return None
+
+    def usage(self, example, options):
+        return "print('a painter')\\n"
+
+
+PAINTER = Painter()
+'''
+PAINTERS = {"a": (180.0, 30.0, 30.0), "b": (30.0, 30.0, 180.0)}
+
+
+def write_run(folder: Path, **task: object) -> None:
+    """Write painters, judges, references and a run.yaml."""
+    (folder / "painter.py").write_text(KIND)
+    for name, colour in PAINTERS.items():
+        (folder / name).mkdir()
+        save_file({"colour": torch.tensor(colour)}, folder / name / "model.safetensors")
+        (folder / name / "config.json").write_text('{"model_type": "painter"}')
+    clip(folder / "judges/net")
+    folder_of(folder / "prints", [picture((90 + n, 30, 90)) for n in range(6)])
+    rows = [{"prompt": chr(97 + n) * (1 + n % 4), "seed": n} for n in range(24)]
+    (folder / "tasks").mkdir()
+    (folder / "tasks/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    keys = {
+        "kind": "draw",
+        "data": "rows.jsonl",
+        "seed": "seed",
+        "grader": [
+            {"clip": {"model": "../judges/net", "score": "preference", "par": 0}},
+            {"palette": {"folder": "../prints", "n": 2}},
+        ],
+        "references": {"folder": "../prints", "features": "../judges/net", "k": 2},
+        "splits": {"fit": 8, "validation": 8, "test": 8},
+        **task,
+    }
+    (folder / "tasks/paint.yaml").write_text(yaml.safe_dump(keys))
+    config = {
+        "kind": "painter.py:PAINTER",
+        "sources": {name: name for name in PAINTERS},
+        "task": "tasks/paint.yaml",
+        "merge": {"method": "linear", "parameters": {"weight": {"from": 0, "to": 1}}},
+        "search": {"strategy": "random"},
+        "budget": {"candidates": 4},
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+
+
+def kingyo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run_forked(words, folder, ENV)
+
+
+def done(folder: Path, *words: str) -> str:
+    process = kingyo(folder, *words)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+def test_measures_judges_and_exports(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    done(tmp_path, "evolve", "run.yaml", "--run", "run")
+    leader = json.loads(done(tmp_path, "show", "run", "--json"))["leader"]
+    measures = {(each["measure"], each["split"]): each for each in leader["set_measures"]}
+    titles = [NET, "−FID (net)", "precision (net)", "recall (net)"]
+    assert list(measures) == [(name, split) for split in ("validation", "test") for name in titles]
+    assert all(each["n"] == 8 and each["low"] <= each["high"] for each in measures.values())
+    assert measures["−FID (net)", "test"]["value"] < 0 <= measures["recall (net)", "test"]["value"]
+
+    weights = tmp_path / "judges/net/model.safetensors"
+    before = weights.read_bytes()
+    weights.write_bytes(before[:-1] + b"?")
+    refused = kingyo(tmp_path, "resume", "run")
+    assert refused.returncode == 1 and "Error: judges/net: expected" in refused.stderr
+    assert "--rescore" in refused.stderr
+    weights.write_bytes(before)
+
+    out = tmp_path / "elsewhere/out"
+    done(tmp_path, "export", "run", str(out), "--trial", "0")
+    exported = yaml.safe_load((out / "task.yaml").read_text())
+    assert exported["references"]["folder"] == "graders/prints"
+    assert exported["references"]["features"] == exported["grader"][0]["clip"]["model"] == "graders/net"
+    for name in ("judges", "prints"):
+        shutil.rmtree(tmp_path / name)
+    words = ("evaluate", str(out), str(out / "task.yaml"), "--json", "--kind", "painter.py:PAINTER")
+    scored = json.loads(done(tmp_path, *words))
+    assert scored["score"] == leader["test"]["score"]
+
+
+def test_a_measure_decides(tmp_path: Path) -> None:
+    write_run(tmp_path, measure="kid")
+    done(tmp_path, "evolve", "run.yaml", "--run", "run")
+    summary = json.loads(done(tmp_path, "show", "run", "--json"))
+    assert summary["decided_by"] == NET
+    values = {
+        each["split"]: each["value"] for each in summary["leader"]["set_measures"] if each["measure"] == NET
+    }
+    assert values.keys() == {"fit", "validation", "test"}
+
+
+def test_files_of_graders_are_hashed_by_what_is_in_them(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    config = load_config(tmp_path / "run.yaml")
+    before = user_code(config, tmp_path)
+    assert {"judges/net", "prints", "painter.py"} == before.keys()
+    (tmp_path / "judges/net/README.md").write_text("A card is no part of a judge.")
+    (tmp_path / "prints/.DS_Store").write_text("")
+    os.utime(tmp_path / "prints/000.png", (1, 1))
+    assert user_code(config, tmp_path) == before
+    (tmp_path / "prints/000.png").rename(tmp_path / "prints/100.png")
+    changed = user_code(config, tmp_path)
+    assert {name for name in before if changed[name] != before[name]} == {"prints"}
+    shutil.rmtree(tmp_path / "prints")
+    assert changed_files(before, user_code(config, tmp_path, before)).keys() == {"prints"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument"),
+    [
+        ({"measure": "kidd"}, "measure"),
+        ({"measure": "kid", "references": None}, "references"),
+        ({"references": {"folder": "../none"}}, "references.folder"),
+        ({"references": {"folder": "../prints", "k": 6, "features": "../judges/net"}}, "references.folder"),
+        ({"references": {"folder": "../prints", "featres": "x"}}, "references"),
+        ({"references": {"folder": "../prints", "measures": ["kid", "is"]}}, "references.measures"),
+    ],
+)
+def test_wrong_references_are_found_before_a_run(
+    changes: dict[str, object], argument: str, tmp_path: Path
+) -> None:
+    write_run(tmp_path, **changes)
+    refused = kingyo(tmp_path, "evolve", "run.yaml", "--run", "run")
+    assert refused.returncode == 1 and argument in refused.stderr and "Traceback" not in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_large_judge_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kingyo.export import grader_files
+
+    monkeypatch.setattr(grader_files, "MOST_COPIED", 1000)
+    clip(tmp_path / "judges/net")
+    files = grader_files.GraderFiles(tmp_path, tmp_path / "out")
+    assert files.place("judges/net") == "../judges/net" and files.files == {}
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "head.safetensors").write_text(folder)
+    names = [files.place(f"{folder}/head.safetensors") for folder in ("one", "two", "one")]
+    assert names == ["graders/head.safetensors", "graders/2-head.safetensors", "graders/head.safetensors"]
+    assert files.files[names[1]] == b"two"
