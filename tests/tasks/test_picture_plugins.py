@@ -29,8 +29,9 @@ class Reward(torch.nn.Module):
 
     def score(self, prompt, image):
         pixels = self.processor(image, return_tensors="pt")
+        words = self.tokenizer([prompt], return_tensors="pt")
         with torch.no_grad():
-            return self.clip(**self.tokenizer([prompt], return_tensors="pt"), **pixels).logits_per_image.item()
+            return self.clip(**words, **pixels).logits_per_image.item()
 
 
 def load(name, device):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from kingyo.errors import KingyoError
-from kingyo.vision.features import LITE0, load_feature_net
+from kingyo.vision.features import LITE0, _automatic, load_feature_net
 from kingyo.vision.images import read_image
 from tests.models.classifiers import vit
 from tests.tiny_judges import clip, picture
@@ -38,7 +38,7 @@ def test_efficientnet_lite0_has_imagenet_weights() -> None:
 def test_a_vector_does_not_depend_on_the_pictures_beside_it(tmp_path: Path) -> None:
     net = load_feature_net(str(clip(tmp_path / "net")))
     together = net.vectors(PICTURES)
-    load_feature_net.cache_clear()
+    _automatic.cache_clear()
     alone = load_feature_net(str(tmp_path / "net")).vectors(PICTURES[1:2])
     assert (together[1] == alone[0]).all()
 
@@ -48,7 +48,7 @@ def test_a_pooler_that_a_checkpoint_lacks_is_not_used(tmp_path: Path) -> None:
 
     folder = str(vit(tmp_path / "judge"))
     vectors = load_feature_net(folder).vectors(PICTURES)
-    load_feature_net.cache_clear()
+    _automatic.cache_clear()
     assert (load_feature_net(folder).vectors(PICTURES) == vectors).all()  # a random pooler would differ
     model = ViTForImageClassification.from_pretrained(folder).eval()
     from transformers import AutoImageProcessor
@@ -80,3 +80,24 @@ def test_a_model_without_its_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KingyoError) as error:
         load_feature_net(str(folder))
     assert error.value.argument == str(folder) and "layer" in error.value.received
+
+
+def test_a_changed_model_is_loaded_again(tmp_path: Path) -> None:
+    folder = str(clip(tmp_path / "net"))
+    before = load_feature_net(folder)
+    assert load_feature_net(folder) is before
+    clip(tmp_path / "net", seed=1)
+    assert (load_feature_net(folder).vectors(PICTURES) != before.vectors(PICTURES)).any()
+
+
+def test_a_model_that_needs_more_than_pixels_is_refused(tmp_path: Path) -> None:
+    from transformers import CLIPImageProcessor, ViTMAEConfig, ViTMAEModel
+
+    config = ViTMAEConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=16
+    )
+    ViTMAEModel(config).save_pretrained(tmp_path / "net")
+    CLIPImageProcessor(size={"height": 8, "width": 8}, do_center_crop=False).save_pretrained(tmp_path / "net")
+    with pytest.raises(KingyoError) as error:
+        load_feature_net(str(tmp_path / "net"))
+    assert error.value.argument == str(tmp_path / "net")

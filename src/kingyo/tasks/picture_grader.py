@@ -192,20 +192,21 @@ class ClassifierGrader:
 
     def check(self, items: Sequence[Item]) -> None:
         """Load the classifier, and check that it knows the class of each item."""
+        classes = load_classifier(self.model).classes
         for item in items:
-            self._place(item)
+            self._place(item, classes)
 
     def __call__(self, pictures: Sequence[Media], items: Sequence[Item]) -> list[float]:
         """Return whether the likeliest class of each picture is that of its item, or its probability."""
-        places = [self._place(item) for item in items]
-        rates = load_classifier(self.model).rate_classes(pictures)
+        classifier = load_classifier(self.model)
+        places = [self._place(item, classifier.classes) for item in items]
+        rates = classifier.rate_classes(pictures)
         if self.soft:
             return [own[place] for own, place in zip(rates, places, strict=True)]
         return [float(own.index(max(own)) == place) for own, place in zip(rates, places, strict=True)]
 
-    def _place(self, item: Item) -> int:
+    def _place(self, item: Item, classes: Sequence[str]) -> int:
         """Return the index of an item's class in the output of the classifier."""
-        classes = load_classifier(self.model).classes
         label = item.fields.get(self.label)
         if label is None:
             raise KingyoError(

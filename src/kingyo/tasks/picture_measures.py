@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.graded_settings import Text
 from kingyo.tasks.references import read_references, reference_vectors
 from kingyo.types import Item, ItemScore, Media, SetMeasure
-from kingyo.vision.features import LITE0, load_feature_net, net_title
+from kingyo.vision.features import LITE0, FeatureNet, load_feature_net, net_title
 from kingyo.vision.set_comparison import ComparedPictures, Counts, ReferenceVectors
 
 Measure = Literal["kid", "fid", "precision", "recall"]
@@ -121,8 +121,7 @@ def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeas
     own = folder / settings.features
     net = str(own.resolve()) if settings.features != LITE0 and own.exists() else settings.features
     pictures = read_references(str((folder / settings.folder).resolve()), "references.folder", settings.k + 1)
-    load_feature_net(net)
-    compare = partial(_compare, net, pictures, settings.k)
+    compare = partial(_compare, load_feature_net(net), pictures, settings.k)
     return tuple(
         PictureMeasure(name=settings.title(each), evaluate=_VALUES[each], compare=compare)
         for each in settings.measures
@@ -131,11 +130,11 @@ def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeas
 
 @lru_cache(maxsize=KEPT)
 def _compare(
-    net: str, references: tuple[Media, ...], k: int, pictures: tuple[Media, ...]
+    net: FeatureNet, references: tuple[Media, ...], k: int, pictures: tuple[Media, ...]
 ) -> ComparedPictures:
-    return ComparedPictures(load_feature_net(net).vectors(pictures), _references(net, references, k))
+    return ComparedPictures(net.vectors(pictures), _references(net, references, k))
 
 
 @lru_cache(maxsize=KEPT)
-def _references(net: str, pictures: tuple[Media, ...], k: int) -> ReferenceVectors:
+def _references(net: FeatureNet, pictures: tuple[Media, ...], k: int) -> ReferenceVectors:
     return ReferenceVectors(reference_vectors(net, pictures), k)

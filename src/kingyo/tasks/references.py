@@ -9,7 +9,7 @@ from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.tasks.media import image_file
 from kingyo.types import Media
-from kingyo.vision.features import Vectors, load_feature_net
+from kingyo.vision.features import FeatureNet, Vectors
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 Stamped = tuple[Path, int, int]
@@ -52,6 +52,6 @@ def _read(files: tuple[Stamped, ...]) -> tuple[Media, ...]:
 
 
 @lru_cache(maxsize=8)
-def reference_vectors(net: str, pictures: tuple[Media, ...]) -> Vectors:
+def reference_vectors(net: FeatureNet, pictures: tuple[Media, ...]) -> Vectors:
     """Return the vectors of reference pictures; equal pictures are computed once per process."""
-    return load_feature_net(net).vectors(pictures)
+    return net.vectors(pictures)

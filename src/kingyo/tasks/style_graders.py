@@ -56,15 +56,13 @@ class StyleGrader:
 
     def __call__(self, pictures: Sequence[Media], items: Sequence[Item]) -> list[float]:  # noqa: ARG002 (part of the protocol)
         """Return the mean cosine of each picture with its k nearest references, from low (0) to high (1)."""
-        cosines = _unit(load_feature_net(self.features).vectors(pictures)) @ self._references().T
+        net = load_feature_net(self.features)
+        cosines = _unit(net.vectors(pictures)) @ _unit(reference_vectors(net, self._pictures())).T
         nearest = np.sort(cosines, axis=1)[:, -self.k :].mean(axis=1)
         return [float(each) for each in np.clip((nearest - self.low) / (self.high - self.low), 0, 1)]
 
     def _pictures(self) -> tuple[Media, ...]:
         return read_references(self.folder, "grader.style: folder")
-
-    def _references(self) -> Vectors:
-        return _unit(reference_vectors(self.features, self._pictures()))
 
 
 @register_picture_grader("palette")

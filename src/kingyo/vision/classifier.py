@@ -9,7 +9,7 @@ from typing import Any, cast
 from kingyo.errors import KingyoError, listed
 from kingyo.io.lazy_torch import torch
 from kingyo.types import Media
-from kingyo.vision.frozen import load_net, load_processor
+from kingyo.vision.frozen import load_net, load_processor, stamps
 from kingyo.vision.processor import ImageProcessor
 
 BATCH = 64
@@ -36,9 +36,8 @@ class FrozenClassifier:
         return rates
 
 
-@lru_cache(maxsize=8)
 def load_classifier(name: str) -> FrozenClassifier:
-    """Load a classifier, in float32 on the CPU; equal names give one object.
+    """Load a classifier, in float32 on the CPU; equal names give one object until its files change.
 
     Args:
         name: a folder, or a name on the Hub.
@@ -46,6 +45,11 @@ def load_classifier(name: str) -> FrozenClassifier:
     Raises:
         KingyoError: it is not a classifier that transformers can load from safetensors.
     """
+    return _loaded(name, stamps(name))
+
+
+@lru_cache(maxsize=8)
+def _loaded(name: str, _stamps: object) -> FrozenClassifier:
     from transformers import AutoModelForImageClassification
 
     loaded = load_net(AutoModelForImageClassification, name, "an image classifier")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from kingyo.errors import ChangedSourceError, KingyoError, listed
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.types import Media
 from kingyo.vision.cache import BoundedCache
-from kingyo.vision.frozen import load_net, load_processor
+from kingyo.vision.frozen import load_net, load_processor, require_usable, stamps
 from kingyo.vision.pictures import decode_picture
 
 Vectors = NDArray[np.float64]
@@ -60,9 +60,8 @@ def net_title(name: str) -> str:
     return Path(name).name or name
 
 
-@lru_cache(maxsize=4)
 def load_feature_net(name: str) -> FeatureNet:
-    """Load a network that describes pictures; equal names give one object.
+    """Load a network that describes pictures; equal names give one object until its files change.
 
     Args:
         name: ``efficientnet-lite0``, a folder, or a name on the Hub.
@@ -70,9 +69,10 @@ def load_feature_net(name: str) -> FeatureNet:
     Raises:
         KingyoError: a package is missing, or transformers cannot load the model from safetensors.
     """
-    return _lite0() if name == LITE0 else _automatic(name)
+    return _lite0() if name == LITE0 else _automatic(name, stamps(name))
 
 
+@cache
 def _lite0() -> FeatureNet:
     """Load EfficientNet-Lite0 (Liu 2020): its input is resized to 224 x 224 without a crop."""
     try:
@@ -116,7 +116,8 @@ def _lite0_pixels(picture: Media) -> Tensor:
     return ((values - 127) / 128).permute(2, 0, 1)
 
 
-def _automatic(name: str) -> FeatureNet:
+@lru_cache(maxsize=4)
+def _automatic(name: str, _stamps: object) -> FeatureNet:
     from transformers import AutoModel
 
     loaded = load_net(AutoModel, name, "a model of images")
@@ -139,4 +140,6 @@ def _automatic(name: str) -> FeatureNet:
         # without a trained pooler: the first token, which classifiers of the ViT family read
         return cast("Tensor", output.last_hidden_state[:, 0] if vectors is None else vectors)
 
-    return FeatureNet(load_processor(name), pooled)
+    net = FeatureNet(load_processor(name), pooled)
+    require_usable(name, net.vectors)
+    return net

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
+from kingyo.types import Media
 from kingyo.vision.pictures import decode_picture
 from kingyo.vision.processor import ImageProcessor
 from kingyo.vision.quiet import quiet_transformers
@@ -26,6 +29,13 @@ class NetReference:
         """Split ``org/name@revision``; the path of an existing folder is not split."""
         name, _, revision = (text, "", "") if Path(text).exists() else text.partition("@")
         return cls(name=name, revision=revision or None)
+
+
+def stamps(*names: str | None) -> tuple[object, ...]:
+    """Return times and sizes of the files in local folders, so that a cache notices a changed model."""
+    folders = [Path(name) for name in names if name is not None and Path(name).is_dir()]
+    files = sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
+    return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +103,24 @@ def load_tokenizer(text: str) -> Any:
             )
     except Exception as error:  # a broken folder may raise anything
         raise _unreadable(text, "a model with a tokenizer", error) from error
+
+
+def require_usable(text: str, look: Callable[[Sequence[Media]], object]) -> None:
+    """Check on a black picture that a network reads pictures, before a run depends on it.
+
+    Raises:
+        KingyoError: it needs other inputs, or its processor does not fit it.
+    """
+    from PIL import Image
+
+    stream = BytesIO()
+    Image.new("RGB", (32, 32)).save(stream, "PNG")
+    content = stream.getvalue()
+    picture = Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+    try:
+        look([picture])
+    except Exception as error:  # a model of any kind may raise anything
+        raise _unreadable(text, "a model that reads pictures of any size", error) from error
 
 
 def _unreadable(text: str, expected: str, error: Exception) -> KingyoError:

@@ -10,7 +10,14 @@ from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.types import Media
 from kingyo.vision.cache import BoundedCache
-from kingyo.vision.frozen import LoadedNet, load_net, load_processor, load_tokenizer
+from kingyo.vision.frozen import (
+    LoadedNet,
+    load_net,
+    load_processor,
+    load_tokenizer,
+    require_usable,
+    stamps,
+)
 from kingyo.vision.processor import ImageProcessor
 
 BATCH = 64
@@ -83,9 +90,8 @@ def _unit(vectors: Tensor) -> Tensor:
     return torch.nn.functional.normalize(vectors.float(), dim=-1)
 
 
-@lru_cache(maxsize=4)
 def load_two_towers(name: str, processor: str | None = None) -> TwoTowers:
-    """Load a model that compares pictures with texts; equal names give one object.
+    """Load a model that compares pictures with texts; equal names give one object until its files change.
 
     Args:
         name: a folder, or a name on the Hub.
@@ -94,12 +100,19 @@ def load_two_towers(name: str, processor: str | None = None) -> TwoTowers:
     Raises:
         KingyoError: it is not such a model, or transformers cannot load it from safetensors.
     """
+    return _loaded(name, processor, stamps(name, processor))
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str, processor: str | None, _stamps: object) -> TwoTowers:
     from transformers import AutoModel
 
     loaded = load_net(AutoModel, name, "a model of images and texts, such as CLIP or SigLIP,")
     _require_towers(loaded, name)
     source = processor or name
-    return TwoTowers(loaded.model, load_processor(source), load_tokenizer(source))
+    towers = TwoTowers(loaded.model, load_processor(source), load_tokenizer(source))
+    require_usable(name, towers.image_vectors)
+    return towers
 
 
 def _require_towers(loaded: LoadedNet, name: str) -> None:
