@@ -33,10 +33,11 @@ KEPT = 4  # models whose vectors are kept for the other measures
 def require_known_keys(value: object) -> object:
     """Refuse a mapping with a key that ``ReferenceSettings`` lacks."""
     known = [field.name for field in fields(ReferenceSettings)]
-    for key in cast("Mapping[str, object]", value) if isinstance(value, Mapping) else ():
+    given = cast("Mapping[str, object]", value) if isinstance(value, Mapping) else dict[str, object]()
+    for key in given:
         if key not in known:
             raise KingyoError("", expected="a known key", received=f"'{key}'", remedy=suggest(key, known))
-    return value
+    return cast("object", value)
 
 
 @dataclass(frozen=True, kw_only=True)

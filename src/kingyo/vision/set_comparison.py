@@ -101,8 +101,7 @@ class ComparedPictures:
 
         Kynkäänniemi et al. 2019: within the distance of a reference to its k-th nearest other reference.
         """
-        inside = (self._cross_distances <= self._references.radii).any(axis=1)
-        return float(counts @ inside / counts.sum())
+        return float(counts @ self._inside / counts.sum())
 
     def recall(self, counts: Counts) -> float:
         """Return the share of references that lie among the pictures.
@@ -141,6 +140,11 @@ class ComparedPictures:
         return cross @ cross.T / (len(spread) - 1)
 
     @cached_property
+    def _inside(self) -> NDArray[np.bool_]:
+        """Whether each picture is within the radius of a reference."""
+        return (self._cross_distances <= self._references.radii).any(axis=1)
+
+    @cached_property
     def _own_distances(self) -> Vectors:
         return distances(self._vectors, self._vectors)
 
@@ -162,7 +166,8 @@ def distances(one: Vectors, other: Vectors) -> Vectors:
 
 
 def _kernel_of(products: Vectors, width: int) -> Vectors:
-    return (products / width + 1) ** 3
+    base = products / width + 1
+    return base * base * base  # much faster than ** 3
 
 
 def _radii(squares: Vectors, start: int, k: int) -> Vectors:
