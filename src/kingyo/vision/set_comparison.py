@@ -142,7 +142,7 @@ class ComparedPictures:
     @cached_property
     def _inside(self) -> NDArray[np.bool_]:
         """Whether each picture is within the radius of a reference."""
-        return (self._cross_distances <= self._references.radii).any(axis=1)
+        return np.asarray((self._cross_distances <= self._references.radii).any(axis=1))
 
     @cached_property
     def _own_distances(self) -> Vectors:
