@@ -14,13 +14,16 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from seeds import kingyo, percent, print_row
 
 from kingyo.evolution import MAIN
 from kingyo.stats.paired import paired_difference
 from kingyo.store import RunStore, StoredTrial
+from kingyo.types import ItemScore
 
 PLAINLY = """
 import json, sys
@@ -79,6 +82,12 @@ def bred_of(store: RunStore) -> StoredTrial:
     return next(each for each, scores in tested if scores is not None and len(scores.scores) == n)
 
 
+def tested(store: RunStore, trial: StoredTrial) -> Sequence[ItemScore]:
+    """Return the test scores of a trial."""
+    evaluation = store.evaluation(trial.id, "test")
+    return () if evaluation is None else evaluation.scores
+
+
 def show_cost(store: RunStore) -> None:
     """Print the time of building candidates as a share of that of drawing and grading them."""
     evaluations = [store.evaluation(each.id, "fit") for each in store.trials(MAIN)]
@@ -92,10 +101,10 @@ def show_cost(store: RunStore) -> None:
 
 def show_pixels(store: RunStore, bred: StoredTrial) -> None:
     """Compare the stored pictures of the bred model with those of plain diffusers."""
-    config = store.fact("config")
+    config: Any = store.fact("config")
     task = config["task"]
-    evaluation = store.evaluation(bred.id, "test")
-    files = {each.item: str(each.media.path.resolve()) for each in evaluation.scores}
+    pictures = {each.item: each.media for each in tested(store, bred) if each.media is not None}
+    files = {item: str(each.path) for item, each in pictures.items()}
     names = ("guidance_scale", "height", "width")
     work = {
         "rows": [
@@ -121,10 +130,9 @@ def show_pixels(store: RunStore, bred: StoredTrial) -> None:
 
 def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
     """Print the paired difference of the bred models of two runs on the same test items."""
-    own = {each.item: each.score for each in store.evaluation(bred.id, "test").scores}
+    own = {each.item: each.score for each in tested(store, bred)}
     with RunStore.read(folder) as other:
-        scores = other.evaluation(bred_of(other).id, "test").scores
-    rival = {each.item: each.score for each in scores}
+        rival = {each.item: each.score for each in tested(other, bred_of(other))}
     if own.keys() != rival.keys():
         raise SystemExit(f"{folder} has other test items")
     found = paired_difference([([own[item] for item in own], [rival[item] for item in own])])
