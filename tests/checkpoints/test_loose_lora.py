@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.checkpoints.lora_formats import ldm_names
 from kingyo.errors import KingyoError
 from tests.checkpoints.adapters import opened
+from tests.checkpoints.lora_files import RANK, Tensors, pair
 from tests.checkpoints.pipelines import ENCODER, UNET, pipeline
 from tests.models_on_disk import llama
 
@@ -27,17 +27,6 @@ DOWN = "down_blocks.0.downsamplers.0.conv"
 UP = "up_blocks.0.upsamplers.0.conv"
 LINEAR = "mid_block.attentions.0.proj_out"
 Q_PROJ = "text_model.encoder.layers.1.self_attn.q_proj"
-RANK = 2
-
-
-def pair(shape: tuple[int, ...], seed: int, rank: int = RANK) -> tuple[Tensor, Tensor]:
-    """Return random down and up weights; for a convolution, k × k down and 1 × 1 up."""
-    generator = torch.Generator().manual_seed(seed)
-    outputs, *inputs = shape
-    ones = [1] * (len(shape) - 2)
-    return torch.randn(rank, *inputs, generator=generator), torch.randn(
-        outputs, rank, *ones, generator=generator
-    )
 
 
 def delta(down: Tensor, up: Tensor) -> Tensor:
@@ -194,7 +183,6 @@ def test_kohya_encoders_of_sdxl_are_identified_by_their_folders(sd: Path) -> Non
 
 
 A, B = f"lora_unet_{kohya(TO_Q)}.lora_down.weight", f"lora_unet_{kohya(TO_Q)}.lora_up.weight"
-Tensors = dict[str, Tensor]
 BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "names of nothing": (
         lambda _: {
@@ -272,48 +260,3 @@ def test_files_of_peft_need_their_config(tmp_path: Path) -> None:
     )
     with pytest.raises(KingyoError, match=r"adapter_config\.json"):
         open_checkpoint("m+style.safetensors", tmp_path)
-
-
-@pytest.mark.parametrize("names", ["diffusers", "SDXL"])
-def test_a_diffusers_unet_merges_like_in_diffusers(tmp_path: Path, names: str) -> None:
-    """diffusers gives the same weights when it loads and fuses the file."""
-    diffusers = pytest.importorskip("diffusers")
-    pytest.importorskip("peft")
-    from tests.checkpoints.architectures import build
-
-    build("unet", tmp_path / "sd/unet")
-    base = load_file(tmp_path / "sd/unet/diffusion_pytorch_model.safetensors")
-    unet = diffusers.UNet2DConditionModel.from_pretrained(tmp_path / "sd/unet")
-    ends = (
-        ".to_q.weight",
-        ".to_k.weight",
-        ".to_out.0.weight",
-        ".conv1.weight",
-        ".proj_in.weight",
-        ".conv.weight",
-    )
-    tensors: Tensors = {}
-    for i, name in enumerate(name for name in base if name.endswith(ends)):
-        down, up = pair(tuple(base[name].shape), i)
-        module = name.removesuffix(".weight")
-        if names == "SDXL" and "upsamplers" in module:
-            continue  # diffusers 0.42 mistakes a block without attention before it for one with attention
-        if names == "SDXL":
-            module = next(ldm_names(module, list(base), unet.config))
-        module = f"lora_unet_{kohya(module)}"
-        tensors |= {f"{module}.lora_down.weight": 0.1 * down, f"{module}.lora_up.weight": up}
-        tensors[f"{module}.alpha"] = torch.tensor(
-            3.0
-        )  # one alpha: diffusers 0.42 ignores other alphas of attention
-    write_lora_file(tmp_path, tensors)
-    state, alphas = diffusers.StableDiffusionXLPipeline.lora_state_dict(
-        tmp_path / "style.safetensors", unet_config=unet.config
-    )
-    diffusers.StableDiffusionPipeline.load_lora_into_unet(state, alphas, unet)
-    unet.fuse_lora()
-    unet.unload_lora()
-    changed = opened(tmp_path, "sd/unet+style.safetensors")
-    expected = unet.state_dict()
-    assert len(changed.changes) == len(tensors) // 3
-    for name in base:
-        torch.testing.assert_close(changed.read(name), expected[name], rtol=1e-5, atol=1e-5)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -60,6 +60,7 @@ class TensorInfo:
         file: the file that holds it; a folder if the tensor is computed (a LoRA merged on the fly).
         start: offset of its first byte in the file.
         stored_as: dtype on disk of a computed tensor, where it differs.
+        first_row: the row in the file that is read first; the rows before it follow at the end.
     """
 
     name: str
@@ -68,6 +69,7 @@ class TensorInfo:
     file: Path
     start: int
     stored_as: str | None = None
+    first_row: int = 0
 
     @property
     def stored_dtype(self) -> str:
@@ -88,6 +90,11 @@ class TensorInfo:
     def element_size(self) -> int:
         """Bytes per element."""
         return WIDTHS[self.dtype]
+
+    def rows(self, start: int, end: int) -> TensorInfo:
+        """Return some of its rows as a tensor of its own."""
+        row = math.prod(self.shape[1:]) * self.element_size
+        return replace(self, shape=(end - start, *self.shape[1:]), start=self.start + start * row)
 
     @property
     def is_floating(self) -> bool:

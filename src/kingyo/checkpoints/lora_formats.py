@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +18,9 @@ from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.folder_files import read_json, require_tensors
 from kingyo.checkpoints.header import TensorInfo, read_header, read_header_and_metadata
 from kingyo.checkpoints.lora import find_tensor
+from kingyo.checkpoints.lora_names import LoraNames
 from kingyo.checkpoints.mapped_tensors import file_stamps, map_tensor
+from kingyo.checkpoints.original_names import Piece
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, listed
 
@@ -33,9 +35,6 @@ _PART = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_embedding_A|lora_embedding_B"
     r"|lora_magnitude_vector)(?:\.weight)?"
 )
-_DIFFUSERS = re.compile(r"(?P<component>unet|prior|(?:transformer|text_encoder)(?:_\d)?)\.(?P<rest>.+)")
-_KOHYA = re.compile(r"lora_(?P<component>unet|transformer|te\d?)_(?P<rest>.+)")
-_ENCODERS = {"te": "text_encoder", "te1": "text_encoder", "te2": "text_encoder_2", "te3": "text_encoder_3"}
 _A, _B, _ALPHA, _MAGNITUDE = "lora_A.weight", "lora_B.weight", "alpha", "lora_magnitude_vector"
 _ENDS = {
     ".lora_linear_layer.down.weight": _A,
@@ -53,23 +52,6 @@ _ENDS = {
     ".alpha": _ALPHA,
 }
 """Suffix of a tensor's name -> peft's name of the part."""
-
-_RESNET = {
-    "conv1": "in_layers.2",
-    "conv2": "out_layers.3",
-    "time_emb_proj": "emb_layers.1",
-    "conv_shortcut": "skip_connection",
-}
-_ALONE = {
-    "conv_in": "input_blocks.0.0",
-    "conv_out": "out.2",
-    "time_embedding.linear_1": "time_embed.0",
-    "time_embedding.linear_2": "time_embed.2",
-    "add_embedding.linear_1": "label_emb.0.0",
-    "add_embedding.linear_2": "label_emb.0.2",
-}
-_BLOCK = re.compile(r"(?P<side>down|up)_blocks\.(?P<block>\d+)\.(?P<what>\w+)\.(?P<layer>\d+)\.(?P<rest>.+)")
-_MIDDLE = re.compile(r"mid_block\.(?P<what>resnets|attentions)\.(?P<layer>\d+)\.(?P<rest>.+)")
 
 _AGAIN = "Save or fetch the adapter again."
 
@@ -215,7 +197,7 @@ def _add(reference: str, modules: Modules, module: str, part: str, info: TensorI
 
 def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Checkpoint) -> dict[str, Modules]:
     """Return the modules of a file by component; "" if names begin with none."""
-    flat = _flat_names(model)
+    names = LoraNames(model)
     groups: dict[str, Modules] = {}
     for name, info in tensors.items():
         end = next((each for each in _ENDS if name.endswith(each)), None)
@@ -226,29 +208,16 @@ def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Chec
                 received="something else",
                 remedy="Merge it with the tool that wrote it, and name the result: only LoRA is read.",
             )
-        component, module = _split(name.removesuffix(end), flat)
-        _add(reference, groups.setdefault(component, {}), module, _ENDS[end], info)
+        component, pieces = names.find(name.removesuffix(end))
+        group = groups.setdefault(component, {})
+        is_split = _ENDS[end] in (_B, _MAGNITUDE) and info.shape
+        for module, rows in names.split(reference, pieces, info) if is_split else _shared(pieces, info):
+            _add(reference, group, module, _ENDS[end], rows)
     return groups
 
 
-def _split(name: str, flat: Mapping[str, str]) -> tuple[str, str]:
-    if kohya := _KOHYA.fullmatch(name):
-        rest = kohya["rest"]
-        module = flat.get(rest) or flat.get(rest.removeprefix("text_model_")) or rest
-        return _ENCODERS.get(kohya["component"], kohya["component"]), module
-    diffusers = _DIFFUSERS.fullmatch(name)
-    component, module = (diffusers["component"], diffusers["rest"]) if diffusers else ("", name)
-    if ".processor." in module:  # diffusers before 0.22
-        module = module.replace(".processor.", ".")
-        module = f"{module}.0" if module.endswith(".to_out") else module
-    return component, module
-
-
-def _flat_names(model: Checkpoint) -> dict[str, str]:
-    modules = [name.removesuffix(".weight") for name in model.tensors if name.endswith(".weight")]
-    aliases = ((alias, module) for module in modules for alias in ldm_names(module, modules, model.config))
-    every = [*aliases, *((module, module) for module in modules)]
-    return {name.replace(".", "_"): module for name, module in every}
+def _shared(pieces: Iterable[Piece], info: TensorInfo) -> list[tuple[str, TensorInfo]]:
+    return [(piece.module, info) for piece in pieces]
 
 
 def _choose(reference: str, groups: Mapping[str, Modules], model: Checkpoint) -> str:
@@ -308,31 +277,3 @@ def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapp
     begin = f"{component}." if component else ""
     keys = cast("dict[str, object]", parsed).items()
     return {key.removeprefix(begin): value for key, value in keys if key.startswith(begin)}
-
-
-def ldm_names(module: str, modules: Collection[str], config: Mapping[str, object]) -> Iterator[str]:
-    """Yield the name of a UNet's module in Stability's own code (latent diffusion), which LoRAs of SDXL use.
-
-    Latent diffusion numbers layers through all blocks; a down- or upsampler is a layer or part of one.
-    """
-    if module in _ALONE:
-        yield _ALONE[module]
-    if middle := _MIDDLE.fullmatch(module):
-        is_resnet, layer = middle["what"] == "resnets", int(middle["layer"])
-        rest = _RESNET.get(middle["rest"], middle["rest"]) if is_resnet else middle["rest"]
-        yield f"middle_block.{2 * layer if is_resnet else 2 * layer + 1}.{rest}"
-    block, depth = _BLOCK.fullmatch(module), config.get("layers_per_block")
-    if not block or not isinstance(depth, int):
-        return
-    side, what, rest = block["side"], block["what"], block["rest"]
-    first, layer = int(block["block"]) * (depth + 1), int(block["layer"])
-    if what == "downsamplers":
-        yield f"input_blocks.{first + depth + 1}.0.op"
-    elif what == "upsamplers":
-        attentions = f"up_blocks.{block['block']}.attentions."
-        inner = 2 if any(each.startswith(attentions) for each in modules) else 1
-        yield f"output_blocks.{first + depth}.{inner}.{rest}"
-    elif what in ("resnets", "attentions"):
-        name, begin = ("input_blocks", first + 1) if side == "down" else ("output_blocks", first)
-        inner = 0 if what == "resnets" else 1
-        yield f"{name}.{begin + layer}.{inner}.{_RESNET.get(rest, rest) if not inner else rest}"

@@ -56,7 +56,8 @@ def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
     if info.n_elements == 0:
         return np.empty(0, dtype=np.uint8)
     pages, lead = _own_pages(info)
-    return np.frombuffer(pages, dtype=np.uint8, count=info.n_bytes, offset=lead)
+    stored = np.frombuffer(pages, dtype=np.uint8, count=info.n_bytes, offset=lead)
+    return np.roll(stored, -info.first_row * info.n_bytes // info.shape[0]) if info.first_row else stored
 
 
 def file_stamps(files: Iterable[Path]) -> dict[Path, FileStamp]:
@@ -103,7 +104,8 @@ def _view(info: TensorInfo, pages: mmap.mmap, start: int) -> Tensor:
     raw = torch.frombuffer(pages, dtype=torch.uint8, count=info.n_bytes, offset=start)
     if info.start % dtype.itemsize:
         raw = raw.clone()  # unaligned data (a header of odd length) cannot be viewed as numbers
-    return raw.view(dtype).view(info.shape)
+    stored = raw.view(dtype).view(info.shape)
+    return torch.roll(stored, -info.first_row, 0) if info.first_row else stored
 
 
 def _changed(info: TensorInfo, received: str) -> KingyoError:
