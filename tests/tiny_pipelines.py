@@ -19,6 +19,8 @@ from typing import Any
 import torch
 
 WIDTH = 16
+WIDTH_2 = 24
+"""Widths of the text encoders. In a single file, only the width tells diffusers which is which."""
 SIDE = {"height": 32, "width": 32}
 DRAW: dict[str, dict[str, Any]] = {
     "stable_diffusion": SIDE,
@@ -71,15 +73,15 @@ def stable_diffusion_xl(folder: Path, seed: int = 0) -> Path:
             use_linear_projection=True,
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + WIDTH,
-            cross_attention_dim=2 * WIDTH,
+            projection_class_embeddings_input_dim=6 * 8 + WIDTH_2,
+            cross_attention_dim=WIDTH + WIDTH_2,
         ),
     )
     diffusers.StableDiffusionXLPipeline(
         unet=unet,
         vae=_vae(),
         text_encoder=_clip(),
-        text_encoder_2=_clip(projection=True, layers=10),
+        text_encoder_2=_clip(WIDTH_2, projection=True, layers=10),
         tokenizer=clip_tokenizer(),
         tokenizer_2=clip_tokenizer(),
         scheduler=_scheduler(),
@@ -102,8 +104,8 @@ def stable_diffusion_3(folder: Path, seed: int = 0) -> Path:
             attention_head_dim=8,
             num_attention_heads=2,
             caption_projection_dim=WIDTH,
-            joint_attention_dim=2 * WIDTH,
-            pooled_projection_dim=2 * WIDTH,
+            joint_attention_dim=WIDTH + WIDTH_2,
+            pooled_projection_dim=WIDTH + WIDTH_2,
             pos_embed_max_size=16,
         ),
     )
@@ -111,8 +113,8 @@ def stable_diffusion_3(folder: Path, seed: int = 0) -> Path:
         transformer=transformer,
         vae=_vae(use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
         text_encoder=_clip(projection=True),
-        text_encoder_2=_clip(projection=True),
-        text_encoder_3=_t5(2 * WIDTH),
+        text_encoder_2=_clip(WIDTH_2, projection=True),
+        text_encoder_3=_t5(WIDTH + WIDTH_2),
         tokenizer=clip_tokenizer(),
         tokenizer_2=clip_tokenizer(),
         tokenizer_3=_t5_tokenizer(),
@@ -296,15 +298,15 @@ def _deep_autoencoder() -> Any:
     )
 
 
-def _clip(projection: bool = False, layers: int = 2) -> Any:
+def _clip(width: int = WIDTH, *, projection: bool = False, layers: int = 2) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     vocabulary = _clip_vocabulary()
     config = CLIPTextConfig(
         vocab_size=len(vocabulary),
-        hidden_size=WIDTH,
-        projection_dim=WIDTH,
-        intermediate_size=2 * WIDTH,
+        hidden_size=width,
+        projection_dim=width,
+        intermediate_size=width,
         num_attention_heads=2,
         num_hidden_layers=layers,
         bos_token_id=vocabulary[_BOS],

@@ -47,7 +47,15 @@ class MergeKeywords(TypedDict, total=False):
     ignore_licences: bool
     component: str
     pipeline: bool
+    single_file: bool
     allow_pickle: bool
+
+
+class ExportKeywords(TypedDict, total=False):
+    """Options of ``export_model``; see ``kingyo.export.export``."""
+
+    pipeline: bool
+    single_file: bool
 
 
 def merge(
@@ -229,7 +237,7 @@ def export_model(
     trial: int | str | None = None,
     search: str | None = None,
     pick: int | str | None = None,
-    pipeline: bool = True,
+    **options: Unpack[ExportKeywords],
 ) -> Path:
     """Write the best model of a run as a Hugging Face folder with its recipe and model card.
 
@@ -239,7 +247,8 @@ def export_model(
         trial: export one trial, such as 12, ``"random:12"`` or the name of a baseline.
         search: export the winner of one search: ``"main"``, ``"random"``, ``"grid"`` or ``"trained"``.
         pick: in a run with several objectives, export ``"knee"`` or the number of a trial on the front.
-        pipeline: whether to copy the rest of a diffusers pipeline around the merged component.
+        options: ``pipeline``: whether to copy the rest of a diffusers pipeline around the merged component
+            (default True); ``single_file``: whether to write a diffusion model also as one file.
 
     Returns:
         ``out``.
@@ -250,7 +259,7 @@ def export_model(
     """
     with RunStore.read(_folder(run)) as store:
         chosen = choose(store, trial=_text(trial), search=search, pick=_text(pick))
-        return export(store, Path(out), chosen, pipeline=pipeline)
+        return export(store, Path(out), chosen, **options)
 
 
 def write_report(run: AnyRun, out: AnyPath | None = None) -> Path:

@@ -91,6 +91,16 @@ class Checkpoint(ModelTensors):
         """The ``model_index.json`` of its pipeline; empty without one."""
         return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
 
+    @property
+    def owner(self) -> Checkpoint:
+        """The checkpoint whose folder ``path`` is; another one for a single file."""
+        return self
+
+    @property
+    def card_folder(self) -> Path:
+        """The folder that may hold its model card."""
+        return self.pipeline or self.path
+
     @cached_property
     def runs_code(self) -> bool:
         """Return whether loading it runs its own Python code (``auto_map``, ``trust_remote_code``)."""

@@ -6,7 +6,7 @@ never fetched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,14 +21,22 @@ from kingyo.checkpoints.folder_files import (
     has_weights,
     is_file,
     no_component,
-    parts_of,
+    read_config,
     read_json,
-    read_weights,
 )
 from kingyo.checkpoints.lora import adapt
 from kingyo.checkpoints.lora_formats import read_adapter
-from kingyo.checkpoints.model_reference import HUB_NAME, PIPELINE, is_folder, local_path, parse_reference
+from kingyo.checkpoints.model_reference import (
+    HUB_NAME,
+    PIPELINE,
+    SINGLE_FILES,
+    in_opening_order,
+    is_folder,
+    local_path,
+    parse_reference,
+)
 from kingyo.checkpoints.remote import peek
+from kingyo.checkpoints.single_file import SingleFile, read_single_file
 from kingyo.errors import KingyoError, suggest
 
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
@@ -70,13 +78,15 @@ def open_checkpoint(
     fetch: bool = True,
     allow_pickle: bool = False,
     around: Sequence[str] = (),
+    among: Iterable[Checkpoint] = (),
 ) -> Checkpoint:
     """Open a checkpoint. A LoRA in the reference is merged into it as it is read.
 
     Args:
         reference: ``model``, ``model@revision``, ``model+lora`` or ``model@revision+lora@revision``; both are
             folders relative to ``folder``, else names on the Hub: ``org/name``, or ``org/name/unet`` for a
-            component of a diffusers pipeline. A LoRA may be a ``.safetensors`` file.
+            component of a diffusers pipeline. A LoRA may be a ``.safetensors`` file, and so may a diffusion
+            model, of which the denoiser is read.
         folder: base of relative paths; the current folder if None.
         fetch: whether to download weights from the Hub; otherwise only their headers (``n_missing``).
         allow_pickle: whether to read weights that exist only as pickles (``pytorch_model.bin``), by
@@ -84,6 +94,7 @@ def open_checkpoint(
         around: for a component, patterns of the other folders of its pipeline to include
             (``Checkpoint.around``), such as ``vae`` and ``text_encoder*``. From the Hub they come without
             pickles.
+        among: opened models, one of which may give a single file its config and folder.
 
     Raises:
         KingyoError: the name is neither a folder nor on the Hub, the download fails, or the checkpoint or
@@ -100,11 +111,15 @@ def open_checkpoint(
         around=around,
     )
     path, n_missing = _find(request)
-    _check_complete(reference, path)
     own = reference if parsed.lora is None else base
-    model = read_checkpoint(own, path, allow_pickle=allow_pickle)
-    files = files_around(path, around, allow_pickle=allow_pickle) if around else {}
-    model = replace(model, n_missing=n_missing, around=files) if n_missing or files else model
+    if path.is_file():
+        model = _open_single_file(own, path, request, among)
+        model = replace(model, n_missing=n_missing + model.n_missing)
+    else:
+        _check_complete(reference, path)
+        model = read_checkpoint(own, path, allow_pickle=allow_pickle)
+        files = files_around(path, around, allow_pickle=allow_pickle) if around else {}
+        model = replace(model, n_missing=n_missing, around=files) if n_missing or files else model
     if parsed.lora is None:
         return model
     request = replace(
@@ -113,6 +128,86 @@ def open_checkpoint(
     lora, _ = _find(request)
     adapter = read_adapter(reference.removeprefix(f"{base}+"), lora, model, allow_pickle=allow_pickle)
     return adapt(model, adapter, reference)
+
+
+def open_together(
+    references: Iterable[str],
+    folder: Path | None = None,
+    *,
+    fetch: bool = True,
+    allow_pickle: bool = False,
+    templates: Collection[str] = (),
+    failed: Callable[[str, KingyoError], None] | None = None,
+) -> dict[str, Checkpoint]:
+    """Open several models; those in diffusers' layout give single files a config and a folder.
+
+    Args:
+        references: the models. Single files are opened last.
+        folder, fetch, allow_pickle: see ``open_checkpoint``.
+        templates: the models that need a config and a folder. A single file gets them from the Hub if no
+            other model has them.
+        failed: receives models that cannot be opened, with the errors; None raises the first error.
+    """
+    opened: dict[str, Checkpoint] = {}
+
+    def open_one(reference: str, among: Iterable[Checkpoint]) -> Checkpoint:
+        return open_checkpoint(reference, folder, fetch=fetch, allow_pickle=allow_pickle, among=among)
+
+    for reference in in_opening_order(references):
+        try:
+            model = open_one(reference, opened.values())
+            if reference in templates and isinstance(file := model.owner, SingleFile):
+                model = open_one(reference, (_default_donor(file),))
+            opened[reference] = model
+        except KingyoError as error:
+            if failed is None:
+                raise
+            failed(reference, error)
+    return opened
+
+
+def _open_single_file(
+    reference: str, file: Path, request: _Request, among: Iterable[Checkpoint]
+) -> SingleFile:
+    """Open the denoiser in a single file, with the other folders of its donor that a live model needs."""
+    model = read_single_file(reference, file, among, allow_pickle=request.allow_pickle)
+    if model.donor is None or not request.around:
+        return model
+    donor = open_checkpoint(
+        model.donor.reference,
+        request.folder,
+        fetch=request.fetch,
+        allow_pickle=request.allow_pickle,
+        around=request.around,
+    )
+    return replace(model.with_donor(donor), n_missing=donor.n_missing)
+
+
+def _default_donor(model: SingleFile) -> Checkpoint:
+    """Return the config of a single file from the pipeline on the Hub that diffusers takes it from.
+
+    Raises:
+        KingyoError: diffusers knows no such pipeline, or it cannot be downloaded.
+    """
+    from kingyo.checkpoints.conversion import default_pipeline
+
+    name, component = default_pipeline(model.stored), model.component
+    try:
+        if name is None:
+            raise ValueError("diffusers names no pipeline for it")
+        path = _download(name, None, (PIPELINE, f"{component}/config.json")) / component
+        config = read_config(model.reference, path)
+    except (OSError, ValueError, KingyoError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise KingyoError(
+            model.reference,
+            expected="a model in diffusers' layout beside it, which gives config, VAE and text encoders",
+            received=f"none, and those of {name} cannot be fetched: {reason:.120}",
+            remedy=f"Add such a model, as base_model, base or a source; or convert the file once: "
+            f"DiffusionPipeline.from_single_file({model.file.name!r}).save_pretrained('folder').",
+        ) from error
+    reference = f"{name}/{component}"
+    return Checkpoint(reference=reference, path=path, config=config, tensors=model.tensors)
 
 
 def _check_complete(reference: str, path: Path) -> None:
@@ -140,11 +235,13 @@ def _find(request: _Request) -> tuple[Path, int]:
         return path, 0
     if is_file(path) and path.suffix == ".gguf":
         raise gguf(request.reference, path)
-    if is_file(path) and request.is_adapter and path.suffix == ".safetensors":
+    if is_file(path) and path.suffix in ((".safetensors",) if request.is_adapter else SINGLE_FILES):
         return path, 0
     if is_file(path):
         config = CONFIG if request.is_adapter else "config.json"
-        raise refuse("a folder", "a file", f"Name the folder that holds {config}.")
+        raise refuse(
+            "a folder, or a .safetensors", f"a file ({path.name})", f"Name the folder that holds {config}."
+        )
     if is_file(path.parent / PIPELINE) and not request.is_adapter:
         raise no_component(request.reference, path)
     on_hub = HUB_NAME.fullmatch(name)
@@ -191,7 +288,7 @@ def _patterns(request: _Request, component: str | None) -> tuple[Sequence[str], 
     wanted, pickled = (_ADAPTER, (PICKLE,)) if request.is_adapter else (_MODEL, PICKLED)
     if component is None:
         return wanted, pickled
-    if request.is_adapter and component.endswith(".safetensors"):
+    if component.endswith(".safetensors"):
         return (component, *_ABOUT), ()
     own = wanted if request.is_adapter else COMPONENT
     within = [f"{folder}/{pattern}" for folder in (component, *request.around) for pattern in own]
@@ -199,7 +296,7 @@ def _patterns(request: _Request, component: str | None) -> tuple[Sequence[str], 
 
 
 def _has_weights(request: _Request, path: Path) -> bool:
-    if request.is_adapter:
+    if request.is_adapter or path.suffix == ".safetensors":
         return path.is_file() or any((path / name).is_file() for name in (WEIGHTS, DIFFUSERS_WEIGHTS))
     return has_weights(path)
 
@@ -227,59 +324,3 @@ def _suggest_path(name: str, path: Path) -> str:
     if near.startswith("Did you mean"):
         return near
     return f"Correct the path: {path.parent} has no folder {path.name}." if "/" in name else ""
-
-
-def whole_pipeline(
-    checkpoint: Checkpoint, folder: Path | None = None, *, fetch: bool = True, allow_pickle: bool = False
-) -> Mapping[str, Path]:
-    """Return the files of the pipeline around a component, by name; downloaded if it is on the Hub.
-
-    Raises:
-        KingyoError: the model is not a component, or the pipeline lacks folders or weights that its index
-            lists.
-    """
-    stored = _stored(checkpoint)
-    if stored.pipeline is None:
-        raise KingyoError(
-            stored.reference,
-            expected="a component of a diffusers pipeline",
-            received="a model without a pipeline",
-            remedy="Remove --pipeline.",
-        )
-    parts = parts_of(stored.pipeline_index)
-    others = {name: is_model for name, is_model in parts.items() if name != stored.path.absolute().name}
-    opened = open_checkpoint(
-        stored.reference, folder, fetch=fetch, allow_pickle=allow_pickle, around=[*others]
-    )
-    files = opened.around
-    folders = {name.partition("/")[0] for name in files}
-    root = opened.path.absolute().parent
-    missing = sorted(
-        name
-        for name, is_model in others.items()
-        if name not in folders or (is_model and not (has_weights(root / name) or _has_pickles(files, name)))
-    )
-    if missing:
-        raise KingyoError(
-            stored.reference,
-            expected=f"a complete pipeline around it: {', '.join(sorted(parts))}",
-            received=f"one without {', '.join(missing)}, or without their weights in safetensors",
-            remedy="Complete the pipeline, or write only the component: export with --no-pipeline, merge "
-            "without --pipeline.",
-        )
-    for name, is_model in others.items():
-        if is_model and has_weights(root / name):
-            read_weights(root / name)  # raises if a shard is missing
-    return files
-
-
-def _stored(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the on-disk checkpoint whose folder a virtual checkpoint uses."""
-    while checkpoint.made_of:
-        parts = checkpoint.made_of
-        checkpoint = next((each for each in parts if each.path == checkpoint.path), parts[0])
-    return checkpoint
-
-
-def _has_pickles(files: Mapping[str, Path], name: str) -> bool:
-    return any(file.startswith(f"{name}/") and file.endswith(".bin") for file in files)

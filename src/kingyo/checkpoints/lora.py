@@ -48,6 +48,16 @@ class AdaptedCheckpoint(Checkpoint):
         change = self.changes.get(self.home(name) or name)
         return Needs(stored=() if change is None else change.tensors, others=((self.model, name),))
 
+    @property
+    def owner(self) -> Checkpoint:
+        """The owner of the model's folder."""
+        return self.model.owner
+
+    @property
+    def card_folder(self) -> Path:
+        """The model's."""
+        return self.model.card_folder
+
     def on_disk(self) -> tuple[Adapter]:
         """Return the adapter."""
         return (self.adapter,)
@@ -62,6 +72,7 @@ class AdaptedCheckpoint(Checkpoint):
 
     def load_into(self, weights: Mapping[str, Tensor]) -> None:
         """Write the tensors that the adapter changes."""
+        self.model.load_into(weights)
         with torch.no_grad():
             for name in self.changes:
                 weights[name].copy_(self.read(name))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,9 @@ PIPELINE = "model_index.json"
 
 DENOISERS = ("unet", "transformer")
 """Components of a pipeline that remove noise."""
+
+SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+"""Endings of models in one file."""
 
 HUB_NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(/(?P<component>[A-Za-z0-9][\w.-]*))?")
 _REVISION = re.compile(r"[\w./-]+")
@@ -86,6 +90,8 @@ def with_component(reference: str, component: str, folder: Path | None = None) -
     A reference that names a component or a single model is returned unchanged.
     """
     parsed = parse_reference(reference, folder)
+    if is_single_file(parsed.model) and not is_folder(parsed.model, folder):
+        return reference
     if is_folder(parsed.model, folder):
         is_pipeline = (local_path(parsed.model, folder) / PIPELINE).is_file()
     else:
@@ -139,6 +145,16 @@ def local_path(name: str, folder: Path | None = None) -> Path:
     except RuntimeError:  # ~ of an unknown user
         place = Path(name)
     return (folder or Path.cwd()) / place
+
+
+def is_single_file(reference: str) -> bool:
+    """Return whether a reference names a file as the model, not as its LoRA."""
+    return reference.partition("+")[0].partition("@")[0].endswith(SINGLE_FILES)
+
+
+def in_opening_order(references: Iterable[str]) -> list[str]:
+    """Return references, each once, single files last: models in folders may give them a config."""
+    return sorted(dict.fromkeys(references), key=is_single_file)
 
 
 def is_folder(name: str, folder: Path | None = None) -> bool:

@@ -53,6 +53,8 @@ def _load(file: Path) -> tuple[Mapping[object, object], dict[int, int]]:
         expected = "a complete file of torch.save, of torch 1.6 or later"
         remedy = _FETCH_AGAIN if isinstance(error, BadZipFile) else _SAVE_AGAIN
         raise _unfit(file, expected, f"{type(error).__name__}: {error!s:.200}", remedy) from error
+    while isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):  # of Lightning
+        loaded = cast("Mapping[object, object]", loaded["state_dict"])
     if not isinstance(loaded, Mapping) or not loaded:
         received = "an empty one" if isinstance(loaded, Mapping) else type(loaded).__name__
         raise _unfit(file, "a mapping of names to tensors", received)

@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from types import MappingProxyType, TracebackType
 from typing import cast
@@ -20,7 +20,7 @@ from typing import cast
 from kingyo.checkpoints.atomic_folder import PartialFolder, unwritable
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.folder_files import SEEING, SPEAKING
-from kingyo.checkpoints.header import OutTensor, index_of, lay_out
+from kingyo.checkpoints.header import OutTensor, TensorInfo, index_of, lay_out, read_header
 from kingyo.errors import KingyoError
 from kingyo.io.units import size_text
 from kingyo.kernels.raw_tensor import AnyTensor, bytes_of
@@ -154,6 +154,17 @@ class CheckpointWriter:
             finally:
                 os.close(descriptor)
             (self._folder / f"{file}.part").rename(self._folder / file)
+
+    def weights(self) -> dict[str, TensorInfo]:
+        """Return the tensors of all shards, which must be finished."""
+        files = (self._folder / shard.file for shard in self.shards)
+        return {name: info for file in files for name, info in read_header(file).items()}
+
+    def add_file(self, name: str, parts: Iterable[bytes | memoryview]) -> None:
+        """Write a further file, part by part; its name is relative to ``out``."""
+        file = self._partial.content / name
+        with self._checked(), file.open("wb") as stream:
+            stream.writelines(parts)
 
     def complete(
         self,

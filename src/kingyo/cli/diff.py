@@ -35,14 +35,15 @@ def diff(
 
     Example: `kingyo diff model-a model-b --base base-model --picture differences.png`
     """
-    from kingyo.checkpoints import open_checkpoint
+    from kingyo.checkpoints.locate import open_together
     from kingyo.compare import advise, compare
     from kingyo.compare.picture import drawer
     from kingyo.io.files import write_bytes
 
     draw = None if picture is None else drawer(picture)
-    opened = [open_checkpoint(model, allow_pickle=allow_pickle) for model in models]
-    ancestor = None if base is None else open_checkpoint(base, allow_pickle=allow_pickle)
+    named = open_together([*models, *([] if base is None else [base])], allow_pickle=allow_pickle)
+    opened = [named[model] for model in models]
+    ancestor = None if base is None else named[base]
     try:
         with _progress(min(each.n_parameters for each in opened)) as advance:
             comparison = compare(opened, ancestor, advance)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.options import TRIALS, RunFolder
+from kingyo.cli.options import TRIALS, RunFolder, SingleFile
 from kingyo.cli.run import require_one_run
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
@@ -57,6 +57,7 @@ def export(
     pick: PickOption = None,
     best: BestOption = False,
     pipeline: PipelineOption = True,
+    single_file: SingleFile = False,
 ) -> None:
     """Write the best model of a run as a Hugging Face folder with its recipe and model card.
 
@@ -78,7 +79,7 @@ def export(
     with RunStore.read(run) as store:
         warn_lost(store)
         chosen = choose(store, trial=trial, search=search, pick=pick, best=best)
-        folder = export_trial(store, out, chosen, pipeline=pipeline)
+        folder = export_trial(store, out, chosen, pipeline=pipeline, single_file=single_file)
         note_versions(store, "exported")
         _print_choice(store, chosen, folder, is_default=trial is None and search is None)
         kind = Run.stored(store).kind

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.options import AllowPickle, AsJson
+from kingyo.cli.options import AllowPickle, AsJson, SingleFile
 from kingyo.cli.run import interruptible, note_if_slow
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError, error_record, listed
@@ -79,6 +79,7 @@ def merge(
     ignore_licences: IgnoreLicences = False,
     component: ComponentName = None,
     pipeline: WithPipeline = False,
+    single_file: SingleFile = False,
     allow_pickle: AllowPickle = False,
     dry_run: DryRunFlag = False,
     verbose: Verbose = False,
@@ -106,6 +107,7 @@ def merge(
             ignore_licences=ignore_licences,
             component=component,
             pipeline=pipeline,
+            single_file=single_file,
             allow_pickle=allow_pickle,
         )
         request = MergeRequest(recipe=recipe, out=out, options=options)

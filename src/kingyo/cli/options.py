@@ -20,6 +20,13 @@ AllowPickle = Annotated[
         "--allow-pickle", help="Read weights that exist only as pickles. Code in a pickle is never run."
     ),
 ]
+SingleFile = Annotated[
+    bool,
+    typer.Option(
+        "--single-file",
+        help="Also write a diffusion model as one .safetensors in the layout of its original code.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="Device of the model, such as cpu or cuda.")]
 Kind = Annotated[
     str | None,

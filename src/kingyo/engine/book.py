@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kingyo.checkpoints import Checkpoint, fit, open_checkpoint
+from kingyo.checkpoints import Checkpoint, fit
+from kingyo.checkpoints.locate import open_together
 from kingyo.checkpoints.model_reference import path_from, whole_model
 from kingyo.engine.modules import expand_modules
 from kingyo.engine.parameters import invalid_parameters, misplaced_parameters, missing_parameters
@@ -46,14 +47,16 @@ def plan_steps(
     """
     names = [step.name for step in book.steps if step.name is not None]
     tokenizers = {step.recipe.tokenizer_source for step in book.steps}
-    models: dict[str, Checkpoint] = {}
-    for reference in dict.fromkeys(each for step in book.steps for each in references_of(step.recipe)):
+    references = [each for step in book.steps for each in references_of(step.recipe) if each not in names]
+
+    def failed(reference: str, error: KingyoError) -> None:
         words = (BASE, UNION) if reference in tokenizers else ()
-        try:
-            if reference not in names:
-                models[reference] = open_checkpoint(reference, folder, fetch=fetch, allow_pickle=allow_pickle)
-        except KingyoError as error:
-            refuse(_with_hint(error, reference, (*names, *words)))
+        refuse(_with_hint(error, reference, (*names, *words)))
+
+    templates = {step.recipe.template for step in book.steps if step.recipe.references}
+    models = open_together(
+        references, folder, fetch=fetch, allow_pickle=allow_pickle, templates=templates, failed=failed
+    )
     plans: dict[str | None, Plan] = {}
     for step in book.steps:
         planned = _plan(step, Sources(models, folder), folder, refuse)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.atomic_folder import check_free, hidden, is_published, unwritable
-from kingyo.checkpoints.locate import whole_pipeline
+from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.checkpoints.writer import no_room
 from kingyo.engine.folder import check_no_source
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.outputs import PlannedOutput
 from kingyo.engine.plan import Plan
+from kingyo.engine.single_file import check_single_file
 from kingyo.errors import KingyoError
 from kingyo.io.units import size_text
 from kingyo.recipe import Recipe
@@ -134,12 +135,15 @@ def check_outputs(
     for each in outputs:
         try:
             check_no_source(each.plan, each.out)
+            pickle, around = request.options.allow_pickle, dict[str, Path]()
             if request.options.pipeline:
-                pickle = request.options.allow_pickle
-                whole_pipeline(each.plan.like, request.root, fetch=fetch, allow_pickle=pickle)
+                found = whole_pipeline(each.plan.like, request.root, fetch=fetch, allow_pickle=pickle)
+                around = dict(found)
+            if request.options.single_file:
+                check_single_file(each.plan.like, around)
         except KingyoError as error:
             yield Diagnostic.of(error)
-    yield from _disk(request.out, outputs)
+    yield from _disk(request, outputs)
     for template in {id(each.plan.like): each.plan.like for each in outputs}.values():
         yield from _code(template, is_copied=request.options.copy_code)
 
@@ -149,14 +153,15 @@ def existing_parent(path: Path) -> Path:
     return next((parent for parent in path.resolve().parents if parent.exists()), path.resolve())
 
 
-def _disk(out: Path, outputs: Sequence[PlannedOutput]) -> Iterator[Diagnostic]:
+def _disk(request: MergeRequest, outputs: Sequence[PlannedOutput]) -> Iterator[Diagnostic]:
     """Check that the disk is writable and large enough."""
+    out, copies = request.out, 1 + request.options.single_file
     parent = existing_parent(out)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         reason = PermissionError(13, "Permission denied" if parent.is_dir() else f"{parent} is no folder")
         yield Diagnostic.of(unwritable(out, reason))
         return
-    needed = sum(each.n_bytes - _finished(each.out) for each in outputs)
+    needed = sum(copies * each.n_bytes - _finished(each.out) for each in outputs)
     free = shutil.disk_usage(parent).free
     if needed > free:
         yield Diagnostic.of(no_room(out, needed, free))

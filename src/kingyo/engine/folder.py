@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kingyo import __version__
+from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import OutTensor
 from kingyo.checkpoints.mapped_tensors import file_stamps
 from kingyo.checkpoints.writer import CODE, CheckpointWriter
@@ -17,6 +18,7 @@ from kingyo.engine.execute import execute
 from kingyo.engine.jobs import TensorJob
 from kingyo.engine.options import ExecutionOptions, MergeOptions
 from kingyo.engine.plan import Plan
+from kingyo.engine.single_file import single_file_name, single_file_parts
 from kingyo.engine.sources import on_disk, stamp
 from kingyo.errors import KingyoError
 from kingyo.kernels.raw_tensor import AnyTensor
@@ -48,12 +50,14 @@ class Writing:
         is_one_of_several: see ``CheckpointWriter.complete``.
         around: files of the diffusers pipeline that the output is a component of, by their names in it; they
             are copied, and the checkpoint goes into a subfolder. None: the component is written alone.
+        single_file: also write the model as one file in the community's layout, named like the folder.
         watch: receives progress.
         compiled: see ``ExecutionOptions``.
     """
 
     is_one_of_several: bool = False
     around: Mapping[str, Path] | None = None
+    single_file: bool = False
     watch: Watch | None = None
     compiled: bool | None = None
 
@@ -107,6 +111,12 @@ def to_folder(
             threads=chosen.threads, compiled=asked.compiled, nonfinite=chosen.allow_nonfinite
         )
         _write_shards(plan, writer, execution, asked.watch)
+        if asked.single_file:
+            like = plan.like
+            written = Checkpoint(
+                reference=like.reference, path=like.path, config=like.config, tensors=writer.weights()
+            )
+            writer.add_file(single_file_name(out), single_file_parts(written, asked.around or {}))
         return writer.complete(
             like=plan.like,
             files={**tokenizer, **(files or {})},
@@ -177,8 +187,8 @@ def check_no_source(plan: Plan, out: Path) -> None:
     """Check that a folder is not a source, nor inside of one, nor around one."""
     target = out.resolve()
     for model in on_disk(plan.sources.values()):
-        place = model.path.resolve()
-        if target.is_relative_to(place) or place.is_relative_to(target):
+        places = {each.resolve() for each in (model.path, *model.files)}
+        if any(target.is_relative_to(each) or each.is_relative_to(target) for each in places):
             raise KingyoError(
                 str(out),
                 expected="a folder that is no source, and neither in one nor around one",

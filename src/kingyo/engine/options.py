@@ -43,6 +43,7 @@ class MergeOptions:
         ignore_licences: merge models whose licences forbid it, at the user's responsibility.
         component: the component to merge, if the recipe names complete diffusers pipelines.
         pipeline: also write the pipeline around a component.
+        single_file: also write a diffusion model as one file in the community's layout.
         allow_pickle: read weights that exist only as pickles; see ``open_checkpoint``.
 
     Raises:
@@ -58,6 +59,7 @@ class MergeOptions:
     ignore_licences: bool = False
     component: str | None = None
     pipeline: bool = False
+    single_file: bool = False
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:

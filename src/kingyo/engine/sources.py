@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar, cast
 
-from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.adapter import Adapter
+from kingyo.checkpoints.locate import open_together
 from kingyo.checkpoints.mapped_tensors import MappedFiles, check_stamps
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
@@ -108,7 +109,7 @@ class Sources(Mapping[str, Checkpoint]):
 
 def open_sources(recipe: Recipe, folder: Path | None = None) -> Sources:
     """Open all models of a recipe, whose relative paths begin at a folder or the working directory."""
-    opened = {reference: open_checkpoint(reference, folder) for reference in all_references(recipe)}
+    opened = open_together(all_references(recipe), folder, templates=(recipe.template,))
     return Sources(opened, folder)
 
 

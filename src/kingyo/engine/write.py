@@ -7,7 +7,7 @@ from typing import cast
 
 from kingyo import __version__
 from kingyo.checkpoints.atomic_folder import forget
-from kingyo.checkpoints.locate import whole_pipeline
+from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine.book import rooted_book
 from kingyo.engine.folder import Watch, Writing, to_folder
 from kingyo.engine.outputs import PlannedOutput
@@ -52,7 +52,12 @@ def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = Non
         "recipe.yaml": rooted_book(output.book, request.root, out=output.out).to_yaml(),
         "README.md": render_card(output, pipeline=options.pipeline),
     }
-    writing = Writing(is_one_of_several=len(preflight.outputs) > 1, around=around, watch=watch)
+    writing = Writing(
+        is_one_of_several=len(preflight.outputs) > 1,
+        around=around,
+        single_file=options.single_file,
+        watch=watch,
+    )
     return to_folder(output.plan, output.out, files, options, writing)
 
 

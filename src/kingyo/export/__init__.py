@@ -9,8 +9,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from kingyo.checkpoints.locate import whole_pipeline
+from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import Writing, plan, rooted, to_folder
+from kingyo.engine.single_file import check_single_file
 from kingyo.errors import KingyoError
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.export.card import Card, render_card
@@ -42,6 +43,7 @@ def export(
     chosen: StoredTrial | None = None,
     *,
     pipeline: bool = True,
+    single_file: bool = False,
 ) -> Path:
     """Write a model of a run as a folder that transformers or diffusers loads.
 
@@ -50,6 +52,7 @@ def export(
         out: folder to create; it must be missing or empty.
         chosen: a trial of any search, or a baseline; None: the best of the run, see ``choose``.
         pipeline: for a component, whether to write the complete pipeline around it.
+        single_file: whether to write a diffusion model also as one file in the community's layout.
 
     Returns:
         ``out``.
@@ -68,6 +71,8 @@ def export(
     around = None
     if pipeline and planned.like.pipeline is not None:
         around = whole_pipeline(planned.like, run.folder, allow_pickle=run.config.allow_pickle)
+    if single_file:
+        check_single_file(planned.like, around or {})
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
     sheet = contact_sheet(store, summary, "bred")
     card = Card(
@@ -93,7 +98,7 @@ def export(
         files[SHEET] = sheet_png(sheet)
     if around is not None and isinstance(run.kind, ChangesPipeline):
         files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
-    return to_folder(planned, out, files=files, writing=Writing(around=around))
+    return to_folder(planned, out, files=files, writing=Writing(around=around, single_file=single_file))
 
 
 def _origins(recipe: Recipe, run: Run, store: RunStore) -> tuple[Origin, ...]:

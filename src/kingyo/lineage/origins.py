@@ -111,7 +111,7 @@ def public_recipe(recipe: Recipe, origins: Sequence[Origin]) -> Recipe:
 
 def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
     """Return a model's origin from its card."""
-    place = checkpoint.pipeline or checkpoint.path
+    place = checkpoint.card_folder
     front = read_front_matter(place / "README.md")
     lora = None
     if checkpoint.adapter is not None:

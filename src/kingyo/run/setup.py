@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.checkpoints import Checkpoint, fingerprints_of, is_as_stamped, open_checkpoint
+from kingyo.checkpoints.locate import open_together
 from kingyo.errors import KingyoError, unknown
 from kingyo.models.kinds import HasLanguagePart, ModelKind, known_kind
 from kingyo.run.config import RunConfig, parse_config
@@ -65,17 +66,27 @@ def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunMo
 
     If the skeleton is a component of a pipeline, it also gets the other folders that its kind needs.
     """
-    opened = partial(open_checkpoint, folder=folder, fetch=fetch, allow_pickle=config.allow_pickle)
+    references = [*([] if config.base is None else [config.base]), *config.sources.values()]
+    opened = open_together(
+        references, folder, fetch=fetch, allow_pickle=config.allow_pickle, templates=references[:1]
+    )
     models = RunModels(
-        base=None if config.base is None else opened(config.base),
-        sources={name: opened(reference) for name, reference in config.sources.items()},
+        base=None if config.base is None else opened[config.base],
+        sources={name: opened[reference] for name, reference in config.sources.items()},
     )
     models = replace(models, frame=_frame(config, models))
     skeleton = models.skeleton
     around = needed_around(skeleton, partial(kind_of_models, models.named, config.kind, folder))
     if not around:
         return models
-    component = opened(skeleton.reference, around=around)
+    component = open_checkpoint(
+        skeleton.reference,
+        folder,
+        fetch=fetch,
+        allow_pickle=config.allow_pickle,
+        around=around,
+        among=opened.values(),
+    )
     if models.base is not None:
         return replace(models, base=component)
     sources = {name: component if model is skeleton else model for name, model in models.sources.items()}

@@ -1,0 +1,234 @@
+"""Find the tensors of diffusers' models in single files of the community, without reading weights.
+
+diffusers' own functions convert tensors that have no data, and each result is traced back to rows of a
+tensor in the file. So a converted model is mapped from its file, like any other.
+
+Import this only to open or write a single file: diffusers is slow to import.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from kingyo.checkpoints.header import TensorInfo
+from kingyo.errors import KingyoError
+
+PREFIX = "model.diffusion_model."
+"""Prefix of a denoiser's names in a file that also holds other models."""
+
+_UNET = "UNet2DConditionModel"
+_CLASSES = {
+    "flux3": "Flux3Transformer2DModel",
+    "flux2": "Flux2Transformer2DModel",
+    "chroma": "ChromaTransformer2DModel",
+    "flux": "FluxTransformer2DModel",
+    "sd3": "SD3Transformer2DModel",
+    "sd35_large": "SD3Transformer2DModel",
+    "sana": "SanaTransformer2DModel",
+    "auraflow": "AuraFlowTransformer2DModel",
+    "lumina2": "Lumina2Transformer2DModel",
+}
+"""Key of diffusers' CHECKPOINT_KEY_NAMES -> class of the denoiser; the first that fits counts."""
+_DOWNSAMPLER = re.compile(r"input_blocks\.(\d+)\.0\.op\.weight")
+
+
+def read_denoiser(
+    reference: str, tensors: Mapping[str, TensorInfo]
+) -> tuple[Mapping[str, object], dict[str, TensorInfo]]:
+    """Return what a single file states about its denoiser's config, and the denoiser's tensors.
+
+    Raises:
+        KingyoError: diffusers is not installed, or the file holds no complete denoiser.
+    """
+    require_diffusers(reference)
+    kind = class_of(tensors)
+    if kind is None:
+        is_lora = any(".lora_" in name or "_lora." in name or ".lora." in name for name in tensors)
+        raise KingyoError(
+            reference,
+            expected="a diffusion model in one file, such as of Stable Diffusion or Flux",
+            received="a LoRA" if is_lora else f"tensors such as '{next(iter(tensors))}'",
+            remedy=f"Write it after its model, as model+{reference}."
+            if is_lora
+            else "Name the folder of the model, if the file is part of one.",
+        )
+    config = config_from_names(kind, tensors)
+    return config, convert(reference, tensors, config)
+
+
+def require_diffusers(reference: str) -> None:
+    """Check that diffusers is installed."""
+    try:
+        import diffusers  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError as error:
+        raise KingyoError(
+            reference,
+            expected="the library diffusers, which knows the names in single files",
+            received=str(error),
+            remedy="Install it: pip install 'kingyo[draw]'.",
+        ) from error
+
+
+def class_of(names: Mapping[str, object]) -> str | None:
+    """Return the class in diffusers of the denoiser in a single file; None if there is none."""
+    from diffusers.loaders.single_file_utils import CHECKPOINT_KEY_NAMES
+
+    if any(name.removeprefix(PREFIX) == "input_blocks.0.0.weight" for name in names):
+        return _UNET
+    for key, name in _CLASSES.items():
+        stated: str | list[str] = CHECKPOINT_KEY_NAMES.get(key, [])
+        if any(each in names for each in ([stated] if isinstance(stated, str) else stated)):
+            return name
+    return None
+
+
+def default_pipeline(tensors: Mapping[str, TensorInfo]) -> str | None:
+    """Return the pipeline on the Hub that diffusers takes configs from for a single file, or None."""
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+
+    try:
+        return fetch_diffusers_config(_without_data(tensors))["pretrained_model_name_or_path"]
+    except (KeyError, UnboundLocalError):  # an unknown size of a known architecture
+        return None
+
+
+def config_from_names(kind: str, names: Mapping[str, object]) -> dict[str, object]:
+    """Return what a single file states about a denoiser's config: its class, and a UNet's blocks."""
+    config: dict[str, object] = {"_class_name": kind}
+    if kind != _UNET:
+        return config
+    inner = {name.removeprefix(PREFIX) for name in names}
+    downsamplers = [int(found[1]) for name in inner if (found := _DOWNSAMPLER.fullmatch(name))]
+    config["layers_per_block"] = min(downsamplers, default=3) - 1
+    if "label_emb.0.0.weight" in inner:
+        config["addition_embed_type"] = "text_time"
+    if "label_emb.weight" in inner:
+        config["num_class_embeds"] = True
+    return config
+
+
+def convert(
+    reference: str, tensors: Mapping[str, TensorInfo], config: Mapping[str, object]
+) -> dict[str, TensorInfo]:
+    """Return a denoiser's tensors under diffusers' names, as parts of the tensors in a single file.
+
+    Args:
+        reference: the file, as written by the user.
+        tensors: the tensors in the file.
+        config: the result of ``config_from_names``.
+
+    Raises:
+        KingyoError: tensors are missing, or diffusers computes weights in the conversion.
+    """
+    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
+
+    kind = str(config["_class_name"])
+    function = SINGLE_FILE_LOADABLE_CLASSES.get(kind, {}).get("checkpoint_mapping_fn")
+    if function is None:
+        raise _incomplete(reference, kind, "no conversion in this version of diffusers")
+    has_prefix = any(name.startswith(PREFIX) for name in tensors)
+    named = tensors if has_prefix else {f"{PREFIX}{name}": info for name, info in tensors.items()}
+    denoiser = {name: info for name, info in named.items() if name.startswith(PREFIX)}
+    try:
+        return traced(lambda stored: function(checkpoint=stored, config=dict(config)), denoiser)
+    except (KeyError, IndexError, RuntimeError, AttributeError, UntraceableError) as error:
+        received = f"no tensor {error}" if isinstance(error, KeyError) else f"{error!s:.200}"
+        raise _incomplete(reference, kind, received) from error
+
+
+def _incomplete(reference: str, kind: str, received: str) -> KingyoError:
+    return KingyoError(
+        reference,
+        expected=f"a complete {kind} that diffusers can convert",
+        received=received,
+        remedy="Fetch the file again, or convert it once with diffusers: from_single_file, then "
+        "save_pretrained; then name the new folder.",
+    )
+
+
+class UntraceableError(Exception):
+    """A converted tensor is not a part of a stored tensor."""
+
+
+def traced(
+    function: Callable[[dict[str, Any]], Mapping[str, Any]], tensors: Mapping[str, TensorInfo]
+) -> dict[str, TensorInfo]:
+    """Run a conversion on tensors without data, and return its results as parts of the stored tensors.
+
+    Raises:
+        UntraceableError: a result is computed, or its numbers do not follow one another in the file.
+    """
+    stored = _without_data(tensors)
+    known = {_storage(tensor): info for tensor, info in zip(stored.values(), tensors.values(), strict=True)}
+    alive = tuple(stored.values())  # an address is unique only while its tensor lives
+    with _Trace() as trace:
+        converted = function(stored)
+    found = {
+        name: _part(name, tensor, known, trace) for name, tensor in converted.items() if tensor is not None
+    }
+    del alive
+    return found
+
+
+def _without_data(tensors: Mapping[str, TensorInfo]) -> dict[str, Tensor]:
+    return {
+        name: torch.empty(info.shape, dtype=getattr(torch, info.dtype), device="meta")
+        for name, info in tensors.items()
+    }
+
+
+def _storage(tensor: Tensor) -> int:
+    return cast("int", tensor.untyped_storage()._cdata)  # pyright: ignore[reportPrivateUsage]
+
+
+class _Trace(TorchFunctionMode):
+    """Keep copies as views of the original, and remember what is concatenated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.joined: dict[int, tuple[Tensor, Sequence[Tensor]]] = {}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in (Tensor.contiguous, Tensor.clone, Tensor.detach):
+            return args[0]
+        if func is torch.cat and len(args[0]) == 1:
+            return args[0][0]
+        if func is torch.split:
+            args = args[0], _fitting(args[0], args[1], (kwargs or {}).get("dim", 0)), *args[2:]
+        result = func(*args, **(kwargs or {}))
+        if func is torch.cat:
+            self.joined[_storage(result)] = result, args[0]
+        return result
+
+
+def _fitting(tensor: Tensor, sizes: Sequence[int], dim: int) -> Sequence[int]:
+    """Return sizes in the same ratio that fit a tensor: diffusers has Flux's width as a constant."""
+    return [size * tensor.shape[dim] // sum(sizes) for size in sizes]
+
+
+def _part(name: str, tensor: Tensor, known: Mapping[int, TensorInfo], trace: _Trace) -> TensorInfo:
+    """Return a converted tensor as a part of a stored one."""
+    if _storage(tensor) in trace.joined:
+        _, pieces = trace.joined[_storage(tensor)]
+        first, second = (_part(name, each, known, trace) for each in pieces)
+        if second.file != first.file or second.start + second.n_bytes != first.start:
+            raise UntraceableError(f"{name} joins several tensors")
+        return replace(second, shape=tuple(tensor.shape), first_row=second.shape[0])
+    info = known.get(_storage(tensor))
+    if info is None or not tensor.is_contiguous() or str(tensor.dtype).removeprefix("torch.") != info.dtype:
+        raise UntraceableError(f"{name} is computed")
+    start = info.start + tensor.storage_offset() * info.element_size
+    return replace(info, name=name, shape=tuple(tensor.shape), start=start)

@@ -1,0 +1,223 @@
+"""Lay out a diffusion model as one file with the names of its original code, the inverse of ``conversion``.
+
+The names are checked with diffusers: it must read every tensor back as it was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.conversion import PREFIX, UntraceableError, config_from_names, convert, traced
+from kingyo.checkpoints.header import OutTensor, TensorInfo
+from kingyo.checkpoints.original_names import Piece, original_modules
+from kingyo.errors import KingyoError
+
+_VAE = "first_stage_model."
+_CLIP = "cond_stage_model.transformer."
+_CLIP_XL, _OPEN_CLIP_XL = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
+_NOT_MODULES = {"pos_embed.pos_embed": "pos_embed"}
+_NORMS = re.compile(r".*\.(query|key)_norm")
+_VAE_NAMES = (
+    (r"mid_block\.resnets\.0\.", "mid.block_1."),
+    (r"mid_block\.resnets\.1\.", "mid.block_2."),
+    (r"mid_block\.attentions\.0\.group_norm\.", "mid.attn_1.norm."),
+    (r"mid_block\.attentions\.0\.to_([qkv])\.", r"mid.attn_1.\1."),
+    (r"mid_block\.attentions\.0\.to_out\.0\.", "mid.attn_1.proj_out."),
+    (r"down_blocks\.(\d+)\.resnets\.", r"down.\1.block."),
+    (r"down_blocks\.(\d+)\.downsamplers\.0\.", r"down.\1.downsample."),
+    (r"up_blocks\.(\d+)\.resnets\.", r"up.\1.block."),
+    (r"up_blocks\.(\d+)\.upsamplers\.0\.", r"up.\1.upsample."),
+    (r"conv_shortcut\.", "nin_shortcut."),
+    (r"conv_norm_out\.", "norm_out."),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileTensor:
+    """A tensor of a single file: the rows of some tensors of a model, one after the other.
+
+    Attributes:
+        out: its name, shape and dtype.
+        model: the model.
+        rows: names of the model's tensors, and whether the two halves of each are exchanged.
+        is_transposed: whether the file stores the transposed matrix.
+    """
+
+    out: OutTensor
+    model: Checkpoint = field(repr=False)
+    rows: tuple[tuple[str, bool], ...]
+    is_transposed: bool = False
+
+    def read(self) -> Tensor:
+        """Return the tensor as the file stores it."""
+        parts = [self.model.read(name) for name, _ in self.rows]
+        halves = [
+            torch.cat(part.chunk(2)[::-1]) if is_swapped else part
+            for part, (_, is_swapped) in zip(parts, self.rows, strict=True)
+        ]
+        joined = halves[0] if len(halves) == 1 else torch.cat(halves)
+        return (joined.T if self.is_transposed else joined).contiguous().view(self.out.shape)
+
+
+def single_file(denoiser: Checkpoint, around: Mapping[str, Checkpoint]) -> list[FileTensor]:
+    """Return the tensors of a single file in order.
+
+    Args:
+        denoiser: the model, in diffusers' layout.
+        around: VAE and text encoders by their folders, which are written for Stable Diffusion 1 and XL.
+
+    Raises:
+        KingyoError: diffusers does not read these names back as the same model.
+    """
+    tensors = list(_denoiser(denoiser))
+    if "vae" in around:
+        tensors += _vae(around["vae"])
+    encoders = [around[name] for name in ("text_encoder", "text_encoder_2") if name in around]
+    if len(encoders) == 1:
+        tensors += _clip(encoders[0], _CLIP)
+    elif encoders:
+        tensors += [*_clip(encoders[0], _CLIP_XL), *_open_clip(encoders[1])]
+    return tensors
+
+
+def _denoiser(model: Checkpoint) -> Iterator[FileTensor]:
+    modules = {name.rpartition(".")[0]: None for name in model.tensors if name not in _NOT_MODULES}
+    original = original_modules(modules, model.config)
+    prefix = PREFIX if model.config.get("_class_name") == "UNet2DConditionModel" else ""
+    tensors = [
+        _joined(model, prefix, name, pieces, end)
+        for name, pieces in original.items()
+        for end in ("weight", "bias")
+        if f"{pieces[0].module}.{end}" in model.tensors
+    ]
+    tensors += [
+        _same(model, name, f"{prefix}{its}") for name, its in _NOT_MODULES.items() if name in model.tensors
+    ]
+    config = config_from_names(
+        str(model.config.get("_class_name")), {each.out.name: each for each in tensors}
+    )
+    _check(model, tensors, lambda stored: convert(model.reference, stored, config))
+    yield from tensors
+
+
+def _joined(model: Checkpoint, prefix: str, name: str, pieces: tuple[Piece, ...], end: str) -> FileTensor:
+    names = [f"{piece.module}.{end}" for piece in pieces]
+    first = model.tensors[names[0]]
+    n_rows = sum(model.tensors[each].shape[0] for each in names)
+    suffix = "scale" if _NORMS.fullmatch(name) else end
+    out = OutTensor(name=f"{prefix}{name}.{suffix}", shape=(n_rows, *first.shape[1:]), dtype=first.dtype)
+    rows = tuple((each, piece.is_swapped) for each, piece in zip(names, pieces, strict=True))
+    return FileTensor(out=out, model=model, rows=rows)
+
+
+def _same(model: Checkpoint, name: str, its: str, shape: tuple[int, ...] | None = None) -> FileTensor:
+    info = model.tensors[name]
+    out = OutTensor(name=its, shape=info.shape if shape is None else shape, dtype=info.dtype)
+    return FileTensor(out=out, model=model, rows=((name, False),))
+
+
+def _vae(model: Checkpoint) -> list[FileTensor]:
+    n_blocks = len({name.split(".")[2] for name in model.tensors if name.startswith("decoder.up_blocks.")})
+    tensors: list[FileTensor] = []
+    for name, info in model.tensors.items():
+        its = name
+        for pattern, replacement in _VAE_NAMES:
+            its = re.sub(pattern, replacement, its)
+        its = re.sub(r"\bup\.(\d+)", lambda found: f"up.{n_blocks - 1 - int(found[1])}", its)
+        is_attention = ".attn_1." in its and len(info.shape) == 2  # convolutions of size 1 in the original
+        shape = (*info.shape, 1, 1) if is_attention else info.shape
+        tensors.append(_same(model, name, f"{_VAE}{its}", shape))
+    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+
+    def back(stored: Mapping[str, TensorInfo]) -> Mapping[str, TensorInfo]:
+        def run(empty: dict[str, Any]) -> Mapping[str, Any]:
+            return convert_ldm_vae_checkpoint(empty, dict(model.config))
+
+        return traced(run, stored)
+
+    _check(model, tensors, back)
+    return tensors
+
+
+def _clip(model: Checkpoint, prefix: str) -> list[FileTensor]:
+    """Return a text encoder under the names of transformers before version 5.6."""
+    return [
+        _same(model, name, f"{prefix}text_model.{name.removeprefix('text_model.')}") for name in model.tensors
+    ]
+
+
+def _open_clip(model: Checkpoint) -> list[FileTensor]:
+    """Return the second text encoder of Stable Diffusion XL under the names of OpenCLIP."""
+    from diffusers.loaders.single_file_utils import DIFFUSERS_TO_LDM_MAPPING
+
+    names: Mapping[str, Mapping[str, str]] = DIFFUSERS_TO_LDM_MAPPING["openclip"]
+    tensors: list[FileTensor] = []
+    for name in model.tensors:
+        if its := names["layers"].get(name):
+            tensors.append(
+                replace(_same(model, name, f"{_OPEN_CLIP_XL}{its}"), is_transposed=_is_turned(name))
+            )
+            continue
+        its = name
+        for own, other in names["transformer"].items():
+            its = its.replace(own, other)
+        if ".attn.q_proj." in its:
+            end = name.rpartition(".")[2]
+            pieces = tuple(
+                Piece(module=name.replace("q_proj", each).removesuffix(f".{end}")) for each in _QKV
+            )
+            joined = _joined(model, "", its.replace(".q_proj.", "."), pieces, end)
+            joined_name = f"{_OPEN_CLIP_XL}transformer.{its.replace(f'.q_proj.{end}', f'.in_proj_{end}')}"
+            tensors.append(replace(joined, out=replace(joined.out, name=joined_name)))
+        elif not re.search(r"\.[kv]_proj\.", its):
+            tensors.append(_same(model, name, f"{_OPEN_CLIP_XL}transformer.{its}"))
+    return tensors
+
+
+_QKV = ("q_proj", "k_proj", "v_proj")
+
+
+def _is_turned(name: str) -> bool:
+    return name == "text_projection.weight"
+
+
+def _check(
+    model: Checkpoint,
+    tensors: list[FileTensor],
+    back: Callable[[Mapping[str, TensorInfo]], Mapping[str, TensorInfo]],
+) -> None:
+    """Check that diffusers reads every tensor of a model from where it is written."""
+    start, stored, places = 0, dict[str, TensorInfo](), dict[str, TensorInfo]()
+    for each in tensors:
+        out = each.out
+        info = TensorInfo(name=out.name, shape=out.shape, dtype=out.dtype, file=Path(), start=start)
+        stored[out.name] = info
+        row = 0
+        for name, is_swapped in each.rows:
+            own = model.tensors[name]
+            place = info.rows(row, row + own.shape[0])
+            first_row = own.shape[0] // 2 if is_swapped else 0
+            places[name] = replace(place, name=name, shape=own.shape, first_row=first_row)
+            row += own.shape[0]
+        start += out.n_bytes
+    try:
+        found = dict(back(stored))
+    except (KingyoError, UntraceableError, KeyError):
+        found = {}
+    names = {*found, *model.tensors}
+    wrong = sorted(name for name in names if name not in places or found.get(name) != places[name])
+    if wrong:
+        raise KingyoError(
+            "--single-file",
+            expected="a model whose original names are known: Stable Diffusion 1, XL or 3, or Flux",
+            received=f"{model.config.get('_class_name')}, whose {wrong[0]:.120} diffusers would not read back",
+            remedy="Leave --single-file out.",
+        )
