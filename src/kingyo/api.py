@@ -121,7 +121,8 @@ def open_checkpoint(reference: AnyPath, *, allow_pickle: bool = False) -> Checkp
     """Open a checkpoint without reading its weights.
 
     Args:
-        reference: a folder, a Hub name, ``model+lora``, or a component such as ``org/name/unet``.
+        reference: a folder, a Hub name, ``model+lora``, a component such as ``org/name/unet``, or a diffusion
+            model in one ``.safetensors``.
         allow_pickle: whether to read weights that exist only as pickles. They are read with
             ``weights_only``.
 

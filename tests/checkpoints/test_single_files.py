@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -107,6 +108,18 @@ def test_diffusers_draws_the_same_picture_from_the_file(library: Library, family
         return pipeline("a cat", **options, **DRAW[family]).images
 
     torch.testing.assert_close(draw(original), draw(again), rtol=0, atol=2e-6)  # other strides in memory
+
+
+def test_the_text_encoder_of_stable_diffusion_2_has_names_of_open_clip(sd: Path) -> None:
+    config = sd / "community-pipeline/text_encoder/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_act": "gelu"}))
+    merge(sd, recipe(UNET), "out", pipeline=True, single_file=True)
+    again = diffusers.StableDiffusionPipeline.from_single_file(
+        str(sd / "out/out.safetensors"), config=str(sd / "out"), local_files_only=True
+    )
+    original = diffusers.DiffusionPipeline.from_pretrained(sd / "community-pipeline")
+    assert_equal(original.text_encoder.state_dict(), again.text_encoder.state_dict())
+    assert any("resblocks.0.attn.in_proj_weight" in name for name in load_file(sd / "out/out.safetensors"))
 
 
 @pytest.mark.parametrize("family", DENOISERS)

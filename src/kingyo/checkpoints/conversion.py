@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, cast
 
 import torch
@@ -66,7 +67,7 @@ def read_denoiser(
 def require_diffusers(reference: str) -> None:
     """Check that diffusers is installed."""
     try:
-        import diffusers  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import_module("diffusers")
     except ImportError as error:
         raise KingyoError(
             reference,
@@ -76,14 +77,17 @@ def require_diffusers(reference: str) -> None:
         ) from error
 
 
+def converters() -> Any:
+    """Return diffusers' module of conversions, which has no types."""
+    return import_module("diffusers.loaders.single_file_utils")
+
+
 def class_of(names: Mapping[str, object]) -> str | None:
     """Return the class in diffusers of the denoiser in a single file; None if there is none."""
-    from diffusers.loaders.single_file_utils import CHECKPOINT_KEY_NAMES
-
     if any(name.removeprefix(PREFIX) == "input_blocks.0.0.weight" for name in names):
         return _UNET
     for key, name in _CLASSES.items():
-        stated: str | list[str] = CHECKPOINT_KEY_NAMES.get(key, [])
+        stated = cast("str | list[str]", converters().CHECKPOINT_KEY_NAMES.get(key, []))
         if any(each in names for each in ([stated] if isinstance(stated, str) else stated)):
             return name
     return None
@@ -91,10 +95,9 @@ def class_of(names: Mapping[str, object]) -> str | None:
 
 def default_pipeline(tensors: Mapping[str, TensorInfo]) -> str | None:
     """Return the pipeline on the Hub that diffusers takes configs from for a single file, or None."""
-    from diffusers.loaders.single_file_utils import fetch_diffusers_config
-
     try:
-        return fetch_diffusers_config(_without_data(tensors))["pretrained_model_name_or_path"]
+        config = converters().fetch_diffusers_config(_without_data(tensors))
+        return cast("str", config["pretrained_model_name_or_path"])
     except (KeyError, UnboundLocalError):  # an unknown size of a known architecture
         return None
 
@@ -127,10 +130,11 @@ def convert(
     Raises:
         KingyoError: tensors are missing, or diffusers computes weights in the conversion.
     """
-    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
-
+    classes: Any = import_module("diffusers.loaders.single_file_model").SINGLE_FILE_LOADABLE_CLASSES
     kind = str(config["_class_name"])
-    function = SINGLE_FILE_LOADABLE_CLASSES.get(kind, {}).get("checkpoint_mapping_fn")
+    function = cast(
+        "Callable[..., dict[str, Any]] | None", classes.get(kind, {}).get("checkpoint_mapping_fn")
+    )
     if function is None:
         raise _incomplete(reference, kind, "no conversion in this version of diffusers")
     has_prefix = any(name.startswith(PREFIX) for name in tensors)

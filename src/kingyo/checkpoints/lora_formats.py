@@ -202,11 +202,14 @@ def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Chec
     for name, info in tensors.items():
         end = next((each for each in _ENDS if name.endswith(each)), None)
         if end is None:
+            is_model = not any(each.endswith(tuple(_ENDS)) for each in tensors)
             raise KingyoError(
                 f"{reference}: {name}",
                 expected="a part of a LoRA",
-                received="something else",
-                remedy="Merge it with the tool that wrote it, and name the result: only LoRA is read.",
+                received="a tensor of a complete model" if is_model else "something else",
+                remedy="Name it as a model of its own, without the '+'."
+                if is_model
+                else "Merge it with the tool that wrote it, and name the result: only LoRA is read.",
             )
         component, pieces = names.find(name.removesuffix(end))
         group = groups.setdefault(component, {})

@@ -26,18 +26,20 @@ _FETCH_AGAIN = (
 )
 
 
-def read_pickle(file: Path) -> dict[str, TensorInfo]:
+def read_pickle(file: Path, *, within: str | None = None) -> dict[str, TensorInfo]:
     """Return the descriptions of the tensors in a torch pickle by name, in the order of their data.
+
+    ``within`` is the key of the mapping with the tensors, in a file that has one.
 
     Raises:
         KingyoError: the file holds code or other objects, is damaged, or was written by torch before 1.6.
     """
-    loaded, room = _load(file)
+    loaded, room = _load(file, within)
     infos = [_info(file, name, tensor, room) for name, tensor in loaded.items()]
     return {info.name: info for info in sorted(infos, key=lambda each: each.start)}
 
 
-def _load(file: Path) -> tuple[Mapping[object, object], dict[int, int]]:
+def _load(file: Path, within: str | None) -> tuple[Mapping[object, object], dict[int, int]]:
     """Return the content of a pickle, with tensors without data, and the result of ``_records``."""
     try:
         check_no_pointer(file)
@@ -53,8 +55,8 @@ def _load(file: Path) -> tuple[Mapping[object, object], dict[int, int]]:
         expected = "a complete file of torch.save, of torch 1.6 or later"
         remedy = _FETCH_AGAIN if isinstance(error, BadZipFile) else _SAVE_AGAIN
         raise _unfit(file, expected, f"{type(error).__name__}: {error!s:.200}", remedy) from error
-    while isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):  # of Lightning
-        loaded = cast("Mapping[object, object]", loaded["state_dict"])
+    if within is not None and isinstance(loaded, Mapping) and within in loaded:
+        loaded = cast("Mapping[object, object]", loaded)[within]
     if not isinstance(loaded, Mapping) or not loaded:
         received = "an empty one" if isinstance(loaded, Mapping) else type(loaded).__name__
         raise _unfit(file, "a mapping of names to tensors", received)

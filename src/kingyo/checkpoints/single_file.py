@@ -79,7 +79,7 @@ def read_single_file(
     stored = require_tensors(_read(reference, file, allow_pickle=allow_pickle), file)
     donors = [each.owner for each in among if "_class_name" in each.config and each.owner.path.is_dir()]
     donor = _with_names(donors, stored)
-    config, tensors = ({}, stored) if donor is not None else _converted(reference, stored)
+    config, tensors = (donor.config, stored) if donor is not None else _converted(reference, stored)
     donor = donor or _with_names(donors, tensors)
     model = SingleFile(
         reference=reference,
@@ -111,7 +111,7 @@ def _read(reference: str, file: Path, *, allow_pickle: bool) -> dict[str, Tensor
     if file.suffix == ".safetensors":
         return read_header(file)
     if allow_pickle:
-        return read_pickle(file)
+        return read_pickle(file, within="state_dict")  # as Lightning writes it
     raise KingyoError(
         reference,
         expected="weights in safetensors",

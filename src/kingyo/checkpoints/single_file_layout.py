@@ -9,20 +9,29 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.conversion import PREFIX, UntraceableError, config_from_names, convert, traced
+from kingyo.checkpoints.conversion import (
+    PREFIX,
+    UntraceableError,
+    config_from_names,
+    convert,
+    converters,
+    traced,
+)
 from kingyo.checkpoints.header import OutTensor, TensorInfo
 from kingyo.checkpoints.original_names import Piece, original_modules
 from kingyo.errors import KingyoError
 
 _VAE = "first_stage_model."
-_CLIP = "cond_stage_model.transformer."
+_CLIP, _OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
 _CLIP_XL, _OPEN_CLIP_XL = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
+_PROJECTION = "text_projection.weight"
+"""OpenCLIP stores it transposed."""
 _NOT_MODULES = {"pos_embed.pos_embed": "pos_embed"}
 _NORMS = re.compile(r".*\.(query|key)_norm")
 _VAE_NAMES = (
@@ -72,7 +81,7 @@ def single_file(denoiser: Checkpoint, around: Mapping[str, Checkpoint]) -> list[
 
     Args:
         denoiser: the model, in diffusers' layout.
-        around: VAE and text encoders by their folders, which are written for Stable Diffusion 1 and XL.
+        around: VAE and text encoders by their folders, which are written for Stable Diffusion 1, 2 and XL.
 
     Raises:
         KingyoError: diffusers does not read these names back as the same model.
@@ -81,10 +90,12 @@ def single_file(denoiser: Checkpoint, around: Mapping[str, Checkpoint]) -> list[
     if "vae" in around:
         tensors += _vae(around["vae"])
     encoders = [around[name] for name in ("text_encoder", "text_encoder_2") if name in around]
-    if len(encoders) == 1:
-        tensors += _clip(encoders[0], _CLIP)
+    if len(encoders) > 1:
+        tensors += [*_clip(encoders[0], _CLIP_XL), *_open_clip(encoders[1], _OPEN_CLIP_XL)]
+    elif encoders and encoders[0].config.get("hidden_act") == "gelu":  # of Stable Diffusion 2
+        tensors += _open_clip(encoders[0], _OPEN_CLIP)
     elif encoders:
-        tensors += [*_clip(encoders[0], _CLIP_XL), *_open_clip(encoders[1])]
+        tensors += _clip(encoders[0], _CLIP)
     return tensors
 
 
@@ -135,11 +146,10 @@ def _vae(model: Checkpoint) -> list[FileTensor]:
         is_attention = ".attn_1." in its and len(info.shape) == 2  # convolutions of size 1 in the original
         shape = (*info.shape, 1, 1) if is_attention else info.shape
         tensors.append(_same(model, name, f"{_VAE}{its}", shape))
-    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
     def back(stored: Mapping[str, TensorInfo]) -> Mapping[str, TensorInfo]:
         def run(empty: dict[str, Any]) -> Mapping[str, Any]:
-            return convert_ldm_vae_checkpoint(empty, dict(model.config))
+            return cast("dict[str, Any]", converters().convert_ldm_vae_checkpoint(empty, dict(model.config)))
 
         return traced(run, stored)
 
@@ -154,39 +164,28 @@ def _clip(model: Checkpoint, prefix: str) -> list[FileTensor]:
     ]
 
 
-def _open_clip(model: Checkpoint) -> list[FileTensor]:
-    """Return the second text encoder of Stable Diffusion XL under the names of OpenCLIP."""
-    from diffusers.loaders.single_file_utils import DIFFUSERS_TO_LDM_MAPPING
-
-    names: Mapping[str, Mapping[str, str]] = DIFFUSERS_TO_LDM_MAPPING["openclip"]
-    tensors: list[FileTensor] = []
+def _open_clip(model: Checkpoint, prefix: str) -> Iterator[FileTensor]:
+    """Yield a text encoder under the names of OpenCLIP, which joins queries, keys and values."""
+    names = cast("Mapping[str, Mapping[str, str]]", converters().DIFFUSERS_TO_LDM_MAPPING["openclip"])
     for name in model.tensors:
-        if its := names["layers"].get(name):
-            tensors.append(
-                replace(_same(model, name, f"{_OPEN_CLIP_XL}{its}"), is_transposed=_is_turned(name))
-            )
+        full = name if name == _PROJECTION else f"text_model.{name.removeprefix('text_model.')}"
+        if its := names["layers"].get(full):
+            yield replace(_same(model, name, f"{prefix}{its}"), is_transposed=name == _PROJECTION)
             continue
-        its = name
+        its = f"{prefix}transformer.{full}"
         for own, other in names["transformer"].items():
             its = its.replace(own, other)
         if ".attn.q_proj." in its:
-            end = name.rpartition(".")[2]
-            pieces = tuple(
-                Piece(module=name.replace("q_proj", each).removesuffix(f".{end}")) for each in _QKV
-            )
-            joined = _joined(model, "", its.replace(".q_proj.", "."), pieces, end)
-            joined_name = f"{_OPEN_CLIP_XL}transformer.{its.replace(f'.q_proj.{end}', f'.in_proj_{end}')}"
-            tensors.append(replace(joined, out=replace(joined.out, name=joined_name)))
+            yield _joined_attention(model, name, its)
         elif not re.search(r"\.[kv]_proj\.", its):
-            tensors.append(_same(model, name, f"{_OPEN_CLIP_XL}transformer.{its}"))
-    return tensors
+            yield _same(model, name, its)
 
 
-_QKV = ("q_proj", "k_proj", "v_proj")
-
-
-def _is_turned(name: str) -> bool:
-    return name == "text_projection.weight"
+def _joined_attention(model: Checkpoint, query: str, its: str) -> FileTensor:
+    module, _, end = query.rpartition(".")
+    pieces = tuple(Piece(module=module.replace("q_proj", each)) for each in ("q_proj", "k_proj", "v_proj"))
+    joined = _joined(model, "", module, pieces, end)
+    return replace(joined, out=replace(joined.out, name=its.replace(f".q_proj.{end}", f".in_proj_{end}")))
 
 
 def _check(
@@ -218,6 +217,6 @@ def _check(
         raise KingyoError(
             "--single-file",
             expected="a model whose original names are known: Stable Diffusion 1, XL or 3, or Flux",
-            received=f"{model.config.get('_class_name')}, whose {wrong[0]:.120} diffusers would not read back",
+            received=f"{model.config.get('_class_name')}; diffusers would not read {wrong[0]:.120} back",
             remedy="Leave --single-file out.",
         )

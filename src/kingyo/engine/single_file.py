@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # imports torch
     from kingyo.checkpoints.single_file_layout import FileTensor
 
 _OTHERS = ("vae", "text_encoder", "text_encoder_2")
-"""Folders of a pipeline of Stable Diffusion 1 or XL that its single file holds besides the denoiser."""
+"""Folders of a pipeline of Stable Diffusion 1, 2 or XL that its single file holds besides the denoiser."""
 _IN_ONE_FILE = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.folder_files import read_json
+from kingyo.checkpoints.locate import open_together
 from kingyo.checkpoints.model_reference import PIPELINE, component_references, local_path, parse_reference
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import (
@@ -58,10 +59,10 @@ def open_alone(
     """
     components = [each for each in component_references(reference) if _is_in_pipeline(each, name)]
     chosen = components[0] if len(components) == 1 else reference
-    checkpoint = open_checkpoint(chosen, allow_pickle=allow_pickle)
+    checkpoint = open_together([chosen], allow_pickle=allow_pickle, templates=[chosen])[chosen]
     kind = kind_of_models({reference: checkpoint}, name)
     if around := needed_around(checkpoint, lambda: kind):
-        checkpoint = open_checkpoint(chosen, allow_pickle=allow_pickle, around=around)
+        checkpoint = open_checkpoint(chosen, allow_pickle=allow_pickle, around=around, among=[checkpoint])
     return checkpoint, kind
 
 
