@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -24,6 +27,7 @@ from kingyo.engine.write import write
 from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
 from tests.checkpoints.lora_files import Tensors, pair
+from tests.hub import serve
 from tests.models_on_disk import llama
 from tests.tiny_pipelines import DRAW, WRITERS
 
@@ -233,6 +237,11 @@ BROKEN = {
         "a complete UNet2DConditionModel",
         "label_emb.0.2",
     ),
+    "scaled float8": (
+        lambda all_: all_ | {"model.diffusion_model.out.2.scale_weight": torch.ones(1)},
+        "weights that can be merged",
+        "a quantised model",
+    ),
     "nothing": (lambda _: {}, "at least one tensor", "none"),
 }
 
@@ -269,6 +278,34 @@ def test_only_single_files_offline(tmp_path: Path, library: Library) -> None:
     assert error.value.argument == file
     assert error.value.expected.startswith("a model in diffusers' layout")
     assert "from_single_file" in error.value.remedy
+
+
+def test_a_complete_model_is_no_lora(sd: Path) -> None:
+    with pytest.raises(KingyoError) as error:
+        open_checkpoint(f"{UNET}+{FILE}", sd)
+    assert error.value.received == "a tensor of a complete model"
+
+
+def test_a_file_has_no_revision(sd: Path) -> None:
+    with pytest.raises(KingyoError) as error:
+        open_checkpoint(f"{FILE}@main", sd)
+    assert error.value.expected == "a revision of a model on the Hub"
+
+
+@pytest.mark.slow
+def test_a_file_on_the_hub_is_previewed_and_downloaded_alone(sd: Path) -> None:
+    (sd / "hub/org").mkdir(parents=True)
+    shutil.copytree(sd / "community-pipeline", sd / "hub/org/sd")
+    (sd / FILE).rename(sd / "hub/org/sd" / FILE)
+    (sd / "recipe.yaml").write_text(yaml.safe_dump(recipe(UNET, f"org/sd/{FILE}")))
+    with serve(sd / "hub") as hub:
+        environment = {**os.environ, **hub.environment(sd / "home")}
+        for words in (["--dry-run"], []):
+            command = [sys.executable, "-m", "kingyo", "merge", "recipe.yaml", "out", *words]
+            subprocess.run(command, cwd=sd, env=environment, capture_output=True, check=True)
+            sent = {file for file in hub.sent if file.endswith(".safetensors")}
+            assert sent <= {f"org/sd/{FILE}"}
+    assert_equal(weights(sd / "out"), weights(sd / UNET))
 
 
 def test_a_model_whose_names_have_no_inverse(tmp_path: Path) -> None:

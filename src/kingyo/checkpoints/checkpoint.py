@@ -26,7 +26,7 @@ from kingyo.kernels.raw_tensor import AnyTensor, RawTensor, letter_of
 KEPT_BELOW = 1 << 20  # bytes; smaller tensors stay in memory, since mapping them again costs more
 _QUANTISED = re.compile(
     r"\.(qweight|qzeros|g_idx|SCB|absmax|quant_map|nested_absmax|weight_format|weight_packed|weight_scale"
-    r"|weight_scale_inv|weight_shape)$|\.quant_state\."
+    r"|weight_scale_inv|weight_shape|scale_weight|scale_input)$|\.quant_state\.|^scaled_fp8$"
 )
 
 
@@ -190,7 +190,7 @@ def read_checkpoint(reference: str, path: Path, *, allow_pickle: bool = False) -
     weights = (file for pattern in ("*.safetensors", "*.bin") for file in path.rglob(pattern))
     before = file_stamps(weights)  # before reading, so that a file replaced meanwhile counts as changed
     stem, tensors = read_weights(path, allow_pickle=allow_pickle)
-    _refuse_quantised(reference, config, tensors)
+    refuse_quantised(reference, config, tensors)
     files = {info.file for info in tensors.values()}
     seen = file_stamps(files) | {file: stamp for file, stamp in before.items() if file in files}
     stored = Checkpoint(reference=reference, path=path, config=config, tensors=tensors, stem=stem, seen=seen)
@@ -204,9 +204,7 @@ def _levels(config: Mapping[str, object]) -> list[Mapping[str, object]]:
     return [config, *inner]
 
 
-def _refuse_quantised(
-    reference: str, config: Mapping[str, object], tensors: Mapping[str, TensorInfo]
-) -> None:
+def refuse_quantised(reference: str, config: Mapping[str, object], tensors: Mapping[str, TensorInfo]) -> None:
     """Refuse quantised checkpoints (bitsandbytes, GPTQ, AWQ, …): their numbers are codes."""
     where = next(("config.json" for level in _levels(config) if level.get("quantization_config")), None)
     for name, info in tensors.items():

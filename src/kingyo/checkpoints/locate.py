@@ -32,6 +32,7 @@ from kingyo.checkpoints.model_reference import (
     SINGLE_FILES,
     in_opening_order,
     is_folder,
+    is_local,
     local_path,
     parse_reference,
 )
@@ -228,10 +229,10 @@ def _find(request: _Request) -> tuple[Path, int]:
     def refuse(expected: str, received: str, remedy: str) -> KingyoError:
         return KingyoError(request.reference, expected=expected, received=received, remedy=remedy)
 
+    if request.revision is not None and is_local(name, request.folder):
+        remedy = f"Remove '@{request.revision}': local files and folders have no revisions."
+        raise refuse("a revision of a model on the Hub", f"a revision of {path}", remedy)
     if is_folder(name, request.folder):
-        if request.revision is not None:
-            remedy = f"Remove '@{request.revision}': local folders have no revisions."
-            raise refuse("a revision of a model on the Hub", f"a revision of the folder {path}", remedy)
         return path, 0
     if is_file(path) and path.suffix == ".gguf":
         raise gguf(request.reference, path)

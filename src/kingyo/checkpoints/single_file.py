@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
-from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.checkpoint import Checkpoint, refuse_quantised
 from kingyo.checkpoints.folder_files import require_tensors
 from kingyo.checkpoints.header import TensorInfo, read_header
 from kingyo.checkpoints.mapped_tensors import file_stamps
@@ -49,6 +50,11 @@ class SingleFile(Checkpoint):
         """The folder of the file."""
         return self.file.parent
 
+    @cached_property
+    def pipeline(self) -> Path | None:
+        """Folder of the pipeline of the donor, or None."""
+        return None if self.donor is None else self.donor.pipeline
+
     def deciding_files(self) -> dict[str, Path]:
         """Return the file, and the config that another model gives."""
         own = {self.file.name: self.file}
@@ -77,6 +83,7 @@ def read_single_file(
     """
     seen = file_stamps([file])
     stored = require_tensors(_read(reference, file, allow_pickle=allow_pickle), file)
+    refuse_quantised(reference, {}, stored)
     donors = [each.owner for each in among if "_class_name" in each.config and each.owner.path.is_dir()]
     donor = _with_names(donors, stored)
     config, tensors = (donor.config, stored) if donor is not None else _converted(reference, stored)

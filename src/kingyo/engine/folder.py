@@ -97,7 +97,7 @@ def to_folder(
     writer = CheckpointWriter(
         out,
         out_tensors(plan),
-        identity=identity(plan, asked.around),
+        identity=identity(plan, asked.around) + single_file_name(out) * asked.single_file,
         max_shard_bytes=chosen.max_shard_bytes,
         force=chosen.force,
         stem=str(Path(inside, plan.like.stem)),
