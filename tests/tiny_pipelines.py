@@ -306,7 +306,7 @@ def _clip(width: int = WIDTH, *, projection: bool = False, layers: int = 2) -> A
         vocab_size=len(vocabulary),
         hidden_size=width,
         projection_dim=width,
-        intermediate_size=width,
+        intermediate_size=2 * WIDTH,
         num_attention_heads=2,
         num_hidden_layers=layers,
         bos_token_id=vocabulary[_BOS],
