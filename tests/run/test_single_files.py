@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -201,6 +202,7 @@ def test_a_run_of_single_files_alone_is_one_clear_error_offline(folder: Path) ->
 
 @pytest.mark.slow
 def test_config_and_pipeline_come_from_the_hub_if_no_model_has_them(folder: Path) -> None:
+    """They must fit the file."""
     home = folder / "hub/stable-diffusion-v1-5"
     home.mkdir(parents=True)
     (folder / "a").rename(home / "stable-diffusion-v1-5")
@@ -209,15 +211,19 @@ def test_config_and_pipeline_come_from_the_hub_if_no_model_has_them(folder: Path
         environment = {**ENV, **hub.environment(folder / "home")}
         command = [sys.executable, "-m", "kingyo", "merge", "recipe.yaml"]
 
-        def run(*words: str) -> None:
-            done = subprocess.run(
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
                 [*command, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
             )
-            assert done.returncode == 0, done.stdout + done.stderr
 
-        run("alone")
+        assert run("alone").returncode == 0
         assert not any(file.endswith(".safetensors") for file in hub.sent)
-        run("out", "--pipeline")
+        assert run("out", "--pipeline").returncode == 0
+        config = home / "stable-diffusion-v1-5/unet/config.json"
+        config.write_text(config.read_text().replace('"layers_per_block": 2', '"layers_per_block": 1'))
+        shutil.rmtree(folder / "home")
+        done = run("other")
+        assert done.returncode == 1 and "a model with other tensors" in " ".join(done.stderr.split())
     for out in ("alone", "out/unet"):
         assert torch.equal(
             load_file(folder / out / WEIGHTS)["conv_in.weight"],

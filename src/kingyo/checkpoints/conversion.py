@@ -102,6 +102,15 @@ def default_pipeline(tensors: Mapping[str, TensorInfo]) -> str | None:
         return None
 
 
+def fits_config(config: Mapping[str, object], tensors: Mapping[str, TensorInfo]) -> bool:
+    """Return whether a model with a config has tensors of these names and shapes."""
+    kind: Any = getattr(import_module("diffusers"), str(config.get("_class_name")))
+    with torch.device("meta"):
+        model = kind.from_config(dict(config))
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return shapes == {name: info.shape for name, info in tensors.items()}
+
+
 def config_from_names(kind: str, names: Mapping[str, object]) -> dict[str, object]:
     """Return what a single file states about a denoiser's config: its class, and a UNet's blocks."""
     config: dict[str, object] = {"_class_name": kind}

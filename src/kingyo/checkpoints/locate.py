@@ -133,9 +133,9 @@ def _default_donor(model: SingleFile) -> Checkpoint:
     """Return the config of a single file from the pipeline on the Hub that diffusers takes it from.
 
     Raises:
-        KingyoError: diffusers knows no such pipeline, or it cannot be downloaded.
+        KingyoError: diffusers knows no such pipeline, it cannot be downloaded, or its config does not fit.
     """
-    from kingyo.checkpoints.conversion import default_pipeline
+    from kingyo.checkpoints.conversion import default_pipeline, fits_config
 
     name, component = default_pipeline(model.stored), model.component
     try:
@@ -143,12 +143,14 @@ def _default_donor(model: SingleFile) -> Checkpoint:
             raise ValueError("diffusers names no pipeline for it")
         path = download(name, None, (PIPELINE, f"{component}/config.json")) / component
         config = read_config(model.reference, path)
+        if not fits_config(config, model.tensors):
+            raise ValueError("its config is of a model with other tensors")
     except (OSError, ValueError, KingyoError) as error:
         reason = str(error).strip().splitlines()[0]
         raise KingyoError(
             model.reference,
             expected="a model in diffusers' layout beside it, which gives config, VAE and text encoders",
-            received=f"none, and those of {name} cannot be fetched: {reason:.120}",
+            received=f"none, and those of {name} on the Hub cannot be used: {reason:.120}",
             remedy=f"Add such a model, as base_model, base or a source; or convert the file once: "
             f"DiffusionPipeline.from_single_file({model.file.name!r}).save_pretrained('folder').",
         ) from error
