@@ -48,6 +48,7 @@ FLOORS = {
     "results": 12,
     "dry_run": 12,
     "advice": 13,
+    "rating": 13,
     "export": 14,
     "report": 14,
     "cli": 15,

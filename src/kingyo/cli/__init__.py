@@ -26,6 +26,7 @@ from kingyo.cli import (
     layers,
     listing,
     merge,
+    rate,
     resume,
     show,
 )
@@ -69,6 +70,7 @@ app.command()(resume.resume)
 app.command()(resume.control)
 app.command()(show.show)
 app.command()(show.report)
+app.command()(rate.rate)
 app.command()(export.export)
 app.command(cls=Merge)(merge.merge)
 app.command()(export.recipe)

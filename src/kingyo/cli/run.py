@@ -78,15 +78,19 @@ def print_run(store: RunStore, *, as_json: bool) -> None:
     """Print the summary of a run, and advice."""
     from kingyo.advice import advise
     from kingyo.cli.advice import print_advice
+    from kingyo.cli.rating_tables import print_ratings
     from kingyo.cli.tables import print_summary
+    from kingyo.rating.results import read_ratings
     from kingyo.results.summarize import summarize
 
     summary = summarize(store)
-    advice = advise(store, summary)
+    advice, ratings = advise(store, summary), read_ratings(store, summary)
     if as_json:
-        print_json({**summary.to_json(), "advice": [each.to_json() for each in advice]})
+        people = {"people": {each.split: each.to_json() for each in ratings}} if ratings else {}
+        print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})
     else:
         print_summary(summary)
+        print_ratings(ratings)
         print_advice(advice)
 
 

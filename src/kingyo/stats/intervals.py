@@ -61,6 +61,7 @@ class Interval:
         "student",
         "mover",
         "bootstrap",
+        "bradley-terry",
     ]
 
     def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:

@@ -1,0 +1,146 @@
+"""Choose the next pair of pictures to show: balanced over models, and where a choice tells most."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import numpy as np
+
+from kingyo.rating.models import RatedModel
+from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
+from kingyo.store.choices import Choice, pair_name
+from kingyo.types import Media
+
+SCORES = {"left": 1.0, "right": 0.0, "tie": 0.5}
+"""The score of the left picture; a skipped pair has none."""
+_BALANCE = 1
+"""How many pairs more than the model with the fewest its partner may have had."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two pictures of one item, with their sides."""
+
+    item: str
+    left: RatedModel
+    right: RatedModel
+
+    @property
+    def name(self) -> str:
+        """Return its name, see ``store.choices.pair_name``."""
+        return pair_name(self.item, self.left_picture.sha256, self.right_picture.sha256)
+
+    @property
+    def left_picture(self) -> Media:
+        """Return the picture that is shown on the left."""
+        return self.left.pictures[self.item]
+
+    @property
+    def right_picture(self) -> Media:
+        """Return the picture that is shown on the right."""
+        return self.right.pictures[self.item]
+
+
+def choices_as_numbers(models: Sequence[RatedModel], choices: Sequence[Choice]) -> PairChoices:
+    """Return the choices between pictures that these models still have; skipped pairs are left out."""
+    places = {model.recipe: place for place, model in enumerate(models)}
+    known = [choice for choice in choices if choice.verdict in SCORES and _is_known(choice, models, places)]
+    items: dict[str, int] = {}
+    for choice in known:
+        items.setdefault(choice.item, len(items))
+    return PairChoices(
+        left=np.array([places[each.left_model] for each in known], dtype=np.int64),
+        right=np.array([places[each.right_model] for each in known], dtype=np.int64),
+        score=np.array([SCORES[each.verdict] for each in known], dtype=np.float64),
+        item=np.array([items[each.item] for each in known], dtype=np.int64),
+        n_models=len(models),
+    )
+
+
+def _is_known(choice: Choice, models: Sequence[RatedModel], places: dict[str, int]) -> bool:
+    sides = ((choice.left_model, choice.left_picture), (choice.right_model, choice.right_picture))
+    for recipe, picture in sides:
+        media = models[places[recipe]].pictures.get(choice.item) if recipe in places else None
+        if media is None or media.sha256 != picture:
+            return False
+    return True
+
+
+@dataclass(kw_only=True)
+class PairChooser:
+    """Chooses pairs for one person. The next pair depends on the stored choices only.
+
+    Attributes:
+        models: the models to compare.
+        rater: the person, who judges each pair of pictures once.
+    """
+
+    models: Sequence[RatedModel]
+    rater: str
+    _items: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._items = tuple(dict.fromkeys(item for model in self.models for item in model.pictures))
+
+    def next(self, choices: Sequence[Choice]) -> Pair | None:
+        """Return the next pair, or None if the person has judged all.
+
+        The first model is the one with the fewest pairs so far. Of the models with about as few pairs its
+        partner is the one for which a choice tells most about the difference, by the strengths so far.
+        """
+        shown = Counter(recipe for each in choices for recipe in (each.left_model, each.right_model))
+        strengths = fit_strengths(choices_as_numbers(self.models, choices))
+        judged = {each.pair for each in choices if each.rater == self.rater}
+        used = Counter(each.item for each in choices)
+        for one, other in self._partners(shown, strengths, len(choices)):
+            item = self._item(one, other, judged, used)
+            if item is not None:
+                return self._sided(item, self.models[one], self.models[other])
+        return None
+
+    def _partners(self, shown: Counter[str], strengths: Strengths, n: int) -> Iterator[tuple[int, int]]:
+        """Yield all pairs of models, the best to show first."""
+        places = range(len(self.models))
+        counts = [shown[model.recipe] for model in self.models]
+        order = sorted(places, key=lambda place: (counts[place], self._hash(n, place)))
+        for one in order:
+            most = counts[one] + _BALANCE
+
+            def rank(other: int, one: int = one, most: int = most) -> tuple[int, float, str]:
+                worth = round(strengths.information(one, other), 9)
+                return max(counts[other] - most, 0), -worth, self._hash(n, one, other)
+
+            yield from ((one, other) for other in sorted(places, key=rank) if other != one)
+
+    def _item(self, one: int, other: int, judged: set[str], used: Counter[str]) -> str | None:
+        """Return the least used item of two models on which they drew different pictures, or None."""
+        left, right = self.models[one].pictures, self.models[other].pictures
+        shared = [item for item in self._items if item in left and item in right]
+        free = [
+            item
+            for item in shared
+            if left[item] != right[item]
+            and pair_name(item, left[item].sha256, right[item].sha256) not in judged
+        ]
+        return min(free, key=lambda item: (used[item], self._hash(item)), default=None)
+
+    def _sided(self, item: str, one: RatedModel, other: RatedModel) -> Pair:
+        """Return a pair whose sides depend on the person and on the pictures."""
+        first, second = sorted((one, other), key=lambda model: model.pictures[item].sha256)
+        pair = Pair(item=item, left=first, right=second)
+        is_swapped = int(self._hash(pair.name)[:8], 16) % 2
+        return Pair(item=item, left=second, right=first) if is_swapped else pair
+
+    def restore(self, choice: Choice) -> Pair | None:
+        """Return the pair of a choice as it was shown; None if the run has other pictures now."""
+        places = {model.recipe: place for place, model in enumerate(self.models)}
+        if not _is_known(choice, self.models, places):
+            return None
+        left, right = (self.models[places[each]] for each in (choice.left_model, choice.right_model))
+        return Pair(item=choice.item, left=left, right=right)
+
+    def _hash(self, *values: object) -> str:
+        return sha256(repr((self.rater, *values)).encode()).hexdigest()

@@ -1,0 +1,133 @@
+"""Strengths of models from choices between two of their answers: Bradley and Terry 1952, Biometrika 39:324.
+
+P(i is preferred to j) = 1 / (1 + exp(θ_j − θ_i)). A choice "as good" counts as half a win of each, which
+leaves the estimates unbiased and makes the intervals slightly too wide. Strengths have a normal prior with mean
+0, so that a model that won all of its pairs has a finite one. Their sum is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.stats.intervals import Array, Interval, normal_quantile
+
+Places = NDArray[np.int64]
+PRIOR_DEVIATION = 2.0
+"""Of strengths, in logits. The prior weighs as much as one choice between equal models."""
+_STEPS = 50
+_SMALLEST_STEP = 1e-10
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairChoices:
+    """Choices between two of several models.
+
+    Attributes:
+        left, right: the two models of each choice, as numbers from 0.
+        score: 1 if the left one was preferred, 0 if the right one was, 0.5 if they were as good.
+        item: number of the item of each choice. Choices on one item are not independent.
+        n_models: number of models, with or without choices.
+    """
+
+    left: Places
+    right: Places
+    score: Array
+    item: Places
+    n_models: int
+
+    def count(self, *models: int) -> int:
+        """Return the number of choices in which any of these models took part."""
+        return int((np.isin(self.left, models) | np.isin(self.right, models)).sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strengths:
+    """Fitted strengths.
+
+    Attributes:
+        values: in logits, with mean 0.
+        covariance: their covariance if the model holds.
+        robust: their covariance if choices on one item depend on each other (sandwich).
+    """
+
+    choices: PairChoices
+    values: Array
+    covariance: Array
+    robust: Array
+
+    def strength(self, model: int, level: float = 0.95) -> Interval:
+        """Return the strength of a model compared with the mean of all, with its interval."""
+        contrast = np.full(len(self.values), -1 / len(self.values))
+        contrast[model] += 1
+        return self._bounded(contrast, self.choices.count(model), level)
+
+    def win_probability(self, one: int, other: int, level: float = 0.95) -> Interval:
+        """Return the probability that one model is preferred to another, with its interval."""
+        logit = self._bounded(self._difference(one, other), self.choices.count(one, other), level)
+        score, low, high = (chance(each) for each in (logit.score, logit.low, logit.high))
+        return Interval(score=score, n=logit.n, low=low, high=high, method="bradley-terry")
+
+    def information(self, one: int, other: int) -> float:
+        """Return how much a choice between two models tells: its Fisher information times their variance."""
+        contrast = self._difference(one, other)
+        p = chance(float(contrast @ self.values))
+        return p * (1 - p) * float(contrast @ self.covariance @ contrast)
+
+    def _difference(self, one: int, other: int) -> Array:
+        contrast = np.zeros(len(self.values))
+        contrast[one], contrast[other] = 1, -1
+        return contrast
+
+    def _bounded(self, contrast: Array, n: int, level: float) -> Interval:
+        """Return a contrast with normal bounds, by the larger of both variances."""
+        value = float(contrast @ self.values)
+        variance = max(float(contrast @ own @ contrast) for own in (self.covariance, self.robust))
+        reach = normal_quantile(level) * math.sqrt(variance)
+        return Interval(score=value, n=n, low=value - reach, high=value + reach, method="bradley-terry")
+
+
+def chance(logit: float) -> float:
+    """Return the logistic function of a number."""
+    return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
+
+
+def fit_strengths(choices: PairChoices) -> Strengths:
+    """Fit strengths by penalised maximum likelihood (Newton's method; the problem is convex)."""
+    design, values = _design(choices), np.zeros(choices.n_models)
+    curvature = np.eye(choices.n_models)
+    for _ in range(_STEPS):
+        p = _chances(design @ values)
+        curvature = (design.T * (p * (1 - p))) @ design + np.eye(len(values)) / PRIOR_DEVIATION**2
+        step = np.linalg.solve(curvature, design.T @ (choices.score - p) - values / PRIOR_DEVIATION**2)
+        values = values + step / max(1.0, float(np.abs(step).max(initial=0.0)))  # at most one logit at once
+        if float(np.abs(step).max(initial=0.0)) < _SMALLEST_STEP:
+            break
+    covariance = np.linalg.inv(curvature)
+    robust = covariance @ _scatter(choices, design, values) @ covariance
+    return Strengths(choices=choices, values=values, covariance=covariance, robust=robust)
+
+
+def _design(choices: PairChoices) -> Array:
+    """Return a row per choice: 1 for the left model, −1 for the right one."""
+    rows = np.arange(len(choices.score))
+    design = np.zeros((len(rows), choices.n_models))
+    design[rows, choices.left], design[rows, choices.right] = 1, -1
+    return design
+
+
+def _scatter(choices: PairChoices, design: Array, values: Array) -> Array:
+    """Return the sum over items of the outer products of their gradients (Liang and Zeger 1986)."""
+    gradients = design * (choices.score - _chances(design @ values))[:, None]
+    items = np.unique(choices.item, return_inverse=True)[1]
+    n = int(items.max(initial=0)) + 1
+    sums = np.zeros((n, choices.n_models))
+    np.add.at(sums, items, gradients)
+    return sums.T @ sums * (n / (n - 1) if n > 1 else 1.0)
+
+
+def _chances(logits: Array) -> Array:
+    return 1 / (1 + np.exp(-np.clip(logits, -700, 700)))

@@ -1,0 +1,231 @@
+"""Choices of people between two pictures of a run, in a database beside the run's own.
+
+The run's database belongs to the process that works on the run; people may choose meanwhile. Each choice is on
+the disk when ``add`` returns. Sums detect lost and changed rows, as in the run's database.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, get_args
+
+from kingyo.errors import KingyoError
+from kingyo.store.schema import SUMS, changed_tables, count_write, seal, watch
+from kingyo.types import Split
+
+CHOICES = "ratings.db"
+Verdict = Literal["left", "right", "tie", "skip"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+_VERSION = 1
+_BUSY_MS = 30_000
+_SCHEMA = f"""
+    CREATE TABLE choices (
+        id INTEGER PRIMARY KEY, rater TEXT NOT NULL, split TEXT NOT NULL, item TEXT NOT NULL,
+        left_model TEXT NOT NULL, right_model TEXT NOT NULL,
+        left_picture TEXT NOT NULL, right_picture TEXT NOT NULL,
+        verdict TEXT NOT NULL CHECK (verdict IN ('left', 'right', 'tie', 'skip')),
+        seconds REAL NOT NULL, pair TEXT NOT NULL, chosen_at REAL NOT NULL, undone_at REAL);
+    CREATE UNIQUE INDEX choices_once ON choices (rater, pair) WHERE undone_at IS NULL;
+    {SUMS}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a person said about two pictures of one item.
+
+    Attributes:
+        rater: name of the person.
+        left_model, right_model: hashes of the recipes.
+        left_picture, right_picture: hashes of the files, as they were shown.
+        seconds: from the display of the pair to the choice.
+    """
+
+    rater: str
+    split: Split
+    item: str
+    left_model: str
+    right_model: str
+    left_picture: str
+    right_picture: str
+    verdict: Verdict
+    seconds: float = 0.0
+
+    @property
+    def pair(self) -> str:
+        """Return a name of item and pictures that does not depend on their sides."""
+        return pair_name(self.item, self.left_picture, self.right_picture)
+
+
+def pair_name(item: str, one: str, other: str) -> str:
+    """Return a name of two pictures of an item that does not depend on their order."""
+    return sha256("\n".join((item, *sorted((one, other)))).encode()).hexdigest()[:24]
+
+
+class ChoiceLog:
+    """The choices of a run. Several processes and threads may use one file. It is a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the choices of a run folder for writing, and create their database if there is none."""
+        self.path = folder / CHOICES
+        with _explained(self.path):
+            self._db = _connect(self.path)
+            try:
+                _prepare(self._db, self.path)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def __enter__(self) -> ChoiceLog:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._db.close()
+
+    def add(self, choice: Choice) -> bool:
+        """Store a choice. Return False if the rater has judged this pair already; the first choice counts."""
+        with self._transaction():
+            done = self._db.execute(
+                "INSERT OR IGNORE INTO choices VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                (*astuple(choice), choice.pair, time.time()),
+            )
+        return done.rowcount > 0
+
+    def undo(self, rater: str, split: Split) -> Choice | None:
+        """Mark the last choice of a rater on a split as undone, and return it; None if there is none."""
+        with self._transaction():
+            row = self._db.execute(
+                f"SELECT id, {_COLUMNS} FROM choices WHERE rater = ? AND split = ? AND undone_at IS NULL"
+                " ORDER BY id DESC LIMIT 1",
+                (rater, split),
+            ).fetchone()
+            if row is not None:
+                self._db.execute("UPDATE choices SET undone_at = ? WHERE id = ?", (time.time(), row[0]))
+        return None if row is None else _choice(row[1:])
+
+    def undone(self, rater: str, pair: str) -> int:
+        """Return how often a rater took back a choice between two pictures."""
+        query = "SELECT COUNT(*) FROM choices WHERE rater = ? AND pair = ? AND undone_at IS NOT NULL"
+        with _explained(self.path):
+            return int(self._db.execute(query, (rater, pair)).fetchone()[0])
+
+    def choices(self) -> tuple[Choice, ...]:
+        """Return all choices that were not undone, oldest first."""
+        with _explained(self.path):
+            return _read(self._db)
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        with _explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            with self._db:
+                yield
+                count_write(self._db)
+
+
+def read_choices(folder: Path) -> tuple[Choice, ...]:
+    """Return the choices of a run folder that were not undone, oldest first; empty without any.
+
+    Raises:
+        KingyoError: their database is damaged or was changed by another program.
+    """
+    path = folder / CHOICES
+    if not path.is_file():
+        return ()
+    with _explained(path), closing(_connect(path, read_only=True)) as connection:
+        return _read(connection) if _is_complete(connection, path) else ()
+
+
+_COLUMNS = "rater, split, item, left_model, right_model, left_picture, right_picture, verdict, seconds"
+
+
+def _read(connection: sqlite3.Connection) -> tuple[Choice, ...]:
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM choices WHERE undone_at IS NULL ORDER BY id")
+    return tuple(_choice(row) for row in rows)
+
+
+def _choice(row: tuple[str, Split, str, str, str, str, str, Verdict, float]) -> Choice:
+    return Choice(
+        rater=row[0],
+        split=row[1],
+        item=row[2],
+        left_model=row[3],
+        right_model=row[4],
+        left_picture=row[5],
+        right_picture=row[6],
+        verdict=row[7],
+        seconds=row[8],
+    )
+
+
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the database. Its journal is a file that exists only during a write, and each write is synced."""
+    name = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    connection = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    connection.execute("PRAGMA synchronous = EXTRA")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Create the tables if they are missing, check the sums, and let each write of the connection update them."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        if not _version(connection):
+            for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+            seal(connection)
+    _is_complete(connection, path)
+    watch(connection)
+
+
+def _is_complete(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether the tables exist, after checking their sums and their version."""
+    version = _version(connection)
+    if version not in (0, _VERSION):
+        raise KingyoError(
+            str(path),
+            expected=f"choices of version {_VERSION}",
+            received=f"version {version}",
+            remedy="Install the kingyo that wrote them.",
+        )
+    changed = changed_tables(connection) if version else []
+    if changed:
+        raise _damaged(path, f"others in {', '.join(f'table {name}' for name in changed)}")
+    return version > 0
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextmanager
+def _explained(path: Path) -> Generator[None]:
+    """Turn an error of SQLite into a KingyoError."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise KingyoError(
+            str(path),
+            expected="a file that can be read and written",
+            received=str(error),
+            remedy="Make the run folder writable, or make room on its disk. Stored choices are kept.",
+        ) from error
+    except sqlite3.Error as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, received: str) -> KingyoError:
+    return KingyoError(
+        str(path),
+        expected="choices as kingyo stored them",
+        received=received,
+        remedy="Restore the file from a copy, or move it away and rate again.",
+    )
