@@ -121,7 +121,7 @@ def _login() -> str:
 
 def _split(store: RunStore, name: str) -> Split:
     """Return a split whose pictures people may see now: test only when the run is finished."""
-    split = next((each for each in SPLITS if each == name), None)
+    split = {str(each): each for each in SPLITS}.get(name)
     if split is None:
         raise KingyoError(
             "--split", expected=" or ".join(SPLITS), received=f"'{name}'", remedy="Name one of them."
@@ -163,7 +163,7 @@ def _announce(server: RatingServer, address: _Address) -> None:
     )
     echo(f"Rate at {server.url}")
     if not server.is_local:
-        echo(f"Others reach it under an address of this machine, port {server.server_port}, with the same path.")
+        echo(f"Others use an address of this machine, port {server.server_port} and the same path.")
     echo("Ctrl-C stops; every choice is stored at once.")
     if address.opens_browser:
         threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
@@ -184,8 +184,10 @@ def _run_until_stopped(server: RatingServer) -> None:
 
 def _say_goodbye(store: RunStore, session: RatingSession, log: ChoiceLog) -> None:
     folder, n = shlex.quote(str(store.folder)), session.n_judged()
-    echo(f"\n{session.settings.rater} has judged {n} of {session.settings.pairs} pairs, stored in {log.path}.")
-    echo(f"Next: `kingyo rate {folder}` goes on, `kingyo rate {folder} --results` shows the choices")
+    echo(
+        f"\n{session.settings.rater} has judged {n} of {session.settings.pairs} pairs, stored in {log.path}."
+    )
+    echo(f"Next: `kingyo rate {folder}` goes on, `kingyo rate {folder} --results` shows strengths")
 
 
 def _show_results(store: RunStore, *, as_json: bool) -> None:

@@ -44,18 +44,22 @@ class Pair:
         return self.right.pictures[self.item]
 
 
-def choices_as_numbers(models: Sequence[RatedModel], choices: Sequence[Choice]) -> PairChoices:
-    """Return the choices between pictures that these models still have; skipped pairs are left out."""
+def known_choices(models: Sequence[RatedModel], choices: Sequence[Choice]) -> list[Choice]:
+    """Return the choices between pictures that these models have; skipped pairs are left out."""
     places = {model.recipe: place for place, model in enumerate(models)}
-    known = [choice for choice in choices if choice.verdict in SCORES and _is_known(choice, models, places)]
-    items: dict[str, int] = {}
-    for choice in known:
-        items.setdefault(choice.item, len(items))
+    return [each for each in choices if each.verdict in SCORES and _is_known(each, models, places)]
+
+
+def choices_as_numbers(models: Sequence[RatedModel], choices: Sequence[Choice]) -> PairChoices:
+    """Return the known choices with numbers for models and items."""
+    places = {model.recipe: place for place, model in enumerate(models)}
+    known = known_choices(models, choices)
+    items = {item: number for number, item in enumerate(dict.fromkeys(each.item for each in known))}
     return PairChoices(
-        left=np.array([places[each.left_model] for each in known], dtype=np.int64),
-        right=np.array([places[each.right_model] for each in known], dtype=np.int64),
+        left=np.array([places[each.left_model] for each in known], dtype=np.intp),
+        right=np.array([places[each.right_model] for each in known], dtype=np.intp),
         score=np.array([SCORES[each.verdict] for each in known], dtype=np.float64),
-        item=np.array([items[each.item] for each in known], dtype=np.int64),
+        item=np.array([items[each.item] for each in known], dtype=np.intp),
         n_models=len(models),
     )
 

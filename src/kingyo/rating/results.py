@@ -86,7 +86,7 @@ class SplitRating:
 def read_ratings(store: RunStore, summary: RunSummary) -> tuple[SplitRating, ...]:
     """Return the ratings of each split with choices; empty if nobody has rated the run."""
     choices = read_choices(store.folder)
-    rated = [split for split in SPLITS if any(each.split == split for each in choices)]
+    rated: list[Split] = [split for split in SPLITS if any(each.split == split for each in choices)]
     parent = summary.best_parent()
     recipe = None if parent is None else parent.trial.recipe_hash
     return tuple(

@@ -1,8 +1,8 @@
 """The page of a rating session, served on this machine.
 
-Every address begins with a random token, so other users of the machine and other pages in the browser cannot
-read pictures or choose. The Host header is checked (DNS rebinding), and writes come from the page's own origin.
-No part of an address is used as a path.
+Every address begins with a random token, so other users of the machine and other pages in the browser
+cannot read pictures or choose. The Host header is checked (DNS rebinding), and writes come from the page's
+own origin. No part of an address is used as a path.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _PAGE = {
 }
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self';"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; "
+    "script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -132,15 +132,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _rating(self) -> RatingServer:
         return cast(RatingServer, self.server)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         """Answer with the page, the state or a picture."""
         self._answer(self._get)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Store or undo a choice, and answer with the next state."""
         self._answer(self._post)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:
         """Print nothing; the terminal shows the progress."""
 
     def _answer(self, respond: Callable[[str], tuple[bytes, str]]) -> None:
@@ -202,7 +202,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             return _as_json(self._rating.session.choose(pair, verdict, _seconds(seconds))), _JSON
         except UnknownPairError:
-            raise RefusedRequestError(HTTPStatus.CONFLICT, "This pair was not shown; reload the page.") from None
+            raise RefusedRequestError(
+                HTTPStatus.CONFLICT, "This pair was not shown; reload the page."
+            ) from None
 
     def _require_own_origin(self) -> None:
         origin = self.headers.get("Origin")
@@ -230,6 +232,6 @@ def _as_json(record: Mapping[str, object]) -> bytes:
 
 def _seconds(value: object) -> float:
     """Return the time that a page measured, or 0 if it is no time."""
-    if not isinstance(value, int | float) or value != value:  # NaN
+    if not isinstance(value, int | float) or not 0 <= value <= _LONGEST_SECONDS:
         return 0.0
-    return float(min(max(value, 0.0), _LONGEST_SECONDS))
+    return float(value)

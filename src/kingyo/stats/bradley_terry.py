@@ -1,21 +1,21 @@
 """Strengths of models from choices between two of their answers: Bradley and Terry 1952, Biometrika 39:324.
 
 P(i is preferred to j) = 1 / (1 + exp(θ_j − θ_i)). A choice "as good" counts as half a win of each, which
-leaves the estimates unbiased and makes the intervals slightly too wide. Strengths have a normal prior with mean
-0, so that a model that won all of its pairs has a finite one. Their sum is 0.
+makes the intervals slightly too wide. Strengths have a normal prior with mean 0, so that a model that won
+all of its pairs has a finite one. Their sum is 0.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.stats.intervals import Array, Interval, normal_quantile
 
-Places = NDArray[np.int64]
+Places = NDArray[np.intp]
 PRIOR_DEVIATION = 2.0
 """Of strengths, in logits. The prior weighs as much as one choice between equal models."""
 _STEPS = 50
@@ -95,6 +95,17 @@ def chance(logit: float) -> float:
     return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
 
 
+def select(choices: PairChoices, kept: Places) -> PairChoices:
+    """Return the choices at the given places."""
+    return replace(
+        choices,
+        left=choices.left[kept],
+        right=choices.right[kept],
+        score=choices.score[kept],
+        item=choices.item[kept],
+    )
+
+
 def fit_strengths(choices: PairChoices) -> Strengths:
     """Fit strengths by penalised maximum likelihood (Newton's method; the problem is convex)."""
     design, values = _design(choices), np.zeros(choices.n_models)
@@ -106,7 +117,7 @@ def fit_strengths(choices: PairChoices) -> Strengths:
         values = values + step / max(1.0, float(np.abs(step).max(initial=0.0)))  # at most one logit at once
         if float(np.abs(step).max(initial=0.0)) < _SMALLEST_STEP:
             break
-    covariance = np.linalg.inv(curvature)
+    covariance: Array = np.linalg.inv(curvature).astype(np.float64)
     robust = covariance @ _scatter(choices, design, values) @ covariance
     return Strengths(choices=choices, values=values, covariance=covariance, robust=robust)
 

@@ -1,7 +1,7 @@
 """Choices of people between two pictures of a run, in a database beside the run's own.
 
-The run's database belongs to the process that works on the run; people may choose meanwhile. Each choice is on
-the disk when ``add`` returns. Sums detect lost and changed rows, as in the run's database.
+The run's database belongs to the process that works on the run; people may choose meanwhile. Each choice
+is on the disk when ``add`` returns. Sums detect lost and changed rows, as in the run's database.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Create the tables if they are missing, check the sums, and let each write of the connection update them."""
+    """Create the tables if they are missing, check the sums, and update them with each write."""
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         if not _version(connection):

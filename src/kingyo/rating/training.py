@@ -1,0 +1,200 @@
+"""Train a preference model from the choices of a run, and measure it on choices that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kingyo.errors import KingyoError
+from kingyo.io.units import counted
+from kingyo.rating.models import RatedModel, read_models
+from kingyo.rating.pairs import choices_as_numbers, known_choices
+from kingyo.rating.regression import FOLDS, ChoiceData, fit_weights, folds, held_out_logits
+from kingyo.stats import Array, Interval, PairedDifference, interval, interval_json, paired_difference
+from kingyo.stats.bradley_terry import PairChoices, fit_strengths, select
+from kingyo.store import RunStore
+from kingyo.store.choices import Choice, read_choices
+from kingyo.types import Media, Split
+from kingyo.vision.features import load_feature_net, net_title
+from kingyo.vision.preference import PreferenceModel, probe_of, save_preference
+
+LEARNED: tuple[Split, ...] = ("fit", "validation")
+"""Splits whose choices a model may learn from; test only measures."""
+FEWEST_CHOICES = 20
+FEWEST_PROMPTS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingReport:
+    """What a preference model was trained on, and how good it is.
+
+    Attributes:
+        n: number of choices; ``ties`` of them were "as good".
+        prompts: number of prompts; choices on one prompt are never trained on and tested on.
+        left_out: number of choices on test.
+        raters: number of people.
+        accuracy: share of held-out choices, without "as good", that the model predicts.
+        better_model: the same for always choosing the model with the greater strength.
+        gain: their difference on the same choices.
+    """
+
+    features: str
+    n: int
+    ties: int
+    prompts: int
+    left_out: int
+    raters: int
+    penalty: float
+    accuracy: Interval
+    better_model: Interval
+    gain: PairedDifference
+
+    def to_json(self) -> dict[str, object]:
+        """Return the report as JSON data."""
+        return {
+            "features": self.features,
+            "choices": self.n,
+            "as_good": self.ties,
+            "prompts": self.prompts,
+            "left_out_test_choices": self.left_out,
+            "raters": self.raters,
+            "penalty": self.penalty,
+            "accuracy": interval_json(self.accuracy),
+            "better_model": interval_json(self.better_model),
+            "gain": interval_json(self.gain.interval),
+            "chance": 0.5,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield the report as sentences."""
+        people = counted(self.raters, "person", "people")
+        yield (
+            f"Trained on {counted(self.n, 'choice')} of {people} on {counted(self.prompts, 'prompt')}, "
+            f"{self.ties} of them as good, with features of {self.features}."
+        )
+        if self.left_out:
+            yield f"{counted(self.left_out, 'choice')} on test left out: test only measures."
+        yield (
+            f"Held-out choices predicted: {self.accuracy.in_percent('%')}, n={self.accuracy.n}; chance 50%, "
+            f"always the better model {self.better_model.in_percent('%')}; difference "
+            f"{self.gain.interval.in_percent(' points', '+')}."
+        )
+        if self.accuracy.low <= 0.5:
+            yield "Warning: this may be no better than chance. Rate more pairs before a search uses it."
+
+
+def train_preference(store: RunStore, out: Path, features: str) -> TrainingReport:
+    """Train a preference model on the choices on fit and validation, and write it.
+
+    Args:
+        store: the run.
+        out: the safetensors file to write.
+        features: the network that describes pictures, see ``vision.features.load_feature_net``.
+    """
+    _require_new_name(out)
+    models, choices, n_test = _choices(store)
+    name = str(Path(features).resolve()) if Path(features).exists() else features
+    net, pictures = load_feature_net(name), _pictures(models, choices)
+    vectors = net.vectors(list(pictures.values()))
+    mean, scale = vectors.mean(axis=0), vectors.std(axis=0)
+    scale = np.where(scale > 1e-9, scale, 1.0)
+    rows = dict(zip(pictures, (vectors - mean) / scale, strict=True))
+    numbers = choices_as_numbers(models, choices)
+    data = ChoiceData(
+        differences=np.array([rows[each.left_picture] - rows[each.right_picture] for each in choices]),
+        scores=numbers.score,
+        groups=_prompts(store, choices),
+    )
+    weights, penalty = fit_weights(data)
+    model = PreferenceModel(features=name, mean=mean, scale=scale, weights=weights, probe=probe_of(net))
+    counts = (n_test, len({each.rater for each in choices}))
+    report = _measured(net_title(name), data, numbers, penalty, counts)
+    save_preference(out, model, {"run": str(store.fact("name")), **report.to_json()})
+    return report
+
+
+def _require_new_name(out: Path) -> None:
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise KingyoError(
+            "--train",
+            expected="a file that ends in .safetensors",
+            received=f"{out}",
+            remedy="Name one, such as --train preference.safetensors.",
+        )
+
+
+def _choices(store: RunStore) -> tuple[list[RatedModel], list[Choice], int]:
+    """Return models and known choices on fit and validation, and the number of choices on test."""
+    by_recipe: dict[str, RatedModel] = {}
+    for model in (each for split in LEARNED for each in read_models(store, split)):
+        earlier = by_recipe.get(model.recipe)
+        pictures = {**({} if earlier is None else earlier.pictures), **model.pictures}
+        by_recipe[model.recipe] = RatedModel(name=model.name, recipe=model.recipe, pictures=pictures)
+    models, stored = list(by_recipe.values()), read_choices(store.folder)
+    known = known_choices(models, [each for each in stored if each.split in LEARNED])
+    n_test = sum(each.split == "test" for each in stored)
+    _require_enough(store, known, n_test)
+    return models, known, n_test
+
+
+def _require_enough(store: RunStore, choices: Sequence[Choice], n_test: int) -> None:
+    n_prompts = len(set(_prompts(store, choices)))
+    if len(choices) >= FEWEST_CHOICES and n_prompts >= FEWEST_PROMPTS:
+        return
+    test = f", and {n_test} on test, which no model may learn from" if n_test else ""
+    raise KingyoError(
+        "--train",
+        expected=f"at least {FEWEST_CHOICES} choices on {FEWEST_PROMPTS} prompts of fit or validation",
+        received=f"{counted(len(choices), 'choice')} on {counted(n_prompts, 'prompt')}{test}",
+        remedy="Rate more pairs with `kingyo rate RUN`.",
+    )
+
+
+def _prompts(store: RunStore, choices: Sequence[Choice]) -> list[str]:
+    prompts = {item.id: item.prompt for items in store.items().values() for item in items}
+    return [prompts[each.item] for each in choices]
+
+
+def _pictures(models: Sequence[RatedModel], choices: Sequence[Choice]) -> dict[str, Media]:
+    """Return the pictures that were compared, by hash."""
+    media = {each.sha256: each for model in models for each in model.pictures.values()}
+    shown = dict.fromkeys(picture for each in choices for picture in (each.left_picture, each.right_picture))
+    return {picture: media[picture] for picture in shown}
+
+
+def _measured(
+    features: str, data: ChoiceData, numbers: PairChoices, penalty: float, counts: tuple[int, int]
+) -> TrainingReport:
+    """Measure the way of training on held-out prompts; ``counts`` are choices on test, and people."""
+    is_decided = data.scores != 0.5
+    own = _hits(held_out_logits(data), data.scores)[is_decided].tolist()
+    simple = _hits(_strength_logits(data, numbers), data.scores)[is_decided].tolist()
+    return TrainingReport(
+        features=features,
+        n=len(data.scores),
+        ties=int((~is_decided).sum()),
+        prompts=len(set(data.groups)),
+        left_out=counts[0],
+        raters=counts[1],
+        penalty=penalty,
+        accuracy=interval(own),
+        better_model=interval(simple),
+        gain=paired_difference([(own, simple)]),
+    )
+
+
+def _strength_logits(data: ChoiceData, numbers: PairChoices) -> Array:
+    """Return the logit of each choice by strengths of models that were fitted without its prompt."""
+    logits = np.zeros(len(data.scores))
+    for train, held_out in folds(data.groups, FOLDS):
+        values = fit_strengths(select(numbers, train)).values
+        logits[held_out] = values[numbers.left[held_out]] - values[numbers.right[held_out]]
+    return logits
+
+
+def _hits(logits: Array, scores: Array) -> Array:
+    """Return 1 where a logit has the side that was chosen, 0.5 where it has none."""
+    return np.where(logits == 0, 0.5, (logits > 0) == (scores > 0.5))
