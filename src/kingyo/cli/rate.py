@@ -121,7 +121,8 @@ def _login() -> str:
 
 def _split(store: RunStore, name: str) -> Split:
     """Return a split whose pictures people may see now: test only when the run is finished."""
-    split = {str(each): each for each in SPLITS}.get(name)
+    splits: dict[str, Split] = {each: each for each in SPLITS}
+    split = splits.get(name)
     if split is None:
         raise KingyoError(
             "--split", expected=" or ".join(SPLITS), received=f"'{name}'", remedy="Name one of them."

@@ -10,6 +10,7 @@ from kingyo.advice import Advice, advise
 from kingyo.engine import rooted
 from kingyo.evolution import MAIN, FrontPoint
 from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.rating.results import SplitRating, read_ratings
 from kingyo.report import wording
 from kingyo.report.answers import AnswerContrast, contrast
 from kingyo.report.genes import Gene, Matrix, read_genes, read_matrices
@@ -66,6 +67,7 @@ class Findings:
         contrast: answers on the test split, once it was read.
         sheet: pictures of the test split, of a run that draws.
         advice: what to know of the run, and what to do about it.
+        people: what people chose between pictures, by split.
         facts: what the run stores of itself.
     """
 
@@ -84,6 +86,7 @@ class Findings:
     contrast: AnswerContrast | None
     sheet: ContactSheet | None
     advice: tuple[Advice, ...]
+    people: tuple[SplitRating, ...]
     facts: Mapping[str, object]
 
     @property
@@ -159,6 +162,7 @@ def read_findings(store: RunStore) -> Findings:
         contrast=contrast(store, summary, BRED),
         sheet=contact_sheet(store, summary, BRED),
         advice=advise(store, summary),
+        people=read_ratings(store, summary),
         facts={key: store.fact(key) for key in ("version", "config")},
     )
 

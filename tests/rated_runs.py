@@ -1,0 +1,126 @@
+"""A finished run that drew pictures, made in milliseconds, and people who rate it."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from kingyo.evolution import BASELINES, MAIN
+from kingyo.rating.models import RatedModel, read_models
+from kingyo.rating.pairs import Pair, PairChooser
+from kingyo.recipe import Recipe, Source
+from kingyo.store import NewTrial, RunStore
+from kingyo.store.choices import Choice, ChoiceLog, Verdict
+from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Trial
+
+N_ITEMS: dict[Split, int] = {"fit": 6, "validation": 12, "test": 8}
+BRIGHTNESS = {"base": 40, "a": 90, "b": 60, "uniform": 110, "bred": 200, "other": 150}
+"""Mean brightness of each model's pictures; ``other`` is a finalist that did not win."""
+Judge = Callable[[Pair], Verdict]
+
+
+def coloured(brightness: int, item: int, model: str) -> Media:
+    """Return a PNG that differs from those of other models and items."""
+    from PIL import Image
+
+    dice = random.Random(f"{item} {model}")
+    pixels = bytes(min(255, max(0, brightness + dice.randint(-30, 30))) for _ in range(8 * 8 * 3))
+    buffer = io.BytesIO()
+    Image.frombytes("RGB", (8, 8), pixels).save(buffer, "PNG")
+    content = buffer.getvalue()
+    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+
+
+def items() -> dict[Split, tuple[Item, ...]]:
+    return {
+        split: tuple(
+            Item(id=f"{split}{n}", prompt=f"a <b>{split}</b> 金魚 {n // 2}", answer="", seed=n)
+            for n in range(size)
+        )
+        for split, size in N_ITEMS.items()
+    }
+
+
+def drawn_run(folder: Path, status: str = "finished") -> Path:
+    """Store a run with four baselines, a winner and a finalist, and their pictures."""
+    with RunStore.create(folder) as store:
+        store.begin({"name": "pics", "status": status}, items())
+        store.add_search(BASELINES, {})
+        store.add_search(MAIN, {"strategy": "ga"})
+        for number, name in enumerate(BRIGHTNESS):
+            _add(store, number, name)
+    return folder
+
+
+def _add(store: RunStore, number: int, name: str) -> None:
+    is_bred = name in ("bred", "other")
+    sources = (Source(model=name, parameters={"weight": 1.0}),)
+    recipe = Recipe(merge_method="linear", sources=sources)
+    asked = Trial(number=number, genome=(), parents=())
+    new = NewTrial(
+        asked=asked, recipe=json.dumps(recipe.to_dict()), recipe_hash=recipe.hash, name=None if is_bred else name
+    )
+    (trial,) = store.add_trials(MAIN if is_bred else BASELINES, number, [new])
+    for split, own in items().items():
+        if name == "other" and split == "test":
+            continue
+        has_pictures = not is_bred or split != "fit"
+        scores = tuple(
+            ItemScore(
+                item=item.id,
+                score=BRIGHTNESS[name] / 255,
+                answer="",
+                media=coloured(BRIGHTNESS[name], n, name) if has_pictures else None,
+            )
+            for n, item in enumerate(own)
+        )
+        store.record(trial.id, split, Evaluation(scores=scores))
+    if name == "bred":
+        store.set_winner(MAIN, trial.id)
+
+
+def brighter(pair: Pair) -> Verdict:
+    """Choose the model with the brighter pictures."""
+    return "left" if _brightness(pair.left) > _brightness(pair.right) else "right"
+
+
+def _brightness(model: RatedModel) -> int:
+    return BRIGHTNESS[model.name.replace("trial 5", "other")]
+
+
+def as_choice(pair: Pair, verdict: Verdict, rater: str = "ann", split: Split = "validation") -> Choice:
+    return Choice(
+        rater=rater,
+        split=split,
+        item=pair.item,
+        left_model=pair.left.recipe,
+        right_model=pair.right.recipe,
+        left_picture=pair.left_picture.sha256,
+        right_picture=pair.right_picture.sha256,
+        verdict=verdict,
+        seconds=1.5,
+    )
+
+
+def rate(
+    run: Path, n: int, judge: Judge = brighter, rater: str = "ann", split: Split = "validation"
+) -> list[Pair]:
+    """Store n choices of a person; return the pairs that were shown."""
+    shown: list[Pair] = []
+    with RunStore.read(run) as store, ChoiceLog(run) as log:
+        chooser = PairChooser(models=read_models(store, split), rater=rater)
+        for _ in range(n):
+            pair = chooser.next(of_split(log.choices(), split))
+            if pair is None:
+                break
+            log.add(as_choice(pair, judge(pair), rater, split))
+            shown.append(pair)
+    return shown
+
+
+def of_split(choices: Sequence[Choice], split: Split) -> list[Choice]:
+    return [each for each in choices if each.split == split]
