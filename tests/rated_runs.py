@@ -62,7 +62,10 @@ def _add(store: RunStore, number: int, name: str) -> None:
     recipe = Recipe(merge_method="linear", sources=sources)
     asked = Trial(number=number, genome=(), parents=())
     new = NewTrial(
-        asked=asked, recipe=json.dumps(recipe.to_dict()), recipe_hash=recipe.hash, name=None if is_bred else name
+        asked=asked,
+        recipe=json.dumps(recipe.to_dict()),
+        recipe_hash=recipe.hash,
+        name=None if is_bred else name,
     )
     (trial,) = store.add_trials(MAIN if is_bred else BASELINES, number, [new])
     for split, own in items().items():
@@ -112,6 +115,7 @@ def rate(
     """Store n choices of a person; return the pairs that were shown."""
     shown: list[Pair] = []
     with RunStore.read(run) as store, ChoiceLog(run) as log:
+        log._db.execute("PRAGMA synchronous = OFF")  # tests need not survive a power loss
         chooser = PairChooser(models=read_models(store, split), rater=rater)
         for _ in range(n):
             pair = chooser.next(of_split(log.choices(), split))

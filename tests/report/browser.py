@@ -84,8 +84,8 @@ class Browser:
             self._process.wait()
         self._profile.cleanup()
 
-    def open(self, file: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> Visit:
-        """Load a file and wait until its charts are drawn; return what happened."""
+    def open(self, page: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False) -> Visit:
+        """Load a file or an address and wait until its charts are drawn; return what happened."""
         self.visit = Visit()
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -96,12 +96,17 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=file.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         deadline = time.monotonic() + 60
         while self.evaluate("document.readyState") != "complete" and time.monotonic() < deadline:
             time.sleep(0.05)
         self.evaluate("new Promise(done => setTimeout(done, 300))")
         return self.visit
+
+    def press(self, key: str) -> None:
+        """Press and release a key, such as ``ArrowLeft`` or ``u``."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key)
 
     def evaluate(self, script: str) -> Any:
         """Run a script in the page; return its (awaited) value."""

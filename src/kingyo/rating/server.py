@@ -102,8 +102,8 @@ class RatingServer(ThreadingHTTPServer):
 
     def accepts_host(self, header: str | None) -> bool:
         """Return whether a Host header names this server: never by a name that its DNS could change."""
-        parts = urlsplit(f"//{header or ''}")
         try:
+            parts = urlsplit(f"//{header or ''}")
             name, port = parts.hostname or "", parts.port or 80
         except ValueError:
             return False
@@ -166,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Return the address below the token."""
         if not self._rating.accepts_host(self.headers.get("Host")):
             raise RefusedRequestError(HTTPStatus.FORBIDDEN, "The Host header names another server.")
-        token, slash, place = urlsplit(self.path).path.removeprefix("/").partition("/")
+        token, slash, place = self.path.partition("?")[0].removeprefix("/").partition("/")
         if not slash or not compare_digest(token.encode(), self._rating.token.encode()):
             raise RefusedRequestError(HTTPStatus.NOT_FOUND, "Use the address that `kingyo rate` printed.")
         return place

@@ -6,6 +6,7 @@ is on the disk when ``add`` returns. Sums detect lost and changed rows, as in th
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Generator
@@ -75,7 +76,7 @@ class ChoiceLog:
         """Open the choices of a run folder for writing, and create their database if there is none."""
         self.path = folder / CHOICES
         with _explained(self.path):
-            self._db = _connect(self.path)
+            self._db = _connect(self.path, "rwc")
             try:
                 _prepare(self._db, self.path)
             except BaseException:
@@ -138,7 +139,7 @@ def read_choices(folder: Path) -> tuple[Choice, ...]:
     path = folder / CHOICES
     if not path.is_file():
         return ()
-    with _explained(path), closing(_connect(path, read_only=True)) as connection:
+    with _explained(path), closing(_connect(path, "rw" if _is_writable(path) else "ro")) as connection:
         return _read(connection) if _is_complete(connection, path) else ()
 
 
@@ -164,9 +165,14 @@ def _choice(row: tuple[str, Split, str, str, str, str, str, Verdict, float]) -> 
     )
 
 
-def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def _is_writable(path: Path) -> bool:
+    """Return whether SQLite may roll back a write that a killed process began."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
     """Open the database. Its journal is a file that exists only during a write, and each write is synced."""
-    name = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    name = f"{path.resolve().as_uri()}?mode={mode}"
     connection = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     connection.execute("PRAGMA synchronous = EXTRA")

@@ -1,0 +1,126 @@
+"""The database of people's choices."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.store.choices import CHOICES, Choice, ChoiceLog, Verdict, pair_name, read_choices
+
+ONE = Choice(
+    rater="ann",
+    split="validation",
+    item="v1",
+    left_model="m1",
+    right_model="m2",
+    left_picture="p1",
+    right_picture="p2",
+    verdict="left",
+    seconds=1.25,
+)
+
+
+def test_choices_are_read_as_they_were_stored(tmp_path: Path) -> None:
+    assert read_choices(tmp_path) == () and not (tmp_path / CHOICES).exists()
+    verdicts: tuple[Verdict, ...] = ("left", "right", "tie", "skip")
+    stored = [replace(ONE, item=each, rater="Åsa 金", verdict=each) for each in verdicts]
+    with ChoiceLog(tmp_path) as log:
+        assert all(map(log.add, stored))
+    with ChoiceLog(tmp_path) as log:
+        assert list(log.choices()) == stored
+    assert list(read_choices(tmp_path)) == stored
+
+
+def test_a_pair_counts_once_for_each_person(tmp_path: Path) -> None:
+    with ChoiceLog(tmp_path) as log:
+        assert log.add(ONE)
+        assert not log.add(replace(ONE, verdict="right"))
+        turned = replace(ONE, left_picture="p2", right_picture="p1", left_model="m2", right_model="m1")
+        assert not log.add(turned)
+        assert log.add(replace(ONE, rater="bob"))
+        assert [each.verdict for each in log.choices()] == ["left", "left"]
+    assert pair_name("i", "p", "q") == pair_name("i", "q", "p") != pair_name("j", "p", "q")
+
+
+def test_the_last_choice_of_a_person_can_be_undone(tmp_path: Path) -> None:
+    with ChoiceLog(tmp_path) as log:
+        log.add(ONE)
+        log.add(replace(ONE, item="v2"))
+        log.add(replace(ONE, rater="bob", item="v3"))
+        assert log.undo("ann", "test") is None
+        assert log.undo("ann", "validation") == replace(ONE, item="v2")
+        assert [each.item for each in log.choices()] == ["v1", "v3"]
+        assert log.undone("ann", replace(ONE, item="v2").pair) == 1 and log.undone("ann", ONE.pair) == 0
+        assert log.add(replace(ONE, item="v2", verdict="tie"))
+    assert [(each.item, each.verdict) for each in read_choices(tmp_path)] == [
+        ("v1", "left"), ("v3", "left"), ("v2", "tie"),
+    ]  # fmt: skip
+
+
+def test_several_people_store_choices_at_once(tmp_path: Path) -> None:
+    def store(rater: str) -> None:
+        with ChoiceLog(tmp_path) as log:
+            for n in range(5):
+                assert log.add(replace(ONE, rater=rater, item=f"v{n}"))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(store, "abcd"))
+    assert len(read_choices(tmp_path)) == 20
+
+
+def test_choices_that_another_program_changed_are_refused(tmp_path: Path) -> None:
+    with ChoiceLog(tmp_path) as log:
+        log.add(ONE)
+    with sqlite3.connect(tmp_path / CHOICES) as connection:
+        connection.execute("UPDATE choices SET verdict = 'right'")
+    connection.close()
+    for opened in (read_choices, ChoiceLog):
+        with pytest.raises(KingyoError) as error:
+            opened(tmp_path)
+        assert error.value.argument.endswith(CHOICES) and "choices" in error.value.received
+
+
+@pytest.mark.parametrize("content", [b"no database" * 400, b"SQLite format 3\0" + bytes(4000)])
+def test_a_damaged_file_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / CHOICES).write_bytes(content)
+    for opened in (read_choices, ChoiceLog):
+        with pytest.raises(KingyoError, match=CHOICES):
+            opened(tmp_path)
+
+
+def test_choices_of_a_later_version_are_refused(tmp_path: Path) -> None:
+    with ChoiceLog(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / CHOICES) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(KingyoError) as error:
+        read_choices(tmp_path)
+    assert error.value.received == "version 2"
+
+
+def test_an_empty_file_has_no_choices(tmp_path: Path) -> None:
+    """As a kill before the first write leaves it."""
+    (tmp_path / CHOICES).touch()
+    assert read_choices(tmp_path) == ()
+    with ChoiceLog(tmp_path) as log:
+        assert log.add(ONE)
+
+
+def test_choices_in_a_read_only_folder_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with ChoiceLog(folder) as log:
+        log.add(ONE)
+    (folder / CHOICES).chmod(stat.S_IREAD)
+    folder.chmod(stat.S_IREAD | stat.S_IEXEC)
+    try:
+        assert read_choices(folder) == (ONE,)
+    finally:
+        folder.chmod(stat.S_IRWXU)
