@@ -24,11 +24,13 @@ Judge = Callable[[Pair], Verdict]
 
 
 def coloured(brightness: int, item: int, model: str) -> Media:
-    """Return a PNG that differs from those of other models and items."""
+    """Return a PNG that differs from those of other models and items, with a tint of its own."""
     from PIL import Image
 
     dice = random.Random(f"{item} {model}")
-    pixels = bytes(min(255, max(0, brightness + dice.randint(-30, 30))) for _ in range(8 * 8 * 3))
+    tint = dice.randint(-60, 60)
+    shifts = [tint, 0, -tint] * 64
+    pixels = bytes(min(255, max(0, brightness + shift + dice.randint(-30, 30))) for shift in shifts)
     buffer = io.BytesIO()
     Image.frombytes("RGB", (8, 8), pixels).save(buffer, "PNG")
     content = buffer.getvalue()
@@ -89,6 +91,20 @@ def _add(store: RunStore, number: int, name: str) -> None:
 def brighter(pair: Pair) -> Verdict:
     """Choose the model with the brighter pictures."""
     return "left" if _brightness(pair.left) > _brightness(pair.right) else "right"
+
+
+def redder(pair: Pair) -> Verdict:
+    """Choose the picture with more red than blue, whatever model drew it."""
+    return "left" if _redness(pair.left_picture) > _redness(pair.right_picture) else "right"
+
+
+def _redness(picture: Media) -> float:
+    from PIL import Image
+
+    red, _, blue = (
+        Image.open(io.BytesIO(picture.read())).resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    )
+    return red - blue
 
 
 def _brightness(model: RatedModel) -> int:

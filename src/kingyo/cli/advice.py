@@ -11,6 +11,7 @@ from kingyo.advice.message import FEW
 from kingyo.advice.scores import MIN_ZEROS
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.terminal import echo
+from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Event
 from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.run.provenance import other_versions
@@ -33,6 +34,11 @@ def warn_lost(store: RunStore) -> None:
     """Warn on standard error about lost writes of the run database."""
     for each in lost_writes(store):
         echo(advice_text(each), err=True)
+
+
+def warn(error: KingyoError) -> None:
+    """Warn on standard error about a mistake that does not stop the command."""
+    echo(f"Warning: {error}", err=True)
 
 
 def note_versions(store: RunStore, action: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
-from kingyo.errors import Interrupted, KingyoError
+from kingyo.errors import Interrupted, KingyoError, attempt
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
@@ -77,14 +77,15 @@ def finish(store: RunStore, run: Run | None = None, *, as_json: bool) -> None:
 def print_run(store: RunStore, *, as_json: bool) -> None:
     """Print the summary of a run, and advice."""
     from kingyo.advice import advise
-    from kingyo.cli.advice import print_advice
+    from kingyo.cli.advice import print_advice, warn
     from kingyo.cli.rating_tables import print_ratings
     from kingyo.cli.tables import print_summary
     from kingyo.rating.results import read_ratings
     from kingyo.results.summarize import summarize
 
     summary = summarize(store)
-    advice, ratings = advise(store, summary), read_ratings(store, summary)
+    advice = advise(store, summary)
+    ratings = attempt(lambda: read_ratings(store, summary), warn, ())
     if as_json:
         people = {"people": {each.split: each.to_json() for each in ratings}} if ratings else {}
         print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})

@@ -12,7 +12,7 @@ from kingyo.cli.as_json import print_json
 from kingyo.cli.options import TRIALS, AsJson, RunFolder
 from kingyo.cli.run import print_run, require_one_run
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, attempt
 from kingyo.io.units import counted, percent
 
 if TYPE_CHECKING:
@@ -71,13 +71,15 @@ def report(
 
     Example: `kingyo report runs/first`
     """
-    from kingyo.cli.advice import warn_lost
+    from kingyo.cli.advice import warn, warn_lost
     from kingyo.report import write_report
     from kingyo.store import RunStore
+    from kingyo.store.choices import read_choices
 
     require_one_run(run)
     with RunStore.read(run) as store:
         warn_lost(store)
+        attempt(lambda: read_choices(run), warn, ())
         echo(f"Wrote {write_report(store, out)}")
 
 

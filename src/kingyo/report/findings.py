@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kingyo.advice import Advice, advise
 from kingyo.engine import rooted
+from kingyo.errors import attempt
 from kingyo.evolution import MAIN, FrontPoint
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.rating.results import SplitRating, read_ratings
@@ -162,7 +163,7 @@ def read_findings(store: RunStore) -> Findings:
         contrast=contrast(store, summary, BRED),
         sheet=contact_sheet(store, summary, BRED),
         advice=advise(store, summary),
-        people=read_ratings(store, summary),
+        people=attempt(lambda: read_ratings(store, summary), lambda _: None, ()),
         facts={key: store.fact(key) for key in ("version", "config")},
     )
 

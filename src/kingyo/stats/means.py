@@ -42,7 +42,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(score=successes / n, n=n, low=low, high=high, method="wilson")
 
 
-def wilson_bounds(p: float, n: int, z: float) -> tuple[float, float]:
+def wilson_bounds(p: float, n: float, z: float) -> tuple[float, float]:
     """Return Wilson's bounds of a proportion p of n items, for a normal quantile z.
 
     Computed here because scipy takes 270 times as long.

@@ -1,0 +1,119 @@
+"""``kingyo rate``: results, training, bad input, and what ``show`` and ``report`` say about choices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kingyo.cli.rate import _has_browser
+from tests.cli.merging import Command
+from tests.rated_runs import drawn_run, rate, redder
+from tests.tiny_judges import clip
+
+
+@pytest.fixture
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    drawn_run(tmp_path / "run")
+    return Command(tmp_path, capsys, monkeypatch)
+
+
+def test_results_as_a_table_and_as_json(command: Command) -> None:
+    rate(command.folder / "run", 30)
+    rate(command.folder / "run", 10, rater="[b]ob\x1b", split="test")
+    shown = command("rate", "run", "--results")
+    assert shown.code == 0, shown.err
+    for text in ("on validation (n=30, 1 person)", "on test (n=10, 1 person)", "preferred to a in %", "bred"):
+        assert text in shown.out
+    assert "[b]ob\\x1b 10" in shown.out
+    record = json.loads(command("rate", "run", "--results", "--json").out)
+    validation = record["people"]["validation"]
+    assert list(record["people"]) == ["validation", "test"]
+    assert validation["models"][0]["model"] == "bred" and validation["best_parent"] == "a"
+    assert set(validation["models"][0]["over_best_parent"]) == {"score", "n", "low", "high"}
+
+
+def test_show_and_report_have_choices_only_if_there_are_any(command: Command) -> None:
+    assert "people" not in command("show", "run").out
+    assert "people" not in json.loads(command("show", "run", "--json").out)
+    rate(command.folder / "run", 30)
+    assert "Choices of people on validation (n=30, 1 person)" in command("show", "run").out
+    shown = json.loads(command("show", "run", "--json").out)
+    assert shown["people"]["validation"]["n"] == 30
+    pytest.importorskip("vl_convert")
+    assert command("report", "run").code == 0
+    page = (command.folder / "run" / "report.html").read_text("utf-8")
+    assert "What people chose" in page and "preferred to a" in page and "30 choices of 1 person" in page
+
+
+def test_nobody_has_rated(command: Command) -> None:
+    assert "kingyo rate run" in command("rate", "run", "--results").out
+    assert json.loads(command("rate", "run", "--results", "--json").out)["people"] == {}
+
+
+def test_training_prints_and_writes(command: Command) -> None:
+    rate(command.folder / "run", 40, redder)
+    clip(command.folder / "net")
+    done = command("rate", "run", "--train", "it.safetensors", "--features", "net")
+    assert done.code == 0, done.err
+    assert "Held-out choices predicted" in done.out and "preference: {model: it.safetensors}" in done.out
+    record = json.loads(
+        command("rate", "run", "--train", "it.safetensors", "--features", "net", "--json").out
+    )
+    assert record["choices"] == 40 and record["features"] == "net"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        (("--split", "valid"), "--split"),
+        (("--split", "validation", "--json"), "--json"),
+        (("--results", "--train", "x.safetensors"), "--train"),
+        (("--rater", " "), "--rater"),
+        (("--rater", "x" * 81), "--rater"),
+        (("--host", "192.0.2.1"), "--host and --port"),
+        (("--host", "no such host"), "--host and --port"),
+        (("--train", "x.safetensors"), "--train"),
+    ],
+)
+def test_bad_input_is_one_clear_error(command: Command, arguments: tuple[str, ...], argument: str) -> None:
+    done = command("rate", "run", *arguments)
+    assert done.code == 1 and "Traceback" not in done.err
+    message = json.loads(done.out)["error"]["message"] if "--json" in arguments else done.err
+    assert message.removeprefix("Error: ").startswith(f"{argument}: expected ")
+
+
+@pytest.mark.parametrize("arguments", [("--pairs", "0"), ("--port", "70000"), ("--results", "--split")])
+def test_wrong_values_are_usage_errors(command: Command, arguments: tuple[str, ...]) -> None:
+    assert command("rate", "run", *arguments).code == 2
+
+
+def test_a_folder_that_is_no_run(command: Command) -> None:
+    done = command("rate", "nowhere")
+    assert done.code == 1 and "nowhere" in done.err
+
+
+def test_test_pictures_wait_for_the_end_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn_run(tmp_path / "run", status="running")
+    done = Command(tmp_path, capsys, monkeypatch)("rate", "run", "--split", "test")
+    assert done.code == 1 and done.err.startswith("Error: --split test: expected a finished run")
+
+
+def test_choices_that_were_changed_are_refused_and_do_not_hide_the_run(command: Command) -> None:
+    (command.folder / "run" / "ratings.db").write_bytes(b"something else" * 300)
+    for words in (("rate", "run"), ("rate", "run", "--results"), ("rate", "run", "--train", "x.safetensors")):
+        done = command(*words)
+        assert done.code == 1 and "ratings.db" in done.err and "Traceback" not in done.err
+    for words in (("show", "run"), ("show", "run", "--json"), ("report", "run")):
+        done = command(*words)
+        assert done.code == 0 and done.err.startswith("Warning: ") and "ratings.db" in done.err
+
+
+def test_no_browser_of_a_terminal_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert not _has_browser()
