@@ -14,7 +14,7 @@ from kingyo.rating.models import RatedModel, read_models
 from kingyo.rating.pairs import Pair, PairChooser
 from kingyo.recipe import Recipe, Source
 from kingyo.store import NewTrial, RunStore
-from kingyo.store.choices import Choice, ChoiceLog, Verdict
+from kingyo.store.choices import ChoiceLog, StoredChoice, Verdict
 from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Trial
 
 N_ITEMS: dict[Split, int] = {"fit": 6, "validation": 12, "test": 8}
@@ -111,8 +111,8 @@ def _brightness(model: RatedModel) -> int:
     return BRIGHTNESS[model.name.replace("trial 5", "other")]
 
 
-def as_choice(pair: Pair, verdict: Verdict, rater: str = "ann", split: Split = "validation") -> Choice:
-    return Choice(
+def as_choice(pair: Pair, verdict: Verdict, rater: str = "ann", split: Split = "validation") -> StoredChoice:
+    return StoredChoice(
         rater=rater,
         split=split,
         item=pair.item,
@@ -142,5 +142,5 @@ def rate(
     return shown
 
 
-def of_split(choices: Sequence[Choice], split: Split) -> list[Choice]:
+def of_split(choices: Sequence[StoredChoice], split: Split) -> list[StoredChoice]:
     return [each for each in choices if each.split == split]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.store.choices import Choice, read_choices
+from kingyo.store.choices import StoredChoice, read_choices
 from tests.rated_runs import drawn_run
 from tests.rating.sessions import rating
 from tests.report.browser import CHROMIUM, Browser
@@ -57,7 +57,7 @@ def press(browser: Browser, key: str, judged: int) -> None:
     wait_for(browser, f"{IDLE} && {JUDGED} === {judged}")
 
 
-def verdicts(choices: tuple[Choice, ...]) -> list[str]:
+def verdicts(choices: tuple[StoredChoice, ...]) -> list[str]:
     return [each.verdict for each in choices]
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.store.choices import CHOICES, Choice, ChoiceLog, Verdict, pair_name, read_choices
+from kingyo.store.choices import CHOICES, ChoiceLog, StoredChoice, Verdict, pair_name, read_choices
 
-ONE = Choice(
+ONE = StoredChoice(
     rater="ann",
     split="validation",
     item="v1",

@@ -11,7 +11,7 @@ import numpy as np
 
 from kingyo.rating.models import RatedModel
 from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
-from kingyo.store.choices import Choice, pair_name
+from kingyo.store.choices import StoredChoice, pair_name
 from kingyo.types import Media
 
 SCORES = {"left": 1.0, "right": 0.0, "tie": 0.5}
@@ -44,13 +44,13 @@ class Pair:
         return self.right.pictures[self.item]
 
 
-def known_choices(models: Sequence[RatedModel], choices: Sequence[Choice]) -> list[Choice]:
+def known_choices(models: Sequence[RatedModel], choices: Sequence[StoredChoice]) -> list[StoredChoice]:
     """Return the choices between pictures that these models have; skipped pairs are left out."""
     places = {model.recipe: place for place, model in enumerate(models)}
     return [each for each in choices if each.verdict in SCORES and _is_known(each, models, places)]
 
 
-def choices_as_numbers(models: Sequence[RatedModel], choices: Sequence[Choice]) -> PairChoices:
+def choices_as_numbers(models: Sequence[RatedModel], choices: Sequence[StoredChoice]) -> PairChoices:
     """Return the known choices with numbers for models and items."""
     places = {model.recipe: place for place, model in enumerate(models)}
     known = known_choices(models, choices)
@@ -64,7 +64,7 @@ def choices_as_numbers(models: Sequence[RatedModel], choices: Sequence[Choice]) 
     )
 
 
-def _is_known(choice: Choice, models: Sequence[RatedModel], places: dict[str, int]) -> bool:
+def _is_known(choice: StoredChoice, models: Sequence[RatedModel], places: dict[str, int]) -> bool:
     sides = ((choice.left_model, choice.left_picture), (choice.right_model, choice.right_picture))
     for recipe, picture in sides:
         media = models[places[recipe]].pictures.get(choice.item) if recipe in places else None
@@ -89,7 +89,7 @@ class PairChooser:
     def __post_init__(self) -> None:
         self._items = tuple(dict.fromkeys(item for model in self.models for item in model.pictures))
 
-    def next(self, choices: Sequence[Choice]) -> Pair | None:
+    def next(self, choices: Sequence[StoredChoice]) -> Pair | None:
         """Return the next pair, or None if the person has judged all.
 
         The first model is the one with the fewest pairs so far. Of the models with about as few pairs its
@@ -138,7 +138,7 @@ class PairChooser:
         is_swapped = int(self._hash(pair.name)[:8], 16) % 2
         return Pair(item=item, left=second, right=first) if is_swapped else pair
 
-    def restore(self, choice: Choice) -> Pair | None:
+    def restore(self, choice: StoredChoice) -> Pair | None:
         """Return the pair of a choice as it was shown; None if the run has other pictures now."""
         places = {model.recipe: place for place, model in enumerate(self.models)}
         if not _is_known(choice, self.models, places):

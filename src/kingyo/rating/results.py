@@ -12,7 +12,7 @@ from kingyo.results.summary import RunSummary
 from kingyo.stats import Interval, interval, interval_json
 from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
 from kingyo.store import RunStore
-from kingyo.store.choices import Choice, read_choices
+from kingyo.store.choices import StoredChoice, read_choices
 from kingyo.types import SPLITS, Split
 
 
@@ -95,7 +95,9 @@ def read_ratings(store: RunStore, summary: RunSummary) -> tuple[SplitRating, ...
     )
 
 
-def rate_models(models: Sequence[RatedModel], choices: Sequence[Choice], parent: str | None) -> SplitRating:
+def rate_models(
+    models: Sequence[RatedModel], choices: Sequence[StoredChoice], parent: str | None
+) -> SplitRating:
     """Rate models by the choices on one split, at least one.
 
     Args:

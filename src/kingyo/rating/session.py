@@ -9,7 +9,7 @@ from typing import Literal
 
 from kingyo.rating.models import RatedModel
 from kingyo.rating.pairs import Pair, PairChooser
-from kingyo.store.choices import Choice, ChoiceLog, Verdict
+from kingyo.store.choices import ChoiceLog, StoredChoice, Verdict
 from kingyo.types import Item, Media, Split
 
 Side = Literal["left", "right"]
@@ -111,7 +111,7 @@ class RatingSession:
             "pair": None if pair is None else self._show(pair),
         }
 
-    def _own(self, choices: Sequence[Choice]) -> list[Choice]:
+    def _own(self, choices: Sequence[StoredChoice]) -> list[StoredChoice]:
         own = (self.settings.rater, self.settings.split)
         return [each for each in choices if (each.rater, each.split) == own]
 
@@ -130,8 +130,8 @@ class RatingSession:
             raise UnknownPairError(key)
         return self._shown[key]
 
-    def _choice(self, pair: Pair, verdict: Verdict, seconds: float) -> Choice:
-        return Choice(
+    def _choice(self, pair: Pair, verdict: Verdict, seconds: float) -> StoredChoice:
+        return StoredChoice(
             rater=self.settings.rater,
             split=self.settings.split,
             item=pair.item,

@@ -17,9 +17,9 @@ from kingyo.stats import Array, Interval, interval_json
 from kingyo.stats.bradley_terry import PairChoices, fit_strengths, select
 from kingyo.stats.clusters import mean_of_groups, share_of_groups
 from kingyo.store import RunStore
-from kingyo.store.choices import Choice, read_choices
+from kingyo.store.choices import StoredChoice, read_choices
 from kingyo.types import Media, Split
-from kingyo.vision.features import load_feature_net, net_title
+from kingyo.vision.features import LITE0, load_feature_net, net_title
 from kingyo.vision.preference import PreferenceModel, probe_of, save_preference
 
 LEARNED: tuple[Split, ...] = ("fit", "validation")
@@ -100,7 +100,8 @@ def train_preference(store: RunStore, out: Path, features: str) -> TrainingRepor
     """
     _require_new_name(out)
     models, choices, n_test = _choices(store)
-    name = str(Path(features).resolve()) if Path(features).exists() else features
+    is_folder = features != LITE0 and Path(features).exists()
+    name = str(Path(features).resolve()) if is_folder else features
     net, pictures = load_feature_net(name), _pictures(models, choices)
     vectors = net.vectors(list(pictures.values()))
     mean, scale = vectors.mean(axis=0), vectors.std(axis=0)
@@ -130,7 +131,7 @@ def _require_new_name(out: Path) -> None:
         )
 
 
-def _choices(store: RunStore) -> tuple[list[RatedModel], list[Choice], int]:
+def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int]:
     """Return models and known choices on fit and validation, and the number of choices on test."""
     by_recipe: dict[str, RatedModel] = {}
     for model in (each for split in LEARNED for each in read_models(store, split)):
@@ -144,7 +145,7 @@ def _choices(store: RunStore) -> tuple[list[RatedModel], list[Choice], int]:
     return models, known, n_test
 
 
-def _require_enough(store: RunStore, choices: Sequence[Choice], n_test: int) -> None:
+def _require_enough(store: RunStore, choices: Sequence[StoredChoice], n_test: int) -> None:
     n_prompts = len(set(_prompts(store, choices)))
     if len(choices) >= FEWEST_CHOICES and n_prompts >= FEWEST_PROMPTS:
         return
@@ -157,12 +158,12 @@ def _require_enough(store: RunStore, choices: Sequence[Choice], n_test: int) -> 
     )
 
 
-def _prompts(store: RunStore, choices: Sequence[Choice]) -> list[str]:
+def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
     prompts = {item.id: item.prompt for items in store.items().values() for item in items}
     return [prompts[each.item] for each in choices]
 
 
-def _pictures(models: Sequence[RatedModel], choices: Sequence[Choice]) -> dict[str, Media]:
+def _pictures(models: Sequence[RatedModel], choices: Sequence[StoredChoice]) -> dict[str, Media]:
     """Return the pictures that were compared, by hash."""
     media = {each.sha256: each for model in models for each in model.pictures.values()}
     shown = dict.fromkeys(picture for each in choices for picture in (each.left_picture, each.right_picture))

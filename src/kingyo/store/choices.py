@@ -38,7 +38,7 @@ _SCHEMA = f"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class StoredChoice:
     """What a person said about two pictures of one item.
 
     Attributes:
@@ -89,7 +89,7 @@ class ChoiceLog:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._db.close()
 
-    def add(self, choice: Choice) -> bool:
+    def add(self, choice: StoredChoice) -> bool:
         """Store a choice. Return False if the rater has judged this pair already; the first choice counts."""
         with self._transaction():
             done = self._db.execute(
@@ -98,7 +98,7 @@ class ChoiceLog:
             )
         return done.rowcount > 0
 
-    def undo(self, rater: str, split: Split) -> Choice | None:
+    def undo(self, rater: str, split: Split) -> StoredChoice | None:
         """Mark the last choice of a rater on a split as undone, and return it; None if there is none."""
         with self._transaction():
             row = self._db.execute(
@@ -116,7 +116,7 @@ class ChoiceLog:
         with _explained(self.path):
             return int(self._db.execute(query, (rater, pair)).fetchone()[0])
 
-    def choices(self) -> tuple[Choice, ...]:
+    def choices(self) -> tuple[StoredChoice, ...]:
         """Return all choices that were not undone, oldest first."""
         with _explained(self.path):
             return _read(self._db)
@@ -130,7 +130,7 @@ class ChoiceLog:
                 count_write(self._db)
 
 
-def read_choices(folder: Path) -> tuple[Choice, ...]:
+def read_choices(folder: Path) -> tuple[StoredChoice, ...]:
     """Return the choices of a run folder that were not undone, oldest first; empty without any.
 
     Raises:
@@ -146,13 +146,13 @@ def read_choices(folder: Path) -> tuple[Choice, ...]:
 _COLUMNS = "rater, split, item, left_model, right_model, left_picture, right_picture, verdict, seconds"
 
 
-def _read(connection: sqlite3.Connection) -> tuple[Choice, ...]:
+def _read(connection: sqlite3.Connection) -> tuple[StoredChoice, ...]:
     rows = connection.execute(f"SELECT {_COLUMNS} FROM choices WHERE undone_at IS NULL ORDER BY id")
     return tuple(_choice(row) for row in rows)
 
 
-def _choice(row: tuple[str, Split, str, str, str, str, str, Verdict, float]) -> Choice:
-    return Choice(
+def _choice(row: tuple[str, Split, str, str, str, str, str, Verdict, float]) -> StoredChoice:
+    return StoredChoice(
         rater=row[0],
         split=row[1],
         item=row[2],

@@ -25,7 +25,7 @@ _TOLERANCE = 1e-3
 """Of features of the probe, relative to their size: libraries differ by less, other networks by more."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PreferenceModel:
     """Weights on standardised features.
 
@@ -84,9 +84,8 @@ def save_preference(file: Path, model: PreferenceModel, facts: Mapping[str, obje
         ) from error
 
 
-@lru_cache(maxsize=4)
 def load_preference(file: Path, features: str | None = None) -> tuple[PreferenceModel, FeatureNet]:
-    """Load a preference model and its network.
+    """Load a preference model and its network; equal names give one pair until their files change.
 
     Args:
         file: the safetensors file.
@@ -95,11 +94,9 @@ def load_preference(file: Path, features: str | None = None) -> tuple[Preference
     Raises:
         KingyoError: the file is no such model, or the network is another than that of the training.
     """
-    model = _read(file)
+    model = _read(file, file.stat().st_mtime_ns if file.is_file() else None)
     net = load_feature_net(features or model.features)
-    probe = probe_of(net)
-    size = float(np.abs(model.probe).max())
-    if probe.shape != model.probe.shape or float(np.abs(probe - model.probe).max()) > _TOLERANCE * size:
+    if not _fits(model, net):
         raise KingyoError(
             str(file),
             expected=f"the network that it was trained with ({model.features})",
@@ -109,7 +106,16 @@ def load_preference(file: Path, features: str | None = None) -> tuple[Preference
     return model, net
 
 
-def _read(file: Path) -> PreferenceModel:
+@lru_cache(maxsize=4)
+def _fits(model: PreferenceModel, net: FeatureNet) -> bool:
+    """Return whether a network describes the fixed picture as that of the training did."""
+    probe, size = probe_of(net), float(np.abs(model.probe).max())
+    is_alike = probe.shape == model.probe.shape
+    return is_alike and float(np.abs(probe - model.probe).max()) <= _TOLERANCE * size
+
+
+@lru_cache(maxsize=4)
+def _read(file: Path, _stamp: object) -> PreferenceModel:
     import safetensors
 
     try:
