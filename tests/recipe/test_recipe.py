@@ -145,7 +145,7 @@ def test_values_that_are_none(value: object, place: str, received: str) -> None:
 def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 8
+    assert len(examples) == 9
     for example in examples:
         (tmp_path / "recipe.yaml").write_text(example, encoding="utf-8")
         assert load_recipes(tmp_path / "recipe.yaml").outputs
