@@ -52,6 +52,8 @@ WRONG = {
     "diff": ["none", "nowhere"],
     "layers": ["none.yaml"],
     "evaluate": ["none", "none.yaml"],
+    "draw": ["none", "a cat"],
+    "rate": ["none", "--results"],
     "list": ["methods", "nothing"],
 }
 """Arguments of each command that are wrong in themselves."""
