@@ -209,7 +209,7 @@ def test_both_searches_spend_exactly_the_budget(world: World, candidates: int, s
         ({"hybrid": {"share": 1}}, "share"),
         ({"budget": {"item_evaluations": 20}}, "received 10 for the search 'parameters'"),
         ({"objectives": ["even", "few_hops"]}, "tasks as objectives beside space: hybrid, not few_hops"),
-        ({"merge": {"resize": "base"}}, "groups, parameters with space: hybrid; received resize"),
+        ({"merge": {"resize": "base"}}, "groups, parameters, sources with space: hybrid; received resize"),
         ({"dataflow": {"frame": "zz"}}, "one of a, b, merged as dataflow.frame"),
     ],
 )

@@ -23,7 +23,7 @@ LINEAR = "merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters
         ("gpt2", "transformers", "text-generation"),
         ("vit", "transformers", "image-classification"),
         ("t5", "transformers", None),
-        ("unet", "diffusers", None),
+        ("unet", "diffusers", "text-to-image"),
     ],
 )
 def test_the_card_names_the_loading_class(
