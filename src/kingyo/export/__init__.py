@@ -75,6 +75,7 @@ def export(
         check_single_file(planned.like, around or {})
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
     sheet = contact_sheet(store, summary, "bred")
+    sheet_file = sheet_png(sheet)
     card = Card(
         title=out.resolve().name,
         chosen=entry,
@@ -86,7 +87,7 @@ def export(
         recipe=recipe,
         origins=_origins(recipe, run, store),
         versions=other_versions(store, "exported"),
-        sheet=sheet,
+        sheet=None if sheet_file is None else sheet,
         part=None if around is not None or planned.like.pipeline is None else planned.like.path.name,
     )
     files: dict[str, str | bytes] = {
@@ -94,8 +95,8 @@ def export(
         "recipe.yaml": rooted(recipe, run.folder, out=out).to_yaml(),
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
-    if sheet is not None:
-        files[SHEET] = sheet_png(sheet)
+    if sheet_file is not None:
+        files[SHEET] = sheet_file
     if around is not None and isinstance(run.kind, ChangesPipeline):
         files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
     return to_folder(planned, out, files=files, writing=Writing(around=around, single_file=single_file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from io import BytesIO
 
 from kingyo.lineage import cell
@@ -14,8 +15,17 @@ LEAST, MOST = 96, 256
 GAP = 4
 
 
-def sheet_png(sheet: ContactSheet) -> bytes:
-    """Return the sheet as a PNG: a row for each prompt, a column for each model."""
+def sheet_png(sheet: ContactSheet | None) -> bytes | None:
+    """Return the sheet as a PNG: a row for each prompt, a column for each model.
+
+    None without a sheet, and if a picture is lost or cannot be read.
+    """
+    with suppress(Exception):  # Pillow may be missing, and raises many types
+        return None if sheet is None else _png(sheet)
+    return None
+
+
+def _png(sheet: ContactSheet) -> bytes:
     from PIL import Image
 
     rows = [[read_image(each.media) for each in row.answers.values() if each.media] for row in sheet.rows]
@@ -36,7 +46,8 @@ def sheet_png(sheet: ContactSheet) -> bytes:
 def sheet_section(sheet: ContactSheet) -> str:
     """Return the section of the card that shows the sheet."""
     models = ", ".join(cell(each) for each in sheet.models)
-    prompts = "; ".join(f"{cell(row.item.prompt)} (seed {row.item.seed})" for row in sheet.rows)
+    seeds = ["" if row.item.seed is None else f" (seed {row.item.seed})" for row in sheet.rows]
+    prompts = "; ".join(f"{cell(row.item.prompt)}{seed}" for row, seed in zip(sheet.rows, seeds, strict=True))
     return (
         f"![pictures of all models]({FILE})\n\n"
         f"Columns: {models}. Rows, the first prompts of the test split in its random order: {prompts}."
