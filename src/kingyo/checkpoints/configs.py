@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import cast
 
 from kingyo.errors import KingyoError
+from kingyo.io.quiet import quiet
 from kingyo.io.units import counted
 
 Config = Mapping[str, object]
@@ -69,20 +70,14 @@ def _complete(written: str) -> Config | None:
 def build(config: Config) -> Config | None:
     """Return a config as transformers reads it, with all errors of its own; None for an unknown type."""
     from transformers import CONFIG_MAPPING, PretrainedConfig
-    from transformers.utils import logging
 
     kind = config.get("model_type")
     classes = cast("Mapping[str, type[PretrainedConfig]]", CONFIG_MAPPING)
     if not isinstance(kind, str) or kind not in classes:
         return None
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            parsed = classes[kind].from_dict(dict(config))  # pyright: ignore[reportUnknownMemberType]
-            return cast("dict[str, object]", parsed.to_dict())
-    finally:
-        logging.set_verbosity(level)
+    with quiet("transformers"), warnings.catch_warnings(action="ignore"):
+        parsed = classes[kind].from_dict(dict(config))  # pyright: ignore[reportUnknownMemberType]
+        return cast("dict[str, object]", parsed.to_dict())
 
 
 def with_rows(config: Config, before: int, now: int) -> dict[str, object]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import safe_open
@@ -18,11 +18,11 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from kingyo.errors import KingyoError, unknown
+from kingyo.io.quiet import quiet
 from kingyo.models.conversion import counterparts
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.tokens import Tokenizer
 from kingyo.recipe import DTYPES
-from kingyo.vision.quiet import quiet_transformers
 
 # Buffers in old checkpoints.
 _DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
@@ -191,10 +191,10 @@ def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> N
 
 
 @contextmanager
-def loading(path: Path, library: str = "transformers") -> Generator[None]:
-    """Turn errors of a library about a folder into KingyoError, and hide transformers' progress bars."""
+def loading(path: Path, library: Literal["transformers", "diffusers"] = "transformers") -> Generator[None]:
+    """Turn errors of a library about a folder into KingyoError, and hide progress bars and warnings."""
     try:
-        with quiet_transformers():
+        with quiet("transformers"), quiet(library):  # pipelines of diffusers load models of transformers
             yield
     except KingyoError:
         raise

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.quiet import quiet
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import loading, require_device
 from kingyo.models.pipeline_index import DENOISERS, INDEX, components, pipeline_around, read_index
 from kingyo.models.pipeline_memory import RememberedNoise, RememberedPrompts
 from kingyo.types import Drawing, DrawingPrompt, Media
-from kingyo.vision.quiet import quiet_diffusers
 
 BATCH_PIXELS = 4 << 20
 """Limit of the pixels in a batch: four pictures of 1024 x 1024."""
@@ -187,7 +187,7 @@ def scheduler_for(own: Any, changes: Mapping[str, object]) -> Any:
                 received=repr(value)[:80],
                 remedy=suggest(key, known.keys() - {"self", "kwargs"}),
             )
-    with quiet_diffusers():
+    with quiet("diffusers"):
         return cast("Any", kind).from_config(own.config, **settings)
 
 
@@ -196,7 +196,7 @@ def scheduler_files(root: Path, changes: Mapping[str, object]) -> dict[str, str]
     import diffusers
 
     index = dict(read_index(root))
-    with loading(root / "scheduler", "diffusers"), quiet_diffusers():
+    with loading(root / "scheduler", "diffusers"):
         own = getattr(diffusers, index["scheduler"][1]).from_pretrained(root / "scheduler")
     scheduler = scheduler_for(own, changes)
     index["scheduler"] = ["diffusers", type(scheduler).__name__]
@@ -219,7 +219,7 @@ def _load_denoiser(path: Path, options: LoadOptions) -> Any:
             received=f"{config.get('_class_name')!r}, which diffusers {diffusers.__version__} does not have",
             remedy="Update diffusers, or name another model.",
         )
-    with loading(path, "diffusers"), quiet_diffusers():
+    with loading(path, "diffusers"):
         dtype = getattr(torch, options.dtype) if options.dtype else "auto"
         model, report = kind.from_pretrained(
             path,
@@ -288,7 +288,7 @@ def _load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
                 received="no such folder",
                 remedy="Download or save the pipeline again.",
             )
-    with loading(root, "diffusers"), quiet_diffusers():
+    with loading(root, "diffusers"):
         return kind.from_pretrained(
             root,
             dtype=denoiser.dtype,

@@ -11,10 +11,10 @@ from typing import Any, Self
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
+from kingyo.io.quiet import quiet
 from kingyo.types import Media
 from kingyo.vision.pictures import decode_picture
 from kingyo.vision.processor import ImageProcessor
-from kingyo.vision.quiet import quiet_transformers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def load_net(auto_class: Any, text: str, kind: str) -> LoadedNet:
     """
     reference = NetReference.parse(text)
     try:
-        with quiet_transformers():
+        with quiet("transformers"):
             model, info = auto_class.from_pretrained(
                 reference.name,
                 revision=reference.revision or "main",
@@ -97,7 +97,7 @@ def load_tokenizer(text: str) -> Any:
     reference = NetReference.parse(text)
     automatic: Any = AutoTokenizer
     try:
-        with quiet_transformers():
+        with quiet("transformers"):
             return automatic.from_pretrained(
                 reference.name, revision=reference.revision or "main", trust_remote_code=False
             )
