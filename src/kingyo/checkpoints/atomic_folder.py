@@ -14,9 +14,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
-from kingyo.checkpoints.model_reference import PIPELINE
 from kingyo.errors import KingyoError
 from kingyo.io.files import require_short_name, sync
+from kingyo.io.pipeline_index import PIPELINE
 
 _IDENTITY = "identity"
 _LOCK = "lock"

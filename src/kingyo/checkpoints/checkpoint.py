@@ -17,10 +17,10 @@ from kingyo.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import ModelTensors
 from kingyo.checkpoints.mapped_tensors import FileStamp, MappedFiles, file_stamps, map_bytes, map_tensor
-from kingyo.checkpoints.model_reference import PIPELINE
 from kingyo.checkpoints.tied_weights import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
+from kingyo.io.pipeline_index import PIPELINE
 from kingyo.kernels.raw_tensor import AnyTensor, RawTensor, letter_of
 
 KEPT_BELOW = 1 << 20  # bytes; smaller tensors stay in memory, since mapping them again costs more

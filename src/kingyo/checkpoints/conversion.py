@@ -24,7 +24,7 @@ from kingyo.errors import KingyoError
 PREFIX = "model.diffusion_model."
 """Prefix of a denoiser's names in a file that also holds other models."""
 
-_UNET = "UNet2DConditionModel"
+UNET = "UNet2DConditionModel"
 _CLASSES = {
     "flux3": "Flux3Transformer2DModel",
     "flux2": "Flux2Transformer2DModel",
@@ -85,7 +85,7 @@ def converters() -> Any:
 def class_of(names: Mapping[str, object]) -> str | None:
     """Return the class in diffusers of the denoiser in a single file; None if there is none."""
     if any(name.removeprefix(PREFIX) == "input_blocks.0.0.weight" for name in names):
-        return _UNET
+        return UNET
     for key, name in _CLASSES.items():
         stated = cast("str | list[str]", converters().CHECKPOINT_KEY_NAMES.get(key, []))
         if any(each in names for each in ([stated] if isinstance(stated, str) else stated)):
@@ -114,7 +114,7 @@ def fits_config(config: Mapping[str, object], tensors: Mapping[str, TensorInfo])
 def config_from_names(kind: str, names: Mapping[str, object]) -> dict[str, object]:
     """Return what a single file states about a denoiser's config: its class, and a UNet's blocks."""
     config: dict[str, object] = {"_class_name": kind}
-    if kind != _UNET:
+    if kind != UNET:
         return config
     inner = {name.removeprefix(PREFIX) for name in names}
     downsamplers = [int(found[1]) for name in inner if (found := _DOWNSAMPLER.fullmatch(name))]

@@ -14,7 +14,6 @@ from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHT
 from kingyo.checkpoints.folder_files import COMPONENT, HALF, PICKLED, gguf, has_weights, is_file, no_component
 from kingyo.checkpoints.model_reference import (
     HUB_NAME,
-    PIPELINE,
     SINGLE_FILES,
     is_folder,
     is_local,
@@ -22,6 +21,7 @@ from kingyo.checkpoints.model_reference import (
 )
 from kingyo.checkpoints.remote import peek
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.pipeline_index import PIPELINE
 
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 _ABOUT = ("README.md", "LICENSE*", "NOTICE*")

@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, cast
 
 from kingyo.checkpoints.header import TensorInfo, read_header
-from kingyo.checkpoints.model_reference import PIPELINE, with_component
+from kingyo.checkpoints.model_reference import with_component
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.pipeline_index import DENOISERS, PIPELINE, component_classes
 
 STEMS = ("model", "diffusion_pytorch_model")
 """Prefixes of weight files: of transformers, of diffusers."""
@@ -233,7 +234,7 @@ def gguf(reference: str, file: Path) -> KingyoError:
 
 def _pipeline(reference: str, path: Path) -> KingyoError:
     names = _components(path)
-    best = next((name for name in ("unet", "transformer", *names) if name in names), "unet")
+    best = next((name for name in (*DENOISERS, *names) if name in names), "unet")
     return KingyoError(
         reference,
         expected="one model",
@@ -282,8 +283,4 @@ def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool)
 
 def parts_of(index: Mapping[str, object]) -> dict[str, bool]:
     """Return the folders in the index of a pipeline, and whether each holds a model."""
-    pairs = {name: cast("list[object]", pair) for name, pair in index.items() if isinstance(pair, list)}
-    classes = {name: pair[1] for name, pair in pairs.items() if len(pair) == 2}
-    return {
-        name: not kind.endswith(_WITHOUT_WEIGHTS) for name, kind in classes.items() if isinstance(kind, str)
-    }
+    return {name: not kind.endswith(_WITHOUT_WEIGHTS) for name, kind in component_classes(index).items()}

@@ -10,6 +10,7 @@ from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.original_names import Piece, original_modules
 from kingyo.errors import KingyoError
+from kingyo.io.pipeline_index import denoiser_of
 
 _DIFFUSERS = re.compile(r"(?P<component>unet|prior|(?:transformer|text_encoder)(?:_\d)?)\.(?P<rest>.+)")
 _KOHYA = re.compile(r"lora_(?P<component>unet|transformer|te\d?)_(?P<rest>.+)")
@@ -26,8 +27,7 @@ class LoraNames:
         self._original = original_modules(self._modules, model.config)
         own = {module: (Piece(module=module),) for module in self._modules}
         self._flat = {name.replace(".", "_"): pieces for name, pieces in (self._original | own).items()}
-        is_transformer = "Transformer" in str(model.config.get("_class_name"))
-        self._denoiser = "transformer" if is_transformer else "unet"
+        self._denoiser = denoiser_of(model.config)
 
     def find(self, name: str) -> tuple[str, tuple[Piece, ...]]:
         """Return the component of a LoRA ("" if its name has none), and the modules that it belongs to.

@@ -13,13 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.errors import KingyoError
+from kingyo.io.pipeline_index import DENOISERS, PIPELINE
 from kingyo.io.units import counted
-
-PIPELINE = "model_index.json"
-"""diffusers' index of a pipeline, in the folder above its components."""
-
-DENOISERS = ("unet", "transformer")
-"""Components of a pipeline that remove noise."""
 
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 """Endings of models in one file."""

@@ -14,6 +14,7 @@ from kingyo.checkpoints.mapped_tensors import file_stamps
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.io.pipeline_index import denoiser_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class SingleFile(Checkpoint):
     @property
     def component(self) -> str:
         """The folder of the denoiser in a pipeline."""
-        return "unet" if str(self.config.get("_class_name")).startswith("UNet") else "transformer"
+        return denoiser_of(self.config)
 
     def with_donor(self, donor: Checkpoint) -> SingleFile:
         """Return the model with the config and the folder of another one."""

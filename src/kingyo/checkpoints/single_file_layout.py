@@ -17,6 +17,7 @@ from torch import Tensor
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.conversion import (
     PREFIX,
+    UNET,
     UntraceableError,
     config_from_names,
     convert,
@@ -102,7 +103,7 @@ def single_file(denoiser: Checkpoint, around: Mapping[str, Checkpoint]) -> list[
 def _denoiser(model: Checkpoint) -> Iterator[FileTensor]:
     modules = {name.rpartition(".")[0]: None for name in model.tensors if name not in _NOT_MODULES}
     original = original_modules(modules, model.config)
-    prefix = PREFIX if model.config.get("_class_name") == "UNet2DConditionModel" else ""
+    prefix = PREFIX if model.config.get("_class_name") == UNET else ""
     tensors = [
         _joined(model, prefix, name, pieces, end)
         for name, pieces in original.items()

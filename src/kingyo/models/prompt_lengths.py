@@ -11,7 +11,7 @@ from typing import Any, Never, Self, cast
 from kingyo.errors import KingyoError
 from kingyo.models.kinds.kind import AllRead
 from kingyo.models.loading import load_tokenizer
-from kingyo.models.pipeline_index import pipeline_around, read_index
+from kingyo.models.pipeline_loading import pipeline_around, read_index
 from kingyo.types import Drawing, DrawingPrompt
 
 _LENGTH = "max_sequence_length"

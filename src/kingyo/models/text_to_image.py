@@ -7,26 +7,25 @@ itself encodes prompts, removes the noise and decodes the picture.
 from __future__ import annotations
 
 import inspect
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.io.quiet import quiet
+from kingyo.io.pipeline_index import DENOISERS
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions
-from kingyo.models.loading import loading, require_device
-from kingyo.models.pipeline_index import DENOISERS, INDEX, components, pipeline_around, read_index
-from kingyo.models.pipeline_memory import RememberedNoise, RememberedPrompts
+from kingyo.models.loading import require_device
+from kingyo.models.pipeline_cache import CachedLatents, CachedPrompts
+from kingyo.models.pipeline_loading import load_around, load_denoiser
+from kingyo.models.pipeline_schedulers import scheduler_for
 from kingyo.types import Drawing, DrawingPrompt, Media
 
 BATCH_PIXELS = 4 << 20
@@ -55,8 +54,8 @@ class LivePipeline:
         self._own_scheduler = pipeline.scheduler
         self._batch_size = options.batch_size
         kept = FeatureStore(options.scratch, pipeline.device)
-        self._prompts = RememberedPrompts(pipeline.encode_prompt, kept)
-        self._noise = RememberedNoise(pipeline.prepare_latents, kept)
+        self._prompts = CachedPrompts(pipeline.encode_prompt, kept)
+        self._noise = CachedLatents(pipeline.prepare_latents, kept)
         pipeline.encode_prompt, pipeline.prepare_latents = self._prompts, self._noise
         self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
 
@@ -64,8 +63,8 @@ class LivePipeline:
     def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
         """Build a pipeline from the folder of its denoiser, whose parent holds the other components."""
         options = options or LoadOptions()
-        denoiser = _load_denoiser(path, options)
-        pipeline = _load_around(path, denoiser, options)
+        denoiser = load_denoiser(path, options)
+        pipeline = load_around(path, denoiser, options)
         pipeline.set_progress_bar_config(disable=True)
         pipeline.to(require_device(options.device))
         weights = {name: each.requires_grad_(False) for name, each in denoiser.state_dict().items()}
@@ -156,147 +155,6 @@ class LivePipeline:
                 )
         given.pop("negative_prompt", None)
         return {**drawing.arguments, **given, "num_inference_steps": drawing.steps}
-
-
-def scheduler_for(own: Any, changes: Mapping[str, object]) -> Any:
-    """Return a scheduler with the config of a pipeline's own and changes; ``class`` names another class.
-
-    Raises:
-        KingyoError: diffusers has no such scheduler, or the scheduler has no such setting.
-    """
-    import diffusers
-    from diffusers.schedulers.scheduling_utils import SchedulerMixin
-
-    name = str(changes.get("class", type(own).__name__))
-    kind = cast(object, getattr(diffusers, name, None))
-    if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
-        names = [each for each in dir(diffusers) if each.endswith("Scheduler")]
-        raise KingyoError(
-            "scheduler: class",
-            expected="a scheduler of diffusers",
-            received=f"'{name}'",
-            remedy=suggest(name, names),
-        )
-    settings = {key: value for key, value in changes.items() if key != "class"}
-    known = inspect.signature(kind.__init__).parameters
-    for key, value in settings.items():
-        if key not in known:
-            raise KingyoError(
-                f"scheduler: {key}",
-                expected=f"a setting of {name}",
-                received=repr(value)[:80],
-                remedy=suggest(key, known.keys() - {"self", "kwargs"}),
-            )
-    with quiet("diffusers"):
-        return cast("Any", kind).from_config(own.config, **settings)
-
-
-def scheduler_files(root: Path, changes: Mapping[str, object]) -> dict[str, str]:
-    """Return the scheduler's config and the index of a pipeline, after changes; see ``scheduler_for``."""
-    import diffusers
-
-    index = dict(read_index(root))
-    with loading(root / "scheduler", "diffusers"):
-        own = getattr(diffusers, index["scheduler"][1]).from_pretrained(root / "scheduler")
-    scheduler = scheduler_for(own, changes)
-    index["scheduler"] = ["diffusers", type(scheduler).__name__]
-    return {
-        INDEX: json.dumps(index, indent=2) + "\n",
-        "scheduler/scheduler_config.json": scheduler.to_json_string(),
-    }
-
-
-def _load_denoiser(path: Path, options: LoadOptions) -> Any:
-    import diffusers
-
-    pipeline_around(path)
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    kind = getattr(diffusers, str(config.get("_class_name")), None)
-    if kind is None:
-        raise KingyoError(
-            str(path),
-            expected="a denoiser of diffusers",
-            received=f"{config.get('_class_name')!r}, which diffusers {diffusers.__version__} does not have",
-            remedy="Update diffusers, or name another model.",
-        )
-    with loading(path, "diffusers"):
-        dtype = getattr(torch, options.dtype) if options.dtype else "auto"
-        model, report = kind.from_pretrained(
-            path,
-            dtype=_saved_dtype(path) if dtype == "auto" else dtype,
-            variant=_variant(path),
-            local_files_only=True,
-            use_safetensors=None if options.allow_pickle else True,
-            output_loading_info=True,
-        )
-        if missing := sorted(report["missing_keys"]):
-            raise KingyoError(
-                f"{path}: {missing[0]}",
-                expected="a tensor of the architecture",
-                received=f"{len(missing)} missing",
-                remedy="Download or save the model again, so that its weights fit its config.json.",
-            )
-    return model.eval()
-
-
-def _variant(path: Path) -> str | None:
-    """Return the variant of the weights in a folder, such as ``fp16``; None for plain weights."""
-    names = sorted(each.name for each in path.glob(f"{_STEM}*.safetensors*"))
-    found = [_VARIANT.match(name) for name in names]
-    return None if not all(found) or not found or found[0] is None else found[0][1]
-
-
-def _saved_dtype(path: Path) -> torch.dtype:
-    """Return the dtype of the first floating-point tensor in a folder; float32 for pickles."""
-    from safetensors import safe_open
-
-    for file in sorted(path.glob("*.safetensors")):
-        with cast("Any", safe_open(file, framework="pt")) as opened:
-            for name in sorted(opened.keys()):
-                kind = opened.get_slice(name).get_dtype()
-                if kind in _DTYPES:
-                    return _DTYPES[kind]
-    return torch.float32
-
-
-_STEM = "diffusion_pytorch_model"
-_VARIANT = re.compile(rf"{_STEM}\.(?!safetensors)([A-Za-z0-9_]+)[.-]")
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-
-
-def _load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
-    """Load a pipeline around its denoiser; optional components without a folder are left out."""
-    import diffusers
-
-    root = path.parent
-    index = read_index(root)
-    name = str(index.get("_class_name"))
-    kind = getattr(diffusers, name, None)
-    if kind is None:
-        raise KingyoError(
-            str(root / INDEX),
-            expected=f"a pipeline of diffusers {diffusers.__version__}",
-            received=name[:80],
-            remedy="Update diffusers, or name another model.",
-        )
-    absent = [each for each in components(index) if not (root / each).is_dir()]
-    for each in absent:
-        if each not in kind._optional_components:
-            raise KingyoError(
-                str(root),
-                expected=f"the component {each}, which {name} needs",
-                received="no such folder",
-                remedy="Download or save the pipeline again.",
-            )
-    with loading(root, "diffusers"):
-        return kind.from_pretrained(
-            root,
-            dtype=denoiser.dtype,
-            variant=_variant(path),
-            local_files_only=True,
-            use_safetensors=None if options.allow_pickle else True,
-            **{**dict.fromkeys(absent), path.name: denoiser},
-        )
 
 
 def _require_finite(pixels: Any, prompt: DrawingPrompt) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kingyo.io.pipeline_index import DENOISERS, component_classes
 from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Workload
 from kingyo.models.kinds.registry import MODEL_KINDS
-from kingyo.models.pipeline_index import DENOISERS
 from kingyo.types import DrawsPictures, Item
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ NAME = "text-to-image"
 _DENOISER_CLASSES = ("UNet2DConditionModel", "Transformer2DModel")
 _OTHER_INPUTS = ("Inpaint", "Img2Img", "Image2Image", "Upscale", "Pix2Pix", "ControlNet", "Video", "Audio")
 """Words in the names of pipelines that need more than a text, or make something else."""
+_NEEDED = {"text_encoder", "scheduler", "vae"}
+"""Components that a pipeline has besides its denoiser."""
 
 
 class TextToImage:
@@ -44,9 +46,9 @@ class TextToImage:
             return str(config.get("_class_name")).endswith(_DENOISER_CLASSES)
         if any(word in str(pipeline.get("_class_name")) for word in _OTHER_INPUTS):
             return False
-        denoisers = [kind for name in DENOISERS if (kind := _class_in(pipeline, name))]
-        around = [_class_in(pipeline, name) for name in ("text_encoder", "scheduler", "vae")]
-        return config.get("_class_name") in denoisers and all(around)
+        classes = component_classes(pipeline)
+        denoisers = [classes[name] for name in DENOISERS if name in classes]
+        return config.get("_class_name") in denoisers and classes.keys() >= _NEEDED
 
     def load(self, path: Path, options: LoadOptions) -> LivePipeline:
         """Build a live pipeline; see ``LivePipeline.load``."""
@@ -65,7 +67,7 @@ class TextToImage:
 
     def pipeline_files(self, path: Path, options: Sequence[Options]) -> Mapping[str, str]:
         """Return the scheduler of the tasks and the index that names it; nothing if tasks differ."""
-        from kingyo.models.text_to_image import scheduler_files
+        from kingyo.models.pipeline_schedulers import scheduler_files
 
         drawn = [cast("Mapping[str, object]", each["scheduler"]) for each in options if "scheduler" in each]
         if not drawn or not drawn[0] or any(each != drawn[0] for each in drawn):
@@ -94,12 +96,6 @@ class TextToImage:
             ").images[0]\n"
             "picture.save('picture.png')\n"
         )
-
-
-def _class_in(pipeline: Config, name: str) -> object:
-    """Return the class of a component in the index of a pipeline, or None."""
-    pair = cast("Sequence[object]", each) if isinstance(each := pipeline.get(name), list) else ()
-    return pair[1] if len(pair) == 2 else None
 
 
 def _scheduler_code(changes: Mapping[str, object]) -> str:

@@ -1,7 +1,7 @@
-"""What a diffusion pipeline computes of prompts and seeds, once per item: text embeddings and initial noise.
+"""Cache the text embeddings and the initial latents of a diffusion pipeline, which all candidates share.
 
-Both are the same for all candidates. A pipeline calls ``encode_prompt`` and ``prepare_latents`` itself; here
-these methods are replaced by ones that compute each item alone, keep the results, and join them to a batch.
+A pipeline calls its own ``encode_prompt`` and ``prepare_latents``. The callables here replace them: they
+compute each item alone, keep the result, and join the results of a batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Output = Sequence[Any]
 _PROMPTS = ("prompt", "negative_prompt")
 
 
-class RememberedPrompts:
+class CachedPrompts:
     """``encode_prompt`` of a pipeline, whose results are kept by prompt.
 
     Attributes:
@@ -59,7 +59,7 @@ class RememberedPrompts:
         return self._encode(**arguments)
 
 
-class RememberedNoise:
+class CachedLatents:
     """``prepare_latents`` of a pipeline, whose results are kept by the seed of their generator.
 
     The state of the generator after the noise is kept too, since some schedulers draw from it later.

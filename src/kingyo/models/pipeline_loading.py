@@ -1,0 +1,138 @@
+"""Load a denoiser, and the pipeline of diffusers around it, from local folders."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from kingyo.errors import KingyoError
+from kingyo.io.pipeline_index import PIPELINE, component_classes
+from kingyo.models.kinds.kind import LoadOptions
+from kingyo.models.loading import loading
+
+_STEM = "diffusion_pytorch_model"
+_VARIANT = re.compile(rf"{_STEM}\.(?!safetensors)([A-Za-z0-9_]+)[.-]")
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+def pipeline_around(path: Path) -> Path:
+    """Return the folder of the pipeline around a component.
+
+    Raises:
+        KingyoError: the component is a model on its own.
+    """
+    if (path.parent / PIPELINE).is_file():
+        return path.parent
+    raise KingyoError(
+        str(path),
+        expected=f"a component of a pipeline, with {PIPELINE} in the folder above",
+        received="a model on its own",
+        remedy="Name a complete pipeline, in a run as the base or, without a base, as the first source.",
+    )
+
+
+def read_index(root: Path) -> Mapping[str, Any]:
+    """Return the content of a pipeline's index."""
+    return json.loads((root / PIPELINE).read_text(encoding="utf-8"))
+
+
+def load_denoiser(path: Path, options: LoadOptions) -> Any:
+    """Load the denoiser of a pipeline, by default in the dtype of its file.
+
+    Raises:
+        KingyoError: it is not in a pipeline, diffusers lacks its class, or tensors are missing.
+    """
+    import diffusers
+
+    pipeline_around(path)
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    kind = getattr(diffusers, str(config.get("_class_name")), None)
+    if kind is None:
+        raise KingyoError(
+            str(path),
+            expected="a denoiser of diffusers",
+            received=f"{config.get('_class_name')!r}, which diffusers {diffusers.__version__} does not have",
+            remedy="Update diffusers, or name another model.",
+        )
+    with loading(path, "diffusers"):
+        dtype = getattr(torch, options.dtype) if options.dtype else "auto"
+        model, report = kind.from_pretrained(
+            path,
+            dtype=_saved_dtype(path) if dtype == "auto" else dtype,
+            variant=_variant(path),
+            local_files_only=True,
+            use_safetensors=None if options.allow_pickle else True,
+            output_loading_info=True,
+        )
+        if missing := sorted(report["missing_keys"]):
+            raise KingyoError(
+                f"{path}: {missing[0]}",
+                expected="a tensor of the architecture",
+                received=f"{len(missing)} missing",
+                remedy="Download or save the model again, so that its weights fit its config.json.",
+            )
+    return model.eval()
+
+
+def _variant(path: Path) -> str | None:
+    """Return the variant of the weights in a folder, such as ``fp16``; None for plain weights."""
+    names = sorted(each.name for each in path.glob(f"{_STEM}*.safetensors*"))
+    found = [_VARIANT.match(name) for name in names]
+    return None if not all(found) or not found or found[0] is None else found[0][1]
+
+
+def _saved_dtype(path: Path) -> torch.dtype:
+    """Return the dtype of the first floating-point tensor in a folder; float32 for pickles."""
+    from safetensors import safe_open
+
+    for file in sorted(path.glob("*.safetensors")):
+        with cast("Any", safe_open(file, framework="pt")) as opened:
+            for name in sorted(opened.keys()):
+                kind = opened.get_slice(name).get_dtype()
+                if kind in _DTYPES:
+                    return _DTYPES[kind]
+    return torch.float32
+
+
+def load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
+    """Load the pipeline around a loaded denoiser; optional components without a folder are left out.
+
+    Raises:
+        KingyoError: diffusers lacks the pipeline's class, or a component is missing.
+    """
+    import diffusers
+
+    root = path.parent
+    index = read_index(root)
+    name = str(index.get("_class_name"))
+    kind = getattr(diffusers, name, None)
+    if kind is None:
+        raise KingyoError(
+            str(root / PIPELINE),
+            expected=f"a pipeline of diffusers {diffusers.__version__}",
+            received=name[:80],
+            remedy="Update diffusers, or name another model.",
+        )
+    absent = [each for each in component_classes(index) if not (root / each).is_dir()]
+    for each in absent:
+        if each not in kind._optional_components:
+            raise KingyoError(
+                str(root),
+                expected=f"the component {each}, which {name} needs",
+                received="no such folder",
+                remedy="Download or save the pipeline again.",
+            )
+    with loading(root, "diffusers"):
+        return kind.from_pretrained(
+            root,
+            dtype=denoiser.dtype,
+            variant=_variant(path),
+            local_files_only=True,
+            use_safetensors=None if options.allow_pickle else True,
+            **{**dict.fromkeys(absent), path.name: denoiser},
+        )
