@@ -138,6 +138,7 @@ def test_nan_is_an_error_and_no_black_picture(pipeline: Path) -> None:
         ({"scheduler": {"beta_strat": 1}}, "scheduler: beta_strat"),
         ({"arguments": {"max_sequence_length": 3}}, "arguments: max_sequence_length"),
         ({"arguments": {"generator": 3}}, "arguments: generator"),
+        ({"arguments": {"guidance_scale": 3}, "guidance_scale": 2.0}, "arguments: guidance_scale"),
         ({"arguments": {"clip_skip": "many"}}, "StableDiffusionPipeline"),
         ({"height": 33}, "StableDiffusionPipeline"),
     ],
@@ -147,6 +148,20 @@ def test_settings_that_a_pipeline_does_not_take_are_named(pipeline: Path, change
     with pytest.raises(KingyoError) as caught:
         live.draw(PROMPTS[:1], Drawing(**{"steps": 2, "height": 32, "width": 32, **changes}))
     assert caught.value.argument == argument
+
+
+def test_too_little_memory_is_no_mistake_in_the_settings(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+
+    def forward(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    live = KIND.load(pipeline / "unet", LoadOptions())
+    monkeypatch.setattr(diffusers.UNet2DConditionModel, "forward", forward)
+    with pytest.raises(torch.OutOfMemoryError):
+        live.draw(PROMPTS[:1], SMALL)
 
 
 def test_a_long_prompt_is_an_error_that_shows_what_would_be_cut(pipeline: Path) -> None:

@@ -80,7 +80,7 @@ def test_the_grader_scores_the_chance_of_being_preferred(world: Path) -> None:
     (vector,) = net.vectors([RED])
     logit = ((vector - tensors["mean"]) / tensors["scale"]) @ tensors["weights"]
     assert scores[0] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-5)
-    assert model.chances(net, []) == []
+    assert model.probabilities(net, []) == []
 
 
 def test_the_grader_finds_a_network_that_has_moved(world: Path, tmp_path: Path) -> None:

@@ -7,10 +7,8 @@ itself encodes prompts, removes the noise and decodes the picture.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
-from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -27,6 +25,7 @@ from kingyo.models.pipeline_cache import CachedLatents, CachedPrompts
 from kingyo.models.pipeline_loading import load_around, load_denoiser
 from kingyo.models.pipeline_schedulers import scheduler_for
 from kingyo.types import Drawing, DrawingPrompt, Media
+from kingyo.vision.pictures import encode_png
 
 BATCH_PIXELS = 4 << 20
 """Limit of the pixels in a batch: four pictures of 1024 x 1024."""
@@ -40,7 +39,7 @@ _OWN_ARGUMENTS = (
     "num_inference_steps",
     *(each.name for each in fields(Drawing)),
 )
-"""Arguments of a pipeline's call that kingyo gives itself, or that have keys of their own."""
+"""Arguments of a pipeline's call that kingyo sets, or that have keys of their own in the task."""
 
 
 class LivePipeline:
@@ -108,8 +107,8 @@ class LivePipeline:
 
     def _pictures_per_batch(self, drawing: Drawing) -> int:
         """Return the batch size, lowered for large pictures; see ``BATCH_PIXELS``."""
-        config, scale = self._pipeline.components, getattr(self._pipeline, "vae_scale_factor", 8)
-        denoiser = next(each for name in DENOISERS if (each := config.get(name)) is not None)
+        models, scale = self._pipeline.components, getattr(self._pipeline, "vae_scale_factor", 8)
+        denoiser = next(each for name in DENOISERS if (each := models.get(name)) is not None)
         side = getattr(denoiser.config, "sample_size", None)
         own = side * scale if isinstance(side, int) else 1024
         n_pixels = (drawing.height or own) * (drawing.width or own)
@@ -127,7 +126,7 @@ class LivePipeline:
         generators = [torch.Generator().manual_seed(each.seed) for each in batch]
         try:
             drawn = self._pipeline(**prompts, **arguments, generator=generators, output_type="np")
-        except KingyoError:
+        except (KingyoError, torch.OutOfMemoryError):
             raise
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise KingyoError(
@@ -139,22 +138,25 @@ class LivePipeline:
         return drawn.images
 
     def _arguments(self, drawing: Drawing) -> dict[str, object]:
-        """Return the arguments of the pipeline's call but for prompts and generators."""
-        known = inspect.signature(type(self._pipeline).__call__).parameters
-        given = {name: getattr(drawing, name) for name in ("guidance_scale", "height", "width")}
-        given = {name: value for name, value in given.items() if value is not None}
-        if drawing.negative_prompt:
-            given["negative_prompt"] = drawing.negative_prompt
-        for name in (*given, *drawing.arguments):
-            if name not in known or name in {*_OWN_ARGUMENTS} - given.keys():
+        """Return the arguments of the pipeline's call, without prompts and generators."""
+        keys = {name: getattr(drawing, name) for name in ("guidance_scale", "height", "width")}
+        keys = {name: value for name, value in keys.items() if value is not None}
+        negative = {"negative_prompt": drawing.negative_prompt} if drawing.negative_prompt else {}
+        known = inspect.signature(type(self._pipeline).__call__).parameters.keys()
+        self._require_known(keys | negative, known, "")
+        self._require_known(drawing.arguments, known - {*_OWN_ARGUMENTS}, "arguments: ")
+        return {**drawing.arguments, **keys, "num_inference_steps": drawing.steps}
+
+    def _require_known(self, arguments: Mapping[str, object], known: Collection[str], where: str) -> None:
+        """Check that the pipeline's call takes arguments of these names."""
+        for name, value in arguments.items():
+            if name not in known:
                 raise KingyoError(
-                    f"arguments: {name}",
+                    f"{where}{name}",
                     expected=f"an argument of {type(self._pipeline).__name__}",
-                    received=repr(drawing.arguments.get(name, given.get(name)))[:80],
-                    remedy=suggest(name, known.keys() - {*_OWN_ARGUMENTS}),
+                    received=repr(value)[:80],
+                    remedy=suggest(name, known),
                 )
-        given.pop("negative_prompt", None)
-        return {**drawing.arguments, **given, "num_inference_steps": drawing.steps}
 
 
 def _require_finite(pixels: Any, prompt: DrawingPrompt) -> None:
@@ -171,8 +173,5 @@ def _png(pixels: Any) -> Media:
     """Return pixels from 0 to 1 as a PNG, rounded as diffusers does."""
     from PIL import Image
 
-    stream = BytesIO()
     levels = (pixels * 255).round().astype("uint8")
-    Image.fromarray(levels).save(stream, "PNG", compress_level=1)
-    content = stream.getvalue()
-    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+    return encode_png(Image.fromarray(levels), compress_level=1)

@@ -16,11 +16,11 @@ from kingyo.vision.preference import load_preference
 @register_picture_grader("preference")
 @dataclass(frozen=True, kw_only=True)
 class PreferenceGrader:
-    """How likely people prefer the picture to an average one, by a model trained on their choices.
+    """Probability that people prefer the picture to an average one, by a model trained on their choices.
 
     Attributes:
         model: file that `kingyo rate RUN --train FILE` wrote.
-        features: the network of the training, if its folder has moved.
+        features: the network of the training, if its folder has moved since.
     """
 
     paths = ("model", "features")
@@ -36,4 +36,4 @@ class PreferenceGrader:
     def __call__(self, pictures: Sequence[Media], items: Sequence[Item]) -> list[float]:  # noqa: ARG002 (part of the protocol)
         """Return the probability that people prefer each picture."""
         model, net = load_preference(Path(self.model), self.features)
-        return model.chances(net, pictures)
+        return model.probabilities(net, pictures)

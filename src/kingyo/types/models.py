@@ -153,8 +153,8 @@ class DrawingPrompt(NamedTuple):
 
 @runtime_checkable
 class DrawsPictures(Protocol):
-    """A model that draws pictures of prompts."""
+    """A model that draws a picture for each prompt and seed."""
 
     def draw(self, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> Sequence[Media]:
-        """Return a picture (PNG) of each prompt; equal prompts and seeds give equal pictures."""
+        """Return a PNG for each prompt; the same prompts in the same batches give the same pixels."""
         ...

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +11,7 @@ from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
 from kingyo.io.quiet import quiet
 from kingyo.types import Media
-from kingyo.vision.pictures import decode_picture
+from kingyo.vision.pictures import decode_picture, encode_png
 from kingyo.vision.processor import ImageProcessor
 
 
@@ -105,7 +103,7 @@ def load_tokenizer(text: str) -> Any:
         raise _unreadable(text, "a model with a tokenizer", error) from error
 
 
-def require_usable(text: str, look: Callable[[Sequence[Media]], object]) -> None:
+def require_usable(text: str, encode: Callable[[Sequence[Media]], object]) -> None:
     """Check on a black picture that a network reads pictures, before a run depends on it.
 
     Raises:
@@ -113,12 +111,9 @@ def require_usable(text: str, look: Callable[[Sequence[Media]], object]) -> None
     """
     from PIL import Image
 
-    stream = BytesIO()
-    Image.new("RGB", (32, 32)).save(stream, "PNG")
-    content = stream.getvalue()
-    picture = Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+    picture = encode_png(Image.new("RGB", (32, 32)))
     try:
-        look([picture])
+        encode([picture])
     except Exception as error:  # a model of any kind may raise anything
         raise _unreadable(text, "a model that reads pictures of any size", error) from error
 

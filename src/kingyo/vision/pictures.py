@@ -1,7 +1,9 @@
-"""Decode pictures for several graders: each picture is decoded once."""
+"""Pictures in memory: encode them as PNG, and decode each once for several graders."""
 
 from __future__ import annotations
 
+from hashlib import sha256
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from kingyo.types import Media
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 28
 CHANNELS = 3
 _DECODED: BoundedCache[Image] = BoundedCache(MAX_BYTES, lambda image: image.width * image.height * CHANNELS)
+
+
+def encode_png(image: Image, *, compress_level: int = 6) -> Media:
+    """Return an image as a PNG; ``compress_level`` is that of zlib, from 0 to 9."""
+    stream = BytesIO()
+    image.save(stream, "PNG", compress_level=compress_level)
+    content = stream.getvalue()
+    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
 
 
 def decode_picture(media: Media) -> Image:

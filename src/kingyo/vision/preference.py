@@ -1,4 +1,4 @@
-"""Preference models: how likely people prefer a picture to an average one, by weights on its features."""
+"""Preference models: the probability that people prefer a picture to an average one, from its features."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,12 +15,14 @@ from kingyo.errors import KingyoError
 from kingyo.io.files import write_bytes
 from kingyo.types import Media
 from kingyo.vision.features import FeatureNet, Vectors, load_feature_net
+from kingyo.vision.pictures import encode_png
 
 FORMAT = "kingyo preference 1"
 _TENSORS = ("mean", "scale", "weights", "probe")
 _PROBE_SIDE = 96
 _TOLERANCE = 1e-3
-"""Of features of the probe, relative to their size: libraries differ by less, other networks by more."""
+"""Allowed difference of the probe's features, relative to the largest. Versions of libraries differ by less,
+other networks by more."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ class PreferenceModel:
     weights: Vectors
     probe: Vectors
 
-    def chances(self, net: FeatureNet, pictures: Sequence[Media]) -> list[float]:
+    def probabilities(self, net: FeatureNet, pictures: Sequence[Media]) -> list[float]:
         """Return the probability that each picture is preferred to one with the mean features."""
         if not pictures:
             return []
@@ -61,10 +61,7 @@ def _probe_picture() -> Media:
 
     ramp = np.linspace(0, 255, _PROBE_SIDE).astype(np.uint8)
     across = np.broadcast_to(ramp, (_PROBE_SIDE, _PROBE_SIDE))
-    buffer = BytesIO()
-    Image.fromarray(np.stack([across, across.T, across[::-1, ::-1]], axis=-1)).save(buffer, "PNG")
-    content = buffer.getvalue()
-    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+    return encode_png(Image.fromarray(np.stack([across, across.T, across[::-1, ::-1]], axis=-1)))
 
 
 def save_preference(file: Path, model: PreferenceModel, facts: Mapping[str, object]) -> None:
