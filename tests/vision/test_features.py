@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from kingyo.errors import KingyoError
-from kingyo.vision.features import LITE0, _automatic, load_feature_net
+from kingyo.vision.features import LITE0, _auto_model, load_feature_net
 from kingyo.vision.images import read_image
 from tests.models.classifiers import vit
 from tests.tiny_judges import clip, picture
@@ -38,7 +38,7 @@ def test_efficientnet_lite0_has_imagenet_weights() -> None:
 def test_a_vector_does_not_depend_on_the_pictures_beside_it(tmp_path: Path) -> None:
     net = load_feature_net(str(clip(tmp_path / "net")))
     together = net.vectors(PICTURES)
-    _automatic.cache_clear()
+    _auto_model.cache_clear()
     alone = load_feature_net(str(tmp_path / "net")).vectors(PICTURES[1:2])
     assert (together[1] == alone[0]).all()
 
@@ -48,7 +48,7 @@ def test_a_pooler_that_a_checkpoint_lacks_is_not_used(tmp_path: Path) -> None:
 
     folder = str(vit(tmp_path / "judge"))
     vectors = load_feature_net(folder).vectors(PICTURES)
-    _automatic.cache_clear()
+    _auto_model.cache_clear()
     assert (load_feature_net(folder).vectors(PICTURES) == vectors).all()  # a random pooler would differ
     model = ViTForImageClassification.from_pretrained(folder).eval()
     from transformers import AutoImageProcessor

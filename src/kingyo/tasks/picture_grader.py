@@ -1,4 +1,4 @@
-"""Graders of pictures: their protocol and registry, the weighted mix of several, and the classifier."""
+"""Graders of pictures: their protocol, their registry, and several together."""
 
 from __future__ import annotations
 
@@ -7,25 +7,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
-from pydantic import Field
-
-from kingyo.errors import KingyoError, crashes_as_errors, suggest
+from kingyo.errors import KingyoError, crashes_as_errors
 from kingyo.io.schema import parse_settings
 from kingyo.registry import Registry
-from kingyo.tasks.graded_settings import Text
 from kingyo.types import Item, Media
-from kingyo.vision.classifier import load_classifier
 
 
 class PictureGrader(Protocol):
-    """Scores pictures of items: 1 is right, 0 is wrong, values between are partly right.
+    """Scores pictures of items from 0 (wrong) to 1 (right).
 
     A grader is a frozen dataclass whose fields are its options. In the YAML ``{name: value}`` sets the first
-    option and ``{name: {option: value}}`` any of them. A class attribute ``paths`` names the options that are
-    files or folders: they become absolute paths, or stay names on the Hub. A run stores hashes of these
-    files, and an export takes them along. ``known_names`` are values of these options that are neither.
+    option and ``{name: {option: value}}`` any of them. Two class attributes are optional. ``paths`` names the
+    options that are files or folders: they become absolute paths, or stay names on the Hub; a run stores
+    hashes of these files, and an export copies them. ``known_names`` lists values of these options that are
+    neither, such as the name of a built-in network.
     """
 
     def __call__(self, pictures: Sequence[Media], items: Sequence[Item], /) -> Sequence[float]:
@@ -48,6 +45,11 @@ PICTURE_GRADERS: Registry[Callable[..., object]] = Registry(
 """Graders by name. Plug-ins use the entry point group ``kingyo.picture_graders``."""
 
 G = TypeVar("G", bound=Callable[..., object])
+BATCH = 64
+"""Number of pictures that all graders score before the next ones are decoded."""
+DIGITS = 6
+"""Digits of a score. Later ones depend on the other pictures in a network's batch."""
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
 def register_picture_grader(name: str) -> Callable[[G], G]:
@@ -73,15 +75,16 @@ class GradersMix:
     weights: tuple[float, ...] = ()
 
     def grade(self, pictures: Sequence[Media], items: Sequence[Item]) -> list[float]:
-        """Return the score of each picture.
+        """Return the score of each picture, from 0 to 1.
 
-        Graders take turns on a few pictures, while these are decoded, see ``decode_picture``.
+        All graders score a batch before the next one, so that each picture is decoded once; see
+        ``decode_picture``.
         """
-        parts = [slice(start, start + TOGETHER) for start in range(0, len(pictures), TOGETHER)]
-        return [score for part in parts for score in self._grade(pictures[part], items[part])]
+        batches = [slice(start, start + BATCH) for start in range(0, len(pictures), BATCH)]
+        return [score for batch in batches for score in self._grade(pictures[batch], items[batch])]
 
     def _grade(self, pictures: Sequence[Media], items: Sequence[Item]) -> list[float]:
-        columns = [_called(name, grader, pictures, items) for name, grader in self.graders]
+        columns = [_checked_scores(name, grader, pictures, items) for name, grader in self.graders]
         rows = zip(*columns, strict=True)
         if not self.weights:
             return [math.prod(row) for row in rows]
@@ -104,6 +107,9 @@ def build_mix(
         specs: names, each with None, a mapping of options, or the value of the first option.
         folder: base of relative paths.
         weights: weights of the mean; None multiplies the scores.
+
+    Raises:
+        KingyoError: an unknown grader or option, or a path that does not exist.
     """
     graders = tuple((name, _build(name, option, folder)) for name, option in specs)
     return GradersMix(graders=graders, weights=tuple(map(float, weights or ())))
@@ -133,7 +139,7 @@ def _build(name: str, option: object, folder: Path) -> PictureGrader:
 
 
 def _in_folder(grader: Any, folder: Path) -> Any:
-    """Return a grader with absolute paths; names of the Hub stay."""
+    """Return a grader with absolute paths; names on the Hub stay."""
     names = cast("Sequence[str]", getattr(grader, "paths", ()))
     given = {name: value for name in names if (value := getattr(grader, name)) is not None}
     known = cast("Sequence[str]", getattr(grader, "known_names", ()))
@@ -150,15 +156,14 @@ def _in_folder(grader: Any, folder: Path) -> Any:
     return replace(grader, **found)
 
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
-TOGETHER = 64  # pictures
-DIGITS = 6  # of scores: networks differ in later digits with the pictures beside one
-
-
-def _called(
+def _checked_scores(
     name: str, grader: PictureGrader, pictures: Sequence[Media], items: Sequence[Item]
 ) -> list[float]:
-    """Return the scores of a grader after checking them; a crash of a user's own is a clear error."""
+    """Return the scores of a grader, rounded, after checking them.
+
+    Raises:
+        KingyoError: a grader crashes, or returns anything but a number from 0 to 1 for each picture.
+    """
     remedy = "Make the grader return a number from 0 to 1 for each picture."
     with crashes_as_errors(f"grader {name}", expected="scores", remedy=remedy):
         scores = [round(float(each), DIGITS) for each in grader(pictures, items)]
@@ -171,57 +176,3 @@ def _called(
             remedy=remedy,
         )
     return scores
-
-
-@register_picture_grader("classifier")
-@dataclass(frozen=True, kw_only=True)
-class ClassifierGrader:
-    """Right if an image classifier finds the class of the item.
-
-    Attributes:
-        model: folder or Hub name of an image classifier of transformers.
-        label: column of the class: a name in the classifier's id2label, or an index.
-        soft: score the probability of the class, instead of whether it is the likeliest.
-    """
-
-    paths = ("model",)
-
-    model: Text
-    label: Text = "label"
-    soft: Annotated[bool, Field(strict=True)] = False
-
-    def check(self, items: Sequence[Item]) -> None:
-        """Load the classifier, and check that it knows the class of each item."""
-        classes = load_classifier(self.model).classes
-        for item in items:
-            self._place(item, classes)
-
-    def __call__(self, pictures: Sequence[Media], items: Sequence[Item]) -> list[float]:
-        """Return whether the likeliest class of each picture is that of its item, or its probability."""
-        classifier = load_classifier(self.model)
-        places = [self._place(item, classifier.classes) for item in items]
-        rates = classifier.rate_classes(pictures)
-        if self.soft:
-            return [own[place] for own, place in zip(rates, places, strict=True)]
-        return [float(own.index(max(own)) == place) for own, place in zip(rates, places, strict=True)]
-
-    def _place(self, item: Item, classes: Sequence[str]) -> int:
-        """Return the index of an item's class in the output of the classifier."""
-        label = item.fields.get(self.label)
-        if label is None:
-            raise KingyoError(
-                "grader.classifier: label",
-                expected="a column of the task's data",
-                received=f"'{self.label}'",
-                remedy=suggest(self.label, item.fields),
-            )
-        if label in classes:
-            return classes.index(label)
-        if label.isascii() and label.isdigit() and int(label) < len(classes):
-            return int(label)
-        raise KingyoError(
-            f"{self.label} of item {item.id}",
-            expected=f"a class of {self.model}",
-            received=f"{label!r:.80}",
-            remedy=suggest(label, classes),
-        )

@@ -1,1 +1,1 @@
-"""Read images and look at them with frozen networks: classifiers, two-tower models and feature networks."""
+"""Read images, and describe them by frozen networks: classifiers, two-tower models and feature networks."""

@@ -1,4 +1,4 @@
-"""A cache that forgets what was used least recently, so that it keeps to a size in bytes."""
+"""A least-recently-used cache with a limit in bytes."""
 
 from __future__ import annotations
 

@@ -24,16 +24,16 @@ class FrozenClassifier:
         labels = cast("dict[int, object]", model.config.id2label)
         self.classes = tuple(str(labels[number]) for number in sorted(labels))
 
-    def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
-        """Return the probability of each class, for each image."""
-        rates: list[list[float]] = []
-        for start in range(0, len(images), BATCH):
-            pixels = torch.stack([self._processor(each) for each in images[start : start + BATCH]])
+    def class_probabilities(self, pictures: Sequence[Media]) -> list[list[float]]:
+        """Return the probability of each class for each picture: [pictures, classes]."""
+        probabilities: list[list[float]] = []
+        for start in range(0, len(pictures), BATCH):
+            pixels = torch.stack([self._processor(each) for each in pictures[start : start + BATCH]])
             with torch.inference_mode():
                 logits = self._model(pixel_values=pixels.to(self._model.dtype)).logits
-            chances = torch.softmax(logits.float(), dim=-1)
-            rates += cast("list[list[float]]", chances.tolist())  # pyright: ignore[reportUnknownMemberType]
-        return rates
+            softmax = torch.softmax(logits.float(), dim=-1)
+            probabilities += cast("list[list[float]]", softmax.tolist())  # pyright: ignore[reportUnknownMemberType]
+        return probabilities
 
 
 def load_classifier(name: str) -> FrozenClassifier:

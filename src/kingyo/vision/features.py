@@ -28,8 +28,8 @@ MAX_BYTES = 1 << 27
 class FeatureNet:
     """A network that describes pictures; its weights never change.
 
-    It looks at one picture at a time, so that a vector does not depend on the pictures beside it. On a CPU
-    this is also the fastest.
+    It encodes one picture at a time, so that a vector does not depend on the others of a batch. On a CPU this
+    is also the fastest.
 
     Args:
         pixels: returns the network's input for a picture: [channels, height, width].
@@ -42,14 +42,14 @@ class FeatureNet:
         self._vectors: BoundedCache[Vectors] = BoundedCache(MAX_BYTES, lambda vector: vector.nbytes)
 
     def vectors(self, pictures: Sequence[Media]) -> Vectors:
-        """Return the vector of each picture."""
+        """Return the vector of each picture: [pictures, width]."""
         return np.stack([self._vector(picture) for picture in pictures])
 
     def _vector(self, picture: Media) -> Vectors:
         vector = self._vectors.get(picture.sha256)
-        return self._vectors.put(picture.sha256, self._look(picture)) if vector is None else vector
+        return self._vectors.put(picture.sha256, self._encode(picture)) if vector is None else vector
 
-    def _look(self, picture: Media) -> Vectors:
+    def _encode(self, picture: Media) -> Vectors:
         pixels = self._pixels(picture)[None].contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             return self._pooled(pixels).flatten().double().numpy()
@@ -69,7 +69,7 @@ def load_feature_net(name: str) -> FeatureNet:
     Raises:
         KingyoError: a package is missing, or transformers cannot load the model from safetensors.
     """
-    return _lite0() if name == LITE0 else _automatic(name, stamps(name))
+    return _lite0() if name == LITE0 else _auto_model(name, stamps(name))
 
 
 @cache
@@ -117,7 +117,7 @@ def _lite0_pixels(picture: Media) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _automatic(name: str, _stamps: object) -> FeatureNet:
+def _auto_model(name: str, _stamps: object) -> FeatureNet:
     from transformers import AutoModel
 
     loaded = load_net(AutoModel, name, "a model of images")

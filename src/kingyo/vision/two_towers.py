@@ -39,7 +39,7 @@ class TwoTowers:
     @property
     def width(self) -> int:
         """Number of features of an image or a text."""
-        return self._read("").shape[0]
+        return self._encode_text("").shape[0]
 
     def cosines(self, pictures: Sequence[Media], texts: Sequence[str]) -> list[float]:
         """Return the cosine of each picture with its text."""
@@ -49,9 +49,9 @@ class TwoTowers:
     def image_vectors(self, pictures: Sequence[Media]) -> Tensor:
         """Return the vector of each picture, of length 1: [pictures, width]."""
         batches = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
-        return torch.cat([self._look(batch) for batch in batches])
+        return torch.cat([self._encode_images(batch) for batch in batches])
 
-    def _look(self, pictures: Sequence[Media]) -> Tensor:
+    def _encode_images(self, pictures: Sequence[Media]) -> Tensor:
         pixels = torch.stack([self._processor(each) for each in pictures])
         with torch.inference_mode():
             return _unit(_pooled(self._model.get_image_features(pixel_values=pixels)))
@@ -61,13 +61,13 @@ class TwoTowers:
         vectors = [self._texts.get(text) for text in texts]
         return torch.stack(
             [
-                self._texts.put(text, self._read(text)) if vector is None else vector
+                self._texts.put(text, self._encode_text(text)) if vector is None else vector
                 for text, vector in zip(texts, vectors, strict=True)
             ]
         )
 
-    def _read(self, text: str) -> Tensor:
-        """Encode a text. It is cut at the encoder's length, as CLIPScore and PickScore do."""
+    def _encode_text(self, text: str) -> Tensor:
+        """Return the vector of a text; it is cut at the encoder's length, as in CLIPScore and PickScore."""
         inputs = self._tokenizer(
             [text],
             # SigLIP, the only family with a bias, was trained on padded texts
