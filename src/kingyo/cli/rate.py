@@ -151,7 +151,7 @@ def _serve(store: RunStore, settings: SessionSettings, address: _Address) -> Non
         with RatingServer(session, address.host, address.port) as server:
             _announce(server, address)
             _run_until_stopped(server)
-        _say_goodbye(store, session, log)
+        _print_progress(store, session, log)
 
 
 def _announce(server: RatingServer, address: _Address) -> None:
@@ -183,7 +183,7 @@ def _run_until_stopped(server: RatingServer) -> None:
         server.serve_forever(poll_interval=0.1)
 
 
-def _say_goodbye(store: RunStore, session: RatingSession, log: ChoiceLog) -> None:
+def _print_progress(store: RunStore, session: RatingSession, log: ChoiceLog) -> None:
     folder, n = shlex.quote(str(store.folder)), session.n_judged()
     echo(
         f"\n{session.settings.rater} has judged {n} of {session.settings.pairs} pairs, stored in {log.path}."
@@ -202,7 +202,7 @@ def _show_results(store: RunStore, *, as_json: bool) -> None:
     elif ratings:
         print_ratings(ratings)
     else:
-        echo(f"Nobody has rated this run. Begin with `kingyo rate {shlex.quote(str(store.folder))}`.")
+        echo(f"This run has no choices yet. Begin with `kingyo rate {shlex.quote(str(store.folder))}`.")
 
 
 def _train(store: RunStore, out: Path, features: str, *, as_json: bool) -> None:

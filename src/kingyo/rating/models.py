@@ -29,10 +29,10 @@ class RatedModel:
 
 
 def read_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
-    """Return the models of a run with pictures on a split; one of several with the same recipe.
+    """Return the models of a run with pictures on a split; models with the same recipe count once.
 
     These are the winner, the baselines, the winners of the controls, and the finalists of the main search. A
-    run stores pictures of validation and test, and on fit those of baselines only.
+    run stores pictures of validation and test, and of baselines on fit.
     """
     models: dict[str, RatedModel] = {}
     for name, trial in _named_trials(store, split):
@@ -44,7 +44,11 @@ def read_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
 
 
 def require_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
-    """Return the models of ``read_models``, of which there must be two with pictures of one item."""
+    """Return the models of ``read_models``.
+
+    Raises:
+        KingyoError: no two of them have pictures of the same item.
+    """
     models = read_models(store, split)
     items = [item for model in models for item in model.pictures]
     if len(set(items)) == len(items):

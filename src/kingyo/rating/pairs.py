@@ -1,4 +1,4 @@
-"""Choose the next pair of pictures to show: balanced over models, and where a choice tells most."""
+"""Choose the next pair of pictures to show: balanced over models, and informative."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kingyo.types import Media
 SCORES = {"left": 1.0, "right": 0.0, "tie": 0.5}
 """The score of the left picture; a skipped pair has none."""
 _BALANCE = 1
-"""How many pairs more than the model with the fewest its partner may have had."""
+"""How many more pairs than the model with the fewest its partner may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +92,8 @@ class PairChooser:
     def next(self, choices: Sequence[StoredChoice]) -> Pair | None:
         """Return the next pair, or None if the person has judged all.
 
-        The first model is the one with the fewest pairs so far. Of the models with about as few pairs its
-        partner is the one for which a choice tells most about the difference, by the strengths so far.
+        The first model is the one with the fewest pairs so far. Its partner has at most ``_BALANCE`` pairs
+        more, and is the one with which a choice is most informative; see ``Strengths.information``.
         """
         shown = Counter(recipe for each in choices for recipe in (each.left_model, each.right_model))
         strengths = fit_strengths(choices_as_numbers(self.models, choices))
@@ -114,8 +114,8 @@ class PairChooser:
             most = counts[one] + _BALANCE
 
             def rank(other: int, one: int = one, most: int = most) -> tuple[int, float, str]:
-                worth = round(strengths.information(one, other), 9)
-                return max(counts[other] - most, 0), -worth, self._hash(n, one, other)
+                information = round(strengths.information(one, other), 9)
+                return max(counts[other] - most, 0), -information, self._hash(n, one, other)
 
             yield from ((one, other) for other in sorted(places, key=rank) if other != one)
 

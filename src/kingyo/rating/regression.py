@@ -13,11 +13,12 @@ from typing import Any, cast
 
 import numpy as np
 
+from kingyo.irt import sigmoid
 from kingyo.stats import Array
 from kingyo.stats.bradley_terry import Places
 
 PENALTIES = tuple(10.0 ** (each / 2) for each in range(-5, 6))
-"""Tried penalties, per feature."""
+"""Penalties to choose from, per feature."""
 FOLDS = 5
 
 
@@ -42,7 +43,7 @@ class ChoiceData:
 
 
 def fit_weights(data: ChoiceData) -> tuple[Array, float]:
-    """Return weights, and the penalty that cross-validation chose for them."""
+    """Return the weights, [features], and the penalty that cross-validation chose."""
     narrow, basis = _narrowed(data)
     penalty = choose_penalty(narrow)
     return basis @ _minimise(narrow, penalty), penalty
@@ -88,7 +89,8 @@ def folds(groups: Sequence[str], n: int) -> Iterator[tuple[Places, Places]]:
 def _narrowed(data: ChoiceData) -> tuple[ChoiceData, Array]:
     """Return the data in an orthonormal basis of its rows, and the basis: [features, rank].
 
-    The penalised solution is in their span, so it is the same, and small where features outnumber choices.
+    The penalised solution lies in the span of the rows, so it does not change. With more features than
+    choices the problem becomes much smaller.
     """
     left, sizes, right = np.linalg.svd(data.differences, full_matrices=False)
     rank = max(1, int((sizes > 1e-10 * sizes.max(initial=1.0)).sum()))
@@ -97,14 +99,14 @@ def _narrowed(data: ChoiceData) -> tuple[ChoiceData, Array]:
 
 
 def _minimise(data: ChoiceData, penalty: float) -> Array:
-    """Return the weights with the smallest penalised loss."""
+    """Return the weights with the smallest penalised loss: [features]."""
     import scipy.optimize  # pyright: ignore[reportMissingTypeStubs]
 
     rows, scores = data.differences, data.scores
 
     def objective(weights: Array) -> tuple[float, Array]:
         logits = rows @ weights
-        slope = rows.T @ (0.5 * (1 + np.tanh(logits / 2)) - scores)
+        slope = rows.T @ (sigmoid(logits) - scores)
         value = _loss(logits, scores) + penalty / 2 * float(weights @ weights)
         return value, slope + penalty * weights
 

@@ -84,7 +84,7 @@ class SplitRating:
 
 
 def read_ratings(store: RunStore, summary: RunSummary) -> tuple[SplitRating, ...]:
-    """Return the ratings of each split with choices; empty if nobody has rated the run."""
+    """Return the ratings of each split with choices; empty without any."""
     choices = read_choices(store.folder)
     rated: list[Split] = [split for split in SPLITS if any(each.split == split for each in choices)]
     parent = summary.best_parent()

@@ -13,11 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.irt import sigmoid
 from kingyo.stats.intervals import Array, Interval, normal_quantile
 
 Places = NDArray[np.intp]
 PRIOR_DEVIATION = 2.0
-"""Of strengths, in logits. The prior weighs as much as one choice between equal models."""
+"""Standard deviation of the prior of a strength, in logits.
+
+Its precision, 1/4, is the Fisher information of one choice between equal models.
+"""
 _STEPS = 50
 _SMALLEST_STEP = 1e-10
 
@@ -49,9 +53,11 @@ class Strengths:
     """Fitted strengths.
 
     Attributes:
-        values: in logits, with mean 0.
-        covariance: their covariance if the model holds.
-        robust: their covariance if choices on one item depend on each other (sandwich).
+        choices: the data of the fit.
+        values: strengths in logits, with mean 0: [models].
+        covariance: their covariance if the model holds, the inverse of the curvature: [models, models].
+        robust: their covariance if choices on one item depend on each other (cluster-robust "sandwich",
+            Liang and Zeger 1986): [models, models].
     """
 
     choices: PairChoices
@@ -60,21 +66,25 @@ class Strengths:
     robust: Array
 
     def strength(self, model: int, level: float = 0.95) -> Interval:
-        """Return the strength of a model compared with the mean of all, with its interval."""
+        """Return the strength of a model in logits, compared with the mean of all models."""
         contrast = np.full(len(self.values), -1 / len(self.values))
         contrast[model] += 1
         return self._bounded(contrast, self.choices.count(model), level)
 
     def win_probability(self, one: int, other: int, level: float = 0.95) -> Interval:
-        """Return the probability that one model is preferred to another, with its interval."""
+        """Return the probability that one model is preferred to another."""
         logit = self._bounded(self._difference(one, other), self.choices.count(one, other), level)
-        score, low, high = (chance(each) for each in (logit.score, logit.low, logit.high))
+        score, low, high = sigmoid(np.array([logit.score, logit.low, logit.high])).tolist()
         return Interval(score=score, n=logit.n, low=low, high=high, method="bradley-terry")
 
     def information(self, one: int, other: int) -> float:
-        """Return how much a choice between two models tells: its Fisher information times their variance."""
+        """Return p (1 − p) times the variance of the difference of two models.
+
+        p (1 − p) is the Fisher information of the choice. The pair with the largest value increases the
+        determinant of the information most (D-optimal design).
+        """
         contrast = self._difference(one, other)
-        p = chance(float(contrast @ self.values))
+        p = float(sigmoid(np.array(contrast @ self.values)))
         return p * (1 - p) * float(contrast @ self.covariance @ contrast)
 
     def _difference(self, one: int, other: int) -> Array:
@@ -83,16 +93,11 @@ class Strengths:
         return contrast
 
     def _bounded(self, contrast: Array, n: int, level: float) -> Interval:
-        """Return a contrast with normal bounds, by the larger of both variances."""
+        """Return a contrast of strengths with normal bounds, by the larger of both variances."""
         value = float(contrast @ self.values)
         variance = max(float(contrast @ own @ contrast) for own in (self.covariance, self.robust))
         reach = normal_quantile(level) * math.sqrt(variance)
         return Interval(score=value, n=n, low=value - reach, high=value + reach, method="bradley-terry")
-
-
-def chance(logit: float) -> float:
-    """Return the logistic function of a number."""
-    return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
 
 
 def select(choices: PairChoices, kept: Places) -> PairChoices:
@@ -111,7 +116,7 @@ def fit_strengths(choices: PairChoices) -> Strengths:
     design, values = _design(choices), np.zeros(choices.n_models)
     curvature = np.eye(choices.n_models)
     for _ in range(_STEPS):
-        p = _chances(design @ values)
+        p = sigmoid(design @ values)
         curvature = (design.T * (p * (1 - p))) @ design + np.eye(len(values)) / PRIOR_DEVIATION**2
         step = np.linalg.solve(curvature, design.T @ (choices.score - p) - values / PRIOR_DEVIATION**2)
         values = values + step / max(1.0, float(np.abs(step).max(initial=0.0)))  # at most one logit at once
@@ -132,13 +137,9 @@ def _design(choices: PairChoices) -> Array:
 
 def _scatter(choices: PairChoices, design: Array, values: Array) -> Array:
     """Return the sum over items of the outer products of their gradients (Liang and Zeger 1986)."""
-    gradients = design * (choices.score - _chances(design @ values))[:, None]
+    gradients = design * (choices.score - sigmoid(design @ values))[:, None]
     items = np.unique(choices.item, return_inverse=True)[1]
     n = int(items.max(initial=0)) + 1
     sums = np.zeros((n, choices.n_models))
     np.add.at(sums, items, gradients)
     return sums.T @ sums * (n / (n - 1) if n > 1 else 1.0)
-
-
-def _chances(logits: Array) -> Array:
-    return 1 / (1 + np.exp(-np.clip(logits, -700, 700)))

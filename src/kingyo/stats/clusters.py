@@ -11,11 +11,12 @@ from kingyo.stats.intervals import Interval, finite_array, normal_quantile
 from kingyo.stats.means import wilson_bounds
 
 
-def share_of_groups(values: Sequence[float], groups: Sequence[object], level: float = 0.95) -> Interval:
-    """Bound the mean of values in [0, 1] by Wilson's interval with the effective number of values.
+def clustered_share(values: Sequence[float], groups: Sequence[object], level: float = 0.95) -> Interval:
+    """Bound the mean of values in [0, 1] by Wilson's interval with their effective number.
 
-    That is their number over the design effect (Kish 1965, Survey Sampling, section 8.2): the variance with
-    groups, divided by the variance of independent values. It is at least 1.
+    The effective number is their number divided by the design effect (Kish 1965, Survey Sampling, section
+    8.2). The design effect is the cluster-robust variance of the mean divided by the variance of independent
+    values, and at least 1; it is 1 if all values are 0 or all are 1.
 
     Args:
         values: at least one.
@@ -30,8 +31,16 @@ def share_of_groups(values: Sequence[float], groups: Sequence[object], level: fl
     return Interval(score=mean, n=n, low=low, high=high, method="wilson")
 
 
-def mean_of_groups(values: Sequence[float], groups: Sequence[object], level: float = 0.95) -> Interval:
-    """Bound the mean of values in [-1, 1] by Student's t, with the variance between groups."""
+def clustered_mean(values: Sequence[float], groups: Sequence[object], level: float = 0.95) -> Interval:
+    """Bound the mean of values in [-1, 1] by Student's t with a cluster-robust variance.
+
+    The degrees of freedom are the number of groups minus 1. A single group bounds nothing: [-1, 1].
+
+    Args:
+        values: at least one.
+        groups: the group of each value.
+        level: confidence, between 0 and 1.
+    """
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
     mean, n_groups = float(np.mean(values)), len(set(groups))
@@ -43,7 +52,7 @@ def mean_of_groups(values: Sequence[float], groups: Sequence[object], level: flo
 
 
 def _variance(values: Sequence[float], groups: Sequence[object]) -> float:
-    """Return the variance of the mean if values of a group depend on each other (Liang and Zeger 1986)."""
+    """Return the cluster-robust variance of the mean (Liang and Zeger 1986)."""
     mean, sums = float(np.mean(values)), dict[object, float]()
     for value, group in zip(values, groups, strict=True):
         sums[group] = sums.get(group, 0.0) + value - mean
