@@ -111,7 +111,9 @@ def _denoiser(model: Checkpoint) -> Iterator[FileTensor]:
         if f"{pieces[0].module}.{end}" in model.tensors
     ]
     tensors += [
-        _same(model, name, f"{prefix}{its}") for name, its in _NOT_MODULES.items() if name in model.tensors
+        _same(model, name, f"{prefix}{stored_name}")
+        for name, stored_name in _NOT_MODULES.items()
+        if name in model.tensors
     ]
     config = config_from_names(
         str(model.config.get("_class_name")), {each.out.name: each for each in tensors}
@@ -130,9 +132,9 @@ def _joined(model: Checkpoint, prefix: str, name: str, pieces: tuple[Piece, ...]
     return FileTensor(out=out, model=model, rows=rows)
 
 
-def _same(model: Checkpoint, name: str, its: str, shape: tuple[int, ...] | None = None) -> FileTensor:
+def _same(model: Checkpoint, name: str, stored_name: str, shape: tuple[int, ...] | None = None) -> FileTensor:
     info = model.tensors[name]
-    out = OutTensor(name=its, shape=info.shape if shape is None else shape, dtype=info.dtype)
+    out = OutTensor(name=stored_name, shape=info.shape if shape is None else shape, dtype=info.dtype)
     return FileTensor(out=out, model=model, rows=((name, False),))
 
 
@@ -140,59 +142,63 @@ def _vae(model: Checkpoint) -> list[FileTensor]:
     n_blocks = len({name.split(".")[2] for name in model.tensors if name.startswith("decoder.up_blocks.")})
     tensors: list[FileTensor] = []
     for name, info in model.tensors.items():
-        its = name
+        stored_name = name
         for pattern, replacement in _VAE_NAMES:
-            its = re.sub(pattern, replacement, its)
-        its = re.sub(r"\bup\.(\d+)", lambda found: f"up.{n_blocks - 1 - int(found[1])}", its)
-        is_attention = ".attn_1." in its and len(info.shape) == 2  # convolutions of size 1 in the original
+            stored_name = re.sub(pattern, replacement, stored_name)
+        stored_name = re.sub(r"\bup\.(\d+)", lambda found: f"up.{n_blocks - 1 - int(found[1])}", stored_name)
+        is_attention = (
+            ".attn_1." in stored_name and len(info.shape) == 2
+        )  # convolutions of size 1 in the original
         shape = (*info.shape, 1, 1) if is_attention else info.shape
-        tensors.append(_same(model, name, f"{_VAE}{its}", shape))
+        tensors.append(_same(model, name, f"{_VAE}{stored_name}", shape))
 
-    def back(stored: Mapping[str, TensorInfo]) -> Mapping[str, TensorInfo]:
+    def read_back(stored: Mapping[str, TensorInfo]) -> Mapping[str, TensorInfo]:
         def run(empty: dict[str, Any]) -> Mapping[str, Any]:
             return cast("dict[str, Any]", converters().convert_ldm_vae_checkpoint(empty, dict(model.config)))
 
         return traced(run, stored)
 
-    _check(model, tensors, back)
+    _check(model, tensors, read_back)
     return tensors
 
 
 def _clip(model: Checkpoint, prefix: str) -> list[FileTensor]:
-    """Return a text encoder under the names of transformers before version 5.6."""
+    """Return a text encoder with the names that transformers used before version 5.6."""
     return [
         _same(model, name, f"{prefix}text_model.{name.removeprefix('text_model.')}") for name in model.tensors
     ]
 
 
 def _open_clip(model: Checkpoint, prefix: str) -> Iterator[FileTensor]:
-    """Yield a text encoder under the names of OpenCLIP, which joins queries, keys and values."""
+    """Yield a text encoder with the names of OpenCLIP, which joins queries, keys and values."""
     names = cast("Mapping[str, Mapping[str, str]]", converters().DIFFUSERS_TO_LDM_MAPPING["openclip"])
     for name in model.tensors:
         full = name if name == _PROJECTION else f"text_model.{name.removeprefix('text_model.')}"
-        if its := names["layers"].get(full):
-            yield replace(_same(model, name, f"{prefix}{its}"), is_transposed=name == _PROJECTION)
+        if stored_name := names["layers"].get(full):
+            yield replace(_same(model, name, f"{prefix}{stored_name}"), is_transposed=name == _PROJECTION)
             continue
-        its = f"{prefix}transformer.{full}"
+        stored_name = f"{prefix}transformer.{full}"
         for own, other in names["transformer"].items():
-            its = its.replace(own, other)
-        if ".attn.q_proj." in its:
-            yield _joined_attention(model, name, its)
-        elif not re.search(r"\.[kv]_proj\.", its):
-            yield _same(model, name, its)
+            stored_name = stored_name.replace(own, other)
+        if ".attn.q_proj." in stored_name:
+            yield _joined_attention(model, name, stored_name)
+        elif not re.search(r"\.[kv]_proj\.", stored_name):
+            yield _same(model, name, stored_name)
 
 
-def _joined_attention(model: Checkpoint, query: str, its: str) -> FileTensor:
+def _joined_attention(model: Checkpoint, query: str, stored_name: str) -> FileTensor:
     module, _, end = query.rpartition(".")
     pieces = tuple(Piece(module=module.replace("q_proj", each)) for each in ("q_proj", "k_proj", "v_proj"))
     joined = _joined(model, "", module, pieces, end)
-    return replace(joined, out=replace(joined.out, name=its.replace(f".q_proj.{end}", f".in_proj_{end}")))
+    return replace(
+        joined, out=replace(joined.out, name=stored_name.replace(f".q_proj.{end}", f".in_proj_{end}"))
+    )
 
 
 def _check(
     model: Checkpoint,
     tensors: list[FileTensor],
-    back: Callable[[Mapping[str, TensorInfo]], Mapping[str, TensorInfo]],
+    read_back: Callable[[Mapping[str, TensorInfo]], Mapping[str, TensorInfo]],
 ) -> None:
     """Check that diffusers reads every tensor of a model from where it is written."""
     start, stored, places = 0, dict[str, TensorInfo](), dict[str, TensorInfo]()
@@ -209,7 +215,7 @@ def _check(
             row += own.shape[0]
         start += out.n_bytes
     try:
-        found = dict(back(stored))
+        found = dict(read_back(stored))
     except (KingyoError, UntraceableError, KeyError):
         found = {}
     names = {*found, *model.tensors}

@@ -50,9 +50,12 @@ def _filters(name: str, value: Value, layout: Layout) -> Value:
     try:
         blocks = tuple(layout.groups("mbw"))
     except KingyoError as error:
-        remedy = "Write a number or filters instead of mbw."
-        received = error.received
-        raise KingyoError(name, expected=error.expected, received=received, remedy=remedy) from error
+        raise KingyoError(
+            name,
+            expected=error.expected,
+            received=error.received,
+            remedy="Write a number or filters instead of mbw.",
+        ) from error
     try:
         return layout.conditionals("mbw", value.by_block(blocks))
     except KingyoError as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from kingyo.results.model_result import MIXTURES
-from kingyo.results.side_by_side import SideBySide, side_by_side
+from kingyo.results.side_by_side import SideBySide, side_by_side, test_evaluations
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 from kingyo.types import ItemScore, Media
@@ -53,8 +53,7 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast 
     """
     parents = tuple(name for name in summary.baselines if name not in MIXTURES)
     entries = {**({bred: summary.winner} if summary.winner else {}), **summary.baselines}
-    tested = {name: store.evaluation(entry.trial.id, "test") for name, entry in entries.items()}
-    evaluations = {name: each for name, each in tested.items() if each is not None and not each.failure}
+    evaluations = test_evaluations(store, entries)
     if bred not in evaluations or not parents or not all(name in evaluations for name in parents):
         return None
     rows = side_by_side(store.items()["test"], evaluations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.results.model_result import MIXTURES
+from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import row_title
 from kingyo.store import RunStore
@@ -57,8 +57,7 @@ def contact_sheet(store: RunStore, summary: RunSummary, bred: str) -> ContactShe
     """
     entries = {} if summary.winner is None else {bred: summary.winner, **summary.baselines}
     entries |= {row_title(name): entry for name, entry in summary.controls.items()} if entries else {}
-    tested = {name: store.evaluation(entry.trial.id, "test") for name, entry in entries.items()}
-    evaluations = {name: each for name, each in tested.items() if each is not None and not each.failure}
+    evaluations = test_evaluations(store, entries)
     parents = [name for name in summary.baselines if name not in MIXTURES and name in evaluations]
     drawn = [
         row
@@ -75,6 +74,12 @@ def contact_sheet(store: RunStore, summary: RunSummary, bred: str) -> ContactShe
         best=tuple(row for row in by_lead[:EXTREMES] if _lead(row, bred, parents) > 0),
         worst=tuple(row for row in by_lead[::-1][:EXTREMES] if _lead(row, bred, parents) < 0),
     )
+
+
+def test_evaluations(store: RunStore, models: Mapping[str, ModelResult]) -> dict[str, Evaluation]:
+    """Return the evaluations on test by the names of models; failed and missing ones are left out."""
+    tested = {name: store.evaluation(model.trial.id, "test") for name, model in models.items()}
+    return {name: each for name, each in tested.items() if each is not None and not each.failure}
 
 
 def side_by_side(items: Sequence[Item], evaluations: Mapping[str, Evaluation]) -> list[SideBySide]:
