@@ -146,10 +146,8 @@ def _vae(model: Checkpoint) -> list[FileTensor]:
         for pattern, replacement in _VAE_NAMES:
             stored_name = re.sub(pattern, replacement, stored_name)
         stored_name = re.sub(r"\bup\.(\d+)", lambda found: f"up.{n_blocks - 1 - int(found[1])}", stored_name)
-        is_attention = (
-            ".attn_1." in stored_name and len(info.shape) == 2
-        )  # convolutions of size 1 in the original
-        shape = (*info.shape, 1, 1) if is_attention else info.shape
+        is_matrix = ".attn_1." in stored_name and len(info.shape) == 2  # stored as a 1 x 1 convolution
+        shape = (*info.shape, 1, 1) if is_matrix else info.shape
         tensors.append(_same(model, name, f"{_VAE}{stored_name}", shape))
 
     def read_back(stored: Mapping[str, TensorInfo]) -> Mapping[str, TensorInfo]:
@@ -190,9 +188,8 @@ def _joined_attention(model: Checkpoint, query: str, stored_name: str) -> FileTe
     module, _, end = query.rpartition(".")
     pieces = tuple(Piece(module=module.replace("q_proj", each)) for each in ("q_proj", "k_proj", "v_proj"))
     joined = _joined(model, "", module, pieces, end)
-    return replace(
-        joined, out=replace(joined.out, name=stored_name.replace(f".q_proj.{end}", f".in_proj_{end}"))
-    )
+    name = stored_name.replace(f".q_proj.{end}", f".in_proj_{end}")
+    return replace(joined, out=replace(joined.out, name=name))
 
 
 def _check(

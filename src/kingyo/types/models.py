@@ -125,8 +125,8 @@ class Drawing:
 
     Attributes:
         steps: number of denoising steps.
-        guidance_scale: weight of the prompt (Ho & Salimans 2022); 1 or less is no guidance. None is the
-            default of the pipeline.
+        guidance_scale: weight of the prompt in classifier-free guidance (Ho & Salimans 2022); 1 or less is
+            no guidance. Models with distilled guidance take it as an input. None is the pipeline's default.
         negative_prompt: what guidance leads away from; empty for nothing.
         height, width: in pixels; None is the size that the model was trained for.
         scheduler: settings of the scheduler that differ from the pipeline's; ``class`` is one of diffusers.
