@@ -33,7 +33,7 @@ def open_checkpoint(
         reference: ``model``, ``model@revision``, ``model+lora`` or ``model@revision+lora@revision``; both are
             folders relative to ``folder``, else names on the Hub: ``org/name``, or ``org/name/unet`` for a
             component of a diffusers pipeline. A LoRA may be a ``.safetensors`` file, and so may a diffusion
-            model, of which the denoiser is read.
+            model, whose denoiser is read.
         folder: base of relative paths; the current folder if None.
         fetch: whether to download weights from the Hub; otherwise only their headers (``n_missing``).
         allow_pickle: whether to read weights that exist only as pickles (``pytorch_model.bin``), by

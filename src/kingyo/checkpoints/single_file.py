@@ -1,4 +1,4 @@
-"""Open a diffusion model in one file, as the community shares them: its denoiser, under diffusers' names."""
+"""Open the denoiser of a diffusion model in one file, with diffusers' names of its tensors."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def draw(
     files = _files(out, count)
     checkpoint, found = open_alone(model, kind, allow_pickle=allow_pickle)
     require_needs("kingyo draw", DrawsPictures, found)
-    _note_cut(found.reader(checkpoint.path), prompts, drawing)
+    _note_if_cut(found.reader(checkpoint.path), prompts, drawing)
     options = LoadOptions(device=device, batch_size=1, allow_pickle=allow_pickle)
     live = cast(DrawsPictures, load_checkpoint(checkpoint, found, options))
     for each, file in zip(prompts, files, strict=True):
@@ -98,7 +98,7 @@ def _as_scored(model: Path) -> Drawing:
 
 
 def _files(out: Path, count: int) -> list[Path]:
-    """Return the files to write, after checking that none is anything but an earlier picture."""
+    """Return the files to write, after checking that each is new or an earlier picture."""
     if out.suffix.lower() != ".png":
         raise KingyoError("--out", expected="a .png file", received=f"{out}", remedy="Write -o picture.png.")
     files = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(count)]
@@ -120,8 +120,8 @@ def _is_png(file: Path) -> bool:
         return stream.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
-def _note_cut(reader: Any, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> None:
-    """Print a note if the text encoders do not read the whole prompt."""
+def _note_if_cut(reader: Any, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> None:
+    """Print a note if the text encoders cut the prompt."""
     from kingyo.models.kinds import AllRead
 
     try:

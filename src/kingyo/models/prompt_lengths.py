@@ -1,4 +1,4 @@
-"""Check before a run that the text encoders of a pipeline read whole prompts."""
+"""Check before a run that a text encoder of the pipeline reads all tokens of each prompt."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class PromptLengths:
         """Read the prompts.
 
         Raises:
-            KingyoError: no text encoder reads the whole prompt, and ``drawing.truncate`` is false.
+            KingyoError: all text encoders would cut a prompt, and ``drawing.truncate`` is false.
             AllRead: otherwise.
         """
         texts = dict.fromkeys([*(each.text for each in prompts), drawing.negative_prompt])
         limits = [self._limit(each, drawing) for each in self.tokenizers]
         for text in () if drawing.truncate else texts:
-            self._require_whole(text, limits)
+            self._require_uncut(text, limits)
         raise AllRead
 
-    def _require_whole(self, text: str, limits: Sequence[int]) -> None:
-        """Check that a tokenizer reads the whole text."""
+    def _require_uncut(self, text: str, limits: Sequence[int]) -> None:
+        """Check that at least one text encoder reads all tokens of a text."""
         tokens = [cast("list[int]", each(text, verbose=False)["input_ids"]) for each in self.tokenizers]
         over = [len(own) - limit for own, limit in zip(tokens, limits, strict=True)]
         if not over or min(over) <= 0:

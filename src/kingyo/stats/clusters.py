@@ -1,4 +1,4 @@
-"""Intervals of means of values that come in groups, such as choices on the same prompt."""
+"""Intervals of means of clustered values, such as choices on the same prompt."""
 
 from __future__ import annotations
 

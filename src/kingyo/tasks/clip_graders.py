@@ -28,9 +28,9 @@ class ClipGrader:
     Attributes:
         model: folder or Hub name of a CLIPModel, SiglipModel or a fine-tune, with safetensors.
         text: template of the text, with {column}; by default the prompt.
-        score: clipscore (scale x cosine), probability (SigLIP), or preference (over a picture of logit par).
+        score: clipscore (scale x cosine), probability (SigLIP), or preference (to a picture with logit par).
         scale: factor of clipscore.
-        par: logit of the picture that preference compares with.
+        par: with preference, the logit of the picture that is compared with; use the mean of the base's.
         processor: folder or Hub name of image processor and tokenizer, if the model has none.
     """
 

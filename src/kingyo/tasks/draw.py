@@ -76,12 +76,12 @@ class DrawSettings(GradedSettings):
         return self.references.title(measure)
 
     def of_stored_items(self) -> DrawSettings:
-        """Return the settings for rows that hold stored items: one picture each, with its seed."""
+        """Return the settings for rows of stored items: one picture each, with its seed."""
         return replace(self, seed=SEED, seeds=1)
 
     def unfolded(self, row: Row) -> Iterator[Row]:
-        """Yield the row once per seed, with a column of the seed."""
-        first = _seed_in(row, self.seed) if self.seed is not None else _seed_of(self._prompt(row))
+        """Yield the row once for each seed, with the seed in a column."""
+        first = _seed_in(row, self.seed) if self.seed is not None else _seed_from(self._prompt(row))
         for number in range(self.seeds):
             columns = {**row.columns, SEED: (first + number) % (MAX_SEED + 1)}
             yield replace(row, columns=columns, unfolded=row.where)
@@ -106,7 +106,7 @@ class DrawSettings(GradedSettings):
 
 @TASK_KINDS.register("draw")
 class DrawTask(SplitTask):
-    """Pictures of prompts. Every candidate starts from the same noise, so that differences are paired."""
+    """Pictures of prompts. All candidates start from the same noise, so that differences are paired."""
 
     Settings = DrawSettings
     needs = DrawsPictures
@@ -121,7 +121,11 @@ class DrawTask(SplitTask):
 
     @staticmethod
     def read_item(row: Row, settings: DrawSettings) -> Item:
-        """Return a row as an item: its prompt, and its seed."""
+        """Return a row as an item with its prompt and seed.
+
+        Raises:
+            KingyoError: the prompt is empty, or the seed is no whole number from 0 to 4294967295.
+        """
         prompt = fill_template(settings.prompt, row.texts(), row.where)
         if not prompt.strip():
             raise KingyoError(
@@ -144,7 +148,7 @@ class DrawTask(SplitTask):
         )
 
 
-def _seed_of(prompt: str) -> int:
+def _seed_from(prompt: str) -> int:
     """Return a seed that depends on the prompt only."""
     return int.from_bytes(sha256(prompt.encode()).digest()[:4], "big")
 

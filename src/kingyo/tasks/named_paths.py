@@ -1,4 +1,4 @@
-"""Files and folders that a task names for its graders: models that judge, and reference pictures."""
+"""Find and replace the paths in a task's options: models of graders, and reference pictures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def move_paths(kind: str, options: Mapping[str, object], folder: Path, place: Pl
 
 
 def _change(options: dict[str, object], keys: Sequence[str], placed: Callable[[object], object]) -> None:
-    """Replace one value in nested mappings, of which those on the way are copied."""
+    """Replace one value in nested mappings; copy the mappings around it."""
     first, *rest = keys
     value = options.get(first)
     if rest and isinstance(value, Mapping):

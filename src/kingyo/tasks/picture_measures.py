@@ -27,7 +27,8 @@ _VALUES: dict[str, Callable[[ComparedPictures, Counts], float]] = {
     "precision": ComparedPictures.precision,
     "recall": ComparedPictures.recall,
 }
-KEPT = 4  # models whose vectors are kept for the other measures
+CACHED_MODELS = 4
+"""Number of models whose vectors are kept, since all measures of a model use the same ones."""
 
 
 def require_known_keys(value: object) -> object:
@@ -73,7 +74,7 @@ class ReferenceSettings:
 
 
 class ComparedPicture(NamedTuple):
-    """One picture of a set, by its place."""
+    """One picture of a compared set, by its index: what bootstrap samples repeat."""
 
     place: int
     pictures: ComparedPictures
@@ -94,7 +95,7 @@ class PictureMeasure:
     compare: Callable[[tuple[Media, ...]], ComparedPictures]
 
     def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[ComparedPicture]:
-        """Return the place of each picture among those of a model."""
+        """Return the index of each picture in the set of a model's pictures."""
         pictures = tuple(score.media for score in scores if score.media is not None)
         if len(pictures) < len(items):
             raise ValueError(f"{len(items) - len(pictures)} answers without a picture")
@@ -102,7 +103,7 @@ class PictureMeasure:
         return [ComparedPicture(place, compared) for place in range(len(pictures))]
 
     def value(self, features: Sequence[object]) -> float:
-        """Return the measure. Places that repeat are copies of one picture, see ``ComparedPictures``."""
+        """Return the measure of a sample; an index that repeats is a copy of one picture."""
         drawn = cast("Sequence[ComparedPicture]", features)
         pictures = drawn[0].pictures
         counts = np.bincount([each.place for each in drawn], minlength=pictures.n)
@@ -129,13 +130,13 @@ def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeas
     )
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED_MODELS)
 def _compare(
     net: FeatureNet, references: tuple[Media, ...], k: int, pictures: tuple[Media, ...]
 ) -> ComparedPictures:
     return ComparedPictures(net.vectors(pictures), _references(net, references, k))
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED_MODELS)
 def _references(net: FeatureNet, pictures: tuple[Media, ...], k: int) -> ReferenceVectors:
     return ReferenceVectors(reference_vectors(net, pictures), k)

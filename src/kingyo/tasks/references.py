@@ -1,4 +1,4 @@
-"""Folders of reference pictures: what a style looks like, or what a set of pictures is compared with."""
+"""Read folders of reference pictures, for graders of style and palette and for set measures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media,
     Args:
         folder: its path.
         argument: the option that names it, for errors.
-        fewest: number of images that are needed.
+        fewest: smallest number of images.
 
     Raises:
         KingyoError: no such folder, too few images, or one that cannot be decoded.

@@ -15,14 +15,14 @@ _NAME = re.compile(r"(?:(.*\D)?(\d+)\.)?(weight|bias)")
 
 
 class AestheticHead:
-    """Linear layers, one after the other, on features of length 1."""
+    """A multi-layer perceptron on CLIP features of length 1, with one output."""
 
     def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], activation: str) -> None:
         self._layers = layers
         self._activation = activation
 
     def ratings(self, vectors: Tensor) -> list[float]:
-        """Return the rating of each picture from its vector: [pictures, width]."""
+        """Return the rating of each picture from the vectors of pictures: [pictures, width]."""
         values = vectors
         for number, (weight, bias) in enumerate(self._layers):
             values = torch.relu(values) if number and self._activation == "relu" else values

@@ -18,12 +18,14 @@ from kingyo.vision.features import Vectors
 
 Counts = NDArray[np.int64]
 """How often each picture of a set occurs in a sample."""
-BLOCK = 1024  # rows of a matrix of pairs that are in memory at once
-SAME = 1e-10  # of the squared lengths: below, a squared distance is rounding
+BLOCK = 1024
+"""Rows of a matrix of pairs that are in memory at once."""
+SAME = 1e-10
+"""Squared distances below this share of the squared lengths are rounding errors of equal vectors."""
 
 
 class ReferenceVectors:
-    """The vectors of reference pictures, and what the measures need of them alone.
+    """The vectors of reference pictures, and statistics of them alone.
 
     Args:
         vectors: [references, width].
@@ -56,7 +58,7 @@ class ReferenceVectors:
 
 
 class ComparedPictures:
-    """The vectors of pictures beside those of references; each matrix is computed when first needed."""
+    """The vectors of pictures and of references; matrices of pairs are computed on first use."""
 
     def __init__(self, vectors: Vectors, references: ReferenceVectors) -> None:
         self.n = len(vectors)

@@ -57,7 +57,7 @@ class TextToImage:
         return LivePipeline.load(path, options)
 
     def reader(self, path: Path) -> PromptLengths:
-        """Return a reader that checks that the text encoders read the whole prompts."""
+        """Return a reader that checks that a text encoder reads all tokens of each prompt."""
         from kingyo.models.prompt_lengths import PromptLengths
 
         return PromptLengths.load(path)
