@@ -19,7 +19,7 @@ from kingyo.stats.clusters import clustered_mean, clustered_share
 from kingyo.store import RunStore
 from kingyo.store.choices import StoredChoice, read_choices
 from kingyo.types import Media, Split
-from kingyo.vision.features import LITE0, load_feature_net, net_title
+from kingyo.vision.features import load_feature_net, net_path, net_title
 from kingyo.vision.preference import PreferenceModel, probe_of, save_preference
 
 LEARNED: tuple[Split, ...] = ("fit", "validation")
@@ -100,8 +100,7 @@ def train_preference(store: RunStore, out: Path, features: str) -> TrainingRepor
     """
     _require_new_name(out)
     models, choices, n_test = _choices(store)
-    is_folder = features != LITE0 and Path(features).exists()
-    name = str(Path(features).resolve()) if is_folder else features
+    name = net_path(features, Path())
     net, pictures = load_feature_net(name), _pictures(models, choices)
     vectors = net.vectors(list(pictures.values()))
     mean, scale = vectors.mean(axis=0), vectors.std(axis=0)

@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.graded_settings import Text
 from kingyo.tasks.references import read_references, reference_vectors
 from kingyo.types import Item, ItemScore, Media, SetMeasure
-from kingyo.vision.features import LITE0, FeatureNet, load_feature_net, net_title
+from kingyo.vision.features import LITE0, FeatureNet, load_feature_net, net_path, net_title
 from kingyo.vision.set_comparison import ComparedPictures, Counts, ReferenceVectors
 
 Measure = Literal["kid", "fid", "precision", "recall"]
@@ -120,10 +120,8 @@ def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeas
     Raises:
         KingyoError: the folder has too few images or a broken one, or the network cannot be loaded.
     """
-    own = folder / settings.features
-    net = str(own.resolve()) if settings.features != LITE0 and own.exists() else settings.features
     pictures = read_references(str((folder / settings.folder).resolve()), "references.folder", settings.k + 1)
-    compare = partial(_compare, load_feature_net(net), pictures, settings.k)
+    compare = partial(_compare, load_feature_net(net_path(settings.features, folder)), pictures, settings.k)
     return tuple(
         PictureMeasure(name=settings.title(each), evaluate=_VALUES[each], compare=compare)
         for each in settings.measures

@@ -60,6 +60,17 @@ def net_title(name: str) -> str:
     return Path(name).name or name
 
 
+def net_path(name: str, folder: Path) -> str:
+    """Return the absolute path of a network in a folder; names of other networks stay.
+
+    Args:
+        name: as for ``load_feature_net``.
+        folder: base of relative paths.
+    """
+    path = folder / name
+    return str(path.resolve()) if name != LITE0 and path.exists() else name
+
+
 def load_feature_net(name: str) -> FeatureNet:
     """Load a network that describes pictures; equal names give one object until its files change.
 
