@@ -63,6 +63,14 @@ def test_random_choices_are_not_predicted(world: Path, tmp_path: Path) -> None:
     assert report.accuracy.low <= 0.5 and "Warning" in "".join(report.lines())
 
 
+def test_choices_as_good_alone_train_nothing(world: Path, tmp_path: Path) -> None:
+    run = drawn_run(tmp_path / "run")
+    rate(run, 60, lambda _: "tie")
+    with pytest.raises(KingyoError) as error:
+        trained(run, tmp_path / "none.safetensors", world / "net")
+    assert error.value.argument == "--train" and "0 choices" in error.value.received
+
+
 RED, BLUE = picture((200, 90, 40)), picture((40, 90, 200))
 
 

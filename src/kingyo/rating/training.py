@@ -140,7 +140,7 @@ def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int
     models, stored = list(by_recipe.values()), read_choices(store.folder)
     known = known_choices(models, [each for each in stored if each.split in LEARNED])
     n_test = sum(each.split == "test" for each in stored)
-    _require_enough(store, known, n_test)
+    _require_enough(store, [each for each in known if each.verdict != "tie"], n_test)
     return models, known, n_test
 
 
@@ -151,7 +151,8 @@ def _require_enough(store: RunStore, choices: Sequence[StoredChoice], n_test: in
     test = f", and {n_test} on test, which no model may learn from" if n_test else ""
     raise KingyoError(
         "--train",
-        expected=f"at least {FEWEST_CHOICES} choices on {FEWEST_PROMPTS} prompts of fit or validation",
+        expected=f"at least {FEWEST_CHOICES} choices of a side on {FEWEST_PROMPTS} prompts of fit or "
+        "validation",
         received=f"{counted(len(choices), 'choice')} on {counted(n_prompts, 'prompt')}{test}",
         remedy="Rate more pairs with `kingyo rate RUN`.",
     )
