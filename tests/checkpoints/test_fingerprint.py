@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import fingerprints_of, is_as_stamped, open_checkpoint, stamps_of
+from kingyo.errors import KingyoError
 from tests.models_on_disk import llama
 
 
@@ -23,6 +27,19 @@ def test_fingerprints_equal_those_of_older_versions(tmp_path: Path) -> None:
     checkpoint = open_checkpoint("m", tmp_path)
     for check in (False, True):
         assert fingerprints_of([checkpoint], check_finite=check) == {"m": digest.hexdigest()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_weights_in_8_bits_are_checked(tmp_path: Path, dtype: torch.dtype) -> None:
+    folder = llama(tmp_path / "m")
+    weights = {name: each.to(dtype) for name, each in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert fingerprints_of([open_checkpoint("m", tmp_path)], check_finite=True)
+    weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"].float(), math.nan).to(dtype)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(KingyoError) as error:
+        fingerprints_of([open_checkpoint("m", tmp_path)], check_finite=True)
+    assert error.value.argument == "m: model.norm.weight"
 
 
 @pytest.mark.parametrize("change", ["weights", "touched", "replaced", "added"])

@@ -90,7 +90,11 @@ def _blocks(stream: BinaryIO, n_bytes: int) -> Iterator[bytearray]:
 
 def _is_finite(block: bytearray, dtype: str) -> bool:
     n = len(block) // WIDTHS[dtype]
-    return n == 0 or bool(torch.isfinite(torch.frombuffer(block, dtype=getattr(torch, dtype), count=n)).all())
+    if n == 0:
+        return True
+    numbers = torch.frombuffer(block, dtype=getattr(torch, dtype), count=n)
+    numbers = numbers.float() if numbers.element_size() == 1 else numbers  # torch has no isfinite for 8 bits
+    return bool(torch.isfinite(numbers).all())
 
 
 def stamps_of(checkpoint: Checkpoint) -> dict[str, FileStamp]:
