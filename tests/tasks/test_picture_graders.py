@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
 from kingyo.tasks.picture_grader import build_mix
@@ -187,18 +187,45 @@ def test_a_classifier_without_its_head_is_refused(tmp_path: Path) -> None:
     assert error.value.argument == str(tmp_path / "headless") and "classifier" in error.value.received
 
 
+@pytest.mark.parametrize(("name", "weight"), [("classifier", "classifier.bias"), ("clip", "logit_scale")])
+def test_judges_with_nan_are_refused_before_a_run(name: str, weight: str, tmp_path: Path) -> None:
+    vit(tmp_path / "judge") if name == "classifier" else clip(tmp_path / "judge")
+    file = tmp_path / "judge/model.safetensors"
+    weights = {key: value * (math.nan if key != weight else 1) for key, value in load_file(file).items()}
+    save_file(weights, file, {"format": "pt"})
+    items = [item(label="0")]
+    with pytest.raises(KingyoError) as error:
+        build_mix([(name, "judge")], tmp_path).check(items)
+    assert error.value.argument == str(tmp_path / "judge") and "NaN" in error.value.received
+
+
+def test_an_aesthetic_head_with_nan_is_refused(tmp_path: Path) -> None:
+    clip(tmp_path / "judge")
+    file = tmp_path / "head.safetensors"
+    save_file({"weight": torch.full((1, 16), math.nan), "bias": torch.zeros(1)}, file)
+    error = refused(tmp_path, "aesthetic", {"model": "judge", "head": file.name})
+    assert error.argument == str(file) and "NaN" in error.received
+
+
+def test_a_cosine_that_is_nan_is_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    towers = load_two_towers(str(clip(tmp_path / "judge")))
+    monkeypatch.setattr(towers, "cosines", lambda pictures, texts: [math.nan] * len(pictures))
+    error = refused(tmp_path, "clip", "judge")
+    assert error.argument == "grader clip" and "nan" in error.received
+
+
 def test_two_classifiers_read_each_picture_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     pictures = [as_media(generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(300)]
     items = [item(str(number), label="red", other="1") for number in range(300)]
     vit(tmp_path / "one"), vit(tmp_path / "two", 1)
+    mix = build_mix([("classifier", "one"), ("classifier", {"model": "two", "label": "other"})], tmp_path)
+    mix.check(items)
     read: list[Any] = []
     from kingyo.vision import pictures as module
 
     plain = module.read_image
     monkeypatch.setattr(module, "read_image", lambda media: read.append(media) or plain(media))
-    mix = build_mix([("classifier", "one"), ("classifier", {"model": "two", "label": "other"})], tmp_path)
-    mix.check(items)
     start = time.process_time()
     mix.grade(pictures, items)
     assert len(read) == len(pictures)

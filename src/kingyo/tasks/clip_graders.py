@@ -71,7 +71,7 @@ class ClipGrader:
 
     def _scored(self, cosine: float, towers: TwoTowers) -> float:
         if self.score == "clipscore":
-            return min(1.0, self.scale * max(cosine, 0.0))
+            return _within_0_and_1(self.scale * cosine)
         shift = towers.bias if self.score == "probability" else -(self.par or 0.0)
         return _sigmoid(towers.scale * cosine + (shift or 0.0))
 
@@ -113,12 +113,17 @@ class AestheticGrader:
     def __call__(self, pictures: Sequence[Media], items: Sequence[Item]) -> list[float]:  # noqa: ARG002 (part of the protocol)
         """Return the rating of each picture, from low (0) to high (1)."""
         shares = ((rating - self.low) / (self.high - self.low) for rating in self._ratings(pictures))
-        return [min(1.0, max(0.0, share)) for share in shares]
+        return [_within_0_and_1(share) for share in shares]
 
     def _ratings(self, pictures: Sequence[Media]) -> list[float]:
         towers = load_two_towers(self.model, self.processor)
         head = load_head(Path(self.head), self.activation, towers.width)
         return head.ratings(towers.image_vectors(pictures)) if pictures else []
+
+
+def _within_0_and_1(number: float) -> float:
+    """Return the nearest number from 0 to 1; NaN stays, so that it is no score."""
+    return number if math.isnan(number) else min(1.0, max(0.0, number))
 
 
 def _sigmoid(logit: float) -> float:

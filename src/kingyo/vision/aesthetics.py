@@ -75,6 +75,8 @@ def _layers(tensors: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
             raise ValueError(f"the tensor {name}")
         by_number.setdefault(int(parts[2] or 0), {})[parts[3]] = tensor.float()
     layers = [(own["weight"], own["bias"]) for _, own in sorted(by_number.items())]
+    if not all(bool(torch.isfinite(part).all()) for layer in layers for part in layer):
+        raise ValueError("NaN or infinity")
     widths = [layers[0][0].shape[1], *(weight.shape[0] for weight, _ in layers)]
     fits = all(weight.shape[1] == width for (weight, _), width in zip(layers, widths[:-1], strict=True))
     if not fits or widths[-1] != 1:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from kingyo.errors import KingyoError, listed
 from kingyo.io.lazy_torch import torch
 from kingyo.types import Media
-from kingyo.vision.frozen import load_net, load_processor, stamps
+from kingyo.vision.frozen import load_net, load_processor, require_usable, stamps
 from kingyo.vision.processor import ImageProcessor
 
 BATCH = 64
@@ -60,4 +60,6 @@ def _loaded(name: str, _stamps: object) -> FrozenClassifier:
             received=f"one without {listed(loaded.missing, 3)}",
             remedy="Name a model that was trained as a classifier.",
         )
-    return FrozenClassifier(loaded.model, load_processor(name))
+    classifier = FrozenClassifier(loaded.model, load_processor(name))
+    require_usable(name, classifier.rate_classes)
+    return classifier

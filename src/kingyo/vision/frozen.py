@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
 from kingyo.io.quiet import quiet
@@ -103,17 +105,22 @@ def load_tokenizer(text: str) -> Any:
         raise _unreadable(text, "a model with a tokenizer", error) from error
 
 
-def require_usable(text: str, encode: Callable[[Sequence[Media]], object]) -> None:
+def require_usable(text: str, encode: Callable[[Sequence[Media]], Any]) -> None:
     """Check on a black picture that a network reads pictures, before a run depends on it.
 
+    Args:
+        text: a folder, or a name on the Hub, for the error.
+        encode: returns the network's numbers for pictures, an array or nested lists.
+
     Raises:
-        KingyoError: it needs other inputs, or its processor does not fit it.
+        KingyoError: it needs other inputs, its processor does not fit it, or it returns NaN or infinity.
     """
     from PIL import Image
 
     picture = encode_png(Image.new("RGB", (32, 32)))
     try:
-        encode([picture])
+        if not np.isfinite(np.asarray(encode([picture]), dtype=np.float64)).all():
+            raise ValueError("NaN or infinity for a black picture")
     except Exception as error:  # a model of any kind may raise anything
         raise _unreadable(text, "a model that reads pictures of any size", error) from error
 

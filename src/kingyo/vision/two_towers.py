@@ -111,7 +111,7 @@ def _loaded(name: str, processor: str | None, _stamps: object) -> TwoTowers:
     _require_towers(loaded, name)
     source = processor or name
     towers = TwoTowers(loaded.model, load_processor(source), load_tokenizer(source))
-    require_usable(name, towers.image_vectors)
+    require_usable(name, lambda pictures: towers.cosines(pictures, [""] * len(pictures)))
     return towers
 
 
