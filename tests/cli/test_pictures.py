@@ -85,6 +85,17 @@ def test_an_exported_pipeline_draws_the_stored_pixels_in_plain_diffusers(finishe
     assert index["scheduler"] == ["diffusers", "EulerAncestralDiscreteScheduler"]
 
 
+def test_a_run_without_its_pictures_is_exported_without_a_contact_sheet(finished: Path) -> None:
+    (finished / "run/media").rename(finished / "run/moved")
+    try:
+        done = kingyo(finished, "export", "run", "bare")
+    finally:
+        (finished / "run/moved").rename(finished / "run/media")
+    assert done.returncode == 0 and "no contact sheet" in done.stderr
+    assert (finished / "bare/unet/config.json").is_file()
+    assert not (finished / "bare/contact-sheet.png").exists()
+
+
 def test_a_finished_run_resumes_without_drawing_again(finished: Path) -> None:
     done = kingyo(finished, "resume", "run")
     assert done.returncode == 0, done.stderr

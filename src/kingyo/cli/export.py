@@ -92,14 +92,18 @@ def export(
 def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
     """Print which model was written, and why, if the default is not the bred model."""
     from kingyo.evolution import BASELINES, MAIN
+    from kingyo.export.contact_sheet import FILE as SHEET
     from kingyo.results.model_result import MIXTURES
     from kingyo.results.remarks import beside_baselines, better_than_bred
+    from kingyo.results.side_by_side import contact_sheet
     from kingyo.results.summarize import summarize
     from kingyo.results.trials import describe_trial
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
     echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
     summary = summarize(store)
+    if not (out / SHEET).exists() and contact_sheet(store, summary, MAIN) is not None:
+        echo("Note: no contact sheet, because pictures of the run are missing or changed.", err=True)
     scores = beside_baselines(summary, chosen)
     if scores is not None:
         echo(scores)
