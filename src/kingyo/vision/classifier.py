@@ -61,5 +61,5 @@ def _loaded(name: str, _stamps: object) -> FrozenClassifier:
             remedy="Name a model that was trained as a classifier.",
         )
     classifier = FrozenClassifier(loaded.model, load_processor(name))
-    require_usable(name, classifier.rate_classes)
+    require_usable(name, classifier.class_probabilities)
     return classifier
