@@ -150,7 +150,7 @@ def _default_donor(model: SingleFile) -> Checkpoint:
         reason = str(error).strip().splitlines()[0]
         raise KingyoError(
             model.reference,
-            expected="a model in diffusers' layout beside it, which gives config, VAE and text encoders",
+            expected="a model in diffusers' layout beside it, for its config, VAE and text encoders",
             received=f"none, and those of {name} on the Hub cannot be used: {reason:.120}",
             remedy=f"Add such a model, as base_model, base or a source; or convert the file once: "
             f"DiffusionPipeline.from_single_file({model.file.name!r}).save_pretrained('folder').",

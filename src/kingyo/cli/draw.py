@@ -84,7 +84,7 @@ def draw(
 
 
 def _as_scored(model: Path) -> Drawing:
-    """Return how an exported model was scored: the options of the task beside it, or the defaults."""
+    """Return the settings in the task file beside an exported model, or the defaults."""
     from kingyo.run.open_task import specs_in
     from kingyo.tasks import settings_of
     from kingyo.tasks.draw import DrawSettings

@@ -35,7 +35,8 @@ BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Number of i
 AnswersFile = Annotated[
     Path | None,
     typer.Option(
-        "--answers", help="Also write all answers to this JSONL file, with pictures beside it in media/."
+        "--answers",
+        help="Also write all answers to this JSONL file, and pictures to the folder media beside it.",
     ),
 ]
 

@@ -17,7 +17,7 @@ from kingyo.types import Media
 SCORES = {"left": 1.0, "right": 0.0, "tie": 0.5}
 """The score of the left picture; a skipped pair has none."""
 _BALANCE = 1
-"""How many more pairs than the model with the fewest its partner may have."""
+"""Largest difference in pairs so far between the first model, which has the fewest, and its partner."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What people chose: per model, the share of wins, its strength, and how often it beats the best parent."""
+"""Summarise choices: each model's share of wins, its strength, and its chance against the best parent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kingyo.types import SPLITS, Split
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRating:
-    """What people chose between one model and others, with 95% intervals.
+    """The choices between one model and others, with 95% intervals.
 
     Attributes:
         name: its name, see ``RatedModel``.
@@ -47,7 +47,7 @@ class ModelRating:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRating:
-    """What people chose on one split.
+    """The choices on one split.
 
     Attributes:
         models: the strongest first; those without choices last.

@@ -21,7 +21,7 @@ class UnknownPairError(LookupError):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionSettings:
-    """Who rates what.
+    """The settings of a rating session.
 
     Attributes:
         rater: name of the person.

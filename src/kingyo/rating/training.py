@@ -30,7 +30,7 @@ FEWEST_PROMPTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingReport:
-    """What a preference model was trained on, and how good it is.
+    """The data of a preference model, and its accuracy.
 
     Attributes:
         n: number of choices; ``ties`` of them were "as good".

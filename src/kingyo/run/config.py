@@ -62,7 +62,7 @@ class Choose(StrictModel):
 
 
 class SourceMergeConfig(StrictModel):
-    """What differs for one source: its groups and its searched parameters."""
+    """The groups and parameters of one source, where they differ from those of all sources."""
 
     groups: str | None = None
     parameters: dict[str, Range | Scalar] = Field(default_factory=dict[str, "Range | Scalar"])
