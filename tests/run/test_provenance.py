@@ -99,6 +99,7 @@ UNHASHED = {
     "io/__init__.py": "holds nothing",
     "io/files.py": "puts files on disk whole",
     "io/lazy_torch.py": "imports torch later",
+    "io/quiet.py": "hides warnings of libraries",
     "io/units.py": "words for numbers",
     "io/yaml.py": "reads YAML; a run stores what was read",
     "user_code/__init__.py": "holds nothing",

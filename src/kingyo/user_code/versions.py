@@ -26,6 +26,7 @@ SCORING = (
     "tasks",
     "vision",
     "vocabulary",
+    "io/pipeline_index.py",
     "io/schema.py",
     "registry.py",
     "types",
