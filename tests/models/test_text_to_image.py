@@ -135,7 +135,11 @@ def test_nan_is_an_error_and_no_black_picture(pipeline: Path) -> None:
     [
         ({"scheduler": {"class": "DDIMSchduler"}}, "scheduler: class"),
         ({"scheduler": {"class": "UNet2DConditionModel"}}, "scheduler: class"),
+        ({"scheduler": {"class": "SchedulerMixin"}}, "scheduler: class"),
         ({"scheduler": {"beta_strat": 1}}, "scheduler: beta_strat"),
+        ({"scheduler": {"beta_start": "x"}}, "scheduler"),
+        ({"scheduler": {"num_train_timesteps": -1}}, "scheduler"),
+        ({"scheduler": {"num_train_timesteps": 10**9}}, "scheduler: num_train_timesteps"),
         ({"arguments": {"max_sequence_length": 3}}, "arguments: max_sequence_length"),
         ({"arguments": {"generator": 3}}, "arguments: generator"),
         ({"arguments": {"guidance_scale": 3}, "guidance_scale": 2.0}, "arguments: guidance_scale"),
@@ -148,6 +152,10 @@ def test_settings_that_a_pipeline_does_not_take_are_named(pipeline: Path, change
     with pytest.raises(KingyoError) as caught:
         live.draw(PROMPTS[:1], Drawing(**{"steps": 2, "height": 32, "width": 32, **changes}))
     assert caught.value.argument == argument
+    if argument.startswith(("scheduler", "arguments")):  # found before the weights are loaded
+        with pytest.raises(KingyoError) as early:
+            KIND.reader(pipeline / "unet").draw(PROMPTS[:1], Drawing(**{"steps": 2, **changes}))
+        assert str(early.value) == str(caught.value)
 
 
 def test_too_little_memory_is_no_mistake_in_the_settings(
@@ -228,6 +236,7 @@ def test_a_pipeline_that_lacks_a_component_is_named(pipeline: Path, tmp_path: Pa
     broken = tmp_path / "broken"
     shutil.copytree(pipeline, broken)
     shutil.rmtree(broken / "vae")
-    with pytest.raises(KingyoError) as caught:
-        KIND.load(broken / "unet", LoadOptions())
-    assert "the component vae" in caught.value.expected
+    for call in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
+        with pytest.raises(KingyoError) as caught:
+            call(broken / "unet")
+        assert "the component vae" in caught.value.expected

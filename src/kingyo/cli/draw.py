@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -71,7 +72,7 @@ def draw(
     files = _files(out, count)
     checkpoint, found = open_alone(model, kind, allow_pickle=allow_pickle)
     require_needs("kingyo draw", DrawsPictures, found)
-    _note_if_cut(found.reader(checkpoint.path), prompts, drawing)
+    _check(found.reader(checkpoint.path), prompts, drawing)
     options = LoadOptions(device=device, batch_size=1, allow_pickle=allow_pickle)
     live = cast(DrawsPictures, load_checkpoint(checkpoint, found, options))
     for each, file in zip(prompts, files, strict=True):
@@ -120,10 +121,12 @@ def _is_png(file: Path) -> bool:
         return stream.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
-def _note_if_cut(reader: Any, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> None:
-    """Print a note if the text encoders cut the prompt."""
+def _check(reader: Any, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> None:
+    """Check the settings, and print a note if the text encoders cut the prompt."""
     from kingyo.models.kinds import AllRead
 
+    with suppress(AllRead):
+        reader.draw(prompts[:1], replace(drawing, truncate=True))
     try:
         reader.draw(prompts[:1], replace(drawing, truncate=False))
     except AllRead:

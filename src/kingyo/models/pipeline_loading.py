@@ -105,28 +105,8 @@ def load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
     Raises:
         KingyoError: diffusers lacks the pipeline's class, or a component is missing.
     """
-    import diffusers
-
     root = path.parent
-    index = read_index(root)
-    name = str(index.get("_class_name"))
-    kind = getattr(diffusers, name, None)
-    if kind is None:
-        raise KingyoError(
-            str(root / PIPELINE),
-            expected=f"a pipeline of diffusers {diffusers.__version__}",
-            received=name[:80],
-            remedy="Update diffusers, or name another model.",
-        )
-    absent = [each for each in component_classes(index) if not (root / each).is_dir()]
-    for each in absent:
-        if each not in kind._optional_components:
-            raise KingyoError(
-                str(root),
-                expected=f"the component {each}, which {name} needs",
-                received="no such folder",
-                remedy="Download or save the pipeline again.",
-            )
+    kind, absent = pipeline_class(root), absent_components(root)
     with loading(root, "diffusers"):
         return kind.from_pretrained(
             root,
@@ -136,3 +116,42 @@ def load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
             use_safetensors=None if options.allow_pickle else True,
             **{**dict.fromkeys(absent), path.name: denoiser},
         )
+
+
+def pipeline_class(root: Path) -> Any:
+    """Return the class of a pipeline.
+
+    Raises:
+        KingyoError: diffusers has no pipeline of this name.
+    """
+    import diffusers
+
+    name = str(read_index(root).get("_class_name"))
+    kind = cast(object, getattr(diffusers, name, None))
+    if not (isinstance(kind, type) and issubclass(kind, cast("Any", diffusers).DiffusionPipeline)):
+        raise KingyoError(
+            str(root / PIPELINE),
+            expected=f"a pipeline of diffusers {diffusers.__version__}",
+            received=name[:80],
+            remedy="Update diffusers, or name another model.",
+        )
+    return kind
+
+
+def absent_components(root: Path) -> list[str]:
+    """Return the optional components in the index of a pipeline that have no folder.
+
+    Raises:
+        KingyoError: a component without a folder is not optional.
+    """
+    kind = pipeline_class(root)
+    absent = [each for each in component_classes(read_index(root)) if not (root / each).is_dir()]
+    for each in absent:
+        if each not in kind._optional_components:
+            raise KingyoError(
+                str(root),
+                expected=f"the component {each}, which {kind.__name__} needs",
+                received="no such folder",
+                remedy="Download or save the pipeline again.",
+            )
+    return absent

@@ -14,48 +14,85 @@ from kingyo.io.quiet import quiet
 from kingyo.models.loading import loading
 from kingyo.models.pipeline_loading import read_index
 
+_LARGEST = 1_000_000
+"""Limit of numbers, since schedulers allocate memory for each training step."""
+
+
+def load_scheduler(root: Path) -> Any:
+    """Load the scheduler of a pipeline.
+
+    Raises:
+        KingyoError: diffusers cannot load it.
+    """
+    import diffusers
+
+    with loading(root / "scheduler", "diffusers"):
+        return getattr(diffusers, read_index(root)["scheduler"][1]).from_pretrained(root / "scheduler")
+
 
 def scheduler_for(own: Any, changes: Mapping[str, object]) -> Any:
     """Return a scheduler with the config of a pipeline's own and changes; ``class`` names another class.
 
     Raises:
-        KingyoError: diffusers has no such scheduler, or the scheduler has no such setting.
+        KingyoError: diffusers has no such scheduler, or the scheduler does not accept such settings.
     """
+    name = str(changes.get("class", type(own).__name__))
+    kind = _scheduler_class(name)
+    settings = {key: value for key, value in changes.items() if key != "class"}
+    _require_settings(kind, settings)
+    try:
+        with quiet("diffusers"):
+            return kind.from_config(own.config, **settings)
+    except Exception as error:  # schedulers compute with settings that they do not check
+        raise KingyoError(
+            "scheduler",
+            expected=f"settings that {name} accepts",
+            received=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300],
+            remedy="Correct `scheduler` of the task.",
+        ) from error
+
+
+def _scheduler_class(name: str) -> Any:
+    """Return a scheduler's class; diffusers has placeholders for those whose library is missing."""
     import diffusers
     from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
-    name = str(changes.get("class", type(own).__name__))
     kind = cast(object, getattr(diffusers, name, None))
-    if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
-        names = [each for each in dir(diffusers) if each.endswith("Scheduler")]
-        raise KingyoError(
-            "scheduler: class",
-            expected="a scheduler of diffusers",
-            received=f"'{name}'",
-            remedy=suggest(name, names),
-        )
-    settings = {key: value for key, value in changes.items() if key != "class"}
+    if isinstance(kind, type) and issubclass(kind, SchedulerMixin) and hasattr(kind, "from_config"):
+        return kind
+    needed = cast("list[str]", getattr(cast(object, kind), "_backends", []))
+    names = [each for each in dir(diffusers) if each.endswith("Scheduler")]
+    raise KingyoError(
+        "scheduler: class",
+        expected="a scheduler of diffusers",
+        received=f"'{name}'" + (f", which needs {' and '.join(needed)}" if needed else ""),
+        remedy="Install what it needs, or name another scheduler." if needed else suggest(name, names),
+    )
+
+
+def _require_settings(kind: Any, settings: Mapping[str, object]) -> None:
+    """Check the names of a scheduler's settings, and the size of numbers."""
     known = inspect.signature(kind.__init__).parameters
     for key, value in settings.items():
         if key not in known:
             raise KingyoError(
                 f"scheduler: {key}",
-                expected=f"a setting of {name}",
+                expected=f"a setting of {kind.__name__}",
                 received=repr(value)[:80],
                 remedy=suggest(key, known.keys() - {"self", "kwargs"}),
             )
-    with quiet("diffusers"):
-        return cast("Any", kind).from_config(own.config, **settings)
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise KingyoError(
+                f"scheduler: {key}",
+                expected=f"a number up to {_LARGEST:,}",
+                received=f"{value:,}",
+                remedy="Write a smaller number.",
+            )
 
 
 def scheduler_files(root: Path, changes: Mapping[str, object]) -> dict[str, str]:
     """Return the scheduler's config and the index of a pipeline, after changes; see ``scheduler_for``."""
-    import diffusers
-
-    index = dict(read_index(root))
-    with loading(root / "scheduler", "diffusers"):
-        own = getattr(diffusers, index["scheduler"][1]).from_pretrained(root / "scheduler")
-    scheduler = scheduler_for(own, changes)
+    index, scheduler = dict(read_index(root)), scheduler_for(load_scheduler(root), changes)
     index["scheduler"] = ["diffusers", type(scheduler).__name__]
     return {
         PIPELINE: json.dumps(index, indent=2) + "\n",

@@ -1,4 +1,4 @@
-"""Check before a run that a text encoder of the pipeline reads all tokens of each prompt."""
+"""Check before a run that a pipeline accepts the task's settings, and reads all tokens of each prompt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any, Never, Self, cast
 from kingyo.errors import KingyoError
 from kingyo.models.kinds.kind import AllRead
 from kingyo.models.loading import load_tokenizer
-from kingyo.models.pipeline_loading import pipeline_around, read_index
+from kingyo.models.pipeline_arguments import call_arguments
+from kingyo.models.pipeline_loading import absent_components, pipeline_around, pipeline_class
+from kingyo.models.pipeline_schedulers import load_scheduler, scheduler_for
 from kingyo.types import Drawing, DrawingPrompt
 
 _LENGTH = "max_sequence_length"
@@ -22,34 +24,44 @@ class PromptLengths:
     """Reads prompts in place of a live pipeline, and raises AllRead.
 
     Attributes:
+        kind: class of the pipeline.
+        scheduler: that of the pipeline.
         tokenizers: those of the pipeline.
         longest: default of ``max_sequence_length``, the limit of encoders other than CLIP; None if the
             pipeline has no such argument.
     """
 
+    kind: Any
+    scheduler: Any
     tokenizers: Sequence[Any]
     longest: int | None
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Load the tokenizers of the pipeline around a denoiser."""
-        import diffusers
-
-        root = pipeline_around(path)
-        folders = sorted(each for each in root.glob("tokenizer*") if each.is_dir())
-        name = read_index(root).get("_class_name")
-        kind = getattr(diffusers, str(name), None)
-        length = inspect.signature(kind.__call__).parameters.get(_LENGTH) if kind else None
-        tokenizers = [load_tokenizer(each, remote_code=False) for each in folders]
-        return cls(tokenizers=tokenizers, longest=None if length is None else length.default)
-
-    def draw(self, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> Never:
-        """Read the prompts.
+        """Load the scheduler and the tokenizers of the pipeline around a denoiser.
 
         Raises:
-            KingyoError: all text encoders would cut a prompt, and ``drawing.truncate`` is false.
+            KingyoError: they cannot be loaded, or the pipeline lacks a component.
+        """
+        root = pipeline_around(path)
+        kind = pipeline_class(root)
+        absent_components(root)
+        folders = sorted(each for each in root.glob("tokenizer*") if each.is_dir())
+        tokenizers = [load_tokenizer(each, remote_code=False) for each in folders]
+        length = inspect.signature(kind.__call__).parameters.get(_LENGTH)
+        longest = None if length is None else length.default
+        return cls(kind=kind, scheduler=load_scheduler(root), tokenizers=tokenizers, longest=longest)
+
+    def draw(self, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> Never:
+        """Check the settings, and read the prompts.
+
+        Raises:
+            KingyoError: the pipeline or its scheduler does not accept a setting; or all text encoders would
+                cut a prompt, and ``drawing.truncate`` is false.
             AllRead: otherwise.
         """
+        call_arguments(self.kind, drawing)
+        scheduler_for(self.scheduler, drawing.scheduler)
         texts = dict.fromkeys([*(each.text for each in prompts), drawing.negative_prompt])
         limits = [self._limit(each, drawing) for each in self.tokenizers]
         for text in () if drawing.truncate else texts:

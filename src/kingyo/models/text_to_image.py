@@ -6,9 +6,7 @@ itself encodes prompts, removes the noise and decodes the picture.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -16,11 +14,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError
 from kingyo.io.pipeline_index import DENOISERS
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import require_device
+from kingyo.models.pipeline_arguments import call_arguments
 from kingyo.models.pipeline_cache import CachedLatents, CachedPrompts
 from kingyo.models.pipeline_loading import load_around, load_denoiser
 from kingyo.models.pipeline_schedulers import scheduler_for
@@ -29,17 +28,6 @@ from kingyo.vision.pictures import encode_png
 
 BATCH_PIXELS = 4 << 20
 """Limit of the pixels in a batch: four pictures of 1024 x 1024."""
-_OWN_ARGUMENTS = (
-    "prompt",
-    "generator",
-    "output_type",
-    "latents",
-    "return_dict",
-    "num_images_per_prompt",
-    "num_inference_steps",
-    *(each.name for each in fields(Drawing)),
-)
-"""Arguments of a pipeline's call that kingyo sets, or that have keys of their own in the task."""
 
 
 class LivePipeline:
@@ -94,7 +82,7 @@ class LivePipeline:
         Raises:
             KingyoError: the pipeline cannot draw like this, or pixels are NaN or infinite.
         """
-        arguments = self._arguments(drawing)
+        arguments = call_arguments(type(self._pipeline), drawing)
         pictures: list[Media] = []
         size = self._pictures_per_batch(drawing)
         for start in range(0, len(prompts), size):
@@ -136,27 +124,6 @@ class LivePipeline:
                 remedy="Correct steps, guidance_scale, height, width, scheduler or arguments of the task.",
             ) from error
         return drawn.images
-
-    def _arguments(self, drawing: Drawing) -> dict[str, object]:
-        """Return the arguments of the pipeline's call, without prompts and generators."""
-        keys = {name: getattr(drawing, name) for name in ("guidance_scale", "height", "width")}
-        keys = {name: value for name, value in keys.items() if value is not None}
-        negative = {"negative_prompt": drawing.negative_prompt} if drawing.negative_prompt else {}
-        known = inspect.signature(type(self._pipeline).__call__).parameters.keys()
-        self._require_known(keys | negative, known, "")
-        self._require_known(drawing.arguments, known - {*_OWN_ARGUMENTS}, "arguments: ")
-        return {**drawing.arguments, **keys, "num_inference_steps": drawing.steps}
-
-    def _require_known(self, arguments: Mapping[str, object], known: Collection[str], where: str) -> None:
-        """Check that the pipeline's call takes arguments of these names."""
-        for name, value in arguments.items():
-            if name not in known:
-                raise KingyoError(
-                    f"{where}{name}",
-                    expected=f"an argument of {type(self._pipeline).__name__}",
-                    received=repr(value)[:80],
-                    remedy=suggest(name, known),
-                )
 
 
 def _require_finite(pixels: Any, prompt: DrawingPrompt) -> None:

@@ -1,0 +1,54 @@
+"""Arguments of a pipeline's call: check them without the pipeline's weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from typing import Any
+
+from kingyo.errors import KingyoError, suggest
+from kingyo.types import Drawing
+
+_OWN_ARGUMENTS = (
+    "prompt",
+    "generator",
+    "output_type",
+    "latents",
+    "return_dict",
+    "num_images_per_prompt",
+    "num_inference_steps",
+    *(each.name for each in fields(Drawing)),
+)
+"""Arguments of a pipeline's call that kingyo sets, or that have keys of their own in the task."""
+
+
+def call_arguments(kind: Any, drawing: Drawing) -> dict[str, object]:
+    """Return the arguments of a pipeline's call, without prompts and generators.
+
+    Args:
+        kind: class of the pipeline.
+        drawing: settings of the task.
+
+    Raises:
+        KingyoError: the call has no such argument.
+    """
+    keys = {name: getattr(drawing, name) for name in ("guidance_scale", "height", "width")}
+    keys = {name: value for name, value in keys.items() if value is not None}
+    negative = {"negative_prompt": drawing.negative_prompt} if drawing.negative_prompt else {}
+    known = inspect.signature(kind.__call__).parameters.keys()
+    _require_known(keys | negative, known, kind, "")
+    _require_known(drawing.arguments, known - {*_OWN_ARGUMENTS}, kind, "arguments: ")
+    return {**drawing.arguments, **keys, "num_inference_steps": drawing.steps}
+
+
+def _require_known(arguments: Mapping[str, object], known: Collection[str], kind: Any, where: str) -> None:
+    """Check that the pipeline's call takes arguments of these names."""
+    for name, value in arguments.items():
+        if name not in known:
+            raise KingyoError(
+                f"{where}{name}",
+                expected=f"an argument of {kind.__name__}",
+                received=repr(value)[:80],
+                remedy=suggest(name, known),
+            )
