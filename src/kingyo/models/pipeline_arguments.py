@@ -10,6 +10,7 @@ from typing import Any
 from kingyo.errors import KingyoError, suggest
 from kingyo.types import Drawing
 
+_KEYS = tuple(each.name for each in fields(Drawing))
 _OWN_ARGUMENTS = (
     "prompt",
     "generator",
@@ -18,7 +19,7 @@ _OWN_ARGUMENTS = (
     "return_dict",
     "num_images_per_prompt",
     "num_inference_steps",
-    *(each.name for each in fields(Drawing)),
+    *_KEYS,
 )
 """Arguments of a pipeline's call that kingyo sets, or that have keys of their own in the task."""
 
@@ -36,13 +37,34 @@ def call_arguments(kind: Any, drawing: Drawing) -> dict[str, object]:
     keys = {name: getattr(drawing, name) for name in ("guidance_scale", "height", "width")}
     keys = {name: value for name, value in keys.items() if value is not None}
     negative = {"negative_prompt": drawing.negative_prompt} if drawing.negative_prompt else {}
-    known = inspect.signature(kind.__call__).parameters.keys()
-    _require_known(keys | negative, known, kind, "")
+    known = named_parameters(kind.__call__)
+    _require_known(keys | negative, known, kind)
+    for name, value in drawing.arguments.items():
+        _require_no_key(name, value)
     _require_known(drawing.arguments, known - {*_OWN_ARGUMENTS}, kind, "arguments: ")
     return {**drawing.arguments, **keys, "num_inference_steps": drawing.steps}
 
 
-def _require_known(arguments: Mapping[str, object], known: Collection[str], kind: Any, where: str) -> None:
+def named_parameters(call: Any) -> set[str]:
+    """Return the names of a method's parameters except ``self``, ``*args`` and ``**kwargs``."""
+    parameters = list(inspect.signature(call).parameters.values())[1:]
+    return {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
+
+
+def _require_no_key(name: str, value: object) -> None:
+    """Check that the task has no key of this name."""
+    if name in _KEYS:
+        raise KingyoError(
+            f"arguments: {name}",
+            expected="an argument that is no key of the task",
+            received=repr(value)[:80],
+            remedy=f"Write `{name}` as a key of the task.",
+        )
+
+
+def _require_known(
+    arguments: Mapping[str, object], known: Collection[str], kind: Any, where: str = ""
+) -> None:
     """Check that the pipeline's call takes arguments of these names."""
     for name, value in arguments.items():
         if name not in known:

@@ -116,7 +116,7 @@ class LivePipeline:
             drawn = self._pipeline(**prompts, **arguments, generator=generators, output_type="np")
         except (KingyoError, torch.OutOfMemoryError):
             raise
-        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError) as error:
             raise KingyoError(
                 type(self._pipeline).__name__,
                 expected="settings that the pipeline accepts",
