@@ -141,6 +141,7 @@ def test_evaluate_writes_pictures_beside_the_answers(finished: Path) -> None:
     [
         (("draw", "base", "a cat", "-o", "run.yaml"), "run.yaml"),
         (("draw", "base", "a cat", "-o", "no/folder.png"), "no/folder.png"),
+        (("draw", "base", "a cat", "--height", "64"), "--height only"),
         (("draw", "judge", "a cat"), "image-classification"),
         (("draw", "base/vae", "a cat"), "AutoencoderKL"),
         (("draw", "base/unett", "a cat"), "unett"),
@@ -151,6 +152,11 @@ def test_what_cannot_be_drawn_is_one_error(finished: Path, words: tuple[str, ...
     done = kingyo(finished, *words)
     assert done.returncode == 1 and received in done.stderr and "Traceback" not in done.stderr
     assert (finished / "run.yaml").read_bytes() == before
+
+
+def test_a_long_prompt_is_cut_with_one_note(finished: Path) -> None:
+    done = kingyo(finished, "draw", "base", "cat " * 500, "--steps", "1", "-o", "long.png")
+    assert done.returncode == 0 and len(done.stderr.splitlines()) == 1 and "would be cut" in done.stderr
 
 
 def test_a_long_prompt_ends_a_run_before_it_starts(finished: Path, tmp_path: Path) -> None:

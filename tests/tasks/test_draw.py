@@ -97,6 +97,7 @@ def test_a_wrong_seed_names_its_row(tmp_path: Path, seed: object) -> None:
         ({"stepz": 3}, "stepz"),
         ({"guidance_scale": -1}, "guidance_scale"),
         ({"height": 4}, "height"),
+        ({"height": 64}, "height and width"),
         ({"seeds": 0}, "seeds"),
         ({"weights": [1, 2]}, "as many weights as graders"),
         ({"weights": [0]}, "weights"),

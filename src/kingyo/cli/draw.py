@@ -68,6 +68,7 @@ def draw(
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     drawing = replace(_as_scored(Path(model)), **changes)
+    _require_both_sides(drawing)
     prompts = [DrawingPrompt(prompt, (seed + number) % 2**32) for number in range(count)]
     files = _files(out, count)
     checkpoint, found = open_alone(model, kind, allow_pickle=allow_pickle)
@@ -96,6 +97,17 @@ def _as_scored(model: Path) -> Drawing:
             settings = [settings_of(spec, file.parent) for spec in specs_in(file).values()]
             return next((each.drawing for each in settings if isinstance(each, DrawSettings)), Drawing())
     return Drawing()
+
+
+def _require_both_sides(drawing: Drawing) -> None:
+    """Check that height and width are given together, because some pipelines ignore one alone."""
+    if (drawing.height is None) != (drawing.width is None):
+        raise KingyoError(
+            "--height and --width",
+            expected="both, or neither",
+            received="--width only" if drawing.height is None else "--height only",
+            remedy="Add the other.",
+        )
 
 
 def _files(out: Path, count: int) -> list[Path]:

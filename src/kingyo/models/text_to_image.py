@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.io.pipeline_index import DENOISERS
+from kingyo.io.quiet import quiet
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import require_device
@@ -113,7 +114,8 @@ class LivePipeline:
             prompts["negative_prompt"] = [drawing.negative_prompt] * len(batch)
         generators = [torch.Generator().manual_seed(each.seed) for each in batch]
         try:
-            drawn = self._pipeline(**prompts, **arguments, generator=generators, output_type="np")
+            with quiet("transformers"), quiet("diffusers"):  # both print what they cut of a prompt
+                drawn = self._pipeline(**prompts, **arguments, generator=generators, output_type="np")
         except (KingyoError, torch.OutOfMemoryError):
             raise
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError) as error:

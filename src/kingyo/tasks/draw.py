@@ -63,6 +63,8 @@ class DrawSettings(GradedSettings):
         n = len(self.graders)
         if self.weights is not None and len(self.weights) != n:
             raise ValueError(f"as many weights as graders: {n}")
+        if (self.height is None) != (self.width is None):  # some pipelines ignore one alone
+            raise ValueError("height and width, or neither")
 
     def measure_name(self, measure: str) -> str:
         """Return the full name of a measure that ``measure:`` of the task names, such as ``kid``."""
