@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
@@ -144,6 +145,10 @@ def test_folders_without_usable_images(tmp_path: Path) -> None:
         ("palette", {"folder": "broken"}),
     ):
         assert refused(tmp_path, name, option).argument == str(tmp_path / "broken/b.png")
+    deep = folder_of(tmp_path / "deep", PICTURES) / "b.png"
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(deep)
+    error = refused(tmp_path, "palette", {"folder": "deep"})
+    assert error.argument == str(deep) and "mode I;16" in error.received
     assert "no such folder" in refused(tmp_path, "palette", {"folder": "org/none"}).received
     assert refused(tmp_path, "palette", {"folder": "none"}).argument == "folder"
 

@@ -10,6 +10,7 @@ from kingyo.io.units import counted
 from kingyo.tasks.media import image_file
 from kingyo.types import Media
 from kingyo.vision.features import FeatureNet, Vectors
+from kingyo.vision.images import require_8_bits
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 Stamped = tuple[Path, int, int]
@@ -48,7 +49,22 @@ def _is_image(path: Path, root: Path) -> bool:
 
 @lru_cache(maxsize=8)
 def _read(files: tuple[Stamped, ...]) -> tuple[Media, ...]:
-    return tuple(image_file(path) for path, _, _ in files)
+    return tuple(_reference(path) for path, _, _ in files)
+
+
+def _reference(path: Path) -> Media:
+    """Return the image in a file that networks can read."""
+    media = image_file(path)
+    try:
+        require_8_bits(media)
+    except ValueError as error:
+        raise KingyoError(
+            str(path),
+            expected="an image with 8 bits per channel",
+            received=str(error),
+            remedy="Convert this image, or leave it out.",
+        ) from error
+    return media
 
 
 @lru_cache(maxsize=8)

@@ -30,9 +30,27 @@ def read_image(media: Media) -> Image:
     content = media.read()
     with warnings.catch_warnings(), Image.open(BytesIO(content)) as image:
         warnings.simplefilter("ignore")  # real problems raise errors
-        if image.mode.startswith(("I", "F")):  # Pillow would clip it to white or black
-            raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
+        _require_8_bits(image)
         return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def require_8_bits(media: Media) -> None:
+    """Check the depth of an image file, without decoding it.
+
+    Raises:
+        ChangedSourceError: the file has changed.
+        ValueError: it has more than 8 bits per channel.
+    """
+    from PIL import Image
+
+    content = media.read()
+    with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(content)) as image:
+        _require_8_bits(image)
+
+
+def _require_8_bits(image: Image) -> None:
+    if image.mode.startswith(("I", "F")):  # Pillow would clip it to white or black
+        raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
 
 
 def require_small_sides(settings: Mapping[str, object]) -> None:
