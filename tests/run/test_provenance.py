@@ -27,7 +27,7 @@ from kingyo.run.seed_runs import require_same_setup, scores_of_other_seed
 from kingyo.run.settings import settings_of
 from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
-from kingyo.user_code.versions import PACKAGE, SCORING, hash_of_code
+from kingyo.user_code.versions import PACKAGE, SCORING, digest_of_path, hash_of_code
 from tests.screened_runs import SPLITS, Model, facts, journey, solves
 
 CONFIG: dict[str, object] = {
@@ -136,6 +136,16 @@ def modules_imported(path: Path) -> Iterator[Path]:
             for n in range(len(parts) + 1):
                 place = PACKAGE.joinpath(*parts[:n])
                 yield from (place / "__init__.py", place.with_suffix(".py"))
+
+
+def test_folders_of_runs_do_not_change_the_hash_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    before = digest_of_path(tmp_path)
+    (tmp_path / "runs/0/media").mkdir(parents=True)
+    (tmp_path / "runs/0/media/b.png").touch()
+    assert digest_of_path(tmp_path) != before
+    (tmp_path / "runs/0/run.db").touch()
+    assert digest_of_path(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["kingyo", "kingyo's code", "python", "torch", "safetensors", "numpy"])

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
 from kingyo.tasks.picture_grader import build_mix
+from kingyo.tasks.references import read_references
 from kingyo.vision.two_towers import load_two_towers
 from tests.models.classifiers import vit
 from tests.tiny_judges import as_media, clip, folder_of, item, picture, siglip
@@ -151,6 +152,15 @@ def test_folders_without_usable_images(tmp_path: Path) -> None:
     assert error.argument == str(deep) and "mode I;16" in error.received
     assert "no such folder" in refused(tmp_path, "palette", {"folder": "org/none"}).received
     assert refused(tmp_path, "palette", {"folder": "none"}).argument == "folder"
+
+
+def test_pictures_of_runs_are_no_references(tmp_path: Path) -> None:
+    for folder in (".", "more", "run/media", "runs/0/media"):
+        folder_of(tmp_path / folder, PICTURES[:1])
+    for run in ("run", "runs/0"):
+        (tmp_path / run / "run.db").touch()
+    assert len(read_references(str(tmp_path), "folder")) == 2
+    assert len(read_references(str(tmp_path / "run"), "folder")) == 1
 
 
 def test_a_palette(tmp_path: Path) -> None:

@@ -5,6 +5,6 @@ It commits each write at once, so a killed process loses only the evaluation in 
 
 from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial
 from kingyo.store.run_store import RunStore
-from kingyo.store.schema import DATABASE
+from kingyo.types import DATABASE
 
 __all__ = ["DATABASE", "EvaluationRow", "NewTrial", "RunStore", "StoredOutcome", "StoredTrial"]

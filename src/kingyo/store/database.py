@@ -12,9 +12,9 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.io.files import require_short_name
-from kingyo.store.schema import DATABASE, changed_tables, count_of_writes, schema_version
+from kingyo.store.schema import changed_tables, count_of_writes, schema_version
 from kingyo.store.transactions import LOCK
-from kingyo.types import MEDIA
+from kingyo.types import DATABASE, MEDIA
 
 RESTORE = "Restore it from a copy, or delete the folder and start again with `kingyo evolve`."
 

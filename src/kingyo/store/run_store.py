@@ -27,10 +27,10 @@ from kingyo.store.database import (
     require_setup,
 )
 from kingyo.store.items import item_json, keep_media, read_item
-from kingyo.store.schema import DATABASE, create_tables, schema_version, watch
+from kingyo.store.schema import create_tables, schema_version, watch
 from kingyo.store.transactions import acquire, is_locked, noted_writes
 from kingyo.store.trial_log import TrialLog
-from kingyo.types import SPLITS, Item, Split
+from kingyo.types import DATABASE, SPLITS, Item, Split
 
 
 class RunStore(TrialLog):

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from kingyo.errors import KingyoError
+from kingyo.types import DATABASE
 
 SUMS = """
     CREATE TABLE sums (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
@@ -95,8 +96,6 @@ def _computed(connection: sqlite3.Connection) -> Iterator[tuple[str, tuple[int, 
             rows, total = rows + 1, total + row_hash(*row)
         yield name, (rows, total & _MASK)
 
-
-DATABASE = "run.db"
 
 VERSION = 8
 SCHEMA = f"""

@@ -9,6 +9,7 @@ from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.tasks.media import image_file
 from kingyo.types import Media
+from kingyo.user_code.deciding_files import deciding_files
 from kingyo.vision.features import FeatureNet, Vectors
 from kingyo.vision.images import require_8_bits
 
@@ -18,7 +19,7 @@ Stamped = tuple[Path, int, int]
 
 
 def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media, ...]:
-    """Return the images in a folder and in those below it, by name; hidden files do not count.
+    """Return the images in a folder and in those below it, by name; see ``deciding_files``.
 
     Args:
         folder: its path.
@@ -29,7 +30,9 @@ def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media,
         KingyoError: no such folder, too few images, or one that cannot be decoded.
     """
     root = Path(folder)
-    files = sorted(path for path in root.rglob("*") if _is_image(path, root)) if root.is_dir() else []
+    files = (
+        [each for each in deciding_files(root) if each.suffix.lower() in SUFFIXES] if root.is_dir() else []
+    )
     if len(files) < fewest:
         found = counted(len(files), "image") if root.is_dir() else "no such folder"
         raise KingyoError(
@@ -40,11 +43,6 @@ def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media,
         )
     stats = [(path, path.stat()) for path in files]
     return _read(tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats))
-
-
-def _is_image(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,7 @@
 """Data and protocols that all packages share."""
 
 from kingyo.types.data import (
+    DATABASE,
     MEDIA,
     SPLITS,
     Axis,
@@ -45,6 +46,7 @@ from kingyo.types.tasks import (
 )
 
 __all__ = [
+    "DATABASE",
     "GREEDY",
     "MEDIA",
     "SPLITS",

@@ -50,6 +50,8 @@ class Axis:
         return (self.low + self.high) / 2 if self.start is None else self.start
 
 
+DATABASE = "run.db"
+"""SQLite file in the folder of a run."""
 MEDIA = "media"
 """Folder of images in a run, and next to exported items."""
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 
 from kingyo import __version__
+from kingyo.user_code.deciding_files import deciding_files
 
 PACKAGE = Path(__file__).parent.parent
 KINGYO, CODE, PYTHON = "kingyo", "kingyo's code", "python"
@@ -30,6 +31,7 @@ SCORING = (
     "io/schema.py",
     "registry.py",
     "types",
+    "user_code/deciding_files.py",
     "user_code/timeout.py",
 )
 """Packages that decode, merge, answer and grade. A change of their code may change scores."""
@@ -87,23 +89,12 @@ def digest(path: Path) -> str:
 def digest_of_path(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of all files in a folder.
 
-    Hidden files and README.md do not count. A file that is unchanged since the last call is not read again.
+    See ``deciding_files``. A file that is unchanged since the last call is not read again.
     """
     files = deciding_files(path)
     if files == [path]:
         return _digest_of(path)
     return hash_of("\n".join(f"{each.relative_to(path).as_posix()} {_digest_of(each)}" for each in files))
-
-
-def deciding_files(path: Path) -> list[Path]:
-    """Return a file, or the files in a folder that ``digest_of_path`` hashes, sorted."""
-    if path.is_file():
-        return [path]
-    return sorted(each for each in path.rglob("*") if each.is_file() and _decides(each.relative_to(path)))
-
-
-def _decides(path: Path) -> bool:
-    return path.name != "README.md" and not any(part.startswith(".") for part in path.parts)
 
 
 def _digest_of(path: Path) -> str:
