@@ -96,6 +96,14 @@ def test_pictures_have_the_pixels_of_plain_diffusers(name: str, tmp_path: Path) 
     assert (live.n_encoded, live.n_noises) == (3, 5)  # each prompt and each seed once
 
 
+def test_an_empty_prompt_draws_as_in_plain_diffusers(pipeline: Path) -> None:
+    empty = [DrawingPrompt("", 3)]
+    with pytest.raises(AllRead):
+        KIND.reader(pipeline / "unet").draw(empty, SMALL)
+    drawn = KIND.load(pipeline / "unet", LoadOptions()).draw(empty, SMALL)
+    assert np.array_equal(pixels(drawn[0]), plain(pipeline, [empty], SMALL)[0])
+
+
 def test_a_scheduler_that_draws_more_noise_gives_the_same_pixels_every_time(pipeline: Path) -> None:
     import diffusers
 
