@@ -151,7 +151,8 @@ def test_folders_without_usable_images(tmp_path: Path) -> None:
     error = refused(tmp_path, "palette", {"folder": "deep"})
     assert error.argument == str(deep) and "mode I;16" in error.received
     assert "no such folder" in refused(tmp_path, "palette", {"folder": "org/none"}).received
-    assert refused(tmp_path, "palette", {"folder": "none"}).argument == "folder"
+    error = refused(tmp_path, "palette", {"folder": "none"})
+    assert error.argument == "grader.palette: folder" and str(tmp_path / "none") in error.received
 
 
 def test_pictures_of_runs_are_no_references(tmp_path: Path) -> None:

@@ -135,22 +135,22 @@ def _build(name: str, option: object, folder: Path) -> PictureGrader:
             received=repr(grader)[:80],
             remedy="Write `def __call__(self, pictures, items)`, which returns a list of numbers.",
         )
-    return _in_folder(grader, folder)
+    return _in_folder(grader, folder, f"grader.{name}")
 
 
-def _in_folder(grader: Any, folder: Path) -> Any:
+def _in_folder(grader: Any, folder: Path, where: str) -> Any:
     """Return a grader with absolute paths; names on the Hub stay."""
     names = cast("Sequence[str]", getattr(grader, "paths", ()))
     given = {name: value for name in names if (value := getattr(grader, name)) is not None}
     known = cast("Sequence[str]", getattr(grader, "known_names", ()))
     places = {name: folder / value for name, value in given.items() if value not in known}
     found = {name: str(path.resolve()) for name, path in places.items() if path.exists()}
-    for name in places.keys() - found.keys():
-        if not _HUB_NAME.fullmatch(given[name]):
+    for name, path in places.items():
+        if name not in found and not _HUB_NAME.fullmatch(given[name]):
             raise KingyoError(
-                name,
+                f"{where}: {name}",
                 expected="a file or folder, or a model on the Hub (org/name)",
-                received=f"{given[name]!r:.80}, and no {places[name]}",
+                received=f"{given[name]!r:.80}, and no {path.resolve()}",
                 remedy="Correct the path, which is relative to the file of the task.",
             )
     return replace(grader, **found)
