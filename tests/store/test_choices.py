@@ -94,6 +94,14 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path, content: bytes) -> No
             opened(tmp_path)
 
 
+def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / CHOICES).mkdir()
+    for opened in (read_choices, ChoiceLog):
+        with pytest.raises(KingyoError) as error:
+            opened(tmp_path)
+        assert error.value.argument == str(tmp_path / CHOICES) and error.value.received == "a folder"
+
+
 def test_choices_of_a_later_version_are_refused(tmp_path: Path) -> None:
     with ChoiceLog(tmp_path):
         pass

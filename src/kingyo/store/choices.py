@@ -137,7 +137,7 @@ def read_choices(folder: Path) -> tuple[StoredChoice, ...]:
         KingyoError: their database is damaged or was changed by another program.
     """
     path = folder / CHOICES
-    if not path.is_file():
+    if not path.exists():
         return ()
     with _explained(path), closing(_connect(path, "rw" if _is_writable(path) else "ro")) as connection:
         return _read(connection) if _is_complete(connection, path) else ()
@@ -172,6 +172,8 @@ def _is_writable(path: Path) -> bool:
 
 def _connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
     """Open the database. Its journal is a file that exists only during a write, and each write is synced."""
+    if path.is_dir():
+        raise _damaged(path, "a folder")
     name = f"{path.resolve().as_uri()}?mode={mode}"
     connection = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
