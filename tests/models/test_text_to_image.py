@@ -171,6 +171,16 @@ def test_settings_that_a_pipeline_does_not_take_are_named(pipeline: Path, change
         assert str(early.value) == str(caught.value)
 
 
+def test_deprecations_of_diffusers_are_hidden(pipeline: Path) -> None:
+    old = {
+        "class": "DPMSolverMultistepScheduler",
+        "algorithm_type": "dpmsolver",
+        "final_sigmas_type": "sigma_min",
+    }
+    with pytest.raises(AllRead):  # a warning would be an error here
+        KIND.reader(pipeline / "unet").draw(PROMPTS[:1], Drawing(steps=2, scheduler=old))
+
+
 def test_too_little_memory_is_no_mistake_in_the_settings(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
