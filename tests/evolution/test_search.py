@@ -100,7 +100,7 @@ def test_a_search_continues_after_failures(tmp_path: Path) -> None:
 def test_a_failed_baseline_ends_the_run_and_can_be_fixed(tmp_path: Path) -> None:
     broken = weights(0.5, 0.5).hash
     with begun(tmp_path / "run") as store:
-        with pytest.raises(KingyoError, match=r"baseline 'uniform'.*it crashed.*resume"):
+        with pytest.raises(KingyoError, match=r"baseline 'uniform'.*it crashed.*resume.*evolve"):
             journey(store, Model(fails=lambda recipe: recipe.hash == broken)).run()
         journey(store, Model()).run()
         assert store.status() == "finished"

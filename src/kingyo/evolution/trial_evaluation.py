@@ -182,5 +182,6 @@ def _baseline_failed(name: str, reason: str) -> KingyoError:
         f"baseline '{name}'",
         expected="a model that can be scored",
         received=reason,
-        remedy="Fix the cause, then continue with `kingyo resume`.",
+        remedy="Fix the cause, then continue with `kingyo resume`. If the cause is a setting in run.yaml, "
+        "start a new run with `kingyo evolve`: `resume` uses the settings that the run stores.",
     )
