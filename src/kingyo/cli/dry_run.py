@@ -68,7 +68,8 @@ def _search_lines(plan: DryRun) -> Iterator[str]:
     unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
     yield f"items: {items}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped{near}"
     example = run.items["fit"][0]
-    yield f"an item: {example.in_a_line()} → {example.answer!r}"
+    answer = f" → {example.answer!r}" if example.answer else ""
+    yield f"an item: {example.in_a_line()}{answer}"
     settings = "".join(f", {key} {value}" for key, value in first.settings.items() if value is not None)
     main = run.searches[0]
     preset = f" (preset {config.search.preset})" if config.search.preset is not None else ""
