@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.model_reference import (
     ModelReference,
-    local_path,
     parse_reference,
     path_from,
     whole_model,
 )
 from kingyo.errors import KingyoError
+from kingyo.io.model_names import local_path
 from tests.models_on_disk import llama
 
 COMMITS = ("0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef")

@@ -12,15 +12,10 @@ from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS
 from kingyo.checkpoints.folder_files import COMPONENT, HALF, PICKLED, gguf, has_weights, is_file, no_component
-from kingyo.checkpoints.model_reference import (
-    HUB_NAME,
-    SINGLE_FILES,
-    is_folder,
-    is_local,
-    local_path,
-)
+from kingyo.checkpoints.model_reference import SINGLE_FILES, is_folder
 from kingyo.checkpoints.remote import peek
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.model_names import HUB_NAME, is_local, local_path
 from kingyo.io.pipeline_index import PIPELINE
 
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")

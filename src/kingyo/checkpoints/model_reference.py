@@ -7,20 +7,17 @@ a file.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.errors import KingyoError
+from kingyo.io.model_names import HUB_NAME, absolute_name, is_local, local_path, split_revision
 from kingyo.io.pipeline_index import DENOISERS, PIPELINE
 from kingyo.io.units import counted
 
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 """Endings of models in one file."""
-
-HUB_NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(/(?P<component>[A-Za-z0-9][\w.-]*))?")
-_REVISION = re.compile(r"[\w./-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +53,10 @@ def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
             remedy="Write the path or the name of a model.",
         )
     if is_local(text, folder) or "+" not in text:
-        model, revision = _split_revision(text, folder)
+        model, revision = split_revision(text, folder)
         return ModelReference(model=model, revision=revision)
     left, right = _split_lora(text, folder)
-    (model, revision), (lora, lora_revision) = _split_revision(left, folder), _split_revision(right, folder)
+    (model, revision), (lora, lora_revision) = split_revision(left, folder), split_revision(right, folder)
     return ModelReference(model=model, revision=revision, lora=lora, lora_revision=lora_revision)
 
 
@@ -70,9 +67,9 @@ def whole_model(reference: str, folder: Path, out: Path | None = None) -> str:
     """
 
     def place(name: str) -> str:
-        if not is_local(name, folder):
-            return name
-        return str(local_path(name, folder).resolve()) if out is None else path_from(out, name, folder)
+        if out is None or not is_local(name, folder):
+            return absolute_name(name, folder)
+        return path_from(out, name, folder)
 
     parsed = parse_reference(reference, folder)
     lora = None if parsed.lora is None else place(parsed.lora)
@@ -133,15 +130,6 @@ def path_from(out: Path, name: str, folder: Path) -> str:
     return relative if relative.startswith(".") else f"./{relative}"
 
 
-def local_path(name: str, folder: Path | None = None) -> Path:
-    """Return the path that a local file or folder of this name has."""
-    try:
-        place = Path(name).expanduser()
-    except RuntimeError:  # ~ of an unknown user
-        place = Path(name)
-    return (folder or Path.cwd()) / place
-
-
 def is_single_file(reference: str) -> bool:
     """Return whether a reference names a file as the model, not as its LoRA."""
     return reference.partition("+")[0].partition("@")[0].endswith(SINGLE_FILES)
@@ -155,14 +143,6 @@ def in_opening_order(references: Iterable[str]) -> list[str]:
 def is_folder(name: str, folder: Path | None = None) -> bool:
     """Return whether a folder of this name exists; False for an invalid name."""
     return is_local(name, folder) and local_path(name, folder).is_dir()
-
-
-def is_local(name: str, folder: Path | None = None) -> bool:
-    """Return whether a folder or a file of this name exists."""
-    try:
-        return local_path(name, folder).exists()
-    except (OSError, ValueError):  # too long, a NUL
-        return False
 
 
 def _join(name: str, revision: str | None) -> str:
@@ -186,21 +166,5 @@ def _split_lora(text: str, folder: Path | None) -> tuple[str, str]:
 
 
 def _is_known(part: str, folder: Path | None) -> bool:
-    name, _ = _split_revision(part, folder) if part.strip() else ("", None)
+    name, _ = split_revision(part, folder) if part.strip() else ("", None)
     return bool(name) and (is_local(name, folder) or HUB_NAME.fullmatch(name) is not None)
-
-
-def _split_revision(text: str, folder: Path | None) -> tuple[str, str | None]:
-    """Split a Hub name at the first ``@``; existing folders and other paths are not split."""
-    name, sign, revision = text.partition("@")
-    is_hub = HUB_NAME.fullmatch(name) is not None or is_local(name, folder)
-    if not sign or is_local(text, folder) or not is_hub:
-        return text, None
-    if not _REVISION.fullmatch(revision):
-        raise KingyoError(
-            text,
-            expected="a branch, tag or commit after the '@'",
-            received=f"'{revision}'",
-            remedy="Write it as org/name@revision, or remove the '@'.",
-        )
-    return name, revision

@@ -14,7 +14,8 @@ from typing import cast
 import yaml
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.model_reference import HUB_NAME, parse_reference, whole_model
+from kingyo.checkpoints.model_reference import parse_reference, whole_model
+from kingyo.io.model_names import HUB_NAME
 from kingyo.io.pipeline_index import PIPELINE
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import Diagnostic, replaced

@@ -8,8 +8,9 @@ from pathlib import Path
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.folder_files import read_json
 from kingyo.checkpoints.locate import open_together
-from kingyo.checkpoints.model_reference import component_references, local_path, parse_reference
+from kingyo.checkpoints.model_reference import component_references, parse_reference
 from kingyo.errors import KingyoError
+from kingyo.io.model_names import local_path
 from kingyo.io.pipeline_index import PIPELINE
 from kingyo.models.kinds import (
     HasLanguagePart,

@@ -27,6 +27,7 @@ SCORING = (
     "tasks",
     "vision",
     "vocabulary",
+    "io/model_names.py",
     "io/pipeline_index.py",
     "io/schema.py",
     "registry.py",

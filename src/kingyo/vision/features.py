@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kingyo.errors import ChangedSourceError, KingyoError, listed
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.io.model_names import absolute_name
 from kingyo.types import Media
 from kingyo.vision.cache import BoundedCache
 from kingyo.vision.frozen import load_net, load_processor, require_usable, stamps
@@ -67,8 +68,7 @@ def net_path(name: str, folder: Path) -> str:
         name: as for ``load_feature_net``.
         folder: base of relative paths.
     """
-    path = folder / name
-    return str(path.resolve()) if name != LITE0 and path.exists() else name
+    return name if name == LITE0 else absolute_name(name, folder)
 
 
 def load_feature_net(name: str) -> FeatureNet:

@@ -5,30 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
+from kingyo.io.model_names import split_revision
 from kingyo.io.quiet import quiet
 from kingyo.types import Media
 from kingyo.vision.pictures import decode_picture, encode_png
 from kingyo.vision.processor import ImageProcessor
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetReference:
-    """A folder, or a name on the Hub with an optional revision."""
-
-    name: str
-    revision: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Split ``org/name@revision``; the path of an existing folder is not split."""
-        name, _, revision = (text, "", "") if Path(text).exists() else text.partition("@")
-        return cls(name=name, revision=revision or None)
 
 
 def stamps(*names: str | None) -> tuple[object, ...]:
@@ -62,12 +49,12 @@ def load_net(auto_class: Any, text: str, kind: str) -> LoadedNet:
     Raises:
         KingyoError: transformers cannot load it from safetensors.
     """
-    reference = NetReference.parse(text)
+    name, revision = split_revision(text)
     try:
         with quiet("transformers"):
             model, info = auto_class.from_pretrained(
-                reference.name,
-                revision=reference.revision or "main",
+                name,
+                revision=revision or "main",
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -80,10 +67,8 @@ def load_net(auto_class: Any, text: str, kind: str) -> LoadedNet:
 
 def load_processor(text: str) -> ImageProcessor:
     """Load the image processor of a network; pictures that several networks look at are decoded once."""
-    reference = NetReference.parse(text)
-    return ImageProcessor.load(
-        Path(reference.name), remote_code=False, revision=reference.revision, read=decode_picture
-    )
+    name, revision = split_revision(text)
+    return ImageProcessor.load(Path(name), remote_code=False, revision=revision, read=decode_picture)
 
 
 def load_tokenizer(text: str) -> Any:
@@ -94,13 +79,11 @@ def load_tokenizer(text: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    reference = NetReference.parse(text)
+    name, revision = split_revision(text)
     automatic: Any = AutoTokenizer
     try:
         with quiet("transformers"):
-            return automatic.from_pretrained(
-                reference.name, revision=reference.revision or "main", trust_remote_code=False
-            )
+            return automatic.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
     except Exception as error:  # a broken folder may raise anything
         raise _unreadable(text, "a model with a tokenizer", error) from error
 
