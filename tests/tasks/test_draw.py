@@ -12,8 +12,10 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.tasks import Sizes, build_task, load_items, make_splits, parse_task_spec
+from kingyo.tasks.named_paths import named_paths
 from kingyo.tasks.picture_grader import PICTURE_GRADERS, build_mix
 from kingyo.types import Drawing, DrawingPrompt, Item, Media
+from kingyo.vision.features import LITE0
 from tests.tasks.pictures import picture
 from tests.tiny_judges import judge
 
@@ -154,7 +156,7 @@ def test_the_classifier_finds_the_class_of_an_item(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "argument"),
     [
-        ({"model": "no-judge"}, "model"),
+        ({"model": "no-judge"}, "grader.classifier"),
         ({"model": "judge", "label": "motiv"}, "grader.classifier: label"),
         ({"model": "judge", "label": "other"}, "other of item a"),
         ({"model": "empty"}, "empty"),
@@ -167,6 +169,14 @@ def test_a_classifier_that_does_not_fit_is_found_before_a_run(tmp_path: Path, op
         mix = build_mix([("classifier", option)], tmp_path)
         mix.check([Item(id="a", prompt="", answer="", fields={"motif": "cat", "other": "bird"})])
     assert argument in caught.value.argument
+
+
+def test_the_name_of_a_built_in_network_is_no_path(tmp_path: Path) -> None:
+    for name in ("prints", LITE0):
+        (tmp_path / name).mkdir()
+    style = {"style": {"folder": "prints", "features": LITE0}}
+    options = {"grader": [style, {"clip": "prints"}], "references": {"folder": "none", "features": LITE0}}
+    assert named_paths("draw", options, tmp_path) == [tmp_path / "prints"]
 
 
 def test_an_unknown_grader_suggests_the_nearest() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.checkpoints.model_reference import path_from
+from kingyo.io.model_names import absolute_name
 from kingyo.user_code.deciding_files import deciding_files
 
 FOLDER = "graders"
@@ -27,7 +28,7 @@ class GraderFiles:
 
     def place(self, path: str) -> str:
         """Return a path as the exported task writes it: relative to ``out`` if possible."""
-        source = (self._folder / path).resolve()
+        source = Path(absolute_name(path, self._folder))
         if source not in self._places:
             is_small = sum(each.stat().st_size for each in deciding_files(source)) <= MOST_COPIED
             self._places[source] = self._copied(source) if is_small else self._elsewhere(path, source)

@@ -20,6 +20,7 @@ from kingyo.tasks.rows import Row
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
 from kingyo.tasks.text import fill_template
 from kingyo.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore, SetMeasure
+from kingyo.vision.features import LITE0
 
 SEED = "seed"
 MAX_SEED = 2**32 - 1
@@ -43,6 +44,7 @@ class DrawSettings(GradedSettings):
 
     grader_registry = PICTURE_GRADERS
     paths = ("references.folder", "references.features")
+    known_names = (LITE0,)
 
     prompt: Text = "{prompt}"
     seed: Text | None = None

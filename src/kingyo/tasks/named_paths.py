@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from kingyo.errors import KingyoError
+from kingyo.io.model_names import is_local, local_path
 from kingyo.registry import Registry
 from kingyo.tasks.task_kinds import settings_class
 
@@ -19,8 +20,8 @@ Place = Callable[[str], str]
 def move_paths(kind: str, options: Mapping[str, object], folder: Path, place: Place) -> dict[str, object]:
     """Return the options of a task with other paths.
 
-    Its kind's ``Settings`` name the options that are paths in ``paths`` (``references.folder`` is one in a
-    mapping), and a registry of graders in ``grader_registry``, whose classes have ``paths`` of their own.
+    Its kind's ``Settings`` name the options that are paths, see ``move_own_paths``, and a registry of graders
+    in ``grader_registry``, whose classes name options of their own.
 
     Args:
         kind: the kind of task.
@@ -29,16 +30,44 @@ def move_paths(kind: str, options: Mapping[str, object], folder: Path, place: Pl
         place: called with every path that exists; names on the Hub stay.
     """
 
-    def placed(value: object) -> object:
-        return place(value) if isinstance(value, str) and value and (folder / value).exists() else value
+    def placed(value: str) -> str:
+        return place(value) if is_local(value, folder) else value
 
-    settings, changed = _or_none(lambda: settings_class(kind, folder)), dict(options)
-    for path in cast("Sequence[str]", getattr(settings, "paths", ())):
-        _change(changed, path.split("."), placed)
+    settings = _or_none(lambda: settings_class(kind, folder))
+    changed = move_own_paths(settings, options, placed)
     registry = cast("Registry[Callable[..., object]] | None", getattr(settings, "grader_registry", None))
     if registry is not None and "grader" in changed:
         changed["grader"] = _in_graders(changed["grader"], registry, folder, placed)
     return changed
+
+
+def move_own_paths(kind: object, options: Mapping[str, object], place: Place) -> dict[str, object]:
+    """Return the options of a grader or a kind of task with other paths.
+
+    Args:
+        kind: its class, or an instance. ``paths`` names the options that are paths, where
+            ``references.folder`` is one in a mapping; ``known_names`` lists values of them that are not.
+        options: by name.
+        place: called with every value of these options.
+    """
+    known = cast("Sequence[str]", getattr(kind, "known_names", ()))
+
+    def placed(value: object) -> object:
+        return place(value) if isinstance(value, str) and value and value not in known else value
+
+    changed = dict(options)
+    for path in cast("Sequence[str]", getattr(kind, "paths", ())):
+        _change(changed, path.split("."), placed)
+    return changed
+
+
+def option_values(kind: object, option: object) -> Mapping[str, object]:
+    """Return what the YAML gives a grader as a mapping: a value alone is that of the first option."""
+    if isinstance(option, Mapping):
+        return cast("Mapping[str, object]", option)
+    own = fields(kind) if isinstance(kind, type) and is_dataclass(kind) else ()
+    first = next((field.name for field in own), "option")
+    return {} if option is None else {first: option}
 
 
 def _change(options: dict[str, object], keys: Sequence[str], placed: Callable[[object], object]) -> None:
@@ -54,26 +83,17 @@ def _change(options: dict[str, object], keys: Sequence[str], placed: Callable[[o
 
 
 def _in_graders(
-    grader: object,
-    registry: Registry[Callable[..., object]],
-    folder: Path,
-    placed: Callable[[object], object],
+    grader: object, registry: Registry[Callable[..., object]], folder: Path, place: Place
 ) -> object:
     if isinstance(grader, list):
-        return [_in_graders(each, registry, folder, placed) for each in cast("list[object]", grader)]
+        return [_in_graders(each, registry, folder, place) for each in cast("list[object]", grader)]
     if not isinstance(grader, Mapping):
         return grader
     changed = dict(cast("Mapping[str, object]", grader))
     for name, option in changed.items():
         kind = _or_none(lambda name=name: registry.get(name, folder))
-        names = cast("Sequence[str]", getattr(kind, "paths", ()))
-        if isinstance(option, Mapping):
-            own = dict(cast("Mapping[str, object]", option))
-            for each in names:
-                _change(own, [each], placed)
-            changed[name] = own
-        elif isinstance(kind, type) and is_dataclass(kind) and fields(kind)[0].name in names:
-            changed[name] = placed(option)
+        values = move_own_paths(kind, option_values(kind, option), place)
+        changed[name] = values if isinstance(option, Mapping) else next(iter(values.values()), None)
     return changed
 
 
@@ -94,4 +114,4 @@ def named_paths(kind: str, options: Mapping[str, object], folder: Path) -> list[
         return path
 
     move_paths(kind, options, folder, noted)
-    return [folder / path for path in dict.fromkeys(named)]
+    return [local_path(path, folder) for path in dict.fromkeys(named)]

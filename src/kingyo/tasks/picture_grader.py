@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from kingyo.errors import KingyoError, crashes_as_errors
+from kingyo.io.model_names import HUB_NAME, absolute_name, is_local, local_path, split_revision
 from kingyo.io.schema import parse_settings
 from kingyo.registry import Registry
+from kingyo.tasks.named_paths import move_own_paths, option_values
 from kingyo.types import Item, Media
 
 
@@ -49,7 +51,6 @@ BATCH = 64
 """Number of pictures that all graders score before the next ones are decoded."""
 DIGITS = 6
 """Digits of a score. Later ones depend on the other pictures in a network's batch."""
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
 def register_picture_grader(name: str) -> Callable[[G], G]:
@@ -124,10 +125,7 @@ def _build(name: str, option: object, folder: Path) -> PictureGrader:
             received=f"{kind!r:.80}",
             remedy="Put @dataclass(frozen=True) above the class.",
         )
-    first = next((field.name for field in fields(kind)), "option")
-    options = {} if option is None else {first: option}
-    values = cast("Mapping[str, object]", option) if isinstance(option, Mapping) else options
-    grader: Any = parse_settings(cast("type[Any]", kind), values, f"grader.{name}")
+    grader: Any = parse_settings(cast("type[Any]", kind), option_values(kind, option), f"grader.{name}")
     if not callable(grader):
         raise KingyoError(
             f"grader {name}",
@@ -135,25 +133,29 @@ def _build(name: str, option: object, folder: Path) -> PictureGrader:
             received=repr(grader)[:80],
             remedy="Write `def __call__(self, pictures, items)`, which returns a list of numbers.",
         )
-    return _in_folder(grader, folder, f"grader.{name}")
+    return _in_folder(grader, f"grader.{name}", folder)
 
 
-def _in_folder(grader: Any, folder: Path, where: str) -> Any:
-    """Return a grader with absolute paths; names on the Hub stay."""
-    names = cast("Sequence[str]", getattr(grader, "paths", ()))
-    given = {name: value for name in names if (value := getattr(grader, name)) is not None}
-    known = cast("Sequence[str]", getattr(grader, "known_names", ()))
-    places = {name: folder / value for name, value in given.items() if value not in known}
-    found = {name: str(path.resolve()) for name, path in places.items() if path.exists()}
-    for name, path in places.items():
-        if name not in found and not _HUB_NAME.fullmatch(given[name]):
-            raise KingyoError(
-                f"{where}: {name}",
-                expected="a file or folder, or a model on the Hub (org/name)",
-                received=f"{given[name]!r:.80}, and no {path.resolve()}",
-                remedy="Correct the path, which is relative to the file of the task.",
-            )
-    return replace(grader, **found)
+def _in_folder(grader: Any, where: str, folder: Path) -> Any:
+    """Return a grader with absolute paths."""
+    moved: dict[str, object] = {}
+    for each in cast("Sequence[str]", getattr(grader, "paths", ())):
+        place = partial(_place, where=f"{where}: {each}", folder=folder)
+        moved |= move_own_paths(grader, {each: getattr(grader, each)}, place)
+    return replace(grader, **moved)
+
+
+def _place(path: str, where: str, folder: Path) -> str:
+    """Return the absolute path of a file or folder; names on the Hub stay."""
+    on_hub = HUB_NAME.fullmatch(split_revision(path, folder)[0])
+    if not is_local(path, folder) and (on_hub is None or on_hub["component"] is not None):
+        raise KingyoError(
+            where,
+            expected="a file or folder, or a model on the Hub (org/name)",
+            received=f"{path!r:.80}, and no {local_path(path, folder).resolve()}",
+            remedy="Correct the path, which is relative to the file of the task.",
+        )
+    return absolute_name(path, folder)
 
 
 def _checked_scores(

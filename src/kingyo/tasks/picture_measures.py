@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.model_names import local_path
 from kingyo.tasks.graded_settings import Text
 from kingyo.tasks.references import read_references, reference_vectors
 from kingyo.types import Item, ItemScore, Media, SetMeasure
@@ -120,7 +121,8 @@ def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeas
     Raises:
         KingyoError: the folder has too few images or a broken one, or the network cannot be loaded.
     """
-    pictures = read_references(str((folder / settings.folder).resolve()), "references.folder", settings.k + 1)
+    references = str(local_path(settings.folder, folder).resolve())
+    pictures = read_references(references, "references.folder", settings.k + 1)
     compare = partial(_compare, load_feature_net(net_path(settings.features, folder)), pictures, settings.k)
     return tuple(
         PictureMeasure(name=settings.title(each), evaluate=_VALUES[each], compare=compare)

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from kingyo.io.model_names import absolute_name
 from kingyo.io.schema import Real, parse_model, parse_settings, validate_settings, validate_together
 from kingyo.io.yaml import read_yaml
 from kingyo.registry import is_in_file, whole_reference
@@ -136,7 +137,7 @@ def load_task_spec(path: Path) -> TaskSpec:
     """Read a TASK.yaml and make its paths, which are relative to the file, absolute."""
     spec = parse_task_spec(read_yaml(path), str(path))
     folder = path.resolve().parent
-    changes = move_paths(spec.kind_name, spec.options, folder, lambda path: str((folder / path).resolve()))
+    changes = move_paths(spec.kind_name, spec.options, folder, lambda path: absolute_name(path, folder))
     if "grader" in changes:
         changes["grader"] = _absolute_graders(changes["grader"], folder)
     if "name" not in spec.model_fields_set:
