@@ -83,7 +83,7 @@ def test_choices_that_another_program_changed_are_refused(tmp_path: Path) -> Non
     for opened in (read_choices, ChoiceLog):
         with pytest.raises(KingyoError) as error:
             opened(tmp_path)
-        assert error.value.argument.endswith(CHOICES) and "choices" in error.value.received
+        assert error.value.argument.endswith(CHOICES) and "choices" in error.value.expected
 
 
 @pytest.mark.parametrize("content", [b"no database" * 400, b"SQLite format 3\0" + bytes(4000)])

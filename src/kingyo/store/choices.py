@@ -10,22 +10,21 @@ import os
 import sqlite3
 import time
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import astuple, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, get_args
 
 from kingyo.errors import KingyoError
-from kingyo.store.schema import SUMS, changed_tables, count_write, seal, watch
+from kingyo.store.database import check, damaged, explained_errors, is_damage, open_file
+from kingyo.store.schema import SUMS, DatabaseFile, count_write, create_tables, schema_version, watch
 from kingyo.types import Split
 
 CHOICES = "ratings.db"
 Verdict = Literal["left", "right", "tie", "skip"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-_VERSION = 1
-_BUSY_MS = 30_000
-_SCHEMA = f"""
+_TABLES = f"""
     CREATE TABLE choices (
         id INTEGER PRIMARY KEY, rater TEXT NOT NULL, split TEXT NOT NULL, item TEXT NOT NULL,
         left_model TEXT NOT NULL, right_model TEXT NOT NULL,
@@ -35,6 +34,12 @@ _SCHEMA = f"""
     CREATE UNIQUE INDEX choices_once ON choices (rater, pair) WHERE undone_at IS NULL;
     {SUMS}
 """
+_FILE = DatabaseFile(
+    name=CHOICES,
+    tables=_TABLES,
+    version=1,
+    restore="Restore the file from a copy, or move it away and rate again.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +80,13 @@ class ChoiceLog:
     def __init__(self, folder: Path) -> None:
         """Open the choices of a run folder for writing, and create their database if there is none."""
         self.path = folder / CHOICES
-        with _explained(self.path):
-            self._db = _connect(self.path, "rwc")
-            try:
-                _prepare(self._db, self.path)
-            except BaseException:
-                self._db.close()
-                raise
+        with ExitStack() as stack:
+            stack.enter_context(_explained(folder))
+            self._db = stack.enter_context(closing(_connect(folder, "rwc")))
+            check(self._db, folder, _FILE)
+            create_tables(self._db, _FILE)
+            watch(self._db)
+            stack.pop_all()
 
     def __enter__(self) -> ChoiceLog:
         return self
@@ -113,17 +118,17 @@ class ChoiceLog:
     def undone(self, rater: str, pair: str) -> int:
         """Return how often a rater took back a choice between two pictures."""
         query = "SELECT COUNT(*) FROM choices WHERE rater = ? AND pair = ? AND undone_at IS NOT NULL"
-        with _explained(self.path):
+        with _explained(self.path.parent):
             return int(self._db.execute(query, (rater, pair)).fetchone()[0])
 
     def choices(self) -> tuple[StoredChoice, ...]:
         """Return all choices that were not undone, oldest first."""
-        with _explained(self.path):
+        with _explained(self.path.parent):
             return _read(self._db)
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        with _explained(self.path):
+        with _explained(self.path.parent):
             self._db.execute("BEGIN IMMEDIATE")
             with self._db:
                 yield
@@ -139,8 +144,10 @@ def read_choices(folder: Path) -> tuple[StoredChoice, ...]:
     path = folder / CHOICES
     if not path.exists():
         return ()
-    with _explained(path), closing(_connect(path, "rw" if _is_writable(path) else "ro")) as connection:
-        return _read(connection) if _is_complete(connection, path) else ()
+    mode = "rw" if _is_writable(path) else "ro"
+    with _explained(folder), closing(_connect(folder, mode)) as connection:
+        check(connection, folder, _FILE)
+        return _read(connection) if schema_version(connection, folder, _FILE) else ()
 
 
 _COLUMNS = "rater, split, item, left_model, right_model, left_picture, right_picture, verdict, seconds"
@@ -170,70 +177,25 @@ def _is_writable(path: Path) -> bool:
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
-def _connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
+def _connect(folder: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
     """Open the database. Its journal is a file that exists only during a write, and each write is synced."""
-    if path.is_dir():
-        raise _damaged(path, "a folder")
-    name = f"{path.resolve().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    if (folder / CHOICES).is_dir():
+        raise damaged(folder, "a folder", _FILE)
+    connection = open_file(folder / CHOICES, f"mode={mode}")
     connection.execute("PRAGMA synchronous = EXTRA")
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Create the tables if they are missing, check the sums, and update them with each write."""
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:
-        if not _version(connection):
-            for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
-            seal(connection)
-    _is_complete(connection, path)
-    watch(connection)
+def _explained(folder: Path) -> AbstractContextManager[None]:
+    return explained_errors(folder, _error)
 
 
-def _is_complete(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether the tables exist, after checking their sums and their version."""
-    version = _version(connection)
-    if version not in (0, _VERSION):
-        raise KingyoError(
-            str(path),
-            expected=f"choices of version {_VERSION}",
-            received=f"version {version}",
-            remedy="Install the kingyo that wrote them.",
-        )
-    changed = changed_tables(connection) if version else []
-    if changed:
-        raise _damaged(path, f"others in {', '.join(f'table {name}' for name in changed)}")
-    return version > 0
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-@contextmanager
-def _explained(path: Path) -> Generator[None]:
-    """Turn an error of SQLite into a KingyoError."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise KingyoError(
-            str(path),
-            expected="a file that can be read and written",
-            received=str(error),
-            remedy="Make the run folder writable, or make room on its disk. Stored choices are kept.",
-        ) from error
-    except sqlite3.Error as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _damaged(path: Path, received: str) -> KingyoError:
+def _error(folder: Path, error: Exception) -> KingyoError:
+    if is_damage(error):
+        return damaged(folder, str(error), _FILE)
     return KingyoError(
-        str(path),
-        expected="choices as kingyo stored them",
-        received=received,
-        remedy="Restore the file from a copy, or move it away and rate again.",
+        str(folder / CHOICES),
+        expected="a file that can be read and written",
+        received=str(error),
+        remedy="Make the run folder writable, or make room on its disk. Stored choices are kept.",
     )

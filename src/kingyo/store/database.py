@@ -1,4 +1,4 @@
-"""The SQLite file of a run: open it, check it, and explain errors."""
+"""The SQLite files of a run: open them, check them, and explain errors."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import os
 import shlex
 import shutil
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.io.files import require_short_name
-from kingyo.store.schema import changed_tables, count_of_writes, schema_version
+from kingyo.store.schema import RUN, DatabaseFile, changed_tables, count_of_writes, schema_version
 from kingyo.store.transactions import LOCK
 from kingyo.types import DATABASE, MEDIA
-
-RESTORE = "Restore it from a copy, or delete the folder and start again with `kingyo evolve`."
 
 
 def require(folder: Path) -> None:
@@ -81,8 +79,13 @@ def connect_read_only(folder: Path) -> sqlite3.Connection:
     has_log = log.exists() and log.stat().st_size > 0
     if not has_log and os.access(folder, os.W_OK) and os.access(path, os.W_OK):
         return connect(path)
-    mode = "mode=ro" if has_log else "immutable=1"
-    return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=30, check_same_thread=False)
+    return open_file(path, "mode=ro" if has_log else "immutable=1")
+
+
+def open_file(path: Path, parameters: str) -> sqlite3.Connection:
+    """Open a database with parameters of SQLite's URIs, such as ``mode=ro``, and wait 30 s for locks."""
+    name = f"{path.resolve().as_uri()}?{parameters}"
+    return sqlite3.connect(name, uri=True, timeout=30, check_same_thread=False)
 
 
 @contextlib.contextmanager
@@ -124,11 +127,11 @@ def require_setup(connection: sqlite3.Connection, folder: Path, lost: str | None
         str(folder),
         expected="a run that was set up completely",
         received=lost or "one that was stopped before its first step",
-        remedy=RESTORE,
+        remedy=RUN.restore,
     )
 
 
-def check(connection: sqlite3.Connection, folder: Path) -> None:
+def check(connection: sqlite3.Connection, folder: Path, file: DatabaseFile = RUN) -> None:
     """Check that a database is sound, belongs to a run, and was not changed by another program.
 
     Raises:
@@ -137,12 +140,12 @@ def check(connection: sqlite3.Connection, folder: Path) -> None:
     """
     verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
     if verdict != "ok":
-        raise _damaged(folder, str(verdict))
+        raise damaged(folder, str(verdict), file)
     has_tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
-    version = schema_version(connection, folder)
+    version = schema_version(connection, folder, file)
     if has_tables and version == 0:
         raise KingyoError(
-            str(folder / DATABASE),
+            str(folder / file.name),
             expected="the database of a run",
             received="a SQLite database of something else",
             remedy="Name the folder of a run, or move this file away.",
@@ -150,22 +153,11 @@ def check(connection: sqlite3.Connection, folder: Path) -> None:
     tables = changed_tables(connection) if version else []
     if tables:
         raise KingyoError(
-            str(folder / DATABASE),
+            str(folder / file.name),
             expected=f"contents as kingyo wrote them ({', '.join(f'table {name}' for name in tables)})",
             received="different ones: a disk or another program has changed the file",
-            remedy=f"{RESTORE} Nothing was changed now.",
+            remedy=f"{file.restore} Nothing was changed now.",
         )
-
-
-@contextlib.contextmanager
-def explained_errors(folder: Path) -> Generator[None]:
-    """Turn errors of SQLite into a ``KingyoError``, see ``database_error``."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise database_error(folder, error) from error
-    except UnicodeDecodeError as error:  # SQLite quotes bytes that are no text
-        raise _damaged(folder, str(error)) from error
 
 
 REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -177,15 +169,14 @@ PASSING = (
 """Error codes of SQLite that do not mean that the file is damaged."""
 
 
-def database_error(folder: Path, error: sqlite3.Error, *, was_checked: bool = False) -> KingyoError:
+def database_error(folder: Path, error: Exception, *, was_checked: bool = False) -> KingyoError:
     """Return the ``KingyoError`` for an error of SQLite.
 
     It calls stored data safe only if they are known to be.
     """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code not in PASSING:
-        return _damaged(folder, str(error))
-    is_safe = was_checked and code in REFUSED and (folder / f"{DATABASE}-wal").exists()
+    if is_damage(error):
+        return damaged(folder, str(error))
+    is_safe = was_checked and _code(error) in REFUSED and (folder / f"{DATABASE}-wal").exists()
     status = " Data stored before are safe." if is_safe else ""
     has_file = (folder / DATABASE).exists()
     return KingyoError(
@@ -198,7 +189,27 @@ def database_error(folder: Path, error: sqlite3.Error, *, was_checked: bool = Fa
     )
 
 
-def _damaged(folder: Path, reason: str) -> KingyoError:
-    return KingyoError(
-        str(folder / DATABASE), expected="a sound SQLite database", received=reason, remedy=RESTORE
-    )
+def is_damage(error: Exception) -> bool:
+    """Return whether an error of SQLite means that the file is damaged."""
+    return _code(error) not in PASSING
+
+
+def _code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
+def damaged(folder: Path, reason: str, file: DatabaseFile = RUN) -> KingyoError:
+    """Return the ``KingyoError`` for a damaged file."""
+    place, expected = str(folder / file.name), "a sound SQLite database"
+    return KingyoError(place, expected=expected, received=reason, remedy=file.restore)
+
+
+@contextlib.contextmanager
+def explained_errors(
+    folder: Path, explain: Callable[[Path, Exception], KingyoError] = database_error
+) -> Generator[None]:
+    """Turn errors of SQLite into a ``KingyoError``."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes bytes that are no text
+        raise explain(folder, error) from error

@@ -1,4 +1,4 @@
-"""The tables of the run database, and their checksums.
+"""The tables of the databases of a run, and their checksums.
 
 The table ``sums`` has the number of rows of each table and the sum of their hashes. Triggers of the writing
 connection update them within each transaction; opening a database compares them. This detects flipped bits,
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -97,6 +98,23 @@ def _computed(connection: sqlite3.Connection) -> Iterator[tuple[str, tuple[int, 
         yield name, (rows, total & _MASK)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DatabaseFile:
+    """A database in a run folder.
+
+    Attributes:
+        name: of the file.
+        tables: statements that create its tables.
+        version: of these tables.
+        restore: what a user can do if the file is damaged.
+    """
+
+    name: str
+    tables: str
+    version: int
+    restore: str
+
+
 VERSION = 8
 SCHEMA = f"""
     CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -132,31 +150,41 @@ SCHEMA = f"""
     {SUMS}
 """
 """``parts`` are the evaluations: a trial is scored on a split in one or several parts."""
+RUN = DatabaseFile(
+    name=DATABASE,
+    tables=SCHEMA,
+    version=VERSION,
+    restore="Restore it from a copy, or delete the folder and start again with `kingyo evolve`.",
+)
 
 
-def schema_version(connection: sqlite3.Connection, folder: Path) -> int:
-    """Return the version of a database; 0 if it has no tables of a run."""
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version in (0, VERSION):
+def schema_version(connection: sqlite3.Connection, folder: Path, file: DatabaseFile = RUN) -> int:
+    """Return the version of a database; 0 if it has no tables of kingyo."""
+    version = _user_version(connection)
+    if version in (0, file.version):
         return version
     raise KingyoError(
-        str(folder / DATABASE),
-        expected=f"a database of version {VERSION}",
+        str(folder / file.name),
+        expected=f"a database of version {file.version}",
         received=f"version {version}",
         remedy="Install the newer kingyo that wrote it."
-        if version > VERSION
+        if version > file.version
         else "Open it with the older kingyo that wrote it, or start a new run with `kingyo evolve`.",
     )
 
 
-def create_tables(connection: sqlite3.Connection) -> None:
+def create_tables(connection: sqlite3.Connection, file: DatabaseFile = RUN) -> None:
     """Create the tables in an empty database, with their sums, in one transaction."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+    if _user_version(connection):
         return
-    try:
-        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION};")
-        seal(connection)
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        if not _user_version(connection):  # no other process was first
+            for statement in filter(None, map(str.strip, file.tables.split(";"))):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {file.version}")
+            seal(connection)
+
+
+def _user_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
