@@ -24,7 +24,12 @@ def test_results_as_a_table_and_as_json(command: Command) -> None:
     rate(command.folder / "run", 10, rater="[b]ob\x1b", split="test")
     shown = command("rate", "run", "--results")
     assert shown.code == 0, shown.err
-    for text in ("on validation (n=30, 1 person)", "on test (n=10, 1 person)", "preferred to a in %", "bred"):
+    for text in (
+        "30 choices of 1 person on validation",
+        "10 choices of 1 person on test",
+        "preferred to a",
+        "bred",
+    ):
         assert text in shown.out
     assert "[b]ob\\x1b 10" in shown.out
     record = json.loads(command("rate", "run", "--results", "--json").out)
@@ -38,7 +43,7 @@ def test_show_and_report_have_choices_only_if_there_are_any(command: Command) ->
     assert "people" not in command("show", "run").out
     assert "people" not in json.loads(command("show", "run", "--json").out)
     rate(command.folder / "run", 30)
-    assert "Choices of people on validation (n=30, 1 person)" in command("show", "run").out
+    assert "Choices of people on validation" in command("show", "run").out
     shown = json.loads(command("show", "run", "--json").out)
     assert shown["people"]["validation"]["n"] == 30
     pytest.importorskip("vl_convert")

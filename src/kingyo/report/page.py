@@ -9,7 +9,8 @@ from kingyo.charts.draw import png, render
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_together
 from kingyo.io.units import counted
-from kingyo.report import answers, people, sentences, tables, wording
+from kingyo.rating import tables as people
+from kingyo.report import answers, sentences, tables, wording
 from kingyo.report.findings import Findings, read_findings
 from kingyo.report.path_charts import path_chart, usage_chart
 from kingyo.report.score_charts import front_charts, gene_chart, importance_chart, score_chart
