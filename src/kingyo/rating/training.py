@@ -15,7 +15,7 @@ from kingyo.rating.pairs import choices_as_numbers, known_choices
 from kingyo.rating.regression import FOLDS, ChoiceData, fit_weights, folds, held_out_logits
 from kingyo.stats import Array, Interval, interval_json
 from kingyo.stats.bradley_terry import PairChoices, fit_strengths, select
-from kingyo.stats.clusters import clustered_mean, clustered_share
+from kingyo.stats.clusters import clustered_difference, clustered_share
 from kingyo.store import RunStore
 from kingyo.store.choices import StoredChoice, read_choices
 from kingyo.types import Media, Split
@@ -188,7 +188,7 @@ def _measured(
         penalty=penalty,
         accuracy=clustered_share(own.tolist(), groups),
         better_model=clustered_share(simple.tolist(), groups),
-        gain=clustered_mean((own - simple).tolist(), groups),
+        gain=clustered_difference((own - simple).tolist(), groups),
     )
 
 

@@ -1,4 +1,8 @@
-"""Intervals of means of clustered values, such as choices on the same prompt."""
+"""Intervals of means of clustered values, such as choices on the same prompt.
+
+They are Wilson's, with the effective number of values: their number divided by the design effect (Kish 1965,
+Survey Sampling, section 8.2).
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kingyo.stats.intervals import Interval, finite_array, normal_quantile
+from kingyo.stats.intervals import Array, Interval, finite_array, normal_quantile
 from kingyo.stats.means import wilson_bounds
 
 
 def clustered_share(values: Sequence[float], groups: Sequence[object], level: float = 0.95) -> Interval:
-    """Bound the mean of values in [0, 1] by Wilson's interval with their effective number.
-
-    The effective number is their number divided by the design effect (Kish 1965, Survey Sampling, section
-    8.2). The design effect is the cluster-robust variance of the mean divided by the variance of independent
-    values, and at least 1; it is 1 if all values are 0 or all are 1.
+    """Bound the mean of values in [0, 1].
 
     Args:
         values: at least one.
@@ -24,37 +24,53 @@ def clustered_share(values: Sequence[float], groups: Sequence[object], level: fl
         level: confidence, between 0 and 1.
     """
     array = finite_array("values", values)
-    mean, n = float(array.mean()), len(array)
-    independent = mean * (1 - mean) / n
-    effect = max(1.0, _variance(values, groups) / independent) if independent > 0 else 1.0
-    low, high = wilson_bounds(mean, n / effect, normal_quantile(level))
-    return Interval(score=mean, n=n, low=low, high=high, method="wilson")
+    mean, n = float(array.mean()), _effective_number(array, groups)
+    low, high = wilson_bounds(mean, n, normal_quantile(level))
+    return Interval(score=mean, n=len(array), low=low, high=high, method="wilson")
 
 
-def clustered_mean(values: Sequence[float], groups: Sequence[object], level: float = 0.95) -> Interval:
-    """Bound the mean of values in [-1, 1] by Student's t with a cluster-robust variance.
+def clustered_difference(values: Sequence[float], groups: Sequence[object], level: float = 0.95) -> Interval:
+    """Bound the mean of differences in [-1, 1].
 
-    The degrees of freedom are the number of groups minus 1. A single group bounds nothing: [-1, 1].
+    Newcombe's hybrid score interval for the difference of two proportions of one sample (1998, Statistics in
+    Medicine 17:2635): the means of the positive and of the negative parts, which exclude each other.
 
     Args:
         values: at least one.
         groups: the group of each value.
         level: confidence, between 0 and 1.
     """
-    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+    array = finite_array("values", values)
+    n, z = _effective_number(array, groups), normal_quantile(level)
+    gains, losses = float(array.clip(min=0).mean()), float(-array.clip(max=0).mean())
+    product = gains * losses
+    correlation = -math.sqrt(product / ((1 - gains) * (1 - losses))) if product else 0.0
+    (least_gains, most_gains), (least_losses, most_losses) = (
+        wilson_bounds(share, n, z) for share in (gains, losses)
+    )
+    mean = gains - losses
+    low = mean - _reach(gains - least_gains, most_losses - losses, correlation)
+    high = mean + _reach(most_gains - gains, losses - least_losses, correlation)
+    return Interval(score=mean, n=len(array), low=low, high=high, method="newcombe")
 
-    mean, n_groups = float(np.mean(values)), len(set(groups))
-    if n_groups < 2:
-        return Interval(score=mean, n=len(values), low=-1.0, high=1.0, method="student")
-    reach = float(stdtrit(n_groups - 1, (1 + level) / 2)) * math.sqrt(_variance(values, groups))
-    low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
-    return Interval(score=mean, n=len(values), low=low, high=high, method="student")
+
+def _reach(one: float, other: float, correlation: float) -> float:
+    return math.sqrt(one * one - 2 * correlation * one * other + other * other)
 
 
-def _variance(values: Sequence[float], groups: Sequence[object]) -> float:
-    """Return the cluster-robust variance of the mean (Liang and Zeger 1986)."""
-    mean, sums = float(np.mean(values)), dict[object, float]()
-    for value, group in zip(values, groups, strict=True):
+def _effective_number(values: Array, groups: Sequence[object]) -> float:
+    """Return how many independent values are as informative as values in [-1, 1] in groups.
+
+    The design effect is the cluster-robust variance of the mean (Liang and Zeger 1986), divided by that of
+    independent values of -1, 0 and 1, and at least 1. Equal values, or a single group, show no variance: the
+    effective number is then that of groups.
+    """
+    mean, n, sums = float(values.mean()), len(values), dict[object, float]()
+    for value, group in zip(values.tolist(), groups, strict=True):
         sums[group] = sums.get(group, 0.0) + value - mean
-    n = len(sums)
-    return sum(each * each for each in sums.values()) / len(values) ** 2 * (n / (n - 1) if n > 1 else 1.0)
+    n_groups = len(sums)
+    if n_groups == 1 or np.ptp(values) == 0:
+        return n_groups
+    robust = sum(each * each for each in sums.values()) / n**2 * n_groups / (n_groups - 1)
+    independent = (float(np.abs(values).mean()) - mean * mean) / n
+    return n / max(1.0, robust / independent)
