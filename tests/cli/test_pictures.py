@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from kingyo.store import RunStore
 from tests.cli.forked import run_forked
 
 pytest.importorskip("diffusers")
+from PIL import Image
+
 from tests.cli.picture_runs import CONFIG, TASK, write_models
 
 ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -78,6 +83,12 @@ def test_an_exported_pipeline_draws_the_stored_pixels_in_plain_diffusers(finishe
     )
     assert plain.returncode == 0, plain.stderr
     assert json.loads(plain.stdout.splitlines()[-1]) == {"n": 5, "differing": 0}
+    item, again = rows[0], ("--seed", str(rows[0]["seed"]), "-o", "drawn.png")
+    assert kingyo(finished, "draw", "out", item["prompt"], *again).returncode == 0
+    drawn, stored = (
+        np.asarray(Image.open(each), dtype=int) for each in (finished / "drawn.png", item["file"])
+    )
+    assert abs(drawn - stored).max() <= 1  # alone, and in a batch
     card = (finished / "out" / "README.md").read_text()
     assert "pipeline_tag: text-to-image" in card and "![pictures of all models](contact-sheet.png)" in card
     assert (finished / "out" / "contact-sheet.png").read_bytes().startswith(b"\x89PNG")
@@ -122,6 +133,28 @@ def test_draw_writes_pictures(finished: Path) -> None:
     assert (finished / "again.png").read_bytes() == (finished / "out-1.png").read_bytes()
 
 
+def test_draw_takes_float32_on_a_cpu_and_the_dtype_of_the_run_for_an_exported_model(finished: Path) -> None:
+    from diffusers import DiffusionPipeline
+
+    half = DiffusionPipeline.from_pretrained(finished / "base").to(torch.float16)
+    half.save_pretrained(finished / "half")
+    shutil.copytree(finished / "half", finished / "scored")
+    (finished / "scored/task.yaml").write_text(yaml.safe_dump(TASK))
+
+    def pixels(model: str, *options: str) -> bytes:
+        words = ("a cat", "--steps", "2", "--height", "32", "--width", "32", "-o", "dtype.png", *options)
+        done = kingyo(finished, "draw", model, *words)
+        assert done.returncode == 0, done.stderr
+        return (finished / "dtype.png").read_bytes()
+
+    float32, float16 = (pixels("half", "--dtype", each) for each in ("float32", "float16"))
+    assert float32 != float16
+    assert pixels("half") == float32
+    assert (
+        pixels("scored") == pixels("scored", "--dtype", "float16") != pixels("scored", "--dtype", "float32")
+    )
+
+
 def test_evaluate_writes_pictures_beside_the_answers(finished: Path) -> None:
     done = kingyo(
         finished, "evaluate", "a", "run", "--answers", "answers.jsonl", "--batch-size", "3", "--json"
@@ -145,6 +178,7 @@ def test_evaluate_writes_pictures_beside_the_answers(finished: Path) -> None:
         (("draw", "judge", "a cat"), "image-classification"),
         (("draw", "base/vae", "a cat"), "AutoencoderKL"),
         (("draw", "base/unett", "a cat"), "unett"),
+        (("draw", "base", "a cat", "--dtype", "half"), "'half'"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_error(finished: Path, words: tuple[str, ...], received: str) -> None:
