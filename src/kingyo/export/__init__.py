@@ -7,6 +7,7 @@ scored again. It is written atomically.
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from kingyo.checkpoints.pipelines import whole_pipeline
@@ -66,17 +67,23 @@ def export(
     _require_room(out)
     require_same(store, *stored_config(store), only_code=True)
     run = Run.stored(store)
-    recipe = read_recipe(chosen)
-    planned = plan(recipe, run.open_sources())
-    around = None
-    if pipeline and planned.like.pipeline is not None:
+    planned = plan(read_recipe(chosen), run.open_sources())
+    is_part, around = planned.like.pipeline is not None, None
+    if pipeline and is_part:
         around = whole_pipeline(planned.like, run.folder, allow_pickle=run.config.allow_pickle)
     if single_file:
         check_single_file(planned.like, around or {})
+    part = planned.like.path.name if is_part and around is None else None
+    files = _files(_card(store, run, chosen, out, part), out)
+    if around is not None and isinstance(run.kind, ChangesPipeline):
+        files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
+    return to_folder(planned, out, files=files, writing=Writing(around=around, single_file=single_file))
+
+
+def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, part: str | None) -> Card:
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
-    sheet = contact_sheet(store, summary, "bred")
-    sheet_file = sheet_png(sheet)
-    card = Card(
+    recipe = read_recipe(chosen)
+    return Card(
         title=out.resolve().name,
         chosen=entry,
         comparisons=compare_on_test(store, entry, [each for each in summary.models if each.trial != chosen]),
@@ -87,19 +94,21 @@ def export(
         recipe=recipe,
         origins=_origins(recipe, run, store),
         versions=other_versions(store, "exported"),
-        sheet=None if sheet_file is None else sheet,
-        part=None if around is not None or planned.like.pipeline is None else planned.like.path.name,
+        sheet=contact_sheet(store, summary, "bred"),
+        part=part,
     )
-    files: dict[str, str | bytes] = {
-        **write_tasks(run.config.specs, run.folder, out, run.items),
-        "recipe.yaml": rooted(recipe, run.folder, out=out).to_yaml(),
-        "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
+
+
+def _files(card: Card, out: Path) -> dict[str, str | bytes]:
+    """Return the files beside the weights, by name."""
+    picture = sheet_png(card.sheet)
+    text = render_card(card if picture else replace(card, sheet=None))
+    return {
+        **write_tasks(card.run.config.specs, card.run.folder, out, card.run.items),
+        "recipe.yaml": rooted(card.recipe, card.run.folder, out=out).to_yaml(),
+        "README.md": text.encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
+        **({SHEET: picture} if picture else {}),
     }
-    if sheet_file is not None:
-        files[SHEET] = sheet_file
-    if around is not None and isinstance(run.kind, ChangesPipeline):
-        files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
-    return to_folder(planned, out, files=files, writing=Writing(around=around, single_file=single_file))
 
 
 def _origins(recipe: Recipe, run: Run, store: RunStore) -> tuple[Origin, ...]:
