@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
@@ -20,98 +18,20 @@ from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
 from kingyo.engine.write import write
 from kingyo.types import SPLITS
-from tests.cli.forked import run_forked
 from tests.hub import serve
+from tests.run.painters import ENV, kingyo, write_run
 from tests.tiny_pipelines import stable_diffusion
 
 pytest.importorskip("diffusers")
-ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-KIND = '''
-from typing import Protocol
-
-from kingyo.models.kinds import CardPart
-
-
-class Weighs(Protocol):
-    """A model that weighs a text."""
-
-    def weigh(self, prompt): ...
-
-
-class LiveScale:
-    dtype = "float32"
-
-    def __init__(self, weights):
-        self.weights = weights
-
-    def weigh(self, prompt):
-        return float(self.weights["conv_in.bias"][len(prompt) % 8])
-
-
-class Scale:
-    name = "scale"
-    provides = (Weighs,)
-    libraries = ()
-    card = CardPart(pipeline_tag="text-to-image", auto_class="DiffusionPipeline", scored="a weight")
-    around = ("text_encoder", "vae")
-
-    def takes(self, config, pipeline):
-        return pipeline.get("_class_name") == "StableDiffusionPipeline"
-
-    def load(self, path, options):
-        from safetensors.torch import load_file
-
-        assert (path.parent / "vae/config.json").is_file()
-        return LiveScale(load_file(path / "diffusion_pytorch_model.safetensors"))
-
-    def reader(self, path): ...
-
-    def memory(self, path, config, load): ...
-
-    def usage(self, example, options):
-        return "print('.')"
-
-
-SCALE = Scale()
-'''
-TASK = """
-from dataclasses import dataclass
-
-from kingyo.types import Item, ItemScore
-
-
-class Weights:
-    @dataclass(frozen=True)
-    class Settings:
-        prompt: str = "prompt"
-
-    @staticmethod
-    def read_item(row, settings):
-        return Item(id="", prompt=row.texts()[settings.prompt], answer="")
-
-    def __init__(self, name, settings, splits, folder):
-        from scale import Weighs
-
-        self.name, self.needs, self._splits = name, Weighs, splits
-
-    def items(self, split):
-        return self._splits[split]
-
-    def score(self, model, items):
-        return [ItemScore(each.id, 1 / (1 + abs(model.weigh(each.prompt))), "") for each in items]
-"""
-
-
-def kingyo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run_forked(words, folder, ENV)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of ``a/unet`` and ``b.safetensors``; ``b`` has the same model as folders."""
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "scale", raising=False)
+    monkeypatch.delitem(sys.modules, "painter", raising=False)
     for seed, name in enumerate("ab"):
         stable_diffusion(tmp_path / name, seed)
     (tmp_path / "recipe.yaml").write_text("merge_method: passthrough\nmodels: [{model: b/unet}]\n")
@@ -120,24 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         MergeRequest(recipe=tmp_path / "recipe.yaml", out=tmp_path / "out-b", options=options)
     )
     (write(preflight, preflight.outputs[0]) / "out-b.safetensors").rename(tmp_path / "b.safetensors")
-    (tmp_path / "scale.py").write_text(KIND)
-    (tmp_path / "weights.py").write_text(TASK)
-    rows = [{"prompt": "a cat"[: i % 5] + "s" * i} for i in range(12)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    write_run(tmp_path, "a/unet", "b.safetensors")
-    return tmp_path
-
-
-def write_run(folder: Path, *sources: str) -> None:
-    config = {
-        "kind": "scale.py:SCALE",
-        "sources": dict(zip("ab", sources, strict=True)),
-        "task": {"kind": "weights.py:Weights", "data": "rows.jsonl"},
-        "merge": {"method": "linear", "parameters": {"weight": {"from": 0, "to": 1}}},
-        "search": {"strategy": "random"},
-        "budget": {"candidates": 3},
-    }
-    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+    return write_run(tmp_path, "a/unet", "b.safetensors")
 
 
 def scores(folder: Path, run: str) -> dict[str, object]:
