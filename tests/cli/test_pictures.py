@@ -147,12 +147,12 @@ def test_draw_takes_float32_on_a_cpu_and_the_dtype_of_the_run_for_an_exported_mo
         assert done.returncode == 0, done.stderr
         return (finished / "dtype.png").read_bytes()
 
+    (finished / "task.yaml").write_text("the task of another model")
     float32, float16 = (pixels("half", "--dtype", each) for each in ("float32", "float16"))
     assert float32 != float16
     assert pixels("half") == float32
-    assert (
-        pixels("scored") == pixels("scored", "--dtype", "float16") != pixels("scored", "--dtype", "float32")
-    )
+    assert pixels("scored") == pixels("scored/unet", "--dtype", "float16")
+    assert pixels("scored/unet") != pixels("scored", "--dtype", "float32")
 
 
 def test_evaluate_writes_pictures_beside_the_answers(finished: Path) -> None:

@@ -15,6 +15,7 @@ from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
 from kingyo.io.files import write_bytes
+from kingyo.io.pipeline_index import PIPELINE
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
@@ -99,12 +100,13 @@ def _replaced(drawing: Drawing, **values: Any) -> Drawing:
 
 
 def _as_scored(model: Path) -> Drawing | None:
-    """Return the settings in the task file beside an exported model, or None."""
+    """Return the settings in the task file of an exported model or of the pipeline around it, or None."""
     from kingyo.run.open_task import specs_in
     from kingyo.tasks import settings_of
     from kingyo.tasks.draw import DrawSettings
 
-    for file in (folder / name for folder in (model, model.parent) for name in ("task.yaml", "tasks.yaml")):
+    root = model.parent if (model.parent / PIPELINE).is_file() else model
+    for file in (root / "task.yaml", root / "tasks.yaml"):
         if file.is_file():
             settings = [settings_of(spec, file.parent) for spec in specs_in(file).values()]
             return next((each.drawing for each in settings if isinstance(each, DrawSettings)), None)
