@@ -50,5 +50,5 @@ def sheet_section(sheet: ContactSheet) -> str:
     prompts = "; ".join(f"{cell(row.item.prompt)}{seed}" for row, seed in zip(sheet.rows, seeds, strict=True))
     return (
         f"![pictures of all models]({FILE})\n\n"
-        f"Columns: {models}. Rows, the first prompts of the test split in its random order: {prompts}."
+        f"Columns: {models}. Rows, prompts of the test split, drawn at random: {prompts}."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 
 from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.summary import RunSummary
@@ -35,7 +36,7 @@ class ContactSheet:
     Attributes:
         n: test items with pictures of all models.
         models: names of the models; the bred one is first.
-        rows: the first items of the test split with different prompts; their order is random.
+        rows: items of the test split with different prompts, drawn at random.
         best: the items on which the bred model leads its best parent by most.
         worst: those on which it is behind by most.
     """
@@ -70,7 +71,7 @@ def contact_sheet(store: RunStore, summary: RunSummary, bred: str) -> ContactShe
     return ContactSheet(
         n=len(drawn),
         models=tuple(evaluations),
-        rows=_first_prompts(drawn),
+        rows=_random_prompts(drawn),
         best=tuple(row for row in by_lead[:EXTREMES] if _lead(row, bred, parents) > 0),
         worst=tuple(row for row in by_lead[::-1][:EXTREMES] if _lead(row, bred, parents) < 0),
     )
@@ -94,10 +95,10 @@ def side_by_side(items: Sequence[Item], evaluations: Mapping[str, Evaluation]) -
     ]
 
 
-def _first_prompts(drawn: Sequence[SideBySide]) -> tuple[SideBySide, ...]:
-    """Return the first rows, with different prompts where there are enough."""
+def _random_prompts(drawn: Sequence[SideBySide]) -> tuple[SideBySide, ...]:
+    """Return rows at random, the same in every call, with different prompts where there are enough."""
     firsts: dict[str, SideBySide] = {}
-    for row in drawn:
+    for row in Random(0).sample(drawn, len(drawn)):
         firsts.setdefault(row.item.prompt, row)
     others = [row for row in drawn if firsts[row.item.prompt] is not row]
     return tuple([*firsts.values(), *others][:ROWS])
