@@ -12,12 +12,13 @@ DEV_STAMP := $(VENV)/.installed-dev
 RUN ?= runs/demo
 CONFIG ?= examples/demo/run.yaml
 SIGHT_RUN ?= runs/sight
+PICTURES_RUN ?= runs/pictures
 # Tiny models are fastest on one thread each, so the tests run side by side instead.
 PYTEST := --numprocesses auto --dist loadscope
 test test-all: export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo sight test test-all mergekit-venv sd-mecha-venv lint bench zoo clean help
+.PHONY: demo sight pictures test test-all mergekit-venv sd-mecha-venv lint bench zoo clean help
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -35,10 +36,14 @@ $(VENV)/.installed-vision: $(USER_STAMP)
 	@$(PIP) --editable '.[language,report,vision]'
 	@touch $@
 
+$(VENV)/.installed-draw: $(USER_STAMP)
+	@$(PIP) --editable '.[language,report,draw]'
+	@touch $@ $(VENV)/.installed-vision
+
 $(DEV_STAMP): pyproject.toml | $(BIN)/python
 	@echo "Installing kingyo and the tools of its developers into $(VENV): some minutes"
 	@$(PIP) --editable '.[dev]'
-	@touch $@ $(USER_STAMP) $(VENV)/.installed-vision
+	@touch $@ $(USER_STAMP) $(VENV)/.installed-vision $(VENV)/.installed-draw
 
 demo: $(USER_STAMP) ## breed a model from the shipped zoo, write its report, export it
 	@if [ -d $(RUN) ]; then $(BIN)/kingyo resume $(RUN); \
@@ -49,6 +54,9 @@ demo: $(USER_STAMP) ## breed a model from the shipped zoo, write its report, exp
 
 sight: $(VENV)/.installed-vision ## breed a model that sees, from the second zoo (some minutes)
 	@$(MAKE) --no-print-directory demo RUN=$(SIGHT_RUN) CONFIG=examples/sight/run.yaml
+
+pictures: $(VENV)/.installed-draw ## breed a model that draws, from the third zoo (some minutes)
+	@$(MAKE) --no-print-directory demo RUN=$(PICTURES_RUN) CONFIG=examples/pictures/run.yaml
 
 test: $(DEV_STAMP) ## run the tests (minutes)
 	$(BIN)/python -m pytest $(PYTEST)

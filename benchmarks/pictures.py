@@ -2,9 +2,11 @@
 
     python benchmarks/pictures.py runs/pictures
     python benchmarks/pictures.py runs/pictures --other runs/two-groups
+    python benchmarks/pictures.py runs/pictures --references zoo/pictures/references/plain
 
 The pixels are drawn again by diffusers alone, in another process, from an export of the bred model, and
-compared with the stored pictures of all test items. ``--other`` adds paired differences of the bred models.
+compared with the stored pictures of all test items. ``--other`` adds paired differences of the bred models,
+``--references`` the KID of all models to real pictures.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from typing import Any
 from seeds import kingyo, percent, print_row
 
 from kingyo.evolution import MAIN
+from kingyo.stats.bootstrap import bootstrap_bounds
 from kingyo.stats.paired import paired_difference
 from kingyo.store import RunStore, StoredTrial
+from kingyo.tasks.picture_measures import ReferenceSettings, picture_measures
 from kingyo.types import ItemScore
 
 PLAINLY = """
@@ -54,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("--other", type=Path, nargs="*", default=[], help="runs with the same test items")
+    parser.add_argument("--references", type=Path, help="folder of real pictures")
     arguments = parser.parse_args()
     show_scores(arguments.run)
     with RunStore.read(arguments.run) as store:
@@ -62,6 +67,8 @@ def main() -> None:
         show_pixels(store, bred)
         for other in arguments.other:
             show_difference(store, bred, other)
+        if arguments.references is not None:
+            show_kid(store, bred, arguments.references)
 
 
 def show_scores(run: Path) -> None:
@@ -141,6 +148,21 @@ def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
         f"\nbred − bred of {folder}: {100 * found.interval.score:+.1f} points [{low:+.1f}, {high:+.1f}], "
         f"paired, n={found.interval.n}, p = {found.p:.3g}"
     )
+
+
+def show_kid(store: RunStore, bred: StoredTrial, folder: Path) -> None:
+    """Print the KID of each tested model's pictures to real ones."""
+    items = store.items()["test"]
+    (kid,) = picture_measures(ReferenceSettings(folder=str(folder.resolve()), measures=("kid",)), folder)
+    print_row([f"model, {len(items)} pictures", f"{kid.name} [95% interval]"])
+    print_row(["---"] * 2)
+    for trial in store.trials():
+        scores = tested(store, trial)
+        if len(scores) == len(items):
+            name = "bred" if trial.id == bred.id else trial.name or trial.search
+            features = kid.features(items, scores)
+            low, high = bootstrap_bounds(features, kid.value)
+            print_row([name, f"{kid.value(features):.4f} [{low:.4f}, {high:.4f}]"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,100 @@
+"""The runs of the zoo that draws: its models fit, no source knows the test, and the searches breed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.forked import run_forked
+
+pytest.importorskip("diffusers", reason="needs the extra `draw`")
+
+ROOT = Path(__file__).parents[2]
+ZOO = ROOT / "zoo" / "pictures"
+EXAMPLES = ROOT / "examples" / "pictures"
+ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
+ITEMS = {"fit": 96, "validation": 128, "test": 480, "duplicates": 0, "unused": 0}
+USEFUL = ["ja", "fast"]
+USELESS = ["shuffle", "invert"]
+
+
+def kingyo(folder: Path, *arguments: str) -> str:
+    done = run_forked(arguments, folder, ENV)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("config", "baselines"),
+    [
+        ("run", ["base", *USEFUL, *USELESS]),
+        ("prints", ["base", *USEFUL, "ukiyoe", *USELESS]),
+        ("two-groups", [*USEFUL, *USELESS]),
+        ("prints-two-groups", [*USEFUL, *USELESS]),
+    ],
+)
+def test_the_models_fit_together(config: str, baselines: list[str], tmp_path: Path) -> None:
+    file = str(EXAMPLES / f"{config}.yaml")
+    dry_run = json.loads(kingyo(tmp_path, "evolve", file, "--run", "run", "--dry-run", "--json"))
+    assert dry_run["items"] == ITEMS
+    assert dry_run["baselines"] == [*baselines, "uniform"]
+
+
+def test_the_zoo_is_small() -> None:
+    assert sum(file.stat().st_size for file in ZOO.rglob("*") if file.is_file()) <= 30_000_000
+
+
+@pytest.mark.parametrize("part", ["vae", "text_encoder", "tokenizer", "scheduler"])
+@pytest.mark.parametrize("source", [*USEFUL, *USELESS])
+def test_sources_differ_only_in_their_denoiser(source: str, part: str) -> None:
+    files = {each.name: each.read_bytes() for each in (ZOO / "base" / part).iterdir()}
+    assert files == {each.name: each.read_bytes() for each in (ZOO / source / part).iterdir()}
+
+
+@pytest.fixture
+def zoo(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Scripts of the zoo by name, imported for one test."""
+    monkeypatch.syspath_prepend(str(ZOO))
+    loaded = set(sys.modules)
+    yield {name: importlib.import_module(name) for name in ("captioners", "items", "things")}
+    for name in set(sys.modules) - loaded:
+        if (ZOO / f"{name}.py").is_file():
+            del sys.modules[name]
+
+
+def test_no_model_learns_a_japanese_caption_of_the_tasks(zoo: dict[str, Any]) -> None:
+    captioners, rng = zoo["captioners"], random.Random(0)
+    writers = [captioners.for_base, captioners.for_ja, captioners.shuffled]
+    asked = {item.caption for split in zoo["items"].SPLITS for item in zoo["items"].items(split)}
+    for writer in writers:
+        learned = {writer(i, rng) for _ in range(20) for i in range(len(zoo["things"].SCENES))}
+        assert not learned & asked
+        assert any("背景" in caption for caption in learned), "it writes Japanese at all"
+
+
+@pytest.mark.parametrize("task", ["pictures", "prints"])
+def test_splits_share_no_caption_and_test_no_pair_of_motif_and_colour(task: str) -> None:
+    lines = (ZOO / "tasks" / f"{task}-ja.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    captions = {split: {row["prompt"] for row in rows if row["split"] == split} for split in ITEMS}
+    assert not captions["fit"] & captions["validation"]
+    pairs = [{(row["motif"], row["colour"]) for row in rows if row["split"] == name} for name in ("fit", "test")]
+    assert not pairs[0] & pairs[1]
+    assert len({row["seed"] for row in rows}) == len(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["run", "prints"])
+def test_the_bred_model_draws_what_no_parent_does(config: str, tmp_path: Path) -> None:
+    kingyo(tmp_path, "evolve", str(EXAMPLES / f"{config}.yaml"), "--run", "run")
+    summary = json.loads(kingyo(tmp_path, "show", "run", "--json"))
+    parents = [each["test"]["score"] for each in summary["baselines"].values()]
+    assert summary["winner"]["test"]["score"] >= max(parents) + 0.25
