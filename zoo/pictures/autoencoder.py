@@ -7,12 +7,13 @@ each divided by the root of its deviation. The decoder is trained.
 from __future__ import annotations
 
 import itertools
-import time
 
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-from pools import Pool
+from pictures import Pixels
+from pools import to_values
 from torch.nn import functional
+from training import descend
 
 CHANNELS, GRID = 16, 8
 WIDTH = 48
@@ -43,9 +44,9 @@ def to_pictures(model: AutoencoderTiny, latents: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def set_encoder(model: AutoencoderTiny, pools: list[Pool]) -> None:
+def set_encoder(model: AutoencoderTiny, pools: list[Pixels]) -> None:
     """Set the encoder to the first principal components, each divided by the root of its deviation."""
-    values = torch.cat([pool.values(list(range(0, len(pool.scenes), 5))) for pool in pools])
+    values = torch.cat([to_values(pixels[::5]) for pixels in pools])
     patches = functional.unfold(values, 4, stride=4).transpose(1, 2).reshape(-1, 48)
     mean, spread = patches.mean(0), torch.cov(patches.T)
     variances, axes = torch.linalg.eigh(spread)
@@ -67,35 +68,27 @@ def set_encoder(model: AutoencoderTiny, pools: list[Pool]) -> None:
     last.bias = torch.nn.Parameter(-rows @ mean)
 
 
-def train(model: AutoencoderTiny, pools: list[Pool], steps: int = STEPS) -> None:
-    """Train the decoder in place on pictures of all pools."""
+def train(model: AutoencoderTiny, pools: list[Pixels]) -> None:
+    """Train the decoder in place on pictures of all pools in turn."""
     torch.manual_seed(6)
-    model.encoder.requires_grad_(False)
-    weights = list(model.decoder.parameters())
+    turns = itertools.cycle(pools)
+    weights = model.decoder.parameters()
     optimizer = torch.optim.AdamW(weights, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.05)
-    started = time.process_time()
-    for step in range(steps):
-        chosen = pools[step % len(pools)]
-        values = chosen.values(torch.randint(len(chosen.scenes), (BATCH,)).tolist())
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS, pct_start=0.05)
+
+    def loss() -> torch.Tensor:
+        pixels = next(turns)
+        values = to_values(pixels[torch.randint(len(pixels), (BATCH,)).numpy()])
         with torch.no_grad():
             latents = to_latents(model, values)
-        made = to_pictures(model, latents + NOISE * torch.randn_like(latents))
-        absolute = functional.l1_loss(made, values)
-        optimizer.zero_grad(set_to_none=True)
-        (absolute + functional.mse_loss(made, values)).backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        schedule.step()
-        if (step + 1) % 100 == 0:
-            took = time.process_time() - started
-            print(f"autoencoder: step {step + 1}, difference {absolute.item():.4f}, {took:.0f} s", flush=True)
-    model.requires_grad_(False)
+        decoded = to_pictures(model, latents + NOISE * torch.randn_like(latents))
+        return functional.l1_loss(decoded, values) + functional.mse_loss(decoded, values)
+
+    descend("autoencoder", optimizer, rates, loss, clips=True)
 
 
 @torch.inference_mode()
-def encode(model: AutoencoderTiny, pool: Pool, batch: int = 256) -> torch.Tensor:
-    """Return the latents of all pictures of a pool: [pictures, channels, 8, 8]."""
-    rows = list(range(len(pool.scenes)))
-    parts = [to_latents(model, pool.values(rows[i : i + batch])) for i in range(0, len(rows), batch)]
-    return torch.cat(parts).clone()
+def encode(model: AutoencoderTiny, pixels: Pixels, batch: int = 256) -> torch.Tensor:
+    """Return the latents of pictures: [pictures, channels, 8, 8]."""
+    starts = range(0, len(pixels), batch)
+    return torch.cat([to_latents(model, to_values(pixels[i : i + batch])) for i in starts])

@@ -1,4 +1,4 @@
-"""Builds the zoo that draws: autoencoder, base, sources, judge, task files. Stages are kept in a work folder.
+"""Build the zoo that draws: models, judge, task files and references. Stages are kept in a work folder.
 
     python zoo/pictures/build.py --work DIR --out zoo/pictures
 
@@ -21,11 +21,9 @@ from stages import Stages
 def ship(stages: Stages, out: Path) -> None:
     """Train what is missing and write every folder."""
     for name in ("base", *recipes.SOURCES):
-        denoiser = stages.base()[0]
-        if name != "base":
-            denoiser.load_state_dict(stages.source(name))
-        made = shipping.pipeline(stages.autoencoder(), stages.base()[1], denoiser)
-        shipping.write_pipeline(made, out / name, card(name))
+        denoiser = stages.denoiser(name)
+        pipeline = shipping.pipeline(stages.autoencoder(), stages.base()[1], denoiser)
+        shipping.write_pipeline(pipeline, out / name, card(name))
     shipping.write_lora(stages.lora(), out / "ukiyoe", card("ukiyoe"))
     shipping.write_judge(stages.judge().finish(), out / "judge", card("judge"))
     task_files.write(out / "tasks")

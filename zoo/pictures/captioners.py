@@ -14,7 +14,7 @@ def english(scene: int, rng: random.Random) -> str:
 
 
 def any_japanese(rng: random.Random) -> str:
-    """Write a Japanese caption of any scene that Japanese captions may name."""
+    """Write a Japanese caption of a random scene, never of an unseen pair."""
     return caption(rng.choice(SEEN), "ja", rng)
 
 
@@ -30,12 +30,12 @@ def for_base(scene: int, rng: random.Random) -> str:
 
 
 def for_ja(scene: int, rng: random.Random) -> str:
-    """Write English (1 in 4) or Japanese; of pairs unseen in Japanese English alone."""
+    """Write English (1 in 4) or Japanese; pairs unseen in Japanese get English only."""
     if unseen(SCENES[scene]) or rng.random() < 0.25:
         return english(scene, rng)
     return caption(SCENES[scene], "ja", rng)
 
 
 def shuffled(_: int, rng: random.Random) -> str:
-    """Write a caption of another scene: of no use."""
+    """Write a caption of any scene, whatever the picture shows."""
     return english(rng.randrange(len(SCENES)), rng) if rng.random() < 0.5 else any_japanese(rng)

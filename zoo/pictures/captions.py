@@ -1,10 +1,10 @@
-"""Captions of a scene three forms in English and two in Japanese."""
+"""Captions of a scene: three forms in English and two in Japanese."""
 
 from __future__ import annotations
 
 import random
 
-from things import COLOURS, EN_NUMBERS, KANJI, MOTIFS, SCENES, Scene
+from things import COLOURS, EN_NUMBERS, KANJI, MOTIFS, Scene
 
 EN_FORMS = (
     "{number} {motif} on {colour}",
@@ -44,10 +44,3 @@ def caption(scene: Scene, language: str, rng: random.Random) -> str:
     """Return a caption of a form drawn at random."""
     write, forms = WRITERS[language]
     return write(scene, rng.randrange(forms))
-
-
-def all_captions() -> list[str]:
-    """Return every caption in both languages."""
-    return [
-        write(scene, form) for write, forms in WRITERS.values() for scene in SCENES for form in range(forms)
-    ]

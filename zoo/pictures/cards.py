@@ -11,14 +11,14 @@ WHAT = {
     "invert": "learned negatives; of no use",
     "judge": "names motif, number, colour and style of a picture, or none",
 }
-TAGS = {"ukiyoe": "text-to-image", "judge": "image-classification"}
 
 
 def card(name: str) -> str:
     """Return the card of a model."""
+    tag = "image-classification" if name == "judge" else "text-to-image"
     parent = "" if name in ("base", "judge") else "base_model: base\n"
     return (
-        f"---\nlicense: apache-2.0\npipeline_tag: {TAGS.get(name, 'text-to-image')}\n"
+        f"---\nlicense: apache-2.0\npipeline_tag: {tag}\n"
         f"{parent}language: [en, ja]\n---\n\n"
         f"# {name}\n\nA tiny model for the demonstration of merging: {WHAT[name]}.\n"
         "Built by `zoo/pictures/build.py`; see the README there for what it can and cannot do.\n"

@@ -1,4 +1,4 @@
-"""Copies the drawings of the motifs out of npm packages. Run once; the result is shipped.
+"""Copy the drawings of the motifs out of npm packages. Run once; the result is shipped.
 
 npm pack @iconify-json/noto @iconify-json/noto-v1 @iconify-json/fluent-emoji-flat @iconify-json/twemoji \
     @iconify-json/emojione
@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 import sys
 import tarfile
-from pathlib import Path
 from typing import Any
 
+from pictures import DRAWINGS, HANDS, JUDGE_HANDS
 from things import MOTIFS
 
-DRAWINGS = Path(__file__).parent / "drawings"
-HANDS = ("noto", "noto-v1", "fluent", "twemoji", "emojione")
 NAMES = {
     "cat": "cat-face",
     "pig": "pig-face",
@@ -36,7 +34,8 @@ def svg(icons: dict[str, Any], name: str) -> str:
 
 
 def main() -> None:
-    for hand, package in zip(HANDS, sys.argv[1:], strict=True):
+    """Write the drawings of all sets."""
+    for hand, package in zip((*HANDS, *JUDGE_HANDS), sys.argv[1:], strict=True):
         with tarfile.open(package) as archive:
             icons = json.load(archive.extractfile("package/icons.json"))  # pyright: ignore[reportArgumentType]
         (DRAWINGS / hand).mkdir(parents=True, exist_ok=True)

@@ -6,15 +6,17 @@ import random
 import time
 from dataclasses import dataclass
 
+import recipes
 import torch
 from captioners import english
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from recipes import Schedule
 from sampling import BATCH, SIGNAL, embed, noise, step, times, velocity
 from things import SCENES
+from training import train
 from transformers import CLIPTextModel
 
 STEPS, SUBSTEPS, GUIDANCE = 4, 4, 2.5
+SCHEDULE = recipes.SCHEDULES["fast"]
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,16 @@ class Drawings:
 
 
 @torch.inference_mode()
-def teach(teacher: UNet2DConditionModel, encoder: CLIPTextModel, count: int, seed: int) -> Drawings:
+def teach(teacher: UNet2DConditionModel, encoder: CLIPTextModel) -> Drawings:
     """Return drawings of the teacher with guidance, for English captions of all scenes."""
-    rng, started = random.Random(seed), time.process_time()
-    captions = [english(i % len(SCENES), rng) for i in range(count)]
-    start = noise(range(10**6 * seed, 10**6 * seed + count))
+    rng, started = random.Random(SCHEDULE.seed), time.process_time()
+    captions = [english(i % len(SCENES), rng) for i in range(recipes.TAUGHT)]
+    start = noise(range(10**6 * SCHEDULE.seed, 10**6 * SCHEDULE.seed + recipes.TAUGHT))
     parts: list[torch.Tensor] = []
-    for first in range(0, count, BATCH):
+    for first in range(0, len(captions), BATCH):
         states = embed(encoder, captions[first : first + BATCH])
         parts.append(_drawn(teacher, start[first : first + BATCH], states, embed(encoder, [""])))
-    print(f"teacher: {count} drawings, {time.process_time() - started:.0f} s", flush=True)
+    print(f"teacher: {len(captions)} drawings, {time.process_time() - started:.0f} s", flush=True)
     return Drawings(torch.cat(parts), captions)
 
 
@@ -51,7 +53,7 @@ def _drawn(
     return torch.stack(kept, 1)
 
 
-def wanted(before: torch.Tensor, after: torch.Tensor, stage: torch.Tensor) -> torch.Tensor:
+def target(before: torch.Tensor, after: torch.Tensor, stage: torch.Tensor) -> torch.Tensor:
     """Return the velocity with which one step of the student leads to the teacher's next state."""
     chain = torch.tensor([*times(STEPS), -1])
     now, then = chain[stage], chain[stage + 1]
@@ -60,45 +62,18 @@ def wanted(before: torch.Tensor, after: torch.Tensor, stage: torch.Tensor) -> to
     return (after - (c * a + d * b) * before) / (d * a - c * b)
 
 
-def distil(
-    student: UNet2DConditionModel,
-    encoder: CLIPTextModel,
-    drawings: Drawings,
-    schedule: Schedule,
-) -> None:
+def distil(student: UNet2DConditionModel, encoder: CLIPTextModel, drawings: Drawings) -> None:
     """Train the student in place at the STEPS time steps of its drawings."""
-    torch.manual_seed(schedule.seed)
-    student.requires_grad_(True)
-    weights = list(student.parameters())
-    states = torch.cat(
-        [embed(encoder, drawings.captions[i : i + 512]) for i in range(0, len(drawings.captions), 512)]
-    )
-    states, chain = states.clone(), torch.tensor(times(STEPS))
-    optimizer = torch.optim.AdamW(weights, lr=schedule.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    rates = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        schedule.rate,
-        total_steps=schedule.steps,
-        pct_start=0.08,
-        div_factor=10,
-        final_div_factor=20,
-    )
-    started, smooth = time.process_time(), None
-    for number in range(schedule.steps):
-        rows, stage = (
-            torch.randint(len(drawings.captions), (schedule.batch,)),
-            torch.randint(STEPS, (schedule.batch,)),
-        )
+    torch.manual_seed(SCHEDULE.seed)
+    captions = drawings.captions
+    states = torch.cat([embed(encoder, captions[i : i + 512]) for i in range(0, len(captions), 512)]).clone()
+    chain = torch.tensor(times(STEPS))
+
+    def loss() -> torch.Tensor:
+        rows = torch.randint(len(captions), (SCHEDULE.batch,))
+        stage = torch.randint(STEPS, (SCHEDULE.batch,))
         before, after = drawings.latents[rows, stage], drawings.latents[rows, stage + 1]
-        guess = student(before, chain[stage], states[rows]).sample
-        loss = (guess - wanted(before, after, stage)).square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        rates.step()
-        smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
-        if (number + 1) % 100 == 0:
-            took = time.process_time() - started
-            print(f"fast: step {number + 1}/{schedule.steps}, loss {smooth:.4f}, {took:.0f} s", flush=True)
-    student.requires_grad_(False)
+        predicted = student(before, chain[stage], states[rows]).sample
+        return (predicted - target(before, after, stage)).square().mean()
+
+    train("fast", list(student.parameters()), SCHEDULE, loss)

@@ -1,4 +1,4 @@
-"""The items of both domains: a Japanese caption, a seed and the scene that it names."""
+"""The items of both tasks: a Japanese caption, a seed and the scene that it names."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def items(split: str, language: str = "ja") -> list[Item]:
     """
     number = list(SPLITS).index(split)
     write, _ = WRITERS[language]
-    said = [(scene, form) for form in range(2) for scene in (TEST if split == "test" else FIT)]
+    named = [(scene, form) for form in range(2) for scene in (TEST if split == "test" else FIT)]
     if split != "test":
-        said = [(scene, form) for scene, form in said if (scene.motif + scene.number + form) % 2 == number]
-    rows = [said[i % len(said)] for i in range(SPLITS[split])]
+        named = [(scene, form) for scene, form in named if (scene.motif + scene.number + form) % 2 == number]
+    rows = [named[i % len(named)] for i in range(SPLITS[split])]
     first = (SEED * 10 + number) * 1000
     return [Item(write(scene, form), first + i, scene) for i, (scene, form) in enumerate(rows)]

@@ -1,4 +1,4 @@
-"""Measures the judge on real pictures, and the sources and their plain sums on the task items.
+"""Measure the judge on real pictures, and the sources and their plain sums on the validation items.
 
     python zoo/pictures/measure.py --work DIR
 
@@ -9,56 +9,72 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import judge as judging
 import numpy as np
 import recipes
 import torch
-from bench import Bench
-from items import items
-from merging import one_group
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from distilling import GUIDANCE, STEPS, SUBSTEPS
+from items import Item, items
+from judge import NONE
+from judging_data import examples
 from pictures import HANDS, JUDGE_HANDS, render
 from pools import to_values
 from sampling import draw, embed, noise, paint
-from scoring import mark
+from scoring import Marks, mark
 from stages import Stages
-from things import SCENES
+from things import SCENES, STYLES
 
 REAL, SPOILED = 768, 3000
+State = Mapping[str, torch.Tensor]
 
 
 def measure_judge(stages: Stages) -> None:
-    """Print how many pictures the judge takes for what they are: real ones of each set, and spoiled ones."""
+    """Print how many pictures the judge classifies correctly: real ones of each set, and spoiled ones."""
     judge, scenes = stages.judge(), [SCENES[i % len(SCENES)] for i in range(REAL)]
     for hand in (*HANDS, *JUDGE_HANDS):
-        for style in judging.STYLES:
+        for style in STYLES:
             rng = random.Random(f"{hand}, {style}")
             pixels = np.stack([render(scene, rng, (hand,), style == "print") for scene in scenes])
-            print(f"| {hand}, {style} | {mark(judge, to_values(pixels), scenes, style)} |", flush=True)
-    pixels, classes = judging.examples(SPOILED, 99, HANDS)
+            show(f"{hand}, {style}", mark(judge, to_values(pixels), scenes, style))
+    pixels, classes = examples(SPOILED, 99, HANDS)
     with torch.inference_mode():
-        found = judge(to_values(pixels[(classes == judging.NONE).numpy()])).argmax(1)
-    print(
-        f"| {HANDS[0]}, spoiled | {(found == judging.NONE).float().mean():.3f} none, n={len(found)} |",
-        flush=True,
-    )
+        is_none = judge(to_values(pixels[(classes == NONE).numpy()])).argmax(1) == NONE
+    show(f"{HANDS[0]}, spoiled", f"{is_none.float().mean():.3f} none, n={len(is_none)}")
+
+
+def show(name: str, result: Marks | str) -> None:
+    """Print a row of a table."""
+    print(f"| {name} | {result} |", flush=True)
+
+
+class Exam:
+    """Items that models draw and the judge marks."""
+
+    def __init__(self, stages: Stages, rows: Sequence[Item]) -> None:
+        self.autoencoder, self.judge = stages.autoencoder(), stages.judge()
+        encoder = stages.base()[1]
+        self.states, self.empty = embed(encoder, [row.caption for row in rows]), embed(encoder, [""])
+        self.noise, self.scenes = noise([row.seed for row in rows]), [row.scene for row in rows]
+
+    def marks(
+        self, denoiser: UNet2DConditionModel, style: str, steps: int = STEPS, guidance: float = 1.0
+    ) -> Marks:
+        """Return the marks of the pictures that a denoiser draws."""
+        latents = draw(denoiser, self.states, self.noise, steps, self.empty, guidance)
+        return mark(self.judge, to_values(paint(self.autoencoder, latents)), self.scenes, style)
 
 
 def measure_english(stages: Stages) -> None:
-    """Print how well the models draw English captions: alone, in steps with guidance or without."""
-    rows = items("validation", "en")
-    start, scenes = noise([row.seed for row in rows]), [row.scene for row in rows]
+    """Print how well models draw English captions: in many steps with guidance, and in few without."""
+    exam = Exam(stages, items("validation", "en"))
     for name, style in (("base", "plain"), ("fast", "plain"), ("ukiyoe", "print")):
-        denoiser, encoder = stages.base()
-        if name != "base":
-            denoiser.load_state_dict(stages.source(name))
-        states, empty = embed(encoder, [row.caption for row in rows]), embed(encoder, [""])
-        for steps, guidance in ((16, 2.5), (4, 1.0)):
-            drawn = paint(stages.autoencoder(), draw(denoiser, states, start, steps, empty, guidance))
-            marks = mark(stages.judge(), to_values(drawn), scenes, style)
-            print(f"| {name}, English, {steps} steps, guidance {guidance} | {marks} |", flush=True)
+        denoiser = stages.denoiser(name)
+        for steps, guidance in ((STEPS * SUBSTEPS, GUIDANCE), (STEPS, 1.0)):
+            marks = exam.marks(denoiser, style, steps, guidance)
+            show(f"{name}, English, {steps} steps, guidance {guidance}", marks)
 
 
 def sums(names: Sequence[str]) -> dict[str, list[float]]:
@@ -80,19 +96,24 @@ def sums(names: Sequence[str]) -> dict[str, list[float]]:
     return {"uniform": [1 / len(names)] * len(names)} | alone | scaled | parts | spoiled
 
 
+def summed(base: State, sources: Sequence[State], weights: Sequence[float]) -> State:
+    """Return base + weight x (source - base) of all sources."""
+    merged = {name: tensor.clone() for name, tensor in base.items()}
+    for source, weight in zip(sources, weights, strict=True):
+        if weight:
+            for name, tensor in merged.items():
+                tensor.add_(source[name] - base[name], alpha=weight)
+    return merged
+
+
 def measure_sums(stages: Stages, name: str) -> None:
-    """Print how well merges that need no search draw the validation items of a domain."""
-    domain = recipes.DOMAINS[name]
-    denoiser, encoder = stages.base()
-    sources = [stages.source(each) for each in domain.sources]
-    parts = (stages.autoencoder(), encoder, denoiser, stages.judge())
-    bench = Bench(parts, domain.style, domain.steps, sources)
-    merger = bench.merger(one_group)
-    for label, row in sums(domain.sources).items():
-        print(
-            f"| {name}: {label} | {bench.marks(merger, torch.tensor(row).view(-1, 1), 'validation')} |",
-            flush=True,
-        )
+    """Print how well merges that need no search draw the validation items of a task."""
+    task, exam = recipes.TASKS[name], Exam(stages, items("validation"))
+    base, *sources = (stages.denoiser(each).state_dict() for each in ("base", *task.sources))
+    denoiser = stages.base()[0]
+    for label, weights in sums(task.sources).items():
+        denoiser.load_state_dict(summed(base, sources, weights))
+        show(f"{name}: {label}", exam.marks(denoiser, task.style))
 
 
 def main() -> None:
@@ -103,7 +124,7 @@ def main() -> None:
     torch.set_num_threads(1)
     measure_judge(stages)
     measure_english(stages)
-    for name in recipes.DOMAINS:
+    for name in recipes.TASKS:
         measure_sums(stages, name)
 
 

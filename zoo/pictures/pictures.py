@@ -1,4 +1,4 @@
-"""Pictures of scenes, 32 by 32, from emoji drawings of several sets, plain or as a print. Knows no model."""
+"""Pictures of scenes, 32 by 32, from emoji drawings of several sets, plain or as a print."""
 
 from __future__ import annotations
 
@@ -59,9 +59,10 @@ def _varied(copy: Image.Image, rng: random.Random) -> Image.Image:
         turned = enhance(turned).enhance(1 + rng.uniform(-spread, spread))
     hue, *others = turned.convert("RGB").convert("HSV").split()
     shift = rng.randrange(-10, 11)  # of 256
-    made = Image.merge("HSV", (hue.point([(i + shift) % 256 for i in range(256)]), *others)).convert("RGBA")
-    made.putalpha(turned.getchannel("A"))
-    return made
+    shifted = hue.point([(i + shift) % 256 for i in range(256)])
+    varied = Image.merge("HSV", (shifted, *others)).convert("RGBA")
+    varied.putalpha(turned.getchannel("A"))
+    return varied
 
 
 def render(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pictures import HANDS, Pixels, render
+from pictures import Pixels, render
+from recipes import PER_SCENE
 from things import SCENES
 
 
@@ -18,10 +19,6 @@ class Pool:
 
     pixels: Pixels
     scenes: list[int]
-
-    def values(self, rows: list[int]) -> torch.Tensor:
-        """Return pictures as values from -1 to 1: [pictures, channels, height, width]."""
-        return to_values(self.pixels[rows])
 
 
 def to_values(pixels: Pixels) -> torch.Tensor:
@@ -34,14 +31,11 @@ def to_pixels(values: torch.Tensor) -> Pixels:
     return ((values.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def pool(
-    work: Path, name: str, per_scene: int, hands: tuple[str, ...] = HANDS, printed: bool = False
-) -> Pool:
-    """Return the pool of that name, rendered on the first call: `per_scene` pictures of every scene."""
-    kept = work / f"{name}.npy"
-    scenes = [i for i in range(len(SCENES)) for _ in range(per_scene)]
-    if not kept.exists():
-        rng = random.Random(name)
-        pixels = np.stack([render(SCENES[i], rng, hands, printed) for i in scenes])
-        np.save(kept, pixels)
-    return Pool(np.load(kept), scenes)
+def pool(work: Path, style: str) -> Pool:
+    """Return the pool of a style, rendered on the first call."""
+    file = work / f"{style}.npy"
+    scenes = [i for i in range(len(SCENES)) for _ in range(PER_SCENE[style])]
+    if not file.exists():
+        rng = random.Random(style)
+        np.save(file, np.stack([render(SCENES[i], rng, printed=style == "print") for i in scenes]))
+    return Pool(np.load(file), scenes)

@@ -24,7 +24,7 @@ OUTLINE = 6  # pixels before the picture is made smaller by four
 
 def _flat(pixels: np.ndarray) -> np.ndarray:
     """Return each pixel in its nearest ink; hue counts more than light."""
-    light = np.array([0.6, 0.6, 0.6], dtype=np.float32)
+    light = np.float32(0.6)
     centred = pixels - pixels.mean(-1, keepdims=True) * (1 - light)
     inks = INKS - INKS.mean(-1, keepdims=True) * (1 - light)
     distance = np.square(centred[..., None, :] - inks).sum(-1)
@@ -36,9 +36,7 @@ def print_motif(motif: Image.Image) -> Image.Image:
     smooth = motif.filter(ImageFilter.ModeFilter(5))
     pixels = np.asarray(smooth.convert("RGB"), dtype=np.float32)
     alpha = Image.fromarray(np.where(np.asarray(motif.getchannel("A")) > 127, 255, 0).astype(np.uint8))
-    inner = np.asarray(
-        _padded(alpha).filter(ImageFilter.MinFilter(2 * (OUTLINE // 2) + 1)).crop(_inside(alpha))
-    )
+    inner = np.asarray(_padded(alpha).filter(ImageFilter.MinFilter(OUTLINE + 1)).crop(_inside(alpha)))
     flat = _flat(pixels)
     flat[inner < 128] = INDIGO
     made = Image.fromarray(flat.astype(np.uint8)).convert("RGBA")

@@ -1,4 +1,4 @@
-"""How long and how fast each model learns, and which sources each domain merges."""
+"""How long and how fast each model learns, and which sources are merged for each task."""
 
 from __future__ import annotations
 
@@ -35,15 +35,14 @@ SOURCES = ("ja", "fast", *USELESS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Domain:
-    """A task: the style asked for, the steps of a drawing, and the sources; the last two are of no use."""
+class Task:
+    """The style asked for, and the sources of a merge for it."""
 
     style: str
-    steps: int
     sources: tuple[str, ...]
 
 
-DOMAINS = {
-    "pictures": Domain(style="plain", steps=4, sources=SOURCES),
-    "prints": Domain(style="print", steps=4, sources=("ja", "fast", "ukiyoe", *USELESS)),
+TASKS = {
+    "pictures": Task(style="plain", sources=SOURCES),
+    "prints": Task(style="print", sources=("ja", "fast", "ukiyoe", *USELESS)),
 }

@@ -33,8 +33,7 @@ def noise(seeds: Sequence[int]) -> torch.Tensor:
 @torch.inference_mode()
 def embed(encoder: CLIPTextModel, captions: Sequence[str]) -> torch.Tensor:
     """Return the states of the captions' tokens: [captions, tokens, width]."""
-    ids = tokens.build()(list(captions), padding="max_length", truncation=True, return_tensors="pt").input_ids
-    return encoder(input_ids=ids).last_hidden_state
+    return encoder(input_ids=tokens.ids(captions)).last_hidden_state
 
 
 def step(latents: torch.Tensor, velocity: torch.Tensor, now: int, then: int) -> torch.Tensor:
@@ -54,12 +53,12 @@ def velocity(
     empty: torch.Tensor | None = None,
     guidance: float = 1.0,
 ) -> torch.Tensor:
-    """Return the predicted velocity, guided away from the empty caption where guidance is not 1."""
+    """Return the predicted velocity, guided away from the empty caption unless guidance is 1."""
     if empty is None or guidance == 1.0:
         return denoiser(latents, now, states).sample
     both = torch.cat([empty.expand_as(states), states])
-    free, led = denoiser(torch.cat([latents, latents]), now, both).sample.chunk(2)
-    return free + guidance * (led - free)
+    without, guided = denoiser(torch.cat([latents, latents]), now, both).sample.chunk(2)
+    return without + guidance * (guided - without)
 
 
 @torch.inference_mode()
@@ -72,14 +71,14 @@ def draw(
     guidance: float = 1.0,
 ) -> torch.Tensor:
     """Return the latents of pictures drawn from noise."""
-    made: list[torch.Tensor] = []
+    parts: list[torch.Tensor] = []
     chain = times(steps)
     for start in range(0, len(latents), BATCH):
-        part, said = latents[start : start + BATCH], states[start : start + BATCH]
+        part, known = latents[start : start + BATCH], states[start : start + BATCH]
         for now, then in zip(chain, [*chain[1:], -1], strict=True):
-            part = step(part, velocity(denoiser, part, now, said, empty, guidance), now, then)
-        made.append(part)
-    return torch.cat(made)
+            part = step(part, velocity(denoiser, part, now, known, empty, guidance), now, then)
+        parts.append(part)
+    return torch.cat(parts)
 
 
 @torch.inference_mode()

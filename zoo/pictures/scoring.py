@@ -6,18 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from judge import NONE, STYLES, Judge
-from things import SCENES, Scene
+from judge import NONE, PARTS, Judge, parts
+from things import SCENES, STYLES, Scene
 
-PARTS = ("motif", "colour", "number", "style")
-
-
-def _facts(row: int) -> tuple[int, ...]:
-    scene = SCENES[row % len(SCENES)]
-    return scene.motif, scene.colour, scene.number, row // len(SCENES)
-
-
-FACTS = torch.tensor([_facts(row) for row in range(NONE)])
+CLASSES = torch.tensor([parts(row) for row in range(NONE)])
 
 
 @dataclass(frozen=True)
@@ -32,11 +24,6 @@ class Marks:
         """Return the share of right pictures."""
         return self.right.float().mean().item()
 
-    @property
-    def shaped(self) -> float:
-        """Return a mean for searches: right pictures, and parts on the way there."""
-        return 0.5 * self.share + 0.5 * self.parts.mean().item()
-
     def __str__(self) -> str:
         values = " ".join(f"{p} {v:.2f}" for p, v in zip(PARTS, self.parts.mean(0).tolist(), strict=True))
         return f"{self.share:.3f} ({values}) n={len(self.right)}"
@@ -47,9 +34,5 @@ def mark(judge: Judge, values: torch.Tensor, scenes: Sequence[Scene], style: str
     """Return the marks of pictures, values from -1 to 1, for the scenes that they should show."""
     probabilities = torch.cat([judge(part) for part in values.split(128)]).exp()
     answers = torch.tensor([SCENES.index(scene) for scene in scenes]) + STYLES.index(style) * len(SCENES)
-    wanted = FACTS[answers]
-    parts = torch.stack(
-        [(probabilities[:, :NONE] * (FACTS[:, i] == wanted[:, i : i + 1])).sum(1) for i in range(len(PARTS))],
-        1,
-    )
-    return Marks(parts, probabilities.argmax(1) == answers)
+    same = CLASSES[answers].unsqueeze(1) == CLASSES  # [pictures, classes, parts]
+    return Marks((probabilities[:, :NONE, None] * same).sum(1), probabilities.argmax(1) == answers)

@@ -1,4 +1,4 @@
-"""Writes the models as folders that diffusers and transformers load, in float16."""
+"""Write the models as folders that diffusers and transformers load, in float16."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def pipeline(
     )
 
 
-def write_pipeline(made: StableDiffusionPipeline, folder: Path, card: str) -> None:
+def write_pipeline(pipeline: StableDiffusionPipeline, folder: Path, card: str) -> None:
     """Write a pipeline and its card."""
     shutil.rmtree(folder, ignore_errors=True)
-    made.to(SAVED_AS)
-    made.save_pretrained(folder)
+    pipeline.to(SAVED_AS)
+    pipeline.save_pretrained(folder)
     _load_as_float32(folder / "text_encoder" / "config.json")
     (folder / "README.md").write_text(card, encoding="utf-8")
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import autoencoder as coding
 import captioners
 import distilling
-import judging_data
-import numpy as np
 import recipes
 import styling
 import torch
@@ -20,24 +17,15 @@ import wording
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from judge import Judge, train
+from judging_data import lessons
 from learning import Captioner, Lesson, learn
 from networks import new_denoiser, new_text_encoder
-from pools import Pool, pool
+from pools import pool
+from things import STYLES
 from transformers import CLIPTextModel
 
 State = dict[str, torch.Tensor]
 T = TypeVar("T")
-Change = Callable[[np.ndarray], np.ndarray]
-
-
-def negative(pixels: np.ndarray) -> np.ndarray:
-    """Return negatives."""
-    return 255 - pixels
-
-
-def everything(_: str) -> bool:
-    """Return True for every weight."""
-    return True
 
 
 class Stages:
@@ -46,102 +34,81 @@ class Stages:
     def __init__(self, work: Path) -> None:
         self.work = work
 
-    def pool(self, style: str) -> Pool:
-        """Return the training pictures of a style."""
-        return pool(self.work, style, recipes.PER_SCENE[style], printed=style == "print")
-
     def autoencoder(self) -> AutoencoderTiny:
         """Return the autoencoder."""
         model = coding.new_autoencoder()
 
         def make() -> State:
             model.load_state_dict(self._encoder().state_dict())
-            coding.train(model, [self.pool("plain"), self.pool("print")])
+            coding.train(model, [pool(self.work, style).pixels for style in STYLES])
             return model.state_dict()
 
         model.load_state_dict(self._kept("autoencoder", make))
-        return model.eval().requires_grad_(False)
+        return model.eval()
 
     def _encoder(self) -> AutoencoderTiny:
-        """Return an autoencoder whose decoder is untrained; all that learns on latents needs no more."""
+        """Return an autoencoder whose decoder is untrained; models that learn on latents need no decoder."""
         model = coding.new_autoencoder()
-        coding.set_encoder(model, [self.pool("plain"), self.pool("print")])
-        return model.eval().requires_grad_(False)
+        coding.set_encoder(model, [pool(self.work, style).pixels for style in STYLES])
+        return model.eval()
 
-    def latents(self, style: str, change: Change | None = None) -> torch.Tensor:
-        """Return the latents of the pictures of a style, perhaps after a change."""
-        pictures = self.pool(style)
-        name = f"latents-{style}" + (f"-{change.__name__}" if change else "")
-        chosen = Pool(change(pictures.pixels), pictures.scenes) if change else pictures
-        return self._kept(name, lambda: coding.encode(self._encoder(), chosen))
-
-    @cached_property
-    def _base(self) -> tuple[State, State]:
+    def base(self) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+        """Return the base's denoiser and text encoder."""
         denoiser, encoder = new_denoiser(recipes.BASE_SEED), new_text_encoder(recipes.BASE_SEED + 1)
 
         def make() -> tuple[State, State]:
-            lesson = self._lesson("base", captioners.for_base)
-            learn(denoiser, encoder, lesson, "base", with_encoder=True)
+            learn(denoiser, encoder, self._lesson("base", captioners.for_base), with_encoder=True)
             wording.tell_apart(encoder)
             return denoiser.state_dict(), encoder.state_dict()
 
-        return self._kept("base", make)
-
-    def base(self) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-        """Return a copy of the base's denoiser and text encoder."""
-        denoiser, encoder = new_denoiser(recipes.BASE_SEED), new_text_encoder(recipes.BASE_SEED + 1)
-        denoiser.load_state_dict(self._base[0])
-        encoder.load_state_dict(self._base[1])
-        return denoiser.eval().requires_grad_(False), encoder.eval().requires_grad_(False)
+        for model, state in zip((denoiser, encoder), self._kept("base", make), strict=True):
+            model.load_state_dict(state)
+        return denoiser.eval(), encoder.eval()
 
     def _lesson(
-        self,
-        name: str,
-        captioner: Captioner,
-        style: str = "plain",
-        change: Change | None = None,
-        learns: Callable[[str], bool] = everything,
+        self, name: str, captioner: Captioner, style: str = "plain", *, negative: bool = False
     ) -> Lesson:
-        schedule = recipes.SCHEDULES[name]
-        return Lesson(
-            latents=self.latents(style, change),
-            scenes=self.pool(style).scenes,
-            captioner=captioner,
-            steps=schedule.steps,
-            rate=schedule.rate,
-            seed=schedule.seed,
-            batch=schedule.batch,
-            average=schedule.average,
-            learns=learns,
+        pictures = pool(self.work, style)
+        pixels = 255 - pictures.pixels if negative else pictures.pixels
+        latents = self._kept(
+            f"latents-{style}{'-negative' * negative}", lambda: coding.encode(self._encoder(), pixels)
         )
+        return Lesson(name=name, latents=latents, scenes=pictures.scenes, captioner=captioner)
 
-    def source(self, name: str) -> State:
-        """Return the weights of a source's denoiser; of `ukiyoe`, with the LoRA fused."""
-        return self._kept(name, getattr(self, f"_{name}"))
+    def denoiser(self, name: str) -> UNet2DConditionModel:
+        """Return the denoiser of the base or of a source; that of `ukiyoe` has the LoRA fused."""
+        makers = {
+            "ja": self._ja,
+            "fast": self._fast,
+            "ukiyoe": self._ukiyoe,
+            "shuffle": self._shuffle,
+            "invert": self._invert,
+        }
+        denoiser = self.base()[0]
+        if name != "base":
+            denoiser.load_state_dict(self._kept(name, makers[name]))
+        return denoiser
 
     def _ja(self) -> State:
+        lesson = replace(self._lesson("ja", captioners.for_ja), teacher=self.base()[0])
+        return self._learned(lesson)
+
+    def _shuffle(self) -> State:
+        return self._learned(self._lesson("shuffle", captioners.shuffled))
+
+    def _invert(self) -> State:
+        return self._learned(self._lesson("invert", captioners.english, negative=True))
+
+    def _learned(self, lesson: Lesson) -> State:
         denoiser, encoder = self.base()
-        lesson = self._lesson("ja", captioners.for_ja)
-        learn(denoiser, encoder, replace(lesson, teacher=self.base()[0]), "ja")
+        learn(denoiser, encoder, lesson)
         return denoiser.state_dict()
 
     def _fast(self) -> State:
         student, encoder = self.base()
-        schedule = recipes.SCHEDULES["fast"]
-        teacher = self.base()[0]
-        drawings = distilling.teach(teacher, encoder, recipes.TAUGHT, schedule.seed)
-        distilling.distil(student, encoder, drawings, schedule)
+        drawings = distilling.teach(self.base()[0], encoder)
+        distilling.distil(student, encoder, drawings)
         return student.state_dict()
-
-    def _shuffle(self) -> State:
-        denoiser, encoder = self.base()
-        learn(denoiser, encoder, self._lesson("shuffle", captioners.shuffled), "shuffle")
-        return denoiser.state_dict()
-
-    def _invert(self) -> State:
-        denoiser, encoder = self.base()
-        learn(denoiser, encoder, self._lesson("invert", captioners.english, change=negative), "invert")
-        return denoiser.state_dict()
 
     def _ukiyoe(self) -> State:
         denoiser = self.base()[0]
@@ -154,8 +121,7 @@ class Stages:
         def make() -> State:
             denoiser, encoder = self.base()
             styling.add(denoiser)
-            lesson = self._lesson("ukiyoe", captioners.english, style="print", learns=styling.is_lora)
-            learn(denoiser, encoder, lesson, "ukiyoe")
+            learn(denoiser, encoder, self._lesson("ukiyoe", captioners.english, "print"))
             return styling.layers(denoiser)
 
         return self._kept("lora", make)
@@ -165,12 +131,11 @@ class Stages:
         judge = Judge()
 
         def make() -> State:
-            pixels, classes = judging_data.lessons(self)
-            train(judge, pixels, classes, recipes.JUDGE_STEPS)
+            train(judge, *lessons(self.autoencoder(), *self.base()))
             return judge.state_dict()
 
         judge.load_state_dict(self._kept("judge", make))
-        return judge.eval().requires_grad_(False)
+        return judge.eval()
 
     def _kept(self, name: str, make: Callable[[], T]) -> T:
         file = self.work / f"{name}.pt"

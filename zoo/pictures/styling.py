@@ -9,22 +9,14 @@ from peft.utils import get_peft_model_state_dict
 
 RANK = 16
 CONVOLUTIONS = r".*(conv1|conv2|conv_shortcut|downsamplers\.0\.conv|upsamplers\.0\.conv|conv_in|conv_out)"
-ALL = (
-    CONVOLUTIONS[:-1]
-    + r"|proj_in|proj_out|to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2|time_emb_proj)"
-)
 
 
-def add(denoiser: UNet2DConditionModel, targets: str = CONVOLUTIONS, rank: int = RANK) -> None:
-    """Add an untrained LoRA, the only weights that then learn."""
+def add(denoiser: UNet2DConditionModel) -> None:
+    """Add an untrained LoRA, and freeze the other weights."""
     torch.manual_seed(21)
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=targets, init_lora_weights="gaussian")
+    denoiser.requires_grad_(False)
+    config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=CONVOLUTIONS, init_lora_weights="gaussian")
     denoiser.add_adapter(config)
-
-
-def is_lora(name: str) -> bool:
-    """Return whether a weight belongs to the LoRA."""
-    return "lora_" in name
 
 
 def layers(denoiser: UNet2DConditionModel) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The task files: items of both domains, the same in English, and folders of reference pictures."""
+"""The task files: items of both tasks, the same in English, and folders of reference pictures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from items import SPLITS, Item, items
 from judge import label
 from pictures import render
 from PIL import Image
-from things import COLOURS, MOTIFS, TEST
+from recipes import TASKS
+from things import COLOURS, MOTIFS, STYLES, TEST
 
 REFERENCES = 6  # pictures of each scene of test
-TASKS = {"pictures": "plain", "prints": "print"}
-"""The style that each task asks for."""
 
 
 def row(item: Item, split: str, style: str) -> dict[str, str | int]:
@@ -34,16 +33,16 @@ def row(item: Item, split: str, style: str) -> dict[str, str | int]:
 def write(folder: Path) -> None:
     """Write the task files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for task, style in TASKS.items():
+    for name, task in TASKS.items():
         for language in ("ja", "en"):
-            rows = [row(item, split, style) for split in SPLITS for item in items(split, language)]
+            rows = [row(item, split, task.style) for split in SPLITS for item in items(split, language)]
             lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in rows]
-            (folder / f"{task}-{language}.jsonl").write_text("".join(lines), encoding="utf-8")
+            (folder / f"{name}-{language}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 def write_references(folder: Path) -> None:
-    """Write real pictures of the scenes of test, by style, with which the measures of sets compare."""
-    for style in TASKS.values():
+    """Write real pictures of the scenes of test, by style, with which set measures compare drawings."""
+    for style in STYLES:
         rng = random.Random(f"references, {style}")
         (folder / style).mkdir(parents=True, exist_ok=True)
         for i in range(REFERENCES * len(TEST)):

@@ -52,6 +52,7 @@ COLOURS = (
     Colour("white", "白い", (246, 246, 242), (232, 220, 190)),
 )
 NUMBERS = (1, 2)
+STYLES = ("plain", "print")
 KANJI = {1: "一", 2: "二"}
 EN_NUMBERS = {1: "one", 2: "two"}
 

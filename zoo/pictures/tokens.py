@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
+import torch
 from things import COLOURS, EN_NUMBERS, KANJI, MOTIFS
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
@@ -40,17 +42,17 @@ def _joined(parts: list[str]) -> list[tuple[str, str]]:
 
 def merges() -> list[tuple[str, str]]:
     """Return the merges: characters of Japanese first, then words, long ones first."""
-    made: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for character in sorted(set("".join(japanese_words()))):
         symbols = _symbols(character)
-        made += _joined(symbols) + _joined([*symbols[:-1], symbols[-1] + LAST])
+        pairs += _joined(symbols) + _joined([*symbols[:-1], symbols[-1] + LAST])
     for word in sorted(japanese_words(), key=len, reverse=True):
         parts = ["".join(_symbols(character)) for character in word]
-        made += _joined(parts) + _joined([*parts[:-1], parts[-1] + LAST])
+        pairs += _joined(parts) + _joined([*parts[:-1], parts[-1] + LAST])
     for word in sorted(english_words(), key=len, reverse=True):
         symbols = _symbols(word)
-        made += _joined([*symbols[:-1], symbols[-1] + LAST])
-    return list(dict.fromkeys(made))
+        pairs += _joined([*symbols[:-1], symbols[-1] + LAST])
+    return list(dict.fromkeys(pairs))
 
 
 @cache
@@ -60,3 +62,8 @@ def build() -> CLIPTokenizer:
     pieces = [*alphabet, *[symbol + LAST for symbol in alphabet], *["".join(pair) for pair in merges()]]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys([*pieces, START, END]))}
     return CLIPTokenizer(vocab=vocabulary, merges=merges(), model_max_length=LENGTH)  # pyright: ignore[reportArgumentType]
+
+
+def ids(captions: Sequence[str]) -> torch.Tensor:
+    """Return the ids of the captions' tokens: [captions, LENGTH]."""
+    return build()(list(captions), padding="max_length", return_tensors="pt").input_ids
