@@ -12,7 +12,7 @@ import sys
 import tarfile
 from typing import Any
 
-from pictures import DRAWINGS, HANDS, JUDGE_HANDS
+from pictures import DRAWINGS, JUDGE_SETS, SETS
 from things import MOTIFS
 
 NAMES = {
@@ -35,13 +35,13 @@ def svg(icons: dict[str, Any], name: str) -> str:
 
 def main() -> None:
     """Write the drawings of all sets."""
-    for hand, package in zip((*HANDS, *JUDGE_HANDS), sys.argv[1:], strict=True):
+    for drawing_set, package in zip((*SETS, *JUDGE_SETS), sys.argv[1:], strict=True):
         with tarfile.open(package) as archive:
             icons = json.load(archive.extractfile("package/icons.json"))  # pyright: ignore[reportArgumentType]
-        (DRAWINGS / hand).mkdir(parents=True, exist_ok=True)
+        (DRAWINGS / drawing_set).mkdir(parents=True, exist_ok=True)
         for motif in MOTIFS:
             text = svg(icons, NAMES.get(motif.en, motif.en))
-            (DRAWINGS / hand / f"{motif.en}.svg").write_text(text, encoding="utf-8")
+            (DRAWINGS / drawing_set / f"{motif.en}.svg").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from captioners import any_japanese, english
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from judge import NONE
-from pictures import JUDGE_HANDS, Pixels, render
+from pictures import JUDGE_SETS, Pixels, render
 from PIL import Image, ImageFilter
 from pools import to_values
 from sampling import BATCH, draw, embed, noise
@@ -80,23 +80,23 @@ def _patches(pixels: Pixels, rng: random.Random) -> Pixels:
     count = len(pixels) // size
     order = list(range(count * count))
     rng.shuffle(order)
-    made = np.empty_like(pixels)
+    shuffled = np.empty_like(pixels)
     for to, source in enumerate(order):
         (a, b), (c, d) = divmod(to, count), divmod(source, count)
-        made[a * size : (a + 1) * size, b * size : (b + 1) * size] = pixels[
+        shuffled[a * size : (a + 1) * size, b * size : (b + 1) * size] = pixels[
             c * size : (c + 1) * size, d * size : (d + 1) * size
         ]
-    return made
+    return shuffled
 
 
-def examples(count: int, seed: int, hands: Sequence[str] = JUDGE_HANDS) -> tuple[Pixels, torch.Tensor]:
+def examples(count: int, seed: int, sets: tuple[str, ...] = JUDGE_SETS) -> tuple[Pixels, torch.Tensor]:
     """Return pictures and classes; a fifth is of the class "none"."""
     rng = random.Random(seed)
     pixels: list[Pixels] = []
     classes: list[int] = []
 
     def shown(scene: Scene, printed: bool) -> Pixels:
-        return render(scene, rng, tuple(hands), printed, is_loose=True)
+        return render(scene, rng, sets, printed, is_loose=True)
 
     for i in range(count):
         row = i % NONE if i % 5 else rng.randrange(NONE)

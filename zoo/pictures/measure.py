@@ -20,7 +20,7 @@ from distilling import GUIDANCE, STEPS, SUBSTEPS
 from items import Item, items
 from judge import NONE
 from judging_data import examples
-from pictures import HANDS, JUDGE_HANDS, render
+from pictures import JUDGE_SETS, SETS, render
 from pools import to_values
 from sampling import draw, embed, noise, paint
 from scoring import Marks, mark
@@ -34,15 +34,15 @@ State = Mapping[str, torch.Tensor]
 def measure_judge(stages: Stages) -> None:
     """Print how many pictures the judge classifies correctly: real ones of each set, and spoiled ones."""
     judge, scenes = stages.judge(), [SCENES[i % len(SCENES)] for i in range(REAL)]
-    for hand in (*HANDS, *JUDGE_HANDS):
+    for drawing_set in (*SETS, *JUDGE_SETS):
         for style in STYLES:
-            rng = random.Random(f"{hand}, {style}")
-            pixels = np.stack([render(scene, rng, (hand,), style == "print") for scene in scenes])
-            show(f"{hand}, {style}", mark(judge, to_values(pixels), scenes, style))
-    pixels, classes = examples(SPOILED, 99, HANDS)
+            rng = random.Random(f"{drawing_set}, {style}")
+            pixels = np.stack([render(scene, rng, (drawing_set,), style == "print") for scene in scenes])
+            show(f"{drawing_set}, {style}", mark(judge, to_values(pixels), scenes, style))
+    pixels, classes = examples(SPOILED, 99, SETS)
     with torch.inference_mode():
         is_none = judge(to_values(pixels[(classes == NONE).numpy()])).argmax(1) == NONE
-    show(f"{HANDS[0]}, spoiled", f"{is_none.float().mean():.3f} none, n={len(is_none)}")
+    show(f"{SETS[0]}, spoiled", f"{is_none.float().mean():.3f} none, n={len(is_none)}")
 
 
 def show(name: str, result: Marks | str) -> None:

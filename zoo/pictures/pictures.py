@@ -16,8 +16,8 @@ from things import COLOURS, MOTIFS, Scene
 
 SIZE = 32
 SHARP = 4  # drawings are composed at this many times the size
-HANDS = ("noto",)
-JUDGE_HANDS = ("noto-v1", "fluent", "twemoji", "emojione")
+SETS = ("noto",)
+JUDGE_SETS = ("noto-v1", "fluent", "twemoji", "emojione")
 FRAMES, SIDES = {1: 20, 2: 16}, {1: 20, 2: 15}
 STEP = 4  # pixels of one latent, to which the places are bound: edges are then easier to learn
 DRAWINGS = Path(__file__).parent / "drawings"
@@ -25,9 +25,9 @@ Pixels = NDArray[np.uint8]
 
 
 @cache
-def drawing(hand: str, motif: int, side: int, printed: bool) -> Image.Image:
+def drawing(drawing_set: str, motif: int, side: int, printed: bool) -> Image.Image:
     """Return a motif, cut at its edges, whose longer side has `side` pixels times SHARP."""
-    svg = (DRAWINGS / hand / f"{MOTIFS[motif].en}.svg").read_text(encoding="utf-8")
+    svg = (DRAWINGS / drawing_set / f"{MOTIFS[motif].en}.svg").read_text(encoding="utf-8")
     png = resvg_py.svg_to_bytes(svg_string=svg, width=256, skip_system_fonts=True)
     with Image.open(io.BytesIO(bytes(png))) as opened:
         large = opened.convert("RGBA")
@@ -68,7 +68,7 @@ def _varied(copy: Image.Image, rng: random.Random) -> Image.Image:
 def render(
     scene: Scene,
     rng: random.Random,
-    hands: tuple[str, ...] = HANDS,
+    sets: tuple[str, ...] = SETS,
     printed: bool = False,
     is_loose: bool = False,
 ) -> Pixels:
@@ -80,12 +80,12 @@ def render(
     picture = _ground(scene.colour, printed, rng)
     frame = FRAMES[scene.number]
     side = SIDES[scene.number] - (rng.randrange(3) if is_loose else 0)
-    hand = rng.choice(hands)
+    drawing_set = rng.choice(sets)
     if is_loose:
-        varied = _varied(drawing(hand, scene.motif, side, False), rng)
+        varied = _varied(drawing(drawing_set, scene.motif, side, False), rng)
         copy = print_motif(varied) if printed else varied
     else:
-        copy = drawing(hand, scene.motif, side, printed)
+        copy = drawing(drawing_set, scene.motif, side, printed)
     for x, y in _corners(scene.number, rng, 1 if is_loose else STEP):
         left, top = (
             x * SHARP + (frame * SHARP - copy.width) // 2,

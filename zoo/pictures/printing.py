@@ -1,9 +1,9 @@
-"""The print style: flat inks, a dark outline, muted grounds with a band of indigo that fades out."""
+"""The print style: flat inks, a dark outline, muted grounds with a band of indigo that fades from the top."""
 
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 INDIGO = (30, 38, 78)
 INKS = np.array(
@@ -19,14 +19,14 @@ INKS = np.array(
     ],
     dtype=np.float32,
 )
-OUTLINE = 6  # pixels before the picture is made smaller by four
+LIGHT = np.float32(0.6)  # weight of light beside hue
+OUTLINE = 6  # pixels at the size at which drawings are composed
 
 
 def _flat(pixels: np.ndarray) -> np.ndarray:
     """Return each pixel in its nearest ink; hue counts more than light."""
-    light = np.float32(0.6)
-    centred = pixels - pixels.mean(-1, keepdims=True) * (1 - light)
-    inks = INKS - INKS.mean(-1, keepdims=True) * (1 - light)
+    centred = pixels - pixels.mean(-1, keepdims=True) * (1 - LIGHT)
+    inks = INKS - INKS.mean(-1, keepdims=True) * (1 - LIGHT)
     distance = np.square(centred[..., None, :] - inks).sum(-1)
     return INKS[distance.argmin(-1)]
 
@@ -36,22 +36,12 @@ def print_motif(motif: Image.Image) -> Image.Image:
     smooth = motif.filter(ImageFilter.ModeFilter(5))
     pixels = np.asarray(smooth.convert("RGB"), dtype=np.float32)
     alpha = Image.fromarray(np.where(np.asarray(motif.getchannel("A")) > 127, 255, 0).astype(np.uint8))
-    inner = np.asarray(_padded(alpha).filter(ImageFilter.MinFilter(OUTLINE + 1)).crop(_inside(alpha)))
+    inner = ImageOps.crop(ImageOps.expand(alpha, OUTLINE).filter(ImageFilter.MinFilter(OUTLINE + 1)), OUTLINE)
     flat = _flat(pixels)
-    flat[inner < 128] = INDIGO
-    made = Image.fromarray(flat.astype(np.uint8)).convert("RGBA")
-    made.putalpha(alpha)
-    return made
-
-
-def _padded(alpha: Image.Image) -> Image.Image:
-    padded = Image.new("L", (alpha.width + 2 * OUTLINE, alpha.height + 2 * OUTLINE))
-    padded.paste(alpha, (OUTLINE, OUTLINE))
-    return padded
-
-
-def _inside(alpha: Image.Image) -> tuple[int, int, int, int]:
-    return (OUTLINE, OUTLINE, OUTLINE + alpha.width, OUTLINE + alpha.height)
+    flat[np.asarray(inner) < 128] = INDIGO
+    printed = Image.fromarray(flat.astype(np.uint8)).convert("RGBA")
+    printed.putalpha(alpha)
+    return printed
 
 
 def print_ground(ground: Image.Image) -> Image.Image:

@@ -19,14 +19,9 @@ class Marks:
     parts: torch.Tensor
     right: torch.Tensor
 
-    @property
-    def share(self) -> float:
-        """Return the share of right pictures."""
-        return self.right.float().mean().item()
-
     def __str__(self) -> str:
         values = " ".join(f"{p} {v:.2f}" for p, v in zip(PARTS, self.parts.mean(0).tolist(), strict=True))
-        return f"{self.share:.3f} ({values}) n={len(self.right)}"
+        return f"{self.right.float().mean():.3f} ({values}) n={len(self.right)}"
 
 
 @torch.inference_mode()

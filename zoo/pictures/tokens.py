@@ -55,7 +55,6 @@ def merges() -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))
 
 
-@cache
 def build() -> CLIPTokenizer:
     """Return the tokenizer. Padding is the end token, as in CLIP."""
     alphabet = sorted(ByteLevel.alphabet())
@@ -64,6 +63,11 @@ def build() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=merges(), model_max_length=LENGTH)  # pyright: ignore[reportArgumentType]
 
 
+@cache
+def _shared() -> CLIPTokenizer:
+    return build()
+
+
 def ids(captions: Sequence[str]) -> torch.Tensor:
     """Return the ids of the captions' tokens: [captions, LENGTH]."""
-    return build()(list(captions), padding="max_length", return_tensors="pt").input_ids
+    return _shared()(list(captions), padding="max_length", return_tensors="pt").input_ids
