@@ -7,39 +7,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from transformers import LlamaForCausalLM
 
 State = Mapping[str, torch.Tensor]
-Rest = Literal["frame", "base", "sum"]
 
 
 class Merger:
     """Writes candidates into one model in place. Weights: (sources, layers); the first is the frame."""
 
-    def __init__(
-        self, model: LlamaForCausalLM, base: State, sources: Sequence[State], rest: Rest = "frame"
-    ) -> None:
+    def __init__(self, model: LlamaForCausalLM, base: State, sources: Sequence[State]) -> None:
         self.model, self.layers = model, model.config.num_hidden_layers
         self._parameters = dict(model.named_parameters())
         self._base = {name: base[name] for name in self._parameters}
         self._deltas = [{name: state[name] - base[name] for name in self._parameters} for state in sources]
-        self._write_rest(rest)
+        self._write_rest()
 
     def layer(self, name: str) -> int | None:
         found = re.match(r"model\.layers\.(\d+)\.", name)
         return int(found.group(1)) if found else None
 
     @torch.no_grad()
-    def _write_rest(self, rest: Rest) -> None:
-        added = {"frame": self._deltas[:1], "base": [], "sum": self._deltas[:2]}[rest]
+    def _write_rest(self) -> None:
         for name, parameter in self._parameters.items():
             if self.layer(name) is None:
-                parameter.copy_(self._base[name])
-                for delta in added:
-                    parameter.add_(delta[name])
+                parameter.copy_(self._base[name] + self._deltas[0][name])
 
     @torch.no_grad()
     def write(self, weights: torch.Tensor) -> LlamaForCausalLM:
@@ -50,6 +43,3 @@ class Merger:
                 for delta, row in zip(self._deltas, weights, strict=True):
                     parameter.add_(delta[name], alpha=float(row[layer]))
         return self.model
-
-    def norms(self) -> list[float]:
-        return [sum(float(d.square().sum()) for d in delta.values()) ** 0.5 for delta in self._deltas]
