@@ -1,11 +1,11 @@
-"""What a run that draws must show: its scores, its pixels in plain diffusers, and the cost of a candidate.
+"""Print the test scores of a run that draws, the time of a candidate, and a check of its pixels.
 
     python benchmarks/pictures.py runs/pictures
     python benchmarks/pictures.py runs/pictures --other runs/two-groups
     python benchmarks/pictures.py runs/pictures --references zoo/pictures/references/plain
 
-The pixels are drawn again by diffusers alone, in another process, from an export of the bred model, and
-compared with the stored pictures of all test items. ``--other`` adds paired differences of the bred models,
+Diffusers alone draws all test items again, in another process, from an export of the bred model; the pixels
+must equal those of the stored pictures. ``--other`` adds paired differences to the bred models of other runs,
 ``--references`` the KID of all models to real pictures.
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seeds import kingyo, percent, print_row
+from seeds import kingyo, print_row, print_test_scores
 
 from kingyo.evolution import MAIN
 from kingyo.stats.bootstrap import bootstrap_bounds
@@ -29,7 +29,7 @@ from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks.picture_measures import ReferenceSettings, picture_measures
 from kingyo.types import ItemScore
 
-PLAINLY = """
+DRAW_AGAIN = """
 import json, sys
 import numpy as np, torch
 from diffusers import DiffusionPipeline
@@ -60,7 +60,9 @@ def main() -> None:
     parser.add_argument("--other", type=Path, nargs="*", default=[], help="runs with the same test items")
     parser.add_argument("--references", type=Path, help="folder of real pictures")
     arguments = parser.parse_args()
-    show_scores(arguments.run)
+    print_row(["model", "test in %", "n"])
+    print_row(["---"] * 3)
+    print_test_scores(arguments.run)
     with RunStore.read(arguments.run) as store:
         bred = bred_of(store)
         show_cost(store)
@@ -71,22 +73,10 @@ def main() -> None:
             show_kid(store, bred, arguments.references)
 
 
-def show_scores(run: Path) -> None:
-    """Print the test scores of all models, and their set measures."""
-    shown = json.loads(kingyo("show", str(run), "--json"))
-    models = {"bred": shown["winner"], **shown["baselines"]}
-    models |= {f"{name}, same cost": each for name, each in shown["controls"].items()}
-    print_row(["model", "test in %", "n"])
-    print_row(["---"] * 3)
-    for name, scores in models.items():
-        print_row([name, percent(scores["test"]), str(scores["test"]["n"])])
-
-
 def bred_of(store: RunStore) -> StoredTrial:
     """Return the bred model of a run: the trial of the main search that was scored on all of test."""
     n = len(store.items()["test"])
-    tested = [(each, store.evaluation(each.id, "test")) for each in store.trials(MAIN)]
-    return next(each for each, scores in tested if scores is not None and len(scores.scores) == n)
+    return next(each for each in store.trials(MAIN) if len(tested(store, each)) == n)
 
 
 def tested(store: RunStore, trial: StoredTrial) -> Sequence[ItemScore]:
@@ -111,11 +101,10 @@ def show_pixels(store: RunStore, bred: StoredTrial) -> None:
     config: Any = store.fact("config")
     task = config["task"]
     pictures = {each.item: each.media for each in tested(store, bred) if each.media is not None}
-    files = {item: str(each.path) for item, each in pictures.items()}
     names = ("guidance_scale", "height", "width")
     work = {
         "rows": [
-            {"prompt": each.prompt, "seed": each.seed, "file": files[each.id]}
+            {"prompt": each.prompt, "seed": each.seed, "file": str(pictures[each.id].path)}
             for each in store.items()["test"]
         ],
         "batch_size": config.get("batch_size", 128),
@@ -126,13 +115,13 @@ def show_pixels(store: RunStore, bred: StoredTrial) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         kingyo("export", str(store.folder), f"{scratch}/model", "--trial", str(bred.asked.number))
         done = subprocess.run(
-            [sys.executable, "-c", PLAINLY, f"{scratch}/model", json.dumps(work)],
+            [sys.executable, "-c", DRAW_AGAIN, f"{scratch}/model", json.dumps(work)],
             check=True,
             capture_output=True,
             text=True,
         )
     equal = json.loads(done.stdout.splitlines()[-1])["equal"]
-    print(f"\nPixels equal in plain diffusers: {equal} of {len(files)} test pictures.")
+    print(f"\nPixels equal in plain diffusers: {equal} of {len(pictures)} test pictures.")
 
 
 def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
@@ -142,11 +131,11 @@ def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
         rival = {each.item: each.score for each in tested(other, bred_of(other))}
     if own.keys() != rival.keys():
         raise SystemExit(f"{folder} has other test items")
-    found = paired_difference([([own[item] for item in own], [rival[item] for item in own])])
-    low, high = 100 * found.interval.low, 100 * found.interval.high
+    difference = paired_difference([(list(own.values()), [rival[item] for item in own])])
+    low, high = 100 * difference.interval.low, 100 * difference.interval.high
     print(
-        f"\nbred − bred of {folder}: {100 * found.interval.score:+.1f} points [{low:+.1f}, {high:+.1f}], "
-        f"paired, n={found.interval.n}, p = {found.p:.3g}"
+        f"\nbred − bred of {folder}: {100 * difference.interval.score:+.1f} points [{low:+.1f}, {high:+.1f}], "
+        f"paired, n={difference.interval.n}, p = {difference.p:.3g}"
     )
 
 

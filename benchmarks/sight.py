@@ -23,7 +23,7 @@ from random import Random
 
 import torch
 from PIL import Image
-from seeds import kingyo, percent, print_row
+from seeds import kingyo, print_row, print_test_scores
 
 from kingyo.models.kinds import Live, LoadOptions
 from kingyo.run.model_kind import load_checkpoint, open_alone
@@ -50,20 +50,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         model: Path = arguments.model
         if (model / "run.db").is_file():
-            show_run(model)
+            print_test_scores(model)
             kingyo("export", str(model), f"{scratch}/model", "--search", "main")
             model = Path(scratch) / "model"
         task = open_task(arguments.task or model / "task.yaml")
         show_blindness(model, task, task.items(arguments.split)[: arguments.items], arguments.seed)
-
-
-def show_run(run: Path) -> None:
-    """Print what a run has measured: its parents and other baselines, the bred model, and the controls."""
-    shown = json.loads(kingyo("show", str(run), "--json"))
-    models = {**shown["baselines"], "bred": shown["winner"]}
-    models |= {f"{name}, same cost": each for name, each in shown["controls"].items()}
-    for name, scores in models.items():
-        print_row([name, percent(scores["test"]), str(scores["test"]["n"])])
 
 
 def show_blindness(folder: Path, task: Task, items: Sequence[Item], seed: int) -> None:

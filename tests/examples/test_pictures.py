@@ -1,4 +1,4 @@
-"""The runs of the zoo that draws: its models fit, no source knows the test, and the searches breed."""
+"""The zoo that draws and its runs: models fit together, no model learns test captions, and breeding works."""
 
 from __future__ import annotations
 
