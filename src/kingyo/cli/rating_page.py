@@ -71,7 +71,7 @@ def has_browser() -> bool:
 
 
 def _run_until_stopped(server: RatingServer) -> None:
-    """Serve until Ctrl-C or SIGTERM, which is how a session ends."""
+    """Serve until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         server.serve_forever(poll_interval=0.1)

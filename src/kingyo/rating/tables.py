@@ -1,4 +1,4 @@
-"""Choices of people as a table and a sentence, for the terminal and the report."""
+"""Write choices of people as a table and a note, for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def rating_table(rating: SplitRating) -> tuple[Row, list[Row]]:
 
 
 def rating_note(rating: SplitRating) -> str:
-    """Return how many choices there are, of which kinds, and of whom."""
+    """Return the numbers of choices by kind and by person."""
     people = counted(len(rating.raters), "person", "people")
     parts = [
         f"{counted(rating.n, 'choice')} of {people} on {rating.split}",
-        f"{rating.ties} of them as good",
+        f"{rating.ties} of them “as good”",
         f"{counted(rating.skipped, 'pair')} skipped",
     ]
     if rating.outdated:
-        parts.append(f"{rating.outdated} of pictures that the run no longer has left out")
+        parts.append(f"{rating.outdated} left out, because the run no longer has their pictures")
     if rating.left is not None:
         parts.append(f"the left picture was chosen in {rating.left.in_percent('%')}")
     names = ", ".join(f"{name} {n}" for name, n in rating.raters.items())

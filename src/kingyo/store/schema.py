@@ -31,7 +31,7 @@ def row_hash(*values: object) -> int:
 
 
 def watch(connection: sqlite3.Connection) -> None:
-    """Update the sums with every write of a connection. Call it after ``schema.upgrade``."""
+    """Update the sums with every write of a connection. Call it after ``create_tables``."""
     connection.create_function("row_hash", -1, row_hash, deterministic=True)
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA recursive_triggers = ON")  # so that triggers see rows that REPLACE deletes
@@ -103,10 +103,10 @@ class DatabaseFile:
     """A database in a run folder.
 
     Attributes:
-        name: of the file.
+        name: name of the file.
         tables: statements that create its tables.
-        version: of these tables.
-        restore: what a user can do if the file is damaged.
+        version: version of its tables.
+        restore: advice to the user if the file is damaged.
     """
 
     name: str
