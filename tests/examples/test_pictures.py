@@ -86,7 +86,9 @@ def test_splits_share_no_caption_and_test_no_pair_of_motif_and_colour(task: str)
     rows = [json.loads(line) for line in lines]
     captions = {split: {row["prompt"] for row in rows if row["split"] == split} for split in ITEMS}
     assert not captions["fit"] & captions["validation"]
-    pairs = [{(row["motif"], row["colour"]) for row in rows if row["split"] == name} for name in ("fit", "test")]
+    pairs = [
+        {(row["motif"], row["colour"]) for row in rows if row["split"] == name} for name in ("fit", "test")
+    ]
     assert not pairs[0] & pairs[1]
     assert len({row["seed"] for row in rows}) == len(rows)
 

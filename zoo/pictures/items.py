@@ -1,4 +1,4 @@
-"""The items of both tasks: a Japanese caption, a seed and the scene that it names."""
+"""The items of both tasks: a caption, a seed and the scene that the caption names."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Item:
 
 
 def items(split: str, language: str = "ja") -> list[Item]:
-    """Return the items of a split; captions take turns.
+    """Return the items of a split, each caption several times.
 
-    Fit and validation share scenes, each in a form of its own; test has other scenes, in both forms.
+    A scene has one form of caption in fit and the other in validation. Test has other scenes, in both forms.
     """
     number = list(SPLITS).index(split)
     write, _ = WRITERS[language]
