@@ -132,9 +132,9 @@ def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
     if own.keys() != rival.keys():
         raise SystemExit(f"{folder} has other test items")
     difference = paired_difference([(list(own.values()), [rival[item] for item in own])])
-    low, high = 100 * difference.interval.low, 100 * difference.interval.high
+    score, low, high = (100 * getattr(difference.interval, name) for name in ("score", "low", "high"))
     print(
-        f"\nbred − bred of {folder}: {100 * difference.interval.score:+.1f} points [{low:+.1f}, {high:+.1f}], "
+        f"\nbred − bred of {folder}: {score:+.1f} points [{low:+.1f}, {high:+.1f}], "
         f"paired, n={difference.interval.n}, p = {difference.p:.3g}"
     )
 

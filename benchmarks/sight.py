@@ -11,7 +11,6 @@ bred model, its items, and the scores that it has measured.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
