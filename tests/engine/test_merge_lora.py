@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -68,6 +69,19 @@ def test_live_and_on_disk_are_the_same_bits(tmp_path: Path) -> None:
     assert all(
         torch.equal(live[name], tensor) for name, tensor in load_file(out / "model.safetensors").items()
     )
+
+
+def test_candidates_share_the_tensors_that_a_lora_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family_with_lora(tmp_path)
+    tensors, name = open_sources(mean("m+lora", "other"), tmp_path).mapped, f"{MODULE.format(0, 'q')}.weight"
+    kept = tensors.read("m+lora", name)
+    assert tensors.read("m+lora", name) is kept
+    monkeypatch.setattr("kingyo.engine.sources._KEPT", kept.nbytes)  # enough for that one
+    others = [tensors.read("m+lora", f"{MODULE.format(1, 'q')}.weight") for _ in range(2)]
+    assert others[0] is not others[1]
+    assert torch.equal(*others)
 
 
 def test_a_stamp_knows_the_adapter(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from kingyo.recipe import Recipe
 from kingyo.vocabulary import all_references
 
 _MAX_RESULTS = 64  # a search over slices has a new binding for each candidate
+_KEPT = 1 << 28  # bytes of computed tensors to keep, such as those of a small model with a LoRA
 _FREE = 0.2  # share of another device's memory to leave free for the model's own use
 
 T = TypeVar("T")
@@ -151,7 +152,7 @@ def _file_stamps(files: Iterable[Path]) -> list[tuple[str, int, int]]:
 
 
 class MappedTensors:
-    """Tensors that stay mapped from their files, and copies of them on other devices.
+    """Tensors that stay mapped from their files, the first computed ones, and copies on other devices.
 
     Mapping a tensor again takes longer than merging it. ``Sources.check_unchanged`` notices changed files.
     """
@@ -161,6 +162,7 @@ class MappedTensors:
         self._files = MappedFiles()
         self._tensors: dict[tuple[str, str], Tensor] = {}
         self._ids: set[int] = set()
+        self._computed = 0  # bytes
         self._copies: dict[tuple[torch.device, int], Tensor] = {}
 
     def is_mapped(self, reference: str) -> bool:
@@ -172,9 +174,14 @@ class MappedTensors:
         stored = self._tensors.get((reference, tensor))
         if stored is None:
             model = self._models[reference]
-            if not self.is_mapped(reference):
-                return model.read(tensor)
-            stored = self._tensors[reference, tensor] = model.read_from(tensor, self._files)
+            if self.is_mapped(reference):
+                stored = model.read_from(tensor, self._files)
+            else:
+                stored = model.read(tensor)
+                if self._computed + stored.nbytes > _KEPT:
+                    return stored
+                self._computed += stored.nbytes
+            self._tensors[reference, tensor] = stored
             self._ids.add(id(stored))
         return stored
 
