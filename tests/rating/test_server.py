@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -186,3 +189,28 @@ def test_another_person_rates_beside_a_locked_run(tmp_path: Path) -> None:
             client = running.client()
             client.choose(client.state()["pair"]["id"])
     assert sorted(each.rater for each in read_choices(run)) == ["ann", "bob"]
+
+
+def test_a_port_is_free_as_soon_as_its_session_ends(tmp_path: Path) -> None:
+    run = drawn_run(tmp_path / "run")
+    with rating(run) as running:
+        port = running.client().place.port
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", urlsplit(running.url).path + "state")
+        connection.getresponse().read()  # the server closes the open connection, and the port waits
+        assert running.process.pid is not None
+        os.kill(running.process.pid, signal.SIGINT)
+        running.process.join(30)
+    with closing(connection), rating(run, "--port", str(port)) as again:
+        assert again.client().place.port == port
+
+
+def test_an_undone_pair_that_another_session_judged_is_not_shown_again(tmp_path: Path) -> None:
+    run = drawn_run(tmp_path / "run")
+    with rating(run) as one, rating(run) as other:
+        client, second = one.client(), other.client()
+        client.choose(client.state()["pair"]["id"])
+        undone = client.ask("undo", {}).json["pair"]["id"]
+        assert second.state()["pair"]["id"] == undone
+        after = second.choose(undone)
+        assert client.state() == after and after["pair"]["id"] != undone

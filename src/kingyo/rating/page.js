@@ -5,7 +5,7 @@ const KEYS = {
 };
 const SPOKEN = { left: "Left chosen.", right: "Right chosen.", tie: "As good.", skip: "Skipped.", undo: "Undone." };
 const STOPPED = "kingyo rate does not answer. All choices up to this pair are stored. "
-  + "Start it again in the terminal; it goes on here.";
+  + "Start it again in the terminal, and open the address that it prints.";
 const SMALL = 128;
 
 const byId = (id) => document.getElementById(id);

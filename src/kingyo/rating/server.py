@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -78,7 +79,12 @@ class RatingServer(ThreadingHTTPServer):
             ) from error
 
     def server_bind(self) -> None:
-        """Bind without a look-up of the host's name, which can take seconds."""
+        """Bind without a look-up of the host's name, which can take seconds.
+
+        A port is free as soon as the session that had it ends. Windows would share it between two sessions.
+        """
+        if os.name != "nt":
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])

@@ -101,7 +101,10 @@ class RatingSession:
 
     def _state(self) -> dict[str, object]:
         choices = [each for each in self.log.choices() if each.split == self.settings.split]
-        n = len(self._own(choices))
+        own = self._own(choices)
+        n = len(own)
+        if self._restored is not None and self._restored.name in {each.pair for each in own}:
+            self._restored = None  # judged in another session of the person
         pair = self._restored or (self._chooser.next(choices) if n < self.settings.pairs else None)
         return {
             "title": self.settings.title,
