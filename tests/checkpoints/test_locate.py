@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.adapter import DIFFUSERS_WEIGHTS
 from kingyo.checkpoints.model_reference import (
     ModelReference,
     parse_reference,
@@ -149,6 +150,7 @@ def test_full_models(tmp_path: Path) -> None:
         ("m+m/config.json", "Name the folder that holds adapter_config.json"),
         ("m+m", r"adapter_config\.json: expected an adapter"),
         ("lora", r"received an adapter.*as org/base\+lora"),
+        ("style", r"received an adapter.*as model\+style"),
         ("./absent", "neither"),
         ("m/config.json", "a file"),
         ("x" * 300, "neither"),
@@ -159,6 +161,8 @@ def test_full_models(tmp_path: Path) -> None:
 def test_references_of_missing_models(tmp_path: Path, reference: str, message: str) -> None:
     llama(tmp_path / "m")
     write_lora(tmp_path / "lora", 1.0)
+    (tmp_path / "style").mkdir()
+    save_file({"unet.x.lora_A.weight": torch.ones(1, 1)}, tmp_path / "style" / DIFFUSERS_WEIGHTS)
     with pytest.raises(KingyoError, match=f"(?s){message}"):
         open_checkpoint(reference, tmp_path)
 

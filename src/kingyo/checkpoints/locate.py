@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.checkpoints.adapter import CONFIG
+from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from kingyo.checkpoints.find import Request, download, find
 from kingyo.checkpoints.folder_files import files_around, read_config, read_json
@@ -160,8 +160,12 @@ def _default_donor(model: SingleFile) -> Checkpoint:
 
 
 def _check_complete(reference: str, path: Path) -> None:
-    if (path / CONFIG).is_file() and not (path / "config.json").is_file():
-        base = read_json(path / CONFIG, "an adapter in peft's format").get("base_model_name_or_path")
+    if (path / "config.json").is_file() or (path / PIPELINE).is_file():
+        return
+    has_config = (path / CONFIG).is_file()
+    if has_config or (path / DIFFUSERS_WEIGHTS).is_file():
+        config = read_json(path / CONFIG, "an adapter in peft's format") if has_config else {}
+        base = config.get("base_model_name_or_path")
         raise KingyoError(
             reference,
             expected="a complete model",
