@@ -105,6 +105,8 @@ INIT = ("--base", "base", "--source", "a", "--source", "b", "--task", "items.jso
     ("arguments", "says"),
     [
         (("evaluate", "a", "task.yaml", "--split", ""), "received ''. Known: all, fit, test, validation."),
+        (("evaluate", "a", "task.yaml", "--answers", "media"), "--answers: expected a new file"),
+        (("evaluate", "a", "task.yaml", "--answers", "x" * 250), "received File name too long"),
         (("init", "new/run.yaml", *INIT), "Error: new/run.yaml: expected a file in an existing folder"),
         (("init", "grade.py/run.yaml", *INIT), "received no folder grade.py"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +77,10 @@ def evaluate(
     with redirect_stdout(sys.stderr):  # output of graders
         opened, items, scores = _score(model, kind, task, chosen, options)
     if answers is not None:
-        _write_answers(answers, items, scores)
+        try:
+            _write_answers(answers, items, scores)
+        except OSError as error:
+            raise _unwritable(error.strerror or str(error)) from error
     _print_score(model, opened, chosen, _by_task(opened, items, scores), as_json=as_json)
     cut = sum(each.is_cut for each in scores)
     if cut and not as_json:
@@ -175,14 +179,24 @@ def _items(task: Task, split: str) -> Sequence[Item]:
 
 def _require_free(answers: Path) -> None:
     """Refuse a path that is not a new file or earlier answers, such as a model or the task."""
-    if not answers.exists() and answers.parent.is_dir():
-        return
-    if answers.is_file() and _holds_answers(answers):
+    is_new = not answers.exists() and answers.parent.is_dir() and answers.name != MEDIA
+    if is_new or (answers.is_file() and _holds_answers(answers)):
+        if not os.access(answers.parent, os.W_OK):
+            raise _unwritable("a file in a read-only folder")
         return
     raise KingyoError(
         "--answers",
         expected="a new file in an existing folder, or an earlier file of answers",
         received=str(answers),
+        remedy="Name another file.",
+    )
+
+
+def _unwritable(received: str) -> KingyoError:
+    return KingyoError(
+        "--answers",
+        expected="a file that can be written",
+        received=received,
         remedy="Name another file.",
     )
 
