@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from io import BytesIO
 from pathlib import Path
 
@@ -229,6 +230,14 @@ def test_the_kind_takes_denoisers_of_pipelines_that_draw_from_text() -> None:
     assert known_kind({"_class_name": "AutoencoderKL"}, index) is None
     for other in ("StableDiffusionInpaintPipeline", "WanVideoPipeline", "StableDiffusionImg2ImgPipeline"):
         assert known_kind(unet, {**index, "_class_name": other}) is None
+
+
+def test_float16_on_a_cpu_loads_without_a_warning(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    KIND.load(pipeline / "unet", LoadOptions(dtype="float16"))
+    assert not caplog.records
 
 
 def test_weights_of_a_variant_are_read(pipeline: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class LivePipeline:
         denoiser = load_denoiser(path, options)
         pipeline = load_around(path, denoiser, options)
         pipeline.set_progress_bar_config(disable=True)
-        pipeline.to(require_device(options.device))
+        pipeline.to(require_device(options.device), silence_dtype_warnings=True)
         weights = {name: each.requires_grad_(False) for name, each in denoiser.state_dict().items()}
         return cls(pipeline, weights, options)
 
