@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from tests.cli.forked import run_forked
 
@@ -46,6 +48,19 @@ def test_the_models_fit_together(config: str, baselines: list[str], tmp_path: Pa
     dry_run = json.loads(kingyo(tmp_path, "evolve", file, "--run", "run", "--dry-run", "--json"))
     assert dry_run["items"] == ITEMS
     assert dry_run["baselines"] == [*baselines, "uniform"]
+
+
+def test_a_dry_run_notes_what_of_a_lora_is_not_merged(tmp_path: Path) -> None:
+    weights = load_file(ZOO / "ukiyoe" / "pytorch_lora_weights.safetensors")
+    module = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj"
+    sides = {f"{module}.lora_A.weight": torch.zeros(4, 64), f"{module}.lora_B.weight": torch.zeros(64, 4)}
+    (tmp_path / "lora").mkdir()
+    save_file(weights | sides, tmp_path / "lora" / "pytorch_lora_weights.safetensors")
+    text = (EXAMPLES / "prints.yaml").read_text(encoding="utf-8").replace("../../zoo", f"{ROOT}/zoo")
+    text = text.replace(f"unet+{ZOO}/ukiyoe", f"unet+{tmp_path}/lora")
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
+    notes = json.loads(kingyo(tmp_path, "evolve", "run.yaml", "--dry-run", "--json"))["notes"]
+    assert any("also holds LoRAs of text_encoder, which are not merged" in note for note in notes)
 
 
 def test_the_zoo_is_small() -> None:

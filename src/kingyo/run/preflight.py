@@ -173,6 +173,7 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
         identity = {reference: deciding_files(model) for reference, model in models.items()}
     return (
         *run.plan.warnings,
+        *(note.removesuffix(".") for model in run.models.by_reference.values() for note in model.notes),
         *run.data.notes,
         *_few_items(run),
         *_same_sources(run, identity),
