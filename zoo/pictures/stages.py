@@ -128,6 +128,7 @@ class Stages:
 
     def judge(self) -> Judge:
         """Return the judge."""
+        torch.manual_seed(recipes.JUDGE_SEED)
         judge = Judge()
 
         def make() -> State:
