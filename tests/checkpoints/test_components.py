@@ -210,3 +210,16 @@ def test_a_shard_that_is_missing_around_a_component_is_named(tmp_path: Path) -> 
     with pytest.raises(KingyoError) as error:
         whole_pipeline(open_checkpoint("pipe/unet", tmp_path), tmp_path)
     assert "model-00001-of-00002.safetensors" in error.value.received
+
+
+def test_a_pipeline_named_by_a_relative_path_suggests_its_denoiser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models" / "sd"
+    folder.mkdir(parents=True)
+    (folder / "model_index.json").write_text(
+        '{"_class_name": "P", "unet": ["diffusers", "UNet2DConditionModel"]}'
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KingyoError, match="such as models/sd/unet, or"):
+        open_checkpoint("models/sd")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, cast
 
 from kingyo.checkpoints.header import TensorInfo, read_header
-from kingyo.checkpoints.model_reference import with_component
+from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.pipeline_index import DENOISERS, PIPELINE, component_classes
@@ -235,12 +236,13 @@ def gguf(reference: str, file: Path) -> KingyoError:
 def _pipeline(reference: str, path: Path) -> KingyoError:
     names = _components(path)
     best = next((name for name in (*DENOISERS, *names) if name in names), "unet")
+    parsed = parse_reference(reference)
+    named = replace(parsed, model=f"{parsed.model.rstrip('/')}/{best}")
     return KingyoError(
         reference,
         expected="one model",
         received=f"a diffusers pipeline ({', '.join(names) or 'without weights in safetensors'})",
-        remedy=f"Name one of its models, such as {with_component(reference, best, path.parent)}, or pass "
-        f"--component {best} to `kingyo merge`.",
+        remedy=f"Name one of its models, such as {named}, or pass --component {best} to `kingyo merge`.",
     )
 
 
