@@ -90,6 +90,13 @@ class Written:
 AXES = [{"name": f"weight/{who}/all", "low": 0.0, "high": 1.5} for who in ("a", "b")]
 
 
+def test_the_advice_on_pictures_without_a_score_names_settings_of_pictures(tmp_path: Path) -> None:
+    written = Written(tmp_path, {"base": 0, "uniform": 0})
+    written.store.set_fact("config", {"budget": {"candidates": 20}, "task": {"kind": "draw"}})
+    remedy = written.advice()["zero"].remedy
+    assert "guidance_scale" in remedy and "max_new_tokens" not in remedy
+
+
 def test_all_zero_scores_are_reported_after_baselines_and_search(tmp_path: Path) -> None:
     advice = Written(tmp_path / "first", {"base": 0, "uniform": 0}).advice()
     assert list(advice) == ["zero"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 from kingyo.advice.message import Advice, current_search, folder_of, is_of_paths
 from kingyo.evolution import BASELINES, MAIN, stored_objectives
@@ -64,10 +65,19 @@ def _zero(store: RunStore, who: str) -> Advice:
         level="warning",
         what=f"{who} score 0% on fit.",
         why="Where all models score zero, a search can only guess.",
-        remedy=f"Look at answers: {_look(store)}. If they miss the question, correct the prompt or the chat "
-        "template; if they are cut off or run on, max_new_tokens and stop; if right ones are scored wrong, "
+        remedy=f"Look at answers: {_look(store)}. {_what_to_correct(store)}; if right ones are scored wrong, "
         "the grader or the column of the answer. If the task is too hard, give partial credit, or take "
         f"easier items or better models. {PAGE}",
+    )
+
+
+def _what_to_correct(store: RunStore) -> str:
+    config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
+    if config.get("task", {}).get("kind") == "draw":
+        return "If they show nothing, correct steps, guidance_scale or scheduler; if other things, the prompt"
+    return (
+        "If they miss the question, correct the prompt or the chat template; if they are cut off or run on, "
+        "max_new_tokens and stop"
     )
 
 

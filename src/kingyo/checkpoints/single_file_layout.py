@@ -222,5 +222,5 @@ def _check(
             "--single-file",
             expected="a model whose original names are known: Stable Diffusion 1, XL or 3, or Flux",
             received=f"{model.config.get('_class_name')}; diffusers would not read {wrong[0]:.120} back",
-            remedy="Leave --single-file out.",
+            remedy="Leave --single-file out; kingyo export writes the denoiser alone with --no-pipeline.",
         )
