@@ -37,7 +37,7 @@ AnswersFile = Annotated[
     Path | None,
     typer.Option(
         "--answers",
-        help="Also write all answers to this JSONL file, and pictures to the folder media beside it.",
+        help="Also write all answers to this JSONL file; pictures go to a folder named media next to it.",
     ),
 ]
 

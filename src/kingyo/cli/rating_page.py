@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where the page is served, and whether a browser opens it."""
+    """Address of the page, and whether to open it in a browser."""
 
     host: str
     port: int

@@ -100,7 +100,7 @@ def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, part: str |
 
 
 def _files(card: Card, out: Path) -> dict[str, str | bytes]:
-    """Return the files beside the weights, by name."""
+    """Return the files to write next to the weights, by their names."""
     picture = sheet_png(card.sheet)
     text = render_card(card if picture else replace(card, sheet=None))
     return {
