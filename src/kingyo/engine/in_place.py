@@ -71,7 +71,7 @@ class _LiveSink:
             for term in merged.terms:
                 if not self._tensors.holds(term.source):  # computed by the method; may be in no cache
                     n_bytes += term.source.nbytes
-                if isinstance(term.mask, RankedBernoulliMask):
+                if term.mask is not None and isinstance(term.mask, RankedBernoulliMask):  # a protocol: slow
                     n_bytes += term.mask.ranks.nbytes
         elif isinstance(merged, torch.Tensor):
             n_bytes += merged.nbytes

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from kingyo.errors import KingyoError
 from kingyo.methods import MergeMethod, takes_base
-from kingyo.recipe import Module, Recipe, Slice, Source, Values
+from kingyo.recipe import Module, Recipe, Slice, Source, Values, selectors
 
 OUTSIDE = -1
 """Position of the merge of all tensors outside of sliced layers."""
@@ -55,10 +55,14 @@ class SliceMerge:
         return self.merged if self.base is None else (self.base, *self.merged)
 
     @cached_property
+    def selectors(self) -> tuple[object, ...]:
+        """What makes tensors differ in their values: the filters and gradients, without their numbers."""
+        return tuple(selectors(level) for level in (*self.levels, *(entry.own for entry in self.merged)))
+
+    @cached_property
     def is_constant(self) -> bool:
         """Whether all tensors have equal values: no parameter has a gradient or a filter."""
-        levels = (*self.levels, *(entry.own for entry in self.merged))
-        return not any(isinstance(value, tuple) for level in levels for value in level.values())
+        return not any(self.selectors)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import cast
 
 from kingyo.engine.binding import BoundTensor
@@ -21,6 +21,7 @@ from kingyo.recipe import (
     Values,
     Word,
     look_up,
+    selection,
 )
 from kingyo.vocabulary import Diagnostic
 
@@ -47,6 +48,23 @@ def resolve(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> Meth
             for entry, read in zip(piece.merged, tensor.inputs, strict=True)
         )
     return MethodValues(shared=shared, per_source=per_source)
+
+
+def selected(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> Hashable:
+    """Return what the values of a tensor depend on beside numbers: the filters that match, and its depth.
+
+    Tensors of a merge with equal selections have equal values. A selection depends on ``piece.selectors``,
+    not on the numbers.
+    """
+    return tuple(
+        tuple(
+            selection((entry.own, *piece.levels), parameter.name, read.tensor, tensor.depth)
+            for entry, read in zip(piece.merged, tensor.inputs, strict=True)
+        )
+        if parameter.per_source
+        else selection(piece.levels, parameter.name, tensor.name, tensor.depth)
+        for parameter in method.params
+    )
 
 
 def _value(

@@ -7,7 +7,8 @@ the values of parameters. Candidates of a search that differ only in values shar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.engine.binding import Binding, BoundTensor, bind, binding_key
@@ -15,14 +16,14 @@ from kingyo.engine.block_weights import with_block_filters
 from kingyo.engine.jobs import TensorJob
 from kingyo.engine.layer_path import path_to_slices
 from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules
-from kingyo.engine.parameters import misplaced_parameters, resolve, unmatched_filters
+from kingyo.engine.parameters import misplaced_parameters, resolve, selected, unmatched_filters
 from kingyo.engine.plan import Plan, PlannedCheckpoint, planned_checkpoint
 from kingyo.engine.sources import Sources
 from kingyo.engine.tokenizer import Alignment, align, template_files
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import METHODS, MergeMethod, MethodValues, check_together
 from kingyo.recipe import Recipe
-from kingyo.vocabulary import all_references, tokenizer_choice
+from kingyo.vocabulary import Diagnostic, all_references, tokenizer_choice
 
 
 def plan(recipe: Recipe, sources: Sources) -> Plan:
@@ -47,19 +48,21 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         lambda: opened[sliced.template].layout,
     )
     alignment, aligned = _aligned(recipe, opened)
-    binding, bound = _bound(sliced, modules, aligned)
+    key = binding_key(sliced, modules)
+    binding, bound = _bound(sliced, modules, aligned, key)
     merges = {(each.name, at): piece for each in modules for at, piece in each.by_position.items()}
+    selections = _selections(method, merges, binding, bound, key)
     template = binding.template
     return Plan(
         recipe=recipe,
         method=method,
-        jobs=tuple(_jobs(recipe, method, merges, binding.tensors)),
+        jobs=tuple(_jobs(recipe, method, merges, binding.tensors, selections.by_name)),
         sources=bound,
         like=template if alignment is None else alignment.with_config(template),
         vocabulary=None if alignment is None else alignment.vocabulary,
         tokenizer_files=_tokenizer_files(recipe, alignment, template, opened),
         differences=binding.fitted.warnings,
-        unmatched=unmatched_filters(method, binding.varying(merges)),
+        unmatched=selections.unmatched,
     )
 
 
@@ -97,9 +100,10 @@ def _aligned(recipe: Recipe, sources: Sources) -> tuple[Alignment | None, Source
     return sources.once(("alignment", key), compute)
 
 
-def _bound(recipe: Recipe, modules: Sequence[ModuleMerge], sources: Sources) -> tuple[Binding, Sources]:
-    """Bind the tensors of a recipe to models; only once for recipes that differ only in values."""
-    key = binding_key(recipe, modules)
+def _bound(
+    recipe: Recipe, modules: Sequence[ModuleMerge], sources: Sources, key: Hashable
+) -> tuple[Binding, Sources]:
+    """Bind the tensors of a recipe to models; only once for recipes of one binding key."""
 
     def compute() -> tuple[Binding, Sources]:
         binding = bind(recipe, modules, sources)
@@ -107,6 +111,43 @@ def _bound(recipe: Recipe, modules: Sequence[ModuleMerge], sources: Sources) -> 
         return binding, sources.as_seen(fitted.models, key) if fitted.is_changed else sources
 
     return sources.once(("binding", key), compute)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Selections:
+    """What filters and gradients select.
+
+    Attributes:
+        by_name: selections of the tensors whose merges have filters or gradients; see ``selected``.
+        unmatched: a warning for each filter that matches no tensor.
+    """
+
+    by_name: Mapping[str, Hashable]
+    unmatched: tuple[Diagnostic, ...]
+
+
+def _selections(
+    method: MergeMethod,
+    merges: Mapping[SliceKey, SliceMerge],
+    binding: Binding,
+    sources: Sources,
+    key: Hashable,
+) -> _Selections:
+    """Match filters with names; only once for recipes of one binding key that differ only in numbers."""
+
+    def compute() -> _Selections:
+        varying = binding.varying(merges)
+        return _Selections(
+            by_name={
+                tensor.name: selected(piece, method, tensor)
+                for piece, tensors in varying
+                for tensor in tensors
+            },
+            unmatched=unmatched_filters(method, varying),
+        )
+
+    selectors = tuple((at, piece.selectors) for at, piece in merges.items())
+    return sources.once(("selections", key, method.params, selectors), compute)
 
 
 def _tokenizer_files(
@@ -123,12 +164,17 @@ def _jobs(
     method: MergeMethod,
     merges: Mapping[SliceKey, SliceMerge],
     tensors: Sequence[BoundTensor],
+    selections: Mapping[str, Hashable],
 ) -> Iterator[TensorJob]:
     """Yield one job for each tensor."""
-    resolver = _Resolver(method)
+    resolved: dict[Hashable, MethodValues] = {}
     for tensor in tensors:
         info, piece = tensor.info, None if tensor.key is None else merges[tensor.key]
         is_merged = piece is not None and info.is_floating
+        values = MethodValues()
+        if piece is not None and is_merged:
+            selector = tensor.key, selections.get(tensor.name)
+            values = resolved.get(selector) or resolved.setdefault(selector, _values(method, tensor, piece))
         yield TensorJob(
             name=tensor.name,
             shape=info.shape,
@@ -136,27 +182,15 @@ def _jobs(
             method=method if is_merged else None,
             inputs=tensor.inputs,
             base=tensor.base,
-            values=resolver.values(tensor, piece) if piece is not None and is_merged else MethodValues(),
+            values=values,
             seed=recipe.seed,
         )
 
 
-class _Resolver:
-    """Resolve values, only once for each merge without gradients and filters."""
-
-    def __init__(self, method: MergeMethod) -> None:
-        self._method = method
-        self._constant: dict[SliceKey, MethodValues] = {}
-
-    def values(self, tensor: BoundTensor, piece: SliceMerge) -> MethodValues:
-        assert tensor.key is not None
-        if tensor.key in self._constant:
-            return self._constant[tensor.key]
-        values = resolve(piece, self._method, tensor)
-        try:
-            check_together(self._method, values, len(piece.merged))
-        except KingyoError as error:
-            raise (error if piece.is_constant else error.placed(tensor.name)) from None
-        if piece.is_constant:
-            self._constant[tensor.key] = values
-        return values
+def _values(method: MergeMethod, tensor: BoundTensor, piece: SliceMerge) -> MethodValues:
+    values = resolve(piece, method, tensor)
+    try:
+        check_together(method, values, len(piece.merged))
+    except KingyoError as error:
+        raise (error if piece.is_constant else error.placed(tensor.name)) from None
+    return values

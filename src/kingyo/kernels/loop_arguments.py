@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from kingyo.kernels.weighted_sum import WeightedSum
 _INFINITE_FROM = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
 MAX_SOURCES = 16
+_NO_MASK = LoopMask()
+_UNMASKED = {letter: LoopTerm(letter) for letter in N_BYTES}
 
 
 class LoopCall(NamedTuple):
@@ -100,9 +102,8 @@ def sum_loop(
         mask, letter = _loop_mask(term.mask), _letter(term.source)
         if mask is None or letter is None:
             return None
-        ranks = "" if mask.ranks is None else "r" if mask.ranks.itemsize == 2 else "t"
         masks.append(mask)
-        terms.append(LoopTerm(letter, mask.function, mask.key is not None, ranks))
+        terms.append(_UNMASKED[letter] if mask is _NO_MASK else _loop_term(letter, mask))
     if not 0 < len(masks) <= MAX_SOURCES or base is None:
         return None
     form = LoopForm(
@@ -126,10 +127,15 @@ def _letter(tensor: AnyTensor) -> str | None:
     return letter_of(tensor.dtype) if tensor.is_cpu else None
 
 
+def _loop_term(letter: str, mask: LoopMask) -> LoopTerm:
+    ranks = "" if mask.ranks is None else "r" if mask.ranks.itemsize == 2 else "t"
+    return LoopTerm(letter, mask.function, mask.key is not None, ranks)
+
+
 def _loop_mask(mask: Mask | None) -> LoopMask | None:
     """Return the mask for a loop; None for a user's mask."""
     if mask is None:
-        return LoopMask()
+        return _NO_MASK
     return mask.loop_mask() if isinstance(mask, CompiledMask) else None
 
 
@@ -140,11 +146,13 @@ def _elect(weighted: WeightedSum) -> Literal["", "weighted", "equal"]:
 
 
 def _with_tensors(text: str, weighted: WeightedSum, masks: Sequence[LoopMask], words: list[int]) -> SumLoop:
-    numbers: list[float | Threshold] = [weighted.scale, weighted.most_varied or 0.0]
+    given: list[float | Threshold] = [weighted.scale, weighted.most_varied or 0.0]
     for term, mask in zip(weighted.terms, masks, strict=True):
-        numbers += (term.factor, term.share, mask.first, mask.second)
-    thresholds = [(place, number) for place, number in enumerate(numbers) if isinstance(number, Threshold)]
-    least = [number.least if isinstance(number, Threshold) else number for number in numbers]
+        given += (term.factor, term.share, mask.first, mask.second)
+    thresholds = [(place, number) for place, number in enumerate(given) if isinstance(number, Threshold)]
+    numbers = cast("list[float]", given)
+    for place, threshold in thresholds:
+        numbers[place] = threshold.least
     sources = [term.source.contiguous() for term in weighted.terms]
     ranks = [mask.ranks for mask in masks]
     base = None if weighted.base is None else weighted.base.contiguous()
@@ -155,7 +163,7 @@ def _with_tensors(text: str, weighted: WeightedSum, masks: Sequence[LoopMask], w
         *(0 if each is None else each.ctypes.data for each in ranks),
     ]
     held = [each for each in (base, *sources, *ranks) if each is not None]
-    return SumLoop(LoopCall(text, addresses, least, words, held), thresholds)
+    return SumLoop(LoopCall(text, addresses, numbers, words, held), thresholds)
 
 
 def _next(number: float) -> float:

@@ -169,6 +169,8 @@ class MergeInputs:
 
     def rescalings(self, masks: Mapping[int, Mask]) -> dict[int, float]:
         """Return Σ|δ| / Σ|mδ| by source, which keeps the sum of magnitudes; 1 if Σ|mδ| is 0."""
+        if not masks:
+            return {}
         known = {
             i: mask
             for i, mask in masks.items()

@@ -15,7 +15,7 @@ from kingyo.recipe.layer_path import (
     path_of_slices,
 )
 from kingyo.recipe.recipe import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
-from kingyo.recipe.values import Conditional, Value, Values, Word, look_up
+from kingyo.recipe.values import Conditional, Value, Values, Word, look_up, selection, selectors
 
 __all__ = [
     "BASE",
@@ -50,4 +50,6 @@ __all__ = [
     "path_as_slices",
     "path_of_slices",
     "rewritten",
+    "selection",
+    "selectors",
 ]

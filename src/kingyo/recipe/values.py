@@ -71,6 +71,19 @@ def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float 
     return None
 
 
+def selectors(values: Values) -> tuple[object, ...]:
+    """Return what makes tensors differ in their values: the filters and gradients, without their numbers."""
+    return tuple((name, _selector(value)) for name, value in values.items() if isinstance(value, tuple))
+
+
+def selection(levels: Iterable[Values], parameter: str, tensor: str, depth: float | None) -> object:
+    """Return what the result of ``look_up`` depends on beside numbers.
+
+    It is, for each level, the position of the filter that matches, and the depth if there is a gradient.
+    """
+    return tuple(_selection(level.get(parameter), tensor, depth) for level in levels)
+
+
 def canonical(values: Values, where: str) -> dict[str, Value]:
     """Copy values in canonical types: integers become floats, lists become tuples."""
     return {
@@ -89,10 +102,37 @@ def dump_values(values: Values) -> dict[str, object]:
 
 
 def _first_match(value: Value, tensor: str) -> Plain | None:
+    conditionals = _conditionals(value)
+    if conditionals is None:
+        return cast("Plain", value)
+    return next((each.value for each in conditionals if each.matches(tensor)), None)
+
+
+def _selection(value: Value | None, tensor: str, depth: float | None) -> object:
+    conditionals = _conditionals(value)
+    if conditionals is None:
+        return depth if isinstance(value, tuple) else None
+    matching = (
+        (i, depth if isinstance(each.value, tuple) else None)
+        for i, each in enumerate(conditionals)
+        if each.matches(tensor)
+    )
+    return next(matching, None)
+
+
+def _conditionals(value: Value | None) -> tuple[Conditional, ...] | None:
+    """Return a value as values with filters; None if it has no filters."""
     if isinstance(value, tuple) and value and isinstance(value[0], Conditional):
-        conditionals = cast("tuple[Conditional, ...]", value)
-        return next((each.value for each in conditionals if each.matches(tensor)), None)
-    return cast("Plain", value)
+        return cast("tuple[Conditional, ...]", value)
+    return None
+
+
+def _selector(value: Value) -> object:
+    """Return the filters of a value, each with whether it has a gradient; True for a gradient alone."""
+    conditionals = _conditionals(value)
+    if conditionals is None:
+        return True
+    return tuple((each.filter, isinstance(each.value, tuple)) for each in conditionals)
 
 
 def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) -> Word:
