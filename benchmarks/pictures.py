@@ -65,6 +65,7 @@ def main() -> None:
     print_test_scores(arguments.run)
     with RunStore.read(arguments.run) as store:
         bred = bred_of(store)
+        show_differences_by_prompt(store, bred)
         show_cost(store)
         show_pixels(store, bred)
         for other in arguments.other:
@@ -83,6 +84,33 @@ def tested(store: RunStore, trial: StoredTrial) -> Sequence[ItemScore]:
     """Return the test scores of a trial."""
     evaluation = store.evaluation(trial.id, "test")
     return () if evaluation is None else evaluation.scores
+
+
+def show_differences_by_prompt(store: RunStore, bred: StoredTrial) -> None:
+    """Print what bred leads each model by, with intervals from prompts drawn anew instead of items."""
+    print_row(["model", "lead of bred in points [95%, prompts drawn anew]", "prompts"])
+    print_row(["---"] * 3)
+    for trial in store.trials():
+        scores = tested(store, trial)
+        if trial.id != bred.id and len(scores) == len(tested(store, bred)):
+            print_row([trial.name or trial.search, *by_prompt(store, tested(store, bred), scores)])
+
+
+def by_prompt(store: RunStore, own: Sequence[ItemScore], rival: Sequence[ItemScore]) -> tuple[str, str]:
+    """Return the difference with an interval from prompts drawn anew, as text, and the number of prompts."""
+    prompts = {each.id: each.prompt for each in store.items()["test"]}
+    other = {each.item: each.score for each in rival}
+    leads: dict[str, list[float]] = {}
+    for each in own:
+        leads.setdefault(prompts[each.item], []).append(each.score - other[each.item])
+    groups = list(leads.values())
+    low, high = bootstrap_bounds(groups, mean_of_groups)
+    return f"{100 * mean_of_groups(groups):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]", str(len(leads))
+
+
+def mean_of_groups(groups: Sequence[Any]) -> float:
+    """Return the mean over the numbers of all groups."""
+    return sum(map(sum, groups)) / sum(map(len, groups))
 
 
 def show_cost(store: RunStore) -> None:
@@ -128,14 +156,16 @@ def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
     """Print the paired difference of the bred models of two runs on the same test items."""
     own = {each.item: each.score for each in tested(store, bred)}
     with RunStore.read(folder) as other:
-        rival = {each.item: each.score for each in tested(other, bred_of(other))}
-    if own.keys() != rival.keys():
+        rival = tested(other, bred_of(other))
+    scores = {each.item: each.score for each in rival}
+    if own.keys() != scores.keys():
         raise SystemExit(f"{folder} has other test items")
-    difference = paired_difference([(list(own.values()), [rival[item] for item in own])])
+    difference = paired_difference([(list(own.values()), [scores[item] for item in own])])
     score, low, high = (100 * getattr(difference.interval, name) for name in ("score", "low", "high"))
     print(
         f"\nbred − bred of {folder}: {score:+.1f} points [{low:+.1f}, {high:+.1f}], "
-        f"paired, n={difference.interval.n}, p = {difference.p:.3g}"
+        f"paired, n={difference.interval.n}, p = {difference.p:.3g}; "
+        f"with prompts drawn anew {by_prompt(store, tested(store, bred), rival)[0]}"
     )
 
 
