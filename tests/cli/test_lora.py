@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import World
+from tests.models_on_disk import llama
 
 
-def test_evaluate_hears_the_adapter(world: World) -> None:
+def write_head(world: World) -> None:
+    """Write an adapter that replaces the head by zeros."""
     lora = world.folder / "lora"
     lora.mkdir()
     head = torch.zeros(64, 16)
     save_file({"base_model.model.lm_head.weight": head}, lora / "adapter_model.safetensors")
     (lora / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 1}))
+
+
+def test_a_source_with_an_adapter_keeps_the_dtype_of_its_model(world: World) -> None:
+    base = llama(world.folder / "half", dtype="bfloat16")
+    for each in ("base", "a"):
+        shutil.rmtree(world.folder / each)
+        shutil.copytree(base, world.folder / each)
+    write_head(world)
+    config = world.config(sources={"a": "a", "b": "base+lora"}, controls=None)
+    done = world.run("evolve", config, "--run", "run")
+    assert done.returncode == 0, done.stderr
+    done = world.run("export", "run", "out")
+    assert done.returncode == 0, done.stderr
+    assert {each.dtype for each in load_file(world.folder / "out/model.safetensors").values()} == {
+        torch.bfloat16
+    }
+
+
+def test_evaluate_hears_the_adapter(world: World) -> None:
+    write_head(world)
     done = world.run("evaluate", "base+lora", "task.yaml", "--answers", "answers.jsonl")
     assert done.returncode == 0, done.stderr
     answers = [

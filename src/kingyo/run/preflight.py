@@ -141,11 +141,11 @@ def _check_dtypes(run: Run) -> None:
     for name, checkpoint in run.models.sources.items():
         for info in checkpoint.tensors.values():
             live = like.tensors.get(_name_in(like, checkpoint, info.name))
-            if live is not None and info.is_floating and not _holds(live.dtype, info.dtype):
+            if live is not None and info.is_floating and not _holds(live.dtype, info.stored_dtype):
                 raise KingyoError(
                     f"sources.{name}: {info.name}",
                     expected=f"weights that fit into {live.dtype}, as {like.reference} has them",
-                    received=info.dtype,
+                    received=info.stored_dtype,
                     remedy="Set the dtype of all candidates with merge.dtype, such as float32.",
                 )
 
