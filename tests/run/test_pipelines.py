@@ -142,6 +142,7 @@ def test_a_merge_writes_the_pipeline_to_the_output_folder(folder: Path) -> None:
     models = [{"model": each, "parameters": {"weight": 0.5}} for each in "ab"]
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"merge_method": "linear", "models": models}))
     words = ("merge", "recipe.yaml", "--component", "unet")
+    assert "tokenizer" not in kingyo(folder, *words, "alone", "--dry-run").stdout
     assert kingyo(folder, *words, "alone").returncode == 0
     assert files(folder / "alone") == {"README.md", "recipe.yaml", "config.json", Path(WEIGHTS).name}
     for more in ((), ("--force",)):

@@ -19,6 +19,7 @@ from kingyo.run.settings import RunSettings
 from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
 
+_MAX_LINES = 40
 _MAX_GENES = 12
 
 
@@ -42,8 +43,11 @@ def print_dry_run(plan: DryRun) -> None:
     for note in plan.notes:
         print_text(console, f"[dim]note[/dim]: {escape(note)}")
     print_text(console, "the recipe with every gene at its start:")
-    for line in run.first.to_yaml().splitlines():
+    lines = run.first.to_yaml().splitlines()
+    for line in lines[:_MAX_LINES]:
         print_text(console, escape(f"  {line}"))
+    if len(lines) > _MAX_LINES:
+        print_text(console, f"  and {len(lines) - _MAX_LINES} more lines; --json has all")
     cannot = f"But the run cannot start on this machine: {plan.missing_device}."
     print_text(
         console,

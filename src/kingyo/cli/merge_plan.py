@@ -20,6 +20,7 @@ from kingyo.lineage.origins import UNKNOWN
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MAX_FILES = 3
+_MAX_GROUPS = 40
 _MIN_WIDTH = 16  # of the column whose cells may be wrapped
 
 
@@ -50,7 +51,10 @@ def _print_target(console: Console, preflight: Preflight, output: PlannedOutput,
     everywhere = common_text(groups)
     if everywhere:
         print_text(console, escape(f"with {', '.join(everywhere)}"))
-    print_table(console, _tensors(groups, everywhere), leading=2)
+    shown = groups if verbose else groups[:_MAX_GROUPS]
+    print_table(console, _tensors(shown, everywhere), leading=2)
+    if len(groups) > len(shown):
+        print_text(console, f"  and {len(groups) - len(shown)} more lines; --verbose lists all tensors")
     print_text(console, escape(_output(output)))
 
 

@@ -50,7 +50,11 @@ def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Di
     first = recipe.template
     references = dict.fromkeys((first, *recipe.references))
     opened = {reference: models[reference] for reference in references if reference in models}
-    folders = {reference: model.path for reference, model in opened.items() if model.on_disk()}
+    folders = {
+        reference: model.path
+        for reference, model in opened.items()
+        if model.on_disk() and "_class_name" not in model.config  # components of pipelines read no text
+    }
     try:
         is_aligned = tokenizer_choice(recipe) is not None
     except KingyoError:  # reported as an error of the recipe
