@@ -24,6 +24,7 @@ from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Item, ItemScore
 
 INDENT = " " * 10
+DISCARDED = "not kept, as for all candidates; kingyo export --trial and kingyo draw draw it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class ItemAnswer:
             "prompt": item.prompt,
             **({"images": item.images} if item.media else {}),
             **({"choices": list(item.choices)} if item.choices else {}),
+            **({} if item.seed is None else {"seed": item.seed}),
             "expected": item.answer,
             "answer": answer.answer,
             "score": answer.score,
@@ -83,12 +85,14 @@ def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
             _print_text(console, "image", image)
         if each.item.choices:
             _print_text(console, "choices", " | ".join(each.item.choices))
+        if each.item.seed is not None:
+            _print_text(console, "seed", str(each.item.seed))
+            drawn = each.answer.media
+            _print_text(console, "drawn", DISCARDED if drawn is None else drawn.place)
+            continue
         _print_text(console, "expected", each.item.answer)
         cut = f" … (cut at {counted(each.limit, 'token')})" if each.answer.is_cut else ""
-        if each.answer.answer or each.answer.media is None:
-            _print_text(console, "answered", each.answer.answer + cut)
-        if each.answer.media is not None:
-            _print_text(console, "drawn", each.answer.media.place)
+        _print_text(console, "answered", each.answer.answer + cut)
 
 
 def _print_text(console: Console, label: str, text: str) -> None:
