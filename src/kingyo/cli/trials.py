@@ -85,14 +85,16 @@ def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
             _print_text(console, "image", image)
         if each.item.choices:
             _print_text(console, "choices", " | ".join(each.item.choices))
-        if each.item.seed is not None:
-            _print_text(console, "seed", str(each.item.seed))
-            drawn = each.answer.media
-            _print_text(console, "drawn", DISCARDED if drawn is None else drawn.place)
-            continue
-        _print_text(console, "expected", each.item.answer)
+        drawn, seed = each.answer.media, each.item.seed
+        if seed is not None:
+            _print_text(console, "seed", str(seed))
+        if each.item.answer or seed is None:
+            _print_text(console, "expected", each.item.answer)
         cut = f" … (cut at {counted(each.limit, 'token')})" if each.answer.is_cut else ""
-        _print_text(console, "answered", each.answer.answer + cut)
+        if each.answer.answer or (drawn is None and seed is None):
+            _print_text(console, "answered", each.answer.answer + cut)
+        if drawn is not None or seed is not None:
+            _print_text(console, "drawn", DISCARDED if drawn is None else drawn.place)
 
 
 def _print_text(console: Console, label: str, text: str) -> None:
