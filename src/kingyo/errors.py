@@ -157,13 +157,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return near[0] if near else None
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return "Did you mean 'x'?" for the nearest known name, or the list of all names if none is similar."""
+def suggest(name: str, known: Iterable[str], most: int = _MAX_LISTED) -> str:
+    """Return "Did you mean 'x'?" for the nearest known name, or at most some names if none is similar."""
     names = sorted(known)
     near = nearest(name, names)
     if near is not None:
         return f"Did you mean '{near}'?"
-    return f"Known: {listed(names, _MAX_LISTED)}." if names else "There are none here."
+    return f"Known: {listed(names, most)}." if names else "There are none here."
 
 
 def listed(names: Sequence[str], most: int) -> str:

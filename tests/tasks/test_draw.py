@@ -158,7 +158,7 @@ def test_the_classifier_finds_the_class_of_an_item(tmp_path: Path) -> None:
     [
         ({"model": "no-judge"}, "grader.classifier"),
         ({"model": "judge", "label": "motiv"}, "grader.classifier: label"),
-        ({"model": "judge", "label": "other"}, "other of item a"),
+        ({"model": "judge", "label": "other"}, "item a: other"),
         ({"model": "empty"}, "empty"),
     ],
 )
@@ -169,6 +169,24 @@ def test_a_classifier_that_does_not_fit_is_found_before_a_run(tmp_path: Path, op
         mix = build_mix([("classifier", option)], tmp_path)
         mix.check([Item(id="a", prompt="", answer="", fields={"motif": "cat", "other": "bird"})])
     assert argument in caught.value.argument
+
+
+@pytest.mark.parametrize(
+    ("label", "row", "remedy"),
+    [
+        ("motif", {"motif": "bird nubmer 1"}, "Did you mean 'bird number 1'?"),
+        ("prompt", {"motif": "bird number 3"}, "Did you mean the column: `label: motif`?"),
+        ("prompt", {"motif": "cat"}, "Known: bird number 0, 1, 2, 3, 4 and 3 more."),
+    ],
+)
+def test_a_wrong_class_names_its_row_and_few_classes(tmp_path: Path, label: str, row, remedy: str) -> None:
+    judge(tmp_path / "judge", [f"bird number {n}" for n in range(8)])
+    rows = [{"prompt": "bird number 1", "motif": "bird number 1"}, {"prompt": "水", **row}]
+    with pytest.raises(KingyoError) as caught:
+        task_in(tmp_path, rows, grader={"classifier": {"model": "judge", "label": label}})
+    assert caught.value.argument == f"rows.jsonl line 2: {label}"
+    assert caught.value.received == repr(rows[1][label])
+    assert caught.value.remedy.replace(", bird number", ",") == remedy
 
 
 def test_the_name_of_a_built_in_network_is_no_path(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ _ITEM = TypeAdapter(Item)
 
 def item_json(item: Item) -> str:
     """Return an item as JSON, with hashes and types of its media; without media and seed if it has none."""
-    excluded: dict[str, object] = {"media": {"__all__": {"path", "content"}} if item.media else True}
+    media = {"__all__": {"path", "content"}} if item.media else True
+    excluded: dict[str, object] = {"media": media, "where": True}
     if item.seed is None:
         excluded["seed"] = True
     return _ITEM.dump_json(item, exclude=cast("set[str]", excluded)).decode()

@@ -8,11 +8,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, nearest, suggest
 from kingyo.tasks.graded_settings import Text
 from kingyo.tasks.picture_grader import register_picture_grader
 from kingyo.types import Item, Media
 from kingyo.vision.classifier import load_classifier
+
+SHOWN = 5
+"""Number of classes that an error lists."""
 
 
 @register_picture_grader("classifier")
@@ -54,7 +57,7 @@ class ClassifierGrader:
             raise KingyoError(
                 "grader.classifier: label",
                 expected="a column of the task's data",
-                received=f"'{self.label}'",
+                received=f"'{self.label}', which {item.place} lacks",
                 remedy=suggest(self.label, item.fields),
             )
         if label in classes:
@@ -62,8 +65,16 @@ class ClassifierGrader:
         if label.isascii() and label.isdigit() and int(label) < len(classes):
             return int(label)
         raise KingyoError(
-            f"{self.label} of item {item.id}",
+            f"{item.place}: {self.label}",
             expected=f"a class of {self.model}",
             received=f"{label!r:.80}",
-            remedy=suggest(label, classes),
+            remedy=_remedy(label, item, classes),
         )
+
+
+def _remedy(label: str, item: Item, classes: Sequence[str]) -> str:
+    """Suggest the nearest class, or else the column that holds one."""
+    columns = [name for name, text in item.fields.items() if text in classes]
+    if columns and nearest(label, classes) is None:
+        return f"Did you mean the column: `label: {columns[0]}`?"
+    return suggest(label, classes, SHOWN)

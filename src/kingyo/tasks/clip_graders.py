@@ -76,7 +76,7 @@ class ClipGrader:
         return _sigmoid(towers.scale * cosine + (shift or 0.0))
 
     def _text_of(self, item: Item) -> str:
-        return item.prompt if self.text is None else fill_template(self.text, item.fields, f"item {item.id}")
+        return item.prompt if self.text is None else fill_template(self.text, item.fields, item.place)
 
 
 @register_picture_grader("aesthetic")

@@ -77,7 +77,7 @@ def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
         item = replace(item, fields={**row.texts(), **item.fields})
     for name, text in [*item.fields.items(), ("prompt", item.prompt)]:
         _require_unicode(name, text, row.where)
-    return replace(item, id=hashlib.sha256(question(item).encode()).hexdigest()[:16])
+    return replace(item, id=hashlib.sha256(question(item).encode()).hexdigest()[:16], where=row.where)
 
 
 def _require_unicode(name: str, text: str, where: str) -> None:

@@ -116,6 +116,7 @@ class Item:
         task: the name of its task if a run has several, else empty.
         media: the images of the question, in order.
         seed: the seed of the answer's noise, if the model draws.
+        where: the place of that row, such as ``items.jsonl line 7``; empty if unknown, as in a stored item.
     """
 
     id: str
@@ -126,6 +127,12 @@ class Item:
     task: str = ""
     media: tuple[Media, ...] = ()
     seed: int | None = None
+    where: str = field(default="", compare=False)
+
+    @property
+    def place(self) -> str:
+        """Its row, or its id, for messages."""
+        return self.where or f"item {self.id}"
 
     @property
     def images(self) -> list[str]:
