@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.tasks import Sizes, build_task, load_items, make_splits, parse_task_spec
+from kingyo.tasks import Sizes, build_task, load_items, load_splits, make_splits, parse_task_spec
 from kingyo.tasks.named_paths import named_paths
 from kingyo.tasks.picture_grader import PICTURE_GRADERS, build_mix
 from kingyo.types import Drawing, DrawingPrompt, Item, Media
@@ -75,6 +75,20 @@ def test_seeds_are_derived_from_the_prompt_and_differ(tmp_path: Path) -> None:
     assert len({each.seed for each in items}) == len(items) == 6
     assert [items[n].seed - items[0].seed for n in range(3)] == [0, 1, 2]
     assert items[1].fields["seed"] == str(items[1].seed)
+
+
+def test_dropped_rows_are_explained_by_the_seed_that_is_not_named(tmp_path: Path) -> None:
+    def load(keep: int, **options: object) -> tuple[str, ...]:
+        task_in(tmp_path, [{"prompt": f"a {n % 4}", "seed": n} for n in range(12)], **options)
+        keys = {"kind": "draw", "data": "rows.jsonl", "grader": "mine.py:Bright", **options}
+        spec = parse_task_spec({**keys, "splits": {"fit": keep, "validation": 1, "test": 1}})
+        return load_splits({"task": spec}, tmp_path).notes
+
+    (note,) = load(2)
+    assert "not used: seed." in note and "`seed: seed`" in note
+    assert load(2, seed="seed") == ()
+    with pytest.raises(KingyoError, match=r"at most 4 different items.* `seed: seed`"):
+        load(6)
 
 
 def test_pictures_of_a_prompt_stay_in_one_split(tmp_path: Path) -> None:

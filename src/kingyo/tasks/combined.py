@@ -13,9 +13,9 @@ from typing import Any, cast
 
 from kingyo.errors import KingyoError, suggest, unknown
 from kingyo.tasks.near_duplicates import NearDuplicates, Placed, count_near, near_groups, note_apart
-from kingyo.tasks.spec import TaskSpec
+from kingyo.tasks.spec import Sizes, TaskSpec
 from kingyo.tasks.splits import make_splits
-from kingyo.tasks.task import build_task, load_items
+from kingyo.tasks.task import LoadedItems, build_task, load_items
 from kingyo.tasks.task_kinds import FIX, Splits
 from kingyo.types import (
     SPLITS,
@@ -38,7 +38,7 @@ class LoadedSplits:
         splits: the items.
         duplicates: number of duplicate rows that were dropped.
         near: counts of near-duplicates.
-        notes: warnings about near-duplicates in different splits.
+        notes: warnings about dropped rows, and about near-duplicates in different splits.
         unused: number of items outside the splits, because of the splits' sizes.
     """
 
@@ -155,7 +155,8 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         sizes = spec.splits
         groups = near_groups(loaded.items, sizes.similar, share_images=sizes.share_images)
         own: dict[str, Placed] = {}
-        for split, items in make_splits(loaded.items, sizes, groups=groups).items():
+        notes += [loaded.note] if loaded.note else []
+        for split, items in _split(loaded, sizes, groups).items():
             for item in items:
                 is_only = len(specs) == 1
                 placed_item = item if is_only else replace(item, id=f"{name}/{item.id}", task=name)
@@ -173,6 +174,19 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         notes=tuple(notes),
         unused=unused,
     )
+
+
+def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) -> Splits:
+    """Split the items of a task; an error also says why rows were dropped."""
+    try:
+        return make_splits(loaded.items, sizes, groups=groups)
+    except KingyoError as error:
+        if not loaded.note:
+            raise
+        remedy = f"{error.remedy} {loaded.note}."
+        raise KingyoError(
+            error.argument, expected=error.expected, received=error.received, remedy=remedy
+        ) from error
 
 
 def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, TaskSpec]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, listed
 from kingyo.io.schema import Number, Real
 from kingyo.tasks.cells import stringify
 from kingyo.tasks.graded_settings import GradedSettings, Text
@@ -24,6 +24,8 @@ from kingyo.vision.features import LITE0
 
 SEED = "seed"
 MAX_SEED = 2**32 - 1
+SHOWN = 6
+"""Number of columns that a note lists."""
 Steps = Annotated[int, Field(ge=1, le=1000, strict=True)]
 Side = Annotated[int, Field(ge=8, le=8192, strict=True)]
 
@@ -89,6 +91,17 @@ class DrawSettings(GradedSettings):
         for number in range(self.seeds):
             columns = {**row.columns, SEED: (first + number) % (MAX_SEED + 1)}
             yield replace(row, columns=columns, unfolded=row.where)
+
+    def note_on_dropped(self, differing: Sequence[str]) -> str:
+        """Ask for the column of the seed if it is not named."""
+        if self.seed is not None or not differing:
+            return ""
+        column = SEED if SEED in differing else "COLUMN"
+        return (
+            "Of rows with the same prompt only the first was kept, because they differ only in columns that "
+            f"are not used: {listed(differing, SHOWN)}. To keep all, name the column of the seed: "
+            f"`seed: {column}`"
+        )
 
     def _prompt(self, row: Row) -> str:
         return fill_template(self.prompt, row.texts(), row.where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Self, cast
 
@@ -57,6 +57,10 @@ class GradedSettings:
     def unfolded(self, row: Row) -> Iterator[Row]:
         """Yield the rows of the items that a row of the data holds."""
         yield row
+
+    def note_on_dropped(self, differing: Sequence[str]) -> str:  # noqa: ARG002 (for kinds of tasks)
+        """Return what to change if rows were dropped as duplicates although these columns differ, or ""."""
+        return ""
 
     def of_stored_items(self) -> Self:
         """Return the settings for rows that hold stored items: one item each."""

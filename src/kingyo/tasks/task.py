@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -19,10 +19,17 @@ from kingyo.types import Item, Task
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedItems:
-    """The items of a file, in its order, and the number of duplicate rows that were dropped."""
+    """The items of a file, in its order.
+
+    Attributes:
+        items: the items, without duplicates.
+        duplicates: number of duplicate rows that were dropped.
+        note: what to change if these should be items, or empty.
+    """
 
     items: tuple[Item, ...]
     duplicates: int
+    note: str = ""
 
 
 def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
@@ -35,13 +42,15 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
     settings = settings_of(spec, folder)
     read = reader_of(spec.kind_name, folder)
     items: dict[str, Item] = {}
-    firsts: dict[str, Row] = {}
+    firsts: dict[str, tuple[Row, Row]] = {}
+    differing: set[str] = set()
     rows = 0
-    for row in _rows(spec, settings, folder):
+    for whole, row in _rows(spec, settings, folder):
         rows += 1
         item = _read(row, read, settings, spec)
         first = items.setdefault(item.id, item)
-        first_row = firsts.setdefault(item.id, row)
+        first_whole, first_row = firsts.setdefault(item.id, (whole, row))
+        differing |= {name for name, _ in whole.texts().items() ^ first_whole.texts().items()}
         if first.answer != item.answer and not (row.unfolded and row.unfolded == first_row.unfolded):
             raise KingyoError(
                 row.where,
@@ -56,15 +65,15 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
             received="no rows",
             remedy="Add rows, or set data: to another file or dataset.",
         )
-    return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items))
+    note = settings.note_on_dropped(sorted(differing)) if isinstance(settings, GradedSettings) else ""
+    return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items), note=note)
 
 
-def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterable[Row]:
-    """Return the rows of the data, one for each item."""
-    rows = read_rows(spec.data, folder)
-    if not isinstance(settings, GradedSettings):
-        return rows
-    return (each for row in rows for each in settings.unfolded(row))
+def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterator[tuple[Row, Row]]:
+    """Yield a row of the data and the row of an item in it, for each item."""
+    for whole in read_rows(spec.data, folder):
+        for row in settings.unfolded(whole) if isinstance(settings, GradedSettings) else (whole,):
+            yield whole, row
 
 
 def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
