@@ -21,6 +21,7 @@ pytest.importorskip("diffusers")
 from PIL import Image
 
 from tests.cli.picture_runs import CONFIG, TASK, write_models
+from tests.report.browser import CHROMIUM, Browser
 
 ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 PLAINLY = """
@@ -120,6 +121,22 @@ def test_the_report_shows_a_contact_sheet(finished: Path) -> None:
     sheet = page.partition('<section id="sheet">')[2].partition("<details>")[0]
     assert sheet.count("<img ") == 5 * 5  # five prompts; bred, base, two parents, uniform
     assert "drawn by uniform" in sheet and "seed " in sheet
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_the_contact_sheet_of_nine_models_fits_on_a_desktop(finished: Path) -> None:
+    pytest.importorskip("vl_convert")
+    assert kingyo(finished, "report", "run").returncode == 0
+    with Browser() as browser:
+        browser.open(finished / "run" / "report.html", width=1200)
+        browser.evaluate(
+            "document.querySelector('.sheet').style.setProperty('--models', 9);"
+            "document.querySelectorAll('.sheet tr').forEach(row =>"
+            " row.append(...[...row.cells].slice(-4).map(each => each.cloneNode(true))))"
+        )
+        box = "document.querySelector('#sheet .scroll')"
+        assert browser.evaluate("document.querySelector('.sheet tr').cells.length") == 10
+        assert browser.evaluate(f"{box}.scrollWidth") == browser.evaluate(f"{box}.clientWidth") > 900
 
 
 def test_draw_writes_pictures(finished: Path) -> None:
