@@ -199,6 +199,17 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
         assert seeds in advice[kind].remedy
 
 
+@pytest.mark.parametrize(("winner", "kind"), [(4, "stuck"), (12, "progress")])
+def test_a_search_whose_winner_came_late_is_not_stuck(tmp_path: Path, winner: int, kind: str) -> None:
+    advice = Written(tmp_path / "run").search([1, 2, 3, 2, 6, *[5] * 9]).pick(winner).advice()
+    assert {"start", "stuck", "progress"} & set(advice) == {kind}
+
+
+def test_no_baseline_is_called_the_best_if_all_are_equal(tmp_path: Path) -> None:
+    run = Written(tmp_path / "run", {"base": 0, "a": 0, "uniform": 0}).search([1, 2])
+    assert "On fit: all baselines score 0.0%, the best" in run.advice()["progress"].what
+
+
 def test_a_search_that_was_stopped_is_not_judged(tmp_path: Path) -> None:
     run = Written(tmp_path / "run").search([5, 2, 3, 2, *[4] * 10])
     run.store.set_fact("status", "running")

@@ -33,20 +33,28 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     first = first if len(first) >= FEW else rows[:FEW]
     start, best = _best(first), _best(rows)
     n, number = len(tried), trials[best.trial].asked.number
-    baseline = max(fits, key=lambda scored: scored[0])[1]
+    top, baseline = max(fits, key=lambda scored: scored[0])
     known, known_text = _on_fit(store, summary, baseline)
+    is_tie = len(fits) > 1 and {score for score, _ in fits} == {top}
+    who = "all baselines score" if is_tie else f"the best baseline ({baseline.trial.name}) scores"
     by = "" if summary.decided_by is None else f", by {summary.decided_by}"
     raw = raw_means(store, best.search)
     what = (
-        f"On fit{by}: the best baseline ({baseline.trial.name}) scores {known_text}, the best of the first "
+        f"On fit{by}: {who} {known_text}, the best of the first "
         f"{len(first)} successful candidates {_value_text(summary, start, raw)}, the best of all {n} (trial "
         f"{number}) {_value_text(summary, best, raw)}."
     )
     is_early = n < ENOUGH or summary.status != "finished" or _is_perfect(store, best.trial)
-    if not is_early and ((best.value or 0.0) <= known + ROUNDING or best == start):
+    # Scores on a few items are noisy: a winner that was picked late shows that the search went on.
+    winner = None if summary.winner is None else trials.get(summary.winner.trial.id)
+    last = trials[best.trial]
+    if winner is not None and winner.asked.number > number:
+        last = winner
+    begins = last.id in {row.trial for row in first}
+    if not is_early and ((best.value or 0.0) <= known + ROUNDING or begins):
         why = "The search has not improved on its start."
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))
-    elif not is_early and 2 * (number + 1) <= n:
+    elif not is_early and 2 * (last.asked.number + 1) <= n:
         why = "The best came in the first half of the candidates: the search looks stuck."
         yield Advice(kind="stuck", level="warning", what=what, why=why, remedy=_next_steps(store, best))
     else:
