@@ -7,6 +7,7 @@ import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from kingyo.errors import KingyoError
 from kingyo.report import wording, write_report
 from kingyo.report.findings import read_findings
 from kingyo.report.sentences import headline
+from kingyo.results.remarks import beside_baselines
 from kingyo.store import RunStore
 from tests.report.conftest import SHAPES
 from tests.report.made_up_run import ATTACK
@@ -52,6 +54,22 @@ def test_answers_cannot_become_markup(runs: dict[str, Path]) -> None:
     assert "img" not in reader.tags
     assert any(ATTACK in text for text in reader.texts)
     assert not any(name.startswith("on") for _, name, _ in reader.attributes)
+
+
+def test_no_parent_is_called_the_best_if_all_are_equal(better: RunStore) -> None:
+    with better as store:
+        findings = read_findings(store)
+    summary = findings.summary
+    like = summary.best_parent()
+    assert like is not None and like.test is not None
+    scores = {"fit": like.fit, "validation": like.validation, "test": like.test}
+    equal = {name: replace(each, **scores) for name, each in summary.baselines.items()}
+    tied = replace(findings, summary=replace(summary, baselines=equal))
+    words = f"its parents (all score {100 * like.test.score:.1f}%)"
+    assert words in headline(tied) and words not in headline(findings)
+    winner = tied.summary.winner
+    said = winner and beside_baselines(tied.summary, winner.trial)
+    assert said and "all baselines score" in said
 
 
 def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:

@@ -46,10 +46,17 @@ def _about_bred(findings: Findings) -> str:
 def _rivals(findings: Findings) -> list[tuple[str, str]]:
     """Return what a bred model has to beat, and the controls: words, and the name in the summary."""
     best = findings.summary.best_parent()
-    parents = [(f"its best parent ({best.name})", best.name)] if best is not None else []
+    parents = [(_best_parent(findings, best), best.name)] if best is not None else []
     stacked = [("the frankenmerge", FRANKENMERGE)] if FRANKENMERGE in findings.summary.baselines else []
     controls = [(wording.search(name), name) for name in findings.controls]
     return [*parents, ("the uniform merge", "uniform"), *stacked, *controls]
+
+
+def _best_parent(findings: Findings, best: ModelResult) -> str:
+    score = best.counts_on("test")
+    if score is None or not findings.summary.parents_tie:
+        return f"its best parent ({best.name})"
+    return f"its parents (all score {findings.summary.in_words(score.score)})"
 
 
 def top_score(findings: Findings) -> tuple[str, str, str] | None:

@@ -64,9 +64,11 @@ def beside_baselines(summary: RunSummary, trial: StoredTrial) -> str | None:
     if own is None or not rivals:
         return None
     score, other = max(rivals, key=lambda rival: rival[0].score)
+    is_tie = len(rivals) > 1 and len({each.score for each, _ in rivals}) == 1
+    who = "all baselines score" if is_tie else f"the best baseline, {describe_trial(other)}, scores"
     text = (
         f"On test (n = {own.n}) it scores {interval_in_words(own, summary.decided_by)}; "
-        f"the best baseline, {describe_trial(other)}, scores {interval_in_words(score, summary.decided_by)}"
+        f"{who} {interval_in_words(score, summary.decided_by)}"
     )
     return f"{text}{'.' if own.score > score.score else ', so nothing is gained.'}"
 

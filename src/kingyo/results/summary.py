@@ -91,8 +91,16 @@ class RunSummary:
 
     def best_parent(self) -> ModelResult | None:
         """Return the best of the base and the sources: on test if known, else on validation, else on fit."""
-        parents = [model for name, model in self.baselines.items() if name not in MIXTURES]
-        return max(parents, key=_rank, default=None)
+        return max(self._parents, key=_rank, default=None)
+
+    @property
+    def parents_tie(self) -> bool:
+        """Whether several parents all score the same, so that any of them is the best by chance."""
+        return len(self._parents) > 1 and len({_rank(parent) for parent in self._parents}) == 1
+
+    @property
+    def _parents(self) -> list[ModelResult]:
+        return [model for name, model in self.baselines.items() if name not in MIXTURES]
 
     def estimate(self, model: ModelResult | None) -> FitEstimate | None:
         """Return the estimate of a model for all of fit; None if it was scored on all of it."""
