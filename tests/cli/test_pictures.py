@@ -205,6 +205,14 @@ def test_what_cannot_be_drawn_is_one_error(finished: Path, words: tuple[str, ...
     assert (finished / "run.yaml").read_bytes() == before
 
 
+@pytest.mark.parametrize(("grader", "received"), [("classifier", "'classifier'"), ("exact", "text-to-image")])
+def test_init_says_where_a_run_that_draws_begins(finished: Path, grader: str, received: str) -> None:
+    models = ("--base", "base", "--source", "a", "--source", "b")
+    done = kingyo(finished, "init", "new.yaml", *models, "--task", "prompts.jsonl", "--grader", grader)
+    assert done.returncode == 1 and received in done.stderr and not (finished / "new.yaml").exists()
+    assert "docs/pictures.md" in done.stderr and "{model: judge, label: motif}" in done.stderr
+
+
 def test_a_long_prompt_is_cut_with_one_note(finished: Path) -> None:
     done = kingyo(finished, "draw", "base", "cat " * 500, "--steps", "1", "-o", "long.png")
     assert done.returncode == 0 and len(done.stderr.splitlines()) == 1 and "would be cut" in done.stderr

@@ -180,10 +180,15 @@ def _opened(out: Path, answers: RunAnswers) -> Run:
 
     from kingyo.run.config_file import load_config
     from kingyo.run.run import Run
-    from kingyo.types import AnswersImages
+    from kingyo.tasks.picture_grader import PICTURE_GRADERS
+    from kingyo.types import AnswersImages, DrawsPictures
 
+    if answers.grader in PICTURE_GRADERS.names():
+        raise _draws("--grader", f"'{answers.grader}', which grades pictures")
     config, images = load_config(out, yaml.safe_load(run_yaml(answers))), answers.columns.images
     run = Run.open(config, out.parent)
+    if DrawsPictures in run.kind.provides:
+        raise _draws("--source", f"models of kind {run.kind.name}, which draw")
     if images is not None and AnswersImages not in run.kind.provides:
         raise KingyoError(
             "--source",
@@ -192,6 +197,16 @@ def _opened(out: Path, answers: RunAnswers) -> Run:
             remedy="Add a vision-language model, or write --images '' for a task without images.",
         )
     return run
+
+
+def _draws(argument: str, received: str) -> KingyoError:
+    return KingyoError(
+        argument,
+        expected="a run whose models write text, because `kingyo init` writes no other",
+        received=received,
+        remedy="Copy the run.yaml at the top of docs/pictures.md: it names the judge and the column of the "
+        "right class, as in `grader: {classifier: {model: judge, label: motif}}`.",
+    )
 
 
 def _named(sources: Sequence[str], folder: Path) -> dict[str, str]:
