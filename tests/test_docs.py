@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,27 @@ def test_commands_in_merge_md_run_in_order(tmp_path: Path) -> None:
     folders = {path.parent.name for path in tmp_path.glob("*/config.json")}
     assert folders == {"merged", "sharded", "both"}
     assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1
+
+
+def test_the_command_that_scores_a_pipeline_runs(tmp_path: Path) -> None:
+    """On every 16th item, to save time."""
+    pytest.importorskip("diffusers")
+    zoo = tmp_path / "zoo" / "pictures"
+    (zoo / "tasks").mkdir(parents=True)
+    for model in ("base", "ja", "fast", "shuffle", "invert", "judge"):
+        (zoo / model).symlink_to(ROOT / "zoo" / "pictures" / model)
+    (tmp_path / "examples" / "pictures").mkdir(parents=True)
+    run = Path("examples", "pictures", "run.yaml")
+    shutil.copy(ROOT / run, tmp_path / run)
+    data = zoo / "tasks" / "pictures-ja.jsonl"
+    rows = (ROOT / data.relative_to(tmp_path)).read_text(encoding="utf-8").splitlines(keepends=True)
+    data.write_text("".join(rows[::16]), encoding="utf-8")
+    (words,) = (words for words in commands(ROOT / "docs" / "pictures.md") if words[1] == "evaluate")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command(*words[1:]), cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "n=8" in done.stdout, done.stderr
 
 
 def test_the_method_on_the_page_of_recipes_merges(tmp_path: Path) -> None:
