@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -183,6 +184,13 @@ def test_kohya_encoders_of_sdxl_are_identified_by_their_folders(sd: Path) -> Non
 
 
 A, B = f"lora_unet_{kohya(TO_Q)}.lora_down.weight", f"lora_unet_{kohya(TO_Q)}.lora_up.weight"
+ALPHA = rf"/style\.safetensors: {A[:-17]}\.alpha"
+
+
+def with_alpha(value: complex | list[float]) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: {**tensors, f"{A[:-17]}.alpha": torch.tensor(value)}
+
+
 BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "names of nothing": (
         lambda _: {
@@ -201,7 +209,7 @@ BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     ),
     "no up": (lambda all_: {A: all_[A]}, r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),
     "an alpha alone": (
-        lambda _: {f"{A[:-17]}.alpha": torch.tensor(1.0)},
+        lambda _: with_alpha(1.0)({}),
         "of a rank above 0; received alpha",
     ),
     "rank 0": (
@@ -216,10 +224,10 @@ BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
         lambda all_: {**all_, A: torch.ones(2, 9)},
         r"fits \S+to_q\.weight \[8, 8\]; received A \[2, 9\]",
     ),
-    "alpha NaN": (
-        lambda all_: {**all_, f"{A[:-17]}.alpha": torch.tensor(float("nan"))},
-        "expected one finite number",
-    ),
+    "alpha NaN": (with_alpha(math.nan), f"{ALPHA}: expected one finite number; received nan"),
+    "three alphas": (with_alpha([1.0, 2.0, 3.0]), f"{ALPHA}: .* received float32 of shape \\[3\\]"),
+    "no alpha": (with_alpha([]), f"{ALPHA}: .* received float32 of shape \\[0\\]"),
+    "complex alpha": (with_alpha(1 + 2j), f"{ALPHA}: .* received complex64 of shape \\[\\]"),
     "twice": (
         lambda all_: {**all_, f"unet.{TO_Q}.lora_A.weight": torch.ones(2, 8)},
         "one tensor for each part of a LoRA",

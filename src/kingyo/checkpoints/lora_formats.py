@@ -128,9 +128,7 @@ def _read_loose(reference: str, path: Path, file: Path, model: Checkpoint) -> Ad
     groups = _by_component(reference, require_tensors(tensors, file), model)
     component = _choose(reference, groups, model)
     modules = groups[component]
-    alphas = {
-        name: _alpha(reference, parts.pop(_ALPHA)) for name, parts in modules.items() if _ALPHA in parts
-    }
+    alphas = {name: _alpha(parts.pop(_ALPHA)) for name, parts in modules.items() if _ALPHA in parts}
     stated = _stated(reference, metadata, component)
     if stated and alphas:
         raise KingyoError(
@@ -251,13 +249,14 @@ def _no_lora(reference: str, groups: Mapping[str, Modules], model: Checkpoint) -
     )
 
 
-def _alpha(reference: str, info: TensorInfo) -> float:
-    value = float(map_tensor(info)) if info.n_elements == 1 else math.nan
+def _alpha(info: TensorInfo) -> float:
+    is_number = info.n_elements == 1 and not info.dtype.startswith("complex")
+    value = float(map_tensor(info)) if is_number else math.nan
     if not math.isfinite(value):
         raise KingyoError(
-            f"{reference}: {info.name}",
+            f"{info.file}: {info.name}",
             expected="one finite number",
-            received=f"{value} in a tensor of shape {list(info.shape)}",
+            received=f"{value}" if is_number else f"{info.dtype} of shape {list(info.shape)}",
             remedy=_AGAIN,
         )
     return value
