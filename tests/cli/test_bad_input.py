@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -106,7 +107,6 @@ INIT = ("--base", "base", "--source", "a", "--source", "b", "--task", "items.jso
     [
         (("evaluate", "a", "task.yaml", "--split", ""), "received ''. Known: all, fit, test, validation."),
         (("evaluate", "a", "task.yaml", "--answers", "media"), "--answers: expected a new file"),
-        (("evaluate", "a", "task.yaml", "--answers", "x" * 250), "received File name too long"),
         (("init", "new/run.yaml", *INIT), "Error: new/run.yaml: expected a file in an existing folder"),
         (("init", "grade.py/run.yaml", *INIT), "received no folder grade.py"),
     ],
@@ -114,6 +114,16 @@ INIT = ("--base", "base", "--source", "a", "--source", "b", "--task", "items.jso
 )
 def test_arguments(world: World, arguments: tuple[str, ...], says: str) -> None:
     refused(world, *arguments, says=says)
+
+
+def test_the_score_outlives_answers_that_cannot_be_written(world: World) -> None:
+    words = ("evaluate", "a", "task.yaml", "--answers", "x" * 250)
+    refused(world, *words, says="received File name too long")
+    assert "a on even (test): " in world.run(*words).stdout
+    done = world.run(*words, "--json")
+    record = json.loads(done.stdout)
+    assert (done.returncode, record["n"], record["error"]["argument"]) == (1, 12, "--answers")
+    assert record["low"] <= record["score"] <= record["high"]
 
 
 def test_init_on_a_full_disk_leaves_no_file(world: World) -> None:

@@ -11,11 +11,12 @@ import codecs
 import json
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 
 from kingyo.cli.terminal import echo, escaped
+from kingyo.errors import Interrupted, KingyoError, error_record
 
 _DOCUMENTS: ContextVar[list[str] | None] = ContextVar("_DOCUMENTS", default=None)
 """Documents to print when the command ends; None outside of ``only_json``."""
@@ -42,6 +43,17 @@ def print_json(record: object) -> None:
         echo(text)
     else:
         documents.append(text)
+
+
+@contextmanager
+def errors_beside(record: Mapping[str, object]) -> Generator[None]:
+    """Print an error as JSON together with the record so far, and exit with its code."""
+    try:
+        yield
+    except (KingyoError, Interrupted) as error:
+        reported = error if isinstance(error, KingyoError) else str(error)
+        print_json({**error_record(reported), **record})
+        sys.exit(error.exit_code)  # typer.Exit would report an interrupt a second time
 
 
 def json_text(record: object) -> str:

@@ -7,14 +7,14 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import print_json
+from kingyo.cli.as_json import errors_beside, print_json
 from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model, TrustRemoteCode
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
@@ -76,12 +76,17 @@ def evaluate(
     )
     with redirect_stdout(sys.stderr):  # output of graders
         opened, items, scores = _score(model, kind, task, chosen, options)
-    if answers is not None:
+    by_task = _by_task(opened, items, scores)
+    record = _record(model, opened, chosen, by_task)
+    with errors_beside(record) if as_json else nullcontext():
         try:
-            _write_answers(answers, items, scores)
-        except OSError as error:
-            raise _unwritable(error.strerror or str(error)) from error
-    _print_score(model, opened, chosen, _by_task(opened, items, scores), as_json=as_json)
+            if answers is not None:
+                _write_answers(answers, items, scores)
+        finally:
+            if as_json:
+                print_json(record)
+            else:
+                _print_score(model, opened, chosen, by_task)
     cut = sum(each.is_cut for each in scores)
     if cut and not as_json:
         echo(f"{cut:,} of {len(scores):,} answers were cut at max_new_tokens.")
@@ -128,25 +133,37 @@ def _by_task(task: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> 
     }
 
 
-def _print_score(
-    model: str, task: Task, split: str, by_task: Mapping[str, Interval], *, as_json: bool
-) -> None:
-    from kingyo.stats import interval_json, mean_name, weighted_mean
+def _record(model: str, task: Task, split: str, by_task: Mapping[str, Interval]) -> dict[str, object]:
+    from kingyo.stats import interval_json
+
+    record = {
+        "model": model,
+        "task": task.name,
+        "split": split,
+        **(interval_json(_mean(task, by_task)) or {}),
+    }
+    if len(by_task) > 1:
+        record["tasks"] = {name: interval_json(each) for name, each in by_task.items()}
+    return record
+
+
+def _print_score(model: str, task: Task, split: str, by_task: Mapping[str, Interval]) -> None:
+    from kingyo.stats import mean_name
     from kingyo.tasks import weights_of
 
-    weights = list(weights_of(task).values())
-    mean = weighted_mean(list(by_task.values()), weights)
-    if as_json:
-        record = {"model": model, "task": task.name, "split": split, **(interval_json(mean) or {})}
-        if len(by_task) > 1:
-            record["tasks"] = {name: interval_json(each) for name, each in by_task.items()}
-        print_json(record)
-        return
     lines = {f"{model} on {name or task.name} ({split})": each for name, each in by_task.items()}
     if len(by_task) > 1:
-        lines[f"{mean_name(weights).capitalize()} of {len(by_task)} tasks"] = mean
+        mean = mean_name(list(weights_of(task).values()))
+        lines[f"{mean.capitalize()} of {len(by_task)} tasks"] = _mean(task, by_task)
     for name, each in lines.items():
         echo(f"{name}: {each.in_percent('%')}, n={each.n}")
+
+
+def _mean(task: Task, by_task: Mapping[str, Interval]) -> Interval:
+    from kingyo.stats import weighted_mean
+    from kingyo.tasks import weights_of
+
+    return weighted_mean(list(by_task.values()), list(weights_of(task).values()))
 
 
 def _require_finished(task: Path) -> None:
@@ -213,8 +230,6 @@ def _holds_answers(file: Path) -> bool:
 
 def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore]) -> None:
     pictures = {each.media.name: each.media for each in scores if each.media is not None}
-    for name, picture in pictures.items():
-        write_bytes(path.parent / MEDIA / name, picture.read())
     lines = [
         json.dumps(
             {
@@ -233,4 +248,9 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
         )
         for item, each in zip(items, scores, strict=True)
     ]
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    try:
+        for name, picture in pictures.items():
+            write_bytes(path.parent / MEDIA / name, picture.read())
+        write_text(path, "".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise _unwritable(error.strerror or str(error)) from error

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import print_json
+from kingyo.cli.as_json import errors_beside, print_json
 from kingyo.cli.options import AllowPickle, AsJson, SingleFile
 from kingyo.cli.run import interruptible, note_if_slow
 from kingyo.cli.terminal import echo
-from kingyo.errors import Interrupted, KingyoError, error_record, listed
+from kingyo.errors import listed
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
@@ -117,17 +115,6 @@ def merge(
             _merge(request, record, as_json=as_json)
         if as_json:
             print_json(record)
-
-
-@contextmanager
-def errors_beside(record: Mapping[str, object]) -> Generator[None]:
-    """Print an error as JSON together with the record so far, and exit with its code."""
-    try:
-        yield
-    except (KingyoError, Interrupted) as error:
-        reported = error if isinstance(error, KingyoError) else str(error)
-        print_json({**error_record(reported), **record})
-        sys.exit(error.exit_code)  # typer.Exit would report an interrupt a second time
 
 
 def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool, as_json: bool) -> None:
