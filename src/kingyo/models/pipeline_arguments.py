@@ -38,10 +38,11 @@ def call_arguments(kind: Any, drawing: Drawing) -> dict[str, object]:
     keys = {name: value for name, value in keys.items() if value is not None}
     negative = {"negative_prompt": drawing.negative_prompt} if drawing.negative_prompt else {}
     known = named_parameters(kind.__call__)
-    _require_known(keys | negative, known, kind)
+    what = f"an argument of {kind.__name__}"
+    require_parameters(keys | negative, known, what)
     for name, value in drawing.arguments.items():
         _require_no_key(name, value)
-    _require_known(drawing.arguments, known - {*_OWN_ARGUMENTS}, kind, "arguments: ")
+    require_parameters(drawing.arguments, known - {*_OWN_ARGUMENTS}, what, "arguments: ")
     return {**drawing.arguments, **keys, "num_inference_steps": drawing.steps}
 
 
@@ -49,6 +50,27 @@ def named_parameters(call: Any) -> set[str]:
     """Return the names of a method's parameters except ``self``, ``*args`` and ``**kwargs``."""
     parameters = list(inspect.signature(call).parameters.values())[1:]
     return {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
+
+
+def require_parameters(
+    given: Mapping[str, object], known: Collection[str], what: str, where: str = ""
+) -> None:
+    """Check that all given names are known.
+
+    Args:
+        given: values by name.
+        known: names of parameters.
+        what: what the names stand for, for the error.
+        where: what the error puts in front of a name.
+
+    Raises:
+        KingyoError: a name is unknown.
+    """
+    for name, value in given.items():
+        if name not in known:
+            raise KingyoError(
+                f"{where}{name}", expected=what, received=repr(value)[:80], remedy=suggest(name, known)
+            )
 
 
 def _require_no_key(name: str, value: object) -> None:
@@ -60,17 +82,3 @@ def _require_no_key(name: str, value: object) -> None:
             received=repr(value)[:80],
             remedy=f"Write `{name}` as a key of the task.",
         )
-
-
-def _require_known(
-    arguments: Mapping[str, object], known: Collection[str], kind: Any, where: str = ""
-) -> None:
-    """Check that the pipeline's call takes arguments of these names."""
-    for name, value in arguments.items():
-        if name not in known:
-            raise KingyoError(
-                f"{where}{name}",
-                expected=f"an argument of {kind.__name__}",
-                received=repr(value)[:80],
-                remedy=suggest(name, known),
-            )

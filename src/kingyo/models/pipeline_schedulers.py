@@ -11,7 +11,7 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.io.pipeline_index import PIPELINE
 from kingyo.io.quiet import quiet
 from kingyo.models.loading import loading
-from kingyo.models.pipeline_arguments import named_parameters
+from kingyo.models.pipeline_arguments import named_parameters, require_parameters
 from kingyo.models.pipeline_loading import read_index
 
 _LARGEST = 1_000_000
@@ -73,14 +73,8 @@ def _scheduler_class(name: str) -> Any:
 def _require_settings(kind: Any, settings: Mapping[str, object]) -> None:
     """Check the names of a scheduler's settings, and the size of numbers."""
     known = named_parameters(kind.__init__)
+    require_parameters(settings, known, f"a setting of {kind.__name__}", "scheduler: ")
     for key, value in settings.items():
-        if key not in known:
-            raise KingyoError(
-                f"scheduler: {key}",
-                expected=f"a setting of {kind.__name__}",
-                received=repr(value)[:80],
-                remedy=suggest(key, known),
-            )
         if isinstance(value, int) and abs(value) > _LARGEST:
             raise KingyoError(
                 f"scheduler: {key}",
