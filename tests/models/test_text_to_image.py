@@ -172,6 +172,40 @@ def test_settings_that_a_pipeline_does_not_take_are_named(pipeline: Path, change
         assert str(early.value) == str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "received"),
+    [
+        ({"timestep_spacing": "nonsense"}, "nonsense is not supported"),
+        ({"prediction_type": "nonsense"}, "prediction_type given as nonsense"),
+        ({"trained_betas": [0.1, 0.2]}, "IndexError"),
+        ({"class": "DPMSolverMultistepScheduler", "final_sigmas_type": "nonsense"}, "but got nonsense"),
+    ],
+    ids=str,
+)
+def test_settings_that_a_scheduler_reads_late_are_found_before_the_weights_are_loaded(
+    pipeline: Path, scheduler, received: str
+) -> None:
+    with pytest.raises(KingyoError) as caught:
+        KIND.reader(pipeline / "unet").draw(PROMPTS[:1], Drawing(steps=2, scheduler=scheduler))
+    assert caught.value.argument == "scheduler" and received in caught.value.received
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"class": "UniPCMultistepScheduler", "use_karras_sigmas": True},
+        {"class": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True},
+        {"class": "CogVideoXDPMScheduler", "rescale_betas_zero_snr": True},  # its step takes more
+    ],
+    ids=str,
+)
+def test_settings_are_not_refused_for_what_only_a_pipeline_knows(pipeline: Path, scheduler) -> None:
+    state = torch.get_rng_state()
+    with pytest.raises(AllRead):
+        KIND.reader(pipeline / "unet").draw(PROMPTS[:1], Drawing(steps=2, scheduler=scheduler))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_deprecations_of_diffusers_are_hidden(pipeline: Path) -> None:
     old = {
         "class": "DPMSolverMultistepScheduler",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
+from warnings import catch_warnings
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.pipeline_index import PIPELINE
@@ -44,12 +45,50 @@ def scheduler_for(own: Any, changes: Mapping[str, object]) -> Any:
         with quiet("diffusers"):
             return kind.from_config(own.config, **settings)
     except Exception as error:  # schedulers compute with settings that they do not check
-        raise KingyoError(
-            "scheduler",
-            expected=f"settings that {name} accepts",
-            received=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300],
-            remedy="Correct `scheduler` of the task.",
-        ) from error
+        raise _refused(name, error) from error
+
+
+def rehearse(own: Any, changes: Mapping[str, object], steps: int) -> None:
+    """Build a scheduler as ``scheduler_for`` does, and take one step: some settings are read only there.
+
+    A scheduler that cannot take this step without the settings either needs more of its pipeline, and passes.
+
+    Raises:
+        KingyoError: the scheduler does not accept the settings.
+    """
+    scheduler = scheduler_for(own, changes)
+    name = type(scheduler).__name__
+    error = _failure(scheduler, steps)
+    if error is not None and _failure(scheduler_for(own, {"class": name}), steps) is None:
+        raise _refused(name, error) from error
+
+
+def _failure(scheduler: Any, steps: int) -> Exception | None:
+    """Take the first of some steps on zeros, and return what the scheduler raises."""
+    import torch
+
+    shift = {"mu": 1.0} if scheduler.config.get("use_dynamic_shifting") else {}
+    nothing = torch.zeros(1, 4, 8, 8)
+    try:
+        with (
+            quiet("diffusers"),
+            catch_warnings(action="ignore"),
+            torch.random.fork_rng(devices=[]),  # pyright: ignore[reportUnknownMemberType]
+        ):
+            scheduler.set_timesteps(steps, **shift)
+            scheduler.step(nothing, scheduler.timesteps[0], nothing)
+    except Exception as error:  # noqa: BLE001 (see scheduler_for)
+        return error
+    return None
+
+
+def _refused(name: str, error: Exception) -> KingyoError:
+    return KingyoError(
+        "scheduler",
+        expected=f"settings that {name} accepts",
+        received=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300],
+        remedy="Correct `scheduler` of the task.",
+    )
 
 
 def _scheduler_class(name: str) -> Any:

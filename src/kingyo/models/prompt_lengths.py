@@ -13,7 +13,7 @@ from kingyo.models.kinds.kind import AllRead
 from kingyo.models.loading import load_tokenizer
 from kingyo.models.pipeline_arguments import call_arguments
 from kingyo.models.pipeline_loading import absent_components, pipeline_around, pipeline_class
-from kingyo.models.pipeline_schedulers import load_scheduler, scheduler_for
+from kingyo.models.pipeline_schedulers import load_scheduler, rehearse
 from kingyo.types import Drawing, DrawingPrompt
 
 _LENGTH = "max_sequence_length"
@@ -61,7 +61,7 @@ class PromptLengths:
             AllRead: otherwise.
         """
         call_arguments(self.kind, drawing)
-        scheduler_for(self.scheduler, drawing.scheduler)
+        rehearse(self.scheduler, drawing.scheduler, drawing.steps)
         texts = dict.fromkeys([*(each.text for each in prompts), drawing.negative_prompt])
         limits = [self._limit(each, drawing) for each in self.tokenizers]
         for text in () if drawing.truncate else texts:
