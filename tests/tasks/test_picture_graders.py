@@ -188,6 +188,12 @@ def test_unknown_graders_and_options(tmp_path: Path) -> None:
     assert "'scale'" in refused(tmp_path, "clip", {"model": "judge", "scal": 2}).remedy
 
 
+def test_a_revision_of_a_local_judge_is_refused(tmp_path: Path) -> None:
+    """It looks like a name on the Hub."""
+    clip(tmp_path / "models/judge")
+    assert "'models/judge@v1', and no " in refused(tmp_path, "clip", "models/judge@v1").received
+
+
 def test_a_classifier_without_its_head_is_refused(tmp_path: Path) -> None:
     from transformers import ViTModel
 

@@ -34,14 +34,16 @@ def absolute_name(name: str, folder: Path) -> str:
 
 
 def split_revision(text: str, folder: Path | None = None) -> tuple[str, str | None]:
-    """Split a Hub name at the first ``@``; existing folders and other paths are not split.
+    """Split a Hub name, or a local name that is followed by a revision, at the first ``@``.
+
+    A name that exists with its ``@`` is not split.
 
     Raises:
         KingyoError: what follows the ``@`` is no revision.
     """
     name, sign, revision = text.partition("@")
-    is_hub = HUB_NAME.fullmatch(name) is not None or is_local(name, folder)
-    if not sign or is_local(text, folder) or not is_hub:
+    is_name = HUB_NAME.fullmatch(name) is not None or is_local(name, folder)
+    if not sign or is_local(text, folder) or not is_name:
         return text, None
     if not _REVISION.fullmatch(revision):
         raise KingyoError(

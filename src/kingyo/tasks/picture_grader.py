@@ -147,7 +147,8 @@ def _in_folder(grader: Any, where: str, folder: Path) -> Any:
 
 def _place(path: str, where: str, folder: Path) -> str:
     """Return the absolute path of a file or folder; names on the Hub stay."""
-    on_hub = HUB_NAME.fullmatch(split_revision(path, folder)[0])
+    name, _ = split_revision(path, folder)
+    on_hub = None if is_local(name, folder) else HUB_NAME.fullmatch(name)
     if not is_local(path, folder) and (on_hub is None or on_hub["component"] is not None):
         raise KingyoError(
             where,
