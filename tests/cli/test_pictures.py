@@ -172,6 +172,21 @@ def test_draw_takes_float32_on_a_cpu_and_the_dtype_of_the_run_for_an_exported_mo
     assert pixels("scored/unet") != pixels("scored", "--dtype", "float32")
 
 
+def test_draw_says_that_a_task_of_another_kind_sets_nothing(finished: Path) -> None:
+    other = finished / "other"
+    shutil.copytree(finished / "base", other)
+    words = ("a cat", "--steps", "1", "--height", "32", "--width", "32", "-o", "other.png")
+    (other / "task.yaml").write_text("{kind: generate, data: rows.jsonl, grader: exact}")
+    done = kingyo(finished, "draw", "other", *words)
+    assert done.returncode == 0 and done.stderr == (
+        "Note: other/task.yaml has no task of kind draw, so its settings are not used.\n"
+    )
+    for task in ("{kind: nonsense, data: rows.jsonl}", "{kind: draw, data: rows.jsonl}", "text"):
+        (other / "task.yaml").write_text(task)
+        done = kingyo(finished, "draw", "other", *words)
+        assert done.returncode == 1 and done.stderr.startswith("Error: other/task.yaml: "), task
+
+
 def test_evaluate_writes_pictures_beside_the_answers(finished: Path) -> None:
     done = kingyo(
         finished, "evaluate", "a", "run", "--answers", "answers.jsonl", "--batch-size", "3", "--json"

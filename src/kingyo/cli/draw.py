@@ -22,33 +22,39 @@ if TYPE_CHECKING:
     from kingyo.models.kinds import LoadOptions
     from kingyo.types import Drawing, DrawingPrompt, DrawsPictures, Media
 
+Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first picture.")]
+Count = Annotated[
+    int, typer.Option("--count", "-n", min=1, help="Number of pictures: out-0.png, out-1.png, …")
+]
+Steps = Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps.  \\[default: see below]")]
+GuidanceScale = Annotated[
+    float | None, typer.Option("--guidance-scale", min=0, help="Weight of the prompt; 0 is no guidance.")
+]
+NegativePrompt = Annotated[
+    str | None, typer.Option("--negative-prompt", help="What guidance leads away from.")
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option("--dtype", help="float32, float16 or bfloat16.  \\[default: see below]"),
+]
 Side = Annotated[int | None, typer.Option(min=8, help="In pixels.  \\[default: the model's]")]
 
 
 def draw(
     model: Model,
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("out.png"),
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first picture.")] = 0,
-    count: Annotated[
-        int, typer.Option("--count", "-n", min=1, help="Number of pictures: out-0.png, out-1.png, …")
-    ] = 1,
-    steps: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Denoising steps.  \\[default: see below]")
-    ] = None,
-    guidance_scale: Annotated[
-        float | None, typer.Option("--guidance-scale", min=0, help="Weight of the prompt; 0 is no guidance.")
-    ] = None,
-    negative_prompt: Annotated[
-        str | None, typer.Option("--negative-prompt", help="What guidance leads away from.")
-    ] = None,
+    prompt: Prompt,
+    out: Out = Path("out.png"),
+    seed: Seed = 0,
+    count: Count = 1,
+    steps: Steps = None,
+    guidance_scale: GuidanceScale = None,
+    negative_prompt: NegativePrompt = None,
     height: Side = None,
     width: Side = None,
     device: Device = "cpu",
-    dtype: Annotated[
-        str | None,
-        typer.Option("--dtype", help="float32, float16 or bfloat16.  \\[default: see below]"),
-    ] = None,
+    dtype: Dtype = None,
     allow_pickle: AllowPickle = False,
     kind: Kind = None,
     as_json: AsJson = False,
@@ -101,16 +107,30 @@ def _replaced(drawing: Drawing, **values: Any) -> Drawing:
 
 def _as_scored(model: Path) -> Drawing | None:
     """Return the settings in the task file of an exported model or of the pipeline around it, or None."""
-    from kingyo.run.open_task import specs_in
-    from kingyo.tasks import settings_of
     from kingyo.tasks.draw import DrawSettings
 
     root = model.parent if (model.parent / PIPELINE).is_file() else model
     for file in (root / "task.yaml", root / "tasks.yaml"):
         if file.is_file():
-            settings = [settings_of(spec, file.parent) for spec in specs_in(file).values()]
-            return next((each.drawing for each in settings if isinstance(each, DrawSettings)), None)
+            for each in _settings_in(file):
+                if isinstance(each, DrawSettings):
+                    return each.drawing
+            echo(f"Note: {file} has no task of kind draw, so its settings are not used.", err=True)
+            return None
     return None
+
+
+def _settings_in(file: Path) -> list[object]:
+    """Return the settings of each task in a file; errors name the file, which the command does not."""
+    from kingyo.run.open_task import specs_in
+    from kingyo.tasks import settings_of
+
+    try:
+        return [settings_of(spec, file.parent) for spec in specs_in(file).values()]
+    except KingyoError as error:
+        if str(file) in error.argument:
+            raise
+        raise error.placed(str(file)) from error
 
 
 def _known(dtype: str | None) -> str | None:
