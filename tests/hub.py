@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from urllib.parse import urlsplit
+from types import MappingProxyType
+from typing import cast
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from kingyo.lineage.origins import read_front_matter
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MODIFIED = "2026-01-02T03:04:05.000Z"
+PAGE = 2
+"""Models on a page of a listing."""
 _COMMIT = re.compile("[0-9a-f]{40}")
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Hub:
@@ -22,17 +30,44 @@ class Hub:
     Attributes:
         address: where it listens.
         sent: how many bytes of each file were sent, by its path.
+        refusals: statuses of the next answers to requests for listings; those of 429 say when to come back.
+        listings: the queries of the listings that were asked for.
     """
 
     def __init__(self, root: Path, address: str) -> None:
         self.root = root
         self.address = address
         self.sent: dict[str, int] = {}
+        self.refusals: list[int] = []
+        self.listings: list[str] = []
 
     def files(self, model: str) -> dict[str, Path]:
         """The files of a model by their names in it; none of a model that is not there."""
         folder = self.root / model
         return {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
+
+    def about(self, model: str) -> dict[str, object]:
+        """What a listing says of a model, from its card and its config."""
+        files = self.files(model)
+        card = dict(read_front_matter(self.root / model / "README.md"))
+        bases = card.get("base_model") or []
+        adapter = files.get("adapter_config.json")
+        relation = "adapter" if adapter else "finetune"
+        config = json.loads(files["config.json"].read_text()) if "config.json" in files else {}
+        if adapter:
+            config["peft"] = json.loads(adapter.read_text())
+        return {
+            "id": model,
+            "sha": COMMIT,
+            "lastModified": MODIFIED,
+            "private": False,
+            "tags": [
+                f"base_model:{relation}:{each}" for each in ([bases] if isinstance(bases, str) else bases)
+            ],
+            "cardData": card,
+            "config": config,
+            "siblings": [{"rfilename": name, "size": file.stat().st_size} for name, file in files.items()],
+        }
 
     def n_sent(self, suffix: str) -> int:
         """Bytes that were sent of files that end so."""
@@ -67,7 +102,9 @@ def serve(root: Path) -> Generator[Hub]:
 
         def _answer(self, *, body: bool) -> None:
             parts = urlsplit(self.path).path.strip("/").split("/")
-            if parts[:2] == ["api", "models"] and hub.files("/".join(parts[2:4])):
+            if parts == ["api", "models"]:
+                self._list()
+            elif parts[:2] == ["api", "models"] and hub.files("/".join(parts[2:4])):
                 commit = next(filter(_COMMIT.fullmatch, parts[4:]), COMMIT)
                 self._tell("/".join(parts[2:4]), commit, is_tree="tree" in parts)
             elif len(parts) > 4 and parts[2] == "resolve":
@@ -85,8 +122,22 @@ def serve(root: Path) -> Generator[Hub]:
                 ]
                 self._json(entries)
                 return
-            siblings = [{"rfilename": name, "size": size} for name, size in files.items()]
-            self._json({"id": model, "sha": commit, "siblings": siblings, "private": False, "tags": []})
+            self._json(hub.about(model) | {"sha": commit})
+
+        def _list(self) -> None:
+            """Answer a page of the models with all tags of the filter."""
+            query = parse_qs(urlsplit(self.path).query)
+            hub.listings.append(urlsplit(self.path).query)
+            if hub.refusals:
+                code = hub.refusals.pop(0)
+                self._json({"error": "refused"}, code, {"Retry-After": "0"} if code == 429 else {})
+                return
+            wanted, start = set(query.get("filter", [])), int(query.get("cursor", ["0"])[0])
+            names = sorted(f"{each.parent.name}/{each.name}" for each in hub.root.glob("*/*"))
+            found = [each for each in map(hub.about, names) if wanted <= {*cast("list[str]", each["tags"])}]
+            more = urlencode(query | {"cursor": [str(start + PAGE)]}, doseq=True)
+            link = {"Link": f'<{hub.address}/api/models?{more}>; rel="next"'}
+            self._json(found[start : start + PAGE], 200, link if start + PAGE < len(found) else {})
 
         def _send(self, model: str, name: str, commit: str, *, body: bool) -> None:
             file = hub.files(model).get(name)
@@ -112,9 +163,11 @@ def serve(root: Path) -> Generator[Hub]:
                 path = f"{model}/{name}"
                 hub.sent[path] = hub.sent.get(path, 0) + last + 1 - first
 
-        def _json(self, answer: object, code: int = 200) -> None:
+        def _json(self, answer: object, code: int = 200, headers: Mapping[str, str] = _NO_HEADERS) -> None:
             content = json.dumps(answer).encode()
             self.send_response(code)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

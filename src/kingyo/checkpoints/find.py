@@ -13,7 +13,7 @@ from pathlib import Path
 from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS
 from kingyo.checkpoints.folder_files import COMPONENT, HALF, PICKLED, gguf, has_weights, is_file, no_component
 from kingyo.checkpoints.model_reference import SINGLE_FILES, is_folder
-from kingyo.checkpoints.remote import peek
+from kingyo.checkpoints.remote import SAFETENSORS, peek
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.model_names import HUB_NAME, is_local, local_path
 from kingyo.io.pipeline_index import PIPELINE
@@ -87,13 +87,12 @@ def _fetch(request: Request) -> tuple[Path, int]:
     name, component = parts["name"], parts["component"]
     wanted, pickled = _patterns(request, component)
     try:
-        preview = None if request.fetch else peek(name, request.revision, wanted, _DUPLICATES)
-        root = download(name, request.revision, wanted) if preview is None else preview[0]
+        root, n_missing = _download_or_peek(request, name, wanted)
         path = root if component is None else root / component
         if component is not None and not request.is_adapter and not _has_weights(request, path):
             wanted = (*wanted, f"{component}/{HALF}")
-            preview = None if request.fetch else peek(name, request.revision, wanted, _DUPLICATES)
-            path = (download(name, request.revision, wanted) if preview is None else preview[0]) / component
+            root, n_missing = _download_or_peek(request, name, wanted)
+            path = root / component
         if request.allow_pickle and not _has_weights(request, path):
             download(name, request.revision, (*wanted, *pickled))
     except (OSError, ValueError) as error:  # errors of the Hub and of the network are OSErrors
@@ -109,7 +108,15 @@ def _fetch(request: Request) -> tuple[Path, int]:
         ) from error
     if component is not None and not path.exists():
         raise no_component(request.reference, path)
-    return path, 0 if preview is None else preview[1]
+    return path, n_missing
+
+
+def _download_or_peek(request: Request, name: str, wanted: Sequence[str]) -> tuple[Path, int]:
+    """Return the folder of a model on the Hub, and the bytes still missing: weights only if requested."""
+    preview = None if request.fetch else peek(name, request.revision, wanted, _DUPLICATES)
+    if preview is not None:
+        return preview
+    return download(name, request.revision, wanted, () if request.fetch else (SAFETENSORS,)), 0
 
 
 def _patterns(request: Request, component: str | None) -> tuple[Sequence[str], Sequence[str]]:
@@ -130,12 +137,17 @@ def _has_weights(request: Request, path: Path) -> bool:
     return has_weights(path)
 
 
-def download(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
-    """Download files of a model by patterns of their names, and return its folder."""
+def download(name: str, revision: str | None, wanted: Sequence[str], ignored: Sequence[str] = ()) -> Path:
+    """Download files of a model by patterns of their names, and return its folder; cached files stay."""
     from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
 
     return Path(
-        snapshot_download(name, revision=revision, allow_patterns=list(wanted), ignore_patterns=_DUPLICATES)
+        snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=list(wanted),
+            ignore_patterns=[_DUPLICATES, *ignored],
+        )
     )
 
 

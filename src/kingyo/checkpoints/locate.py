@@ -15,6 +15,7 @@ from kingyo.checkpoints.lora_formats import read_adapter
 from kingyo.checkpoints.model_reference import in_opening_order, parse_reference
 from kingyo.checkpoints.single_file import SingleFile, read_single_file
 from kingyo.errors import KingyoError
+from kingyo.io.model_names import split_revision
 from kingyo.io.pipeline_index import PIPELINE
 
 
@@ -69,12 +70,36 @@ def open_checkpoint(
         model = replace(model, n_missing=n_missing, around=files) if n_missing or files else model
     if parsed.lora is None:
         return model
-    request = replace(
-        request, name=parsed.lora, revision=parsed.lora_revision, is_adapter=True, fetch=True, around=()
+    return add_lora(model, reference.removeprefix(f"{base}+"), folder, allow_pickle=allow_pickle)
+
+
+def add_lora(
+    model: Checkpoint,
+    lora: str,
+    folder: Path | None = None,
+    *,
+    fetch: bool = True,
+    allow_pickle: bool = False,
+) -> Checkpoint:
+    """Return an opened model with a LoRA, which is merged into it as it is read.
+
+    Args:
+        model: the model.
+        lora: the reference of the LoRA alone.
+        folder, fetch, allow_pickle: see ``open_checkpoint``. Without ``fetch`` the LoRA reads as zeros.
+    """
+    name, revision = split_revision(lora, folder)
+    request = Request(
+        name=name,
+        revision=revision,
+        folder=folder,
+        is_adapter=True,
+        fetch=fetch,
+        allow_pickle=allow_pickle,
     )
-    lora, _ = find(request)
-    adapter = read_adapter(reference.removeprefix(f"{base}+"), lora, model, allow_pickle=allow_pickle)
-    return adapt(model, adapter, reference)
+    path, _ = find(request)
+    adapter = read_adapter(lora, path, model, allow_pickle=allow_pickle)
+    return adapt(model, adapter, f"{model.reference}+{lora}")
 
 
 def open_together(

@@ -13,8 +13,12 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING
 
-_WEIGHTS = "*.safetensors"
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
+
+SAFETENSORS = "*.safetensors"
 
 
 def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> tuple[Path, int] | None:
@@ -22,28 +26,36 @@ def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -
 
     Returns:
         Its folder, deleted when the process ends, and the bytes of weights that were not downloaded. None if
-        the cache has all weights, or the Hub denies access (the later download reports why).
+        the cache has all weights, or the Hub does not answer (the later download reports why).
+
+    Raises:
+        OSError, ValueError: the small files or a header cannot be read.
     """
+    from huggingface_hub import HfApi
+
     try:
-        return _peek(name, revision, wanted, ignored)
+        info = HfApi().model_info(name, revision=revision, files_metadata=True)
     except Exception:  # noqa: BLE001 - huggingface_hub raises the errors of several libraries
         return None
+    try:
+        return None if info.sha is None else _peek(name, info, wanted, ignored)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-def _peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> tuple[Path, int] | None:
+def _peek(name: str, info: ModelInfo, wanted: Sequence[str], ignored: str) -> tuple[Path, int] | None:
     from huggingface_hub import (
-        HfApi,
         snapshot_download,  # pyright: ignore[reportUnknownVariableType]
         try_to_load_from_cache,
     )
 
-    info = HfApi().model_info(name, revision=revision, files_metadata=True)
-    if info.sha is None:
-        return None
+    assert info.sha is not None
     missing = {
         each.rfilename: each.size
         for each in info.siblings or ()
-        if fnmatch(each.rfilename, _WEIGHTS)
+        if fnmatch(each.rfilename, SAFETENSORS)
         and any(fnmatch(each.rfilename, pattern) for pattern in wanted)
         and not fnmatch(each.rfilename, ignored)
         and each.size is not None

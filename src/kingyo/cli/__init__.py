@@ -28,6 +28,7 @@ from kingyo.cli import (
     merge,
     rate,
     resume,
+    scout,
     show,
 )
 from kingyo.cli.as_json import only_json, print_json
@@ -74,6 +75,7 @@ app.command()(rate.rate)
 app.command()(export.export)
 app.command(cls=Merge)(merge.merge)
 app.command()(export.recipe)
+app.command()(scout.scout)
 app.command()(diff.diff)
 app.command()(layers.layers)
 app.command()(evaluate.evaluate)

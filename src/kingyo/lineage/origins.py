@@ -117,16 +117,16 @@ def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
     front = read_front_matter(place / "README.md")
     lora = None
     if checkpoint.adapter is not None:
-        lora_licence, lora_name = _licence(read_front_matter(checkpoint.adapter.path / "README.md"))
+        lora_licence, lora_name = licence_in(read_front_matter(checkpoint.adapter.path / "README.md"))
         lora = lora_name or lora_licence
-    licence, licence_name = _licence(front)
+    licence, licence_name = licence_in(front)
     return Origin(
         name=name,
         reference=checkpoint.reference,
         place=whole_model(checkpoint.reference, folder),
         licence=licence,
         licence_name=licence_name,
-        languages=_texts(front.get("language")),
+        languages=texts_of(front.get("language")),
         lora_licence=lora,
         commit=place.name if place.parent.name == "snapshots" and _COMMIT.fullmatch(place.name) else None,
     )
@@ -144,13 +144,14 @@ def read_front_matter(card: Path) -> Mapping[str, object]:
     return cast("Mapping[str, object]", loaded) if isinstance(loaded, dict) else {}
 
 
-def _licence(front: Mapping[str, object]) -> tuple[str | None, str | None]:
+def licence_in(front: Mapping[str, object]) -> tuple[str | None, str | None]:
     """Return the licence of a card, and its name if the Hub has no identifier for it."""
-    licence, name = ", ".join(_texts(front.get("license"))) or None, front.get("license_name")
+    licence, name = ", ".join(texts_of(front.get("license"))) or None, front.get("license_name")
     return licence, name.strip() if licence == "other" and isinstance(name, str) and name.strip() else None
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def texts_of(value: object) -> tuple[str, ...]:
+    """Return the texts of a key in a front matter, which states one or a list."""
     values = cast("list[object]", value if isinstance(value, list) else [value])
     return tuple(each for each in values if isinstance(each, str) and each.strip())
 

@@ -5,7 +5,7 @@ from kingyo.vocabulary.compare import Diagnostic, check_tokens, compare
 from kingyo.vocabulary.extend import stored_files, with_template
 from kingyo.vocabulary.templates import read_template, resolve_template
 from kingyo.vocabulary.token_union import TokenModels
-from kingyo.vocabulary.tokenizer_json import TOKENIZER_FILES
+from kingyo.vocabulary.tokenizer_json import TOKENIZER_FILES, forget_tokenizers
 from kingyo.vocabulary.tokenizer_key import TokenizerChoice, all_references, replaced, tokenizer_choice
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "build_vocabulary",
     "check_tokens",
     "compare",
+    "forget_tokenizers",
     "read_template",
     "replaced",
     "resolve_template",

@@ -225,6 +225,12 @@ def _read_json(file: Path, _changed: tuple[int, int]) -> Mapping[str, object]:
     return cast("dict[str, object]", parsed)
 
 
+def forget_tokenizers() -> None:
+    """Free the files that were read last; they are kept because merges read them several times."""
+    _read_json.cache_clear()
+    _backend.cache_clear()
+
+
 @lru_cache(maxsize=8)
 def _backend(file: Path, _changed: tuple[int, int]) -> Tokenizer:
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType, UnionType
@@ -108,10 +108,18 @@ def _may_load(config: Config) -> bool:
     return named in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or named not in CONFIG_MAPPING
 
 
-def known_kind(config: Config, pipeline: Config = NO_PIPELINE) -> ModelKind | None:
-    """Return the first kind that takes a model, built-in kinds before plug-ins, or None."""
+def kinds_in_order() -> list[ModelKind]:
+    """Return all kinds, built-in kinds before plug-ins."""
     names = sorted(MODEL_KINDS.names(), key=lambda name: not MODEL_KINDS.is_registered(name))
-    return next((kind for kind in map(MODEL_KINDS.get, names) if _takes(kind, config, pipeline)), None)
+    return [MODEL_KINDS.get(name) for name in names]
+
+
+def known_kind(
+    config: Config, pipeline: Config = NO_PIPELINE, kinds: Iterable[ModelKind] | None = None
+) -> ModelKind | None:
+    """Return the first kind that takes a model, or None; without ``kinds``, of ``kinds_in_order``."""
+    ordered = kinds_in_order() if kinds is None else kinds
+    return next((kind for kind in ordered if _takes(kind, config, pipeline)), None)
 
 
 def _takes(kind: ModelKind, config: Config, pipeline: Config) -> bool:

@@ -1,0 +1,91 @@
+"""Tables of ``kingyo scout``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from kingyo.cli.console import Console, plain_table, print_table, print_text
+from kingyo.io.units import count_text, counted, size_text
+
+if TYPE_CHECKING:
+    from kingyo.scout import Candidate, Catalogue
+
+_COLUMNS = ("model", "kind", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")
+_N_LEFT = 7
+_MOST_LANGUAGES = 3
+
+
+def print_catalogue(found: Catalogue) -> None:
+    """Print the candidates that can be merged, the others with their reasons, and the counts."""
+    console = Console(highlight=False)
+    if found.base is None:
+        print_text(console, f"No base: {escape(found.why)}.")
+    else:
+        print_text(console, f"Base: [bold]{escape(found.base)}[/bold], {escape(found.why)}.")
+    for i, group in enumerate(found.groups):
+        title = "Can be merged with the base"
+        if found.base is None:
+            title = f"Family {i + 1}: can be merged with one another"
+        print_table(console, _table(title, group.members))
+    if found.excluded:
+        print_table(console, _excluded(found.excluded))
+    print_text(console, escape(_counts(found)))
+
+
+def _table(title: str, candidates: Iterable[Candidate]) -> Table:
+    table = plain_table(*_COLUMNS, title=title, n_left=_N_LEFT)
+    for each in candidates:
+        facts = each.facts
+        cells = (facts.kind, facts.architecture, facts.dtype, _licence(each), _languages(each))
+        table.add_row(*map(escape, (each.reference, *(cell or "–" for cell in cells), *_numbers(each))))
+    return table
+
+
+def _excluded(candidates: Iterable[Candidate]) -> Table:
+    table = plain_table("model", "architecture", "parameters", "why not", title="Excluded")
+    table.columns[2].justify = "right"
+    table.columns[3].no_wrap = False
+    table.columns[3].overflow = "fold"
+    for each in candidates:
+        cells = (each.facts.architecture or "–", _numbers(each)[1], str(each.exclusion or ""))
+        table.add_row(*map(escape, (each.reference, *cells)))
+    return table
+
+
+def _numbers(candidate: Candidate) -> tuple[str, str, str]:
+    """Return the date, the number of parameters and the size."""
+    facts = candidate.facts
+    n = "–" if facts.n_parameters is None else count_text(facts.n_parameters)
+    return candidate.card.date or "–", n, "–" if facts.n_bytes is None else size_text(facts.n_bytes)
+
+
+def _licence(candidate: Candidate) -> str:
+    """Return the licence and, unless the name says it, its kind."""
+    if candidate.licence is None:
+        return "not stated"
+    kinds = [kind for kind in candidate.licence_kinds if kind not in (None, "notice")]
+    return f"{candidate.licence} ({', '.join(map(str, kinds))})" if kinds else candidate.licence
+
+
+def _languages(candidate: Candidate) -> str:
+    names = candidate.card.languages
+    more = f" +{len(names) - _MOST_LANGUAGES}" if len(names) > _MOST_LANGUAGES else ""
+    return ", ".join(names[:_MOST_LANGUAGES]) + more
+
+
+def _counts(found: Catalogue) -> str:
+    """Return how many candidates can be merged, and how many are excluded for each reason."""
+    total = counted(found.n_mergeable + len(found.excluded), "candidate")
+    what = "fit the base" if found.base is not None else "can be merged"
+    if not found.n_mergeable:
+        fits = f"none of them {'fits the base' if found.base is not None else 'can be merged with another'}"
+    else:
+        fits = f"{found.n_mergeable} {'fits the base' if found.n_mergeable == 1 else what}"
+        if len(found.groups) > 1:
+            fits += f" in {len(found.groups)} families"
+    out = ", ".join(f"{n} {reason}" for reason, n in found.reasons.items())
+    return f"{total}: {fits}; excluded: {out}." if out else f"{total}: {fits}."

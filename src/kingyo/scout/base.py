@@ -1,0 +1,142 @@
+"""Choose the base: the user's, or the model that most candidates name as theirs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kingyo.checkpoints.model_reference import with_denoiser
+from kingyo.io.model_names import HUB_NAME, is_local, local_path
+from kingyo.io.pipeline_index import DENOISERS, PIPELINE
+from kingyo.io.units import counted
+from kingyo.scout.places import Place, is_model
+
+_MOST_OTHERS = 2
+"""Other bases that the reason names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The chosen base and the reason, as a sentence; without a base, the remedy."""
+
+    base: str | None
+    why: str
+
+
+class Names:
+    """Find the candidate, the folder or the Hub name that a claim of a base means.
+
+    Args:
+        places: the candidates.
+        base: the user's choice of a base, which need not be a candidate.
+    """
+
+    def __init__(self, places: Sequence[Place], base: str | None = None) -> None:
+        names = [place.name for place in places if not place.is_adapter]
+        if base is not None:
+            names.insert(0, base)
+        local = {name: _real(name) for name in names if is_local(name)}
+        self._folders = {folder: name for name, folder in local.items()}
+        self._hub = {_repository(name): name for name in names if name not in local}
+        by_last: dict[str, list[str]] = {}
+        for folder, name in self._folders.items():
+            by_last.setdefault(_title(folder), []).append(name)
+        self._last = {last: names[0] for last, names in by_last.items() if len(names) == 1}
+
+    def among(self, reference: str) -> str | None:
+        """Return the candidate that a reference means, or None."""
+        if is_local(reference):
+            return self._folders.get(_real(with_denoiser(reference)))
+        return self._hub.get(_repository(reference))
+
+    def all_meant(self, places: Sequence[Place]) -> list[str | None]:
+        """Return what the claim of each candidate means: a candidate, a folder, or a name on the Hub."""
+        meant = {i: self._meant(place) for i, place in enumerate(places) if not place.is_adapter}
+        for name in meant.values():  # a LoRA names a pipeline, and other models say which component is merged
+            if name is not None and not is_local(name):
+                self._hub.setdefault(_repository(name), name)
+        return [self._meant(place) if place.is_adapter else meant[i] for i, place in enumerate(places)]
+
+    def _meant(self, place: Place) -> str | None:
+        claim = place.claimed_base
+        if claim is None:
+            return None
+        folder = _beside(place, claim)
+        if folder is not None:
+            return self.among(folder) or folder
+        named = HUB_NAME.fullmatch(claim)
+        if named is None and "/" in claim.strip("/"):
+            return None
+        known = self._hub.get(claim.lower()) or self._component(claim)
+        known = known or self._last.get(claim.rpartition("/")[2].lower())
+        if known is not None or named is None:
+            return known
+        component = Path(place.name).name
+        return f"{claim}/{component}" if component in DENOISERS and named["component"] is None else claim
+
+    def _component(self, claim: str) -> str | None:
+        """Return the denoiser of a pipeline on the Hub, if it is known."""
+        parts = (f"{claim.lower()}/{component}" for component in DENOISERS)
+        return next((self._hub[part] for part in parts if part in self._hub), None)
+
+
+def choose_base(places: Sequence[Place], given: str | None, meant: Sequence[str | None]) -> Choice:
+    """Choose the base of the candidates.
+
+    Args:
+        places: the candidates.
+        given: the user's choice; None to find one.
+        meant: the base that each candidate names.
+    """
+    if given is not None:
+        return Choice(base=with_denoiser(given), why="as --base says")
+    names = {place.name for place in places}
+    pairs = zip(places, meant, strict=True)
+    votes = Counter(name for place, name in pairs if name is not None and name != place.name)
+    if not votes:
+        return Choice(base=None, why="no candidate names its base; pass --base M")
+    base = max(votes, key=lambda name: (votes[name], name in names))  # the first of equals
+    verb = "names" if votes[base] == 1 else "name"
+    others = [f"{n} {name}" for name, n in votes.most_common(1 + _MOST_OTHERS) if name != base]
+    rest = f" ({', '.join(others[:_MOST_OTHERS])})" if others else ""
+    of_all = counted(len(places), "candidate")
+    return Choice(base=base, why=f"which {votes[base]} of {of_all} {verb} as theirs{rest}")
+
+
+def _beside(place: Place, claim: str) -> str | None:
+    """Return the folder that a claim means as a path from the candidate's folder, or from the one around."""
+    if not place.is_local:
+        return None
+    home = local_path(place.name)
+    home = home.parent if (home.parent / PIPELINE).is_file() else home
+    for start in (home, home.parent):
+        try:
+            folder = start / claim
+            if folder.is_dir() and is_model(folder) and _real(str(folder)) != home.resolve():
+                return with_denoiser(_written(folder))
+        except (OSError, ValueError):  # too long, a NUL, a folder that nobody may read
+            continue
+    return None
+
+
+def _written(folder: Path) -> str:
+    """Return a folder as a path from the current one if it is below it."""
+    plain = Path(os.path.normpath(folder))
+    return str(plain.relative_to(Path.cwd())) if plain.is_relative_to(Path.cwd()) else str(plain)
+
+
+def _title(folder: Path) -> str:
+    """Return the name of a model's folder; of a component, that of its pipeline."""
+    return (folder.parent if (folder.parent / PIPELINE).is_file() else folder).name.lower()
+
+
+def _repository(name: str) -> str:
+    """Return a name on the Hub without its revision, to compare it."""
+    return name.partition("@")[0].lower()
+
+
+def _real(name: str) -> Path:
+    return local_path(name).resolve()

@@ -1,0 +1,173 @@
+"""A candidate: what its card, its config and its headers say, and why it cannot be merged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.lineage.origins import kind_of, licence_in, texts_of
+from kingyo.models.kinds import ModelKind, known_kind
+from kingyo.vocabulary import TOKENIZER_FILES
+
+Reason = Literal[
+    "the base itself",
+    "a LoRA of a base that is not there",
+    "unreadable",
+    "only pickles",
+    "remote code",
+    "another architecture or size",
+    "no tokenizer",
+    "another vocabulary",
+    "a licence that forbids derivatives",
+    "an unknown licence",
+    "nothing else fits it",
+]
+"""Why a candidate is excluded, in the order of the checks."""
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.*")
+"""Files of a tokenizer that do not hold its vocabulary."""
+_LANGUAGE_KINDS = ("causal-lm", "image-text-to-text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exclusion:
+    """Why a candidate cannot be merged: a reason, and what shows it."""
+
+    reason: Reason
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a model card says.
+
+    Attributes:
+        licences: licences of the model, and of its LoRA; None if a card states none.
+        bases: the models that it names as ``base_model``.
+        date: day of the last change, as ``2026-01-31``.
+    """
+
+    licences: tuple[str | None, ...] = (None,)
+    bases: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    date: str | None = None
+
+    @classmethod
+    def read(cls, front: Mapping[str, object], date: str | None) -> Card:
+        """Take what is needed from the front matter of a card."""
+        licence, name = licence_in(front)
+        return cls(
+            licences=(name or licence,),
+            bases=texts_of(front.get("base_model")),
+            languages=texts_of(front.get("language")),
+            date=date,
+        )
+
+
+NO_CARD = Card()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What config and headers say of a model; None or False if they cannot be read.
+
+    Attributes:
+        kind: kind of model; None if no kind takes it.
+        architecture: ``model_type`` or ``_class_name`` of its config.
+        n_parameters, n_bytes, dtype: of all tensors (of a LoRA, its own); the dtype of most bytes.
+    """
+
+    kind: str | None = None
+    architecture: str | None = None
+    n_parameters: int | None = None
+    n_bytes: int | None = None
+    dtype: str | None = None
+    runs_code: bool = False
+    lacks_tokenizer: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A model that may be merged.
+
+    Attributes:
+        reference: as in a run.yaml: a folder, a name on the Hub, or either with ``+lora``.
+        card: what its card says.
+        facts: what its config and headers say.
+        claimed_base: the base that its card or config names.
+        only_pickles: whether its weights exist only as pickles.
+        exclusion: why it cannot be merged; None if it can.
+        notes: differences from the base that do not prevent a merge.
+    """
+
+    reference: str
+    card: Card
+    facts: Facts = Facts()
+    claimed_base: str | None = None
+    only_pickles: bool = False
+    exclusion: Exclusion | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def licence(self) -> str | None:
+        """The licence, and that of its LoRA if it is another; None if no card states one."""
+        stated = dict.fromkeys(each for each in self.card.licences if each is not None)
+        return " + ".join(stated) or None
+
+    @property
+    def licence_kinds(self) -> tuple[str | None, ...]:
+        """What its licences require; None for one that is unknown or not stated."""
+        return tuple(dict.fromkeys(map(kind_of, self.card.licences)))
+
+    def to_json(self) -> dict[str, object]:
+        """Return everything that is known of it."""
+        out = self.exclusion
+        return {
+            "reference": self.reference,
+            **asdict(self.facts),
+            "licence": self.licence,
+            "licence_kinds": list(self.licence_kinds),
+            "base": self.claimed_base,
+            "languages": list(self.card.languages),
+            "date": self.card.date,
+            "only_pickles": self.only_pickles,
+            "excluded": None if out is None else {"reason": out.reason, "detail": out.detail},
+            "notes": list(self.notes),
+        }
+
+
+def read_facts(model: Checkpoint, kinds: Sequence[ModelKind]) -> Facts:
+    """Return what config and headers of an opened model say; its kind is the first of ``kinds`` that takes it."""
+    kind = known_kind(model.config, model.pipeline_index, kinds)
+    tensors = model.tensors.values() if model.adapter is None else model.adapter.tensors
+    sizes: Counter[str] = Counter()
+    for info in tensors:
+        sizes[info.stored_dtype] += info.n_bytes
+    name = None if kind is None else kind.name
+    return Facts(
+        kind=name,
+        architecture=architecture_of(model.config),
+        n_parameters=sum(info.n_elements for info in tensors),
+        n_bytes=sizes.total(),
+        dtype=sizes.most_common(1)[0][0] if sizes else None,
+        runs_code=model.runs_code,
+        lacks_tokenizer=name in _LANGUAGE_KINDS and not _has_tokenizer(model),
+    )
+
+
+def architecture_of(config: Mapping[str, object]) -> str | None:
+    """Return the architecture in a config.json of transformers or diffusers."""
+    named = config.get("_class_name") or config.get("model_type")
+    return named if isinstance(named, str) else None
+
+
+def _has_tokenizer(model: Checkpoint) -> bool:
+    patterns: Sequence[str] = [each for each in TOKENIZER_FILES if each not in SETTINGS]
+    return any(next(model.path.glob(pattern), None) for pattern in patterns)

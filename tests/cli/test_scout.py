@@ -1,0 +1,88 @@
+"""`kingyo scout` as its users call it: tables, JSON, exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from tests.cli.conftest import World, command
+from tests.scout.shelves import write_card
+
+
+def test_a_table_with_reasons_and_counts(world: World) -> None:
+    for name in ("a", "b"):
+        write_card(world.folder / name, base="../base")
+    (world.folder / "b" / "model.safetensors").write_bytes(b"[red]")
+    done = world.run("scout", ".")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert lines[0] == "Base: base, which 2 of 3 candidates name as theirs."
+    assert any(line.startswith("a causal-lm llama float32 apache-2.0 ja, en") for line in lines)
+    assert any(line.startswith("base llama") and line.endswith("the base itself") for line in lines)
+    assert any(line.startswith("b – – unreadable: ") and "b/model.safetensors: " in line for line in lines)
+    assert lines[-1] == "3 candidates: 1 fits the base; excluded: 1 the base itself, 1 unreadable."
+
+
+def test_standard_output_contains_only_json(world: World) -> None:
+    done = world.run("scout", "a", "b", "--base", "base", "--licences", "strict", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 1 and done.stderr == ""
+    assert found["counts"] == {"candidates": 2, "mergeable": 0, "excluded": {"an unknown licence": 2}}
+    assert set(found) == {"base", "why", "groups", "excluded", "counts"}
+    assert {*found["excluded"][0]} >= {
+        "reference",
+        "kind",
+        "n_parameters",
+        "licence",
+        "base",
+        "date",
+        "dtype",
+    }
+
+
+@pytest.mark.parametrize("where", [[], ["empty"], ["@empty.txt"]])
+def test_nothing_to_read(world: World, where: list[str]) -> None:
+    (world.folder / "empty").mkdir()
+    (world.folder / "empty.txt").write_text("\n")
+    done = world.run("scout", *where)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("Error: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_nothing_that_fits(world: World) -> None:
+    done = world.run("scout", "a", "--base", "base", "--licences", "strict")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("1 candidate: none of them fits the base")
+    done = world.run("scout", "nowhere")
+    assert done.returncode == 1 and "Did you mean" not in done.stderr
+    assert "No base: no candidate names its base; pass --base M." in done.stdout
+
+
+def test_ctrl_c_ends_cleanly_and_a_terminal_shows_progress(world: World) -> None:
+    for i in range(3000):
+        (world.folder / "many" / f"{i:04}").mkdir(parents=True)
+        for file in (world.folder / "base").iterdir():
+            os.link(file, world.folder / "many" / f"{i:04}" / file.name)
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    child = subprocess.Popen(
+        command("scout", "many"), cwd=world.folder, env=environment, stdout=subprocess.PIPE, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    while b"reading" not in shown:
+        shown += os.read(ours, 1000)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(60) == 130
+    while b"Interrupted" not in shown:
+        shown += os.read(ours, 1000)
+    assert b"Traceback" not in shown
+    child.stdout.close() if child.stdout else None
+    os.close(ours)
+    shutil.rmtree(world.folder / "many")

@@ -1,0 +1,204 @@
+"""Which candidates can be merged, and the reason why each of the others cannot."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.errors import KingyoError
+from kingyo.scout import Candidate, Catalogue, Rules, catalogue, find_places
+from tests.cli.merging import write_lora
+from tests.models_on_disk import fine_tuned, llama, qwen2
+from tests.scout.shelves import MISFITS, edit_json, odd_config, pickled, shelf, write_card
+
+
+@pytest.fixture(scope="session")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shelf(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture
+def models(origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(origin, tmp_path / "models")).relative_to(tmp_path)
+
+
+def scout(*where: str | Path, base: str | None = None, **rules: bool) -> Catalogue:
+    return catalogue(find_places(map(str, where)), base, Rules(**rules))
+
+
+def mergeable(found: Catalogue) -> list[str]:
+    return [each.reference for group in found.groups for each in group.members]
+
+
+def out(found: Catalogue) -> dict[str, str]:
+    return {each.reference: each.exclusion.reason for each in found.excluded if each.exclusion}
+
+
+def one(found: Catalogue, reference: str) -> Candidate:
+    everything = [*found.excluded, *(each for group in found.groups for each in group.members)]
+    (candidate,) = [each for each in everything if each.reference == reference]
+    return candidate
+
+
+def test_what_fits_the_base(models: Path) -> None:
+    found = scout(models)
+    assert found.base == "models/base" and "2 of 3 candidates" in found.why
+    assert mergeable(found) == ["models/tuned-0", "models/tuned-1"]
+    assert out(found) == {"models/base": "the base itself"}
+    tuned = one(found, "models/tuned-0")
+    assert (tuned.facts.kind, tuned.facts.architecture, tuned.facts.dtype) == (
+        "causal-lm",
+        "llama",
+        "float32",
+    )
+    assert tuned.facts.n_bytes == 4 * (tuned.facts.n_parameters or 0) > 0
+    assert (tuned.licence, tuned.licence_kinds, tuned.claimed_base) == ("apache-2.0", ("notice",), "org/base")
+    assert tuned.card.languages == ("ja", "en") and (tuned.card.date or "") > "2020"
+    assert one(found, "models/base").licence is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "change"),
+    [(reason, change) for reason, changes in MISFITS.items() for change in changes],
+    ids=lambda each: each if isinstance(each, str) else each.__name__,
+)
+def test_a_reason(models: Path, reason: str, change: Callable[[Path], None]) -> None:
+    change(models / "tuned-1")
+    found = scout(models, base="models/base")
+    assert mergeable(found) == ["models/tuned-0"]
+    assert out(found) == {"models/base": "the base itself", "models/tuned-1": reason}
+    shown = one(found, "models/tuned-1").exclusion
+    assert shown is not None and (shown.detail or reason == "no tokenizer")
+    assert json.loads(json.dumps(found.to_json()))["counts"]["excluded"] == {"the base itself": 1, reason: 1}
+
+
+def test_the_first_differing_tensor_and_both_shapes(models: Path) -> None:
+    MISFITS["another architecture or size"][0](models / "tuned-1")
+    shown = one(scout(models), "models/tuned-1").exclusion
+    assert shown is not None
+    assert "lm_head.weight: [64, 32] in models/tuned-1, not [64, 16] as in models/base" in str(shown)
+
+
+def test_an_odd_config_does_not_end_the_scan(models: Path) -> None:
+    odd_config(models / "tuned-1")
+    assert mergeable(scout(models, base="models/base"))[0] == "models/tuned-0"
+
+
+def test_licences(models: Path) -> None:
+    (models / "tuned-0" / "README.md").unlink()
+    write_card(models / "tuned-1", licence="made-up")
+    assert len(mergeable(scout(models))) == 2
+    strict = scout(models, strict_licences=True)
+    assert out(strict) == {
+        "models/base": "the base itself",
+        **dict.fromkeys(("models/tuned-0", "models/tuned-1"), "an unknown licence"),
+    }
+    assert str(one(strict, "models/tuned-0").exclusion) == "an unknown licence: not stated"
+
+
+def test_pickles_that_are_allowed(models: Path) -> None:
+    pickled(models / "tuned-1")
+    found = scout(models, allow_pickle=True)
+    assert len(mergeable(found)) == 2 and one(found, "models/tuned-1").only_pickles
+
+
+def test_a_base_that_most_claim_and_that_is_not_a_candidate(models: Path) -> None:
+    for name in ("tuned-0", "tuned-1"):
+        write_card(models / name, base="../base")
+    found = scout(models / "tuned-0", models / "tuned-1")
+    assert found.base == "models/base" and len(mergeable(found)) == 2 and not found.excluded
+
+
+def test_the_base_in_a_config(models: Path) -> None:
+    for name in ("tuned-0", "tuned-1"):
+        (models / name / "README.md").unlink()
+        edit_json(models / name / "config.json", _name_or_path=str((models / "base").absolute()))
+    assert scout(models).base == "models/base"
+
+
+@pytest.mark.parametrize("base", ["nowhere", "models/lora"])
+def test_a_given_base_that_cannot_be_opened(models: Path, base: str) -> None:
+    write_lora(models / "lora", "org/base")
+    with pytest.raises(KingyoError) as caught:
+        scout(models, base=base)
+    assert caught.value.argument.startswith("--base")
+
+
+def test_families_without_a_base(models: Path) -> None:
+    for name in ("tuned-0", "tuned-1"):
+        (models / name / "README.md").unlink()
+    qwen = qwen2(models / "qwen-0")
+    fine_tuned(qwen, models / "qwen-1", seed=3)
+    llama(models / "wide", hidden=32)
+    found = scout(models)
+    assert found.base is None and "--base" in found.why
+    assert [[each.reference for each in group.members] for group in found.groups] == [
+        ["models/base", "models/tuned-0", "models/tuned-1"],
+        ["models/qwen-0", "models/qwen-1"],
+    ]
+    assert out(found) == {"models/wide": "nothing else fits it"}
+
+
+def test_loras(models: Path) -> None:
+    """Of the base, of another candidate, of an unreadable one, of none of them, and of a wrong width."""
+    for name, trained_on in (("a", "org/base"), ("b", "../tuned-0"), ("c", "org/else"), ("d", "../tuned-1")):
+        write_lora(models / name, trained_on)
+    write_card(models / "a", licence="cc-by-nd-4.0")
+    (models / "tuned-1" / "model.safetensors").write_bytes(b"nothing")
+    write_lora(models / "e", "org/base")
+    save_file(
+        {"base_model.model.model.norm.weight": torch.ones(24)}, models / "e" / "adapter_model.safetensors"
+    )
+    found = scout(models)
+    assert mergeable(found) == ["models/tuned-0", "models/tuned-0+models/b"]
+    assert out(found) == {
+        "models/base": "the base itself",
+        "models/base+models/a": "a licence that forbids derivatives",
+        "models/c": "a LoRA of a base that is not there",
+        "models/d": "a LoRA of a base that is not there",
+        "models/tuned-1": "unreadable",
+        "models/e": "unreadable",
+    }
+    lora = one(found, "models/tuned-0+models/b")
+    assert lora.facts.n_parameters == 16 and lora.claimed_base == "../tuned-0"
+
+
+@pytest.mark.parametrize("base", ["./models/base", "models/base"])
+def test_a_lora_of_a_given_base_that_is_not_a_candidate(models: Path, base: str) -> None:
+    for name, trained_on in (("a", "org/base"), ("b", "../base")):
+        write_lora(models / name, trained_on)
+    found = scout(models / "a", models / "b", base=base)
+    assert mergeable(found) == [f"{base}+models/a", f"{base}+models/b"]
+
+
+def test_a_lora_as_a_run_yaml_names_it(models: Path) -> None:
+    write_lora(models / "lora", "nobody/knows")
+    found = scout("models/tuned-0+models/lora", base="models/base")
+    assert mergeable(found) == ["models/tuned-0+models/lora"]
+
+
+def test_models_are_closed(tmp_path: Path) -> None:
+    """The base and the candidate that is being read are open, and nothing in the end."""
+    base = llama(tmp_path / "base")
+    for i in range(40):
+        write_card(Path(shutil.copytree(base, tmp_path / f"copy-{i:02}")), base="../base")
+    n_open: list[int] = []
+
+    def count(_: int) -> None:
+        gc.collect()
+        n_open.append(sum(issubclass(type(each), Checkpoint) for each in gc.get_objects()))
+
+    count(0)
+    found = catalogue(find_places([str(tmp_path)]), advance=count)
+    count(0)
+    assert found.n_mergeable == 40 and len(n_open) == 43
+    assert max(n_open) <= n_open[0] + 3 and n_open[-1] == n_open[0]

@@ -1,0 +1,123 @@
+"""Candidates on the Hub: listings, names, and what is never downloaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.cli.merging import write_lora
+from tests.hub import PAGE, Hub, serve
+from tests.models_on_disk import fine_tuned, llama
+from tests.scout.shelves import pickled, write_card
+from tests.tiny_pipelines import stable_diffusion
+
+TUNED = "base_model:finetune:org/base"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
+    root = tmp_path_factory.mktemp("hub")
+    base = llama(root / "org" / "base", hidden=128)
+    for i in range(2 * PAGE):
+        write_card(fine_tuned(base, root / "org" / f"tuned-{i}", seed=i))
+    pickled(root / "org" / "tuned-3")
+    write_lora(root / "org" / "lora", "org/base")
+    write_card(root / "org" / "lora")
+    norm = {"base_model.model.model.norm.weight": torch.ones(128)}
+    save_file(norm, root / "org" / "lora" / "adapter_model.safetensors")
+    stable_diffusion(root / "org" / "pictures")
+    with serve(root) as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(served: Hub) -> Hub:
+    served.sent.clear()
+    served.listings.clear()
+    served.refusals.clear()
+    return served
+
+
+def scout(hub: Hub, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kingyo", "scout", *arguments],
+        cwd=folder,
+        env=os.environ | hub.environment(folder / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_listing_in_pages_and_after_a_rate_limit_and_an_error(hub: Hub, tmp_path: Path) -> None:
+    hub.refusals[:] = [429, 500]
+    done = scout(hub, tmp_path, "--hub", TUNED, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["base"] == "org/base" and len(hub.listings) == 4
+    (group,) = found["groups"]
+    assert [each["reference"] for each in group["candidates"]] == [
+        "org/tuned-0",
+        "org/tuned-1",
+        "org/tuned-2",
+    ]
+    assert {each["date"] for each in group["candidates"]} == {"2026-01-02"}
+    (pickle,) = found["excluded"]
+    assert (pickle["reference"], pickle["excluded"]["reason"]) == ("org/tuned-3", "only pickles")
+    whole = sum(file.stat().st_size for file in hub.root.glob("*/*/model.safetensors"))
+    assert 0 < hub.n_sent("model.safetensors") < whole / 4
+    assert not hub.n_sent(".bin") and not hub.n_sent("lora/adapter_model.safetensors")
+
+
+def test_a_limit_reads_no_further_page(hub: Hub, tmp_path: Path) -> None:
+    done = scout(hub, tmp_path, "--hub", TUNED, "--limit", str(PAGE), "--json")
+    assert json.loads(done.stdout)["counts"]["candidates"] == PAGE
+    assert "only the first 2 models" in done.stderr and "it/s" not in done.stderr
+    assert len(hub.listings) == 1
+
+
+def test_names_adapters_pipelines_and_names_that_are_wrong(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("org/tuned-0@main\norg/lora\norg/pictures\norg/wrong\n")
+    done = scout(hub, tmp_path, "list.txt", "--base", "org/base", "--allow-pickle", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    (group,) = found["groups"]
+    assert [each["reference"] for each in group["candidates"]] == ["org/tuned-0@main", "org/base+org/lora"]
+    assert {each["reference"]: each["excluded"]["reason"] for each in found["excluded"]} == {
+        "org/pictures/unet": "another architecture or size",
+        "org/wrong": "unreadable",
+    }
+
+
+def test_pipelines_whose_cards_name_another(hub: Hub, tmp_path: Path) -> None:
+    """The base is the component of the pipeline that a card names."""
+    shutil.copytree(hub.root / "org" / "pictures", hub.root / "org" / "style")
+    write_card(hub.root / "org" / "style", base="org/pictures")
+    done = scout(hub, tmp_path, "org/style", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["base"] == "org/pictures/unet"
+    assert found["groups"][0]["candidates"][0]["reference"] == "org/style/unet"
+    assert not hub.n_sent("vae/diffusion_pytorch_model.safetensors")
+
+
+@pytest.mark.parametrize("statuses", [[401], pytest.param([500] * 9, marks=pytest.mark.slow)])
+def test_a_listing_that_fails(hub: Hub, tmp_path: Path, statuses: list[int]) -> None:
+    hub.refusals[:] = statuses
+    done = scout(hub, tmp_path, "--hub", TUNED)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"Error: --hub {TUNED}: expected a list of models from the Hub" in done.stderr
+
+
+def test_a_query_without_models(hub: Hub, tmp_path: Path) -> None:
+    done = scout(hub, tmp_path, "--hub", "base_model:finetune:org/nobody")
+    assert done.returncode == 1 and "received none" in done.stderr
