@@ -40,6 +40,7 @@ from kingyo.run.config import (
 )
 from kingyo.run.preflight import check
 from kingyo.run.run import Run
+from kingyo.scout.candidate import REASONS
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.presets import DEFAULT_PRESETS, PRESETS
@@ -190,6 +191,16 @@ def test_the_command_that_scores_a_pipeline_runs(tmp_path: Path) -> None:
         command(*words[1:]), cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0 and "n=8" in done.stdout, done.stderr
+
+
+def test_commands_in_scout_md_run_in_order(tmp_path: Path) -> None:
+    run_in_order(ROOT / "docs" / "scout.md", tmp_path)
+
+
+def test_scout_md_lists_every_reason_in_order() -> None:
+    page = (ROOT / "docs" / "scout.md").read_text(encoding="utf-8")
+    table = page.partition("| reason | what it means |\n|---|---|\n")[2].partition("\n\n")[0]
+    assert tuple(re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)) == REASONS
 
 
 def test_the_method_on_the_page_of_recipes_merges(tmp_path: Path) -> None:

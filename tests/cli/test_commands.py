@@ -21,7 +21,8 @@ from tests.cli.typed import typed
 
 
 def test_help_of_every_command_has_an_example() -> None:
-    for name in ("init", "evolve", "resume", "show", "report", "export", "merge", "evaluate", "chat", "list"):
+    names = "init evolve resume show report export merge scout evaluate chat list"
+    for name in names.split():
         done = CliRunner().invoke(app, [name, "--help"])
         assert done.exit_code == 0 and f"kingyo {name} " in done.stdout, name
 

@@ -23,9 +23,9 @@ def test_a_table_with_reasons_and_counts(world: World) -> None:
     assert done.returncode == 0 and done.stderr == "", done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines[0] == "Base: base, which 2 of 3 candidates name as theirs."
-    assert any(line.startswith("a causal-lm llama float32 apache-2.0 ja, en") for line in lines)
+    assert any(line.startswith("a llama float32 apache-2.0 ja, en") for line in lines)
     assert any(line.startswith("base llama") and line.endswith("the base itself") for line in lines)
-    assert any(line.startswith("b – – unreadable: ") and "b/model.safetensors: " in line for line in lines)
+    assert any(line.startswith("b – unreadable: ") and "b/model.safetensors: " in line for line in lines)
     assert lines[-1] == "3 candidates: 1 fits the base; excluded: 1 the base itself, 1 unreadable."
 
 
@@ -62,6 +62,19 @@ def test_nothing_that_fits(world: World) -> None:
     done = world.run("scout", "nowhere")
     assert done.returncode == 1 and "Did you mean" not in done.stderr
     assert "No base: no candidate names its base; pass --base M." in done.stdout
+
+
+def test_a_narrow_terminal_folds_long_names(world: World) -> None:
+    shutil.move(world.folder / "a", world.folder / ("long" * 20))
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    where = ("scout", ".", "--base", "base")
+    done = subprocess.run(command(*where), cwd=world.folder, env=environment, stdout=theirs, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.returncode == 0 and "long" * 20 not in shown
+    assert shown.count("mmodel") == 3, "two parts, and the excluded"
 
 
 def test_ctrl_c_ends_cleanly_and_a_terminal_shows_progress(world: World) -> None:

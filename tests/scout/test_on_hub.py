@@ -110,6 +110,15 @@ def test_pipelines_whose_cards_name_another(hub: Hub, tmp_path: Path) -> None:
     assert not hub.n_sent("vae/diffusion_pytorch_model.safetensors")
 
 
+def test_weights_whose_header_is_broken_are_not_downloaded(hub: Hub, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(hub.root / "org" / "base", hub.root / "org" / "broken"))
+    (broken / "model.safetensors").write_bytes(b"x" * 2_000_000)
+    done = scout(hub, tmp_path, "org/broken", "--json")
+    (candidate,) = json.loads(done.stdout)["excluded"]
+    assert done.returncode == 1 and candidate["excluded"]["reason"] == "unreadable"
+    assert hub.n_sent("broken/model.safetensors") < 1_000_000
+
+
 @pytest.mark.parametrize("statuses", [[401], pytest.param([500] * 9, marks=pytest.mark.slow)])
 def test_a_listing_that_fails(hub: Hub, tmp_path: Path, statuses: list[int]) -> None:
     hub.refusals[:] = statuses

@@ -14,8 +14,8 @@ from kingyo.io.units import count_text, counted, size_text
 if TYPE_CHECKING:
     from kingyo.scout import Candidate, Catalogue
 
-_COLUMNS = ("model", "kind", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")
-_N_LEFT = 7
+_COLUMNS = ("model", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")
+_N_LEFT = 6
 _MOST_LANGUAGES = 3
 
 
@@ -30,29 +30,34 @@ def print_catalogue(found: Catalogue) -> None:
         title = "Can be merged with the base"
         if found.base is None:
             title = f"Family {i + 1}: can be merged with one another"
-        print_table(console, _table(title, group.members))
+        print_table(console, _foldable(console, _table(title, group.members), 0))
     if found.excluded:
-        print_table(console, _excluded(found.excluded))
+        print_table(console, _foldable(console, _excluded(found.excluded), 0, 2))
     print_text(console, escape(_counts(found)))
+
+
+def _foldable(console: Console, table: Table, *numbers: int) -> Table:
+    """Let long cells of some columns take several lines on a terminal, whose paths have no spaces."""
+    for number in numbers if console.is_terminal else ():
+        column = table.columns[number]
+        column.no_wrap, column.overflow, column.max_width = False, "fold", console.width // 3
+    return table
 
 
 def _table(title: str, candidates: Iterable[Candidate]) -> Table:
     table = plain_table(*_COLUMNS, title=title, n_left=_N_LEFT)
     for each in candidates:
         facts = each.facts
-        cells = (facts.kind, facts.architecture, facts.dtype, _licence(each), _languages(each))
+        cells = (facts.architecture, facts.dtype, _licence(each), _languages(each))
         table.add_row(*map(escape, (each.reference, *(cell or "–" for cell in cells), *_numbers(each))))
     return table
 
 
 def _excluded(candidates: Iterable[Candidate]) -> Table:
-    table = plain_table("model", "architecture", "parameters", "why not", title="Excluded")
-    table.columns[2].justify = "right"
-    table.columns[3].no_wrap = False
-    table.columns[3].overflow = "fold"
+    table = plain_table("model", "architecture", "why not", title="Excluded")
     for each in candidates:
-        cells = (each.facts.architecture or "–", _numbers(each)[1], str(each.exclusion or ""))
-        table.add_row(*map(escape, (each.reference, *cells)))
+        cells = (each.reference, each.facts.architecture or "–", str(each.exclusion))
+        table.add_row(*map(escape, cells))
     return table
 
 

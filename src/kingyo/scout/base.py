@@ -12,14 +12,15 @@ from kingyo.checkpoints.model_reference import with_denoiser
 from kingyo.io.model_names import HUB_NAME, is_local, local_path
 from kingyo.io.pipeline_index import DENOISERS, PIPELINE
 from kingyo.io.units import counted
-from kingyo.scout.places import Place, is_model
+from kingyo.scout.place import Place
+from kingyo.scout.places import is_model
 
 _MOST_OTHERS = 2
 """Other bases that the reason names."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class BaseChoice:
     """The chosen base and the reason, as a sentence; without a base, the remedy."""
 
     base: str | None
@@ -83,7 +84,7 @@ class Names:
         return next((self._hub[part] for part in parts if part in self._hub), None)
 
 
-def choose_base(places: Sequence[Place], given: str | None, meant: Sequence[str | None]) -> Choice:
+def choose_base(places: Sequence[Place], given: str | None, meant: Sequence[str | None]) -> BaseChoice:
     """Choose the base of the candidates.
 
     Args:
@@ -92,18 +93,18 @@ def choose_base(places: Sequence[Place], given: str | None, meant: Sequence[str 
         meant: the base that each candidate names.
     """
     if given is not None:
-        return Choice(base=with_denoiser(given), why="as --base says")
+        return BaseChoice(base=with_denoiser(given), why="as --base says")
     names = {place.name for place in places}
     pairs = zip(places, meant, strict=True)
     votes = Counter(name for place, name in pairs if name is not None and name != place.name)
     if not votes:
-        return Choice(base=None, why="no candidate names its base; pass --base M")
+        return BaseChoice(base=None, why="no candidate names its base; pass --base M")
     base = max(votes, key=lambda name: (votes[name], name in names))  # the first of equals
     verb = "names" if votes[base] == 1 else "name"
     others = [f"{n} {name}" for name, n in votes.most_common(1 + _MOST_OTHERS) if name != base]
     rest = f" ({', '.join(others[:_MOST_OTHERS])})" if others else ""
     of_all = counted(len(places), "candidate")
-    return Choice(base=base, why=f"which {votes[base]} of {of_all} {verb} as theirs{rest}")
+    return BaseChoice(base=base, why=f"which {votes[base]} of {of_all} {verb} as theirs{rest}")
 
 
 def _beside(place: Place, claim: str) -> str | None:
@@ -114,7 +115,7 @@ def _beside(place: Place, claim: str) -> str | None:
     home = home.parent if (home.parent / PIPELINE).is_file() else home
     for start in (home, home.parent):
         try:
-            folder = start / claim
+            folder = Path(os.path.normpath(start / claim))
             if folder.is_dir() and is_model(folder) and _real(str(folder)) != home.resolve():
                 return with_denoiser(_written(folder))
         except (OSError, ValueError):  # too long, a NUL, a folder that nobody may read
@@ -124,8 +125,8 @@ def _beside(place: Place, claim: str) -> str | None:
 
 def _written(folder: Path) -> str:
     """Return a folder as a path from the current one if it is below it."""
-    plain = Path(os.path.normpath(folder))
-    return str(plain.relative_to(Path.cwd())) if plain.is_relative_to(Path.cwd()) else str(plain)
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
 
 
 def _title(folder: Path) -> str:

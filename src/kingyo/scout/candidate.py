@@ -45,7 +45,7 @@ class Exclusion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class CardFacts:
     """What a model card says.
 
     Attributes:
@@ -60,7 +60,7 @@ class Card:
     date: str | None = None
 
     @classmethod
-    def read(cls, front: Mapping[str, object], date: str | None) -> Card:
+    def read(cls, front: Mapping[str, object], date: str | None) -> CardFacts:
         """Take what is needed from the front matter of a card."""
         licence, name = licence_in(front)
         return cls(
@@ -71,7 +71,7 @@ class Card:
         )
 
 
-NO_CARD = Card()
+NO_CARD = CardFacts()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Candidate:
     """
 
     reference: str
-    card: Card
+    card: CardFacts
     facts: Facts = Facts()
     claimed_base: str | None = None
     only_pickles: bool = False
@@ -144,7 +144,7 @@ class Candidate:
 
 
 def read_facts(model: Checkpoint, kinds: Sequence[ModelKind]) -> Facts:
-    """Return what config and headers of an opened model say; its kind is the first of ``kinds`` that takes it."""
+    """Return what config and headers of an opened model say; its kind is the first that takes it."""
     kind = known_kind(model.config, model.pipeline_index, kinds)
     tensors = model.tensors.values() if model.adapter is None else model.adapter.tensors
     sizes: Counter[str] = Counter()

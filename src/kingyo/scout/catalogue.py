@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.model_reference import with_denoiser
 from kingyo.errors import KingyoError
-from kingyo.scout.base import Choice, Names, choose_base
+from kingyo.io.model_names import is_local
+from kingyo.scout.base import BaseChoice, Names, choose_base
 from kingyo.scout.candidate import REASONS, Candidate, Exclusion
-from kingyo.scout.places import Place
+from kingyo.scout.place import Place
 from kingyo.scout.reading import Reading, open_model
 from kingyo.scout.verdict import Rules, in_words
 
@@ -96,7 +97,8 @@ def catalogue(
     meant = names.all_meant(places)
     choice = choose_base(places, base, meant)
     opened, choice = _open_base(choice, rules, is_given=base is not None)
-    reading = Reading(rules, opened, None if opened is None else names.among(opened.reference))
+    is_here = opened is not None and is_local(opened.reference)
+    reading = Reading(rules, opened, names.among(opened.reference) if opened and is_here else None)
     adapters: dict[str | None, list[Place]] = {}
     for place, claim in zip(places, meant, strict=True):
         if place.is_adapter:
@@ -112,7 +114,7 @@ def catalogue(
     return _grouped(choice, reading)
 
 
-def _open_base(choice: Choice, rules: Rules, *, is_given: bool) -> tuple[Checkpoint | None, Choice]:
+def _open_base(choice: BaseChoice, rules: Rules, *, is_given: bool) -> tuple[Checkpoint | None, BaseChoice]:
     if choice.base is None:
         return None, choice
     try:
@@ -121,10 +123,10 @@ def _open_base(choice: Choice, rules: Rules, *, is_given: bool) -> tuple[Checkpo
         if is_given:
             raise error.placed("--base") from error
         why = f"{choice.base}, {choice.why}, cannot be read ({in_words(error):.300}); pass --base M"
-        return None, Choice(base=None, why=why)
+        return None, BaseChoice(base=None, why=why)
 
 
-def _grouped(choice: Choice, reading: Reading) -> Catalogue:
+def _grouped(choice: BaseChoice, reading: Reading) -> Catalogue:
     """Return all candidates, the largest group first; without a base, a group of one is excluded."""
     groups, excluded = list[Group](), list(reading.excluded)
     for like, members in reading.groups.items():

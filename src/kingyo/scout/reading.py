@@ -14,9 +14,9 @@ from kingyo.checkpoints.locate import add_lora
 from kingyo.errors import KingyoError
 from kingyo.lineage.origins import read_front_matter
 from kingyo.models.kinds import kinds_in_order
-from kingyo.scout.candidate import Candidate, Card, Exclusion, Reason, architecture_of, read_facts
+from kingyo.scout.candidate import Candidate, CardFacts, Exclusion, Reason, architecture_of, read_facts
 from kingyo.scout.on_hub import patiently, without_bars
-from kingyo.scout.places import Place, broken
+from kingyo.scout.place import Place, broken
 from kingyo.scout.verdict import Judge, Rules, in_words
 
 _MOST_GROUPS = 8
@@ -119,7 +119,7 @@ class Reading:
     def _describe(self, place: Place, model: Checkpoint) -> Candidate:
         card = place.card
         if model.adapter is not None:
-            below = Card.read(read_front_matter(model.card_folder / "README.md"), None)
+            below = CardFacts.read(read_front_matter(model.card_folder / "README.md"), None)
             card = replace(card, licences=(*below.licences, *card.licences))
         return Candidate(
             reference=model.reference,
