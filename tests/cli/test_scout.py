@@ -22,11 +22,11 @@ def test_a_table_with_reasons_and_counts(world: World) -> None:
     done = world.run("scout", ".")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert lines[0] == "Base: base, which 2 of 3 candidates name as theirs."
+    assert lines[0] == "Base: base, named by 2 of 3 candidates."
     assert any(line.startswith("a llama float32 apache-2.0 ja, en") for line in lines)
     assert any(line.startswith("base llama") and line.endswith("the base itself") for line in lines)
     assert any(line.startswith("b – unreadable: ") and "b/model.safetensors: " in line for line in lines)
-    assert lines[-1] == "3 candidates: 1 fits the base; excluded: 1 the base itself, 1 unreadable."
+    assert lines[-1] == "3 candidates: 1 can be merged; excluded: 1 the base itself, 1 unreadable."
 
 
 def test_standard_output_contains_only_json(world: World) -> None:
@@ -34,7 +34,7 @@ def test_standard_output_contains_only_json(world: World) -> None:
     found = json.loads(done.stdout)
     assert done.returncode == 1 and done.stderr == ""
     assert found["counts"] == {"candidates": 2, "mergeable": 0, "excluded": {"an unknown licence": 2}}
-    assert set(found) == {"base", "why", "groups", "excluded", "counts"}
+    assert set(found) == {"base", "groups", "excluded", "unread_bases", "counts"}
     assert {*found["excluded"][0]} >= {
         "reference",
         "kind",
@@ -61,7 +61,7 @@ def test_nothing_that_fits(world: World) -> None:
     assert done.stdout.splitlines()[-1].startswith("1 candidate: none of them fits the base")
     done = world.run("scout", "nowhere")
     assert done.returncode == 1 and "Did you mean" not in done.stderr
-    assert "No base: no candidate names its base; pass --base M." in done.stdout
+    assert "1 candidate: none of them can be merged with another" in done.stdout
 
 
 def test_a_narrow_terminal_folds_long_names(world: World) -> None:

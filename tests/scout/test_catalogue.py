@@ -39,6 +39,10 @@ def mergeable(found: Catalogue) -> list[str]:
     return [each.reference for group in found.groups for each in group.members]
 
 
+def bases(found: Catalogue) -> list[str | None]:
+    return [group.base for group in found.groups]
+
+
 def out(found: Catalogue) -> dict[str, str]:
     return {each.reference: each.exclusion.reason for each in found.excluded if each.exclusion}
 
@@ -51,7 +55,7 @@ def one(found: Catalogue, reference: str) -> Candidate:
 
 def test_what_fits_the_base(models: Path) -> None:
     found = scout(models)
-    assert found.base == "models/base" and "2 of 3 candidates" in found.why
+    assert bases(found) == ["models/base"] and found.groups[0].why == "named by 2 of 3 candidates"
     assert mergeable(found) == ["models/tuned-0", "models/tuned-1"]
     assert out(found) == {"models/base": "the base itself"}
     tuned = one(found, "models/tuned-0")
@@ -111,21 +115,21 @@ def test_pickles_that_are_allowed(models: Path) -> None:
     assert len(mergeable(found)) == 2 and one(found, "models/tuned-1").only_pickles
 
 
-def test_a_base_that_most_claim_and_that_is_not_a_candidate(models: Path) -> None:
+def test_a_base_that_is_not_a_candidate(models: Path) -> None:
     for name in ("tuned-0", "tuned-1"):
         write_card(models / name, base="../base")
     found = scout(models / "tuned-0", models / "tuned-1")
-    assert found.base == "models/base" and len(mergeable(found)) == 2 and not found.excluded
+    assert bases(found) == ["models/base"] and len(mergeable(found)) == 2 and not found.excluded
 
 
 def test_the_base_in_a_config(models: Path) -> None:
     for name in ("tuned-0", "tuned-1"):
         (models / name / "README.md").unlink()
         edit_json(models / name / "config.json", _name_or_path=str((models / "base").absolute()))
-    assert scout(models).base == "models/base"
+    assert bases(scout(models)) == ["models/base"]
 
 
-@pytest.mark.parametrize("base", ["nowhere", "models/lora"])
+@pytest.mark.parametrize("base", ["nowhere", "models/lora", "", "a+b+c", "org/name@a b", "\0"])
 def test_a_given_base_that_cannot_be_opened(models: Path, base: str) -> None:
     write_lora(models / "lora", "org/base")
     with pytest.raises(KingyoError) as caught:
@@ -140,12 +144,46 @@ def test_families_without_a_base(models: Path) -> None:
     fine_tuned(qwen, models / "qwen-1", seed=3)
     llama(models / "wide", hidden=32)
     found = scout(models)
-    assert found.base is None and "--base" in found.why
+    assert bases(found) == [None, None] and not found.unread
     assert [[each.reference for each in group.members] for group in found.groups] == [
         ["models/base", "models/tuned-0", "models/tuned-1"],
         ["models/qwen-0", "models/qwen-1"],
     ]
     assert out(found) == {"models/wide": "nothing else fits it"}
+
+
+def test_each_base_has_its_group(models: Path) -> None:
+    """Of two families; one that names both the wrong base and a chain of bases; the largest group first."""
+    qwen = qwen2(models / "qwen")
+    for i in range(3):
+        write_card(fine_tuned(qwen, models / f"qwen-{i}", seed=i), base="../qwen")
+    write_card(fine_tuned(models / "tuned-0", models / "third", seed=9), base="../tuned-0")
+    write_card(fine_tuned(models / "base", models / "lost", seed=8), base="../qwen")
+    write_card(qwen2(models / "wide", hidden=32), base="../base")
+    llama(models / "unnamed", hidden=32)
+    found = scout(models)
+    assert {group.base: [each.reference for each in group.members] for group in found.groups} == {
+        "models/qwen": [f"models/qwen-{i}" for i in range(3)],
+        "models/base": ["models/lost", "models/tuned-0", "models/tuned-1"],
+        "models/tuned-0": ["models/third"],
+    }
+    assert out(found) == {
+        "models/base": "the base itself",
+        "models/qwen": "the base itself",
+        **dict.fromkeys(("models/unnamed", "models/wide"), "another architecture or size"),
+    }
+    assert "models/base" in str(one(found, "models/wide").exclusion)
+    assert "in models/base" in str(one(found, "models/unnamed").exclusion)
+    given = scout(models, base="models/qwen")
+    assert given.base == "models/qwen" and bases(given) == ["models/qwen"]
+    assert {*out(given)} == {*out(found), "models/lost", "models/third", "models/tuned-0", "models/tuned-1"}
+
+
+def test_a_named_base_that_cannot_be_read(models: Path) -> None:
+    (models / "base" / "model.safetensors").write_bytes(b"")
+    found = scout(models)
+    assert bases(found) == [None] and len(mergeable(found)) == 2
+    assert out(found) == {"models/base": "unreadable"} and [*found.unread] == ["models/base"]
 
 
 def test_loras(models: Path) -> None:
@@ -184,6 +222,9 @@ def test_a_lora_as_a_run_yaml_names_it(models: Path) -> None:
     write_lora(models / "lora", "nobody/knows")
     found = scout("models/tuned-0+models/lora", base="models/base")
     assert mergeable(found) == ["models/tuned-0+models/lora"]
+    write_lora(models / "twice", "../base")
+    found = scout("models/base", "models/twice", "./models/base+models/twice")
+    assert mergeable(found) == ["models/base+models/twice"]
 
 
 def test_models_are_closed(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ def test_a_listing_in_pages_and_after_a_rate_limit_and_an_error(hub: Hub, tmp_pa
     done = scout(hub, tmp_path, "--hub", TUNED, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["base"] == "org/base" and len(hub.listings) == 4
     (group,) = found["groups"]
+    assert group["base"] == "org/base" and len(hub.listings) == 4
     assert [each["reference"] for each in group["candidates"]] == [
         "org/tuned-0",
         "org/tuned-1",
@@ -105,8 +105,8 @@ def test_pipelines_whose_cards_name_another(hub: Hub, tmp_path: Path) -> None:
     done = scout(hub, tmp_path, "org/style", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
-    assert found["base"] == "org/pictures/unet"
-    assert found["groups"][0]["candidates"][0]["reference"] == "org/style/unet"
+    (group,) = found["groups"]
+    assert group["base"] == "org/pictures/unet" and group["candidates"][0]["reference"] == "org/style/unet"
     assert not hub.n_sent("vae/diffusion_pytorch_model.safetensors")
 
 

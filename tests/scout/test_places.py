@@ -56,23 +56,35 @@ def test_a_config_of_something_else_is_no_model(here: Path) -> None:
 def test_a_list(here: Path, written: str) -> None:
     llama(here / "a")
     write_lora(here / "b", "a")
-    (here / written.removeprefix("@")).write_text("# mine\n\na\n  b  \nnowhere\na+b\n")
+    (here / written.removeprefix("@")).write_bytes(
+        b"\xef\xbb\xbfa\r\n# mine\r\n\r\n  b  \r\nnowhere\n./a/\n@list\na+b\n"
+    )
     found = find_places([written])
     assert [(each.name, each.is_adapter, each.on) for each in found] == [
         ("a", False, None),
         ("b", True, None),
         ("nowhere", False, None),
+        ("@list", False, None),
         ("b", True, "a"),
     ]
 
 
-def test_a_list_that_is_not_there() -> None:
+@pytest.mark.parametrize("written", ["@none.txt", "", " ", "@folder", "binary.txt"])
+def test_a_list_that_cannot_be_read(here: Path, written: str) -> None:
+    (here / "folder").mkdir()
+    (here / "binary.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(KingyoError) as caught:
-        names("@none.txt")
-    assert caught.value.argument == "@none.txt"
+        names(written)
+    assert caught.value.argument == (written.strip() or "WHERE")
 
 
-def test_a_folder_that_nobody_may_read(here: Path) -> None:
+def test_an_empty_query() -> None:
+    with pytest.raises(KingyoError, match="--hub: .* an empty text"):
+        find_places([], [""])
+
+
+def test_links_that_lead_nowhere_or_around(here: Path) -> None:
     llama(here / "a" / "model")
     (here / "a" / "shut").symlink_to(here / "a" / "shut")
+    (here / "a" / "around").symlink_to(here / "a")
     assert names("a") == ["a/model"]

@@ -34,7 +34,7 @@ def scout(
         ),
     ] = None,
     base: Annotated[
-        str | None, typer.Option("--base", help="The base. Default: the one that most candidates name.")
+        str | None, typer.Option("--base", help="The only base. Default: each that a candidate names.")
     ] = None,
     hub: Annotated[
         list[str] | None,

@@ -22,17 +22,14 @@ _MOST_LANGUAGES = 3
 def print_catalogue(found: Catalogue) -> None:
     """Print the candidates that can be merged, the others with their reasons, and the counts."""
     console = Console(highlight=False)
-    if found.base is None:
-        print_text(console, f"No base: {escape(found.why)}.")
-    else:
-        print_text(console, f"Base: [bold]{escape(found.base)}[/bold], {escape(found.why)}.")
-    for i, group in enumerate(found.groups):
-        title = "Can be merged with the base"
-        if found.base is None:
-            title = f"Family {i + 1}: can be merged with one another"
-        print_table(console, _foldable(console, _table(title, group.members), 0))
+    for group in found.groups:
+        base = "No base" if group.base is None else f"Base: [bold]{escape(group.base)}[/bold]"
+        print_text(console, f"{base}{':' if group.base is None else ','} {group.why}.")
+        print_table(console, _foldable(console, _table(group.members), 0))
     if found.excluded:
         print_table(console, _foldable(console, _excluded(found.excluded), 0, 2))
+    for base, problem in found.unread.items():
+        print_text(console, escape(f"The base {base} cannot be read: {problem}"))
     print_text(console, escape(_counts(found)))
 
 
@@ -44,8 +41,8 @@ def _foldable(console: Console, table: Table, *numbers: int) -> Table:
     return table
 
 
-def _table(title: str, candidates: Iterable[Candidate]) -> Table:
-    table = plain_table(*_COLUMNS, title=title, n_left=_N_LEFT)
+def _table(candidates: Iterable[Candidate]) -> Table:
+    table = plain_table(*_COLUMNS, n_left=_N_LEFT)
     for each in candidates:
         facts = each.facts
         cells = (facts.architecture, facts.dtype, _licence(each), _languages(each))
@@ -85,12 +82,11 @@ def _languages(candidate: Candidate) -> str:
 def _counts(found: Catalogue) -> str:
     """Return how many candidates can be merged, and how many are excluded for each reason."""
     total = counted(found.n_mergeable + len(found.excluded), "candidate")
-    what = "fit the base" if found.base is not None else "can be merged"
+    one, all_ = ("fits the base", "fit the base") if found.base else ("can be merged", "can be merged")
     if not found.n_mergeable:
-        fits = f"none of them {'fits the base' if found.base is not None else 'can be merged with another'}"
+        fits = f"none of them {one}{'' if found.base else ' with another'}"
     else:
-        fits = f"{found.n_mergeable} {'fits the base' if found.n_mergeable == 1 else what}"
-        if len(found.groups) > 1:
-            fits += f" in {len(found.groups)} families"
+        fits = f"{found.n_mergeable} {one if found.n_mergeable == 1 else all_}"
+        fits += f" in {len(found.groups)} groups" if len(found.groups) > 1 else ""
     out = ", ".join(f"{n} {reason}" for reason, n in found.reasons.items())
     return f"{total}: {fits}; excluded: {out}." if out else f"{total}: {fits}."

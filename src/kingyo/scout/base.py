@@ -1,11 +1,10 @@
-"""Choose the base: the user's, or the model that most candidates name as theirs."""
+"""Find the bases that candidates name."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from kingyo.checkpoints.model_reference import with_denoiser
@@ -14,17 +13,6 @@ from kingyo.io.pipeline_index import DENOISERS, PIPELINE
 from kingyo.io.units import counted
 from kingyo.scout.place import Place
 from kingyo.scout.places import is_model
-
-_MOST_OTHERS = 2
-"""Other bases that the reason names."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaseChoice:
-    """The chosen base and the reason, as a sentence; without a base, the remedy."""
-
-    base: str | None
-    why: str
 
 
 class Names:
@@ -52,6 +40,10 @@ class Names:
         if is_local(reference):
             return self._folders.get(_real(with_denoiser(reference)))
         return self._hub.get(_repository(reference))
+
+    def exact(self, reference: str) -> str:
+        """Return a reference that the user wrote, or the candidate in the same folder."""
+        return (self.among(reference) if is_local(reference) else None) or reference
 
     def all_meant(self, places: Sequence[Place]) -> list[str | None]:
         """Return what the claim of each candidate means: a candidate, a folder, or a name on the Hub."""
@@ -84,27 +76,19 @@ class Names:
         return next((self._hub[part] for part in parts if part in self._hub), None)
 
 
-def choose_base(places: Sequence[Place], given: str | None, meant: Sequence[str | None]) -> BaseChoice:
-    """Choose the base of the candidates.
+def named_bases(places: Sequence[Place], meant: Sequence[str | None]) -> dict[str, str]:
+    """Return each base and by how many candidates it is named; of equals, the candidates come first.
 
     Args:
         places: the candidates.
-        given: the user's choice; None to find one.
         meant: the base that each candidate names.
     """
-    if given is not None:
-        return BaseChoice(base=with_denoiser(given), why="as --base says")
     names = {place.name for place in places}
     pairs = zip(places, meant, strict=True)
     votes = Counter(name for place, name in pairs if name is not None and name != place.name)
-    if not votes:
-        return BaseChoice(base=None, why="no candidate names its base; pass --base M")
-    base = max(votes, key=lambda name: (votes[name], name in names))  # the first of equals
-    verb = "names" if votes[base] == 1 else "name"
-    others = [f"{n} {name}" for name, n in votes.most_common(1 + _MOST_OTHERS) if name != base]
-    rest = f" ({', '.join(others[:_MOST_OTHERS])})" if others else ""
     of_all = counted(len(places), "candidate")
-    return BaseChoice(base=base, why=f"which {votes[base]} of {of_all} {verb} as theirs{rest}")
+    order = sorted(votes, key=lambda name: (-votes[name], name not in names))
+    return {name: f"named by {votes[name]} of {of_all}" for name in order}
 
 
 def _beside(place: Place, claim: str) -> str | None:

@@ -1,22 +1,23 @@
-"""Read all candidates, choose the base, and group the candidates that can be merged together."""
+"""Read all candidates, find their bases, and group the candidates that can be merged together."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.model_reference import with_denoiser
 from kingyo.errors import KingyoError
-from kingyo.io.model_names import is_local
-from kingyo.scout.base import BaseChoice, Names, choose_base
-from kingyo.scout.candidate import REASONS, Candidate, Exclusion
-from kingyo.scout.place import Place
+from kingyo.scout.base import Names, named_bases
+from kingyo.scout.candidate import REASONS, Candidate
+from kingyo.scout.place import Place, broken
 from kingyo.scout.reading import Reading, open_model
 from kingyo.scout.verdict import Rules, in_words
 
 Advance = Callable[[int], None]
+
+_FAMILY = "these models fit one another, and name no base that can be read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +25,13 @@ class Group:
     """Candidates that can be merged with one another.
 
     Attributes:
-        like: the model that they were compared with: the base, or the first of them.
+        base: the model that they fit; None for a family without a base.
+        why: why this base, or why none.
         members: the candidates; the base is not one of them.
     """
 
-    like: str
+    base: str | None
+    why: str
     members: tuple[Candidate, ...]
 
 
@@ -37,14 +40,15 @@ class Catalogue:
     """All candidates: those that can be merged, in groups, and the others.
 
     Attributes:
-        base: the base; None if there is none, and then each group is a family of its own.
-        why: why this base, or why none.
+        base: the only base that the user allows; None for all that candidates name.
+        groups: the largest first.
+        unread: bases that candidates name and that cannot be read, with the reason.
     """
 
     base: str | None
-    why: str
     groups: tuple[Group, ...]
     excluded: tuple[Candidate, ...]
+    unread: Mapping[str, str]
 
     @property
     def n_mergeable(self) -> int:
@@ -61,12 +65,16 @@ class Catalogue:
         """Return everything as data."""
         return {
             "base": self.base,
-            "why": self.why,
             "groups": [
-                {"like": group.like, "candidates": [each.to_json() for each in group.members]}
+                {
+                    "base": group.base,
+                    "why": group.why,
+                    "candidates": [each.to_json() for each in group.members],
+                }
                 for group in self.groups
             ],
             "excluded": [each.to_json() for each in self.excluded],
+            "unread_bases": dict(self.unread),
             "counts": {
                 "candidates": self.n_mergeable + len(self.excluded),
                 "mergeable": self.n_mergeable,
@@ -81,11 +89,11 @@ def catalogue(
     rules: Rules | None = None,
     advance: Advance = lambda _: None,
 ) -> Catalogue:
-    """Read all candidates and compare them with the base, or without one with each other.
+    """Read all candidates and compare them with their bases, or without one with each other.
 
     Args:
         places: the candidates.
-        base: the base; None for the one that most candidates name.
+        base: the only base; None for all that candidates name.
         rules: what the user allows.
         advance: called with the number of candidates that were read since the last call.
 
@@ -93,53 +101,78 @@ def catalogue(
         KingyoError: ``base`` cannot be opened.
     """
     rules = rules or Rules()
-    names = Names(places, None if base is None else with_denoiser(base))
+    base = None if base is None else _whole(base)
+    names = Names(places, base)
+    base = None if base is None else names.exact(base)
     meant = names.all_meant(places)
-    choice = choose_base(places, base, meant)
-    opened, choice = _open_base(choice, rules, is_given=base is not None)
-    is_here = opened is not None and is_local(opened.reference)
-    reading = Reading(rules, opened, names.among(opened.reference) if opened and is_here else None)
-    adapters: dict[str | None, list[Place]] = {}
+    why = named_bases(places, meant) if base is None else {base: "as --base says"}
+    opened, unread = _open_all(why, rules, is_given=base is not None)
+    reading = Reading(rules, opened)
+    adapters: dict[str | None, dict[str, Place]] = {}
     for place, claim in zip(places, meant, strict=True):
         if place.is_adapter:
-            adapters.setdefault(place.on or claim or choice.base, []).append(place)
-    for place in places:
+            on = claim if place.on is None else names.exact(place.on)
+            adapters.setdefault(on or next(iter(opened), None), {})[place.name] = place
+    for place, claim in zip(places, meant, strict=True):
         if not place.is_adapter:
-            own = adapters.pop(place.name, [])
-            reading.read(place, own)
+            own = [*adapters.pop(place.name, {}).values()]
+            reading.read(place, base or claim, own)
             advance(1 + len(own))
     for on, orphans in adapters.items():
-        reading.read_orphans(on, orphans)
+        reading.read_orphans(on, base or on, [*orphans.values()])
         advance(len(orphans))
-    return _grouped(choice, reading)
+    return Catalogue(base=base, groups=_groups(why, reading), excluded=_excluded(reading), unread=unread)
 
 
-def _open_base(choice: BaseChoice, rules: Rules, *, is_given: bool) -> tuple[Checkpoint | None, BaseChoice]:
-    if choice.base is None:
-        return None, choice
+def _whole(base: str) -> str:
     try:
-        return open_model(choice.base, rules), choice
+        return with_denoiser(base)
     except KingyoError as error:
-        if is_given:
-            raise error.placed("--base") from error
-        why = f"{choice.base}, {choice.why}, cannot be read ({in_words(error):.300}); pass --base M"
-        return None, BaseChoice(base=None, why=why)
+        raise error.placed("--base") from error
 
 
-def _grouped(choice: BaseChoice, reading: Reading) -> Catalogue:
-    """Return all candidates, the largest group first; without a base, a group of one is excluded."""
-    groups, excluded = list[Group](), list(reading.excluded)
-    for like, members in reading.groups.items():
-        if choice.base is None and len(members) == 1:
-            excluded.append(replace(members[0], exclusion=Exclusion(reason="nothing else fits it")))
-        elif members:
-            groups.append(Group(like=like, members=tuple(members)))
+def _open_all(
+    bases: Iterable[str], rules: Rules, *, is_given: bool
+) -> tuple[dict[str, Checkpoint], dict[str, str]]:
+    """Open bases. Return them, and why the others cannot be read."""
+    opened, unread = dict[str, Checkpoint](), dict[str, str]()
+    for base in bases:
+        try:
+            opened[base] = open_model(base, rules)
+        except Exception as error:
+            problem = broken(base, error)
+            if is_given:
+                raise problem.placed("--base") from error
+            unread[base] = in_words(problem)
+    return opened, unread
+
+
+def _groups(why: Mapping[str, str], reading: Reading) -> tuple[Group, ...]:
+    """Return the groups, the largest first."""
+    groups = [
+        Group(base=base, why=why[base], members=tuple(members))
+        for base, members in reading.groups.items()
+        if members
+    ]
+    groups += [
+        Group(base=None, why=_FAMILY, members=tuple(members))
+        for members in reading.families.values()
+        if len(members) > 1
+    ]
+    return tuple(sorted(groups, key=lambda group: -len(group.members)))
+
+
+def _excluded(reading: Reading) -> tuple[Candidate, ...]:
+    """Return the excluded candidates in the order of the reasons; a family of one is no family."""
+    alone = [
+        replace(members[0], exclusion=reading.misfits[like])
+        for like, members in reading.families.items()
+        if len(members) == 1
+    ]
     ranks = {reason: rank for rank, reason in enumerate(REASONS)}
-    return Catalogue(
-        base=choice.base,
-        why=choice.why,
-        groups=tuple(sorted(groups, key=lambda group: -len(group.members))),
-        excluded=tuple(
-            sorted(excluded, key=lambda each: ranks[each.exclusion.reason] if each.exclusion else -1)
-        ),
+    return tuple(
+        sorted(
+            [*reading.excluded, *alone],
+            key=lambda each: ranks[each.exclusion.reason] if each.exclusion else -1,
+        )
     )

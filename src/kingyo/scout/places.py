@@ -47,6 +47,7 @@ def find_places(
     names = (name for written in where for name in _listed(written))
     places = [place for name in names for place in _named(name)]
     for query in queries:
+        _check_is_written("--hub", query, "a tag, such as base_model:finetune:org/name")
         listed = [_described(info) for info in list_models(query, limit)]
         if len(listed) == limit:
             notify(f"--hub {query}: only the first {limit} models are read; pass --limit for more.")
@@ -55,6 +56,12 @@ def find_places(
         key = local_path(place.name).resolve() if place.is_local else place.name
         found.setdefault((key, place.on), place)
     return list(found.values())
+
+
+def _check_is_written(argument: str, text: str, expected: str) -> None:
+    if not text.strip():
+        remedy = "Write one, or remove the empty argument."
+        raise KingyoError(argument, expected=expected, received="an empty text", remedy=remedy)
 
 
 def _described(info: ModelInfo) -> Place:
@@ -66,17 +73,18 @@ def _described(info: ModelInfo) -> Place:
 
 def _listed(written: str) -> list[str]:
     """Return the names in a list; a name that is no list is returned alone."""
+    _check_is_written("WHERE", written, "a folder, a name on the Hub, or a list")
     file = Path(written.removeprefix("@"))
     if not written.startswith("@") and not (file.suffix == ".txt" and file.is_file()):
         return [written]
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise KingyoError(
             written,
             expected="a text file with one name per line",
             received=f"{error!s:.200}",
-            remedy="Correct the name of the list.",
+            remedy="Name a list that is saved as UTF-8.",
         ) from error
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
@@ -93,8 +101,15 @@ def _named(name: str) -> Iterator[Place]:
             yield replace(adapter, is_adapter=True, on=str(parsed.base))
         elif HUB_NAME.fullmatch(parsed.model) and not is_local(name):
             yield hub_place(describe_model(*_repository(name)), name)
-        else:
+        elif parsed.model and is_local(parsed.model):
             yield Place(name=name)
+        else:
+            raise KingyoError(
+                name,
+                expected="a folder, or a name on the Hub",
+                received="neither a folder that exists nor a name on the Hub",
+                remedy="Correct the name.",
+            )
     except Exception as error:  # noqa: BLE001
         yield Place(name=name, error=broken(name, error))
 
@@ -106,13 +121,20 @@ def _below(name: str, depth: int) -> Iterator[Place]:
         if is_model(folder, is_named=depth == 0):
             yield local_place(name)
             return
-        inner = sorted(each.name for each in folder.iterdir() if each.is_dir()) if depth < MAX_DEPTH else []
+        inner = sorted(_inside(folder)) if depth < MAX_DEPTH else []
     except Exception as error:  # noqa: BLE001
         yield Place(name=name, error=broken(name, error))
         return
     for each in inner:
         if not each.startswith("."):
             yield from _below((Path(name) / each).as_posix(), depth + 1)
+
+
+def _inside(folder: Path) -> Iterator[str]:
+    """Yield the names of the folders in a folder, without links to a folder around it."""
+    for each in folder.iterdir():
+        if each.is_dir() and not folder.resolve().is_relative_to(each.resolve()):
+            yield each.name
 
 
 def is_model(folder: Path, *, is_named: bool = True) -> bool:

@@ -1,12 +1,12 @@
-"""Open candidates one at a time, by their headers alone, and compare them with the base.
+"""Open candidates one at a time, by their headers alone, and compare them with the bases.
 
 Of a candidate only what the table shows is kept: a model is closed before the next one is opened, except for
-the base, or without one the first model of each group.
+the bases and the first model of each family without a base.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
@@ -19,8 +19,13 @@ from kingyo.scout.on_hub import patiently, without_bars
 from kingyo.scout.place import Place, broken
 from kingyo.scout.verdict import Judge, Rules, in_words
 
-_MOST_GROUPS = 8
-"""Groups of one architecture that are told apart without a base."""
+_MOST_OTHERS = 8
+"""Models of its architecture that a candidate is compared with, besides the base that it names."""
+_MISFITS = ("another architecture or size", "another vocabulary")
+"""Reasons not to merge it with one model that do not hold for others."""
+_ALONE = Exclusion(
+    reason="nothing else fits it", detail="it names no base that can be read; pass --base M to choose one"
+)
 
 
 class Reading:
@@ -28,93 +33,107 @@ class Reading:
 
     Args:
         rules: what the user allows.
-        base: the base, if there is one.
-        own_name: the name that the base has among the candidates.
+        bases: the bases that are open, by name.
 
     Attributes:
-        groups: candidates that can be merged, by the model that they were compared with.
-        excluded: the others.
+        groups: candidates that can be merged, by their base.
+        families: candidates without a base that fit one another, by the first of them.
+        misfits: why the first model of a family is excluded if it stays alone.
+        excluded: the other candidates.
     """
 
-    def __init__(self, rules: Rules, base: Checkpoint | None, own_name: str | None) -> None:
+    def __init__(self, rules: Rules, bases: Mapping[str, Checkpoint]) -> None:
         self._rules = rules
         self._judge = Judge(rules)
         self._kinds = kinds_in_order()
-        self._base = base
-        self._own_name = own_name
-        self._first: list[Checkpoint] = [] if base is None else [base]
-        self.groups: dict[str, list[Candidate]] = {}
+        self._bases = bases
+        self._first: dict[str, Checkpoint] = {}
+        self.groups: dict[str, list[Candidate]] = {base: [] for base in bases}
+        self.families: dict[str, list[Candidate]] = {}
+        self.misfits: dict[str, Exclusion] = {}
         self.excluded: list[Candidate] = []
 
-    def read(self, place: Place, adapters: Sequence[Place]) -> None:
-        """Read a model and its LoRAs."""
+    def read(self, place: Place, base: str | None, adapters: Sequence[Place]) -> None:
+        """Read a model, which is compared first with ``base``, and its LoRAs."""
         if place.error is not None:
             model = self._exclude(place, "unreadable", in_words(place.error))
-        elif place.only_pickles and not (self._rules.allow_pickle and place.is_local):
+        elif self._is_pickled(place):
             where = "pass --allow-pickle" if place.is_local else "download them, then pass --allow-pickle"
             model = self._exclude(place, "only pickles", where)
-        elif self._base is not None and place.name in (self._base.reference, self._own_name):
-            model = self._base
-            candidate = self._describe(place, model)
-            self.excluded.append(replace(candidate, exclusion=Exclusion(reason="the base itself")))
         else:
-            model = self._attempt(place, lambda: open_model(place.name, self._rules, self._first))
-        self._read_loras(adapters, model, f"{place.name} cannot be read")
+            model = self._attempt(place, base, lambda: self._open(place.name))
+        own = place.name if place.name in self._bases else base
+        self._read_loras(adapters, own, model, f"{place.name} cannot be read")
 
-    def read_orphans(self, on: str | None, adapters: Sequence[Place]) -> None:
-        """Read LoRAs whose model is not among the candidates: it may be the base, or written before a '+'."""
+    def read_orphans(self, on: str | None, base: str | None, adapters: Sequence[Place]) -> None:
+        """Read LoRAs whose model is not among the candidates: it may be a base, or written before a '+'."""
         model, problem = None, "it names no base; pass --base M" if on is None else f"{on} is not here"
-        if self._base is not None and on == self._base.reference:
-            model = self._base
-        elif on is not None and any(adapter.on for adapter in adapters):
+        if on is not None and (on in self._bases or any(adapter.on for adapter in adapters)):
             try:
-                model = open_model(on, self._rules)
+                model = self._open(on)
             except KingyoError as error:
                 problem = in_words(error)
-        self._read_loras(adapters, model, problem)
+        self._read_loras(adapters, base, model, problem)
 
-    def _read_loras(self, adapters: Sequence[Place], model: Checkpoint | None, problem: str) -> None:
+    def _open(self, name: str) -> Checkpoint:
+        opened = [*self._bases.values(), *self._first.values()]
+        return self._bases.get(name) or open_model(name, self._rules, opened)
+
+    def _is_pickled(self, place: Place) -> bool:
+        return place.only_pickles and not (self._rules.allow_pickle and place.is_local)
+
+    def _read_loras(
+        self, adapters: Sequence[Place], base: str | None, model: Checkpoint | None, problem: str
+    ) -> None:
         for place in adapters:
             if model is None:
                 self._exclude(place, "a LoRA of a base that is not there", problem)
-            elif place.only_pickles and not (self._rules.allow_pickle and place.is_local):
+            elif self._is_pickled(place):
                 self._exclude(place, "only pickles", "pass --allow-pickle")
             else:
-                self._attempt(place, lambda place=place: self._with_lora(model, place))
+                self._attempt(place, base, lambda place=place: self._with_lora(model, place))
 
     def _with_lora(self, model: Checkpoint, place: Place) -> Checkpoint:
         allow = self._rules.allow_pickle and place.is_local
         return _quietly(place, lambda: add_lora(model, place.name, fetch=False, allow_pickle=allow))
 
-    def _attempt(self, place: Place, read: Callable[[], Checkpoint]) -> Checkpoint | None:
+    def _attempt(self, place: Place, base: str | None, read: Callable[[], Checkpoint]) -> Checkpoint | None:
         """Open a candidate and compare it. Return it, or None if it cannot be read."""
         try:
             model = read()
-            candidate = self._describe(place, model)
-            self._compare(candidate, model)
+            self._compare(self._describe(place, model), model, base)
         except Exception as error:  # noqa: BLE001 - a strange candidate must not end the scan
             return self._exclude(place, "unreadable", in_words(broken(place.name, error)))
         return model
 
-    def _compare(self, candidate: Candidate, model: Checkpoint) -> None:
-        """Add a candidate to the group of the base, or without one to the first group that it fits."""
-        near = [each for each in self._first if self._base is not None or _is_of_one_kind(each, model)]
-        judged = candidate
-        for like in near:
-            judged = self._judge.judge(candidate, model, like)
+    def _compare(self, candidate: Candidate, model: Checkpoint, base: str | None) -> None:
+        """Add a candidate to the group of its base, else to the first group that it fits."""
+        name, is_base = model.reference, model.reference in self._bases
+        near = {base: self._bases[base]} if base in self._bases and base != name else {}
+        is_orphan = not near and not is_base
+        if not is_base:
+            near |= _near(self._bases, model) | (_near(self._first, model) if is_orphan else {})
+        found: Exclusion | None = None
+        for like, other in near.items():
+            judged = self._judge.judge(candidate, model, other)
             if judged.exclusion is None:
-                self.groups.setdefault(like.reference, []).append(judged)
+                (self.groups if like in self.groups else self.families)[like].append(judged)
                 return
-            if judged.exclusion.reason not in ("another architecture or size", "another vocabulary"):
+            if judged.exclusion.reason not in _MISFITS:
+                found, is_orphan = judged.exclusion, False
                 break
-        else:
-            if self._base is None and len(near) < _MOST_GROUPS:
-                judged = self._judge.judge(candidate, model, model)
-                if judged.exclusion is None:
-                    self._first.append(model)
-                    self.groups[model.reference] = [judged]
-                    return
-        self.excluded.append(judged)
+            if like in self._bases:
+                found = found or judged.exclusion
+        if is_base:
+            found = Exclusion(reason="the base itself")
+        elif is_orphan and len(_near(self._first, model)) < _MOST_OTHERS:
+            candidate = self._judge.judge(candidate, model, model)
+            if candidate.exclusion is None:
+                self._first[name], self.families[name] = model, [candidate]
+                self.misfits[name] = found or _ALONE
+                return
+            found = candidate.exclusion
+        self.excluded.append(replace(candidate, exclusion=found or _ALONE))
 
     def _describe(self, place: Place, model: Checkpoint) -> Candidate:
         card = place.card
@@ -157,5 +176,8 @@ def _quietly(place: Place, read: Callable[[], Checkpoint]) -> Checkpoint:
         return patiently(read)
 
 
-def _is_of_one_kind(one: Checkpoint, other: Checkpoint) -> bool:
-    return architecture_of(one.config) == architecture_of(other.config)
+def _near(models: Mapping[str, Checkpoint], model: Checkpoint) -> dict[str, Checkpoint]:
+    """Return the first models of the same architecture."""
+    name = architecture_of(model.config)
+    found = [each for each in models.items() if architecture_of(each[1].config) == name]
+    return dict(found[:_MOST_OTHERS])
