@@ -61,6 +61,7 @@ def test_nothing_that_fits(world: World) -> None:
     assert done.stdout.splitlines()[-1].startswith("1 candidate: none of them fits the base")
     done = world.run("scout", "nowhere")
     assert done.returncode == 1 and "Did you mean" not in done.stderr
+    assert "unreadable: nowhere: expected a folder with a checkpoint, or a name" in done.stdout
     assert "1 candidate: none of them can be merged with another" in done.stdout
 
 

@@ -97,6 +97,16 @@ def test_an_odd_config_does_not_end_the_scan(models: Path) -> None:
     assert mergeable(scout(models, base="models/base"))[0] == "models/tuned-0"
 
 
+@pytest.mark.parametrize("card", [b"", b"---\nbase_model: \xff\0\n---", b"---\nbase_model: [1, {a: b}]\n---"])
+def test_an_odd_card_in_an_odd_folder(models: Path, card: bytes) -> None:
+    odd = fine_tuned(models / "base", models / "a+b@c d", seed=5)
+    (odd / "README.md").write_bytes(card)
+    (models / "tuned-1" / "config.json").write_bytes(b"")
+    found = scout(models)
+    assert mergeable(found) == ["models/a+b@c d", "models/tuned-0"]
+    assert out(found) == {"models/base": "the base itself", "models/tuned-1": "unreadable"}
+
+
 def test_licences(models: Path) -> None:
     (models / "tuned-0" / "README.md").unlink()
     write_card(models / "tuned-1", licence="made-up")

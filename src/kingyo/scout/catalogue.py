@@ -13,7 +13,7 @@ from kingyo.scout.base import Names, named_bases
 from kingyo.scout.candidate import REASONS, Candidate
 from kingyo.scout.place import Place, broken
 from kingyo.scout.reading import Reading, open_model
-from kingyo.scout.verdict import Rules, in_words
+from kingyo.scout.verdict import Rules, in_full
 
 Advance = Callable[[int], None]
 
@@ -143,7 +143,7 @@ def _open_all(
             problem = broken(base, error)
             if is_given:
                 raise problem.placed("--base") from error
-            unread[base] = in_words(problem)
+            unread[base] = in_full(problem)
     return opened, unread
 
 

@@ -84,7 +84,7 @@ def _listed(written: str) -> list[str]:
             written,
             expected="a text file with one name per line",
             received=f"{error!s:.200}",
-            remedy="Name a list that is saved as UTF-8.",
+            remedy="Correct the name of the list, or save it as UTF-8.",
         ) from error
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
@@ -101,15 +101,8 @@ def _named(name: str) -> Iterator[Place]:
             yield replace(adapter, is_adapter=True, on=str(parsed.base))
         elif HUB_NAME.fullmatch(parsed.model) and not is_local(name):
             yield hub_place(describe_model(*_repository(name)), name)
-        elif parsed.model and is_local(parsed.model):
-            yield Place(name=name)
         else:
-            raise KingyoError(
-                name,
-                expected="a folder, or a name on the Hub",
-                received="neither a folder that exists nor a name on the Hub",
-                remedy="Correct the name.",
-            )
+            yield Place(name=name)
     except Exception as error:  # noqa: BLE001
         yield Place(name=name, error=broken(name, error))
 

@@ -17,7 +17,7 @@ from kingyo.models.kinds import kinds_in_order
 from kingyo.scout.candidate import Candidate, CardFacts, Exclusion, Reason, architecture_of, read_facts
 from kingyo.scout.on_hub import patiently, without_bars
 from kingyo.scout.place import Place, broken
-from kingyo.scout.verdict import Judge, Rules, in_words
+from kingyo.scout.verdict import Judge, Rules, in_full
 
 _MOST_OTHERS = 8
 """Models of its architecture that a candidate is compared with, besides the base that it names."""
@@ -56,7 +56,7 @@ class Reading:
     def read(self, place: Place, base: str | None, adapters: Sequence[Place]) -> None:
         """Read a model, which is compared first with ``base``, and its LoRAs."""
         if place.error is not None:
-            model = self._exclude(place, "unreadable", in_words(place.error))
+            model = self._exclude(place, "unreadable", in_full(place.error))
         elif self._is_pickled(place):
             where = "pass --allow-pickle" if place.is_local else "download them, then pass --allow-pickle"
             model = self._exclude(place, "only pickles", where)
@@ -72,7 +72,7 @@ class Reading:
             try:
                 model = self._open(on)
             except KingyoError as error:
-                problem = in_words(error)
+                problem = in_full(error)
         self._read_loras(adapters, base, model, problem)
 
     def _open(self, name: str) -> Checkpoint:
@@ -103,13 +103,14 @@ class Reading:
             model = read()
             self._compare(self._describe(place, model), model, base)
         except Exception as error:  # noqa: BLE001 - a strange candidate must not end the scan
-            return self._exclude(place, "unreadable", in_words(broken(place.name, error)))
+            return self._exclude(place, "unreadable", in_full(broken(place.name, error)))
         return model
 
     def _compare(self, candidate: Candidate, model: Checkpoint, base: str | None) -> None:
         """Add a candidate to the group of its base, else to the first group that it fits."""
         name, is_base = model.reference, model.reference in self._bases
-        near = {base: self._bases[base]} if base in self._bases and base != name else {}
+        own = None if base is None or base == name else self._bases.get(base)
+        near = {} if base is None or own is None else {base: own}
         is_orphan = not near and not is_base
         if not is_base:
             near |= _near(self._bases, model) | (_near(self._first, model) if is_orphan else {})
@@ -132,7 +133,7 @@ class Reading:
                 self._first[name], self.families[name] = model, [candidate]
                 self.misfits[name] = found or _ALONE
                 return
-            found = candidate.exclusion
+            found = found or candidate.exclusion
         self.excluded.append(replace(candidate, exclusion=found or _ALONE))
 
     def _describe(self, place: Place, model: Checkpoint) -> Candidate:

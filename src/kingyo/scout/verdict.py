@@ -95,6 +95,11 @@ def in_words(error: KingyoError) -> str:
     return f"{error.argument}: {error.received}, not {error.expected.rpartition(': ')[2]}"
 
 
+def in_full(error: KingyoError) -> str:
+    """Return what was expected and what was found, without the remedy."""
+    return f"{error.argument}: expected {error.expected}; received {error.received}"
+
+
 def _licences(candidate: Candidate, rules: Rules) -> Iterator[Exclusion]:
     if "no derivatives" in candidate.licence_kinds:
         yield Exclusion(reason="a licence that forbids derivatives", detail=candidate.licence or "")
