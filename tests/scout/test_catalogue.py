@@ -189,6 +189,24 @@ def test_each_base_has_its_group(models: Path) -> None:
     assert {*out(given)} == {*out(found), "models/lost", "models/third", "models/tuned-0", "models/tuned-1"}
 
 
+def test_the_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    found = scout("zoo")
+    names = ["zoo/base", "zoo/pictures/base/unet", "zoo/sight/base"]
+    assert bases(found) == names and [len(group.members) for group in found.groups] == [5, 5, 5]
+    assert out(found) == {
+        **dict.fromkeys(names, "the base itself"),
+        "zoo/pictures/judge": "nothing else fits it",
+    }
+
+
+def test_two_models_that_name_each_other(models: Path) -> None:
+    write_card(models / "tuned-0", base="../tuned-1")
+    write_card(models / "tuned-1", base="../tuned-0")
+    found = scout(models / "tuned-0", models / "tuned-1")
+    assert len(mergeable(found)) == 2 and not found.excluded
+
+
 def test_a_named_base_that_cannot_be_read(models: Path) -> None:
     (models / "base" / "model.safetensors").write_bytes(b"")
     found = scout(models)

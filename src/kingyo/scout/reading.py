@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.locate import add_lora
-from kingyo.errors import KingyoError
 from kingyo.lineage.origins import read_front_matter
 from kingyo.models.kinds import kinds_in_order
 from kingyo.scout.candidate import Candidate, CardFacts, Exclusion, Reason, architecture_of, read_facts
@@ -71,8 +70,8 @@ class Reading:
         if on is not None and (on in self._bases or any(adapter.on for adapter in adapters)):
             try:
                 model = self._open(on)
-            except KingyoError as error:
-                problem = in_full(error)
+            except Exception as error:  # noqa: BLE001
+                problem = in_full(broken(on, error))
         self._read_loras(adapters, base, model, problem)
 
     def _open(self, name: str) -> Checkpoint:
