@@ -52,6 +52,7 @@ WRONG = {
     "diff": ["none", "nowhere"],
     "layers": ["none.yaml"],
     "evaluate": ["none", "none.yaml"],
+    "scout": ["@none.txt"],
     "draw": ["none", "a cat"],
     "rate": ["none", "--results"],
     "list": ["methods", "nothing"],
