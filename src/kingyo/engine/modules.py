@@ -56,7 +56,7 @@ class SliceMerge:
 
     @cached_property
     def selectors(self) -> tuple[object, ...]:
-        """What makes tensors differ in their values: the filters and gradients, without their numbers."""
+        """The filters of all parameters, and which of them have gradients, without numbers."""
         return tuple(selectors(level) for level in (*self.levels, *(entry.own for entry in self.merged)))
 
     @cached_property

@@ -50,8 +50,8 @@ def resolve(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> Meth
     return MethodValues(shared=shared, per_source=per_source)
 
 
-def selected(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> Hashable:
-    """Return what the values of a tensor depend on beside numbers: the filters that match, and its depth.
+def selection_of(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> Hashable:
+    """Return the filters that match a tensor, and its depth if there are gradients, for all parameters.
 
     Tensors of a merge with equal selections have equal values. A selection depends on ``piece.selectors``,
     not on the numbers.

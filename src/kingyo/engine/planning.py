@@ -16,7 +16,7 @@ from kingyo.engine.block_weights import with_block_filters
 from kingyo.engine.jobs import TensorJob
 from kingyo.engine.layer_path import path_to_slices
 from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules
-from kingyo.engine.parameters import misplaced_parameters, resolve, selected, unmatched_filters
+from kingyo.engine.parameters import misplaced_parameters, resolve, selection_of, unmatched_filters
 from kingyo.engine.plan import Plan, PlannedCheckpoint, planned_checkpoint
 from kingyo.engine.sources import Sources
 from kingyo.engine.tokenizer import Alignment, align, template_files
@@ -115,10 +115,10 @@ def _bound(
 
 @dataclass(frozen=True, kw_only=True)
 class _Selections:
-    """What filters and gradients select.
+    """The tensors that each filter matches, and filters that match none.
 
     Attributes:
-        by_name: selections of the tensors whose merges have filters or gradients; see ``selected``.
+        by_name: selections of the tensors whose merges have filters or gradients; see ``selection_of``.
         unmatched: a warning for each filter that matches no tensor.
     """
 
@@ -139,7 +139,7 @@ def _selections(
         varying = binding.varying(merges)
         return _Selections(
             by_name={
-                tensor.name: selected(piece, method, tensor)
+                tensor.name: selection_of(piece, method, tensor)
                 for piece, tensors in varying
                 for tensor in tensors
             },

@@ -72,14 +72,14 @@ def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float 
 
 
 def selectors(values: Values) -> tuple[object, ...]:
-    """Return what makes tensors differ in their values: the filters and gradients, without their numbers."""
+    """Return the filters of each parameter, and which parameters have gradients, without numbers."""
     return tuple((name, _selector(value)) for name, value in values.items() if isinstance(value, tuple))
 
 
 def selection(levels: Iterable[Values], parameter: str, tensor: str, depth: float | None) -> object:
-    """Return what the result of ``look_up`` depends on beside numbers.
+    """Return, for each level, the position of the filter that matches a tensor, and its depth for a gradient.
 
-    It is, for each level, the position of the filter that matches, and the depth if there is a gradient.
+    ``look_up`` returns the same value for tensors with equal selections.
     """
     return tuple(_selection(level.get(parameter), tensor, depth) for level in levels)
 

@@ -95,7 +95,7 @@ class RunSummary:
 
     @property
     def parents_tie(self) -> bool:
-        """Whether several parents all score the same, so that any of them is the best by chance."""
+        """Whether all parents have the same score, so that none is the best."""
         return len(self._parents) > 1 and len({_rank(parent) for parent in self._parents}) == 1
 
     @property

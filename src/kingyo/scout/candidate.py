@@ -46,7 +46,7 @@ class Exclusion:
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """What a model card says.
+    """The licences, bases, languages and date in a model card.
 
     Attributes:
         licences: licences of the model, and of its LoRA; None if a card states none.
@@ -76,7 +76,7 @@ NO_CARD = CardFacts()
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What config and headers say of a model; None or False if they cannot be read.
+    """Properties of a model from its config and headers; None or False if they cannot be read.
 
     Attributes:
         kind: kind of model; None if no kind takes it.
@@ -123,7 +123,7 @@ class Candidate:
 
     @property
     def licence_kinds(self) -> tuple[str | None, ...]:
-        """What its licences require; None for one that is unknown or not stated."""
+        """The kinds of its licences; None for one that is unknown or not stated."""
         return tuple(dict.fromkeys(map(kind_of, self.card.licences)))
 
     def to_json(self) -> dict[str, object]:

@@ -52,12 +52,12 @@ class Catalogue:
 
     @property
     def n_mergeable(self) -> int:
-        """How many candidates can be merged."""
+        """Number of candidates that can be merged."""
         return sum(len(group.members) for group in self.groups)
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many candidates are excluded, by reason."""
+        """Number of excluded candidates by reason."""
         found = Counter(each.exclusion.reason for each in self.excluded if each.exclusion is not None)
         return {reason: found[reason] for reason in REASONS if found[reason]}
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a candidate is, and what is known without its headers.
+    """A candidate before its headers are read.
 
     Attributes:
         name: its reference without a model before it: a folder, a file, or a name on the Hub.

@@ -17,7 +17,7 @@ _CANDIDATE = "this model"
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What the user allows.
+    """Which candidates the user allows.
 
     Attributes:
         strict_licences: exclude candidates whose licence is unknown or not stated.
