@@ -1,0 +1,236 @@
+"""Choose sources for a task: score trial merges of the candidates until no other one is worth adding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from kingyo.errors import KingyoError
+from kingyo.evolution import Event, Search
+from kingyo.evolution.search import run_search
+from kingyo.evolution.search_log import SearchLog
+from kingyo.evolution.screens import ScreenSettings
+from kingyo.evolution.trial_evaluation import TrialEvaluator
+from kingyo.evolution.types import Limits
+from kingyo.run.begin import begin
+from kingyo.run.resume import require_same_code
+from kingyo.run.run import Run
+from kingyo.run.searches import completed
+from kingyo.run.worker import runner_of
+from kingyo.space.subsets import SubsetSpace
+from kingyo.stats import Interval, interval
+from kingyo.store import DATABASE, RunStore
+from kingyo.strategies.gain_model import Gain
+from kingyo.strategies.stepwise import Step, Stepwise, Verdict
+
+SCOUT = "scout"
+"""Name of the search in the scout's database."""
+ITEMS = 24
+"""Items of a heat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user allows.
+
+    Attributes:
+        min_gain: least gain in mean score for which a source is added.
+        most: most sources.
+        costs: source -> its cost, such as its bytes; with ``capacity``, the most total cost.
+        item_evaluations, seconds: the budget.
+    """
+
+    min_gain: float = 0.01
+    most: int | None = None
+    costs: Mapping[str, float] = field(default_factory=dict[str, float])
+    capacity: float | None = None
+    item_evaluations: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What is known of the weights of sources: source -> features, and the similarity of pairs."""
+
+    features: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
+    similarity: Mapping[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlation:
+    """Rank correlation of predicted and measured gains, with its 95% interval and number of pairs."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The chosen sources with reasons.
+
+    Attributes:
+        sources: all candidates, in order; numbers in ``steps`` count them.
+        chosen: names, in the order in which they were added.
+        steps: the decisions.
+        contributions: chosen source -> what the merge loses without it.
+        verdict: why the selection ended; ``open`` if the budget ended it.
+        score: score of the merge of the chosen sources on fit items, each with weight 1.
+        alone: source -> its score alone.
+        failed: source -> why it cannot be scored.
+        correlation: of predicted and measured gains; None with fewer than four pairs.
+        item_evaluations: number of graded answers.
+    """
+
+    sources: tuple[str, ...]
+    chosen: tuple[str, ...]
+    steps: tuple[Step, ...]
+    contributions: Mapping[str, Gain]
+    verdict: Verdict
+    score: Interval | None
+    alone: Mapping[str, Interval]
+    failed: Mapping[str, str]
+    correlation: Correlation | None
+    item_evaluations: int
+    minutes: float
+
+
+def choose(
+    run: Run,
+    out: Path,
+    wishes: Wishes,
+    evidence: Evidence,
+    notify: Callable[[Event], None],
+) -> Choice:
+    """Choose among the sources of a run, or continue a choice that was stopped.
+
+    Args:
+        run: opened from a config with all candidates as sources; only its fit items are scored.
+        out: folder of the scout; it gets a run database.
+        wishes: what the user allows.
+        evidence: from the weights.
+        notify: called with every event.
+
+    Raises:
+        KingyoError: the run cannot begin, or another choice is in the folder.
+    """
+    if (out / DATABASE).exists():
+        begun = run.begun_in(RunStore.open(out))
+        _require_same(begun)
+    else:
+        begun = begin(run, out)
+    with begun as opened:
+        store = opened.begun
+        require_same_code(opened)
+        strategy = _strategy(opened, wishes, evidence)
+        search = _search(opened, strategy, wishes)
+        items = [item.id for item in store.items()["fit"]]
+        evaluator = TrialEvaluator(store, runner_of(opened), {"fit": items})
+        run_search(SearchLog(search, store, items, notify), evaluator)
+        _ = strategy.batch  # takes the last outcomes
+        return _choice(opened, strategy)
+
+
+def _require_same(run: Run) -> None:
+    from kingyo.run.setup import as_fact, require_same_models
+
+    store = run.begun
+    stored, current = store.fact("config"), as_fact(run.config)
+    if stored != current:
+        raise KingyoError(
+            str(store.folder),
+            expected="a new folder, or one with the same candidates and task",
+            received="trial merges of other ones",
+            remedy="Choose another folder with --out.",
+        )
+    require_same_models(store, run.models)
+
+
+def _strategy(run: Run, wishes: Wishes, evidence: Evidence) -> Stepwise:
+    names = list(run.config.sources)
+    settings = Stepwise.Settings(
+        min_gain=wishes.min_gain,
+        most=wishes.most,
+        costs=tuple(float(wishes.costs[name]) for name in names) if wishes.costs else (),
+        capacity=wishes.capacity,
+        features=tuple(tuple(evidence.features[name]) for name in names) if evidence.features else (),
+        similarity=tuple(tuple(evidence.similarity.get((a, b), 0.0) for b in names) for a in names)
+        if evidence.similarity
+        else (),
+    )
+    return Stepwise(_space(run).axes, run.config.seed, settings)
+
+
+def _space(run: Run) -> SubsetSpace:
+    assert run.models.base is not None, "a choice needs a base"
+    return SubsetSpace(
+        sources=run.models.references, base=run.models.base.reference, dtype=run.config.merge.dtype
+    )
+
+
+def _search(run: Run, strategy: Stepwise, wishes: Wishes) -> Search:
+    search = Search(
+        name=SCOUT,
+        space=_space(run),
+        strategy=strategy,
+        limits=Limits(item_evaluations=wishes.item_evaluations, seconds=wishes.seconds),
+        screen=ScreenSettings(items=min(ITEMS, len(run.items["fit"])), choose="random"),
+        seed=run.config.seed,
+        description={"strategy": "stepwise selection", "method": "task_arithmetic", "groups": "one"},
+    )
+    return replace(completed(search, run, run.settings.controls), space=search.space)
+
+
+def _choice(run: Run, strategy: Stepwise) -> Choice:
+    store, names = run.begun, tuple(run.config.sources)
+    trials = store.trials(SCOUT)
+    failed: dict[str, str] = {}
+    alone: dict[str, Interval] = {}
+    for i, name in enumerate(names):
+        scores = strategy.alone(i)
+        if scores:
+            alone[name] = interval(list(scores.values()), seed=0)
+    for trial in trials:
+        evaluation = store.evaluation(trial.id, "fit")
+        on = [names[i] for i, gene in enumerate(trial.asked.genome) if gene]
+        if evaluation is not None and evaluation.failure is not None and len(on) == 1:
+            failed[on[0]] = evaluation.failure
+    scores = strategy.scores_of(strategy.chosen)
+    seconds = sum(cost for _, cost in store.costs(SCOUT, "fit").values())
+    return Choice(
+        sources=names,
+        chosen=tuple(names[i] for i in strategy.chosen),
+        steps=tuple(strategy.steps),
+        contributions={names[i]: gain for i, gain in strategy.contributions.items()},
+        verdict=strategy.verdict,
+        score=interval(list(scores.values()), seed=0) if scores else None,
+        alone=alone,
+        failed=failed,
+        correlation=_correlation(strategy.steps),
+        item_evaluations=store.item_evaluations(),
+        minutes=seconds / 60,
+    )
+
+
+def _correlation(steps: Sequence[Step]) -> Correlation | None:
+    """Return the rank correlation of predicted and measured gains within steps, all steps but the first."""
+    predicted: list[float] = []
+    measured: list[float] = []
+    for step in steps[1:]:
+        pairs = [(step.predicted[i].mean, gain.mean) for i, gain in step.gains.items() if i in step.predicted]
+        if len(pairs) > 1:
+            centres = np.mean(pairs, axis=0)
+            predicted += [each[0] - centres[0] for each in pairs]
+            measured += [each[1] - centres[1] for each in pairs]
+    n = len(predicted)
+    if n < 4 or len(set(predicted)) < 2 or len(set(measured)) < 2:
+        return None
+    value = float(spearmanr(predicted, measured).statistic)
+    half = 1.96 / np.sqrt(n - 3)
+    centre = np.arctanh(np.clip(value, -0.999, 0.999))
+    return Correlation(value=value, low=float(np.tanh(centre - half)), high=float(np.tanh(centre + half)), n=n)

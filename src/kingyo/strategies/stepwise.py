@@ -1,0 +1,323 @@
+"""Stepwise selection: which sources to merge, and how many, from paired scores of trial merges.
+
+    step      every source that is not chosen is a possible addition to the merge of the chosen ones
+    heat      the chosen set and some additions are scored on the same items; the next heat has other items,
+              and only the best third of the additions
+    decision  the best addition is chosen if its gain, measured after the first heat, exceeds 0 by two standard
+              errors and is large enough; if no addition is, the selection ends
+    end       each chosen source is left out once: what it contributes. One without a contribution is dropped
+
+A step begins with the third of the additions from which most is expected (``gain_model``); the others follow
+only if none of these is chosen, so the selection never ends before all have been tried. (Forward selection
+with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation: Minoux 1978; heats:
+Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, sequential halving.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from kingyo.strategies.checks import Positive, Share, Size, require
+from kingyo.strategies.gain_model import Gain, GainModel, paired_gain
+from kingyo.strategies.history import BaseStrategy
+from kingyo.types import Axis, Genome, Trial
+
+CERTAIN = 2.0
+"""Standard errors by which a gain must exceed 0."""
+LIKELY = 1.0
+"""The same for the best addition after the last heat; the end drops those that turn out to add nothing."""
+Verdict = Literal["open", "enough", "cannot tell", "full"]
+"""Whether the selection goes on; ended because no source adds enough, because the items cannot tell whether
+one does, or because no source may be added."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One decision.
+
+    Attributes:
+        chosen: the sources before it.
+        gains: source -> its measured gain.
+        predicted: source -> the gain that was predicted before it was measured.
+        added: the source that was chosen; None if the selection ended.
+        score: mean score of the sources before it, over all items that they were scored on.
+        n: number of these items.
+    """
+
+    chosen: tuple[int, ...]
+    gains: Mapping[int, Gain]
+    predicted: Mapping[int, Gain]
+    added: int | None
+    score: float
+    n: int
+
+
+@dataclass(kw_only=True)
+class _Race:
+    """The heats of one step: the additions of this part, those still in it, and those that wait."""
+
+    alive: list[int]
+    waiting: list[int]
+    predicted: dict[int, Gain]
+    heat: int = 0
+    early: dict[int, set[str]] = field(default_factory=dict[int, set[str]])
+    gains: dict[int, Gain] = field(default_factory=dict[int, Gain])
+    is_open: bool = False
+
+
+class Stepwise(BaseStrategy):
+    """Choose sources one at a time. Each axis is the weight of a source: 0 leaves it out, 1 adds it.
+
+    The items of a generation must be drawn at random and be the same for its trials, as screens do.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Options of stepwise selection.
+
+        Attributes:
+            min_gain: least gain in mean score for which a source is added.
+            most: most sources.
+            costs: cost of each source, such as its bytes; empty: none.
+            capacity: most total cost of the chosen sources.
+            keep: share of the additions that goes on after a heat.
+            heats: most heats for the same additions; then it cannot tell.
+            features: numbers known of each source, one row per source, such as the norm of its task vector.
+            similarity: similarity of each pair of sources, such as the cosine of task vectors.
+        """
+
+        min_gain: Share = 0.01
+        most: Size | None = None
+        costs: tuple[float, ...] = ()
+        capacity: Positive | None = None
+        keep: Share = 1 / 3
+        heats: Size = 5
+        last_heats: Size = 4
+        features: tuple[tuple[float, ...], ...] = ()
+        similarity: tuple[tuple[float, ...], ...] = ()
+
+    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
+        super().__init__(axes, seed, batch=1)
+        for name, rows in (("features", settings.features), ("similarity", settings.similarity)):
+            require(name, f"{len(rows)} rows", f"{len(axes)} rows", holds=len(rows) in (0, len(axes)))
+        n_costs = len(settings.costs)
+        require("costs", f"{n_costs} costs", f"{len(axes)} costs", holds=n_costs in (0, len(axes)))
+        self._settings = settings
+        self._features = _standardised(settings.features, len(axes))
+        self._model = GainModel(len(axes), self._features.shape[1] + 2)
+        self._scores: dict[Genome, dict[str, float]] = {}
+        self._failed: set[Genome] = set()
+        self._queue: list[Genome] = []
+        self._race: _Race | None = None
+        self._left_out: dict[int, Genome] = {}
+        self._last_heat = 0
+        self.chosen: tuple[int, ...] = ()
+        self.steps: list[Step] = []
+        self.contributions: dict[int, Gain] = {}
+        self.verdict: Verdict = "open"
+        self._is_done = False
+
+    @property
+    def batch(self) -> int:
+        """Number of trials of the next heat."""
+        self._advance()
+        return max(1, len(self._queue))
+
+    def ask(self, n: int) -> list[Trial]:
+        """Propose the trials of the current heat; fewer at its end, none when all is decided."""
+        self._advance()
+        asked, self._queue = self._queue[:n], self._queue[n:]
+        return [self._history.ask(genome) for genome in asked]
+
+    def genome(self, sources: Sequence[int]) -> Genome:
+        """Return the genome that merges some sources."""
+        return tuple(
+            min(axis.high, 1.0) if i in sources else (axis.low if axis.neutral is None else axis.neutral)
+            for i, axis in enumerate(self._axes)
+        )
+
+    def score(self, sources: Sequence[int]) -> tuple[float, int]:
+        """Return the mean score of a set of sources so far, and the number of its items."""
+        scores = self._scores.get(self.genome(sources), {})
+        return (math.fsum(scores.values()) / len(scores) if scores else 0.0), len(scores)
+
+    def scores_of(self, sources: Sequence[int]) -> dict[str, float]:
+        """Return the item scores of the merge of some sources so far."""
+        return dict(self._scores.get(self.genome(sources), {}))
+
+    def alone(self, source: int) -> dict[str, float]:
+        """Return the item scores of one source."""
+        return self.scores_of([source])
+
+    def _advance(self) -> None:
+        """Take new outcomes; if the heat is asked for and told, plan the next one."""
+        for observation in self._history.take_all():
+            if observation.score is None:
+                self._failed.add(observation.genome)
+            self._scores.setdefault(observation.genome, {}).update(observation.items)
+        while not self._queue and not self._is_done:
+            if self._left_out:
+                self._end()
+            elif self._race is None:
+                self._begin_step()
+            else:
+                self._end_heat(self._race)
+
+    # steps
+
+    def _begin_step(self) -> None:
+        candidates = self._additions()
+        predicted = {i: self._model.predict(i, self._features_of(i)) for i in candidates}
+        order = sorted(candidates, key=lambda i: (-(predicted[i].mean + predicted[i].error), i))
+        first = len(order) if not self.steps else max(3, math.ceil(self._settings.keep * len(order)))
+        self._race = _Race(alive=order[:first], waiting=order[first:], predicted=predicted)
+        if not order:
+            self.verdict = "full"
+            self._close_step(self._race, None)
+        else:
+            self._begin_heat(self._race)
+
+    def _additions(self) -> list[int]:
+        """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
+        settings, chosen = self._settings, self.chosen
+        if settings.most is not None and len(chosen) >= settings.most:
+            return []
+        left = math.inf if settings.capacity is None else settings.capacity
+        costs = settings.costs or (0.0,) * len(self._axes)
+        left -= sum(costs[i] for i in chosen)
+        return [
+            i
+            for i in range(len(self._axes))
+            if i not in chosen and costs[i] <= left and self.genome([*chosen, i]) not in self._failed
+        ]
+
+    def _begin_heat(self, race: _Race) -> None:
+        race.heat += 1
+        self._queue = [self.genome(self.chosen), *(self.genome([*self.chosen, i]) for i in race.alive)]
+
+    def _end_heat(self, race: _Race) -> None:
+        race.alive = [i for i in race.alive if self.genome([*self.chosen, i]) not in self._failed]
+        for i in race.alive:
+            if race.heat == 1:
+                race.gains[i] = self._gain(self.chosen, i)
+                race.early[i] = set(self._items([*self.chosen, i]))
+            else:
+                race.gains[i] = self._gain(self.chosen, i, without=race.early[i])
+        best = max(race.alive, key=lambda i: race.gains[i].mean, default=None)
+        gain = None if best is None else race.gains[best]
+        if gain is None or best is None or self._is_hopeless(gain):
+            self._next_part(race)
+        elif race.heat > 1 and self._is_enough(gain):
+            self._close_step(race, best)
+        elif race.heat >= self._settings.heats:
+            if gain.mean >= self._settings.min_gain and (not self.chosen or gain.mean > LIKELY * gain.error):
+                self._close_step(race, best)
+                return
+            race.is_open = race.is_open or gain.mean >= self._settings.min_gain
+            self._next_part(race)
+        else:
+            race.alive = self._best_of(race)
+            self._begin_heat(race)
+
+    def _best_of(self, race: _Race) -> list[int]:
+        """Return the best additions of a heat, and all that tie with the last of them."""
+        ranked = sorted(race.alive, key=lambda i: (-race.gains[i].mean, i))
+        n = max(2 if race.heat < 3 else 1, math.ceil(self._settings.keep * len(ranked)))
+        last = race.gains[ranked[min(n, len(ranked)) - 1]].mean
+        return [i for i in ranked if race.gains[i].mean >= last]
+
+    def _is_enough(self, gain: Gain) -> bool:
+        return gain.mean >= self._settings.min_gain and gain.mean > CERTAIN * gain.error
+
+    def _is_hopeless(self, gain: Gain) -> bool:
+        """Return whether the upper bound of a gain is too small."""
+        return gain.mean + CERTAIN * gain.error < self._settings.min_gain
+
+    def _next_part(self, race: _Race) -> None:
+        """Try the additions that wait, or end."""
+        if race.waiting:
+            race.alive, race.waiting, race.heat = race.waiting, [], 0
+            self._begin_heat(race)
+            return
+        self.verdict = "cannot tell" if race.is_open else "enough"
+        self._close_step(race, None)
+
+    def _close_step(self, race: _Race, added: int | None) -> None:
+        score, n = self.score(self.chosen)
+        for i, gain in race.gains.items():
+            self._model.learn(i, self._features_of(i), gain)
+        step = Step(
+            chosen=self.chosen, gains=race.gains, predicted=race.predicted, added=added, score=score, n=n
+        )
+        self.steps.append(step)
+        if added is not None:
+            self.chosen = (*self.chosen, added)
+            self._race = None
+        elif len(self.chosen) > 1:
+            self._leave_out()
+        else:
+            self._is_done = True
+
+    # the end
+
+    def _leave_out(self) -> None:
+        self._last_heat += 1
+        self._left_out = {i: self.genome([j for j in self.chosen if j != i]) for i in self.chosen}
+        self._queue = [self.genome(self.chosen), *self._left_out.values()]
+
+    def _end(self) -> None:
+        """Drop the source that contributes least, if it is not certain to contribute; or look again."""
+        for i in self._left_out:
+            others = [j for j in self.chosen if j != i]
+            self.contributions[i] = self._gain(others, i)
+        unsure = [i for i in self.chosen if not self._is_enough(self.contributions[i])]
+        if not unsure:
+            self._is_done = True
+        elif self._last_heat < self._settings.last_heats:
+            self._leave_out()
+        else:
+            worst = min(unsure, key=lambda i: self.contributions[i].mean)
+            if self.contributions[worst].mean > LIKELY * self.contributions[worst].error:
+                self._is_done = True
+                return
+            self.chosen = tuple(i for i in self.chosen if i != worst)
+            self.contributions.pop(worst)
+            self._last_heat = 0
+            if len(self.chosen) > 1:
+                self._leave_out()
+            else:
+                self._is_done = True
+
+    # gains
+
+    def _items(self, sources: Sequence[int]) -> Mapping[str, float]:
+        return self._scores.get(self.genome(sources), {})
+
+    def _gain(self, sources: Sequence[int], added: int, without: set[str] | None = None) -> Gain:
+        one, other = self._items([*sources, added]), self._items(sources)
+        shared = sorted((one.keys() & other.keys()) - (without or set()))
+        return paired_gain([one[item] for item in shared], [other[item] for item in shared])
+
+    def _features_of(self, source: int) -> list[float]:
+        """Return the features of a source: those given, its similarity to the chosen ones, and the share of
+        the items that it solves alone among those that the chosen ones do not solve.
+        """
+        similarity = 0.0
+        if self._settings.similarity and self.chosen:
+            similarity = max(self._settings.similarity[source][i] for i in self.chosen)
+        mine, ours = self._items([source]), self._items(self.chosen)
+        unsolved = [item for item in mine.keys() & ours.keys() if ours[item] < 0.5]
+        solves = math.fsum(mine[item] for item in unsolved) / max(1, len(unsolved))
+        return [*map(float, self._features[source]), similarity, solves]
+
+
+def _standardised(rows: Sequence[Sequence[float]], n: int) -> np.ndarray:
+    """Return columns with mean 0 and standard deviation 1; constant columns are 0."""
+    matrix = np.asarray(rows, dtype=np.float64).reshape(n, -1) if rows else np.zeros((n, 0))
+    spread = matrix.std(axis=0)
+    return (matrix - matrix.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
