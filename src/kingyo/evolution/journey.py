@@ -13,14 +13,14 @@ from kingyo.evolution.screens import Screen
 from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
 from kingyo.evolution.set_measures import measure_sets, store_verdict
-from kingyo.evolution.trial_evaluation import KnownScores, TrialEvaluator
+from kingyo.evolution.trial_evaluation import ScoresElsewhere, TrialEvaluator
 from kingyo.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.evolution.types import BASELINES, MAIN, RACED, Event, Search, ignore_events
 from kingyo.irt import Responses
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import SPLITS, ItemScore, SetMeasure, Split, Trial
+from kingyo.types import SPLITS, SetMeasure, Split, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Journey:
         then: returns further searches, given the recipe of the first search's winner; None if there are none.
         finalists: how many of a search's best on fit are scored on validation; none are neighbours.
         reuse: whether trials copy the scores of earlier trials with the same recipe.
-        known: scores of another run that baselines copy, too.
+        known: scores of other runs that trials copy, too.
         set_measures: name of a task -> its set measures.
         notify: called with every event.
     """
@@ -47,7 +47,7 @@ class Journey:
     finalists: int
     then: Callable[[Recipe], Sequence[Search]] | None = None
     reuse: bool = True
-    known: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
+    known: ScoresElsewhere = field(default_factory=ScoresElsewhere)
     set_measures: Mapping[str, Sequence[SetMeasure]] = field(default_factory=dict[str, Sequence[SetMeasure]])
     notify: Callable[[Event], None] = ignore_events
 

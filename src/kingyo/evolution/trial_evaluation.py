@@ -6,7 +6,7 @@ New scores are committed at once. Stored scores are never computed again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kingyo.errors import KingyoError
 from kingyo.evolution.scorer import Scorer
@@ -18,6 +18,27 @@ from kingyo.types import Evaluation, ItemScore, Split
 
 KnownScores = Mapping[tuple[str, Split], Mapping[str, ItemScore]]
 """Hash of a recipe and split -> item -> its score in another run with the same items and models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoresElsewhere:
+    """Scores of other runs that trials copy.
+
+    Attributes:
+        baselines: those that only baselines copy: the cost of a search must not depend on other runs.
+        trials: those that all trials copy.
+    """
+
+    baselines: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
+    trials: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
+
+    def of(self, trial: StoredTrial, split: Split) -> Mapping[str, ItemScore]:
+        """Return the scores that a trial copies on a split: item -> score."""
+        key = trial.recipe_hash, split
+        scores = dict(self.trials.get(key, {}))
+        if trial.search == BASELINES:
+            scores.update(self.baselines.get(key, {}))
+        return scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +64,7 @@ class TrialEvaluator:
         items: Mapping[Split, Sequence[str]],
         *,
         reuse: bool = True,
-        known: KnownScores | None = None,
+        known: ScoresElsewhere | None = None,
         scorers: Mapping[Split, Scorer] | None = None,
     ) -> None:
         self._store = store
@@ -52,7 +73,7 @@ class TrialEvaluator:
         self._waiting: list[tuple[StoredTrial, Split, Sequence[str]]] = []
         self._n_jobs = 0
         self._reuse = reuse
-        self._known = known or {}
+        self._known = known or ScoresElsewhere()
         self._scorers = scorers or {}
         self.items = items
 
@@ -127,9 +148,7 @@ class TrialEvaluator:
             stored, needed = self._store.evaluation(twin, split), set(missing)
             shared = tuple(score for score in stored.scores if score.item in needed) if stored else ()
             missing = self._shared(trial, split, missing, Evaluation(scores=shared, copied_from=twin))
-        if trial.search != BASELINES:  # the cost of a search must not depend on other runs
-            return missing
-        known = self._known.get((trial.recipe_hash, split), {})
+        known = self._known.of(trial, split)
         elsewhere = tuple(known[item] for item in missing if item in known)
         return self._shared(trial, split, missing, Evaluation(scores=elsewhere, copied_from=trial.id))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.evolution import BASELINES, MAIN
-from kingyo.run.config import FRANKENMERGE, TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
+from kingyo.run.config import FRANKENMERGE, RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS
 
@@ -77,12 +77,15 @@ def describe_search(name: str) -> str:
         return "the main search"
     if name == TRAINED:
         return f"the {_LORA}"
+    if name == RANDOM_SOURCES:
+        return "the search with random sources"
     return WEIGHT_SEARCH_LABEL if name == WEIGHT_SEARCH else f"{name} search"
 
 
 def row_title(search: str) -> str:
     """Name the winner of a search in a table: "random, same cost", "weights alone", "trained LoRA"."""
-    return {WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, TRAINED: _LORA}.get(search, f"{search}, same cost")
+    named = {WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, TRAINED: _LORA}
+    return named.get(search, f"{search.replace('_', ' ')}, same cost")
 
 
 def failure_of(store: RunStore, trial: StoredTrial) -> str | None:

@@ -171,12 +171,14 @@ class Budget(StrictModel):
 class Controls(StrictModel):
     """Searches of the same cost to compare the winner with, and a LoRA trained for the same time.
 
-    Each costs as much as the search, and can also be run on the finished run.
+    Each costs as much as the search, and can also be run on the finished run. ``random_sources`` names models
+    that one of them merges in place of the sources.
     """
 
     random: bool = False
     grid: bool = False
     trained: bool = False
+    random_sources: dict[Name, str] = Field(default_factory=dict[str, str])
 
 
 def _named_by_key(tasks: dict[str, TaskSpec]) -> dict[str, TaskSpec]:
@@ -209,7 +211,9 @@ FRANKENMERGE = "frankenmerge"
 """Name of the untuned path that path searches are compared with."""
 TRAINED = "trained"
 """Name of the control that trains a LoRA."""
-RESERVED_NAMES = ("bred", "uniform", "random", "grid", TRAINED)
+RANDOM_SOURCES = "random_sources"
+"""Name of the control that merges sources drawn at random."""
+RESERVED_NAMES = ("bred", "uniform", "random", "grid", TRAINED, RANDOM_SOURCES)
 """Names that no source may have: of winner, uniform merge and controls."""
 
 
@@ -225,6 +229,7 @@ class RunConfig(StrictModel):
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     base: str | None = None
     sources: Annotated[dict[Name, str], Field(min_length=1)]
+    scout: str | None = None
     kind: str | None = None
     allow_pickle: Annotated[bool, Field(strict=True)] = False
     task: TaskSpec | None = None

@@ -16,7 +16,7 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Limits, Search
 from kingyo.io.units import amount_text, counted
-from kingyo.run.config import WEIGHT_SEARCH, Budget, RunConfig
+from kingyo.run.config import RANDOM_SOURCES, WEIGHT_SEARCH, Budget, RunConfig
 from kingyo.run.settings import RunSettings
 from kingyo.store import RunStore, StoredTrial
 
@@ -223,7 +223,7 @@ def asked_controls(store: RunStore) -> tuple[str, ...]:
 
 def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
     """Return the config of a run with its later controls switched on."""
-    asked = dict.fromkeys(asked_controls(store), True)
+    asked = {name: True for name in asked_controls(store) if name != RANDOM_SOURCES}
     return config.model_copy(update={"controls": config.controls.model_copy(update=asked)})
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import RACED, Event, Journey, Search
+from kingyo.evolution.trial_evaluation import KnownScores, ScoresElsewhere
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED
 from kingyo.run.extensions import Amounts, asked_controls, extend, with_extensions
@@ -21,9 +22,11 @@ from kingyo.run.provenance import (
     score_again,
 )
 from kingyo.run.run import Run
+from kingyo.run.scouted import measured_scores
 from kingyo.run.searches import CONTROLS, require_control
 from kingyo.run.seed_runs import scores_of_other_seed
 from kingyo.run.setup import stored_config
+from kingyo.run.spaces import space_of
 from kingyo.run.worker import runner_of
 from kingyo.store import RunStore
 from kingyo.tasks import require_teaching, set_measures_of
@@ -57,10 +60,16 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         then=None if run.settings.then is None else then,
         finalists=run.config.finalists,
         reuse=run.config.search.reuse,
-        known=scores_of_other_seed(store),
+        known=ScoresElsewhere(baselines=scores_of_other_seed(store), trials=_measured(run)),
         set_measures=measures,
         notify=notify,
     )
+
+
+def _measured(run: Run) -> KnownScores:
+    if run.config.scout is None:
+        return {}
+    return measured_scores(run, run.begun, space_of(run, run.settings.first))
 
 
 def is_complete(store: RunStore) -> bool:

@@ -9,9 +9,10 @@ from dataclasses import asdict, replace
 from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import MAIN, Search
 from kingyo.recipe import PASSTHROUGH, Recipe
-from kingyo.run.config import TRAINED, WEIGHT_SEARCH
+from kingyo.run.config import RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH
 from kingyo.run.extensions import limits_of
 from kingyo.run.layer_paths import dataflow_space, initial_points, path_baselines
+from kingyo.run.scouted import first_points
 from kingyo.run.settings import SearchSettings
 from kingyo.run.setup import Setup
 from kingyo.run.spaces import (
@@ -82,7 +83,7 @@ def searches_after(merge: Recipe, setup: Setup) -> list[Search]:
 def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Recipe | None = None) -> Search:
     space = space_of(setup, wanted, merge)
     strategy = build(wanted.strategy, space.axes, setup.config.seed, wanted.settings, setup.folder)
-    points = initial_points(setup, space)
+    points = [*initial_points(setup, space), *first_points(space, setup.first_merges)]
     search = new_search(name, space, strategy, setup, wanted)
     if points:
         description = {**search.description, "given": len(points)}
@@ -264,10 +265,28 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
     return replace(search, prepare=space.prepare, is_asynchronous=False, learns_fit=True)
 
 
+def _random_sources(setup: Setup, _: tuple[str, ...]) -> Search:
+    """Build the main search with other sources: its strategy, groups and ranges."""
+    others = setup.models.random_sources
+    if not others or setup.settings.then is not None or setup.settings.paths is not None:
+        raise ImpossibleControlError(
+            f"control {RANDOM_SOURCES}",
+            expected="a run that merges weights, with models in controls.random_sources",
+            received="no models" if not others else f"space: {setup.config.space}",
+            remedy="`kingyo scout --task` writes them into its run.yaml.",
+        )
+    changed = replace(setup, models=replace(setup.models, sources=others))
+    wanted = replace(setup.settings.controls, own={})
+    space = space_of(changed, wanted)
+    strategy = build(wanted.strategy, space.axes, setup.config.seed, wanted.settings, setup.folder)
+    return new_search(RANDOM_SOURCES, space, strategy, setup, wanted)
+
+
 CONTROLS: Mapping[str, Callable[[Setup, tuple[str, ...]], Search]] = {
     "random": _random,
     "grid": _grid,
     TRAINED: _trained,
+    RANDOM_SOURCES: _random_sources,
 }
 """Key of ``controls`` in run.yaml -> function that builds the control; runs have them in this order.
 

@@ -20,11 +20,15 @@ from kingyo.store import RunStore
 
 @dataclass(frozen=True, kw_only=True)
 class RunModels:
-    """The opened checkpoints of a run by their names in run.yaml."""
+    """The opened checkpoints of a run by their names in run.yaml.
+
+    ``random_sources`` are those of the control of that name.
+    """
 
     base: Checkpoint | None
     sources: Mapping[str, Checkpoint]
     frame: str | None = None
+    random_sources: Mapping[str, Checkpoint] = field(default_factory=dict[str, Checkpoint])
 
     @property
     def skeleton(self) -> Checkpoint:
@@ -49,7 +53,7 @@ class RunModels:
     @property
     def by_reference(self) -> dict[str, Checkpoint]:
         """Base and sources by reference."""
-        models = [*self.sources.values(), *([self.base] if self.base else [])]
+        models = [*self.sources.values(), *self.random_sources.values(), *([self.base] if self.base else [])]
         return {model.reference: model for model in models}
 
 
@@ -66,13 +70,15 @@ def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunMo
 
     If the skeleton is a component of a pipeline, it also gets the other folders that its kind needs.
     """
-    references = [*([] if config.base is None else [config.base]), *config.sources.values()]
+    others = config.controls.random_sources
+    references = [*([] if config.base is None else [config.base]), *config.sources.values(), *others.values()]
     opened = open_together(
         references, folder, fetch=fetch, allow_pickle=config.allow_pickle, templates=references[:1]
     )
     models = RunModels(
         base=None if config.base is None else opened[config.base],
         sources={name: opened[reference] for name, reference in config.sources.items()},
+        random_sources={name: opened[reference] for name, reference in others.items()},
     )
     models = replace(models, frame=_frame(config, models))
     skeleton = models.skeleton
@@ -171,13 +177,17 @@ KnownPaths = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A resolved run.yaml and its models."""
+    """A resolved run.yaml and its models.
+
+    ``first_merges`` are the weights of merges that the search begins with, from a scout.
+    """
 
     config: RunConfig
     folder: Path
     settings: RunSettings
     models: RunModels
     known_paths: KnownPaths = field(default_factory=dict[str, Sequence[str]])
+    first_merges: tuple[Mapping[str, float], ...] = ()
 
     @cached_property
     def kind(self) -> ModelKind:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import Event, Search
+from kingyo.evolution.screens import ScreenSettings
 from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
-from kingyo.evolution.screens import ScreenSettings
 from kingyo.evolution.trial_evaluation import TrialEvaluator
 from kingyo.evolution.types import Limits
 from kingyo.run.begin import begin
+from kingyo.run.config import RESERVED_NAMES, RunConfig
+from kingyo.run.config_file import config_from_data
 from kingyo.run.resume import require_same_code
 from kingyo.run.run import Run
+from kingyo.run.scouted import SCOUT
 from kingyo.run.searches import completed
 from kingyo.run.worker import runner_of
+from kingyo.scout.catalogue import Group
 from kingyo.space.subsets import SubsetSpace
 from kingyo.stats import Interval, interval
+from kingyo.stats.ranks import Correlation, rank_correlation
 from kingyo.store import DATABASE, RunStore
 from kingyo.strategies.gain_model import Gain
 from kingyo.strategies.stepwise import Step, Stepwise, Verdict
 
-SCOUT = "scout"
-"""Name of the search in the scout's database."""
 ITEMS = 24
 """Items of a heat."""
 
@@ -58,16 +62,6 @@ class Evidence:
 
     features: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     similarity: Mapping[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Correlation:
-    """Rank correlation of predicted and measured gains, with its 95% interval and number of pairs."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +99,7 @@ def choose(
     out: Path,
     wishes: Wishes,
     evidence: Evidence,
-    notify: Callable[[Event], None],
+    notify: Callable[[Event, Sequence[Step]], None],
 ) -> Choice:
     """Choose among the sources of a run, or continue a choice that was stopped.
 
@@ -114,7 +108,7 @@ def choose(
         out: folder of the scout; it gets a run database.
         wishes: what the user allows.
         evidence: from the weights.
-        notify: called with every event.
+        notify: called with every event and the decisions so far.
 
     Raises:
         KingyoError: the run cannot begin, or another choice is in the folder.
@@ -131,9 +125,40 @@ def choose(
         search = _search(opened, strategy, wishes)
         items = [item.id for item in store.items()["fit"]]
         evaluator = TrialEvaluator(store, runner_of(opened), {"fit": items})
-        run_search(SearchLog(search, store, items, notify), evaluator)
+        log = SearchLog(search, store, items, lambda event: notify(event, strategy.steps))
+        run_search(log, evaluator)
         _ = strategy.batch  # takes the last outcomes
         return _choice(opened, strategy)
+
+
+def config_for(group: Group, tasks: Mapping[str, object], folder: Path, seed: int) -> RunConfig:
+    """Return the config of a run with all members of a group as sources, and the task in ``tasks``."""
+    sources = names_of([each.reference for each in group.members])
+    return config_from_data(
+        {
+            "name": SCOUT,
+            "seed": seed,
+            "base": group.base,
+            "sources": sources,
+            **tasks,
+            "merge": {"method": "task_arithmetic", "parameters": {"weight": {"from": 0, "to": 1.5}}},
+            "budget": {"candidates": 1},
+        },
+        folder,
+    )
+
+
+def names_of(references: Sequence[str]) -> dict[str, str]:
+    """Return a name for each model, the last part of its path, and the model."""
+    named: dict[str, str] = {}
+    for reference in references:
+        last = Path(reference.rpartition("+")[2].partition("@")[0]).name
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", last).strip("-._") or "model"
+        if name in RESERVED_NAMES or name == "base":
+            name = f"{name}-1"
+        free = (each for k in count(2) if (each := f"{name}-{k}") not in named)
+        named[name if name not in named else next(free)] = reference
+    return named
 
 
 def _require_same(run: Run) -> None:
@@ -227,10 +252,4 @@ def _correlation(steps: Sequence[Step]) -> Correlation | None:
             centres = np.mean(pairs, axis=0)
             predicted += [each[0] - centres[0] for each in pairs]
             measured += [each[1] - centres[1] for each in pairs]
-    n = len(predicted)
-    if n < 4 or len(set(predicted)) < 2 or len(set(measured)) < 2:
-        return None
-    value = float(spearmanr(predicted, measured).statistic)
-    half = 1.96 / np.sqrt(n - 3)
-    centre = np.arctanh(np.clip(value, -0.999, 0.999))
-    return Correlation(value=value, low=float(np.tanh(centre - half)), high=float(np.tanh(centre + half)), n=n)
+    return rank_correlation(predicted, measured)

@@ -3,8 +3,8 @@
     step      every source that is not chosen is a possible addition to the merge of the chosen ones
     heat      the chosen set and some additions are scored on the same items; the next heat has other items,
               and only the best third of the additions
-    decision  the best addition is chosen if its gain, measured after the first heat, exceeds 0 by two standard
-              errors and is large enough; if no addition is, the selection ends
+    decision  the best addition is chosen if its gain, measured after the first heat, is large enough and
+              exceeds 0 by two standard errors; if no addition is chosen, the selection ends
     end       each chosen source is left out once: what it contributes. One without a contribution is dropped
 
 A step begins with the third of the additions from which most is expected (``gain_model``); the others follow

@@ -1,0 +1,96 @@
+"""``kingyo scout --task``: choose sources by trial merges, print them with reasons, write their run.yaml."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from kingyo.cli.console import Console, plain_table, print_table, print_text
+from kingyo.io.units import counted, percent
+
+if TYPE_CHECKING:
+    from kingyo.evolution import Event
+    from kingyo.scout.choice import Choice
+    from kingyo.strategies.stepwise import Step
+
+SECONDS_PER_LINE = 10.0
+
+
+class ChoiceProgress:
+    """Show the progress of a choice on standard error: each decision, and how many answers were graded."""
+
+    def __init__(self, names: Sequence[str], *, quiet: bool) -> None:
+        self._names = names
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False)
+        self._n_merges = self._n_answers = self._n_steps = 0
+        self._last = time.monotonic()
+
+    def notify(self, event: Event, steps: Sequence[Step]) -> None:
+        """Count an event; print each new decision, and a line every ten seconds."""
+        if event.kind not in ("ended", "more") or event.evaluation is None:
+            return
+        self._n_merges += event.kind == "ended"
+        if event.evaluation.copied_from is None:
+            self._n_answers += len(event.evaluation.scores)
+        for step in steps[self._n_steps :]:
+            self._print(self._decision(step))
+        self._n_steps = len(steps)
+        if not event.replayed and time.monotonic() - self._last >= SECONDS_PER_LINE:
+            self._print(f"  {counted(self._n_merges, 'trial merge')}, {self._n_answers:,} answers")
+
+    def _decision(self, step: Step) -> str:
+        if step.added is None:
+            return f"{counted(len(step.chosen), 'source')}; no further one is worth adding"
+        gain, number = step.gains[step.added], len(step.chosen) + 1
+        return f"{number}. {self._names[step.added]}: {100 * gain.mean:+.0f} points ({gain.n} items)"
+
+    def _print(self, line: str) -> None:
+        self._last = time.monotonic()
+        if not self._quiet:
+            print_text(self._console, escape(line))
+
+
+def print_choice(choice: Choice, run_yaml: Path) -> None:
+    """Print the chosen sources with reasons, the best of the others, and what comes next."""
+    from kingyo.scout.suggestion import ENDS, gain_text, next_gain, score_text
+
+    console = Console(highlight=False)
+    table = plain_table("source", "alone", "gain when added", "in the final set", title="Chosen", n_left=1)
+    added = {step.added: step for step in choice.steps if step.added is not None}
+    for name in choice.chosen:
+        i = choice.sources.index(name)
+        last = choice.contributions.get(name)
+        cells = (
+            name,
+            percent(choice.alone[name].score) if name in choice.alone else "–",
+            gain_text(added[i].gains[i]) if i in added else "–",
+            "–" if last is None else gain_text(last),
+        )
+        table.add_row(*map(escape, cells))
+    print_table(console, table)
+    if choice.score is not None:
+        print_text(console, f"Their merge with weights of 1 solves {score_text(choice.score)} of fit.")
+    after = next_gain(choice)
+    if after is not None:
+        print_text(console, escape(f"The best further source is {after[0]}: {gain_text(after[1])}."))
+    if choice.verdict in ENDS:
+        print_text(console, ENDS[choice.verdict])
+    print_text(console, _predictions(choice))
+    print_text(console, f"{counted(choice.item_evaluations, 'answer')} in {choice.minutes:.1f} minutes.")
+    for name, reason in choice.failed.items():
+        print_text(console, escape(f"{name} cannot be scored: {reason}"))
+    print_text(console, escape(f"Wrote {run_yaml}. Next: kingyo evolve {run_yaml}"))
+
+
+def _predictions(choice: Choice) -> str:
+    found = choice.correlation
+    if found is None:
+        return "Too few gains were predicted to say how good predictions are."
+    rank = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    text = f"Rank correlation of predicted and measured gains: {rank}, {counted(found.n, 'gain')}"
+    return f"{text}." if found.low > 0 else f"{text}: cannot tell whether predictions help."
