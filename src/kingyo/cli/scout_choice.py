@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
+from kingyo.cli.run import interruptible
+from kingyo.errors import KingyoError
 from kingyo.io.units import counted, percent
 
 if TYPE_CHECKING:
     from kingyo.evolution import Event
-    from kingyo.scout.choice import Choice
+    from kingyo.scout import Catalogue, Group
+    from kingyo.scout.choice import Choice, Wishes
     from kingyo.strategies.stepwise import Step
 
 SECONDS_PER_LINE = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the user asks for: the task, the scout's folder, a seed, and limits."""
+
+    task: Path
+    out: Path
+    seed: int
+    wishes: Wishes
 
 
 class ChoiceProgress:
@@ -55,7 +72,7 @@ class ChoiceProgress:
             print_text(self._console, escape(line))
 
 
-def print_choice(choice: Choice, run_yaml: Path) -> None:
+def print_choice(choice: Choice, run_yaml: Path | None) -> None:
     """Print the chosen sources with reasons, the best of the others, and what comes next."""
     from kingyo.scout.suggestion import ENDS, gain_text, next_gain, score_text
 
@@ -84,7 +101,10 @@ def print_choice(choice: Choice, run_yaml: Path) -> None:
     print_text(console, f"{counted(choice.item_evaluations, 'answer')} in {choice.minutes:.1f} minutes.")
     for name, reason in choice.failed.items():
         print_text(console, escape(f"{name} cannot be scored: {reason}"))
-    print_text(console, escape(f"Wrote {run_yaml}. Next: kingyo evolve {run_yaml}"))
+    if run_yaml is None:
+        print_text(console, "No source is worth adding, so there is no run.yaml.")
+    else:
+        print_text(console, escape(f"Wrote {run_yaml}. Next: kingyo evolve {shlex.quote(str(run_yaml))}"))
 
 
 def _predictions(choice: Choice) -> str:
@@ -94,3 +114,43 @@ def _predictions(choice: Choice) -> str:
     rank = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
     text = f"Rank correlation of predicted and measured gains: {rank}, {counted(found.n, 'gain')}"
     return f"{text}." if found.low > 0 else f"{text}: cannot tell whether predictions help."
+
+
+def choose_for_task(found: Catalogue, asked: Asked, *, as_json: bool) -> None:
+    """Choose sources for a task among the largest group with a base, and write their run.yaml.
+
+    Raises:
+        KingyoError: no group has a base and two candidates, the task cannot be used, or the folder has
+            another choice.
+    """
+    from kingyo.cli.as_json import print_json
+    from kingyo.run.run import Run
+    from kingyo.scout.choice import Evidence, choose, config_for
+    from kingyo.scout.suggestion import write_run_yaml
+
+    group = _group(found)
+    with redirect_stdout(sys.stderr):
+        config = config_for(group, {"task": {"file": str(asked.task)}}, Path(), asked.seed)
+        run = Run.open(config, Path())
+    progress = ChoiceProgress(list(config.sources), quiet=as_json)
+    command = shlex.join(("kingyo", *sys.argv[1:]))
+    with redirect_stdout(sys.stderr), interruptible(lambda: f"Interrupted; continue with: {command}"):
+        choice = choose(run, asked.out, asked.wishes, Evidence(), progress.notify)
+    path = write_run_yaml(choice, run, asked.task, asked.out) if choice.chosen else None
+    if as_json:
+        print_json({**found.to_json(), "choice": choice.to_json()})
+    else:
+        print_choice(choice, path)
+
+
+def _group(found: Catalogue) -> Group:
+    """Return the group with the most members that has a base and two members."""
+    groups = [group for group in found.groups if group.base is not None and len(group.members) > 1]
+    if not groups:
+        raise KingyoError(
+            "--task",
+            expected="two candidates or more that fit one base",
+            received="none",
+            remedy="Name their base with --base, or more candidates.",
+        )
+    return groups[0]

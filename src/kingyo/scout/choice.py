@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from kingyo.run.searches import completed
 from kingyo.run.worker import runner_of
 from kingyo.scout.catalogue import Group
 from kingyo.space.subsets import SubsetSpace
-from kingyo.stats import Interval, interval
+from kingyo.stats import Interval, interval, interval_json
 from kingyo.stats.ranks import Correlation, rank_correlation
 from kingyo.store import DATABASE, RunStore
 from kingyo.strategies.gain_model import Gain
@@ -93,6 +93,37 @@ class Choice:
     item_evaluations: int
     minutes: float
 
+    def to_json(self) -> dict[str, object]:
+        """Return everything as data, sources by name."""
+        return {
+            "chosen": list(self.chosen),
+            "verdict": self.verdict,
+            "score": interval_json(self.score),
+            "steps": [self._step(step) for step in self.steps],
+            "contributions": {name: gain_json(gain) for name, gain in self.contributions.items()},
+            "alone": {name: interval_json(score) for name, score in self.alone.items()},
+            "failed": dict(self.failed),
+            "rank_correlation": None if self.correlation is None else asdict(self.correlation),
+            "item_evaluations": self.item_evaluations,
+            "minutes": self.minutes,
+        }
+
+    def _step(self, step: Step) -> dict[str, object]:
+        return {
+            "chosen": [self.sources[i] for i in step.chosen],
+            "added": None if step.added is None else self.sources[step.added],
+            "score": step.score,
+            "n": step.n,
+            "gains": {self.sources[i]: gain_json(gain) for i, gain in step.gains.items()},
+            "predicted": {self.sources[i]: gain_json(gain) for i, gain in step.predicted.items()},
+        }
+
+
+def gain_json(gain: Gain) -> dict[str, object]:
+    """Return a gain with its 95% interval."""
+    low, high = gain.interval
+    return {"gain": gain.mean, "low": low, "high": high, "n": gain.n}
+
 
 def choose(
     run: Run,
@@ -141,7 +172,11 @@ def config_for(group: Group, tasks: Mapping[str, object], folder: Path, seed: in
             "base": group.base,
             "sources": sources,
             **tasks,
-            "merge": {"method": "task_arithmetic", "parameters": {"weight": {"from": 0, "to": 1.5}}},
+            "merge": {
+                "method": "task_arithmetic",
+                "parameters": {"weight": {"from": 0, "to": 1.5}},
+                "dtype": "float32",
+            },
             "budget": {"candidates": 1},
         },
         folder,

@@ -3,79 +3,88 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from kingyo.checkpoints.layout import Layout
+from kingyo.io.files import write_text
 from kingyo.io.model_names import is_local, local_path
 from kingyo.io.units import counted, percent
+from kingyo.run.run import Run
 from kingyo.scout.choice import Choice
 from kingyo.stats import Interval
 from kingyo.strategies.gain_model import Gain
 
 CANDIDATES = 200
 """Candidates of the suggested search."""
-MOST_GENES = 64
-"""Weights that a search of this size can use; with more, sources get fewer groups."""
-GROUPS = ("block", "one")
+MOST_GENES = 48
+"""Weights that a search of this size can use; with more sources, each gets fewer."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Suggestion:
-    """What a run.yaml needs beside the choice.
+def write_run_yaml(choice: Choice, run: Run, task: Path, out: Path) -> Path:
+    """Write the run.yaml of a choice into its folder; the seed draws the sources of the control.
 
-    Attributes:
-        name: name of the run.
-        base: reference of the base.
-        sources: name of a chosen source -> reference.
-        tasks: lines of YAML with the task or the tasks.
-        seed: seed of scout and run.
-        n_groups: number of groups of tensors at each granularity.
-        dtype: dtype of candidates.
+    Args:
+        choice: what was chosen.
+        run: the run of its trial merges.
+        task: the task file.
+        out: the folder.
     """
-
-    name: str
-    base: str
-    sources: Mapping[str, str]
-    tasks: str
-    seed: int
-    n_groups: Mapping[str, int]
-    dtype: str | None
+    path = out / "run.yaml"
+    write_text(path, run_yaml(choice, run, task, out))
+    return path
 
 
-def run_yaml(choice: Choice, given: Suggestion) -> str:
-    """Return the text of a run.yaml in the scout's folder."""
-    groups = _groups(len(given.sources), given.n_groups)
-    dtype = "" if given.dtype is None else f"  dtype: {given.dtype}\n"
+def run_yaml(choice: Choice, run: Run, task: Path, out: Path) -> str:
+    """Return the text of the run.yaml."""
+    n_spans = _n_spans(len(choice.chosen), run.models.skeleton.layout)
+    groups = "one" if n_spans == 1 else f"layers:{n_spans}"
+    base, dtype = run.config.base or "", run.config.merge.dtype
+    others = _random_sources(choice, run.config.seed)
     return f"""\
 # Written by `kingyo scout`. Start it with `kingyo evolve`; paths are relative to this file.
 {_comments(_summary(choice))}
-name: {given.name}
-seed: {given.seed}
+name: {out.resolve().name}
+seed: {run.config.seed}
 
-base: {_flow(given.base)}
+base: {_flow(relative_to(base, out))}
 sources:
-{_sources(choice, given.sources)}
-{given.tasks}
-# The trial merges had weights of 1; the search begins there. {_why(groups, given)}
+{_sources(choice, run.config.sources, out)}
+task: {_flow({"file": os.path.relpath(task, out)})}
+
+# The trial merges had weights of 1, and the search begins with the best of them.
 merge:
   method: task_arithmetic
   groups: {groups}
   parameters:
     weight: {{from: 0, to: 1.5, start: 1}}
-{dtype}
+{"" if dtype is None else f"  dtype: {dtype}"}
+
 budget:
   candidates: {CANDIDATES}
 
-# Reuse the scores of the trial merges in this folder.
+# What was measured in this folder is not scored again.
 scout: .
 
-# Merges of as many sources drawn at random, a random search and a grid of equal cost, a LoRA trained on the
-# fit items: `kingyo control RUN NAME` runs one of them later.
-controls: {{random_sources: true, random: true, grid: true, trained: false}}
+# Searches of equal cost to compare with; random_sources merges as many sources, drawn at random.
+controls:
+  random: true
+  grid: true
+  random_sources: {_flow({name: relative_to(run.config.sources[name], out) for name in others})}
 """
+
+
+def _n_spans(n_sources: int, layout: Layout) -> int:
+    """Return how many spans of layers get weights of their own."""
+    return max(1, min(layout.n_blocks, MOST_GENES // max(1, n_sources))) if len(layout.stacks) == 1 else 1
+
+
+def _random_sources(choice: Choice, seed: int) -> list[str]:
+    """Draw as many candidates as were chosen."""
+    return sorted(random.Random(seed).sample(sorted(choice.sources), len(choice.chosen)))
 
 
 def relative_to(reference: str, out: Path) -> str:
@@ -128,26 +137,17 @@ ENDS: Mapping[str, str] = {
 """Verdict -> what to say about it."""
 
 
-def _sources(choice: Choice, sources: Mapping[str, str]) -> str:
+def _sources(choice: Choice, references: Mapping[str, str], out: Path) -> str:
     lines: list[str] = []
-    for name, reference in sources.items():
+    for name in choice.chosen:
         reasons: list[str] = []
         if name in choice.contributions:
             reasons.append(f"{gain_text(choice.contributions[name])} in this set")
         if name in choice.alone:
             reasons.append(f"alone {percent(choice.alone[name].score)}")
         comment = f"    # {'; '.join(reasons)}" if reasons else ""
-        lines.append(f"  {name}: {_flow(reference)}{comment}\n")
+        lines.append(f"  {name}: {_flow(relative_to(references[name], out))}{comment}\n")
     return "".join(lines)
-
-
-def _groups(n_sources: int, n_groups: Mapping[str, int]) -> str:
-    return next((each for each in GROUPS if n_sources * n_groups[each] <= MOST_GENES), GROUPS[-1])
-
-
-def _why(groups: str, given: Suggestion) -> str:
-    n = len(given.sources) * given.n_groups[groups]
-    return f"These are {counted(n, 'weight')}."
 
 
 def _comments(lines: Sequence[str]) -> str:
