@@ -104,7 +104,7 @@ def _path_search(plan: DryRun) -> str:
 
 
 def _given(search: Search) -> str:
-    return f", after {counted(search.given, 'given path')}" if search.given else ""
+    return f", after {counted(search.given, 'given point')}" if search.given else ""
 
 
 def _path_lines(settings: RunSettings, paths: PathCosts | None) -> Iterator[str]:

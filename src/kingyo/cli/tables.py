@@ -22,7 +22,7 @@ from kingyo.results.remarks import (
 )
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import row_title
-from kingyo.run.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
+from kingyo.run.config import RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.stats import Interval
 from kingyo.types import SPLITS, Split
 
@@ -199,7 +199,7 @@ def _n(summary: RunSummary, split: Split) -> str:
 
 def _sentence(comparison: PairedComparison, decided_by: str | None) -> str:
     difference = comparison.difference
-    other = comparison.other
+    other = comparison.other.replace("_", " ") if comparison.other == RANDOM_SOURCES else comparison.other
     if other in (WEIGHT_SEARCH, TRAINED):
         other = row_title(other)
     if comparison.is_alike:

@@ -214,7 +214,7 @@ def _no_bred_paths(run: Run) -> Iterator[str]:
         if given and limit is not None and limit <= given:
             yield (
                 f"the path search has {limit} of the budget's candidates, and begins with "
-                f"{counted(given, 'given path')}: none is bred. "
+                f"{counted(given, 'given point')}: none is bred. "
                 "Raise budget.candidates, or see dataflow.seeds and dataflow.known"
             )
 
