@@ -252,7 +252,7 @@ def _choice(run: Run, strategy: Stepwise) -> Choice:
     failed: dict[str, str] = {}
     alone: dict[str, Interval] = {}
     for i, name in enumerate(names):
-        scores = strategy.alone(i)
+        scores = strategy.scores_of([i])
         if scores:
             alone[name] = interval(list(scores.values()), seed=0)
     for trial in trials:

@@ -1,4 +1,4 @@
-"""Subsets of sources as a space: one axis per source, 0 to leave it out and 1 to add its task vector."""
+"""Subsets of sources as a space: one axis per source, its weight, which is 0 if it is left out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from kingyo.recipe import Recipe, Source
 from kingyo.space.parameter import parent_recipe
 from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
+
+HIGHEST = 1.5
+"""The highest weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,7 @@ class SubsetSpace(SourceSpace):
     @cached_property
     def _axes(self) -> tuple[Axis, ...]:
         names = (f"weight/{name}" for name in self.sources)
-        return tuple(Axis(name=name, low=0.0, high=1.0, family=name, neutral=0.0) for name in names)
+        return tuple(Axis(name=name, low=0.0, high=HIGHEST, family=name, neutral=0.0) for name in names)
 
     def decode(self, genome: Genome) -> Recipe:
         """Return the recipe of a genome; without sources that of the base, with one at 1 that source's."""

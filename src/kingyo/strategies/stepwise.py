@@ -1,6 +1,8 @@
 """Stepwise selection: which sources to merge, and how many, from paired scores of trial merges.
 
     step      every source that is not chosen is a possible addition to the merge of the chosen ones
+    weights   one source has weight 1, k sources have min(1, 2 / √k) each: a sum of unrelated task vectors is
+              never longer than one of four. Before the selection ends, other scales of all weights are tried
     heat      the chosen set and some additions are scored on the same items; the next heat has other items,
               and only the best third of the additions
     decision  the best addition is chosen if its gain, measured after the first heat, is large enough and
@@ -31,6 +33,10 @@ CERTAIN = 2.0
 """Standard errors by which a gain must exceed 0."""
 LIKELY = 1.0
 """The same for the best addition after the last heat; the end drops those that turn out to add nothing."""
+FACTORS = (0.7, 1.4)
+"""Other scales that are tried before the selection ends,"""
+BEST = 3
+"""with so many of the best additions."""
 Verdict = Literal["open", "enough", "cannot tell", "full"]
 """Whether the selection goes on; ended because no source adds enough, because the items cannot tell whether
 one does, or because no source may be added."""
@@ -57,17 +63,31 @@ class Step:
     n: int
 
 
+Arm = tuple[int | None, float]
+"""A change of the chosen set: the source that is added, if any, and the scale of all weights."""
+
+
 @dataclass(kw_only=True)
 class _Race:
-    """The heats of one step: the additions of this part, those still in it, and those that wait."""
+    """The heats of one step: the arms of this part, those still in it, and the sources that wait."""
 
-    alive: list[int]
+    alive: list[Arm]
     waiting: list[int]
     predicted: dict[int, Gain]
     heat: int = 0
-    early: dict[int, set[str]] = field(default_factory=dict[int, set[str]])
-    gains: dict[int, Gain] = field(default_factory=dict[int, Gain])
+    is_rescaled: bool = False
+    early: dict[Arm, set[str]] = field(default_factory=dict[Arm, set[str]])
+    gains: dict[Arm, Gain] = field(default_factory=dict[Arm, Gain])
     is_open: bool = False
+
+    def by_source(self, scale: float, added: Arm | None) -> dict[int, Gain]:
+        """Return the gain of each source at a scale; that of the chosen arm at its own."""
+        gains = {
+            source: gain for (source, own), gain in self.gains.items() if source is not None and own == scale
+        }
+        if added is not None and added[0] is not None:
+            gains[added[0]] = self.gains[added]
+        return gains
 
 
 class Stepwise(BaseStrategy):
@@ -117,6 +137,7 @@ class Stepwise(BaseStrategy):
         self._left_out: dict[int, Genome] = {}
         self._last_heat = 0
         self.chosen: tuple[int, ...] = ()
+        self.scale = 1.0
         self.steps: list[Step] = []
         self.contributions: dict[int, Gain] = {}
         self.verdict: Verdict = "open"
@@ -134,25 +155,21 @@ class Stepwise(BaseStrategy):
         asked, self._queue = self._queue[:n], self._queue[n:]
         return [self._history.ask(genome) for genome in asked]
 
-    def genome(self, sources: Sequence[int]) -> Genome:
-        """Return the genome that merges some sources."""
+    def genome(self, sources: Sequence[int], scale: float | None = None) -> Genome:
+        """Return the genome that merges some sources: one with weight 1, k with ``scale`` · min(1, 2 / √k)."""
+        weight = 1.0
+        if len(sources) > 1:
+            weight = round(
+                (self.scale if scale is None else scale) * min(1.0, 2 / math.sqrt(len(sources))), 3
+            )
         return tuple(
-            min(axis.high, 1.0) if i in sources else (axis.low if axis.neutral is None else axis.neutral)
+            min(axis.high, weight) if i in sources else (axis.low if axis.neutral is None else axis.neutral)
             for i, axis in enumerate(self._axes)
         )
-
-    def score(self, sources: Sequence[int]) -> tuple[float, int]:
-        """Return the mean score of a set of sources so far, and the number of its items."""
-        scores = self._scores.get(self.genome(sources), {})
-        return (math.fsum(scores.values()) / len(scores) if scores else 0.0), len(scores)
 
     def scores_of(self, sources: Sequence[int]) -> dict[str, float]:
         """Return the item scores of the merge of some sources so far."""
         return dict(self._scores.get(self.genome(sources), {}))
-
-    def alone(self, source: int) -> dict[str, float]:
-        """Return the item scores of one source."""
-        return self.scores_of([source])
 
     def _advance(self) -> None:
         """Take new outcomes; if the heat is asked for and told, plan the next one."""
@@ -175,12 +192,15 @@ class Stepwise(BaseStrategy):
         predicted = {i: self._model.predict(i, self._features_of(i)) for i in candidates}
         order = sorted(candidates, key=lambda i: (-(predicted[i].mean + predicted[i].error), i))
         first = len(order) if not self.steps else max(3, math.ceil(self._settings.keep * len(order)))
-        self._race = _Race(alive=order[:first], waiting=order[first:], predicted=predicted)
+        self._race = _Race(alive=self._arms(order[:first]), waiting=order[first:], predicted=predicted)
         if not order:
             self.verdict = "full"
             self._close_step(self._race, None)
         else:
             self._begin_heat(self._race)
+
+    def _arms(self, sources: Sequence[int]) -> list[Arm]:
+        return [(source, self.scale) for source in sources]
 
     def _additions(self) -> list[int]:
         """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
@@ -198,17 +218,21 @@ class Stepwise(BaseStrategy):
 
     def _begin_heat(self, race: _Race) -> None:
         race.heat += 1
-        self._queue = [self.genome(self.chosen), *(self.genome([*self.chosen, i]) for i in race.alive)]
+        self._queue = [self.genome(self.chosen), *map(self._genome_of, race.alive)]
+
+    def _genome_of(self, arm: Arm) -> Genome:
+        source, scale = arm
+        return self.genome(self.chosen if source is None else [*self.chosen, source], scale)
 
     def _end_heat(self, race: _Race) -> None:
-        race.alive = [i for i in race.alive if self.genome([*self.chosen, i]) not in self._failed]
-        for i in race.alive:
+        race.alive = [arm for arm in race.alive if self._genome_of(arm) not in self._failed]
+        now = self.genome(self.chosen)
+        for arm in race.alive:
             if race.heat == 1:
-                race.gains[i] = self._gain(self.chosen, i)
-                race.early[i] = set(self._items([*self.chosen, i]))
-            else:
-                race.gains[i] = self._gain(self.chosen, i, without=race.early[i])
-        best = max(race.alive, key=lambda i: race.gains[i].mean, default=None)
+                race.early[arm] = set(self._scores.get(self._genome_of(arm), {}))
+            without = race.early[arm] if race.heat > 1 else None
+            race.gains[arm] = self._gain(self._genome_of(arm), now, without)
+        best = max(race.alive, key=lambda arm: race.gains[arm].mean, default=None)
         gain = None if best is None else race.gains[best]
         if gain is None or best is None or self._is_hopeless(gain):
             self._next_part(race)
@@ -224,12 +248,12 @@ class Stepwise(BaseStrategy):
             race.alive = self._best_of(race)
             self._begin_heat(race)
 
-    def _best_of(self, race: _Race) -> list[int]:
-        """Return the best additions of a heat, and all that tie with the last of them."""
-        ranked = sorted(race.alive, key=lambda i: (-race.gains[i].mean, i))
+    def _best_of(self, race: _Race) -> list[Arm]:
+        """Return the best arms of a heat, and all that tie with the last of them."""
+        ranked = sorted(race.alive, key=lambda arm: -race.gains[arm].mean)
         n = max(2 if race.heat < 3 else 1, math.ceil(self._settings.keep * len(ranked)))
         last = race.gains[ranked[min(n, len(ranked)) - 1]].mean
-        return [i for i in ranked if race.gains[i].mean >= last]
+        return [arm for arm in ranked if race.gains[arm].mean >= last]
 
     def _is_enough(self, gain: Gain) -> bool:
         return gain.mean >= self._settings.min_gain and gain.mean > CERTAIN * gain.error
@@ -239,24 +263,52 @@ class Stepwise(BaseStrategy):
         return gain.mean + CERTAIN * gain.error < self._settings.min_gain
 
     def _next_part(self, race: _Race) -> None:
-        """Try the additions that wait, or end."""
+        """Try the additions that wait, then other scales of all weights, or end."""
+        race.heat = 0
         if race.waiting:
-            race.alive, race.waiting, race.heat = race.waiting, [], 0
-            self._begin_heat(race)
+            race.alive, race.waiting = self._arms(race.waiting), []
+        elif len(self.chosen) > 1 and not race.is_rescaled:
+            race.alive, race.is_rescaled = self._rescaled(race), True
+        else:
+            self.verdict = "cannot tell" if race.is_open else "enough"
+            self._close_step(race, None)
             return
-        self.verdict = "cannot tell" if race.is_open else "enough"
-        self._close_step(race, None)
+        self._begin_heat(race)
 
-    def _close_step(self, race: _Race, added: int | None) -> None:
-        score, n = self.score(self.chosen)
-        for i, gain in race.gains.items():
-            self._model.learn(i, self._features_of(i), gain)
-        step = Step(
-            chosen=self.chosen, gains=race.gains, predicted=race.predicted, added=added, score=score, n=n
+    def _rescaled(self, race: _Race) -> list[Arm]:
+        """Return the chosen set, and it with each of the best additions, at other scales."""
+        gains = race.by_source(self.scale, None)
+        best = sorted(gains, key=lambda source: -gains[source].mean)[:BEST]
+        return [(source, round(self.scale * factor, 3)) for factor in FACTORS for source in (None, *best)]
+
+    def _close_step(self, race: _Race, arm: Arm | None) -> None:
+        if arm is not None:
+            before, self.scale = self.scale, arm[1]
+            if arm[0] is None:  # the same sources at another scale
+                self._race = None
+                return
+            gains = race.by_source(before, arm)
+        else:
+            gains = race.by_source(self.scale, None)
+        for source, gain in gains.items():
+            self._model.learn(source, self._features_of(source), gain)
+        own = (
+            self.scores_of(self.chosen)
+            if arm is None
+            else self._scores.get(self.genome(self.chosen, before), {})
         )
-        self.steps.append(step)
-        if added is not None:
-            self.chosen = (*self.chosen, added)
+        self.steps.append(
+            Step(
+                chosen=self.chosen,
+                gains=gains,
+                predicted=race.predicted,
+                added=None if arm is None else arm[0],
+                score=math.fsum(own.values()) / max(1, len(own)),
+                n=len(own),
+            )
+        )
+        if arm is not None and arm[0] is not None:
+            self.chosen = (*self.chosen, arm[0])
             self._race = None
         elif len(self.chosen) > 1:
             self._leave_out()
@@ -273,8 +325,7 @@ class Stepwise(BaseStrategy):
     def _end(self) -> None:
         """Drop the source that contributes least, if it is not certain to contribute; or look again."""
         for i in self._left_out:
-            others = [j for j in self.chosen if j != i]
-            self.contributions[i] = self._gain(others, i)
+            self.contributions[i] = self._gain(self.genome(self.chosen), self._left_out[i])
         unsure = [i for i in self.chosen if not self._is_enough(self.contributions[i])]
         if not unsure:
             self._is_done = True
@@ -295,13 +346,10 @@ class Stepwise(BaseStrategy):
 
     # gains
 
-    def _items(self, sources: Sequence[int]) -> Mapping[str, float]:
-        return self._scores.get(self.genome(sources), {})
-
-    def _gain(self, sources: Sequence[int], added: int, without: set[str] | None = None) -> Gain:
-        one, other = self._items([*sources, added]), self._items(sources)
-        shared = sorted((one.keys() & other.keys()) - (without or set()))
-        return paired_gain([one[item] for item in shared], [other[item] for item in shared])
+    def _gain(self, one: Genome, other: Genome, without: set[str] | None = None) -> Gain:
+        ours, theirs = self._scores.get(one, {}), self._scores.get(other, {})
+        shared = sorted((ours.keys() & theirs.keys()) - (without or set()))
+        return paired_gain([ours[item] for item in shared], [theirs[item] for item in shared])
 
     def _features_of(self, source: int) -> list[float]:
         """Return the features of a source: those given, its similarity to the chosen ones, and the share of
@@ -310,7 +358,7 @@ class Stepwise(BaseStrategy):
         similarity = 0.0
         if self._settings.similarity and self.chosen:
             similarity = max(self._settings.similarity[source][i] for i in self.chosen)
-        mine, ours = self._items([source]), self._items(self.chosen)
+        mine, ours = self.scores_of([source]), self.scores_of(self.chosen)
         unsolved = [item for item in mine.keys() & ours.keys() if ours[item] < 0.5]
         solves = math.fsum(mine[item] for item in unsolved) / max(1, len(unsolved))
         return [*map(float, self._features[source]), similarity, solves]
