@@ -242,7 +242,7 @@ class Stepwise(BaseStrategy):
             if gain.mean >= self._settings.min_gain and (not self.chosen or gain.mean > LIKELY * gain.error):
                 self._close_step(race, best)
                 return
-            race.is_open = race.is_open or gain.mean >= self._settings.min_gain
+            race.is_open = race.is_open or (best[0] is not None and gain.mean >= self._settings.min_gain)
             self._next_part(race)
         else:
             race.alive = self._best_of(race)
@@ -282,21 +282,14 @@ class Stepwise(BaseStrategy):
         return [(source, round(self.scale * factor, 3)) for factor in FACTORS for source in (None, *best)]
 
     def _close_step(self, race: _Race, arm: Arm | None) -> None:
-        if arm is not None:
-            before, self.scale = self.scale, arm[1]
-            if arm[0] is None:  # the same sources at another scale
-                self._race = None
-                return
-            gains = race.by_source(before, arm)
-        else:
-            gains = race.by_source(self.scale, None)
+        gains, own = race.by_source(self.scale, arm), self.scores_of(self.chosen)
         for source, gain in gains.items():
             self._model.learn(source, self._features_of(source), gain)
-        own = (
-            self.scores_of(self.chosen)
-            if arm is None
-            else self._scores.get(self.genome(self.chosen, before), {})
-        )
+        if arm is not None:
+            self.scale = arm[1]
+        if arm is not None and arm[0] is None:  # the same sources at another scale
+            self._race = None
+            return
         self.steps.append(
             Step(
                 chosen=self.chosen,
