@@ -2,7 +2,7 @@
 
     step      every source that is not chosen is a possible addition to the merge of the chosen ones
     weights   one source has weight 1, k sources have min(1, 2 / √k) each: a sum of unrelated task vectors is
-              never longer than one of four. Before the selection ends, other scales of all weights are tried
+              never longer than one of four. Before the selection ends, other weights are tried
     heat      the chosen set and some additions are scored on the same items; the next heat has other items,
               and only the best third of the additions
     decision  the best addition is chosen if its gain, measured after the first heat, is large enough and
@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -33,10 +33,12 @@ CERTAIN = 2.0
 """Standard errors by which a gain must exceed 0."""
 LIKELY = 1.0
 """The same for the best addition after the last heat; the end drops those that turn out to add nothing."""
-FACTORS = (0.7, 1.4)
-"""Other scales that are tried before the selection ends,"""
-BEST = 3
-"""with so many of the best additions."""
+LONGEST = 2.0
+"""Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
+FACTORS, HALF, BEST = (0.7, 1.4), 0.5, 3
+"""Before the selection ends: other scales, with so many of the best additions, and the share of a weight that
+all additions get.
+"""
 Verdict = Literal["open", "enough", "cannot tell", "full"]
 """Whether the selection goes on; ended because no source adds enough, because the items cannot tell whether
 one does, or because no source may be added."""
@@ -63,8 +65,12 @@ class Step:
     n: int
 
 
-Arm = tuple[int | None, float]
-"""A change of the chosen set: the source that is added, if any, and the scale of all weights."""
+class Arm(NamedTuple):
+    """A change of the chosen set: the added source, if any, its share of a weight, and the scale of all."""
+
+    source: int | None
+    scale: float
+    share: float = 1.0
 
 
 @dataclass(kw_only=True)
@@ -80,13 +86,15 @@ class _Race:
     gains: dict[Arm, Gain] = field(default_factory=dict[Arm, Gain])
     is_open: bool = False
 
-    def by_source(self, scale: float, added: Arm | None) -> dict[int, Gain]:
-        """Return the gain of each source at a scale; that of the chosen arm at its own."""
+    def by_source(self, scale: float, added: Arm | None = None) -> dict[int, Gain]:
+        """Return the gain of each source in full at a scale; that of the chosen arm as it was added."""
         gains = {
-            source: gain for (source, own), gain in self.gains.items() if source is not None and own == scale
+            arm.source: gain
+            for arm, gain in self.gains.items()
+            if arm == (arm.source, scale, 1.0) and arm.source is not None
         }
-        if added is not None and added[0] is not None:
-            gains[added[0]] = self.gains[added]
+        if added is not None and added.source is not None:
+            gains[added.source] = self.gains[added]
         return gains
 
 
@@ -138,6 +146,7 @@ class Stepwise(BaseStrategy):
         self._last_heat = 0
         self.chosen: tuple[int, ...] = ()
         self.scale = 1.0
+        self.shares: dict[int, float] = {}
         self.steps: list[Step] = []
         self.contributions: dict[int, Gain] = {}
         self.verdict: Verdict = "open"
@@ -155,15 +164,17 @@ class Stepwise(BaseStrategy):
         asked, self._queue = self._queue[:n], self._queue[n:]
         return [self._history.ask(genome) for genome in asked]
 
-    def genome(self, sources: Sequence[int], scale: float | None = None) -> Genome:
-        """Return the genome that merges some sources: one with weight 1, k with ``scale`` · min(1, 2 / √k)."""
-        weight = 1.0
-        if len(sources) > 1:
-            weight = round(
-                (self.scale if scale is None else scale) * min(1.0, 2 / math.sqrt(len(sources))), 3
-            )
+    def genome(self, sources: Sequence[int], arm: Arm | None = None) -> Genome:
+        """Return the genome that merges some sources, with the shares and the scale of now or of an arm."""
+        scale, shares = (self.scale, self.shares) if arm is None else (arm.scale, dict(self.shares))
+        if arm is not None and arm.source is not None:
+            shares[arm.source] = arm.share
+        length = math.sqrt(math.fsum(shares.get(i, 1.0) ** 2 for i in sources))
+        weight = scale * min(1.0, LONGEST / length) if len(sources) > 1 else 1.0
         return tuple(
-            min(axis.high, weight) if i in sources else (axis.low if axis.neutral is None else axis.neutral)
+            min(axis.high, round(weight * (shares.get(i, 1.0) if len(sources) > 1 else 1.0), 3))
+            if i in sources
+            else (axis.low if axis.neutral is None else axis.neutral)
             for i, axis in enumerate(self._axes)
         )
 
@@ -200,7 +211,7 @@ class Stepwise(BaseStrategy):
             self._begin_heat(self._race)
 
     def _arms(self, sources: Sequence[int]) -> list[Arm]:
-        return [(source, self.scale) for source in sources]
+        return [Arm(source, self.scale) for source in sources]
 
     def _additions(self) -> list[int]:
         """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
@@ -221,8 +232,7 @@ class Stepwise(BaseStrategy):
         self._queue = [self.genome(self.chosen), *map(self._genome_of, race.alive)]
 
     def _genome_of(self, arm: Arm) -> Genome:
-        source, scale = arm
-        return self.genome(self.chosen if source is None else [*self.chosen, source], scale)
+        return self.genome(self.chosen if arm.source is None else [*self.chosen, arm.source], arm)
 
     def _end_heat(self, race: _Race) -> None:
         race.alive = [arm for arm in race.alive if self._genome_of(arm) not in self._failed]
@@ -242,7 +252,7 @@ class Stepwise(BaseStrategy):
             if gain.mean >= self._settings.min_gain and (not self.chosen or gain.mean > LIKELY * gain.error):
                 self._close_step(race, best)
                 return
-            race.is_open = race.is_open or (best[0] is not None and gain.mean >= self._settings.min_gain)
+            race.is_open = race.is_open or (best.source is not None and gain.mean >= self._settings.min_gain)
             self._next_part(race)
         else:
             race.alive = self._best_of(race)
@@ -268,26 +278,30 @@ class Stepwise(BaseStrategy):
         if race.waiting:
             race.alive, race.waiting = self._arms(race.waiting), []
         elif len(self.chosen) > 1 and not race.is_rescaled:
-            race.alive, race.is_rescaled = self._rescaled(race), True
+            race.alive, race.is_rescaled = self._other_weights(race), True
         else:
             self.verdict = "cannot tell" if race.is_open else "enough"
             self._close_step(race, None)
             return
         self._begin_heat(race)
 
-    def _rescaled(self, race: _Race) -> list[Arm]:
-        """Return the chosen set, and it with each of the best additions, at other scales."""
-        gains = race.by_source(self.scale, None)
-        best = sorted(gains, key=lambda source: -gains[source].mean)[:BEST]
-        return [(source, round(self.scale * factor, 3)) for factor in FACTORS for source in (None, *best)]
+    def _other_weights(self, race: _Race) -> list[Arm]:
+        """Return all additions by half, and the chosen set, alone and with the best additions, at other scales."""
+        gains = race.by_source(self.scale)
+        order = sorted(gains, key=lambda source: -gains[source].mean)
+        scales = [round(self.scale * factor, 3) for factor in FACTORS]
+        return [
+            *(Arm(source, self.scale, HALF) for source in order),
+            *(Arm(source, scale) for scale in scales for source in (None, *order[:BEST])),
+        ]
 
     def _close_step(self, race: _Race, arm: Arm | None) -> None:
         gains, own = race.by_source(self.scale, arm), self.scores_of(self.chosen)
         for source, gain in gains.items():
             self._model.learn(source, self._features_of(source), gain)
         if arm is not None:
-            self.scale = arm[1]
-        if arm is not None and arm[0] is None:  # the same sources at another scale
+            self.scale = arm.scale
+        if arm is not None and arm.source is None:  # the same sources at another scale
             self._race = None
             return
         self.steps.append(
@@ -295,13 +309,14 @@ class Stepwise(BaseStrategy):
                 chosen=self.chosen,
                 gains=gains,
                 predicted=race.predicted,
-                added=None if arm is None else arm[0],
+                added=None if arm is None else arm.source,
                 score=math.fsum(own.values()) / max(1, len(own)),
                 n=len(own),
             )
         )
-        if arm is not None and arm[0] is not None:
-            self.chosen = (*self.chosen, arm[0])
+        if arm is not None and arm.source is not None:
+            self.chosen = (*self.chosen, arm.source)
+            self.shares[arm.source] = arm.share
             self._race = None
         elif len(self.chosen) > 1:
             self._leave_out()
