@@ -286,7 +286,7 @@ class Stepwise(BaseStrategy):
         self._begin_heat(race)
 
     def _other_weights(self, race: _Race) -> list[Arm]:
-        """Return all additions by half, and the chosen set, alone and with the best additions, at other scales."""
+        """Return all additions by half, then other scales of the chosen set, alone and with the best ones."""
         gains = race.by_source(self.scale)
         order = sorted(gains, key=lambda source: -gains[source].mean)
         scales = [round(self.scale * factor, 3) for factor in FACTORS]
