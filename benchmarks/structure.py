@@ -54,7 +54,7 @@ def main() -> None:
 
 def run(way: str, folder: Path) -> None:
     """Measure the group in one way; the second run of scout finds everything in its store."""
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     if way == "scout":
         sys.argv = ["kingyo", "scout", str(folder), "--weights", "--out", str(folder / "out")]
         with suppress(SystemExit):
@@ -62,7 +62,8 @@ def run(way: str, folder: Path) -> None:
     else:
         by_pairs(folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"{way}: {time.perf_counter() - begun:.1f} s, peak {peak / 1e6:.0f} MB")
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    print(f"{way}: {seconds:.1f} s ({cpu:.1f} s of CPU), peak {peak / 1e6:.0f} MB")
 
 
 def by_pairs(folder: Path) -> None:

@@ -100,7 +100,7 @@ def test_sums_are_those_of_numpy(
 
 
 def test_a_tensor_of_several_chunks(tmp_path: Path) -> None:
-    tensors = random_tensors(1, (1100, 700), 2, torch.float32)
+    tensors = random_tensors(1, (1500, 1000), 2, torch.float32)
     check(measure(tmp_path, tensors), directly(tensors))
     check(
         measure(tmp_path / "flat", [each.flatten() for each in tensors]),
@@ -110,7 +110,7 @@ def test_a_tensor_of_several_chunks(tmp_path: Path) -> None:
 
 def test_rows_that_are_longer_than_a_chunk(tmp_path: Path) -> None:
     """Experts of a layer may be one tensor, whose rows are matrices."""
-    tensors = random_tensors(6, (2, 700, 900), 2, torch.bfloat16)
+    tensors = random_tensors(6, (2, 900, 1000), 2, torch.bfloat16)
     check(measure(tmp_path, tensors), directly(tensors))
 
 
