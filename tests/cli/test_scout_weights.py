@@ -99,8 +99,8 @@ def test_a_damaged_store_is_an_error(shelf: World) -> None:
 
 def test_ctrl_c_keeps_what_was_measured(shelf: World) -> None:
     """Stop it when the first tensors are stored; the same command then measures the rest."""
-    for i in range(60):
-        shutil.copytree(shelf.folder / "a", shelf.folder / "many" / f"{i:02}")
+    for i in range(120):
+        shutil.copytree(shelf.folder / "a", shelf.folder / "many" / f"{i:03}", copy_function=os.link)
     where = ("scout", "many", "--base", "base", "--weights", "--out", "found")
     log = shelf.folder / "found" / "evidence.db-wal"
     child = subprocess.Popen(
@@ -111,11 +111,11 @@ def test_ctrl_c_keeps_what_was_measured(shelf: World) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    while child.poll() is None and not (log.is_file() and log.stat().st_size > 100_000):
+    while child.poll() is None and not (log.is_file() and log.stat().st_size > 500_000):
         pass
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 130 and "Traceback" not in errors, errors
     assert "what was measured is in found. Continue with the same command." in " ".join(errors.split())
     done = shelf.run(*where)
-    assert done.returncode == 0 and "a re-upload of many/00" in done.stdout
+    assert done.returncode == 0 and "a re-upload of many/000" in done.stdout

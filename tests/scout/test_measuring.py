@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -215,11 +213,17 @@ def test_members_with_a_lora(tmp_path: Path) -> None:
     assert found.members[0].layers["block.1"] == 1 and found.members[1].duplicate_of == adapted.reference
 
 
+def dying(folder: Path, log: Path, kill_at: int) -> list[str]:
+    """Return a command that measures the models of a folder."""
+    module = "tests.scout.measure_and_die"
+    return [sys.executable, "-m", module, str(folder), str(log), str(kill_at)]
+
+
 @pytest.mark.parametrize("kill_at", [1, 6, 17, 40])
 def test_a_killed_process_is_continued_and_nothing_stored_is_read_again(tmp_path: Path, kill_at: int) -> None:
     base, members = group(tmp_path)
-    arguments = [sys.executable, "-m", "tests.scout.measure_and_die", str(tmp_path), str(kill_at)]
-    assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+    done = subprocess.run(dying(tmp_path, tmp_path / "reads.txt", kill_at), check=False)
+    assert done.returncode == -signal.SIGKILL
     before = rows(tmp_path / "out")
     assert len(before) == kill_at // 4, "four models are read for each tensor"
     check_continued(tmp_path, base, members, before)
@@ -227,12 +231,11 @@ def test_a_killed_process_is_continued_and_nothing_stored_is_read_again(tmp_path
 
 def test_a_process_may_be_killed_at_any_moment(tmp_path: Path) -> None:
     base, members = group(tmp_path)
-    arguments = [sys.executable, "-m", "tests.scout.measure_and_die", str(tmp_path), "0"]
-    child = subprocess.Popen(arguments)
-    while len(reads(tmp_path / "reads.txt")) < 9 and child.poll() is None:
-        time.sleep(0.0005)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    with subprocess.Popen(dying(tmp_path, Path("/dev/stdout"), 0), stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        lines = [child.stdout.readline() for _ in range(9)]
+        child.kill()
+    assert all(lines)
     check_continued(tmp_path, base, members, rows(tmp_path / "out"))
 
 
