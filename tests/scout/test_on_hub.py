@@ -130,3 +130,18 @@ def test_a_listing_that_fails(hub: Hub, tmp_path: Path, statuses: list[int]) -> 
 def test_a_query_without_models(hub: Hub, tmp_path: Path) -> None:
     done = scout(hub, tmp_path, "--hub", "base_model:finetune:org/nobody")
     assert done.returncode == 1 and "received none" in done.stderr
+
+
+def test_weights_are_downloaded_once(hub: Hub, tmp_path: Path) -> None:
+    """A LoRA is read on its model, and all files come from the cache the second time."""
+    names = ("org/tuned-0", "org/tuned-1", "org/base+org/lora", "--base", "org/base")
+    done = scout(hub, tmp_path, *names, "--weights", "--json")
+    assert done.returncode == 0, done.stderr
+    (group,) = json.loads(done.stdout)["groups"]
+    members = {each["reference"]: each for each in group["structure"]["members"]}
+    assert set(members) == {"org/tuned-0", "org/tuned-1", "org/base+org/lora"}
+    assert all(each["delta_norm"] > 0 for each in members.values())
+    assert members["org/base+org/lora"]["layers"]["head"] == 1
+    n = hub.n_sent(".safetensors")
+    again = scout(hub, tmp_path, *names, "--weights", "--json")
+    assert json.loads(again.stdout)["groups"] == [group] and hub.n_sent(".safetensors") == n

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -101,6 +101,19 @@ class Change:
         low = self.update
         tensors = (self.replacement, *(() if low is None else (low.a, low.b, low.magnitude)))
         return tuple(info for info in tensors if info is not None)
+
+    @property
+    def has_rows(self) -> bool:
+        """Return whether rows of the tensor can be changed one by one."""
+        low = self.update
+        turns = low is not None and (low.is_turned or low.magnitude is not None)
+        return not turns and not any(info.first_row for info in self.tensors)
+
+    def rows(self, start: int, end: int) -> Change:
+        """Return the changes to some rows, if it ``has_rows``."""
+        low = None if self.update is None else replace(self.update, b=self.update.b.rows(start, end))
+        whole = self.replacement
+        return Change(replacement=None if whole is None else whole.rows(start, end), update=low)
 
     def apply(self, stored: Tensor) -> Tensor:
         """Return the changed tensor in float32 (float64 if stored as that); ``stored`` is not modified."""

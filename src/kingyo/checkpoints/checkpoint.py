@@ -151,6 +151,20 @@ class Checkpoint(ModelTensors):
         """Return a tensor as stored. It is shared: never write to it."""
         return self._read(name, map_tensor)
 
+    def read_rows(self, name: str, start: int, end: int) -> Tensor:
+        """Return some rows of a tensor with an axis; of a large stored one, only these are mapped."""
+        home = self.home(name)
+        info = None if home is None or self.made_of else self.tensors[home]
+        if info is None or info.n_bytes < KEPT_BELOW or info.first_row:
+            return self.read(name)[start:end]
+        return map_tensor(info.rows(start, end))
+
+    def forget(self) -> None:
+        """Drop the small tensors that it, and the checkpoints that it is computed from, keep in memory."""
+        self._kept.clear()
+        for each in self.made_of:
+            each.forget()
+
     def read_raw(self, name: str) -> AnyTensor:
         """Return a tensor for compiled loops, without torch if possible.
 

@@ -43,6 +43,15 @@ class AdaptedCheckpoint(Checkpoint):
         change = self.changes.get(self.home(name) or name)
         return stored if change is None else change.apply(stored)
 
+    def read_rows(self, name: str, start: int, end: int) -> Tensor:
+        """Return some rows of a tensor with the adapter merged into them, if its rows are independent."""
+        change = self.changes.get(self.home(name) or name)
+        if change is None:
+            return self.model.read_rows(name, start, end)
+        if not change.has_rows:
+            return self.read(name)[start:end]
+        return change.rows(start, end).apply(self.model.read_rows(name, start, end))
+
     def needs(self, name: str) -> Needs:
         """Return the model's tensor and the adapter's tensors that change it."""
         change = self.changes.get(self.home(name) or name)

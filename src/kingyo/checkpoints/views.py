@@ -62,6 +62,14 @@ class FittedCheckpoint(Checkpoint):
             raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
         return self.views[name].read()
 
+    def read_rows(self, name: str, start: int, end: int) -> Tensor:
+        """Return some rows of a tensor; see ``Checkpoint``."""
+        view = self.views[name]
+        piece = view.pieces[0]
+        if len(view.pieces) > 1 or view.axis or end > piece.end or piece.start:
+            return view.read()[start:end]
+        return piece.model.read_rows(piece.name, start, end)
+
 
 def whole(model: Checkpoint, name: str, stored: str) -> View:
     """Return the view of a complete tensor, under another name or its own."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +13,8 @@ from kingyo.cli.options import AllowPickle, AsJson
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError
 
-_SILENT_FOR = 1.0  # seconds
+if TYPE_CHECKING:
+    from kingyo.scout import Catalogue
 
 
 class Licences(StrEnum):
@@ -44,31 +43,65 @@ def scout(
     licences: Annotated[
         Licences, typer.Option("--licences", help="strict: exclude models with an unknown licence.")
     ] = Licences.ANY,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Also read the weights of each group, and tell how they differ.")
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", help="Folder that keeps what --weights measures.")] = Path(
+        "runs/scout"
+    ),
+    max_bytes: Annotated[
+        str, typer.Option("--max-bytes", help="Most bytes of weights to read for a group, such as 20GB.")
+    ] = "20GB",
     allow_pickle: AllowPickle = False,
     as_json: AsJson = False,
 ) -> None:
     """List models by their headers and cards: which can be merged together, and why the others cannot.
 
+    With --weights also: which are near-duplicates, hardly changed or far from the base.
+
     Example: `kingyo scout models/ org/name --base org/base`
     """
+    from kingyo.cli.scout_progress import counting
     from kingyo.cli.scout_tables import print_catalogue
+    from kingyo.io.units import parse_size
     from kingyo.scout import Rules, catalogue, find_places
 
+    limit_of_bytes = parse_size(max_bytes, "--max-bytes")
     rules = Rules(strict_licences=licences is Licences.STRICT, allow_pickle=allow_pickle)
     try:
         places = find_places(where or (), hub or (), limit, lambda text: echo(text, err=True))
         if not places:
             raise _nothing(where or [], hub or [])
-        with _progress(len(places)) as advance:
+        with counting(len(places)) as advance:
             found = catalogue(places, base, rules, advance)
     except KeyboardInterrupt:
         raise Interrupted("Interrupted; nothing was written.") from None
+    if not as_json:
+        print_catalogue(found)
+    if weights:
+        found = _measure(found, out, limit_of_bytes, allow_pickle=allow_pickle, as_json=as_json)
     if as_json:
         print_json(found.to_json())
-    else:
-        print_catalogue(found)
     if not found.n_mergeable:
         raise typer.Exit(1)
+
+
+def _measure(found: Catalogue, out: Path, limit: int, *, allow_pickle: bool, as_json: bool) -> Catalogue:
+    """Measure the weights of each group, and print what they show."""
+    from kingyo.cli.scout_progress import measuring
+    from kingyo.cli.structure_tables import print_structures
+    from kingyo.scout import with_structures
+    from kingyo.store.evidence import EvidenceStore
+
+    try:
+        with EvidenceStore(out) as store, measuring() as show:
+            measured = with_structures(found, store, limit, show, allow_pickle=allow_pickle)
+    except KeyboardInterrupt:
+        kept = f"what was measured is in {out}"
+        raise Interrupted(f"Interrupted; {kept}. Continue with the same command.") from None
+    if not as_json:
+        print_structures(measured, found)
+    return measured
 
 
 def _nothing(where: list[str], hub: list[str]) -> KingyoError:
@@ -79,26 +112,3 @@ def _nothing(where: list[str], hub: list[str]) -> KingyoError:
         received="none" if named else "nothing",
         remedy="Name a folder with models at a depth of at most 3, models on the Hub, or a --hub query.",
     )
-
-
-@contextmanager
-def _progress(total: int) -> Generator[Callable[[int], None]]:
-    """Show a progress bar on standard error, if it is a terminal, after the first second."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from kingyo.cli.console import Console
-
-    console = Console(stderr=True)
-    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task, begun = bar.add_task("reading", total=total), time.monotonic()
-
-    def advance(n: int) -> None:
-        bar.advance(task, n)
-        if time.monotonic() - begun > _SILENT_FOR:
-            bar.start()
-
-    try:
-        yield advance
-    finally:
-        bar.stop()

@@ -2,7 +2,20 @@
 
 from kingyo.scout.candidate import Candidate, Exclusion
 from kingyo.scout.catalogue import Catalogue, Group, catalogue
+from kingyo.scout.evidence import with_structures
 from kingyo.scout.places import find_places
+from kingyo.scout.structure import MemberStructure, Structure
 from kingyo.scout.verdict import Rules
 
-__all__ = ["Candidate", "Catalogue", "Exclusion", "Group", "Rules", "catalogue", "find_places"]
+__all__ = [
+    "Candidate",
+    "Catalogue",
+    "Exclusion",
+    "Group",
+    "MemberStructure",
+    "Rules",
+    "Structure",
+    "catalogue",
+    "find_places",
+    "with_structures",
+]

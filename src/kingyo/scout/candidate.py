@@ -24,6 +24,7 @@ Reason = Literal[
     "a licence that forbids derivatives",
     "an unknown licence",
     "nothing else fits it",
+    "weights that are not finite",
 ]
 """Why a candidate is excluded, in the order of the checks."""
 REASONS: tuple[Reason, ...] = get_args(Reason)

@@ -13,6 +13,7 @@ from kingyo.scout.base import Names, named_bases
 from kingyo.scout.candidate import REASONS, Candidate
 from kingyo.scout.place import Place, broken
 from kingyo.scout.reading import Reading, open_model
+from kingyo.scout.structure import Structure
 from kingyo.scout.verdict import Rules, in_full
 
 Advance = Callable[[int], None]
@@ -28,11 +29,19 @@ class Group:
         base: the model that they fit; None for a family without a base.
         why: why this base, or why none.
         members: the candidates; the base is not one of them.
+        structure: what their weights show; None if they were not measured.
     """
 
     base: str | None
     why: str
     members: tuple[Candidate, ...]
+    structure: Structure | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return everything as data; ``structure`` only if the weights were measured."""
+        measured = {} if self.structure is None else {"structure": self.structure.to_json()}
+        candidates = [each.to_json() for each in self.members]
+        return {"base": self.base, "why": self.why, "candidates": candidates, **measured}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +74,7 @@ class Catalogue:
         """Return everything as data."""
         return {
             "base": self.base,
-            "groups": [
-                {
-                    "base": group.base,
-                    "why": group.why,
-                    "candidates": [each.to_json() for each in group.members],
-                }
-                for group in self.groups
-            ],
+            "groups": [group.to_json() for group in self.groups],
             "excluded": [each.to_json() for each in self.excluded],
             "unread_bases": dict(self.unread),
             "counts": {
@@ -169,10 +171,10 @@ def _excluded(reading: Reading) -> tuple[Candidate, ...]:
         for like, members in reading.families.items()
         if len(members) == 1
     ]
+    return by_reason([*reading.excluded, *alone])
+
+
+def by_reason(excluded: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Return excluded candidates in the order of the reasons."""
     ranks = {reason: rank for rank, reason in enumerate(REASONS)}
-    return tuple(
-        sorted(
-            [*reading.excluded, *alone],
-            key=lambda each: ranks[each.exclusion.reason] if each.exclusion else -1,
-        )
-    )
+    return tuple(sorted(excluded, key=lambda each: ranks[each.exclusion.reason] if each.exclusion else -1))

@@ -85,7 +85,7 @@ def noted_writes(folder: Path) -> int:
         return 0
 
 
-_CALLBACK = "user-defined function raised exception"
+CALLBACK_RAISED = "user-defined function raised exception"
 """SQLite's message in place of the exception of a Python function."""
 SYNC_SECONDS = 1.0
 """How much of a run a power loss may cost, in seconds."""
@@ -117,7 +117,7 @@ class OpenDatabase:
                 if self._lock is not None:
                     note_writes(self._lock, n_writes)
         except sqlite3.OperationalError as error:
-            if _CALLBACK in str(error):  # Ctrl-C within row_hash, which raises nothing else
+            if CALLBACK_RAISED in str(error):  # Ctrl-C within row_hash, which raises nothing else
                 raise KeyboardInterrupt from error
             raise
         if is_due:

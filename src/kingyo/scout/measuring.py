@@ -1,0 +1,185 @@
+"""Measure the weights of a group tensor by tensor, and keep each measurement in the evidence store.
+
+A measurement belongs to the files of all models of the group, as they were when they were opened. So a
+changed model, other members or another base are measured anew, and a killed command continues with the next
+tensor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from kingyo.checkpoints import Checkpoint, fit
+from kingyo.checkpoints.header import WIDTHS
+from kingyo.checkpoints.mapped_tensors import check_stamps
+from kingyo.engine.sources import on_disk
+from kingyo.errors import KingyoError
+from kingyo.io.units import size_text
+from kingyo.scout.structure import Structure, structure_of
+from kingyo.scout.tensor_choice import choose_tensors
+from kingyo.scout.tensor_sums import NotFiniteError, TensorSums, measure_tensor
+from kingyo.store.evidence import EvidenceStore
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes of the tensors that are measured, and of all that will be."""
+_VERSION = 1
+"""Version of the sums; another one measures everything anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredGroup:
+    """What the weights of a group show.
+
+    Attributes:
+        structure: of the members whose weights are finite; None if nothing can be compared.
+        not_finite: members that cannot be merged -> where NaN or infinity is, in them or in the base.
+    """
+
+    structure: Structure | None
+    not_finite: Mapping[str, str]
+
+
+def measure_group(
+    base: Checkpoint | None,
+    members: Sequence[Checkpoint],
+    store: EvidenceStore,
+    limit: int,
+    progress: Progress = lambda _done, _total: None,
+) -> MeasuredGroup:
+    """Measure models that fit one another, and store each tensor as soon as it is measured.
+
+    Args:
+        base: their base; None measures the differences from the members' mean.
+        members: their order does not matter.
+        store: measurements of earlier calls, which are not repeated.
+        limit: most bytes to read, for all models together.
+        progress: called after each tensor.
+
+    Raises:
+        KingyoError: a file changed while it was read, the limit is below the smallest tensor, or the store
+            cannot be written.
+    """
+    members = sorted(members, key=lambda model: model.reference)
+    models = [*members, *([] if base is None else [base])]
+    known = ((model.reference, store.not_finite(_key([model]))) for model in models)
+    broken = {reference: tensor for reference, tensor in known if tensor is not None}
+    while True:
+        finite = [model for model in members if model.reference not in broken]
+        if base is not None and base.reference in broken:
+            where = f"{broken[base.reference]} of the base"
+            return MeasuredGroup(structure=None, not_finite={each.reference: where for each in members})
+        if len(finite) < (2 if base is None else 1):
+            return MeasuredGroup(structure=None, not_finite=broken)
+        try:
+            structure = _Pass(base, finite, store, limit).run(progress)
+        except NotFiniteError as error:
+            now = [[*finite, base][position] for position in error.positions]
+            broken |= {model.reference: error.tensor for model in now if model is not None}
+            _carry_over(store, base, finite, broken)
+            for model in now:
+                store.add_not_finite(_key([model]), error.tensor)
+        else:
+            return MeasuredGroup(structure=structure, not_finite=broken)
+
+
+def _carry_over(
+    store: EvidenceStore, base: Checkpoint | None, members: Sequence[Checkpoint], broken: Mapping[str, str]
+) -> None:
+    """Keep what was measured on the members that stay; without a base nothing, since their mean changes."""
+    stay = [i for i, model in enumerate(members) if model.reference not in broken]
+    if base is None or base.reference in broken or not stay:
+        return
+    before, after = _key([base, *members]), _key([base, *(members[i] for i in stay)])
+    for tensor in store.tensors(before):
+        content = store.get(before, tensor)
+        if content is not None:
+            sums = TensorSums.from_bytes(content, len(members)).only(stay)
+            store.add(after, tensor, sums.to_bytes())
+
+
+class _Pass:
+    """One pass over the tensors of models whose weights are finite, as far as is known."""
+
+    def __init__(
+        self, base: Checkpoint | None, members: Sequence[Checkpoint], store: EvidenceStore, limit: int
+    ) -> None:
+        self._like = members[0] if base is None else base
+        self._base = base
+        self._members = [self._fitted(model) for model in members]
+        self._store = store
+        self._key = _key([base, *members])
+        self._files = [*on_disk([*members, self._like])]
+        self._sizes = self._find_sizes()
+        self._chosen = choose_tensors(self._like.layout.groups("block"), self._sizes, limit)
+        if self._sizes and not self._chosen:
+            least = size_text(min(self._sizes.values()))
+            raise KingyoError(
+                "--max-bytes",
+                expected=f"at least {least}, the size of the smallest tensor in all models",
+                received=size_text(limit),
+                remedy="Allow more bytes.",
+            )
+
+    def run(self, progress: Progress) -> Structure:
+        """Measure, and return what the sums show."""
+        return structure_of(
+            [model.reference for model in self._members],
+            None if self._base is None else self._base.reference,
+            self._sums(progress),
+            sum(self._like.tensors[name].n_elements for name in self._sizes),
+        )
+
+    def _fitted(self, model: Checkpoint) -> Checkpoint:
+        return model if model is self._like else fit(self._like, [model]).models[model.reference]
+
+    def _find_sizes(self) -> dict[str, int]:
+        """Return the bytes in all models of each tensor that can be measured."""
+        models = [*self._members, self._like] if self._base is not None else self._members
+        sizes = dict[str, int]()
+        for name, own in self._like.tensors.items():
+            infos = [model.tensors[name] for model in models if name in model.tensors]
+            if len(infos) == len(models) and own.is_floating:
+                sizes[name] = sum(info.n_elements * WIDTHS[info.stored_dtype] for info in infos)
+        return sizes
+
+    def _sums(self, progress: Progress) -> Iterator[tuple[str, TensorSums]]:
+        """Yield the layer and the sums of each tensor, measured now or before."""
+        done, total = 0, sum(self._sizes[name] for name in self._chosen)
+        for name, layer in self._chosen.items():
+            progress(done, total)
+            stored = self._store.get(self._key, name)
+            if stored is None:
+                yield layer, self._measure(name)
+            else:
+                yield layer, TensorSums.from_bytes(stored, len(self._members))
+            done += self._sizes[name]
+        progress(done, total)
+
+    def _measure(self, name: str) -> TensorSums:
+        try:
+            sums = measure_tensor(name, self._members, self._base)
+        finally:  # numbers of a file that changed, and what is wrong with them, count as little as a success
+            for each in self._files:
+                check_stamps(each.reference, each.seen)
+        self._store.add(self._key, name, sums.to_bytes())
+        for model in (*self._members, self._like):
+            model.forget()
+        return sums
+
+
+def _key(models: Sequence[Checkpoint | None]) -> str:
+    """Return the key of some models: of their files, as they were when they were opened."""
+    files = [
+        None
+        if model is None
+        else [
+            [str(file.resolve()), *stamp]
+            for each in on_disk([model])
+            for file, stamp in sorted(each.seen.items())
+        ]
+        for model in models
+    ]
+    return sha256(json.dumps([_VERSION, files]).encode()).hexdigest()

@@ -1,0 +1,121 @@
+"""`kingyo scout --weights` as its users call it: tables, JSON, the store, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.cli.conftest import World, command
+from tests.scout.shelves import write_card
+
+
+@pytest.fixture
+def shelf(world: World) -> World:
+    """Two models, a copy of one of them, and one with NaN."""
+    for name, source in (("copy", "a"), ("nan", "b")):
+        shutil.copytree(world.folder / source, world.folder / name)
+    weights = world.folder / "nan" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["model.norm.weight"][0] = torch.nan
+    save_file(tensors, weights, metadata={"format": "pt"})
+    for name in ("a", "b", "copy", "nan"):
+        write_card(world.folder / name, base="../base")
+    return world
+
+
+MODELS = ("a", "b", "copy", "nan")
+
+
+def test_tables_of_the_weights(shelf: World) -> None:
+    done = shelf.run("scout", *MODELS, "--base", "base", "--weights", "--out", "found")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    at = lines.index("Measured all weights against base.")
+    table = [line for line in lines[at:] if line.startswith(("a –", "b –", "copy "))]
+    assert len(table) == 3
+    assert table[2].startswith("copy a re-upload of a a ") and table[2].split()[-2] == "1.000"
+    assert lines[-1] == "nan is excluded: weights that are not finite: model.norm.weight"
+    assert (shelf.folder / "found" / "evidence.db").is_file()
+
+
+def test_json_of_the_weights(shelf: World) -> None:
+    done = shelf.run("scout", *MODELS, "--base", "base", "--weights", "--json")
+    assert done.stderr == "", done.stderr
+    found = json.loads(done.stdout)
+    assert found["counts"] == {
+        "candidates": 4,
+        "mergeable": 3,
+        "excluded": {"weights that are not finite": 1},
+    }
+    (group,) = found["groups"]
+    assert [each["duplicate_of"] for each in group["structure"]["members"]] == [None, None, "a"]
+    assert set(group["structure"]["members"][0]["layers"]) >= {"embedding", "block.0", "head"}
+    assert [each["models"] for each in group["structure"]["pairs"]] == [
+        ["a", "b"],
+        ["a", "copy"],
+        ["b", "copy"],
+    ]
+    assert group["structure"]["measured_share"] == 1
+    assert (shelf.folder / "runs" / "scout" / "evidence.db").is_file()
+
+
+def test_without_a_base(shelf: World) -> None:
+    for name in MODELS:
+        (shelf.folder / name / "README.md").unlink()
+    done = shelf.run("scout", *MODELS, "--weights", "--out", "found")
+    assert "There is no base: δ is the difference from the mean of these models." in done.stdout
+    both = shelf.run("scout", "a", "nan", "--weights", "--out", "found", "--json")
+    assert both.returncode == 1
+    assert json.loads(both.stdout)["counts"]["excluded"] == {
+        "nothing else fits it": 1,
+        "weights that are not finite": 1,
+    }
+
+
+def test_a_limit_of_bytes(shelf: World) -> None:
+    done = shelf.run("scout", *MODELS[:3], "--base", "base", "--weights", "--max-bytes", "60kB")
+    assert done.returncode == 0, done.stderr
+    assert "of the weights, within --max-bytes against base." in done.stdout
+    for limit in ("1MBit", "5 bytes", "0GB"):
+        done = shelf.run("scout", *MODELS[:2], "--weights", "--max-bytes", limit)
+        assert done.returncode == 1 and done.stderr.startswith("Error: --max-bytes: ") and done.stdout == ""
+    done = shelf.run("scout", *MODELS[:2], "--base", "base", "--weights", "--max-bytes", "0.1kB")
+    assert done.returncode == 1 and "smallest tensor" in done.stderr
+
+
+def test_a_damaged_store_is_an_error(shelf: World) -> None:
+    (shelf.folder / "evidence.db").write_bytes(b"nothing")
+    done = shelf.run("scout", "a", "--base", "base", "--weights", "--out", ".")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert "evidence.db" in done.stderr and "Delete the file" in done.stderr
+
+
+def test_ctrl_c_keeps_what_was_measured(shelf: World) -> None:
+    """Stop it when the first tensors are stored; the same command then measures the rest."""
+    for i in range(120):
+        shutil.copytree(shelf.folder / "a", shelf.folder / "many" / f"{i:03}", copy_function=os.link)
+    where = ("scout", "many", "--base", "base", "--weights", "--out", "found")
+    log = shelf.folder / "found" / "evidence.db-wal"
+    child = subprocess.Popen(
+        command(*where),
+        cwd=shelf.folder,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while child.poll() is None and not (log.is_file() and log.stat().st_size > 500_000):
+        pass
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130 and "Traceback" not in errors, errors
+    assert "what was measured is in found. Continue with the same command." in " ".join(errors.split())
+    done = shelf.run(*where)
+    assert done.returncode == 0 and "a re-upload of many/000" in done.stdout
