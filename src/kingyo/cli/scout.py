@@ -10,6 +10,7 @@ import typer
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson
+from kingyo.cli.scout_choice import Asked, choose_for_task, print_plan, require_task
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError
 
@@ -43,12 +44,36 @@ def scout(
     licences: Annotated[
         Licences, typer.Option("--licences", help="strict: exclude models with an unknown licence.")
     ] = Licences.ANY,
+    task: Annotated[
+        Path | None,
+        typer.Option(
+            "--task", metavar="TASK.yaml", help="Choose sources for this task, and write their run.yaml."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of the items that trial merges answer.")
+    ] = 0,
+    min_gain: Annotated[
+        float,
+        typer.Option("--min-gain", min=0, max=1, help="Least gain in mean score that a source must add."),
+    ] = 0.01,
+    most: Annotated[int | None, typer.Option("--most", min=1, help="Most sources.")] = None,
+    max_size: Annotated[
+        str | None, typer.Option("--max-size", help="Most bytes of all chosen sources, such as 30GB.")
+    ] = None,
+    budget: Annotated[int | None, typer.Option("--budget", min=1, help="Most answers to grade.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.01, help="Most minutes of scoring.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --task: say what would be read and scored, and stop.")
+    ] = False,
     weights: Annotated[
         bool, typer.Option("--weights", help="Also read the weights of each group, and tell how they differ.")
     ] = False,
-    out: Annotated[Path, typer.Option("--out", help="Folder that keeps what --weights measures.")] = Path(
-        "runs/scout"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of what is measured, and of the run.yaml.")
+    ] = Path("runs/scout"),
     max_bytes: Annotated[
         str, typer.Option("--max-bytes", help="Most bytes of weights to read for a group, such as 20GB.")
     ] = "20GB",
@@ -57,9 +82,10 @@ def scout(
 ) -> None:
     """List models by their headers and cards: which can be merged together, and why the others cannot.
 
-    With --weights also: which are near-duplicates, hardly changed or far from the base.
+    With --weights also: which are near-duplicates, hardly changed or far from
+    the base. With --task also: which should be merged for a task, and how many.
 
-    Example: `kingyo scout models/ org/name --base org/base`
+    Example: `kingyo scout models/ org/name --task task.yaml`
     """
     from kingyo.cli.scout_progress import counting
     from kingyo.cli.scout_tables import print_catalogue
@@ -67,6 +93,20 @@ def scout(
     from kingyo.scout import Rules, catalogue, find_places
 
     limit_of_bytes = parse_size(max_bytes, "--max-bytes")
+    asked = None
+    if task is not None:
+        capacity = None if max_size is None else parse_size(max_size, "--max-size")
+        asked = Asked(
+            task=task,
+            out=out,
+            seed=seed,
+            min_gain=min_gain,
+            most=most,
+            max_size=capacity,
+            budget=budget,
+            minutes=minutes,
+        )
+        require_task(asked)
     rules = Rules(strict_licences=licences is Licences.STRICT, allow_pickle=allow_pickle)
     try:
         places = find_places(where or (), hub or (), limit, lambda text: echo(text, err=True))
@@ -78,9 +118,14 @@ def scout(
         raise Interrupted("Interrupted; nothing was written.") from None
     if not as_json:
         print_catalogue(found)
-    if weights:
+    if asked is not None and dry_run:
+        print_plan(found, asked, limit_of_bytes, as_json=as_json)
+        return
+    if weights or asked is not None:
         found = _measure(found, out, limit_of_bytes, allow_pickle=allow_pickle, as_json=as_json)
-    if as_json:
+    if asked is not None:
+        choose_for_task(found, asked, as_json=as_json)
+    elif as_json:
         print_json(found.to_json())
     if not found.n_mergeable:
         raise typer.Exit(1)

@@ -15,11 +15,11 @@ from rich.markup import escape
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.run import interruptible
-from kingyo.errors import KingyoError
-from kingyo.io.units import counted, percent
+from kingyo.io.units import counted, percent, size_text
 
 if TYPE_CHECKING:
     from kingyo.evolution import Event
+    from kingyo.run.run import Run
     from kingyo.scout import Catalogue, Group
     from kingyo.scout.choice import Choice, Wishes
     from kingyo.strategies.stepwise import Step
@@ -27,14 +27,45 @@ if TYPE_CHECKING:
 SECONDS_PER_LINE = 10.0
 
 
+PER_CANDIDATE = (150, 400)
+"""Answers per candidate that choices took in benchmarks/pool.py, about."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the user asks for: the task, the scout's folder, a seed, and limits."""
+    """What the user asks for.
+
+    Attributes:
+        task: the task file.
+        out: the scout's folder.
+        seed: draws the items of trial merges.
+        min_gain: least gain in mean score that a source must add.
+        most: most sources.
+        max_size: most bytes of all chosen sources.
+        budget: most answers.
+        minutes: most minutes of scoring.
+    """
 
     task: Path
     out: Path
     seed: int
-    wishes: Wishes
+    min_gain: float
+    most: int | None
+    max_size: int | None
+    budget: int | None
+    minutes: float | None
+
+    @property
+    def tasks(self) -> dict[str, object]:
+        """The key of a run.yaml for the task."""
+        return {"task": {"file": str(self.task)}}
+
+
+def require_task(asked: Asked) -> None:
+    """Check the task file before models are read."""
+    from kingyo.tasks import load_task_spec
+
+    load_task_spec(asked.task)
 
 
 class ChoiceProgress:
@@ -117,40 +148,82 @@ def _predictions(choice: Choice) -> str:
 
 
 def choose_for_task(found: Catalogue, asked: Asked, *, as_json: bool) -> None:
-    """Choose sources for a task among the largest group with a base, and write their run.yaml.
+    """Choose sources for a task, print them, and write their run.yaml.
 
     Raises:
         KingyoError: no group has a base and two candidates, the task cannot be used, or the folder has
             another choice.
     """
     from kingyo.cli.as_json import print_json
-    from kingyo.run.run import Run
-    from kingyo.scout.choice import Evidence, choose, config_for
+    from kingyo.scout.choice import choose
+    from kingyo.scout.contenders import contenders, evidence_of
     from kingyo.scout.suggestion import write_run_yaml
 
-    group = _group(found)
+    tried = contenders(found)
     with redirect_stdout(sys.stderr):
-        config = config_for(group, {"task": {"file": str(asked.task)}}, Path(), asked.seed)
-        run = Run.open(config, Path())
-    progress = ChoiceProgress(list(config.sources), quiet=as_json)
+        run = _opened(tried.group, asked)
+    progress = ChoiceProgress(list(run.config.sources), quiet=as_json)
     command = shlex.join(("kingyo", *sys.argv[1:]))
+    evidence = evidence_of(tried.group, run.config.sources)
     with redirect_stdout(sys.stderr), interruptible(lambda: f"Interrupted; continue with: {command}"):
-        choice = choose(run, asked.out, asked.wishes, Evidence(), progress.notify)
+        choice = choose(run, asked.out, _wishes(asked, tried.group), evidence, progress.notify)
     path = write_run_yaml(choice, run, asked.task, asked.out) if choice.chosen else None
     if as_json:
-        print_json({**found.to_json(), "choice": choice.to_json()})
+        print_json({**found.to_json(), "choice": choice.to_json(), "not_tried": dict(tried.left_out)})
     else:
         print_choice(choice, path)
 
 
-def _group(found: Catalogue) -> Group:
-    """Return the group with the most members that has a base and two members."""
-    groups = [group for group in found.groups if group.base is not None and len(group.members) > 1]
-    if not groups:
-        raise KingyoError(
-            "--task",
-            expected="two candidates or more that fit one base",
-            received="none",
-            remedy="Name their base with --base, or more candidates.",
-        )
-    return groups[0]
+def print_plan(found: Catalogue, asked: Asked, max_bytes: int, *, as_json: bool) -> None:
+    """Print what a choice would read and score."""
+    from kingyo.cli.as_json import print_json
+    from kingyo.scout.choice import ITEMS
+    from kingyo.scout.contenders import contenders
+
+    group = contenders(found).group
+    with redirect_stdout(sys.stderr):
+        run = _opened(group, asked)
+    n, n_fit = len(group.members), len(run.items["fit"])
+    low, high = (each * n for each in PER_CANDIDATE)
+    read = min(max_bytes, sum(each.facts.n_bytes or 0 for each in group.members))
+    plan = {
+        "candidates": n,
+        "fit_items": n_fit,
+        "bytes": read,
+        "answers_of_single_candidates": (n + 1) * min(ITEMS, n_fit),
+        "answers": [low, high] if asked.budget is None else [min(low, asked.budget), min(high, asked.budget)],
+    }
+    if as_json:
+        print_json({**found.to_json(), "plan": plan})
+        return
+    lines = (
+        f"Task {run.task.name}: {counted(n_fit, 'fit item')}; {counted(n, 'candidate')} that fit {group.base}.",
+        f"The weights are read once, {size_text(read)} at most. Near-duplicates are then left out.",
+        f"Each candidate alone: {plan['answers_of_single_candidates']:,} answers. The whole choice: about "
+        f"{plan['answers'][0]:,} to {plan['answers'][1]:,} answers; --budget and --minutes limit it.",
+    )
+    for line in lines:
+        print_text(Console(highlight=False), escape(line))
+
+
+def _opened(group: Group, asked: Asked) -> Run:
+    from kingyo.run.run import Run
+    from kingyo.scout.choice import config_for
+
+    return Run.open(config_for(group, asked.tasks, Path(), asked.seed), Path())
+
+
+def _wishes(asked: Asked, group: Group) -> Wishes:
+    """Return the limits of a choice; a source costs the bytes of its own files."""
+    from kingyo.scout.choice import Wishes, names_of
+
+    sizes = {each.reference: float(each.facts.n_bytes or 0) for each in group.members}
+    names = names_of([each.reference for each in group.members])
+    return Wishes(
+        min_gain=asked.min_gain,
+        most=asked.most,
+        costs={} if asked.max_size is None else {name: sizes[each] for name, each in names.items()},
+        capacity=None if asked.max_size is None else float(asked.max_size),
+        item_evaluations=asked.budget,
+        seconds=None if asked.minutes is None else 60 * asked.minutes,
+    )
