@@ -17,6 +17,11 @@ from kingyo.errors import Interrupted, KingyoError
 if TYPE_CHECKING:
     from kingyo.scout import Catalogue
 
+TaskOption = Annotated[
+    Path | None,
+    typer.Option("--task", metavar="TASK.yaml", help="Choose sources for this task; write their run.yaml."),
+]
+
 
 class Licences(StrEnum):
     """Which licences a candidate may have."""
@@ -44,18 +49,10 @@ def scout(
     licences: Annotated[
         Licences, typer.Option("--licences", help="strict: exclude models with an unknown licence.")
     ] = Licences.ANY,
-    task: Annotated[
-        Path | None,
-        typer.Option(
-            "--task", metavar="TASK.yaml", help="Choose sources for this task, and write their run.yaml."
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Seed of the items that trial merges answer.")
-    ] = 0,
+    task: TaskOption = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the items of trial merges.")] = 0,
     min_gain: Annotated[
-        float,
-        typer.Option("--min-gain", min=0, max=1, help="Least gain in mean score that a source must add."),
+        float, typer.Option("--min-gain", min=0, max=1, help="Least gain in mean score of a further source.")
     ] = 0.01,
     most: Annotated[int | None, typer.Option("--most", min=1, help="Most sources.")] = None,
     max_size: Annotated[
@@ -63,7 +60,7 @@ def scout(
     ] = None,
     budget: Annotated[int | None, typer.Option("--budget", min=1, help="Most answers to grade.")] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Most minutes of scoring.")
+        float | None, typer.Option("--minutes", min=0.01, help="Most minutes to score.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --task: say what would be read and scored, and stop.")

@@ -184,23 +184,25 @@ def print_plan(found: Catalogue, asked: Asked, max_bytes: int, *, as_json: bool)
     with redirect_stdout(sys.stderr):
         run = _opened(group, asked)
     n, n_fit = len(group.members), len(run.items["fit"])
-    low, high = (each * n for each in PER_CANDIDATE)
+    most = sys.maxsize if asked.budget is None else asked.budget
+    alone = (n + 1) * min(ITEMS, n_fit)
+    low, high = (min(each * n, most) for each in PER_CANDIDATE)
     read = min(max_bytes, sum(each.facts.n_bytes or 0 for each in group.members))
     plan = {
         "candidates": n,
         "fit_items": n_fit,
         "bytes": read,
-        "answers_of_single_candidates": (n + 1) * min(ITEMS, n_fit),
-        "answers": [low, high] if asked.budget is None else [min(low, asked.budget), min(high, asked.budget)],
+        "answers_of_single_candidates": alone,
+        "answers": [low, high],
     }
     if as_json:
         print_json({**found.to_json(), "plan": plan})
         return
     lines = (
-        f"Task {run.task.name}: {counted(n_fit, 'fit item')}; {counted(n, 'candidate')} that fit {group.base}.",
+        f"Task {run.task.name}: {counted(n_fit, 'fit item')}. {counted(n, 'candidate')} for {group.base}.",
         f"The weights are read once, {size_text(read)} at most. Near-duplicates are then left out.",
-        f"Each candidate alone: {plan['answers_of_single_candidates']:,} answers. The whole choice: about "
-        f"{plan['answers'][0]:,} to {plan['answers'][1]:,} answers; --budget and --minutes limit it.",
+        f"Each candidate alone: {alone:,} answers. The whole choice: about {low:,} to {high:,} answers; "
+        "--budget and --minutes limit it.",
     )
     for line in lines:
         print_text(Console(highlight=False), escape(line))
