@@ -26,6 +26,7 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Correlation | 
 
     The interval is Fisher's, with the standard error sqrt((1 + r² / 2) / (n - 3)) of Bonett and Wright 2000,
     Sample size requirements for estimating Pearson, Kendall and Spearman correlations.
+    It is not defined for 1 and -1, so values beyond 1 - 1 / n get the interval of that one, and include it.
 
     Example:
         >>> rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]).value
@@ -34,10 +35,11 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Correlation | 
     n = len(xs)
     if n < FEWEST or len(set(xs)) < 2 or len(set(ys)) < 2:
         return None
-    value = float(np.corrcoef(_ranks(xs), _ranks(ys))[0, 1])
-    centre, half = np.arctanh(np.clip(value, -0.999, 0.999)), 1.96 * np.sqrt((1 + value**2 / 2) / (n - 3))
+    value = round(float(np.corrcoef(_ranks(xs), _ranks(ys))[0, 1]), 12)
+    inner = np.clip(value, 1 / n - 1, 1 - 1 / n)
+    centre, half = np.arctanh(inner), 1.96 * np.sqrt((1 + inner**2 / 2) / (n - 3))
     low, high = (float(np.tanh(centre + sign * half)) for sign in (-1, 1))
-    return Correlation(value=round(value, 12), low=low, high=high, n=n)
+    return Correlation(value=value, low=min(low, value), high=max(high, value), n=n)
 
 
 def _ranks(values: Sequence[float]) -> np.ndarray:
