@@ -115,6 +115,7 @@ class Stepwise(BaseStrategy):
             capacity: most total cost of the chosen sources.
             keep: share of the additions that goes on after a heat.
             heats: most heats for the same additions; then it cannot tell.
+            last_heats: most heats at the end, for the same chosen sources.
             features: numbers known of each source, one row per source, such as the norm of its task vector.
             similarity: similarity of each pair of sources, such as the cosine of task vectors.
         """
@@ -131,16 +132,14 @@ class Stepwise(BaseStrategy):
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         super().__init__(axes, seed, batch=1)
-        for name, rows in (("features", settings.features), ("similarity", settings.similarity)):
-            require(name, f"{len(rows)} rows", f"{len(axes)} rows", holds=len(rows) in (0, len(axes)))
-        n_costs = len(settings.costs)
-        require("costs", f"{n_costs} costs", f"{len(axes)} costs", holds=n_costs in (0, len(axes)))
+        _check(settings, len(axes))
         self._settings = settings
         self._features = _standardised(settings.features, len(axes))
         self._model = GainModel(len(axes), self._features.shape[1] + 2)
         self._scores: dict[Genome, dict[str, float]] = {}
         self._failed: set[Genome] = set()
         self._queue: list[Genome] = []
+        self._open: set[int] = set()  # numbers of trials without an outcome
         self._race: _Race | None = None
         self._left_out: dict[int, Genome] = {}
         self._last_heat = 0
@@ -159,10 +158,17 @@ class Stepwise(BaseStrategy):
         return max(1, len(self._queue))
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose the trials of the current heat; fewer at its end, none when all is decided."""
+        """Propose all trials of the next heat, since they need the same items.
+
+        None are proposed if the heat has more than n, while outcomes are missing, or when all is decided.
+        """
         self._advance()
-        asked, self._queue = self._queue[:n], self._queue[n:]
-        return [self._history.ask(genome) for genome in asked]
+        if n < len(self._queue):
+            return []
+        trials = [self._history.ask(genome) for genome in self._queue]
+        self._queue = []
+        self._open.update(trial.number for trial in trials)
+        return trials
 
     def genome(self, sources: Sequence[int], arm: Arm | None = None) -> Genome:
         """Return the genome that merges some sources, with the shares and the scale of now or of an arm."""
@@ -183,12 +189,13 @@ class Stepwise(BaseStrategy):
         return dict(self._scores.get(self.genome(sources), {}))
 
     def _advance(self) -> None:
-        """Take new outcomes; if the heat is asked for and told, plan the next one."""
+        """Take new outcomes; if all trials of the heat are told, plan the next one."""
         for observation in self._history.take_all():
+            self._open.discard(observation.number)
             if observation.score is None:
                 self._failed.add(observation.genome)
             self._scores.setdefault(observation.genome, {}).update(observation.items)
-        while not self._queue and not self._is_done:
+        while not self._queue and not self._open and not self._is_done:
             if self._left_out:
                 self._end()
             elif self._race is None:
@@ -235,6 +242,10 @@ class Stepwise(BaseStrategy):
         return self.genome(self.chosen if arm.source is None else [*self.chosen, arm.source], arm)
 
     def _end_heat(self, race: _Race) -> None:
+        if self.genome(self.chosen) in self._failed:
+            self.verdict = "cannot tell"
+            self._close_step(race, None)
+            return
         race.alive = [arm for arm in race.alive if self._genome_of(arm) not in self._failed]
         now = self.genome(self.chosen)
         for arm in race.alive:
@@ -249,7 +260,8 @@ class Stepwise(BaseStrategy):
         elif race.heat > 1 and self._is_enough(gain):
             self._close_step(race, best)
         elif race.heat >= self._settings.heats:
-            if gain.mean >= self._settings.min_gain and (not self.chosen or gain.mean > LIKELY * gain.error):
+            least = LIKELY * gain.error if self.chosen else 0.0
+            if gain.mean >= self._settings.min_gain and gain.mean > least:
                 self._close_step(race, best)
                 return
             race.is_open = race.is_open or (best.source is not None and gain.mean >= self._settings.min_gain)
@@ -280,7 +292,8 @@ class Stepwise(BaseStrategy):
         elif len(self.chosen) > 1 and not race.is_rescaled:
             race.alive, race.is_rescaled = self._other_weights(race), True
         else:
-            self.verdict = "cannot tell" if race.is_open else "enough"
+            ended: Verdict = "cannot tell" if race.is_open else "enough"
+            self.verdict = ended if race.gains else "full"
             self._close_step(race, None)
             return
         self._begin_heat(race)
@@ -331,10 +344,16 @@ class Stepwise(BaseStrategy):
         self._queue = [self.genome(self.chosen), *self._left_out.values()]
 
     def _end(self) -> None:
-        """Drop the source that contributes least, if it is not certain to contribute; or look again."""
-        for i in self._left_out:
-            self.contributions[i] = self._gain(self.genome(self.chosen), self._left_out[i])
-        unsure = [i for i in self.chosen if not self._is_enough(self.contributions[i])]
+        """Drop the source that contributes least, if it is not certain to contribute; or look again.
+
+        A source without which the merge fails stays.
+        """
+        self.contributions = {
+            i: self._gain(self.genome(self.chosen), genome)
+            for i, genome in self._left_out.items()
+            if genome not in self._failed
+        }
+        unsure = [i for i, gain in self.contributions.items() if not self._is_enough(gain)]
         if not unsure:
             self._is_done = True
         elif self._last_heat < self._settings.last_heats:
@@ -345,7 +364,7 @@ class Stepwise(BaseStrategy):
                 self._is_done = True
                 return
             self.chosen = tuple(i for i in self.chosen if i != worst)
-            self.contributions.pop(worst)
+            self.contributions = {}
             self._last_heat = 0
             if len(self.chosen) > 1:
                 self._leave_out()
@@ -355,8 +374,10 @@ class Stepwise(BaseStrategy):
     # gains
 
     def _gain(self, one: Genome, other: Genome, without: set[str] | None = None) -> Gain:
+        """Return the gain on shared items outside some; on all if there are no others, as with few items."""
         ours, theirs = self._scores.get(one, {}), self._scores.get(other, {})
-        shared = sorted((ours.keys() & theirs.keys()) - (without or set()))
+        both = ours.keys() & theirs.keys()
+        shared = sorted(both - (without or set())) or sorted(both)
         return paired_gain([ours[item] for item in shared], [theirs[item] for item in shared])
 
     def _features_of(self, source: int) -> list[float]:
@@ -370,6 +391,26 @@ class Stepwise(BaseStrategy):
         unsolved = [item for item in mine.keys() & ours.keys() if ours[item] < 0.5]
         solves = math.fsum(mine[item] for item in unsolved) / max(1, len(unsolved))
         return [*map(float, self._features[source]), similarity, solves]
+
+
+def _check(settings: Stepwise.Settings, n: int) -> None:
+    """Check that settings have numbers for n sources."""
+    features, similarity, costs = settings.features, settings.similarity, settings.costs
+    width = n if similarity else 0
+    for name, rows, wanted in (
+        ("features", features, len((*features, ())[0])),
+        ("similarity", similarity, width),
+    ):
+        require(name, f"{len(rows)} rows", f"{n} rows", holds=len(rows) in (0, n))
+        lengths = sorted({len(row) for row in rows})
+        expected = f"{wanted} finite numbers in each row"
+        finite = all(math.isfinite(number) for row in rows for number in row)
+        require(name, f"{lengths}", expected, holds=finite and lengths in ([], [wanted]))
+    require("costs", f"{len(costs)} costs", f"{n} costs", holds=len(costs) in (0, n))
+    finite = all(math.isfinite(cost) and cost >= 0 for cost in costs)
+    require("costs", str(costs), "finite costs of 0 or more", holds=finite)
+    holds = settings.capacity is None or bool(costs)
+    require("capacity", str(settings.capacity), "costs with it", holds=holds)
 
 
 def _standardised(rows: Sequence[Sequence[float]], n: int) -> np.ndarray:

@@ -209,7 +209,7 @@ class StrategyContract:
     def test_contradicting_tell_is_refused(self) -> None:
         """A second, different outcome of a trial is an error."""
         strategy = self.make(self.axes, 0)
-        trial = strategy.ask(1)[0]
+        trial = strategy.ask(strategy.batch)[0]
         strategy.tell([scored(trial, 0.5)])
         _expect_error(strategy, scored(trial, 0.25))
         _expect_error(strategy, failed(trial))
