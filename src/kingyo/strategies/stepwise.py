@@ -125,7 +125,7 @@ class Stepwise(BaseStrategy):
         costs: tuple[float, ...] = ()
         capacity: Positive | None = None
         keep: Share = 1 / 3
-        heats: Size = 5
+        heats: Size = 8
         last_heats: Size = 4
         features: tuple[tuple[float, ...], ...] = ()
         similarity: tuple[tuple[float, ...], ...] = ()
