@@ -14,6 +14,7 @@ from kingyo.io.lazy_torch import torch
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.provenance import libraries_of, provenance_facts
 from kingyo.run.run import Run
+from kingyo.run.scout_scores import require_same_scout
 from kingyo.run.searches import possible_controls
 from kingyo.run.seed_runs import require_same_setup
 from kingyo.run.setup import MODELS, STAMPS, as_fact
@@ -84,6 +85,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         "gene_steps": STEPS,
         "possible_controls": list(possible_controls(run)),
     }
+    require_same_scout(run, facts, run.items["fit"])
     store = RunStore.create(path)
     store.begin(facts, run.items)
     return run.begun_in(store)

@@ -22,7 +22,7 @@ from kingyo.run.provenance import (
     score_again,
 )
 from kingyo.run.run import Run
-from kingyo.run.scouted import measured_scores
+from kingyo.run.scout_scores import measured_scores
 from kingyo.run.searches import CONTROLS, require_control
 from kingyo.run.seed_runs import scores_of_other_seed
 from kingyo.run.setup import stored_config

@@ -177,11 +177,13 @@ class TrialLog(OpenDatabase):
         """Return the cost of each trial of a search, or of one batch, on a split.
 
         Returns:
-            Trial id -> number of items tried, without copies, and seconds.
+            Trial id -> number of items tried and seconds. Copies of another trial cost nothing; those from
+            another run count, so that searches of equal cost do not depend on other runs.
         """
         condition = "" if batch is None else " AND t.batch = ?3"
         rows = self._db.execute(
-            "SELECT p.trial, SUM(CASE WHEN p.copied_from IS NULL THEN p.n_items ELSE 0 END),"
+            "SELECT p.trial,"
+            " SUM(CASE WHEN COALESCE(p.copied_from, p.trial) = p.trial THEN p.n_items ELSE 0 END),"
             " SUM(p.build_seconds + p.score_seconds) FROM trials t JOIN parts p ON p.trial = t.id"
             f" WHERE t.search = ?1 AND p.split = ?2{condition} GROUP BY p.trial",
             (search, split) if batch is None else (search, split, batch),
