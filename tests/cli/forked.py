@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -71,14 +71,21 @@ def forked(
     """
     with tempfile.TemporaryDirectory() as directory:
         streams = (Path(directory) / "out", Path(directory) / "err")
-        child = _SERVER.Process(target=_command, args=(list(arguments), folder, dict(env), *streams))
-        child.start()
-        try:
+        with forked_call(_command, list(arguments), folder, dict(env), *streams) as child:
             yield child, streams
-        finally:
-            child.kill()
-            child.join()
-            child.close()
+
+
+@contextmanager
+def forked_call(function: Callable[..., None], *arguments: object) -> Generator[BaseProcess]:
+    """Begin a call of a function of a module in a process; if it still runs in the end, it is killed."""
+    child = _SERVER.Process(target=function, args=arguments)
+    child.start()
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.join()
+        child.close()
 
 
 def _command(arguments: list[str], folder: Path, env: dict[str, str], out: Path, err: Path) -> None:

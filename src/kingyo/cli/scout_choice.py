@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kingyo.evolution import Event
     from kingyo.run.run import Run
     from kingyo.scout import Catalogue, Group
-    from kingyo.scout.choice import Choice, Wishes
+    from kingyo.scout.choice import ChosenSources, Wishes
     from kingyo.strategies.stepwise import Step
 
 SECONDS_PER_LINE = 10.0
@@ -103,7 +103,7 @@ class ChoiceProgress:
             print_text(self._console, escape(line))
 
 
-def print_choice(choice: Choice, run_yaml: Path | None) -> None:
+def print_choice(choice: ChosenSources, run_yaml: Path | None) -> None:
     """Print the chosen sources with reasons, the best of the others, and what comes next."""
     from kingyo.scout.suggestion import ENDS, gain_text, next_gain, score_text
 
@@ -138,7 +138,7 @@ def print_choice(choice: Choice, run_yaml: Path | None) -> None:
         print_text(console, escape(f"Wrote {run_yaml}. Next: kingyo evolve {shlex.quote(str(run_yaml))}"))
 
 
-def _predictions(choice: Choice) -> str:
+def _predictions(choice: ChosenSources) -> str:
     found = choice.correlation
     if found is None:
         return "Too few gains were predicted to say how good predictions are."

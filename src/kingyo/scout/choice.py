@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +18,7 @@ from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
 from kingyo.evolution.trial_evaluation import TrialEvaluator
 from kingyo.evolution.types import Limits
+from kingyo.io.schema import parse_settings
 from kingyo.run.begin import begin
 from kingyo.run.config import RESERVED_NAMES, RunConfig
 from kingyo.run.config_file import config_from_data
@@ -34,7 +36,9 @@ from kingyo.strategies.gain_model import Gain
 from kingyo.strategies.stepwise import Step, Stepwise, Verdict
 
 ITEMS = 24
-"""Items of a heat."""
+"""Items of a heat; half of fit if that is less, since gains are measured on others than the first ones."""
+OPTIONS = "options"
+"""Fact of a scout's database: what the user allows, and what is known of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class ChosenSources:
     """The chosen sources with reasons.
 
     Attributes:
@@ -131,7 +135,7 @@ def choose(
     wishes: Wishes,
     evidence: Evidence,
     notify: Callable[[Event, Sequence[Step]], None],
-) -> Choice:
+) -> ChosenSources:
     """Choose among the sources of a run, or continue a choice that was stopped.
 
     Args:
@@ -144,13 +148,10 @@ def choose(
     Raises:
         KingyoError: the run cannot begin, or another choice is in the folder.
     """
-    if (out / DATABASE).exists():
-        begun = run.begun_in(RunStore.open(out))
-        _require_same(begun)
-    else:
-        begun = begin(run, out)
-    with begun as opened:
+    has_begun = (out / DATABASE).exists()
+    with run.begun_in(RunStore.open(out)) if has_begun else begin(run, out) as opened:
         store = opened.begun
+        _require_same(opened)
         require_same_code(opened)
         strategy = _strategy(opened, wishes, evidence)
         search = _search(opened, strategy, wishes)
@@ -159,7 +160,21 @@ def choose(
         log = SearchLog(search, store, items, lambda event: notify(event, strategy.steps))
         run_search(log, evaluator)
         _ = strategy.batch  # takes the last outcomes
+        _require_scored_base(store)
         return _choice(opened, strategy)
+
+
+def _require_scored_base(store: RunStore) -> None:
+    """Check that the base alone, the first trial, did not fail; nothing can be compared without it."""
+    first = store.trials(SCOUT)[:1]
+    evaluation = store.evaluation(first[0].id, "fit") if first else None
+    if evaluation is not None and evaluation.failure is not None:
+        raise KingyoError(
+            "base",
+            expected="a model that can be scored, because sources are compared with it",
+            received=evaluation.failure,
+            remedy="Fix the model or the task, and choose another folder with --out.",
+        )
 
 
 def config_for(group: Group, tasks: Mapping[str, object], folder: Path, seed: int) -> RunConfig:
@@ -202,28 +217,40 @@ def _require_same(run: Run) -> None:
     store = run.begun
     stored, current = store.fact("config"), as_fact(run.config)
     if stored != current:
-        raise KingyoError(
-            str(store.folder),
-            expected="a new folder, or one with the same candidates and task",
-            received="trial merges of other ones",
-            remedy="Choose another folder with --out.",
-        )
+        raise _other_choice(store, "a new folder, or one with the same candidates and task", "other ones")
     require_same_models(store, run.models)
+
+
+def _other_choice(store: RunStore, expected: str, received: str) -> KingyoError:
+    remedy = "Choose another folder with --out."
+    return KingyoError(str(store.folder), expected=expected, received=received, remedy=remedy)
 
 
 def _strategy(run: Run, wishes: Wishes, evidence: Evidence) -> Stepwise:
     names = list(run.config.sources)
-    settings = Stepwise.Settings(
-        min_gain=wishes.min_gain,
-        most=wishes.most,
-        costs=tuple(float(wishes.costs[name]) for name in names) if wishes.costs else (),
-        capacity=wishes.capacity,
-        features=tuple(tuple(evidence.features[name]) for name in names) if evidence.features else (),
-        similarity=tuple(tuple(evidence.similarity.get((a, b), 0.0) for b in names) for a in names)
+    options = {
+        "min_gain": wishes.min_gain,
+        "most": wishes.most,
+        "costs": [float(wishes.costs[name]) for name in names] if wishes.costs else [],
+        "capacity": wishes.capacity,
+        "features": [list(evidence.features[name]) for name in names] if evidence.features else [],
+        "similarity": [[evidence.similarity.get((a, b), 0.0) for b in names] for a in names]
         if evidence.similarity
-        else (),
-    )
-    return Stepwise(_space(run).axes, run.config.seed, settings)
+        else [],
+    }
+    settings = parse_settings(Stepwise.Settings, options, "choice of sources")
+    strategy = Stepwise(_space(run).axes, run.config.seed, settings)
+    _require_same_options(run.begun, options)
+    return strategy
+
+
+def _require_same_options(store: RunStore, options: Mapping[str, object]) -> None:
+    """Store the options of a choice, or check that they are those that it began with."""
+    stored = store.fact(OPTIONS)
+    if stored is None:
+        store.set_fact(OPTIONS, options)
+    elif stored != json.loads(json.dumps(options)):
+        raise _other_choice(store, "the limits that it began with, but for the budget", "other ones")
 
 
 def _space(run: Run) -> SubsetSpace:
@@ -239,14 +266,14 @@ def _search(run: Run, strategy: Stepwise, wishes: Wishes) -> Search:
         space=_space(run),
         strategy=strategy,
         limits=Limits(item_evaluations=wishes.item_evaluations, seconds=wishes.seconds),
-        screen=ScreenSettings(items=min(ITEMS, len(run.items["fit"])), choose="random"),
+        screen=ScreenSettings(items=max(1, min(ITEMS, len(run.items["fit"]) // 2)), choose="random"),
         seed=run.config.seed,
         description={"strategy": "stepwise selection", "method": "task_arithmetic", "groups": "one"},
     )
     return replace(completed(search, run, run.settings.controls), space=search.space)
 
 
-def _choice(run: Run, strategy: Stepwise) -> Choice:
+def _choice(run: Run, strategy: Stepwise) -> ChosenSources:
     store, names = run.begun, tuple(run.config.sources)
     trials = store.trials(SCOUT)
     failed: dict[str, str] = {}
@@ -262,7 +289,7 @@ def _choice(run: Run, strategy: Stepwise) -> Choice:
             failed[on[0]] = evaluation.failure
     scores = strategy.scores_of(strategy.chosen)
     seconds = sum(cost for _, cost in store.costs(SCOUT, "fit").values())
-    return Choice(
+    return ChosenSources(
         sources=names,
         chosen=tuple(names[i] for i in strategy.chosen),
         steps=tuple(strategy.steps),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from kingyo.checkpoints.layout import Layout
+from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.io.files import write_text
 from kingyo.io.model_names import is_local, local_path
 from kingyo.io.units import counted, percent
+from kingyo.run.config_file import name_from_path
 from kingyo.run.run import Run
-from kingyo.scout.choice import Choice
+from kingyo.scout.choice import ChosenSources
 from kingyo.stats import Interval
 from kingyo.strategies.gain_model import Gain
 
@@ -24,7 +27,7 @@ MOST_GENES = 48
 """Weights that a search of this size can use; with more sources, each gets fewer."""
 
 
-def write_run_yaml(choice: Choice, run: Run, task: Path, out: Path) -> Path:
+def write_run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path) -> Path:
     """Write the run.yaml of a choice into its folder; the seed draws the sources of the control.
 
     Args:
@@ -38,7 +41,7 @@ def write_run_yaml(choice: Choice, run: Run, task: Path, out: Path) -> Path:
     return path
 
 
-def run_yaml(choice: Choice, run: Run, task: Path, out: Path) -> str:
+def run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path) -> str:
     """Return the text of the run.yaml."""
     n_spans = _n_spans(len(choice.chosen), run.models.skeleton.layout)
     groups = "one" if n_spans == 1 else f"layers:{n_spans}"
@@ -47,13 +50,13 @@ def run_yaml(choice: Choice, run: Run, task: Path, out: Path) -> str:
     return f"""\
 # Written by `kingyo scout`. Start it with `kingyo evolve`; paths are relative to this file.
 {_comments(_summary(choice))}
-name: {out.resolve().name}
+name: {_flow(name_from_path(out.resolve()))}
 seed: {run.config.seed}
 
 base: {_flow(relative_to(base, out))}
 sources:
 {_sources(choice, run.config.sources, out)}
-task: {_flow({"file": os.path.relpath(task, out)})}
+task: {_flow({"file": _relative(str(task), out)})}
 
 # The trial merges had weights of 1, and the search begins with the best of them.
 merge:
@@ -82,16 +85,21 @@ def _n_spans(n_sources: int, layout: Layout) -> int:
     return max(1, min(layout.n_blocks, MOST_GENES // max(1, n_sources))) if len(layout.stacks) == 1 else 1
 
 
-def _random_sources(choice: Choice, seed: int) -> list[str]:
+def _random_sources(choice: ChosenSources, seed: int) -> list[str]:
     """Draw as many candidates as were chosen."""
     return sorted(random.Random(seed).sample(sorted(choice.sources), len(choice.chosen)))
 
 
 def relative_to(reference: str, out: Path) -> str:
     """Return a reference of a model as a run.yaml in a folder writes it."""
-    return "+".join(
-        os.path.relpath(local_path(part), out) if is_local(part) else part for part in reference.split("+")
-    )
+    parsed = parse_reference(reference)
+    lora = None if parsed.lora is None else _relative(parsed.lora, out)
+    return str(replace(parsed, model=_relative(parsed.model, out), lora=lora))
+
+
+def _relative(name: str, out: Path) -> str:
+    """Return the path of a local model relative to a folder; names on the Hub stay."""
+    return os.path.relpath(os.path.normpath(local_path(name)), out.resolve()) if is_local(name) else name
 
 
 def gain_text(gain: Gain) -> str:
@@ -106,7 +114,7 @@ def score_text(score: Interval) -> str:
     return f"{percent(score.score)} [{low:.0f}, {high:.0f}] of {counted(score.n, 'item')}"
 
 
-def next_gain(choice: Choice) -> tuple[str, Gain] | None:
+def next_gain(choice: ChosenSources) -> tuple[str, Gain] | None:
     """Return the best of the sources that were not added at the end, and its gain."""
     last = choice.steps[-1] if choice.steps else None
     if last is None or last.added is not None or not last.gains:
@@ -115,7 +123,7 @@ def next_gain(choice: Choice) -> tuple[str, Gain] | None:
     return choice.sources[best], last.gains[best]
 
 
-def _summary(choice: Choice) -> list[str]:
+def _summary(choice: ChosenSources) -> list[str]:
     n = counted(len(choice.sources), "candidate")
     answers = counted(choice.item_evaluations, "answer")
     lines = [f"{len(choice.chosen)} of {n}, chosen by trial merges with {answers} to fit items."]
@@ -137,7 +145,7 @@ ENDS: Mapping[str, str] = {
 """Verdict -> what to say about it."""
 
 
-def _sources(choice: Choice, references: Mapping[str, str], out: Path) -> str:
+def _sources(choice: ChosenSources, references: Mapping[str, str], out: Path) -> str:
     lines: list[str] = []
     for name in choice.chosen:
         reasons: list[str] = []
@@ -146,7 +154,7 @@ def _sources(choice: Choice, references: Mapping[str, str], out: Path) -> str:
         if name in choice.alone:
             reasons.append(f"alone {percent(choice.alone[name].score)}")
         comment = f"    # {'; '.join(reasons)}" if reasons else ""
-        lines.append(f"  {name}: {_flow(relative_to(references[name], out))}{comment}\n")
+        lines.append(f"  {_flow(name)}: {_flow(relative_to(references[name], out))}{comment}\n")
     return "".join(lines)
 
 

@@ -1,0 +1,281 @@
+"""Sources of the zoo are chosen by trial merges; a choice can be read again, killed and continued."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.run.config_file import load_config
+from kingyo.run.run import Run
+from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for, names_of
+from kingyo.scout.suggestion import relative_to, run_yaml, write_run_yaml
+from kingyo.store import RunStore
+from kingyo.strategies.gain_model import Gain
+from tests.cli.forked import forked_call
+from tests.cli.merging import write_lora
+from tests.scout.chosen import (
+    FIT,
+    NAMES,
+    ROOT,
+    ZOO,
+    Counter,
+    choose_from_zoo,
+    choose_in_child,
+    open_run,
+    write_task,
+    zoo_group,
+)
+
+TINY = {"splits": {"fit": 8, "validation": 8, "test": 8}, "max_new_tokens": 1}
+USEFUL = {"ja", "math-en", "math-sym"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scouted:
+    """A finished choice in a folder."""
+
+    task: Path
+    out: Path
+    choice: ChosenSources
+
+    @property
+    def text(self) -> str:
+        return (self.out / "run.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def scouted(tmp_path_factory: pytest.TempPathFactory) -> Scouted:
+    folder = tmp_path_factory.mktemp("scouted")
+    task = write_task(folder)
+    return Scouted(task=task, out=folder / "out", choice=choose_from_zoo(task, folder / "out"))
+
+
+def copied(scouted: Scouted, folder: Path) -> Path:
+    """Return a copy of the folder of a choice."""
+    return shutil.copytree(scouted.out, folder / "out")
+
+
+def test_it_chooses_the_useful_models(scouted: Scouted) -> None:
+    choice = scouted.choice
+    assert choice.sources == NAMES and set(choice.chosen) == USEFUL
+    assert [step.added is None for step in choice.steps] == [False, False, False, True]
+    assert set(choice.contributions) == USEFUL
+    assert all(gain.interval[0] > 0 for gain in choice.contributions.values())
+    assert choice.score is not None and choice.score.score > 0.9
+    assert set(choice.alone) == set(NAMES) and choice.alone["ja"].score > 0
+    assert choice.verdict == "enough" and choice.failed == {}
+
+
+def test_it_costs_less_than_all_pairs(scouted: Scouted) -> None:
+    assert 0 < scouted.choice.item_evaluations < (1 + 5 + 10) * FIT
+    with RunStore.read(scouted.out) as store:
+        assert store.item_evaluations() == scouted.choice.item_evaluations
+        assert store.copied_from_elsewhere() == 0
+
+
+def test_a_second_call_scores_nothing_and_says_the_same(scouted: Scouted, tmp_path: Path) -> None:
+    out, counter = copied(scouted, tmp_path), Counter()
+    again = choose(open_run(scouted.task), out, Wishes(), Evidence(), counter)
+    assert counter.answers == 0
+    assert again == scouted.choice
+    assert again.to_json() == scouted.choice.to_json()
+    with RunStore.read(out) as store:
+        assert store.item_evaluations() == scouted.choice.item_evaluations
+
+
+def test_killed_at_several_moments_it_chooses_the_same(scouted: Scouted, tmp_path: Path) -> None:
+    """In the first heat, after a budget has ended, in a later heat, and shortly before the end."""
+    task, out = write_task(tmp_path), tmp_path / "out"
+    n_parts = _n_parts(scouted.out)
+    for moment in (2, n_parts // 2, n_parts - 2):
+        with forked_call(choose_in_child, task, out, tmp_path) as child:
+            deadline = time.monotonic() + 120
+            while _n_parts(out) < moment:
+                assert child.exitcode is None, "it ended before it could be killed"
+                assert time.monotonic() < deadline
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGKILL)
+            child.join(60)
+            assert child.exitcode == -signal.SIGKILL
+        assert moment <= _n_parts(out) < n_parts
+        if moment == 2:
+            spent = FIT // 2 * 8
+            first = choose_from_zoo(task, out, Wishes(item_evaluations=spent))
+            assert first.verdict == "open" and 0 < first.item_evaluations <= spent
+    choice = choose_from_zoo(task, out)
+    assert replace(choice, minutes=0) == replace(scouted.choice, minutes=0)
+    assert (out / "run.yaml").read_bytes() == (scouted.out / "run.yaml").read_bytes()
+
+
+def _n_parts(folder: Path) -> int:
+    """Return how many trial merges were scored, on some items each."""
+    if not (folder / "run.db").exists():
+        return 0
+    connection = sqlite3.connect(folder / "run.db", timeout=30)
+    try:
+        return int(connection.execute("SELECT COUNT(*) FROM parts").fetchone()[0])
+    except sqlite3.OperationalError:  # the tables are being made
+        return 0
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("other", ["task", "items", "candidates", "seed", "limits"])
+def test_another_choice_in_the_folder_is_an_error(scouted: Scouted, tmp_path: Path, other: str) -> None:
+    out = copied(scouted, tmp_path)
+    tasks = {
+        "task": {"max_new_tokens": 23},
+        "items": {"splits": {"fit": FIT + 2, "validation": 16, "test": 16}},
+    }
+    task = write_task(tmp_path, **tasks.get(other, {}))
+    names = NAMES[:4] if other == "candidates" else NAMES
+    run = open_run(task, names, seed=int(other == "seed"))
+    wishes = Wishes(min_gain=0.2) if other == "limits" else Wishes()
+    with pytest.raises(KingyoError) as raised:
+        choose(run, out, wishes, Evidence(), Counter())
+    assert raised.value.argument == str(out)
+    again = choose(open_run(scouted.task), out, Wishes(), Evidence(), Counter())
+    assert again == scouted.choice, "the folder is as before"
+
+
+@pytest.mark.parametrize(
+    "wishes", [Wishes(min_gain=-1), Wishes(most=0), Wishes(capacity=-1.0), Wishes(capacity=1.0)]
+)
+def test_limits_that_make_no_sense(scouted: Scouted, tmp_path: Path, wishes: Wishes) -> None:
+    with pytest.raises(KingyoError):
+        choose(open_run(scouted.task), tmp_path / "out", wishes, Evidence(), Counter())
+
+
+# ---- run.yaml
+
+
+def paths_of(file: Path) -> list[Path]:
+    """Return all models, data and the scout that a run.yaml names."""
+    config, folder = load_config(file), file.parent
+    models = [config.base or "", *config.sources.values(), *config.controls.random_sources.values()]
+    parts = [part for model in models for part in model.split("+")]
+    data = [str(spec.data) for spec in config.specs.values()]
+    return [folder / each for each in (*parts, *data, config.scout or "")]
+
+
+def test_the_run_yaml_can_be_read_from_anywhere(
+    scouted: Scouted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = scouted.out / "run.yaml"
+    config = load_config(file)
+    assert list(config.sources) == list(scouted.choice.chosen)
+    assert len(config.controls.random_sources) == 3 and set(config.controls.random_sources) <= set(NAMES)
+    assert all(path.exists() for path in paths_of(file))
+    run = Run.open(config, scouted.out)
+    assert {path.resolve() for path in paths_of(file)} >= {ZOO / name for name in USEFUL}
+    assert len(run.first_merges) > 0
+
+
+def test_relative_paths_are_written_from_the_folder(
+    scouted: Scouted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Candidates and task are named relative to the working directory; the folder may be a link."""
+    for name in ("base", *NAMES):
+        shutil.copytree(ZOO / name, tmp_path / "models" / name)
+    write_task(tmp_path)
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    monkeypatch.chdir(tmp_path)
+    group = replace(zoo_group(), base="models/base")
+    group = replace(
+        group,
+        members=tuple(
+            replace(each, reference=f"models/{Path(each.reference).name}") for each in group.members
+        ),
+    )
+    run = Run.open(config_for(group, {"task": {"file": "ja-math.yaml"}}, Path(), 0), Path())
+    for out in (Path("runs/one"), Path("link")):
+        out.mkdir(parents=True, exist_ok=True)
+        file = write_run_yaml(scouted.choice, run, Path("ja-math.yaml"), out)
+        assert str(tmp_path) not in file.read_text(encoding="utf-8")
+        monkeypatch.chdir(ROOT)
+        found = [path.resolve() for path in paths_of(tmp_path / out / "run.yaml") if path.name != "."]
+        assert (tmp_path / "models" / "ja") in found and all(path.exists() for path in found)
+        monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["2024", "my scout", "no", "läuft: #1"])
+def test_folders_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    file = write_run_yaml(scouted.choice, open_run(scouted.task), scouted.task, tmp_path / name)
+    assert isinstance(load_config(file).name, str)
+
+
+@pytest.mark.parametrize("name", ["1", "no", "null", "1e3", "3.5"])
+def test_candidates_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> None:
+    shutil.copytree(ZOO / "ja", tmp_path / name)
+    group = zoo_group()
+    renamed = tuple(
+        replace(each, reference=str(tmp_path / name)) if Path(each.reference).name == "ja" else each
+        for each in group.members
+    )
+    config = config_for(replace(group, members=renamed), {"task": {"file": str(scouted.task)}}, Path(), 0)
+    assert next(iter(config.sources)) == name
+    choice = replace(
+        scouted.choice,
+        sources=tuple(config.sources),
+        chosen=(name, "math-en"),
+        contributions={name: Gain(mean=0.2, error=0.1, n=9)},
+    )
+    file = write_run_yaml(choice, Run.open(config, Path()), scouted.task, tmp_path)
+    assert list(load_config(file).sources) == [name, "math-en"]
+
+
+def test_loras(scouted: Scouted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference ``base+lora`` is written with both parts relative."""
+    folder = tmp_path / "a+b"
+    folder.mkdir()
+    shutil.copytree(ZOO / "base", folder / "base")
+    write_lora(folder / "lora", "base")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    assert relative_to("a+b/base+a+b/lora", Path("out")) == "../a+b/base+../a+b/lora"
+    assert relative_to("a+b/base", Path("out")) == "../a+b/base"
+    assert relative_to("org/name@main+org/lora", Path("out")) == "org/name@main+org/lora"
+    assert relative_to(f"{folder / 'base'}+org/lora@v1", Path("out")) == "../a+b/base+org/lora@v1"
+
+
+def test_a_base_that_fails_is_an_error(scouted: Scouted, tmp_path: Path) -> None:
+    """Nothing can be compared with it."""
+    (tmp_path / "mine.py").write_text("def grade(answer, item):\n    raise ValueError('no grade')\n")
+    task = write_task(tmp_path, grader=[f"{tmp_path / 'mine.py'}:grade"], **TINY)
+    with pytest.raises(KingyoError) as raised:
+        choose(open_run(task), tmp_path / "out", Wishes(), Evidence(), Counter())
+    assert raised.value.argument == "base" and "no grade" in raised.value.received
+
+
+def test_without_a_useful_source_nothing_is_chosen(tmp_path: Path) -> None:
+    """No answer is right if the grader accepts none."""
+    (tmp_path / "mine.py").write_text("def grade(answer, item):\n    return 0.0\n")
+    task = write_task(tmp_path, grader=[f"{tmp_path / 'mine.py'}:grade"], **TINY)
+    choice = choose_from_zoo(task, tmp_path / "out")
+    assert choice.chosen == () and choice.verdict == "enough"
+    assert not (tmp_path / "out" / "run.yaml").exists()
+
+
+def test_names_are_unique_and_allowed() -> None:
+    names = names_of(["a/ja", "b/ja", "c/base", "base+loras/ja", "org/mö del@main", "x/uniform"])
+    assert list(names) == ["ja", "ja-2", "base-1", "ja-3", "m-del", "uniform-1"]
+    assert list(names.values())[3] == "base+loras/ja"
+
+
+def test_the_text_says_what_was_measured(scouted: Scouted, tmp_path: Path) -> None:
+    text = run_yaml(scouted.choice, open_run(scouted.task), scouted.task, tmp_path)
+    assert f"3 of 5 candidates, chosen by trial merges with {scouted.choice.item_evaluations} answers" in text
+    for name in USEFUL:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"  {name}:")]
+        assert "points [" in line and "alone " in line
