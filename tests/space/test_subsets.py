@@ -14,11 +14,11 @@ def space(dtype: str | None = None) -> SubsetSpace:
     return SubsetSpace(sources=SOURCES, base="models/base", dtype=dtype)
 
 
-def test_one_axis_per_source_from_out_to_in() -> None:
+def test_one_axis_per_source() -> None:
     axes = space().axes
     assert [axis.name for axis in axes] == [axis.family for axis in axes]
     assert [axis.name for axis in axes] == ["weight/ja", "weight/math", "weight/lora"]
-    assert {(axis.low, axis.high, axis.neutral, axis.kind) for axis in axes} == {(0.0, 1.0, 0.0, "float")}
+    assert {(axis.low, axis.high, axis.neutral, axis.kind) for axis in axes} == {(0.0, 1.5, 0.0, "float")}
 
 
 @pytest.mark.parametrize("dtype", [None, "float32"])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.strategies.stepwise import Stepwise
-from kingyo.types import Axis, ItemScore, Outcome, Trial
+from kingyo.types import Axis, Genome, ItemScore, Outcome, Trial
 
 Scores = NDArray[np.float64]
 Score = Callable[[frozenset[int]], Scores | None]
@@ -84,7 +84,7 @@ class Selection:
 
 
 def axes(n: int) -> list[Axis]:
-    return [Axis(name=f"weight/{i}", low=0.0, high=1.0, neutral=0.0) for i in range(n)]
+    return [Axis(name=f"weight/{i}", low=0.0, high=1.5, neutral=0.0) for i in range(n)]
 
 
 def tell_all(strategy: Stepwise, outcomes: Sequence[Outcome]) -> None:
@@ -96,7 +96,7 @@ def select(
 ) -> Selection:
     """Run a selection to its end; each generation is scored on items of its own, drawn at random."""
     done = Selection(strategy=Stepwise(axes(n), seed, settings or Stepwise.Settings()))
-    scored: dict[frozenset[int], set[int]] = {}
+    scored: dict[Genome, set[int]] = {}
     for generation in range(1000):
         batch = done.strategy.batch
         trials = done.strategy.ask(batch)
@@ -111,8 +111,8 @@ def select(
             if scores is None:
                 outcomes.append(Outcome(trial=trial, failure="it cannot be merged"))
                 continue
-            done.cost += len(set(items) - scored.setdefault(sources, set()))
-            scored[sources].update(items)
+            done.cost += len(set(items) - scored.setdefault(trial.genome, set()))
+            scored[trial.genome].update(items)
             row = tuple(ItemScore(item=f"item-{i:03d}", score=float(scores[i]), answer="") for i in items)
             outcomes.append(Outcome(trial=trial, scores=row))
         done.trials += trials

@@ -71,7 +71,7 @@ def test_four_useful_sources_of_eighteen_are_found() -> None:
     done = [(world, select(world.n, world.score, seed=world.seed)) for world in found]
     complete = [set(range(4)) <= world.chosen(each.strategy) for world, each in done]
     assert sum(complete) >= 0.95 * SEEDS
-    assert np.mean([each.cost for _, each in done]) < 0.14 * (18 + 18 * 17 / 2) * N_ITEMS
+    assert np.mean([each.cost for _, each in done]) < 0.18 * (18 + 18 * 17 / 2) * N_ITEMS
 
 
 def test_contributions_are_those_of_the_final_set(worlds: list[tuple[SkillWorld, Selection]]) -> None:
@@ -213,7 +213,7 @@ def test_few_items(n: int) -> None:
     """With fewer items than a heat draws, the first heat has them all, and gains are measured on them."""
     done = select(3, union(range(n // 2), range(n // 2, n), range(0), n=n))
     assert 2 not in done.strategy.chosen
-    assert len(done.trials) < 100
+    assert len(done.trials) < 200
     if n >= 12:
         assert set(done.strategy.chosen) == {0, 1}
 
