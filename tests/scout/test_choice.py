@@ -74,8 +74,8 @@ def test_it_chooses_the_useful_models(scouted: Scouted) -> None:
     assert choice.verdict == "enough" and choice.failed == {}
 
 
-def test_it_costs_less_than_all_pairs(scouted: Scouted) -> None:
-    assert 0 < scouted.choice.item_evaluations < (1 + 5 + 10) * FIT
+def test_it_costs_less_than_all_subsets(scouted: Scouted) -> None:
+    assert 0 < scouted.choice.item_evaluations < 0.6 * 2**5 * FIT
     with RunStore.read(scouted.out) as store:
         assert store.item_evaluations() == scouted.choice.item_evaluations
         assert store.copied_from_elsewhere() == 0
@@ -92,10 +92,10 @@ def test_a_second_call_scores_nothing_and_says_the_same(scouted: Scouted, tmp_pa
 
 
 def test_killed_at_several_moments_it_chooses_the_same(scouted: Scouted, tmp_path: Path) -> None:
-    """In the first heat, after a budget has ended, in a later heat, and shortly before the end."""
+    """In the first heat, and shortly before the end; between, a budget ends."""
     task, out = write_task(tmp_path), tmp_path / "out"
     n_parts = _n_parts(scouted.out)
-    for moment in (2, n_parts // 2, n_parts - 2):
+    for moment in (2, n_parts - 2):
         with forked_call(choose_in_child, task, out, tmp_path) as child:
             deadline = time.monotonic() + 120
             while _n_parts(out) < moment:
