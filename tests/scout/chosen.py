@@ -59,7 +59,7 @@ def choose_from_zoo(task: Path, out: Path, wishes: Wishes | None = None) -> Chos
     run = open_run(task)
     choice = choose(run, out, wishes or Wishes(), Evidence(), Counter())
     if choice.chosen:
-        write_run_yaml(choice, run, task, out)
+        write_run_yaml(choice, run, task, out, out)
     return choice
 
 

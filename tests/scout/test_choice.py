@@ -200,7 +200,7 @@ def test_relative_paths_are_written_from_the_folder(
     run = Run.open(config_for(group, {"task": {"file": "ja-math.yaml"}}, Path(), 0), Path())
     for out in (Path("runs/one"), Path("link")):
         out.mkdir(parents=True, exist_ok=True)
-        file = write_run_yaml(scouted.choice, run, Path("ja-math.yaml"), out)
+        file = write_run_yaml(scouted.choice, run, Path("ja-math.yaml"), out, out)
         assert str(tmp_path) not in file.read_text(encoding="utf-8")
         monkeypatch.chdir(ROOT)
         found = [path.resolve() for path in paths_of(tmp_path / out / "run.yaml") if path.name != "."]
@@ -211,7 +211,9 @@ def test_relative_paths_are_written_from_the_folder(
 @pytest.mark.parametrize("name", ["2024", "my scout", "no", "läuft: #1"])
 def test_folders_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    file = write_run_yaml(scouted.choice, open_run(scouted.task), scouted.task, tmp_path / name)
+    file = write_run_yaml(
+        scouted.choice, open_run(scouted.task), scouted.task, tmp_path / name, tmp_path / name
+    )
     assert isinstance(load_config(file).name, str)
 
 
@@ -231,7 +233,7 @@ def test_candidates_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> 
         chosen=(name, "math-en"),
         contributions={name: Gain(mean=0.2, error=0.1, n=9)},
     )
-    file = write_run_yaml(choice, Run.open(config, Path()), scouted.task, tmp_path)
+    file = write_run_yaml(choice, Run.open(config, Path()), scouted.task, tmp_path, tmp_path)
     assert list(load_config(file).sources) == [name, "math-en"]
 
 
@@ -274,7 +276,7 @@ def test_names_are_unique_and_allowed() -> None:
 
 
 def test_the_text_says_what_was_measured(scouted: Scouted, tmp_path: Path) -> None:
-    text = run_yaml(scouted.choice, open_run(scouted.task), scouted.task, tmp_path)
+    text = run_yaml(scouted.choice, open_run(scouted.task), scouted.task, tmp_path, tmp_path)
     assert f"3 of 5 candidates, chosen by trial merges with {scouted.choice.item_evaluations} answers" in text
     for name in USEFUL:
         (line,) = [line for line in text.splitlines() if line.startswith(f"  {name}:")]

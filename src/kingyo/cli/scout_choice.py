@@ -56,6 +56,11 @@ class Asked:
     minutes: float | None
 
     @property
+    def trials(self) -> Path:
+        """The folder of the trial merges."""
+        return self.out / "trials"
+
+    @property
     def tasks(self) -> dict[str, object]:
         """The key of a run.yaml for the task."""
         return {"task": {"file": str(self.task)}}
@@ -122,7 +127,7 @@ def print_choice(choice: ChosenSources, run_yaml: Path | None) -> None:
         table.add_row(*map(escape, cells))
     print_table(console, table)
     if choice.score is not None:
-        print_text(console, f"Their merge with weights of 1 solves {score_text(choice.score)} of fit.")
+        print_text(console, f"Their plain merge solves {score_text(choice.score)} of fit.")
     after = next_gain(choice)
     if after is not None:
         print_text(console, escape(f"The best further source is {after[0]}: {gain_text(after[1])}."))
@@ -166,8 +171,8 @@ def choose_for_task(found: Catalogue, asked: Asked, *, as_json: bool) -> None:
     command = shlex.join(("kingyo", *sys.argv[1:]))
     evidence = evidence_of(tried.group, run.config.sources)
     with redirect_stdout(sys.stderr), interruptible(lambda: f"Interrupted; continue with: {command}"):
-        choice = choose(run, asked.out, _wishes(asked, tried.group), evidence, progress.notify)
-    path = write_run_yaml(choice, run, asked.task, asked.out) if choice.chosen else None
+        choice = choose(run, asked.trials, _wishes(asked, tried.group), evidence, progress.notify)
+    path = write_run_yaml(choice, run, asked.task, asked.out, asked.trials) if choice.chosen else None
     if as_json:
         print_json({**found.to_json(), "choice": choice.to_json(), "not_tried": dict(tried.left_out)})
     else:

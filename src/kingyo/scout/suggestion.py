@@ -27,7 +27,7 @@ MOST_GENES = 48
 """Weights that a search of this size can use; with more sources, each gets fewer."""
 
 
-def write_run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path) -> Path:
+def write_run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path, trials: Path) -> Path:
     """Write the run.yaml of a choice into its folder; the seed draws the sources of the control.
 
     Args:
@@ -35,13 +35,14 @@ def write_run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path) -> Pa
         run: the run of its trial merges.
         task: the task file.
         out: the folder.
+        trials: the folder of the trial merges.
     """
     path = out / "run.yaml"
-    write_text(path, run_yaml(choice, run, task, out))
+    write_text(path, run_yaml(choice, run, task, out, trials))
     return path
 
 
-def run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path) -> str:
+def run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path, trials: Path) -> str:
     """Return the text of the run.yaml."""
     n_spans = _n_spans(len(choice.chosen), run.models.skeleton.layout)
     groups = "one" if n_spans == 1 else f"layers:{n_spans}"
@@ -58,7 +59,6 @@ sources:
 {_sources(choice, run.config.sources, out)}
 task: {_flow({"file": _relative(str(task), out)})}
 
-# The trial merges had weights of 1, and the search begins with the best of them.
 merge:
   method: task_arithmetic
   groups: {groups}
@@ -69,8 +69,8 @@ merge:
 budget:
   candidates: {CANDIDATES}
 
-# What was measured in this folder is not scored again.
-scout: .
+# The search begins with the best trial merges, and copies their scores.
+scout: {_flow(_relative(str(trials), out))}
 
 # Searches of equal cost to compare with; random_sources merges as many sources, drawn at random.
 controls:
@@ -128,7 +128,7 @@ def _summary(choice: ChosenSources) -> list[str]:
     answers = counted(choice.item_evaluations, "answer")
     lines = [f"{len(choice.chosen)} of {n}, chosen by trial merges with {answers} to fit items."]
     if choice.score is not None:
-        lines.append(f"Their merge with weights of 1 solves {score_text(choice.score)}.")
+        lines.append(f"Their plain merge solves {score_text(choice.score)}.")
     after = next_gain(choice)
     if after is not None:
         lines.append(f"The best further source is {after[0]}: {gain_text(after[1])}.")
