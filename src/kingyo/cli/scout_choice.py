@@ -182,7 +182,7 @@ def choose_for_task(found: Catalogue, asked: Asked, *, as_json: bool) -> None:
 def print_plan(found: Catalogue, asked: Asked, max_bytes: int, *, as_json: bool) -> None:
     """Print what a choice would read and score."""
     from kingyo.cli.as_json import print_json
-    from kingyo.scout.choice import ITEMS
+    from kingyo.scout.choice import answers_alone
     from kingyo.scout.contenders import contenders
 
     group = contenders(found).group
@@ -190,7 +190,7 @@ def print_plan(found: Catalogue, asked: Asked, max_bytes: int, *, as_json: bool)
         run = _opened(group, asked)
     n, n_fit = len(group.members), len(run.items["fit"])
     most = sys.maxsize if asked.budget is None else asked.budget
-    alone = (n + 1) * min(ITEMS, n_fit)
+    alone = answers_alone(n, n_fit)
     low, high = (min(each * n, most) for each in PER_CANDIDATE)
     read = min(max_bytes, sum(each.facts.n_bytes or 0 for each in group.members))
     plan = {

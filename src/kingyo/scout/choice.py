@@ -148,6 +148,7 @@ def choose(
     Raises:
         KingyoError: the run cannot begin, or another choice is in the folder.
     """
+    _require_budget(run, wishes)
     has_begun = (out / DATABASE).exists()
     with run.begun_in(RunStore.open(out)) if has_begun else begin(run, out) as opened:
         store = opened.begun
@@ -260,13 +261,33 @@ def _space(run: Run) -> SubsetSpace:
     )
 
 
+def answers_alone(n_sources: int, n_fit: int) -> int:
+    """Return the answers that the base and each source alone give before anything is compared."""
+    return (n_sources + 1) * _items_of_a_heat(n_fit)
+
+
+def _items_of_a_heat(n_fit: int) -> int:
+    return max(1, min(ITEMS, n_fit // 2))
+
+
+def _require_budget(run: Run, wishes: Wishes) -> None:
+    fewest = answers_alone(len(run.config.sources), len(run.items["fit"]))
+    if wishes.item_evaluations is not None and wishes.item_evaluations < fewest:
+        raise KingyoError(
+            "--budget",
+            expected=f"at least {fewest:,} answers: the base and each candidate alone",
+            received=f"{wishes.item_evaluations:,}",
+            remedy="Raise it, or name fewer candidates.",
+        )
+
+
 def _search(run: Run, strategy: Stepwise, wishes: Wishes) -> Search:
     search = Search(
         name=SCOUT,
         space=_space(run),
         strategy=strategy,
         limits=Limits(item_evaluations=wishes.item_evaluations, seconds=wishes.seconds),
-        screen=ScreenSettings(items=max(1, min(ITEMS, len(run.items["fit"]) // 2)), choose="random"),
+        screen=ScreenSettings(items=_items_of_a_heat(len(run.items["fit"])), choose="random"),
         seed=run.config.seed,
         description={"strategy": "stepwise selection", "method": "task_arithmetic", "groups": "one"},
     )

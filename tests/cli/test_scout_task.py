@@ -1,0 +1,118 @@
+"""`kingyo scout --task` as its users call it, on the zoo."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kingyo.run.config_file import load_config
+from tests.cli.conftest import command
+from tests.scout.chosen import FIT, NAMES, ZOO, write_task
+
+MODELS = [str(ZOO / name) for name in ("base", *NAMES)]
+
+
+def scout(folder: Path, *arguments: str, models: Sequence[str] = MODELS) -> subprocess.CompletedProcess[str]:
+    write_task(folder)
+    return subprocess.run(
+        command("scout", *models, "--task", "ja-math.yaml", *arguments),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished choice."""
+    folder = tmp_path_factory.mktemp("scouted")
+    done = scout(folder, "--out", "found")
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout.txt").write_text(done.stdout, encoding="utf-8")
+    (folder / "stderr.txt").write_text(done.stderr, encoding="utf-8")
+    return folder
+
+
+def test_it_prints_reasons_and_the_next_command(folder: Path) -> None:
+    text = (folder / "stdout.txt").read_text(encoding="utf-8")
+    for name in ("ja", "math-en", "math-sym"):
+        assert any(line.split()[:1] == [name] and "points" in line for line in text.splitlines()), text
+    assert "Their plain merge solves" in text
+    assert text.splitlines()[-1].endswith("Next: kingyo evolve found/run.yaml")
+    assert "1. ja: +" in (folder / "stderr.txt").read_text(encoding="utf-8")
+
+
+def test_it_leaves_what_the_page_says(folder: Path) -> None:
+    found = {path.relative_to(folder / "found").as_posix() for path in (folder / "found").rglob("*.db")}
+    assert found == {"evidence.db", "trials/run.db"}
+    config = load_config(folder / "found" / "run.yaml")
+    assert list(config.sources) == ["ja", "math-en", "math-sym"] and config.scout == "trials"
+    assert len(config.controls.random_sources) == 3
+
+
+def test_a_second_call_scores_nothing_and_prints_json(folder: Path) -> None:
+    before = (folder / "found" / "run.yaml").read_bytes()
+    done = scout(folder, "--out", "found", "--json")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    record = json.loads(done.stdout)
+    assert record["choice"]["chosen"] == ["ja", "math-en", "math-sym"] and record["not_tried"] == {}
+    assert f"{record['choice']['item_evaluations']:,} answers" in (folder / "stdout.txt").read_text("utf-8")
+    assert record["groups"][0]["structure"] is not None
+    assert (folder / "found" / "run.yaml").read_bytes() == before
+
+
+def test_other_candidates_need_another_folder(folder: Path) -> None:
+    done = scout(folder, "--out", "found", models=MODELS[:-1])
+    assert done.returncode == 1 and "Choose another folder with --out." in done.stderr, done.stderr
+
+
+def test_a_dry_run_says_what_it_costs_and_writes_nothing(tmp_path: Path) -> None:
+    done = scout(tmp_path, "--dry-run", "--json", "--budget", "1000")
+    plan = json.loads(done.stdout)["plan"]
+    assert plan["candidates"] == 5 and plan["fit_items"] == FIT
+    assert plan["answers_of_single_candidates"] == 6 * FIT // 2
+    assert plan["answers"][1] == 1000 and plan["bytes"] > 10_000_000
+    assert [path.name for path in tmp_path.iterdir()] == ["ja-math.yaml"]
+    text = scout(tmp_path, "--dry-run").stdout
+    assert f"{FIT} fit items" in text and "--budget and --minutes limit it." in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "models", "words"),
+    [
+        (("--budget", "20"), MODELS, ("--budget", "at least 84 answers")),
+        ((), MODELS[:2], ("--task", "two candidates or more")),
+        (("--max-size", "much"), MODELS, ("--max-size",)),
+        (("--task", "gone.yaml"), MODELS, ("gone.yaml",)),
+    ],
+)
+def test_bad_input_is_one_error(
+    tmp_path: Path, arguments: tuple[str, ...], models: Sequence[str], words: tuple[str, ...]
+) -> None:
+    done = scout(tmp_path, *arguments, models=models)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+    assert not (tmp_path / "runs" / "scout" / "trials").exists()
+    assert not (tmp_path / "runs" / "scout" / "run.yaml").exists()
+
+
+def test_a_budget_ends_it_early_and_more_continues(tmp_path: Path) -> None:
+    done = scout(tmp_path, "--budget", "150", "--json")
+    first = json.loads(done.stdout)["choice"]
+    assert first["verdict"] == "open" and first["item_evaluations"] <= 150
+    done = scout(tmp_path, "--most", "1", "--json")
+    assert done.returncode == 1 and "--out" in done.stderr
+    record = json.loads(scout(tmp_path, "--json").stdout)["choice"]
+    assert record["chosen"] == ["ja", "math-en", "math-sym"]
+
+
+def test_limits_of_number_and_size(tmp_path: Path) -> None:
+    most = json.loads(scout(tmp_path, "--most", "2", "--out", "most", "--json").stdout)["choice"]
+    assert len(most["chosen"]) == 2 and most["verdict"] == "full"
+    size = json.loads(scout(tmp_path, "--max-size", "5MB", "--out", "size", "--json").stdout)["choice"]
+    assert size["chosen"] == most["chosen"]
