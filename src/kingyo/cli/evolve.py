@@ -13,6 +13,7 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson
 from kingyo.cli.run import finish, run_to_end
+from kingyo.cli.scout_choice import choose_sources
 from kingyo.cli.show import print_spread
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
@@ -69,7 +70,12 @@ def evolve(
 
     Example: `kingyo evolve run.yaml --dry-run`
     """
-    settings = _load(config, max_fevals, task_search_path or [])  # before the slow imports
+    from kingyo.run.config_file import asks_scout
+
+    data = _read(config)
+    if asks_scout(data):
+        data = choose_sources(config, data, run, seed, is_dry_run=dry_run, quiet=as_json)
+    settings = _load(config, data, max_fevals, task_search_path or [])  # before the slow imports
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     folder = run or Path("runs") / settings.name
@@ -86,12 +92,18 @@ def evolve(
         finish(new.begun, new, as_json=as_json)
 
 
-def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> RunConfig:
+def _read(path: Path) -> dict[str, object]:
     from kingyo.io.yaml import read_yaml
+
+    return dict(read_yaml(path))
+
+
+def _load(
+    path: Path, data: dict[str, object], max_fevals: int | None, task_search_path: list[Path]
+) -> RunConfig:
     from kingyo.run.config_file import load_config
     from kingyo.run.mergekit_evolve import is_genome_file, load_genome_file
 
-    data = read_yaml(path)
     if "merge_method" in data:
         raise KingyoError(
             str(path),

@@ -15,6 +15,8 @@ from rich.markup import escape
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.run import interruptible
+from kingyo.cli.terminal import echo
+from kingyo.errors import KingyoError
 from kingyo.io.units import counted, percent, size_text
 
 if TYPE_CHECKING:
@@ -234,3 +236,42 @@ def _wishes(asked: Asked, group: Group) -> Wishes:
         item_evaluations=asked.budget,
         seconds=None if asked.minutes is None else 60 * asked.minutes,
     )
+
+
+def choose_sources(
+    file: Path, data: dict[str, object], run: Path | None, seed: int | None, *, is_dry_run: bool, quiet: bool
+) -> dict[str, object]:
+    """Return a run.yaml with the sources that a scout chooses; it keeps what it measures beside the run.
+
+    Args:
+        file: the run.yaml, with ``sources: {scout: WHERE}``.
+        data: its content.
+        run: the run folder, if the user names it.
+        seed: the seed, if the user names it.
+        is_dry_run: whether nothing may be scored, which is refused.
+        quiet: whether to show nothing.
+    """
+    from kingyo.run.config_file import name_from_path
+    from kingyo.scout.chosen_sources import Watching, with_chosen_sources
+
+    if is_dry_run:
+        raise KingyoError(
+            f"{file} with --dry-run",
+            expected="sources that are known",
+            received="sources that a scout chooses",
+            remedy="Run `kingyo scout WHERE --task TASK.yaml --dry-run`.",
+        )
+    folder = run or Path("runs") / str(data.get("name", name_from_path(file)))
+    out = folder.with_name(f"{folder.name}-scout")
+    watching = Watching(
+        say=lambda text: echo(text, err=True),
+        begin=lambda names: ChoiceProgress(names, quiet=quiet).notify,
+    )
+    if not quiet:
+        echo(f"Choosing sources; what is measured is kept in {out}.", err=True)
+    chosen_seed = data.get("seed", 0) if seed is None else seed
+    command = shlex.join(("kingyo", *sys.argv[1:]))
+    with redirect_stdout(sys.stderr), interruptible(lambda: f"Interrupted; continue with: {command}"):
+        return with_chosen_sources(
+            data, file.parent, out, chosen_seed if isinstance(chosen_seed, int) else 0, watching
+        )

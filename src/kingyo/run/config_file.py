@@ -16,6 +16,9 @@ from kingyo.io.yaml import read_yaml
 from kingyo.run.config import NamedTasks, RunConfig, StrictModel, parse_config
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
+BY_SCOUT = "scout"
+"""The only key of ``sources`` if a scout chooses them: ``sources: {scout: WHERE}``."""
+
 
 class TasksConfig(StrictModel):
     """A file with only the key ``tasks``, as written beside an exported model."""
@@ -32,6 +35,12 @@ def load_config(path: Path, data: Mapping[str, object] | None = None) -> RunConf
     changes = {"sources": sources} if sources != config.sources else {}
     changes |= {"base": base} if base != config.base else {}
     return config.model_copy(update=changes)
+
+
+def asks_scout(data: Mapping[str, object]) -> bool:
+    """Return whether a run.yaml leaves the choice of its sources to a scout."""
+    sources = data.get("sources")
+    return isinstance(sources, dict) and list(cast("dict[object, object]", sources)) == [BY_SCOUT]
 
 
 def config_from_data(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:

@@ -44,8 +44,7 @@ def write_run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path, trial
 
 def run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path, trials: Path) -> str:
     """Return the text of the run.yaml."""
-    n_spans = _n_spans(len(choice.chosen), run.models.skeleton.layout)
-    groups = "one" if n_spans == 1 else f"layers:{n_spans}"
+    groups = groups_for(len(choice.chosen), run.models.skeleton.layout)
     base, dtype = run.config.base or "", run.config.merge.dtype
     others = _random_sources(choice, run.config.seed)
     return f"""\
@@ -80,9 +79,11 @@ controls:
 """
 
 
-def _n_spans(n_sources: int, layout: Layout) -> int:
-    """Return how many spans of layers get weights of their own."""
-    return max(1, min(layout.n_blocks, MOST_GENES // max(1, n_sources))) if len(layout.stacks) == 1 else 1
+def groups_for(n_sources: int, layout: Layout) -> str:
+    """Return the granularity of weights for a search of some sources: spans of layers, or one for all."""
+    one_stack = len(layout.stacks) == 1
+    n_spans = min(layout.n_blocks, MOST_GENES // max(1, n_sources)) if one_stack else 1
+    return f"layers:{n_spans}" if n_spans > 1 else "one"
 
 
 def _random_sources(choice: ChosenSources, seed: int) -> list[str]:
