@@ -35,9 +35,9 @@ LIKELY = 1.0
 """The same for the best addition after the last heat; the end drops those that turn out to add nothing."""
 LONGEST = 2.0
 """Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
-FACTORS, HALF, BEST = (0.7, 1.4), 0.5, 3
-"""Before the selection ends: other scales, with so many of the best additions, and the share of a weight that
-all additions get.
+SCALES, HALF, MORE = (0.7, 1.4), 0.5, 1.5
+"""Other weights that are tried before the selection ends: factors of all weights, the share of a weight for all
+additions, and the factor of the weight of each chosen source.
 """
 Verdict = Literal["open", "enough", "cannot tell", "full"]
 """Whether the selection goes on; ended because no source adds enough, because the items cannot tell whether
@@ -66,7 +66,7 @@ class Step:
 
 
 class Arm(NamedTuple):
-    """A change of the chosen set: the added source, if any, its share of a weight, and the scale of all."""
+    """A change of the chosen set: another source or share of a weight, and the scale of all weights."""
 
     source: int | None
     scale: float
@@ -239,7 +239,12 @@ class Stepwise(BaseStrategy):
         self._queue = [self.genome(self.chosen), *map(self._genome_of, race.alive)]
 
     def _genome_of(self, arm: Arm) -> Genome:
-        return self.genome(self.chosen if arm.source is None else [*self.chosen, arm.source], arm)
+        added = [] if arm.source is None or not self._is_addition(arm) else [arm.source]
+        return self.genome([*self.chosen, *added], arm)
+
+    def _is_addition(self, arm: Arm) -> bool:
+        """Return whether an arm adds a source; others change weights of the chosen set."""
+        return arm.source is not None and arm.source not in self.chosen
 
     def _end_heat(self, race: _Race) -> None:
         if self.genome(self.chosen) in self._failed:
@@ -264,7 +269,7 @@ class Stepwise(BaseStrategy):
             if gain.mean >= self._settings.min_gain and gain.mean > least:
                 self._close_step(race, best)
                 return
-            race.is_open = race.is_open or (best.source is not None and gain.mean >= self._settings.min_gain)
+            race.is_open = race.is_open or (self._is_addition(best) and gain.mean >= self._settings.min_gain)
             self._next_part(race)
         else:
             race.alive = self._best_of(race)
@@ -299,13 +304,11 @@ class Stepwise(BaseStrategy):
         self._begin_heat(race)
 
     def _other_weights(self, race: _Race) -> list[Arm]:
-        """Return all additions by half, then other scales of the chosen set, alone and with the best ones."""
-        gains = race.by_source(self.scale)
-        order = sorted(gains, key=lambda source: -gains[source].mean)
-        scales = [round(self.scale * factor, 3) for factor in FACTORS]
+        """Return all additions by half, more of each chosen source, and other scales of all weights."""
         return [
-            *(Arm(source, self.scale, HALF) for source in order),
-            *(Arm(source, scale) for scale in scales for source in (None, *order[:BEST])),
+            *(Arm(source, self.scale, HALF) for source in race.by_source(self.scale)),
+            *(Arm(source, self.scale, MORE * self.shares[source]) for source in self.chosen),
+            *(Arm(None, round(self.scale * factor, 3)) for factor in SCALES),
         ]
 
     def _close_step(self, race: _Race, arm: Arm | None) -> None:
@@ -314,7 +317,8 @@ class Stepwise(BaseStrategy):
             self._model.learn(source, self._features_of(source), gain)
         if arm is not None:
             self.scale = arm.scale
-        if arm is not None and arm.source is None:  # the same sources at another scale
+        if arm is not None and not self._is_addition(arm):
+            self.shares |= {} if arm.source is None else {arm.source: arm.share}
             self._race = None
             return
         self.steps.append(
