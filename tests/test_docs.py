@@ -41,6 +41,7 @@ from kingyo.run.config import (
 from kingyo.run.preflight import check
 from kingyo.run.run import Run
 from kingyo.scout.candidate import REASONS
+from kingyo.scout.chosen_sources import ScoutedSources
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.presets import DEFAULT_PRESETS, PRESETS
@@ -80,6 +81,7 @@ SECTIONS: dict[str, type[object]] = {
     "search": FirstSearchConfig,
     "budget": Budget,
     "controls": Controls,
+    "Sources by a scout": ScoutedSources,
 }
 
 

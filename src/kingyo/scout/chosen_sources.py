@@ -132,4 +132,4 @@ def _group(
     found = catalogue(places, named if isinstance(named, str) else None, Rules(), lambda _: None)
     with EvidenceStore(out) as store:
         found = with_structures(found, store, MOST_BYTES)
-    return contenders(found).group
+    return contenders(found, "sources.scout").group

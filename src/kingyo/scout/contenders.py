@@ -26,8 +26,12 @@ class Contenders:
     left_out: Mapping[str, str]
 
 
-def contenders(found: Catalogue) -> Contenders:
+def contenders(found: Catalogue, argument: str = "--task") -> Contenders:
     """Return the members of the largest group with a base, without near-duplicates and copies of the base.
+
+    Args:
+        found: the catalogue.
+        argument: what the user wrote, for the error.
 
     Raises:
         KingyoError: no group has a base and two such members.
@@ -36,12 +40,17 @@ def contenders(found: Catalogue) -> Contenders:
     fit = [each for each in groups if len(each.group.members) > 1]
     if not fit:
         raise KingyoError(
-            "--task",
+            argument,
             expected="two candidates or more that fit one base and differ",
-            received="none" if not groups else "one",
-            remedy="Name their base with --base, or more candidates.",
+            received=_counts(found),
+            remedy="Name more candidates, or their base.",
         )
     return max(fit, key=lambda each: len(each.group.members))
+
+
+def _counts(found: Catalogue) -> str:
+    excluded = ", ".join(f"{n} {reason}" for reason, n in found.reasons.items())
+    return f"{found.n_mergeable} that can be merged; excluded: {excluded or 'none'}"
 
 
 def _tried(group: Group) -> Contenders:

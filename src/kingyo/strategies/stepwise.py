@@ -36,7 +36,7 @@ LIKELY = 1.0
 LONGEST = 2.0
 """Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
 SCALES, HALF, MORE = (0.7, 1.4), 0.5, 1.5
-"""Other weights that are tried before the selection ends: factors of all weights, the share of a weight for all
+"""Other weights that are tried before the selection ends: factors of all weights, the share of a weight for
 additions, and the factor of the weight of each chosen source.
 """
 Verdict = Literal["open", "enough", "cannot tell", "full"]

@@ -1,0 +1,83 @@
+"""A run.yaml that leaves the choice of its sources to a scout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kingyo.errors import KingyoError
+from kingyo.evolution import Event
+from kingyo.run.config_file import asks_scout, config_from_data
+from kingyo.run.run import Run
+from kingyo.scout.chosen_sources import Watching, with_chosen_sources
+from kingyo.strategies.stepwise import Step
+from tests.scout.chosen import NAMES, ZOO, write_task
+
+
+def ignore(_event: Event, _steps: Sequence[Step]) -> None:
+    """Ignore events."""
+
+
+WATCHING = Watching(say=print, begin=lambda _: ignore)
+
+
+def run_yaml(folder: Path, scout: object) -> dict[str, object]:
+    task = write_task(folder).name
+    text = yaml.safe_dump({"sources": {"scout": scout}, "task": task, "budget": {"candidates": 4}})
+    data: dict[str, object] = yaml.safe_load(text)
+    assert asks_scout(data)
+    return data
+
+
+def zoo_of(folder: Path) -> list[str]:
+    """Link the models into a folder, as a run.yaml names them."""
+    for name in ("base", *NAMES):
+        (folder / name).symlink_to(ZOO / name)
+    return [*NAMES, "base"]
+
+
+def test_sources_are_chosen_and_the_rest_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = run_yaml(tmp_path, {"where": zoo_of(tmp_path), "most": 2})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    folder = Path("..")
+    chosen = with_chosen_sources(data, folder, Path("found"), 0, WATCHING)
+    assert not asks_scout(chosen) and chosen["budget"] == {"candidates": 4}
+    config = config_from_data(chosen, folder)
+    assert len(config.sources) == 2 and set(config.sources) < set(NAMES)
+    run = Run.open(config, folder)
+    assert run.settings.first.groups == "layers:4" and len(run.first_merges) > 0
+    assert (folder / str(config.scout)).samefile("found/trials")
+    assert with_chosen_sources(data, folder, Path("found"), 0, WATCHING) == chosen  # scores nothing again
+
+
+def test_keys_of_the_merge_stay(tmp_path: Path) -> None:
+    merge = {"method": "ties", "parameters": {"weight": {"from": 0, "to": 1}, "density": 0.5}}
+    data = {**run_yaml(tmp_path, {"where": zoo_of(tmp_path), "most": 1}), "merge": merge}
+    assert with_chosen_sources(data, tmp_path, tmp_path / "found", 0, WATCHING)["merge"] == merge
+
+
+@pytest.mark.parametrize(
+    ("scout", "argument"),
+    [
+        ({"where": ["gone"]}, "1 unreadable"),
+        ({"where": []}, "where"),
+        ({"were": ["ja"]}, "were"),
+        ({"where": ["ja", "base"]}, "1 that can be merged; excluded: 1 the base itself"),
+    ],
+)
+def test_wrong_keys_and_too_few_candidates_are_errors(
+    tmp_path: Path, scout: dict[str, object], argument: str
+) -> None:
+    zoo_of(tmp_path)
+    with pytest.raises(KingyoError) as raised:
+        with_chosen_sources(run_yaml(tmp_path, scout), tmp_path, tmp_path / "found", 0, WATCHING)
+    assert argument in str(raised.value)
+
+
+def test_a_source_called_scout_beside_others_is_a_source() -> None:
+    assert not asks_scout({"sources": {"scout": "models/scout", "ja": "models/ja"}})
+    assert not asks_scout({"sources": {"ja": "models/ja"}}) and not asks_scout({})
