@@ -106,7 +106,7 @@ def test_a_budget_ends_it_early_and_more_continues(tmp_path: Path) -> None:
     first = json.loads(done.stdout)["choice"]
     assert first["verdict"] == "open" and first["item_evaluations"] <= 150
     done = scout(tmp_path, "--most", "1", "--json")
-    assert done.returncode == 1 and "--out" in done.stderr
+    assert done.returncode == 1 and "--out" in done.stdout
     record = json.loads(scout(tmp_path, "--json").stdout)["choice"]
     assert record["chosen"] == ["ja", "math-en", "math-sym"]
 
