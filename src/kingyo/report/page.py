@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kingyo.charts import Chart, require
@@ -37,8 +38,29 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
     Raises:
         KingyoError: the extra is missing, the file is something else, or cannot be written.
     """
-    require("report")
     target = out or store.folder / "report.html"
+
+    def draw() -> dict[Path, bytes]:
+        findings = read_findings(store)
+        pictures = target.parent / "pictures"
+        files = {pictures / name: content for name, content in draw_pictures(findings).items()}
+        return {**files, target: render_page(findings)}
+
+    write_page(target, draw)
+    return target
+
+
+def write_page(target: Path, draw: Callable[[], Mapping[Path, bytes]]) -> None:
+    """Write a page and the files beside it.
+
+    Args:
+        target: the HTML file, new or an earlier report.
+        draw: returns the content of all files.
+
+    Raises:
+        KingyoError: the extra is missing, the file is something else, or cannot be written.
+    """
+    require("report")
     try:
         if not _is_free(target):
             raise KingyoError(
@@ -47,10 +69,7 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
                 received="a folder" if target.is_dir() else "a file that is no report",
                 remedy="Name another with --out.",
             )
-        findings = read_findings(store)
-        pictures = target.parent / "pictures"
-        files = {pictures / name: content for name, content in draw_pictures(findings).items()}
-        write_together({**files, target: render_page(findings)})
+        write_together(draw())
     except OSError as error:
         raise KingyoError(
             str(target),
@@ -58,7 +77,6 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
             received=error.strerror or str(error),
             remedy="Name another with --out.",
         ) from error
-    return target
 
 
 def _is_free(target: Path) -> bool:

@@ -86,6 +86,11 @@ def sizes(ns: Iterable[int], total: int) -> str:
     return f"n = {low:,} of {total:,}" if low == high else f"n = {low:,} to {high:,} of {total:,}"
 
 
+def sample(n: int) -> str:
+    """Write a number of items, such as ``n = 120``; lines do not break within it."""
+    return f"n{NO_BREAK}={NO_BREAK}{n:,}"
+
+
 def points(value: Interval) -> str:
     """Write a difference of two scores, such as ``+48.0 points [41.2, 54.9]``."""
     low, high = (_signed(100 * bound) for bound in (value.low, value.high))

@@ -80,6 +80,8 @@ class ChosenSources:
         verdict: why the selection ended; ``open`` if the budget ended it.
         score: score of the merge of the chosen sources on fit items, each with weight 1.
         alone: source -> its score alone.
+        item_scores: merged sources, in the order in which they were added -> fit item -> score. Of each source
+            alone, the sources before each step (none: the base), and the chosen ones. Not part of the JSON.
         failed: source -> why it cannot be scored.
         correlation: of predicted and measured gains; None with fewer than four pairs.
         item_evaluations: number of graded answers.
@@ -92,6 +94,7 @@ class ChosenSources:
     verdict: Verdict
     score: Interval | None
     alone: Mapping[str, Interval]
+    item_scores: Mapping[tuple[str, ...], Mapping[str, float]]
     failed: Mapping[str, str]
     correlation: Correlation | None
     item_evaluations: int
@@ -318,11 +321,20 @@ def _choice(run: Run, strategy: Stepwise) -> ChosenSources:
         verdict=strategy.verdict,
         score=interval(list(scores.values()), seed=0) if scores else None,
         alone=alone,
+        item_scores=_item_scores(strategy, names),
         failed=failed,
         correlation=_correlation(strategy.steps),
         item_evaluations=store.item_evaluations(),
         minutes=seconds / 60,
     )
+
+
+def _item_scores(strategy: Stepwise, names: Sequence[str]) -> dict[tuple[str, ...], Mapping[str, float]]:
+    """Return the item scores of the merges along the way, each with its weights when it was scored."""
+    along = {step.chosen: step.items for step in strategy.steps}
+    alone = {(i,): strategy.scores_of([i]) for i in range(len(names))}
+    merges = {**along, **alone, strategy.chosen: strategy.scores_of(strategy.chosen)}
+    return {tuple(names[i] for i in sources): items for sources, items in merges.items() if items}
 
 
 def _correlation(steps: Sequence[Step]) -> Correlation | None:

@@ -53,16 +53,24 @@ class Step:
         gains: source -> its measured gain.
         predicted: source -> the gain that was predicted before it was measured.
         added: the source that was chosen; None if the selection ended.
-        score: mean score of the sources before it, over all items that they were scored on.
-        n: number of these items.
+        items: item -> score of the merge of the sources before it.
     """
 
     chosen: tuple[int, ...]
     gains: Mapping[int, Gain]
     predicted: Mapping[int, Gain]
     added: int | None
-    score: float
-    n: int
+    items: Mapping[str, float]
+
+    @property
+    def score(self) -> float:
+        """Mean score of the sources before it, over all items that they were scored on."""
+        return math.fsum(self.items.values()) / max(1, self.n)
+
+    @property
+    def n(self) -> int:
+        """Number of these items."""
+        return len(self.items)
 
 
 class Arm(NamedTuple):
@@ -312,7 +320,7 @@ class Stepwise(BaseStrategy):
         ]
 
     def _close_step(self, race: _Race, arm: Arm | None) -> None:
-        gains, own = race.by_source(self.scale, arm), self.scores_of(self.chosen)
+        gains, items = race.by_source(self.scale, arm), self.scores_of(self.chosen)
         for source, gain in gains.items():
             self._model.learn(source, self._features_of(source), gain)
         if arm is not None:
@@ -327,8 +335,7 @@ class Stepwise(BaseStrategy):
                 gains=gains,
                 predicted=race.predicted,
                 added=None if arm is None else arm.source,
-                score=math.fsum(own.values()) / max(1, len(own)),
-                n=len(own),
+                items=items,
             )
         )
         if arm is not None and arm.source is not None:

@@ -1,0 +1,158 @@
+"""What a scout found for a task, as its report needs it: by the names of sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.scout.candidate import Candidate
+from kingyo.scout.catalogue import Catalogue, Group
+from kingyo.scout.choice import Choice
+from kingyo.scout.suggestion import next_gain
+from kingyo.stats import Interval, interval
+from kingyo.strategies.gain_model import Gain
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A merge along the way.
+
+    Attributes:
+        sources: names, in the order in which they were added; none for the base.
+        items: fit item -> score; none if it was not scored.
+        gain: what the last source added when it was chosen; None for the base.
+        predicted: the prediction of it, with the interval of the prediction.
+    """
+
+    sources: tuple[str, ...]
+    items: Mapping[str, float]
+    gain: Interval | None = None
+    predicted: Interval | None = None
+
+    @property
+    def score(self) -> Interval | None:
+        """Mean score over all items that it was scored on."""
+        return interval([*self.items.values()], seed=0) if self.items else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoutFindings:
+    """A choice of sources and what is known of the candidates.
+
+    Attributes:
+        found: all candidates.
+        group: those of the choice, in the order of its sources.
+        choice: the choice.
+        cosines: of task vectors, in the same order; None if weights were not measured.
+        remarks: source -> what is unusual about its weights.
+        twins: sources whose weights are nearly those of another one.
+    """
+
+    found: Catalogue
+    group: Group
+    choice: Choice
+    cosines: Floats | None = None
+    remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    twins: frozenset[str] = frozenset()
+
+    @cached_property
+    def members(self) -> dict[str, Candidate]:
+        """Source -> candidate."""
+        return dict(zip(self.choice.sources, self.group.members, strict=True))
+
+    @property
+    def others(self) -> list[str]:
+        """Sources that were not chosen, the largest measured gain first."""
+        others = [name for name in self.choice.sources if name not in self.choice.chosen]
+        return sorted(others, key=lambda name: -self.gains[name].score if name in self.gains else np.inf)
+
+    @property
+    def dropped(self) -> list[str]:
+        """Sources that were added and left out at the end."""
+        added = [self.choice.sources[step.added] for step in self.choice.steps if step.added is not None]
+        return [name for name in added if name not in self.choice.chosen]
+
+    @cached_property
+    def gains(self) -> dict[str, Interval]:
+        """Source -> the last gain that was measured: when it was added, or in the last step that tried it."""
+        return {
+            self.choice.sources[i]: difference(gain)
+            for step in self.choice.steps
+            for i, gain in step.gains.items()
+            if gain.n
+        }
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """The base and the merges of the first 1, 2, … sources that were added."""
+        choice = self.choice
+        stages = [self._stage(choice.steps[0].chosen)] if choice.steps else []
+        for step in choice.steps:
+            if step.added is not None:
+                predicted = step.predicted.get(step.added) if step.chosen else None
+                stages.append(
+                    self._stage(
+                        (*step.chosen, step.added),
+                        difference(step.gains[step.added]),
+                        None if predicted is None else difference(predicted),
+                    )
+                )
+        return stages
+
+    def _stage(
+        self, sources: tuple[int, ...], gain: Interval | None = None, predicted: Interval | None = None
+    ) -> Stage:
+        names = tuple(self.choice.sources[i] for i in sources)
+        items = self.choice.item_scores.get(names, {})
+        return Stage(sources=names, items=items, gain=gain, predicted=predicted)
+
+    @cached_property
+    def final(self) -> Stage | None:
+        """The merge of the chosen sources if some were dropped at the end; None if it is the last stage."""
+        chosen = self.choice.chosen
+        if not self.dropped:
+            return None
+        return Stage(sources=chosen, items=self.choice.item_scores.get(chosen, {}))
+
+    @property
+    def next(self) -> tuple[str, Interval] | None:
+        """The best source that was not added at the end, and its gain; None if all were, or it is open."""
+        best = next_gain(self.choice)
+        return None if best is None or not best[1].n else (best[0], difference(best[1]))
+
+
+def difference(gain: Gain) -> Interval:
+    """Return a gain as a difference of scores with its interval."""
+    low, high = gain.interval
+    return Interval(score=gain.mean, n=gain.n, low=low, high=high, method="normal")
+
+
+def read_scout(found: Catalogue, group: Group, choice: Choice) -> ScoutFindings:
+    """Return what a scout found; of the weights only if they were measured."""
+    structure = getattr(group, "structure", None)
+    if structure is None:
+        return ScoutFindings(found=found, group=group, choice=choice)
+    names = dict(zip((each.reference for each in group.members), choice.sources, strict=True))
+    remarks: dict[str, tuple[str, ...]] = {}
+    twins: set[str] = set()
+    for each in structure.members:
+        findings: tuple[str, ...] = each.findings(has_base=structure.base is not None)
+        like: str | None = each.duplicate_of
+        if like is not None:
+            findings = tuple(text.replace(like, names[like]) for text in findings)
+            twins.add(names[each.reference])
+        remarks[names[each.reference]] = findings
+    return ScoutFindings(
+        found=found,
+        group=group,
+        choice=choice,
+        cosines=structure.cosines,
+        remarks=remarks,
+        twins=frozenset(twins),
+    )

@@ -1,0 +1,114 @@
+"""What the report of a scout says in words."""
+
+from __future__ import annotations
+
+from kingyo.io.units import counted, time_text
+from kingyo.report import wording
+from kingyo.report.scout_findings import ScoutFindings
+from kingyo.report.scout_map import map_places
+from kingyo.scout.suggestion import ENDS
+from kingyo.stats import Interval
+
+CAUTION = (
+    "Scores and gains are measured on fit items only, and the sources were chosen by them, so expect less on "
+    "other items: the search and the test come later, with kingyo evolve."
+)
+
+MOST = 0.95
+"""Share of the differences that a plane shows without a warning."""
+
+
+def headline(findings: ScoutFindings) -> str:
+    """Return the result in one sentence."""
+    choice = findings.choice
+    chosen, all_of_them = len(choice.chosen), counted(len(choice.sources), "candidate")
+    if choice.verdict == "open":
+        return f"The budget ended before the choice did: {chosen} of {all_of_them} so far."
+    if not chosen:
+        return f"None of {all_of_them} was chosen for this task."
+    return f"{chosen} of {all_of_them} {'was' if chosen == 1 else 'were'} chosen for this task."
+
+
+def summary(findings: ScoutFindings) -> str:
+    """Return the choice in a paragraph."""
+    sentences = [
+        _candidates(findings),
+        _score(findings),
+        _next(findings),
+        ENDS.get(findings.choice.verdict, "No further source adds enough.").replace("`", ""),
+        _cost(findings),
+        _predictions(findings),
+    ]
+    return " ".join(each for each in sentences if each)
+
+
+def _candidates(findings: ScoutFindings) -> str:
+    choice = findings.choice
+    base = f"the base {findings.group.base}" if findings.group.base else "one another"
+    fit = f"{counted(len(choice.sources), 'candidate')} can be merged with {base}"
+    if not choice.chosen:
+        return f"{fit}; none was chosen."
+    verb = "was" if len(choice.chosen) == 1 else "were"
+    dropped = f"; {wording.listed(findings.dropped)} dropped again at the end" if findings.dropped else ""
+    return f"{fit}; {wording.listed(choice.chosen)} {verb} chosen{dropped}."
+
+
+def _score(findings: ScoutFindings) -> str:
+    score = findings.choice.score
+    base = findings.stages[0].score if findings.stages else None
+    of_base = f"the base alone scores {_with_n(base)}" if base is not None else ""
+    if not findings.choice.chosen or score is None:
+        return f"On fit items {of_base}." if of_base else ""
+    plain = "Alone it scores" if len(findings.choice.chosen) == 1 else "Their plain merge scores"
+    return f"{plain} {_with_n(score)} on fit items{f'; {of_base}' if of_base else ''}."
+
+
+def _with_n(value: Interval) -> str:
+    return f"{wording.score(value)} ({wording.sample(value.n)})"
+
+
+def _next(findings: ScoutFindings) -> str:
+    best = findings.next
+    if best is None:
+        return ""
+    name, gain = best
+    further = "further source" if findings.choice.chosen else "source"
+    return f"The best {further}, {name}, would add {wording.points(gain)} ({wording.sample(gain.n)})."
+
+
+def _cost(findings: ScoutFindings) -> str:
+    choice = findings.choice
+    return f"This took {counted(choice.item_evaluations, 'answer')} in {time_text(60 * choice.minutes)}."
+
+
+def _predictions(findings: ScoutFindings) -> str:
+    found = findings.choice.correlation
+    if found is None:
+        return "Too few gains were predicted to say how good predictions are."
+    low, value, high = (f"{each:.2f}".replace("-", wording.MINUS) for each in (found.low, found.value, found.high))
+    text = (
+        f"The rank correlation of predicted and measured gains is {value} [{low},{wording.NO_BREAK}{high}] "
+        f"({counted(found.n, 'gain')})"
+    )
+    return f"{text}." if found.low > 0 else f"{text}, so whether predictions help cannot be told."
+
+
+def map_note(findings: ScoutFindings) -> str:
+    """Say what near means on the map, how much of it the map shows, and what is not on it."""
+    shown, places = map_places(findings)
+    if findings.cosines is not None:
+        near = "Near: the task vectors (model minus base) point in similar directions, by their cosine"
+    else:
+        near = (
+            "Near: the models alone solve the same items, by the mean squared difference of their item scores; "
+            "weights were not measured"
+        )
+    share = f"The plane shows {wording.percent(places.share)} of these differences"
+    if places.share < MOST:
+        share += ", so models that look near may differ"
+    missing = len(findings.choice.sources) - len(shown)
+    left_out = f" {counted(missing, 'candidate')} could not be placed." if missing else ""
+    return (
+        f"{near}. {share}. Models at the same place are drawn side by side. The larger a point, the larger its "
+        f"last measured gain; names without room are in the tables.{left_out}"
+    )
