@@ -16,7 +16,7 @@ from rich.markup import escape
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.run import interruptible
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, attempt
 from kingyo.io.units import counted, percent, size_text
 
 if TYPE_CHECKING:
@@ -155,13 +155,15 @@ def _predictions(choice: ChosenSources) -> str:
 
 
 def choose_for_task(found: Catalogue, asked: Asked, *, as_json: bool) -> None:
-    """Choose sources for a task, print them, and write their run.yaml.
+    """Choose sources for a task, print them, and write their run.yaml and a report.
 
     Raises:
         KingyoError: no group has a base and two candidates, the task cannot be used, or the folder has
             another choice.
     """
+    from kingyo.cli.advice import warn
     from kingyo.cli.as_json import print_json
+    from kingyo.report.scout_page import write_scout_report
     from kingyo.scout.choice import choose
     from kingyo.scout.contenders import contenders, evidence_of
     from kingyo.scout.suggestion import write_run_yaml
@@ -175,10 +177,20 @@ def choose_for_task(found: Catalogue, asked: Asked, *, as_json: bool) -> None:
     with redirect_stdout(sys.stderr), interruptible(lambda: f"Interrupted; continue with: {command}"):
         choice = choose(run, asked.trials, _wishes(asked, tried.group), evidence, progress.notify)
     path = write_run_yaml(choice, run, asked.task, asked.out, asked.trials) if choice.chosen else None
+    page = attempt(lambda: write_scout_report(found, tried.group, choice, asked.out), warn, None)
     if as_json:
-        print_json({**found.to_json(), "choice": choice.to_json(), "not_tried": dict(tried.left_out)})
+        print_json(
+            {
+                **found.to_json(),
+                "choice": choice.to_json(),
+                "not_tried": dict(tried.left_out),
+                "report": None if page is None else str(page),
+            }
+        )
     else:
         print_choice(choice, path)
+        if page is not None:
+            print_text(Console(highlight=False), escape(f"Wrote {page}."))
 
 
 def print_plan(found: Catalogue, asked: Asked, max_bytes: int, *, as_json: bool) -> None:

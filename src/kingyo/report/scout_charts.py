@@ -116,7 +116,7 @@ def _next(findings: ScoutFindings) -> list[Row]:
 def _curve(shown: Sequence[Row], measured: Sequence[Row], n: int) -> Spec:
     high = max(float(str(row["high"])) for row in shown if "high" in row)
     across = scale(-0.4, n + 0.4)
-    y = field("score", scale=scale(0, min(104.0, high * 1.15 + 2)))
+    y = field("score", scale=scale(0, min(108.0, high * 1.15 + 2)))
     axis = {"values": [*range(n + 1)], "grid": False, "format": "d"}
     x = field("k", scale=across, axis=axis)
     drawn: list[Spec] = [
@@ -147,7 +147,7 @@ def items_chart(findings: ScoutFindings) -> Chart | None:
     columns = item_order([*models.values()])
     if not columns:
         return None
-    cells = [
+    cells: list[Row] = [
         {
             "model": name,
             "place": place,
@@ -205,7 +205,7 @@ def _share(items: Mapping[str, float], columns: Sequence[str]) -> str:
 
 
 def _heat_map(cells: Sequence[Row], order: Sequence[str]) -> Spec:
-    y = names("model", order)
+    y = names("model", order, axis={"labelLimit": 180})
     x = field("place", "ordinal", axis={"labels": False}, scale={"paddingInner": 0.08})
     tooltip = tips(("model", "model"), ("item", "item"), ("text", "score"))
     place = {"x": x, "y": y, "tooltip": tooltip}

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
 
 from kingyo.scout.candidate import Candidate
 from kingyo.scout.catalogue import Catalogue, Group
-from kingyo.scout.choice import Choice
+from kingyo.scout.choice import Choice, names_of
 from kingyo.scout.suggestion import next_gain
 from kingyo.stats import Interval, interval
 from kingyo.strategies.gain_model import Gain
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,30 +43,54 @@ class ScoutFindings:
 
     Attributes:
         found: all candidates.
-        group: those of the choice, in the order of its sources.
+        group: those that were tried, in the order of the choice's sources; its structure, if weights were
+            measured, has also those that were left out because of them.
         choice: the choice.
-        cosines: of task vectors, in the same order; None if weights were not measured.
-        remarks: source -> what is unusual about its weights.
-        twins: sources whose weights are nearly those of another one.
     """
 
     found: Catalogue
     group: Group
     choice: Choice
-    cosines: Floats | None = None
-    remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    twins: frozenset[str] = frozenset()
 
     @cached_property
-    def members(self) -> dict[str, Candidate]:
-        """Source -> candidate."""
-        return dict(zip(self.choice.sources, self.group.members, strict=True))
+    def names(self) -> dict[str, str]:
+        """Reference -> name; those of sources, and of the candidates that were left out."""
+        tried = [each.reference for each in self.group.members]
+        named = dict(zip(tried, self.choice.sources, strict=True))
+        for each in () if self.group.structure is None else self.group.structure.members:
+            (short,) = names_of([each.reference])
+            named.setdefault(each.reference, each.reference if short in named.values() else short)
+        return named
+
+    @cached_property
+    def candidates(self) -> dict[str, Candidate]:
+        """Name -> candidate."""
+        alike = [group for group in self.found.groups if group.base == self.group.base]
+        members = [each for group in (*alike, self.group) for each in group.members]
+        return {self.names[each.reference]: each for each in members if each.reference in self.names}
+
+    @cached_property
+    def remarks(self) -> dict[str, tuple[str, ...]]:
+        """Name -> what is unusual about its weights."""
+        structure, remarks = self.group.structure, dict[str, tuple[str, ...]]()
+        for each in () if structure is None else structure.members:
+            like = each.duplicate_of
+            texts = each.findings(has_base=structure is not None and structure.base is not None)
+            remarks[self.names[each.reference]] = tuple(
+                text if like is None else text.replace(like, self.names[like]) for text in texts
+            )
+        return remarks
+
+    @property
+    def left_out(self) -> list[str]:
+        """Candidates that were not tried because of their weights."""
+        return [name for name in self.names.values() if name not in self.choice.sources]
 
     @property
     def others(self) -> list[str]:
-        """Sources that were not chosen, the largest measured gain first."""
-        others = [name for name in self.choice.sources if name not in self.choice.chosen]
-        return sorted(others, key=lambda name: -self.gains[name].score if name in self.gains else np.inf)
+        """Candidates that were not chosen, the largest measured gain first."""
+        others = [name for name in self.candidates if name not in self.choice.chosen]
+        return sorted(others, key=lambda name: -self.gains[name].score if name in self.gains else math.inf)
 
     @property
     def dropped(self) -> list[str]:
@@ -131,28 +151,3 @@ def difference(gain: Gain) -> Interval:
     """Return a gain as a difference of scores with its interval."""
     low, high = gain.interval
     return Interval(score=gain.mean, n=gain.n, low=low, high=high, method="normal")
-
-
-def read_scout(found: Catalogue, group: Group, choice: Choice) -> ScoutFindings:
-    """Return what a scout found; of the weights only if they were measured."""
-    structure = getattr(group, "structure", None)
-    if structure is None:
-        return ScoutFindings(found=found, group=group, choice=choice)
-    names = dict(zip((each.reference for each in group.members), choice.sources, strict=True))
-    remarks: dict[str, tuple[str, ...]] = {}
-    twins: set[str] = set()
-    for each in structure.members:
-        findings: tuple[str, ...] = each.findings(has_base=structure.base is not None)
-        like: str | None = each.duplicate_of
-        if like is not None:
-            findings = tuple(text.replace(like, names[like]) for text in findings)
-            twins.add(names[each.reference])
-        remarks[names[each.reference]] = findings
-    return ScoutFindings(
-        found=found,
-        group=group,
-        choice=choice,
-        cosines=structure.cosines,
-        remarks=remarks,
-        twins=frozenset(twins),
-    )

@@ -14,8 +14,8 @@ from kingyo.report.scout_findings import ScoutFindings
 
 Row = Mapping[str, object]
 
-CHOSEN, TRIED, TWIN, FAILED = "chosen", "tried", "near-duplicate", "cannot be scored"
-KINDS = {CHOSEN: ACCENT, TRIED: MUTED, TWIN: "var(--ochre)", FAILED: GREY}
+CHOSEN, TRIED, LEFT_OUT, FAILED = "chosen", "tried", "not tried", "cannot be scored"
+KINDS = {CHOSEN: ACCENT, TRIED: MUTED, LEFT_OUT: "var(--ochre)", FAILED: GREY}
 SMALLEST, LARGEST = 50.0, 400.0
 """Areas of points without and with the largest gain, in square pixels."""
 
@@ -37,6 +37,7 @@ def map_chart(findings: ScoutFindings) -> Chart | None:
             "y": float(y),
             "area": area,
             "text": wording.points(findings.gains[name]) if name in findings.gains else "–",
+            "remark": "; ".join(findings.remarks.get(name, ())) or "–",
         }
         for name, (x, y), area in zip(shown, points, areas, strict=True)
     ]
@@ -55,15 +56,15 @@ def map_chart(findings: ScoutFindings) -> Chart | None:
 
 
 def map_places(findings: ScoutFindings) -> tuple[list[str], scout_places.Places]:
-    """Return the sources on the map, the chosen ones first, and their places."""
-    choice = findings.choice
-    shown = [*choice.chosen, *findings.others]
-    if findings.cosines is not None:
-        order = [choice.sources.index(name) for name in shown]
-        return shown, scout_places.scaled(findings.cosines[np.ix_(order, order)])
-    shown = [name for name in shown if (name,) in choice.item_scores]
-    scores = [choice.item_scores[name,] for name in shown]
-    return shown, scout_places.scaled(scout_places.similarity_of_scores(scores))
+    """Return the names on the map, the chosen ones first, and places by cosines or by item scores."""
+    structure, scores = findings.group.structure, findings.choice.item_scores
+    shown = [*findings.choice.chosen, *findings.others]
+    if structure is not None:
+        order = [findings.names[each.reference] for each in structure.members]
+        places = [order.index(name) for name in shown]
+        return shown, scout_places.scaled(structure.cosines[np.ix_(places, places)])
+    shown = [name for name in shown if (name,) in scores]
+    return shown, scout_places.scaled(scout_places.similarity_of_scores([scores[name,] for name in shown]))
 
 
 def _kind(findings: ScoutFindings, name: str) -> str:
@@ -71,16 +72,17 @@ def _kind(findings: ScoutFindings, name: str) -> str:
         return CHOSEN
     if name in findings.choice.failed:
         return FAILED
-    return TWIN if name in findings.twins else TRIED
+    return LEFT_OUT if name in findings.left_out else TRIED
 
 
 def _spec(marks: Sequence[Row], labels: Sequence[Row], height: float) -> Spec:
-    hidden = {"axis": None}
-    x = field("x", scale=scale(0, scout_places.WIDTH), **hidden)
-    y = field("y", scale={**scale(0, height), "reverse": True}, **hidden)
+    x = field("x", scale=scale(0, scout_places.WIDTH), axis=None)
+    y = field("y", scale={**scale(0, height), "reverse": True}, axis=None)
     kinds = {kind: colour for kind, colour in KINDS.items() if any(mark["kind"] == kind for mark in marks)}
     area: Spec = {"field": "area", "type": "quantitative", "scale": None}
-    tooltip = tips(("name", "source"), ("kind", "it is"), ("text", "last measured gain"))
+    tooltip = tips(
+        ("name", "source"), ("kind", "it is"), ("text", "last measured gain"), ("remark", "remark")
+    )
     drawn = [
         layer(
             "point",
@@ -97,5 +99,7 @@ def _spec(marks: Sequence[Row], labels: Sequence[Row], height: float) -> Spec:
         )
         for kind in kinds
     ]
-    text = layer("text", {"x": x, "y": y, "text": {"field": "name"}}, data=rows(labels), fontSize=11, color=INK)
+    text = layer(
+        "text", {"x": x, "y": y, "text": {"field": "name"}}, data=rows(labels), fontSize=11, color=INK
+    )
     return layers(None, None, [*drawn, text])

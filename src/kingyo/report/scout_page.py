@@ -9,7 +9,7 @@ from kingyo.io.units import counted
 from kingyo.report import scout_sentences, scout_tables
 from kingyo.report.page import write_page
 from kingyo.report.scout_charts import curve_chart, items_chart
-from kingyo.report.scout_findings import ScoutFindings, read_scout
+from kingyo.report.scout_findings import ScoutFindings
 from kingyo.report.scout_map import map_chart
 from kingyo.scout.catalogue import Catalogue, Group
 from kingyo.scout.choice import Choice
@@ -20,7 +20,7 @@ def write_scout_report(found: Catalogue, group: Group, choice: Choice, out: Path
 
     Args:
         found: all candidates.
-        group: the candidates that the choice was made from, in the order of its sources.
+        group: the candidates that were tried, in the order of the choice's sources.
         choice: the chosen sources, or those so far.
         out: the folder.
 
@@ -31,7 +31,7 @@ def write_scout_report(found: Catalogue, group: Group, choice: Choice, out: Path
         KingyoError: the extra is missing, the file is something else, or cannot be written.
     """
     target = out / "report.html"
-    findings = read_scout(found, group, choice)
+    findings = ScoutFindings(found=found, group=group, choice=choice)
     write_page(target, lambda: {target: render_scout(findings, out.resolve().name)})
     return target
 

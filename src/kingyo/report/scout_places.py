@@ -33,8 +33,8 @@ class Places:
 def scaled(similarity: Floats) -> Places:
     """Return places such that squared distances are near 2 (1 − similarity).
 
-    This is classical multidimensional scaling (Torgerson 1952, Multidimensional scaling: I). For cosines these
-    are the distances of vectors of length 1.
+    This is classical multidimensional scaling (Torgerson 1952, Multidimensional scaling: I). For cosines
+    these are the distances of vectors of length 1.
 
     Args:
         similarity: shape (models, models), 1 on the diagonal; NaN counts as 0.

@@ -26,7 +26,7 @@ def headline(findings: ScoutFindings) -> str:
         return f"The budget ended before the choice did: {chosen} of {all_of_them} so far."
     if not chosen:
         return f"None of {all_of_them} was chosen for this task."
-    return f"{chosen} of {all_of_them} {'was' if chosen == 1 else 'were'} chosen for this task."
+    return f"{chosen} of {all_of_them} {_were(chosen)} chosen for this task."
 
 
 def summary(findings: ScoutFindings) -> str:
@@ -44,13 +44,20 @@ def summary(findings: ScoutFindings) -> str:
 
 def _candidates(findings: ScoutFindings) -> str:
     choice = findings.choice
-    base = f"the base {findings.group.base}" if findings.group.base else "one another"
-    fit = f"{counted(len(choice.sources), 'candidate')} can be merged with {base}"
+    base = f"the base {findings.group.base}"
+    fit = f"{counted(len(choice.sources), 'candidate')} for {base} {_were(len(choice.sources))} tried"
+    if n := len(findings.left_out):
+        fit += f" ({counted(n, 'near-duplicate or copy', 'near-duplicates or copies')} {_were(n)} left out)"
     if not choice.chosen:
         return f"{fit}; none was chosen."
-    verb = "was" if len(choice.chosen) == 1 else "were"
-    dropped = f"; {wording.listed(findings.dropped)} dropped again at the end" if findings.dropped else ""
-    return f"{fit}; {wording.listed(choice.chosen)} {verb} chosen{dropped}."
+    chosen = f"{wording.listed(choice.chosen)} {_were(len(choice.chosen))} chosen"
+    dropped = findings.dropped
+    again = f", {wording.listed(dropped)} {_were(len(dropped))} added and dropped again" if dropped else ""
+    return f"{fit}; {chosen}{again}."
+
+
+def _were(n: int) -> str:
+    return "was" if n == 1 else "were"
 
 
 def _score(findings: ScoutFindings) -> str:
@@ -78,14 +85,17 @@ def _next(findings: ScoutFindings) -> str:
 
 def _cost(findings: ScoutFindings) -> str:
     choice = findings.choice
-    return f"This took {counted(choice.item_evaluations, 'answer')} in {time_text(60 * choice.minutes)}."
+    time = time_text(60 * choice.minutes).replace(" ", wording.NO_BREAK)
+    return f"This took {counted(choice.item_evaluations, 'answer')} in {time}."
 
 
 def _predictions(findings: ScoutFindings) -> str:
     found = findings.choice.correlation
     if found is None:
         return "Too few gains were predicted to say how good predictions are."
-    low, value, high = (f"{each:.2f}".replace("-", wording.MINUS) for each in (found.low, found.value, found.high))
+    low, value, high = (
+        f"{each:.2f}".replace("-", wording.MINUS) for each in (found.low, found.value, found.high)
+    )
     text = (
         f"The rank correlation of predicted and measured gains is {value} [{low},{wording.NO_BREAK}{high}] "
         f"({counted(found.n, 'gain')})"
@@ -96,19 +106,19 @@ def _predictions(findings: ScoutFindings) -> str:
 def map_note(findings: ScoutFindings) -> str:
     """Say what near means on the map, how much of it the map shows, and what is not on it."""
     shown, places = map_places(findings)
-    if findings.cosines is not None:
+    if findings.group.structure is not None:
         near = "Near: the task vectors (model minus base) point in similar directions, by their cosine"
     else:
         near = (
-            "Near: the models alone solve the same items, by the mean squared difference of their item scores; "
-            "weights were not measured"
+            "Near: the models alone solve the same items, by the mean squared difference of their item "
+            "scores; weights were not measured"
         )
     share = f"The plane shows {wording.percent(places.share)} of these differences"
     if places.share < MOST:
         share += ", so models that look near may differ"
-    missing = len(findings.choice.sources) - len(shown)
-    left_out = f" {counted(missing, 'candidate')} could not be placed." if missing else ""
+    missing = len(findings.candidates) - len(shown)
+    absent = f" {counted(missing, 'candidate')} could not be scored and is not here." if missing else ""
     return (
-        f"{near}. {share}. Models at the same place are drawn side by side. The larger a point, the larger its "
-        f"last measured gain; names without room are in the tables.{left_out}"
+        f"{near}. {share}. Models at the same place are drawn side by side. The larger a point, the larger "
+        f"its last measured gain; names without room are in the tables.{absent}"
     )

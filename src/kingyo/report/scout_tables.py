@@ -32,11 +32,11 @@ def chosen_table(findings: ScoutFindings) -> tuple[Row, list[Row]]:
         last = choice.contributions.get(name)
         rows.append(
             (
-                _named(findings, name),
+                (name, "; ".join([findings.candidates[name].reference, *findings.remarks.get(name, ())])),
                 _score(choice.alone.get(name)),
                 _points(findings.gains.get(name)),
                 _points(None if last is None else difference(last)),
-                *_facts(findings.members[name]),
+                *_facts(findings.candidates[name]),
             )
         )
     return ("source", "alone", "gain when added", "in the final set", "licence", ("parameters", "size")), rows
@@ -46,11 +46,11 @@ def others_table(findings: ScoutFindings) -> tuple[Row, list[Row]]:
     """Return the other candidates with their last measured gain and remarks."""
     rows: list[Row] = [
         (
-            _named(findings, name),
+            (name, findings.candidates[name].reference),
             _score(findings.choice.alone.get(name)),
             _points(findings.gains.get(name)),
             "; ".join(_remarks(findings, name)) or NONE,
-            *_facts(findings.members[name]),
+            *_facts(findings.candidates[name]),
         )
         for name in findings.others
     ]
@@ -64,18 +64,18 @@ def excluded_table(findings: ScoutFindings) -> tuple[Row, list[Row]]:
         out = each.exclusion
         rows.append((each.reference, out.reason if out else NONE, (out.detail if out else "") or NONE))
     for group in findings.found.groups:
-        if group is not findings.group and group.base != findings.group.base:
+        if group.base != findings.group.base:
             base = f"its base is {group.base}" if group.base else group.why
             rows += [(each.reference, "in another group", base) for each in group.members]
     return ("candidate", "reason", "detail"), rows
 
 
-def _named(findings: ScoutFindings, name: str) -> Cell:
-    return name, findings.members[name].reference
-
-
 def _score(value: Interval | None) -> Cell:
-    return NONE if value is None else (wording.percent(value.score), f"{wording.bounds(value)}, {wording.sample(value.n)}")
+    return (
+        NONE
+        if value is None
+        else (wording.percent(value.score), f"{wording.bounds(value)}, {wording.sample(value.n)}")
+    )
 
 
 def _points(value: Interval | None) -> Cell:
@@ -96,6 +96,8 @@ def _remarks(findings: ScoutFindings, name: str) -> list[str]:
     remarks = [*findings.remarks.get(name, ())]
     if name in findings.choice.failed:
         remarks.append(f"cannot be scored: {findings.choice.failed[name]}")
+    if name in findings.left_out:
+        remarks.append("not tried")
     if name in findings.dropped:
         remarks.append("added, and dropped at the end: the others do as well without it")
-    return [*remarks, *findings.members[name].notes]
+    return [*remarks, *findings.candidates[name].notes]

@@ -80,8 +80,8 @@ class ChosenSources:
         verdict: why the selection ended; ``open`` if the budget ended it.
         score: score of the merge of the chosen sources on fit items, each with weight 1.
         alone: source -> its score alone.
-        item_scores: merged sources, in the order in which they were added -> fit item -> score. Of each source
-            alone, the sources before each step (none: the base), and the chosen ones. Not part of the JSON.
+        item_scores: merged sources, in the order in which they were added -> fit item -> score. Of each
+            source alone, the sources before each step (none: the base), and the chosen ones; not in the JSON.
         failed: source -> why it cannot be scored.
         correlation: of predicted and measured gains; None with fewer than four pairs.
         item_evaluations: number of graded answers.
