@@ -15,7 +15,7 @@ import numpy as np
 
 from kingyo.scout.candidate import Candidate, CardFacts, Exclusion, Facts
 from kingyo.scout.catalogue import Catalogue, Group
-from kingyo.scout.choice import Choice
+from kingyo.scout.choice import ChosenSources
 from kingyo.scout.structure import MemberStructure, Structure
 from kingyo.stats import interval
 from kingyo.stats.ranks import rank_correlation
@@ -88,7 +88,7 @@ WORLDS = {
 }
 
 
-def made_up(world: World) -> tuple[Catalogue, Group, Choice]:
+def made_up(world: World) -> tuple[Catalogue, Group, ChosenSources]:
     """Return the arguments of a report."""
     axes = [Axis(name=f"weight/{i}", low=0.0, high=1.5, neutral=0.0) for i in range(world.n)]
     strategy = Stepwise(axes, 0, Stepwise.Settings())
@@ -118,7 +118,7 @@ def candidate(reference: str, exclusion: Exclusion | None = None) -> Candidate:
     return Candidate(reference=reference, card=card, facts=facts, exclusion=exclusion)
 
 
-def choice_of(strategy: Stepwise, world: World, count: int) -> Choice:
+def choice_of(strategy: Stepwise, world: World, count: int) -> ChosenSources:
     names = world.names
     sets = {(i,): strategy.scores_of([i]) for i in range(world.n)}
     sets |= {step.chosen: dict(step.items) for step in strategy.steps}
@@ -127,7 +127,7 @@ def choice_of(strategy: Stepwise, world: World, count: int) -> Choice:
     pairs = [
         (step.predicted[i].mean, gain.mean) for step in strategy.steps[1:] for i, gain in step.gains.items()
     ]
-    return Choice(
+    return ChosenSources(
         sources=tuple(names),
         chosen=tuple(names[i] for i in strategy.chosen),
         steps=tuple(strategy.steps),

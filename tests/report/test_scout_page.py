@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
@@ -22,14 +21,12 @@ from kingyo.report.scout_charts import MEASURED, NEXT, PREDICTED, curve_chart, i
 from kingyo.report.scout_findings import ScoutFindings, difference
 from kingyo.report.scout_map import map_chart
 from kingyo.report.scout_page import render_scout, write_scout_report
-from kingyo.run.run import Run
-from kingyo.scout import Rules, catalogue, find_places
-from kingyo.scout.choice import Evidence, Wishes, choose, config_for
+from kingyo.scout.catalogue import Catalogue
+from kingyo.scout.choice import Evidence, Wishes, choose
 from kingyo.stats import interval
 from tests.report.made_up_choice import ATTACK, WORLDS, made_up
 from tests.report.reader import Reader, as_json, data_of
-
-ROOT = Path(__file__).parents[2]
+from tests.scout.chosen import ZOO, Counter, open_run, write_task, zoo_group
 
 
 def findings_of(name: str) -> ScoutFindings:
@@ -229,25 +226,17 @@ def test_a_report_replaces_only_a_report(tmp_path: Path) -> None:
 
 
 def test_a_choice_among_models_of_the_zoo(tmp_path: Path) -> None:
-    zoo = ROOT / "zoo"
-    demo = yaml.safe_load((ROOT / "examples" / "demo" / "run.yaml").read_text(encoding="utf-8"))
-    splits = {"fit": 48, "validation": 8, "test": 8, "seed": 0}
-    task = {**demo["task"], "data": str(zoo / "tasks" / "ja-math.jsonl"), "splits": splits}
-    (tmp_path / "task.yaml").write_text(yaml.safe_dump(task, allow_unicode=True), encoding="utf-8")
-    places = find_places([str(zoo / name) for name in ("base", "ja", "math-en")], (), 100, print)
-    found = catalogue(places, None, Rules(), lambda _: None)
-    (group,) = found.groups
-    run = Run.open(config_for(group, {"task": {"file": str(tmp_path / "task.yaml")}}, Path(), 0), Path())
-    choice = choose(run, tmp_path / "scout", Wishes(), Evidence(), lambda _event, _steps: None)
+    names = ("ja", "math-en")
+    task = write_task(tmp_path, splits={"fit": 48, "validation": 8, "test": 8, "seed": 0})
+    group = zoo_group(names)
+    choice = choose(open_run(task, names), tmp_path / "trials", Wishes(), Evidence(), Counter())
     assert choice.score is not None and len(choice.chosen) == 2
     final = choice.item_scores[choice.chosen]
-    assert (choice.score.n, choice.score.score) == (
-        len(final),
-        pytest.approx(sum(final.values()) / len(final)),
-    )
+    assert choice.score == interval([*final.values()], seed=0)
     for name in choice.sources:
         assert choice.alone[name] == interval([*choice.item_scores[name,].values()], seed=0)
-    page = Reader(write_scout_report(found, group, choice, tmp_path / "scout").read_text(encoding="utf-8"))
+    found = Catalogue(base=None, groups=(group,), excluded=(), unread={})
+    page = Reader(write_scout_report(found, group, choice, tmp_path).read_text(encoding="utf-8"))
     assert " ".join(wording.score(choice.score).split()) in page.text
-    assert all(str(zoo / name) in page.text for name in choice.sources)
+    assert all(str(ZOO / name) in page.text for name in names)
     assert re.search(r"No further source (may be added|adds enough)\.", page.text)

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from kingyo.scout.candidate import Candidate
 from kingyo.scout.catalogue import Catalogue, Group
-from kingyo.scout.choice import Choice, names_of
+from kingyo.scout.choice import ChosenSources, names_of
 from kingyo.scout.suggestion import next_gain
 from kingyo.stats import Interval, interval
 from kingyo.strategies.gain_model import Gain
@@ -50,7 +50,7 @@ class ScoutFindings:
 
     found: Catalogue
     group: Group
-    choice: Choice
+    choice: ChosenSources
 
     @cached_property
     def names(self) -> dict[str, str]:

@@ -12,10 +12,10 @@ from kingyo.report.scout_charts import curve_chart, items_chart
 from kingyo.report.scout_findings import ScoutFindings
 from kingyo.report.scout_map import map_chart
 from kingyo.scout.catalogue import Catalogue, Group
-from kingyo.scout.choice import Choice
+from kingyo.scout.choice import ChosenSources
 
 
-def write_scout_report(found: Catalogue, group: Group, choice: Choice, out: Path) -> Path:
+def write_scout_report(found: Catalogue, group: Group, choice: ChosenSources, out: Path) -> Path:
     """Write ``report.html`` into a scout's folder.
 
     Args:
