@@ -21,7 +21,7 @@ from kingyo.charts.marks import (
 )
 from kingyo.io.units import counted
 from kingyo.report import wording
-from kingyo.report.scout_findings import ScoutFindings, Stage
+from kingyo.report.scout_findings import MergeStage, ScoutFindings
 from kingyo.stats import Interval
 
 Row = dict[str, object]
@@ -63,7 +63,7 @@ def curve_chart(findings: ScoutFindings) -> Chart | None:
     )
 
 
-def _measured(stage: Stage, name: str | None = None) -> Row:
+def _measured(stage: MergeStage, name: str | None = None) -> Row:
     label = name or (stage.sources[-1] if stage.sources else "base")
     if stage.score is None:
         return {"k": len(stage.sources), "kind": MEASURED, "name": label}

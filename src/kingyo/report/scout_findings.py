@@ -16,7 +16,7 @@ from kingyo.strategies.gain_model import Gain
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class MergeStage:
     """A merge along the way.
 
     Attributes:
@@ -109,7 +109,7 @@ class ScoutFindings:
         }
 
     @cached_property
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[MergeStage]:
         """The base and the merges of the first 1, 2, … sources that were added."""
         choice = self.choice
         stages = [self._stage(choice.steps[0].chosen)] if choice.steps else []
@@ -127,18 +127,18 @@ class ScoutFindings:
 
     def _stage(
         self, sources: tuple[int, ...], gain: Interval | None = None, predicted: Interval | None = None
-    ) -> Stage:
+    ) -> MergeStage:
         names = tuple(self.choice.sources[i] for i in sources)
         items = self.choice.item_scores.get(names, {})
-        return Stage(sources=names, items=items, gain=gain, predicted=predicted)
+        return MergeStage(sources=names, items=items, gain=gain, predicted=predicted)
 
     @cached_property
-    def final(self) -> Stage | None:
+    def final(self) -> MergeStage | None:
         """The merge of the chosen sources if some were dropped at the end; None if it is the last stage."""
         chosen = self.choice.chosen
         if not self.dropped:
             return None
-        return Stage(sources=chosen, items=self.choice.item_scores.get(chosen, {}))
+        return MergeStage(sources=chosen, items=self.choice.item_scores.get(chosen, {}))
 
     @property
     def next(self) -> tuple[str, Interval] | None:
