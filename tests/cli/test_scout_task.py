@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,12 +59,33 @@ def test_it_leaves_what_the_page_says(folder: Path) -> None:
 def test_a_second_call_scores_nothing_and_prints_json(folder: Path) -> None:
     before = (folder / "found" / "run.yaml").read_bytes()
     done = scout(folder, "--out", "found", "--json")
-    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "" or "the extra `report`" in done.stderr, done.stderr
     record = json.loads(done.stdout)
     assert record["choice"]["chosen"] == ["ja", "math-en", "math-sym"] and record["not_tried"] == {}
     assert f"{record['choice']['item_evaluations']:,} answers" in (folder / "stdout.txt").read_text("utf-8")
     assert record["groups"][0]["structure"] is not None
     assert (folder / "found" / "run.yaml").read_bytes() == before
+
+
+def test_it_writes_a_report_with_the_printed_numbers(folder: Path) -> None:
+    pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
+    record = json.loads(scout(folder, "--out", "found", "--json").stdout)
+    assert record["report"] == str(Path("found", "report.html"))
+    page = (folder / record["report"]).read_text(encoding="utf-8")
+    assert "3 of 5 candidates were chosen for this task." in page
+    assert f"{100 * record['choice']['score']['score']:.1f}%" in page
+    assert f"{record['choice']['item_evaluations']:,} answers" in page
+    assert "Wrote found/report.html." in (folder / "stdout.txt").read_text(encoding="utf-8")
+
+
+def test_a_file_that_is_no_report_stays_and_the_choice_is_printed(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    page = tmp_path / "found" / "report.html"
+    page.write_text("mine")
+    done = scout(tmp_path, "--out", "found")
+    assert done.returncode == 0 and "Warning: found/report.html: " in done.stderr, done.stderr
+    assert page.read_text() == "mine" and done.stdout.splitlines()[-1].endswith("found/run.yaml")
 
 
 def test_other_candidates_need_another_folder(folder: Path) -> None:

@@ -110,7 +110,7 @@ class ChoiceProgress:
             print_text(self._console, escape(line))
 
 
-def print_choice(choice: ChosenSources, run_yaml: Path | None) -> None:
+def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | None) -> None:
     """Print the chosen sources with reasons, the best of the others, and what comes next."""
     from kingyo.scout.suggestion import ENDS, gain_text, next_gain, score_text
 
@@ -139,6 +139,8 @@ def print_choice(choice: ChosenSources, run_yaml: Path | None) -> None:
     print_text(console, f"{counted(choice.item_evaluations, 'answer')} in {choice.minutes:.1f} minutes.")
     for name, reason in choice.failed.items():
         print_text(console, escape(f"{name} cannot be scored: {reason}"))
+    if report is not None:
+        print_text(console, escape(f"Wrote {report}."))
     if run_yaml is None:
         print_text(console, "No source is worth adding, so there is no run.yaml.")
     else:
@@ -188,9 +190,7 @@ def choose_for_task(found: Catalogue, asked: Asked, *, as_json: bool) -> None:
             }
         )
     else:
-        print_choice(choice, path)
-        if page is not None:
-            print_text(Console(highlight=False), escape(f"Wrote {page}."))
+        print_choice(choice, path, page)
 
 
 def print_plan(found: Catalogue, asked: Asked, max_bytes: int, *, as_json: bool) -> None:
