@@ -100,7 +100,7 @@ def height_of(points: Floats) -> float:
 
 
 def name_places(points: Floats, radii: Sequence[float], names: Sequence[str]) -> dict[int, Point]:
-    """Return the middle of each name that has room beside its point, under or above it.
+    """Return the middle of each name that has room beside its point, or under or above it.
 
     Args:
         points: in pixels.
@@ -123,7 +123,8 @@ def name_places(points: Floats, radii: Sequence[float], names: Sequence[str]) ->
 def _beside(point: Floats, radius: float, width: float) -> list[Point]:
     x, y = float(point[0]), float(point[1])
     across, up = radius + GAP + width / 2, radius + GAP + LINE / 2
-    return [(x + across, y), (x - across, y), (x, y + up), (x, y - up)]
+    corners = [(x + right * across, y + down * up / 2) for down in (1, -1) for right in (1, -1)]
+    return [(x + across, y), (x - across, y), (x, y + up), (x, y - up), *corners]
 
 
 def _box(middle: Sequence[float] | Floats, width: float, height: float) -> Box:
