@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from kingyo.run.config_file import asks_scout, config_from_data
 from kingyo.run.run import Run
 from kingyo.scout.chosen_sources import Watching, with_chosen_sources
 from kingyo.strategies.stepwise import Step
+from tests.cli.conftest import command
 from tests.scout.chosen import NAMES, ZOO, write_task
 
 
@@ -81,3 +84,20 @@ def test_wrong_keys_and_too_few_candidates_are_errors(
 def test_a_source_called_scout_beside_others_is_a_source() -> None:
     assert not asks_scout({"sources": {"scout": "models/scout", "ja": "models/ja"}})
     assert not asks_scout({"sources": {"ja": "models/ja"}}) and not asks_scout({})
+
+
+def test_evolve_chooses_runs_and_resumes_without_a_note_on_the_file(tmp_path: Path) -> None:
+    data = {**run_yaml(tmp_path, {"where": zoo_of(tmp_path), "most": 2}), "batch_size": 16, "threads": 1}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+
+    def kingyo(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command(*arguments), cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = kingyo("evolve", "run.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["baselines"]) == 4  # base, two sources, uniform
+    assert (tmp_path / "runs" / "run-scout" / "trials" / "run.db").is_file()
+    again = kingyo("resume", "runs/run")
+    assert again.returncode == 0 and "has changed since" not in again.stderr, again.stderr
+    refused = kingyo("evolve", "run.yaml", "--run", "runs/other", "--dry-run")
+    assert refused.returncode == 1 and "kingyo scout WHERE" in refused.stderr

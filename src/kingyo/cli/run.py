@@ -111,7 +111,8 @@ def require_one_run(run: Path) -> None:
 
 def note_edited_file(store: RunStore) -> None:
     """Print a note on standard error if the run.yaml has changed since the run began."""
-    from kingyo.run.config_file import load_config
+    from kingyo.io.yaml import read_yaml
+    from kingyo.run.config_file import asks_scout, load_config
     from kingyo.run.setup import as_fact, stored_config
 
     name = store.fact("run_yaml")
@@ -120,11 +121,13 @@ def note_edited_file(store: RunStore) -> None:
     if not isinstance(name, str) or not path.is_file():
         return
     try:
-        current = as_fact(load_config(path))
+        data = read_yaml(path)
+        by_scout = {"sources", "scout", "base", "merge"} if asks_scout(data) else set[str]()
+        current = as_fact(load_config(path, {**data, "sources": config.sources} if by_scout else data))
     except KingyoError:  # a genome file, or one that cannot be read now
         return
     stored = as_fact(config)
-    keys = {*current, *stored} - {"seed", "name"}
+    keys = {*current, *stored} - {"seed", "name"} - by_scout
     changed = sorted(key for key in keys if current.get(key) != stored.get(key))
     if changed:
         echo(

@@ -181,8 +181,8 @@ def _require_scored_base(store: RunStore) -> None:
         )
 
 
-def config_for(group: Group, tasks: Mapping[str, object], folder: Path, seed: int) -> RunConfig:
-    """Return the config of a run with all members of a group as sources, and the task in ``tasks``."""
+def config_for(group: Group, given: Mapping[str, object], folder: Path, seed: int) -> RunConfig:
+    """Return the config of a run with all members of a group as sources; ``given`` has the task."""
     sources = names_of([each.reference for each in group.members])
     return config_from_data(
         {
@@ -190,7 +190,7 @@ def config_for(group: Group, tasks: Mapping[str, object], folder: Path, seed: in
             "seed": seed,
             "base": group.base,
             "sources": sources,
-            **tasks,
+            **given,
             "merge": {
                 "method": "task_arithmetic",
                 "parameters": {"weight": {"from": 0, "to": 1.5}},

@@ -27,6 +27,19 @@ from kingyo.scout.verdict import Rules
 from kingyo.store.evidence import EvidenceStore
 from kingyo.strategies.stepwise import Step
 
+KEPT = (
+    "task",
+    "tasks",
+    "kind",
+    "allow_pickle",
+    "batch_size",
+    "device",
+    "threads",
+    "runner",
+    "workers",
+    "timeout",
+)
+"""Keys of a run.yaml that trial merges follow, too."""
 MOST_BYTES = 20_000_000_000
 """Bytes of weights that are read for the evidence."""
 
@@ -73,13 +86,13 @@ def with_chosen_sources(
     """
     wanted = _wanted(data)
     group = _group(data, wanted, folder, out, watching)
-    tasks = {key: data[key] for key in ("task", "tasks") if key in data}
+    given = {key: data[key] for key in KEPT if key in data}
     moved = replace(
         group,
         base=relative_to(group.base or "", folder),
         members=tuple(replace(each, reference=relative_to(each.reference, folder)) for each in group.members),
     )
-    run = Run.open(config_for(moved, tasks, folder, seed), folder)
+    run = Run.open(config_for(moved, given, folder, seed), folder)
     seconds = None if wanted.minutes is None else 60 * float(wanted.minutes)
     wishes = Wishes(
         min_gain=float(wanted.min_gain),
