@@ -371,7 +371,7 @@ class Stepwise(BaseStrategy):
             self._leave_out()
         else:
             worst = min(unsure, key=lambda i: self.contributions[i].mean)
-            if self.contributions[worst].mean > LIKELY * self.contributions[worst].error:
+            if self.contributions[worst].mean >= self._settings.min_gain:
                 self._is_done = True
                 return
             self.chosen = tuple(i for i in self.chosen if i != worst)
