@@ -355,7 +355,7 @@ class Stepwise(BaseStrategy):
         self._queue = [self.genome(self.chosen), *self._left_out.values()]
 
     def _end(self) -> None:
-        """Drop the source that contributes least, if it is not certain to contribute; or look again.
+        """Look again at what each source contributes, or drop the least one that surely contributes too little.
 
         A source without which the merge fails stays.
         """
@@ -364,23 +364,21 @@ class Stepwise(BaseStrategy):
             for i, genome in self._left_out.items()
             if genome not in self._failed
         }
-        unsure = [i for i, gain in self.contributions.items() if not self._is_enough(gain)]
-        if not unsure:
-            self._is_done = True
-        elif self._last_heat < self._settings.last_heats:
+        gains = self.contributions
+        unsure = [i for i, gain in gains.items() if not self._is_enough(gain)]
+        hopeless = [i for i in unsure if self._is_hopeless(gains[i])]
+        if unsure and self._last_heat < self._settings.last_heats:
             self._leave_out()
-        else:
-            worst = min(unsure, key=lambda i: self.contributions[i].mean)
-            if self.contributions[worst].mean >= self._settings.min_gain:
-                self._is_done = True
-                return
+        elif hopeless:
+            worst = min(hopeless, key=lambda i: gains[i].mean)
             self.chosen = tuple(i for i in self.chosen if i != worst)
-            self.contributions = {}
-            self._last_heat = 0
-            if len(self.chosen) > 1:
-                self._leave_out()
-            else:
-                self._is_done = True
+            self.contributions, self._last_heat = {}, 0
+            self._leave_out() if len(self.chosen) > 1 else self._finish()
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._left_out, self._is_done = {}, True
 
     # gains
 
