@@ -355,7 +355,7 @@ class Stepwise(BaseStrategy):
         self._queue = [self.genome(self.chosen), *self._left_out.values()]
 
     def _end(self) -> None:
-        """Look again at what each source contributes, or drop the least one that surely contributes too little.
+        """Look again at what each source contributes, or drop the least that surely contributes too little.
 
         A source without which the merge fails stays.
         """
