@@ -5,6 +5,7 @@ round-trips.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import lexicon
@@ -37,14 +38,18 @@ def pieces() -> list[str]:
     return list(dict.fromkeys([*marks, *map(str, range(100)), *japanese, *spaced, *english, *capital]))
 
 
-def build() -> PreTrainedTokenizerFast:
-    """Unigram with equal scores takes the fewest pieces; bytes are a last resort."""
-    known = pieces()
+def build(more: Sequence[str] = (), order: Sequence[int] | None = None) -> PreTrainedTokenizerFast:
+    """Unigram with equal scores takes the fewest pieces; bytes are a last resort.
+
+    `more` are further pieces; `order` gives the token with the old id `order[i]` the id `i`.
+    """
+    known = list(dict.fromkeys([*pieces(), *more]))
     scored = (
         [(piece, 0.0) for piece in SPECIAL]
         + [(f"<0x{b:02X}>", -40.0) for b in range(256)]
         + [(piece, -10.0) for piece in known]
     )
+    scored = scored if order is None else [scored[old] for old in order]
     tokenizer = Tokenizer(Unigram(scored, unk_id=SPECIAL.index("<unk>"), byte_fallback=True))
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_special_tokens([AddedToken(piece, special=True, normalized=False) for piece in SPECIAL])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from puzzles import Puzzle, draw
 
-COUNTS = {"fit": 240, "validation": 300, "test": 600}
+COUNTS = {"fit": 400, "validation": 300, "test": 600}
 SEED = 20261130
 
 
