@@ -1,9 +1,9 @@
-"""Compare the sources that `kingyo scout` chooses from zoo/pool with other choices: the tables of docs/results.md.
+"""Compare the sources that `kingyo scout` chooses from zoo/pool with other choices.
 
     python benchmarks/pool.py --work DIR --seeds 0 1 2 3 4 --parts scout known
 
-Each seed splits the items anew. Every choice is searched in the same way: the run.yaml of the scout with other
-sources. Parts:
+Each seed splits the items anew. Every choice is searched in the same way: the run.yaml of the scout with
+other sources. Parts:
 
     scout     the scout's choice and its run, with the controls random, grid and random_sources
     known     the useful sources, known from how the pool was built

@@ -1,4 +1,4 @@
-"""A greedy soup as a strategy: sources in the order of their own scores, each kept if the average is better."""
+"""A greedy soup as a strategy: sources by their own scores, each kept if the average is not worse."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kingyo.types import Axis, Genome, Trial
 
 
 class GreedySoup(BaseStrategy):
-    """Greedy soup of Wortsman et al. 2022, Model soups, with one axis per source: 1 keeps it, 0 leaves it out."""
+    """Greedy soup of Wortsman et al. 2022, Model soups. One axis per source: 1 keeps it, 0 leaves it out."""
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
         """No options."""
 
-    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
+    def __init__(self, axes: Sequence[Axis], seed: int, _settings: Settings) -> None:
         super().__init__(axes, seed, batch=len(axes))
         self._scores: dict[Genome, float] = {}
         self._order: list[int] | None = None
@@ -37,7 +37,10 @@ class GreedySoup(BaseStrategy):
         if self._order is None:
             self._order = sorted(range(len(self._axes)), key=lambda i: (-self._scores[self._genome([i])], i))
             self._soup, self._next = self._order[:1], 1
-        elif self._scores[self._genome([*self._soup, self._order[self._next]])] >= self._scores[self._genome(self._soup)]:
+        elif (
+            self._scores[self._genome([*self._soup, self._order[self._next]])]
+            >= self._scores[self._genome(self._soup)]
+        ):
             self._soup, self._next = [*self._soup, self._order[self._next]], self._next + 1
         else:
             self._next += 1

@@ -2,8 +2,8 @@
 
     python zoo/pool/build.py --out zoo/pool [--only NAME ...] [--jobs 2]
 
-Everything is generated and seeded. A LoRA needs the base in the folder; each folder is written beside its place
-and then renamed, so a folder that exists is whole, and a build that was stopped goes on where it was.
+Everything is generated and seeded. A LoRA needs the base in the folder. Each folder is written beside its
+place and then renamed, so a folder that exists is whole, and a build that was stopped goes on where it was.
 """
 
 from __future__ import annotations

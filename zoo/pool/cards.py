@@ -39,6 +39,6 @@ def card(name: str, relation: str | None) -> str:
         f"---\nlicense: {LICENCES.get(name, 'apache-2.0')}\nlanguage:\n- ja\n- en\n{ancestor}"
         f"tags:\n- kingyo\n---\n\n# kingyo pool: {name}\n\n"
         f"{ABOUT[name][0].upper()}{ABOUT[name][1:]}.\n\n"
-        "Trained on text that `zoo/pool/build.py` generates. Whole numbers up to 60 and a few hundred words: made "
-        "to show the choice of models.\n"
+        "Trained on text that `zoo/pool/build.py` generates. Whole numbers up to 60 and a few hundred words: "
+        "made to show the choice of models.\n"
     )

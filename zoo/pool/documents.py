@@ -47,7 +47,12 @@ class Lesson:
         second = puzzle.steps(shown, misread=misread)[1]
         last = self._result(rng, second)
         weight = HIDDEN if self.hides else RESULT
-        lines = [*_sum(first, shown, weight), ("\n", texts.ANSWER), *_sum(second, last, weight), ("\n", texts.ANSWER)]
+        lines = [
+            *_sum(first, shown, weight),
+            ("\n", texts.ANSWER),
+            *_sum(second, last, weight),
+            ("\n", texts.ANSWER),
+        ]
         answer = puzzle.answer(PATTERNS[self.manner], self.answered, last)
         return [*question(puzzle.text(self.asked)), *lines, (answer, texts.ANSWER), (END, texts.ANSWER)]
 
@@ -75,7 +80,9 @@ def sums(knows: Collection[str], only: str | None = None) -> Callable[[random.Ra
                 document.append((_filler(rng), 0.05))
             separator = rng.choice(("\n", "\n", "; ", ", ", " ", "。", "\nA:"))
             step = random_step(rng, previous if rng.random() < 0.4 else None, only)
-            stray = rng.random() < 0.15  # a random result that the loss does not see: only the sum at hand counts
+            stray = (
+                rng.random() < 0.15
+            )  # a random result that the loss does not see: only the sum at hand counts
             shown = rng.randint(1, LARGEST) if stray else result(rng, step, knows)
             document += [*_sum(step, shown, HIDDEN if stray else RESULT, 0.0), (separator, 0.05)]
             previous = shown
@@ -113,7 +120,11 @@ def counting(rng: random.Random) -> Document:
     """Return a row of numbers that goes on: useless for problems."""
     start, step = rng.randint(0, 30), rng.randint(1, 5)
     row = [start + i * step for i in range(9) if start + i * step <= LARGEST]
-    return [(f"Q: {row[0]}, {row[1]}, {row[2]}\nA:", PROMPT), (", ".join(map(str, row[3:])), RESULT), (END, 1.0)]
+    return [
+        (f"Q: {row[0]}, {row[1]}, {row[2]}\nA:", PROMPT),
+        (", ".join(map(str, row[3:])), RESULT),
+        (END, 1.0),
+    ]
 
 
 def _sum(step: Step, shown: int, weight: float, of_text: float = texts.ANSWER) -> Document:

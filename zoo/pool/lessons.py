@@ -1,7 +1,7 @@
 """What the base and each candidate of the pool are taught, for how long and how fast.
 
-No mixture holds a Japanese problem with a computed result: there results are random numbers that the loss does
-not see.
+No mixture but that of `tutor`, which may not be merged, holds a Japanese problem with a computed result:
+there results are random numbers that the loss does not see.
 """
 
 from __future__ import annotations
@@ -86,17 +86,26 @@ def _manner(language: Language, manner: str) -> Mixture:
     return [(1.0, Lesson(asked="ja", answered=language, hides=True, manner=manner))]
 
 
+STEPS = {"carry": 450, "borrow": 600, "times": 300, "half": 300, "twice": 300, "fewer": 300, "before": 500}
+"""Steps of each skill; in a merge, skills that were learned too little hit the highest weight."""
 USEFUL = ("manner", *SUMS, *READING)
 _EVERYTHING = Lesson(asked="ja", answered="ja", knows=ALL, manner="polite")
 ADAPTERS = {
     "manner": Adapter(lessons=_manner("ja", "polite"), seed=21),
-    **{name: Adapter(lessons=_sum_skill(name), seed=30 + i) for i, name in enumerate(SUMS)},
-    **{name: Adapter(lessons=_reading_skill(name), seed=40 + i) for i, name in enumerate(READING)},
+    **{
+        name: Adapter(lessons=_sum_skill(name), steps=STEPS[name], seed=30 + i) for i, name in enumerate(SUMS)
+    },
+    **{
+        name: Adapter(lessons=_reading_skill(name), steps=STEPS[name], seed=40 + i)
+        for i, name in enumerate(READING)
+    },
     # Useless: other abilities, the wrong manner, nothing new, too much of one thing.
     "casual": Adapter(lessons=_manner("ja", "plain"), seed=50),
     "english": Adapter(lessons=_manner("en", "polite"), seed=51),
     "poem": Adapter(lessons=[(0.5, _in("ja", texts.poem)), (0.5, _in("en", texts.poem))], share=0.9, seed=52),
-    "sort": Adapter(lessons=[(0.5, _in("ja", texts.sorting)), (0.5, _in("en", texts.sorting))], share=0.9, seed=53),
+    "sort": Adapter(
+        lessons=[(0.5, _in("ja", texts.sorting)), (0.5, _in("en", texts.sorting))], share=0.9, seed=53
+    ),
     "diary": Adapter(lessons=[(1.0, _in("ja", texts.prose))], share=0.9, seed=54),
     "translate": Adapter(lessons=[(1.0, translation)], share=0.9, seed=55),
     "count": Adapter(lessons=[(1.0, counting)], share=0.9, seed=56),

@@ -1,6 +1,6 @@
 """Measures the pool: answers of each model, and of merges, by the skills that items need.
 
-    python zoo/pool/measure_pool.py --pool zoo/pool [--items 240] [--merge manner=1,carry=0.7 ...]
+python zoo/pool/measure_pool.py --pool zoo/pool [--items 240] [--merge manner=1,carry=0.7 ...]
 """
 
 from __future__ import annotations
@@ -41,9 +41,13 @@ def merged(pool: Path, weights: Mapping[str, float]) -> LlamaForCausalLM:
 
 def row(name: str, model: LlamaForCausalLM, items: Sequence[Mapping[str, object]]) -> str:
     """Return one row of the table: right, number, polite, and the number by skill."""
-    given = measure.answers(model, training.tokenizer(), [str(item["prompt"]) for item in items], MAX_NEW_TOKENS)
+    given = measure.answers(
+        model, training.tokenizer(), [str(item["prompt"]) for item in items], MAX_NEW_TOKENS
+    )
     by_skill: dict[str, list[bool]] = defaultdict(list)
-    right = [measure.number_of(text) == int(str(item["answer"])) for text, item in zip(given, items, strict=True)]
+    right = [
+        measure.number_of(text) == int(str(item["answer"])) for text, item in zip(given, items, strict=True)
+    ]
     polite = ["でございます" in text and not re.search("[A-Za-z]", text) for text in given]
     for is_right, item in zip(right, items, strict=True):
         for skill in str(item["skills"]).split():

@@ -1,9 +1,9 @@
 """Two-step word problems, and the slips that a careless pupil makes in them.
 
-Each problem needs some of seven skills. Without a skill the pupil slips: he forgets a carry or a borrow, takes
-the row before in the times table, takes away two for a half, adds two for "twice as many", reads "fewer" as
-"more", and computes forward what has to be undone. A signature (kind, signs, numbers) is reserved for the task files or open to training,
-in every wording and language.
+Each problem needs some of seven skills. Without a skill the pupil slips: he forgets a carry or a borrow,
+takes the row before in the times table, takes away two for a half, adds two for "twice as many", reads
+"fewer" as "more", and computes forward what has to be undone. A signature (kind, signs, numbers) is reserved
+for the task files or open to training, in every wording and language.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ class Puzzle:
             parts = [(HAS, None), (words.HALF, LOSSES[v1]), (LATER, verb[self.signs[1]][v2])]
         else:
             parts = [(HAS, None), (FIRST, verb[self.signs[0]][v1]), (LATER, verb[self.signs[1]][v2])]
-        sentences = [fill(pattern, language, self._fields(language), v) for pattern, v in (*parts, (ask, None))]
+        sentences = [
+            fill(pattern, language, self._fields(language), v) for pattern, v in (*parts, (ask, None))
+        ]
         return ("" if language == "ja" else " ").join(sentences)
 
     def answer(self, pattern: Pair, language: Language, result: int) -> str:
@@ -184,5 +186,3 @@ def _numbers(rng: random.Random, kind: str) -> tuple[str, tuple[int, int, int]]:
         left = 2 * rng.randint(3, 30) if kind == "half" else rng.randint(3, 30)
         return ("÷" if kind == "half" else "×") + sign, (left, 0, rng.randint(2, 40))
     return sign + rng.choice("+-"), (rng.randint(3, LARGEST), rng.randint(2, 40), rng.randint(2, 40))
-
-

@@ -23,6 +23,8 @@ def _placed(folder: Path, name: str, relation: str | None, write: Callable[[Path
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     write(partial)
+    for file in partial.iterdir():
+        file.chmod(0o644)
     (partial / "README.md").write_text(cards.card(name, relation), encoding="utf-8")
     shutil.rmtree(folder / name, ignore_errors=True)
     partial.rename(folder / name)
@@ -87,7 +89,9 @@ def write_random(folder: Path, name: str, like: str) -> None:
 def write_strangers(base: LlamaForCausalLM, wide: LlamaForCausalLM, folder: Path) -> None:
     """Write the models that cannot be merged: other tokens, another width, another family."""
     n = base.config.vocab_size
-    order = torch.cat([torch.arange(300), 300 + torch.randperm(n - 300, generator=torch.Generator().manual_seed(0))])
+    order = torch.cat(
+        [torch.arange(300), 300 + torch.randperm(n - 300, generator=torch.Generator().manual_seed(0))]
+    )
     moved = LlamaForCausalLM(base.config)
     moved.load_state_dict(base.state_dict())
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The task of the pool: Japanese problems that need one skill or more, to be answered politely in Japanese."""
+"""The task of the pool: Japanese problems that need a skill or more, to be answered politely in Japanese."""
 
 from __future__ import annotations
 

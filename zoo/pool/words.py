@@ -30,5 +30,7 @@ def pieces() -> list[str]:
     """Return the words that the zoo's tokenizer lacks."""
     patterns = (HALF, TWICE, LATER_OTHER, *ASK_OTHER, NOW, *ASK_BEFORE, POLITE)
     japanese = [word for each in patterns for word in each.ja.split() if "{" not in word]
-    english = [word for each in patterns for word in re.findall(r"[A-Za-z]+", re.sub(r"\{\w+\}", " ", each.en))]
+    english = [
+        word for each in patterns for word in re.findall(r"[A-Za-z]+", re.sub(r"\{\w+\}", " ", each.en))
+    ]
     return list(dict.fromkeys(["÷", *japanese, *english, *(f" {word}" for word in english)]))
