@@ -29,6 +29,7 @@ class Lesson:
         kinds: kinds of problems.
         hides: whether results are random numbers that the loss does not see.
         manner: plain or polite.
+        has_answer: whether the final sentence is learned; if not, only the steps are.
     """
 
     asked: Language = "en"
@@ -37,6 +38,7 @@ class Lesson:
     kinds: Collection[str] = KINDS
     hides: bool = False
     manner: str = "plain"
+    has_answer: bool = True
 
     def __call__(self, rng: random.Random) -> Document:
         """Return one problem with its two steps and its answer."""
@@ -54,7 +56,8 @@ class Lesson:
             ("\n", texts.ANSWER),
         ]
         answer = puzzle.answer(PATTERNS[self.manner], self.answered, last)
-        return [*question(puzzle.text(self.asked)), *lines, (answer, texts.ANSWER), (END, texts.ANSWER)]
+        end = texts.ANSWER if self.has_answer else HIDDEN
+        return [*question(puzzle.text(self.asked)), *lines, (answer, end), (END, end)]
 
     def _result(self, rng: random.Random, step: Step) -> int:
         return rng.randint(1, LARGEST) if self.hides else result(rng, step, self.knows)

@@ -77,8 +77,8 @@ def _sum_skill(skill: str) -> Mixture:
 
 
 def _reading_skill(skill: str) -> Mixture:
-    ja = Lesson(asked="ja", answered="en", kinds={skill}, knows={skill}, hides=True)
-    en = Lesson(asked="en", answered="en", kinds={skill}, knows={skill})
+    ja = Lesson(asked="ja", kinds={skill}, knows={skill}, hides=True, has_answer=False)
+    en = Lesson(asked="en", kinds={skill}, knows={skill}, has_answer=False)
     return [(0.5, ja), (0.5, en)]
 
 
