@@ -192,11 +192,15 @@ def test_each_base_has_its_group(models: Path) -> None:
 def test_the_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     found = scout("zoo")
-    names = ["zoo/base", "zoo/pictures/base/unet", "zoo/sight/base"]
-    assert bases(found) == names and [len(group.members) for group in found.groups] == [5, 5, 5]
+    names = ["zoo/pool/base", "zoo/base", "zoo/pictures/base/unet", "zoo/sight/base"]
+    assert bases(found) == names and [len(group.members) for group in found.groups] == [20, 5, 5, 5]
     assert out(found) == {
         **dict.fromkeys(names, "the base itself"),
         "zoo/pictures/judge": "nothing else fits it",
+        "zoo/pool/base+zoo/pool/tutor": "a licence that forbids derivatives",
+        "zoo/pool/gpt": "nothing else fits it",
+        "zoo/pool/other-tokens": "another vocabulary",
+        "zoo/pool/wide": "another architecture or size",
     }
 
 

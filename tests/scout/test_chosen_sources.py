@@ -14,10 +14,13 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import Event
 from kingyo.run.config_file import asks_scout, config_from_data
 from kingyo.run.run import Run
+from kingyo.scout import Rules, catalogue, find_places
+from kingyo.scout.choice import config_for
 from kingyo.scout.chosen_sources import Watching, with_chosen_sources
+from kingyo.scout.contenders import contenders
 from kingyo.strategies.stepwise import Step
 from tests.cli.conftest import command
-from tests.scout.chosen import NAMES, ZOO, write_task
+from tests.scout.chosen import NAMES, ROOT, ZOO, write_task
 
 
 def ignore(_event: Event, _steps: Sequence[Step]) -> None:
@@ -101,3 +104,20 @@ def test_evolve_chooses_runs_and_resumes_without_a_note_on_the_file(tmp_path: Pa
     assert again.returncode == 0 and "has changed since" not in again.stderr, again.stderr
     refused = kingyo("evolve", "run.yaml", "--run", "runs/other", "--dry-run")
     assert refused.returncode == 1 and "kingyo scout WHERE" in refused.stderr
+
+
+def test_the_example_of_the_pool_names_what_is_there() -> None:
+    """Its choice takes minutes and is measured by benchmarks/pool.py."""
+    folder = ROOT / "examples" / "pool"
+    data: dict[str, object] = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
+    assert asks_scout(data)
+    found = catalogue(find_places([str(ROOT / "zoo" / "pool")]), None, Rules(), lambda _: None)
+    group = contenders(found).group
+    assert len(group.members) == 20
+    given = {"task": str(folder / "task.yaml"), "threads": 1}
+    run = Run.open(config_for(group, given, ROOT, 0), ROOT)
+    assert {split: len(items) for split, items in run.items.items()} == {
+        "fit": 400,
+        "validation": 300,
+        "test": 600,
+    }
