@@ -51,7 +51,7 @@ def write_adapter(model: PeftModel, folder: Path, name: str) -> None:
 
     def write(partial: Path) -> None:
         model.peft_config["default"].base_model_name_or_path = "../base"
-        model.save_pretrained(partial)
+        model.save_pretrained(str(partial))
         tensors = {key: tensor.to(SAVED_AS) for key, tensor in load_file(partial / ADAPTER).items()}
         save_file(tensors, partial / ADAPTER, metadata={"format": "pt"})
 
