@@ -75,6 +75,7 @@ class ChosenSources:
     Attributes:
         sources: all candidates, in order; numbers in ``steps`` count them.
         chosen: names, in the order in which they were added.
+        weights: chosen source -> its weight in their plain merge.
         steps: the decisions.
         contributions: chosen source -> what the merge loses without it.
         verdict: why the selection ended; ``open`` if the budget ended it.
@@ -89,6 +90,7 @@ class ChosenSources:
 
     sources: tuple[str, ...]
     chosen: tuple[str, ...]
+    weights: Mapping[str, float]
     steps: tuple[Step, ...]
     contributions: Mapping[str, Gain]
     verdict: Verdict
@@ -104,6 +106,7 @@ class ChosenSources:
         """Return everything as data, sources by name."""
         return {
             "chosen": list(self.chosen),
+            "weights": dict(self.weights),
             "verdict": self.verdict,
             "score": interval_json(self.score),
             "steps": [self._step(step) for step in self.steps],
@@ -316,6 +319,7 @@ def _choice(run: Run, strategy: Stepwise) -> ChosenSources:
     return ChosenSources(
         sources=names,
         chosen=tuple(names[i] for i in strategy.chosen),
+        weights={names[i]: strategy.genome(strategy.chosen)[i] for i in strategy.chosen},
         steps=tuple(strategy.steps),
         contributions={names[i]: gain for i, gain in strategy.contributions.items()},
         verdict=strategy.verdict,

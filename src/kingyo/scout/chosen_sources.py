@@ -22,8 +22,9 @@ from kingyo.scout.choice import Wishes, choose, config_for, names_of
 from kingyo.scout.contenders import contenders, evidence_of
 from kingyo.scout.evidence import with_structures
 from kingyo.scout.places import find_places
-from kingyo.scout.suggestion import groups_for, relative_to
+from kingyo.scout.suggestion import groups_for, relative_to, start_of
 from kingyo.scout.verdict import Rules
+from kingyo.space.subsets import HIGHEST
 from kingyo.store.evidence import EvidenceStore
 from kingyo.strategies.stepwise import Step
 
@@ -114,7 +115,7 @@ def with_chosen_sources(
     default = {
         "method": "task_arithmetic",
         "groups": groups_for(len(choice.chosen), layout),
-        "parameters": {"weight": {"from": 0, "to": 1.5, "start": 1}},
+        "parameters": {"weight": {"from": 0, "to": HIGHEST, "start": start_of(choice)}},
         "dtype": "float32",
     }
     return {

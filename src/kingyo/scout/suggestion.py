@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import yaml
 
@@ -18,6 +19,7 @@ from kingyo.io.units import counted, percent
 from kingyo.run.config_file import name_from_path
 from kingyo.run.run import Run
 from kingyo.scout.choice import ChosenSources
+from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
 from kingyo.strategies.gain_model import Gain
 
@@ -62,7 +64,7 @@ merge:
   method: task_arithmetic
   groups: {groups}
   parameters:
-    weight: {{from: 0, to: 1.5, start: 1}}
+    weight: {{from: 0, to: {HIGHEST}, start: {start_of(choice)}}}
 {"" if dtype is None else f"  dtype: {dtype}"}
 
 budget:
@@ -77,6 +79,11 @@ controls:
   grid: true
   random_sources: {_flow({name: relative_to(run.config.sources[name], out) for name in others})}
 """
+
+
+def start_of(choice: ChosenSources) -> float:
+    """Return the median weight in the plain merge, where a search begins."""
+    return round(median(choice.weights.values()), 2)
 
 
 def groups_for(n_sources: int, layout: Layout) -> str:
