@@ -32,7 +32,7 @@ from kingyo.types import Axis, Genome, Trial
 CERTAIN = 2.0
 """Standard errors by which a gain must exceed 0."""
 LIKELY = 1.0
-"""The same for the best addition after the last heat, and for what the end drops."""
+"""The same for the best addition after the last heat."""
 LONGEST = 2.0
 """Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
 SCALES, HALF, MORE = (0.7, 1.4), 0.5, 1.5
@@ -134,7 +134,7 @@ class Stepwise(BaseStrategy):
         capacity: Positive | None = None
         keep: Share = 1 / 3
         heats: Size = 8
-        last_heats: Size = 4
+        last_heats: Size = 6
         features: tuple[tuple[float, ...], ...] = ()
         similarity: tuple[tuple[float, ...], ...] = ()
 
@@ -355,7 +355,7 @@ class Stepwise(BaseStrategy):
         self._queue = [self.genome(self.chosen), *self._left_out.values()]
 
     def _end(self) -> None:
-        """Look again at what each source contributes, or drop the least that probably contributes too little.
+        """Look again at what each source contributes, or drop the least that surely contributes too little.
 
         A source without which the merge fails stays.
         """
@@ -366,12 +366,11 @@ class Stepwise(BaseStrategy):
         }
         gains = self.contributions
         unsure = [i for i, gain in gains.items() if not self._is_enough(gain)]
-        least = self._settings.min_gain
-        useless = [i for i in unsure if gains[i].mean + LIKELY * gains[i].error < least]
+        hopeless = [i for i in unsure if self._is_hopeless(gains[i])]
         if unsure and self._last_heat < self._settings.last_heats:
             self._leave_out()
-        elif useless:
-            worst = min(useless, key=lambda i: gains[i].mean)
+        elif hopeless:
+            worst = min(hopeless, key=lambda i: gains[i].mean)
             self.chosen = tuple(i for i in self.chosen if i != worst)
             self.contributions, self._last_heat = {}, 0
             self._leave_out() if len(self.chosen) > 1 else self._finish()
