@@ -27,15 +27,13 @@ if TYPE_CHECKING:
     from kingyo.strategies.stepwise import Step
 
 SECONDS_PER_LINE = 10.0
-
-
-PER_CANDIDATE = (150, 400)
-"""Answers per candidate that choices took in benchmarks/pool.py, about."""
+PER_CANDIDATE = (130, 600)
+"""Answers per candidate that choices took: 134 among the zoo's 5 sources, up to 619 among 18 of zoo/pool."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the user asks for.
+    """The options of ``kingyo scout --task``.
 
     Attributes:
         task: the task file.
@@ -60,7 +58,9 @@ class Asked:
     @property
     def trials(self) -> Path:
         """The folder of the trial merges."""
-        return self.out / "trials"
+        from kingyo.scout.choice import trials_in
+
+        return trials_in(self.out)
 
     @property
     def tasks(self) -> dict[str, object]:
@@ -112,7 +112,7 @@ class ChoiceProgress:
 
 def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | None) -> None:
     """Print the chosen sources with reasons, the best of the others, and what comes next."""
-    from kingyo.scout.suggestion import ENDS, gain_text, next_gain, score_text
+    from kingyo.scout.suggestion import ENDS, gain_text, next_gain, predictions_text, score_text
 
     console = Console(highlight=False)
     table = plain_table("source", "alone", "gain when added", "in the final set", title="Chosen", n_left=1)
@@ -135,7 +135,7 @@ def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | No
         print_text(console, escape(f"The best further source is {after[0]}: {gain_text(after[1])}."))
     if choice.verdict in ENDS:
         print_text(console, ENDS[choice.verdict])
-    print_text(console, _predictions(choice))
+    print_text(console, predictions_text(choice.correlation))
     print_text(console, f"{counted(choice.item_evaluations, 'answer')} in {choice.minutes:.1f} minutes.")
     for name, reason in choice.failed.items():
         print_text(console, escape(f"{name} cannot be scored: {reason}"))
@@ -145,15 +145,6 @@ def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | No
         print_text(console, "No source is worth adding, so there is no run.yaml.")
     else:
         print_text(console, escape(f"Wrote {run_yaml}. Next: kingyo evolve {shlex.quote(str(run_yaml))}"))
-
-
-def _predictions(choice: ChosenSources) -> str:
-    found = choice.correlation
-    if found is None:
-        return "Too few gains were predicted to say how good predictions are."
-    rank = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-    text = f"Rank correlation of predicted and measured gains: {rank}, {counted(found.n, 'gain')}"
-    return f"{text}." if found.low > 0 else f"{text}: cannot tell whether predictions help."
 
 
 def choose_for_task(found: Catalogue, asked: Asked, *, as_json: bool) -> None:
@@ -253,7 +244,7 @@ def _wishes(asked: Asked, group: Group) -> Wishes:
 def choose_sources(
     file: Path, data: dict[str, object], run: Path | None, seed: int | None, *, is_dry_run: bool, quiet: bool
 ) -> dict[str, object]:
-    """Return a run.yaml with the sources that a scout chooses; it keeps what it measures beside the run.
+    """Return a run.yaml with the sources that a scout chooses. Measurements are kept beside the run folder.
 
     Args:
         file: the run.yaml, with ``sources: {scout: WHERE}``.

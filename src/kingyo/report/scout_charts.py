@@ -30,7 +30,7 @@ BLUE = "var(--blue)"
 MEASURED, PREDICTED, NEXT = "measured", "predicted", "best further source"
 COLOURS = {MEASURED: ACCENT, PREDICTED: BLUE, NEXT: MUTED}
 BESIDE = 0.12
-"""How far predictions are drawn to the left of measurements, in sources."""
+"""Distance of a prediction, to the left, from the measurement; 1 is the distance between two numbers."""
 STEP, SMALL = 84, 44
 """Width of a source, with its name and without, in pixels."""
 MANY = 12

@@ -1,4 +1,4 @@
-"""What a scout found for a task, as its report needs it: by the names of sources."""
+"""The findings of a scout for its report, by the names of sources."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def height_of(points: Floats) -> float:
 
 
 def name_places(points: Floats, radii: Sequence[float], names: Sequence[str]) -> dict[int, Point]:
-    """Return the middle of each name that has room beside its point, or under or above it.
+    """Return the centre of each name that fits beside, under or above its point.
 
     Args:
         points: in pixels.

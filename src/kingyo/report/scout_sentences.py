@@ -1,4 +1,4 @@
-"""What the report of a scout says in words."""
+"""Sentences of the report of a scout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from kingyo.io.units import counted, time_text
 from kingyo.report import wording
 from kingyo.report.scout_findings import ScoutFindings
 from kingyo.report.scout_map import map_places
-from kingyo.scout.suggestion import ENDS
+from kingyo.scout.suggestion import ENDS, predictions_text
 from kingyo.stats import Interval
 
 CAUTION = (
@@ -37,7 +37,7 @@ def summary(findings: ScoutFindings) -> str:
         _next(findings),
         ENDS.get(findings.choice.verdict, "No further source adds enough.").replace("`", ""),
         _cost(findings),
-        _predictions(findings),
+        predictions_text(findings.choice.correlation).replace("-", wording.MINUS),
     ]
     return " ".join(each for each in sentences if each)
 
@@ -87,20 +87,6 @@ def _cost(findings: ScoutFindings) -> str:
     choice = findings.choice
     time = time_text(60 * choice.minutes).replace(" ", wording.NO_BREAK)
     return f"This took {counted(choice.item_evaluations, 'answer')} in {time}."
-
-
-def _predictions(findings: ScoutFindings) -> str:
-    found = findings.choice.correlation
-    if found is None:
-        return "Too few gains were predicted to say how good predictions are."
-    low, value, high = (
-        f"{each:.2f}".replace("-", wording.MINUS) for each in (found.low, found.value, found.high)
-    )
-    text = (
-        f"The rank correlation of predicted and measured gains is {value} [{low},{wording.NO_BREAK}{high}] "
-        f"({counted(found.n, 'gain')})"
-    )
-    return f"{text}." if found.low > 0 else f"{text}, so whether predictions help cannot be told."
 
 
 def map_note(findings: ScoutFindings) -> str:

@@ -267,6 +267,11 @@ def _space(run: Run) -> SubsetSpace:
     )
 
 
+def trials_in(out: Path) -> Path:
+    """Return the folder of the trial merges in a scout's folder."""
+    return out / "trials"
+
+
 def answers_alone(n_sources: int, n_fit: int) -> int:
     """Return the answers that the base and each source alone give before anything is compared."""
     return (n_sources + 1) * _items_of_a_heat(n_fit)

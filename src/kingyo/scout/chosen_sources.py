@@ -18,7 +18,7 @@ from kingyo.run.config import Count, StrictModel
 from kingyo.run.config_file import BY_SCOUT
 from kingyo.run.run import Run
 from kingyo.scout.catalogue import Group, catalogue
-from kingyo.scout.choice import Wishes, choose, config_for, names_of
+from kingyo.scout.choice import Wishes, choose, config_for, names_of, trials_in
 from kingyo.scout.contenders import contenders, evidence_of
 from kingyo.scout.evidence import with_structures
 from kingyo.scout.places import find_places
@@ -59,7 +59,7 @@ class ScoutedSources(StrictModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Watching:
-    """What is told of the progress.
+    """Callbacks that show the progress.
 
     Attributes:
         say: called with notes for the user.
@@ -102,7 +102,7 @@ def with_chosen_sources(
         seconds=seconds,
     )
     evidence = evidence_of(group, names_of([each.reference for each in group.members]))
-    trials = out / "trials"
+    trials = trials_in(out)
     choice = choose(run, trials, wishes, evidence, watching.begin(list(run.config.sources)))
     if not choice.chosen:
         raise KingyoError(

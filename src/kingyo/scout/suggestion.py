@@ -21,6 +21,7 @@ from kingyo.run.run import Run
 from kingyo.scout.choice import ChosenSources
 from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
+from kingyo.stats.ranks import Correlation
 from kingyo.strategies.gain_model import Gain
 
 CANDIDATES = 200
@@ -120,6 +121,15 @@ def score_text(score: Interval) -> str:
     """Return a score with its interval and number of items."""
     low, high = 100 * score.low, 100 * score.high
     return f"{percent(score.score)} [{low:.0f}, {high:.0f}] of {counted(score.n, 'item')}"
+
+
+def predictions_text(found: Correlation | None) -> str:
+    """Return how well gains were predicted, as a sentence."""
+    if found is None:
+        return "Too few gains were predicted to say how good predictions are."
+    rank = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    text = f"The rank correlation of predicted and measured gains is {rank} ({counted(found.n, 'gain')})"
+    return f"{text}." if found.low > 0 else f"{text}: too uncertain to say whether predictions help."
 
 
 def next_gain(choice: ChosenSources) -> tuple[str, Gain] | None:

@@ -7,7 +7,7 @@
               and only the best third of the additions
     decision  the best addition is chosen if its gain, measured after the first heat, is large enough and
               exceeds 0 by two standard errors; if no addition is chosen, the selection ends
-    end       each chosen source is left out once: what it contributes. One without a contribution is dropped
+    end       each chosen source is left out in turn. One that surely contributes too little is dropped
 
 A step begins with the third of the additions from which most is expected (``gain_model``); the others follow
 only if none of these is chosen, so the selection never ends before all have been tried. (Forward selection
@@ -107,7 +107,7 @@ class _Race:
 
 
 class Stepwise(BaseStrategy):
-    """Choose sources one at a time. Each axis is the weight of a source: 0 leaves it out, 1 adds it.
+    """Choose sources one at a time. Each axis is the weight of a source; 0 leaves it out.
 
     The items of a generation must be drawn at random and be the same for its trials, as screens do.
     """
