@@ -324,7 +324,7 @@ def _choice(run: Run, strategy: Stepwise) -> ChosenSources:
     return ChosenSources(
         sources=names,
         chosen=tuple(names[i] for i in strategy.chosen),
-        weights={names[i]: strategy.genome(strategy.chosen)[i] for i in strategy.chosen},
+        weights={names[i]: strategy.weights.genome()[i] for i in strategy.chosen},
         steps=tuple(strategy.steps),
         contributions={names[i]: gain for i, gain in strategy.contributions.items()},
         verdict=strategy.verdict,

@@ -3,6 +3,7 @@
     step      every source that is not chosen is a possible addition to the merge of the chosen ones
     weights   one source has weight 1, k sources have min(1, 2 / √k) each: a sum of unrelated task vectors is
               never longer than one of four. Before the selection ends, other weights are tried
+    pairs     if no source helps alone, pairs are tried, and the source whose pairs are best is chosen first
     heat      the chosen set and some additions are scored on the same items; the next heat has other items,
               and only the best third of the additions
     decision  the best addition is chosen if its gain, measured after the first heat, is large enough and
@@ -18,27 +19,23 @@ Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, sequentia
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from itertools import combinations
+from typing import Literal
 
 import numpy as np
 
+from kingyo.strategies.arms import Arm, Weights
 from kingyo.strategies.checks import Positive, Share, Size, require
-from kingyo.strategies.gain_model import Gain, GainModel, paired_gain
+from kingyo.strategies.gain_model import Gain, GainModel
+from kingyo.strategies.heats import GainRules, Heats, ItemScores
 from kingyo.strategies.history import BaseStrategy
 from kingyo.types import Axis, Genome, Trial
 
-CERTAIN = 2.0
-"""Standard errors by which a gain must exceed 0."""
-LIKELY = 1.0
-"""The same for the best addition after the last heat."""
-LONGEST = 2.0
-"""Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
-SCALES, HALF, MORE = (0.7, 1.4), 0.5, 1.5
-"""Other weights that are tried before the selection ends: factors of all weights, the share of a weight for
-additions, and the factor of the weight of each chosen source.
-"""
+MOST_PAIRS = 300
+"""Most pairs that are tried; of more, some at random."""
 Verdict = Literal["open", "enough", "cannot tell", "full"]
 """Whether the selection goes on; ended because no source adds enough, because the items cannot tell whether
 one does, or because no source may be added."""
@@ -73,36 +70,25 @@ class Step:
         return len(self.items)
 
 
-class Arm(NamedTuple):
-    """A change of the chosen set: another source or share of a weight, and the scale of all weights."""
-
-    source: int | None
-    scale: float
-    share: float = 1.0
-
-
 @dataclass(kw_only=True)
-class _Race:
-    """The heats of one step: the arms of this part, those still in it, and the sources that wait."""
+class _Step:
+    """A step that goes on: the parts to come, the heats of now, and what was measured."""
 
-    alive: list[Arm]
-    waiting: list[int]
     predicted: dict[int, Gain]
-    heat: int = 0
-    is_rescaled: bool = False
-    early: dict[Arm, set[str]] = field(default_factory=dict[Arm, set[str]])
+    parts: Iterator[list[Arm]]
+    heats: Heats | None = None
     gains: dict[Arm, Gain] = field(default_factory=dict[Arm, Gain])
     is_open: bool = False
 
-    def by_source(self, scale: float, added: Arm | None = None) -> dict[int, Gain]:
-        """Return the gain of each source in full at a scale; that of the chosen arm as it was added."""
+    def by_source(self, chosen: Arm | None) -> dict[int, Gain]:
+        """Return the gain of each addition with a whole weight; that of the chosen one as it was added."""
         gains = {
-            arm.source: gain
+            arm.sources[0]: gain
             for arm, gain in self.gains.items()
-            if arm == (arm.source, scale, 1.0) and arm.source is not None
+            if len(arm.sources) == 1 and arm.sources[0] in self.predicted and arm.share == 1.0
         }
-        if added is not None and added.source is not None:
-            gains[added.source] = self.gains[added]
+        if chosen is not None and chosen in self.gains and set(chosen.sources) <= self.predicted.keys():
+            gains |= dict.fromkeys(chosen.sources, self.gains[chosen])
         return gains
 
 
@@ -141,23 +127,27 @@ class Stepwise(BaseStrategy):
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         super().__init__(axes, seed, batch=1)
         _check(settings, len(axes))
+        self._seed = seed
         self._settings = settings
+        self._rules = GainRules(min_gain=settings.min_gain, keep=settings.keep, heats=settings.heats)
         self._features = _standardised(settings.features, len(axes))
         self._model = GainModel(len(axes), self._features.shape[1] + 2)
-        self._scores: dict[Genome, dict[str, float]] = {}
-        self._failed: set[Genome] = set()
+        self._scores = ItemScores()
         self._queue: list[Genome] = []
         self._open: set[int] = set()  # numbers of trials without an outcome
-        self._race: _Race | None = None
+        self._step: _Step | None = None
         self._left_out: dict[int, Genome] = {}
         self._last_heat = 0
-        self.chosen: tuple[int, ...] = ()
-        self.scale = 1.0
-        self.shares: dict[int, float] = {}
+        self.weights = Weights(axes=tuple(axes))
         self.steps: list[Step] = []
         self.contributions: dict[int, Gain] = {}
         self.verdict: Verdict = "open"
         self._is_done = False
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The chosen sources, in the order in which they were added."""
+        return self.weights.chosen
 
     @property
     def batch(self) -> int:
@@ -178,38 +168,22 @@ class Stepwise(BaseStrategy):
         self._open.update(trial.number for trial in trials)
         return trials
 
-    def genome(self, sources: Sequence[int], arm: Arm | None = None) -> Genome:
-        """Return the genome that merges some sources, with the shares and the scale of now or of an arm."""
-        scale, shares = (self.scale, self.shares) if arm is None else (arm.scale, dict(self.shares))
-        if arm is not None and arm.source is not None:
-            shares[arm.source] = arm.share
-        length = math.sqrt(math.fsum(shares.get(i, 1.0) ** 2 for i in sources))
-        weight = scale * min(1.0, LONGEST / length) if len(sources) > 1 else 1.0
-        return tuple(
-            min(axis.high, round(weight * (shares.get(i, 1.0) if len(sources) > 1 else 1.0), 3))
-            if i in sources
-            else (axis.low if axis.neutral is None else axis.neutral)
-            for i, axis in enumerate(self._axes)
-        )
-
     def scores_of(self, sources: Sequence[int]) -> dict[str, float]:
         """Return the item scores of the merge of some sources so far."""
-        return dict(self._scores.get(self.genome(sources), {}))
+        return dict(self._scores.of(self.weights.genome(sources)))
 
     def _advance(self) -> None:
         """Take new outcomes; if all trials of the heat are told, plan the next one."""
         for observation in self._history.take_all():
             self._open.discard(observation.number)
-            if observation.score is None:
-                self._failed.add(observation.genome)
-            self._scores.setdefault(observation.genome, {}).update(observation.items)
+            self._scores.add(observation)
         while not self._queue and not self._open and not self._is_done:
             if self._left_out:
                 self._end()
-            elif self._race is None:
+            elif self._step is None:
                 self._begin_step()
             else:
-                self._end_heat(self._race)
+                self._end_heat(self._step)
 
     # steps
 
@@ -217,177 +191,143 @@ class Stepwise(BaseStrategy):
         candidates = self._additions()
         predicted = {i: self._model.predict(i, self._features_of(i)) for i in candidates}
         order = sorted(candidates, key=lambda i: (-(predicted[i].mean + predicted[i].error), i))
-        first = len(order) if not self.steps else max(3, math.ceil(self._settings.keep * len(order)))
-        self._race = _Race(alive=self._arms(order[:first]), waiting=order[first:], predicted=predicted)
-        if not order:
-            self.verdict = "full"
-            self._close_step(self._race, None)
-        else:
-            self._begin_heat(self._race)
+        self._step = _Step(predicted=predicted, parts=self._parts(order))
+        self._next_part(self._step)
 
-    def _arms(self, sources: Sequence[int]) -> list[Arm]:
-        return [Arm(source, self.scale) for source in sources]
+    def _parts(self, order: Sequence[int]) -> Iterator[list[Arm]]:
+        """Return the changes to try, one part after the other."""
+        if not order:
+            return
+        first = len(order) if not self.steps else max(3, math.ceil(self._settings.keep * len(order)))
+        yield self.weights.additions(order[:first])
+        yield self.weights.additions(order[first:])
+        if not self.chosen:
+            yield self._pairs(order)
+        elif len(self.chosen) > 1:
+            yield self.weights.others(order)
 
     def _additions(self) -> list[int]:
         """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
-        settings, chosen = self._settings, self.chosen
-        if settings.most is not None and len(chosen) >= settings.most:
+        settings = self._settings
+        if settings.most is not None and len(self.chosen) >= settings.most:
             return []
-        left = math.inf if settings.capacity is None else settings.capacity
-        costs = settings.costs or (0.0,) * len(self._axes)
-        left -= sum(costs[i] for i in chosen)
         return [
             i
             for i in range(len(self._axes))
-            if i not in chosen and costs[i] <= left and self.genome([*chosen, i]) not in self._failed
+            if i not in self.chosen
+            and self._fits((i,))
+            and self.weights.genome([*self.chosen, i]) not in self._scores.failed
         ]
 
-    def _begin_heat(self, race: _Race) -> None:
-        race.heat += 1
-        self._queue = [self.genome(self.chosen), *map(self._genome_of, race.alive)]
+    def _fits(self, added: Sequence[int]) -> bool:
+        """Return whether the cost of sources and the chosen ones is within the capacity."""
+        settings = self._settings
+        return settings.capacity is None or (
+            math.fsum(settings.costs[i] for i in (*self.chosen, *added)) <= settings.capacity
+        )
 
-    def _genome_of(self, arm: Arm) -> Genome:
-        added = [] if arm.source is None or not self._is_addition(arm) else [arm.source]
-        return self.genome([*self.chosen, *added], arm)
+    def _pairs(self, sources: Sequence[int]) -> list[Arm]:
+        """Return the pairs of some sources; some at random if there are many."""
+        alive = sorted(i for i in sources if self.weights.genome([i]) not in self._scores.failed)
+        pairs = [pair for pair in combinations(alive, 2) if self._fits(pair)]
+        if self._settings.most == 1 or len(pairs) < 2:
+            return []
+        if len(pairs) > MOST_PAIRS:
+            pairs = sorted(random.Random(self._seed).sample(pairs, MOST_PAIRS))
+        return [Arm(pair, self.weights.scale) for pair in pairs]
 
-    def _is_addition(self, arm: Arm) -> bool:
-        """Return whether an arm adds a source; others change weights of the chosen set."""
-        return arm.source is not None and arm.source not in self.chosen
+    def _next_part(self, step: _Step) -> None:
+        """Begin the heats of the next changes; if there are none, the selection ends."""
+        arms = next((part for part in step.parts if part), None)
+        if arms is None:
+            ended: Verdict = "cannot tell" if step.is_open else "enough"
+            self.verdict = ended if step.gains else "full"
+            self._close_step(step, None)
+            return
+        step.heats = Heats(arms, self.weights, self._scores, self._rules)
+        self._queue = step.heats.genomes()
 
-    def _end_heat(self, race: _Race) -> None:
-        if self.genome(self.chosen) in self._failed:
+    def _end_heat(self, step: _Step) -> None:
+        heats = step.heats
+        assert heats is not None, "a step begins with heats"
+        if self.weights.genome() in self._scores.failed:
             self.verdict = "cannot tell"
-            self._close_step(race, None)
+            self._close_step(step, None)
             return
-        race.alive = [arm for arm in race.alive if self._genome_of(arm) not in self._failed]
-        now = self.genome(self.chosen)
-        for arm in race.alive:
-            if race.heat == 1:
-                race.early[arm] = set(self._scores.get(self._genome_of(arm), {}))
-            without = race.early[arm] if race.heat > 1 else None
-            race.gains[arm] = self._gain(self._genome_of(arm), now, without)
-        best = max(race.alive, key=lambda arm: race.gains[arm].mean, default=None)
-        gain = None if best is None else race.gains[best]
-        if gain is None or best is None or self._is_hopeless(gain):
-            self._next_part(race)
-        elif race.heat > 1 and self._is_enough(gain):
-            self._close_step(race, best)
-        elif race.heat >= self._settings.heats:
-            least = LIKELY * gain.error if self.chosen else 0.0
-            if gain.mean >= self._settings.min_gain and gain.mean > least:
-                self._close_step(race, best)
-                return
-            race.is_open = race.is_open or (self._is_addition(best) and gain.mean >= self._settings.min_gain)
-            self._next_part(race)
-        else:
-            race.alive = self._best_of(race)
-            self._begin_heat(race)
-
-    def _best_of(self, race: _Race) -> list[Arm]:
-        """Return the best arms of a heat, and all that tie with the last of them."""
-        ranked = sorted(race.alive, key=lambda arm: -race.gains[arm].mean)
-        n = max(2 if race.heat < 3 else 1, math.ceil(self._settings.keep * len(ranked)))
-        last = race.gains[ranked[min(n, len(ranked)) - 1]].mean
-        return [arm for arm in ranked if race.gains[arm].mean >= last]
-
-    def _is_enough(self, gain: Gain) -> bool:
-        return gain.mean >= self._settings.min_gain and gain.mean > CERTAIN * gain.error
-
-    def _is_hopeless(self, gain: Gain) -> bool:
-        """Return whether the upper bound of a gain is too small."""
-        return gain.mean + CERTAIN * gain.error < self._settings.min_gain
-
-    def _next_part(self, race: _Race) -> None:
-        """Try the additions that wait, then other scales of all weights, or end."""
-        race.heat = 0
-        if race.waiting:
-            race.alive, race.waiting = self._arms(race.waiting), []
-        elif len(self.chosen) > 1 and not race.is_rescaled:
-            race.alive, race.is_rescaled = self._other_weights(race), True
-        else:
-            ended: Verdict = "cannot tell" if race.is_open else "enough"
-            self.verdict = ended if race.gains else "full"
-            self._close_step(race, None)
+        heats.end_heat()
+        if not heats.is_over:
+            self._queue = heats.genomes()
             return
-        self._begin_heat(race)
+        step.gains |= heats.gains
+        step.is_open = step.is_open or heats.is_open
+        if heats.winner is None:
+            self._next_part(step)
+        elif len(heats.winner.sources) > 1:
+            self._close_step(step, _best_partner(heats.gains))
+        else:
+            self._close_step(step, heats.winner)
 
-    def _other_weights(self, race: _Race) -> list[Arm]:
-        """Return all additions by half, more of each chosen source, and other scales of all weights."""
-        return [
-            *(Arm(source, self.scale, HALF) for source in race.by_source(self.scale)),
-            *(Arm(source, self.scale, MORE * self.shares[source]) for source in self.chosen),
-            *(Arm(None, round(self.scale * factor, 3)) for factor in SCALES),
-        ]
-
-    def _close_step(self, race: _Race, arm: Arm | None) -> None:
-        gains, items = race.by_source(self.scale, arm), self.scores_of(self.chosen)
+    def _close_step(self, step: _Step, arm: Arm | None) -> None:
+        self._step = None
+        gains, items = step.by_source(arm), self.scores_of(self.chosen)
         for source, gain in gains.items():
             self._model.learn(source, self._features_of(source), gain)
-        if arm is not None:
-            self.scale = arm.scale
-        if arm is not None and not self._is_addition(arm):
-            self.shares |= {} if arm.source is None else {arm.source: arm.share}
-            self._race = None
-            return
-        self.steps.append(
-            Step(
-                chosen=self.chosen,
-                gains=gains,
-                predicted=race.predicted,
-                added=None if arm is None else arm.source,
-                items=items,
+        adds = arm is not None and self.weights.adds(arm)
+        if adds or arm is None:
+            self.steps.append(
+                Step(
+                    chosen=self.chosen,
+                    gains=gains,
+                    predicted=step.predicted,
+                    added=None if arm is None else arm.sources[0],
+                    items=items,
+                )
             )
-        )
-        if arm is not None and arm.source is not None:
-            self.chosen = (*self.chosen, arm.source)
-            self.shares[arm.source] = arm.share
-            self._race = None
+        if arm is not None:
+            self.weights = self.weights.changed(arm)
         elif len(self.chosen) > 1:
-            self._leave_out()
+            self._leave_out(self.chosen)
         else:
-            self._is_done = True
+            self._end_with_one()
 
     # the end
 
-    def _leave_out(self) -> None:
+    def _end_with_one(self) -> None:
+        """End with at most one source; without it if it was chosen for its pairs and none gained enough."""
+        if self.chosen and self.steps[0].gains[self.chosen[0]].mean < self._settings.min_gain:
+            self.weights = self.weights.without(self.chosen[0])
+        self._finish()
+
+    def _leave_out(self, sources: Sequence[int]) -> None:
+        """Score the chosen sources, and without each of some."""
         self._last_heat += 1
-        self._left_out = {i: self.genome([j for j in self.chosen if j != i]) for i in self.chosen}
-        self._queue = [self.genome(self.chosen), *self._left_out.values()]
+        self._left_out |= {i: self.weights.without(i).genome() for i in sources}
+        self._queue = [self.weights.genome(), *(self._left_out[i] for i in sources)]
 
     def _end(self) -> None:
-        """Look again at what each source contributes, or drop the least that surely contributes too little.
+        """Look again at sources whose contribution is not sure, or drop one that surely contributes least.
 
         A source without which the merge fails stays.
         """
-        self.contributions = {
-            i: self._gain(self.genome(self.chosen), genome)
+        now = self.weights.genome()
+        gains = self.contributions = {
+            i: self._scores.gain(now, genome)
             for i, genome in self._left_out.items()
-            if genome not in self._failed
+            if genome not in self._scores.failed
         }
-        gains = self.contributions
-        unsure = [i for i, gain in gains.items() if not self._is_enough(gain)]
-        hopeless = [i for i in unsure if self._is_hopeless(gains[i])]
+        unsure = [i for i, gain in gains.items() if not self._rules.is_enough(gain)]
+        hopeless = [i for i in unsure if self._rules.is_hopeless(gains[i])]
         if unsure and self._last_heat < self._settings.last_heats:
-            self._leave_out()
+            self._leave_out(unsure)
         elif hopeless:
-            worst = min(hopeless, key=lambda i: gains[i].mean)
-            self.chosen = tuple(i for i in self.chosen if i != worst)
-            self.contributions, self._last_heat = {}, 0
-            self._leave_out() if len(self.chosen) > 1 else self._finish()
+            self.weights = self.weights.without(min(hopeless, key=lambda i: gains[i].mean))
+            self.contributions, self._left_out, self._last_heat = {}, {}, 0
+            self._leave_out(self.chosen) if len(self.chosen) > 1 else self._finish()
         else:
             self._finish()
 
     def _finish(self) -> None:
         self._left_out, self._is_done = {}, True
-
-    # gains
-
-    def _gain(self, one: Genome, other: Genome, without: set[str] | None = None) -> Gain:
-        """Return the gain on shared items outside some; on all if there are no others, as with few items."""
-        ours, theirs = self._scores.get(one, {}), self._scores.get(other, {})
-        both = ours.keys() & theirs.keys()
-        shared = sorted(both - (without or set())) or sorted(both)
-        return paired_gain([ours[item] for item in shared], [theirs[item] for item in shared])
 
     def _features_of(self, source: int) -> list[float]:
         """Return the features of a source: those given, its similarity to the chosen ones, and the share of
@@ -400,6 +340,15 @@ class Stepwise(BaseStrategy):
         unsolved = [item for item in mine.keys() & ours.keys() if ours[item] < 0.5]
         solves = math.fsum(mine[item] for item in unsolved) / max(1, len(unsolved))
         return [*map(float, self._features[source]), similarity, solves]
+
+
+def _best_partner(gains: Mapping[Arm, Gain]) -> Arm:
+    """Return the addition of the source whose pairs gained most."""
+    pairs = [(arm, gain.mean) for arm, gain in gains.items() if len(arm.sources) > 1]
+    total = {
+        i: math.fsum(gain for arm, gain in pairs if i in arm.sources) for arm, _ in pairs for i in arm.sources
+    }
+    return Arm((max(sorted(total), key=lambda i: total[i]),), pairs[0][0].scale)
 
 
 def _check(settings: Stepwise.Settings, n: int) -> None:

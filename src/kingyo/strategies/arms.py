@@ -1,0 +1,76 @@
+"""Weights of chosen sources, and the changes of them that stepwise selection compares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from kingyo.types import Axis, Genome
+
+LONGEST = 2.0
+"""Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
+SCALES, HALF, MORE = (0.7, 1.4), 0.5, 1.5
+"""Other weights: factors of all, the share of a weight for an addition, the factor for one chosen source."""
+
+
+class Arm(NamedTuple):
+    """A change: sources that are added or get another share of a weight, and the scale of all weights."""
+
+    sources: tuple[int, ...]
+    scale: float
+    share: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The chosen sources with their weights.
+
+    One source has weight 1, k sources have scale · min(1, 2 / √k) each; shares change the weights of single
+    sources.
+    """
+
+    axes: tuple[Axis, ...]
+    chosen: tuple[int, ...] = ()
+    scale: float = 1.0
+    shares: Mapping[int, float] = field(default_factory=dict[int, float])
+
+    def genome(self, sources: Sequence[int] | None = None) -> Genome:
+        """Return the genome that merges some sources, or the chosen ones."""
+        on = self.chosen if sources is None else sources
+        is_sum = len(on) > 1
+        length = math.sqrt(math.fsum(self.shares.get(i, 1.0) ** 2 for i in on))
+        weight = self.scale * min(1.0, LONGEST / length) if is_sum else 1.0
+        return tuple(
+            min(axis.high, round(weight * (self.shares.get(i, 1.0) if is_sum else 1.0), 3))
+            if i in on
+            else (axis.low if axis.neutral is None else axis.neutral)
+            for i, axis in enumerate(self.axes)
+        )
+
+    def changed(self, arm: Arm) -> Weights:
+        """Return the weights after a change."""
+        added = tuple(i for i in arm.sources if i not in self.chosen)
+        shares = {**self.shares, **dict.fromkeys(arm.sources, arm.share)}
+        return replace(self, chosen=(*self.chosen, *added), scale=arm.scale, shares=shares)
+
+    def without(self, source: int) -> Weights:
+        """Return the weights of the other chosen sources."""
+        return replace(self, chosen=tuple(i for i in self.chosen if i != source))
+
+    def adds(self, arm: Arm) -> bool:
+        """Return whether a change adds a source."""
+        return not set(arm.sources) <= set(self.chosen)
+
+    def additions(self, sources: Iterable[int]) -> list[Arm]:
+        """Return the addition of each of some sources."""
+        return [Arm((source,), self.scale) for source in sources]
+
+    def others(self, sources: Iterable[int]) -> list[Arm]:
+        """Return other weights: some sources by half, more of each chosen one, other scales of all."""
+        return [
+            *(Arm((source,), self.scale, HALF) for source in sources),
+            *(Arm((source,), self.scale, MORE * self.shares[source]) for source in self.chosen),
+            *(Arm((), round(self.scale * factor, 3)) for factor in SCALES),
+        ]

@@ -1,0 +1,133 @@
+"""Heats: changes of a merge are scored on the same items, and the best go on to other items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kingyo.strategies.arms import Arm, Weights
+from kingyo.strategies.gain_model import Gain, paired_gain
+from kingyo.strategies.history import Observation
+from kingyo.types import Genome
+
+CERTAIN = 2.0
+"""Standard errors by which a gain must exceed 0."""
+LIKELY = 1.0
+"""The same for the best change after the last heat."""
+
+
+class ItemScores:
+    """The item scores of merges, and which merges failed."""
+
+    def __init__(self) -> None:
+        self._scores: dict[Genome, dict[str, float]] = {}
+        self.failed: set[Genome] = set()
+
+    def add(self, observation: Observation) -> None:
+        """Add the scores of a trial."""
+        if observation.score is None:
+            self.failed.add(observation.genome)
+        self._scores.setdefault(observation.genome, {}).update(observation.items)
+
+    def of(self, genome: Genome) -> Mapping[str, float]:
+        """Return item -> score of a merge."""
+        return self._scores.get(genome, {})
+
+    def gain(self, one: Genome, other: Genome, without: set[str] | None = None) -> Gain:
+        """Return the gain on shared items outside some; on all if there are no others, as with few items."""
+        ours, theirs = self.of(one), self.of(other)
+        both = ours.keys() & theirs.keys()
+        shared = sorted(both - (without or set())) or sorted(both)
+        return paired_gain([ours[item] for item in shared], [theirs[item] for item in shared])
+
+
+@dataclass(frozen=True, kw_only=True)
+class GainRules:
+    """When a change is good enough.
+
+    Attributes:
+        min_gain: least gain.
+        keep: share of the changes that goes on after a heat.
+        heats: most heats.
+    """
+
+    min_gain: float
+    keep: float
+    heats: int
+
+    def is_enough(self, gain: Gain) -> bool:
+        """Return whether a gain is large enough and surely above 0."""
+        return gain.mean >= self.min_gain and gain.mean > CERTAIN * gain.error
+
+    def is_hopeless(self, gain: Gain) -> bool:
+        """Return whether the upper bound of a gain is too small."""
+        return gain.mean + CERTAIN * gain.error < self.min_gain
+
+
+class Heats:
+    """The heats of a few changes.
+
+    Attributes:
+        gains: change -> its gain, measured after the first heat.
+        winner: the best change, if it is good enough.
+        is_over: whether there is no further heat.
+        is_open: whether it is over, and more items might have found a winner.
+    """
+
+    def __init__(self, arms: Sequence[Arm], weights: Weights, scores: ItemScores, rules: GainRules) -> None:
+        self._alive = list(arms)
+        self._weights = weights
+        self._scores = scores
+        self._rules = rules
+        self._heat = 1
+        self._early: dict[Arm, set[str]] = {}
+        self.gains: dict[Arm, Gain] = {}
+        self.winner: Arm | None = None
+        self.is_over = self.is_open = False
+
+    def genomes(self) -> list[Genome]:
+        """Return the merges of the next heat; the first one is that of the chosen sources."""
+        return [self._weights.genome(), *map(self._genome_of, self._alive)]
+
+    def end_heat(self) -> None:
+        """Measure gains, and choose the winner or those that go on."""
+        self._alive = [arm for arm in self._alive if self._genome_of(arm) not in self._scores.failed]
+        for arm in self._alive:
+            genome = self._genome_of(arm)
+            if self._heat == 1:
+                self._early[arm] = set(self._scores.of(genome))
+            without = self._early[arm] if self._heat > 1 else None
+            self.gains[arm] = self._scores.gain(genome, self._weights.genome(), without)
+        best = max(self._alive, key=lambda arm: self.gains[arm].mean, default=None)
+        if best is None or self._rules.is_hopeless(self.gains[best]):
+            self.is_over = True
+        elif self._heat > 1 and self._rules.is_enough(self.gains[best]):
+            self.winner, self.is_over = best, True
+        elif self._heat >= self._rules.heats:
+            self._end(best, self.gains[best])
+        else:
+            self._alive = self._best()
+            self._heat += 1
+
+    def _end(self, best: Arm, gain: Gain) -> None:
+        """Take the best change if it is likely to gain. For the first source, any gain will do."""
+        least = LIKELY * gain.error if self._weights.chosen else 0.0
+        is_large = gain.mean >= self._rules.min_gain
+        self.winner = best if is_large and gain.mean > least else None
+        self.is_open = self.winner is None and is_large and self._weights.adds(best)
+        self.is_over = True
+
+    def _best(self) -> list[Arm]:
+        """Return the best of a heat. Additions of one source that tie with the last of them go on, too."""
+        ranked = sorted(self._alive, key=lambda arm: -self.gains[arm].mean)
+        n = max(2 if self._heat < 3 else 1, math.ceil(self._rules.keep * len(ranked)))
+        if len(ranked[0].sources) > 1:  # pairs are many, and most of them solve nothing
+            return [arm for arm in ranked[:n] if self.gains[arm].mean > 0] or ranked
+        if any(arm.share != 1 for arm in ranked):
+            return ranked[:n]
+        last = self.gains[ranked[min(n, len(ranked)) - 1]].mean
+        return [arm for arm in ranked if self.gains[arm].mean >= last]
+
+    def _genome_of(self, arm: Arm) -> Genome:
+        return self._weights.changed(arm).genome()
