@@ -8,7 +8,7 @@
               and only the best third of the additions
     decision  the best addition is chosen if its gain, measured after the first heat, is large enough and
               exceeds 0 by two standard errors; if no addition is chosen, the selection ends
-    end       each chosen source is left out in turn. One that surely contributes too little is dropped
+    end       each chosen source is left out in turn. One that contributes too little is dropped
 
 A step begins with the third of the additions from which most is expected (``gain_model``); the others follow
 only if none of these is chosen, so the selection never ends before all have been tried. (Forward selection
@@ -109,7 +109,7 @@ class Stepwise(BaseStrategy):
             capacity: most total cost of the chosen sources.
             keep: share of the additions that goes on after a heat.
             heats: most heats for the same additions; then it cannot tell.
-            last_heats: most heats at the end, for the same chosen sources.
+            last_heats: most heats at the end, for the same chosen sources; then the estimate decides.
             features: numbers known of each source, one row per source, such as the norm of its task vector.
             similarity: similarity of each pair of sources, such as the cosine of task vectors.
         """
@@ -120,7 +120,7 @@ class Stepwise(BaseStrategy):
         capacity: Positive | None = None
         keep: Share = 1 / 3
         heats: Size = 8
-        last_heats: Size = 6
+        last_heats: Size = 12
         features: tuple[tuple[float, ...], ...] = ()
         similarity: tuple[tuple[float, ...], ...] = ()
 
@@ -305,7 +305,7 @@ class Stepwise(BaseStrategy):
         self._queue = [self.weights.genome(), *(self._left_out[i] for i in sources)]
 
     def _end(self) -> None:
-        """Look again at sources whose contribution is not sure, or drop one that surely contributes least.
+        """Look again at sources whose contribution is not sure, or drop one that contributes too little.
 
         A source without which the merge fails stays.
         """
@@ -316,11 +316,11 @@ class Stepwise(BaseStrategy):
             if genome not in self._scores.failed
         }
         unsure = [i for i, gain in gains.items() if not self._rules.is_enough(gain)]
-        hopeless = [i for i in unsure if self._rules.is_hopeless(gains[i])]
+        too_small = [i for i in unsure if gains[i].mean < self._settings.min_gain]
         if unsure and self._last_heat < self._settings.last_heats:
             self._leave_out(unsure)
-        elif hopeless:
-            self.weights = self.weights.without(min(hopeless, key=lambda i: gains[i].mean))
+        elif too_small:
+            self.weights = self.weights.without(min(too_small, key=lambda i: gains[i].mean))
             self.contributions, self._left_out, self._last_heat = {}, {}, 0
             self._leave_out(self.chosen) if len(self.chosen) > 1 else self._finish()
         else:
