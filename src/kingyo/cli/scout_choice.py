@@ -144,22 +144,17 @@ def plan_choice(found: Catalogue, request: ScoutRequest, *, as_json: bool) -> No
 def choose_sources(
     file: Path, data: dict[str, object], run: Path | None, seed: int | None, *, dry_run: bool, as_json: bool
 ) -> dict[str, object]:
-    """Return a run.yaml with the sources that a scout chooses, or print the plan and exit.
-
-    What is measured is kept beside the run folder.
-    """
+    """Return a run.yaml with the sources that a scout chooses, or print the plan and exit."""
     from kingyo.run.config_file import name_from_path
     from kingyo.scout.chosen_sources import request_of, with_sources
 
     folder = run or Path("runs") / str(data.get("name", name_from_path(file)))
-    out = folder.with_name(f"{folder.name}-scout")
-    chosen_seed = data.get("seed", 0) if seed is None else seed
-    request = request_of(data, file.parent, out, chosen_seed if isinstance(chosen_seed, int) else 0)
+    request = request_of(data if seed is None else {**data, "seed": seed}, file.parent, folder)
     if dry_run:
         plan_choice(read(request, show=not as_json), request, as_json=as_json)
         raise typer.Exit
     if not as_json:
-        echo(f"Choosing sources; what is measured is kept in {out}.", err=True)
+        echo(f"Choosing sources; what is measured is kept in {request.out}.", err=True)
     found = measure(read(request, show=False), request, show=False)
     contest, choice, page = choose(found, request, quiet=as_json)
     if page is not None and not as_json:

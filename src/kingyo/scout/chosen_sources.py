@@ -45,19 +45,19 @@ class ScoutedSources(StrictModel):
     minutes: Annotated[Real, Field(gt=0)] | None = None
 
 
-def request_of(data: Mapping[str, object], folder: Path, out: Path, seed: int) -> ScoutRequest:
-    """Return what a run.yaml asks of a scout.
+def request_of(data: Mapping[str, object], folder: Path, run: Path) -> ScoutRequest:
+    """Return what a run.yaml asks of a scout. What is measured is kept beside the run folder.
 
     Args:
         data: the run.yaml, whose sources are ``{scout: WHERE}``.
         folder: base of its relative paths.
-        out: the scout's folder.
-        seed: draws the items of trial merges.
+        run: the run folder.
 
     Raises:
         KingyoError: wrong keys.
     """
     asked, base = cast("dict[str, object]", data["sources"])[BY_SCOUT], data.get("base")
+    seed = data.get("seed")
     if not isinstance(asked, dict):
         asked = {"where": [asked] if isinstance(asked, str) else asked}
     wanted = parse_model(ScoutedSources, cast("dict[str, object]", asked), "sources.scout")
@@ -69,10 +69,10 @@ def request_of(data: Mapping[str, object], folder: Path, out: Path, seed: int) -
         limit=wanted.limit,
         base=base if isinstance(base, str) else None,
         rules=Rules(allow_pickle=data.get("allow_pickle") is True),
-        out=out,
+        out=run.with_name(f"{run.name}-scout"),
         given={key: data[key] for key in KEPT if key in data},
         folder=folder,
-        seed=seed,
+        seed=seed if isinstance(seed, int) else 0,
         wishes=Wishes(
             min_gain=float(wanted.min_gain),
             most=wanted.most,
