@@ -138,5 +138,5 @@ def _require_used(context: typer.Context, *, has_task: bool, has_weights: bool) 
                 f"--{name.replace('_', '-')}",
                 expected=f"{needed} beside it",
                 received="neither" if " or " in needed else "none",
-                remedy="Add it, or leave this option out; without it only headers and cards are read.",
+                remedy="Add it, or leave this option out, which has no effect without it.",
             )
