@@ -123,17 +123,17 @@ def plan_choice(found: Catalogue, request: ScoutRequest, *, as_json: bool) -> No
         n, n_fit = len(contest.references), len(contest.run.items["fit"])
     group, most = contest.tried.group, request.wishes.item_evaluations or sys.maxsize
     low, high = (min(each * n, most) for each in PER_CANDIDATE)
-    read = min(request.max_bytes, sum(each.facts.n_bytes or 0 for each in group.members))
+    n_bytes = min(request.max_bytes, sum(each.facts.n_bytes or 0 for each in group.members))
     alone = answers_alone(n, n_fit)
     if as_json:
-        plan = {"candidates": n, "fit_items": n_fit, "bytes": read}
+        plan = {"candidates": n, "fit_items": n_fit, "bytes": n_bytes}
         answers = {"answers_of_single_candidates": alone, "answers": [low, high]}
         print_json({**found.to_json(), "plan": {**plan, **answers}})
         return
     lines = (
         f"Task {contest.run.task.name}: {counted(n_fit, 'fit item')}. "
         f"{counted(n, 'candidate')} for {group.base}.",
-        f"The weights are read once, {size_text(read)} at most. Near-duplicates are then left out.",
+        f"The weights are read once, {size_text(n_bytes)} at most. Near-duplicates are then left out.",
         f"Each candidate alone: {alone:,} answers. The whole choice: about {low:,} to {high:,} answers; "
         f"{AFTER_PLAN[request.argument]}",
     )
