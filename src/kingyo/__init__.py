@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         merge,
         open_checkpoint,
         resume,
+        scout_models,
         summarize,
         write_report,
     )
@@ -46,6 +47,7 @@ __all__ = [
     "merge",
     "open_checkpoint",
     "resume",
+    "scout_models",
     "summarize",
     "write_report",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -14,22 +14,29 @@ from kingyo.cli.live_display import LiveDisplay, run_shown
 from kingyo.cli.merge import check_and_fetch
 from kingyo.cli.progress import MergeProgress
 from kingyo.cli.run import require_one_run
+from kingyo.cli.scout_progress import ChoiceProgress
 from kingyo.engine import MergeOptions, rooted
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.write import finish, write
+from kingyo.errors import attempt
 from kingyo.export import choose, export
 from kingyo.io.units import parse_size
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
 from kingyo.report import write_report as write_report_of
+from kingyo.report.scout_page import write_scout_report
 from kingyo.results.summarize import summarize as summarize_store
 from kingyo.results.summary import RunSummary
 from kingyo.run.begin import begin
-from kingyo.run.config_file import config_from_data, name_from_path
+from kingyo.run.config_file import asks_scout, config_from_data, name_from_path
 from kingyo.run.resume import require_unchanged
 from kingyo.run.run import Run
+from kingyo.scout import Catalogue, Rules, catalogue, find_places, with_structures
+from kingyo.scout.chosen_sources import request_of, with_sources
+from kingyo.scout.contest import MOST_BYTES, Contest
 from kingyo.store import RunStore
+from kingyo.store.evidence import EvidenceStore
 
 AnyPath = str | Path
 AnyRecipe = str | Path | Mapping[str, object] | Recipe
@@ -56,6 +63,13 @@ class ExportKeywords(TypedDict, total=False):
 
     pipeline: bool
     single_file: bool
+
+
+class ScoutKeywords(TypedDict, total=False):
+    """Options of ``scout_models``; see ``kingyo.scout.Rules``."""
+
+    strict_licences: bool
+    allow_pickle: bool
 
 
 def merge(
@@ -132,6 +146,39 @@ def open_checkpoint(reference: AnyPath, *, allow_pickle: bool = False) -> Checkp
     return open_model(str(reference), allow_pickle=allow_pickle)
 
 
+def scout_models(
+    where: AnyPath | Sequence[AnyPath],
+    *,
+    base: AnyPath | None = None,
+    hub: Sequence[str] = (),
+    limit: int = 100,
+    out: AnyPath | None = None,
+    **options: Unpack[ScoutKeywords],
+) -> Catalogue:
+    """List models, and tell which can be merged together and why the others cannot.
+
+    Args:
+        where: folders with models, names on the Hub, and lists of them such as "@list.txt".
+        base: the only base. Default: each that a candidate names.
+        hub: also models of the Hub with these tags.
+        limit: most models of each tag.
+        out: the folder that keeps what is measured of the weights: at most 20 GB of each group are read.
+            Default: only headers and cards are read.
+        options: ``strict_licences``: whether to exclude models with an unknown licence; ``allow_pickle``:
+            whether to read weights that exist only as pickles.
+
+    Raises:
+        KingyoError: a list, the base or the weights cannot be read.
+    """
+    named = [str(each) for each in ([where] if isinstance(where, str | Path) else where)]
+    rules = Rules(**options)
+    found = catalogue(find_places(named, hub, limit), None if base is None else str(base), rules)
+    if out is None:
+        return found
+    with EvidenceStore(Path(out)) as store:
+        return with_structures(found, store, MOST_BYTES, allow_pickle=rules.allow_pickle)
+
+
 def load_recipe(path: AnyPath) -> Recipe:
     """Read a recipe from a YAML file. Relative paths of local models become absolute.
 
@@ -183,10 +230,35 @@ def evolve(
         data, home = {"name": name_from_path(file), **read_yaml(file)}, file.parent
     root = home if folder is None else Path(folder)
     seeded = data if seed is None else {**data, "seed": seed}
+    if asks_scout(seeded):
+        scouted = Path("runs") / str(data.get("name", "run")) if run is None else Path(run)
+        seeded = _with_chosen_sources(seeded, root, scouted, progress=progress)
     settings = config_from_data(seeded, root, "config" if file is None else str(file))
     out = (Path("runs") / settings.name if run is None else Path(run)).absolute()
     new = begin(Run.open(settings, root), out, file=file if root == home else None)
     return _finish(new.begun, new, progress=progress)
+
+
+def _with_chosen_sources(
+    data: Mapping[str, object], folder: Path, run: Path, *, progress: bool
+) -> Mapping[str, object]:
+    wanted = request_of(data, folder, run)
+    found = scout_models(
+        wanted.where,
+        base=wanted.base,
+        hub=wanted.hub,
+        limit=wanted.limit,
+        allow_pickle=wanted.rules.allow_pickle,
+        out=wanted.out,
+    )
+    contest = Contest.open(found, wanted)
+    choice = contest.choose(ChoiceProgress(list(contest.references), quiet=not progress).notify)
+    attempt(
+        lambda: write_scout_report(found, contest.tried.group, choice, wanted.out),
+        lambda error: warnings.warn(str(error), stacklevel=3),
+        None,
+    )
+    return with_sources(data, contest, choice)
 
 
 def resume(run: AnyRun, *, progress: bool = True) -> Run:

@@ -123,6 +123,26 @@ def test_bad_input_is_one_error(
     assert not (tmp_path / "runs" / "scout" / "run.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--out", "found"), ("--out: ", "--weights or --task TASK.yaml")),
+        (("--max-bytes", "20GB"), ("--max-bytes: ", "--weights or --task TASK.yaml")),
+        (("--weights", "--most", "2"), ("--most: ", "--task TASK.yaml")),
+        (("--dry-run",), ("--dry-run: ", "--task TASK.yaml")),
+    ],
+)
+def test_options_that_would_be_ignored_are_one_error(
+    tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        command("scout", *MODELS, *arguments), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_budget_ends_it_early_and_more_continues(tmp_path: Path) -> None:
     done = scout(tmp_path, "--budget", "150", "--json")
     first = json.loads(done.stdout)["choice"]

@@ -12,7 +12,9 @@ import yaml
 from kingyo.evolution import Event
 from kingyo.run.run import Run
 from kingyo.scout import Group, Rules, catalogue, find_places
-from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for
+from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for, trials_in
+from kingyo.scout.contenders import Contenders
+from kingyo.scout.contest import Contest, ScoutRequest
 from kingyo.scout.suggestion import write_run_yaml
 from kingyo.strategies.stepwise import Step
 
@@ -54,12 +56,18 @@ class Counter:
             self.answers += len(event.evaluation.scores)
 
 
+def contest_of(run: Run, out: Path, group: Group | None = None) -> Contest:
+    """Return the contest of a run whose sources are the members of a group, by default those of the zoo."""
+    tried = Contenders(group=group or zoo_group(), left_out={})
+    return Contest(request=ScoutRequest(where=(), out=out), tried=tried, run=run)
+
+
 def choose_from_zoo(task: Path, out: Path, wishes: Wishes | None = None) -> ChosenSources:
     """Choose sources, or go on; write the run.yaml."""
     run = open_run(task)
-    choice = choose(run, out, wishes or Wishes(), Evidence(), Counter())
+    choice = choose(run, trials_in(out), wishes or Wishes(), Evidence(), Counter())
     if choice.chosen:
-        write_run_yaml(choice, run, task, out, out)
+        write_run_yaml(contest_of(run, out), choice, task)
     return choice
 
 

@@ -15,8 +15,9 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.run.config_file import load_config
 from kingyo.run.run import Run
-from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for, names_of
-from kingyo.scout.suggestion import relative_to, run_yaml, write_run_yaml
+from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for, names_of, trials_in
+from kingyo.scout.paths import relative_to
+from kingyo.scout.suggestion import write_run_yaml
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from tests.cli.forked import forked_call
@@ -29,6 +30,7 @@ from tests.scout.chosen import (
     Counter,
     choose_from_zoo,
     choose_in_child,
+    contest_of,
     open_run,
     write_task,
     zoo_group,
@@ -76,18 +78,18 @@ def test_it_chooses_the_useful_models(scouted: Scouted) -> None:
 
 def test_it_costs_less_than_all_subsets(scouted: Scouted) -> None:
     assert 0 < scouted.choice.item_evaluations < 0.6 * 2**5 * FIT
-    with RunStore.read(scouted.out) as store:
+    with RunStore.read(trials_in(scouted.out)) as store:
         assert store.item_evaluations() == scouted.choice.item_evaluations
         assert store.copied_from_elsewhere() == 0
 
 
 def test_a_second_call_scores_nothing_and_says_the_same(scouted: Scouted, tmp_path: Path) -> None:
     out, counter = copied(scouted, tmp_path), Counter()
-    again = choose(open_run(scouted.task), out, Wishes(), Evidence(), counter)
+    again = choose(open_run(scouted.task), trials_in(out), Wishes(), Evidence(), counter)
     assert counter.answers == 0
     assert again == scouted.choice
     assert again.to_json() == scouted.choice.to_json()
-    with RunStore.read(out) as store:
+    with RunStore.read(trials_in(out)) as store:
         assert store.item_evaluations() == scouted.choice.item_evaluations
 
 
@@ -117,9 +119,10 @@ def test_killed_at_several_moments_it_chooses_the_same(scouted: Scouted, tmp_pat
 
 def _n_parts(folder: Path) -> int:
     """Return how many trial merges were scored, on some items each."""
-    if not (folder / "run.db").exists():
+    database = trials_in(folder) / "run.db"
+    if not database.exists():
         return 0
-    connection = sqlite3.connect(folder / "run.db", timeout=30)
+    connection = sqlite3.connect(database, timeout=30)
     try:
         return int(connection.execute("SELECT COUNT(*) FROM parts").fetchone()[0])
     except sqlite3.OperationalError:  # the tables are being made
@@ -140,9 +143,9 @@ def test_another_choice_in_the_folder_is_an_error(scouted: Scouted, tmp_path: Pa
     run = open_run(task, names, seed=int(other == "seed"))
     wishes = Wishes(min_gain=0.2) if other == "limits" else Wishes()
     with pytest.raises(KingyoError) as raised:
-        choose(run, out, wishes, Evidence(), Counter())
-    assert raised.value.argument == str(out)
-    again = choose(open_run(scouted.task), out, Wishes(), Evidence(), Counter())
+        choose(run, trials_in(out), wishes, Evidence(), Counter())
+    assert raised.value.argument == str(trials_in(out))
+    again = choose(open_run(scouted.task), trials_in(out), Wishes(), Evidence(), Counter())
     assert again == scouted.choice, "the folder is as before"
 
 
@@ -199,8 +202,8 @@ def test_relative_paths_are_written_from_the_folder(
     )
     run = Run.open(config_for(group, {"task": {"file": "ja-math.yaml"}}, Path(), 0), Path())
     for out in (Path("runs/one"), Path("link")):
-        out.mkdir(parents=True, exist_ok=True)
-        file = write_run_yaml(scouted.choice, run, Path("ja-math.yaml"), out, out)
+        trials_in(out).mkdir(parents=True, exist_ok=True)
+        file = write_run_yaml(contest_of(run, out, group), scouted.choice, Path("ja-math.yaml"))
         assert str(tmp_path) not in file.read_text(encoding="utf-8")
         monkeypatch.chdir(ROOT)
         found = [path.resolve() for path in paths_of(tmp_path / out / "run.yaml") if path.name != "."]
@@ -211,9 +214,8 @@ def test_relative_paths_are_written_from_the_folder(
 @pytest.mark.parametrize("name", ["2024", "my scout", "no", "läuft: #1"])
 def test_folders_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    file = write_run_yaml(
-        scouted.choice, open_run(scouted.task), scouted.task, tmp_path / name, tmp_path / name
-    )
+    contest = contest_of(open_run(scouted.task), tmp_path / name)
+    file = write_run_yaml(contest, scouted.choice, scouted.task)
     assert isinstance(load_config(file).name, str)
 
 
@@ -225,7 +227,8 @@ def test_candidates_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> 
         replace(each, reference=str(tmp_path / name)) if Path(each.reference).name == "ja" else each
         for each in group.members
     )
-    config = config_for(replace(group, members=renamed), {"task": {"file": str(scouted.task)}}, Path(), 0)
+    group = replace(group, members=renamed)
+    config = config_for(group, {"task": {"file": str(scouted.task)}}, Path(), 0)
     assert next(iter(config.sources)) == name
     choice = replace(
         scouted.choice,
@@ -233,7 +236,8 @@ def test_candidates_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> 
         chosen=(name, "math-en"),
         contributions={name: Gain(mean=0.2, error=0.1, n=9)},
     )
-    file = write_run_yaml(choice, Run.open(config, Path()), scouted.task, tmp_path, tmp_path)
+    contest = contest_of(Run.open(config, Path()), tmp_path, group)
+    file = write_run_yaml(contest, choice, scouted.task)
     assert list(load_config(file).sources) == [name, "math-en"]
 
 
@@ -275,8 +279,8 @@ def test_names_are_unique_and_allowed() -> None:
     assert list(names.values())[3] == "base+loras/ja"
 
 
-def test_the_text_says_what_was_measured(scouted: Scouted, tmp_path: Path) -> None:
-    text = run_yaml(scouted.choice, open_run(scouted.task), scouted.task, tmp_path, tmp_path)
+def test_the_text_says_what_was_measured(scouted: Scouted) -> None:
+    text = scouted.text
     assert f"3 of 5 candidates, chosen by trial merges with {scouted.choice.item_evaluations} answers" in text
     for name in USEFUL:
         (line,) = [line for line in text.splitlines() if line.startswith(f"  {name}:")]

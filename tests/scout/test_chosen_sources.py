@@ -5,29 +5,37 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
 
+import kingyo
 from kingyo.errors import KingyoError
 from kingyo.evolution import Event
 from kingyo.run.config_file import asks_scout, config_from_data
 from kingyo.run.run import Run
 from kingyo.scout import Rules, catalogue, find_places
 from kingyo.scout.choice import config_for
-from kingyo.scout.chosen_sources import Watching, with_chosen_sources
+from kingyo.scout.chosen_sources import request_of, with_sources
 from kingyo.scout.contenders import contenders
+from kingyo.scout.contest import Contest
 from kingyo.strategies.stepwise import Step
 from tests.cli.conftest import command
-from tests.scout.chosen import NAMES, ROOT, ZOO, write_task
+from tests.scout.chosen import FIT, NAMES, ROOT, ZOO, write_task
 
 
 def ignore(_event: Event, _steps: Sequence[Step]) -> None:
     """Ignore events."""
 
 
-WATCHING = Watching(say=print, begin=lambda _: ignore)
+def with_chosen(data: dict[str, object], folder: Path) -> dict[str, object]:
+    """Choose the sources of a run.yaml, with the scout's folder ``found-scout`` in the working directory."""
+    request = request_of(data, folder, Path("found"))
+    found = kingyo.scout_models(request.where, base=request.base, out=request.out)
+    contest = Contest.open(found, request)
+    return with_sources(data, contest, contest.choose(ignore))
 
 
 def run_yaml(folder: Path, scout: object) -> dict[str, object]:
@@ -47,23 +55,34 @@ def zoo_of(folder: Path) -> list[str]:
 
 def test_sources_are_chosen_and_the_rest_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = run_yaml(tmp_path, {"where": zoo_of(tmp_path), "most": 2})
+    data["controls"] = {"grid": True, "random_sources": True}
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     folder = Path("..")
-    chosen = with_chosen_sources(data, folder, Path("found"), 0, WATCHING)
+    chosen = with_chosen(data, folder)
     assert not asks_scout(chosen) and chosen["budget"] == {"candidates": 4}
     config = config_from_data(chosen, folder)
     assert len(config.sources) == 2 and set(config.sources) < set(NAMES)
     run = Run.open(config, folder)
     assert run.settings.first.groups == "layers:4" and len(run.first_merges) > 0
-    assert (folder / str(config.scout)).samefile("found/trials")
-    assert with_chosen_sources(data, folder, Path("found"), 0, WATCHING) == chosen  # scores nothing again
+    assert (folder / str(config.scout)).samefile("found-scout/trials")
+    assert [search.name for search in run.searches] == ["main", "grid", "random_sources"]
+    drawn = config.controls.random_sources
+    assert len(drawn) == 2 and all((folder / path).samefile(ZOO / name) for name, path in drawn.items())
+    assert with_chosen(data, folder) == chosen  # scores nothing again
 
 
-def test_keys_of_the_merge_stay(tmp_path: Path) -> None:
+def test_keys_of_the_merge_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    controls = {"random_sources": {"sort": "sort"}}
     merge = {"method": "ties", "parameters": {"weight": {"from": 0, "to": 1}, "density": 0.5}}
-    data = {**run_yaml(tmp_path, {"where": zoo_of(tmp_path), "most": 1}), "merge": merge}
-    assert with_chosen_sources(data, tmp_path, tmp_path / "found", 0, WATCHING)["merge"] == merge
+    data = {
+        **run_yaml(tmp_path, {"where": zoo_of(tmp_path), "most": 1}),
+        "merge": merge,
+        "controls": controls,
+    }
+    chosen = with_chosen(data, tmp_path)
+    assert chosen["merge"] == merge and chosen["controls"] == controls
 
 
 @pytest.mark.parametrize(
@@ -76,11 +95,12 @@ def test_keys_of_the_merge_stay(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_keys_and_too_few_candidates_are_errors(
-    tmp_path: Path, scout: dict[str, object], argument: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scout: dict[str, object], argument: str
 ) -> None:
     zoo_of(tmp_path)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(KingyoError) as raised:
-        with_chosen_sources(run_yaml(tmp_path, scout), tmp_path, tmp_path / "found", 0, WATCHING)
+        with_chosen(run_yaml(tmp_path, scout), tmp_path)
     assert argument in str(raised.value)
 
 
@@ -89,21 +109,53 @@ def test_a_source_called_scout_beside_others_is_a_source() -> None:
     assert not asks_scout({"sources": {"ja": "models/ja"}}) and not asks_scout({})
 
 
+def kingyo_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, check=False)
+
+
+def write_run(folder: Path, **changes: object) -> dict[str, object]:
+    data = {
+        **run_yaml(folder, {"where": zoo_of(folder), "most": 2}),
+        "batch_size": 16,
+        "threads": 1,
+        **changes,
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    return data
+
+
 def test_evolve_chooses_runs_and_resumes_without_a_note_on_the_file(tmp_path: Path) -> None:
-    data = {**run_yaml(tmp_path, {"where": zoo_of(tmp_path), "most": 2}), "batch_size": 16, "threads": 1}
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
-
-    def kingyo(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command(*arguments), cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    done = kingyo("evolve", "run.yaml", "--json")
+    write_run(tmp_path, controls={"random_sources": True})
+    done = kingyo_in(tmp_path, "evolve", "run.yaml")
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["baselines"]) == 4  # base, two sources, uniform
-    assert (tmp_path / "runs" / "run-scout" / "trials" / "run.db").is_file()
-    again = kingyo("resume", "runs/run")
+    scout = tmp_path / "runs" / "run-scout"
+    assert (scout / "trials" / "run.db").is_file()
+    if find_spec("vl_convert") is not None:
+        assert "Wrote runs/run-scout/report.html." in done.stderr
+        assert "2 of 5 candidates were chosen" in (scout / "report.html").read_text(encoding="utf-8")
+    again = kingyo_in(tmp_path, "resume", "runs/run", "--json")
     assert again.returncode == 0 and "has changed since" not in again.stderr, again.stderr
-    refused = kingyo("evolve", "run.yaml", "--run", "runs/other", "--dry-run")
-    assert refused.returncode == 1 and "kingyo scout WHERE" in refused.stderr
+    shown = json.loads(again.stdout)
+    assert len(shown["baselines"]) == 4  # base, two sources, uniform
+    assert list(shown["controls"]) == ["random_sources"]
+
+
+def test_a_dry_run_plans_the_choice_and_writes_nothing(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    text = kingyo_in(tmp_path, "evolve", "run.yaml", "--dry-run").stdout
+    assert f"Task ja-math: {FIT} fit items. 5 candidates for base." in text
+    assert "The search is planned when sources are chosen." in text and "--budget" not in text
+    done = kingyo_in(tmp_path, "evolve", "run.yaml", "--dry-run", "--json")
+    scouted = kingyo_in(tmp_path, "scout", "--task", "ja-math.yaml", "--dry-run", "--json", "base", *NAMES)
+    assert json.loads(done.stdout)["plan"] == json.loads(scouted.stdout)["plan"]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_evolve_in_python_chooses_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with kingyo.evolve(write_run(tmp_path), progress=False) as run:
+        assert len(run.config.sources) == 2 and run.config.scout == "runs/run-scout/trials"
 
 
 def test_the_example_of_the_pool_names_what_is_there() -> None:

@@ -74,7 +74,7 @@ def evolve(
 
     data = _read(config)
     if asks_scout(data):
-        data = choose_sources(config, data, run, seed, is_dry_run=dry_run, quiet=as_json)
+        data = choose_sources(config, data, run, seed, dry_run=dry_run, as_json=as_json)
     settings = _load(config, data, max_fevals, task_search_path or [])  # before the slow imports
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})

@@ -122,8 +122,9 @@ def note_edited_file(store: RunStore) -> None:
         return
     try:
         data = read_yaml(path)
-        by_scout = {"sources", "scout", "base", "merge"} if asks_scout(data) else set[str]()
-        current = as_fact(load_config(path, {**data, "sources": config.sources} if by_scout else data))
+        by_scout = {"sources", "scout", "base", "merge", "controls"} if asks_scout(data) else set[str]()
+        known = {"sources": config.sources, "controls": config.controls} if by_scout else {}
+        current = as_fact(load_config(path, {**data, **known}))
     except KingyoError:  # a genome file, or one that cannot be read now
         return
     stored = as_fact(config)

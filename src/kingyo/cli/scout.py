@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson
-from kingyo.cli.scout_choice import Asked, choose_for_task, print_plan, require_task
-from kingyo.cli.terminal import echo
-from kingyo.errors import Interrupted, KingyoError
-
-if TYPE_CHECKING:
-    from kingyo.scout import Catalogue
+from kingyo.cli.scout_choice import choose_for_task, measure, plan_choice, read
+from kingyo.errors import KingyoError
 
 TaskOption = Annotated[
     Path | None,
@@ -30,7 +26,12 @@ class Licences(StrEnum):
     STRICT = "strict"
 
 
+NEED_TASK = ("seed", "min_gain", "most", "max_size", "budget", "minutes", "dry_run")
+NEED_WEIGHTS = ("out", "max_bytes")
+
+
 def scout(
+    context: typer.Context,
     where: Annotated[
         list[str] | None,
         typer.Argument(
@@ -84,73 +85,58 @@ def scout(
 
     Example: `kingyo scout models/ org/name --task task.yaml`
     """
-    from kingyo.cli.scout_progress import counting
-    from kingyo.cli.scout_tables import print_catalogue
     from kingyo.io.units import parse_size
-    from kingyo.scout import Rules, catalogue, find_places
+    from kingyo.scout import Rules
+    from kingyo.scout.choice import Wishes
+    from kingyo.scout.contest import ScoutRequest
+    from kingyo.tasks import load_task_spec
 
-    limit_of_bytes = parse_size(max_bytes, "--max-bytes")
-    asked = None
-    if task is not None:
-        capacity = None if max_size is None else parse_size(max_size, "--max-size")
-        asked = Asked(
-            task=task,
-            out=out,
-            seed=seed,
+    _require_used(context, has_task=task is not None, has_weights=weights)
+    capacity = None if max_size is None else float(parse_size(max_size, "--max-size"))
+    request = ScoutRequest(
+        where=where or (),
+        hub=hub or (),
+        limit=limit,
+        base=base,
+        rules=Rules(strict_licences=licences is Licences.STRICT, allow_pickle=allow_pickle),
+        out=out,
+        max_bytes=parse_size(max_bytes, "--max-bytes"),
+        given={"task": {"file": str(task)}},
+        seed=seed,
+        wishes=Wishes(
             min_gain=min_gain,
             most=most,
-            max_size=capacity,
-            budget=budget,
-            minutes=minutes,
-        )
-        require_task(asked)
-    rules = Rules(strict_licences=licences is Licences.STRICT, allow_pickle=allow_pickle)
-    try:
-        places = find_places(where or (), hub or (), limit, lambda text: echo(text, err=True))
-        if not places:
-            raise _nothing(where or [], hub or [])
-        with counting(len(places)) as advance:
-            found = catalogue(places, base, rules, advance)
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted; nothing was written.") from None
-    if not as_json:
-        print_catalogue(found)
-    if asked is not None and dry_run:
-        print_plan(found, asked, limit_of_bytes, as_json=as_json)
+            capacity=capacity,
+            item_evaluations=budget,
+            seconds=None if minutes is None else 60 * minutes,
+        ),
+    )
+    if task is not None:
+        load_task_spec(task)  # before models are read
+    found = read(request, show=not as_json)
+    if dry_run:
+        plan_choice(found, request, as_json=as_json)
         return
-    if weights or asked is not None:
-        found = _measure(found, out, limit_of_bytes, allow_pickle=allow_pickle, as_json=as_json)
-    if asked is not None:
-        choose_for_task(found, asked, as_json=as_json)
+    if weights or task is not None:
+        found = measure(found, request, show=not as_json)
+    if task is not None:
+        choose_for_task(found, request, task, as_json=as_json)
     elif as_json:
         print_json(found.to_json())
     if not found.n_mergeable:
         raise typer.Exit(1)
 
 
-def _measure(found: Catalogue, out: Path, limit: int, *, allow_pickle: bool, as_json: bool) -> Catalogue:
-    """Measure the weights of each group, and print what they show."""
-    from kingyo.cli.scout_progress import measuring
-    from kingyo.cli.structure_tables import print_structures
-    from kingyo.scout import with_structures
-    from kingyo.store.evidence import EvidenceStore
-
-    try:
-        with EvidenceStore(out) as store, measuring() as show:
-            measured = with_structures(found, store, limit, show, allow_pickle=allow_pickle)
-    except KeyboardInterrupt:
-        kept = f"what was measured is in {out}"
-        raise Interrupted(f"Interrupted; {kept}. Continue with the same command.") from None
-    if not as_json:
-        print_structures(measured, found)
-    return measured
-
-
-def _nothing(where: list[str], hub: list[str]) -> KingyoError:
-    named = ", ".join([*where, *(f"--hub {query}" for query in hub)])
-    return KingyoError(
-        named or "WHERE",
-        expected="models, adapters or diffusers pipelines",
-        received="none" if named else "nothing",
-        remedy="Name a folder with models at a depth of at most 3, models on the Hub, or a --hub query.",
-    )
+def _require_used(context: typer.Context, *, has_task: bool, has_weights: bool) -> None:
+    """Check that no option is given that needs another one."""
+    needs = {} if has_task else dict.fromkeys(NEED_TASK, "--task TASK.yaml")
+    needs |= {} if has_task or has_weights else dict.fromkeys(NEED_WEIGHTS, "--weights or --task TASK.yaml")
+    for name, needed in needs.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise KingyoError(
+                f"--{name.replace('_', '-')}",
+                expected=f"{needed} beside it",
+                received="neither" if " or " in needed else "none",
+                remedy="Add it, or leave this option out, which has no effect without it.",
+            )

@@ -1,16 +1,25 @@
-"""Progress bars of ``kingyo scout`` on standard error, if it is a terminal, after the first second."""
+"""The progress of ``kingyo scout`` on standard error: bars on a terminal, and lines about a choice."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from kingyo.cli.console import Console, print_text
+from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
+    from kingyo.evolution import Event
+    from kingyo.strategies.stepwise import Step
+
 _SILENT_FOR = 1.0  # seconds
+_PER_LINE = 10.0  # seconds
 
 
 @contextmanager
@@ -42,8 +51,6 @@ def measuring() -> Generator[Callable[[int, int], None]]:
 def _bar(label: str, column: ProgressColumn) -> Generator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from kingyo.cli.console import Console
-
     console = Console(stderr=True)
     columns = (TextColumn(label), BarColumn(), column, TimeRemainingColumn())
     bar: Progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -58,3 +65,38 @@ def _bar(label: str, column: ProgressColumn) -> Generator[Callable[[int, int], N
         yield show
     finally:
         bar.stop()
+
+
+class ChoiceProgress:
+    """Show the progress of a choice on standard error: each decision, and how many answers were graded."""
+
+    def __init__(self, names: Sequence[str], *, quiet: bool) -> None:
+        self._names = names
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False)
+        self._n_merges = self._n_answers = self._n_steps = 0
+        self._last = time.monotonic()
+
+    def notify(self, event: Event, steps: Sequence[Step]) -> None:
+        """Count an event; print each new decision, and a line every ten seconds."""
+        if event.kind not in ("ended", "more") or event.evaluation is None:
+            return
+        self._n_merges += event.kind == "ended"
+        if event.evaluation.copied_from is None:
+            self._n_answers += len(event.evaluation.scores)
+        for step in steps[self._n_steps :]:
+            self._print(self._decision(step))
+        self._n_steps = len(steps)
+        if not event.replayed and time.monotonic() - self._last >= _PER_LINE:
+            self._print(f"  {counted(self._n_merges, 'trial merge')}, {self._n_answers:,} answers")
+
+    def _decision(self, step: Step) -> str:
+        if step.added is None:
+            return f"{counted(len(step.chosen), 'source')}; no further one is worth adding"
+        gain, number = step.gains[step.added], len(step.chosen) + 1
+        return f"{number}. {self._names[step.added]}: {100 * gain.mean:+.0f} points ({gain.n} items)"
+
+    def _print(self, line: str) -> None:
+        self._last = time.monotonic()
+        if not self._quiet:
+            print_text(self._console, escape(line))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
-from kingyo.io.units import count_text, counted, size_text
+from kingyo.io.units import count_text, counted, percent, size_text
 
 if TYPE_CHECKING:
     from kingyo.scout import Candidate, Catalogue
+    from kingyo.scout.choice import ChosenSources
 
 _COLUMNS = ("model", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")
 _N_LEFT = 6
@@ -90,3 +93,40 @@ def _counts(found: Catalogue) -> str:
         fits += f" in {len(found.groups)} groups" if len(found.groups) > 1 else ""
     out = ", ".join(f"{n} {reason}" for reason, n in found.reasons.items())
     return f"{total}: {fits}; excluded: {out}." if out else f"{total}: {fits}."
+
+
+def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | None) -> None:
+    """Print the chosen sources with reasons, the best of the others, and what comes next."""
+    from kingyo.scout.suggestion import ENDS, gain_text, next_gain, predictions_text, score_text
+
+    console = Console(highlight=False)
+    table = plain_table("source", "alone", "gain when added", "in the final set", title="Chosen", n_left=1)
+    added = {step.added: step for step in choice.steps if step.added is not None}
+    for name in choice.chosen:
+        i = choice.sources.index(name)
+        last = choice.contributions.get(name)
+        cells = (
+            name,
+            percent(choice.alone[name].score) if name in choice.alone else "–",
+            gain_text(added[i].gains[i]) if i in added else "–",
+            "–" if last is None else gain_text(last),
+        )
+        table.add_row(*map(escape, cells))
+    print_table(console, table)
+    if choice.score is not None:
+        print_text(console, f"Their plain merge solves {score_text(choice.score)} of fit.")
+    after = next_gain(choice)
+    if after is not None:
+        print_text(console, escape(f"The best further source is {after[0]}: {gain_text(after[1])}."))
+    if choice.verdict in ENDS:
+        print_text(console, ENDS[choice.verdict])
+    print_text(console, predictions_text(choice.correlation))
+    print_text(console, f"{counted(choice.item_evaluations, 'answer')} in {choice.minutes:.1f} minutes.")
+    for name, reason in choice.failed.items():
+        print_text(console, escape(f"{name} cannot be scored: {reason}"))
+    if report is not None:
+        print_text(console, escape(f"Wrote {report}."))
+    if run_yaml is None:
+        print_text(console, "No source is worth adding, so there is no run.yaml.")
+    else:
+        print_text(console, escape(f"Wrote {run_yaml}. Next: kingyo evolve {shlex.quote(str(run_yaml))}"))

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, cast
 
 from pydantic import Field
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import Event
 from kingyo.io.model_names import is_local
 from kingyo.io.schema import Real, parse_model
-from kingyo.run.config import Count, StrictModel
+from kingyo.run.config import RANDOM_SOURCES, Count, StrictModel
 from kingyo.run.config_file import BY_SCOUT
-from kingyo.run.run import Run
-from kingyo.scout.catalogue import Group, catalogue
-from kingyo.scout.choice import Wishes, choose, config_for, names_of, trials_in
-from kingyo.scout.contenders import contenders, evidence_of
-from kingyo.scout.evidence import with_structures
-from kingyo.scout.places import find_places
-from kingyo.scout.suggestion import groups_for, relative_to, start_of
+from kingyo.scout.choice import ChosenSources, Wishes
+from kingyo.scout.contest import Contest, ScoutRequest
+from kingyo.scout.suggestion import decided, drawn
 from kingyo.scout.verdict import Rules
-from kingyo.space.subsets import HIGHEST
-from kingyo.store.evidence import EvidenceStore
-from kingyo.strategies.stepwise import Step
 
 KEPT = (
     "task",
@@ -41,8 +31,6 @@ KEPT = (
     "timeout",
 )
 """Keys of a run.yaml that trial merges follow, too."""
-MOST_BYTES = 20_000_000_000
-"""Bytes of weights that are read for the evidence."""
 
 
 class ScoutedSources(StrictModel):
@@ -57,53 +45,50 @@ class ScoutedSources(StrictModel):
     minutes: Annotated[Real, Field(gt=0)] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Watching:
-    """Callbacks that show the progress.
-
-    Attributes:
-        say: called with notes for the user.
-        begin: called with the names of the sources; returns what is called with every event.
-    """
-
-    say: Callable[[str], None]
-    begin: Callable[[Sequence[str]], Callable[[Event, Sequence[Step]], None]]
-
-
-def with_chosen_sources(
-    data: Mapping[str, object], folder: Path, out: Path, seed: int, watching: Watching
-) -> dict[str, object]:
-    """Return a run.yaml with the sources that a scout chooses, or continue a choice that was stopped.
+def request_of(data: Mapping[str, object], folder: Path, run: Path) -> ScoutRequest:
+    """Return what a run.yaml asks of a scout. What is measured is kept beside the run folder.
 
     Args:
         data: the run.yaml, whose sources are ``{scout: WHERE}``.
         folder: base of its relative paths.
-        out: the scout's folder.
-        seed: draws the items of trial merges.
-        watching: the progress.
+        run: the run folder.
 
     Raises:
-        KingyoError: wrong keys, candidates or task; or no source is worth adding.
+        KingyoError: wrong keys.
     """
-    wanted = _wanted(data)
-    group = _group(data, wanted, folder, out, watching)
-    given = {key: data[key] for key in KEPT if key in data}
-    moved = replace(
-        group,
-        base=relative_to(group.base or "", folder),
-        members=tuple(replace(each, reference=relative_to(each.reference, folder)) for each in group.members),
+    asked, base = cast("dict[str, object]", data["sources"])[BY_SCOUT], data.get("base")
+    seed = data.get("seed")
+    if not isinstance(asked, dict):
+        asked = {"where": [asked] if isinstance(asked, str) else asked}
+    wanted = parse_model(ScoutedSources, cast("dict[str, object]", asked), "sources.scout")
+    if isinstance(base, str) and is_local(base, folder):
+        base = str(folder / base)
+    return ScoutRequest(
+        where=[str(folder / each) if is_local(each, folder) else each for each in wanted.where],
+        hub=wanted.hub,
+        limit=wanted.limit,
+        base=base if isinstance(base, str) else None,
+        rules=Rules(allow_pickle=data.get("allow_pickle") is True),
+        out=run.with_name(f"{run.name}-scout"),
+        given={key: data[key] for key in KEPT if key in data},
+        folder=folder,
+        seed=seed if isinstance(seed, int) else 0,
+        wishes=Wishes(
+            min_gain=float(wanted.min_gain),
+            most=wanted.most,
+            item_evaluations=wanted.item_evaluations,
+            seconds=None if wanted.minutes is None else 60 * float(wanted.minutes),
+        ),
+        argument="sources.scout",
     )
-    run = Run.open(config_for(moved, given, folder, seed), folder)
-    seconds = None if wanted.minutes is None else 60 * float(wanted.minutes)
-    wishes = Wishes(
-        min_gain=float(wanted.min_gain),
-        most=wanted.most,
-        item_evaluations=wanted.item_evaluations,
-        seconds=seconds,
-    )
-    evidence = evidence_of(group, names_of([each.reference for each in group.members]))
-    trials = trials_in(out)
-    choice = choose(run, trials, wishes, evidence, watching.begin(list(run.config.sources)))
+
+
+def with_sources(data: Mapping[str, object], contest: Contest, choice: ChosenSources) -> dict[str, object]:
+    """Return a run.yaml with the sources that a scout has chosen.
+
+    Raises:
+        KingyoError: no source is worth adding.
+    """
     if not choice.chosen:
         raise KingyoError(
             "sources.scout",
@@ -111,39 +96,8 @@ def with_chosen_sources(
             received="none: no candidate solves enough of the fit items",
             remedy="Name other candidates, or see docs/zero.md.",
         )
-    layout = run.models.skeleton.layout
-    default = {
-        "method": "task_arithmetic",
-        "groups": groups_for(len(choice.chosen), layout),
-        "parameters": {"weight": {"from": 0, "to": HIGHEST, "start": start_of(choice)}},
-        "dtype": "float32",
-    }
-    return {
-        "merge": default,
-        **data,
-        "base": run.config.base,
-        "sources": {name: run.config.sources[name] for name in choice.chosen},
-        "scout": os.path.relpath(trials.resolve(), folder.resolve()),
-    }
-
-
-def _wanted(data: Mapping[str, object]) -> ScoutedSources:
-    given = cast("dict[str, object]", data["sources"])[BY_SCOUT]
-    if isinstance(given, dict):
-        return parse_model(ScoutedSources, cast("dict[str, object]", given), "sources.scout")
-    where = [given] if isinstance(given, str) else given
-    return parse_model(ScoutedSources, {"where": where}, "sources.scout")
-
-
-def _group(
-    data: Mapping[str, object], wanted: ScoutedSources, folder: Path, out: Path, watching: Watching
-) -> Group:
-    """Return the group of the candidates to try, with references from the working directory."""
-    where = [str(folder / each) if is_local(each, folder) else each for each in wanted.where]
-    base = data.get("base")
-    named = str(folder / base) if isinstance(base, str) and is_local(base, folder) else base
-    places = find_places(where, wanted.hub, wanted.limit, watching.say)
-    found = catalogue(places, named if isinstance(named, str) else None, Rules(), lambda _: None)
-    with EvidenceStore(out) as store:
-        found = with_structures(found, store, MOST_BYTES)
-    return contenders(found, "sources.scout").group
+    folder = contest.request.folder
+    found, controls = decided(contest, choice, folder), data.get("controls")
+    if isinstance(controls, dict) and cast("dict[str, object]", controls).get(RANDOM_SOURCES) is True:
+        found["controls"] = {**controls, RANDOM_SOURCES: drawn(contest, choice, folder)}
+    return {"merge": found.pop("merge"), **data, **found}

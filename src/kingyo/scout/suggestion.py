@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
 import yaml
 
-from kingyo.checkpoints.layout import Layout
-from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.io.files import write_text
-from kingyo.io.model_names import is_local, local_path
 from kingyo.io.units import counted, percent
+from kingyo.run.config import RANDOM_SOURCES
 from kingyo.run.config_file import name_from_path
-from kingyo.run.run import Run
-from kingyo.scout.choice import ChosenSources
+from kingyo.scout.choice import ChosenSources, trials_in
+from kingyo.scout.contest import Contest
+from kingyo.scout.paths import relative_path, relative_to
 from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
 from kingyo.stats.ranks import Correlation
@@ -28,87 +26,81 @@ CANDIDATES = 200
 """Candidates of the suggested search."""
 MOST_GENES = 48
 """Weights that a search of this size can use; with more sources, each gets fewer."""
+ABOVE: Mapping[str, tuple[str, ...]] = {
+    "name": (),
+    "seed": (),
+    "base": ("",),
+    "sources": (),
+    "task": (),
+    "merge": ("",),
+    "budget": ("",),
+    "scout": ("", "# The search begins with the best trial merges, and copies their scores."),
+    "controls": ("", "# Searches of equal cost; random_sources merges as many sources, drawn at random."),
+}
+"""Key of the run.yaml, in their order -> lines above it."""
 
 
-def write_run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path, trials: Path) -> Path:
-    """Write the run.yaml of a choice into its folder; the seed draws the sources of the control.
-
-    Args:
-        choice: what was chosen.
-        run: the run of its trial merges.
-        task: the task file.
-        out: the folder.
-        trials: the folder of the trial merges.
-    """
-    path = out / "run.yaml"
-    write_text(path, run_yaml(choice, run, task, out, trials))
+def write_run_yaml(contest: Contest, choice: ChosenSources, task: Path) -> Path:
+    """Write the run.yaml of a choice into the scout's folder, with the reasons as comments."""
+    path = contest.request.out / "run.yaml"
+    data = {
+        "name": name_from_path(path.parent.resolve()),
+        "seed": contest.run.config.seed,
+        "task": {"file": relative_path(str(task), path.parent)},
+        "budget": {"candidates": CANDIDATES},
+        **decided(contest, choice, path.parent),
+        "controls": {"random": True, "grid": True, RANDOM_SOURCES: drawn(contest, choice, path.parent)},
+    }
+    write_text(path, run_yaml(data, choice))
     return path
 
 
-def run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path, trials: Path) -> str:
-    """Return the text of the run.yaml."""
-    groups = groups_for(len(choice.chosen), run.models.skeleton.layout)
-    base, dtype = run.config.base or "", run.config.merge.dtype
-    others = _random_sources(choice, run.config.seed)
-    return f"""\
-# Written by `kingyo scout`. Start it with `kingyo evolve`; paths are relative to this file.
-{_comments(_summary(choice))}
-name: {_flow(name_from_path(out.resolve()))}
-seed: {run.config.seed}
-
-base: {_flow(relative_to(base, out))}
-sources:
-{_sources(choice, run.config.sources, out)}
-task: {_flow({"file": _relative(str(task), out)})}
-
-merge:
-  method: task_arithmetic
-  groups: {groups}
-  parameters:
-    weight: {{from: 0, to: {HIGHEST}, start: {start_of(choice)}}}
-{"" if dtype is None else f"  dtype: {dtype}"}
-
-budget:
-  candidates: {CANDIDATES}
-
-# The search begins with the best trial merges, and copies their scores.
-scout: {_flow(_relative(str(trials), out))}
-
-# Searches of equal cost to compare with; random_sources merges as many sources, drawn at random.
-controls:
-  random: true
-  grid: true
-  random_sources: {_flow({name: relative_to(run.config.sources[name], out) for name in others})}
-"""
+def decided(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, object]:
+    """Return the keys of a run.yaml in a folder that a choice decides; weights are for spans of layers."""
+    layout, start = contest.run.models.skeleton.layout, round(median(choice.weights.values()), 2)
+    n_spans = min(layout.n_blocks, MOST_GENES // len(choice.chosen)) if len(layout.stacks) == 1 else 1
+    return {
+        "base": relative_to(contest.tried.group.base or "", folder),
+        "sources": {name: relative_to(contest.references[name], folder) for name in choice.chosen},
+        "merge": {
+            "method": "task_arithmetic",
+            "groups": f"layers:{n_spans}" if n_spans > 1 else "one",
+            "parameters": {"weight": {"from": 0, "to": HIGHEST, "start": start}},
+            "dtype": contest.run.config.merge.dtype,
+        },
+        "scout": os.path.relpath(trials_in(contest.request.out).resolve(), folder.resolve()),
+    }
 
 
-def start_of(choice: ChosenSources) -> float:
-    """Return the median weight in the plain merge, where a search begins."""
-    return round(median(choice.weights.values()), 2)
+def drawn(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, str]:
+    """Draw as many candidates as were chosen, for the control random_sources."""
+    names = random.Random(contest.run.config.seed).sample(sorted(choice.sources), len(choice.chosen))
+    return {name: relative_to(contest.references[name], folder) for name in sorted(names)}
 
 
-def groups_for(n_sources: int, layout: Layout) -> str:
-    """Return the granularity of weights for a search of some sources: spans of layers, or one for all."""
-    one_stack = len(layout.stacks) == 1
-    n_spans = min(layout.n_blocks, MOST_GENES // max(1, n_sources)) if one_stack else 1
-    return f"layers:{n_spans}" if n_spans > 1 else "one"
+def run_yaml(data: Mapping[str, object], choice: ChosenSources) -> str:
+    """Return the text of a run.yaml, with what was measured as comments."""
+    lines = ["# Written by `kingyo scout`. Start it with `kingyo evolve`; paths are relative to this file."]
+    lines += [f"# {line}" for line in _summary(choice)]
+    for key, above in ABOVE.items():
+        dumped = yaml.safe_dump({key: data[key]}, sort_keys=False, allow_unicode=True, width=10**6)
+        lines += [*above, *dumped.splitlines()]
+        if key == "sources":
+            n = len(choice.chosen)
+            lines[-n:] = [
+                line + _reasons(choice, name) for name, line in zip(choice.chosen, lines[-n:], strict=True)
+            ]
+    return "\n".join(lines) + "\n"
 
 
-def _random_sources(choice: ChosenSources, seed: int) -> list[str]:
-    """Draw as many candidates as were chosen."""
-    return sorted(random.Random(seed).sample(sorted(choice.sources), len(choice.chosen)))
-
-
-def relative_to(reference: str, out: Path) -> str:
-    """Return a reference of a model as a run.yaml in a folder writes it."""
-    parsed = parse_reference(reference)
-    lora = None if parsed.lora is None else _relative(parsed.lora, out)
-    return str(replace(parsed, model=_relative(parsed.model, out), lora=lora))
-
-
-def _relative(name: str, out: Path) -> str:
-    """Return the path of a local model relative to a folder; names on the Hub stay."""
-    return os.path.relpath(os.path.normpath(local_path(name)), out.resolve()) if is_local(name) else name
+def _reasons(choice: ChosenSources, name: str) -> str:
+    """Return why a source was chosen, as a comment behind it."""
+    reasons: list[str] = []
+    if name in choice.contributions:
+        reasons.append(f"{gain_text(choice.contributions[name])} in this set")
+    if name in choice.alone:
+        reasons.append(f"alone {percent(choice.alone[name].score)}")
+    return f"    # {'; '.join(reasons)}" if reasons else ""
 
 
 def gain_text(gain: Gain) -> str:
@@ -161,26 +153,3 @@ ENDS: Mapping[str, str] = {
     "full": "No further source may be added.",
 }
 """Verdict -> what to say about it."""
-
-
-def _sources(choice: ChosenSources, references: Mapping[str, str], out: Path) -> str:
-    lines: list[str] = []
-    for name in choice.chosen:
-        reasons: list[str] = []
-        if name in choice.contributions:
-            reasons.append(f"{gain_text(choice.contributions[name])} in this set")
-        if name in choice.alone:
-            reasons.append(f"alone {percent(choice.alone[name].score)}")
-        comment = f"    # {'; '.join(reasons)}" if reasons else ""
-        lines.append(f"  {_flow(name)}: {_flow(relative_to(references[name], out))}{comment}\n")
-    return "".join(lines)
-
-
-def _comments(lines: Sequence[str]) -> str:
-    return "\n".join(f"# {line}" for line in lines)
-
-
-def _flow(value: object) -> str:
-    """Return a value as one line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
-    return text.strip().removesuffix("...").strip()

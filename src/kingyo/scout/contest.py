@@ -1,0 +1,96 @@
+"""The candidates for a task, opened so that sources can be chosen among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kingyo.evolution import Event
+from kingyo.run.run import Run
+from kingyo.scout.catalogue import Catalogue
+from kingyo.scout.choice import ChosenSources, Wishes, choose, config_for, trials_in
+from kingyo.scout.contenders import Contenders, contenders, evidence_of
+from kingyo.scout.paths import relative_to
+from kingyo.scout.verdict import Rules
+from kingyo.strategies.stepwise import Step
+
+MOST_BYTES = 20_000_000_000
+"""Bytes of weights that are read of each group."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoutRequest:
+    """What a scout is asked: where to look, and for a choice of sources also the task.
+
+    Attributes:
+        where, hub, limit: folders, names and lists; tags of models of the Hub, and most models of each.
+        base: the only base; None for all that candidates name.
+        rules: what the user allows.
+        out: the folder of what is measured.
+        max_bytes: most bytes of weights to read of each group.
+        given: the task, and other keys of a run.yaml that trial merges follow.
+        folder: base of the paths in ``given``; all other paths start at the working directory.
+        seed: draws the items of trial merges.
+        wishes: limits of the choice; its capacity is in bytes.
+        argument: what the user wrote to ask for a choice.
+    """
+
+    where: Sequence[str]
+    hub: Sequence[str] = ()
+    limit: int = 100
+    base: str | None = None
+    rules: Rules = field(default_factory=Rules)
+    out: Path = Path("runs/scout")
+    max_bytes: int = MOST_BYTES
+    given: Mapping[str, object] = field(default_factory=dict[str, object])
+    folder: Path = Path()
+    seed: int = 0
+    wishes: Wishes = field(default_factory=Wishes)
+    argument: str = "--task"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """The candidates for a task, and the run of their trial merges.
+
+    Paths in the config of the run start at the folder of the request.
+    """
+
+    request: ScoutRequest
+    tried: Contenders
+    run: Run
+
+    @classmethod
+    def open(cls, found: Catalogue, request: ScoutRequest) -> Contest:
+        """Open the candidates of the largest group with a base.
+
+        Raises:
+            KingyoError: no group has a base and two candidates that differ, or the task cannot be used.
+        """
+        tried, folder = contenders(found, request.argument), request.folder
+        group = tried.group
+        if folder != Path():
+            named = (replace(each, reference=relative_to(each.reference, folder)) for each in group.members)
+            group = replace(group, base=relative_to(group.base or "", folder), members=tuple(named))
+        run = Run.open(config_for(group, request.given, folder, request.seed), folder)
+        return cls(request=request, tried=tried, run=run)
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Name of a candidate -> its reference from the working directory."""
+        members = self.tried.group.members
+        return dict(zip(self.run.config.sources, (each.reference for each in members), strict=True))
+
+    def choose(self, notify: Callable[[Event, Sequence[Step]], None]) -> ChosenSources:
+        """Choose sources, or continue a choice that was stopped; a source costs the bytes of its own files.
+
+        Raises:
+            KingyoError: see ``kingyo.scout.choice.choose``.
+        """
+        wishes = self.request.wishes
+        if wishes.capacity is not None:
+            sizes = (float(each.facts.n_bytes or 0) for each in self.tried.group.members)
+            wishes = replace(wishes, costs=dict(zip(self.references, sizes, strict=True)))
+        evidence = evidence_of(self.tried.group, self.references)
+        return choose(self.run, trials_in(self.request.out), wishes, evidence, notify)
