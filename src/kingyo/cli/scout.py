@@ -62,6 +62,10 @@ def scout(
     minutes: Annotated[
         float | None, typer.Option("--minutes", min=0.01, help="Most minutes to score.")
     ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option("--frame", help="Candidate whose vision all merges have. Default: the first that sees."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --task: say what would be read and scored, and stop.")
     ] = False,
@@ -102,6 +106,7 @@ def scout(
             max_size=capacity,
             budget=budget,
             minutes=minutes,
+            frame=frame,
         )
         require_task(asked)
     rules = Rules(strict_licences=licences is Licences.STRICT, allow_pickle=allow_pickle)

@@ -44,6 +44,7 @@ class Asked:
         max_size: most bytes of all chosen sources.
         budget: most answers.
         minutes: most minutes of scoring.
+        frame: the candidate whose vision all merges have.
     """
 
     task: Path
@@ -54,6 +55,7 @@ class Asked:
     max_size: int | None
     budget: int | None
     minutes: float | None
+    frame: str | None = None
 
     @property
     def trials(self) -> Path:
@@ -221,8 +223,10 @@ def print_plan(found: Catalogue, asked: Asked, max_bytes: int, *, as_json: bool)
 def _opened(group: Group, asked: Asked) -> Run:
     from kingyo.run.run import Run
     from kingyo.scout.choice import config_for
+    from kingyo.scout.frame import frame_named
 
-    return Run.open(config_for(group, asked.tasks, Path(), asked.seed), Path())
+    frame = None if asked.frame is None else frame_named(group, asked.frame)
+    return Run.open(config_for(group, asked.tasks, Path(), asked.seed, frame), Path())
 
 
 def _wishes(asked: Asked, group: Group) -> Wishes:

@@ -17,10 +17,12 @@ from kingyo.io.schema import Real, parse_model
 from kingyo.run.config import Count, StrictModel
 from kingyo.run.config_file import BY_SCOUT
 from kingyo.run.run import Run
+from kingyo.run.spaces import merged_layout
 from kingyo.scout.catalogue import Group, catalogue
-from kingyo.scout.choice import Wishes, choose, config_for, names_of, trials_in
+from kingyo.scout.choice import ChosenSources, Wishes, choose, config_for, names_of, trials_in
 from kingyo.scout.contenders import contenders, evidence_of
 from kingyo.scout.evidence import with_structures
+from kingyo.scout.frame import frame_keys, sources_of_run
 from kingyo.scout.places import find_places
 from kingyo.scout.suggestion import groups_for, relative_to, start_of
 from kingyo.scout.verdict import Rules
@@ -93,7 +95,7 @@ def with_chosen_sources(
         base=relative_to(group.base or "", folder),
         members=tuple(replace(each, reference=relative_to(each.reference, folder)) for each in group.members),
     )
-    run = Run.open(config_for(moved, given, folder, seed), folder)
+    run = Run.open(config_for(moved, given, folder, seed, _frame(data)), folder)
     seconds = None if wanted.minutes is None else 60 * float(wanted.minutes)
     wishes = Wishes(
         min_gain=float(wanted.min_gain),
@@ -111,20 +113,35 @@ def with_chosen_sources(
             received="none: no candidate solves enough of the fit items",
             remedy="Name other candidates, or see docs/zero.md.",
         )
-    layout = run.models.skeleton.layout
     default = {
         "method": "task_arithmetic",
-        "groups": groups_for(len(choice.chosen), layout),
+        "groups": groups_for(len(choice.chosen), merged_layout(run)),
         "parameters": {"weight": {"from": 0, "to": HIGHEST, "start": start_of(choice)}},
         "dtype": "float32",
     }
     return {
-        "merge": default,
+        "merge": {**default, **frame_keys(choice)},
         **data,
+        **_framed(data, choice),
         "base": run.config.base,
-        "sources": {name: run.config.sources[name] for name in choice.chosen},
+        "sources": {name: run.config.sources[name] for name in sources_of_run(choice)},
         "scout": os.path.relpath(trials.resolve(), folder.resolve()),
     }
+
+
+def _frame(data: Mapping[str, object]) -> str | None:
+    """Return the frame that a run.yaml names; what is wrong with its ``merge`` is told when all is read."""
+    merge = data.get("merge")
+    frame = cast("dict[str, object]", merge).get("frame") if isinstance(merge, dict) else None
+    return frame if isinstance(frame, str) else None
+
+
+def _framed(data: Mapping[str, object], choice: ChosenSources) -> dict[str, object]:
+    """Return the user's ``merge``, if there is one, with the frame of the trial merges."""
+    merge = data.get("merge")
+    if choice.frame is None or not isinstance(merge, dict):
+        return {}
+    return {"merge": {**cast("dict[str, object]", merge), "frame": choice.frame}}
 
 
 def _wanted(data: Mapping[str, object]) -> ScoutedSources:

@@ -18,7 +18,9 @@ from kingyo.io.model_names import is_local, local_path
 from kingyo.io.units import counted, percent
 from kingyo.run.config_file import name_from_path
 from kingyo.run.run import Run
+from kingyo.run.spaces import merged_layout
 from kingyo.scout.choice import ChosenSources
+from kingyo.scout.frame import frame_keys, sources_of_run
 from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
 from kingyo.stats.ranks import Correlation
@@ -47,7 +49,7 @@ def write_run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path, trial
 
 def run_yaml(choice: ChosenSources, run: Run, task: Path, out: Path, trials: Path) -> str:
     """Return the text of the run.yaml."""
-    groups = groups_for(len(choice.chosen), run.models.skeleton.layout)
+    groups = groups_for(len(choice.chosen), merged_layout(run))
     base, dtype = run.config.base or "", run.config.merge.dtype
     others = _random_sources(choice, run.config.seed)
     return f"""\
@@ -63,7 +65,7 @@ task: {_flow({"file": _relative(str(task), out)})}
 
 merge:
   method: task_arithmetic
-  groups: {groups}
+{_block(frame_keys(choice), 2)}  groups: {groups}
   parameters:
     weight: {{from: 0, to: {HIGHEST}, start: {start_of(choice)}}}
 {"" if dtype is None else f"  dtype: {dtype}"}
@@ -165,8 +167,10 @@ ENDS: Mapping[str, str] = {
 
 def _sources(choice: ChosenSources, references: Mapping[str, str], out: Path) -> str:
     lines: list[str] = []
-    for name in choice.chosen:
+    for name in sources_of_run(choice):
         reasons: list[str] = []
+        if name not in choice.chosen:
+            reasons.append("not merged: all merges have its other parts, such as its vision")
         if name in choice.contributions:
             reasons.append(f"{gain_text(choice.contributions[name])} in this set")
         if name in choice.alone:
@@ -178,6 +182,11 @@ def _sources(choice: ChosenSources, references: Mapping[str, str], out: Path) ->
 
 def _comments(lines: Sequence[str]) -> str:
     return "\n".join(f"# {line}" for line in lines)
+
+
+def _block(keys: Mapping[str, object], indent: int) -> str:
+    """Return keys as lines of YAML."""
+    return "".join(f"{' ' * indent}{key}: {_flow(value)}\n" for key, value in keys.items())
 
 
 def _flow(value: object) -> str:
