@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import sqlite3
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +15,6 @@ from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_
 from kingyo.scout.suggestion import relative_to, run_yaml, write_run_yaml
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
-from tests.cli.forked import forked_call
 from tests.cli.merging import write_lora
 from tests.scout.chosen import (
     FIT,
@@ -28,7 +23,6 @@ from tests.scout.chosen import (
     ZOO,
     Counter,
     choose_from_zoo,
-    choose_in_child,
     open_run,
     write_task,
     zoo_group,
@@ -89,43 +83,6 @@ def test_a_second_call_scores_nothing_and_says_the_same(scouted: Scouted, tmp_pa
     assert again.to_json() == scouted.choice.to_json()
     with RunStore.read(out) as store:
         assert store.item_evaluations() == scouted.choice.item_evaluations
-
-
-def test_killed_at_several_moments_it_chooses_the_same(scouted: Scouted, tmp_path: Path) -> None:
-    """In the first heat, and shortly before the end; between, a budget ends."""
-    task, out = write_task(tmp_path), tmp_path / "out"
-    n_parts = _n_parts(scouted.out)
-    for moment in (2, n_parts - 2):
-        with forked_call(choose_in_child, task, out, tmp_path) as child:
-            deadline = time.monotonic() + 120
-            while _n_parts(out) < moment:
-                assert child.exitcode is None, "it ended before it could be killed"
-                assert time.monotonic() < deadline
-            assert child.pid is not None
-            os.kill(child.pid, signal.SIGKILL)
-            child.join(60)
-            assert child.exitcode == -signal.SIGKILL
-        assert moment <= _n_parts(out) < n_parts
-        if moment == 2:
-            spent = FIT // 2 * 8
-            first = choose_from_zoo(task, out, Wishes(item_evaluations=spent))
-            assert first.verdict == "open" and 0 < first.item_evaluations <= spent
-    choice = choose_from_zoo(task, out)
-    assert replace(choice, minutes=0) == replace(scouted.choice, minutes=0)
-    assert (out / "run.yaml").read_bytes() == (scouted.out / "run.yaml").read_bytes()
-
-
-def _n_parts(folder: Path) -> int:
-    """Return how many trial merges were scored, on some items each."""
-    if not (folder / "run.db").exists():
-        return 0
-    connection = sqlite3.connect(folder / "run.db", timeout=30)
-    try:
-        return int(connection.execute("SELECT COUNT(*) FROM parts").fetchone()[0])
-    except sqlite3.OperationalError:  # the tables are being made
-        return 0
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize("other", ["task", "items", "candidates", "seed", "limits"])
