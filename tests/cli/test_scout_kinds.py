@@ -110,3 +110,11 @@ def test_models_that_draw(tmp_path: Path) -> None:
     model, _, lora = config.sources["ukiyoe"].partition("+")
     assert (tmp_path / "out" / model).resolve() == PICTURES / "base" / "unet"
     assert (tmp_path / "out" / lora).resolve() == PICTURES / "ukiyoe"
+
+
+def test_models_of_another_kind_are_refused_before_anything_is_scored(sight: Path) -> None:
+    for models, kind in (((str(PICTURES),), "text-to-image"), (MODELS_THAT_SEE[:3], "causal-lm")):
+        arguments = ("scout", *models, "--task", "task.yaml", "--out", "out", "--dry-run")
+        done = run_forked(arguments, sight, os.environ)
+        assert done.returncode == 1 and f"models of kind {kind}" in done.stderr, done.stderr
+    assert not (sight / "out").exists()

@@ -130,7 +130,7 @@ def choice_of(strategy: Stepwise, world: World, count: int) -> ChosenSources:
     return ChosenSources(
         sources=tuple(names),
         chosen=tuple(names[i] for i in strategy.chosen),
-        weights={names[i]: strategy.genome(strategy.chosen)[i] for i in strategy.chosen},
+        weights={names[i]: strategy.weights.genome()[i] for i in strategy.chosen},
         steps=tuple(strategy.steps),
         contributions={names[i]: gain for i, gain in strategy.contributions.items()},
         verdict=strategy.verdict,

@@ -230,6 +230,12 @@ def test_names_are_unique_and_allowed() -> None:
     names = names_of(["a/ja", "b/ja", "c/base", "base+loras/ja", "org/mö del@main", "x/uniform"])
     assert list(names) == ["ja", "ja-2", "base-1", "ja-3", "m-del", "uniform-1"]
     assert list(names.values())[3] == "base+loras/ja"
+    assert list(names_of(["a/fast/unet", "org/name/transformer@main", "a/base/unet+a/ink", "unet"])) == [
+        "fast",
+        "name",
+        "ink",
+        "unet",
+    ]
 
 
 def test_the_text_says_what_was_measured(scouted: Scouted, tmp_path: Path) -> None:

@@ -129,9 +129,11 @@ def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | No
             "–" if last is None else gain_text(last),
         )
         table.add_row(*map(escape, cells))
-    print_table(console, table)
+    if choice.chosen:
+        print_table(console, table)
     if choice.score is not None:
-        print_text(console, f"Their plain merge solves {score_text(choice.score)} of fit.")
+        merge = "Their plain merge" if choice.chosen else "The base alone"
+        print_text(console, f"{merge} solves {score_text(choice.score)} of fit.")
     after = next_gain(choice)
     if after is not None:
         print_text(console, escape(f"The best further source is {after[0]}: {gain_text(after[1])}."))
@@ -221,12 +223,15 @@ def print_plan(found: Catalogue, asked: Asked, max_bytes: int, *, as_json: bool)
 
 
 def _opened(group: Group, asked: Asked) -> Run:
+    from kingyo.run.model_kind import require_answers
     from kingyo.run.run import Run
     from kingyo.scout.choice import config_for
     from kingyo.scout.frame import frame_named
 
     frame = None if asked.frame is None else frame_named(group, asked.frame)
-    return Run.open(config_for(group, asked.tasks, Path(), asked.seed, frame), Path())
+    run = Run.open(config_for(group, asked.tasks, Path(), asked.seed, frame), Path())
+    require_answers(run.task, run.kind)
+    return run
 
 
 def _wishes(asked: Asked, group: Group) -> Wishes:
